@@ -1,0 +1,213 @@
+# craftd. `make help` lists the targets. GNU make.
+#
+# Objects live in build/<flavour>/; a flavour is a set of flags:
+#   release  optimised, hardened, static, assertions on
+#   check    AddressSanitizer and UndefinedBehaviorSanitizer, -Werror
+#   fuzz     clang's libFuzzer with both sanitizers
+#   cover    clang's source coverage
+
+CC ?= gcc
+CLANG ?= clang
+BUILD := build
+V := $(shell sed -n 's/^.define CRAFTD_VERSION "\(.*\)"/\1/p' src/config.h)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+  -Wcast-qual -Wcast-align -Wpointer-arith -Wwrite-strings -Wundef -Wvla \
+  -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+  -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference \
+  -Wdouble-promotion -Wdate-time
+ifneq ($(findstring clang,$(CC)),clang)
+WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
+endif
+ifdef WERROR
+WARN += -Werror
+endif
+
+LANGUAGE := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc \
+  -ffile-prefix-map=$(CURDIR)=.
+HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+  -fstack-clash-protection -fPIE
+ifeq ($(shell uname -m),x86_64)
+HARDEN += -fcf-protection=full
+endif
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all \
+  -fno-omit-frame-pointer
+LIBS := -lsqlite3 -lhttp_parser -lm
+
+# ---- rooms and what each may stand on (scripts/check-layers holds the
+# ---- includes to the same table) ------------------------------------------
+
+ROOMS := base sys reactor http json command raft wire wal store peer node api
+
+stack_base := base
+stack_sys := base sys
+stack_reactor := base sys reactor
+stack_http := base http
+stack_json := base json
+stack_command := base command
+stack_raft := base raft
+stack_wire := base raft wire
+stack_wal := base sys wal
+stack_store := base sys command store
+stack_peer := base sys raft wire reactor peer
+stack_node := base sys raft wire wal command store node
+stack_api := $(ROOMS)
+stack_main := $(ROOMS)
+
+# kqueue.c is for the BSDs and macOS, epoll.c for Linux.
+ifeq ($(shell uname -s),Linux)
+NOT_HERE := src/reactor/kqueue.c
+else
+NOT_HERE := src/reactor/epoll.c
+endif
+room_sources = $(filter-out $(NOT_HERE),$(sort $(wildcard src/$(1)/*.c)))
+stack_sources = $(foreach room,$(stack_$(1)),$(call room_sources,$(room)))
+objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
+
+SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room))) \
+  $(filter-out src/main.c,$(wildcard src/*.c)) src/main.c
+
+# tests/unit/test_ROOM[_more].c links with the rooms under and including ROOM,
+# and with tests/unit/support/*.c.
+UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
+FUZZ_TARGETS := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
+SUPPORT := $(sort $(wildcard tests/unit/support/*.c))
+room_of = $(firstword $(subst _, ,$(patsubst test_%,%,$(1))))
+
+.PHONY: all
+all: $(BUILD)/craftd
+
+# ---- the daemon -------------------------------------------------------------
+
+RELEASE_CFLAGS := -O2 -g $(HARDEN)
+RELEASE_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack \
+  -Wl,--gc-sections -Wl,--no-warnings
+$(BUILD)/craftd: $(call objects,release,$(SOURCES))
+	$(CC) $(RELEASE_CFLAGS) $(RELEASE_LDFLAGS) -o $@.debug $^ $(LIBS)
+	strip -o $@ $@.debug
+
+$(BUILD)/release/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(LANGUAGE) $(WARN) $(RELEASE_CFLAGS) -ffunction-sections \
+	  -fdata-sections -MMD -MP -c -o $@ $<
+
+# The same daemon with the sanitizers, for tests/proc.
+$(BUILD)/craftd-check: $(call objects,check,$(SOURCES))
+	$(CC) $(SANITIZE) -o $@ $^ $(LIBS)
+
+CHECK_CFLAGS := -O1 -g $(SANITIZE)
+$(BUILD)/check/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(LANGUAGE) -Itests/unit $(WARN) $(CHECK_CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- unit tests -------------------------------------------------------------
+
+define unit_rule
+$(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
+  $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
+  $$(call objects,check,$$(SUPPORT))
+	$$(CC) $$(SANITIZE) -o $$@ $$^ -lcmocka $$(LIBS)
+endef
+$(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
+
+.PHONY: unit
+# All unit tests, or one: make unit T=test_wal
+unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
+	scripts/run-tests $^
+
+# ---- fuzzing ----------------------------------------------------------------
+
+FUZZ_CFLAGS := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
+$(BUILD)/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(CLANG) $(LANGUAGE) -Itests/unit $(CLANG_WARN) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+define fuzz_rule
+$(BUILD)/fuzz/fuzz_$(1): $(BUILD)/fuzz/fuzz/fuzz_$(1).o \
+  $$(call objects,fuzz,$$(call stack_sources,$(call room_of,$(1)))) \
+  $$(call objects,fuzz,$$(SUPPORT))
+	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS)
+$(BUILD)/check/replay_$(1): $(BUILD)/check/fuzz/fuzz_$(1).o \
+  $(BUILD)/check/fuzz/replay.o \
+  $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
+  $$(call objects,check,$$(SUPPORT))
+	$$(CC) $$(SANITIZE) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
+
+SECONDS ?= 60
+.PHONY: fuzz
+# One target: make fuzz T=http SECONDS=300. Findings go to fuzz/regress/.
+fuzz: $(BUILD)/fuzz/fuzz_$(T)
+	@mkdir -p $(BUILD)/corpus/$(T) fuzz/regress/$(T)
+	$(BUILD)/fuzz/fuzz_$(T) -max_total_time=$(SECONDS) -max_len=65536 \
+	  -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 -verbosity=1 \
+	  -artifact_prefix=fuzz/regress/$(T)/ \
+	  $(BUILD)/corpus/$(T) $(wildcard fuzz/corpus/$(T)) fuzz/regress/$(T)
+
+.PHONY: replay
+# Every corpus through every target, with any compiler.
+replay: $(addprefix $(BUILD)/check/replay_,$(FUZZ_TARGETS))
+	@for t in $(FUZZ_TARGETS); do \
+	  $(BUILD)/check/replay_$$t $$t fuzz/corpus/$$t fuzz/regress/$$t || exit 1; done
+
+# ---- everything a commit passes ----------------------------------------------
+
+C_FILES := $(shell find src tests fuzz -name '*.[ch]')
+HEADERS := $(shell find src -name '*.h')
+
+.PHONY: check
+check: WERROR := 1
+check: format-check layers headers unit replay
+
+.PHONY: format format-check layers headers tidy
+format:
+	clang-format -i $(C_FILES)
+format-check:
+	clang-format --dry-run -Werror $(C_FILES)
+layers:
+	scripts/check-layers
+headers:
+	@for h in $(HEADERS); do \
+	  $(CC) $(LANGUAGE) $(WARN) -Wno-unused -fsyntax-only -x c $$h || exit 1; done
+tidy:
+	clang-tidy --quiet $(SOURCES) -- $(LANGUAGE)
+	cppcheck --quiet --error-exitcode=1 --std=c11 \
+	  --enable=warning,performance,portability \
+	  --inline-suppr -Isrc $(SOURCES)
+	shellcheck scripts/* .ci/run
+
+.PHONY: proc bench cover compdb static repro clean help
+proc: $(BUILD)/craftd
+	scripts/proc $(T)
+bench: $(BUILD)/craftd
+	tests/bench/bench.py $(BENCH)
+static: $(BUILD)/craftd
+	size $<
+	ls -l $<
+	! ldd $< 2>/dev/null
+repro:
+	scripts/repro
+cover:
+	scripts/cover
+compdb: clean
+	bear --output compile_commands.json -- $(MAKE) all
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make                     build/craftd: static, hardened, asserts on'
+	@echo 'make check               format, layers, headers, unit tests, corpora'
+	@echo 'make unit T=test_wal     one unit test program (all without T)'
+	@echo 'make replay              fuzz corpora through every target'
+	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'
+	@echo 'make proc T=name         real processes: kill -9, restarts, joins'
+	@echo 'make bench               throughput, latency, CPU, beside etcd'
+	@echo 'make tidy                clang-tidy, cppcheck, shellcheck'
+	@echo 'make cover               branch coverage by room'
+	@echo 'make static              size and proof of a static binary'
+	@echo 'make repro               build twice in two folders and compare'
+	@echo 'make format              clang-format everything'
+	@echo 'make compdb clean'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

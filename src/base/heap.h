@@ -1,0 +1,28 @@
+/* heap.h -- intrusive binary min-heap over pointers, keyed by a
+ * u64 (a deadline). Each element remembers its place, so that removal from
+ * the middle costs O(log n). Memory for the places grows, never shrinks. */
+#ifndef CRAFTD_BASE_HEAP_H
+#define CRAFTD_BASE_HEAP_H
+
+#include "base/base.h"
+
+struct heap_node {
+    uint64_t key;
+    uint32_t place; /* 1-based; 0 = not in a heap. */
+};
+
+struct heap {
+    struct heap_node **nodes; /* [0] unused. */
+    uint32_t count;
+    uint32_t capacity;
+};
+
+void heap_free(struct heap *heap);
+/* `node` must not be in a heap. */
+void heap_insert(struct heap *heap, struct heap_node *node, uint64_t key);
+/* Safe on a node that is in no heap. */
+void heap_remove(struct heap *heap, struct heap_node *node);
+/* The node with the least key, or NULL. */
+struct heap_node *heap_min(const struct heap *heap);
+
+#endif

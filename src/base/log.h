@@ -1,0 +1,36 @@
+/* log.h -- one line an event, on stderr.
+ *
+ *     2026-01-31T12:00:00.123Z info  n1 leader term=7 voters=3
+ *
+ * The event is a word or a few joined by '-'; the rest is key=value, values
+ * with blanks in double quotes (the caller writes them). Lines are cut at
+ * LOG_LINE_BYTES and control characters are shown as '?', so that no peer or
+ * client can forge a line. */
+#ifndef CRAFTD_BASE_LOG_H
+#define CRAFTD_BASE_LOG_H
+
+#include "base/base.h"
+
+enum { LOG_LINE_BYTES = 1024 };
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
+
+/* Lines under `level` are dropped. Default LOG_INFO. */
+void log_set_level(enum log_level level);
+enum log_level log_level(void);
+
+/* Shown in each line after the level; copied. */
+void log_set_node(const char *name);
+
+/* Read "debug", "info", "warn", "error" or "off". False when it is none. */
+bool log_level_parse(const char *text, enum log_level *level);
+
+void log_line(enum log_level level, const char *event, const char *format, ...)
+    PRINTF(3, 4);
+
+#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
+#define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
+#define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
+
+#endif

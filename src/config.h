@@ -1,0 +1,1 @@
+#define CRAFTD_VERSION "0.1.0"

@@ -1,0 +1,139 @@
+/* http.h -- HTTP/1.1 (RFC 9110, 9112): bytes -> requests, responses -> bytes.
+ * Pure: no I/O, no clock. The only user of http_parser.h.
+ *
+ * http-parser does the splitting; this room adds the rules that keep two
+ * readers of one byte stream from disagreeing (request smuggling). Refused:
+ * Content-Length together with Transfer-Encoding; Content-Length repeated,
+ * signed, listed or not all digits; any Transfer-Encoding but one "chunked"
+ * (501); obs-fold; bare CR; NUL; names that are no token (RFC 9110 5.6.2),
+ * blanks before the colon; target bytes outside printable ASCII; Host missing
+ * or repeated in HTTP/1.1; versions other than 1.0 and 1.1 (505).
+ *
+ * Limits (API: request line 8 KiB -> 414, one header 8 KiB or all headers
+ * 16 KiB or more than 64 -> 431, body -> 413 as soon as Content-Length or the
+ * chunks say so). */
+#ifndef CRAFTD_HTTP_HTTP_H
+#define CRAFTD_HTTP_HTTP_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+
+enum {
+    HTTP_LINE_BYTES_MAX = 8192,
+    HTTP_HEAD_BYTES_MAX = 16384 + 8192,
+    HTTP_HEADERS_BYTES_MAX = 16384,
+    HTTP_HEADERS_MAX = 64,
+};
+
+enum http_verb {
+    HTTP_VERB_GET,
+    HTTP_VERB_HEAD,
+    HTTP_VERB_POST,
+    HTTP_VERB_PUT,
+    HTTP_VERB_DELETE,
+    HTTP_VERB_OPTIONS,
+    HTTP_VERB_OTHER, /* Known to nobody here: 501 or 405. */
+};
+
+struct http_header {
+    struct bytes name;
+    struct bytes value; /* White space around it removed. */
+};
+
+/* Views into the input; valid until the next http_read() or until the input
+ * moves. */
+struct http_request {
+    enum http_verb verb;
+    uint8_t minor;        /* HTTP/1.minor */
+    bool keep_alive;      /* By version and Connection. */
+    bool expect_continue; /* Expect: 100-continue, HTTP/1.1. */
+    bool expect_unknown;  /* Another Expect: 417. */
+    struct bytes target;  /* As received. */
+    struct bytes path;    /* Of it, up to '?': still percent-encoded. */
+    struct bytes query;   /* After '?', empty when there is none. */
+    uint32_t header_count;
+    struct http_header headers[HTTP_HEADERS_MAX];
+    uint64_t content_length; /* 0 when none or chunked. */
+    bool chunked;
+    struct bytes body; /* Complete and de-chunked with HTTP_REQUEST. */
+};
+
+enum http_status {
+    HTTP_MORE,    /* Not all there yet. */
+    HTTP_HEAD,    /* Head complete, body not: told once, so that the caller
+                     can answer 100, 413, 417 early. Call again. */
+    HTTP_REQUEST, /* One whole request; `consumed` bytes of input are done. */
+    HTTP_ERROR,   /* error_status, error_code, error_text; close after. */
+};
+
+struct http_reader {
+    size_t body_max; /* Limit of a body, set by http_reader_init(). */
+    /* READ-ONLY */
+    struct http_request request;
+    size_t consumed;
+    int error_status;       /* 400, 413, 414, 431, 501, 505 */
+    const char *error_code; /* "bad-request", "too-large", ... (API 1) */
+    const char *error_text; /* A sentence. */
+    /* PRIVATE: see http.c. */
+    uint64_t priv[64];
+};
+
+void http_reader_init(struct http_reader *reader, size_t body_max);
+void http_reader_free(struct http_reader *reader);
+
+/* Go on with a connection's input. `data` always begins with the first byte
+ * of the request being read and holds at least all that earlier calls for it
+ * were given (it may have moved); only the new bytes are parsed. Chunked
+ * bodies are joined in place, hence writable. After HTTP_REQUEST the caller
+ * drops `consumed` bytes, when it is done with the request's views, and
+ * starts the next one by calling again. */
+enum http_status http_read(struct http_reader *reader, uint8_t *data,
+                           size_t size);
+
+/* True once the head of the current request is complete (for time-outs). */
+bool http_head_done(const struct http_reader *reader);
+/* True when bytes of a request have been seen and it is not complete. */
+bool http_in_request(const struct http_reader *reader);
+
+/* The value of the header `name` (case-insensitive); data NULL when it is
+ * not there. Repeated headers: the first. */
+struct bytes http_header(const struct http_request *request, const char *name);
+
+/* ---- targets ---------------------------------------------------------- */
+
+/* Percent-decode `in` into `out` (room for in.size bytes); '+' stays '+'.
+ * False on a bad escape. */
+bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size);
+/* Percent-encode for a path or query value: unreserved characters (RFC 3986
+ * 2.3) stay, and '/' when `keep_slash`. */
+void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash);
+/* The raw (still encoded) value of query parameter `name`: found with empty
+ * value for "name" and "name=". Returns false when it is not there. */
+bool http_query(struct bytes query, const char *name, struct bytes *value);
+
+/* ---- responses -------------------------------------------------------- */
+
+const char *http_reason(int status);
+
+/* "HTTP/1.1 200 OK\r\n". */
+void http_add_status(struct buf *out, int status);
+void http_add_header(struct buf *out, const char *name, struct bytes value);
+void http_add_header_u64(struct buf *out, const char *name, uint64_t value);
+/* Content-Length, blank line, body (left out when `head_only`; the length is
+ * that of the body all the same, RFC 9110 9.3.2). */
+void http_add_body(struct buf *out, struct bytes body, bool head_only);
+
+/* ---- the client's side: one response ---------------------------------- */
+
+struct http_response {
+    int status;
+    struct bytes location; /* Header Location, empty when none. */
+    struct bytes body;
+};
+
+/* Parse one whole response (of at most 64 KiB) in `data`. HTTP_MORE until it
+ * is complete; `eof` tells that no more bytes come. HTTP_REQUEST = complete. */
+enum http_status http_read_response(uint8_t *data, size_t size, bool eof,
+                                    struct http_response *response);
+
+#endif

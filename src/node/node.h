@@ -1,0 +1,196 @@
+/* node.h -- carries out what the engine decided: persist, send, apply,
+ * answer. Knows neither network nor reactor: everything outside is in struct
+ * node_env, so that a simulator runs this same node.
+ *
+ * Feed it: node_on_frame(), node_peer_up(), node_write(), node_read(), ...
+ * during a turn; then call node_turn() once. node_turn() is the one place
+ * where effects happen, in the order of the loop in turn.c. Requests finish
+ * by their callback, called from node_turn() only. */
+#ifndef CRAFTD_NODE_NODE_H
+#define CRAFTD_NODE_NODE_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "base/list.h"
+#include "raft/raft.h"
+#include "sys/fs.h"
+#include "wire/wire.h"
+
+struct node;
+
+struct node_env {
+    void *self;
+    uint64_t (*now_ms)(void *self);
+    void (*entropy)(void *self, void *out, size_t size);
+    const struct fs *fs;
+    const char *sqlite_vfs;
+    /* The queue to a peer, to add one frame to; NULL: down or full. */
+    struct buf *(*output)(void *self, raft_id peer);
+    /* Who we are has become known (at start, or by adoption). */
+    void (*set_self)(void *self, const uint8_t cluster[16], raft_id id,
+                     const uint8_t uuid[16], uint64_t incarnation,
+                     const char *name);
+    void (*set_members)(void *self, const struct raft_conf *conf);
+};
+
+struct node_options {
+    const char *name;      /* NULL: the stored one, else raft_addr. */
+    const char *raft_addr; /* What others reach us by. */
+    const char *http_addr;
+    bool joining;  /* An empty directory waits to be adopted instead of
+                      bootstrapping a cluster of one. */
+    bool observer; /* Join as non-voter. */
+    uint32_t heartbeat_ms;
+    uint32_t election_min_ms;
+    uint32_t election_max_ms;
+    uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
+    uint64_t proposals_bytes_max;
+};
+
+enum node_outcome {
+    NODE_OK = 0,
+    /* Definitely not done: */
+    NODE_NO_LEADER = 1,
+    NODE_BUSY = 2,      /* A bound is reached: overloaded. */
+    NODE_CONF_BUSY = 3, /* A membership change is running. */
+    NODE_NO_SPACE = 4,
+    NODE_NOT_FOUND = 5,  /* No such member. */
+    NODE_LAST_VOTER = 6, /* Would leave nobody to vote, or no majority. */
+    NODE_NOT_CAUGHT_UP = 7,
+    NODE_STOPPING = 8,
+    NODE_TOO_BIG = 9,
+    NODE_INVALID = 10,
+    NODE_STARTING = 11,
+    NODE_LOST = 12, /* Another leader's entry took its place. */
+    /* May or may not have been done: */
+    NODE_UNKNOWN = 13,
+    NODE_OUTCOME_COUNT,
+};
+const char *node_outcome_name(enum node_outcome outcome);
+
+struct node_result {
+    enum node_outcome outcome;
+    uint64_t index;   /* Of the write; for reads: applied index shown. */
+    uint64_t deleted; /* Keys that a delete found. */
+};
+
+/* A request in flight; the caller's memory, embedded in what it belongs to.
+ * It is the node's from the call until `cb` or node_cancel(). */
+struct node_request;
+typedef void node_request_cb(struct node_request *request,
+                             const struct node_result *result);
+struct node_request {
+    node_request_cb *cb;  /* PUBLIC: set before the call. */
+    uint64_t deadline_ms; /* PUBLIC: absolute; NODE_UNKNOWN or _NO_LEADER
+                             after. */
+    /* PRIVATE */
+    struct list link;
+    uint8_t state;
+    uint8_t kind;
+    uint64_t index;
+    uint64_t term;
+    uint64_t cookie;
+    struct buf body; /* Kept while waiting for a leader. */
+};
+
+/* Open or create everything in env->fs: identity, log, state machine.
+ * On failure one line has been logged. ERR_CORRUPT: data damaged.
+ * ERR_MISMATCH: the name or the directory is another node's. ERR_LOCKED. */
+MUST_CHECK enum err node_open(const struct node_options *options,
+                              const struct node_env *env, struct node **node);
+/* Flushes the state machine. */
+void node_close(struct node *node);
+
+/* ---- input ------------------------------------------------------------- */
+
+/* False: malformed, drop the link. */
+bool node_on_frame(struct node *node, raft_id from,
+                   const struct wire_frame *frame);
+void node_peer_up(struct node *node, raft_id peer);
+void node_peer_down(struct node *node, raft_id peer);
+/* HELLO while we have no id (see peer.h on_adopt). */
+bool node_adopt(struct node *node, const struct wire_hello *hello);
+
+/* Append `command` (command.h; copied) to the log, here or at the leader,
+ * and answer when it is applied. */
+void node_write(struct node *node, struct node_request *request,
+                struct bytes command);
+
+enum node_level { NODE_LINEARIZABLE, NODE_LOCAL };
+/* Answer when node_get() will show at least every write that was
+ * acknowledged before this call (NODE_LINEARIZABLE). node_get() may be called
+ * from the callback. NODE_LOCAL needs no request: call node_get(). */
+void node_read(struct node *node, struct node_request *request);
+
+/* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER), or
+ * bring the entry of that name up to date: a member of the same name and
+ * another directory, or with the same address and another name, is replaced
+ * (removed, then added under a new id). Answered when committed. */
+void node_join(struct node *node, struct node_request *request,
+               const struct raft_member *member);
+void node_remove(struct node *node, struct node_request *request, raft_id id);
+/* Hand leadership to `id` (0 = the best). Answered when it has happened. */
+void node_transfer(struct node *node, struct node_request *request, raft_id id);
+
+/* The callback will not be called any more. Safe on an idle request that was
+ * zero-initialised. What was proposed may still be done. */
+void node_cancel(struct node *node, struct node_request *request);
+
+/* ---- the turn ---------------------------------------------------------- */
+
+/* Carry out everything that has gathered. Returns when to be called again at
+ * the latest (absolute ms, 0 = at once). */
+uint64_t node_turn(struct node *node);
+
+/* Refuse new writes; hand leadership over. */
+void node_stop(struct node *node);
+/* Nothing in flight, and (if there is another voter) no longer leader. */
+bool node_stopped(const struct node *node);
+
+/* ---- looking ----------------------------------------------------------- */
+
+struct node_row {
+    struct bytes value; /* Valid until the next call on the node. */
+    uint64_t create_index;
+    uint64_t modify_index;
+};
+/* This node's own state. ERR_NOT_FOUND, ERR_OK. */
+MUST_CHECK enum err node_get(struct node *node, struct bytes key,
+                             struct node_row *row);
+
+struct node_status {
+    struct raft_status raft;
+    const struct raft_conf *conf; /* Valid until the next turn. */
+    bool member;                  /* We have an id. */
+    bool ready; /* Applied what was committed when we started or joined. */
+    uint8_t cluster[16];
+    uint8_t uuid[16];
+    uint64_t incarnation;
+    char name[RAFT_NAME_BYTES];
+    uint64_t applied;
+    uint64_t hash;
+    uint64_t keys;
+    uint64_t db_bytes;
+    uint64_t log_bytes;
+    uint64_t written_bytes;
+    uint64_t syncs;
+    uint64_t sync_us_max;
+    uint64_t proposals_pending;
+    uint64_t writes;          /* Applied commands since start. */
+    uint64_t last_contact_ms; /* Since the leader was heard; 0 on it. */
+    bool no_space;
+    const char *sqlite_version;
+};
+void node_get_status(struct node *node, struct node_status *status);
+
+/* Cheap, for the headers of every response. */
+uint64_t node_applied(const struct node *node);
+const char *node_name(const struct node *node);
+/* Name, or NULL when no leader is known. */
+const struct raft_member *node_leader(const struct node *node);
+bool node_is_leader(const struct node *node);
+uint64_t node_term(const struct node *node);
+/* ms since a leader was heard; 0 on the leader. */
+uint64_t node_last_contact_ms(const struct node *node);
+
+#endif

@@ -1,0 +1,74 @@
+/* peer.h -- links to the other nodes: listen, dial, handshake, frames.
+ *
+ * One TCP connection a pair, used in both directions. The node with the lower
+ * id dials (ids grow, so members dial newcomers, and a newcomer, which has no
+ * id yet, is told who it is by the first HELLO that reaches it); redial with
+ * back-off 50 ms .. 1 s and jitter. A newer connection from the same member
+ * replaces the older. A link is up once HELLO and WELCOME have crossed;
+ * frames before that, from strangers or from another cluster never reach the
+ * owner, and are refused with one line in the log of both sides (repeated
+ * refusals of the same kind by one peer are logged once a minute).
+ *
+ * Keep-alive: PING after 300 ms without having sent; a link is dropped after
+ * 3 s without a byte received. Output per link is bounded: peer_send() says
+ * no when PEER_OUTPUT_BYTES_MAX are queued; nobody waits for a slow peer. */
+#ifndef CRAFTD_PEER_PEER_H
+#define CRAFTD_PEER_PEER_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "raft/raft.h"
+#include "reactor/reactor.h"
+#include "wire/wire.h"
+
+enum { PEER_OUTPUT_BYTES_MAX = 8 << 20 };
+
+struct peers;
+
+struct peers_handler {
+    /* One frame (RAFT, FORWARD, FORWARD_RESP) of the member `from`. The
+     * payload is valid during the call. Return false when it is malformed:
+     * the link is dropped. */
+    bool (*on_frame)(raft_id from, const struct wire_frame *frame, void *arg);
+    void (*on_up)(raft_id peer, void *arg);
+    void (*on_down)(raft_id peer, void *arg);
+    /* HELLO of the member `hello->from_*` in the cluster `hello->cluster`
+     * while we have no id yet: it tells ours (to_id). True: adopted and
+     * durable, peers_set_self() was called. May be NULL. */
+    bool (*on_adopt)(const struct wire_hello *hello, void *arg);
+};
+
+struct peers_options {
+    struct reactor *reactor;
+    const char *host; /* Listen address. */
+    uint16_t port;
+    uint64_t nonce;
+    uint64_t seed; /* Jitter. */
+    const struct peers_handler *handler;
+    void *arg;
+};
+
+MUST_CHECK enum err peers_open(const struct peers_options *options,
+                               struct peers **peers, char *why,
+                               size_t why_size);
+void peers_close(struct peers *peers);
+
+/* Who we are. id 0: not known yet, only on_adopt() is possible. */
+void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
+                    const uint8_t uuid[RAFT_UUID_BYTES], uint64_t incarnation,
+                    const char *name);
+
+/* The members now. Links to those who left are closed (after their queue is
+ * flushed), to new ones dialled; a changed address is used at the next dial. */
+void peers_set_members(struct peers *peers, const struct raft_conf *conf);
+
+/* The output buffer of the link to `id`, to add one frame to; NULL when the
+ * link is down or its queue is full. It leaves at the end of the turn. */
+struct buf *peer_output(struct peers *peers, raft_id id);
+
+bool peer_is_up(const struct peers *peers, raft_id id);
+/* A few words about the last failure, "" when none. Valid until the next
+ * turn. */
+const char *peer_last_error(const struct peers *peers, raft_id id);
+
+#endif

@@ -1,0 +1,369 @@
+/* raft.h -- the consensus engine: a pure function over its own state.
+ *
+ * raft_step() takes one event; raft_collect() hands out what has gathered
+ * since the last time: one persist operation, messages, a range to apply,
+ * reads that may be served. No I/O, no clock (time arrives with the event),
+ * no randomness but a seeded generator, no callbacks, no payload bytes: the
+ * same events give the same updates on every compiler. Collecting once a
+ * turn, instead of per event, is what makes group commit fall out: sixty
+ * proposals of one turn leave as one append and one fdatasync.
+ *
+ * Sources: Ongaro, "Consensus: Bridging Theory and Practice" (2014), quoted
+ * as "thesis 3.6"; the erratum on single-server changes (raft-dev, 2015).
+ *
+ * What the caller owes, in this order, each time raft_collect() filled an
+ * update:
+ *   1. send `messages` (all of them may leave at once: the engine itself
+ *      holds back what must wait for the disk), and offer `appends`;
+ *   2. when `persist.seq` is set: truncate, append, write term and vote, in
+ *      FIFO order with earlier operations, one fdatasync for all that is
+ *      queued; then RAFT_PERSISTED with the last seq. A failed write ends the
+ *      process. Term and vote are durable before the entries of the same op;
+ *   3. apply entries `apply_lo..apply_hi` in order, then RAFT_APPLIED;
+ *   4. serve reads up to `read_cookie` once `read_index` is applied.
+ * After every raft_step() that returned ERR_OK the caller asks
+ * raft_appended() and keeps the payloads of those entries: of a proposal or a
+ * received append they come with the event; RAFT_ENTRY_CONF is encoded from
+ * raft_conf_at(); RAFT_ENTRY_NOOP has none.
+ *
+ * Ownership: an event is read during the call only. What an update points to
+ * is copied into it. Everything here is single-threaded. */
+#ifndef CRAFTD_RAFT_RAFT_H
+#define CRAFTD_RAFT_RAFT_H
+
+#include "base/base.h"
+
+/* A node's id is the index of the log entry that added it, 1 for the one
+ * that bootstrapped: ids are never reused. 0 is nobody. */
+typedef uint64_t raft_id;
+
+enum {
+    RAFT_MEMBERS_MAX = 15,
+    RAFT_NAME_BYTES = 64,
+    RAFT_ADDR_BYTES = 256,
+    RAFT_UUID_BYTES = 16,
+    /* Entries in one append message at most; the caller may send fewer. */
+    RAFT_APPEND_ENTRIES_MAX = 1024,
+    RAFT_MESSAGES_MAX = 256,
+};
+
+/* ---- membership ------------------------------------------------------- */
+
+enum raft_suffrage {
+    RAFT_VOTER = 1,
+    RAFT_LEARNER = 2,  /* Promoted by the leader once it has caught up. */
+    RAFT_OBSERVER = 3, /* A learner for ever (--non-voter). */
+};
+
+struct raft_member {
+    raft_id id;
+    enum raft_suffrage suffrage;
+    uint8_t uuid[RAFT_UUID_BYTES]; /* Of its directory; all 0 = not known. */
+    char name[RAFT_NAME_BYTES];    /* Terminated; opaque to the engine. */
+    char addr[RAFT_ADDR_BYTES];    /* Raft address; opaque. */
+    char http[RAFT_ADDR_BYTES];    /* HTTP address; opaque, may be "". */
+};
+
+/* Sorted by id. */
+struct raft_conf {
+    uint32_t count;
+    struct raft_member members[RAFT_MEMBERS_MAX];
+};
+
+const struct raft_member *raft_conf_find(const struct raft_conf *conf,
+                                         raft_id id);
+uint32_t raft_conf_voters(const struct raft_conf *conf);
+
+enum raft_change_type {
+    RAFT_CHANGE_ADD = 1,     /* `member` as learner or observer; id is given */
+    RAFT_CHANGE_PROMOTE = 2, /* by the log. */
+    RAFT_CHANGE_DEMOTE = 3,  /* Voter -> observer. */
+    RAFT_CHANGE_REMOVE = 4,
+    RAFT_CHANGE_UPDATE = 5, /* uuid (if not known yet), addr, http. */
+};
+
+struct raft_change {
+    enum raft_change_type type;
+    struct raft_member member; /* `id` says whom, except for ADD. */
+};
+
+/* ---- the log ---------------------------------------------------------- */
+
+enum raft_entry_type {
+    RAFT_ENTRY_NORMAL = 1,
+    RAFT_ENTRY_NOOP = 2,
+    RAFT_ENTRY_CONF = 3,
+};
+
+struct raft_entry {
+    uint64_t term;
+    enum raft_entry_type type;
+    const struct raft_conf *conf; /* RAFT_ENTRY_CONF only. */
+};
+
+/* ---- messages --------------------------------------------------------- */
+
+#define RAFT_MESSAGE_LIST(X)                                                   \
+    X(PREVOTE, 1)                                                              \
+    X(PREVOTE_RESP, 2)                                                         \
+    X(VOTE, 3)                                                                 \
+    X(VOTE_RESP, 4)                                                            \
+    X(APPEND, 5)                                                               \
+    X(APPEND_RESP, 6)                                                          \
+    X(HEARTBEAT, 7)                                                            \
+    X(HEARTBEAT_RESP, 8)                                                       \
+    X(TIMEOUT_NOW, 9)                                                          \
+    X(READ, 10)                                                                \
+    X(READ_RESP, 11)
+
+enum raft_message_type {
+#define X(name, value) RAFT_MSG_##name = value,
+    RAFT_MESSAGE_LIST(X)
+#undef X
+};
+
+/* One flat struct for all: fields that a type does not name are 0. */
+struct raft_message {
+    enum raft_message_type type;
+    raft_id from;
+    raft_id to;
+    uint64_t term; /* Sender's current term. */
+
+    /* PREVOTE, VOTE, TIMEOUT_NOW: the sender's last entry. APPEND: the entry
+     * before the first. APPEND_RESP refused: hint (see match). */
+    uint64_t log_index;
+    uint64_t log_term;
+
+    /* PREVOTE(_RESP), VOTE(_RESP): election round of the candidate.
+     * HEARTBEAT(_RESP): the leader's round. READ(_RESP): request id. */
+    uint64_t round;
+
+    /* APPEND, HEARTBEAT: leader's commit index (capped by what the receiver
+     * is known to hold, for HEARTBEAT). READ_RESP: the read index. */
+    uint64_t commit;
+
+    /* APPEND_RESP: ok -> all up to `match` equals the leader's log and is
+     * durable. Refused -> the message's prev index, for the leader to tell a
+     * stale refusal; log_index/log_term then hold the last index of ours that
+     * can match, and its term. */
+    uint64_t match;
+    uint64_t sent_ms;     /* HEARTBEAT(_RESP), APPEND(_RESP): leader's clock. */
+    bool granted;         /* PREVOTE_RESP, VOTE_RESP, APPEND_RESP (= ok). */
+    bool transfer;        /* VOTE: this is a leadership transfer. */
+    uint32_t entry_count; /* APPEND. */
+    const struct raft_entry *entries; /* APPEND received: [entry_count]. */
+};
+
+/* ---- starting --------------------------------------------------------- */
+
+struct raft_options {
+    raft_id self;
+    uint64_t seed; /* For election jitter. */
+    uint32_t heartbeat_ms;
+    uint32_t election_min_ms;
+    uint32_t election_max_ms;
+    uint32_t storage_stall_ms; /* A leader whose oldest unfinished persist is
+                                  older than this steps down. */
+    uint32_t uncommitted_max;  /* Entries; more proposals are ERR_BUSY. */
+    uint32_t inflight_max;     /* Appends on their way to one peer. */
+};
+
+/* A stretch of the log in one term: from `first` to the next run's first. */
+struct raft_run {
+    uint64_t first;
+    uint64_t term;
+};
+
+struct raft_conf_entry {
+    uint64_t index;
+    struct raft_conf conf;
+};
+
+/* What the storage layer proved at start. Read during raft_new() only. */
+struct raft_boot {
+    uint64_t term; /* From the hard state; >= every term in the log. */
+    raft_id vote;
+    uint64_t base; /* The log holds entries base+1..last. */
+    uint64_t base_term;
+    uint64_t last;
+    const struct raft_run *runs; /* Of base+1..last, ascending. */
+    uint32_t run_count;
+    const struct raft_conf_entry *confs; /* All that may be needed: the newest
+                        at or below `applied`, and every one after it. */
+    uint32_t conf_count;
+    uint64_t applied; /* The commit index starts here. */
+};
+
+struct raft;
+struct raft *raft_new(const struct raft_options *options,
+                      const struct raft_boot *boot, uint64_t now_ms);
+void raft_free(struct raft *raft);
+
+/* ---- events ----------------------------------------------------------- */
+
+enum raft_event_type {
+    RAFT_TICK,      /* now >= raft_deadline_ms(). Harmless at any time. */
+    RAFT_MESSAGE,   /* One decoded message of an authenticated member. */
+    RAFT_PROPOSE,   /* One client entry. */
+    RAFT_CHANGE,    /* A membership change. */
+    RAFT_READ,      /* All reads with cookies up to `cookie` (they only grow)
+                       want a read index. */
+    RAFT_PERSISTED, /* Every op up to `seq` is durable. */
+    RAFT_APPLIED,   /* Entries up to `index` are applied. */
+    RAFT_TRANSFER,  /* Hand leadership to `peer` (0 = the best voter). */
+    RAFT_GAP,       /* The process did not run for longer than an election
+                       timeout: silence heard meanwhile proves nothing. */
+    RAFT_PEER_UP,   /* Hints; safety never depends on them. */
+    RAFT_PEER_DOWN,
+    RAFT_COMPACTED,       /* The log now begins after `index`. */
+    RAFT_SNAPSHOT_SENT,   /* `peer` holds a snapshot at `index`. */
+    RAFT_SNAPSHOT_FAILED, /* ... or does not. */
+    RAFT_INSTALLED, /* A snapshot at index/term with `conf` is in place. */
+};
+
+struct raft_event {
+    enum raft_event_type type;
+    uint64_t now_ms;
+    const struct raft_message *message; /* RAFT_MESSAGE */
+    const struct raft_change *change;   /* RAFT_CHANGE */
+    const struct raft_conf *conf;       /* RAFT_INSTALLED */
+    uint64_t cookie;                    /* RAFT_READ */
+    uint64_t seq;                       /* RAFT_PERSISTED */
+    uint64_t index; /* RAFT_APPLIED, _COMPACTED, _SNAPSHOT_SENT, _INSTALLED */
+    uint64_t term;  /* RAFT_INSTALLED */
+    raft_id peer;   /* RAFT_TRANSFER, _PEER_*, _SNAPSHOT_* */
+};
+
+/* ERR_OK, or the event was refused and nothing changed:
+ *   ERR_CLOSED    not the leader (PROPOSE, CHANGE, TRANSFER)
+ *   ERR_BUSY      a bound is reached, a change or a transfer is running, or
+ *                 the leader has not committed in its term yet (CHANGE)
+ *   ERR_INVALID   CHANGE makes no sense (unknown id, last voter, no room, a
+ *                 loss of the live majority); MESSAGE malformed
+ *   ERR_EXISTS    CHANGE would change nothing
+ *   ERR_NOT_FOUND CHANGE or TRANSFER names nobody */
+MUST_CHECK enum err raft_step(struct raft *raft,
+                              const struct raft_event *event);
+
+/* The entries that the last raft_step() added: first..last, empty when
+ * last < first. */
+void raft_appended(const struct raft *raft, uint64_t *first, uint64_t *last);
+
+/* ---- updates ---------------------------------------------------------- */
+
+struct raft_persist {
+    uint64_t seq; /* 0 = nothing to persist. */
+    bool hard;    /* Term and vote changed. */
+    uint64_t term;
+    raft_id vote;
+    uint64_t truncate_from; /* 0 = none; else drop this index and all after,
+                               before appending. */
+    uint64_t lo;            /* Append lo..hi; none when hi < lo. */
+    uint64_t hi;
+};
+
+/* The peer may be sent entries next..last. The caller builds one append of
+ * as many as fit its frame with raft_make_append(), or none when the link
+ * cannot take it now. */
+struct raft_append_offer {
+    raft_id peer;
+    uint64_t next;
+    uint64_t last; /* next - 1: an empty append (a probe) is wanted. */
+};
+
+struct raft_update {
+    struct raft_persist persist;
+    uint32_t message_count;
+    struct raft_message messages[RAFT_MESSAGES_MAX]; /* No APPEND in here. */
+    uint32_t offer_count;
+    struct raft_append_offer offers[RAFT_MEMBERS_MAX];
+    uint64_t apply_lo; /* Committed and durable here; none when hi < lo. */
+    uint64_t apply_hi;
+    uint64_t read_cookie; /* 0 = none: these reads may be served at ... */
+    uint64_t read_index;  /* ... once this index is applied. */
+    uint64_t read_failed; /* 0 = none: reads with cookies up to this one get
+                             no index (no leader, or it changed): ask again */
+    bool role_changed;    /* Role, term or leader. */
+    bool conf_changed;
+    raft_id snapshot_peer; /* 0 = none: this peer needs what the log no longer
+                              holds. */
+    bool transfer_done;    /* A RAFT_TRANSFER ended; with success: */
+    bool transfer_ok;
+};
+
+void raft_collect(struct raft *raft, struct raft_update *update);
+
+/* Build the append for `peer` with entries lo..hi (hi = lo - 1: empty) and
+ * note it as sent. The range must lie in the offer of the last
+ * raft_collect(); call it again for the rest while true is returned: the
+ * window may be full (false, and *message is not set). Entries themselves
+ * (term, type, payload) are the caller's to attach. */
+bool raft_make_append(struct raft *raft, raft_id peer, uint64_t lo, uint64_t hi,
+                      uint64_t now_ms, struct raft_message *message);
+
+/* When RAFT_TICK is due. */
+uint64_t raft_deadline_ms(const struct raft *raft);
+
+/* ---- looking ---------------------------------------------------------- */
+
+enum raft_role {
+    RAFT_FOLLOWER,
+    RAFT_PRECANDIDATE,
+    RAFT_CANDIDATE,
+    RAFT_LEADER,
+};
+const char *raft_role_name(enum raft_role role);
+
+enum raft_peer_state {
+    RAFT_PEER_PROBE,     /* One append at a time until a match is found. */
+    RAFT_PEER_REPLICATE, /* Pipelined. */
+    RAFT_PEER_SNAPSHOT,
+};
+
+struct raft_peer_status {
+    raft_id id;
+    enum raft_peer_state state;
+    uint64_t match;
+    uint64_t next;
+    uint64_t contact_ms; /* Send time of the newest heartbeat it answered. */
+    uint64_t rtt_ms;
+};
+
+struct raft_status {
+    raft_id self;
+    raft_id leader; /* 0 when not known. */
+    raft_id vote;
+    enum raft_role role;
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t last;
+    uint64_t durable;
+    uint64_t base;
+    bool transferring;
+    bool leader_ready;  /* Leader, and has committed in its term. */
+    uint64_t elections; /* Started by this node since its start. */
+    uint64_t leader_heard_ms;
+    uint32_t peer_count; /* Leader only. */
+    struct raft_peer_status peers[RAFT_MEMBERS_MAX];
+};
+void raft_get_status(const struct raft *raft, struct raft_status *status);
+
+/* The membership in force: the newest in the log (thesis 4.1). */
+const struct raft_conf *raft_conf_active(const struct raft *raft);
+/* The configuration entry at `index`, NULL when that is none or is older
+ * than the newest committed one. */
+const struct raft_conf *raft_conf_at(const struct raft *raft, uint64_t index);
+/* Term of the entry at `index` (base <= index <= last). */
+uint64_t raft_term_at(const struct raft *raft, uint64_t index);
+/* Cheap accessors for the turn. */
+bool raft_is_leader(const struct raft *raft);
+raft_id raft_leader(const struct raft *raft);
+uint64_t raft_commit(const struct raft *raft);
+uint64_t raft_last(const struct raft *raft);
+uint64_t raft_term(const struct raft *raft);
+
+/* Hash of the whole state, for determinism tests. */
+uint64_t raft_digest(const struct raft *raft);
+
+#endif

@@ -1,0 +1,160 @@
+/* reactor.h -- the event loop: one thread, many descriptors.
+ *
+ * One turn: sleep until something is ready or due -> read what is readable
+ * and call on_read -> due timers -> the after-poll hook (the program's one
+ * place to sync, apply and answer) -> flush every stream written to in this
+ * turn, one send each -> free what was closed. Times are milliseconds of
+ * sys_now_ms(); reactor_now_ms() is read once a turn.
+ *
+ * Rules that hold everywhere: callbacks are called from the turn only, never
+ * from inside the call that asked for them; a stream closed in a callback is
+ * freed at the end of the turn, and no event that was already collected for
+ * it is delivered (a descriptor number may be in use again by then); work a
+ * turn is bounded: one read of at most REACTOR_READ_BYTES a stream, at most
+ * REACTOR_ACCEPTS_PER_TURN accepts a listener. Nothing of epoll or kqueue is
+ * visible here. */
+#ifndef CRAFTD_REACTOR_REACTOR_H
+#define CRAFTD_REACTOR_REACTOR_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "base/heap.h"
+
+enum {
+    REACTOR_READ_BYTES = 65536,
+    REACTOR_ACCEPTS_PER_TURN = 64,
+    REACTOR_HOST_BYTES = 256,
+    REACTOR_ADDR_TEXT_BYTES = 64,
+};
+
+struct reactor;
+
+struct reactor *reactor_new(void);
+void reactor_free(struct reactor *reactor);
+/* Turn until reactor_stop(). */
+void reactor_run(struct reactor *reactor);
+void reactor_stop(struct reactor *reactor);
+uint64_t reactor_now_ms(const struct reactor *reactor);
+/* One turn that sleeps at most `wait_ms`; for tests and reactor_run(). */
+void reactor_turn(struct reactor *reactor, uint64_t wait_ms);
+
+/* Called once a turn, after all events of it. Returns the deadline by which
+ * it wants to be called again even if nothing happens (absolute ms; 0 = at
+ * once, UINT64_MAX = never). */
+typedef uint64_t reactor_hook_cb(void *arg);
+void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg);
+
+/* Longest time one turn took, without its sleep, since start. */
+uint64_t reactor_turn_max_ms(const struct reactor *reactor);
+
+/* Called from the turn when `signal_number` arrived. */
+typedef void reactor_signal_cb(int signal_number, void *arg);
+void reactor_on_signal(struct reactor *reactor, int signal_number,
+                       reactor_signal_cb *cb, void *arg);
+
+/* Timers. Zero-initialised memory of the caller is an idle timer; it must
+ * outlive its being armed. */
+typedef void timer_cb(void *arg);
+struct timer {
+    struct heap_node node;
+    timer_cb *cb;
+    void *arg;
+};
+/* (Re-)arm for `at_ms`; not called earlier. */
+void timer_arm(struct reactor *reactor, struct timer *timer, uint64_t at_ms,
+               timer_cb *cb, void *arg);
+void timer_cancel(struct reactor *reactor, struct timer *timer);
+
+/* ---- addresses -------------------------------------------------------- */
+
+/* Split "host:port", "[v6]:port", ":port" and a bare "port" (host is then
+ * "localhost", as in hraftd). False when it is none of these. */
+bool addr_split(const char *text, char host[REACTOR_HOST_BYTES],
+                uint16_t *port);
+
+/* ---- streams: connected byte streams ---------------------------------- */
+
+struct stream;
+
+struct stream_handler {
+    /* `data` holds all bytes that were not consumed so far, contiguous and
+     * writable during the call. Returns how many of them are consumed; the
+     * others come again together with new ones. Not called again before new
+     * bytes arrive or stream_kick(). Bytes over the input limit are left in
+     * the kernel. */
+    size_t (*on_read)(struct stream *stream, uint8_t *data, size_t size,
+                      void *arg);
+    /* The other side will send no more (half-close). The stream is still
+     * writable. NULL: the stream is closed and on_close called. */
+    void (*on_eof)(struct stream *stream, void *arg);
+    /* Dialled streams only: connected. May be NULL. */
+    void (*on_open)(struct stream *stream, void *arg);
+    /* The output buffer became empty after stream_write() had left bytes in
+     * it at the end of a turn. May be NULL. */
+    void (*on_drain)(struct stream *stream, void *arg);
+    /* Gone: reset, failed dial, or stream_close_after_flush() done. `why` is
+     * a short text ("connection refused", "timeout", "eof", "closed").
+     * Called exactly once, unless the owner called stream_close(). */
+    void (*on_close)(struct stream *stream, const char *why, void *arg);
+};
+
+/* Queue bytes; they leave at the end of the turn. They are copied. Never
+ * fails: ask stream_output_bytes() before, to bound the queue. Ignored on a
+ * stream that failed. */
+void stream_write(struct stream *stream, const void *data, size_t size);
+/* The output buffer itself, to format into without a copy. Bytes added to it
+ * leave at the end of the turn. */
+struct buf *stream_output(struct stream *stream);
+/* Bytes queued and not yet taken by the kernel. */
+size_t stream_output_bytes(const struct stream *stream);
+/* Default limit 64 KiB + what one read takes. At least this many bytes can
+ * be pending in on_read. */
+void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
+/* Call on_read again this turn (or the next) with what is pending, though
+ * nothing new arrived. */
+void stream_kick(struct stream *stream);
+/* Bytes that wait for on_read. */
+size_t stream_input_bytes(const struct stream *stream);
+/* Stop without on_close. The stream must not be used after. NULL is fine. */
+void stream_close(struct stream *stream);
+/* Send what is queued, then half-close, drop what still comes in (at most
+ * 64 KiB and 2 s, so that the other side sees our last words and no reset),
+ * close and call on_close. on_read is not called any more. */
+void stream_close_after_flush(struct stream *stream);
+/* "127.0.0.1:4711" of the other side. */
+const char *stream_peer_text(const struct stream *stream);
+/* Close unless the kernel sees an acknowledgement within this time
+ * (TCP_USER_TIMEOUT where there is one). */
+void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms);
+
+/* Connect to host:port. The name is resolved anew on every dial, off the
+ * loop (a short-lived child process; numeric addresses and "localhost",
+ * RFC 6761 section 6.3, are answered at once), and all addresses are tried
+ * in turn. on_close is called when it fails or takes longer than
+ * `timeout_ms`. Never NULL. */
+struct stream *stream_dial(struct reactor *reactor, const char *host,
+                           uint16_t port, uint32_t timeout_ms,
+                           const struct stream_handler *handler, void *arg);
+
+/* ---- listeners -------------------------------------------------------- */
+
+struct listener;
+
+/* Called per accepted connection. Set handler and arg on it with
+ * stream_set_handler(), or stream_close() it. */
+typedef void listener_cb(struct stream *stream, void *arg);
+void stream_set_handler(struct stream *stream,
+                        const struct stream_handler *handler, void *arg);
+
+/* Listen on host:port (SO_REUSEADDR, never SO_REUSEPORT). An empty host is
+ * all addresses. On failure `why` (a few words: "address in use") is set.
+ * When descriptors run out (EMFILE, ENFILE) accepting pauses for 100 ms. */
+MUST_CHECK enum err listener_open(struct reactor *reactor, const char *host,
+                                  uint16_t port, listener_cb *cb, void *arg,
+                                  struct listener **listener, char *why,
+                                  size_t why_size);
+/* The port in use (of interest after port 0). */
+uint16_t listener_port(const struct listener *listener);
+void listener_close(struct listener *listener);
+
+#endif

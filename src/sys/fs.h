@@ -1,0 +1,77 @@
+/* fs.h -- files, behind a table of functions, so that the log and the state
+ * machine run on a real disk (fs_posix()), in memory (fs_memory_new()) or on
+ * a simulated disk in the tests, unchanged.
+ *
+ * Paths are relative to the file system's root directory, with '/' between
+ * names. Offsets and sizes are bytes. A handle is a small number >= 0.
+ *
+ * Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_NOSPACE (ENOSPC, EDQUOT), ERR_LOCKED,
+ * else ERR_IO; the detail (path, errno) is logged where it happens. EINTR and
+ * short transfers are dealt with below this line. */
+#ifndef CRAFTD_SYS_FS_H
+#define CRAFTD_SYS_FS_H
+
+#include "base/base.h"
+
+enum { FS_PATH_BYTES = 512, FS_NAME_BYTES = 128 };
+
+enum fs_open_mode {
+    FS_READ,       /* Must exist; reading only. */
+    FS_WRITE,      /* Must exist; reading and writing. */
+    FS_CREATE,     /* Reading and writing; created when missing. */
+    FS_CREATE_NEW, /* As FS_CREATE; ERR_EXISTS when it is there. */
+};
+
+typedef void fs_name_cb(const char *name, void *arg);
+
+struct fs {
+    void *self;
+
+    enum err (*open)(void *self, const char *path, enum fs_open_mode mode,
+                     int *handle);
+    void (*close)(void *self, int handle);
+    /* Reads up to `size`; *got < size only at the end of the file. */
+    enum err (*read)(void *self, int handle, uint64_t offset, void *data,
+                     size_t size, size_t *got);
+    /* All or an error; after ERR_NOSPACE part of it may have been written. */
+    enum err (*write)(void *self, int handle, uint64_t offset, const void *data,
+                      size_t size);
+    enum err (*fdatasync)(void *self, int handle);
+    enum err (*size)(void *self, int handle, uint64_t *size);
+    enum err (*rename)(void *self, const char *from, const char *to);
+    enum err (*unlink)(void *self, const char *path);
+    /* ERR_OK when the directory is there already. */
+    enum err (*mkdir)(void *self, const char *path);
+    /* Make creations, renames and removals in directory `path` durable. */
+    enum err (*sync_dir)(void *self, const char *path);
+    /* Call back for each name in directory `path`, "." and ".." left out, in
+     * no set order. */
+    enum err (*list)(void *self, const char *path, fs_name_cb *cb, void *arg);
+    /* Hold an exclusive lock on `path` (created if missing) until the handle
+     * is closed. ERR_LOCKED when another process holds it. */
+    enum err (*lock)(void *self, const char *path, int *handle);
+    /* The path the kernel knows `path` by, for SQLite; false when there is
+     * none (memory). */
+    bool (*real_path)(void *self, const char *path, char *out, size_t size);
+};
+
+/* The kernel's files under directory `root`, which is created (one level)
+ * when missing. Free with fs_posix_free(). */
+MUST_CHECK enum err fs_posix_new(const char *root, struct fs **fs);
+void fs_posix_free(struct fs *fs);
+
+/* Files in memory: nothing outlives the process, every sync is a no-op. */
+struct fs *fs_memory_new(void);
+void fs_memory_free(struct fs *fs);
+
+/* Replace `path` by `data` so that after a crash either the old or the new
+ * content is there whole: write path.tmp, fdatasync, rename, sync `dir`. */
+MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
+                               const char *path, const void *data, size_t size);
+
+/* Read a whole file of at most `limit` bytes; *data is from mem_alloc().
+ * ERR_TOO_BIG when it is longer. */
+MUST_CHECK enum err fs_read_all(const struct fs *fs, const char *path,
+                                size_t limit, uint8_t **data, size_t *size);
+
+#endif

@@ -1,0 +1,108 @@
+/* wal.h -- the Raft log, term and vote on disk.
+ *
+ * Layout under the fs's root (all integers little-endian, CRC-32C):
+ *     meta.0 meta.1        4096 B each: term, vote, incarnation; alternating
+ *     wal/%016x.wal        segments, filled with real zeros when made, never
+ *                          recycled, renamed or truncated once in use
+ *     wal/spare.tmp        the next segment, being prepared
+ *     wal/torn-%016x.bin   what recovery cut off, kept for a look
+ *
+ * The unit of writing and of fdatasync is the batch: it starts on a block
+ * boundary (4096), so a block that holds acknowledged data is never written
+ * again. Truncation is a record, not an erasure. wal.c describes header,
+ * batch and record to the byte; scan.c the recovery rules (pure, over bytes),
+ * which tell a torn tail (never acknowledged: cut, logged) from damage in
+ * what was acknowledged (ERR_CORRUPT, with file, offset and index range in
+ * the log line).
+ *
+ * Until a snapshot can be sent the log is kept whole, so the index of entries
+ * in memory is sparse: one anchor per 64 KiB of segment.
+ *
+ * Blocking back-end: wal_sync() returns when the data is durable. */
+#ifndef CRAFTD_WAL_WAL_H
+#define CRAFTD_WAL_WAL_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "sys/fs.h"
+
+struct wal;
+
+struct wal_options {
+    const struct fs *fs;    /* Borrowed; outlives the wal. */
+    uint64_t segment_bytes; /* 0 = 4 MiB; a larger batch gets a larger one */
+    uint8_t cluster[16];
+    uint8_t uuid[16];   /* Of this directory. */
+    uint64_t salt_seed; /* From entropy; salts of segments are drawn
+                           from it. */
+};
+
+struct wal_entry {
+    uint64_t index;
+    uint64_t term;
+    uint8_t type;         /* enum raft_entry_type, opaque here. */
+    struct bytes payload; /* A view; see each function for its lifetime. */
+};
+
+/* Make a new log in an empty directory: both meta slots (term 0, vote 0,
+ * incarnation 0) and the first segment, all durable. */
+MUST_CHECK enum err wal_create(const struct wal_options *options);
+
+/* Called for each entry of the log in index order while it is read; an entry
+ * that a later record truncated is reported, and then the index goes back:
+ * the receiver drops what it has from entry->index on. The payload is valid
+ * during the call. */
+typedef void wal_entry_cb(const struct wal_entry *entry, void *arg);
+
+/* Open, recover (W1-W6), bump the incarnation, make everything that was read
+ * durable. `cb` may be NULL.
+ *   ERR_NOT_FOUND  no log here
+ *   ERR_CORRUPT    damage in acknowledged data; logged in detail
+ *   ERR_MISMATCH   another cluster's or directory's files
+ *   ERR_VERSION    written by a newer program
+ *   ERR_IO         as the kernel said */
+MUST_CHECK enum err wal_open(const struct wal_options *options,
+                             wal_entry_cb *cb, void *arg, struct wal **wal);
+void wal_close(struct wal *wal); /* NULL is fine. */
+
+uint64_t wal_term(const struct wal *wal);
+uint64_t wal_vote(const struct wal *wal);
+uint64_t wal_incarnation(const struct wal *wal);
+uint64_t wal_first(const struct wal *wal); /* last + 1 when empty. */
+uint64_t wal_last(const struct wal *wal);  /* Appended, durable or not. */
+
+/* Gather the next batch. Nothing touches the disk before wal_sync(). */
+void wal_set_hard_state(struct wal *wal, uint64_t term, uint64_t vote);
+/* `from` <= last: entries from..last are gone. */
+void wal_truncate(struct wal *wal, uint64_t from);
+/* entry->index must be wal_last() + 1. The payload is copied. */
+void wal_append(struct wal *wal, const struct wal_entry *entry);
+
+/* Make all that was gathered durable: hard state into both slots first (only
+ * when it changed), then the batch with ONE fdatasync. ERR_NOSPACE: nothing
+ * of the batch counts, it stays gathered, call again later. Any other failure
+ * die()s: durability is in doubt (fsync is not retryable). */
+MUST_CHECK enum err wal_sync(struct wal *wal);
+
+/* Read the durable entry at `index` into `out` (cleared first); the entry's
+ * payload points into `out`. Sequential reads are cheap.
+ * ERR_NOT_FOUND  before wal_first() or after what was synced
+ * ERR_CORRUPT    its checksum no longer holds */
+MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
+                             struct wal_entry *entry);
+
+/* One slice (bounded, some 256 KiB) of preparing the next segment; call when
+ * idle or once a turn. False when there is nothing (more) to do. */
+bool wal_prepare(struct wal *wal);
+
+struct wal_stats {
+    uint64_t syncs; /* fdatasync calls, of all kinds. */
+    uint64_t batches;
+    uint64_t written_bytes;
+    uint64_t log_bytes; /* Size of all segments on disk. */
+    uint64_t sync_us_max;
+    uint64_t sync_us_total;
+};
+void wal_get_stats(const struct wal *wal, struct wal_stats *stats);
+
+#endif

@@ -1,0 +1,143 @@
+/* wire.h -- what nodes say to each other <-> bytes. Pure.
+ *
+ * Frame, little-endian:
+ *     u32 size_bytes of all that follows the checksum
+ *     u32 crc32c of all that follows
+ *     u8 type | u8 version | u16 flags (0) | payload
+ * A frame over WIRE_FRAME_BYTES_MAX is refused before memory is taken for
+ * it. Unknown types of a known version are skipped by the receiver, unknown
+ * versions end the connection: the handshake agrees on one first.
+ *
+ * Decoding checks every length and enum: ERR_CORRUPT when anything is odd,
+ * ERR_VERSION for a version we do not speak. Views point into the input. */
+#ifndef CRAFTD_WIRE_WIRE_H
+#define CRAFTD_WIRE_WIRE_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "raft/raft.h"
+
+enum {
+    WIRE_VERSION = 1,
+    WIRE_FRAME_HEADER_BYTES = 8,
+    WIRE_FRAME_BYTES_MAX = 32 << 20,
+    WIRE_TEXT_BYTES = 256,
+};
+
+enum wire_type {
+    WIRE_HELLO = 1,   /* First frame of the dialling side. */
+    WIRE_WELCOME = 2, /* ... of the other side: accepted. */
+    WIRE_REFUSE = 3,  /* ... or not, with the reason. */
+    WIRE_PING = 4,
+    WIRE_PONG = 5,
+    WIRE_RAFT = 6,         /* One struct raft_message. */
+    WIRE_FORWARD = 7,      /* A follower passes a client's request on. */
+    WIRE_FORWARD_RESP = 8, /* ... and gets its outcome. */
+};
+
+/* HELLO and WELCOME carry the same: who speaks to whom. */
+struct wire_hello {
+    uint8_t version_min;
+    uint8_t version_max;
+    uint8_t cluster[16];
+    uint64_t from_id;
+    uint8_t from_uuid[RAFT_UUID_BYTES];
+    uint64_t from_incarnation; /* Counts the starts of its directory. */
+    uint64_t from_nonce;       /* Random per start. */
+    char from_name[RAFT_NAME_BYTES];
+    uint64_t to_id;
+    uint8_t to_uuid[RAFT_UUID_BYTES]; /* As its member entry says; or 0. */
+    char to_name[RAFT_NAME_BYTES];
+};
+
+enum wire_refusal {
+    WIRE_REFUSE_CLUSTER = 1,  /* Another cluster. */
+    WIRE_REFUSE_NOT_ME = 2,   /* The dialled node is not `to`. */
+    WIRE_REFUSE_UUID = 3,     /* `to` has another directory now. */
+    WIRE_REFUSE_STRANGER = 4, /* `from` is no member. */
+    WIRE_REFUSE_VERSION = 5,
+    WIRE_REFUSE_CLONE = 6, /* Two live directories with one identity. */
+    WIRE_REFUSE_NOT_READY = 7,
+};
+
+struct wire_refuse {
+    enum wire_refusal reason;
+    char text[WIRE_TEXT_BYTES];
+};
+
+enum wire_forward_kind {
+    WIRE_FORWARD_COMMAND = 1,  /* body: an encoded command */
+    WIRE_FORWARD_JOIN = 2,     /* body: wire_encode_member() */
+    WIRE_FORWARD_REMOVE = 3,   /* body: u64 id */
+    WIRE_FORWARD_TRANSFER = 4, /* body: u64 id, 0 = any */
+};
+
+struct wire_forward {
+    uint64_t request; /* Chosen by the sender, echoed. */
+    enum wire_forward_kind kind;
+    struct bytes body;
+};
+
+struct wire_forward_resp {
+    uint64_t request;
+    uint8_t outcome; /* enum node_outcome; checked by the receiver. */
+    uint64_t index;  /* Log index of the write. */
+    uint64_t detail; /* Keys deleted, ... */
+};
+
+/* One entry of an append, as it is on the wire. */
+struct wire_entry {
+    uint64_t term;
+    enum raft_entry_type type;
+    struct bytes payload;
+};
+
+/* ---- encoding: whole frames, header included, added to `out` ----------- */
+
+void wire_add_hello(struct buf *out, enum wire_type type,
+                    const struct wire_hello *hello);
+void wire_add_refuse(struct buf *out, const struct wire_refuse *refuse);
+void wire_add_empty(struct buf *out, enum wire_type type); /* PING, PONG */
+/* `entries` [message->entry_count] for APPEND, else NULL. */
+void wire_add_raft(struct buf *out, const struct raft_message *message,
+                   const struct wire_entry *entries);
+void wire_add_forward(struct buf *out, const struct wire_forward *forward);
+void wire_add_forward_resp(struct buf *out,
+                           const struct wire_forward_resp *resp);
+
+/* ---- decoding ---------------------------------------------------------- */
+
+struct wire_frame {
+    enum wire_type type;
+    uint8_t version;
+    struct bytes payload;
+    size_t size_bytes; /* Of the whole frame: consume this many. */
+};
+
+/* The first frame in `in`. ERR_NOT_FOUND: not complete yet. ERR_TOO_BIG,
+ * ERR_CORRUPT (checksum), ERR_VERSION: give the connection up. An unknown
+ * type is returned as it is; the caller skips it. */
+MUST_CHECK enum err wire_frame(struct bytes in, struct wire_frame *frame);
+
+MUST_CHECK enum err wire_hello(struct bytes payload, struct wire_hello *hello);
+MUST_CHECK enum err wire_refuse(struct bytes payload,
+                                struct wire_refuse *refuse);
+/* `entries` has room for RAFT_APPEND_ENTRIES_MAX. message->entries stays
+ * NULL: the caller decodes configurations and fills it. */
+MUST_CHECK enum err wire_raft(struct bytes payload,
+                              struct raft_message *message,
+                              struct wire_entry *entries);
+MUST_CHECK enum err wire_forward(struct bytes payload,
+                                 struct wire_forward *forward);
+MUST_CHECK enum err wire_forward_resp(struct bytes payload,
+                                      struct wire_forward_resp *resp);
+
+/* ---- what is also stored: the payload of RAFT_ENTRY_CONF --------------- */
+
+void wire_encode_conf(struct buf *out, const struct raft_conf *conf);
+MUST_CHECK enum err wire_decode_conf(struct bytes in, struct raft_conf *conf);
+void wire_encode_member(struct buf *out, const struct raft_member *member);
+MUST_CHECK enum err wire_decode_member(struct bytes in,
+                                       struct raft_member *member);
+
+#endif
