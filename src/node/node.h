@@ -31,6 +31,9 @@ struct node_env {
                      const uint8_t uuid[16], uint64_t incarnation,
                      const char *name);
     void (*set_members)(void *self, const struct raft_conf *conf);
+    /* Send now what was added to the queues: called before the log is
+     * written, so that the disks of all nodes work in parallel. */
+    void (*flush)(void *self);
 };
 
 struct node_options {
@@ -83,15 +86,19 @@ struct node_request {
     node_request_cb *cb;  /* PUBLIC: set before the call. */
     uint64_t deadline_ms; /* PUBLIC: absolute; NODE_UNKNOWN or _NO_LEADER
                              after. */
-    /* PRIVATE */
+    /* PRIVATE, see requests.c */
     struct list link;
-    uint8_t state;
+    uint8_t state; /* Which of the node's lists it is in; 0 = none. */
     uint8_t kind;
-    uint64_t index;
+    uint64_t index; /* Of its log entry, or of what a read waits for. */
     uint64_t term;
-    uint64_t cookie;
-    struct buf body; /* Kept while waiting for a leader. */
+    uint64_t cookie; /* Of a read, or of a forwarded request. */
+    uint64_t size_bytes;
+    struct node_result result;
+    struct buf body; /* What to propose or forward, while it may be needed
+                        again. node_request_free() gives it back. */
 };
+void node_request_free(struct node_request *request);
 
 /* Open or create everything in env->fs: identity, log, state machine.
  * On failure one line has been logged. ERR_CORRUPT: data damaged.

@@ -1,0 +1,71 @@
+/* ident.c -- the identity file. */
+#include "node/ident.h"
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/log.h"
+
+enum {
+    IDENT_BYTES = 128,
+    IDENT_FORMAT = 1,
+    AT_CRC = 8,
+    AT_FORMAT = 12,
+    AT_CLUSTER = 16,
+    AT_UUID = 32,
+    AT_ID = 48,
+    AT_NAME = 56,
+};
+_Static_assert(AT_NAME + RAFT_NAME_BYTES <= IDENT_BYTES, "the name fits");
+
+static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'I', 'D'};
+
+static enum err decode(const uint8_t *data, size_t size, struct ident *ident)
+{
+    if (size != IDENT_BYTES || memcmp(data, magic, sizeof(magic)) != 0) {
+        log_error("ident", "file=IDENT why=\"not an identity file\"");
+        return ERR_CORRUPT;
+    }
+    uint32_t crc = crc32c(0, data + AT_FORMAT, IDENT_BYTES - AT_FORMAT);
+    if (load_u32(data + AT_CRC) != crc) {
+        log_error("ident", "file=IDENT why=\"checksum does not hold\"");
+        return ERR_CORRUPT;
+    }
+    if (load_u32(data + AT_FORMAT) != IDENT_FORMAT) {
+        log_error("ident", "file=IDENT format=%u known=%d",
+                  load_u32(data + AT_FORMAT), IDENT_FORMAT);
+        return ERR_VERSION;
+    }
+    *ident = (struct ident){.id = load_u64(data + AT_ID)};
+    memcpy(ident->cluster, data + AT_CLUSTER, sizeof(ident->cluster));
+    memcpy(ident->uuid, data + AT_UUID, sizeof(ident->uuid));
+    memcpy(ident->name, data + AT_NAME, RAFT_NAME_BYTES - 1);
+    return ident->id > 0 ? ERR_OK : ERR_CORRUPT;
+}
+
+enum err ident_read(const struct fs *fs, struct ident *ident)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    enum err err = fs_read_all(fs, "IDENT", 4096, &data, &size);
+    if (err) {
+        return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
+    }
+    err = decode(data, size, ident);
+    mem_free(data);
+    return err;
+}
+
+enum err ident_write(const struct fs *fs, const struct ident *ident)
+{
+    uint8_t data[IDENT_BYTES] = {0};
+    must(ident->id > 0);
+    memcpy(data, magic, sizeof(magic));
+    store_u32(data + AT_FORMAT, IDENT_FORMAT);
+    memcpy(data + AT_CLUSTER, ident->cluster, sizeof(ident->cluster));
+    memcpy(data + AT_UUID, ident->uuid, sizeof(ident->uuid));
+    store_u64(data + AT_ID, ident->id);
+    memcpy(data + AT_NAME, ident->name, strnlen(ident->name, RAFT_NAME_BYTES));
+    store_u32(data + AT_CRC,
+              crc32c(0, data + AT_FORMAT, IDENT_BYTES - AT_FORMAT));
+    return fs_replace(fs, ".", "IDENT", data, sizeof(data));
+}

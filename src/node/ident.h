@@ -1,0 +1,26 @@
+/* ident.h -- who this directory is: written once, at bootstrap or adoption.
+ *
+ * IDENT, 128 bytes, little-endian:
+ *     magic "CRAFTDID" | u32 crc32c of what follows | u32 format = 1 |
+ *     cluster[16] | uuid[16] | u64 id | name[64] | zeros
+ * It is put in place by a rename after everything else of a new directory is
+ * durable: a directory without it has promised nothing to anybody. */
+#ifndef CRAFTD_NODE_IDENT_H
+#define CRAFTD_NODE_IDENT_H
+
+#include "base/base.h"
+#include "raft/raft.h"
+#include "sys/fs.h"
+
+struct ident {
+    uint8_t cluster[16];
+    uint8_t uuid[16];
+    uint64_t id;
+    char name[RAFT_NAME_BYTES];
+};
+
+/* ERR_NOT_FOUND: a new directory. ERR_CORRUPT, ERR_VERSION: logged. */
+MUST_CHECK enum err ident_read(const struct fs *fs, struct ident *ident);
+MUST_CHECK enum err ident_write(const struct fs *fs, const struct ident *ident);
+
+#endif

@@ -1,0 +1,166 @@
+/* join.c -- requests that change the membership, at the leader.
+ *
+ * A join is a goal, not a change: "a member of this name, directory and
+ * address". Each step makes the one change that is missing and waits for it;
+ * then it looks again. So a repeated join does nothing, a wiped machine is
+ * first removed and then added under a new id, and a join that meets another
+ * change waits for it. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+static const uint8_t uuid_unknown[RAFT_UUID_BYTES];
+
+static bool uuid_known(const uint8_t uuid[RAFT_UUID_BYTES])
+{
+    return memcmp(uuid, uuid_unknown, RAFT_UUID_BYTES) != 0;
+}
+
+/* The same directory, as far as both sides know. */
+static bool same_uuid(const struct raft_member *a, const struct raft_member *b)
+{
+    return !uuid_known(a->uuid) || !uuid_known(b->uuid) ||
+           memcmp(a->uuid, b->uuid, RAFT_UUID_BYTES) == 0;
+}
+
+static bool is_live(const struct node *node, raft_id id)
+{
+    if (id == node->ident.id) {
+        return true;
+    }
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    for (uint32_t i = 0; i < status.peer_count; i++) {
+        const struct raft_peer_status *peer = &status.peers[i];
+        if (peer->id == id && peer->contact_ms > 0) {
+            return node->now_ms <
+                   peer->contact_ms + node->options.election_min_ms;
+        }
+    }
+    return false;
+}
+
+static enum node_outcome outcome_of_change(enum err err)
+{
+    switch (err) {
+    case ERR_CLOSED:
+        return NODE_NO_LEADER;
+    case ERR_NOT_FOUND:
+        return NODE_NOT_FOUND;
+    case ERR_BUSY:
+        return NODE_CONF_BUSY;
+    case ERR_OK:
+    case ERR_IO:
+    case ERR_NOSPACE:
+    case ERR_CORRUPT:
+    case ERR_TOO_BIG:
+    case ERR_EXISTS:
+    case ERR_INVALID:
+    case ERR_LOCKED:
+    case ERR_MISMATCH:
+    case ERR_VERSION:
+        break;
+    }
+    return NODE_LAST_VOTER;
+}
+
+static void change(struct node *node, struct node_request *request,
+                   enum raft_change_type type, const struct raft_member *member)
+{
+    struct raft_change change = {.type = type, .member = *member};
+    struct raft_event event = {
+        .type = RAFT_CHANGE, .now_ms = node->now_ms, .change = &change};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (err == ERR_OK) {
+        request_proposed(node, request);
+    } else if (err == ERR_BUSY) {
+        request_move(node, request, STATE_WAITING);
+    } else if (err == ERR_EXISTS) {
+        request_finish(node, request, NODE_OK, raft_commit(node->raft));
+    } else {
+        request_finish(node, request, outcome_of_change(err), 0);
+    }
+}
+
+static const struct raft_member *find(const struct raft_conf *conf,
+                                      const char *name, const char *addr)
+{
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        if ((name && strcmp(member->name, name) == 0) ||
+            (addr && strcmp(member->addr, addr) == 0)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+/* Another directory comes under a known name or address. The old member goes
+ * first, unless it is there and well: then somebody has made a mistake. */
+static void replace(struct node *node, struct node_request *request,
+                    const struct raft_member *old,
+                    const struct raft_member *wanted)
+{
+    if (is_live(node, old->id)) {
+        log_warn("join",
+                 "id=%s addr=%s why=\"%s at %s is a live member: id or "
+                 "address is taken\"",
+                 wanted->name, wanted->addr, old->name, old->addr);
+        request_finish(node, request, NODE_INVALID, 0);
+        return;
+    }
+    log_info("join", "id=%s addr=%s replaces=%llu", wanted->name, wanted->addr,
+             (unsigned long long)old->id);
+    change(node, request, RAFT_CHANGE_REMOVE, old);
+}
+
+static void refresh(struct node *node, struct node_request *request,
+                    const struct raft_member *old,
+                    const struct raft_member *wanted)
+{
+    struct raft_member update = *old;
+    if (uuid_known(wanted->uuid)) {
+        memcpy(update.uuid, wanted->uuid, sizeof(update.uuid));
+    }
+    memcpy(update.addr, wanted->addr, sizeof(update.addr));
+    if (wanted->http[0] != '\0') {
+        memcpy(update.http, wanted->http, sizeof(update.http));
+    }
+    bool same = memcmp(update.uuid, old->uuid, sizeof(update.uuid)) == 0 &&
+                strcmp(update.addr, old->addr) == 0 &&
+                strcmp(update.http, old->http) == 0;
+    if (same) {
+        request_finish(node, request, NODE_OK, raft_commit(node->raft));
+    } else {
+        change(node, request, RAFT_CHANGE_UPDATE, &update);
+    }
+}
+
+void join_step(struct node *node, struct node_request *request)
+{
+    struct raft_member wanted;
+    if (wire_decode_member(buf_bytes(&request->body), &wanted) != ERR_OK ||
+        wanted.name[0] == '\0' || wanted.addr[0] == '\0' ||
+        wanted.suffrage == RAFT_VOTER) {
+        request_finish(node, request, NODE_INVALID, 0);
+        return;
+    }
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    const struct raft_member *named = find(conf, wanted.name, NULL);
+    const struct raft_member *there = find(conf, NULL, wanted.addr);
+    if (there && there != named) {
+        replace(node, request, there, &wanted);
+    } else if (named && !same_uuid(named, &wanted)) {
+        replace(node, request, named, &wanted);
+    } else if (named) {
+        refresh(node, request, named, &wanted);
+    } else {
+        change(node, request, RAFT_CHANGE_ADD, &wanted);
+    }
+}
+
+void remove_step(struct node *node, struct node_request *request)
+{
+    struct cursor body = cursor_of(buf_bytes(&request->body));
+    struct raft_member member = {.id = cursor_u64(&body)};
+    change(node, request, RAFT_CHANGE_REMOVE, &member);
+}

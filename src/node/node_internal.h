@@ -1,0 +1,165 @@
+/* node_internal.h -- what the files of this room share.
+ *
+ *     open.c      directory -> node: identity, recovery, bootstrap, adoption
+ *     turn.c      the executor: the only place where effects happen
+ *     receive.c   frames of other nodes -> engine and requests
+ *     requests.c  clients' requests: propose, forward, wait, answer
+ *     join.c      requests that change the membership
+ *     status.c    looking */
+#ifndef CRAFTD_NODE_NODE_INTERNAL_H
+#define CRAFTD_NODE_NODE_INTERNAL_H
+
+#include "node/entries.h"
+#include "node/ident.h"
+#include "node/node.h"
+#include "store/store.h"
+#include "wal/wal.h"
+
+enum {
+    NODE_APPEND_BYTES = 256 << 10, /* Payload of one append, about. */
+    NODE_APPLY_ENTRIES = 2048,     /* In one turn, at most. */
+    NODE_APPLY_BYTES = 4 << 20,
+    NODE_CATCH_UP_FRAMES = 4,     /* Appends to one peer in one turn. */
+    NODE_FLUSH_ENTRIES = 1 << 16, /* Applied and not committed in SQLite. */
+    NODE_FLUSH_QUIET_MS = 50,
+    NODE_FLUSH_AFTER_MS = 5000,
+    NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
+    NODE_CONFS_IN_APPEND = 4,
+    NODE_SPACE_RETRY_MS = 500,
+};
+
+enum request_kind {
+    REQUEST_WRITE = 1,
+    REQUEST_READ,
+    REQUEST_JOIN,
+    REQUEST_REMOVE,
+    REQUEST_TRANSFER,
+};
+
+/* Which list a request is in. */
+enum request_state {
+    STATE_IDLE = 0,
+    STATE_WAITING,
+    STATE_PROPOSED,
+    STATE_ORPHAN,
+    STATE_FORWARDED,
+    STATE_ASKING,
+    STATE_READING,
+    STATE_TRANSFER,
+    STATE_DONE,
+    STATE_COUNT,
+};
+
+/* A request that a follower forwarded to us. */
+struct remote {
+    struct node_request request;
+    struct node *node;
+    struct list link; /* In node->remotes or node->remotes_idle. */
+    raft_id from;
+    uint64_t cookie; /* The follower's. */
+};
+
+struct node {
+    struct node_env env;
+    struct node_options options;
+    char name[RAFT_NAME_BYTES];
+    char raft_addr[RAFT_ADDR_BYTES];
+    char http_addr[RAFT_ADDR_BYTES];
+
+    bool member; /* ident, wal, store and raft exist. */
+    struct ident ident;
+    int lock;
+    struct wal *wal;
+    struct store *store;
+    struct raft *raft;
+    struct entries entries;
+    uint64_t incarnation;
+
+    /* The turn. */
+    uint64_t now_ms;
+    uint64_t turn_ms;  /* When the last one was. */
+    uint64_t apply_to; /* Committed and durable here: may be applied. */
+    uint64_t durable;  /* Last index that was synced. */
+    struct raft_update update;
+    struct raft_persist persist_due; /* Not done yet: the disk was full. */
+    bool log_full; /* The disk had no room for a batch of the log, ... */
+    bool db_full;  /* ... or for what is applied. */
+    uint64_t space_retry_ms;
+    uint64_t applied_ms;   /* When something was applied last. */
+    uint64_t unflushed_ms; /* When the open transaction got its first entry */
+    bool conf_dirty;
+
+    /* Requests, by enum request_state. WAITING: for a leader, or for a
+     * change to be possible. PROPOSED: in our log, by index, to be applied.
+     * ORPHAN: cut from our log, others may still have it. FORWARDED: at the
+     * leader. ASKING: reads without an index, by cookie. READING: wait for an
+     * index to be applied. DONE: to be called back at the end of the turn. */
+    struct list requests[STATE_COUNT];
+    struct node_request *transfer; /* At most one. */
+    uint64_t pending_count;        /* Proposed and not applied. */
+    uint64_t pending_bytes;
+    uint64_t waiting_count;
+    uint64_t waiting_bytes;
+    uint64_t sweep_ms;
+    uint64_t forward_cookie;
+    uint64_t read_cookie;  /* Of the newest read. */
+    uint64_t asked_cookie; /* Reads up to this one have been asked for. */
+    uint64_t ask_again_ms; /* 0, or when to ask anew after a failure. */
+    struct list remotes;
+    struct list remotes_idle;
+
+    bool ready;
+    struct node_request ready_probe;
+    bool stopping;
+    bool transfer_asked;
+    uint64_t writes;
+
+    /* Scratch, so that a turn takes no memory. */
+    struct wire_entry wire_entries[RAFT_APPEND_ENTRIES_MAX];
+    struct raft_entry raft_entries[RAFT_APPEND_ENTRIES_MAX];
+    struct raft_conf confs[NODE_CONFS_IN_APPEND];
+    struct buf scratch;
+    struct buf log_scratch;
+    struct buf conf_scratch;
+};
+
+/* requests.c */
+void request_finish(struct node *node, struct node_request *request,
+                    enum node_outcome outcome, uint64_t index);
+void request_move(struct node *node, struct node_request *request,
+                  enum request_state state);
+void requests_init(struct node *node);
+void requests_free(struct node *node);
+/* What waited for a leader is proposed or forwarded, if there is one now. */
+void requests_submit(struct node *node);
+/* Entry `index` was applied. */
+void requests_applied(struct node *node, uint64_t index, uint64_t term,
+                      const struct store_result *result);
+/* Our log was cut from `index` on. */
+void requests_cut(struct node *node, uint64_t index);
+void requests_ask_reads(struct node *node);
+void requests_reads_indexed(struct node *node, uint64_t cookie, uint64_t index);
+void requests_reads_failed(struct node *node);
+void requests_release_reads(struct node *node);
+void requests_expire(struct node *node);
+void requests_call_back(struct node *node);
+void requests_peer_down(struct node *node, raft_id peer);
+void requests_leader_changed(struct node *node);
+bool requests_on_forward(struct node *node, raft_id from,
+                         const struct wire_forward *forward);
+bool requests_on_forward_resp(struct node *node, raft_id from,
+                              const struct wire_forward_resp *resp);
+bool requests_any(const struct node *node);
+/* The entry that the last step appended is this request's. */
+void request_proposed(struct node *node, struct node_request *request);
+
+/* join.c: one attempt of a membership request at the leader. It ends up in
+ * the log, finished, or waiting to be tried again. */
+void join_step(struct node *node, struct node_request *request);
+void remove_step(struct node *node, struct node_request *request);
+
+/* turn.c */
+MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
+                              struct bytes payload);
+
+#endif

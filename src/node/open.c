@@ -1,0 +1,465 @@
+/* open.c -- from a directory to a running node.
+ *
+ * Order of a new directory: log (hard state and first entry) durable, then
+ * IDENT by rename. Without IDENT nothing was promised, and what is there is
+ * cleared; a directory with a database but no IDENT is not ours to clear. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "node/node_internal.h"
+
+enum {
+    STORAGE_STALL_FACTOR = 1, /* In election timeouts. */
+    INFLIGHT_APPENDS = 64,
+};
+
+/* ---- reading the log at start ------------------------------------------ */
+
+struct boot {
+    uint64_t applied;
+    uint64_t first; /* 0: nothing read yet. */
+    uint64_t last;
+    uint64_t last_term;
+    uint64_t applied_term; /* Term of entry `applied` in the log; 0 = none. */
+    struct raft_run *runs;
+    uint32_t run_count;
+    uint32_t run_capacity;
+    struct raft_conf_entry *confs;
+    uint32_t conf_count;
+    uint32_t conf_capacity;
+    bool bad;
+};
+
+static void boot_cut(struct boot *boot, uint64_t from)
+{
+    while (boot->run_count > 0 &&
+           boot->runs[boot->run_count - 1].first >= from) {
+        boot->run_count--;
+    }
+    while (boot->conf_count > 0 &&
+           boot->confs[boot->conf_count - 1].index >= from) {
+        boot->conf_count--;
+    }
+    boot->last_term =
+        boot->run_count > 0 ? boot->runs[boot->run_count - 1].term : 0;
+}
+
+static void boot_conf(struct boot *boot, const struct wal_entry *entry)
+{
+    struct raft_conf conf;
+    if (wire_decode_conf(entry->payload, &conf) != ERR_OK) {
+        log_error("log", "index=%llu why=\"membership does not decode\"",
+                  (unsigned long long)entry->index);
+        boot->bad = true;
+        return;
+    }
+    /* Of those that are applied only the newest matters. */
+    if (boot->conf_count == 1 && entry->index <= boot->applied) {
+        boot->conf_count = 0;
+    }
+    if (boot->conf_count == boot->conf_capacity) {
+        boot->conf_capacity = boot->conf_capacity ? boot->conf_capacity * 2 : 2;
+        boot->confs = mem_realloc(boot->confs,
+                                  boot->conf_capacity * sizeof(boot->confs[0]));
+    }
+    boot->confs[boot->conf_count++] =
+        (struct raft_conf_entry){.index = entry->index, .conf = conf};
+}
+
+static void boot_entry(const struct wal_entry *entry, void *arg)
+{
+    struct boot *boot = arg;
+    if (boot->first == 0) {
+        boot->first = entry->index;
+    } else if (entry->index <= boot->last) {
+        boot_cut(boot, entry->index);
+    }
+    if (entry->index == boot->applied) {
+        boot->applied_term = entry->term;
+    }
+    if (boot->run_count == 0 || boot->last_term != entry->term) {
+        if (boot->run_count == boot->run_capacity) {
+            boot->run_capacity =
+                boot->run_capacity ? boot->run_capacity * 2 : 16;
+            boot->runs = mem_realloc(boot->runs, boot->run_capacity *
+                                                     sizeof(boot->runs[0]));
+        }
+        boot->runs[boot->run_count++] =
+            (struct raft_run){.first = entry->index, .term = entry->term};
+        boot->last_term = entry->term;
+    }
+    boot->last = entry->index;
+    if (entry->type == RAFT_ENTRY_CONF) {
+        boot_conf(boot, entry);
+    }
+}
+
+/* The database may be behind the log (it replays), never ahead of it, and
+ * both must mean the same entry by the same index. */
+static enum err boot_check(const struct node *node, const struct boot *boot)
+{
+    if (boot->bad) {
+        return ERR_CORRUPT;
+    }
+    if (boot->applied > boot->last) {
+        log_error("open",
+                  "why=\"the database is ahead of the log: files of two "
+                  "directories were mixed, or the log was damaged\" "
+                  "applied=%llu last=%llu",
+                  (unsigned long long)boot->applied,
+                  (unsigned long long)boot->last);
+        return ERR_CORRUPT;
+    }
+    if (boot->applied > 0 &&
+        boot->applied_term != store_applied_term(node->store)) {
+        log_error("open",
+                  "why=\"the database applied another entry than the log "
+                  "holds\" index=%llu term_db=%llu term_log=%llu",
+                  (unsigned long long)boot->applied,
+                  (unsigned long long)store_applied_term(node->store),
+                  (unsigned long long)boot->applied_term);
+        return ERR_CORRUPT;
+    }
+    if (wal_term(node->wal) < boot->last_term) {
+        log_error("open",
+                  "why=\"the log holds a term above the stored one\" "
+                  "log=%llu stored=%llu",
+                  (unsigned long long)boot->last_term,
+                  (unsigned long long)wal_term(node->wal));
+        return ERR_CORRUPT;
+    }
+    return ERR_OK;
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static struct wal_options wal_options_of(const struct node *node)
+{
+    struct wal_options options = {.fs = node->env.fs};
+    memcpy(options.cluster, node->ident.cluster, sizeof(options.cluster));
+    memcpy(options.uuid, node->ident.uuid, sizeof(options.uuid));
+    node->env.entropy(node->env.self, &options.salt_seed,
+                      sizeof(options.salt_seed));
+    return options;
+}
+
+static void start_engine(struct node *node, const struct boot *boot)
+{
+    uint64_t seed;
+    node->env.entropy(node->env.self, &seed, sizeof(seed));
+    struct raft_options options = {
+        .self = node->ident.id,
+        .seed = seed,
+        .heartbeat_ms = node->options.heartbeat_ms,
+        .election_min_ms = node->options.election_min_ms,
+        .election_max_ms = node->options.election_max_ms,
+        .storage_stall_ms =
+            node->options.election_min_ms * STORAGE_STALL_FACTOR,
+        .uncommitted_max = node->options.proposals_max,
+        .inflight_max = INFLIGHT_APPENDS,
+    };
+    struct raft_boot raft_boot = {
+        .term = wal_term(node->wal),
+        .vote = wal_vote(node->wal),
+        .last = boot->last,
+        .runs = boot->runs,
+        .run_count = boot->run_count,
+        .confs = boot->confs,
+        .conf_count = boot->conf_count,
+        .applied = boot->applied,
+    };
+    node->now_ms = node->env.now_ms(node->env.self);
+    node->raft = raft_new(&options, &raft_boot, node->now_ms);
+    entries_init(&node->entries, boot->last + 1);
+    node->durable = boot->last;
+    node->apply_to = boot->applied;
+    node->turn_ms = node->now_ms;
+}
+
+static enum err open_member(struct node *node)
+{
+    struct store_options store_options = {.fs = node->env.fs,
+                                          .vfs = node->env.sqlite_vfs};
+    enum err err = store_open(&store_options, &node->store);
+    if (err) {
+        return err;
+    }
+    struct boot boot = {.applied = store_applied(node->store)};
+    struct wal_options wal_options = wal_options_of(node);
+    err = wal_open(&wal_options, boot_entry, &boot, &node->wal);
+    if (!err) {
+        err = boot_check(node, &boot);
+    }
+    if (!err) {
+        node->incarnation = wal_incarnation(node->wal);
+        start_engine(node, &boot);
+        node->member = true;
+        node->env.set_self(node->env.self, node->ident.cluster, node->ident.id,
+                           node->ident.uuid, node->incarnation, node->name);
+        node->env.set_members(node->env.self, raft_conf_active(node->raft));
+    } else if (err == ERR_NOT_FOUND) {
+        log_error("open", "why=\"IDENT is there, but the log is not\"");
+        err = ERR_CORRUPT;
+    }
+    mem_free(boot.runs);
+    mem_free(boot.confs);
+    return err;
+}
+
+/* ---- a new directory ------------------------------------------------------
+ */
+
+struct sweep {
+    const struct fs *fs;
+    enum err err;
+};
+
+static void unlink_segment(const char *name, void *arg)
+{
+    struct sweep *sweep = arg;
+    char path[FS_PATH_BYTES];
+    snprintf(path, sizeof(path), "wal/%s", name);
+    enum err err = sweep->fs->unlink(sweep->fs->self, path);
+    if (err) {
+        sweep->err = err;
+    }
+}
+
+/* What an interrupted first start left behind. */
+static enum err clear_leftovers(struct node *node)
+{
+    const struct fs *fs = node->env.fs;
+    int handle;
+    enum err err = fs->open(fs->self, "db/CURRENT", FS_READ, &handle);
+    if (err != ERR_NOT_FOUND) {
+        if (!err) {
+            fs->close(fs->self, handle);
+            log_error("open", "why=\"a database, but no IDENT: refusing to "
+                              "start a new cluster over it\"");
+            err = ERR_CORRUPT;
+        }
+        return err;
+    }
+    static const char *const slots[] = {"meta.0", "meta.1"};
+    for (size_t i = 0; i < ARRAY_COUNT(slots); i++) {
+        err = fs->unlink(fs->self, slots[i]);
+        if (err && err != ERR_NOT_FOUND) {
+            return err;
+        }
+    }
+    struct sweep sweep = {.fs = fs};
+    err = fs->list(fs->self, "wal", unlink_segment, &sweep);
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK;
+    }
+    return err ? err : sweep.err;
+}
+
+static struct raft_member own_member(const struct node *node)
+{
+    struct raft_member member = {.id = node->ident.id, .suffrage = RAFT_VOTER};
+    memcpy(member.uuid, node->ident.uuid, sizeof(member.uuid));
+    memcpy(member.name, node->name, sizeof(member.name));
+    memcpy(member.addr, node->raft_addr, sizeof(member.addr));
+    memcpy(member.http, node->http_addr, sizeof(member.http));
+    return member;
+}
+
+/* Entry 1 of every cluster is the membership of one that started it. */
+static enum err write_first_entry(struct node *node)
+{
+    struct wal_options options = wal_options_of(node);
+    struct wal *wal = NULL;
+    enum err err = wal_open(&options, NULL, NULL, &wal);
+    if (err) {
+        return err;
+    }
+    struct raft_conf conf = {.count = 1, .members = {own_member(node)}};
+    struct buf payload = {0};
+    wire_encode_conf(&payload, &conf);
+    struct wal_entry entry = {.index = 1,
+                              .term = 1,
+                              .type = RAFT_ENTRY_CONF,
+                              .payload = buf_bytes(&payload)};
+    wal_set_hard_state(wal, 1, 0);
+    wal_append(wal, &entry);
+    err = wal_sync(wal);
+    wal_close(wal);
+    buf_free(&payload);
+    return err;
+}
+
+static enum err create_log(struct node *node)
+{
+    enum err err = clear_leftovers(node);
+    if (err) {
+        return err;
+    }
+    struct wal_options options = wal_options_of(node);
+    return wal_create(&options);
+}
+
+static enum err bootstrap(struct node *node)
+{
+    node->ident = (struct ident){.id = 1};
+    node->env.entropy(node->env.self, node->ident.cluster, 16);
+    node->env.entropy(node->env.self, node->ident.uuid, 16);
+    memcpy(node->ident.name, node->name, sizeof(node->ident.name));
+    enum err err = create_log(node);
+    if (!err) {
+        err = write_first_entry(node);
+    }
+    if (!err) {
+        err = ident_write(node->env.fs, &node->ident);
+    }
+    if (!err) {
+        log_info("bootstrap", "id=%s raft=%s", node->name, node->raft_addr);
+    }
+    return err;
+}
+
+bool node_adopt(struct node *node, const struct wire_hello *hello)
+{
+    static const uint8_t unknown[RAFT_UUID_BYTES];
+    if (node->member || !node->options.joining || node->stopping) {
+        return false;
+    }
+    if (strcmp(hello->to_name, node->name) != 0 || hello->to_id == 0) {
+        log_warn("adopt", "from=%s to=%s why=\"our name is another\"",
+                 hello->from_name, hello->to_name);
+        return false;
+    }
+    if (memcmp(hello->to_uuid, unknown, sizeof(unknown)) != 0 &&
+        memcmp(hello->to_uuid, node->ident.uuid, RAFT_UUID_BYTES) != 0) {
+        log_warn("adopt",
+                 "from=%s why=\"the cluster knows another directory by our "
+                 "name; joining again\"",
+                 hello->from_name);
+        return false;
+    }
+    node->ident.id = hello->to_id;
+    memcpy(node->ident.cluster, hello->cluster, sizeof(node->ident.cluster));
+    memcpy(node->ident.name, node->name, sizeof(node->ident.name));
+    enum err err = create_log(node);
+    if (!err) {
+        err = ident_write(node->env.fs, &node->ident);
+    }
+    if (!err) {
+        err = open_member(node);
+    }
+    if (err) {
+        /* Half a member must not go on; the next start tries again. */
+        die("cannot set up the directory for cluster of %s: %s",
+            hello->from_name, err_name(err));
+    }
+    log_info("adopted", "by=%s number=%llu", hello->from_name,
+             (unsigned long long)node->ident.id);
+    return true;
+}
+
+static enum err set_name(struct node *node, bool known)
+{
+    const char *wanted = node->options.name;
+    if (known) {
+        if (wanted && strcmp(wanted, node->ident.name) != 0) {
+            log_error("open",
+                      "why=\"this directory belongs to node %s, not to %s\"",
+                      node->ident.name, wanted);
+            return ERR_MISMATCH;
+        }
+        wanted = node->ident.name;
+    } else if (!wanted) {
+        wanted = node->raft_addr;
+    }
+    if (wanted[0] == '\0' || strlen(wanted) >= sizeof(node->name)) {
+        log_error("open", "id=%s why=\"a name has 1 to %d bytes\"", wanted,
+                  RAFT_NAME_BYTES - 1);
+        return ERR_INVALID;
+    }
+    snprintf(node->name, sizeof(node->name), "%s", wanted);
+    log_set_node(node->name);
+    return ERR_OK;
+}
+
+static enum err open_directory(struct node *node)
+{
+    const struct fs *fs = node->env.fs;
+    enum err err = fs->lock(fs->self, "LOCK", &node->lock);
+    if (err) {
+        node->lock = -1;
+        if (err == ERR_LOCKED) {
+            log_error("open", "why=\"the directory is in use by a running "
+                              "node\"");
+        }
+        return err;
+    }
+    err = ident_read(fs, &node->ident);
+    bool known = err == ERR_OK;
+    if (err && err != ERR_NOT_FOUND) {
+        return err;
+    }
+    err = set_name(node, known);
+    if (err) {
+        return err;
+    }
+    if (!known && node->options.joining) {
+        /* Who we are comes with the first HELLO: node_adopt(). */
+        node->env.entropy(node->env.self, node->ident.uuid, 16);
+        node->env.set_self(node->env.self, node->ident.cluster, 0,
+                           node->ident.uuid, 0, node->name);
+        return ERR_OK;
+    }
+    if (!known) {
+        err = bootstrap(node);
+        if (err) {
+            return err;
+        }
+    }
+    return open_member(node);
+}
+
+enum err node_open(const struct node_options *options,
+                   const struct node_env *env, struct node **out)
+{
+    must(options->heartbeat_ms > 0);
+    must(options->election_min_ms > options->heartbeat_ms);
+    must(options->election_max_ms >= options->election_min_ms);
+    struct node *node = mem_zalloc(sizeof(*node));
+    node->options = *options;
+    node->env = *env;
+    node->lock = -1;
+    snprintf(node->raft_addr, sizeof(node->raft_addr), "%s",
+             options->raft_addr);
+    snprintf(node->http_addr, sizeof(node->http_addr), "%s",
+             options->http_addr ? options->http_addr : "");
+    requests_init(node);
+    node->now_ms = env->now_ms(env->self);
+    node->turn_ms = node->now_ms;
+    enum err err = open_directory(node);
+    if (err) {
+        node_close(node);
+        return err;
+    }
+    *out = node;
+    return ERR_OK;
+}
+
+void node_close(struct node *node)
+{
+    if (!node) {
+        return;
+    }
+    requests_free(node);
+    store_close(node->store);
+    wal_close(node->wal);
+    raft_free(node->raft);
+    entries_free(&node->entries);
+    if (node->lock >= 0) {
+        node->env.fs->close(node->env.fs->self, node->lock);
+    }
+    buf_free(&node->scratch);
+    buf_free(&node->log_scratch);
+    buf_free(&node->conf_scratch);
+    mem_free(node);
+}

@@ -1,0 +1,97 @@
+/* receive.c -- frames of other members -> engine and requests. Everything in
+ * them is checked; what is odd costs the sender its connection. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+/* Fill node->raft_entries from node->wire_entries. At most a few memberships
+ * fit one append here; what comes after them is left to the next. */
+static bool decode_entries(struct node *node, struct raft_message *message)
+{
+    uint32_t confs = 0;
+    for (uint32_t i = 0; i < message->entry_count; i++) {
+        const struct wire_entry *entry = &node->wire_entries[i];
+        struct raft_entry *out = &node->raft_entries[i];
+        *out = (struct raft_entry){.term = entry->term, .type = entry->type};
+        if (entry->type == RAFT_ENTRY_CONF) {
+            if (confs == NODE_CONFS_IN_APPEND) {
+                message->entry_count = i;
+                break;
+            }
+            if (wire_decode_conf(entry->payload, &node->confs[confs])) {
+                return false;
+            }
+            out->conf = &node->confs[confs++];
+        }
+    }
+    message->entries = node->raft_entries;
+    return true;
+}
+
+static bool on_raft(struct node *node, raft_id from, struct bytes payload)
+{
+    struct raft_message message;
+    if (wire_raft(payload, &message, node->wire_entries) != ERR_OK ||
+        message.from != from || !decode_entries(node, &message)) {
+        return false;
+    }
+    struct raft_event event = {
+        .type = RAFT_MESSAGE, .now_ms = node->now_ms, .message = &message};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    /* ERR_BUSY: a bound is reached; as if the network had lost it. */
+    return err == ERR_OK || err == ERR_BUSY;
+}
+
+bool node_on_frame(struct node *node, raft_id from,
+                   const struct wire_frame *frame)
+{
+    if (!node->member) {
+        return true;
+    }
+    node->now_ms = node->env.now_ms(node->env.self);
+    struct wire_forward forward;
+    struct wire_forward_resp resp;
+    switch (frame->type) {
+    case WIRE_RAFT:
+        return on_raft(node, from, frame->payload);
+    case WIRE_FORWARD:
+        return wire_forward(frame->payload, &forward) == ERR_OK &&
+               requests_on_forward(node, from, &forward);
+    case WIRE_FORWARD_RESP:
+        return wire_forward_resp(frame->payload, &resp) == ERR_OK &&
+               requests_on_forward_resp(node, from, &resp);
+    case WIRE_HELLO:
+    case WIRE_WELCOME:
+    case WIRE_REFUSE:
+    case WIRE_PING:
+    case WIRE_PONG:
+        break;
+    }
+    return false;
+}
+
+static void link_changed(struct node *node, enum raft_event_type type,
+                         raft_id peer)
+{
+    if (!node->member) {
+        return;
+    }
+    node->now_ms = node->env.now_ms(node->env.self);
+    struct raft_event event = {
+        .type = type, .now_ms = node->now_ms, .peer = peer};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (err) {
+        log_debug("link", "peer=%llu why=\"%s\"", (unsigned long long)peer,
+                  err_name(err));
+    }
+}
+
+void node_peer_up(struct node *node, raft_id peer)
+{
+    link_changed(node, RAFT_PEER_UP, peer);
+}
+
+void node_peer_down(struct node *node, raft_id peer)
+{
+    link_changed(node, RAFT_PEER_DOWN, peer);
+    requests_peer_down(node, peer);
+}

@@ -1,0 +1,705 @@
+/* requests.c -- clients' requests: propose, forward, wait, answer.
+ *
+ * A write at the leader is proposed at once; elsewhere it is forwarded to the
+ * leader, once; without a leader it waits for one until its deadline. It is
+ * answered when its entry has been applied here. Every way to fail says
+ * whether the write can have happened: an entry that is only in our log may
+ * still be committed by another leader (NODE_UNKNOWN), one whose index was
+ * taken by an entry of another term cannot (NODE_LOST). */
+#include "base/log.h"
+#include "command/command.h"
+#include "node/node_internal.h"
+
+static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
+    [NODE_OK] = "ok",
+    [NODE_NO_LEADER] = "no-leader",
+    [NODE_BUSY] = "overloaded",
+    [NODE_CONF_BUSY] = "config-in-progress",
+    [NODE_NO_SPACE] = "no-space",
+    [NODE_NOT_FOUND] = "not-found",
+    [NODE_LAST_VOTER] = "last-voter",
+    [NODE_NOT_CAUGHT_UP] = "not-caught-up",
+    [NODE_STOPPING] = "stopping",
+    [NODE_TOO_BIG] = "too-large",
+    [NODE_INVALID] = "bad-request",
+    [NODE_STARTING] = "starting",
+    [NODE_LOST] = "lost",
+    [NODE_UNKNOWN] = "commit-timeout",
+};
+
+const char *node_outcome_name(enum node_outcome outcome)
+{
+    must(outcome < NODE_OUTCOME_COUNT);
+    return outcome_names[outcome];
+}
+
+static struct node_request *request_of(struct list *link)
+{
+    return container_of(link, struct node_request, link);
+}
+
+/* ---- lists --------------------------------------------------------------- */
+
+static void leave(struct node *node, struct node_request *request)
+{
+    if (request->state == STATE_IDLE) {
+        return;
+    }
+    list_remove(&request->link);
+    if (request->state == STATE_PROPOSED || request->state == STATE_ORPHAN) {
+        must(node->pending_count > 0);
+        node->pending_count--;
+        node->pending_bytes -= request->size_bytes;
+    } else if (request->state == STATE_WAITING) {
+        must(node->waiting_count > 0);
+        node->waiting_count--;
+        node->waiting_bytes -= request->body.size;
+    } else if (request->state == STATE_TRANSFER) {
+        node->transfer = NULL;
+    }
+    request->state = STATE_IDLE;
+}
+
+void request_move(struct node *node, struct node_request *request,
+                  enum request_state state)
+{
+    leave(node, request);
+    request->state = (uint8_t)state;
+    list_init(&request->link);
+    list_add(&node->requests[state], &request->link);
+    if (state == STATE_PROPOSED || state == STATE_ORPHAN) {
+        node->pending_count++;
+        node->pending_bytes += request->size_bytes;
+    } else if (state == STATE_WAITING) {
+        node->waiting_count++;
+        node->waiting_bytes += request->body.size;
+    } else if (state == STATE_TRANSFER) {
+        node->transfer = request;
+    }
+}
+
+void request_finish(struct node *node, struct node_request *request,
+                    enum node_outcome outcome, uint64_t index)
+{
+    request->result.outcome = outcome;
+    request->result.index = index;
+    request_move(node, request, STATE_DONE);
+}
+
+void node_request_free(struct node_request *request)
+{
+    must(request->state == STATE_IDLE);
+    buf_free(&request->body);
+}
+
+void node_cancel(struct node *node, struct node_request *request)
+{
+    leave(node, request);
+}
+
+static void keep_body(struct node_request *request, struct bytes body)
+{
+    if (request->body.data != body.data || body.size == 0) {
+        request->body.size = 0;
+        buf_add_bytes(&request->body, body);
+    }
+}
+
+/* ---- proposing ------------------------------------------------------------
+ */
+
+void request_proposed(struct node *node, struct node_request *request)
+{
+    uint64_t first;
+    uint64_t last;
+    raft_appended(node->raft, &first, &last);
+    must(first == last);
+    request->index = first;
+    request->term = raft_term_at(node->raft, first);
+    request_move(node, request, STATE_PROPOSED);
+}
+
+static bool is_remote(const struct node_request *request);
+
+/* The leadership is on its way to another: what is proposed now would be
+ * refused, but soon there is somebody to forward to. */
+static void wait_for_leader(struct node *node, struct node_request *request,
+                            struct bytes body)
+{
+    if (is_remote(request)) {
+        request_finish(node, request, NODE_NO_LEADER, 0);
+        return;
+    }
+    if (node->waiting_count >= node->options.proposals_max ||
+        node->waiting_bytes + body.size > node->options.proposals_bytes_max) {
+        request_finish(node, request, NODE_BUSY, 0);
+        return;
+    }
+    leave(node, request);
+    keep_body(request, body);
+    request_move(node, request, STATE_WAITING);
+}
+
+static void propose(struct node *node, struct node_request *request,
+                    struct bytes command)
+{
+    if (node->log_full || node->db_full) {
+        request_finish(node, request, NODE_NO_SPACE, 0);
+        return;
+    }
+    if (node->pending_count >= node->options.proposals_max ||
+        node->pending_bytes + command.size >
+            node->options.proposals_bytes_max) {
+        request_finish(node, request, NODE_BUSY, 0);
+        return;
+    }
+    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
+    enum err err = node_step(node, &event, command);
+    if (!err) {
+        request->size_bytes = command.size;
+        request_proposed(node, request);
+        return;
+    }
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    if (err == ERR_BUSY && !status.transferring) {
+        request_finish(node, request, NODE_BUSY, 0);
+    } else {
+        wait_for_leader(node, request, command);
+    }
+}
+
+/* ---- forwarding ------------------------------------------------------------
+ */
+
+static enum wire_forward_kind forward_kind(const struct node_request *request)
+{
+    switch ((enum request_kind)request->kind) {
+    case REQUEST_WRITE:
+        return WIRE_FORWARD_COMMAND;
+    case REQUEST_JOIN:
+        return WIRE_FORWARD_JOIN;
+    case REQUEST_REMOVE:
+        return WIRE_FORWARD_REMOVE;
+    case REQUEST_TRANSFER:
+        return WIRE_FORWARD_TRANSFER;
+    case REQUEST_READ:
+        break;
+    }
+    must(!"reads are not forwarded");
+    return WIRE_FORWARD_COMMAND;
+}
+
+/* True when it is on its way. */
+static bool forward(struct node *node, struct node_request *request,
+                    struct bytes body)
+{
+    raft_id leader = raft_leader(node->raft);
+    if (leader == 0 || leader == node->ident.id) {
+        return false;
+    }
+    struct buf *out = node->env.output(node->env.self, leader);
+    if (!out) {
+        return false;
+    }
+    leave(node, request);
+    keep_body(request, body);
+    request->cookie = ++node->forward_cookie;
+    request->term = leader; /* Whom we asked. */
+    struct wire_forward frame = {.request = request->cookie,
+                                 .kind = forward_kind(request),
+                                 .body = buf_bytes(&request->body)};
+    wire_add_forward(out, &frame);
+    request_move(node, request, STATE_FORWARDED);
+    return true;
+}
+
+/* ---- one way in for all ----------------------------------------------------
+ */
+
+static void transfer_step(struct node *node, struct node_request *request)
+{
+    struct cursor body = cursor_of(buf_bytes(&request->body));
+    struct raft_event event = {.type = RAFT_TRANSFER,
+                               .now_ms = node->now_ms,
+                               .peer = cursor_u64(&body)};
+    if (event.peer == node->ident.id) {
+        request_finish(node, request, NODE_OK, raft_commit(node->raft));
+        return;
+    }
+    if (node->transfer_asked) {
+        request_finish(node, request, NODE_CONF_BUSY, 0);
+        return;
+    }
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (!err) {
+        node->transfer_asked = true;
+        request_move(node, request, STATE_TRANSFER);
+        return;
+    }
+    enum node_outcome outcome = err == ERR_NOT_FOUND ? NODE_NOT_FOUND
+                                : err == ERR_BUSY    ? NODE_CONF_BUSY
+                                                     : NODE_NOT_CAUGHT_UP;
+    request_finish(node, request, outcome, 0);
+}
+
+/* Here, at the leader, or wait. `body` may be request->body's own bytes. */
+static void submit(struct node *node, struct node_request *request,
+                   struct bytes body)
+{
+    if (!node->member) {
+        request_finish(node, request, NODE_STARTING, 0);
+        return;
+    }
+    if (!raft_is_leader(node->raft)) {
+        if (is_remote(request) || !forward(node, request, body)) {
+            wait_for_leader(node, request, body);
+        }
+        return;
+    }
+    if (request->kind == REQUEST_WRITE) {
+        propose(node, request, body);
+        return;
+    }
+    leave(node, request);
+    keep_body(request, body);
+    if (request->kind == REQUEST_JOIN) {
+        join_step(node, request);
+    } else if (request->kind == REQUEST_REMOVE) {
+        remove_step(node, request);
+    } else {
+        transfer_step(node, request);
+    }
+}
+
+static void accept_request(struct node *node, struct node_request *request,
+                           enum request_kind kind, struct bytes body)
+{
+    must(request->state == STATE_IDLE);
+    must(request->cb != NULL);
+    node->now_ms = node->env.now_ms(node->env.self);
+    request->kind = (uint8_t)kind;
+    request->size_bytes = 0;
+    request->result = (struct node_result){0};
+    submit(node, request, body);
+}
+
+void node_write(struct node *node, struct node_request *request,
+                struct bytes command)
+{
+    accept_request(node, request, REQUEST_WRITE, command);
+}
+
+void node_join(struct node *node, struct node_request *request,
+               const struct raft_member *member)
+{
+    node->conf_scratch.size = 0;
+    wire_encode_member(&node->conf_scratch, member);
+    request->body.size = 0;
+    buf_add_bytes(&request->body, buf_bytes(&node->conf_scratch));
+    accept_request(node, request, REQUEST_JOIN, buf_bytes(&request->body));
+}
+
+static void accept_id(struct node *node, struct node_request *request,
+                      enum request_kind kind, raft_id id)
+{
+    request->body.size = 0;
+    buf_add_u64(&request->body, id);
+    accept_request(node, request, kind, buf_bytes(&request->body));
+}
+
+void node_remove(struct node *node, struct node_request *request, raft_id id)
+{
+    accept_id(node, request, REQUEST_REMOVE, id);
+}
+
+void node_transfer(struct node *node, struct node_request *request, raft_id id)
+{
+    accept_id(node, request, REQUEST_TRANSFER, id);
+}
+
+void requests_submit(struct node *node)
+{
+    struct list *waiting = &node->requests[STATE_WAITING];
+    if (list_empty(waiting)) {
+        return;
+    }
+    raft_id leader = raft_leader(node->raft);
+    if (leader == 0 || (leader != node->ident.id &&
+                        !node->env.output(node->env.self, leader))) {
+        return;
+    }
+    /* One pass: what has to go on waiting is added at the end. */
+    for (uint64_t left = node->waiting_count; left > 0; left--) {
+        struct node_request *request = request_of(waiting->next);
+        submit(node, request, buf_bytes(&request->body));
+    }
+}
+
+/* ---- what became of it -----------------------------------------------------
+ */
+
+static void settle(struct node *node, struct node_request *request,
+                   uint64_t index, uint64_t term,
+                   const struct store_result *result)
+{
+    if (request->term != term) {
+        request_finish(node, request, NODE_LOST, 0);
+    } else if (request->kind == REQUEST_JOIN && raft_is_leader(node->raft)) {
+        leave(node, request);
+        join_step(node, request); /* The next change, or done. */
+    } else {
+        request->result.deleted = result->deleted;
+        request_finish(node, request, NODE_OK, index);
+    }
+}
+
+void requests_applied(struct node *node, uint64_t index, uint64_t term,
+                      const struct store_result *result)
+{
+    struct list *proposed = &node->requests[STATE_PROPOSED];
+    if (!list_empty(proposed)) {
+        struct node_request *request = request_of(proposed->next);
+        must(request->index >= index);
+        if (request->index == index) {
+            settle(node, request, index, term, result);
+        }
+    }
+    struct list *orphans = &node->requests[STATE_ORPHAN];
+    for (struct list *at = orphans->next; at != orphans;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        if (request->index == index) {
+            settle(node, request, index, term, result);
+        }
+    }
+}
+
+void requests_cut(struct node *node, uint64_t index)
+{
+    struct list *proposed = &node->requests[STATE_PROPOSED];
+    while (!list_empty(proposed)) {
+        struct node_request *request = request_of(proposed->prev);
+        if (request->index < index) {
+            return;
+        }
+        request_move(node, request, STATE_ORPHAN);
+    }
+}
+
+void requests_leader_changed(struct node *node)
+{
+    if (!list_empty(&node->requests[STATE_ASKING])) {
+        node->ask_again_ms = node->now_ms;
+    }
+}
+
+void requests_peer_down(struct node *node, raft_id peer)
+{
+    struct list *forwarded = &node->requests[STATE_FORWARDED];
+    for (struct list *at = forwarded->next; at != forwarded;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        if (request->term == peer) {
+            request_finish(node, request, NODE_UNKNOWN, 0);
+        }
+    }
+}
+
+/* ---- reads ------------------------------------------------------------------
+ */
+
+void node_read(struct node *node, struct node_request *request)
+{
+    must(request->state == STATE_IDLE);
+    must(request->cb != NULL);
+    request->kind = REQUEST_READ;
+    request->result = (struct node_result){0};
+    if (!node->member) {
+        request_finish(node, request, NODE_STARTING, 0);
+        return;
+    }
+    request->cookie = ++node->read_cookie;
+    request_move(node, request, STATE_ASKING);
+}
+
+void requests_ask_reads(struct node *node)
+{
+    if (list_empty(&node->requests[STATE_ASKING])) {
+        node->ask_again_ms = 0;
+        return;
+    }
+    bool again = node->ask_again_ms > 0 && node->now_ms >= node->ask_again_ms;
+    if (node->read_cookie <= node->asked_cookie && !again) {
+        return;
+    }
+    if (again) {
+        node->ask_again_ms = 0;
+        node->read_cookie++; /* The engine wants growing cookies. */
+    }
+    struct raft_event event = {
+        .type = RAFT_READ, .now_ms = node->now_ms, .cookie = node->read_cookie};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (err) {
+        node->ask_again_ms = node->now_ms + node->options.heartbeat_ms;
+    }
+    node->asked_cookie = node->read_cookie;
+}
+
+void requests_reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
+{
+    struct list *asking = &node->requests[STATE_ASKING];
+    while (!list_empty(asking)) {
+        struct node_request *request = request_of(asking->next);
+        if (request->cookie > cookie) {
+            return;
+        }
+        request->index = index;
+        request_move(node, request, STATE_READING);
+    }
+}
+
+void requests_reads_failed(struct node *node)
+{
+    node->ask_again_ms = node->now_ms + node->options.heartbeat_ms;
+}
+
+void requests_release_reads(struct node *node)
+{
+    uint64_t applied = store_applied(node->store);
+    struct list *reading = &node->requests[STATE_READING];
+    for (struct list *at = reading->next; at != reading;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        if (request->index <= applied) {
+            request_finish(node, request, NODE_OK, applied);
+        }
+    }
+}
+
+/* ---- forwarded to us --------------------------------------------------------
+ */
+
+static void remote_done(struct node_request *request,
+                        const struct node_result *result)
+{
+    struct remote *remote = container_of(request, struct remote, request);
+    struct node *node = remote->node;
+    struct buf *out = node->env.output(node->env.self, remote->from);
+    if (out) {
+        struct wire_forward_resp resp = {.request = remote->cookie,
+                                         .outcome = (uint8_t)result->outcome,
+                                         .index = result->index,
+                                         .detail = result->deleted};
+        wire_add_forward_resp(out, &resp);
+    }
+    list_remove(&remote->link);
+    list_add(&node->remotes_idle, &remote->link);
+}
+
+static bool is_remote(const struct node_request *request)
+{
+    return request->cb == remote_done;
+}
+
+static struct remote *remote_take(struct node *node)
+{
+    struct remote *remote;
+    if (list_empty(&node->remotes_idle)) {
+        remote = mem_zalloc(sizeof(*remote));
+        remote->node = node;
+        remote->request.cb = remote_done;
+        list_init(&remote->link);
+    } else {
+        remote = container_of(node->remotes_idle.next, struct remote, link);
+        list_remove(&remote->link);
+    }
+    list_add(&node->remotes, &remote->link);
+    return remote;
+}
+
+static bool forward_valid(const struct wire_forward *forward)
+{
+    struct raft_member member;
+    switch (forward->kind) {
+    case WIRE_FORWARD_COMMAND:
+        return command_check(forward->body) == ERR_OK;
+    case WIRE_FORWARD_JOIN:
+        return wire_decode_member(forward->body, &member) == ERR_OK;
+    case WIRE_FORWARD_REMOVE:
+    case WIRE_FORWARD_TRANSFER:
+        return forward->body.size == 8;
+    }
+    return false;
+}
+
+static enum request_kind kind_of(enum wire_forward_kind kind)
+{
+    switch (kind) {
+    case WIRE_FORWARD_COMMAND:
+        return REQUEST_WRITE;
+    case WIRE_FORWARD_JOIN:
+        return REQUEST_JOIN;
+    case WIRE_FORWARD_REMOVE:
+        return REQUEST_REMOVE;
+    case WIRE_FORWARD_TRANSFER:
+        return REQUEST_TRANSFER;
+    }
+    return REQUEST_WRITE;
+}
+
+bool requests_on_forward(struct node *node, raft_id from,
+                         const struct wire_forward *forward)
+{
+    if (!forward_valid(forward)) {
+        return false;
+    }
+    struct remote *remote = remote_take(node);
+    remote->from = from;
+    remote->cookie = forward->request;
+    /* The client's own deadline is kept where the client is. */
+    remote->request.deadline_ms = node->now_ms + 60000;
+    accept_request(node, &remote->request, kind_of(forward->kind),
+                   forward->body);
+    return true;
+}
+
+static struct node_request *find_forwarded(struct node *node, raft_id from,
+                                           uint64_t cookie)
+{
+    struct list *forwarded = &node->requests[STATE_FORWARDED];
+    for (struct list *at = forwarded->next; at != forwarded; at = at->next) {
+        struct node_request *request = request_of(at);
+        if (request->cookie == cookie && request->term == from) {
+            return request;
+        }
+    }
+    return NULL;
+}
+
+bool requests_on_forward_resp(struct node *node, raft_id from,
+                              const struct wire_forward_resp *resp)
+{
+    if (resp->outcome >= NODE_OUTCOME_COUNT) {
+        return false;
+    }
+    /* Answers come about in the order of the questions, so the search is
+     * short; one that is not found was given up. */
+    struct node_request *request = find_forwarded(node, from, resp->request);
+    if (!request) {
+        return true;
+    }
+    if (resp->outcome == NODE_NO_LEADER || resp->outcome == NODE_LOST) {
+        /* Surely not done: it may go to the next leader. */
+        request_move(node, request, STATE_WAITING);
+        return true;
+    }
+    request->result.deleted = resp->detail;
+    request_finish(node, request, (enum node_outcome)resp->outcome,
+                   resp->index);
+    return true;
+}
+
+/* ---- time, and the end
+ * -------------------------------------------------------
+ */
+
+static enum node_outcome outcome_when_late(const struct node_request *request)
+{
+    switch ((enum request_state)request->state) {
+    case STATE_PROPOSED:
+    case STATE_ORPHAN:
+    case STATE_FORWARDED:
+    case STATE_TRANSFER:
+        return NODE_UNKNOWN;
+    case STATE_WAITING:
+    case STATE_ASKING:
+    case STATE_READING:
+    case STATE_IDLE:
+    case STATE_DONE:
+    case STATE_COUNT:
+        break;
+    }
+    return NODE_NO_LEADER;
+}
+
+bool requests_any(const struct node *node)
+{
+    for (int state = STATE_WAITING; state < STATE_DONE; state++) {
+        if (!list_empty(&node->requests[state])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void requests_expire(struct node *node)
+{
+    if (node->now_ms < node->sweep_ms) {
+        return;
+    }
+    node->sweep_ms = node->now_ms + NODE_SWEEP_MS;
+    for (int state = STATE_WAITING; state < STATE_DONE; state++) {
+        struct list *head = &node->requests[state];
+        for (struct list *at = head->next; at != head;) {
+            struct node_request *request = request_of(at);
+            at = at->next;
+            if (node->now_ms >= request->deadline_ms) {
+                request_finish(node, request, outcome_when_late(request), 0);
+            }
+        }
+    }
+}
+
+void requests_call_back(struct node *node)
+{
+    /* What callbacks finish anew waits for the next turn. */
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &node->requests[STATE_DONE]);
+    while (!list_empty(&now)) {
+        struct node_request *request = request_of(now.next);
+        list_remove(&request->link);
+        request->state = STATE_IDLE;
+        request->cb(request, &request->result);
+    }
+}
+
+static void ready_done(struct node_request *request,
+                       const struct node_result *result)
+{
+    struct node *node = container_of(request, struct node, ready_probe);
+    if (result->outcome == NODE_OK) {
+        node->ready = true;
+        log_info("ready", "applied=%llu",
+                 (unsigned long long)store_applied(node->store));
+    }
+}
+
+void requests_init(struct node *node)
+{
+    for (int state = 0; state < STATE_COUNT; state++) {
+        list_init(&node->requests[state]);
+    }
+    list_init(&node->remotes);
+    list_init(&node->remotes_idle);
+    node->ready_probe.cb = ready_done;
+}
+
+static void free_remotes(struct list *remotes)
+{
+    while (!list_empty(remotes)) {
+        struct remote *remote =
+            container_of(remotes->next, struct remote, link);
+        list_remove(&remote->link);
+        buf_free(&remote->request.body);
+        mem_free(remote);
+    }
+}
+
+void requests_free(struct node *node)
+{
+    free_remotes(&node->remotes);
+    free_remotes(&node->remotes_idle);
+    buf_free(&node->ready_probe.body);
+}

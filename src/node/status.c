@@ -1,0 +1,96 @@
+/* status.c -- looking. */
+#include "node/node_internal.h"
+
+enum err node_get(struct node *node, struct bytes key, struct node_row *row)
+{
+    if (!node->member) {
+        return ERR_NOT_FOUND;
+    }
+    struct store_row found;
+    enum err err = store_get(node->store, key, &found);
+    if (!err) {
+        *row = (struct node_row){.value = found.value,
+                                 .create_index = found.create_index,
+                                 .modify_index = found.modify_index};
+    }
+    return err;
+}
+
+static void add_storage(struct node *node, struct node_status *status)
+{
+    struct store_stats store;
+    struct wal_stats wal;
+    store_get_stats(node->store, &store);
+    wal_get_stats(node->wal, &wal);
+    status->applied = store_applied(node->store);
+    status->hash = store_hash(node->store);
+    status->keys = store_key_count(node->store);
+    status->db_bytes = store.db_bytes;
+    status->log_bytes = wal.log_bytes;
+    status->written_bytes = wal.written_bytes;
+    status->syncs = wal.syncs;
+    status->sync_us_max = wal.sync_us_max;
+}
+
+void node_get_status(struct node *node, struct node_status *status)
+{
+    static const struct raft_conf nobody;
+    *status = (struct node_status){.conf = &nobody,
+                                   .member = node->member,
+                                   .ready = node->ready,
+                                   .incarnation = node->incarnation,
+                                   .proposals_pending = node->pending_count,
+                                   .writes = node->writes,
+                                   .no_space = node->log_full || node->db_full,
+                                   .sqlite_version = store_version()};
+    memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
+    memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));
+    memcpy(status->name, node->name, sizeof(status->name));
+    if (node->member) {
+        raft_get_status(node->raft, &status->raft);
+        status->conf = raft_conf_active(node->raft);
+        status->last_contact_ms = node_last_contact_ms(node);
+        add_storage(node, status);
+    }
+}
+
+uint64_t node_applied(const struct node *node)
+{
+    return node->member ? store_applied(node->store) : 0;
+}
+
+const char *node_name(const struct node *node)
+{
+    return node->name;
+}
+
+const struct raft_member *node_leader(const struct node *node)
+{
+    if (!node->member) {
+        return NULL;
+    }
+    raft_id leader = raft_leader(node->raft);
+    return leader ? raft_conf_find(raft_conf_active(node->raft), leader) : NULL;
+}
+
+bool node_is_leader(const struct node *node)
+{
+    return node->member && raft_is_leader(node->raft);
+}
+
+uint64_t node_term(const struct node *node)
+{
+    return node->member ? raft_term(node->raft) : 0;
+}
+
+uint64_t node_last_contact_ms(const struct node *node)
+{
+    if (!node->member || raft_is_leader(node->raft)) {
+        return 0;
+    }
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    uint64_t now_ms = node->env.now_ms(node->env.self);
+    return now_ms > status.leader_heard_ms ? now_ms - status.leader_heard_ms
+                                           : 0;
+}

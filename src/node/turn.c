@@ -1,0 +1,549 @@
+/* turn.c -- one turn: the engine's decisions become effects, in this order.
+ *
+ *     due timers -> requests that waited -> reads ask for an index
+ *     repeat: collect
+ *             send (appends leave before our own write: the disks of all
+ *                   nodes work in parallel)
+ *             persist, ONE fdatasync; tell the engine
+ *     apply what is committed and durable here -> answer
+ *     commit SQLite now and then
+ *
+ * node_step() is the only way into the engine, and keeps the payloads of
+ * what the engine took into its log. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+enum { COLLECTS_PER_TURN = 8 };
+
+/* ---- into the engine ---- */
+
+static void keep(struct node *node, uint64_t index, enum raft_entry_type type,
+                 struct bytes payload)
+{
+    if (index <= node->entries.last) {
+        requests_cut(node, index);
+    }
+    if (node->durable >= index) {
+        node->durable = index - 1;
+    }
+    entries_put(&node->entries, index, raft_term_at(node->raft, index), type,
+                payload);
+}
+
+/* An entry the engine made by itself. */
+static void keep_own(struct node *node, uint64_t index)
+{
+    const struct raft_conf *conf = raft_conf_at(node->raft, index);
+    if (!conf) {
+        keep(node, index, RAFT_ENTRY_NOOP, (struct bytes){0});
+        return;
+    }
+    node->conf_scratch.size = 0;
+    wire_encode_conf(&node->conf_scratch, conf);
+    keep(node, index, RAFT_ENTRY_CONF, buf_bytes(&node->conf_scratch));
+}
+
+/* Entries of a received append: their payloads are in node->wire_entries. */
+static void keep_received(struct node *node, uint64_t index,
+                          const struct raft_message *message)
+{
+    must(index > message->log_index);
+    uint64_t place = index - message->log_index - 1;
+    must(place < message->entry_count);
+    const struct wire_entry *entry = &node->wire_entries[place];
+    keep(node, index, entry->type, entry->payload);
+}
+
+enum err node_step(struct node *node, const struct raft_event *event,
+                   struct bytes payload)
+{
+    enum err err = raft_step(node->raft, event);
+    if (err) {
+        return err;
+    }
+    uint64_t first;
+    uint64_t last;
+    raft_appended(node->raft, &first, &last);
+    for (uint64_t i = first; i <= last; i++) {
+        if (event->type == RAFT_PROPOSE) {
+            keep(node, i, RAFT_ENTRY_NORMAL, payload);
+        } else if (event->type == RAFT_MESSAGE &&
+                   event->message->type == RAFT_MSG_APPEND) {
+            keep_received(node, i, event->message);
+        } else {
+            keep_own(node, i);
+        }
+    }
+    return ERR_OK;
+}
+
+/* For events that cannot be refused. */
+static void step_plain(struct node *node, enum raft_event_type type,
+                       uint64_t value)
+{
+    struct raft_event event = {.type = type, .now_ms = node->now_ms};
+    if (type == RAFT_PERSISTED) {
+        event.seq = value;
+    } else if (type == RAFT_APPLIED) {
+        event.index = value;
+    } else {
+        event.peer = value;
+    }
+    enum err err = node_step(node, &event, (struct bytes){0});
+    must(err == ERR_OK);
+}
+
+/* ---- send ---- */
+
+/* Entry `index` from memory, else from the log; false when it is not to be
+ * had now. `from_log` payloads lie in node->log_scratch until the next. */
+static bool fetch(struct node *node, uint64_t index, struct entry *entry)
+{
+    if (entries_get(&node->entries, index, entry)) {
+        return true;
+    }
+    struct wal_entry read;
+    enum err err = wal_read(node->wal, index, &node->log_scratch, &read);
+    if (err) {
+        if (err == ERR_CORRUPT) {
+            die("the log entry %llu can no longer be read",
+                (unsigned long long)index);
+        }
+        return false;
+    }
+    *entry = (struct entry){.term = read.term,
+                            .type = (enum raft_entry_type)read.type,
+                            .payload = read.payload};
+    return true;
+}
+
+/* Gather entries lo.. for one append: as many as are worth one frame. What
+ * comes from the log is copied aside, since only one entry at a time is
+ * readable there. */
+static uint32_t gather(struct node *node, uint64_t lo, uint64_t hi)
+{
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    node->scratch.size = 0;
+    bool from_log = lo < node->entries.first;
+    for (uint64_t i = lo; i <= hi && count < RAFT_APPEND_ENTRIES_MAX; i++) {
+        struct entry entry;
+        if ((i < node->entries.first) != from_log || !fetch(node, i, &entry)) {
+            break;
+        }
+        if (count > 0 && bytes + entry.payload.size > NODE_APPEND_BYTES) {
+            break;
+        }
+        bytes += entry.payload.size;
+        must(entry.term == raft_term_at(node->raft, i));
+        if (from_log) {
+            buf_add_bytes(&node->scratch, entry.payload);
+        }
+        node->wire_entries[count++] = (struct wire_entry){
+            .term = entry.term, .type = entry.type, .payload = entry.payload};
+    }
+    if (from_log) {
+        const uint8_t *at = node->scratch.data;
+        for (uint32_t k = 0; k < count; k++) {
+            node->wire_entries[k].payload.data = at;
+            at += node->wire_entries[k].payload.size;
+        }
+    }
+    return count;
+}
+
+static void send_appends(struct node *node,
+                         const struct raft_append_offer *offer)
+{
+    uint64_t next = offer->next;
+    for (int frame = 0; frame < NODE_CATCH_UP_FRAMES; frame++) {
+        struct buf *out = node->env.output(node->env.self, offer->peer);
+        if (!out) {
+            return;
+        }
+        uint32_t count = gather(node, next, offer->last);
+        if (count == 0 && next <= offer->last) {
+            return;
+        }
+        struct raft_message message;
+        if (!raft_make_append(node->raft, offer->peer, next, next + count - 1,
+                              node->now_ms, &message)) {
+            return;
+        }
+        must(message.entry_count == count);
+        wire_add_raft(out, &message, node->wire_entries);
+        next += count;
+        if (next > offer->last) {
+            return;
+        }
+    }
+}
+
+static void send_all(struct node *node)
+{
+    const struct raft_update *update = &node->update;
+    for (uint32_t i = 0; i < update->message_count; i++) {
+        const struct raft_message *message = &update->messages[i];
+        struct buf *out = node->env.output(node->env.self, message->to);
+        if (out) {
+            wire_add_raft(out, message, NULL);
+        }
+    }
+    for (uint32_t i = 0; i < update->offer_count; i++) {
+        send_appends(node, &update->offers[i]);
+    }
+    if (update->message_count > 0 || update->offer_count > 0) {
+        node->env.flush(node->env.self);
+    }
+}
+
+/* ---- persist ---- */
+
+static void write_batch(struct node *node, const struct raft_persist *persist)
+{
+    if (persist->hard) {
+        wal_set_hard_state(node->wal, persist->term, persist->vote);
+    }
+    if (persist->truncate_from > 0 &&
+        persist->truncate_from <= wal_last(node->wal)) {
+        wal_truncate(node->wal, persist->truncate_from);
+    }
+    for (uint64_t i = persist->lo; i <= persist->hi; i++) {
+        struct entry entry;
+        bool there = entries_get(&node->entries, i, &entry);
+        must(there);
+        must(entry.term == raft_term_at(node->raft, i));
+        struct wal_entry out = {.index = i,
+                                .term = entry.term,
+                                .type = (uint8_t)entry.type,
+                                .payload = entry.payload};
+        wal_append(node->wal, &out);
+    }
+}
+
+/* Sync what was gathered. False: the disk is full; the engine goes on
+ * without us and we try again. Nothing of it has been promised. */
+static bool sync_batch(struct node *node)
+{
+    enum err err = wal_sync(node->wal);
+    if (err == ERR_NOSPACE) {
+        if (!node->log_full) {
+            log_error("no-space", "what=log why=\"writes are refused until "
+                                  "there is room\"");
+        }
+        node->log_full = true;
+        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+        return false;
+    }
+    must(err == ERR_OK);
+    if (node->log_full) {
+        log_info("space-again", "what=log");
+        node->log_full = false;
+    }
+    node->durable = wal_last(node->wal);
+    uint64_t seq = node->persist_due.seq;
+    node->persist_due = (struct raft_persist){0};
+    step_plain(node, RAFT_PERSISTED, seq);
+    return true;
+}
+
+/* True when something became durable. */
+static bool persist_all(struct node *node)
+{
+    const struct raft_persist *persist = &node->update.persist;
+    if (persist->seq > 0) {
+        write_batch(node, persist);
+        node->persist_due = *persist;
+    }
+    if (node->persist_due.seq == 0 ||
+        (node->log_full && node->now_ms < node->space_retry_ms)) {
+        return false;
+    }
+    return sync_batch(node);
+}
+
+/* ---- what else an update tells ------------------------------------------- */
+
+static void tell_role(struct node *node)
+{
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    const struct raft_member *leader = node_leader(node);
+    log_info("role", "role=%s term=%llu leader=%s commit=%llu last=%llu",
+             raft_role_name(status.role), (unsigned long long)status.term,
+             leader ? leader->name : "-", (unsigned long long)status.commit,
+             (unsigned long long)status.last);
+}
+
+static void tell_members(struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        log_info("member", "id=%s number=%llu addr=%s role=%s", member->name,
+                 (unsigned long long)member->id, member->addr,
+                 member->suffrage == RAFT_VOTER     ? "voter"
+                 : member->suffrage == RAFT_LEARNER ? "learner"
+                                                    : "observer");
+    }
+}
+
+static void end_transfer(struct node *node, bool ok)
+{
+    struct node_request *request = node->transfer;
+    node->transfer = NULL;
+    node->transfer_asked = false;
+    log_info("transfer", "outcome=%s", ok ? "done" : "failed");
+    if (request) {
+        request_finish(node, request, ok ? NODE_OK : NODE_NOT_CAUGHT_UP,
+                       raft_commit(node->raft));
+    }
+}
+
+static void note(struct node *node)
+{
+    const struct raft_update *update = &node->update;
+    if (update->apply_hi >= update->apply_lo) {
+        must(update->apply_lo == node->apply_to + 1);
+        node->apply_to = update->apply_hi;
+    }
+    if (update->read_cookie > 0) {
+        requests_reads_indexed(node, update->read_cookie, update->read_index);
+    }
+    if (update->read_failed > 0) {
+        requests_reads_failed(node);
+    }
+    if (update->role_changed) {
+        tell_role(node);
+        requests_leader_changed(node);
+    }
+    if (update->conf_changed) {
+        tell_members(node);
+        node->env.set_members(node->env.self, raft_conf_active(node->raft));
+    }
+    if (update->transfer_done) {
+        end_transfer(node, update->transfer_ok);
+    }
+}
+
+static void carry_out(struct node *node)
+{
+    for (int i = 0; i < COLLECTS_PER_TURN; i++) {
+        raft_collect(node->raft, &node->update);
+        send_all(node);
+        bool persisted = persist_all(node);
+        note(node);
+        if (!persisted) {
+            return;
+        }
+    }
+}
+
+/* ---- apply ---- */
+
+static enum err apply_one(struct node *node, uint64_t index,
+                          const struct entry *entry,
+                          struct store_result *result)
+{
+    switch (entry->type) {
+    case RAFT_ENTRY_NORMAL:
+        node->writes++;
+        return store_apply(node->store, index, entry->term, entry->payload,
+                           result);
+    case RAFT_ENTRY_NOOP:
+        return store_apply_noop(node->store, index, entry->term);
+    case RAFT_ENTRY_CONF:
+        return store_apply_conf(node->store, index, entry->term,
+                                entry->payload);
+    }
+    die("entry %llu is of a kind that this version does not know: upgrade it",
+        (unsigned long long)index);
+}
+
+static void refuse_to_apply(struct node *node, uint64_t index, enum err err)
+{
+    if (err == ERR_NOSPACE) {
+        if (!node->db_full) {
+            log_error("no-space", "what=database index=%llu",
+                      (unsigned long long)index);
+        }
+        node->db_full = true;
+        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+        return;
+    }
+    /* Skipping it would make this node differ from the others for ever. */
+    die("entry %llu cannot be applied: %s", (unsigned long long)index,
+        err_name(err));
+}
+
+/* True when there is more to apply than one turn may do. */
+static bool apply_some(struct node *node)
+{
+    uint64_t applied = store_applied(node->store);
+    uint64_t start = applied;
+    uint64_t bytes = 0;
+    if (node->db_full && node->now_ms < node->space_retry_ms) {
+        return false;
+    }
+    node->db_full = false;
+    while (applied < node->apply_to && applied - start < NODE_APPLY_ENTRIES &&
+           bytes < NODE_APPLY_BYTES) {
+        struct entry entry;
+        struct store_result result = {0};
+        if (!fetch(node, applied + 1, &entry)) {
+            die("committed entry %llu is not in the log",
+                (unsigned long long)applied + 1);
+        }
+        enum err err = apply_one(node, applied + 1, &entry, &result);
+        if (err) {
+            refuse_to_apply(node, applied + 1, err);
+            break;
+        }
+        applied++;
+        bytes += entry.payload.size;
+        requests_applied(node, applied, entry.term, &result);
+    }
+    if (applied > start) {
+        node->applied_ms = node->now_ms;
+        if (node->unflushed_ms == 0) {
+            node->unflushed_ms = node->now_ms;
+        }
+        step_plain(node, RAFT_APPLIED, applied);
+    }
+    return applied < node->apply_to && !node->db_full;
+}
+
+/* Commit SQLite's transaction when it is long, old, or nothing happens. */
+static void flush_some(struct node *node)
+{
+    uint64_t pending = store_pending(node->store);
+    if (pending == 0) {
+        node->unflushed_ms = 0;
+        return;
+    }
+    if (pending < NODE_FLUSH_ENTRIES &&
+        node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
+        node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
+        return;
+    }
+    enum err err = store_flush(node->store);
+    if (err) {
+        refuse_to_apply(node, store_applied(node->store) + 1, err);
+    }
+    node->unflushed_ms = 0;
+}
+
+/* ---- the turn ---- */
+
+static void ask_whether_ready(struct node *node)
+{
+    if (!node->ready && node->ready_probe.state == STATE_IDLE &&
+        raft_leader(node->raft) != 0) {
+        node->ready_probe.deadline_ms = node->now_ms + 10000;
+        node_read(node, &node->ready_probe);
+    }
+}
+
+static void due(struct node *node)
+{
+    if (node->now_ms > node->turn_ms + node->options.election_min_ms &&
+        node->now_ms >
+            raft_deadline_ms(node->raft) + node->options.election_min_ms) {
+        log_warn("gap", "ms=%llu why=\"the process did not run\"",
+                 (unsigned long long)(node->now_ms - node->turn_ms));
+        step_plain(node, RAFT_GAP, 0);
+    }
+    node->turn_ms = node->now_ms;
+    if (node->now_ms >= raft_deadline_ms(node->raft)) {
+        step_plain(node, RAFT_TICK, 0);
+    }
+}
+
+static uint64_t next_deadline(struct node *node, bool more)
+{
+    if (more || !list_empty(&node->requests[STATE_DONE])) {
+        return 0;
+    }
+    uint64_t at = node->member ? raft_deadline_ms(node->raft) : UINT64_MAX;
+    if (requests_any(node)) {
+        at = min_u64(at, node->sweep_ms);
+    }
+    if (node->ask_again_ms > 0) {
+        at = min_u64(at, node->ask_again_ms);
+    }
+    if (node->log_full || node->db_full) {
+        at = min_u64(at, node->space_retry_ms);
+    }
+    if (node->member && store_pending(node->store) > 0) {
+        at = min_u64(at, node->applied_ms + NODE_FLUSH_QUIET_MS);
+    }
+    return at;
+}
+
+uint64_t node_turn(struct node *node)
+{
+    node->now_ms = node->env.now_ms(node->env.self);
+    bool more = false;
+    if (node->member) {
+        due(node);
+        ask_whether_ready(node);
+        requests_submit(node);
+        requests_ask_reads(node);
+        carry_out(node);
+        more = apply_some(node);
+        requests_release_reads(node);
+        flush_some(node);
+        entries_trim(&node->entries, node->durable);
+        if (!more) {
+            more = wal_prepare(node->wal);
+        }
+    }
+    requests_expire(node);
+    requests_call_back(node);
+    return next_deadline(node, more);
+}
+
+/* ---- stopping -------------------------------------------------------------
+ */
+
+static bool another_voter(const struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    const struct raft_member *self = raft_conf_find(conf, node->ident.id);
+    uint32_t others = raft_conf_voters(conf);
+    if (self && self->suffrage == RAFT_VOTER) {
+        others--;
+    }
+    return others > 0;
+}
+
+void node_stop(struct node *node)
+{
+    node->stopping = true;
+    if (!node->member || !raft_is_leader(node->raft) || !another_voter(node) ||
+        node->transfer_asked) {
+        return;
+    }
+    node->now_ms = node->env.now_ms(node->env.self);
+    struct raft_event event = {.type = RAFT_TRANSFER, .now_ms = node->now_ms};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (err) {
+        log_warn("transfer", "why=\"%s\"", err_name(err));
+        return;
+    }
+    node->transfer_asked = true;
+}
+
+bool node_stopped(const struct node *node)
+{
+    must(node->stopping);
+    if (!node->member) {
+        return true;
+    }
+    if (raft_is_leader(node->raft) && another_voter(node)) {
+        return false;
+    }
+    return list_empty(&node->requests[STATE_PROPOSED]) &&
+           list_empty(&node->requests[STATE_FORWARDED]) &&
+           list_empty(&node->requests[STATE_DONE]);
+}
