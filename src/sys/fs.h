@@ -5,9 +5,14 @@
  * Paths are relative to the file system's root directory, with '/' between
  * names. Offsets and sizes are bytes. A handle is a small number >= 0.
  *
+ * "" and "." name the root; a leading '/' is a bug of the caller. Every handle
+ * is closed by who opened it before the file system is freed.
+ *
  * Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_NOSPACE (ENOSPC, EDQUOT), ERR_LOCKED,
- * else ERR_IO; the detail (path, errno) is logged where it happens. EINTR and
- * short transfers are dealt with below this line. */
+ * else ERR_IO; the detail (path, errno) of the latter and of ERR_NOSPACE is
+ * logged where it happens, a shortage once until a write succeeds again.
+ * Out-parameters are set on success only. EINTR and short transfers are dealt
+ * with below this line. */
 #ifndef CRAFTD_SYS_FS_H
 #define CRAFTD_SYS_FS_H
 
@@ -36,19 +41,26 @@ struct fs {
     /* All or an error; after ERR_NOSPACE part of it may have been written. */
     enum err (*write)(void *self, int handle, uint64_t offset, const void *data,
                       size_t size);
+    /* Data and size of the file are on the disk after it. ERR_IO is final:
+     * the kernel may have dropped the pages, a second try proves nothing. */
     enum err (*fdatasync)(void *self, int handle);
     enum err (*size)(void *self, int handle, uint64_t *size);
+    /* A file at `to` is replaced; its open handles keep the old content. A
+     * directory replaces an empty one only (ERR_EXISTS). */
     enum err (*rename)(void *self, const char *from, const char *to);
+    /* Remove a file, or a directory that is empty (else ERR_EXISTS). Open
+     * handles stay good. */
     enum err (*unlink)(void *self, const char *path);
-    /* ERR_OK when the directory is there already. */
+    /* One level. ERR_OK when the directory is there already. */
     enum err (*mkdir)(void *self, const char *path);
     /* Make creations, renames and removals in directory `path` durable. */
     enum err (*sync_dir)(void *self, const char *path);
     /* Call back for each name in directory `path`, "." and ".." left out, in
-     * no set order. */
+     * no set order. The callback may remove the name it is given. */
     enum err (*list)(void *self, const char *path, fs_name_cb *cb, void *arg);
     /* Hold an exclusive lock on `path` (created if missing) until the handle
-     * is closed. ERR_LOCKED when another process holds it. */
+     * is closed or the process ends. ERR_LOCKED when somebody holds it, be it
+     * another process or this one. */
     enum err (*lock)(void *self, const char *path, int *handle);
     /* The path the kernel knows `path` by, for SQLite; false when there is
      * none (memory). */
@@ -65,12 +77,14 @@ struct fs *fs_memory_new(void);
 void fs_memory_free(struct fs *fs);
 
 /* Replace `path` by `data` so that after a crash either the old or the new
- * content is there whole: write path.tmp, fdatasync, rename, sync `dir`. */
+ * content is there whole: write path.tmp, fdatasync, rename, sync `dir`. `dir`
+ * is the directory that `path` is in. After an error the old content is there
+ * still, or, when only the last sync failed, perhaps the new one. */
 MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
                                const char *path, const void *data, size_t size);
 
-/* Read a whole file of at most `limit` bytes; *data is from mem_alloc().
- * ERR_TOO_BIG when it is longer. */
+/* Read a whole file of at most `limit` bytes; *data is from mem_alloc(), the
+ * caller frees it (also when *size is 0). ERR_TOO_BIG when it is longer. */
 MUST_CHECK enum err fs_read_all(const struct fs *fs, const char *path,
                                 size_t limit, uint8_t **data, size_t *size);
 

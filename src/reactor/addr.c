@@ -1,0 +1,150 @@
+/* addr.c -- addresses: text to parts, parts to what the kernel takes. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "reactor/reactor_internal.h"
+
+static bool parse_port(const char *text, uint16_t *port)
+{
+    uint32_t value = 0;
+    size_t digits = 0;
+    for (; text[digits]; digits++) {
+        if (text[digits] < '0' || text[digits] > '9' || digits == 5) {
+            return false;
+        }
+        value = value * 10 + (uint32_t)(text[digits] - '0');
+    }
+    if (digits == 0 || value > 65535) {
+        return false;
+    }
+    *port = (uint16_t)value;
+    return true;
+}
+
+static bool host_bytes_ok(const char *host, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)host[i];
+        if (c <= ' ' || c == 0x7f || c == '[' || c == ']' || c == '/') {
+            return false;
+        }
+    }
+    return size < REACTOR_HOST_BYTES;
+}
+
+bool addr_split(const char *text, char host[REACTOR_HOST_BYTES], uint16_t *port)
+{
+    const char *name = text;
+    size_t name_size = 0;
+    const char *port_text = text;
+    if (text[0] == '[') {
+        const char *end = strchr(text, ']');
+        if (!end || end[1] != ':') {
+            return false;
+        }
+        name = text + 1;
+        name_size = (size_t)(end - name);
+        port_text = end + 2;
+        if (!memchr(name, ':', name_size)) {
+            return false; /* Brackets are for IPv6. */
+        }
+    } else {
+        const char *colon = strrchr(text, ':');
+        if (colon) {
+            name_size = (size_t)(colon - text);
+            port_text = colon + 1;
+        }
+        if (memchr(name, ':', name_size)) {
+            return false; /* IPv6 without brackets: where is the port? */
+        }
+    }
+    uint16_t parsed;
+    if (!host_bytes_ok(name, name_size) || !parse_port(port_text, &parsed)) {
+        return false;
+    }
+    if (name_size == 0) {
+        name = "localhost";
+        name_size = strlen(name);
+    }
+    memcpy(host, name, name_size);
+    host[name_size] = '\0';
+    *port = parsed;
+    return true;
+}
+
+static void set_v4(struct address *address, struct in_addr ip)
+{
+    *address = (struct address){.size = sizeof(struct sockaddr_in)};
+    address->v4.sin_family = AF_INET;
+    address->v4.sin_addr = ip;
+}
+
+static void set_v6(struct address *address, struct in6_addr ip)
+{
+    *address = (struct address){.size = sizeof(struct sockaddr_in6)};
+    address->v6.sin6_family = AF_INET6;
+    address->v6.sin6_addr = ip;
+}
+
+void addr_set_port(struct address *address, uint16_t port)
+{
+    if (address->any.sa_family == AF_INET) {
+        address->v4.sin_port = htons(port);
+    } else {
+        must(address->any.sa_family == AF_INET6);
+        address->v6.sin6_port = htons(port);
+    }
+}
+
+/* "localhost" and every name below it (RFC 6761 6.3). */
+static bool is_localhost(const char *host)
+{
+    const char *suffix = ".localhost";
+    size_t size = strlen(host);
+    size_t suffix_size = strlen(suffix);
+    return strcasecmp(host, suffix + 1) == 0 ||
+           (size > suffix_size &&
+            strcasecmp(host + size - suffix_size, suffix) == 0);
+}
+
+size_t addr_known(const char *host, uint16_t port, struct address *out)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    size_t count = 0;
+    if (inet_pton(AF_INET, host, &v4) == 1) {
+        set_v4(&out[count++], v4);
+    } else if (inet_pton(AF_INET6, host, &v6) == 1) {
+        set_v6(&out[count++], v6);
+    } else if (is_localhost(host)) {
+        set_v4(&out[count++], (struct in_addr){htonl(INADDR_LOOPBACK)});
+        set_v6(&out[count++], in6addr_loopback);
+    }
+    for (size_t i = 0; i < count; i++) {
+        addr_set_port(&out[i], port);
+    }
+    return count;
+}
+
+void addr_text(const struct address *address, char *out, size_t size)
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+    if (address->any.sa_family == AF_INET) {
+        const struct sockaddr_in *in = &address->v4;
+        (void)inet_ntop(AF_INET, &in->sin_addr, ip, sizeof(ip));
+        (void)snprintf(out, size, "%s:%u", ip, (unsigned)ntohs(in->sin_port));
+        return;
+    }
+    const struct sockaddr_in6 *in = &address->v6;
+    unsigned port = ntohs(in->sin6_port);
+    /* An IPv4 client of a socket for both families reads like any other. */
+    if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) {
+        (void)inet_ntop(AF_INET, &in->sin6_addr.s6_addr[12], ip, sizeof(ip));
+        (void)snprintf(out, size, "%s:%u", ip, port);
+    } else {
+        (void)inet_ntop(AF_INET6, &in->sin6_addr, ip, sizeof(ip));
+        (void)snprintf(out, size, "[%s]:%u", ip, port);
+    }
+}

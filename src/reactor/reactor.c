@@ -1,0 +1,213 @@
+/* reactor.c -- the turn, its timers and its lists. */
+#include "reactor/reactor.h"
+
+#include <limits.h>
+
+#include "reactor/reactor_internal.h"
+#include "sys/sys.h"
+
+/* Closed things are freed here and nowhere else, when no collected event can
+ * point at them any more. */
+static void free_dead(struct reactor *reactor)
+{
+    while (!list_empty(&reactor->dead)) {
+        struct stream *stream =
+            container_of(reactor->dead.next, struct stream, link);
+        list_remove(&stream->link);
+        stream_free(stream);
+    }
+    while (!list_empty(&reactor->listeners_dead)) {
+        struct listener *listener =
+            container_of(reactor->listeners_dead.next, struct listener, link);
+        list_remove(&listener->link);
+        mem_free(listener);
+    }
+}
+
+struct reactor *reactor_new(void)
+{
+    struct reactor *reactor = mem_zalloc(sizeof(*reactor));
+    reactor->poller = poller_new();
+    reactor->now_ms = sys_now_ms();
+    reactor->hook_at_ms = UINT64_MAX;
+    list_init(&reactor->streams);
+    list_init(&reactor->owed);
+    list_init(&reactor->flush);
+    list_init(&reactor->dead);
+    list_init(&reactor->listeners);
+    list_init(&reactor->listeners_dead);
+    list_init(&reactor->children);
+    signals_init(reactor);
+    return reactor;
+}
+
+void reactor_free(struct reactor *reactor)
+{
+    if (!reactor) {
+        return;
+    }
+    while (!list_empty(&reactor->streams)) {
+        stream_close(container_of(reactor->streams.next, struct stream, link));
+    }
+    while (!list_empty(&reactor->listeners)) {
+        listener_close(
+            container_of(reactor->listeners.next, struct listener, link));
+    }
+    free_dead(reactor);
+    resolver_reap_all(reactor);
+    signals_free(reactor);
+    struct heap_node *node;
+    while ((node = heap_min(&reactor->timers))) {
+        heap_remove(&reactor->timers, node); /* The owner sees it idle. */
+    }
+    heap_free(&reactor->timers);
+    poller_free(reactor->poller);
+    mem_free(reactor);
+}
+
+uint64_t reactor_now_ms(const struct reactor *reactor)
+{
+    return reactor->now_ms;
+}
+
+uint64_t reactor_turn_max_ms(const struct reactor *reactor)
+{
+    return reactor->turn_max_ms;
+}
+
+void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg)
+{
+    reactor->hook = cb;
+    reactor->hook_arg = arg;
+    reactor->hook_at_ms = cb ? 0 : UINT64_MAX;
+}
+
+void timer_arm(struct reactor *reactor, struct timer *timer, uint64_t at_ms,
+               timer_cb *cb, void *arg)
+{
+    must(cb);
+    heap_remove(&reactor->timers, &timer->node);
+    timer->cb = cb;
+    timer->arg = arg;
+    heap_insert(&reactor->timers, &timer->node, at_ms);
+}
+
+void timer_cancel(struct reactor *reactor, struct timer *timer)
+{
+    heap_remove(&reactor->timers, &timer->node);
+}
+
+/* How long the poll may sleep: not at all while a list holds work that no
+ * event will announce. */
+static int sleep_ms(const struct reactor *reactor, uint64_t wait_ms)
+{
+    if (reactor->stopping || !list_empty(&reactor->owed) ||
+        !list_empty(&reactor->flush) || !list_empty(&reactor->dead)) {
+        return 0;
+    }
+    uint64_t until_ms = reactor->hook_at_ms;
+    const struct heap_node *first = heap_min(&reactor->timers);
+    if (first) {
+        until_ms = min_u64(until_ms, first->key);
+    }
+    if (until_ms != UINT64_MAX) {
+        uint64_t now_ms = sys_now_ms();
+        wait_ms = until_ms <= now_ms ? 0 : min_u64(wait_ms, until_ms - now_ms);
+    }
+    if (wait_ms == UINT64_MAX) {
+        return -1;
+    }
+    return (int)min_u64(wait_ms, INT_MAX);
+}
+
+static void deliver_events(struct reactor *reactor, int count)
+{
+    for (int i = 0; i < count; i++) {
+        unsigned ready;
+        struct watch *watch = poller_event(reactor->poller, i, &ready);
+        /* Stale, or no longer wanted: an earlier callback of this turn has
+         * closed it or lost interest. */
+        if (!watch->active) {
+            continue;
+        }
+        ready &= watch->interest | WATCH_TROUBLE;
+        if (ready) {
+            watch->cb(watch, ready);
+        }
+    }
+}
+
+/* At most as many as there were at the start: a timer that re-arms itself
+ * for now must not hold the turn. */
+static void run_timers(struct reactor *reactor)
+{
+    for (uint32_t left = reactor->timers.count; left > 0; left--) {
+        struct heap_node *first = heap_min(&reactor->timers);
+        if (!first || first->key > reactor->now_ms) {
+            break;
+        }
+        heap_remove(&reactor->timers, first);
+        struct timer *timer = container_of(first, struct timer, node);
+        timer->cb(timer->arg);
+    }
+}
+
+/* One round: what these callbacks cause in turn is for the next turn. */
+static void settle_owed(struct reactor *reactor)
+{
+    if (list_empty(&reactor->owed)) {
+        return;
+    }
+    struct list round;
+    list_init(&round);
+    list_splice(&round, &reactor->owed);
+    while (!list_empty(&round)) {
+        struct stream *stream =
+            container_of(round.next, struct stream, owed_link);
+        list_remove(&stream->owed_link);
+        stream_settle(stream);
+    }
+}
+
+/* Flushing calls nobody back, so nothing is added meanwhile. */
+static void flush_written(struct reactor *reactor)
+{
+    while (!list_empty(&reactor->flush)) {
+        struct stream *stream =
+            container_of(reactor->flush.next, struct stream, flush_link);
+        list_remove(&stream->flush_link);
+        stream_flush(stream);
+    }
+}
+
+void reactor_turn(struct reactor *reactor, uint64_t wait_ms)
+{
+    int count = poller_wait(reactor->poller, sleep_ms(reactor, wait_ms));
+    uint64_t start_ms = sys_now_ms();
+    reactor->now_ms = start_ms;
+
+    deliver_events(reactor, count);
+    run_timers(reactor);
+    settle_owed(reactor);
+    if (reactor->hook) {
+        reactor->hook_at_ms = reactor->hook(reactor->hook_arg);
+    }
+    flush_written(reactor);
+    free_dead(reactor);
+
+    uint64_t took_ms = sys_now_ms() - start_ms;
+    reactor->turn_max_ms = max_u64(reactor->turn_max_ms, took_ms);
+}
+
+void reactor_run(struct reactor *reactor)
+{
+    while (!reactor->stopping) {
+        reactor_turn(reactor, UINT64_MAX);
+    }
+    reactor->stopping = false;
+}
+
+void reactor_stop(struct reactor *reactor)
+{
+    reactor->stopping = true;
+}

@@ -1,0 +1,228 @@
+/* reactor_internal.h -- what the files of this room share.
+ *
+ * The kernel's readiness interface is behind the poller_* functions: one file
+ * implements them (epoll.c, or kqueue.c on the BSDs), the rest of the room
+ * knows watches and the WATCH_* bits only. Readiness is level-triggered. */
+#ifndef CRAFTD_REACTOR_REACTOR_INTERNAL_H
+#define CRAFTD_REACTOR_REACTOR_INTERNAL_H
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "reactor/reactor.h"
+
+/* ---- the back-end ------------------------------------------------------- */
+
+enum {
+    WATCH_READ = 1,
+    WATCH_WRITE = 2,
+    WATCH_TROUBLE = 4, /* Error or hang-up; reported without being asked. */
+};
+
+struct watch;
+typedef void watch_cb(struct watch *watch, unsigned ready);
+
+/* Embedded in whatever owns a descriptor. Its memory must stay until the end
+ * of the turn after poller_remove(): collected events may point at it. */
+struct watch {
+    int fd;
+    bool active;       /* Registered; events are delivered only then. */
+    unsigned interest; /* WATCH_READ | WATCH_WRITE as the kernel knows it. */
+    watch_cb *cb;
+};
+
+struct poller;
+
+struct poller *poller_new(void);
+void poller_free(struct poller *poller);
+/* False when the kernel has no room for another watch. */
+MUST_CHECK bool poller_add(struct poller *poller, struct watch *watch,
+                           unsigned interest);
+/* No system call when nothing changes. */
+void poller_change(struct poller *poller, struct watch *watch,
+                   unsigned interest);
+/* Before the descriptor is closed: a child that is being forked may hold a
+ * copy of it, and the kernel would go on reporting that copy to us. Safe on
+ * a watch that is not registered. */
+void poller_remove(struct poller *poller, struct watch *watch);
+/* Sleep at most `wait_ms` (-1: no limit). Returns how many events there are
+ * to fetch with poller_event(); 0 also when a signal woke us. */
+int poller_wait(struct poller *poller, int wait_ms);
+struct watch *poller_event(const struct poller *poller, int place,
+                           unsigned *ready);
+
+/* ---- the reactor -------------------------------------------------------- */
+
+enum {
+    SIGNALS_MAX = 65,
+    ACCEPT_PAUSE_MS = 100,
+    RESOLVERS_MAX = 32,
+    REAP_RETRY_MS = 20,
+};
+
+struct signal_slot {
+    reactor_signal_cb *cb; /* NULL: not ours. */
+    void *arg;
+};
+
+struct reactor {
+    struct poller *poller;
+    struct heap timers;
+    uint64_t now_ms;
+    uint64_t turn_max_ms;
+    bool stopping;
+
+    reactor_hook_cb *hook;
+    void *hook_arg;
+    uint64_t hook_at_ms; /* When the hook wants its next turn. */
+
+    /* Streams, each in at most one place per list. */
+    struct list streams; /* All that are not closed yet. */
+    struct list owed;    /* A callback is due though no event came: kicked,
+                          * or failed and on_close not called yet. */
+    struct list flush;   /* Written to in this turn. */
+    struct list dead;    /* Closed; freed at the end of the turn. */
+    struct list listeners;
+    struct list listeners_dead;
+
+    struct watch signal_watch; /* Reading end of the self-pipe; -1: none. */
+    struct signal_slot signals[SIGNALS_MAX];
+
+    struct list children; /* Resolvers that ended or were killed, to reap. */
+    uint32_t resolver_count;
+    struct timer reap_timer;
+
+    /* Read into by whichever stream is being served: a stream owns input
+     * memory only while bytes of it wait. */
+    uint8_t input[REACTOR_READ_BYTES];
+};
+
+/* ---- streams ------------------------------------------------------------ */
+
+/* DIALLING  resolving or connecting; writes are kept    -> OPEN FAILED CLOSED
+ * OPEN      connected                     -> FLUSHING FAILED CLOSED
+ * FLUSHING  closing after flush, output left            -> LINGERING FAILED
+ * CLOSED LINGERING half-closed by us, dropping what comes in   -> FAILED CLOSED
+ * FAILED    over; on_close is owed                      -> CLOSED
+ * CLOSED    freed at the end of the turn */
+enum stream_state {
+    STREAM_DIALLING,
+    STREAM_OPEN,
+    STREAM_FLUSHING,
+    STREAM_LINGERING,
+    STREAM_FAILED,
+    STREAM_CLOSED,
+};
+
+struct dial;
+
+struct stream {
+    struct watch watch;
+    enum stream_state state;
+    bool eof;     /* The other side has sent its last byte. */
+    bool blocked; /* The kernel took less than all; waiting for room. */
+    bool kicked;
+    struct reactor *reactor;
+    const struct stream_handler *handler;
+    void *arg;
+
+    struct list link;       /* In reactor->streams, then ->dead. */
+    struct list owed_link;  /* In reactor->owed. */
+    struct list flush_link; /* In reactor->flush. */
+
+    /* Bytes [at, size) of a buffer wait; those before are done with. */
+    struct buf input;
+    size_t input_at;
+    size_t input_limit_bytes;
+    struct buf output;
+    size_t output_at;
+
+    struct timer timer; /* Dial attempt, stalled flush, or linger. */
+    size_t lingered_bytes;
+    uint32_t user_timeout_ms; /* 0: the system's own. */
+    const char *why;          /* For on_close. */
+    struct dial *dial;        /* Owned; NULL when accepted. */
+    char peer_text[REACTOR_ADDR_TEXT_BYTES];
+};
+
+struct stream *stream_new(struct reactor *reactor, int fd);
+/* Over, for the reason `why` (constant text): on_close is called later in
+ * this turn, or in the next. */
+void stream_fail(struct stream *stream, const char *why);
+/* A few constant words for an errno of the network. */
+const char *why_of_errno(int error);
+void stream_become_open(struct stream *stream);
+void stream_schedule_flush(struct stream *stream);
+/* Called by the turn. */
+void stream_settle(struct stream *stream); /* What is owed. */
+void stream_free(struct stream *stream);
+
+/* ---- listeners ---------------------------------------------------------- */
+
+struct listener {
+    struct watch watch;
+    struct list link; /* In reactor->listeners, then ->listeners_dead. */
+    struct reactor *reactor;
+    listener_cb *cb;
+    void *arg;
+    uint16_t port;
+    bool pause_logged;  /* One line per shortage, not one per attempt. */
+    struct timer pause; /* Armed while descriptors are short. */
+};
+
+/* ---- addresses and dialling --------------------------------------------- */
+
+enum { ADDRESSES_MAX = 16 };
+
+struct address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    };
+    socklen_t size;
+};
+
+/* Without the network: numeric addresses and "localhost" (RFC 6761 6.3).
+ * Returns how many were written to out[ADDRESSES_MAX] (at most 2), 0 when a
+ * resolver has to be asked. */
+size_t addr_known(const char *host, uint16_t port, struct address *out);
+void addr_set_port(struct address *address, uint16_t port);
+void addr_text(const struct address *address, char *out, size_t size);
+
+/* A child process that looks one name up. */
+struct resolver {
+    struct watch watch; /* Reading end of its pipe; fd -1: none. */
+    pid_t pid;
+};
+/* False (with errno) when there is no process or descriptor to be had. The
+ * child ends by itself a second after `timeout_ms` at the latest. `cb` may be
+ * NULL: then the reactor does not watch, and the caller polls the pipe. */
+MUST_CHECK bool resolver_start(struct reactor *reactor,
+                               struct resolver *resolver, const char *host,
+                               uint32_t timeout_ms, watch_cb *cb);
+/* The answer, once the pipe is readable; 0 when there is none. */
+size_t resolver_read(struct resolver *resolver, uint16_t port,
+                     struct address *out);
+/* Kill it if it still runs, reap it now or later; never waits. */
+void resolver_stop(struct reactor *reactor, struct resolver *resolver);
+void resolver_reap_all(struct reactor *reactor);
+
+/* Stop resolving. The memory stays until stream_free(): an event that was
+ * collected already may point into it. */
+void dial_stop(struct stream *stream);
+/* Non-blocking, close-on-exec, TCP_NODELAY; -1 with errno. */
+int socket_new(int family);
+void socket_prepare(int fd);
+
+/* ---- signals ------------------------------------------------------------ */
+
+void signals_init(struct reactor *reactor);
+void signals_free(struct reactor *reactor);
+/* For a forked child: our handlers must not run in it. */
+void signals_reset_in_child(void);
+
+#endif

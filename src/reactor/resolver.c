@@ -1,0 +1,243 @@
+/* resolver.c -- getaddrinfo() may block for as long as it likes, load
+ * libraries and leak; so a child process calls it, writes the answer into a
+ * pipe and ends. There is no thread and no SIGCHLD handler: a child is reaped
+ * by its pid once its pipe told all. (The program must not ignore SIGCHLD:
+ * the kernel would reap for us, and a pid to kill could be somebody else's.) */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "reactor/reactor_internal.h"
+
+/* The answer goes through the pipe in one write() of at most PIPE_BUF bytes:
+ * it arrives whole or not at all. */
+struct answer_entry {
+    uint32_t family;
+    uint32_t scope;
+    uint8_t ip[16];
+};
+_Static_assert(sizeof(struct answer_entry) * ADDRESSES_MAX <= _POSIX_PIPE_BUF,
+               "an answer is written at once");
+
+struct child {
+    struct list link; /* In reactor->children. */
+    pid_t pid;
+};
+
+/* ---- in the child ------------------------------------------------------- */
+
+/* Locks, listeners and connections must not live on in a copy of ours. Keeps
+ * the standard descriptors and `kept`, which becomes 3. */
+static void close_others(int kept)
+{
+    enum { FIRST_CLOSED = 4 };
+    if (dup2(kept, FIRST_CLOSED - 1) < 0) {
+        _exit(1);
+    }
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, FIRST_CLOSED, ~0u, 0u) == 0) {
+        return;
+    }
+#endif
+    long limit = sysconf(_SC_OPEN_MAX);
+    for (long fd = FIRST_CLOSED; fd < limit; fd++) {
+        (void)close((int)fd);
+    }
+}
+
+static bool entry_of(const struct addrinfo *info, struct answer_entry *entry)
+{
+    *entry = (struct answer_entry){0};
+    if (info->ai_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, info->ai_addr, sizeof(in));
+        entry->family = AF_INET;
+        memcpy(entry->ip, &in.sin_addr, 4);
+        return true;
+    }
+    if (info->ai_family == AF_INET6) {
+        struct sockaddr_in6 in;
+        memcpy(&in, info->ai_addr, sizeof(in));
+        entry->family = AF_INET6;
+        entry->scope = in.sin6_scope_id;
+        memcpy(entry->ip, &in.sin6_addr, 16);
+        return true;
+    }
+    return false;
+}
+
+NORETURN static void look_up(const char *host, int out)
+{
+    struct answer_entry entries[ADDRESSES_MAX];
+    size_t count = 0;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(host, NULL, &hints, &found) == 0) {
+        for (struct addrinfo *i = found; i && count < ADDRESSES_MAX;
+             i = i->ai_next) {
+            count += entry_of(i, &entries[count]);
+        }
+    }
+    ssize_t rc = write(out, entries, count * sizeof(entries[0]));
+    _exit(rc < 0 ? 1 : 0);
+}
+
+NORETURN static void be_child(const char *host, uint32_t timeout_ms, int out,
+                              const sigset_t *mask)
+{
+    signals_reset_in_child();
+    (void)sigprocmask(SIG_SETMASK, mask, NULL);
+    /* Whatever becomes of the parent, this process ends. */
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)alarm(timeout_ms / 1000 + 1);
+    close_others(out);
+    look_up(host, 3);
+}
+
+/* ---- in the parent ------------------------------------------------------ */
+
+static bool make_pipe(int ends[2])
+{
+    if (pipe(ends) < 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        must(fcntl(ends[i], F_SETFD, FD_CLOEXEC) == 0);
+    }
+    must(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
+    return true;
+}
+
+bool resolver_start(struct reactor *reactor, struct resolver *resolver,
+                    const char *host, uint32_t timeout_ms, watch_cb *cb)
+{
+    *resolver = (struct resolver){.watch = {.fd = -1, .cb = cb}};
+    if (reactor->resolver_count >= RESOLVERS_MAX) {
+        errno = EAGAIN;
+        return false;
+    }
+    int ends[2];
+    if (!make_pipe(ends)) {
+        return false;
+    }
+    /* No signal may run our handlers in the child: they write into a pipe
+     * that it shares with us. */
+    sigset_t all, before;
+    sigfillset(&all);
+    must(sigprocmask(SIG_SETMASK, &all, &before) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        be_child(host, timeout_ms, ends[1], &before);
+    }
+    int error = errno;
+    must(sigprocmask(SIG_SETMASK, &before, NULL) == 0);
+    (void)close(ends[1]);
+    if (pid < 0) {
+        (void)close(ends[0]);
+        errno = error;
+        return false;
+    }
+    resolver->pid = pid;
+    resolver->watch.fd = ends[0];
+    reactor->resolver_count++;
+    if (cb && !poller_add(reactor->poller, &resolver->watch, WATCH_READ)) {
+        resolver_stop(reactor, resolver);
+        errno = ENOMEM;
+        return false;
+    }
+    return true;
+}
+
+size_t resolver_read(struct resolver *resolver, uint16_t port,
+                     struct address *out)
+{
+    struct answer_entry entries[ADDRESSES_MAX];
+    ssize_t got = read(resolver->watch.fd, entries, sizeof(entries));
+    size_t count = got > 0 ? (size_t)got / sizeof(entries[0]) : 0;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (struct address){0};
+        if (entries[i].family == AF_INET) {
+            struct sockaddr_in *in = &out[i].v4;
+            out[i].size = sizeof(*in);
+            in->sin_family = AF_INET;
+            memcpy(&in->sin_addr, entries[i].ip, 4);
+        } else {
+            struct sockaddr_in6 *in = &out[i].v6;
+            out[i].size = sizeof(*in);
+            in->sin6_family = AF_INET6;
+            in->sin6_scope_id = entries[i].scope;
+            memcpy(&in->sin6_addr, entries[i].ip, 16);
+        }
+        addr_set_port(&out[i], port);
+    }
+    return count;
+}
+
+static bool reaped(pid_t pid, int flags)
+{
+    pid_t rc;
+    do {
+        rc = waitpid(pid, NULL, flags);
+    } while (rc < 0 && errno == EINTR);
+    return rc != 0; /* -1: somebody was faster. */
+}
+
+static void on_reap_timer(void *arg)
+{
+    struct reactor *reactor = arg;
+    struct list *next;
+    for (struct list *l = reactor->children.next; l != &reactor->children;
+         l = next) {
+        next = l->next;
+        struct child *child = container_of(l, struct child, link);
+        if (reaped(child->pid, WNOHANG)) {
+            list_remove(&child->link);
+            mem_free(child);
+            reactor->resolver_count--;
+        }
+    }
+    if (!list_empty(&reactor->children)) {
+        timer_arm(reactor, &reactor->reap_timer,
+                  reactor->now_ms + REAP_RETRY_MS, on_reap_timer, reactor);
+    }
+}
+
+void resolver_stop(struct reactor *reactor, struct resolver *resolver)
+{
+    if (resolver->watch.fd < 0) {
+        return;
+    }
+    poller_remove(reactor->poller, &resolver->watch);
+    (void)close(resolver->watch.fd);
+    resolver->watch.fd = -1;
+
+    /* Not reaped yet, so the pid is still its own. */
+    (void)kill(resolver->pid, SIGKILL);
+    if (reaped(resolver->pid, WNOHANG)) {
+        reactor->resolver_count--;
+        return;
+    }
+    struct child *child = mem_alloc(sizeof(*child));
+    child->pid = resolver->pid;
+    list_init(&child->link);
+    list_add(&reactor->children, &child->link);
+    timer_arm(reactor, &reactor->reap_timer, reactor->now_ms + REAP_RETRY_MS,
+              on_reap_timer, reactor);
+}
+
+void resolver_reap_all(struct reactor *reactor)
+{
+    while (!list_empty(&reactor->children)) {
+        struct child *child =
+            container_of(reactor->children.next, struct child, link);
+        list_remove(&child->link);
+        (void)reaped(child->pid, 0); /* Killed before: it ends at once. */
+        mem_free(child);
+    }
+}

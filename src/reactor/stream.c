@@ -1,0 +1,490 @@
+/* stream.c -- connected byte streams: reading, writing, ending.
+ *
+ * Who may change stream->state: stream_new(), stream_become_open(),
+ * stream_fail(), close_now(), stream_close_after_flush() and linger(). */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "reactor/reactor_internal.h"
+
+enum {
+    SEND_BYTES_MAX = 1 << 20, /* Bounded work per stream and turn. */
+    OUTPUT_KEPT_BYTES = 65536,
+    INPUT_LIMIT_BYTES = 65536,
+    LINGER_BYTES_MAX = 65536,
+    LINGER_MS = 2000,
+    FLUSH_STALL_MS = 30000,
+};
+
+const char *why_of_errno(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+        return "connection refused";
+    case ECONNRESET:
+    case EPIPE:
+        return "reset";
+    case ETIMEDOUT:
+        return "timeout";
+    case EHOSTUNREACH:
+        return "host unreachable";
+    case ENETUNREACH:
+        return "network unreachable";
+    case EADDRINUSE:
+        return "address in use";
+    case EADDRNOTAVAIL:
+        return "address not available";
+    case EACCES:
+    case EPERM:
+        return "not permitted";
+    case EMFILE:
+    case ENFILE:
+        return "out of descriptors";
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC:
+        return "out of memory";
+    default:
+        return "network error";
+    }
+}
+
+static size_t input_bytes(const struct stream *stream)
+{
+    return stream->input.size - stream->input_at;
+}
+
+static size_t output_bytes(const struct stream *stream)
+{
+    return stream->output.size - stream->output_at;
+}
+
+static bool wants_input(const struct stream *stream)
+{
+    if (stream->eof) {
+        return false;
+    }
+    return stream->state == STREAM_LINGERING ||
+           (stream->state == STREAM_OPEN &&
+            input_bytes(stream) < stream->input_limit_bytes);
+}
+
+static void update_interest(struct stream *stream)
+{
+    if (stream->watch.active && stream->state != STREAM_DIALLING) {
+        poller_change(stream->reactor->poller, &stream->watch,
+                      (wants_input(stream) ? (unsigned)WATCH_READ : 0) |
+                          (stream->blocked ? (unsigned)WATCH_WRITE : 0));
+    }
+}
+
+static void drop_output(struct stream *stream)
+{
+    stream->output.size = 0;
+    stream->output_at = 0;
+    if (stream->output.capacity > OUTPUT_KEPT_BYTES) {
+        buf_free(&stream->output);
+    }
+}
+
+static void owe(struct stream *stream)
+{
+    if (list_empty(&stream->owed_link)) {
+        list_add(&stream->reactor->owed, &stream->owed_link);
+    }
+}
+
+/* Take the stream away from the kernel and from every list of the turn. */
+static void disconnect(struct stream *stream)
+{
+    poller_remove(stream->reactor->poller, &stream->watch);
+    timer_cancel(stream->reactor, &stream->timer);
+    list_remove(&stream->owed_link);
+    list_remove(&stream->flush_link);
+    if (stream->dial) {
+        dial_stop(stream);
+    }
+}
+
+static void close_now(struct stream *stream)
+{
+    must(stream->state != STREAM_CLOSED);
+    disconnect(stream);
+    stream->state = STREAM_CLOSED;
+    list_remove(&stream->link);
+    list_add(&stream->reactor->dead, &stream->link);
+}
+
+void stream_fail(struct stream *stream, const char *why)
+{
+    must(stream->state != STREAM_CLOSED && stream->state != STREAM_FAILED);
+    disconnect(stream);
+    stream->state = STREAM_FAILED;
+    stream->why = why;
+    owe(stream);
+}
+
+struct stream *stream_new(struct reactor *reactor, int fd)
+{
+    struct stream *stream = mem_alloc(sizeof(*stream));
+    *stream = (struct stream){
+        .watch = {.fd = fd},
+        .state = STREAM_DIALLING,
+        .reactor = reactor,
+        .input_limit_bytes = INPUT_LIMIT_BYTES,
+    };
+    list_init(&stream->link);
+    list_init(&stream->owed_link);
+    list_init(&stream->flush_link);
+    list_add(&reactor->streams, &stream->link);
+    return stream;
+}
+
+void stream_free(struct stream *stream)
+{
+    must(stream->state == STREAM_CLOSED && !stream->watch.active);
+    if (stream->watch.fd >= 0) {
+        (void)close(stream->watch.fd);
+    }
+    buf_free(&stream->input);
+    buf_free(&stream->output);
+    mem_free(stream->dial);
+    mem_free(stream);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* Offer what is pending in the stream's own buffer. */
+static void offer_own_input(struct stream *stream)
+{
+    size_t size = input_bytes(stream);
+    size_t consumed = stream->handler->on_read(
+        stream, stream->input.data + stream->input_at, size, stream->arg);
+    must(consumed <= size);
+    if (consumed == size) {
+        buf_free(&stream->input); /* Idle connections hold no input memory. */
+        stream->input_at = 0;
+    } else {
+        stream->input_at += consumed;
+    }
+}
+
+static void add_input(struct stream *stream, const uint8_t *data, size_t size)
+{
+    if (stream->input_at > 0) {
+        buf_consume(&stream->input, stream->input_at);
+        stream->input_at = 0;
+    }
+    buf_add(&stream->input, data, size);
+}
+
+/* `data` is in the reactor's shared buffer. */
+static void take_input(struct stream *stream, uint8_t *data, size_t size)
+{
+    if (input_bytes(stream) > 0) {
+        add_input(stream, data, size);
+        offer_own_input(stream);
+        return;
+    }
+    size_t consumed = stream->handler->on_read(stream, data, size, stream->arg);
+    must(consumed <= size);
+    if (consumed < size && stream->state == STREAM_OPEN) {
+        add_input(stream, data + consumed, size - consumed);
+    }
+}
+
+static void take_eof(struct stream *stream)
+{
+    stream->eof = true;
+    if (stream->state == STREAM_LINGERING) {
+        stream_fail(stream, "closed");
+    } else if (stream->handler->on_eof) {
+        stream->handler->on_eof(stream, stream->arg);
+    } else {
+        stream_fail(stream, "eof");
+    }
+}
+
+static void drop_input(struct stream *stream, size_t size)
+{
+    stream->lingered_bytes += size;
+    if (stream->lingered_bytes > LINGER_BYTES_MAX) {
+        stream_fail(stream, "closed");
+    }
+}
+
+/* One recv() a turn: what is left makes the next poll return at once, and
+ * nobody starves. */
+static void receive(struct stream *stream)
+{
+    struct reactor *reactor = stream->reactor;
+    ssize_t got = recv(stream->watch.fd, reactor->input, REACTOR_READ_BYTES, 0);
+    if (got < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            stream_fail(stream, why_of_errno(errno));
+        }
+    } else if (got == 0) {
+        take_eof(stream);
+    } else if (stream->state == STREAM_LINGERING) {
+        drop_input(stream, (size_t)got);
+    } else {
+        take_input(stream, reactor->input, (size_t)got);
+    }
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+/* At most one send(). False when the stream failed. */
+static bool send_output(struct stream *stream)
+{
+    size_t size = min_size(output_bytes(stream), SEND_BYTES_MAX);
+    ssize_t sent =
+        send(stream->watch.fd, stream->output.data + stream->output_at, size,
+             MSG_NOSIGNAL);
+    if (sent < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            stream_fail(stream, why_of_errno(errno));
+            return false;
+        }
+        sent = 0;
+    }
+    stream->output_at += (size_t)sent;
+    stream->blocked = output_bytes(stream) > 0;
+    if (!stream->blocked) {
+        drop_output(stream);
+    }
+    return true;
+}
+
+static void on_timer_end(void *arg)
+{
+    struct stream *stream = arg;
+    stream_fail(stream,
+                stream->state == STREAM_FLUSHING ? "timeout" : "closed");
+}
+
+static void arm_end(struct stream *stream, uint64_t after_ms)
+{
+    timer_arm(stream->reactor, &stream->timer,
+              stream->reactor->now_ms + after_ms, on_timer_end, stream);
+}
+
+/* Everything is with the kernel: say so to the other side, and wait for its
+ * end. A close() with input unread would send a reset, which may overtake
+ * our last bytes in the other side's kernel (RFC 9112 9.6). */
+static void linger(struct stream *stream)
+{
+    must(stream->state == STREAM_FLUSHING && output_bytes(stream) == 0);
+    if (stream->eof || shutdown(stream->watch.fd, SHUT_WR) < 0) {
+        stream_fail(stream, "closed");
+        return;
+    }
+    stream->state = STREAM_LINGERING;
+    arm_end(stream, LINGER_MS);
+}
+
+void stream_flush(struct stream *stream)
+{
+    if (stream->state != STREAM_OPEN && stream->state != STREAM_FLUSHING) {
+        return; /* Not connected yet, or nothing to be said any more. */
+    }
+    if (!stream->blocked && output_bytes(stream) > 0 && !send_output(stream)) {
+        return;
+    }
+    if (stream->state == STREAM_FLUSHING && output_bytes(stream) == 0) {
+        linger(stream);
+    }
+    update_interest(stream);
+}
+
+/* The kernel has room again. The interest is settled by stream_flush() at the
+ * end of the turn, when on_drain() may have refilled the buffer. */
+static void resume_output(struct stream *stream)
+{
+    size_t before = output_bytes(stream);
+    if (!send_output(stream)) {
+        return;
+    }
+    if (!stream->blocked) {
+        stream_schedule_flush(stream);
+        if (stream->state == STREAM_OPEN && stream->handler->on_drain) {
+            stream->handler->on_drain(stream, stream->arg);
+        }
+    } else if (stream->state == STREAM_FLUSHING &&
+               output_bytes(stream) < before) {
+        arm_end(stream, FLUSH_STALL_MS);
+    }
+}
+
+void stream_schedule_flush(struct stream *stream)
+{
+    if (list_empty(&stream->flush_link)) {
+        list_add(&stream->reactor->flush, &stream->flush_link);
+    }
+}
+
+/* ---- events ------------------------------------------------------------- */
+
+static bool is_live(const struct stream *stream)
+{
+    return stream->state == STREAM_OPEN || stream->state == STREAM_FLUSHING ||
+           stream->state == STREAM_LINGERING;
+}
+
+static void take_trouble(struct stream *stream)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    (void)getsockopt(stream->watch.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    stream_fail(stream, error ? why_of_errno(error) : "closed");
+}
+
+static void on_ready(struct watch *watch, unsigned ready)
+{
+    struct stream *stream = container_of(watch, struct stream, watch);
+    if (ready & WATCH_WRITE) {
+        resume_output(stream);
+    }
+    if (!is_live(stream)) {
+        return;
+    }
+    if (wants_input(stream)) {
+        /* Also in trouble: what came before the reset is still there. */
+        if (ready & (WATCH_READ | WATCH_TROUBLE)) {
+            receive(stream);
+        }
+    } else if (ready & WATCH_TROUBLE) {
+        take_trouble(stream);
+    }
+    /* The flush at the end of the turn settles it otherwise. */
+    if (is_live(stream) && list_empty(&stream->flush_link)) {
+        update_interest(stream);
+    }
+}
+
+void stream_become_open(struct stream *stream)
+{
+    must(stream->state == STREAM_DIALLING && stream->watch.fd >= 0);
+    stream->state = STREAM_OPEN;
+    stream->watch.cb = on_ready;
+    if (stream->watch.active) {
+        update_interest(stream);
+    } else if (!poller_add(stream->reactor->poller, &stream->watch,
+                           WATCH_READ)) {
+        stream_fail(stream, "out of memory");
+        return;
+    }
+    if (output_bytes(stream) > 0) {
+        stream_schedule_flush(stream);
+    }
+}
+
+/* Give what is owed: the last word of a failed stream, or a kick. */
+void stream_settle(struct stream *stream)
+{
+    if (stream->state == STREAM_FAILED) {
+        if (stream->handler && stream->handler->on_close) {
+            stream->handler->on_close(stream, stream->why, stream->arg);
+        }
+        if (stream->state != STREAM_CLOSED) {
+            close_now(stream);
+        }
+        return;
+    }
+    if (stream->state == STREAM_OPEN && input_bytes(stream) > 0) {
+        offer_own_input(stream);
+        if (stream->state == STREAM_OPEN) {
+            update_interest(stream);
+        }
+    }
+}
+
+/* ---- the public functions ----------------------------------------------- */
+
+void stream_write(struct stream *stream, const void *data, size_t size)
+{
+    if (stream->state == STREAM_OPEN || stream->state == STREAM_DIALLING) {
+        buf_add(&stream->output, data, size);
+        stream_schedule_flush(stream);
+    }
+}
+
+struct buf *stream_output(struct stream *stream)
+{
+    if (stream->state == STREAM_OPEN || stream->state == STREAM_DIALLING) {
+        stream_schedule_flush(stream);
+    }
+    return &stream->output; /* Takes bytes in any state; some go nowhere. */
+}
+
+size_t stream_output_bytes(const struct stream *stream)
+{
+    return output_bytes(stream);
+}
+
+void stream_set_input_limit(struct stream *stream, size_t limit_bytes)
+{
+    must(limit_bytes > 0);
+    stream->input_limit_bytes = limit_bytes;
+    update_interest(stream);
+}
+
+void stream_kick(struct stream *stream)
+{
+    /* Whether bytes wait is asked later: inside on_read the answer is known
+     * only when it returns. */
+    if (stream->state == STREAM_OPEN) {
+        owe(stream);
+    }
+}
+
+size_t stream_input_bytes(const struct stream *stream)
+{
+    return input_bytes(stream);
+}
+
+void stream_close(struct stream *stream)
+{
+    if (stream && stream->state != STREAM_CLOSED) {
+        close_now(stream);
+    }
+}
+
+void stream_close_after_flush(struct stream *stream)
+{
+    if (stream->state == STREAM_DIALLING) {
+        stream_fail(stream, "closed"); /* Nobody to talk to. */
+    }
+    if (stream->state != STREAM_OPEN) {
+        return;
+    }
+    stream->state = STREAM_FLUSHING;
+    arm_end(stream, FLUSH_STALL_MS);
+    stream_schedule_flush(stream);
+}
+
+const char *stream_peer_text(const struct stream *stream)
+{
+    return stream->peer_text;
+}
+
+void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms)
+{
+    stream->user_timeout_ms = timeout_ms;
+#ifdef TCP_USER_TIMEOUT
+    if (stream->watch.fd >= 0 && stream->state != STREAM_CLOSED) {
+        (void)setsockopt(stream->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+                         &timeout_ms, sizeof(timeout_ms));
+    }
+#endif
+}
+
+void stream_set_handler(struct stream *stream,
+                        const struct stream_handler *handler, void *arg)
+{
+    must(handler && handler->on_read);
+    stream->handler = handler;
+    stream->arg = arg;
+}

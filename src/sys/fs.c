@@ -1,0 +1,81 @@
+/* fs.c -- what is built from the file functions, for every back-end. */
+#include "sys/fs.h"
+
+#include <stdio.h>
+
+static enum err write_whole(const struct fs *fs, const char *path,
+                            const void *data, size_t size)
+{
+    int handle;
+    enum err err = fs->open(fs->self, path, FS_CREATE_NEW, &handle);
+    if (err) {
+        return err;
+    }
+    err = fs->write(fs->self, handle, 0, data, size);
+    if (!err) {
+        err = fs->fdatasync(fs->self, handle);
+    }
+    fs->close(fs->self, handle);
+    return err;
+}
+
+enum err fs_replace(const struct fs *fs, const char *dir, const char *path,
+                    const void *data, size_t size)
+{
+    char draft[FS_PATH_BYTES];
+    int wrote = snprintf(draft, sizeof(draft), "%s.tmp", path);
+    must(wrote > 0 && (size_t)wrote < sizeof(draft));
+
+    /* A crash may have left a draft, perhaps longer than the new content. */
+    enum err err = fs->unlink(fs->self, draft);
+    if (err && err != ERR_NOT_FOUND) {
+        return err;
+    }
+    err = write_whole(fs, draft, data, size);
+    if (err) {
+        goto fail;
+    }
+    err = fs->rename(fs->self, draft, path);
+    if (err) {
+        goto fail;
+    }
+    return fs->sync_dir(fs->self, dir);
+
+fail:
+    (void)fs->unlink(fs->self, draft); /* The next call tries again. */
+    return err;
+}
+
+enum err fs_read_all(const struct fs *fs, const char *path, size_t limit,
+                     uint8_t **data, size_t *size)
+{
+    int handle;
+    enum err err = fs->open(fs->self, path, FS_READ, &handle);
+    if (err) {
+        return err;
+    }
+    uint8_t *bytes = NULL;
+    uint64_t file_bytes;
+    err = fs->size(fs->self, handle, &file_bytes);
+    if (err) {
+        goto out;
+    }
+    if (file_bytes > limit) {
+        err = ERR_TOO_BIG;
+        goto out;
+    }
+    bytes = mem_alloc((size_t)file_bytes);
+    size_t got;
+    err = fs->read(fs->self, handle, 0, bytes, (size_t)file_bytes, &got);
+    if (err) {
+        goto out;
+    }
+    *data = bytes;
+    *size = got; /* Less only when somebody cut the file meanwhile. */
+    bytes = NULL;
+
+out:
+    mem_free(bytes);
+    fs->close(fs->self, handle);
+    return err;
+}

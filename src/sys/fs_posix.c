@@ -1,0 +1,413 @@
+/* fs_posix.c -- the kernel's files.
+ *
+ * Every path is resolved from a descriptor of the root directory, so that the
+ * process may change its working directory and the root may be renamed. A
+ * handle is the descriptor itself. The path of each open handle is kept, for
+ * a log line about a failed write should name the file. */
+#include "sys/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+struct posix_fs {
+    struct fs fs;
+    int root;          /* Descriptor of the root directory. */
+    char *root_path;   /* Absolute, from realpath(). */
+    char **paths;      /* [handle]: owned, NULL when not open. */
+    size_t path_count; /* Places in `paths`. */
+    bool full_logged;  /* One line per shortage, not one per attempt. */
+};
+
+/* What is part of the conversation (missing, there already, locked) is left
+ * to the caller's judgement; the rest is logged here, with its detail. */
+static enum err failed(struct posix_fs *self, const char *what,
+                       const char *path)
+{
+    switch (errno) {
+    case ENOENT:
+    case ENOTDIR:
+        return ERR_NOT_FOUND;
+    case EEXIST:
+    case ENOTEMPTY:
+        return ERR_EXISTS;
+    case EWOULDBLOCK:
+        return ERR_LOCKED;
+    case ENOSPC:
+    case EDQUOT:
+        if (!self->full_logged) {
+            self->full_logged = true;
+            log_error("file", "op=%s path=\"%s/%s\" why=\"%s\"", what,
+                      self->root_path, path, strerror(errno));
+        }
+        return ERR_NOSPACE;
+    default:
+        log_error("file", "op=%s path=\"%s/%s\" why=\"%s\"", what,
+                  self->root_path, path, strerror(errno));
+        return ERR_IO;
+    }
+}
+
+/* "" and "." both are the root; an absolute path would escape it. */
+static const char *relative(const char *path)
+{
+    must(path[0] != '/');
+    return path[0] ? path : ".";
+}
+
+static const char *path_of(const struct posix_fs *self, int handle)
+{
+    must(handle >= 0 && (size_t)handle < self->path_count);
+    must(self->paths[handle]);
+    return self->paths[handle];
+}
+
+static void remember(struct posix_fs *self, int handle, const char *path)
+{
+    size_t place = (size_t)handle;
+    if (place >= self->path_count) {
+        size_t count = align_up(place + 1, 64);
+        self->paths = mem_realloc(self->paths, count * sizeof(char *));
+        memset(self->paths + self->path_count, 0,
+               (count - self->path_count) * sizeof(char *));
+        self->path_count = count;
+    }
+    must(!self->paths[place]);
+    size_t size = strlen(path) + 1;
+    self->paths[place] = mem_alloc(size);
+    memcpy(self->paths[place], path, size);
+}
+
+static int open_at(int root, const char *path, int flags)
+{
+    int fd;
+    do {
+        fd = openat(root, path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
+                           int *handle)
+{
+    struct posix_fs *self = arg;
+    int flags = 0;
+    switch (mode) {
+    case FS_READ:
+        flags = O_RDONLY;
+        break;
+    case FS_WRITE:
+        flags = O_RDWR;
+        break;
+    case FS_CREATE:
+        flags = O_RDWR | O_CREAT;
+        break;
+    case FS_CREATE_NEW:
+        flags = O_RDWR | O_CREAT | O_EXCL;
+        break;
+    }
+    int fd = open_at(self->root, relative(path), flags);
+    if (fd < 0) {
+        return failed(self, "open", path);
+    }
+    remember(self, fd, path);
+    *handle = fd;
+    return ERR_OK;
+}
+
+static void posix_close(void *arg, int handle)
+{
+    struct posix_fs *self = arg;
+    must(path_of(self, handle));
+    mem_free(self->paths[handle]);
+    self->paths[handle] = NULL;
+    /* No retry after EINTR: the descriptor is gone either way on Linux. What
+     * had to be durable was synced before. */
+    (void)close(handle);
+}
+
+static enum err posix_read(void *arg, int handle, uint64_t offset, void *data,
+                           size_t size, size_t *got)
+{
+    struct posix_fs *self = arg;
+    uint8_t *at = data;
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n =
+            pread(handle, at + done, size - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return failed(self, "read", path_of(self, handle));
+        }
+        if (n == 0) {
+            break;
+        }
+        done += (size_t)n;
+    }
+    *got = done;
+    return ERR_OK;
+}
+
+static enum err posix_write(void *arg, int handle, uint64_t offset,
+                            const void *data, size_t size)
+{
+    struct posix_fs *self = arg;
+    const uint8_t *at = data;
+    while (size > 0) {
+        ssize_t n = pwrite(handle, at, size, (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n == 0 ? EIO : errno; /* No progress is no success. */
+            return failed(self, "write", path_of(self, handle));
+        }
+        at += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    self->full_logged = false;
+    return ERR_OK;
+}
+
+/* On macOS fsync() stops at the drive's cache; F_FULLFSYNC goes through it. */
+static int sync_descriptor(int fd)
+{
+    int rc;
+    do {
+#ifdef F_FULLFSYNC
+        rc = fcntl(fd, F_FULLFSYNC);
+#else
+        rc = fdatasync(fd);
+#endif
+    } while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+static enum err posix_fdatasync(void *arg, int handle)
+{
+    struct posix_fs *self = arg;
+    if (sync_descriptor(handle) < 0) {
+        return failed(self, "fdatasync", path_of(self, handle));
+    }
+    return ERR_OK;
+}
+
+static enum err posix_size(void *arg, int handle, uint64_t *size)
+{
+    struct posix_fs *self = arg;
+    struct stat status;
+    if (fstat(handle, &status) < 0) {
+        return failed(self, "size", path_of(self, handle));
+    }
+    *size = (uint64_t)status.st_size;
+    return ERR_OK;
+}
+
+static enum err posix_rename(void *arg, const char *from, const char *to)
+{
+    struct posix_fs *self = arg;
+    if (renameat(self->root, relative(from), self->root, relative(to)) < 0) {
+        return failed(self, "rename", from);
+    }
+    return ERR_OK;
+}
+
+static enum err posix_unlink(void *arg, const char *path)
+{
+    struct posix_fs *self = arg;
+    if (unlinkat(self->root, relative(path), 0) == 0) {
+        return ERR_OK;
+    }
+    /* Linux says EISDIR for a directory, POSIX says EPERM. */
+    if (errno == EISDIR || errno == EPERM) {
+        if (unlinkat(self->root, relative(path), AT_REMOVEDIR) == 0) {
+            return ERR_OK;
+        }
+    }
+    return failed(self, "unlink", path);
+}
+
+static enum err posix_mkdir(void *arg, const char *path)
+{
+    struct posix_fs *self = arg;
+    if (mkdirat(self->root, relative(path), 0700) == 0) {
+        return ERR_OK;
+    }
+    struct stat status;
+    if (errno == EEXIST && fstatat(self->root, path, &status, 0) == 0 &&
+        S_ISDIR(status.st_mode)) {
+        return ERR_OK;
+    }
+    return failed(self, "mkdir", path);
+}
+
+static int sync_directory(int fd)
+{
+    int rc;
+    do {
+        rc = fsync(fd);
+    } while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+static enum err posix_sync_dir(void *arg, const char *path)
+{
+    struct posix_fs *self = arg;
+    int fd = open_at(self->root, relative(path), O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return failed(self, "open-dir", path);
+    }
+    enum err err =
+        sync_directory(fd) < 0 ? failed(self, "sync-dir", path) : ERR_OK;
+    (void)close(fd);
+    return err;
+}
+
+static enum err posix_list(void *arg, const char *path, fs_name_cb *cb,
+                           void *cb_arg)
+{
+    struct posix_fs *self = arg;
+    int fd = open_at(self->root, relative(path), O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return failed(self, "open-dir", path);
+    }
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        enum err err = failed(self, "list", path);
+        (void)close(fd);
+        return err;
+    }
+    for (;;) {
+        errno = 0; /* The end and a failure differ by this alone. */
+        const struct dirent *entry = readdir(dir);
+        if (!entry) {
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 &&
+            strcmp(entry->d_name, "..") != 0) {
+            cb(entry->d_name, cb_arg);
+        }
+    }
+    enum err err = errno != 0 ? failed(self, "list", path) : ERR_OK;
+    (void)closedir(dir);
+    return err;
+}
+
+/* flock() belongs to the open file, not to the process: unlike a POSIX record
+ * lock it is not lost when any other descriptor of the file is closed, and a
+ * second node in one process meets it too. */
+static enum err posix_lock(void *arg, const char *path, int *handle)
+{
+    struct posix_fs *self = arg;
+    int fd;
+    enum err err = posix_open(self, path, FS_CREATE, &fd);
+    if (err) {
+        return err;
+    }
+    int rc;
+    do {
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    } while (rc < 0 && errno == EINTR);
+    if (rc < 0) {
+        err = failed(self, "lock", path);
+        posix_close(self, fd);
+        return err;
+    }
+    *handle = fd;
+    return ERR_OK;
+}
+
+static bool posix_real_path(void *arg, const char *path, char *out, size_t size)
+{
+    const struct posix_fs *self = arg;
+    int wrote = snprintf(out, size, "%s/%s", self->root_path, relative(path));
+    return wrote > 0 && (size_t)wrote < size;
+}
+
+/* The root's own name must survive a crash as surely as what is in it. A
+ * parent that may not be opened (search permission only) is left alone: then
+ * somebody else made the root, long ago. */
+static int sync_parent(int root)
+{
+    int parent = open_at(root, "..", O_RDONLY | O_DIRECTORY);
+    if (parent < 0) {
+        return errno == EACCES ? 0 : -1;
+    }
+    int rc = sync_directory(parent);
+    int saved = errno;
+    (void)close(parent);
+    errno = saved;
+    return rc;
+}
+
+enum err fs_posix_new(const char *root, struct fs **fs)
+{
+    if (mkdir(root, 0700) < 0 && errno != EEXIST) {
+        log_error("file", "op=mkdir path=\"%s\" why=\"%s\"", root,
+                  strerror(errno));
+        return errno == ENOSPC || errno == EDQUOT ? ERR_NOSPACE : ERR_IO;
+    }
+    int fd = open_at(AT_FDCWD, root, O_RDONLY | O_DIRECTORY);
+    char *root_path = NULL;
+    if (fd >= 0 && sync_parent(fd) == 0) {
+        root_path = realpath(root, NULL);
+    }
+    if (!root_path) {
+        log_error("file", "op=open-dir path=\"%s\" why=\"%s\"", root,
+                  strerror(errno));
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return ERR_IO;
+    }
+    struct posix_fs *self = mem_alloc(sizeof(*self));
+    *self = (struct posix_fs){
+        .fs =
+            {
+                .self = self,
+                .open = posix_open,
+                .close = posix_close,
+                .read = posix_read,
+                .write = posix_write,
+                .fdatasync = posix_fdatasync,
+                .size = posix_size,
+                .rename = posix_rename,
+                .unlink = posix_unlink,
+                .mkdir = posix_mkdir,
+                .sync_dir = posix_sync_dir,
+                .list = posix_list,
+                .lock = posix_lock,
+                .real_path = posix_real_path,
+            },
+        .root = fd,
+        .root_path = root_path,
+    };
+    *fs = &self->fs;
+    return ERR_OK;
+}
+
+void fs_posix_free(struct fs *fs)
+{
+    if (!fs) {
+        return;
+    }
+    struct posix_fs *self = fs->self;
+    for (size_t i = 0; i < self->path_count; i++) {
+        must(!self->paths[i]); /* Every handle was closed by its owner. */
+    }
+    (void)close(self->root);
+    free(self->root_path); /* realpath() took it from malloc(). */
+    mem_free(self->paths);
+    mem_free(self);
+}

@@ -1,0 +1,43 @@
+/* sys.c -- clock and entropy. */
+#include "sys/sys.h"
+
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/random.h>
+#endif
+
+/* A suspended machine must find its leases and time-outs expired when it
+ * wakes, hence the clock that goes on in its sleep, where there is one. */
+#ifdef CLOCK_BOOTTIME
+#define SYS_CLOCK CLOCK_BOOTTIME
+#else
+#define SYS_CLOCK CLOCK_MONOTONIC
+#endif
+
+uint64_t sys_now_ns(void)
+{
+    struct timespec now;
+    must(clock_gettime(SYS_CLOCK, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t sys_now_ms(void)
+{
+    return sys_now_ns() / 1000000u;
+}
+
+void sys_entropy(void *out, size_t size)
+{
+    enum { PIECE_BYTES = 256 }; /* getentropy() gives no more at a time. */
+    uint8_t *at = out;
+    while (size > 0) {
+        size_t piece = min_size(size, PIECE_BYTES);
+        if (getentropy(at, piece) != 0) {
+            die("no entropy: %s", strerror(errno));
+        }
+        at += piece;
+        size -= piece;
+    }
+}

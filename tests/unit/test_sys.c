@@ -1,0 +1,491 @@
+/* test_sys.c -- files, clock, entropy. Each test of files runs on the kernel's
+ * file system and on the one in memory: they must not be told apart. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "sys/fs.h"
+#include "sys/sys.h"
+
+struct fixture {
+    struct fs *fs;
+    char root[64]; /* "" in memory. */
+};
+
+static int setup_posix(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    snprintf(f->root, sizeof(f->root), "/tmp/test_sys.XXXXXX");
+    assert_non_null(mkdtemp(f->root));
+    assert_int_equal(fs_posix_new(f->root, &f->fs), ERR_OK);
+    *state = f;
+    return 0;
+}
+
+static int setup_memory(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    f->fs = fs_memory_new();
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    if (f->root[0]) {
+        fs_posix_free(f->fs);
+        char command[96];
+        snprintf(command, sizeof(command), "rm -rf %s", f->root);
+        assert_int_equal(system(command), 0);
+    } else {
+        fs_memory_free(f->fs);
+    }
+    mem_free(f);
+    return 0;
+}
+
+static int open_ok(const struct fs *fs, const char *path,
+                   enum fs_open_mode mode)
+{
+    int handle = -1;
+    assert_int_equal(fs->open(fs->self, path, mode, &handle), ERR_OK);
+    assert_true(handle >= 0);
+    return handle;
+}
+
+static void put(const struct fs *fs, const char *path, const char *text)
+{
+    int handle = open_ok(fs, path, FS_CREATE);
+    assert_int_equal(fs->write(fs->self, handle, 0, text, strlen(text)),
+                     ERR_OK);
+    fs->close(fs->self, handle);
+}
+
+static void expect_content(const struct fs *fs, const char *path,
+                           const char *text)
+{
+    uint8_t *data;
+    size_t size;
+    assert_int_equal(fs_read_all(fs, path, 4096, &data, &size), ERR_OK);
+    assert_int_equal(size, strlen(text));
+    assert_memory_equal(data, text, size);
+    mem_free(data);
+}
+
+static void test_open_modes(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    int handle = -7;
+    assert_int_equal(fs->open(fs->self, "a", FS_READ, &handle), ERR_NOT_FOUND);
+    assert_int_equal(fs->open(fs->self, "a", FS_WRITE, &handle), ERR_NOT_FOUND);
+    assert_int_equal(fs->open(fs->self, "no/a", FS_CREATE, &handle),
+                     ERR_NOT_FOUND);
+    assert_int_equal(handle, -7);
+    put(fs, "a", "x");
+    assert_int_equal(fs->open(fs->self, "a", FS_CREATE_NEW, &handle),
+                     ERR_EXISTS);
+    handle = open_ok(fs, "a", FS_CREATE); /* Keeps what is there. */
+    fs->close(fs->self, handle);
+    expect_content(fs, "a", "x");
+    handle = open_ok(fs, "a", FS_READ);
+    assert_int_equal(fs->write(fs->self, handle, 0, "y", 1), ERR_IO);
+    fs->close(fs->self, handle);
+    handle = open_ok(fs, "b", FS_CREATE_NEW);
+    fs->close(fs->self, handle);
+    expect_content(fs, "b", "");
+}
+
+static void test_read_write(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    int handle = open_ok(fs, "f", FS_CREATE);
+    uint64_t size = 99;
+    assert_int_equal(fs->size(fs->self, handle, &size), ERR_OK);
+    assert_int_equal(size, 0);
+    assert_int_equal(fs->write(fs->self, handle, 10000, "end", 3), ERR_OK);
+    assert_int_equal(fs->write(fs->self, handle, 0, "start", 5), ERR_OK);
+    assert_int_equal(fs->write(fs->self, handle, 2, NULL, 0), ERR_OK);
+    assert_int_equal(fs->fdatasync(fs->self, handle), ERR_OK);
+    assert_int_equal(fs->size(fs->self, handle, &size), ERR_OK);
+    assert_int_equal(size, 10003);
+
+    char out[16];
+    size_t got = 99;
+    assert_int_equal(fs->read(fs->self, handle, 0, out, 8, &got), ERR_OK);
+    assert_int_equal(got, 8);
+    assert_memory_equal(out, "start\0\0\0", 8); /* The gap is zeros. */
+    assert_int_equal(fs->read(fs->self, handle, 9999, out, 16, &got), ERR_OK);
+    assert_int_equal(got, 4);
+    assert_memory_equal(out, "\0end", 4);
+    assert_int_equal(fs->read(fs->self, handle, 10003, out, 16, &got), ERR_OK);
+    assert_int_equal(got, 0);
+    assert_int_equal(fs->read(fs->self, handle, 99999, out, 16, &got), ERR_OK);
+    assert_int_equal(got, 0);
+    fs->close(fs->self, handle);
+}
+
+static void test_rename_and_unlink(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    put(fs, "old", "old content");
+    put(fs, "new", "new");
+    int handle = open_ok(fs, "old", FS_READ);
+    assert_int_equal(fs->rename(fs->self, "new", "old"), ERR_OK);
+    expect_content(fs, "old", "new");
+    assert_int_equal(fs->rename(fs->self, "new", "x"), ERR_NOT_FOUND);
+    assert_int_equal(fs->rename(fs->self, "old", "no/x"), ERR_NOT_FOUND);
+    assert_int_equal(fs->rename(fs->self, "old", "old"), ERR_OK);
+
+    /* The replaced file lives on behind its handle. */
+    char out[16];
+    size_t got;
+    assert_int_equal(fs->read(fs->self, handle, 4, out, 16, &got), ERR_OK);
+    assert_int_equal(got, 7);
+    assert_memory_equal(out, "content", 7);
+    fs->close(fs->self, handle);
+
+    handle = open_ok(fs, "old", FS_WRITE);
+    assert_int_equal(fs->unlink(fs->self, "old"), ERR_OK);
+    assert_int_equal(fs->unlink(fs->self, "old"), ERR_NOT_FOUND);
+    assert_int_equal(fs->write(fs->self, handle, 3, "er", 2), ERR_OK);
+    put(fs, "old", "other"); /* The name is free; the files are two. */
+    assert_int_equal(fs->read(fs->self, handle, 0, out, 16, &got), ERR_OK);
+    assert_int_equal(got, 5);
+    assert_memory_equal(out, "newer", 5);
+    fs->close(fs->self, handle);
+    expect_content(fs, "old", "other");
+}
+
+static void collect(const char *name, void *arg)
+{
+    char *names = arg;
+    strcat(names, name);
+    strcat(names, " ");
+}
+
+static void test_directories(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    assert_int_equal(fs->mkdir(fs->self, "d"), ERR_OK);
+    assert_int_equal(fs->mkdir(fs->self, "d"), ERR_OK);
+    assert_int_equal(fs->mkdir(fs->self, "no/d"), ERR_NOT_FOUND);
+    put(fs, "f", "");
+    assert_int_equal(fs->mkdir(fs->self, "f"), ERR_EXISTS);
+    put(fs, "d/one", "1");
+    put(fs, "d/two", "2");
+    assert_int_equal(fs->mkdir(fs->self, "d/sub"), ERR_OK);
+    put(fs, "d/sub/deep", "3");
+    assert_int_equal(fs->sync_dir(fs->self, "d"), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "."), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, ""), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "none"), ERR_NOT_FOUND);
+
+    char names[64] = "";
+    assert_int_equal(fs->list(fs->self, "d", collect, names), ERR_OK);
+    assert_int_equal(strlen(names), strlen("one two sub "));
+    assert_non_null(strstr(names, "one "));
+    assert_non_null(strstr(names, "two "));
+    assert_non_null(strstr(names, "sub "));
+    assert_int_equal(fs->list(fs->self, "none", collect, names), ERR_NOT_FOUND);
+    names[0] = '\0';
+    assert_int_equal(fs->list(fs->self, ".", collect, names), ERR_OK);
+    assert_int_equal(strlen(names), strlen("d f "));
+
+    assert_int_equal(fs->unlink(fs->self, "d"), ERR_EXISTS);
+    assert_int_equal(fs->rename(fs->self, "d", "e"), ERR_OK);
+    expect_content(fs, "e/sub/deep", "3");
+    assert_int_equal(fs->mkdir(fs->self, "d"), ERR_OK);
+    assert_int_equal(fs->rename(fs->self, "d", "e"), ERR_EXISTS);
+    assert_int_equal(fs->unlink(fs->self, "d"), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "d"), ERR_NOT_FOUND);
+}
+
+struct sweep {
+    const struct fs *fs;
+    int count;
+};
+
+static void remove_name(const char *name, void *arg)
+{
+    struct sweep *sweep = arg;
+    assert_int_equal(sweep->fs->unlink(sweep->fs->self, name), ERR_OK);
+    sweep->count++;
+}
+
+static void test_list_and_remove(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "f%d", i);
+        put(fs, name, "x");
+    }
+    struct sweep sweep = {.fs = fs};
+    assert_int_equal(fs->list(fs->self, "", remove_name, &sweep), ERR_OK);
+    assert_int_equal(sweep.count, 40);
+    assert_int_equal(fs->list(fs->self, "", remove_name, &sweep), ERR_OK);
+    assert_int_equal(sweep.count, 40);
+}
+
+static void test_lock(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    int first, second = -7;
+    assert_int_equal(fs->lock(fs->self, "LOCK", &first), ERR_OK);
+    assert_int_equal(fs->lock(fs->self, "LOCK", &second), ERR_LOCKED);
+    assert_int_equal(second, -7);
+    /* Looking at the file does not lose the lock. */
+    expect_content(fs, "LOCK", "");
+    assert_int_equal(fs->lock(fs->self, "LOCK", &second), ERR_LOCKED);
+    fs->close(fs->self, first);
+    assert_int_equal(fs->lock(fs->self, "LOCK", &second), ERR_OK);
+    fs->close(fs->self, second);
+}
+
+static void test_replace(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    assert_int_equal(fs->mkdir(fs->self, "d"), ERR_OK);
+    /* A longer draft that a crash left must not shine through. */
+    put(fs, "d/x.tmp", "a draft of long ago");
+    assert_int_equal(fs_replace(fs, "d", "d/x", "first", 5), ERR_OK);
+    expect_content(fs, "d/x", "first");
+    assert_int_equal(fs_replace(fs, "d", "d/x", "2nd", 3), ERR_OK);
+    expect_content(fs, "d/x", "2nd");
+    int handle;
+    assert_int_equal(fs->open(fs->self, "d/x.tmp", FS_READ, &handle),
+                     ERR_NOT_FOUND);
+    assert_int_equal(fs_replace(fs, "no", "no/x", "", 0), ERR_NOT_FOUND);
+}
+
+/* A file system that fails one call in turn, over the one in memory. */
+struct faulty {
+    struct fs fs;
+    const struct fs *below;
+    int calls;
+    int fail_at;
+};
+
+static bool fault(struct faulty *f)
+{
+    return f->calls++ == f->fail_at;
+}
+static enum err faulty_open(void *self, const char *path,
+                            enum fs_open_mode mode, int *handle)
+{
+    struct faulty *f = self;
+    return fault(f) ? ERR_IO
+                    : f->below->open(f->below->self, path, mode, handle);
+}
+static void faulty_close(void *self, int handle)
+{
+    struct faulty *f = self;
+    f->below->close(f->below->self, handle);
+}
+static enum err faulty_write(void *self, int handle, uint64_t offset,
+                             const void *data, size_t size)
+{
+    struct faulty *f = self;
+    if (fault(f)) {
+        (void)f->below->write(f->below->self, handle, offset, data, size / 2);
+        return ERR_NOSPACE;
+    }
+    return f->below->write(f->below->self, handle, offset, data, size);
+}
+static enum err faulty_fdatasync(void *self, int handle)
+{
+    struct faulty *f = self;
+    return fault(f) ? ERR_IO : f->below->fdatasync(f->below->self, handle);
+}
+static enum err faulty_rename(void *self, const char *from, const char *to)
+{
+    struct faulty *f = self;
+    return fault(f) ? ERR_IO : f->below->rename(f->below->self, from, to);
+}
+static enum err faulty_unlink(void *self, const char *path)
+{
+    struct faulty *f = self;
+    return fault(f) ? ERR_IO : f->below->unlink(f->below->self, path);
+}
+static enum err faulty_sync_dir(void *self, const char *path)
+{
+    struct faulty *f = self;
+    return fault(f) ? ERR_IO : f->below->sync_dir(f->below->self, path);
+}
+
+static void test_replace_survives_any_one_fault(void **state)
+{
+    const struct fs *below = ((struct fixture *)*state)->fs;
+    for (int fail_at = 0;; fail_at++) {
+        assert_true(fail_at < 20);
+        put(below, "x", "old");
+        struct faulty f = {.below = below, .fail_at = fail_at};
+        f.fs = (struct fs){.self = &f,
+                           .open = faulty_open,
+                           .close = faulty_close,
+                           .write = faulty_write,
+                           .fdatasync = faulty_fdatasync,
+                           .rename = faulty_rename,
+                           .unlink = faulty_unlink,
+                           .sync_dir = faulty_sync_dir};
+        enum err err = fs_replace(&f.fs, "", "x", "new", 3);
+        if (f.calls <= fail_at) {
+            assert_int_equal(err, ERR_OK);
+            expect_content(below, "x", "new");
+            assert_true(fail_at >= 6); /* All six kinds of call were tried. */
+            return;
+        }
+        assert_int_not_equal(err, ERR_OK);
+        bool only_sync_dir_failed = fail_at == 5;
+        expect_content(below, "x", only_sync_dir_failed ? "new" : "old");
+        (void)below->unlink(below->self, "x.tmp");
+    }
+}
+
+static void test_read_all(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    uint8_t *data = NULL;
+    size_t size = 7;
+    assert_int_equal(fs_read_all(fs, "x", 3, &data, &size), ERR_NOT_FOUND);
+    put(fs, "x", "abc");
+    assert_int_equal(fs_read_all(fs, "x", 2, &data, &size), ERR_TOO_BIG);
+    assert_null(data);
+    assert_int_equal(size, 7);
+    assert_int_equal(fs_read_all(fs, "x", 3, &data, &size), ERR_OK);
+    assert_int_equal(size, 3);
+    mem_free(data);
+}
+
+/* What concerns the kernel alone. */
+
+static void test_real_path(void **state)
+{
+    const struct fixture *f = *state;
+    char path[FS_PATH_BYTES];
+    put(f->fs, "db", "x");
+    assert_true(f->fs->real_path(f->fs->self, "db", path, sizeof(path)));
+    assert_int_equal(access(path, R_OK), 0);
+    assert_false(f->fs->real_path(f->fs->self, "db", path, 5));
+
+    struct fs *memory = fs_memory_new();
+    assert_false(memory->real_path(memory->self, "db", path, sizeof(path)));
+    fs_memory_free(memory);
+}
+
+static void test_lock_of_another_process(void **state)
+{
+    const struct fixture *f = *state;
+    int mine, ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct fs *fs;
+        int handle;
+        bool ok = fs_posix_new(f->root, &fs) == ERR_OK &&
+                  fs->lock(fs->self, "LOCK", &handle) == ERR_OK;
+        (void)!write(ready[1], ok ? "y" : "n", 1);
+        pause();
+        _exit(0);
+    }
+    char answer = 0;
+    assert_int_equal(read(ready[0], &answer, 1), 1);
+    assert_int_equal(answer, 'y');
+    assert_int_equal(f->fs->lock(f->fs->self, "LOCK", &mine), ERR_LOCKED);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    /* A kill leaves no stale lock behind. */
+    assert_int_equal(f->fs->lock(f->fs->self, "LOCK", &mine), ERR_OK);
+    f->fs->close(f->fs->self, mine);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void test_no_space(void **state)
+{
+    (void)state;
+    struct fs *fs;
+    int handle;
+    if (access("/dev/full", W_OK) != 0) {
+        skip();
+    }
+    assert_int_equal(fs_posix_new("/dev", &fs), ERR_OK);
+    assert_int_equal(fs->open(fs->self, "full", FS_WRITE, &handle), ERR_OK);
+    assert_int_equal(fs->write(fs->self, handle, 0, "x", 1), ERR_NOSPACE);
+    fs->close(fs->self, handle);
+    fs_posix_free(fs);
+}
+
+static void test_bad_root(void **state)
+{
+    (void)state;
+    struct fs *fs = NULL;
+    assert_int_equal(fs_posix_new("/tmp/no-such-parent/x", &fs), ERR_IO);
+    assert_int_equal(fs_posix_new("/dev/null", &fs), ERR_IO);
+    assert_null(fs);
+}
+
+static void test_clock(void **state)
+{
+    (void)state;
+    uint64_t before = sys_now_ns();
+    uint64_t before_ms = sys_now_ms();
+    usleep(20000);
+    uint64_t after = sys_now_ns();
+    assert_true(after - before >= 20000000u);
+    assert_true(after - before < 20000000000u);
+    assert_true(sys_now_ms() - before_ms >= 20);
+    assert_true(before_ms - before / 1000000u < 1000);
+}
+
+static void test_entropy(void **state)
+{
+    (void)state;
+    uint8_t a[700] = {0},
+            b[700] = {0}; /* More than the kernel gives at once. */
+    sys_entropy(a, 699);
+    sys_entropy(b, 699);
+    assert_memory_not_equal(a, b, 200);
+    assert_memory_not_equal(a + 500, b + 500, 199);
+    assert_int_equal(a[699], 0);
+}
+
+#define BOTH(test)                                                             \
+    cmocka_unit_test_setup_teardown(test, setup_posix, teardown),              \
+        cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
+
+int main(void)
+{
+    log_set_level(LOG_OFF);
+    const struct CMUnitTest tests[] = {
+        BOTH(test_open_modes),
+        BOTH(test_read_write),
+        BOTH(test_rename_and_unlink),
+        BOTH(test_directories),
+        BOTH(test_list_and_remove),
+        BOTH(test_lock),
+        BOTH(test_replace),
+        BOTH(test_replace_survives_any_one_fault),
+        BOTH(test_read_all),
+        cmocka_unit_test_setup_teardown(test_real_path, setup_posix, teardown),
+        cmocka_unit_test_setup_teardown(test_lock_of_another_process,
+                                        setup_posix, teardown),
+        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_bad_root),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_entropy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
