@@ -1,0 +1,135 @@
+/* check.c -- what must hold after every step and every collect, in release
+ * builds too. Costs O(members). The numbers are those of the design: what a
+ * single node can know about itself. */
+#include "raft/raft_internal.h"
+
+static void check_change(const struct raft *raft)
+{
+    must(raft->term >= raft->before.term); /* L1 */
+    if (raft->term == raft->before.term) {
+        /* L2: one vote a term; at most one leader a term. */
+        must(raft->before.vote == 0 || raft->vote == raft->before.vote);
+        must(raft->before.role == RAFT_LEADER || raft->role != RAFT_LEADER ||
+             raft->vote == raft->options.self);
+        must(raft->before.leader == 0 || raft->leader == 0 ||
+             raft->leader == raft->before.leader);
+        /* L8: a leader never truncates its own log. */
+        must(raft->before.role != RAFT_LEADER ||
+             raft->last >= raft->before.last);
+    }
+    must(raft->commit >= raft->before.commit); /* L4 */
+    must(raft->seq_persisted >= raft->before.seq_persisted);
+}
+
+static void check_log(const struct raft *raft)
+{
+    must(raft->base <= raft->applied);        /* L7 */
+    must(raft->applied <= raft->apply_given); /* L6 */
+    must(raft->apply_given <= raft->commit);  /* L6 */
+    must(raft->apply_given <= raft->durable); /* L6 */
+    must(raft->commit <= raft->last);         /* L4 */
+    must(raft->durable <= raft->last);
+    must(raft->verified <= raft->last);
+    must((raft->run_count == 0) == (raft->base == raft->last));
+    must(raft_term_at(raft, raft->last) <= raft->term);
+    must(raft->conf_count > 0); /* L10 */
+    must(raft_log_conf_index(raft) <= raft->last);
+    /* Not written, being written, or written. */
+    must(raft->dirty_lo == 0 || raft->durable < raft->dirty_lo);
+}
+
+static void check_peers(const struct raft *raft)
+{
+    const struct raft_conf *conf = raft_conf_active(raft);
+    must(raft->peer_count == conf->count);
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        const struct raft_peer *peer = &raft->peers[i];
+        must(peer->id == conf->members[i].id);
+        if (raft->role != RAFT_LEADER || peer->id == raft->options.self) {
+            continue;
+        }
+        must(peer->match < peer->next); /* L9 */
+        must(peer->next <= raft->last + 1);
+        must(peer->inflight_count <= raft->options.inflight_max); /* L15 */
+        must(peer->state == RAFT_PEER_REPLICATE || peer->inflight_count == 0);
+    }
+}
+
+static void check_role(const struct raft *raft)
+{
+    switch (raft->role) {
+    case RAFT_FOLLOWER:
+        must(raft->leader != raft->options.self);
+        must(raft->transfer_target == 0 && !raft->leaving);
+        break;
+    case RAFT_PRECANDIDATE:
+        must(raft->leader == 0);
+        break;
+    case RAFT_CANDIDATE:
+        must(raft->leader == 0 && raft->vote == raft->options.self);
+        break;
+    case RAFT_LEADER: /* L14 */
+        must(raft->leader == raft->options.self);
+        must(raft->vote == raft->options.self);
+        must(raft->term_start <= raft->last);
+        must(raft->term_start <= raft->base ||
+             raft_term_at(raft, raft->term_start) == raft->term);
+        /* L4: what we committed ourselves ends in our own term. */
+        must(raft->before.role != RAFT_LEADER ||
+             raft->commit == raft->before.commit ||
+             raft->commit <= raft->base ||
+             raft_term_at(raft, raft->commit) == raft->term);
+        break;
+    }
+    must(raft->read_done <= raft->read_asked);
+    must(raft->role != RAFT_LEADER || !raft->read_open ||
+         raft_is_ready(raft)); /* L12 */
+}
+
+static void check_output(const struct raft *raft)
+{
+    must(raft->op_count <= RAFT_OPS_MAX); /* L15 */
+    must(raft->ready_count <= RAFT_MESSAGES_MAX);
+    must(raft->gated_count <= RAFT_GATED_MAX);
+    must(raft->seq_persisted + raft->op_count == raft->seq_last);
+    must(raft->hard_seq <= raft->seq_last);
+    if (raft->gated_count > 1) { /* L17 */
+        uint32_t newest = raft->gated_head + raft->gated_count - 1;
+        must(raft->gated[newest % RAFT_GATED_MAX].gate >=
+             raft->gated[(newest - 1) % RAFT_GATED_MAX].gate);
+    }
+}
+
+void raft_check(struct raft *raft)
+{
+    check_change(raft);
+    check_log(raft);
+    check_peers(raft);
+    check_role(raft);
+    check_output(raft);
+    raft->before.term = raft->term;
+    raft->before.vote = raft->vote;
+    raft->before.leader = raft->leader;
+    raft->before.commit = raft->commit;
+    raft->before.seq_persisted = raft->seq_persisted;
+    raft->before.role = raft->role;
+    raft->before.last = raft->last;
+}
+
+/* At the door: what would be a lie if we crashed right after sending. */
+void raft_check_message(const struct raft *raft, const struct raft_message *m)
+{
+    must(raft_hard_is_durable(raft)); /* L1 */
+    must(m->term == raft->term);
+    must(m->from == raft->options.self && m->to != raft->options.self);
+    if (m->type == RAFT_MSG_VOTE_RESP && m->granted) { /* L3 */
+        must(raft->vote == m->to);
+    }
+    if (m->type == RAFT_MSG_APPEND_RESP && m->granted) { /* L3 */
+        must(m->match <= raft->durable && m->match <= raft->verified);
+    }
+    if (m->type == RAFT_MSG_APPEND) { /* L13 */
+        must(m->log_index + m->entry_count <= raft->last);
+        must(raft_term_at(raft, m->log_index) == m->log_term);
+    }
+}

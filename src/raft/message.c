@@ -1,0 +1,143 @@
+/* message.c -- may a message of the network be believed? A peer may be old,
+ * broken or not what it says: nothing it sends may reach a must(). Each rule
+ * here is one that a correct node cannot break, so breaking it drops the
+ * message and leaves the engine as it was. */
+#include "raft/raft_internal.h"
+
+static bool entries_are_sound(const struct raft_message *m)
+{
+    if (m->entry_count > RAFT_APPEND_ENTRIES_MAX ||
+        (m->entry_count > 0 && !m->entries)) {
+        return false;
+    }
+    uint64_t term = m->log_term;
+    for (uint32_t i = 0; i < m->entry_count; i++) {
+        const struct raft_entry *entry = &m->entries[i];
+        if (entry->term < term || entry->term == 0 || entry->term > m->term) {
+            return false;
+        }
+        term = entry->term;
+        switch (entry->type) {
+        case RAFT_ENTRY_NORMAL:
+        case RAFT_ENTRY_NOOP:
+            if (entry->conf) {
+                return false;
+            }
+            continue;
+        case RAFT_ENTRY_CONF:
+            if (!entry->conf || !raft_conf_is_sound(entry->conf)) {
+                return false;
+            }
+            continue;
+        }
+        return false; /* No such type. */
+    }
+    return true;
+}
+
+/* Does it agree with what we know to be committed? State-machine safety says
+ * that every leader's log does (thesis 3.6.3). */
+static bool agrees_with_committed(const struct raft *raft,
+                                  const struct raft_message *m)
+{
+    if (m->log_index >= raft->base && m->log_index <= raft->commit &&
+        raft_term_at(raft, m->log_index) != m->log_term) {
+        return false;
+    }
+    for (uint32_t i = 0; i < m->entry_count; i++) {
+        uint64_t index = m->log_index + 1 + i;
+        if (index > raft->commit) {
+            break;
+        }
+        if (index >= raft->base &&
+            raft_term_at(raft, index) != m->entries[i].term) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* At most one leader a term (3.4). */
+static bool may_be_leader(const struct raft *raft, const struct raft_message *m)
+{
+    if (m->term == 0) {
+        return false;
+    }
+    if (m->term != raft->term) {
+        return true;
+    }
+    return raft->role != RAFT_LEADER &&
+           (raft->leader == 0 || raft->leader == m->from);
+}
+
+static bool append_is_sound(const struct raft *raft,
+                            const struct raft_message *m)
+{
+    if (!may_be_leader(raft, m) || m->log_term > m->term ||
+        (m->log_index == 0) != (m->log_term == 0) || !entries_are_sound(m)) {
+        return false;
+    }
+    return m->term < raft->term || agrees_with_committed(raft, m);
+}
+
+static bool append_resp_is_sound(const struct raft *raft,
+                                 const struct raft_message *m)
+{
+    if (m->term != raft->term) {
+        return true;
+    }
+    /* An answer in our own term is an answer to us, and our log of this term
+     * only grew since. */
+    if (raft->role == RAFT_LEADER && m->match > raft->last) {
+        return false;
+    }
+    return m->granted || (m->log_index <= m->match && m->log_term <= m->term);
+}
+
+static bool last_entry_is_sound(const struct raft_message *m)
+{
+    return m->log_term <= m->term && (m->log_index == 0) == (m->log_term == 0);
+}
+
+static bool fields_are_sound(const struct raft *raft,
+                             const struct raft_message *m)
+{
+    switch (m->type) {
+    case RAFT_MSG_PREVOTE:
+        return last_entry_is_sound(m);
+    case RAFT_MSG_VOTE:
+    case RAFT_MSG_TIMEOUT_NOW:
+        return m->term > 0 && last_entry_is_sound(m);
+    case RAFT_MSG_PREVOTE_RESP:
+    case RAFT_MSG_VOTE_RESP:
+        return true;
+    case RAFT_MSG_APPEND:
+        return append_is_sound(raft, m);
+    case RAFT_MSG_APPEND_RESP:
+        return append_resp_is_sound(raft, m);
+    case RAFT_MSG_HEARTBEAT:
+        return may_be_leader(raft, m);
+    case RAFT_MSG_HEARTBEAT_RESP:
+        return m->term != raft->term || raft->role != RAFT_LEADER ||
+               m->round <= raft->round;
+    case RAFT_MSG_READ:
+    case RAFT_MSG_READ_RESP:
+        return m->term > 0 && m->round > 0;
+    }
+    return false; /* No such type. */
+}
+
+enum err raft_message_check(const struct raft *raft,
+                            const struct raft_message *m)
+{
+    if (m->from == 0 || m->from == raft->options.self ||
+        m->to != raft->options.self) {
+        return ERR_INVALID;
+    }
+    if (m->term >= RAFT_NUMBER_MAX || m->log_index >= RAFT_NUMBER_MAX ||
+        m->log_term >= RAFT_NUMBER_MAX || m->commit >= RAFT_NUMBER_MAX ||
+        m->match >= RAFT_NUMBER_MAX) {
+        return ERR_INVALID;
+    }
+    return fields_are_sound(raft, m) ? ERR_OK : ERR_INVALID;
+}

@@ -1,0 +1,249 @@
+/* output.c -- what leaves the engine: raft_collect().
+ *
+ * Everything that has gathered since the last collect becomes one persist
+ * operation, and every message knows which operation must be durable before
+ * it may leave. So the caller may send all it is handed at once, and cannot
+ * get the order wrong. A message that waited is dropped when the term has
+ * changed meanwhile, or when it speaks for a role that we gave up: to the
+ * others that is a lost message. */
+#include "raft/raft_internal.h"
+
+/* ---- persist operations ----------------------------------------------------
+ */
+
+bool raft_hard_is_durable(const struct raft *raft)
+{
+    return !raft->hard_dirty && raft->hard_seq <= raft->seq_persisted;
+}
+
+static bool log_is_dirty(const struct raft *raft)
+{
+    return raft->dirty_lo != 0 &&
+           (raft->dirty_lo <= raft->last || raft->dirty_lo <= raft->handed);
+}
+
+static void collect_persist(struct raft *raft, struct raft_persist *persist)
+{
+    *persist = (struct raft_persist){.lo = 1, .hi = 0};
+    bool dirty = log_is_dirty(raft);
+    if ((!dirty && !raft->hard_dirty) || raft->op_count == RAFT_OPS_MAX) {
+        return;
+    }
+    uint64_t seq = ++raft->seq_last;
+    *persist = (struct raft_persist){
+        .seq = seq,
+        .hard = raft->hard_dirty,
+        .term = raft->term,
+        .vote = raft->vote,
+        .lo = raft->last + 1,
+        .hi = raft->last,
+    };
+    if (dirty) {
+        persist->lo = raft->dirty_lo;
+        if (raft->dirty_lo <= raft->handed) {
+            persist->truncate_from = raft->dirty_lo;
+            must(persist->truncate_from > raft->commit ||
+                 raft->role != RAFT_LEADER);
+        }
+        raft->handed = raft->last;
+    }
+    if (raft->hard_dirty) {
+        raft->hard_seq = seq;
+        raft->hard_dirty = false;
+    }
+    raft->dirty_lo = 0;
+    uint32_t place = (raft->op_head + raft->op_count) % RAFT_OPS_MAX;
+    raft->ops[place] =
+        (struct raft_op){.seq = seq, .hi = raft->last, .ms = raft->now_ms};
+    raft->op_count++;
+}
+
+void raft_persisted(struct raft *raft, uint64_t seq)
+{
+    must(seq <= raft->seq_last);
+    while (raft->op_count > 0 && raft->ops[raft->op_head].seq <= seq) {
+        raft->durable = max_u64(raft->durable, raft->ops[raft->op_head].hi);
+        raft->seq_persisted = raft->ops[raft->op_head].seq;
+        raft->op_head = (raft->op_head + 1) % RAFT_OPS_MAX;
+        raft->op_count--;
+    }
+    must(raft->durable <= raft->last);
+    raft_maybe_commit(raft);
+}
+
+/* ---- gates
+ * -------------------------------------------------------------------- */
+
+/* The operation that the next collect makes has the next number: what is
+ * dirty now will be durable with it. */
+static uint64_t hard_gate(const struct raft *raft)
+{
+    return raft->hard_dirty ? raft->seq_last + 1 : raft->hard_seq;
+}
+
+static uint64_t index_gate(const struct raft *raft, uint64_t index)
+{
+    if (index <= raft->durable) {
+        return 0;
+    }
+    if (raft->dirty_lo != 0 && index >= raft->dirty_lo) {
+        return raft->seq_last + 1;
+    }
+    for (uint32_t i = 0; i < raft->op_count; i++) {
+        const struct raft_op *op =
+            &raft->ops[(raft->op_head + i) % RAFT_OPS_MAX];
+        if (op->hi >= index) {
+            return op->seq;
+        }
+    }
+    must(false); /* Not durable, not dirty, not on its way? */
+    return 0;
+}
+
+void raft_send(struct raft *raft, struct raft_message message,
+               uint64_t durable_index)
+{
+    must(message.to != 0 && message.to != raft->options.self);
+    message.from = raft->options.self;
+    message.term = raft->term;
+    uint64_t gate = max_u64(hard_gate(raft), index_gate(raft, durable_index));
+    if (gate <= raft->seq_persisted) {
+        if (raft->ready_count < RAFT_MESSAGES_MAX) {
+            raft->ready[raft->ready_count++] = message;
+        }
+        return;
+    }
+    if (raft->gated_count == RAFT_GATED_MAX) {
+        return; /* As if the network had lost it. */
+    }
+    /* First in, first out, so a gate is never lower than the one before. */
+    uint32_t place = raft->gated_head + raft->gated_count;
+    if (raft->gated_count > 0) {
+        gate = max_u64(gate, raft->gated[(place - 1) % RAFT_GATED_MAX].gate);
+    }
+    raft->gated[place % RAFT_GATED_MAX] =
+        (struct raft_gated){.message = message, .gate = gate};
+    raft->gated_count++;
+}
+
+/* Does it still speak for us? */
+static bool is_current(const struct raft *raft, const struct raft_message *m)
+{
+    if (m->term != raft->term) {
+        return false;
+    }
+    switch (m->type) {
+    case RAFT_MSG_PREVOTE:
+        return raft->role == RAFT_PRECANDIDATE;
+    case RAFT_MSG_VOTE:
+        return raft->role == RAFT_CANDIDATE;
+    case RAFT_MSG_HEARTBEAT:
+    case RAFT_MSG_APPEND:
+    case RAFT_MSG_READ_RESP:
+        return raft->role == RAFT_LEADER;
+    case RAFT_MSG_APPEND_RESP:
+    case RAFT_MSG_READ:
+        return raft->role != RAFT_LEADER;
+    case RAFT_MSG_PREVOTE_RESP:
+    case RAFT_MSG_VOTE_RESP:
+    case RAFT_MSG_HEARTBEAT_RESP:
+    case RAFT_MSG_TIMEOUT_NOW: /* A leader that leaves steps down with it. */
+        return true;
+    }
+    must(false);
+    return false;
+}
+
+static void hand_out(struct raft *raft, const struct raft_message *m,
+                     struct raft_update *update)
+{
+    if (is_current(raft, m)) {
+        raft_check_message(raft, m);
+        update->messages[update->message_count++] = *m;
+    }
+}
+
+static void collect_messages(struct raft *raft, struct raft_update *update)
+{
+    update->message_count = 0;
+    while (raft->gated_count > 0 && update->message_count < RAFT_MESSAGES_MAX) {
+        const struct raft_gated *oldest = &raft->gated[raft->gated_head];
+        if (oldest->gate > raft->seq_persisted) {
+            break;
+        }
+        hand_out(raft, &oldest->message, update);
+        raft->gated_head = (raft->gated_head + 1) % RAFT_GATED_MAX;
+        raft->gated_count--;
+    }
+    for (uint32_t i = 0;
+         i < raft->ready_count && update->message_count < RAFT_MESSAGES_MAX;
+         i++) {
+        hand_out(raft, &raft->ready[i], update);
+    }
+    raft->ready_count = 0;
+}
+
+static void collect_ack(struct raft *raft)
+{
+    if (!raft->ack_due) {
+        return;
+    }
+    raft->ack_due = false;
+    if (raft->ack_term != raft->term || raft->ack_to != raft->leader) {
+        return;
+    }
+    raft_send(raft,
+              (struct raft_message){
+                  .type = RAFT_MSG_APPEND_RESP,
+                  .to = raft->ack_to,
+                  .match = raft->ack_match,
+                  .sent_ms = raft->ack_sent_ms,
+                  .granted = true,
+              },
+              raft->ack_match);
+}
+
+/* ---- the rest
+ * ------------------------------------------------------------------ */
+
+/* Only what our own disk holds is applied: the state machine must never be
+ * ahead of the log beneath it. */
+static void collect_apply(struct raft *raft, struct raft_update *update)
+{
+    update->apply_lo = raft->apply_given + 1;
+    update->apply_hi =
+        max_u64(raft->apply_given, min_u64(raft->commit, raft->durable));
+    raft->apply_given = update->apply_hi;
+}
+
+static void collect_flags(struct raft *raft, struct raft_update *update)
+{
+    update->read_cookie = raft->out_read_cookie;
+    update->read_index = raft->out_read_index;
+    update->read_failed = raft->out_read_failed;
+    update->role_changed = raft->out_role_changed;
+    update->conf_changed = raft->out_conf_changed;
+    update->transfer_done = raft->out_transfer_done;
+    update->transfer_ok = raft->out_transfer_ok;
+    raft->out_read_cookie = 0;
+    raft->out_read_index = 0;
+    raft->out_read_failed = 0;
+    raft->out_role_changed = false;
+    raft->out_conf_changed = false;
+    raft->out_transfer_done = false;
+    raft->out_transfer_ok = false;
+}
+
+void raft_collect(struct raft *raft, struct raft_update *update)
+{
+    update->offer_count = 0;
+    update->snapshot_peer = 0;
+    collect_persist(raft, &update->persist);
+    collect_ack(raft);
+    raft_reads_collect(raft);
+    raft_offer_appends(raft, update);
+    collect_messages(raft, update);
+    collect_apply(raft, update);
+    collect_flags(raft, update);
+    raft_check(raft);
+}

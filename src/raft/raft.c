@@ -1,0 +1,312 @@
+/* raft.c -- new, step, and the small things. raft.h is the manual,
+ * raft_internal.h says which file does what. */
+#include "raft/raft_internal.h"
+
+static void check_options(const struct raft_options *options)
+{
+    must(options->self != 0);
+    must(options->heartbeat_ms > 0);
+    must(options->election_min_ms > options->heartbeat_ms);
+    must(options->election_max_ms >= options->election_min_ms);
+    must(options->storage_stall_ms > 0);
+    must(options->uncommitted_max > 0);
+    must(options->inflight_max > 0);
+}
+
+struct raft *raft_new(const struct raft_options *options,
+                      const struct raft_boot *boot, uint64_t now_ms)
+{
+    check_options(options);
+    struct raft *raft = mem_zalloc(sizeof(*raft));
+    raft->options = *options;
+    raft->options.inflight_max =
+        (uint32_t)min_u64(options->inflight_max, RAFT_INFLIGHT_MAX);
+    rng_init(&raft->rng, options->seed);
+    raft->now_ms = now_ms;
+    raft->term = boot->term;
+    raft->vote = boot->vote;
+    raft->appended_first = 1;
+    /* Where to begin is any number that an earlier life did not use. */
+    raft->election_round = rng_next(&raft->rng) >> 2;
+    raft->read_request = rng_next(&raft->rng) >> 2;
+    raft_log_open(raft, boot);
+    raft_arm_first_election(raft);
+
+    raft->before.term = raft->term;
+    raft->before.vote = raft->vote;
+    raft->before.commit = raft->commit;
+    raft_check(raft);
+    return raft;
+}
+
+void raft_free(struct raft *raft)
+{
+    if (!raft) {
+        return;
+    }
+    mem_free(raft->runs);
+    mem_free(raft->confs);
+    mem_free(raft);
+}
+
+/* ---- one event --------------------------------------------------------------
+ */
+
+/* Whoever knows a later term is right that there is one (thesis 3.3). Except:
+ * a PREVOTE only asks what would be, a granted PREVOTE_RESP never comes with
+ * a later term, and while we hear a leader a VOTE does not move us. */
+static bool adopts_term(const struct raft *raft, const struct raft_message *m)
+{
+    if (m->term <= raft->term || m->type == RAFT_MSG_PREVOTE) {
+        return false;
+    }
+    if (m->type == RAFT_MSG_PREVOTE_RESP) {
+        return !m->granted;
+    }
+    if (m->type == RAFT_MSG_VOTE) {
+        return m->transfer || !raft_is_sticky(raft);
+    }
+    return true;
+}
+
+static void adopt_term(struct raft *raft, const struct raft_message *m)
+{
+    if (m->from == raft->transfer_target && m->type == RAFT_MSG_VOTE) {
+        raft->transfer_won = true;
+    }
+    if (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT) {
+        raft->transfer_won = true; /* A later leader, whoever it is. */
+    }
+    raft_become_follower(raft, m->term, 0);
+}
+
+static enum err on_message(struct raft *raft, const struct raft_message *m)
+{
+    enum err err = raft_message_check(raft, m);
+    if (err) {
+        return err;
+    }
+    if (adopts_term(raft, m)) {
+        adopt_term(raft, m);
+    }
+    switch (m->type) {
+    case RAFT_MSG_PREVOTE:
+        raft_on_prevote(raft, m);
+        break;
+    case RAFT_MSG_PREVOTE_RESP:
+        raft_on_prevote_resp(raft, m);
+        break;
+    case RAFT_MSG_VOTE:
+        raft_on_vote(raft, m);
+        break;
+    case RAFT_MSG_VOTE_RESP:
+        raft_on_vote_resp(raft, m);
+        break;
+    case RAFT_MSG_APPEND:
+        raft_on_append(raft, m);
+        break;
+    case RAFT_MSG_APPEND_RESP:
+        raft_on_append_resp(raft, m);
+        break;
+    case RAFT_MSG_HEARTBEAT:
+        raft_on_heartbeat(raft, m);
+        break;
+    case RAFT_MSG_HEARTBEAT_RESP:
+        raft_on_heartbeat_resp(raft, m);
+        break;
+    case RAFT_MSG_TIMEOUT_NOW:
+        raft_on_timeout_now(raft, m);
+        break;
+    case RAFT_MSG_READ:
+        raft_on_read(raft, m);
+        break;
+    case RAFT_MSG_READ_RESP:
+        raft_on_read_resp(raft, m);
+        break;
+    }
+    return ERR_OK;
+}
+
+static void on_tick(struct raft *raft)
+{
+    if (raft->role != RAFT_LEADER) {
+        raft_tick_follower(raft);
+        return;
+    }
+    /* Thesis 6.2, and the same for a disk that does not come back: a leader
+     * that can commit nothing must make room, and be silent. */
+    if (raft_storage_stalled(raft) || !raft_quorum_is_live(raft)) {
+        raft_become_follower(raft, raft->term, 0);
+        return;
+    }
+    raft_transfer_tick(raft);
+    if (raft->role == RAFT_LEADER) {
+        raft_transfer_try(raft);
+    }
+    if (raft->role == RAFT_LEADER) {
+        raft_promote_learner(raft);
+        raft_tick_peers(raft);
+    }
+}
+
+static enum err on_propose(struct raft *raft)
+{
+    if (raft->role != RAFT_LEADER) {
+        return ERR_CLOSED;
+    }
+    if (raft->transfer_target != 0 || raft->leaving ||
+        raft->last - raft->commit >= raft->options.uncommitted_max) {
+        return ERR_BUSY;
+    }
+    raft_log_append(raft, raft->term, RAFT_ENTRY_NORMAL, NULL);
+    return ERR_OK;
+}
+
+static enum err on_installed(struct raft *raft, const struct raft_event *event)
+{
+    uint64_t index = event->index;
+    if (index <= raft->applied) {
+        return ERR_OK; /* We have come further by ourselves. */
+    }
+    must(event->conf && raft_conf_is_sound(event->conf));
+    bool matches =
+        index <= raft->last && raft_term_at(raft, index) == event->term;
+    if (!matches && (raft->role == RAFT_LEADER || index <= raft->commit)) {
+        return ERR_INVALID; /* It contradicts what is committed here. */
+    }
+    if (event->term > raft->term) {
+        raft_become_follower(raft, event->term, 0);
+    }
+    raft_log_install(raft, index, event->term, event->conf);
+    return ERR_OK;
+}
+
+static void on_peer_event(struct raft *raft, const struct raft_event *event)
+{
+    struct raft_peer *peer = raft_peer_find(raft, event->peer);
+    if (!peer || peer->id == raft->options.self) {
+        return; /* Removed meanwhile. */
+    }
+    if (event->type == RAFT_PEER_UP) {
+        raft_peer_up(raft, peer);
+    } else if (event->type == RAFT_PEER_DOWN) {
+        raft_peer_down(raft, peer);
+    } else if (raft->role == RAFT_LEADER) {
+        raft_snapshot_over(raft, peer, event->index,
+                           event->type == RAFT_SNAPSHOT_SENT);
+    }
+}
+
+static enum err dispatch(struct raft *raft, const struct raft_event *event)
+{
+    switch (event->type) {
+    case RAFT_TICK:
+        on_tick(raft);
+        return ERR_OK;
+    case RAFT_MESSAGE:
+        return on_message(raft, event->message);
+    case RAFT_PROPOSE:
+        return on_propose(raft);
+    case RAFT_CHANGE:
+        return raft_conf_change(raft, event->change);
+    case RAFT_READ:
+        raft->read_asked = max_u64(raft->read_asked, event->cookie);
+        return ERR_OK;
+    case RAFT_PERSISTED:
+        raft_persisted(raft, event->seq);
+        return ERR_OK;
+    case RAFT_APPLIED:
+        must(event->index <= raft->apply_given);
+        raft->applied = max_u64(raft->applied, event->index);
+        raft_log_prune_confs(raft);
+        return ERR_OK;
+    case RAFT_TRANSFER:
+        return raft_transfer(raft, event->peer);
+    case RAFT_GAP:
+        /* A leader needs no help: contacts are times of sending, and its
+         * next tick finds them too old. */
+        if (raft->role != RAFT_LEADER) {
+            raft_arm_first_election(raft);
+        }
+        return ERR_OK;
+    case RAFT_PEER_UP:
+    case RAFT_PEER_DOWN:
+    case RAFT_SNAPSHOT_SENT:
+    case RAFT_SNAPSHOT_FAILED:
+        on_peer_event(raft, event);
+        return ERR_OK;
+    case RAFT_COMPACTED:
+        raft_log_compact(raft, event->index);
+        return ERR_OK;
+    case RAFT_INSTALLED:
+        return on_installed(raft, event);
+    }
+    must(false);
+    return ERR_INVALID;
+}
+
+enum err raft_step(struct raft *raft, const struct raft_event *event)
+{
+    raft->now_ms = max_u64(raft->now_ms, event->now_ms);
+    raft->appended_first = 1;
+    raft->appended_last = 0;
+    enum err err = dispatch(raft, event);
+    /* A change of configuration may be all that commit waited for. */
+    raft_maybe_commit(raft);
+    raft_check(raft);
+    return err;
+}
+
+/* ---- small things ---------------------------------------------------------
+ */
+
+void raft_appended(const struct raft *raft, uint64_t *first, uint64_t *last)
+{
+    *first = raft->appended_first;
+    *last = raft->appended_last;
+}
+
+uint64_t raft_deadline_ms(const struct raft *raft)
+{
+    if (raft->role != RAFT_LEADER) {
+        uint64_t deadline = raft->election_deadline_ms;
+        return raft->read_open ? min_u64(deadline, raft->read_resend_ms)
+                               : deadline;
+    }
+    uint64_t deadline = raft->heartbeat_due_ms;
+    if (raft->transfer_target != 0 || raft->leaving) {
+        deadline = min_u64(deadline, raft->transfer_deadline_ms);
+    }
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        const struct raft_peer *peer = &raft->peers[i];
+        if (peer->notice_due) {
+            deadline = min_u64(deadline, peer->notice_ms + RAFT_NOTICE_MS);
+        }
+    }
+    return deadline;
+}
+
+bool raft_is_leader(const struct raft *raft)
+{
+    return raft->role == RAFT_LEADER;
+}
+
+raft_id raft_leader(const struct raft *raft)
+{
+    return raft->leader;
+}
+
+uint64_t raft_commit(const struct raft *raft)
+{
+    return raft->commit;
+}
+
+uint64_t raft_last(const struct raft *raft)
+{
+    return raft->last;
+}
+
+uint64_t raft_term(const struct raft *raft)
+{
+    return raft->term;
+}
