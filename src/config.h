@@ -1,1 +1,40 @@
+/* config.h -- argv and environment -> checked, constant configuration.
+ *
+ * One or two dashes, '=' or a blank, the ancestors' spellings; a flag wins
+ * over its variable CRAFTD_<NAME>. Nothing here touches files or sockets. */
+#ifndef CRAFTD_CONFIG_H
+#define CRAFTD_CONFIG_H
+
+#include "base/base.h"
+#include "base/log.h"
+
 #define CRAFTD_VERSION "0.1.0"
+
+struct config {
+    const char *id;   /* NULL: as stored, else the raft address. */
+    const char *http; /* Listen addresses, host:port. */
+    const char *raft;
+    const char *http_adv; /* What others reach us by; never NULL. */
+    const char *raft_adv;
+    const char *join; /* NULL: none. */
+    const char *dir;  /* NULL with inmem only. */
+    bool inmem;
+    bool observer;
+    uint64_t max_value;
+    uint64_t max_body;
+    uint64_t max_conns;
+    uint64_t heartbeat_ms;
+    uint64_t election_ms; /* Least; the most is twice that. */
+    uint64_t join_timeout_ms;
+    enum log_level log_level;
+};
+
+enum config_verdict { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_WRONG };
+
+/* Strings point into argv, the environment, or static memory. `why` gets a
+ * sentence with CONFIG_WRONG. */
+enum config_verdict config_parse(int argc, char **argv, struct config *config,
+                                 char *why, size_t why_size);
+extern const char config_help[];
+
+#endif

@@ -7,7 +7,9 @@
  * signed, listed or not all digits; any Transfer-Encoding but one "chunked"
  * (501); obs-fold; bare CR; NUL; names that are no token (RFC 9110 5.6.2),
  * blanks before the colon; target bytes outside printable ASCII; Host missing
- * or repeated in HTTP/1.1; versions other than 1.0 and 1.1 (505).
+ * or repeated in HTTP/1.1; versions other than 1.0 and 1.1 (505); targets in
+ * absolute form (we are no proxy); bare LF. Chunk extensions and trailers are
+ * read and dropped. An Upgrade is ignored.
  *
  * Limits (API: request line 8 KiB -> 414, one header 8 KiB or all headers
  * 16 KiB or more than 64 -> 431, body -> 413 as soon as Content-Length or the
@@ -55,27 +57,29 @@ struct http_request {
     struct http_header headers[HTTP_HEADERS_MAX];
     uint64_t content_length; /* 0 when none or chunked. */
     bool chunked;
-    struct bytes body; /* Complete and de-chunked with HTTP_REQUEST. */
+    struct bytes body; /* Complete and de-chunked with HTTP_READ_DONE. */
 };
 
-enum http_status {
-    HTTP_MORE,    /* Not all there yet. */
-    HTTP_HEAD,    /* Head complete, body not: told once, so that the caller
-                     can answer 100, 413, 417 early. Call again. */
-    HTTP_REQUEST, /* One whole request; `consumed` bytes of input are done. */
-    HTTP_ERROR,   /* error_status, error_code, error_text; close after. */
+/* Named so that http_parser.h can be included beside it. */
+enum http_progress {
+    HTTP_READ_MORE, /* Not all there yet. */
+    HTTP_READ_HEAD, /* Head complete, body not: told once, so that the caller
+                       can answer 100, 413, 417 early. Call again. */
+    HTTP_READ_DONE, /* One whole request; `consumed` bytes of input are done. */
+    HTTP_READ_ERROR, /* error_status, error_code, error_text; close after. */
 };
+
+struct http_state; /* PRIVATE, see reader.c. */
 
 struct http_reader {
     size_t body_max; /* Limit of a body, set by http_reader_init(). */
     /* READ-ONLY */
     struct http_request request;
     size_t consumed;
-    int error_status;       /* 400, 413, 414, 431, 501, 505 */
-    const char *error_code; /* "bad-request", "too-large", ... (API 1) */
-    const char *error_text; /* A sentence. */
-    /* PRIVATE: see http.c. */
-    uint64_t priv[64];
+    int error_status;         /* 400, 413, 414, 431, 501, 505 */
+    const char *error_code;   /* "bad-request", "too-large", ... (API 1) */
+    const char *error_text;   /* A sentence. */
+    struct http_state *state; /* PRIVATE */
 };
 
 void http_reader_init(struct http_reader *reader, size_t body_max);
@@ -84,11 +88,11 @@ void http_reader_free(struct http_reader *reader);
 /* Go on with a connection's input. `data` always begins with the first byte
  * of the request being read and holds at least all that earlier calls for it
  * were given (it may have moved); only the new bytes are parsed. Chunked
- * bodies are joined in place, hence writable. After HTTP_REQUEST the caller
+ * bodies are joined in place, hence writable. After HTTP_READ_DONE the caller
  * drops `consumed` bytes, when it is done with the request's views, and
  * starts the next one by calling again. */
-enum http_status http_read(struct http_reader *reader, uint8_t *data,
-                           size_t size);
+enum http_progress http_read(struct http_reader *reader, uint8_t *data,
+                             size_t size);
 
 /* True once the head of the current request is complete (for time-outs). */
 bool http_head_done(const struct http_reader *reader);
@@ -131,9 +135,10 @@ struct http_response {
     struct bytes body;
 };
 
-/* Parse one whole response (of at most 64 KiB) in `data`. HTTP_MORE until it
- * is complete; `eof` tells that no more bytes come. HTTP_REQUEST = complete. */
-enum http_status http_read_response(uint8_t *data, size_t size, bool eof,
-                                    struct http_response *response);
+/* Parse one whole response (of at most 64 KiB) in `data`. HTTP_READ_MORE until
+ * it is complete; `eof` tells that no more bytes come. HTTP_READ_DONE =
+ * complete. */
+enum http_progress http_read_response(uint8_t *data, size_t size, bool eof,
+                                      struct http_response *response);
 
 #endif

@@ -66,9 +66,11 @@ void peers_set_members(struct peers *peers, const struct raft_conf *conf);
  * link is down or its queue is full. It leaves at the end of the turn. */
 struct buf *peer_output(struct peers *peers, raft_id id);
 
+/* Send what is queued on all links now, instead of at the end of the turn. */
+void peers_flush(struct peers *peers);
+
 bool peer_is_up(const struct peers *peers, raft_id id);
-/* A few words about the last failure, "" when none. Valid until the next
- * turn. */
+/* A few words about the last failure, "" when none. A constant. */
 const char *peer_last_error(const struct peers *peers, raft_id id);
 
 #endif

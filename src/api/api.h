@@ -1,0 +1,60 @@
+/* api.h -- HTTP for clients: connections, routes, answers; and the client's
+ * half of a join.
+ *
+ * One request at a time is in flight per connection; pipelined ones wait in
+ * the stream. Nothing is allocated per request: connections come from a free
+ * list and keep their buffers, answers are formatted into the stream. */
+#ifndef CRAFTD_API_API_H
+#define CRAFTD_API_API_H
+
+#include "base/base.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
+
+struct api;
+
+struct api_options {
+    struct reactor *reactor;
+    const char *host;
+    uint16_t port;
+    uint64_t value_bytes_max;
+    uint64_t body_bytes_max;
+    uint32_t conns_max;
+    const char *version;
+    /* A few words about the link to a peer, and whether it is up. */
+    bool (*peer_up)(void *arg, raft_id id);
+    const char *(*peer_error)(void *arg, raft_id id);
+    void *arg;
+};
+
+MUST_CHECK enum err api_open(const struct api_options *options,
+                             struct api **api, char *why, size_t why_size);
+/* The node exists: requests are answered from now on (503 before). */
+void api_set_node(struct api *api, struct node *node);
+/* Before node_close(): requests in flight are cancelled. */
+void api_close(struct api *api);
+
+/* Accept no more, answer what is in flight, close what is idle. */
+void api_stop(struct api *api);
+bool api_stopped(const struct api *api);
+
+/* The joining client: asks the HTTP addresses in `targets` (comma-separated)
+ * in turn to add this node, until it is a member. `timeout_ms` 0 = for ever;
+ * after it `on_refused` is called. */
+struct join;
+struct join_options {
+    struct reactor *reactor;
+    struct node *node;
+    const char *targets;
+    const char *raft_addr;
+    const char *http_addr;
+    bool observer;
+    uint64_t timeout_ms;
+    uint64_t seed;
+    void (*on_refused)(void *arg);
+    void *arg;
+};
+struct join *join_start(const struct join_options *options);
+void join_free(struct join *join);
+
+#endif

@@ -1,0 +1,89 @@
+/* api_internal.h -- what the files of this room share.
+ *
+ *     server.c   connections, time-outs, framing of answers
+ *     routes.c   path and method -> handler
+ *     keys.c     /key
+ *     cluster.c  /join /status /nodes /leader /remove
+ *     health.c   /livez /readyz /healthz /health
+ *     problem.c  errors
+ *     join.c     the client's half of a join */
+#ifndef CRAFTD_API_API_INTERNAL_H
+#define CRAFTD_API_API_INTERNAL_H
+
+#include "api/api.h"
+#include "base/list.h"
+#include "http/http.h"
+
+struct api {
+    struct api_options options;
+    struct node *node; /* NULL while starting. */
+    struct listener *listener;
+    struct list conns;
+    struct list idle; /* Closed ones, to be used again. */
+    uint32_t conn_count;
+    bool stopping;
+    /* Scratch for one answer or one command. */
+    struct buf body;
+    struct buf headers;
+    struct buf command;
+};
+
+struct conn;
+/* Finishes what the handler began; called when the node has an outcome. */
+typedef void conn_finish(struct conn *conn, const struct node_result *result);
+
+struct conn {
+    struct api *api;
+    struct stream *stream;
+    struct list link;
+    struct http_reader reader;
+    struct node_request request;
+    conn_finish *finish;
+    struct timer timer;
+    uint64_t deadline_ms;
+    bool busy;    /* A request is with the node. */
+    bool eof;     /* The client sends no more. */
+    bool closing; /* The last answer has been given. */
+    bool in_read; /* Inside on_read: no kick is needed. */
+    bool reading; /* deadline_ms is of the request being received. */
+    bool keep_alive;
+    bool old; /* HTTP/1.0 */
+    bool head_only;
+    bool local; /* Read with level=none. */
+    uint64_t now_ms;
+    struct buf key; /* Of the request with the node. */
+};
+
+/* problem.c. A code of API 1, a sentence; `outcome` may be NULL. */
+void answer_problem(struct conn *conn, int status, const char *code,
+                    const char *message, const char *outcome);
+void answer_outcome(struct conn *conn, const struct node_result *result);
+
+/* server.c. Extra headers are in api->headers ("Name: value\r\n"...). */
+void answer(struct conn *conn, int status, const char *type, struct bytes body);
+
+/* routes.c */
+void route(struct conn *conn, const struct http_request *request);
+/* The deadline that ?timeout= asks for; false: answered 400. */
+bool read_timeout(struct conn *conn, const struct http_request *request);
+/* Flag parameter: present and not 0 or false. */
+bool flag(const struct http_request *request, const char *name);
+void not_allowed(struct conn *conn, const char *allow);
+/* ?redirect on a node that does not lead: answered 307, true. */
+bool redirected(struct conn *conn, const struct http_request *request);
+
+/* keys.c, cluster.c, health.c */
+void on_key(struct conn *conn, const struct http_request *request);
+void on_join(struct conn *conn, const struct http_request *request);
+void on_status(struct conn *conn, const struct http_request *request);
+void on_nodes(struct conn *conn, const struct http_request *request);
+void on_remove(struct conn *conn, const struct http_request *request);
+void on_leader(struct conn *conn, const struct http_request *request);
+void on_health(struct conn *conn, const struct http_request *request);
+
+static inline bool is_get(const struct http_request *request)
+{
+    return request->verb == HTTP_VERB_GET || request->verb == HTTP_VERB_HEAD;
+}
+
+#endif

@@ -1,0 +1,485 @@
+/* cluster.c -- members: /join, /status, /nodes, /remove, /leader. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/text.h"
+#include "json/json.h"
+
+#define U(x) ((unsigned long long)(x))
+
+/* ---- writing JSON
+ * ------------------------------------------------------------ */
+
+static void add_text(struct buf *out, const char *name, const char *value)
+{
+    buf_printf(out, "\"%s\":", name);
+    json_add_string(out, bytes_of_string(value));
+}
+
+static void add_who(struct buf *out, const char *id, const char *address)
+{
+    buf_add_u8(out, '{');
+    add_text(out, "id", id);
+    buf_add_u8(out, ',');
+    add_text(out, "address", address);
+    buf_add_u8(out, '}');
+}
+
+static const char *suffrage_name(enum raft_suffrage suffrage)
+{
+    return suffrage == RAFT_VOTER     ? "voter"
+           : suffrage == RAFT_LEARNER ? "learner"
+                                      : "non-voter";
+}
+
+static bool reachable(const struct api *api, const struct node_status *status,
+                      raft_id id)
+{
+    return id == status->raft.self ||
+           api->options.peer_up(api->options.arg, id);
+}
+
+static const struct raft_peer_status *
+progress_of(const struct node_status *status, raft_id id)
+{
+    for (uint32_t i = 0; i < status->raft.peer_count; i++) {
+        if (status->raft.peers[i].id == id) {
+            return &status->raft.peers[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- /status
+ * ------------------------------------------------------------------- */
+
+static void add_peers(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    const char *comma = "";
+    buf_add_string(out, "\"peers\":[");
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        const struct raft_peer_status *peer = progress_of(status, member->id);
+        if (member->id == status->raft.self) {
+            continue;
+        }
+        buf_printf(out, "%s{", comma);
+        comma = ",";
+        add_text(out, "id", member->name);
+        buf_add_u8(out, ',');
+        add_text(out, "address", member->addr);
+        buf_printf(out, ",\"role\":\"%s\"", suffrage_name(member->suffrage));
+        if (peer) {
+            buf_printf(out, ",\"match\":%llu,\"lag\":%llu,\"rtt_ms\":%llu",
+                       U(peer->match), U(status->raft.last - peer->match),
+                       U(peer->rtt_ms));
+        }
+        buf_printf(out, ",\"reachable\":%s,",
+                   reachable(api, status, member->id) ? "true" : "false");
+        add_text(out, "last_error",
+                 api->options.peer_error(api->options.arg, member->id));
+        buf_add_u8(out, '}');
+    }
+    buf_add_string(out, "]");
+}
+
+/* hraftd: everyone but the leader. */
+static void add_followers(struct buf *out, const struct node_status *status,
+                          const struct raft_member *leader)
+{
+    const char *comma = "";
+    buf_add_string(out, "\"followers\":[");
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        if (leader && member->id == leader->id) {
+            continue;
+        }
+        buf_add_string(out, comma);
+        add_who(out, member->name, member->addr);
+        comma = ",";
+    }
+    buf_add_string(out, "]");
+}
+
+static void add_engine(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    buf_printf(out,
+               "\"role\":\"%s\",\"term\":%llu,\"commit\":%llu,"
+               "\"applied\":%llu,\"last_log\":%llu,\"cluster\":\"",
+               raft_role_name(status->raft.role), U(status->raft.term),
+               U(status->raft.commit), U(status->applied),
+               U(status->raft.last));
+    text_add_hex(out, status->cluster, sizeof(status->cluster));
+    buf_printf(out, "\",\"version\":\"%s\",\"sqlite\":\"%s\",\"level\":1,",
+               api->options.version, status->sqlite_version);
+    buf_printf(out, "\"hash\":\"%016llx\",\"keys\":%llu,\"ready\":%s,",
+               U(status->hash), U(status->keys),
+               status->ready ? "true" : "false");
+}
+
+static void add_storage(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    buf_printf(out,
+               ",\"storage\":{\"db_bytes\":%llu,\"log_bytes\":%llu,"
+               "\"written_bytes\":%llu,\"syncs\":%llu,\"sync_us_max\":%llu,"
+               "\"writes\":%llu,\"no_space\":%s,\"turn_ms_max\":%llu}",
+               U(status->db_bytes), U(status->log_bytes),
+               U(status->written_bytes), U(status->syncs),
+               U(status->sync_us_max), U(status->writes),
+               status->no_space ? "true" : "false",
+               U(reactor_turn_max_ms(api->options.reactor)));
+    buf_printf(out,
+               ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
+               "\"connections\":%u},\"hints\":[",
+               U(api->options.value_bytes_max), U(api->options.body_bytes_max),
+               api->options.conns_max);
+    if (status->no_space) {
+        buf_add_string(out, "\"the disk is full: writes are refused\"");
+    } else if (status->member && !node_leader(api->node)) {
+        buf_add_string(out, "\"no leader: is a majority of the voters "
+                            "running and reachable?\"");
+    }
+    buf_add_string(out, "]}\n");
+}
+
+static const char *own_address(const struct node_status *status)
+{
+    const struct raft_member *self =
+        raft_conf_find(status->conf, status->raft.self);
+    return self ? self->addr : "";
+}
+
+void on_status(struct conn *conn, const struct http_request *request)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    if (!is_get(request)) {
+        not_allowed(conn, "GET, HEAD, OPTIONS");
+        return;
+    }
+    node_get_status(api->node, &status);
+    const struct raft_member *leader = node_leader(api->node);
+    buf_add_string(&api->body, "{\"me\":");
+    add_who(&api->body, status.name, own_address(&status));
+    buf_add_string(&api->body, ",\"leader\":");
+    add_who(&api->body, leader ? leader->name : "", leader ? leader->addr : "");
+    buf_add_u8(&api->body, ',');
+    add_followers(&api->body, &status, leader);
+    buf_add_u8(&api->body, ',');
+    add_engine(api, &status);
+    add_peers(api, &status);
+    add_storage(api, &status);
+    answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
+
+/* ---- /nodes, /leader
+ * ------------------------------------------------------------ */
+
+static void finish_plain(struct conn *conn, const struct node_result *result)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome == NODE_OK) {
+        answer(conn, 200, NULL, (struct bytes){0});
+    } else {
+        answer_outcome(conn, result);
+    }
+}
+
+static const struct raft_member *member_named(struct conn *conn,
+                                              struct bytes name)
+{
+    struct node_status status;
+    node_get_status(conn->api->node, &status);
+    for (uint32_t i = 0; i < status.conf->count; i++) {
+        if (bytes_equal_string(name, status.conf->members[i].name)) {
+            return &status.conf->members[i];
+        }
+    }
+    return NULL;
+}
+
+static void no_member(struct conn *conn)
+{
+    answer_problem(conn, 404, "not-found", "there is no such member",
+                   "not-applied");
+}
+
+static void add_node(struct api *api, const struct node_status *status,
+                     const struct raft_member *member)
+{
+    struct buf *out = &api->body;
+    const struct raft_member *leader = node_leader(api->node);
+    buf_add_u8(out, '{');
+    add_text(out, "id", member->name);
+    buf_add_u8(out, ',');
+    add_text(out, "address", member->addr);
+    buf_add_u8(out, ',');
+    add_text(out, "http", member->http);
+    buf_printf(out,
+               ",\"number\":%llu,\"role\":\"%s\",\"leader\":%s,"
+               "\"reachable\":%s}",
+               U(member->id), suffrage_name(member->suffrage),
+               leader && leader->id == member->id ? "true" : "false",
+               reachable(api, status, member->id) ? "true" : "false");
+}
+
+static void remove_member(struct conn *conn, const struct raft_member *member)
+{
+    if (!member) {
+        no_member(conn);
+        return;
+    }
+    conn->finish = finish_plain;
+    conn->busy = true;
+    node_remove(conn->api->node, &conn->request, member->id);
+}
+
+void on_nodes(struct conn *conn, const struct http_request *request)
+{
+    struct api *api = conn->api;
+    const size_t prefix = strlen("/nodes/");
+    bool one = request->path.size > prefix;
+    struct bytes raw =
+        one ? bytes_of(request->path.data + prefix, request->path.size - prefix)
+            : (struct bytes){0};
+    conn->key.size = 0;
+    uint8_t *name = buf_reserve(&conn->key, raw.size);
+    if (!http_percent_decode(raw, name, &conn->key.size) ||
+        !read_timeout(conn, request)) {
+        no_member(conn);
+        return;
+    }
+    const struct raft_member *member =
+        one ? member_named(conn, buf_bytes(&conn->key)) : NULL;
+    if (one && request->verb == HTTP_VERB_DELETE) {
+        remove_member(conn, member);
+        return;
+    }
+    if (!is_get(request)) {
+        not_allowed(conn,
+                    one ? "GET, HEAD, DELETE, OPTIONS" : "GET, HEAD, OPTIONS");
+        return;
+    }
+    if (one && !member) {
+        no_member(conn);
+        return;
+    }
+    struct node_status status;
+    node_get_status(api->node, &status);
+    if (one) {
+        add_node(api, &status, member);
+    } else {
+        buf_add_u8(&api->body, '[');
+        for (uint32_t i = 0; i < status.conf->count; i++) {
+            buf_add_string(&api->body, i > 0 ? "," : "");
+            add_node(api, &status, &status.conf->members[i]);
+        }
+        buf_add_u8(&api->body, ']');
+    }
+    buf_add_u8(&api->body, '\n');
+    answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
+
+/* ---- bodies
+ * ------------------------------------------------------------------------ */
+
+struct fields {
+    struct raft_member member;
+    bool has_id;
+    bool has_addr;
+};
+
+static bool take_text(struct bytes text, char *out, size_t room)
+{
+    if (text.size == 0 || text.size >= room) {
+        return false;
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] <= ' ' || text.data[i] == 0x7f ||
+            text.data[i] == '"') {
+            return false;
+        }
+    }
+    memset(out, 0, room);
+    memcpy(out, text.data, text.size);
+    return true;
+}
+
+/* "host:port"; a missing host is localhost, as in hraftd. */
+static bool take_addr(struct bytes text, char out[RAFT_ADDR_BYTES])
+{
+    char copy[RAFT_ADDR_BYTES];
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    if (!take_text(text, copy, sizeof(copy)) ||
+        !addr_split(copy, host, &port) || port == 0) {
+        return false;
+    }
+    memset(out, 0, RAFT_ADDR_BYTES);
+    bool v6 = strchr(host, ':') != NULL;
+    int size = snprintf(out, RAFT_ADDR_BYTES, v6 ? "[%s]:%u" : "%s:%u", host,
+                        (unsigned)port);
+    return size > 0 && size < RAFT_ADDR_BYTES;
+}
+
+static const char *take_member(struct fields *fields, struct bytes name,
+                               enum json_token token, struct bytes text)
+{
+    struct raft_member *member = &fields->member;
+    if (bytes_equal_string(name, "voter") &&
+        (token == JSON_TRUE || token == JSON_FALSE)) {
+        member->suffrage = token == JSON_TRUE ? RAFT_LEARNER : RAFT_OBSERVER;
+        return NULL;
+    }
+    if (token != JSON_STRING) {
+        return "members are strings (voter: true or false)";
+    }
+    if (bytes_equal_string(name, "id")) {
+        fields->has_id = take_text(text, member->name, sizeof(member->name));
+        return fields->has_id ? NULL : "id has 1 to 63 visible characters";
+    }
+    if (bytes_equal_string(name, "addr")) {
+        fields->has_addr = take_addr(text, member->addr);
+        return fields->has_addr ? NULL : "addr is host:port";
+    }
+    if (bytes_equal_string(name, "http")) {
+        return text.size == 0 || take_addr(text, member->http)
+                   ? NULL
+                   : "http is host:port";
+    }
+    if (bytes_equal_string(name, "uuid")) {
+        return text_hex(text, member->uuid, sizeof(member->uuid))
+                   ? NULL
+                   : "uuid is 32 hexadecimal digits";
+    }
+    return "a member that is not known here";
+}
+
+/* The object in the body; NULL or what is wrong with it. */
+static const char *read_fields(const struct http_request *request,
+                               struct fields *fields)
+{
+    struct json_reader reader;
+    enum json_token token;
+    *fields = (struct fields){.member = {.suffrage = RAFT_LEARNER}};
+    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
+              request->body.size);
+    if (json_next(&reader) != JSON_OBJECT_BEGIN) {
+        return "an object is expected";
+    }
+    while ((token = json_next(&reader)) == JSON_NAME) {
+        struct bytes name = reader.text;
+        token = json_next(&reader);
+        if (token == JSON_ERROR) {
+            return reader.why;
+        }
+        const char *wrong = take_member(fields, name, token, reader.text);
+        if (wrong) {
+            return wrong;
+        }
+    }
+    if (token != JSON_OBJECT_END || json_next(&reader) != JSON_END) {
+        return reader.why ? reader.why : "not an object";
+    }
+    return NULL;
+}
+
+void on_join(struct conn *conn, const struct http_request *request)
+{
+    struct fields fields;
+    if (request->verb != HTTP_VERB_POST) {
+        not_allowed(conn, "POST, OPTIONS");
+        return;
+    }
+    if (!read_timeout(conn, request) || redirected(conn, request)) {
+        return;
+    }
+    const char *wrong = read_fields(request, &fields);
+    if (!wrong && (!fields.has_id || !fields.has_addr)) {
+        wrong = "id and addr are needed";
+    }
+    if (wrong) {
+        answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        return;
+    }
+    conn->finish = finish_plain;
+    conn->busy = true;
+    node_join(conn->api->node, &conn->request, &fields.member);
+}
+
+void on_remove(struct conn *conn, const struct http_request *request)
+{
+    struct fields fields;
+    if (request->verb != HTTP_VERB_DELETE) {
+        not_allowed(conn, "DELETE, OPTIONS");
+        return;
+    }
+    if (!read_timeout(conn, request)) {
+        return;
+    }
+    const char *wrong = read_fields(request, &fields);
+    if (wrong || !fields.has_id) {
+        answer_problem(conn, 400, "bad-json", wrong ? wrong : "id is needed",
+                       "not-applied");
+        return;
+    }
+    remove_member(conn,
+                  member_named(conn, bytes_of_string(fields.member.name)));
+}
+
+static void show_leader(struct conn *conn)
+{
+    struct api *api = conn->api;
+    const struct raft_member *leader = node_leader(api->node);
+    if (!leader) {
+        answer_problem(conn, 503, "no-leader", "no leader is known", NULL);
+        return;
+    }
+    buf_add_u8(&api->body, '{');
+    add_text(&api->body, "id", leader->name);
+    buf_add_u8(&api->body, ',');
+    add_text(&api->body, "address", leader->addr);
+    buf_add_u8(&api->body, ',');
+    add_text(&api->body, "http", leader->http);
+    buf_add_string(&api->body, "}\n");
+    answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
+
+void on_leader(struct conn *conn, const struct http_request *request)
+{
+    struct fields fields = {0};
+    if (is_get(request)) {
+        show_leader(conn);
+        return;
+    }
+    if (request->verb != HTTP_VERB_POST) {
+        not_allowed(conn, "GET, HEAD, POST, OPTIONS");
+        return;
+    }
+    if (!read_timeout(conn, request)) {
+        return;
+    }
+    const char *wrong =
+        request->body.size > 0 ? read_fields(request, &fields) : NULL;
+    if (wrong) {
+        answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        return;
+    }
+    raft_id target = 0;
+    if (fields.has_id) {
+        const struct raft_member *member =
+            member_named(conn, bytes_of_string(fields.member.name));
+        if (!member) {
+            no_member(conn);
+            return;
+        }
+        target = member->id;
+    }
+    conn->finish = finish_plain;
+    conn->busy = true;
+    node_transfer(conn->api->node, &conn->request, target);
+}

@@ -1,0 +1,234 @@
+/* join.c -- the client's half of a join: POST /join to each target in turn,
+ * until a leader has made us a member and its HELLO has reached us. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "json/json.h"
+
+enum {
+    ASK_MS = 12000, /* The other side waits 10 s for a leader. */
+    DIAL_MS = 3000,
+    WAIT_MIN_MS = 500,
+    WAIT_MAX_MS = 5000,
+    ADDED_WAIT_MS = 2000,
+};
+
+struct join {
+    struct join_options options;
+    struct timer timer;
+    struct stream *stream;
+    struct rng rng;
+    char targets[1024];
+    const char *next; /* Into targets. */
+    char target[RAFT_ADDR_BYTES];
+    char redirect[RAFT_ADDR_BYTES]; /* Told by a 307, asked next. */
+    uint64_t started_ms;
+    uint64_t wait_ms;
+};
+
+static void ask(void *arg);
+
+static uint64_t now(const struct join *join)
+{
+    return reactor_now_ms(join->options.reactor);
+}
+
+static bool is_member(const struct join *join, struct node_status *status)
+{
+    node_get_status(join->options.node, status);
+    return status->member;
+}
+
+static void again(struct join *join, uint64_t wait_ms)
+{
+    stream_close(join->stream);
+    join->stream = NULL;
+    timer_arm(join->options.reactor, &join->timer, now(join) + wait_ms, ask,
+              join);
+}
+
+static void failed(struct join *join, const char *why)
+{
+    log_warn("join-retry", "target=%s why=\"%s\"", join->target, why);
+    uint64_t wait = join->wait_ms + rng_below(&join->rng, WAIT_MIN_MS);
+    join->wait_ms = min_u64(join->wait_ms * 2, WAIT_MAX_MS);
+    again(join, wait);
+}
+
+/* "message" of a problem, as far as it is there. */
+static void read_message(struct bytes body, char *out, size_t room)
+{
+    struct json_reader reader;
+    enum json_token token;
+    json_init(&reader, (uint8_t *)(uintptr_t)body.data, body.size);
+    if (json_next(&reader) != JSON_OBJECT_BEGIN) {
+        return;
+    }
+    while ((token = json_next(&reader)) == JSON_NAME) {
+        bool wanted = bytes_equal_string(reader.text, "message");
+        token = wanted ? json_next(&reader) : json_skip(&reader);
+        if (token == JSON_ERROR) {
+            return;
+        }
+        if (wanted && token == JSON_STRING) {
+            snprintf(out, room, "%.*s", (int)min_size(reader.text.size, 200),
+                     (const char *)reader.text.data);
+        }
+    }
+}
+
+static void on_answer(struct join *join, const struct http_response *response)
+{
+    if (response->status == 200) {
+        log_info("join", "target=%s outcome=accepted", join->target);
+        join->wait_ms = WAIT_MIN_MS;
+        again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
+        return;
+    }
+    static const char scheme[] = "http://";
+    const size_t skip = sizeof(scheme) - 1;
+    if (response->status == 307 && response->location.size > skip &&
+        memcmp(response->location.data, scheme, skip) == 0) {
+        const char *host = (const char *)response->location.data + skip;
+        size_t size = 0;
+        while (size < response->location.size - skip && host[size] != '/') {
+            size++;
+        }
+        snprintf(join->redirect, sizeof(join->redirect), "%.*s", (int)size,
+                 host);
+    }
+    char why[256];
+    char message[208] = "";
+    read_message(response->body, message, sizeof(message));
+    snprintf(why, sizeof(why), "%d %s", response->status, message);
+    failed(join, why);
+}
+
+static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
+                      void *arg)
+{
+    (void)stream;
+    struct join *join = arg;
+    struct http_response response;
+    enum http_progress progress =
+        http_read_response(data, size, false, &response);
+    if (progress == HTTP_READ_MORE) {
+        return 0;
+    }
+    if (progress == HTTP_READ_DONE) {
+        on_answer(join, &response);
+    } else {
+        failed(join, "an answer that is not HTTP");
+    }
+    return size;
+}
+
+static void on_close(struct stream *stream, const char *why, void *arg)
+{
+    (void)stream;
+    struct join *join = arg;
+    join->stream = NULL;
+    failed(join, why);
+}
+
+static void on_late(void *arg)
+{
+    failed(arg, "no answer");
+}
+
+static void send_request(struct join *join)
+{
+    const struct join_options *options = &join->options;
+    struct node_status status;
+    struct buf body = {0};
+    (void)is_member(join, &status);
+    buf_add_string(&body, "{\"id\":");
+    json_add_string(&body, bytes_of_string(status.name));
+    buf_add_string(&body, ",\"addr\":");
+    json_add_string(&body, bytes_of_string(options->raft_addr));
+    buf_add_string(&body, ",\"http\":");
+    json_add_string(&body, bytes_of_string(options->http_addr));
+    buf_add_string(&body, ",\"uuid\":\"");
+    text_add_hex(&body, status.uuid, sizeof(status.uuid));
+    buf_printf(&body, "\",\"voter\":%s}", options->observer ? "false" : "true");
+    struct buf *out = stream_output(join->stream);
+    buf_printf(out,
+               "POST /join HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+               join->target, body.size);
+    buf_add_bytes(out, buf_bytes(&body));
+    buf_free(&body);
+}
+
+static const struct stream_handler handler = {
+    .on_read = on_read,
+    .on_close = on_close,
+};
+
+static void choose_target(struct join *join)
+{
+    if (join->redirect[0] != '\0') {
+        memcpy(join->target, join->redirect, sizeof(join->target));
+        join->redirect[0] = '\0';
+        return;
+    }
+    if (*join->next == '\0') {
+        join->next = join->targets;
+    }
+    size_t size = strcspn(join->next, ",");
+    snprintf(join->target, sizeof(join->target), "%.*s", (int)size, join->next);
+    join->next += size;
+    join->next += *join->next == ',';
+}
+
+static void ask(void *arg)
+{
+    struct join *join = arg;
+    struct node_status status;
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    if (is_member(join, &status)) {
+        return;
+    }
+    if (join->options.timeout_ms > 0 &&
+        now(join) > join->started_ms + join->options.timeout_ms) {
+        log_error("join", "why=\"not a member within --join-timeout\"");
+        join->options.on_refused(join->options.arg);
+        return;
+    }
+    choose_target(join);
+    if (!addr_split(join->target, host, &port)) {
+        failed(join, "not an address");
+        return;
+    }
+    join->stream =
+        stream_dial(join->options.reactor, host, port, DIAL_MS, &handler, join);
+    send_request(join);
+    timer_arm(join->options.reactor, &join->timer, now(join) + ASK_MS, on_late,
+              join);
+}
+
+struct join *join_start(const struct join_options *options)
+{
+    struct join *join = mem_zalloc(sizeof(*join));
+    join->options = *options;
+    snprintf(join->targets, sizeof(join->targets), "%s", options->targets);
+    join->next = join->targets;
+    join->started_ms = now(join);
+    join->wait_ms = WAIT_MIN_MS;
+    rng_init(&join->rng, options->seed);
+    timer_arm(options->reactor, &join->timer, now(join), ask, join);
+    return join;
+}
+
+void join_free(struct join *join)
+{
+    if (join) {
+        timer_cancel(join->options.reactor, &join->timer);
+        stream_close(join->stream);
+        mem_free(join);
+    }
+}

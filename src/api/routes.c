@@ -1,0 +1,116 @@
+/* routes.c -- path and method -> handler, and what handlers share. */
+#include "api/api_internal.h"
+#include "base/text.h"
+
+enum { TIMEOUT_MS = 10000, TIMEOUT_MAX_MS = 60000 };
+
+struct route {
+    const char *path;
+    bool below; /* Paths below it too. */
+    void (*handler)(struct conn *conn, const struct http_request *request);
+    const char *allow;
+};
+
+static const struct route routes[] = {
+    {"/key", true, on_key, "GET, HEAD, POST, DELETE, OPTIONS"},
+    {"/status", false, on_status, "GET, HEAD, OPTIONS"},
+    {"/livez", false, on_health, "GET, HEAD, OPTIONS"},
+    {"/readyz", false, on_health, "GET, HEAD, OPTIONS"},
+    {"/healthz", false, on_health, "GET, HEAD, OPTIONS"},
+    {"/health", false, on_health, "GET, HEAD, OPTIONS"},
+    {"/join", false, on_join, "POST, OPTIONS"},
+    {"/remove", false, on_remove, "DELETE, OPTIONS"},
+    {"/nodes", true, on_nodes, "GET, HEAD, DELETE, OPTIONS"},
+    {"/leader", false, on_leader, "GET, HEAD, POST, OPTIONS"},
+};
+
+static const struct route *find(struct bytes path)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+        size_t size = strlen(routes[i].path);
+        if (path.size >= size && memcmp(path.data, routes[i].path, size) == 0 &&
+            (path.size == size ||
+             (routes[i].below && path.data[size] == '/'))) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
+
+static void options(struct conn *conn, const char *allow)
+{
+    http_add_header(&conn->api->headers, "Allow", bytes_of_string(allow));
+    answer(conn, 204, NULL, (struct bytes){0});
+}
+
+void route(struct conn *conn, const struct http_request *request)
+{
+    const struct route *found = find(request->path);
+    if (!conn->api->node) {
+        answer_problem(conn, 503, "starting", "the node is starting",
+                       "not-applied");
+    } else if (request->verb == HTTP_VERB_OTHER) {
+        answer_problem(conn, 501, "unsupported-method",
+                       "the method is not known here", "not-applied");
+    } else if (bytes_equal_string(request->target, "*")) {
+        options(conn, "GET, HEAD, POST, DELETE, OPTIONS");
+    } else if (!found) {
+        answer_problem(conn, 404, "not-found", "there is no such path",
+                       "not-applied");
+    } else if (request->verb == HTTP_VERB_OPTIONS) {
+        options(conn, found->allow);
+    } else {
+        found->handler(conn, request);
+    }
+}
+
+void not_allowed(struct conn *conn, const char *allow)
+{
+    http_add_header(&conn->api->headers, "Allow", bytes_of_string(allow));
+    answer_problem(conn, 405, "method-not-allowed",
+                   "the method is not allowed here", "not-applied");
+}
+
+bool flag(const struct http_request *request, const char *name)
+{
+    struct bytes value;
+    return http_query(request->query, name, &value) &&
+           !bytes_equal_string(value, "0") &&
+           !bytes_equal_string(value, "false");
+}
+
+bool read_timeout(struct conn *conn, const struct http_request *request)
+{
+    struct bytes value;
+    uint64_t ms = TIMEOUT_MS;
+    if (http_query(request->query, "timeout", &value) &&
+        !text_duration_ms(value, &ms)) {
+        answer_problem(conn, 400, "bad-param",
+                       "timeout is a duration such as 250ms or 5s",
+                       "not-applied");
+        return false;
+    }
+    conn->request.deadline_ms = conn->now_ms + min_u64(ms, TIMEOUT_MAX_MS);
+    return true;
+}
+
+/* 307 keeps method and body (RFC 9110 15.4.8). */
+bool redirected(struct conn *conn, const struct http_request *request)
+{
+    struct api *api = conn->api;
+    if (request->query.size == 0 || !flag(request, "redirect") ||
+        node_is_leader(api->node)) {
+        return false;
+    }
+    const struct raft_member *leader = node_leader(api->node);
+    if (!leader || leader->http[0] == '\0') {
+        answer_problem(conn, 503, "no-leader", "no leader to redirect to",
+                       "not-applied");
+        return true;
+    }
+    buf_printf(&api->headers, "Location: http://%s", leader->http);
+    buf_add_bytes(&api->headers, request->target);
+    buf_add_string(&api->headers, "\r\n");
+    answer(conn, 307, NULL, (struct bytes){0});
+    return true;
+}

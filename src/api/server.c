@@ -1,0 +1,375 @@
+/* server.c -- connections. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/log.h"
+
+enum {
+    HEAD_MS = 10000,
+    BODY_MS = 30000,
+    IDLE_MS = 75000,
+};
+
+static uint64_t now(const struct api *api)
+{
+    return reactor_now_ms(api->options.reactor);
+}
+
+/* ---- time-outs
+ * ---------------------------------------------------------------- */
+
+static void on_time(void *arg);
+
+/* The timer is armed late rather than moved with every request: when it
+ * fires early it is armed again. */
+static void set_deadline(struct conn *conn, uint64_t at_ms)
+{
+    conn->deadline_ms = at_ms;
+    if (conn->timer.node.place == 0 || conn->timer.node.key > at_ms) {
+        timer_arm(conn->api->options.reactor, &conn->timer, at_ms, on_time,
+                  conn);
+    }
+}
+
+static void conn_free(struct conn *conn)
+{
+    struct api *api = conn->api;
+    timer_cancel(api->options.reactor, &conn->timer);
+    if (api->node) {
+        node_cancel(api->node, &conn->request);
+    }
+    http_reader_free(&conn->reader);
+    buf_free(&conn->key);
+    node_request_free(&conn->request);
+    list_remove(&conn->link);
+    api->conn_count--;
+    conn->stream = NULL;
+    list_add(&api->idle, &conn->link);
+}
+
+static void on_time(void *arg)
+{
+    struct conn *conn = arg;
+    if (conn->busy) {
+        set_deadline(conn, now(conn->api) + IDLE_MS);
+    } else if (now(conn->api) < conn->deadline_ms) {
+        set_deadline(conn, conn->deadline_ms);
+    } else if (http_in_request(&conn->reader) && !conn->closing) {
+        conn->keep_alive = false;
+        answer_problem(conn, 408, "request-timeout",
+                       http_head_done(&conn->reader)
+                           ? "30s without progress in the body"
+                           : "the headers took longer than 10s",
+                       "not-applied");
+    } else {
+        stream_close(conn->stream);
+        conn_free(conn);
+    }
+}
+
+/* ---- answers
+ * -------------------------------------------------------------------- */
+
+static void add_common(struct conn *conn, struct buf *out)
+{
+    const struct node *node = conn->api->node;
+    if (node) {
+        http_add_header_u64(out, "Craftd-Index", node_applied(node));
+        const struct raft_member *leader = node_leader(node);
+        if (leader) {
+            http_add_header(out, "Craftd-Leader",
+                            bytes_of_string(leader->name));
+        }
+        http_add_header(out, "Craftd-Node", bytes_of_string(node_name(node)));
+    }
+    if (!conn->keep_alive) {
+        buf_add_string(out, "Connection: close\r\n");
+    } else if (conn->old) {
+        buf_add_string(out, "Connection: keep-alive\r\n");
+    }
+}
+
+void answer(struct conn *conn, int status, const char *type, struct bytes body)
+{
+    struct api *api = conn->api;
+    struct buf *out = stream_output(conn->stream);
+    must(!conn->closing);
+    if (api->stopping || conn->eof) {
+        conn->keep_alive = false;
+    }
+    http_add_status(out, status);
+    add_common(conn, out);
+    buf_add_bytes(out, buf_bytes(&api->headers));
+    api->headers.size = 0;
+    if (type) {
+        http_add_header(out, "Content-Type", bytes_of_string(type));
+    }
+    if (status == 204) {
+        buf_add_string(out, "\r\n");
+    } else {
+        http_add_body(out, body, conn->head_only);
+    }
+    conn->busy = false;
+    conn->reading = false;
+    if (!conn->keep_alive) {
+        conn->closing = true;
+        timer_cancel(api->options.reactor, &conn->timer);
+        stream_close_after_flush(conn->stream);
+    } else if (!conn->in_read && stream_input_bytes(conn->stream) > 0) {
+        stream_kick(conn->stream);
+    }
+}
+
+static void on_done(struct node_request *request,
+                    const struct node_result *result)
+{
+    struct conn *conn = container_of(request, struct conn, request);
+    must(conn->busy);
+    conn->finish(conn, result);
+}
+
+/* ---- reading
+ * ---------------------------------------------------------------------- */
+
+static void begin(struct conn *conn, const struct http_request *request)
+{
+    conn->keep_alive = request->keep_alive;
+    conn->old = request->minor == 0;
+    conn->head_only = request->verb == HTTP_VERB_HEAD;
+    conn->now_ms = now(conn->api);
+    conn->api->headers.size = 0;
+    conn->api->body.size = 0;
+}
+
+static void refuse_input(struct conn *conn)
+{
+    const struct http_reader *reader = &conn->reader;
+    conn->keep_alive = false;
+    conn->head_only = false;
+    conn->api->headers.size = 0;
+    char message[128];
+    snprintf(message, sizeof(message), "%s", reader->error_text);
+    if (reader->error_status == 413) {
+        snprintf(message, sizeof(message),
+                 "the body is over %llu bytes (--max-body)",
+                 (unsigned long long)conn->api->options.body_bytes_max);
+    }
+    answer_problem(conn, reader->error_status, reader->error_code, message,
+                   "not-applied");
+}
+
+/* Headers are there, the body is not: say now what is known already. */
+static void on_head(struct conn *conn)
+{
+    const struct http_request *request = &conn->reader.request;
+    if (request->expect_unknown) {
+        begin(conn, request);
+        conn->keep_alive = false;
+        answer_problem(conn, 417, "expectation-failed",
+                       "the only expectation that is met is 100-continue",
+                       "not-applied");
+    } else if (request->expect_continue) {
+        buf_add_string(stream_output(conn->stream),
+                       "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+}
+
+static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
+{
+    size_t used = 0;
+    while (!conn->busy && !conn->closing && used < size) {
+        enum http_progress progress =
+            http_read(&conn->reader, data + used, size - used);
+        if (progress == HTTP_READ_HEAD) {
+            on_head(conn);
+            if (!conn->closing) {
+                progress = http_read(&conn->reader, data + used, size - used);
+            }
+        }
+        if (conn->closing || progress == HTTP_READ_MORE) {
+            break;
+        }
+        if (progress == HTTP_READ_ERROR) {
+            refuse_input(conn);
+            break;
+        }
+        size_t consumed = conn->reader.consumed;
+        begin(conn, &conn->reader.request);
+        if (conn->reader.request.expect_unknown) {
+            on_head(conn);
+        } else {
+            route(conn, &conn->reader.request);
+        }
+        used += consumed;
+    }
+    return conn->closing ? size : used;
+}
+
+static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
+                      void *arg)
+{
+    (void)stream;
+    struct conn *conn = arg;
+    if (conn->busy) {
+        return 0;
+    }
+    conn->in_read = true;
+    size_t used = read_requests(conn, data, size);
+    conn->in_read = false;
+    if (conn->closing || conn->busy) {
+        return used;
+    }
+    if (conn->eof) {
+        conn->closing = true;
+        stream_close_after_flush(conn->stream);
+    } else if (!http_in_request(&conn->reader)) {
+        conn->reading = false;
+        conn->deadline_ms = now(conn->api) + IDLE_MS;
+    } else if (http_head_done(&conn->reader)) {
+        set_deadline(conn, now(conn->api) + BODY_MS);
+    } else if (!conn->reading) {
+        conn->reading = true;
+        set_deadline(conn, now(conn->api) + HEAD_MS);
+    }
+    return used;
+}
+
+static void on_eof(struct stream *stream, void *arg)
+{
+    struct conn *conn = arg;
+    conn->eof = true;
+    if (conn->busy || conn->closing) {
+        return;
+    }
+    if (stream_input_bytes(stream) > 0) {
+        stream_kick(stream); /* Whole requests may be waiting. */
+    } else {
+        conn->closing = true;
+        stream_close_after_flush(stream);
+    }
+}
+
+static void on_close(struct stream *stream, const char *why, void *arg)
+{
+    (void)stream;
+    (void)why;
+    conn_free(arg);
+}
+
+static const struct stream_handler conn_handler = {
+    .on_read = on_read,
+    .on_eof = on_eof,
+    .on_close = on_close,
+};
+
+static struct conn *conn_take(struct api *api)
+{
+    struct conn *conn;
+    if (list_empty(&api->idle)) {
+        conn = mem_alloc(sizeof(*conn));
+    } else {
+        conn = container_of(api->idle.next, struct conn, link);
+        list_remove(&conn->link);
+    }
+    memset(conn, 0, sizeof(*conn));
+    conn->api = api;
+    conn->request.cb = on_done;
+    list_init(&conn->link);
+    list_add(&api->conns, &conn->link);
+    api->conn_count++;
+    http_reader_init(&conn->reader, api->options.body_bytes_max);
+    return conn;
+}
+
+static void on_accept(struct stream *stream, void *arg)
+{
+    struct api *api = arg;
+    struct conn *conn = conn_take(api);
+    conn->stream = stream;
+    stream_set_handler(stream, &conn_handler, conn);
+    stream_set_input_limit(stream, HTTP_HEAD_BYTES_MAX +
+                                       HTTP_HEADERS_BYTES_MAX +
+                                       2 * api->options.body_bytes_max);
+    if (api->conn_count > api->options.conns_max) {
+        conn->keep_alive = false;
+        api->headers.size = 0;
+        answer_problem(conn, 429, "overloaded",
+                       "too many connections (--max-conns)", "not-applied");
+        return;
+    }
+    set_deadline(conn, now(api) + IDLE_MS);
+}
+
+/* ---- the room's door
+ * ---------------------------------------------------------------- */
+
+enum err api_open(const struct api_options *options, struct api **out,
+                  char *why, size_t why_size)
+{
+    struct api *api = mem_zalloc(sizeof(*api));
+    api->options = *options;
+    list_init(&api->conns);
+    list_init(&api->idle);
+    enum err err = listener_open(options->reactor, options->host, options->port,
+                                 on_accept, api, &api->listener, why, why_size);
+    if (err) {
+        mem_free(api);
+        return err;
+    }
+    *out = api;
+    return ERR_OK;
+}
+
+void api_set_node(struct api *api, struct node *node)
+{
+    api->node = node;
+}
+
+void api_stop(struct api *api)
+{
+    api->stopping = true;
+    listener_close(api->listener);
+    api->listener = NULL;
+    for (struct list *at = api->conns.next; at != &api->conns;) {
+        struct conn *conn = container_of(at, struct conn, link);
+        at = at->next;
+        if (!conn->busy && !conn->closing && !http_in_request(&conn->reader) &&
+            stream_input_bytes(conn->stream) == 0) {
+            conn->closing = true;
+            stream_close_after_flush(conn->stream);
+        }
+    }
+}
+
+bool api_stopped(const struct api *api)
+{
+    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+        const struct conn *conn = container_of(at, struct conn, link);
+        if (conn->busy || stream_output_bytes(conn->stream) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void api_close(struct api *api)
+{
+    if (!api) {
+        return;
+    }
+    listener_close(api->listener);
+    while (!list_empty(&api->conns)) {
+        struct conn *conn = container_of(api->conns.next, struct conn, link);
+        stream_close(conn->stream);
+        conn_free(conn);
+    }
+    while (!list_empty(&api->idle)) {
+        struct conn *conn = container_of(api->idle.next, struct conn, link);
+        list_remove(&conn->link);
+        mem_free(conn);
+    }
+    buf_free(&api->body);
+    buf_free(&api->headers);
+    buf_free(&api->command);
+    mem_free(api);
+}

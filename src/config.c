@@ -1,0 +1,326 @@
+/* config.c -- the command line. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "reactor/reactor.h"
+
+const char config_help[] =
+    "craftd " CRAFTD_VERSION ": a distributed key-value store\n"
+    "\n"
+    "usage: craftd [flags] DIR\n"
+    "\n"
+    "Where:\n"
+    "  DIR, --dir DIR          data directory, created when missing\n"
+    "  --inmem                 keep everything in memory instead\n"
+    "  --http ADDR             HTTP address (localhost:11000)\n"
+    "  --raft ADDR             address for the other nodes (localhost:12000)\n"
+    "  --http-adv ADDR         what clients are told, if not --http\n"
+    "  --raft-adv ADDR         what the other nodes are told, if not --raft\n"
+    "Who:\n"
+    "  --id NAME               of this node (as stored, else the raft "
+    "address)\n"
+    "  --join ADDR[,ADDR]      HTTP address of any member; without it an "
+    "empty\n"
+    "                          directory starts a cluster of one\n"
+    "  --join-timeout TIME     give up joining, exit code 3 (0: never)\n"
+    "  --non-voter             join without a vote\n"
+    "Limits:\n"
+    "  --max-value SIZE        of one value (1M)\n"
+    "  --max-body SIZE         of one request (4M)\n"
+    "  --max-conns N           connections at a time (1024)\n"
+    "Timing:\n"
+    "  --heartbeat TIME        of a leader (100ms)\n"
+    "  --election TIME         silence before an election, up to twice that\n"
+    "                          (1s)\n"
+    "Other:\n"
+    "  --log-level LEVEL       debug, info, warn, error, off (info)\n"
+    "  --version, --help\n"
+    "\n"
+    "ADDR is host:port; :11000 is localhost. One dash or two, '=' or a blank.\n"
+    "-haddr, -raddr (hraftd) and -i, -h ADDR, -r, -j, -d (brokerd) work too.\n"
+    "Every flag has a variable: CRAFTD_HTTP, CRAFTD_MAX_VALUE, ...; flags "
+    "win.\n"
+    "\n"
+    "Exit codes: 0 stopped as told, 1 failure, 2 usage, 3 join refused,\n"
+    "4 data damaged.\n";
+
+enum kind { TEXT, ADDRESS, FLAG, SIZE, COUNT, DURATION, LEVEL };
+
+struct flag {
+    const char *names; /* Separated by blanks; the first one is ours. */
+    enum kind kind;
+    size_t at; /* Offset in struct config. */
+};
+
+#define AT(field) offsetof(struct config, field)
+
+static const struct flag flags[] = {
+    {"id i node-id", TEXT, AT(id)},
+    {"http haddr h http-addr", ADDRESS, AT(http)},
+    {"raft raddr r raft-addr", ADDRESS, AT(raft)},
+    {"http-adv http-adv-addr", ADDRESS, AT(http_adv)},
+    {"raft-adv raft-adv-addr", ADDRESS, AT(raft_adv)},
+    {"join j", TEXT, AT(join)},
+    {"join-timeout", DURATION, AT(join_timeout_ms)},
+    {"dir d", TEXT, AT(dir)},
+    {"inmem", FLAG, AT(inmem)},
+    {"non-voter raft-non-voter", FLAG, AT(observer)},
+    {"max-value", SIZE, AT(max_value)},
+    {"max-body", SIZE, AT(max_body)},
+    {"max-conns", COUNT, AT(max_conns)},
+    {"heartbeat", DURATION, AT(heartbeat_ms)},
+    {"election", DURATION, AT(election_ms)},
+    {"log-level", LEVEL, AT(log_level)},
+};
+
+static bool has_name(const char *names, const char *name, size_t size)
+{
+    for (const char *at = names; *at;) {
+        size_t word = strcspn(at, " ");
+        if (word == size && memcmp(at, name, size) == 0) {
+            return true;
+        }
+        at += word;
+        at += *at == ' ';
+    }
+    return false;
+}
+
+static const struct flag *find(const char *name, size_t size)
+{
+    for (size_t i = 0; size > 0 && i < ARRAY_COUNT(flags); i++) {
+        if (has_name(flags[i].names, name, size)) {
+            return &flags[i];
+        }
+    }
+    return NULL;
+}
+
+static bool take(const struct flag *flag, const char *value,
+                 struct config *config, const char **wanted)
+{
+    void *field = (char *)config + flag->at;
+    struct bytes text = bytes_of_string(value);
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    switch (flag->kind) {
+    case TEXT:
+        *wanted = "must not be empty";
+        *(const char **)field = value;
+        return value[0] != '\0';
+    case ADDRESS:
+        *wanted = "is not host:port";
+        *(const char **)field = value;
+        return addr_split(value, host, &port);
+    case FLAG:
+        *wanted = "is true or false";
+        *(bool *)field = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
+        return *(bool *)field || strcmp(value, "false") == 0 ||
+               strcmp(value, "0") == 0;
+    case SIZE:
+    case COUNT:
+        *wanted = flag->kind == SIZE ? "is no size such as 1M or 65536"
+                                     : "is no number";
+        return text_size_bytes(text, field) && *(uint64_t *)field > 0;
+    case DURATION:
+        *wanted = "is no duration such as 250ms or 5s";
+        return text_duration_ms(text, field);
+    case LEVEL:
+        *wanted = "is none of debug, info, warn, error, off";
+        return log_level_parse(value, field);
+    }
+    return false;
+}
+
+static size_t distance(const char *a, size_t size, const char *b)
+{
+    /* Enough for a hint: letters that differ, in place or shifted by one. */
+    size_t b_size = strcspn(b, " ");
+    size_t common = 0;
+    for (size_t i = 0; i < size; i++) {
+        for (size_t k = i > 0 ? i - 1 : 0; k <= i + 1 && k < b_size; k++) {
+            if (a[i] == b[k]) {
+                common++;
+                break;
+            }
+        }
+    }
+    size_t longer = size > b_size ? size : b_size;
+    return longer - min_size(common, longer);
+}
+
+static void unknown_flag(const char *word, const char *name, size_t size,
+                         char *why, size_t why_size)
+{
+    const char *best = flags[0].names;
+    for (size_t i = 1; i < ARRAY_COUNT(flags); i++) {
+        if (distance(name, size, flags[i].names) < distance(name, size, best)) {
+            best = flags[i].names;
+        }
+    }
+    if (distance(name, size, best) <= 2) {
+        snprintf(why, why_size, "unknown flag %s; did you mean --%.*s?", word,
+                 (int)strcspn(best, " "), best);
+    } else {
+        snprintf(why, why_size, "unknown flag %s; see craftd --help", word);
+    }
+}
+
+static bool set(const struct flag *flag, const char *name, const char *value,
+                struct config *config, char *why, size_t why_size)
+{
+    const char *wanted = "";
+    if (take(flag, value, config, &wanted)) {
+        return true;
+    }
+    snprintf(why, why_size, "%s: \"%s\" %s", name, value, wanted);
+    return false;
+}
+
+static bool read_environment(struct config *config, char *why, size_t why_size)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        char name[64] = "CRAFTD_";
+        size_t size = strcspn(flags[i].names, " ");
+        for (size_t k = 0; k < size; k++) {
+            char c = flags[i].names[k];
+            name[7 + k] = (char)(c == '-' ? '_' : c - 'a' + 'A');
+        }
+        const char *value = getenv(name);
+        if (value && !set(&flags[i], name, value, config, why, why_size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One word that begins with '-'; *at is moved over its value. */
+static enum config_verdict read_flag(int argc, char **argv, int *at,
+                                     struct config *config, char *why,
+                                     size_t why_size)
+{
+    const char *word = argv[*at];
+    const char *name = word + (word[1] == '-' ? 2 : 1);
+    size_t size = strcspn(name, "=");
+    bool last = *at + 1 == argc;
+    if (strcmp(name, "help") == 0 ||
+        (strcmp(word, "-h") == 0 && (last || argv[*at + 1][0] == '-'))) {
+        return CONFIG_HELP; /* -h ADDR is brokerd's. */
+    }
+    if (strcmp(name, "version") == 0) {
+        return CONFIG_VERSION;
+    }
+    const struct flag *flag = find(name, size);
+    const char *value = name[size] == '=' ? name + size + 1 : NULL;
+    if (!flag) {
+        unknown_flag(word, name, size, why, why_size);
+        return CONFIG_WRONG;
+    }
+    if (!value && flag->kind == FLAG) {
+        value = "true";
+    } else if (!value && last) {
+        snprintf(why, why_size, "%s needs a value", word);
+        return CONFIG_WRONG;
+    } else if (!value) {
+        value = argv[++*at];
+    }
+    return set(flag, word, value, config, why, why_size) ? CONFIG_RUN
+                                                         : CONFIG_WRONG;
+}
+
+static bool is_unspecified(const char *addr)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    return addr_split(addr, host, &port) &&
+           (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0);
+}
+
+/* ":12001" is known to others as "localhost:12001". */
+static const char *full_address(const char *addr, char *out, size_t room)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    if (!addr_split(addr, host, &port)) {
+        return addr;
+    }
+    snprintf(out, room, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+             (unsigned)port);
+    return out;
+}
+
+static bool check(struct config *config, char *why, size_t why_size)
+{
+    static char http_adv[REACTOR_HOST_BYTES + 8];
+    static char raft_adv[REACTOR_HOST_BYTES + 8];
+    const char *wrong = NULL;
+    if (!config->dir && !config->inmem) {
+        wrong = "a data directory is needed: craftd [flags] DIR (or --inmem)";
+    } else if (config->dir && config->dir[0] == '\0') {
+        wrong = "the data directory must not be empty text";
+    } else if (!config->raft_adv && is_unspecified(config->raft)) {
+        wrong = "--raft listens on all addresses: say with --raft-adv which "
+                "one the other nodes reach";
+    } else if (config->heartbeat_ms < 10 ||
+               config->election_ms < 3 * config->heartbeat_ms) {
+        wrong = "--heartbeat is at least 10ms, --election three times that";
+    } else if (config->heartbeat_ms > 60000 || config->election_ms > 600000) {
+        wrong = "--heartbeat is at most 1m, --election 10m";
+    } else if (config->max_conns > 100000) {
+        wrong = "--max-conns is at most 100000";
+    } else if (config->max_body > (16 << 20) ||
+               config->max_value > config->max_body) {
+        wrong = "--max-body is at most 16M, --max-value at most --max-body";
+    } else if (config->id && (strlen(config->id) > 63 ||
+                              strpbrk(config->id, " \t\r\n\"") != NULL)) {
+        wrong = "--id has 1 to 63 characters without blanks";
+    }
+    if (wrong) {
+        snprintf(why, why_size, "%s", wrong);
+        return false;
+    }
+    config->raft_adv =
+        full_address(config->raft_adv ? config->raft_adv : config->raft,
+                     raft_adv, sizeof(raft_adv));
+    config->http_adv =
+        full_address(config->http_adv ? config->http_adv : config->http,
+                     http_adv, sizeof(http_adv));
+    return true;
+}
+
+enum config_verdict config_parse(int argc, char **argv, struct config *config,
+                                 char *why, size_t why_size)
+{
+    *config = (struct config){
+        .http = "localhost:11000",
+        .raft = "localhost:12000",
+        .max_value = 1 << 20,
+        .max_body = 4 << 20,
+        .max_conns = 1024,
+        .heartbeat_ms = 100,
+        .election_ms = 1000,
+        .log_level = LOG_INFO,
+    };
+    if (!read_environment(config, why, why_size)) {
+        return CONFIG_WRONG;
+    }
+    bool words_only = false;
+    for (int at = 1; at < argc; at++) {
+        if (words_only || argv[at][0] != '-' || argv[at][1] == '\0') {
+            /* hraftd's README names two; the last one is meant. */
+            config->dir = argv[at];
+        } else if (strcmp(argv[at], "--") == 0) {
+            words_only = true;
+        } else {
+            enum config_verdict verdict =
+                read_flag(argc, argv, &at, config, why, why_size);
+            if (verdict != CONFIG_RUN) {
+                return verdict;
+            }
+        }
+    }
+    return check(config, why, why_size) ? CONFIG_RUN : CONFIG_WRONG;
+}

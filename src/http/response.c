@@ -1,0 +1,137 @@
+/* response.c -- responses -> bytes, and the client's view of one response. */
+#include <http_parser.h>
+
+#include "http/http.h"
+
+enum { RESPONSE_BYTES_MAX = 64 << 10 };
+
+const char *http_reason(int status)
+{
+    switch (status) {
+#define XX(number, name, text)                                                 \
+    case number:                                                               \
+        return #text;
+        HTTP_STATUS_MAP(XX)
+#undef XX
+    default:
+        return "Unknown";
+    }
+}
+
+void http_add_status(struct buf *out, int status)
+{
+    /* The hot answers without printf. */
+    if (status == 200) {
+        buf_add(out, "HTTP/1.1 200 OK\r\n", 17);
+        return;
+    }
+    buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+}
+
+void http_add_header(struct buf *out, const char *name, struct bytes value)
+{
+    must(value.size == 0 || (!memchr(value.data, '\r', value.size) &&
+                             !memchr(value.data, '\n', value.size)));
+    buf_add_string(out, name);
+    buf_add(out, ": ", 2);
+    buf_add_bytes(out, value);
+    buf_add(out, "\r\n", 2);
+}
+
+void http_add_header_u64(struct buf *out, const char *name, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    http_add_header(out, name, bytes_of(digits + at, sizeof(digits) - at));
+}
+
+void http_add_body(struct buf *out, struct bytes body, bool head_only)
+{
+    http_add_header_u64(out, "Content-Length", body.size);
+    buf_add(out, "\r\n", 2);
+    if (!head_only) {
+        buf_add_bytes(out, body);
+    }
+}
+
+/* ---- the client's side
+ * -------------------------------------------------------- */
+
+struct reading {
+    struct http_response *response;
+    bool complete;
+    bool is_location;
+};
+
+static int on_field(http_parser *parser, const char *at, size_t size)
+{
+    struct reading *reading = parser->data;
+    static const char location[] = "location";
+    reading->is_location = size == sizeof(location) - 1;
+    for (size_t i = 0; reading->is_location && i < size; i++) {
+        reading->is_location = (at[i] | 0x20) == location[i];
+    }
+    return 0;
+}
+
+static int on_value(http_parser *parser, const char *at, size_t size)
+{
+    struct reading *reading = parser->data;
+    if (reading->is_location) {
+        reading->response->location = bytes_of(at, size);
+    }
+    return 0;
+}
+
+static int on_body(http_parser *parser, const char *at, size_t size)
+{
+    struct reading *reading = parser->data;
+    struct bytes *body = &reading->response->body;
+    if (!body->data) {
+        body->data = (const uint8_t *)at;
+    } else if (body->data + body->size != (const uint8_t *)at) {
+        /* Chunks: only the first counts; messages to people are short. */
+        return 0;
+    }
+    body->size += size;
+    return 0;
+}
+
+static int on_complete(http_parser *parser)
+{
+    struct reading *reading = parser->data;
+    reading->complete = true;
+    return 0;
+}
+
+enum http_progress http_read_response(uint8_t *data, size_t size, bool eof,
+                                      struct http_response *response)
+{
+    static const http_parser_settings settings = {
+        .on_header_field = on_field,
+        .on_header_value = on_value,
+        .on_body = on_body,
+        .on_message_complete = on_complete,
+    };
+    http_parser parser;
+    struct reading reading = {.response = response};
+    *response = (struct http_response){0};
+    http_parser_init(&parser, HTTP_RESPONSE);
+    parser.data = &reading;
+    http_parser_execute(&parser, &settings, (const char *)data, size);
+    if (eof && HTTP_PARSER_ERRNO(&parser) == HPE_OK && !reading.complete) {
+        http_parser_execute(&parser, &settings, (const char *)data, 0);
+    }
+    response->status = (int)parser.status_code;
+    if (reading.complete) {
+        return HTTP_READ_DONE;
+    }
+    return eof || HTTP_PARSER_ERRNO(&parser) != HPE_OK ||
+                   size >= RESPONSE_BYTES_MAX
+               ? HTTP_READ_ERROR
+               : HTTP_READ_MORE;
+}

@@ -1,0 +1,429 @@
+/* json.c -- the pull reader and the writer. One loop, one stack of brackets,
+ * no recursion. */
+#include "json/json.h"
+
+/* What may come next. */
+enum expect {
+    EXPECT_VALUE,
+    EXPECT_FIRST_VALUE, /* ... or ']' */
+    EXPECT_FIRST_NAME,  /* ... or '}' */
+    EXPECT_COMMA,       /* ... or the closing bracket */
+    EXPECT_NOTHING,
+    EXPECT_ERROR,
+};
+
+void json_init(struct json_reader *reader, uint8_t *data, size_t size)
+{
+    *reader = (struct json_reader){
+        .data = data, .size = size, .expect = EXPECT_VALUE};
+}
+
+static enum json_token fail(struct json_reader *reader, const char *why)
+{
+    reader->why = why;
+    reader->expect = EXPECT_ERROR;
+    return JSON_ERROR;
+}
+
+static int peek(const struct json_reader *reader)
+{
+    return reader->offset < reader->size ? reader->data[reader->offset] : -1;
+}
+
+static void skip_blanks(struct json_reader *reader)
+{
+    while (reader->offset < reader->size) {
+        uint8_t c = reader->data[reader->offset];
+        if (c != ' ' && c != '\t' && c != '\n' && c != '\r') {
+            return;
+        }
+        reader->offset++;
+    }
+}
+
+/* ---- UTF-8 ------------------------------------------------------------------
+ */
+
+/* Length of the well-formed sequence at `at` (RFC 3629 section 4), or 0. */
+static size_t utf8_sequence(const uint8_t *at, size_t left)
+{
+    uint8_t c = at[0];
+    if (c < 0x80) {
+        return 1;
+    }
+    size_t size = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    if (c < 0xc2 || c > 0xf4 || left < size) {
+        return 0;
+    }
+    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+    if (at[1] < low || at[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < size; i++) {
+        if ((at[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return size;
+}
+
+bool json_is_utf8(struct bytes text)
+{
+    for (size_t i = 0; i < text.size;) {
+        size_t size = utf8_sequence(text.data + i, text.size - i);
+        if (size == 0) {
+            return false;
+        }
+        i += size;
+    }
+    return true;
+}
+
+static size_t utf8_encode(uint8_t *out, uint32_t code)
+{
+    if (code < 0x80) {
+        out[0] = (uint8_t)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (uint8_t)(0xc0 | code >> 6);
+        out[1] = (uint8_t)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (uint8_t)(0xe0 | code >> 12);
+        out[1] = (uint8_t)(0x80 | (code >> 6 & 0x3f));
+        out[2] = (uint8_t)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    out[0] = (uint8_t)(0xf0 | code >> 18);
+    out[1] = (uint8_t)(0x80 | (code >> 12 & 0x3f));
+    out[2] = (uint8_t)(0x80 | (code >> 6 & 0x3f));
+    out[3] = (uint8_t)(0x80 | (code & 0x3f));
+    return 4;
+}
+
+/* ---- strings
+ * ------------------------------------------------------------------ */
+
+static bool hex4(const uint8_t *at, const uint8_t *end, uint32_t *value)
+{
+    *value = 0;
+    if (end - at < 4) {
+        return false;
+    }
+    for (int i = 0; i < 4; i++) {
+        uint8_t c = at[i];
+        uint32_t digit;
+        if (c >= '0' && c <= '9') {
+            digit = (uint32_t)(c - '0');
+        } else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') {
+            digit = (uint32_t)((c | 0x20) - 'a' + 10);
+        } else {
+            return false;
+        }
+        *value = *value << 4 | digit;
+    }
+    return true;
+}
+
+/* `*at` is behind "\u". NULL, or what is wrong. */
+static const char *read_unicode(const uint8_t **at, const uint8_t *end,
+                                uint8_t **out)
+{
+    uint32_t code;
+    uint32_t low;
+    if (!hex4(*at, end, &code)) {
+        return "bad \\u escape";
+    }
+    *at += 4;
+    if (code >= 0xdc00 && code <= 0xdfff) {
+        return "lone surrogate";
+    }
+    if (code >= 0xd800 && code <= 0xdbff) {
+        if (end - *at < 6 || (*at)[0] != '\\' || (*at)[1] != 'u' ||
+            !hex4(*at + 2, end, &low) || low < 0xdc00 || low > 0xdfff) {
+            return "lone surrogate";
+        }
+        *at += 6;
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+    }
+    *out += utf8_encode(*out, code);
+    return NULL;
+}
+
+static const char *read_escape(const uint8_t **at, const uint8_t *end,
+                               uint8_t **out)
+{
+    static const char from[] = "\"\\/bfnrt";
+    static const char to[] = "\"\\/\b\f\n\r\t";
+    if (*at == end) {
+        return "string is not closed";
+    }
+    uint8_t c = *(*at)++;
+    if (c == 'u') {
+        return read_unicode(at, end, out);
+    }
+    const char *place = c ? strchr(from, c) : NULL;
+    if (!place) {
+        return "bad escape";
+    }
+    *(*out)++ = (uint8_t)to[place - from];
+    return NULL;
+}
+
+/* Decodes over the input: the decoded form is never longer. */
+static enum json_token read_string(struct json_reader *reader,
+                                   enum json_token token)
+{
+    const uint8_t *at = reader->data + reader->offset + 1;
+    const uint8_t *end = reader->data + reader->size;
+    uint8_t *start = reader->data + reader->offset + 1;
+    uint8_t *out = start;
+    const char *why = "string is not closed";
+    while (at < end) {
+        uint8_t c = *at;
+        if (c == '"') {
+            reader->text = bytes_of(start, (size_t)(out - start));
+            reader->offset = (size_t)(at + 1 - reader->data);
+            return token;
+        }
+        if (c == '\\') {
+            at++;
+            why = read_escape(&at, end, &out);
+            if (why) {
+                break;
+            }
+            why = "string is not closed";
+            continue;
+        }
+        size_t size = c < 0x20 ? 0 : utf8_sequence(at, (size_t)(end - at));
+        if (size == 0) {
+            why = c < 0x20 ? "control character in a string" : "invalid UTF-8";
+            break;
+        }
+        if (out != at) {
+            memmove(out, at, size);
+        }
+        out += size;
+        at += size;
+    }
+    reader->offset = (size_t)(at - reader->data);
+    return fail(reader, why);
+}
+
+/* ---- numbers and words
+ * ---------------------------------------------------------- */
+
+static bool read_digits(struct json_reader *reader)
+{
+    size_t start = reader->offset;
+    while (peek(reader) >= '0' && peek(reader) <= '9') {
+        reader->offset++;
+    }
+    return reader->offset > start;
+}
+
+static enum json_token read_number(struct json_reader *reader)
+{
+    size_t start = reader->offset;
+    bool ok = true;
+    if (peek(reader) == '-') {
+        reader->offset++;
+    }
+    if (peek(reader) == '0') {
+        reader->offset++;
+    } else {
+        ok = read_digits(reader);
+    }
+    if (ok && peek(reader) == '.') {
+        reader->offset++;
+        ok = read_digits(reader);
+    }
+    if (ok && (peek(reader) == 'e' || peek(reader) == 'E')) {
+        reader->offset++;
+        if (peek(reader) == '+' || peek(reader) == '-') {
+            reader->offset++;
+        }
+        ok = read_digits(reader);
+    }
+    if (!ok) {
+        return fail(reader, "bad number");
+    }
+    reader->text = bytes_of(reader->data + start, reader->offset - start);
+    return JSON_NUMBER;
+}
+
+static enum json_token read_word(struct json_reader *reader, const char *word,
+                                 enum json_token token)
+{
+    size_t size = strlen(word);
+    if (reader->size - reader->offset < size ||
+        memcmp(reader->data + reader->offset, word, size) != 0) {
+        return fail(reader, "not a JSON value");
+    }
+    reader->offset += size;
+    return token;
+}
+
+/* ---- structure
+ * -------------------------------------------------------------------- */
+
+static void after_value(struct json_reader *reader)
+{
+    reader->expect = reader->depth > 0 ? EXPECT_COMMA : EXPECT_NOTHING;
+}
+
+static enum json_token open_bracket(struct json_reader *reader, uint8_t c)
+{
+    if (reader->depth == JSON_DEPTH_MAX) {
+        return fail(reader, "nested too deeply");
+    }
+    reader->offset++;
+    reader->nesting[reader->depth++] = c;
+    reader->expect = c == '{' ? EXPECT_FIRST_NAME : EXPECT_FIRST_VALUE;
+    return c == '{' ? JSON_OBJECT_BEGIN : JSON_ARRAY_BEGIN;
+}
+
+static enum json_token close_bracket(struct json_reader *reader)
+{
+    uint8_t open = reader->nesting[--reader->depth];
+    reader->offset++;
+    after_value(reader);
+    return open == '{' ? JSON_OBJECT_END : JSON_ARRAY_END;
+}
+
+static enum json_token read_value(struct json_reader *reader)
+{
+    int c = peek(reader);
+    if (c == '{' || c == '[') {
+        return open_bracket(reader, (uint8_t)c);
+    }
+    enum json_token token;
+    if (c == '"') {
+        token = read_string(reader, JSON_STRING);
+    } else if (c == 't') {
+        token = read_word(reader, "true", JSON_TRUE);
+    } else if (c == 'f') {
+        token = read_word(reader, "false", JSON_FALSE);
+    } else if (c == 'n') {
+        token = read_word(reader, "null", JSON_NULL);
+    } else if (c == '-' || (c >= '0' && c <= '9')) {
+        token = read_number(reader);
+    } else {
+        return fail(reader, c < 0 ? "ends too early" : "not a JSON value");
+    }
+    if (token != JSON_ERROR) {
+        after_value(reader);
+    }
+    return token;
+}
+
+static enum json_token read_name(struct json_reader *reader)
+{
+    if (peek(reader) != '"') {
+        return fail(reader, "a member name is expected");
+    }
+    if (read_string(reader, JSON_NAME) == JSON_ERROR) {
+        return JSON_ERROR;
+    }
+    skip_blanks(reader);
+    if (peek(reader) != ':') {
+        return fail(reader, "':' is expected");
+    }
+    reader->offset++;
+    reader->expect = EXPECT_VALUE;
+    return JSON_NAME;
+}
+
+static enum json_token read_comma(struct json_reader *reader)
+{
+    bool object = reader->nesting[reader->depth - 1] == '{';
+    int c = peek(reader);
+    if (c == (object ? '}' : ']')) {
+        return close_bracket(reader);
+    }
+    if (c != ',') {
+        return fail(reader, c < 0 ? "ends too early" : "',' is expected");
+    }
+    reader->offset++;
+    skip_blanks(reader);
+    return object ? read_name(reader) : read_value(reader);
+}
+
+enum json_token json_next(struct json_reader *reader)
+{
+    skip_blanks(reader);
+    switch ((enum expect)reader->expect) {
+    case EXPECT_VALUE:
+        return read_value(reader);
+    case EXPECT_FIRST_VALUE:
+        return peek(reader) == ']' ? close_bracket(reader) : read_value(reader);
+    case EXPECT_FIRST_NAME:
+        return peek(reader) == '}' ? close_bracket(reader) : read_name(reader);
+    case EXPECT_COMMA:
+        return read_comma(reader);
+    case EXPECT_NOTHING:
+        return reader->offset == reader->size
+                   ? JSON_END
+                   : fail(reader, "more after the value");
+    case EXPECT_ERROR:
+        break;
+    }
+    return JSON_ERROR;
+}
+
+enum json_token json_skip(struct json_reader *reader)
+{
+    uint32_t depth = reader->depth;
+    enum json_token token = json_next(reader);
+    while (token != JSON_ERROR && token != JSON_END && reader->depth > depth) {
+        token = json_next(reader);
+    }
+    return token;
+}
+
+bool json_u64(struct bytes number, uint64_t *value)
+{
+    uint64_t v = 0;
+    if (number.size == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < number.size; i++) {
+        uint8_t digit = (uint8_t)(number.data[i] - '0');
+        if (digit > 9 || v > (UINT64_MAX - digit) / 10) {
+            return false;
+        }
+        v = v * 10 + digit;
+    }
+    *value = v;
+    return true;
+}
+
+/* ---- writing
+ * ------------------------------------------------------------------------ */
+
+void json_add_string(struct buf *out, struct bytes text)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t *at = buf_reserve(out, text.size * 6 + 2);
+    uint8_t *start = at;
+    *at++ = '"';
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        if (c == '"' || c == '\\') {
+            *at++ = '\\';
+            *at++ = c;
+        } else if (c >= 0x20) {
+            *at++ = c;
+        } else {
+            memcpy(at, "\\u00", 4);
+            at[4] = (uint8_t)hex[c >> 4];
+            at[5] = (uint8_t)hex[c & 15];
+            at += 6;
+        }
+    }
+    *at++ = '"';
+    out->size += (size_t)(at - start);
+}

@@ -1,0 +1,355 @@
+/* main.c -- wires the rooms, and stops them in order. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "config.h"
+#include "node/node.h"
+#include "peer/peer.h"
+#include "reactor/reactor.h"
+#include "sys/fs.h"
+#include "sys/sys.h"
+
+enum {
+    EXIT_RUNTIME = 1,
+    EXIT_USAGE = 2,
+    EXIT_JOIN = 3,
+    EXIT_DATA = 4,
+    DRAIN_MS = 5000,
+    FDS_BESIDE = 64, /* Descriptors that are no client connections. */
+};
+
+struct daemon {
+    struct config config;
+    struct reactor *reactor;
+    struct fs *fs;
+    struct peers *peers;
+    struct api *api;
+    struct node *node;
+    struct join *join;
+    bool stopping;
+    uint64_t stop_by_ms;
+    int exit_code;
+};
+
+/* ---- what the node sees of the world
+ * ------------------------------------------ */
+
+static uint64_t env_now(void *self)
+{
+    (void)self;
+    return sys_now_ms();
+}
+
+static void env_entropy(void *self, void *out, size_t size)
+{
+    (void)self;
+    sys_entropy(out, size);
+}
+
+static struct buf *env_output(void *self, raft_id peer)
+{
+    struct daemon *daemon = self;
+    return peer_output(daemon->peers, peer);
+}
+
+static void env_set_self(void *self, const uint8_t cluster[16], raft_id id,
+                         const uint8_t uuid[16], uint64_t incarnation,
+                         const char *name)
+{
+    struct daemon *daemon = self;
+    peers_set_self(daemon->peers, cluster, id, uuid, incarnation, name);
+}
+
+static void env_set_members(void *self, const struct raft_conf *conf)
+{
+    struct daemon *daemon = self;
+    peers_set_members(daemon->peers, conf);
+}
+
+static void env_flush(void *self)
+{
+    struct daemon *daemon = self;
+    peers_flush(daemon->peers);
+}
+
+/* ---- and the other way round
+ * ----------------------------------------------------- */
+
+static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
+{
+    struct daemon *daemon = arg;
+    return node_on_frame(daemon->node, from, frame);
+}
+
+static void on_up(raft_id peer, void *arg)
+{
+    struct daemon *daemon = arg;
+    node_peer_up(daemon->node, peer);
+}
+
+static void on_down(raft_id peer, void *arg)
+{
+    struct daemon *daemon = arg;
+    node_peer_down(daemon->node, peer);
+}
+
+static bool on_adopt(const struct wire_hello *hello, void *arg)
+{
+    struct daemon *daemon = arg;
+    return node_adopt(daemon->node, hello);
+}
+
+static const struct peers_handler peers_handler = {
+    .on_frame = on_frame,
+    .on_up = on_up,
+    .on_down = on_down,
+    .on_adopt = on_adopt,
+};
+
+static bool api_peer_up(void *arg, raft_id id)
+{
+    struct daemon *daemon = arg;
+    return peer_is_up(daemon->peers, id);
+}
+
+static const char *api_peer_error(void *arg, raft_id id)
+{
+    struct daemon *daemon = arg;
+    return peer_last_error(daemon->peers, id);
+}
+
+/* ---- the turn, and the end
+ * ---------------------------------------------------------- */
+
+static uint64_t on_turn(void *arg)
+{
+    struct daemon *daemon = arg;
+    uint64_t at = node_turn(daemon->node);
+    if (!daemon->stopping) {
+        return at;
+    }
+    uint64_t now_ms = reactor_now_ms(daemon->reactor);
+    if ((node_stopped(daemon->node) && api_stopped(daemon->api)) ||
+        now_ms >= daemon->stop_by_ms) {
+        reactor_stop(daemon->reactor);
+    }
+    return min_u64(at, now_ms + 10);
+}
+
+static void on_signal(int signal_number, void *arg)
+{
+    struct daemon *daemon = arg;
+    if (daemon->stopping) {
+        log_warn("stop", "why=\"second signal\"");
+        exit(EXIT_RUNTIME);
+    }
+    log_info("stop", "signal=%d", signal_number);
+    daemon->stopping = true;
+    daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
+    join_free(daemon->join);
+    daemon->join = NULL;
+    node_stop(daemon->node);
+    api_stop(daemon->api);
+}
+
+static void on_join_refused(void *arg)
+{
+    struct daemon *daemon = arg;
+    daemon->exit_code = EXIT_JOIN;
+    reactor_stop(daemon->reactor);
+}
+
+/* ---- starting
+ * -------------------------------------------------------------------------- */
+
+static int fail(const char *flag, const char *addr, const char *why)
+{
+    log_error("start", "%s=%s why=\"%s\"", flag, addr, why);
+    return EXIT_RUNTIME;
+}
+
+static int open_listeners(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    char host[REACTOR_HOST_BYTES];
+    char why[128] = "";
+    uint16_t port = 0;
+    bool ok = addr_split(config->raft, host, &port);
+    must(ok);
+    struct peers_options peers_options = {.reactor = daemon->reactor,
+                                          .host = host,
+                                          .port = port,
+                                          .handler = &peers_handler,
+                                          .arg = daemon};
+    sys_entropy(&peers_options.nonce, sizeof(peers_options.nonce));
+    sys_entropy(&peers_options.seed, sizeof(peers_options.seed));
+    if (peers_open(&peers_options, &daemon->peers, why, sizeof(why))) {
+        return fail("--raft", config->raft, why);
+    }
+    ok = addr_split(config->http, host, &port);
+    must(ok);
+    struct api_options api_options = {
+        .reactor = daemon->reactor,
+        .host = host,
+        .port = port,
+        .value_bytes_max = config->max_value,
+        .body_bytes_max = config->max_body,
+        .conns_max = (uint32_t)config->max_conns,
+        .version = CRAFTD_VERSION,
+        .peer_up = api_peer_up,
+        .peer_error = api_peer_error,
+        .arg = daemon,
+    };
+    if (api_open(&api_options, &daemon->api, why, sizeof(why))) {
+        return fail("--http", config->http, why);
+    }
+    return 0;
+}
+
+static int open_node(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    struct node_env env = {
+        .self = daemon,
+        .now_ms = env_now,
+        .entropy = env_entropy,
+        .fs = daemon->fs,
+        .output = env_output,
+        .set_self = env_set_self,
+        .set_members = env_set_members,
+        .flush = env_flush,
+    };
+    struct node_options options = {
+        .name = config->id,
+        .raft_addr = config->raft_adv,
+        .http_addr = config->http_adv,
+        .joining = config->join != NULL,
+        .observer = config->observer,
+        .heartbeat_ms = (uint32_t)config->heartbeat_ms,
+        .election_min_ms = (uint32_t)config->election_ms,
+        .election_max_ms = (uint32_t)(2 * config->election_ms),
+        .proposals_max = 4096,
+        .proposals_bytes_max = 16 << 20,
+    };
+    enum err err = node_open(&options, &env, &daemon->node);
+    if (err) {
+        log_error("start", "dir=%s why=\"%s\"",
+                  config->dir ? config->dir : "(memory)", err_name(err));
+        return err == ERR_CORRUPT ? EXIT_DATA : EXIT_RUNTIME;
+    }
+    return 0;
+}
+
+static void start_join(struct daemon *daemon)
+{
+    struct node_status status;
+    node_get_status(daemon->node, &status);
+    if (!daemon->config.join || status.member) {
+        return;
+    }
+    struct join_options options = {
+        .reactor = daemon->reactor,
+        .node = daemon->node,
+        .targets = daemon->config.join,
+        .raft_addr = daemon->config.raft_adv,
+        .http_addr = daemon->config.http_adv,
+        .observer = daemon->config.observer,
+        .timeout_ms = daemon->config.join_timeout_ms,
+        .on_refused = on_join_refused,
+        .arg = daemon,
+    };
+    sys_entropy(&options.seed, sizeof(options.seed));
+    daemon->join = join_start(&options);
+}
+
+/* As many descriptors as the connections may need, if the system lets us. */
+static void raise_descriptors(uint64_t conns)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < conns + FDS_BESIDE) {
+        limit.rlim_cur = min_u64(conns + FDS_BESIDE, limit.rlim_max);
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            log_debug("descriptors", "why=\"limit stays\"");
+        }
+    }
+}
+
+static int start(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    raise_descriptors(config->max_conns);
+    daemon->reactor = reactor_new();
+    if (config->inmem) {
+        daemon->fs = fs_memory_new();
+    } else if (fs_posix_new(config->dir, &daemon->fs)) {
+        return fail("--dir", config->dir, "cannot be created or used");
+    }
+    int code = open_listeners(daemon);
+    if (!code) {
+        code = open_node(daemon);
+    }
+    if (code) {
+        return code;
+    }
+    api_set_node(daemon->api, daemon->node);
+    reactor_set_hook(daemon->reactor, on_turn, daemon);
+    reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
+    reactor_on_signal(daemon->reactor, SIGINT, on_signal, daemon);
+    start_join(daemon);
+    log_info("start", "version=%s http=%s raft=%s dir=%s", CRAFTD_VERSION,
+             config->http, config->raft,
+             config->inmem ? "(memory)" : config->dir);
+    return 0;
+}
+
+static void stop(struct daemon *daemon)
+{
+    join_free(daemon->join);
+    api_close(daemon->api);
+    node_close(daemon->node);
+    peers_close(daemon->peers);
+    if (daemon->reactor) {
+        reactor_free(daemon->reactor);
+    }
+    if (daemon->fs && daemon->config.inmem) {
+        fs_memory_free(daemon->fs);
+    } else if (daemon->fs) {
+        fs_posix_free(daemon->fs);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon daemon;
+    char why[256];
+    switch (config_parse(argc, argv, &daemon.config, why, sizeof(why))) {
+    case CONFIG_HELP:
+        fputs(config_help, stdout);
+        return 0;
+    case CONFIG_VERSION:
+        puts("craftd " CRAFTD_VERSION);
+        return 0;
+    case CONFIG_WRONG:
+        fprintf(stderr, "craftd: %s\n", why);
+        return EXIT_USAGE;
+    case CONFIG_RUN:
+        break;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    log_set_level(daemon.config.log_level);
+    int code = start(&daemon);
+    if (!code) {
+        reactor_run(daemon.reactor);
+        code = daemon.exit_code;
+    }
+    stop(&daemon);
+    if (!code) {
+        log_info("stopped", "code=0");
+    }
+    return code;
+}

@@ -1,0 +1,103 @@
+/* handshake.c -- who may be believed to be whom.
+ *
+ * Asked of every HELLO and WELCOME: is it of our cluster, does it mean us,
+ * our directory, is the sender the directory that the membership names, and
+ * its newest start. A sender that is no member in our eyes is let in: our
+ * membership may be older than its, and Raft wants whoever asks answered;
+ * there is room for a bounded number of them. */
+#include <stdio.h>
+
+#include "peer/peer_internal.h"
+
+static const uint8_t unknown[RAFT_UUID_BYTES];
+
+void hello_fill(const struct peers *peers, const struct link *link,
+                struct wire_hello *hello)
+{
+    *hello = (struct wire_hello){
+        .version_min = WIRE_VERSION,
+        .version_max = WIRE_VERSION,
+        .from_id = peers->id,
+        .from_incarnation = peers->incarnation,
+        .from_nonce = peers->options.nonce,
+        .to_id = link->id,
+    };
+    memcpy(hello->cluster, peers->cluster, sizeof(hello->cluster));
+    memcpy(hello->from_uuid, peers->uuid, sizeof(hello->from_uuid));
+    memcpy(hello->from_name, peers->name, sizeof(hello->from_name));
+    if (link->member) {
+        memcpy(hello->to_uuid, link->info.uuid, sizeof(hello->to_uuid));
+        memcpy(hello->to_name, link->info.name, sizeof(hello->to_name));
+    }
+}
+
+static bool refuse(struct wire_refuse *out, enum wire_refusal reason,
+                   const char *text)
+{
+    out->reason = reason;
+    snprintf(out->text, sizeof(out->text), "%s", text);
+    return false;
+}
+
+static bool uuid_differs(const uint8_t a[RAFT_UUID_BYTES],
+                         const uint8_t b[RAFT_UUID_BYTES])
+{
+    return memcmp(a, unknown, RAFT_UUID_BYTES) != 0 &&
+           memcmp(b, unknown, RAFT_UUID_BYTES) != 0 &&
+           memcmp(a, b, RAFT_UUID_BYTES) != 0;
+}
+
+bool hello_check(struct peers *peers, const struct wire_hello *hello,
+                 struct wire_refuse *out)
+{
+    *out = (struct wire_refuse){0};
+    if (hello->version_min > WIRE_VERSION ||
+        hello->version_max < WIRE_VERSION) {
+        return refuse(out, WIRE_REFUSE_VERSION, "no common protocol version");
+    }
+    if (peers->id == 0) {
+        return refuse(out, WIRE_REFUSE_NOT_READY,
+                      "this node is no member of a cluster yet");
+    }
+    if (memcmp(hello->cluster, peers->cluster, sizeof(peers->cluster)) != 0) {
+        return refuse(out, WIRE_REFUSE_CLUSTER,
+                      "this node belongs to another cluster");
+    }
+    if (hello->to_id != peers->id || hello->from_id == peers->id) {
+        return refuse(out, WIRE_REFUSE_NOT_ME,
+                      "another member of this cluster lives here");
+    }
+    if (uuid_differs(hello->to_uuid, peers->uuid)) {
+        return refuse(out, WIRE_REFUSE_UUID,
+                      "this member has another directory now");
+    }
+    if (hello->from_id == 0) {
+        return refuse(out, WIRE_REFUSE_STRANGER, "who asks has no id");
+    }
+    const struct link *link = link_find(peers, hello->from_id);
+    if (!link) {
+        return true;
+    }
+    if (link->member && uuid_differs(link->info.uuid, hello->from_uuid)) {
+        return refuse(out, WIRE_REFUSE_STRANGER,
+                      "the member of this id has another directory");
+    }
+    bool same_directory =
+        memcmp(link->uuid, hello->from_uuid, RAFT_UUID_BYTES) == 0;
+    if (same_directory &&
+        (hello->from_incarnation < link->incarnation ||
+         (hello->from_incarnation == link->incarnation &&
+          hello->from_nonce != link->nonce && link->nonce != 0))) {
+        return refuse(out, WIRE_REFUSE_CLONE,
+                      "an older or second copy of this directory: a newer "
+                      "start of it has been seen");
+    }
+    return true;
+}
+
+void hello_note(struct link *link, const struct wire_hello *hello)
+{
+    memcpy(link->uuid, hello->from_uuid, sizeof(link->uuid));
+    link->incarnation = hello->from_incarnation;
+    link->nonce = hello->from_nonce;
+}

@@ -1,0 +1,533 @@
+/* peer.c -- links: dial, accept, keep alive, frames. */
+#include "peer/peer.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "peer/peer_internal.h"
+
+static void tick(void *arg);
+
+/* ---- links ------------------------------------------------------------------
+ */
+
+struct link *link_find(struct peers *peers, raft_id id)
+{
+    for (int i = 0; i < LINKS_MAX && id != 0; i++) {
+        if (peers->links[i].id == id) {
+            return &peers->links[i];
+        }
+    }
+    return NULL;
+}
+
+struct link *link_make(struct peers *peers, raft_id id)
+{
+    struct link *link = link_find(peers, id);
+    for (int i = 0; !link && i < LINKS_MAX; i++) {
+        if (peers->links[i].id == 0) {
+            link = &peers->links[i];
+            *link =
+                (struct link){.id = id, .wait_ms = REDIAL_MIN_MS, .error = ""};
+        }
+    }
+    return link;
+}
+
+static const char *link_name(const struct link *link)
+{
+    return link->member ? link->info.name : "?";
+}
+
+static uint64_t now(const struct peers *peers)
+{
+    return reactor_now_ms(peers->reactor);
+}
+
+static void dial_later(struct peers *peers, struct link *link, bool refused)
+{
+    uint64_t low = refused ? REFUSED_MIN_MS : REDIAL_MIN_MS;
+    uint64_t high = refused ? REFUSED_MAX_MS : REDIAL_MAX_MS;
+    if (link->wait_ms < low) {
+        link->wait_ms = low;
+    }
+    link->dial_ms =
+        now(peers) + link->wait_ms + rng_below(&peers->rng, link->wait_ms);
+    link->wait_ms = min_u64(link->wait_ms * 2, high);
+}
+
+/* The first failure, then one line a minute. */
+static void tell_failure(struct peers *peers, struct link *link,
+                         const char *event, const char *why)
+{
+    if (link->told_ms != 0 && now(peers) < link->told_ms + LOG_AGAIN_MS) {
+        return;
+    }
+    link->told_ms = now(peers);
+    log_warn(event, "peer=%s number=%llu addr=%s why=\"%s\"", link_name(link),
+             (unsigned long long)link->id, link->member ? link->info.addr : "-",
+             why);
+}
+
+/* ---- connections
+ * -------------------------------------------------------------- */
+
+static void guest_forget(struct conn *conn)
+{
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        if (conn->peers->guests[i] == conn) {
+            conn->peers->guests[i] = NULL;
+        }
+    }
+}
+
+/* The stream is closed, or about to be, by the caller. */
+static void conn_end(struct conn *conn, const char *why, bool refused)
+{
+    struct peers *peers = conn->peers;
+    struct link *link = conn->link;
+    guest_forget(conn);
+    if (link && link->conn == conn) {
+        bool was_up = conn->up;
+        link->conn = NULL;
+        link->error = why;
+        if (was_up) {
+            log_info("peer-down", "peer=%s number=%llu why=\"%s\"",
+                     link_name(link), (unsigned long long)link->id, why);
+            if (now(peers) > conn->opened_ms + 1000) {
+                link->wait_ms = REDIAL_MIN_MS;
+            }
+        } else if (!refused) {
+            tell_failure(peers, link, "peer-unreachable", why);
+        }
+        dial_later(peers, link, refused);
+        raft_id id = link->id;
+        if (!link->member) {
+            link->id = 0;
+        }
+        if (was_up) {
+            peers->options.handler->on_down(id, peers->options.arg);
+        }
+    }
+    mem_free(conn);
+}
+
+static void conn_close(struct conn *conn, const char *why)
+{
+    stream_close(conn->stream);
+    conn_end(conn, why, false);
+}
+
+static void conn_up(struct conn *conn, struct link *link)
+{
+    struct peers *peers = conn->peers;
+    if (link->conn && link->conn != conn) {
+        conn_close(link->conn, "replaced by a newer connection");
+        link = link_make(peers, link->id); /* A non-member's slot was freed. */
+        must(link != NULL);
+    }
+    guest_forget(conn);
+    conn->link = link;
+    link->conn = conn;
+    conn->up = true;
+    conn->opened_ms = now(peers);
+    link->error = "";
+    link->told_ms = 0;
+    log_info("peer-up", "peer=%s number=%llu at=%s", link_name(link),
+             (unsigned long long)link->id, stream_peer_text(conn->stream));
+    peers->options.handler->on_up(link->id, peers->options.arg);
+}
+
+static void send_hello(struct conn *conn, const struct link *link,
+                       enum wire_type type)
+{
+    struct wire_hello hello;
+    hello_fill(conn->peers, link, &hello);
+    wire_add_hello(stream_output(conn->stream), type, &hello);
+    conn->sent_ms = now(conn->peers);
+}
+
+/* ---- handshake
+ * ------------------------------------------------------------------ */
+
+static bool refuse(struct conn *conn, const struct wire_hello *hello,
+                   const struct wire_refuse *why)
+{
+    struct peers *peers = conn->peers;
+    if (peers->refused_told_ms == 0 ||
+        now(peers) >= peers->refused_told_ms + 1000) {
+        peers->refused_told_ms = now(peers);
+        log_warn("peer-refused", "from=%s at=%s to=%s why=\"%s\"",
+                 hello->from_name, stream_peer_text(conn->stream),
+                 hello->to_name, why->text);
+    }
+    wire_add_refuse(stream_output(conn->stream), why);
+    return false;
+}
+
+/* Said by who dialled us. False: end the connection after what is queued. */
+static bool on_hello(struct conn *conn, const struct wire_hello *hello)
+{
+    struct peers *peers = conn->peers;
+    struct wire_refuse why;
+    if (peers->id == 0 && peers->options.handler->on_adopt &&
+        hello->version_min <= WIRE_VERSION &&
+        hello->version_max >= WIRE_VERSION && hello->from_id != 0) {
+        /* On success peers_set_self() has been called. */
+        (void)peers->options.handler->on_adopt(hello, peers->options.arg);
+    }
+    if (!hello_check(peers, hello, &why)) {
+        return refuse(conn, hello, &why);
+    }
+    struct link *link = link_make(peers, hello->from_id);
+    if (!link) {
+        why.reason = WIRE_REFUSE_STRANGER;
+        snprintf(why.text, sizeof(why.text), "too many unknown peers");
+        return refuse(conn, hello, &why);
+    }
+    hello_note(link, hello);
+    send_hello(conn, link, WIRE_WELCOME);
+    conn_up(conn, link);
+    return true;
+}
+
+static bool on_welcome(struct conn *conn, const struct wire_hello *hello)
+{
+    struct wire_refuse why;
+    if (hello->from_id != conn->link->id) {
+        tell_failure(conn->peers, conn->link, "peer-refused",
+                     "another member answers at this address");
+        return false;
+    }
+    if (!hello_check(conn->peers, hello, &why)) {
+        tell_failure(conn->peers, conn->link, "peer-refused", why.text);
+        return false;
+    }
+    hello_note(conn->link, hello);
+    conn_up(conn, conn->link);
+    return true;
+}
+
+enum next { GO_ON, CLOSE, CLOSE_AFTER_FLUSH };
+
+static enum next on_handshake(struct conn *conn, const struct wire_frame *frame)
+{
+    struct wire_hello hello;
+    struct wire_refuse refused;
+    if (!conn->dialled && frame->type == WIRE_HELLO &&
+        wire_hello(frame->payload, &hello) == ERR_OK) {
+        return on_hello(conn, &hello) ? GO_ON : CLOSE_AFTER_FLUSH;
+    }
+    if (conn->dialled && frame->type == WIRE_WELCOME &&
+        wire_hello(frame->payload, &hello) == ERR_OK) {
+        return on_welcome(conn, &hello) ? GO_ON : CLOSE;
+    }
+    if (conn->dialled && frame->type == WIRE_REFUSE &&
+        wire_refuse(frame->payload, &refused) == ERR_OK) {
+        tell_failure(conn->peers, conn->link, "peer-refused", refused.text);
+    }
+    return CLOSE;
+}
+
+/* ---- frames
+ * ------------------------------------------------------------------------ */
+
+static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
+{
+    struct peers *peers = conn->peers;
+    if (!conn->up) {
+        return on_handshake(conn, frame);
+    }
+    switch (frame->type) {
+    case WIRE_RAFT:
+    case WIRE_FORWARD:
+    case WIRE_FORWARD_RESP:
+        return peers->options.handler->on_frame(conn->link->id, frame,
+                                                peers->options.arg)
+                   ? GO_ON
+                   : CLOSE;
+    case WIRE_PING:
+        wire_add_empty(stream_output(conn->stream), WIRE_PONG);
+        return GO_ON;
+    case WIRE_PONG:
+        return GO_ON;
+    case WIRE_HELLO:
+    case WIRE_WELCOME:
+    case WIRE_REFUSE:
+        return CLOSE;
+    }
+    return GO_ON; /* A type of a later minor version: skipped. */
+}
+
+static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
+                      void *arg)
+{
+    struct conn *conn = arg;
+    size_t used = 0;
+    conn->heard_ms = now(conn->peers);
+    for (;;) {
+        struct wire_frame frame;
+        enum err err = wire_frame(bytes_of(data + used, size - used), &frame);
+        if (err == ERR_NOT_FOUND) {
+            return used;
+        }
+        enum next next = err ? CLOSE : on_frame(conn, &frame);
+        if (err) {
+            log_warn("peer-garbage", "at=%s why=\"%s\"",
+                     stream_peer_text(stream), err_name(err));
+        }
+        if (next == CLOSE_AFTER_FLUSH) {
+            stream_close_after_flush(stream);
+            return size;
+        }
+        if (next == CLOSE) {
+            stream_close(stream);
+            conn_end(conn, err ? "malformed frame" : "refused", !conn->up);
+            return size;
+        }
+        used += frame.size_bytes;
+    }
+}
+
+static void on_open(struct stream *stream, void *arg)
+{
+    struct conn *conn = arg;
+    stream_set_user_timeout(stream, SILENCE_MS);
+    conn->opened_ms = now(conn->peers);
+    conn->heard_ms = conn->opened_ms;
+    send_hello(conn, conn->link, WIRE_HELLO);
+}
+
+static void on_close(struct stream *stream, const char *why, void *arg)
+{
+    (void)stream;
+    conn_end(arg, why, false);
+}
+
+static const struct stream_handler conn_handler = {
+    .on_read = on_read,
+    .on_open = on_open,
+    .on_close = on_close,
+};
+
+static void dial(struct peers *peers, struct link *link)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    if (!addr_split(link->info.addr, host, &port)) {
+        tell_failure(peers, link, "peer-unreachable", "not an address");
+        dial_later(peers, link, true);
+        return;
+    }
+    struct conn *conn = mem_zalloc(sizeof(*conn));
+    *conn = (struct conn){.peers = peers,
+                          .link = link,
+                          .dialled = true,
+                          .opened_ms = now(peers),
+                          .heard_ms = now(peers)};
+    link->conn = conn;
+    conn->stream = stream_dial(peers->reactor, host, port, HANDSHAKE_MS,
+                               &conn_handler, conn);
+    stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
+}
+
+static void on_accept(struct stream *stream, void *arg)
+{
+    struct peers *peers = arg;
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        if (peers->guests[i]) {
+            continue;
+        }
+        struct conn *conn = mem_zalloc(sizeof(*conn));
+        *conn = (struct conn){.peers = peers,
+                              .stream = stream,
+                              .opened_ms = now(peers),
+                              .heard_ms = now(peers)};
+        peers->guests[i] = conn;
+        stream_set_handler(stream, &conn_handler, conn);
+        stream_set_input_limit(stream, WIRE_FRAME_BYTES_MAX);
+        stream_set_user_timeout(stream, SILENCE_MS);
+        return;
+    }
+    stream_close(stream);
+}
+
+/* ---- time
+ * ----------------------------------------------------------------------------
+ */
+
+static void keep_alive(struct peers *peers, struct link *link)
+{
+    struct conn *conn = link->conn;
+    uint64_t limit = conn->up ? SILENCE_MS : HANDSHAKE_MS;
+    if (now(peers) > conn->heard_ms + limit) {
+        conn_close(conn, conn->up ? "silent for too long" : "no answer");
+    } else if (conn->up && now(peers) >= conn->sent_ms + PING_MS) {
+        wire_add_empty(stream_output(conn->stream), WIRE_PING);
+        conn->sent_ms = now(peers);
+    }
+}
+
+static void tick(void *arg)
+{
+    struct peers *peers = arg;
+    for (int i = 0; i < LINKS_MAX; i++) {
+        struct link *link = &peers->links[i];
+        if (link->id == 0) {
+            continue;
+        }
+        if (link->conn) {
+            keep_alive(peers, link);
+        } else if (link->member && peers->id != 0 && peers->id < link->id &&
+                   now(peers) >= link->dial_ms) {
+            dial(peers, link);
+        }
+    }
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        struct conn *guest = peers->guests[i];
+        if (guest && now(peers) > guest->opened_ms + HANDSHAKE_MS) {
+            conn_close(guest, "no HELLO");
+        }
+    }
+    timer_arm(peers->reactor, &peers->timer, now(peers) + REDIAL_MIN_MS, tick,
+              peers);
+}
+
+/* ---- the room's door
+ * ------------------------------------------------------------------- */
+
+enum err peers_open(const struct peers_options *options, struct peers **out,
+                    char *why, size_t why_size)
+{
+    struct peers *peers = mem_zalloc(sizeof(*peers));
+    peers->options = *options;
+    peers->reactor = options->reactor;
+    rng_init(&peers->rng, options->seed);
+    enum err err =
+        listener_open(options->reactor, options->host, options->port, on_accept,
+                      peers, &peers->listener, why, why_size);
+    if (err) {
+        mem_free(peers);
+        return err;
+    }
+    timer_arm(peers->reactor, &peers->timer, now(peers), tick, peers);
+    *out = peers;
+    return ERR_OK;
+}
+
+static void drop(struct conn *conn)
+{
+    if (conn) {
+        stream_close(conn->stream);
+        mem_free(conn);
+    }
+}
+
+void peers_close(struct peers *peers)
+{
+    if (!peers) {
+        return;
+    }
+    timer_cancel(peers->reactor, &peers->timer);
+    listener_close(peers->listener);
+    for (int i = 0; i < LINKS_MAX; i++) {
+        drop(peers->links[i].conn);
+    }
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        drop(peers->guests[i]);
+    }
+    mem_free(peers);
+}
+
+void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
+                    const uint8_t uuid[RAFT_UUID_BYTES], uint64_t incarnation,
+                    const char *name)
+{
+    memcpy(peers->cluster, cluster, sizeof(peers->cluster));
+    peers->id = id;
+    memcpy(peers->uuid, uuid, sizeof(peers->uuid));
+    peers->incarnation = incarnation;
+    snprintf(peers->name, sizeof(peers->name), "%s", name);
+}
+
+/* A member that left: what is queued still goes out, so that it can learn of
+ * its own removal. */
+static void link_leaves(struct link *link)
+{
+    link->member = false;
+    if (link->conn && link->conn->up) {
+        stream_close_after_flush(link->conn->stream);
+    } else if (link->conn) {
+        conn_close(link->conn, "no longer a member");
+    } else {
+        link->id = 0;
+    }
+}
+
+void peers_set_members(struct peers *peers, const struct raft_conf *conf)
+{
+    for (int i = 0; i < LINKS_MAX; i++) {
+        struct link *link = &peers->links[i];
+        if (link->id != 0 && link->member && !raft_conf_find(conf, link->id)) {
+            link_leaves(link);
+        }
+    }
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        if (member->id == peers->id) {
+            continue;
+        }
+        struct link *link = link_make(peers, member->id);
+        if (!link) {
+            continue; /* Strangers hold the slots; the next tick has room. */
+        }
+        if (!link->member || strcmp(link->info.addr, member->addr) != 0) {
+            link->dial_ms = 0;
+            link->wait_ms = REDIAL_MIN_MS;
+        }
+        link->info = *member;
+        link->member = true;
+    }
+}
+
+struct buf *peer_output(struct peers *peers, raft_id id)
+{
+    struct link *link = link_find(peers, id);
+    if (!link || !link->conn || !link->conn->up ||
+        stream_output_bytes(link->conn->stream) > PEER_OUTPUT_BYTES_MAX) {
+        return NULL;
+    }
+    link->conn->sent_ms = now(peers);
+    return stream_output(link->conn->stream);
+}
+
+void peers_flush(struct peers *peers)
+{
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const struct link *link = &peers->links[i];
+        if (link->id != 0 && link->conn && link->conn->up) {
+            stream_flush(link->conn->stream);
+        }
+    }
+}
+
+bool peer_is_up(const struct peers *peers, raft_id id)
+{
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const struct link *link = &peers->links[i];
+        if (link->id == id) {
+            return link->conn && link->conn->up;
+        }
+    }
+    return false;
+}
+
+const char *peer_last_error(const struct peers *peers, raft_id id)
+{
+    for (int i = 0; i < LINKS_MAX; i++) {
+        if (peers->links[i].id == id) {
+            return peers->links[i].error;
+        }
+    }
+    return "";
+}

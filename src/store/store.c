@@ -1,0 +1,541 @@
+/* store.c -- apply, read, commit. See store.h for the rules. */
+#include "store/store.h"
+
+#include <stdio.h>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "command/command.h"
+#include "store/store_internal.h"
+
+enum {
+    CHECKPOINT_PAGES = 4096, /* 16 MiB of -wal are worth a checkpoint. */
+    CACHE_KIB = 32768,       /* Taken as the hot set grows, not before. */
+};
+
+/* The one row of table raft. */
+struct row {
+    uint64_t applied;
+    uint64_t term;
+    uint64_t hash;
+    uint64_t keys;
+    uint64_t conf_index;
+};
+
+struct store {
+    sqlite3 *db;
+    char path[2 * FS_PATH_BYTES];
+    sqlite3_stmt *begin;
+    sqlite3_stmt *commit;
+    sqlite3_stmt *update;
+    sqlite3_stmt *insert;
+    sqlite3_stmt *delete;
+    sqlite3_stmt *select;
+    sqlite3_stmt *save;
+    struct row now;
+    struct row flushed; /* As it was committed last. */
+    struct buf conf;
+    bool open; /* A transaction is. */
+    bool conf_dirty;
+    int wal_pages;
+    uint64_t commits;
+    uint64_t checkpoints;
+};
+
+/* ---- errors ---------------------------------------------------------------
+ */
+
+enum err store_error(sqlite3 *db, const char *what)
+{
+    int code = sqlite3_errcode(db) & 0xff;
+    log_error("store", "doing=\"%s\" code=%d why=\"%s\"", what,
+              sqlite3_extended_errcode(db), sqlite3_errmsg(db));
+    if (code == SQLITE_FULL) {
+        return ERR_NOSPACE;
+    }
+    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
+                                                           : ERR_IO;
+}
+
+static enum err load_row(struct store *store);
+
+/* SQLite may have rolled back by itself (its documentation of automatic
+ * rollback); only get_autocommit tells. Then we are where the last commit
+ * was. Everything but a full disk leaves the data in doubt. */
+static enum err fail(struct store *store, const char *what)
+{
+    enum err err = store_error(store->db, what);
+    if (err != ERR_NOSPACE) {
+        die("%s: the database failed while %s: %s", store->path, what,
+            sqlite3_errmsg(store->db));
+    }
+    if (!sqlite3_get_autocommit(store->db)) {
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    must(sqlite3_get_autocommit(store->db));
+    store->open = false;
+    if (load_row(store) != ERR_OK) {
+        die("%s: cannot be read after a full disk", store->path);
+    }
+    return ERR_NOSPACE;
+}
+
+/* Statements that return no row. */
+static bool run(sqlite3_stmt *statement)
+{
+    int rc = sqlite3_step(statement);
+    /* The error, if any, stays in the connection. */
+    int reset = sqlite3_reset(statement);
+    return rc == SQLITE_DONE && reset == SQLITE_OK;
+}
+
+/* ---- opening --------------------------------------------------------------
+ */
+
+static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    (void)db;
+    (void)name;
+    struct store *store = arg;
+    store->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static enum err load_row(struct store *store)
+{
+    sqlite3_stmt *load = NULL;
+    int rc = sqlite3_prepare_v2(
+        store->db,
+        "SELECT applied, term, hash, keys, conf_index, conf FROM raft", -1,
+        &load, NULL);
+    if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
+        enum err err = store_error(store->db, "reading the raft row");
+        sqlite3_finalize(load);
+        return err == ERR_NOSPACE ? ERR_IO : err;
+    }
+    store->now = (struct row){
+        .applied = (uint64_t)sqlite3_column_int64(load, 0),
+        .term = (uint64_t)sqlite3_column_int64(load, 1),
+        .hash = (uint64_t)sqlite3_column_int64(load, 2),
+        .keys = (uint64_t)sqlite3_column_int64(load, 3),
+        .conf_index = (uint64_t)sqlite3_column_int64(load, 4),
+    };
+    store->flushed = store->now;
+    store->conf_dirty = false;
+    store->conf.size = 0;
+    buf_add(&store->conf, sqlite3_column_blob(load, 5),
+            (size_t)sqlite3_column_bytes(load, 5));
+    sqlite3_finalize(load);
+    return ERR_OK;
+}
+
+static enum err prepare(struct store *store)
+{
+    const struct {
+        sqlite3_stmt **statement;
+        const char *sql;
+    } list[] = {
+        {&store->begin, "BEGIN IMMEDIATE"},
+        {&store->commit, "COMMIT"},
+        /* Update first: its count tells a new key from a known one. */
+        {&store->update,
+         "UPDATE pairs SET value=?2, modify_index=?3 WHERE key=?1"},
+        {&store->insert, "INSERT INTO pairs VALUES(?1, ?2, ?3, ?3)"},
+        {&store->delete, "DELETE FROM pairs WHERE key=?1"},
+        {&store->select,
+         "SELECT value, create_index, modify_index FROM pairs WHERE key=?1"},
+        {&store->save, "UPDATE raft SET applied=?1, term=?2, hash=?3, keys=?4, "
+                       "conf_index=?5, conf=coalesce(?6, conf) "
+                       "WHERE applied=?7"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
+        if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
+                               SQLITE_PREPARE_PERSISTENT, list[i].statement,
+                               NULL) != SQLITE_OK) {
+            return store_error(store->db, list[i].sql);
+        }
+    }
+    return ERR_OK;
+}
+
+/* One connection is the only user of the file, so the -wal index can live in
+ * memory (locking_mode=EXCLUSIVE) and no other program can get between. */
+static enum err configure(struct store *store)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "PRAGMA page_size=4096; PRAGMA locking_mode=EXCLUSIVE;"
+             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+             "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
+             "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d",
+             CACHE_KIB);
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+        return store_error(store->db, "configuring");
+    }
+    sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_wal_autocheckpoint(store->db, 0);
+    sqlite3_wal_hook(store->db, on_wal, store);
+    return ERR_OK;
+}
+
+static enum err open_database(struct store *store, const char *vfs)
+{
+    static bool configured;
+    if (!configured) {
+        /* One thread: no mutexes, no bookkeeping of memory. */
+        sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+        configured = true;
+    }
+    int rc = sqlite3_open_v2(
+        store->path, &store->db,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, vfs);
+    if (rc != SQLITE_OK) {
+        log_error("store", "file=%s why=\"%s\"", store->path,
+                  store->db ? sqlite3_errmsg(store->db) : "no memory");
+        return ERR_IO;
+    }
+    enum err err = configure(store);
+    if (!err) {
+        err = store_migrate(store->db);
+    }
+    if (!err) {
+        err = prepare(store);
+    }
+    return err ? err : load_row(store);
+}
+
+enum err store_open(const struct store_options *options, struct store **out)
+{
+    struct store *store = mem_zalloc(sizeof(*store));
+    enum err err =
+        store_generation(options->fs, store->path, sizeof(store->path));
+    if (!err) {
+        err = open_database(store, options->vfs);
+    }
+    if (err) {
+        store_close(store);
+        return err;
+    }
+    *out = store;
+    return ERR_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (!store) {
+        return;
+    }
+    if (store->open && store_flush(store) != ERR_OK) {
+        log_warn("store", "why=\"not committed; the log has it\"");
+    }
+    sqlite3_stmt *const statements[] = {
+        store->begin,  store->commit, store->update, store->insert,
+        store->delete, store->select, store->save};
+    for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
+        sqlite3_finalize(statements[i]);
+    }
+    sqlite3_close(store->db);
+    buf_free(&store->conf);
+    mem_free(store);
+}
+
+/* ---- apply ----------------------------------------------------------------
+ */
+
+static enum err begin(struct store *store, uint64_t index)
+{
+    must(index == store->now.applied + 1);
+    if (store->open) {
+        return ERR_OK;
+    }
+    if (!run(store->begin)) {
+        return fail(store, "beginning a transaction");
+    }
+    store->open = true;
+    return ERR_OK;
+}
+
+static void bind(sqlite3_stmt *statement, int place, struct bytes bytes)
+{
+    /* A NULL pointer would bind NULL, not the empty value. */
+    sqlite3_bind_blob64(statement, place,
+                        bytes.data ? (const void *)bytes.data : "", bytes.size,
+                        SQLITE_STATIC);
+}
+
+static bool write_pair(struct store *store, sqlite3_stmt *statement,
+                       uint64_t index, const struct command_op *op)
+{
+    bind(statement, 1, op->key);
+    bind(statement, 2, op->value);
+    sqlite3_bind_int64(statement, 3, (sqlite3_int64)index);
+    return run(statement) && sqlite3_changes(store->db) <= 1;
+}
+
+static bool put(struct store *store, uint64_t index,
+                const struct command_op *op)
+{
+    if (!write_pair(store, store->update, index, op)) {
+        return false;
+    }
+    if (sqlite3_changes(store->db) == 0) {
+        if (!write_pair(store, store->insert, index, op)) {
+            return false;
+        }
+        store->now.keys++;
+    }
+    return true;
+}
+
+static bool delete (struct store *store, const struct command_op *op,
+                    struct store_result *result)
+{
+    bind(store->delete, 1, op->key);
+    if (!run(store->delete)) {
+        return false;
+    }
+    uint64_t found = (uint64_t)sqlite3_changes(store->db);
+    store->now.keys -= found;
+    result->deleted += found;
+    return true;
+}
+
+/* The hash of all effects so far: equal on all nodes at equal index. */
+static void roll(struct store *store, uint64_t index,
+                 const struct command_op *op)
+{
+    uint32_t key = crc32c((uint32_t)op->type, op->key.data, op->key.size);
+    uint32_t value = crc32c(key, op->value.data, op->value.size);
+    store->now.hash =
+        mix_u64(store->now.hash ^ mix_u64((uint64_t)key << 32 | value) ^ index);
+}
+
+static void applied(struct store *store, uint64_t index, uint64_t term)
+{
+    must(term >= store->now.term);
+    store->now.applied = index;
+    store->now.term = term;
+}
+
+enum err store_apply(struct store *store, uint64_t index, uint64_t term,
+                     struct bytes command, struct store_result *result)
+{
+    struct command_reader reader;
+    struct command_op op;
+    *result = (struct store_result){0};
+    /* All of it is checked before any of it is done. */
+    enum err err = command_check(command);
+    if (!err) {
+        err = begin(store, index);
+    }
+    if (!err) {
+        err = command_open(&reader, command);
+    }
+    while (!err) {
+        err = command_next(&reader, &op);
+        if (err) {
+            break;
+        }
+        bool ok = op.type == COMMAND_PUT ? put(store, index, &op)
+                                         : delete (store, &op, result);
+        if (!ok) {
+            return fail(store, "applying an entry");
+        }
+        roll(store, index, &op);
+    }
+    if (err != ERR_NOT_FOUND) {
+        return err;
+    }
+    applied(store, index, term);
+    return ERR_OK;
+}
+
+enum err store_apply_noop(struct store *store, uint64_t index, uint64_t term)
+{
+    enum err err = begin(store, index);
+    if (!err) {
+        applied(store, index, term);
+    }
+    return err;
+}
+
+enum err store_apply_conf(struct store *store, uint64_t index, uint64_t term,
+                          struct bytes conf)
+{
+    enum err err = begin(store, index);
+    if (!err) {
+        store->conf.size = 0;
+        buf_add_bytes(&store->conf, conf);
+        store->conf_dirty = true;
+        store->now.conf_index = index;
+        applied(store, index, term);
+    }
+    return err;
+}
+
+/* ---- commit ---------------------------------------------------------------
+ */
+
+/* The row is written once a transaction, not once an entry: after a crash
+ * the transaction is gone as a whole, so row and pairs always agree. */
+static bool save_row(struct store *store)
+{
+    const struct row *row = &store->now;
+    const uint64_t numbers[] = {row->applied, row->term, row->hash, row->keys,
+                                row->conf_index};
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+        sqlite3_bind_int64(store->save, (int)i + 1, (sqlite3_int64)numbers[i]);
+    }
+    if (store->conf_dirty) {
+        bind(store->save, 6, buf_bytes(&store->conf));
+    } else {
+        sqlite3_bind_null(store->save, 6);
+    }
+    sqlite3_bind_int64(store->save, 7, (sqlite3_int64)store->flushed.applied);
+    if (!run(store->save)) {
+        return false;
+    }
+    must(sqlite3_changes(store->db) == 1);
+    return true;
+}
+
+static void checkpoint(struct store *store)
+{
+    int rc = sqlite3_wal_checkpoint_v2(store->db, NULL,
+                                       SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (rc != SQLITE_OK) {
+        /* A full disk can wait: the -wal holds all of it. */
+        if (store_error(store->db, "checkpoint") != ERR_NOSPACE) {
+            die("%s: checkpoint failed", store->path);
+        }
+    }
+    store->wal_pages = 0;
+    store->checkpoints++;
+}
+
+enum err store_flush(struct store *store)
+{
+    if (!store->open) {
+        return ERR_OK;
+    }
+    sqlite3_reset(store->select);
+    if (!save_row(store) || !run(store->commit)) {
+        return fail(store, "committing");
+    }
+    must(sqlite3_get_autocommit(store->db));
+    store->open = false;
+    store->conf_dirty = false;
+    store->flushed = store->now;
+    store->commits++;
+    if (store->wal_pages >= CHECKPOINT_PAGES) {
+        checkpoint(store);
+    }
+    return ERR_OK;
+}
+
+/* ---- looking --------------------------------------------------------------
+ */
+
+enum err store_get(struct store *store, struct bytes key, struct store_row *row)
+{
+    sqlite3_reset(store->select);
+    bind(store->select, 1, key);
+    int rc = sqlite3_step(store->select);
+    if (rc == SQLITE_DONE) {
+        sqlite3_reset(store->select);
+        return ERR_NOT_FOUND;
+    }
+    if (rc != SQLITE_ROW) {
+        die("%s: cannot be read: %s", store->path, sqlite3_errmsg(store->db));
+    }
+    *row = (struct store_row){
+        .value = bytes_of(sqlite3_column_blob(store->select, 0),
+                          (size_t)sqlite3_column_bytes(store->select, 0)),
+        .create_index = (uint64_t)sqlite3_column_int64(store->select, 1),
+        .modify_index = (uint64_t)sqlite3_column_int64(store->select, 2),
+    };
+    return ERR_OK;
+}
+
+uint64_t store_content_hash(struct store *store)
+{
+    sqlite3_stmt *all = NULL;
+    uint64_t hash = 0;
+    int rc = sqlite3_prepare_v2(store->db,
+                                "SELECT key, value, create_index, modify_index "
+                                "FROM pairs ORDER BY key",
+                                -1, &all, NULL);
+    must(rc == SQLITE_OK);
+    while (sqlite3_step(all) == SQLITE_ROW) {
+        uint32_t crc = 0;
+        for (int i = 0; i < 2; i++) {
+            const void *blob = sqlite3_column_blob(all, i);
+            crc = crc32c(crc + 1, blob, (size_t)sqlite3_column_bytes(all, i));
+        }
+        hash = mix_u64(hash ^ crc ^
+                       mix_u64((uint64_t)sqlite3_column_int64(all, 2)));
+        hash = mix_u64(hash ^ (uint64_t)sqlite3_column_int64(all, 3));
+    }
+    sqlite3_finalize(all);
+    return hash;
+}
+
+uint64_t store_applied(const struct store *store)
+{
+    return store->now.applied;
+}
+
+uint64_t store_applied_term(const struct store *store)
+{
+    return store->now.term;
+}
+
+uint64_t store_hash(const struct store *store)
+{
+    return store->now.hash;
+}
+
+uint64_t store_flushed(const struct store *store)
+{
+    return store->flushed.applied;
+}
+
+uint64_t store_pending(const struct store *store)
+{
+    return store->now.applied - store->flushed.applied;
+}
+
+struct bytes store_conf(const struct store *store, uint64_t *index)
+{
+    *index = store->now.conf_index;
+    return buf_bytes(&store->conf);
+}
+
+uint64_t store_key_count(struct store *store)
+{
+    return store->now.keys;
+}
+
+void store_get_stats(struct store *store, struct store_stats *stats)
+{
+    sqlite3_int64 pages = 0;
+    sqlite3_stmt *count = NULL;
+    if (sqlite3_prepare_v2(store->db, "PRAGMA page_count", -1, &count, NULL) ==
+            SQLITE_OK &&
+        sqlite3_step(count) == SQLITE_ROW) {
+        pages = sqlite3_column_int64(count, 0);
+    }
+    sqlite3_finalize(count);
+    *stats = (struct store_stats){
+        .db_bytes = (uint64_t)(pages + store->wal_pages) * 4096,
+        .commits = store->commits,
+        .checkpoints = store->checkpoints,
+    };
+}
+
+const char *store_version(void)
+{
+    return sqlite3_libversion();
+}

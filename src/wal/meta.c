@@ -1,0 +1,99 @@
+/* meta.c -- term, vote and incarnation in two slots.
+ *
+ * An update writes the older slot, syncs, writes the other, syncs: at every
+ * moment one slot is whole, and an update that was acknowledged is in both.
+ * So of two good slots the newer is right, and a damaged one is replaced by
+ * the other. */
+#include "base/log.h"
+#include "wal/wal_internal.h"
+
+static const char *const slot_path[2] = {"meta.0", "meta.1"};
+
+static enum err slot_read(const struct fs *fs, int slot, struct meta *meta)
+{
+    uint8_t block[BLOCK_BYTES];
+    int handle;
+    size_t got = 0;
+    enum err err = fs->open(fs->self, slot_path[slot], FS_READ, &handle);
+    if (err) {
+        return err;
+    }
+    err = fs->read(fs->self, handle, 0, block, sizeof(block), &got);
+    fs->close(fs->self, handle);
+    if (err) {
+        return err;
+    }
+    return got == sizeof(block) ? meta_decode(block, meta) : ERR_CORRUPT;
+}
+
+static enum err slot_write(struct wal *wal, int slot, const struct meta *meta)
+{
+    uint8_t block[BLOCK_BYTES];
+    int handle;
+    meta_encode(meta, block);
+    enum err err =
+        wal->fs->open(wal->fs->self, slot_path[slot], FS_CREATE, &handle);
+    if (err) {
+        return err;
+    }
+    err = wal->fs->write(wal->fs->self, handle, 0, block, sizeof(block));
+    if (!err) {
+        wal_fdatasync(wal, handle, slot_path[slot]);
+        wal->stats.written_bytes += sizeof(block);
+    }
+    wal->fs->close(wal->fs->self, handle);
+    return err;
+}
+
+enum err meta_save(struct wal *wal, const struct meta *meta)
+{
+    struct meta next = *meta;
+    next.version = wal->meta.version + 1;
+    enum err err = slot_write(wal, wal->meta_older, &next);
+    if (!err) {
+        err = slot_write(wal, 1 - wal->meta_older, &next);
+    }
+    if (err == ERR_NOSPACE) {
+        return err; /* Slots are preallocated; still, nothing is promised. */
+    }
+    if (err) {
+        die("%s cannot be written: a vote might be forgotten", slot_path[0]);
+    }
+    wal->meta = next;
+    return ERR_OK;
+}
+
+enum err meta_load(struct wal *wal)
+{
+    struct meta slots[2] = {{0}, {0}};
+    enum err errs[2];
+    for (int i = 0; i < 2; i++) {
+        errs[i] = slot_read(wal->fs, i, &slots[i]);
+        if (errs[i] == ERR_IO || errs[i] == ERR_VERSION) {
+            log_error("wal", "file=%s why=\"%s\"", slot_path[i],
+                      err_name(errs[i]));
+            return errs[i];
+        }
+    }
+    if (errs[0] && errs[1]) {
+        if (errs[0] == ERR_NOT_FOUND && errs[1] == ERR_NOT_FOUND) {
+            return ERR_NOT_FOUND;
+        }
+        log_error("wal", "file=meta.0,meta.1 why=\"both are damaged: the vote "
+                         "is lost, and this node may not go on under its id\"");
+        return ERR_CORRUPT;
+    }
+    int newer = errs[0] || (!errs[1] && slots[1].version > slots[0].version);
+    if (errs[1 - newer]) {
+        log_warn("wal", "file=%s why=\"damaged; restored from the other\"",
+                 slot_path[1 - newer]);
+    }
+    wal->meta = slots[newer];
+    wal->meta_older = 1 - newer;
+    if (memcmp(wal->meta.uuid, wal->options.uuid, 16) != 0) {
+        log_error("wal", "file=%s why=\"of another directory\"",
+                  slot_path[newer]);
+        return ERR_MISMATCH;
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,167 @@
+/* segment.c -- making segments, and going from one to the next:
+ * seal (synced) -> header into the zero-filled spare (synced) -> rename ->
+ * directory synced -> first use. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "sys/sys.h"
+#include "wal/wal_internal.h"
+
+enum { SLICE_BYTES = 256 << 10 };
+
+static const char spare_path[] = "wal/spare.tmp";
+
+void segment_path(uint64_t seq, char path[64])
+{
+    snprintf(path, 64, "wal/%016llx.wal", (unsigned long long)seq);
+}
+
+void wal_fdatasync(struct wal *wal, int handle, const char *path)
+{
+    uint64_t start = sys_now_ns();
+    if (wal->fs->fdatasync(wal->fs->self, handle) != ERR_OK) {
+        /* The kernel may have dropped the pages: a second try that succeeds
+         * would prove nothing. */
+        die("%s: fdatasync failed, what was written is in doubt", path);
+    }
+    uint64_t us = (sys_now_ns() - start) / 1000;
+    wal->stats.syncs++;
+    wal->stats.sync_us_total += us;
+    wal->stats.sync_us_max = max_u64(wal->stats.sync_us_max, us);
+}
+
+/* Zeros up to `size`, one slice; true when there is nothing more to do. */
+static enum err spare_fill(struct wal *wal, uint64_t size, bool *done)
+{
+    static const uint8_t zeros[SLICE_BYTES];
+    *done = false;
+    if (wal->spare < 0) {
+        enum err err =
+            wal->fs->open(wal->fs->self, spare_path, FS_CREATE, &wal->spare);
+        if (err) {
+            wal->spare = -1;
+            return err;
+        }
+        wal->spare_filled = 0;
+    }
+    if (wal->spare_filled < size) {
+        uint64_t slice = min_u64(SLICE_BYTES, size - wal->spare_filled);
+        enum err err = wal->fs->write(wal->fs->self, wal->spare,
+                                      wal->spare_filled, zeros, slice);
+        if (err) {
+            return err;
+        }
+        wal->spare_filled += slice;
+        wal->stats.written_bytes += slice;
+    }
+    *done = wal->spare_filled >= size;
+    return ERR_OK;
+}
+
+bool wal_prepare(struct wal *wal)
+{
+    bool done = false;
+    if (wal->offset < wal->segment_size / 2 ||
+        (wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes)) {
+        return false;
+    }
+    /* A full disk shows when the segment is needed; until then we try. */
+    return spare_fill(wal, wal->options.segment_bytes, &done) == ERR_OK &&
+           !done;
+}
+
+static enum err use_spare(struct wal *wal, uint64_t size)
+{
+    bool done = false;
+    while (!done) {
+        enum err err = spare_fill(wal, size, &done);
+        if (err) {
+            return err;
+        }
+    }
+    uint8_t block[BLOCK_BYTES];
+    struct segment_header header = {
+        .seq = wal->segment.seq + 1,
+        .batch_seq = wal->batch_seq,
+        .next_index = wal->disk_last + 1,
+        .salt = mix_u64(wal->options.salt_seed + ++wal->salt_count),
+        .chain = wal->chain,
+    };
+    memcpy(header.cluster, wal->options.cluster, sizeof(header.cluster));
+    memcpy(header.uuid, wal->options.uuid, sizeof(header.uuid));
+    segment_encode(&header, block);
+    char path[64];
+    segment_path(header.seq, path);
+    enum err err =
+        wal->fs->write(wal->fs->self, wal->spare, 0, block, sizeof(block));
+    if (err) {
+        return err;
+    }
+    wal_fdatasync(wal, wal->spare, spare_path);
+    err = wal->fs->rename(wal->fs->self, spare_path, path);
+    if (!err) {
+        err = wal->fs->sync_dir(wal->fs->self, "wal");
+    }
+    if (err && err != ERR_NOSPACE) {
+        die("%s cannot be put in place", path);
+    }
+    if (err) {
+        return err;
+    }
+    if (wal->handle >= 0) {
+        wal->fs->close(wal->fs->self, wal->handle);
+    }
+    wal->handle = wal->spare;
+    wal->spare = -1;
+    memcpy(wal->path, path, sizeof(wal->path));
+    wal->segment = header;
+    wal->segment_size = max_u64(size, wal->spare_filled);
+    wal->stats.log_bytes += wal->segment_size;
+    wal->offset = BLOCK_BYTES;
+    wal->anchor_wanted = true;
+    return ERR_OK;
+}
+
+/* The last batch of a segment says that it is complete. */
+static enum err seal(struct wal *wal)
+{
+    struct buf out = {0};
+    buf_reserve(&out, BATCH_HEADER_BYTES);
+    out.size = BATCH_HEADER_BYTES;
+    record_add(&out, &(struct record){.kind = RECORD_SEAL});
+    struct batch batch = {
+        .batch_seq = wal->batch_seq,
+        .durable_seq = wal->batch_seq - 1,
+        .offset = wal->offset,
+        .incarnation = wal->meta.incarnation,
+        .record_count = 1,
+        .payload = bytes_of(out.data + BATCH_HEADER_BYTES,
+                            out.size - BATCH_HEADER_BYTES),
+    };
+    batch_seal(out.data, &wal->segment, &batch, wal->chain);
+    enum err err = wal->fs->write(wal->fs->self, wal->handle, wal->offset,
+                                  out.data, out.size);
+    if (!err) {
+        wal_fdatasync(wal, wal->handle, wal->path);
+        wal->batch_seq++;
+        wal->chain = batch.chain;
+        wal->offset = wal->segment_size; /* Nothing more goes in here. */
+    } else if (err != ERR_NOSPACE) {
+        die("%s cannot be written", wal->path);
+    }
+    buf_free(&out);
+    return err;
+}
+
+enum err segment_next(struct wal *wal, uint64_t batch_bytes)
+{
+    /* Room for the header, the batch, and a seal behind it. */
+    uint64_t size = align_up(batch_bytes, BLOCK_BYTES) + 2 * BLOCK_BYTES;
+    size = max_u64(size, wal->options.segment_bytes);
+    enum err err = ERR_OK;
+    if (wal->handle >= 0 && wal->offset < wal->segment_size) {
+        err = seal(wal);
+    }
+    return err ? err : use_spare(wal, size);
+}

@@ -1,0 +1,212 @@
+/* wal_internal.h -- the format to the byte; what the files here share.
+ *
+ * All integers little-endian. BLOCK is 4096 bytes.
+ *
+ * Meta slot, one block:
+ *     magic[8] "CRFTMETA" | u32 crc of what follows | u32 format = 1 |
+ *     u64 version | u64 term | u64 vote | u64 incarnation | uuid[16] | zeros
+ * Segment header, one block:
+ *     magic[8] "CRFTWAL1" | u32 crc of what follows | u32 format = 1 |
+ *     u64 features = 0 | u64 seq | u64 batch_seq (of the first batch) |
+ *     u64 next_index | u64 salt | u32 chain (of the batch before) | u32 0 |
+ *     cluster[16] | uuid[16] | zeros
+ * Batch, on a block boundary, padded with zeros to the next:
+ *     u32 magic | u32 crc of the next 56 bytes, begun with the salt |
+ *     u64 batch_seq | u64 durable_seq | u64 offset (its own) |
+ *     u32 record_count | u32 payload_bytes | u32 payload_crc (salted) |
+ *     u32 chain = crc(previous chain, batch_seq, payload_crc) |
+ *     u64 incarnation | u64 0
+ * Record, padded to 8:
+ *     u32 body_bytes | u8 kind | u8 entry_type | u16 0 | u64 index | u64 term |
+ *     u32 crc of body | u32 0 | body
+ * Kinds: ENTRY; TRUNCATE (index and all after are gone); SEAL (the segment is
+ * complete, the next one goes on).
+ *
+ * The salt is random per segment: what an earlier life of a disk block left
+ * there cannot pass for a batch. The offset unmasks a block that was written
+ * to the wrong place. The chain ties each batch to the one before. */
+#ifndef CRAFTD_WAL_WAL_INTERNAL_H
+#define CRAFTD_WAL_WAL_INTERNAL_H
+
+#include "base/bytes.h"
+#include "wal/wal.h"
+
+enum {
+    BLOCK_BYTES = 4096,
+    WAL_FORMAT = 1,
+    BATCH_HEADER_BYTES = 64,
+    RECORD_HEADER_BYTES = 32,
+    BATCH_MAGIC = 0x43544142,
+    SEGMENT_BYTES_DEFAULT = 4 << 20,
+    SEGMENT_BYTES_MAX = 1 << 30,
+    ANCHOR_BYTES = 64 << 10,
+};
+
+enum record_kind { RECORD_ENTRY = 1, RECORD_TRUNCATE = 2, RECORD_SEAL = 3 };
+
+struct meta {
+    uint64_t version;
+    uint64_t term;
+    uint64_t vote;
+    uint64_t incarnation;
+    uint8_t uuid[16];
+};
+
+struct segment_header {
+    uint64_t seq;
+    uint64_t batch_seq;
+    uint64_t next_index;
+    uint64_t salt;
+    uint32_t chain;
+    uint8_t cluster[16];
+    uint8_t uuid[16];
+};
+
+struct batch {
+    uint64_t batch_seq;
+    uint64_t durable_seq;
+    uint64_t offset;
+    uint64_t incarnation;
+    uint32_t record_count;
+    uint32_t payload_crc;
+    uint32_t chain;
+    struct bytes payload;
+    uint64_t end; /* Offset of the next batch. */
+};
+
+struct record {
+    enum record_kind kind;
+    uint8_t entry_type;
+    uint64_t index;
+    uint64_t term;
+    struct bytes body;
+};
+
+/* ---- format.c: bytes, no files ------------------------------------------- */
+
+void meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES]);
+MUST_CHECK enum err meta_decode(const uint8_t block[BLOCK_BYTES],
+                                struct meta *meta);
+void segment_encode(const struct segment_header *header,
+                    uint8_t block[BLOCK_BYTES]);
+MUST_CHECK enum err segment_decode(const uint8_t block[BLOCK_BYTES],
+                                   struct segment_header *header);
+uint32_t chain_next(uint32_t chain, uint64_t batch_seq, uint32_t payload_crc);
+uint32_t salted_crc(uint64_t salt, const void *data, size_t size);
+/* Fill the header of the batch whose payload follows it at `data`. */
+void batch_seal(uint8_t *data, const struct segment_header *segment,
+                struct batch *batch, uint32_t chain_before);
+/* ERR_CORRUPT unless header and payload at `offset` hold. */
+MUST_CHECK enum err batch_decode(const struct segment_header *segment,
+                                 struct bytes file, uint64_t offset,
+                                 struct batch *batch);
+void record_add(struct buf *out, const struct record *record);
+/* ERR_NOT_FOUND at the end of the payload. */
+MUST_CHECK enum err record_next(struct cursor *payload, struct record *record);
+
+/* ---- scan.c: the recovery rules over one segment, pure --------------------
+ */
+
+enum verdict {
+    VERDICT_CLEAN,   /* Good batches, then zeros. */
+    VERDICT_SEALED,  /* Complete; a next segment follows. */
+    VERDICT_TORN,    /* `offset`: a batch that was never acknowledged. */
+    VERDICT_CORRUPT, /* `offset`: damage in what was. `why` tells. */
+};
+
+struct scan {
+    /* In: where the log stands; moved on by each good batch. */
+    uint64_t batch_seq; /* Expected next. */
+    uint32_t chain;
+    uint64_t index; /* Last entry. */
+    uint64_t term;  /* Its term. */
+    /* Out. */
+    uint64_t offset;   /* Where the next batch goes, or where trouble begins. */
+    uint64_t torn_end; /* VERDICT_TORN: end of what is not zero. */
+    const char *why;
+};
+
+/* Called for each good batch in order, its records after. */
+typedef void scan_batch_cb(const struct batch *batch, void *arg);
+typedef void scan_record_cb(const struct record *record, void *arg);
+
+enum verdict scan_segment(const struct segment_header *segment,
+                          struct bytes file, bool last, struct scan *scan,
+                          scan_batch_cb *on_batch, scan_record_cb *on_record,
+                          void *arg);
+
+/* ---- wal.c, recover.c, segment.c, meta.c, read.c ----------------------------
+ */
+
+/* Where to begin to look for an entry: the batch that holds `index`. */
+struct anchor {
+    uint64_t index;
+    uint64_t seq;
+    uint64_t offset;
+};
+
+struct wal {
+    struct wal_options options;
+    const struct fs *fs;
+    char path[64]; /* Of the segment being written, for messages. */
+    int handle;    /* Of it; -1 when closed. */
+    struct segment_header segment;
+    uint64_t segment_size;
+    uint64_t offset; /* Where the next batch goes. */
+
+    struct meta meta;
+    int meta_older; /* Slot to be written first. */
+    bool hard_due;
+    uint64_t hard_term;
+    uint64_t hard_vote;
+
+    struct buf batch; /* Header room and records, gathered. */
+    uint32_t batch_records;
+    uint64_t batch_first; /* Index of its first entry after any truncation. */
+    bool batch_truncates;
+
+    uint64_t batch_seq; /* Of the next batch. */
+    uint32_t chain;
+    uint64_t first;
+    uint64_t last;
+    uint64_t synced;    /* Last index that is durable and still holds. */
+    uint64_t disk_last; /* Last index as of the last batch on disk. */
+    uint64_t salt_count;
+
+    struct anchor *anchors; /* Ascending by index. */
+    size_t anchor_count;
+    size_t anchor_capacity;
+    bool anchor_wanted;
+
+    int spare; /* Handle of wal/spare.tmp, -1 when none. */
+    uint64_t spare_filled;
+
+    /* read.c: the batch that was read last. */
+    int read_handle;
+    uint64_t read_seq;
+    struct segment_header read_segment;
+    uint64_t read_size;
+    struct buf read_buf;
+    uint64_t read_offset;
+    uint64_t read_end;
+    uint64_t read_next; /* Index expected at read_at; 0 = none cached. */
+    size_t read_at;     /* Offset in read_buf of the next record. */
+    size_t read_payload_end;
+
+    struct wal_stats stats;
+};
+
+void segment_path(uint64_t seq, char path[64]);
+/* fdatasync with its time; a failure die()s. */
+void wal_fdatasync(struct wal *wal, int handle, const char *path);
+/* Begin a new segment of at least `batch_bytes` room. */
+MUST_CHECK enum err segment_next(struct wal *wal, uint64_t batch_bytes);
+MUST_CHECK enum err meta_load(struct wal *wal);
+MUST_CHECK enum err meta_save(struct wal *wal, const struct meta *meta);
+void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
+                bool force);
+void anchor_cut(struct wal *wal, uint64_t from);
+MUST_CHECK enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg);
+void read_forget(struct wal *wal);
+
+#endif
