@@ -6,7 +6,9 @@
 #   fuzz     clang's libFuzzer with both sanitizers
 #   cover    clang's source coverage
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 CLANG ?= clang
 BUILD := build
 V := $(shell sed -n 's/^.define CRAFTD_VERSION "\(.*\)"/\1/p' src/config.h)
@@ -157,8 +159,9 @@ C_FILES := $(shell find src tests fuzz -name '*.[ch]')
 HEADERS := $(shell find src -name '*.h')
 
 .PHONY: check
-check: WERROR := 1
-check: format-check layers headers unit replay
+
+check:
+	$(MAKE) WERROR=1 format-check layers headers unit replay
 
 .PHONY: format format-check layers headers tidy
 format:

@@ -1,0 +1,504 @@
+#!/usr/bin/env python3
+"""How fast, how much CPU, how much memory, how many bytes: craftd, and etcd
+beside it in the same run when it is installed.
+
+    tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
+
+Parts (--only): single three cpu idle cold failover sync size
+
+16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
+measured; keep-alive connections, no pipelining, one wrk thread, requests to
+the leader. Load generator and all nodes share this machine, so the numbers
+compare programs and say little about a network. The two programs take turns,
+cell by cell, so that a slow minute of the machine hits both; both stay up
+meanwhile, and pay for each other's idling. A cell is the median of its runs.
+
+Everything is bounded, runs in a temporary directory (--dir to choose the
+disk), and every process is ended by its pid.
+"""
+import argparse
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "proc"))
+
+from cluster import (BINARY, TROUBLE, Cluster, Node, cpu_seconds,  # noqa: E402
+                     directory_bytes, rss_bytes, wait_for, written_bytes)
+
+KEYS = 100000
+VALUE_BYTES = 100
+
+
+# ---- the two programs ---------------------------------------------------------
+
+class Craftd:
+    name = "craftd"
+    binary = BINARY
+    write = ("kv-write",)
+    reads = {"local": ("kv-read", "level=none"),
+             "linearizable": ("kv-read", "level=linearizable")}
+
+    def __init__(self, base, count):
+        self.cluster = Cluster(base)
+        self.count = count
+
+    def start(self):
+        self.cluster.start(self.count)
+        return self
+
+    def spawn(self):
+        """One node, started and not waited for."""
+        self.cluster.new().start()
+        return self
+
+    @property
+    def nodes(self):
+        return self.cluster.nodes
+
+    def running(self):
+        return self.cluster.running()
+
+    def leader(self):
+        return self.cluster.wait_leader(30)
+
+    def put(self, node, key, value, timeout=2.0):
+        return node.put(key, value, timeout).status == 200
+
+    def put_many(self, node, pairs):
+        response = node.request("POST", "/key", pairs, timeout=60)
+        assert response.status == 200, response
+
+    def stop(self):
+        self.cluster.stop()
+
+
+def text64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+class EtcdNode(Node):
+    """etcd in the place of craftd; the rest of Node serves as it is."""
+    peers = ""
+
+    def argv(self):
+        return ["etcd", "--name", self.name, "--data-dir", self.dir,
+                "--listen-client-urls", f"http://{self.http}",
+                "--advertise-client-urls", f"http://{self.http}",
+                "--listen-peer-urls", f"http://{self.raft}",
+                "--initial-advertise-peer-urls", f"http://{self.raft}",
+                "--initial-cluster", self.peers, "--logger", "zap",
+                "--log-outputs", "stderr"]
+
+    def call(self, path, body, timeout=2.0):
+        response = self.request("POST", "/v3" + path, body, timeout=timeout)
+        return response.json() if response.status == 200 else None
+
+
+class Etcd:
+    name = "etcd"
+    binary = shutil.which("etcd")
+    write = ("etcd-write",)
+    reads = {"local": ("etcd-read", "serializable"),
+             "linearizable": ("etcd-read",)}
+
+    def __init__(self, base, count):
+        self.nodes = [EtcdNode(base, f"etcd{i}") for i in range(count)]
+        peers = ",".join(f"{n.name}=http://{n.raft}" for n in self.nodes)
+        for node in self.nodes:
+            node.peers = peers
+
+    def start(self):
+        self.spawn().leader()
+        return self
+
+    def spawn(self):
+        for node in self.nodes:
+            node.start()
+        return self
+
+    def running(self):
+        return [node for node in self.nodes if node.alive()]
+
+    def leader(self):
+        def find():
+            ids, leader = {}, None
+            for node in self.running():
+                state = node.call("/maintenance/status", {})
+                if state:
+                    ids[state["header"]["member_id"]] = node
+                    leader = state.get("leader") or leader
+            node = ids.get(leader)
+            return node if node and self.put(node, "probe", "x") else None
+        return wait_for(find, 30, "etcd has a leader")
+
+    def put(self, node, key, value, timeout=2.0):
+        return node.call("/kv/put", {"key": text64(key), "value": text64(value)},
+                         timeout) is not None
+
+    def put_many(self, node, pairs):
+        """Transactions of 128 operations, which is etcd's own limit."""
+        items = list(pairs.items())
+        for at in range(0, len(items), 128):
+            done = node.call("/kv/txn", {"success": [
+                {"requestPut": {"key": text64(k), "value": text64(v)}}
+                for k, v in items[at:at + 128]]}, 60)
+            assert done and done.get("succeeded"), done
+
+    def stop(self):
+        for node in self.running():
+            node.kill()
+
+
+PROGRAMS = [Craftd] + ([Etcd] if Etcd.binary else [])
+
+
+# ---- measuring ------------------------------------------------------------------
+
+def load(program):
+    """All keys, so that no read misses."""
+    leader = program.leader()
+    for at in range(0, KEYS, 500):
+        program.put_many(leader, {f"k{i:015d}": "v" * VALUE_BYTES
+                                  for i in range(at, min(at + 500, KEYS))})
+
+
+def wrk(program, script, connections, seconds):
+    node = program.leader()
+    done = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
+         "-s", os.path.join(HERE, "load.lua"), f"http://{node.http}", "--", *script],
+        capture_output=True, text=True, timeout=seconds + 60,
+        stdin=subprocess.DEVNULL)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        raise RuntimeError(f"wrk: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return json.loads(lines[-1])
+
+
+class Report:
+    def __init__(self, path):
+        self.file = open(path, "a") if path else None
+        self.rows = []
+
+    def add(self, part, what, name, value, unit, **more):
+        if self.file:
+            self.file.write(json.dumps(dict(
+                part=part, what=what, program=name, value=value, unit=unit,
+                **more)) + "\n")
+            self.file.flush()
+        self.rows.append((part, what, name, value, unit, more))
+
+    def table(self, part):
+        cells, order = {}, []
+        for at, what, name, value, unit, more in self.rows:
+            if at != part:
+                continue
+            if (what, unit) not in order:
+                order.append((what, unit))
+            cells[what, unit, name] = value, more
+        names = [p.name for p in PROGRAMS]
+        print(f"\n{part:<34}" + "".join(f"{n:>30}" for n in names)
+              + ("   craftd/etcd" if len(names) > 1 else ""))
+        for what, unit in order:
+            line = f"{what:<34}"
+            for name in names:
+                value, more = cells.get((what, unit, name), (None, {}))
+                text = "-" if value is None else f"{value:,.{digits(value)}f} {unit}"
+                if "p50_us" in more:
+                    text += f" ({more['p50_us'] / 1000:.2f}/{more['p99_us'] / 1000:.1f} ms)"
+                if more.get("bad"):
+                    text += f" !{more['bad']} failed"
+                line += f"{text:>30}"
+            both = [cells.get((what, unit, n), (None,))[0] for n in names]
+            if len(both) == 2 and None not in both and both[1]:
+                line += f"{both[0] / both[1]:>14.2f}"
+            print(line, flush=True)
+
+
+def digits(value):
+    return 0 if abs(value) >= 100 or value == int(value) else 2 if abs(value) >= 1 else 3
+
+
+@contextlib.contextmanager
+def both(options, count):
+    """The programs, started, each in a directory of its own."""
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
+        programs = []
+        try:
+            for kind in PROGRAMS:
+                folder = os.path.join(base, kind.name)
+                os.mkdir(folder)
+                programs.append(kind(folder, count))
+                programs[-1].start()
+            yield programs
+        finally:
+            for program in programs:
+                program.stop()
+
+
+def matrix(options, report, part, count):
+    """Throughput and latency of writes and of both kinds of reads."""
+    writes = (64,) if options.quick else (1, 16, 64, 256)
+    reads = (64,) if options.quick else (1, 64, 256)
+    with both(options, count) as programs:
+        for program in programs:
+            load(program)
+        cells = [("write", c) for c in writes]
+        cells += [(f"read {level}", c) for level in Craftd.reads for c in reads]
+        results = {}
+        for _ in range(options.runs):
+            for what, connections in cells:
+                for program in programs:
+                    script = (program.write if what == "write"
+                              else program.reads[what.split()[1]])
+                    results.setdefault((what, connections, program.name), []).append(
+                        wrk(program, script, connections, options.secs))
+        for (what, connections, name), runs in results.items():
+            def median(field):
+                return statistics.median(run[field] for run in runs)
+            report.add(part, f"{what} c={connections}", name, median("per_s"), "/s",
+                       p50_us=median("p50_us"), p99_us=median("p99_us"),
+                       bad=sum(r["bad_status"] + r["bad_socket"] for r in runs),
+                       runs=[run["per_s"] for run in runs])
+
+
+def part_single(options, report):
+    matrix(options, report, "single", 1)
+
+
+def part_three(options, report):
+    matrix(options, report, "three", 3)
+
+
+def part_cpu(options, report):
+    """CPU seconds of all nodes per 100,000 requests, at 64 connections."""
+    for count in (1, 3):
+        with both(options, count) as programs:
+            for program in programs:
+                load(program)
+            kinds = {"write": "write", "read local": "local",
+                     "read linearizable": "linearizable"}
+            results = {}
+            for _ in range(options.runs):
+                for what, level in kinds.items():
+                    for program in programs:
+                        script = program.reads.get(level, program.write)
+                        before = sum(cpu_seconds(n.pid) for n in program.running())
+                        run = wrk(program, script, 64, options.secs)
+                        time.sleep(0.3)  # Followers finish applying.
+                        used = sum(cpu_seconds(n.pid) for n in program.running()) - before
+                        done = run["requests"] - run["bad_status"]
+                        results.setdefault((what, program.name), []).append(
+                            used * 100000 / max(done, 1))
+            for (what, name), runs in results.items():
+                report.add("cpu", f"{what}, {count} nodes", name,
+                           statistics.median(runs), "s/100k", runs=runs)
+
+
+def part_idle(options, report):
+    """Memory with nothing and with all keys; disk and CPU of doing nothing."""
+    seconds = 10 if options.quick else 60
+    with both(options, 3) as programs:
+        time.sleep(2)
+        for program in programs:
+            node = program.leader()
+            report.add("idle", "RSS, empty", program.name,
+                       rss_bytes(node.pid) / 1e6, "MB")
+            report.add("idle", "directory, fresh", program.name,
+                       directory_bytes(node.dir) / 1e6, "MB")
+        for program in programs:
+            load(program)
+        time.sleep(5)
+        for program in programs:
+            node = program.leader()
+            report.add("idle", "RSS, 100k keys", program.name,
+                       rss_bytes(node.pid) / 1e6, "MB")
+            report.add("idle", "directory, 100k keys", program.name,
+                       directory_bytes(node.dir) / 1e6, "MB")
+        time.sleep(5)
+        before = {p.name: [(written_bytes(n.pid), cpu_seconds(n.pid))
+                           for n in p.nodes] for p in programs}
+        time.sleep(seconds)
+        for program in programs:
+            written = cpu = 0
+            for node, (old_written, old_cpu) in zip(program.nodes, before[program.name]):
+                written += written_bytes(node.pid) - old_written
+                cpu += cpu_seconds(node.pid) - old_cpu
+            report.add("idle", f"3 nodes wrote in {seconds} s", program.name, written, "B")
+            report.add("idle", "3 nodes used of a CPU", program.name,
+                       100 * cpu / seconds, "%")
+
+
+def part_cold(options, report):
+    """From exec to the first acknowledged write; then the same after a kill."""
+    results = {}
+    for _ in range(2 if options.quick else 7):
+        for kind in PROGRAMS:
+            with tempfile.TemporaryDirectory(dir=options.dir) as base:
+                program = kind(base, 1)
+                try:
+                    for what in ("cold start to first write", "restart to first write"):
+                        began = time.monotonic()
+                        if program.nodes:
+                            program.nodes[0].start()
+                        else:
+                            program.spawn()
+                        node = program.nodes[0]
+                        wait_for(lambda: program.put(node, "k", "v"), 30,
+                                 "a first write", pause=0.001)
+                        results.setdefault((what, kind.name), []).append(
+                            time.monotonic() - began)
+                        node.kill()
+                finally:
+                    program.stop()
+    for (what, name), runs in results.items():
+        report.add("cold", what, name, 1000 * statistics.median(runs), "ms", runs=runs)
+
+
+def first_write(program, nodes, key, timeout):
+    """Seconds until any of the nodes acknowledges a write."""
+    began, ended, stop = time.monotonic(), [], threading.Event()
+
+    def probe(node):
+        while not stop.is_set():
+            try:
+                if program.put(node, key, "x", 0.5):
+                    ended.append(time.monotonic())
+                    stop.set()
+            except TROUBLE:
+                pass
+            time.sleep(0.002)
+    threads = [threading.Thread(target=probe, args=(n,)) for n in nodes]
+    for thread in threads:
+        thread.start()
+    stop.wait(timeout)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    if not ended:
+        raise RuntimeError(f"{program.name}: no write within {timeout} s")
+    return min(ended) - began
+
+
+def part_failover(options, report):
+    """The leader of three is gone: how long until the next write?"""
+    results = {}
+    with both(options, 3) as programs:
+        for trial in range(2 if options.quick else 10):
+            for program in programs:
+                for what, number in (("kill -9", signal.SIGKILL),
+                                     ("SIGTERM", signal.SIGTERM)):
+                    leader = program.leader()
+                    rest = [n for n in program.nodes if n is not leader]
+                    assert program.put(leader, "before", str(trial))
+                    leader.send(number)
+                    results.setdefault((what, program.name), []).append(
+                        first_write(program, rest, f"after-{trial}", 30))
+                    leader.terminate(20)
+                    leader.start()
+                    wait_for(lambda: program.put(leader, "back", "x"), 30, "is back")
+                    time.sleep(1)
+    for (what, name), runs in results.items():
+        report.add("failover", f"leader {what}, median", name,
+                   1000 * statistics.median(runs), "ms", runs=runs)
+        report.add("failover", f"leader {what}, worst", name, 1000 * max(runs), "ms")
+
+
+def strace_syncs(pid, work):
+    """fsync and fdatasync calls of the process while work() runs."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-e", "trace=fsync,fdatasync", "-qq", "-p", str(pid)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True)
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(tracer.stderr))
+    reader.start()
+    try:
+        time.sleep(1)
+        work()
+        time.sleep(0.5)
+    finally:
+        tracer.terminate()
+        tracer.wait(10)
+        reader.join(10)
+    # A call that was interrupted by another thread's shows up twice.
+    return sum(1 for line in lines if "sync(" in line and "resumed" not in line)
+
+
+def part_sync(options, report):
+    """fsync and fdatasync calls per write of one node. strace counts, and
+    slows the calls, so that batches are larger than without it."""
+    if not shutil.which("strace"):
+        print("sync: needs strace", file=sys.stderr)
+        return
+    with both(options, 1) as programs:
+        for program in programs:
+            node = program.leader()
+            for connections in (1, 64):
+                runs = []
+                calls = strace_syncs(node.pid, lambda: runs.append(
+                    wrk(program, program.write, connections, 3)))
+                writes = runs[0]["requests"] - runs[0]["bad_status"]
+                report.add("sync", f"syncs per write c={connections}", program.name,
+                           calls / max(writes, 1), "")
+
+
+def part_size(options, report):
+    for kind in PROGRAMS:
+        report.add("size", "binary", kind.name,
+                   os.path.getsize(os.path.realpath(kind.binary)) / 1e6, "MB")
+
+
+PARTS = {name[5:]: function for name, function in list(globals().items())
+         if name.startswith("part_")}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--secs", type=int, default=None, help="of one cell (8; quick: 2)")
+    parser.add_argument("--runs", type=int, default=None, help="of every cell (3; quick: 1)")
+    parser.add_argument("--quick", action="store_true", help="minutes instead of an hour")
+    parser.add_argument("--only", help="parts, with commas: " + " ".join(PARTS))
+    parser.add_argument("--json", help="append one JSON object a line to this file")
+    parser.add_argument("--dir", help="where the data goes (a real disk, not /dev/shm)")
+    options = parser.parse_args()
+    options.secs = options.secs or (2 if options.quick else 8)
+    options.runs = options.runs or (1 if options.quick else 3)
+    parts = options.only.split(",") if options.only else list(PARTS)
+    for part in parts:
+        if part not in PARTS:
+            parser.error(f"no part {part}; there are: {' '.join(PARTS)}")
+    if not os.access(BINARY, os.X_OK):
+        parser.error(f"{BINARY} is not there: run make first")
+    if not shutil.which("wrk"):
+        parser.error("wrk is not installed: scripts/setup all")
+    if not Etcd.binary:
+        print("etcd is not installed: craftd alone (scripts/setup all)", file=sys.stderr)
+
+    # A terminated run stops its nodes as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = Report(options.json)
+    try:
+        for part in parts:
+            PARTS[part](options, report)
+            report.table(part)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

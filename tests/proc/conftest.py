@@ -1,0 +1,76 @@
+import faulthandler
+import os
+import resource
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from cluster import BINARY, Cluster  # noqa: E402
+
+LOG_TAIL = 60
+TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "90"))
+
+
+def pytest_configure(config):
+    # 1000 idle connections need a descriptor each, here as in the daemon.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4096 <= hard or hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+
+
+def pytest_sessionstart(session):
+    if not os.access(BINARY, os.X_OK):
+        pytest.exit(f"{BINARY} is not there: run make first", returncode=2)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """An empty cluster of the test's own: cluster.start(3), cluster.new()."""
+    nodes = Cluster(tmp_path)
+    yield nodes
+    nodes.stop()
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory):
+    """Three nodes shared by the tests that leave them as they were."""
+    nodes = Cluster(tmp_path_factory.mktemp("three"))
+    try:
+        yield nodes.start(3)
+    finally:
+        nodes.stop()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """A test that hangs fails, with the stacks of all threads."""
+    limit = TEST_SECONDS_MAX
+    if "ROUNDS" in os.environ or "IDLE" in os.environ:
+        limit *= 20
+
+    def too_long(*_):
+        faulthandler.dump_traceback(file=sys.__stderr__)
+        raise AssertionError(f"not done within {limit} s")
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(limit)
+    yield
+    signal.alarm(0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of every node's log."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    for name in ("cluster", "three"):
+        for node in getattr(item, "funcargs", {}).get(name, ()):
+            tail = node.log().splitlines()[-LOG_TAIL:]
+            state = "running" if node.alive() else (
+                f"exit {node.proc.returncode}" if node.proc else "not started")
+            report.sections.append((f"{node.name} ({state}) {node.log_path}",
+                                    "\n".join(tail)))

@@ -1,0 +1,435 @@
+"""What a client sees: bodies, codes, big requests, and hostile ones."""
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from cluster import HOST, wait_for
+
+
+# ---- keys -------------------------------------------------------------------
+
+def test_write_through_every_node_read_through_every_node(three):
+    for writer in three:
+        key = f"through-{writer.name}"
+        response = writer.put(key, "1")
+        assert (response.status, response.body) == (200, b"")
+        for reader in three:
+            response = reader.request("GET", f"/key/{key}")
+            assert response.status == 200
+            assert response.body == b'{"%s":"1"}' % key.encode()
+            assert response.headers["Content-Type"] == "application/json"
+
+
+def test_missing_key_is_404_with_the_body_of_hraftd(three):
+    for node in three:
+        response = node.request("GET", "/key/nope")
+        assert (response.status, response.body) == (404, b'{"nope":""}')
+
+
+def test_empty_value_is_not_a_missing_key(three):
+    assert three[0].put("empty", "").status == 200
+    response = three[1].request("GET", "/key/empty")
+    assert (response.status, response.body) == (200, b'{"empty":""}')
+
+
+def test_delete_through_every_node(three):
+    for node in three:
+        assert three[0].put("gone", "x").status == 200
+        response = node.request("DELETE", "/key/gone")
+        assert (response.status, response.body) == (200, b"")
+        assert response.headers["Craftd-Deleted"] == "1"
+        assert node.get("gone") is None
+        response = node.request("DELETE", "/key/gone")
+        assert response.status == 200
+        assert response.headers["Craftd-Deleted"] == "0"
+
+
+def test_many_pairs_are_one_write(three):
+    pairs = {f"pair-{i}": str(i) for i in range(50)}
+    response = three[1].request("POST", "/key", pairs)
+    assert response.status == 200
+    before = int(response.headers["Craftd-Index"])
+    response = three[1].request("POST", "/key", {"pair-0": "0"})
+    assert int(response.headers["Craftd-Index"]) == before + 1
+    for key, value in pairs.items():
+        assert three[2].get(key) == value
+
+
+def test_key_with_slash_and_escapes(three):
+    for path, key in (("a/b", "a/b"), ("a%2Fc", "a/c"), ("%C3%BC", "\u00fc"),
+                      ("a+b", "a+b"), ("a%20b", "a b"), ("a//b/", "a//b/")):
+        assert three[0].put(key, "x").status == 200
+        response = three[1].request("GET", "/key/" + path)
+        assert response.status == 200, path
+        assert json.loads(response.body) == {key: "x"}
+
+
+def test_every_response_says_who_and_how_far(three):
+    leader = three.wait_leader()
+    for node in three:
+        response = node.put("headers", "1")
+        assert response.headers["Craftd-Node"] == node.name
+        assert response.headers["Craftd-Leader"] == leader.name
+        index = int(response.headers["Craftd-Index"])
+        response = node.request("GET", "/key/headers")
+        assert int(response.headers["Craftd-Index"]) >= index
+
+
+@pytest.mark.parametrize("body", [
+    "", "{", "[]", '"k"', "null", '{"k":1}', '{"k":null}', '{"k":true}',
+    '{"k":["v"]}', '{"k":"v"} x', '{"k":"v"}{"l":"w"}', '{"":"v"}',
+    '{"k":"v",}', "{'k':'v'}", "[" * 5000])
+def test_bad_json_is_400_and_changes_nothing(three, body):
+    for node in (three[0], three[1]):
+        before = node.get("k")
+        assert node.request("POST", "/key", body).status == 400, body
+        assert node.get("k") == before
+
+
+def test_empty_object_is_a_no_op(three):
+    assert three[1].request("POST", "/key", "{}").status == 200
+
+
+def test_other_methods(three):
+    response = three[0].request("PATCH", "/key/x")
+    assert response.status in (405, 501)
+    if response.status == 405:
+        assert "GET" in response.headers["Allow"]
+    response = three[0].request("DELETE", "/status")
+    assert response.status == 405
+    assert "GET" in response.headers["Allow"]
+    assert three[0].request("GET", "/no/such/route").status == 404
+    response = three[0].request("HEAD", "/key/nope")
+    assert (response.status, response.body) == (404, b"")
+
+
+def test_curl_f_fails_on_a_missing_key(three):
+    done = subprocess.run(["curl", "-sf", f"http://{three[0].http}/key/nope"],
+                          timeout=10, capture_output=True)
+    assert done.returncode == 22
+
+
+# ---- status -----------------------------------------------------------------
+
+def test_status_shape(three):
+    leader = three.wait_leader()
+    for node in three:
+        state = node.status()
+        assert state["me"] == {"id": node.name, "address": node.raft}
+        assert state["leader"] == {"id": leader.name, "address": leader.raft}
+        followers = {f["id"]: f["address"] for f in state["followers"]}
+        assert followers == {n.name: n.raft for n in three.others(leader)}
+        assert state["role"] == ("leader" if node is leader else "follower")
+        for name in ("term", "commit", "applied", "last_log"):
+            assert isinstance(state[name], int), name
+        assert state["cluster"] and state["version"]
+    peers = leader.status()["peers"]
+    assert {p["role"] for p in peers} == {"voter"}
+
+
+def test_status_of_all_names_one_cluster(three):
+    assert len({node.status()["cluster"] for node in three}) == 1
+
+
+# ---- big requests -------------------------------------------------------------
+
+def curl(*argv, stdin=None):
+    return subprocess.run(["curl", "-sS", *argv], timeout=30, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def test_two_megabytes_with_expect_continue(three, tmp_path):
+    """curl waits for 100 before it sends a body over a megabyte."""
+    body = tmp_path / "body"
+    values = {"big-a": "a" * 1000000, "big-b": "b" * 1000000}
+    body.write_text(json.dumps(values))
+    for node in three:
+        done = curl("-v", "-w", "%{http_code} %{time_total}",
+                    "-H", "Expect: 100-continue", "-d", f"@{body}",
+                    f"http://{node.http}/key")
+        assert done.returncode == 0, done
+        assert "HTTP/1.1 100" in done.stderr
+        code, seconds = done.stdout.split()
+        assert code == "200", done
+        # curl gives up waiting for the 100 after a second.
+        assert float(seconds) < 5
+    for node in three:
+        for key, value in values.items():
+            assert node.get(key) == value
+
+
+def test_too_big_is_413_without_100(three):
+    with connect(three[0]) as s:
+        s.sendall(b"POST /key HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                  b"Content-Length: 99000000\r\n\r\n")
+        answer = read_until_closed(s)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+    assert b"100 Continue" not in answer
+
+
+def test_value_over_the_limit_is_413(three):
+    assert three[1].put("toobig", "x" * ((1 << 20) + 1)).status == 413
+    assert three[1].get("toobig") is None
+    assert three[1].put("justright", "x" * (1 << 20)).status == 200
+
+
+def test_key_limits(three):
+    assert three[0].put("k" * 1024, "x").status == 200
+    assert three[0].get("k" * 1024) == "x"
+    assert three[0].put("k" * 1025, "x").status in (400, 413)
+
+
+def test_chunked_body(three):
+    with connect(three[1]) as s:
+        s.sendall(b"POST /key HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                  b"Transfer-Encoding: chunked\r\n\r\n"
+                  b'8\r\n{"chunke\r\n6\r\nd":"1"\r\n1\r\n}\r\n0\r\n\r\n')
+        answer = read_until_closed(s)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    assert three[2].get("chunked") == "1"
+
+
+# ---- raw sockets ----------------------------------------------------------------
+
+@contextlib.contextmanager
+def connect(node, timeout=5.0):
+    with socket.create_connection((HOST, node.http_port), timeout) as s:
+        yield s
+
+
+def read_until_closed(s):
+    data = b""
+    with contextlib.suppress(ConnectionResetError):
+        while True:
+            piece = s.recv(65536)
+            if not piece:
+                break
+            data += piece
+    return data
+
+
+def responses(data):
+    """Split a byte stream of responses with Content-Length: [(status, body)]."""
+    out = []
+    while data:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        length = 0
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        assert len(rest) >= length, data
+        out.append((status, rest[:length]))
+        data = rest[length:]
+    return out
+
+
+def test_pipelined_requests_are_answered_in_order(three):
+    """Reads, writes, errors, all in one packet, on leader and follower."""
+    for node in three:
+        packet, expected = b"", []
+        for i in range(40):
+            body = b'{"pipe-%d":"%s-%d"}' % (i, node.name.encode(), i)
+            packet += (b"POST /key HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                       % len(body)) + body
+            expected.append((200, b""))
+            packet += b"GET /key/pipe-%d HTTP/1.1\r\nHost: x\r\n\r\n" % i
+            expected.append((200, body))
+            packet += b"GET /key/pipe-none-%d HTTP/1.1\r\nHost: x\r\n\r\n" % i
+            expected.append((404, b'{"pipe-none-%d":""}' % i))
+        packet += b"GET /key/pipe-0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        expected.append((200, b'{"pipe-0":"%s-0"}' % node.name.encode()))
+        with connect(node, 10) as s:
+            sender = threading.Thread(target=s.sendall, args=(packet,))
+            sender.start()
+            answer = read_until_closed(s)
+            sender.join()
+        assert responses(answer) == expected
+
+
+def test_request_in_single_bytes(three):
+    with connect(three[0]) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"GET /key/nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
+            s.sendall(bytes([byte]))
+        answer = read_until_closed(s)
+    assert responses(answer) == [(404, b'{"nope":""}')]
+
+
+HIDDEN = b"POST /key HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n{\"smuggled\":\"1\"}"
+SMUGGLING = {
+    "length and chunked": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked and length": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 2\r\nContent-Length: 0\r\n\r\n{}",
+    "one length twice": b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "list of lengths": b"Content-Length: 2, 2\r\n\r\n{}",
+    "signed length": b"Content-Length: +2\r\n\r\n{}",
+    "negative length": b"Content-Length: -2\r\n\r\n{}",
+    "hex length": b"Content-Length: 0x2\r\n\r\n{}",
+    "empty length": b"Content-Length: \r\n\r\n",
+    "huge length": b"Content-Length: 99999999999999999999999\r\n\r\n",
+    "blank before colon": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "blank in name": b"Content Length: 2\r\n\r\n{}",
+    "obs-fold": b"X-A: 1\r\n Content-Length: 2\r\n\r\n{}",
+    "bare CR": b"X-A: 1\rContent-Length: 2\r\n\r\n{}",
+    "NUL": b"X-A: 1\0\r\nContent-Length: 2\r\n\r\n{}",
+    "no name": b": 1\r\nContent-Length: 2\r\n\r\n{}",
+    "second host": b"Host: y\r\nContent-Length: 2\r\n\r\n{}",
+    "chunk size junk": b"Transfer-Encoding: chunked\r\n\r\n2junk\r\n{}\r\n0\r\n\r\n",
+    "chunk size sign": b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n",
+    "chunk size huge": b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+    "chunk without CRLF": b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}0\r\n\r\n",
+    "other coding": b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked not last": b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+TARGETS = {
+    "TAB in target": b"POST /key\t/x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "byte 0x80 in target": b"POST /key/\x80 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no host": b"GET /key/x HTTP/1.1\r\n\r\n",
+    "three words": b"GET /key /x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no target": b"GET  HTTP/1.1\r\nHost: x\r\n\r\n",
+    "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "blank in header name": b"GET /key/x HTTP/1.1\r\nHo st: x\r\nHost: x\r\n\r\n",
+}
+# A coding that is not known is 501 by RFC 9112 6.1, a number that is out of
+# any range may be 413; both refuse, and close, which is what matters.
+REFUSALS = {"other coding": (400, 501), "chunked not last": (400, 501),
+            "chunked twice": (400, 501), "huge length": (400, 413),
+            "chunk size huge": (400, 413)}
+
+
+@pytest.mark.parametrize("name", [*SMUGGLING, *TARGETS])
+def test_ambiguous_requests_are_refused_and_closed(three, name):
+    packet = TARGETS.get(name)
+    if packet is None:
+        packet = b"POST /key HTTP/1.1\r\nHost: x\r\n" + SMUGGLING[name]
+    with connect(three[0]) as s:
+        s.sendall(packet + HIDDEN)
+        answer = read_until_closed(s)
+    statuses = [status for status, _ in responses(answer)]
+    assert len(statuses) == 1, answer
+    assert statuses[0] in REFUSALS.get(name, (400,)), answer
+    assert three[0].get("smuggled") is None
+
+
+def test_unknown_version_is_505(three):
+    with connect(three[0]) as s:
+        s.sendall(b"GET /key/x HTTP/2.1\r\nHost: x\r\n\r\n")
+        assert read_until_closed(s).split()[1] in (b"505", b"400")
+
+
+def test_http_1_0_closes(three):
+    with connect(three[0]) as s:
+        s.sendall(b"GET /key/nope HTTP/1.0\r\n\r\n")
+        assert responses(read_until_closed(s)) == [(404, b'{"nope":""}')]
+
+
+def test_long_heads_are_refused(three):
+    for packet, status in (
+            (b"GET /key/" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+            (b"GET /key/a HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 20000 + b"\r\n\r\n", 431),
+            (b"GET /key/a HTTP/1.1\r\nHost: x\r\n" + b"X-A: a\r\n" * 100 + b"\r\n", 431)):
+        with connect(three[0]) as s:
+            with contextlib.suppress(OSError):
+                s.sendall(packet)
+            answer = read_until_closed(s)
+        assert int(answer.split()[1]) == status, answer[:200]
+
+
+# ---- slow and many ----------------------------------------------------------------
+
+def test_slow_clients_get_408_and_disturb_nobody(three):
+    """Ten slow heads at once (10 s by contract), beside ordinary requests."""
+    answers = []
+
+    def trickle():
+        with connect(three[0], 25) as s:
+            began = time.monotonic()
+            s.sendall(b"GET /key/x HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            s.settimeout(0.5)
+            data = b""
+            while time.monotonic() - began < 20:
+                try:
+                    s.sendall(b"a")  # Progress must not save it.
+                    piece = s.recv(4096)
+                    if not piece:
+                        break
+                    data += piece
+                except socket.timeout:
+                    continue
+                except OSError:
+                    break
+            answers.append((time.monotonic() - began, data))
+
+    threads = [threading.Thread(target=trickle, daemon=True) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    slowest = 0.0
+    while any(thread.is_alive() for thread in threads):
+        began = time.monotonic()
+        assert three[0].put("beside", "slow").status == 200
+        slowest = max(slowest, time.monotonic() - began)
+        time.sleep(0.1)
+    assert slowest < 2
+    assert len(answers) == 10
+    for seconds, data in answers:
+        assert 8 < seconds < 15, seconds
+        assert data.startswith(b"HTTP/1.1 408 "), data
+
+
+def test_a_thousand_idle_connections(three):
+    node = three[0]
+    idle = []
+    try:
+        for _ in range(1000):
+            idle.append(socket.create_connection((HOST, node.http_port), 5))
+        slowest = 0.0
+        for i in range(50):
+            began = time.monotonic()
+            assert node.put(f"idle-{i}", "x").status == 200
+            assert three[1].get(f"idle-{i}") == "x"
+            slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 2
+        # The idle ones are still served.
+        idle[500].settimeout(5)
+        idle[500].sendall(b"GET /key/nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert responses(read_until_closed(idle[500])) == [(404, b'{"nope":""}')]
+    finally:
+        for s in idle:
+            s.close()
+
+
+def test_past_the_connection_limit_the_node_stays_up(three):
+    """More connections than --max-conns: refused or dropped, and afterwards
+    everything is as before."""
+    node, many = three[2], []
+    try:
+        for _ in range(1500):
+            with contextlib.suppress(OSError):
+                many.append(socket.create_connection((HOST, node.http_port), 5))
+        assert three[0].put("crowd", "1").status == 200
+    finally:
+        for s in many:
+            s.close()
+    wait_for(lambda: node.get("crowd") == "1", 5, "the node serves again")
+
+
+def test_clients_that_vanish(three):
+    """Half a request, then gone; a request, gone before the answer."""
+    for i in range(200):
+        with connect(three[i % 3]) as s:
+            s.sendall(b"POST /key HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n"
+                      + (b'{"vanish":"%05d"}' % i)[:17 if i % 2 else 9])
+            if i % 3 == 0:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                             b"\1\0\0\0\0\0\0\0")  # Reset instead of FIN.
+    for node in three:
+        assert node.put("vanish-after", "1").status == 200
+        assert node.alive()

@@ -1,0 +1,329 @@
+"""Starting, joining, refusing to start, exit codes."""
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from cluster import BINARY, HOST, TROUBLE, die_with_parent, free_port, wait_for
+
+
+def run(*argv, timeout=10, env=None):
+    """craftd with these words; for those that end by themselves."""
+    return subprocess.run([BINARY, *argv], timeout=timeout, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True,
+                          preexec_fn=die_with_parent, env=env)
+
+
+# ---- flags --------------------------------------------------------------------
+
+def test_help_and_version():
+    for flag in ("-h", "--help", "-help"):
+        done = run(flag)
+        assert done.returncode == 0, done
+        assert "-haddr" in done.stdout + done.stderr
+    done = run("--version")
+    assert done.returncode == 0 and re.search(r"\d+\.\d+\.\d+", done.stdout)
+
+
+@pytest.mark.parametrize("argv", [
+    [],
+    ["--no-such-flag", "dir"],
+    ["-haddr"],
+    ["-haddr", "localhost:notaport", "dir"],
+    ["-haddr", "localhost:70000", "dir"],
+    ["-raddr", "localhost", "dir"],
+    ["-id", "", "dir"],
+    ["-id", "a b", "dir"],
+    ["dir", "dir2"],
+])
+def test_wrong_flags_exit_2_with_a_line(argv, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*argv)
+    assert done.returncode == 2, done
+    assert done.stderr.strip()
+    assert os.listdir(tmp_path) == [], "a refused start leaves nothing behind"
+
+
+# ---- one node -------------------------------------------------------------------
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_stops_with_0_and_data_stays(cluster, number):
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    assert node.put("kept", "1").status == 200
+    assert node.terminate(5, number) == 0
+    node.start().up()
+    assert wait_for(lambda: node.get("kept"), 5, "the key after a restart") == "1"
+
+
+def test_port_in_use_exits_1_with_a_line(cluster):
+    for taken in ("http_port", "raft_port"):
+        node = cluster.new()
+        with socket.socket() as s:
+            s.bind((HOST, getattr(node, taken)))
+            s.listen()
+            node.start()
+            assert node.wait_exit(5) == 1
+        assert re.search(r"in use|bind|listen", node.log()), node.log()
+        assert str(getattr(node, taken)) in node.log()
+
+
+def test_directory_locked_exits_1_with_a_line(cluster):
+    node = cluster.new().start().up()
+    second = cluster.new()
+    second.dir = node.dir
+    second.start()
+    assert second.wait_exit(5) == 1
+    assert re.search(r"lock|in use", second.log()), second.log()
+    assert node.put("undisturbed", "1").status == 200
+
+
+def test_directory_that_cannot_be_made(cluster, tmp_path):
+    (tmp_path / "file").write_text("")
+    node = cluster.new()
+    node.dir = str(tmp_path / "file" / "sub")
+    node.start()
+    assert node.wait_exit(5) == 1
+    assert "file" in node.log()
+
+
+def test_directory_of_another_name_is_refused(cluster):
+    node = cluster.new().start().up()
+    node.terminate()
+    other = cluster.new("someone-else")
+    other.dir = node.dir
+    other.start()
+    assert other.wait_exit(5) not in (0, None)
+    assert "node0" in other.log(), other.log()
+    node.start().up()
+
+
+def test_inmem_writes_no_file(cluster, tmp_path):
+    node = cluster.new(inmem=True).start().up()
+    cluster.wait_leader()
+    assert node.put("a", "1").status == 200
+    assert node.get("a") == "1"
+    assert not os.path.exists(node.dir)
+    assert node.terminate() == 0
+    node.start().up()
+    cluster.wait_leader()
+    assert node.get("a") is None
+
+
+def test_damaged_log_is_refused_by_name(cluster):
+    """A flipped bit in what was acknowledged: exit 4, with the file's name.
+    The file is found by the value in it, so that the test knows no format."""
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    mark = "mark-of-the-damaged-entry-" + "x" * 40
+    assert node.put("damaged", mark).status == 200
+    for i in range(20):
+        assert node.put(f"later-{i}", "y" * 100).status == 200
+    node.kill()
+    hit = None
+    for folder, _, files in os.walk(node.dir):
+        for name in files:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as f:
+                at = f.read().find(mark.encode())
+            if at >= 0 and "db" not in os.path.relpath(path, node.dir).split(os.sep):
+                hit = path, at
+    assert hit, "the value is not in the log"
+    path, at = hit
+    with open(path, "r+b") as f:
+        f.seek(at)
+        f.write(b"M")
+    node.start()
+    assert node.wait_exit(5) == 4, node.log()
+    assert os.path.basename(path) in node.log()
+
+
+# ---- joining ----------------------------------------------------------------------
+
+def test_join_through_a_follower(cluster):
+    cluster.start(2)
+    follower = cluster.others(cluster.wait_leader())[0]
+    third = cluster.new()
+    third.join = follower.http
+    third.start()
+    cluster.wait_members(3)
+    assert cluster[0].put("joined", "1").status == 200
+    assert third.get("joined") == "1"
+
+
+def test_join_through_the_second_of_a_list(cluster):
+    cluster.start(1)
+    node = cluster.new()
+    node.join = f"{HOST}:{free_port()},{cluster[0].http}"
+    node.start()
+    cluster.wait_members(2)
+
+
+def test_join_before_the_first_node_is_up(cluster):
+    """The joining node comes first; nothing is given up."""
+    first, second = cluster.new(), cluster.new()
+    second.join = first.http
+    second.start().up()
+    response = second.put("early", "1", timeout=15)
+    assert response.status == 503
+    assert response.json()["outcome"] == "not-applied"
+    first.start().up()
+    cluster.wait_members(2)
+    assert second.put("late", "1").status == 200
+
+
+def test_name_that_does_not_resolve_does_not_stop_the_start(cluster):
+    cluster.start(1)
+    node = cluster.new()
+    node.join = f"no-such-host.invalid:11000,{cluster[0].http}"
+    node.start().up()
+    cluster.wait_members(2, timeout=20)
+
+
+def test_only_an_unresolvable_name_keeps_the_node_waiting(cluster):
+    node = cluster.new()
+    node.join = "no-such-host.invalid:11000"
+    node.start().up()
+    wait_for(lambda: "no-such-host.invalid" in node.log(), 10, "a log line")
+    assert node.alive()
+    assert node.terminate() == 0
+
+
+def test_same_command_line_again(cluster):
+    """Restart with -join, also when what it names is down."""
+    cluster.start(3)
+    for node in cluster.others(cluster[0]):
+        assert node.terminate() == 0
+        node.start().up()
+        cluster.wait_members(3)
+    cluster[0].kill()
+    cluster[1].terminate()
+    cluster[1].start().up()  # -join names node 0, which is gone.
+    cluster.wait_leader()
+    assert cluster[1].put("without-node0", "1").status == 200
+
+
+def test_wiped_node_comes_back_under_its_name(cluster):
+    cluster.start(3)
+    assert cluster[0].put("before", "1").status == 200
+    node = cluster[2]
+    node.kill()
+    node.wipe()
+    assert cluster[0].put("meanwhile", "2").status == 200
+    node.start().up()
+    cluster.wait_members(3, timeout=30)
+    cluster.wait_same()
+    assert node.get("before", "none") == "1"
+    assert node.get("meanwhile", "none") == "2"
+
+
+def test_join_request_by_hand(cluster):
+    """POST /join as hraftd has it; again is a no-op, nonsense is 400."""
+    cluster.start(2)
+    second = cluster[1]
+    body = {"addr": second.raft, "id": second.name}
+    for node in cluster:
+        assert node.request("POST", "/join", body).status == 200
+    cluster.wait_members(2)
+    for bad in ("", "{}", "[]", '{"addr":"x:1"}', '{"id":"n"}',
+                '{"addr":"","id":""}', '{"addr":"nonsense","id":"n"}',
+                '{"addr":"localhost:1","id":"n","vote":"yes"}'):
+        assert cluster[0].request("POST", "/join", bad).status == 400, bad
+    assert len(cluster[0].status()["followers"]) == 1
+
+
+def test_node_of_another_cluster_is_refused(cluster, tmp_path):
+    """Cluster B is told to take a node of cluster A for its member. Neither
+    follows the other, and both say so."""
+    a = cluster.new("a0").start().up()
+    b = cluster.new("b0").start().up()
+    for node in (a, b):
+        wait_for(lambda n=node: n.put("home", n.name).status == 200, 10, "a leader")
+    response = b.request("POST", "/join", {"addr": a.raft, "id": "a0"})
+    assert response.status in (200, 409), response
+
+    def said(node):
+        return re.search(r"(cluster|refus|mismatch)", "\n".join(
+            line for line in node.log().splitlines()
+            if re.search(r"\b(warn|error)\b", line)))
+    wait_for(lambda: said(a) and said(b), 10, "a line in both logs")
+    assert a.get("home") == "a0"
+    assert b.get("home") == "b0"
+    assert a.put("still", "1").status == 200
+    assert b.put("still", "1").status == 200
+    assert a.status()["cluster"] != b.status()["cluster"]
+    assert len(a.status()["followers"]) == 0
+
+
+def test_a_member_told_to_join_elsewhere_stays(cluster):
+    a = cluster.new("a0").start().up()
+    b = cluster.new("b0").start().up()
+    wait_for(lambda: a.put("home", "a").status == 200, 10, "a leader")
+    wait_for(lambda: b.put("home", "b").status == 200, 10, "a leader")
+    identity = a.status()["cluster"]
+    a.terminate()
+    a.join = b.http
+    a.start()
+    # To stay with its own data or to refuse the start are both right; to lose
+    # the data or to change sides is not.
+    try:
+        a.up()
+    except AssertionError:
+        assert a.proc.returncode == 3, a.log()
+        return
+    assert a.status()["cluster"] == identity
+    assert wait_for(lambda: a.get("home"), 10, "its data") == "a"
+    assert b.get("home") == "b"
+
+
+def test_garbage_on_the_raft_port(cluster):
+    """HTTP, TLS, zeros, floods of nothing: refused, and the node lives."""
+    cluster.start(2)
+    for node in cluster:
+        for packet in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00" * 9,
+                       b"\0" * 70000, b"\xff" * 70000, b"", os.urandom(5000)):
+            with socket.create_connection((HOST, node.raft_port), 5) as s:
+                try:
+                    s.sendall(packet)
+                    s.shutdown(socket.SHUT_WR)
+                    s.settimeout(10)
+                    while s.recv(4096):
+                        pass
+                except OSError:
+                    pass
+    for node in cluster:
+        assert node.alive()
+        assert node.put("after-garbage", node.name).status == 200
+
+
+def test_five_nodes_lose_two(cluster):
+    cluster.start(5)
+    assert cluster[3].put("five", "5").status == 200
+    leader = cluster.wait_leader()
+    other = cluster.others(leader)[0]
+    leader.kill()
+    other.kill()
+    cluster.wait_leader()
+    survivors = cluster.running()
+    for node in survivors:
+        assert node.put("by-" + node.name, "1").status == 200
+    # One more, and there is no majority: reads of level none, no write, and
+    # the answer says which kind of no.
+    survivors[0].kill()
+    survivor = survivors[1]
+    assert survivor.get("five", "none") == "5"
+    try:
+        response = survivor.request("POST", "/key?timeout=2s", {"lost": "1"}, timeout=20)
+    except TROUBLE as error:
+        pytest.fail(f"no answer without a majority: {error!r}")
+    assert response.status in (503, 504)
+    assert response.json()["outcome"] in ("not-applied", "unknown")
+    assert survivor.request("GET", "/key/five?timeout=2s", timeout=20).status == 503
+    # One is back, and there is a majority again.
+    leader.start()
+    cluster.wait_leader(15)
+    assert survivor.get("five") == "5"
+    assert survivor.put("again", "1").status == 200

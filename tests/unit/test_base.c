@@ -1,0 +1,159 @@
+/* test_base.c -- the words every room uses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/rng.h"
+
+static void test_crc32c_known_answers(void **state)
+{
+    (void)state;
+    /* RFC 3720 B.4, and the usual check value. */
+    uint8_t zeros[32] = {0};
+    uint8_t ones[32];
+    uint8_t up[32];
+    memset(ones, 0xff, sizeof(ones));
+    for (uint8_t i = 0; i < 32; i++) {
+        up[i] = i;
+    }
+    assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283u);
+    assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aau);
+    assert_int_equal(crc32c(0, ones, 32), 0x62a8ab43u);
+    assert_int_equal(crc32c(0, up, 32), 0x46dd794eu);
+}
+
+static void test_crc32c_portable_is_the_same_at_every_length(void **state)
+{
+    (void)state;
+    uint8_t data[300];
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)rng_next(&rng);
+    }
+    for (size_t size = 0; size <= sizeof(data); size++) {
+        uint32_t whole = crc32c(7, data, size);
+        assert_int_equal(whole, crc32c_portable(7, data, size));
+        size_t half = size / 2;
+        uint32_t parts =
+            crc32c(crc32c(7, data, half), data + half, size - half);
+        assert_int_equal(whole, parts);
+    }
+}
+
+struct item {
+    struct heap_node node;
+    uint64_t key;
+};
+
+static void test_heap_orders_and_removes_from_the_middle(void **state)
+{
+    (void)state;
+    enum { COUNT = 500 };
+    static struct item items[COUNT];
+    struct heap heap = {0};
+    struct rng rng;
+    rng_init(&rng, 42);
+    for (int i = 0; i < COUNT; i++) {
+        items[i].key = rng_below(&rng, 100);
+        heap_insert(&heap, &items[i].node, items[i].key);
+    }
+    for (int i = 0; i < COUNT; i += 3) {
+        heap_remove(&heap, &items[i].node);
+        heap_remove(&heap, &items[i].node); /* Harmless. */
+    }
+    uint64_t last = 0;
+    unsigned left = 0;
+    struct heap_node *min;
+    while ((min = heap_min(&heap)) != NULL) {
+        assert_true(min->key >= last);
+        last = min->key;
+        heap_remove(&heap, min);
+        left++;
+    }
+    assert_int_equal(left, COUNT - (COUNT + 2) / 3);
+    heap_free(&heap);
+}
+
+static void test_list_splice_keeps_order(void **state)
+{
+    (void)state;
+    struct list a;
+    struct list b;
+    struct list links[4];
+    list_init(&a);
+    list_init(&b);
+    for (int i = 0; i < 4; i++) {
+        list_init(&links[i]);
+        list_add(i < 2 ? &a : &b, &links[i]);
+    }
+    list_splice(&a, &b);
+    assert_true(list_empty(&b));
+    int i = 0;
+    for (struct list *at = a.next; at != &a; at = at->next) {
+        assert_ptr_equal(at, &links[i]);
+        i++;
+    }
+    assert_int_equal(i, 4);
+    list_remove(&links[1]);
+    list_remove(&links[1]);
+    assert_ptr_equal(links[0].next, &links[2]);
+}
+
+static void test_cursor_past_the_end_fails_and_gives_zeros(void **state)
+{
+    (void)state;
+    const uint8_t data[] = {1, 2, 3, 4, 5, 6, 7};
+    struct cursor c = cursor_of(bytes_of(data, sizeof(data)));
+    assert_int_equal(cursor_u32(&c), 0x04030201);
+    assert_int_equal(cursor_u16(&c), 0x0605);
+    assert_false(c.failed);
+    assert_int_equal(cursor_u64(&c), 0);
+    assert_true(c.failed);
+    assert_int_equal(cursor_u8(&c), 0);
+    struct cursor none = cursor_of((struct bytes){0});
+    assert_int_equal(cursor_left(&none), 0);
+    assert_int_equal(cursor_bytes(&none, 0).size, 0);
+    assert_false(none.failed);
+}
+
+static void test_buf_grows_consumes_and_prints(void **state)
+{
+    (void)state;
+    struct buf buf = {0};
+    for (int i = 0; i < 1000; i++) {
+        buf_add_u64(&buf, (uint64_t)i);
+    }
+    assert_int_equal(buf.size, 8000);
+    buf_consume(&buf, 7992);
+    assert_int_equal(load_u64(buf.data), 999);
+    buf_consume(&buf, 8);
+    char long_text[600];
+    memset(long_text, 'x', sizeof(long_text) - 1);
+    long_text[sizeof(long_text) - 1] = '\0';
+    buf_printf(&buf, "%s%d", long_text, 7);
+    assert_int_equal(buf.size, 600);
+    assert_int_equal(buf.data[599], '7');
+    buf_free(&buf);
+    assert_null(buf.data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc32c_known_answers),
+        cmocka_unit_test(test_crc32c_portable_is_the_same_at_every_length),
+        cmocka_unit_test(test_heap_orders_and_removes_from_the_middle),
+        cmocka_unit_test(test_list_splice_keeps_order),
+        cmocka_unit_test(test_cursor_past_the_end_fails_and_gives_zeros),
+        cmocka_unit_test(test_buf_grows_consumes_and_prints),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,200 @@
+/* test_wire.c -- frames: whole or not at all, and every flipped bit seen. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "wire/wire.h"
+
+static struct wire_entry entries[RAFT_APPEND_ENTRIES_MAX];
+
+static struct wire_hello example_hello(void)
+{
+    struct wire_hello hello = {.version_min = 1,
+                               .version_max = 1,
+                               .from_id = 1,
+                               .from_incarnation = 7,
+                               .from_nonce = 99,
+                               .to_id = 4};
+    memset(hello.cluster, 0xc1, sizeof(hello.cluster));
+    memset(hello.from_uuid, 0xab, sizeof(hello.from_uuid));
+    snprintf(hello.from_name, sizeof(hello.from_name), "n1");
+    snprintf(hello.to_name, sizeof(hello.to_name), "n4");
+    return hello;
+}
+
+static struct raft_conf example_conf(void)
+{
+    struct raft_conf conf = {.count = 2};
+    conf.members[0] = (struct raft_member){.id = 1, .suffrage = RAFT_VOTER};
+    conf.members[1] = (struct raft_member){.id = 9, .suffrage = RAFT_LEARNER};
+    for (uint32_t i = 0; i < conf.count; i++) {
+        snprintf(conf.members[i].name, RAFT_NAME_BYTES, "node%u", i);
+        snprintf(conf.members[i].addr, RAFT_ADDR_BYTES, "h:%u", 12000 + i);
+    }
+    return conf;
+}
+
+static struct bytes one_frame(const struct buf *buf, enum wire_type type)
+{
+    struct wire_frame frame;
+    assert_int_equal(wire_frame(buf_bytes(buf), &frame), ERR_OK);
+    assert_int_equal(frame.type, type);
+    assert_int_equal(frame.size_bytes, buf->size);
+    return frame.payload;
+}
+
+static void test_handshake_round_trip(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct wire_hello hello = example_hello();
+    struct wire_hello back;
+    memset(&back, 0, sizeof(back));
+    wire_add_hello(&out, WIRE_HELLO, &hello);
+    assert_int_equal(wire_hello(one_frame(&out, WIRE_HELLO), &back), ERR_OK);
+    assert_memory_equal(back.cluster, hello.cluster, 16);
+    assert_int_equal(back.from_incarnation, 7);
+    assert_int_equal(back.to_id, 4);
+    assert_string_equal(back.to_name, "n4");
+
+    out.size = 0;
+    struct wire_refuse refuse = {.reason = WIRE_REFUSE_UUID, .text = "no"};
+    struct wire_refuse refused;
+    wire_add_refuse(&out, &refuse);
+    assert_int_equal(wire_refuse(one_frame(&out, WIRE_REFUSE), &refused),
+                     ERR_OK);
+    assert_int_equal(refused.reason, WIRE_REFUSE_UUID);
+    assert_string_equal(refused.text, "no");
+    buf_free(&out);
+}
+
+static void test_forward_round_trip(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct wire_forward back;
+    struct wire_forward forward = {.request = 5,
+                                   .kind = WIRE_FORWARD_REMOVE,
+                                   .body = bytes_of_string("12345678")};
+    wire_add_forward(&out, &forward);
+    assert_int_equal(wire_forward(one_frame(&out, WIRE_FORWARD), &back),
+                     ERR_OK);
+    assert_int_equal(back.request, 5);
+    assert_true(bytes_equal(back.body, forward.body));
+
+    out.size = 0;
+    struct wire_forward_resp got;
+    struct wire_forward_resp resp = {
+        .request = 5, .outcome = 3, .index = 77, .detail = 1};
+    wire_add_forward_resp(&out, &resp);
+    assert_int_equal(
+        wire_forward_resp(one_frame(&out, WIRE_FORWARD_RESP), &got), ERR_OK);
+    assert_int_equal(got.index, 77);
+    assert_int_equal(got.outcome, 3);
+    buf_free(&out);
+}
+
+static void test_raft_messages_round_trip(void **state)
+{
+    (void)state;
+    for (int type = RAFT_MSG_PREVOTE; type <= RAFT_MSG_READ_RESP; type++) {
+        struct buf out = {0};
+        struct raft_message back;
+        struct raft_message m = {
+            .type = (enum raft_message_type)type,
+            .from = 1,
+            .to = 2,
+            .term = 3,
+            .log_index = 4,
+            .log_term = 5,
+            .round = 6,
+            .commit = 7,
+            .match = 8,
+            .sent_ms = 9,
+            .granted = type % 2,
+            .transfer = type % 3 == 0,
+            .entry_count = type == RAFT_MSG_APPEND ? 1000 : 0,
+        };
+        for (uint32_t i = 0; i < m.entry_count; i++) {
+            entries[i] = (struct wire_entry){
+                .term = i,
+                .type = RAFT_ENTRY_NORMAL,
+                .payload = bytes_of_string(i % 2 ? "odd" : "")};
+        }
+        wire_add_raft(&out, &m, entries);
+        assert_int_equal(wire_raft(one_frame(&out, WIRE_RAFT), &back, entries),
+                         ERR_OK);
+        assert_memory_equal(&back, &m, sizeof(m));
+        if (m.entry_count > 0) {
+            assert_int_equal(entries[999].term, 999);
+            assert_true(bytes_equal_string(entries[999].payload, "odd"));
+        }
+        buf_free(&out);
+    }
+}
+
+static void test_a_frame_is_whole_or_not_there(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct wire_frame frame;
+    struct wire_hello hello = example_hello();
+    wire_add_hello(&out, WIRE_HELLO, &hello);
+    for (size_t size = 0; size < out.size; size++) {
+        assert_int_equal(wire_frame(bytes_of(out.data, size), &frame),
+                         ERR_NOT_FOUND);
+    }
+    for (size_t bit = 0; bit < out.size * 8; bit++) {
+        out.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_not_equal(wire_frame(buf_bytes(&out), &frame), ERR_OK);
+        out.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    store_u32(out.data, WIRE_FRAME_BYTES_MAX);
+    assert_int_equal(wire_frame(buf_bytes(&out), &frame), ERR_TOO_BIG);
+    buf_free(&out);
+}
+
+static void test_conf_is_strict(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct raft_conf conf = example_conf();
+    struct raft_conf back;
+    wire_encode_conf(&out, &conf);
+    assert_int_equal(wire_decode_conf(buf_bytes(&out), &back), ERR_OK);
+    assert_int_equal(back.count, 2);
+    assert_string_equal(back.members[1].addr, "h:12001");
+    for (size_t size = 0; size < out.size; size++) {
+        assert_int_not_equal(wire_decode_conf(bytes_of(out.data, size), &back),
+                             ERR_OK);
+    }
+    out.data[0] = 2;
+    assert_int_equal(wire_decode_conf(buf_bytes(&out), &back), ERR_VERSION);
+
+    out.size = 0;
+    conf.members[1].id = 1; /* Twice the same id. */
+    wire_encode_conf(&out, &conf);
+    assert_int_equal(wire_decode_conf(buf_bytes(&out), &back), ERR_CORRUPT);
+
+    out.size = 0;
+    wire_encode_conf(&out, &(struct raft_conf){0});
+    out.data[1] = RAFT_MEMBERS_MAX + 1;
+    assert_int_equal(wire_decode_conf(buf_bytes(&out), &back), ERR_CORRUPT);
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_handshake_round_trip),
+        cmocka_unit_test(test_forward_round_trip),
+        cmocka_unit_test(test_raft_messages_round_trip),
+        cmocka_unit_test(test_a_frame_is_whole_or_not_there),
+        cmocka_unit_test(test_conf_is_strict),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
