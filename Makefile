@@ -55,6 +55,9 @@ stack_peer := base sys raft wire reactor peer
 stack_node := base sys raft wire wal command store node
 stack_api := $(ROOMS)
 stack_main := $(ROOMS)
+# Not a room, but tested like one.
+stack_config := base sys reactor
+extra_config := src/config.c
 
 # kqueue.c is for the BSDs and macOS, epoll.c for Linux.
 ifeq ($(shell uname -s),Linux)
@@ -107,6 +110,7 @@ $(BUILD)/check/%.o: %.c
 define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
   $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
+  $$(call objects,check,$$(extra_$(call room_of,$(1)))) \
   $$(call objects,check,$$(SUPPORT))
 	$$(CC) $$(SANITIZE) -o $$@ $$^ -lcmocka $$(LIBS)
 endef

@@ -308,9 +308,17 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         return CONFIG_WRONG;
     }
     bool words_only = false;
+    int word_at = 0; /* The last word that is no flag. */
     for (int at = 1; at < argc; at++) {
         if (words_only || argv[at][0] != '-' || argv[at][1] == '\0') {
-            /* hraftd's README names two; the last one is meant. */
+            /* A line of hraftd's README names one before the flags and one
+             * behind them: the last one is meant. Side by side is a slip. */
+            if (at > 1 && at - 1 == word_at) {
+                snprintf(why, why_size, "two directories: %s and %s",
+                         argv[at - 1], argv[at]);
+                return CONFIG_WRONG;
+            }
+            word_at = at;
             config->dir = argv[at];
         } else if (strcmp(argv[at], "--") == 0) {
             words_only = true;

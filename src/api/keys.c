@@ -152,10 +152,8 @@ static bool add_pair(struct conn *conn, struct json_reader *reader,
         return false;
     }
     enum json_token token = json_next(reader);
-    struct bytes value = {0};
-    if (token == JSON_STRING) {
-        value = reader->text;
-    } else if (token != JSON_NULL) { /* hraftd takes null for "". */
+    struct bytes value = reader->text;
+    if (token != JSON_STRING) {
         bad_json(conn, reader,
                  token == JSON_ERROR ? reader->why : "values are strings");
         return false;

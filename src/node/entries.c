@@ -54,7 +54,9 @@ static void cut(struct entries *entries, uint64_t from)
 
 void entries_free(struct entries *entries)
 {
-    cut(entries, entries->first);
+    if (entries->slots) {
+        cut(entries, entries->first);
+    }
     mem_free(entries->tail);
     mem_free(entries->spare);
     mem_free(entries->slots);

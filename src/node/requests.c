@@ -248,7 +248,7 @@ static void submit(struct node *node, struct node_request *request,
                    struct bytes body)
 {
     if (!node->member) {
-        request_finish(node, request, NODE_STARTING, 0);
+        wait_for_leader(node, request, body); /* Joining takes a moment. */
         return;
     }
     if (!raft_is_leader(node->raft)) {
@@ -415,10 +415,6 @@ void node_read(struct node *node, struct node_request *request)
     must(request->cb != NULL);
     request->kind = REQUEST_READ;
     request->result = (struct node_result){0};
-    if (!node->member) {
-        request_finish(node, request, NODE_STARTING, 0);
-        return;
-    }
     request->cookie = ++node->read_cookie;
     request_move(node, request, STATE_ASKING);
 }
@@ -604,8 +600,12 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
  * -------------------------------------------------------
  */
 
-static enum node_outcome outcome_when_late(const struct node_request *request)
+static enum node_outcome outcome_when_late(const struct node *node,
+                                           const struct node_request *request)
 {
+    if (!node->member) {
+        return NODE_STARTING;
+    }
     switch ((enum request_state)request->state) {
     case STATE_PROPOSED:
     case STATE_ORPHAN:
@@ -645,7 +645,8 @@ void requests_expire(struct node *node)
             struct node_request *request = request_of(at);
             at = at->next;
             if (node->now_ms >= request->deadline_ms) {
-                request_finish(node, request, outcome_when_late(request), 0);
+                request_finish(node, request, outcome_when_late(node, request),
+                               0);
             }
         }
     }

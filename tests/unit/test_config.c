@@ -1,0 +1,124 @@
+/* test_config.c -- the command line: three programs' spellings, one meaning. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "config.h"
+
+static struct config config;
+static char why[256];
+
+/* The words of a line, split at blanks. */
+static enum config_verdict parse(const char *line)
+{
+    static char copy[512];
+    char *argv[32];
+    int argc = 0;
+    size_t size = strlen(line);
+    must(size < sizeof(copy));
+    memcpy(copy, line, size + 1);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
+        argv[argc++] = word;
+    }
+    why[0] = '\0';
+    return config_parse(argc, argv, &config, why, sizeof(why));
+}
+
+static void test_hraftd_spellings(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        parse("craftd -id n1 -haddr :11001 -raddr :12001 -join :11000 /d"),
+        CONFIG_RUN);
+    assert_string_equal(config.id, "n1");
+    assert_string_equal(config.http, ":11001");
+    assert_string_equal(config.http_adv, "localhost:11001");
+    assert_string_equal(config.raft_adv, "localhost:12001");
+    assert_string_equal(config.join, ":11000");
+    assert_string_equal(config.dir, "/d");
+    assert_int_equal(parse("craftd -inmem"), CONFIG_RUN);
+    assert_true(config.inmem);
+    /* As printed in its README, with bare ports and two directories. */
+    assert_int_equal(
+        parse("craftd /n0 -haddr 11001 -raddr 12001 -join :11000 /n1"),
+        CONFIG_RUN);
+    assert_string_equal(config.dir, "/n1");
+    assert_string_equal(config.http_adv, "localhost:11001");
+}
+
+static void test_brokerd_and_equal_signs(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("craftd -i n -h :1 -r :2 -j :3,:4 -d /x"),
+                     CONFIG_RUN);
+    assert_string_equal(config.http, ":1");
+    assert_string_equal(config.join, ":3,:4");
+    assert_string_equal(config.dir, "/x");
+    assert_int_equal(parse("craftd --http=:5 --raft=:6 --max-value=64k /x"),
+                     CONFIG_RUN);
+    assert_string_equal(config.raft, ":6");
+    assert_int_equal(config.max_value, 65536);
+    assert_int_equal(parse("craftd -h"), CONFIG_HELP);
+    assert_int_equal(parse("craftd --help"), CONFIG_HELP);
+    assert_int_equal(parse("craftd --version"), CONFIG_VERSION);
+}
+
+static void test_wrong_values_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        const char *says;
+    } cases[] = {
+        {"craftd", "directory"},
+        {"craftd /a /b", "two directories"},
+        {"craftd --htpp :1 /d", "did you mean --http"},
+        {"craftd --nonsense-flag /d", "unknown flag"},
+        {"craftd --http", "needs a value"},
+        {"craftd --http localhost:x /d", "host:port"},
+        {"craftd --raft :70000 /d", "host:port"},
+        {"craftd --raft 0.0.0.0:1 /d", "--raft-adv"},
+        {"craftd --heartbeat 1parsec /d", "duration"},
+        {"craftd --heartbeat 100ms --election 200ms /d", "three times"},
+        {"craftd --max-conns 0 /d", "number"},
+        {"craftd --max-value 8M /d", "--max-body"},
+        {"craftd --log-level loud /d", "debug"},
+        {"craftd --inmem=maybe /d", "true or false"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        assert_int_equal(parse(cases[i].line), CONFIG_WRONG);
+        assert_non_null(strstr(why, cases[i].says));
+    }
+}
+
+static void test_environment_gives_way_to_flags(void **state)
+{
+    (void)state;
+    setenv("CRAFTD_HTTP", ":7", 1);
+    setenv("CRAFTD_MAX_CONNS", "9", 1);
+    assert_int_equal(parse("craftd /d"), CONFIG_RUN);
+    assert_string_equal(config.http, ":7");
+    assert_int_equal(config.max_conns, 9);
+    assert_int_equal(parse("craftd --http :8 /d"), CONFIG_RUN);
+    assert_string_equal(config.http, ":8");
+    setenv("CRAFTD_MAX_CONNS", "many", 1);
+    assert_int_equal(parse("craftd /d"), CONFIG_WRONG);
+    assert_non_null(strstr(why, "CRAFTD_MAX_CONNS"));
+    unsetenv("CRAFTD_HTTP");
+    unsetenv("CRAFTD_MAX_CONNS");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hraftd_spellings),
+        cmocka_unit_test(test_brokerd_and_equal_signs),
+        cmocka_unit_test(test_wrong_values_are_named),
+        cmocka_unit_test(test_environment_gives_way_to_flags),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
