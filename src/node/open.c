@@ -377,7 +377,7 @@ static enum err set_name(struct node *node, bool known)
                   RAFT_NAME_BYTES - 1);
         return ERR_INVALID;
     }
-    snprintf(node->name, sizeof(node->name), "%s", wanted);
+    memcpy(node->name, wanted, strlen(wanted) + 1);
     log_set_node(node->name);
     return ERR_OK;
 }

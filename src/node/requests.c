@@ -186,8 +186,7 @@ static enum wire_forward_kind forward_kind(const struct node_request *request)
     case REQUEST_READ:
         break;
     }
-    must(!"reads are not forwarded");
-    return WIRE_FORWARD_COMMAND;
+    die("a read was to be forwarded");
 }
 
 /* True when it is on its way. */

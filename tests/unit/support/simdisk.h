@@ -1,0 +1,58 @@
+/* simdisk.h -- a disk in memory that can lose power.
+ *
+ * Each file has what a reader sees and what is on the platter; fdatasync()
+ * brings the second up to the first. Creations, renames and removals wait for
+ * sync_dir() of their directory. simdisk_crash() makes the disk that is found
+ * after a power loss at this moment, so that one run of a workload, with a
+ * hook after every call, gives all its crash states.
+ *
+ * Model: a page of 4096 bytes that was not synced is there, is not there, or
+ * is torn at multiples of 512; changes of names survive in the order they were
+ * made, up to some point (a journal). */
+#ifndef CRAFTD_TESTS_SIMDISK_H
+#define CRAFTD_TESTS_SIMDISK_H
+
+#include "base/base.h"
+#include "sys/fs.h"
+
+struct simdisk;
+
+enum simdisk_keep { SIMDISK_NOTHING, SIMDISK_ALL, SIMDISK_SOME };
+
+struct simdisk_counts {
+    uint64_t calls;   /* Of any kind but close. */
+    uint64_t changes; /* Calls that change something, syncs included. */
+    uint64_t fdatasyncs;
+    uint64_t writes;
+    uint64_t handles; /* Open now. */
+};
+
+struct simdisk *simdisk_new(void);
+void simdisk_free(struct simdisk *disk);
+const struct fs *simdisk_fs(struct simdisk *disk);
+void simdisk_get_counts(const struct simdisk *disk,
+                        struct simdisk_counts *counts);
+
+/* Called after every call that changed something; NULL ends it. */
+typedef void simdisk_hook_cb(struct simdisk *disk, void *arg);
+void simdisk_set_hook(struct simdisk *disk, simdisk_hook_cb *cb, void *arg);
+
+/* A new disk as found after a power loss; `seed` is for SIMDISK_SOME. */
+struct simdisk *simdisk_crash(const struct simdisk *disk,
+                              enum simdisk_keep keep, uint64_t seed);
+
+/* The n-th call from now (1 = the next) fails with `err`, once. A write that
+ * fails so has written its first half. With ERR_NOSPACE only calls that
+ * change something are counted and may fail, fdatasync left out. n = 0 calls
+ * it off. */
+void simdisk_fail(struct simdisk *disk, uint64_t n, enum err err);
+/* Has the failure that was asked for happened? */
+bool simdisk_failed(const struct simdisk *disk);
+
+/* The content of a file, to be damaged in place; NULL when it is not there. */
+uint8_t *simdisk_bytes(struct simdisk *disk, const char *path, size_t *size);
+void simdisk_truncate(struct simdisk *disk, const char *path, size_t size);
+/* Gone at once and for good. */
+void simdisk_remove(struct simdisk *disk, const char *path);
+
+#endif
