@@ -403,8 +403,8 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
     parser->data = state;
     state->data = data;
     state->body_max = reader->body_max;
-    size_t used = http_parser_execute(parser, &settings, (const char *)data,
-                                      state->head_bytes);
+    http_parser_execute(parser, &settings, (const char *)data,
+                        state->head_bytes);
     enum http_errno error = HTTP_PARSER_ERRNO(parser);
     if (state->too_many) {
         return fail(reader, 431, "headers-too-large", "more than 64 headers");
@@ -419,9 +419,12 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
             return fail(reader, 505, "http-version",
                         "only HTTP/1.0 and HTTP/1.1 are spoken here");
         }
+        if (error == HPE_INVALID_TRANSFER_ENCODING) {
+            return fail(reader, 501, "transfer-coding",
+                        "the only transfer coding is chunked, once");
+        }
         return bad(reader, http_errno_description(error));
     }
-    (void)used;
     if (parser->http_major != 1 || parser->http_minor > 1) {
         return fail(reader, 505, "http-version",
                     "only HTTP/1.0 and HTTP/1.1 are spoken here");
@@ -479,6 +482,9 @@ static enum http_progress read_chunks(struct http_reader *reader, uint8_t *data,
     struct http_state *state = reader->state;
     if (state->parsed == 0) {
         state->parsed = state->head_bytes;
+    }
+    if (state->parsed == size) {
+        return HTTP_READ_MORE; /* No bytes would mean the end of the stream. */
     }
     state->data = data;
     http_parser *parser = &state->parser;

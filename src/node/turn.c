@@ -326,7 +326,8 @@ static void note(struct node *node)
     }
 }
 
-static void carry_out(struct node *node)
+/* True when there may be more to do than one turn should. */
+static bool carry_out(struct node *node)
 {
     for (int i = 0; i < COLLECTS_PER_TURN; i++) {
         raft_collect(node->raft, &node->update);
@@ -334,9 +335,10 @@ static void carry_out(struct node *node)
         bool persisted = persist_all(node);
         note(node);
         if (!persisted) {
-            return;
+            return false;
         }
     }
+    return true;
 }
 
 /* ---- apply ---- */
@@ -489,8 +491,8 @@ uint64_t node_turn(struct node *node)
         ask_whether_ready(node);
         requests_submit(node);
         requests_ask_reads(node);
-        carry_out(node);
-        more = apply_some(node);
+        more = carry_out(node);
+        more = apply_some(node) || more;
         requests_release_reads(node);
         flush_some(node);
         entries_trim(&node->entries, node->durable);

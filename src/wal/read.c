@@ -90,6 +90,10 @@ static enum err open_segment(struct wal *wal, uint64_t seq)
         err = got == sizeof(block) ? segment_decode(block, &wal->read_segment)
                                    : ERR_CORRUPT;
     }
+    if (err) {
+        wal->fs->close(wal->fs->self, wal->read_handle);
+        wal->read_handle = -1;
+    }
     return err;
 }
 
@@ -130,6 +134,7 @@ static enum err load_batch(struct wal *wal, uint64_t offset)
     wal->read_end = align_up(offset + size, BLOCK_BYTES);
     wal->read_at = BATCH_HEADER_BYTES;
     wal->read_payload_end = size;
+    wal->read_truncates = false;
     return ERR_OK;
 }
 
@@ -151,6 +156,9 @@ static bool find_in_batch(struct wal *wal, uint64_t index, struct record *found,
     while (record_next(&rest, &record) == ERR_OK) {
         if (record.kind == RECORD_SEAL) {
             *sealed = true;
+        } else if (record.kind == RECORD_TRUNCATE) {
+            wal->read_truncates = true;
+            there = there && record.index > index;
         } else if (record.kind == RECORD_ENTRY && record.index == index) {
             *found = record;
             there = true;
@@ -163,7 +171,8 @@ static bool find_in_batch(struct wal *wal, uint64_t index, struct record *found,
 /* The common case: the record after the one that was read last. */
 static bool next_in_batch(struct wal *wal, uint64_t index, struct record *found)
 {
-    if (wal->read_next != index || wal->read_handle < 0) {
+    if (wal->read_next != index || wal->read_handle < 0 ||
+        wal->read_truncates) {
         return false;
     }
     struct cursor rest = rest_of_batch(wal);
@@ -214,6 +223,13 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
 {
     if (index < wal->first || index > wal->synced) {
         return ERR_NOT_FOUND;
+    }
+    /* What follows in the batch read last may have been truncated and written
+     * again later: an anchor was put there. */
+    const struct anchor *anchor = anchor_find(wal, index);
+    if (anchor->seq > wal->read_seq ||
+        (anchor->seq == wal->read_seq && anchor->offset > wal->read_offset)) {
+        read_forget(wal);
     }
     struct record record;
     if (!next_in_batch(wal, index, &record)) {

@@ -197,8 +197,12 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     if (last) {
         wal->handle = handle;
         handle = -1;
-        wal->segment_size = size;
-        wal->offset = verdict == VERDICT_SEALED ? size : scan->offset;
+        /* A file that was cut short must still get its seal. */
+        wal->segment_size = verdict == VERDICT_SEALED
+                                ? size
+                                : max_u64(size, scan->offset + BLOCK_BYTES);
+        wal->offset =
+            verdict == VERDICT_SEALED ? wal->segment_size : scan->offset;
         memcpy(wal->path, path, sizeof(wal->path));
     }
 done:

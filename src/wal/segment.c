@@ -99,8 +99,11 @@ static enum err use_spare(struct wal *wal, uint64_t size)
         return err;
     }
     wal_fdatasync(wal, wal->spare, spare_path);
-    err = wal->fs->rename(wal->fs->self, spare_path, path);
+    if (!wal->spare_renamed) { /* By a try that found no space after it. */
+        err = wal->fs->rename(wal->fs->self, spare_path, path);
+    }
     if (!err) {
+        wal->spare_renamed = true;
         err = wal->fs->sync_dir(wal->fs->self, "wal");
     }
     if (err && err != ERR_NOSPACE) {
@@ -114,6 +117,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     }
     wal->handle = wal->spare;
     wal->spare = -1;
+    wal->spare_renamed = false;
     memcpy(wal->path, path, sizeof(wal->path));
     wal->segment = header;
     wal->segment_size = max_u64(size, wal->spare_filled);

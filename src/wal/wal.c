@@ -108,7 +108,9 @@ void wal_truncate(struct wal *wal, uint64_t from)
                &(struct record){.kind = RECORD_TRUNCATE, .index = from});
     wal->batch_records++;
     wal->batch_truncates = true;
-    wal->batch_first = 0;
+    if (wal->batch_first >= from) {
+        wal->batch_first = 0;
+    }
     wal->last = from - 1;
     wal->synced = min_u64(wal->synced, from - 1);
     anchor_cut(wal, from);
@@ -197,6 +199,8 @@ enum err wal_sync(struct wal *wal)
     if (wal->batch_first > 0) {
         anchor_add(wal, wal->batch_first, wal->segment.seq, wal->offset,
                    wal->batch_truncates);
+        /* It may end with a truncation: then what follows is there twice. */
+        wal->anchor_wanted = wal->batch_truncates;
     }
     wal->offset += bytes;
     wal->batch_seq++;

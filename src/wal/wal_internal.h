@@ -180,6 +180,7 @@ struct wal {
 
     int spare; /* Handle of wal/spare.tmp, -1 when none. */
     uint64_t spare_filled;
+    bool spare_renamed; /* It has its final name already. */
 
     /* read.c: the batch that was read last. */
     int read_handle;
@@ -192,6 +193,7 @@ struct wal {
     uint64_t read_next; /* Index expected at read_at; 0 = none cached. */
     size_t read_at;     /* Offset in read_buf of the next record. */
     size_t read_payload_end;
+    bool read_truncates; /* A truncation was seen in the batch. */
 
     struct wal_stats stats;
 };

@@ -1,0 +1,257 @@
+/* test_http_strict.c -- two readers of one byte stream must agree where a
+ * request ends: what could make them differ is refused; and however a request
+ * is cut into pieces, it is the same request. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "http/http.h"
+
+enum { BODY_MAX = 64 };
+
+struct outcome {
+    enum http_progress progress;
+    int status;
+    size_t consumed;
+    char body[BODY_MAX + 1];
+};
+
+/* Feed `text`, first up to `split`, then all of it. */
+static struct outcome feed(const char *text, size_t size, size_t split)
+{
+    struct http_reader reader;
+    struct outcome outcome = {.progress = HTTP_READ_MORE};
+    size_t upto[2] = {split, size};
+    uint8_t *data = mem_alloc(size);
+    memcpy(data, text, size);
+    http_reader_init(&reader, BODY_MAX);
+    for (int i = 0; i < 2 && outcome.progress == HTTP_READ_MORE; i++) {
+        do {
+            outcome.progress = http_read(&reader, data, upto[i]);
+        } while (outcome.progress == HTTP_READ_HEAD);
+    }
+    if (outcome.progress == HTTP_READ_ERROR) {
+        outcome.status = reader.error_status;
+    } else if (outcome.progress == HTTP_READ_DONE) {
+        outcome.consumed = reader.consumed;
+        must(reader.request.body.size <= BODY_MAX);
+        memcpy(outcome.body, reader.request.body.data,
+               reader.request.body.size);
+    }
+    http_reader_free(&reader);
+    mem_free(data);
+    return outcome;
+}
+
+#define H "Host: h\r\n"
+#define POST "POST /key HTTP/1.1\r\n" H
+
+static void test_accepted_whole_and_in_pieces(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *body;
+        size_t more; /* Bytes of the next request behind it. */
+    } cases[] = {
+        {"GET /key/a HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"GET / HTTP/1.0\r\n\r\n", "", 0},
+        {"OPTIONS * HTTP/1.1\r\n" H "\r\n", "", 0},
+        {POST "Content-Length: 4\r\n\r\nbody", "body", 0},
+        {POST "content-length:4\r\nX: \t a b\t\r\n\r\nbodyGET ", "body", 4},
+        {POST "Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2;x=y\r\ndy\r\n"
+              "0\r\nTrailer: t\r\n\r\n",
+         "body", 0},
+        {POST "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\nGET /",
+         "body", 5},
+        {POST "Upgrade: websocket\r\nConnection: upgrade\r\n"
+              "Content-Length: 4\r\n\r\nbody",
+         "body", 0},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        size_t size = strlen(cases[i].text);
+        for (size_t split = 0; split <= size; split++) {
+            struct outcome outcome = feed(cases[i].text, size, split);
+            if (outcome.progress != HTTP_READ_DONE ||
+                outcome.consumed != size - cases[i].more ||
+                strcmp(outcome.body, cases[i].body) != 0) {
+                fail_msg("case %zu split %zu: %d %d consumed %zu body %s", i,
+                         split, (int)outcome.progress, outcome.status,
+                         outcome.consumed, outcome.body);
+            }
+        }
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+    } cases[] = {
+        {POST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+        {POST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n", 400},
+        {POST "Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody", 400},
+        {POST "Content-Length: 4\r\nContent-Length: 5\r\n\r\nbody", 400},
+        {POST "Content-Length: +4\r\n\r\nbody", 400},
+        {POST "Content-Length: 4,4\r\n\r\nbody", 400},
+        {POST "Content-Length: 0x4\r\n\r\nbody", 400},
+        {POST "Content-Length: -4\r\n\r\nbody", 400},
+        {POST "Content-Length: 4 4\r\n\r\nbody", 400},
+        {POST "Content-Length:\r\n\r\n", 400},
+        {POST "Content-Length: 99999999999999999999\r\n\r\n", 400},
+        {POST "Content-Length: 65\r\n\r\n", 413},
+        {POST "Transfer-Encoding: gzip\r\n\r\n", 501},
+        {POST "Transfer-Encoding: chunked, chunked\r\n\r\n", 501},
+        {POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"
+              "\r\n",
+         501},
+        {POST "Transfer-Encoding: xchunked\r\n\r\n", 501},
+        {POST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+        {POST "X: a\r\n folded\r\n\r\n", 400},
+        {POST "Ho st: x\r\n\r\n", 400},
+        {POST "Content-Length : 4\r\n\r\nbody", 400},
+        {POST ": empty\r\n\r\n", 400},
+        {POST "X: a\rb\r\n\r\n", 400},
+        {POST "X: a\x01\r\n\r\n", 400},
+        {POST "X: a\n\r\n", 400},
+        {"GET /\ta HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET /\x80 HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET  / HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET / HTTP/1.1\n" H "\r\n", 400},
+        {"GET / HTTP/1.1\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\n" H H "\r\n", 400},
+        {"GET http://h/ HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET / HTTP/2.0\r\n" H "\r\n", 505},
+        {"GET / HTTP/1.2\r\n" H "\r\n", 505},
+        {"BREW / HTTP/1.1\r\n" H "\r\n", 501},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        size_t size = strlen(cases[i].text);
+        for (size_t split = 0; split <= size; split++) {
+            struct outcome outcome = feed(cases[i].text, size, split);
+            if (outcome.progress != HTTP_READ_ERROR ||
+                outcome.status != cases[i].status) {
+                fail_msg("case %zu split %zu: %d %d", i, split,
+                         (int)outcome.progress, outcome.status);
+            }
+        }
+    }
+}
+
+static int status_of(struct buf *text)
+{
+    struct outcome outcome =
+        feed((const char *)text->data, text->size, text->size);
+    buf_free(text);
+    return outcome.progress == HTTP_READ_DONE ? 200 : outcome.status;
+}
+
+static void add_many(struct buf *text, char c, size_t count)
+{
+    memset(buf_reserve(text, count), c, count);
+    text->size += count;
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    struct buf text = {0};
+    buf_add_string(&text, "GET /");
+    add_many(&text, 'a', 8300);
+    buf_add_string(&text, " HTTP/1.1\r\n" H "\r\n");
+    assert_int_equal(status_of(&text), 414);
+
+    buf_add_string(&text, "GET / HTTP/1.1\r\n" H "X: ");
+    add_many(&text, 'a', 8300);
+    buf_add_string(&text, "\r\n\r\n");
+    assert_int_equal(status_of(&text), 431);
+
+    for (int i = 0; i < 3; i++) {
+        if (i == 0) {
+            buf_add_string(&text, "GET / HTTP/1.1\r\n" H);
+        }
+        buf_add_string(&text, "X: ");
+        add_many(&text, 'a', 7000);
+        buf_add_string(&text, "\r\n");
+    }
+    buf_add_string(&text, "\r\n");
+    assert_int_equal(status_of(&text), 431);
+
+    for (int headers = 63; headers <= 64; headers++) {
+        buf_add_string(&text, "GET / HTTP/1.1\r\n" H);
+        for (int i = 0; i < headers; i++) {
+            buf_add_string(&text, "X: y\r\n");
+        }
+        buf_add_string(&text, "\r\n");
+        assert_int_equal(status_of(&text), headers == 63 ? 200 : 431);
+    }
+
+    buf_add_string(&text, POST "Transfer-Encoding: chunked\r\n\r\n41\r\n");
+    add_many(&text, 'b', 65);
+    buf_add_string(&text, "\r\n0\r\n\r\n");
+    assert_int_equal(status_of(&text), 413);
+}
+
+static void test_expectations_and_keep_alive(void **state)
+{
+    (void)state;
+    struct http_reader reader;
+    char text[] = POST "Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbody";
+    http_reader_init(&reader, BODY_MAX);
+    assert_int_equal(http_read(&reader, (uint8_t *)text, strlen(text) - 4),
+                     HTTP_READ_HEAD);
+    assert_true(reader.request.expect_continue);
+    assert_int_equal(http_read(&reader, (uint8_t *)text, strlen(text)),
+                     HTTP_READ_DONE);
+    assert_true(reader.request.keep_alive);
+    char close[] = "GET / HTTP/1.1\r\nConnection: close\r\n" H "\r\n";
+    assert_int_equal(http_read(&reader, (uint8_t *)close, strlen(close)),
+                     HTTP_READ_DONE);
+    assert_false(reader.request.keep_alive);
+    char old[] = "GET /a?b=c&d HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    assert_int_equal(http_read(&reader, (uint8_t *)old, strlen(old)),
+                     HTTP_READ_DONE);
+    assert_true(reader.request.keep_alive);
+    assert_true(bytes_equal_string(reader.request.path, "/a"));
+    struct bytes value;
+    assert_true(http_query(reader.request.query, "b", &value));
+    assert_true(bytes_equal_string(value, "c"));
+    assert_true(http_query(reader.request.query, "d", &value));
+    assert_int_equal(value.size, 0);
+    assert_false(http_query(reader.request.query, "c", &value));
+    http_reader_free(&reader);
+}
+
+static void test_percent_coding(void **state)
+{
+    (void)state;
+    uint8_t out[32];
+    size_t size;
+    assert_true(
+        http_percent_decode(bytes_of_string("a%2Fb+%C3%bc"), out, &size));
+    assert_true(bytes_equal_string(bytes_of(out, size), "a/b+\xc3\xbc"));
+    assert_false(http_percent_decode(bytes_of_string("%zz"), out, &size));
+    assert_false(http_percent_decode(bytes_of_string("%2"), out, &size));
+    assert_false(http_percent_decode(bytes_of_string("%"), out, &size));
+    struct buf text = {0};
+    http_percent_encode(&text, bytes_of_string("a/b c\xff"), true);
+    assert_true(bytes_equal_string(buf_bytes(&text), "a/b%20c%FF"));
+    buf_free(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepted_whole_and_in_pieces),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_expectations_and_keep_alive),
+        cmocka_unit_test(test_percent_coding),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
