@@ -218,9 +218,10 @@ static enum err read_all(struct wal *wal, const struct names *names,
 {
     struct scan scan = {0};
     for (size_t i = 0; i < names->count; i++) {
-        if (i > 0 && names->seqs[i] != names->seqs[i - 1] + 1) {
+        /* The log is kept whole: it begins with segment 1. */
+        if (names->seqs[i] != i + 1) {
             log_error("wal", "segment=%llx why=\"missing\"",
-                      (unsigned long long)names->seqs[i - 1] + 1);
+                      (unsigned long long)i + 1);
             return ERR_CORRUPT;
         }
         reading->seq = names->seqs[i];

@@ -1,0 +1,333 @@
+/* test_wal.c -- the log on a disk that behaves, and a vote that does not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "support/simdisk.h"
+#include "wal/wal.h"
+
+enum { SEGMENT = 64 << 10, ENTRIES_MAX = 4000 };
+
+struct fixture {
+    struct simdisk *disk;
+    struct wal_options options;
+    struct wal *wal;
+    size_t count;
+    struct {
+        uint64_t term;
+        size_t size;
+    } entries[ENTRIES_MAX]; /* [index - 1] */
+};
+
+static struct fixture f;
+
+static uint8_t byte_of(uint64_t index, uint64_t term, size_t at)
+{
+    return (uint8_t)(index * 31 + term * 7 + at + 1);
+}
+
+static void check(const struct wal_entry *entry)
+{
+    uint64_t term = f.entries[entry->index - 1].term;
+    assert_int_equal(entry->term, term);
+    assert_int_equal(entry->type, term % 3);
+    assert_int_equal(entry->payload.size, f.entries[entry->index - 1].size);
+    for (size_t i = 0; i < entry->payload.size; i++) {
+        if (entry->payload.data[i] != byte_of(entry->index, term, i)) {
+            fail_msg("entry %llu", (unsigned long long)entry->index);
+        }
+    }
+}
+
+static void begin(void)
+{
+    memset(&f, 0, sizeof(f));
+    f.disk = simdisk_new();
+    f.options = (struct wal_options){.fs = simdisk_fs(f.disk),
+                                     .segment_bytes = SEGMENT};
+    assert_int_equal(wal_create(&f.options), ERR_OK);
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+}
+
+static void finish(void)
+{
+    struct simdisk_counts counts;
+    wal_close(f.wal);
+    simdisk_get_counts(f.disk, &counts);
+    assert_int_equal(counts.handles, 0);
+    simdisk_free(f.disk);
+}
+
+static void append(uint64_t term, size_t size)
+{
+    uint8_t *data = mem_alloc(size);
+    uint64_t index = ++f.count;
+    for (size_t i = 0; i < size; i++) {
+        data[i] = byte_of(index, term, i);
+    }
+    f.entries[index - 1].term = term;
+    f.entries[index - 1].size = size;
+    struct wal_entry entry = {.index = index,
+                              .term = term,
+                              .type = (uint8_t)(term % 3),
+                              .payload = bytes_of(data, size)};
+    wal_append(f.wal, &entry);
+    mem_free(data);
+}
+
+static void cut(uint64_t from)
+{
+    wal_truncate(f.wal, from);
+    f.count = (size_t)from - 1;
+}
+
+static void sync_all(void)
+{
+    assert_int_equal(wal_sync(f.wal), ERR_OK);
+}
+
+static void read_one(uint64_t index)
+{
+    struct buf out = {0};
+    struct wal_entry entry;
+    assert_int_equal(wal_read(f.wal, index, &out, &entry), ERR_OK);
+    assert_int_equal(entry.index, index);
+    check(&entry);
+    buf_free(&out);
+}
+
+static void read_all(void)
+{
+    struct rng rng;
+    rng_init(&rng, f.count);
+    assert_int_equal(wal_last(f.wal), f.count);
+    for (uint64_t i = 1; i <= f.count; i++) {
+        read_one(i);
+    }
+    for (int i = 0; i < 100 && f.count > 0; i++) {
+        uint64_t at = 1 + rng_below(&rng, f.count);
+        for (uint64_t n = 0; n < 3 && at + n <= f.count; n++) {
+            read_one(at + n);
+        }
+    }
+    struct buf out = {0};
+    struct wal_entry entry;
+    assert_int_equal(wal_read(f.wal, 0, &out, &entry), ERR_NOT_FOUND);
+    assert_int_equal(wal_read(f.wal, f.count + 1, &out, &entry), ERR_NOT_FOUND);
+    buf_free(&out);
+}
+
+static void reopen(void)
+{
+    uint64_t incarnation = wal_incarnation(f.wal);
+    wal_close(f.wal);
+    f.wal = NULL;
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    assert_int_equal(wal_incarnation(f.wal), incarnation + 1);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(wal_last(f.wal), 0);
+    assert_int_equal(wal_first(f.wal), 1);
+    append(1, 0);
+    append(1, 1);
+    append(2, 5000);
+    wal_set_hard_state(f.wal, 2, 3);
+    sync_all();
+    for (int i = 0; i < 2; i++) {
+        read_all();
+        assert_int_equal(wal_term(f.wal), 2);
+        assert_int_equal(wal_vote(f.wal), 3);
+        reopen();
+    }
+    finish();
+    f.disk = simdisk_new();
+    f.options.fs = simdisk_fs(f.disk);
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_NOT_FOUND);
+    simdisk_free(f.disk);
+}
+
+static void test_many_segments_and_large_entries(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 5);
+    begin();
+    for (uint64_t i = 0; i < 300; i++) {
+        for (uint64_t n = rng_below(&rng, 4); n > 0; n--) {
+            append(i / 10, rng_below(&rng, 4000));
+        }
+        if (i % 100 == 50) {
+            append(i / 10, 3 * SEGMENT);
+        }
+        if (i % 3) {
+            while (wal_prepare(f.wal)) {
+            }
+        }
+        sync_all();
+    }
+    read_all();
+    reopen();
+    read_all();
+    size_t size;
+    assert_non_null(simdisk_bytes(f.disk, "wal/000000000000000a.wal", &size));
+    finish();
+}
+
+/* A read that goes on behind the one before must not meet what a later record
+ * truncated, be it in an older batch or in the same. */
+static void test_truncated_entries_never_come_back(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 11);
+    begin();
+    for (int i = 0; i < 8; i++) {
+        append(1, 10);
+    }
+    sync_all();
+    cut(5);
+    sync_all();
+    read_one(4);
+    append(2, 20);
+    append(2, 20);
+    append(2, 20);
+    cut(7);
+    append(3, 30);
+    sync_all();
+    read_all();
+    reopen();
+    read_all();
+    for (uint64_t term = 4; term < 400; term++) {
+        for (uint64_t n = rng_below(&rng, 6); n > 0; n--) {
+            append(term, rng_below(&rng, 3000));
+            if (rng_below(&rng, 4) == 0 && f.count > 5) {
+                cut(f.count - rng_below(&rng, 5));
+            }
+        }
+        sync_all();
+        if (term % 40 == 0) {
+            read_all();
+            reopen();
+            read_all();
+        }
+    }
+    finish();
+}
+
+static void test_one_sync_a_batch_and_none_for_nothing(void **state)
+{
+    (void)state;
+    struct simdisk_counts before;
+    struct simdisk_counts after;
+    begin();
+    simdisk_get_counts(f.disk, &before);
+    sync_all();
+    wal_set_hard_state(f.wal, wal_term(f.wal), wal_vote(f.wal));
+    sync_all();
+    simdisk_get_counts(f.disk, &after);
+    assert_int_equal(after.calls, before.calls);
+    for (int i = 0; i < 5; i++) {
+        append(1, 100);
+        append(1, 5000);
+        simdisk_get_counts(f.disk, &after);
+        assert_int_equal(after.calls, before.calls);
+        sync_all();
+        simdisk_get_counts(f.disk, &after);
+        assert_int_equal(after.fdatasyncs, before.fdatasyncs + 1);
+        assert_int_equal(after.writes, before.writes + 1);
+        before = after;
+    }
+    /* Term and vote: once a slot. */
+    wal_set_hard_state(f.wal, 9, 1);
+    sync_all();
+    simdisk_get_counts(f.disk, &after);
+    assert_int_equal(after.fdatasyncs, before.fdatasyncs + 2);
+    finish();
+}
+
+static void test_hard_state_survives_one_damaged_slot_only(void **state)
+{
+    (void)state;
+    static const char *const slots[] = {"meta.0", "meta.1"};
+    size_t size;
+    begin();
+    wal_set_hard_state(f.wal, 7, 2);
+    sync_all();
+    for (size_t i = 0; i < 4; i++) {
+        simdisk_bytes(f.disk, slots[i % 2], &size)[i < 2 ? 24 : 4000] ^= 1;
+        reopen();
+        assert_int_equal(wal_term(f.wal), 7);
+        assert_int_equal(wal_vote(f.wal), 2);
+    }
+    simdisk_remove(f.disk, slots[1]);
+    reopen();
+    assert_int_equal(wal_vote(f.wal), 2);
+    wal_close(f.wal);
+    f.wal = NULL;
+    simdisk_bytes(f.disk, slots[0], &size)[30] ^= 1;
+    simdisk_bytes(f.disk, slots[1], &size)[30] ^= 1;
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_CORRUPT);
+    finish();
+}
+
+static void test_files_of_another_are_refused(void **state)
+{
+    (void)state;
+    begin();
+    wal_close(f.wal);
+    f.wal = NULL;
+    struct wal_options other = f.options;
+    other.uuid[3] = 1;
+    assert_int_equal(wal_open(&other, NULL, NULL, &f.wal), ERR_MISMATCH);
+    other = f.options;
+    other.cluster[3] = 1;
+    assert_int_equal(wal_open(&other, NULL, NULL, &f.wal), ERR_MISMATCH);
+    finish();
+}
+
+/* A read that failed once leaves nothing wrong behind. */
+static void test_a_failed_read_can_be_tried_again(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct wal_entry entry;
+    begin();
+    for (int i = 0; i < 60; i++) {
+        append(1, 4000);
+        sync_all();
+    }
+    for (uint64_t n = 1; n <= 5; n++) {
+        read_one(1);
+        simdisk_fail(f.disk, n, ERR_IO);
+        enum err err = wal_read(f.wal, 60, &out, &entry);
+        assert_int_equal(err, simdisk_failed(f.disk) ? ERR_IO : ERR_OK);
+        simdisk_fail(f.disk, 0, ERR_OK);
+        read_one(60);
+    }
+    buf_free(&out);
+    finish();
+}
+
+int main(void)
+{
+    log_set_level(LOG_OFF);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_many_segments_and_large_entries),
+        cmocka_unit_test(test_truncated_entries_never_come_back),
+        cmocka_unit_test(test_one_sync_a_batch_and_none_for_nothing),
+        cmocka_unit_test(test_hard_state_survives_one_damaged_slot_only),
+        cmocka_unit_test(test_files_of_another_are_refused),
+        cmocka_unit_test(test_a_failed_read_can_be_tried_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

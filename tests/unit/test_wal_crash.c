@@ -1,0 +1,526 @@
+/* test_wal_crash.c -- the log after a power loss at any moment.
+ *
+ * One run of a workload; after every call that changes the disk, the disk is
+ * copied as a power loss would leave it, in several ways, and recovered. What
+ * is found must be exactly the state last acknowledged or exactly the one
+ * being synced. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "support/simdisk.h"
+#include "wal/wal.h"
+
+enum { ENTRIES_MAX = 400, SEGMENT = 16 << 10, SEEDS = 6, SECOND_SEEDS = 2 };
+
+struct state {
+    uint64_t term;
+    uint64_t vote;
+    size_t count;
+    struct {
+        uint64_t term;
+        size_t size;
+    } entries[ENTRIES_MAX]; /* [index - 1] */
+};
+
+struct run {
+    struct simdisk *disk;
+    struct wal *wal;
+    struct state acked;
+    struct state next;
+    uint64_t states;
+    uint64_t second_states;
+    bool nested;
+    uint64_t incarnation;
+};
+
+static void options_for(struct simdisk *disk, struct wal_options *options)
+{
+    *options = (struct wal_options){
+        .fs = simdisk_fs(disk), .segment_bytes = SEGMENT, .salt_seed = 99};
+    memset(options->cluster, 1, 16);
+    memset(options->uuid, 2, 16);
+}
+
+static uint8_t byte_of(uint64_t index, uint64_t term, size_t at)
+{
+    return (uint8_t)(index * 31 + term * 7 + at + 1);
+}
+
+static void on_entry(const struct wal_entry *entry, void *arg)
+{
+    struct state *state = arg;
+    assert_true(entry->index >= 1 && entry->index <= state->count + 1 &&
+                entry->index <= ENTRIES_MAX);
+    for (size_t i = 0; i < entry->payload.size; i++) {
+        assert_int_equal(entry->payload.data[i],
+                         byte_of(entry->index, entry->term, i));
+    }
+    state->count = entry->index;
+    state->entries[entry->index - 1].term = entry->term;
+    state->entries[entry->index - 1].size = entry->payload.size;
+}
+
+static bool same_log(const struct state *a, const struct state *b)
+{
+    for (size_t i = 0; i < a->count && a->count == b->count; i++) {
+        if (a->entries[i].term != b->entries[i].term ||
+            a->entries[i].size != b->entries[i].size) {
+            return false;
+        }
+    }
+    return a->count == b->count;
+}
+
+static bool same_vote(const struct state *a, const struct state *b)
+{
+    return a->term == b->term && a->vote == b->vote;
+}
+
+static enum err open_into(struct simdisk *disk, struct state *found,
+                          struct wal **wal)
+{
+    struct wal_options options;
+    options_for(disk, &options);
+    memset(found, 0, sizeof(*found));
+    enum err err = wal_open(&options, on_entry, found, wal);
+    if (!err) {
+        found->count = (size_t)wal_last(*wal);
+        found->term = wal_term(*wal);
+        found->vote = wal_vote(*wal);
+    }
+    return err;
+}
+
+static void expect_state(const struct run *run, const struct state *found)
+{
+    assert_true(same_log(found, &run->acked) || same_log(found, &run->next));
+    assert_true(same_vote(found, &run->acked) || same_vote(found, &run->next));
+    /* The vote goes first. */
+    assert_true(same_log(found, &run->acked) || same_vote(found, &run->next));
+}
+
+/* Recover; nothing acknowledged is missing; a second recovery finds the same;
+ * the log takes another entry. */
+static void recover(struct run *run, struct simdisk *disk)
+{
+    static struct state found;
+    static struct state again;
+    struct wal *wal;
+    assert_int_equal(open_into(disk, &found, &wal), ERR_OK);
+    expect_state(run, &found);
+    assert_true(wal_incarnation(wal) > run->incarnation);
+    wal_close(wal);
+    simdisk_set_hook(disk, NULL, NULL);
+    assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
+    assert_true(same_log(&found, &again) && same_vote(&found, &again));
+    uint8_t byte = byte_of(wal_last(wal) + 1, 1000, 0);
+    struct wal_entry entry = {.index = wal_last(wal) + 1,
+                              .term = 1000,
+                              .payload = bytes_of(&byte, 1)};
+    wal_append(wal, &entry);
+    assert_int_equal(wal_sync(wal), ERR_OK);
+    wal_close(wal);
+    assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
+    assert_int_equal(again.count, found.count + 1);
+    again.count--;
+    assert_true(same_log(&found, &again));
+    wal_close(wal);
+    struct simdisk_counts counts;
+    simdisk_get_counts(disk, &counts);
+    assert_int_equal(counts.handles, 0);
+}
+
+/* Power is lost again while recovery runs. */
+static void on_recovery_call(struct simdisk *disk, void *arg)
+{
+    struct run *run = arg;
+    for (uint64_t seed = 0; seed < SECOND_SEEDS + 2; seed++) {
+        enum simdisk_keep keep =
+            seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME;
+        struct simdisk *after =
+            simdisk_crash(disk, keep, seed + run->second_states * 17);
+        static struct state found;
+        struct wal *wal;
+        assert_int_equal(open_into(after, &found, &wal), ERR_OK);
+        expect_state(run, &found);
+        wal_close(wal);
+        simdisk_free(after);
+        run->second_states++;
+    }
+}
+
+static void on_call(struct simdisk *disk, void *arg)
+{
+    struct run *run = arg;
+    for (uint64_t seed = 0; seed < SEEDS + 2; seed++) {
+        enum simdisk_keep keep =
+            seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME;
+        struct simdisk *after =
+            simdisk_crash(disk, keep, seed + run->states * 13);
+        /* A second loss in one state of sixteen: it multiplies. */
+        if (run->nested && run->states % 16 == 3) {
+            simdisk_set_hook(after, on_recovery_call, run);
+        }
+        recover(run, after);
+        simdisk_free(after);
+        run->states++;
+    }
+}
+
+static void append(struct run *run, uint64_t term, size_t size)
+{
+    struct state *next = &run->next;
+    uint64_t index = next->count + 1;
+    uint8_t *data = mem_alloc(size);
+    for (size_t i = 0; i < size; i++) {
+        data[i] = byte_of(index, term, i);
+    }
+    struct wal_entry entry = {
+        .index = index, .term = term, .payload = bytes_of(data, size)};
+    wal_append(run->wal, &entry);
+    mem_free(data);
+    next->entries[next->count].term = term;
+    next->entries[next->count].size = size;
+    next->count++;
+}
+
+static void sync_all(struct run *run)
+{
+    assert_int_equal(wal_sync(run->wal), ERR_OK);
+    run->acked = run->next;
+}
+
+static void begin(struct run *run)
+{
+    struct wal_options options;
+    memset(run, 0, sizeof(*run));
+    run->disk = simdisk_new();
+    options_for(run->disk, &options);
+    assert_int_equal(wal_create(&options), ERR_OK);
+    assert_int_equal(wal_open(&options, NULL, NULL, &run->wal), ERR_OK);
+    run->incarnation = wal_incarnation(run->wal);
+}
+
+static void finish(struct run *run)
+{
+    simdisk_set_hook(run->disk, NULL, NULL);
+    wal_close(run->wal);
+    simdisk_free(run->disk);
+}
+
+static void cut(struct run *run, uint64_t from)
+{
+    wal_truncate(run->wal, from);
+    run->next.count = (size_t)from - 1;
+}
+
+static void step(struct run *run, struct rng *rng, uint64_t i)
+{
+    uint64_t term = i / 5 + 1;
+    if (i % 5 == 0) {
+        wal_set_hard_state(run->wal, term, i % 3);
+        run->next.term = term;
+        run->next.vote = i % 3;
+    }
+    if (i % 7 == 6 && run->next.count > 3) {
+        cut(run, run->next.count - rng_below(rng, 3));
+    }
+    for (uint64_t n = rng_below(rng, 3); n > 0; n--) {
+        append(run, term, rng_below(rng, 3000));
+    }
+    if (i % 11 == 10) {
+        append(run, term, 9000);
+        append(run, term, 10);
+        cut(run, run->next.count);
+        append(run, term, 20);
+    }
+    if (i == 20) {
+        append(run, term, 30000); /* Larger than a segment. */
+    }
+    if (i % 2) {
+        (void)wal_prepare(run->wal);
+    }
+    sync_all(run);
+}
+
+static void run_workload(uint64_t steps, bool nested, const char *name)
+{
+    static struct run run;
+    struct rng rng;
+    rng_init(&rng, 7);
+    begin(&run);
+    run.nested = nested;
+    simdisk_set_hook(run.disk, on_call, &run);
+    for (uint64_t i = 0; i < steps; i++) {
+        step(&run, &rng, i);
+    }
+    printf("%s: %llu crash states, %llu more within recovery\n", name,
+           (unsigned long long)run.states,
+           (unsigned long long)run.second_states);
+    finish(&run);
+}
+
+static void test_crash_at_every_call(void **state)
+{
+    (void)state;
+    run_workload(40, false, "one loss");
+}
+
+static void test_crash_again_within_recovery(void **state)
+{
+    (void)state;
+    run_workload(23, true, "two losses");
+}
+
+static void on_create_call(struct simdisk *disk, void *arg)
+{
+    uint64_t *states = arg;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct simdisk *after = simdisk_crash(
+            disk, seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME, seed);
+        static struct state found;
+        struct wal *wal = NULL;
+        if (open_into(after, &found, &wal) == ERR_OK) {
+            assert_int_equal(found.count, 0);
+        }
+        wal_close(wal);
+        simdisk_free(after);
+        (*states)++;
+    }
+}
+
+static void test_crash_while_created(void **state)
+{
+    (void)state;
+    uint64_t states = 0;
+    struct simdisk *disk = simdisk_new();
+    struct wal_options options;
+    options_for(disk, &options);
+    simdisk_set_hook(disk, on_create_call, &states);
+    assert_int_equal(wal_create(&options), ERR_OK);
+    printf("creation: %llu crash states\n", (unsigned long long)states);
+    simdisk_free(disk);
+}
+
+/* ---- a full disk ------------------------------------------------------------
+ */
+
+static void test_no_space_keeps_the_batch_and_a_retry_succeeds(void **state)
+{
+    (void)state;
+    static struct run run;
+    static struct state found;
+    unsigned failures = 0;
+    for (uint64_t n = 1;; n++) {
+        struct rng rng;
+        rng_init(&rng, 3);
+        begin(&run);
+        for (uint64_t i = 0; i < 12; i++) {
+            step(&run, &rng, i);
+        }
+        wal_set_hard_state(run.wal, 50, 2);
+        run.next.term = 50;
+        run.next.vote = 2;
+        append(&run, 50, 30000); /* Takes a new segment. */
+        simdisk_fail(run.disk, n, ERR_NOSPACE);
+        enum err err = wal_sync(run.wal);
+        if (!simdisk_failed(run.disk)) {
+            assert_int_equal(err, ERR_OK);
+            finish(&run);
+            break;
+        }
+        assert_int_equal(err, ERR_NOSPACE);
+        failures++;
+        on_call(run.disk, &run);
+        append(&run, 50, 100); /* The batch may grow. */
+        sync_all(&run);
+        struct simdisk *after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
+        struct wal *wal;
+        assert_int_equal(open_into(after, &found, &wal), ERR_OK);
+        assert_true(same_log(&found, &run.acked) &&
+                    same_vote(&found, &run.acked));
+        wal_close(wal);
+        simdisk_free(after);
+        finish(&run);
+    }
+    printf("no space: %u places\n", failures);
+    assert_true(failures > 5);
+}
+
+/* ---- errors of the disk -----------------------------------------------------
+ */
+
+static void test_io_error_in_sync_ends_the_process(void **state)
+{
+    (void)state;
+    static struct run run;
+    for (uint64_t n = 1; n < 8; n++) {
+        begin(&run);
+        wal_set_hard_state(run.wal, 3, 1);
+        append(&run, 3, 500);
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            const struct rlimit none = {0, 0};
+            setrlimit(RLIMIT_CORE, &none);
+            signal(SIGABRT, SIG_DFL);
+            simdisk_fail(run.disk, n, ERR_IO);
+            enum err err = wal_sync(run.wal);
+            _exit(err ? 1 : 0);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        finish(&run);
+    }
+}
+
+/* A call that fails while the log is opened: an error, or the end of the
+ * process, never a log that lacks something. */
+static void test_io_error_in_recovery(void **state)
+{
+    (void)state;
+    static struct run run;
+    static struct state found;
+    begin(&run);
+    for (int i = 0; i < 10; i++) {
+        append(&run, 1, 3000);
+        sync_all(&run);
+    }
+    unsigned done = 0;
+    for (uint64_t n = 1; n < 200 && !done; n++) {
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            const struct rlimit none = {0, 0};
+            setrlimit(RLIMIT_CORE, &none);
+            signal(SIGABRT, SIG_DFL);
+            struct simdisk *after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+            struct wal *wal = NULL;
+            simdisk_fail(after, n, ERR_IO);
+            enum err err = open_into(after, &found, &wal);
+            if (err) {
+                _exit(err == ERR_IO && simdisk_failed(after) ? 1 : 9);
+            }
+            _exit(simdisk_failed(after) || found.count != 10 ? 9 : 0);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (WIFSIGNALED(status)) {
+            assert_int_equal(WTERMSIG(status), SIGABRT);
+        } else {
+            assert_true(WEXITSTATUS(status) <= 1);
+            done = WEXITSTATUS(status) == 0;
+        }
+    }
+    assert_true(done);
+    finish(&run);
+}
+
+/* ---- damage -----------------------------------------------------------------
+ */
+
+static enum err open_damaged(struct simdisk *disk, size_t *count)
+{
+    static struct state found;
+    struct wal *wal = NULL;
+    enum err err = open_into(disk, &found, &wal);
+    *count = found.count;
+    wal_close(wal);
+    return err;
+}
+
+static void test_damage(void **state)
+{
+    (void)state;
+    static struct run run;
+    size_t size;
+    size_t count;
+    begin(&run);
+    for (int i = 0; i < 6; i++) {
+        append(&run, 1, 3000); /* One block each; two, then a seal. */
+        sync_all(&run);
+    }
+    static const char segment_1[] = "wal/0000000000000001.wal";
+    static const char segment_2[] = "wal/0000000000000002.wal";
+    static const char segment_3[] = "wal/0000000000000003.wal";
+    assert_non_null(simdisk_bytes(run.disk, segment_3, &size));
+
+    /* A middle batch, its header and its payload, in every segment. */
+    const struct {
+        const char *path;
+        size_t at;
+        enum err err;
+        size_t count;
+    } flips[] = {
+        {segment_1, 0, ERR_CORRUPT, 0},
+        {segment_1, 4096 + 5, ERR_CORRUPT, 0},
+        {segment_1, 4096 + 2000, ERR_CORRUPT, 0},
+        {segment_1, 2 * 4096 + 9, ERR_CORRUPT, 1},
+        {segment_1, 3 * 4096 + 20, ERR_CORRUPT, 2}, /* The seal. */
+        {segment_2, 4096 + 100, ERR_CORRUPT, 2},
+        {segment_3, 100, ERR_CORRUPT, 4},
+        {segment_3, 4096 + 100, ERR_CORRUPT, 4},
+        /* Known limit: the last batch passes for one that was torn. */
+        {segment_3, 2 * 4096 + 100, ERR_OK, 5},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(flips); i++) {
+        struct simdisk *after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
+        simdisk_bytes(after, flips[i].path, &size)[flips[i].at] ^= 0x10;
+        assert_int_equal(open_damaged(after, &count), flips[i].err);
+        assert_int_equal(count, flips[i].count);
+        if (!flips[i].err) {
+            assert_non_null(
+                simdisk_bytes(after, "wal/torn-0000000000000003.bin", &size));
+            assert_int_equal(open_damaged(after, &count), ERR_OK);
+            assert_int_equal(count, flips[i].count);
+        }
+        simdisk_free(after);
+    }
+
+    struct simdisk *after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
+    simdisk_remove(after, segment_2);
+    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
+    simdisk_free(after);
+
+    /* A good block at a wrong place. */
+    after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
+    uint8_t *data = simdisk_bytes(after, segment_1, &size);
+    memcpy(data + 4096, data + 2 * 4096, 4096);
+    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
+    simdisk_free(after);
+
+    /* An old version of a segment: the successor does not follow on. */
+    after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
+    data = simdisk_bytes(after, segment_1, &size);
+    memset(data + 2 * 4096, 0, size - 2 * 4096);
+    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
+    simdisk_free(after);
+    finish(&run);
+}
+
+int main(void)
+{
+    log_set_level(LOG_OFF);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crash_at_every_call),
+        cmocka_unit_test(test_crash_again_within_recovery),
+        cmocka_unit_test(test_crash_while_created),
+        cmocka_unit_test(test_no_space_keeps_the_batch_and_a_retry_succeeds),
+        cmocka_unit_test(test_io_error_in_sync_ends_the_process),
+        cmocka_unit_test(test_io_error_in_recovery),
+        cmocka_unit_test(test_damage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
