@@ -192,7 +192,7 @@ bench: $(BUILD)/craftd
 static: $(BUILD)/craftd
 	size $<
 	ls -l $<
-	! ldd $< 2>/dev/null
+	ldd $< 2>&1 | grep -E 'statically linked|not a dynamic executable'
 repro:
 	scripts/repro
 cover:
