@@ -58,6 +58,8 @@ struct conn {
 void answer_problem(struct conn *conn, int status, const char *code,
                     const char *message, const char *outcome);
 void answer_outcome(struct conn *conn, const struct node_result *result);
+/* A conn_finish: 200 without a body, or the problem. */
+void finish_plain(struct conn *conn, const struct node_result *result);
 
 /* server.c. Extra headers are in api->headers ("Name: value\r\n"...). */
 void answer(struct conn *conn, int status, const char *type, struct bytes body);

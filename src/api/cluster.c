@@ -178,17 +178,6 @@ void on_status(struct conn *conn, const struct http_request *request)
 /* ---- /nodes, /leader
  * ------------------------------------------------------------ */
 
-static void finish_plain(struct conn *conn, const struct node_result *result)
-{
-    conn->api->body.size = 0;
-    conn->api->headers.size = 0;
-    if (result->outcome == NODE_OK) {
-        answer(conn, 200, NULL, (struct bytes){0});
-    } else {
-        answer_outcome(conn, result);
-    }
-}
-
 static const struct raft_member *member_named(struct conn *conn,
                                               struct bytes name)
 {

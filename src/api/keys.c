@@ -91,17 +91,6 @@ static void get_key(struct conn *conn, const struct http_request *request)
 /* ---- writing
  * ----------------------------------------------------------------- */
 
-static void finish_write(struct conn *conn, const struct node_result *result)
-{
-    conn->api->body.size = 0;
-    conn->api->headers.size = 0;
-    if (result->outcome == NODE_OK) {
-        answer(conn, 200, NULL, (struct bytes){0});
-    } else {
-        answer_outcome(conn, result);
-    }
-}
-
 static void finish_delete(struct conn *conn, const struct node_result *result)
 {
     conn->api->body.size = 0;
@@ -202,7 +191,7 @@ static void post_keys(struct conn *conn, const struct http_request *request)
     if (writer.op_count == 0) {
         answer(conn, 200, NULL, (struct bytes){0});
     } else {
-        submit(conn, finish_write);
+        submit(conn, finish_plain);
     }
     if (api->command.capacity > (1 << 20)) {
         buf_free(&api->command);

@@ -82,3 +82,14 @@ void answer_outcome(struct conn *conn, const struct node_result *result)
     answer_problem(conn, row->status, code, row->message,
                    result->outcome == NODE_UNKNOWN ? "unknown" : "not-applied");
 }
+
+void finish_plain(struct conn *conn, const struct node_result *result)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome == NODE_OK) {
+        answer(conn, 200, NULL, (struct bytes){0});
+    } else {
+        answer_outcome(conn, result);
+    }
+}

@@ -68,8 +68,9 @@ MUST_CHECK enum err store_apply_noop(struct store *store, uint64_t index,
 MUST_CHECK enum err store_apply_conf(struct store *store, uint64_t index,
                                      uint64_t term, struct bytes conf);
 
-/* Commit the open transaction (nothing when there is none), and now and then
- * checkpoint a bounded number of pages. ERR_NOSPACE as above. */
+/* Commit the open transaction (nothing when there is none), and checkpoint
+ * once the -wal has grown to 16 MiB. Known limit: a checkpoint copies all of
+ * it in one call, some tens of milliseconds. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_flush(struct store *store);
 /* Entries applied since the last commit. */
 uint64_t store_pending(const struct store *store);
