@@ -2,7 +2,7 @@
  *
  * Input: count, `count` script bytes, then mutations of six bytes: what,
  * where (u32), value. The script makes a log, so that all checksums hold; the
- * mutations change the last segment (or the one before, or a meta slot), cut
+ * mutations change a segment, a meta slot or the hint, cut
  * it short, or lose power with a part of the pages. Whatever comes of it,
  * wal_open() ends, and a log that it accepts takes one more entry, which is
  * there after the next open, and every entry can be read. */
@@ -14,9 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SEGMENT = 16 << 10, SCRIPT_MAX = 40, MUTATIONS_MAX = 64 };
 
-static const char *const paths[] = {
-    "wal/0000000000000001.wal", "wal/0000000000000002.wal",
-    "wal/0000000000000003.wal", "meta.0", "meta.1"};
+static const char *const paths[] = {"wal/0000000000000001.wal",
+                                    "wal/0000000000000002.wal",
+                                    "wal/0000000000000003.wal",
+                                    "meta.0",
+                                    "meta.1",
+                                    "wal/HINT"};
 
 static void script(struct wal *wal, struct cursor *in)
 {
@@ -39,6 +42,9 @@ static void script(struct wal *wal, struct cursor *in)
             }
             break;
         case 2:
+            must(wal_sync(wal) == ERR_OK);
+            wal_hint(wal);
+            break;
         case 3:
             must(wal_sync(wal) == ERR_OK);
             break;

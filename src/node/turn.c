@@ -433,6 +433,7 @@ static void flush_some(struct node *node)
         refuse_to_apply(node, store_applied(node->store) + 1, err);
     }
     node->unflushed_ms = 0;
+    wal_hint(node->wal);
 }
 
 /* ---- the turn ---- */

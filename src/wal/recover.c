@@ -217,6 +217,10 @@ static enum err read_all(struct wal *wal, const struct names *names,
                          struct reading *reading)
 {
     struct scan scan = {0};
+    enum err err = hint_load(wal, &scan.hint);
+    if (err) {
+        return err;
+    }
     for (size_t i = 0; i < names->count; i++) {
         /* The log is kept whole: it begins with segment 1. */
         if (names->seqs[i] != i + 1) {
@@ -225,8 +229,7 @@ static enum err read_all(struct wal *wal, const struct names *names,
             return ERR_CORRUPT;
         }
         reading->seq = names->seqs[i];
-        enum err err =
-            read_segment(wal, reading, i == 0, i + 1 == names->count, &scan);
+        err = read_segment(wal, reading, i == 0, i + 1 == names->count, &scan);
         if (err) {
             return err;
         }

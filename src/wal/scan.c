@@ -3,12 +3,15 @@
  * A batch is acknowledged only after its fdatasync, and the next one is
  * written only after that. So the first batch that does not hold is either
  * the last that was ever written, never acknowledged (torn), or damage:
- *   - nothing but zeros follows: the clean end;
+ *   - nothing but zeros follows, and wal/HINT names no later batch: the
+ *     clean end;
  *   - a good batch of this segment follows: the bad one had been synced
  *     before that was written: damage in acknowledged data;
  *   - the segment is not the last one: damage, since it was sealed;
+ *   - wal/HINT names it, or a later one: damage, or a lost write;
  *   - else torn: cut, and say so.
- * Known limit: rot in the very last synced batch looks like a torn one. */
+ * Known limit: rot in the very last synced batch looks like a torn one until
+ * the hint that names it has reached the disk. */
 #include "wal/wal_internal.h"
 
 static uint64_t end_of_data(struct bytes file, uint64_t from)
@@ -102,6 +105,9 @@ static enum verdict judge_end(const struct segment_header *segment,
     if (!last) {
         return corrupt(scan, "the segment has no seal, but a successor");
     }
+    if (scan->hint >= scan->batch_seq) {
+        return corrupt(scan, "it ends before a batch that was synced");
+    }
     if (end <= scan->offset) {
         return VERDICT_CLEAN;
     }
@@ -139,6 +145,9 @@ enum verdict scan_segment(const struct segment_header *segment,
         scan->batch_seq++;
         scan->chain = batch.chain;
         scan->offset = batch.end;
+        if (sealed && last && scan->hint >= scan->batch_seq) {
+            return corrupt(scan, "the segment after it is missing");
+        }
         if (sealed) {
             return VERDICT_SEALED;
         }

@@ -16,6 +16,7 @@ static struct wal *wal_new(const struct wal_options *options)
     wal->handle = -1;
     wal->spare = -1;
     wal->read_handle = -1;
+    wal->hint_handle = -1;
     return wal;
 }
 
@@ -24,7 +25,8 @@ void wal_close(struct wal *wal)
     if (!wal) {
         return;
     }
-    const int handles[] = {wal->handle, wal->spare, wal->read_handle};
+    const int handles[] = {wal->handle, wal->spare, wal->read_handle,
+                           wal->hint_handle};
     for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
         if (handles[i] >= 0) {
             wal->fs->close(wal->fs->self, handles[i]);

@@ -6,6 +6,7 @@
  *                          recycled, renamed or truncated once in use
  *     wal/spare.tmp        the next segment, being prepared
  *     wal/torn-%016x.bin   what recovery cut off, kept for a look
+ *     wal/HINT             the last batch known to be synced (hint.c)
  *
  * The unit of writing and of fdatasync is the batch: it starts on a block
  * boundary (4096), so a block that holds acknowledged data is never written
@@ -94,6 +95,11 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
 /* One slice (bounded, some 256 KiB) of preparing the next segment; call when
  * idle or once a turn. False when there is nothing (more) to do. */
 bool wal_prepare(struct wal *wal);
+
+/* Note on the disk that what was synced was synced, so that damage in the
+ * last batch is not taken for an unfinished write. One small write, no sync;
+ * nothing when there is nothing new. Call when the log falls quiet. */
+void wal_hint(struct wal *wal);
 
 struct wal_stats {
     uint64_t syncs; /* fdatasync calls, of all kinds. */

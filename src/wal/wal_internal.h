@@ -120,6 +120,7 @@ struct scan {
     uint32_t chain;
     uint64_t index; /* Last entry. */
     uint64_t term;  /* Its term. */
+    uint64_t hint;  /* A batch that is known to have been synced; 0 = none. */
     /* Out. */
     uint64_t offset;   /* Where the next batch goes, or where trouble begins. */
     uint64_t torn_end; /* VERDICT_TORN: end of what is not zero. */
@@ -135,7 +136,7 @@ enum verdict scan_segment(const struct segment_header *segment,
                           scan_batch_cb *on_batch, scan_record_cb *on_record,
                           void *arg);
 
-/* ---- wal.c, recover.c, segment.c, meta.c, read.c ----------------------------
+/* ---- wal.c, recover.c, segment.c, meta.c, read.c, hint.c --------------------
  */
 
 /* Where to begin to look for an entry: the batch that holds `index`. */
@@ -182,6 +183,10 @@ struct wal {
     uint64_t spare_filled;
     bool spare_renamed; /* It has its final name already. */
 
+    int hint_handle; /* Of wal/HINT; -1 when not open. */
+    uint64_t hinted; /* The batch it names. */
+    uint64_t hint_count;
+
     /* read.c: the batch that was read last. */
     int read_handle;
     uint64_t read_seq;
@@ -210,5 +215,7 @@ void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
 void anchor_cut(struct wal *wal, uint64_t from);
 MUST_CHECK enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg);
 void read_forget(struct wal *wal);
+/* The batch that wal/HINT proves to be durable; 0 when it proves nothing. */
+MUST_CHECK enum err hint_load(struct wal *wal, uint64_t *batch_seq);
 
 #endif

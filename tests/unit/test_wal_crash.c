@@ -252,6 +252,9 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
         (void)wal_prepare(run->wal);
     }
     sync_all(run);
+    if (i % 3 == 1) {
+        wal_hint(run->wal);
+    }
 }
 
 static void run_workload(uint64_t steps, bool nested, const char *name)
@@ -510,6 +513,64 @@ static void test_damage(void **state)
     finish(&run);
 }
 
+/* With the hint on the disk, the last batch is as safe as the others. */
+static void test_damage_in_the_last_batch_is_seen_with_the_hint(void **state)
+{
+    (void)state;
+    static struct run run;
+    static const char last[] = "wal/0000000000000002.wal";
+    size_t size;
+    size_t count;
+    begin(&run);
+    for (int i = 0; i < 4; i++) {
+        append(&run, 1, 3000);
+        sync_all(&run);
+    }
+    wal_hint(run.wal);
+
+    struct simdisk *after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    assert_int_equal(open_damaged(after, &count), ERR_OK);
+    assert_int_equal(count, 4);
+    simdisk_free(after);
+
+    after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    simdisk_bytes(after, last, &size)[2 * 4096 + 100] ^= 1;
+    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
+    simdisk_free(after);
+
+    /* A lost write: zeros, as if it had never been. */
+    after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    uint8_t *data = simdisk_bytes(after, last, &size);
+    memset(data + (size_t)2 * 4096, 0, 4096);
+    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
+    simdisk_free(after);
+
+    /* The whole last segment. */
+    after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    simdisk_remove(after, last);
+    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
+    simdisk_free(after);
+
+    /* A damaged hint proves nothing, and nothing is lost by that. */
+    after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    data = simdisk_bytes(after, "wal/HINT", &size);
+    assert_int_equal(size, 512);
+    data[17] ^= 1;
+    assert_int_equal(open_damaged(after, &count), ERR_OK);
+    assert_int_equal(count, 4);
+    simdisk_free(after);
+
+    /* What comes after the hint may be torn as before. */
+    append(&run, 1, 3000);
+    sync_all(&run);
+    after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    simdisk_bytes(after, "wal/0000000000000003.wal", &size)[4096 + 50] ^= 1;
+    assert_int_equal(open_damaged(after, &count), ERR_OK);
+    assert_int_equal(count, 4);
+    simdisk_free(after);
+    finish(&run);
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -521,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_io_error_in_sync_ends_the_process),
         cmocka_unit_test(test_io_error_in_recovery),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damage_in_the_last_batch_is_seen_with_the_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
