@@ -136,6 +136,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     script(wal, &in);
     wal_close(wal);
     mutate(disk, &in);
+    /* Damage is on the platter too, not only in what is cached of it. */
+    struct simdisk *damaged = simdisk_crash(disk, SIMDISK_ALL, 0);
+    simdisk_free(disk);
+    disk = damaged;
+    options.fs = simdisk_fs(disk);
     use(disk, &options);
     struct simdisk_counts counts;
     simdisk_get_counts(disk, &counts);
