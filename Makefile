@@ -121,6 +121,31 @@ $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 	scripts/run-tests $^
 
+# ---- the simulator ------------------------------------------------------------
+
+# The daemon's own rooms over a virtual network and disk: what tests/sim/net.c
+# is, reactor/ is not.
+SIM_ROOMS := base sys command raft wire wal store peer node
+SIM_SOURCES := $(foreach room,$(SIM_ROOMS),$(call room_sources,$(room))) \
+  src/reactor/addr.c tests/unit/support/simdisk.c \
+  $(sort $(wildcard tests/sim/*.c))
+SIM_LDFLAGS := -Wl,--wrap=die
+SIM_CFLAGS := -O2 -g
+$(BUILD)/sim/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(LANGUAGE) -Itests/unit $(WARN) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/simulator: $(call objects,sim,$(SIM_SOURCES))
+	$(CC) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
+# With the sanitizers: what a run leaves behind when a host dies is no leak.
+$(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
+	$(CC) $(SANITIZE) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: sim
+# One seed, traced: make sim SEED=n. Fresh ones: make sim SECONDS=n.
+sim: $(BUILD)/simulator
+	CRAFTD_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null) \
+	  $(BUILD)/simulator $(if $(SEED),--seed $(SEED) --trace,--seconds $(SECONDS))
+
 # ---- fuzzing ----------------------------------------------------------------
 
 FUZZ_CFLAGS := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
@@ -206,6 +231,8 @@ help:
 	@echo 'make                     build/craftd: static, hardened, asserts on'
 	@echo 'make check               format, layers, headers, unit tests, corpora'
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
+	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'
+	@echo 'make sim SEED=n          one of them again, traced'
 	@echo 'make replay              fuzz corpora through every target'
 	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'
 	@echo 'make proc T=name         real processes: kill -9, restarts, joins'

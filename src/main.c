@@ -44,6 +44,12 @@ static uint64_t env_now(void *self)
     return sys_now_ms();
 }
 
+static uint64_t env_now_us(void *self)
+{
+    (void)self;
+    return sys_now_ns() / 1000;
+}
+
 static void env_entropy(void *self, void *out, size_t size)
 {
     (void)self;
@@ -216,6 +222,7 @@ static int open_node(struct daemon *daemon)
     struct node_env env = {
         .self = daemon,
         .now_ms = env_now,
+        .now_us = env_now_us,
         .entropy = env_entropy,
         .fs = daemon->fs,
         .output = env_output,

@@ -21,6 +21,7 @@ struct node;
 struct node_env {
     void *self;
     uint64_t (*now_ms)(void *self);
+    uint64_t (*now_us)(void *self); /* To measure the disk by. */
     void (*entropy)(void *self, void *out, size_t size);
     const struct fs *fs;
     const char *sqlite_vfs;
@@ -48,6 +49,7 @@ struct node_options {
     uint32_t election_max_ms;
     uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
     uint64_t proposals_bytes_max;
+    uint64_t segment_bytes; /* Of the log; 0: as wal.h says. */
 };
 
 enum node_outcome {

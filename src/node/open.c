@@ -136,7 +136,12 @@ static enum err boot_check(const struct node *node, const struct boot *boot)
 
 static struct wal_options wal_options_of(const struct node *node)
 {
-    struct wal_options options = {.fs = node->env.fs};
+    struct wal_options options = {
+        .fs = node->env.fs,
+        .segment_bytes = node->options.segment_bytes,
+        .now_us = node->env.now_us,
+        .now_us_arg = node->env.self,
+    };
     memcpy(options.cluster, node->ident.cluster, sizeof(options.cluster));
     memcpy(options.uuid, node->ident.uuid, sizeof(options.uuid));
     node->env.entropy(node->env.self, &options.salt_seed,

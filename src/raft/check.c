@@ -119,11 +119,14 @@ void raft_check(struct raft *raft)
 /* At the door: what would be a lie if we crashed right after sending. */
 void raft_check_message(const struct raft *raft, const struct raft_message *m)
 {
-    must(raft_hard_is_durable(raft)); /* L1 */
     must(m->term == raft->term);
+    must(m->term == raft->durable_term); /* L1 */
     must(m->from == raft->options.self && m->to != raft->options.self);
+    if (m->type == RAFT_MSG_VOTE) {
+        must(raft->durable_vote == raft->options.self);
+    }
     if (m->type == RAFT_MSG_VOTE_RESP && m->granted) { /* L3 */
-        must(raft->vote == m->to);
+        must(raft->durable_vote == m->to);
     }
     if (m->type == RAFT_MSG_APPEND_RESP && m->granted) { /* L3 */
         must(m->match <= raft->durable && m->match <= raft->verified);

@@ -53,8 +53,11 @@ static void collect_persist(struct raft *raft, struct raft_persist *persist)
     }
     raft->dirty_lo = 0;
     uint32_t place = (raft->op_head + raft->op_count) % RAFT_OPS_MAX;
-    raft->ops[place] =
-        (struct raft_op){.seq = seq, .hi = raft->last, .ms = raft->now_ms};
+    raft->ops[place] = (struct raft_op){.seq = seq,
+                                        .hi = raft->last,
+                                        .ms = raft->now_ms,
+                                        .term = raft->term,
+                                        .vote = raft->vote};
     raft->op_count++;
 }
 
@@ -62,8 +65,11 @@ void raft_persisted(struct raft *raft, uint64_t seq)
 {
     must(seq <= raft->seq_last);
     while (raft->op_count > 0 && raft->ops[raft->op_head].seq <= seq) {
-        raft->durable = max_u64(raft->durable, raft->ops[raft->op_head].hi);
-        raft->seq_persisted = raft->ops[raft->op_head].seq;
+        const struct raft_op *op = &raft->ops[raft->op_head];
+        raft->durable = max_u64(raft->durable, op->hi);
+        raft->seq_persisted = op->seq;
+        raft->durable_term = op->term;
+        raft->durable_vote = op->vote;
         raft->op_head = (raft->op_head + 1) % RAFT_OPS_MAX;
         raft->op_count--;
     }

@@ -25,6 +25,8 @@ struct raft *raft_new(const struct raft_options *options,
     raft->now_ms = now_ms;
     raft->term = boot->term;
     raft->vote = boot->vote;
+    raft->durable_term = boot->term;
+    raft->durable_vote = boot->vote;
     raft->appended_first = 1;
     /* Where to begin is any number that an earlier life did not use. */
     raft->election_round = rng_next(&raft->rng) >> 2;

@@ -82,6 +82,8 @@ struct raft_op {
                     truncation comes later: an index means what it meant when
                     the operation was made, or nothing. */
     uint64_t ms;
+    uint64_t term; /* Hard state as of it. */
+    raft_id vote;
 };
 
 struct raft_gated {
@@ -97,8 +99,10 @@ struct raft {
     /* Hard state. */
     uint64_t term;
     raft_id vote;
-    bool hard_dirty;   /* Changed since the last persist operation. */
-    uint64_t hard_seq; /* The operation that holds it when not dirty. */
+    bool hard_dirty;       /* Changed since the last persist operation. */
+    uint64_t hard_seq;     /* The operation that holds it when not dirty. */
+    uint64_t durable_term; /* What a crash now would leave us with. */
+    raft_id durable_vote;
 
     enum raft_role role;
     raft_id leader;

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/rng.h"
-#include "sys/sys.h"
 #include "wal/wal_internal.h"
 
 enum { SLICE_BYTES = 256 << 10 };
@@ -17,15 +16,21 @@ void segment_path(uint64_t seq, char path[64])
     snprintf(path, 64, "wal/%016llx.wal", (unsigned long long)seq);
 }
 
+static uint64_t now_us(const struct wal *wal)
+{
+    return wal->options.now_us ? wal->options.now_us(wal->options.now_us_arg)
+                               : 0;
+}
+
 void wal_fdatasync(struct wal *wal, int handle, const char *path)
 {
-    uint64_t start = sys_now_ns();
+    uint64_t start = now_us(wal);
     if (wal->fs->fdatasync(wal->fs->self, handle) != ERR_OK) {
         /* The kernel may have dropped the pages: a second try that succeeds
          * would prove nothing. */
         die("%s: fdatasync failed, what was written is in doubt", path);
     }
-    uint64_t us = (sys_now_ns() - start) / 1000;
+    uint64_t us = now_us(wal) - start;
     wal->stats.syncs++;
     wal->stats.sync_us_total += us;
     wal->stats.sync_us_max = max_u64(wal->stats.sync_us_max, us);

@@ -190,6 +190,9 @@ enum err wal_sync(struct wal *wal)
     /* A block is always left for the seal. */
     if (wal->offset + bytes + BLOCK_BYTES > wal->segment_size) {
         enum err err = segment_next(wal, bytes);
+        if (err && err != ERR_NOSPACE) {
+            die("the log cannot go on after %s: %s", wal->path, err_name(err));
+        }
         if (err) {
             return err;
         }

@@ -32,6 +32,9 @@ struct wal;
 struct wal_options {
     const struct fs *fs;    /* Borrowed; outlives the wal. */
     uint64_t segment_bytes; /* 0 = 4 MiB; a larger batch gets a larger one */
+    /* A clock to time the syncs by, for the statistics; may be NULL. */
+    uint64_t (*now_us)(void *arg);
+    void *now_us_arg;
     uint8_t cluster[16];
     uint8_t uuid[16];   /* Of this directory. */
     uint64_t salt_seed; /* From entropy; salts of segments are drawn

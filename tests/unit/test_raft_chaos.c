@@ -273,7 +273,10 @@ static void deliver(void)
         flight.message.entries = flight.entries;
         step(to, (struct raft_event){.type = RAFT_MESSAGE,
                                      .message = &flight.message});
-        carry_out(to);
+        /* A turn may take in several before anything leaves. */
+        if (rng_below(&rng, 2) == 0) {
+            carry_out(to);
+        }
     }
 }
 

@@ -54,6 +54,8 @@ struct simdisk {
     uint64_t fail_in;
     enum err fail_with;
     bool failed;
+    bool full;
+    const char *prefix;
 };
 
 /* ---- names ------------------------------------------------------------------
@@ -197,6 +199,9 @@ static enum err sim_open(void *self, const char *path, enum fs_open_mode mode,
     if (!name && (!create || !parent_exists(&d->seen, path))) {
         return ERR_NOT_FOUND;
     }
+    if (create && d->full) {
+        return ERR_NOSPACE;
+    }
     size_t file = name ? name->file : file_new(d);
     if (create) {
         change(d, "", path, file);
@@ -276,7 +281,11 @@ static enum err sim_write(void *self, int handle, uint64_t offset,
     must(handle_of(d, handle)->writable);
     enum err err = begin(d, true, true);
     d->counts.writes++;
-    store(file_of(d, handle), (size_t)offset, data, err ? size / 2 : size);
+    struct sim_file *file = file_of(d, handle);
+    if (!err && d->full && offset + size > file->seen.size) {
+        return ERR_NOSPACE;
+    }
+    store(file, (size_t)offset, data, err ? size / 2 : size);
     end(d);
     return err;
 }
@@ -346,6 +355,9 @@ static enum err sim_mkdir(void *self, const char *path)
     if (err || find(&d->seen, path)) {
         return err;
     }
+    if (d->full) {
+        return ERR_NOSPACE;
+    }
     size_t file = file_new(d);
     d->files[file].directory = true;
     change(d, "", path, file);
@@ -402,11 +414,14 @@ static enum err sim_lock(void *self, const char *path, int *handle)
 
 static bool sim_real_path(void *self, const char *path, char *out, size_t size)
 {
-    (void)self;
-    (void)path;
-    (void)out;
-    (void)size;
-    return false;
+    const struct simdisk *d = self;
+    if (!d->prefix) {
+        return false;
+    }
+    must(strlen(d->prefix) + strlen(path) < size);
+    memcpy(out, d->prefix, strlen(d->prefix));
+    memcpy(out + strlen(d->prefix), path, strlen(path) + 1);
+    return true;
 }
 
 /* ---- the tests' side --------------------------------------------------------
@@ -484,9 +499,10 @@ static void survive(const struct sim_file *from, struct sim_file *to,
             uint64_t sectors = luck == 2 ? rng_next(rng) : 0xff;
             for (size_t i = 0; luck > 0 && i < PAGE / SECTOR; i++) {
                 size_t at = page * PAGE + i * SECTOR;
-                if ((sectors >> i & 1) && at < to->seen.size) {
+                size_t end = min_size(to->seen.size, from->seen.size);
+                if ((sectors >> i & 1) && at < end) {
                     memcpy(to->seen.data + at, from->seen.data + at,
-                           min_size(SECTOR, to->seen.size - at));
+                           min_size(SECTOR, end - at));
                 }
             }
         }
@@ -525,6 +541,32 @@ struct simdisk *simdisk_crash(const struct simdisk *d, enum simdisk_keep keep,
     }
     mem_free(names.items);
     return after;
+}
+
+void simdisk_set_full(struct simdisk *d, bool full)
+{
+    d->full = full;
+}
+
+void simdisk_set_prefix(struct simdisk *d, const char *prefix)
+{
+    d->prefix = prefix;
+}
+
+enum err simdisk_resize(struct simdisk *d, int handle, uint64_t size)
+{
+    enum err err = begin(d, true, false);
+    if (err) {
+        return err;
+    }
+    struct sim_file *file = file_of(d, handle);
+    if (size < file->seen.size) {
+        resize(&file->seen, (size_t)size);
+        resize(&file->dirty, ((size_t)size + PAGE - 1) / PAGE);
+        file->size_dirty = true;
+    }
+    end(d);
+    return ERR_OK;
 }
 
 void simdisk_fail(struct simdisk *d, uint64_t n, enum err err)

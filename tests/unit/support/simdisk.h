@@ -49,6 +49,14 @@ void simdisk_fail(struct simdisk *disk, uint64_t n, enum err err);
 /* Has the failure that was asked for happened? */
 bool simdisk_failed(const struct simdisk *disk);
 
+/* From now on nothing can grow and nothing can be made: ERR_NOSPACE. */
+void simdisk_set_full(struct simdisk *disk, bool full);
+/* real_path() gives PREFIX and the path (borrowed); NULL: there is none. */
+void simdisk_set_prefix(struct simdisk *disk, const char *prefix);
+/* ftruncate(), for SQLite's sake. */
+MUST_CHECK enum err simdisk_resize(struct simdisk *disk, int handle,
+                                   uint64_t size);
+
 /* The content of a file, to be damaged in place; NULL when it is not there. */
 uint8_t *simdisk_bytes(struct simdisk *disk, const char *path, size_t *size);
 void simdisk_truncate(struct simdisk *disk, const char *path, size_t size);

@@ -1,0 +1,321 @@
+/* clients.c -- writes and reads at random hosts, and what came of them.
+ *
+ * Every value that is written is unique. An answer that says "not done" is
+ * held to it: such a value must never be read. What was not answered may have
+ * happened or not. */
+#include <stdio.h>
+
+#include "command/command.h"
+#include "linear.h"
+#include "sim.h"
+
+enum outcome { PENDING, DONE, NOT_DONE, UNKNOWN };
+
+struct op {
+    uint32_t key;
+    bool write;
+    uint64_t value; /* 0: absent. */
+    uint64_t begin_us;
+    uint64_t end_us;
+    enum outcome outcome;
+};
+
+struct client {
+    struct node_request request;
+    int number;
+    struct host *host; /* Where its request is; NULL: it has none. */
+    size_t op;
+    uint64_t next_us;
+};
+
+static struct client clients[CLIENTS_MAX + 1]; /* The last one probes. */
+static struct op ops[OPS_MAX];
+static size_t op_count;
+static uint64_t values;
+static bool stopped;
+static bool probe_ok;
+
+static void key_name(uint32_t key, char name[16])
+{
+    snprintf(name, 16, "key-%u", key);
+}
+
+static uint64_t read_value(struct host *host, uint32_t key)
+{
+    char name[16];
+    struct node_row row;
+    key_name(key, name);
+    if (node_get(host->node, bytes_of_string(name), &row) != ERR_OK) {
+        return 0;
+    }
+    if (row.value.size != 8) {
+        sim_fail(EXIT_CORRECTNESS, "a value of %zu bytes", row.value.size);
+    }
+    return load_u64(row.value.data);
+}
+
+static void answered(struct node_request *request,
+                     const struct node_result *result)
+{
+    struct client *client = container_of(request, struct client, request);
+    struct host *host = client->host;
+    struct op *op = &ops[client->op];
+    must(host && host == world.running);
+    if (host->crash_image) {
+        return; /* Nobody hears it. clients_host_gone() is next. */
+    }
+    client->host = NULL;
+    client->next_us = world.now_us + sim_spread(200 * MS_US);
+    op->end_us = world.now_us + host->turn_sync_us;
+    sim_note((uint64_t)client->number, (uint64_t)result->outcome);
+    if (result->outcome == NODE_OK) {
+        op->outcome = DONE;
+        if (op->write) {
+            world.acked++;
+        } else {
+            op->value = read_value(host, op->key);
+            world.reads++;
+        }
+    } else if (op->write && result->outcome == NODE_UNKNOWN) {
+        op->outcome = UNKNOWN;
+        op->end_us = UINT64_MAX;
+    } else {
+        op->outcome = NOT_DONE;
+    }
+    if (client->number == CLIENTS_MAX) {
+        probe_ok = result->outcome == NODE_OK;
+    }
+}
+
+static void write_op(struct client *client, struct host *host, struct op *op)
+{
+    static struct buf command;
+    char name[16];
+    uint8_t value[8];
+    struct command_writer writer;
+    key_name(op->key, name);
+    command.size = 0;
+    command_begin(&writer, &command);
+    if (op->value == 0) {
+        command_delete(&writer, bytes_of_string(name));
+    } else {
+        store_u64(value, op->value);
+        command_put(&writer, bytes_of_string(name), bytes_of(value, 8));
+    }
+    command_end(&writer);
+    node_write(host->node, &client->request, buf_bytes(&command));
+}
+
+/* Reach into the host as its api/ would: the loop turns soon after. */
+static void ask(struct client *client, struct host *host, bool write)
+{
+    must(op_count < OPS_MAX);
+    struct op *op = &ops[op_count];
+    *op = (struct op){.key = (uint32_t)sim_below(world.swarm.keys),
+                      .write = write,
+                      .begin_us = world.now_us,
+                      .end_us = UINT64_MAX};
+    client->op = op_count++;
+    client->host = host;
+    client->request.cb = answered;
+    client->request.deadline_ms = net_clock_ms(host) + 1000 + sim_below(4000);
+    if (write) {
+        op->value = sim_below(8) == 0 ? 0 : ++values;
+        world.running = host;
+        if (setjmp(world.died) == 0) {
+            write_op(client, host, op);
+        } else {
+            must(false); /* Asking touches no disk. */
+        }
+        world.running = NULL;
+    } else {
+        node_read(host->node, &client->request);
+    }
+    host->hook_due_ms = 0;
+}
+
+void clients_init(void)
+{
+    op_count = 0;
+    values = 0;
+    stopped = false;
+    probe_ok = false;
+    for (int i = 0; i <= CLIENTS_MAX; i++) {
+        clients[i] =
+            (struct client){.number = i, .next_us = sim_below(2 * SEC_US)};
+    }
+}
+
+uint64_t clients_next_us(void)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = 0; i < world.swarm.clients && !stopped; i++) {
+        if (!clients[i].host) {
+            next = min_u64(next, clients[i].next_us);
+        }
+    }
+    return next;
+}
+
+static struct host *any_host(void)
+{
+    struct host *host = &world.hosts[sim_below(world.swarm.hosts)];
+    return host_is_up(host) && world.now_us >= host->paused_us ? host : NULL;
+}
+
+void clients_step(void)
+{
+    for (uint32_t i = 0; i < world.swarm.clients && !stopped; i++) {
+        struct client *client = &clients[i];
+        if (client->host || client->next_us > world.now_us) {
+            continue;
+        }
+        struct host *host = any_host();
+        if (host && op_count < OPS_MAX - 64) {
+            ask(client, host, sim_below(2) == 0);
+        } else {
+            client->next_us = world.now_us + sim_spread(200 * MS_US);
+        }
+    }
+}
+
+/* Its node is gone, with the lists it was in. */
+static void forget(struct node_request *request)
+{
+    request->state = 0;
+    list_init(&request->link);
+}
+
+void clients_host_gone(const struct host *host)
+{
+    for (int i = 0; i <= CLIENTS_MAX; i++) {
+        struct client *client = &clients[i];
+        if (client->host != host) {
+            continue;
+        }
+        if (host->node) {
+            node_cancel(host->node, &client->request);
+        }
+        forget(&client->request);
+        ops[client->op].outcome = ops[client->op].write ? UNKNOWN : NOT_DONE;
+        client->host = NULL;
+        client->next_us = world.now_us + sim_spread(500 * MS_US);
+    }
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        struct host *other = &world.hosts[i];
+        if (other->join_at == host->number) {
+            if (host->node) {
+                node_cancel(host->node, &other->join);
+            }
+            forget(&other->join);
+            other->join_at = -1;
+            other->join_us = world.now_us + 500 * MS_US;
+        }
+    }
+}
+
+void clients_stop(void)
+{
+    stopped = true;
+}
+
+bool clients_idle(void)
+{
+    for (int i = 0; i <= CLIENTS_MAX; i++) {
+        if (clients[i].host) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void clients_probe(struct host *host)
+{
+    probe_ok = false;
+    ask(&clients[CLIENTS_MAX], host, true);
+}
+
+bool clients_probe_done(void)
+{
+    return probe_ok;
+}
+
+/* ---- the history
+ * ------------------------------------------------------------- */
+
+static bool is_read_by_somebody(const struct op *written)
+{
+    for (size_t i = 0; i < op_count; i++) {
+        if (!ops[i].write && ops[i].outcome == DONE &&
+            ops[i].key == written->key && ops[i].value == written->value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_history(uint32_t key)
+{
+    for (size_t i = 0; i < op_count; i++) {
+        const struct op *op = &ops[i];
+        if (op->key == key) {
+            sim_trace("  key-%u %s %llu begin %llu end %lld %s", key,
+                      op->write ? "write" : "read",
+                      (unsigned long long)op->value,
+                      (unsigned long long)op->begin_us, (long long)op->end_us,
+                      op->outcome == DONE       ? "done"
+                      : op->outcome == NOT_DONE ? "not done"
+                                                : "unknown");
+        }
+    }
+}
+
+static void check_key(uint32_t key)
+{
+    static struct linear_op history[LINEAR_OPS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < op_count; i++) {
+        const struct op *op = &ops[i];
+        if (op->key != key || op->outcome == PENDING) {
+            continue;
+        }
+        if (op->write && op->value != 0 && op->outcome == NOT_DONE &&
+            is_read_by_somebody(op)) {
+            tell_history(key);
+            sim_fail(EXIT_CORRECTNESS, "key-%u: %llu was refused, and is there",
+                     key, (unsigned long long)op->value);
+        }
+        if (op->outcome == NOT_DONE) {
+            continue;
+        }
+        /* A write of unknown outcome that nobody saw explains nothing. */
+        if (op->write && op->outcome == UNKNOWN && op->value != 0 &&
+            !is_read_by_somebody(op)) {
+            continue;
+        }
+        must(count < LINEAR_OPS_MAX);
+        history[count++] = (struct linear_op){.write = op->write,
+                                              .value = op->value,
+                                              .begin = op->begin_us,
+                                              .end = op->end_us};
+    }
+    if (!linear_check(history, count)) {
+        tell_history(key);
+        sim_fail(EXIT_CORRECTNESS, "key-%u: not linearizable (%zu operations)",
+                 key, count);
+    }
+}
+
+void clients_check(void)
+{
+    for (uint32_t key = 0; key < world.swarm.keys; key++) {
+        check_key(key);
+    }
+}
+
+void clients_free(void)
+{
+    for (int i = 0; i <= CLIENTS_MAX; i++) {
+        node_request_free(&clients[i].request);
+    }
+}

@@ -1,0 +1,423 @@
+/* host.c -- a machine and the daemon on it: what main.c is to the real one.
+ *
+ * A crash inside a disk operation: the disk as it would be found is copied at
+ * that moment, and the turn runs on to its end, unseen: what it sends and
+ * answers is dropped. Then the host is torn down and later starts from the
+ * copy. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "sim.h"
+
+static const char *const prefixes[HOSTS_MAX] = {"0/", "1/", "2/", "3/",
+                                                "4/", "5/", "6/"};
+
+NORETURN void __wrap_die(const char *format, ...) PRINTF(1, 2);
+
+/* The daemon ends itself: allowed only after its disk gave an error. */
+NORETURN void __wrap_die(const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    struct host *host = world.running;
+    if (!host || (!host->eio && !host->crash_image)) {
+        sim_fail(EXIT_CORRECTNESS, "%s ended itself: %s",
+                 host ? host->name : "?", text);
+    }
+    sim_trace("%s dies: %s", host->name, text);
+    longjmp(world.died, 1);
+}
+
+/* ---- the node's world
+ * --------------------------------------------------------- */
+
+static uint64_t env_now_ms(void *self)
+{
+    return net_clock_ms(self);
+}
+
+static uint64_t env_now_us(void *self)
+{
+    const struct host *host = self;
+    return host->turn_us + host->turn_sync_us;
+}
+
+static void env_entropy(void *self, void *out, size_t size)
+{
+    struct host *host = self;
+    uint8_t *bytes = out;
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (uint8_t)rng_next(&host->rng);
+    }
+}
+
+static struct buf *env_output(void *self, raft_id peer)
+{
+    struct host *host = self;
+    return peer_output(host->peers, peer);
+}
+
+static void env_set_self(void *self, const uint8_t cluster[16], raft_id id,
+                         const uint8_t uuid[16], uint64_t incarnation,
+                         const char *name)
+{
+    struct host *host = self;
+    peers_set_self(host->peers, cluster, id, uuid, incarnation, name);
+}
+
+static void env_set_members(void *self, const struct raft_conf *conf)
+{
+    struct host *host = self;
+    peers_set_members(host->peers, conf);
+}
+
+static void env_flush(void *self)
+{
+    struct host *host = self;
+    peers_flush(host->peers);
+}
+
+static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
+{
+    struct host *host = arg;
+    return node_on_frame(host->node, from, frame);
+}
+
+static void on_up(raft_id peer, void *arg)
+{
+    struct host *host = arg;
+    node_peer_up(host->node, peer);
+}
+
+static void on_down(raft_id peer, void *arg)
+{
+    struct host *host = arg;
+    node_peer_down(host->node, peer);
+}
+
+static bool on_adopt(const struct wire_hello *hello, void *arg)
+{
+    struct host *host = arg;
+    return node_adopt(host->node, hello);
+}
+
+static const struct peers_handler handler = {
+    .on_frame = on_frame,
+    .on_up = on_up,
+    .on_down = on_down,
+    .on_adopt = on_adopt,
+};
+
+/* ---- its disk
+ * ------------------------------------------------------------------- */
+
+static uint64_t sync_time(const struct host *host)
+{
+    uint64_t us = sim_spread(world.swarm.sync_us);
+    if (world.now_us < host->stall_us) {
+        us += host->stall_us - world.now_us;
+    }
+    return us;
+}
+
+static void on_change(struct simdisk *disk, void *arg)
+{
+    struct host *host = arg;
+    struct simdisk_counts counts;
+    simdisk_get_counts(disk, &counts);
+    if (counts.fdatasyncs != host->syncs_seen) {
+        host->syncs_seen = counts.fdatasyncs;
+        host->turn_sync_us += sync_time(host);
+    }
+    if (host->crash_in > 0 && --host->crash_in == 0 && !host->crash_image) {
+        host->crash_image =
+            simdisk_crash(disk, host->crash_keep, rng_next(&world.rng));
+    }
+}
+
+static void use_disk(struct host *host, struct simdisk *disk)
+{
+    host->disk = disk;
+    host->syncs_seen = 0;
+    simdisk_set_prefix(disk, prefixes[host->number]);
+    simdisk_set_hook(disk, on_change, host);
+}
+
+/* ---- starting
+ * -------------------------------------------------------------------- */
+
+void host_init(struct host *host, int number)
+{
+    *host = (struct host){.number = number,
+                          .clock_rate = 1000,
+                          .hook_due_ms = UINT64_MAX,
+                          .join_at = -1};
+    snprintf(host->name, sizeof(host->name), "n%d", number + 1);
+    snprintf(host->addr, sizeof(host->addr), "n%d:7", number + 1);
+    rng_init(&host->rng, rng_next(&world.rng));
+    host->clock_offset_us = sim_below(1000 * SEC_US);
+    if (world.swarm.clocks) {
+        host->clock_rate = 500 + sim_below(1501);
+    }
+    use_disk(host, simdisk_new());
+}
+
+static bool open_node(struct host *host)
+{
+    struct node_env env = {
+        .self = host,
+        .now_ms = env_now_ms,
+        .now_us = env_now_us,
+        .entropy = env_entropy,
+        .fs = simdisk_fs(host->disk),
+        .sqlite_vfs = sim_vfs_name,
+        .output = env_output,
+        .set_self = env_set_self,
+        .set_members = env_set_members,
+        .flush = env_flush,
+    };
+    struct node_options options = {
+        .name = host->name,
+        .raft_addr = host->addr,
+        .joining = !host->bootstraps,
+        .heartbeat_ms = 100,
+        .election_min_ms = 1000,
+        .election_max_ms = 2000,
+        .proposals_max = 256,
+        .proposals_bytes_max = 1 << 20,
+        .segment_bytes = 64 << 10,
+    };
+    enum err err = node_open(&options, &env, &host->node);
+    if (err) {
+        sim_trace("%s does not start: %s", host->name, err_name(err));
+        host->node = NULL;
+        if (err == ERR_CORRUPT && !host->crash_image) {
+            if (!host->flipped) {
+                sim_fail(EXIT_CORRECTNESS, "%s finds damage that nobody did",
+                         host->name);
+            }
+            host->broken = true;
+        }
+        return false;
+    }
+    return true;
+}
+
+static void tear_down(struct host *host, bool quietly)
+{
+    clients_host_gone(host);
+    if (host->node) {
+        node_close(host->node);
+        host->node = NULL;
+    }
+    if (host->peers) {
+        peers_close(host->peers);
+        host->peers = NULL;
+    }
+    if (host->reactor) {
+        net_drop(host, quietly);
+    }
+}
+
+void host_start(struct host *host)
+{
+    must(!host->reactor);
+    host->down_us = 0;
+    host->off = false;
+    host->eio = false;
+    host->starts++;
+    host->turn_us = world.now_us;
+    host->turn_sync_us = 0;
+    host->busy_us = world.now_us;
+    host->paused_us = 0;
+    host->hook_due_ms = 0;
+    host->reactor = net_reactor(host);
+    world.running = host;
+    if (setjmp(world.died) == 0) {
+        struct peers_options options = {.reactor = host->reactor,
+                                        .host = host->name,
+                                        .handler = &handler,
+                                        .arg = host};
+        env_entropy(host, &options.nonce, sizeof(options.nonce));
+        env_entropy(host, &options.seed, sizeof(options.seed));
+        char why[64];
+        enum err err = peers_open(&options, &host->peers, why, sizeof(why));
+        must(err == ERR_OK);
+        if (!open_node(host)) {
+            host->fails_to_start = true;
+        }
+    } else {
+        host->node = NULL; /* Lost with all it had: as when a process dies. */
+        host->fails_to_start = true;
+    }
+    sim_trace("%s starts%s", host->name,
+              host->fails_to_start ? ", and fails" : "");
+    host_settle(host);
+    world.running = NULL;
+}
+
+/* ---- running
+ * ------------------------------------------------------------------------ */
+
+static void crash_now(struct host *host)
+{
+    struct simdisk *found = host->crash_image;
+    bool power = host->crash_power;
+    if (!found) {
+        found =
+            simdisk_crash(host->disk, host->crash_keep, rng_next(&world.rng));
+    }
+    /* What closing still does is done to a disk that is thrown away. */
+    host->crash_image = found;
+    host->crash_in = 0;
+    struct simdisk *old = host->disk;
+    simdisk_set_hook(old, NULL, NULL);
+    simdisk_set_full(old, false);
+    tear_down(host, power);
+    host->crash_image = NULL;
+    simdisk_free(old);
+    use_disk(host, found);
+    host->off = power;
+    host->full_us = 0;
+    if (host->down_us == 0) {
+        host->down_us = world.now_us + sim_spread(5 * SEC_US);
+    }
+    world.faults++;
+    sim_trace("%s is down", host->name);
+}
+
+void host_settle(struct host *host)
+{
+    if (!host->crash_image && !host->fails_to_start) {
+        return;
+    }
+    if (!host->crash_image) {
+        /* It ended by itself; what it wrote is in the page cache, except that
+         * nothing can be said of it after a failed sync. */
+        host->crash_keep = host->eio ? SIMDISK_SOME : SIMDISK_ALL;
+        host->crash_power = false;
+    }
+    host->fails_to_start = false;
+    crash_now(host);
+}
+
+void host_crash(struct host *host, bool power, uint64_t changes)
+{
+    host->crash_power = power;
+    host->crash_keep = !power              ? SIMDISK_ALL
+                       : sim_below(4) == 0 ? SIMDISK_NOTHING
+                                           : SIMDISK_SOME;
+    sim_trace("%s: %s %s", host->name, power ? "power loss" : "kill -9",
+              changes ? "inside a disk operation" : "");
+    if (changes > 0) {
+        host->crash_in = changes;
+    } else {
+        crash_now(host);
+    }
+}
+
+void host_turn(struct host *host)
+{
+    world.running = host;
+    host->turn_us = world.now_us;
+    host->turn_sync_us = 0;
+    simdisk_set_full(host->disk, world.now_us < host->full_us);
+    if (setjmp(world.died) == 0) {
+        net_turn(host);
+    } else {
+        host->node = NULL;
+        host->fails_to_start = true;
+    }
+    world.turns++;
+    host->busy_us = world.now_us + host->turn_sync_us + 20;
+    host_settle(host);
+    world.running = NULL;
+}
+
+void host_wipe(struct host *host)
+{
+    must(!host->reactor);
+    sim_trace("%s: a new disk", host->name);
+    simdisk_free(host->disk);
+    use_disk(host, simdisk_new());
+    host->broken = false;
+    host->flipped = false;
+    host->wiped = true;
+    host->bootstraps = false;
+    host->join_us = world.now_us;
+    world.faults++;
+}
+
+void host_free(struct host *host)
+{
+    if (host->reactor) {
+        simdisk_set_hook(host->disk, NULL, NULL);
+        simdisk_set_full(host->disk, false);
+        tear_down(host, true);
+    }
+    if (host->disk) {
+        simdisk_free(host->disk);
+        host->disk = NULL;
+    }
+}
+
+/* ---- looking
+ * ------------------------------------------------------------------------- */
+
+bool host_is_up(const struct host *host)
+{
+    return host->reactor != NULL;
+}
+
+static enum raft_suffrage suffrage_of(const struct host *host,
+                                      const struct host *seen_by)
+{
+    struct node_status status;
+    node_get_status(seen_by->node, &status);
+    for (uint32_t i = 0; status.member && i < status.conf->count; i++) {
+        const struct raft_member *member = &status.conf->members[i];
+        if (strcmp(member->name, host->name) == 0) {
+            return member->suffrage;
+        }
+    }
+    return 0;
+}
+
+struct host *host_leader(void)
+{
+    struct host *leader = NULL;
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        struct host *host = &world.hosts[i];
+        if (host_is_up(host) && node_is_leader(host->node) &&
+            node_term(host->node) > term) {
+            leader = host;
+            term = node_term(host->node);
+        }
+    }
+    return leader;
+}
+
+bool host_is_voter(const struct host *host)
+{
+    if (!host_is_up(host)) {
+        return false;
+    }
+    const struct host *leader = host_leader();
+    return suffrage_of(host, host) == RAFT_VOTER &&
+           (!leader || suffrage_of(host, leader) == RAFT_VOTER);
+}
+
+struct host *host_of_addr(const char *name)
+{
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        if (strcmp(world.hosts[i].name, name) == 0) {
+            return &world.hosts[i];
+        }
+    }
+    return NULL;
+}

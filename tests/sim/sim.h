@@ -1,0 +1,210 @@
+/* sim.h -- a whole cluster in one process, on one seed.
+ *
+ * The hosts run the daemon's own rooms, unchanged: peer/ (handshake, frames,
+ * keep-alive), node/ (the executor), raft/, wal/, store/ with real SQLite.
+ * What is simulated is what lies under them:
+ *
+ *     net.c      reactor.h over a virtual network: delays, cuts, resets
+ *     vfs.c      SQLite's files on the simulated disk (support/simdisk.h)
+ *     host.c     a machine: its clock, its disk, its daemon; starts, crashes
+ *     clients.c  writes and reads, and the history of their answers
+ *     linear.c   is that history linearizable?
+ *     chaos.c    the faults of a run, and the run itself
+ *     main.c     seeds, in parallel; exit 127 crash, 128 liveness,
+ *                129 correctness
+ *
+ * Time is virtual: microseconds since the run began. Everything that happens
+ * is drawn from the seed and enters a hash, so that the same seed gives the
+ * same run with every compiler. */
+#ifndef CRAFTD_TESTS_SIM_H
+#define CRAFTD_TESTS_SIM_H
+
+#include <setjmp.h>
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "node/node.h"
+#include "peer/peer.h"
+#include "reactor/reactor.h"
+#include "support/simdisk.h"
+
+enum {
+    HOSTS_MAX = 7,
+    CLIENTS_MAX = 8,
+    KEYS_MAX = 6,
+    OPS_MAX = 4096,
+    EXIT_CRASH = 127,
+    EXIT_LIVENESS = 128,
+    EXIT_CORRECTNESS = 129,
+};
+
+#define SEC_US UINT64_C(1000000)
+#define MS_US UINT64_C(1000)
+
+/* ---- what a run draws at its start ----------------------------------------
+ */
+
+/* Chances are per host (or link, or client) and second, in thousandths. 0
+ * turns a class off. */
+struct swarm {
+    uint32_t hosts;
+    uint32_t clients;
+    uint32_t keys;
+    uint64_t chaos_us;
+    uint64_t delay_us; /* Mean of a segment's way. */
+    uint64_t sync_us;  /* Mean of an fdatasync. */
+    uint32_t cut;
+    uint32_t cut_one_way;
+    uint32_t reset;
+    uint32_t garble; /* A byte on the way. */
+    uint32_t kill;
+    uint32_t power;
+    uint32_t power_all;
+    uint32_t inside; /* Of the crashes, how many inside a disk operation. */
+    uint32_t pause;
+    uint32_t stall; /* A disk that takes seconds. */
+    uint32_t eio;
+    uint32_t full;
+    uint32_t flip;
+    uint32_t wipe;
+    uint32_t remove;
+    uint32_t transfer;
+    bool clocks; /* Rates from half to double. */
+};
+
+/* ---- hosts ------------------------------------------------------------------
+ */
+
+struct host {
+    int number; /* 0.. */
+    char name[16];
+    char addr[24];
+    struct simdisk *disk;
+    struct reactor *reactor; /* NULL: down. */
+    struct peers *peers;
+    struct node *node;
+    struct rng rng;
+    uint64_t starts;
+
+    uint64_t clock_rate; /* Thousandths. */
+    uint64_t clock_offset_us;
+
+    bool bootstraps; /* The one that founds the cluster. */
+    struct node_request join;
+    uint64_t join_us; /* When to ask again. */
+    int join_at;      /* The host that was asked; -1. */
+
+    uint64_t busy_us;   /* Its disk works until then. */
+    uint64_t paused_us; /* It does not run until then. */
+    uint64_t stall_us;  /* Its disk is slow until then. */
+    uint64_t full_us;   /* It has no space until then. */
+    uint64_t down_us;   /* When to start it again; 0: it is up. */
+    bool broken;        /* Its data was damaged: only wiping helps. */
+    bool wiped;         /* Came back empty, is no voter yet. */
+    bool off;           /* Power: the others get no reset. */
+
+    /* The turn that runs now. */
+    uint64_t turn_us;      /* When it began. */
+    uint64_t turn_sync_us; /* What its fdatasyncs took so far. */
+    uint64_t hook_due_ms;
+
+    /* A crash that is to come after so many changes of the disk; 0: none. */
+    uint64_t crash_in;
+    enum simdisk_keep crash_keep;
+    bool crash_power;
+    struct simdisk *crash_image; /* It has happened: the rest is not seen. */
+    bool eio;                    /* An fdatasync failed: it may end itself. */
+    bool fails_to_start;         /* Or ended by itself. */
+    bool flipped;                /* Bits of its files were changed. */
+    uint64_t syncs_seen;
+};
+
+/* ---- the world
+ * ---------------------------------------------------------------- */
+
+struct world {
+    uint64_t seed;
+    struct rng rng;
+    struct swarm swarm;
+    uint64_t now_us;
+    uint64_t hash;
+    bool calm; /* No new faults. */
+    bool trace;
+    struct host hosts[HOSTS_MAX];
+    bool cut[HOSTS_MAX][HOSTS_MAX];
+    uint64_t cut_until_us[HOSTS_MAX][HOSTS_MAX];
+    struct host *running; /* Whose code runs now. */
+    jmp_buf died;         /* Where die() goes on. */
+    uint64_t turns;
+    uint64_t acked;
+    uint64_t reads;
+    uint64_t faults;
+};
+extern struct world world;
+
+/* A failure: tells the seed and ends the process. */
+NORETURN void sim_fail(int exit_code, const char *format, ...) PRINTF(2, 3);
+/* With --trace: a line. */
+void sim_trace(const char *format, ...) PRINTF(1, 2);
+/* What happened becomes part of the run's hash. */
+void sim_note(uint64_t a, uint64_t b);
+uint64_t sim_below(uint64_t bound);
+/* Exponentially distributed, at least 1. */
+uint64_t sim_spread(uint64_t mean);
+
+/* net.c */
+struct reactor *net_reactor(struct host *host);
+/* When the next thing arrives for it, or is due; UINT64_MAX. */
+uint64_t net_next_us(const struct host *host);
+/* One turn of its loop. */
+void net_turn(struct host *host);
+/* What arrives at a host that is down: refused, or (power) not answered. */
+void net_arrive_down(struct host *host);
+/* All its connections are gone. `quietly`: without a word to the others. */
+void net_drop(struct host *host, bool quietly);
+/* A connection breaks, or delivers a wrong byte. */
+void net_reset_one(void);
+void net_garble_one(void);
+void net_free(void);
+uint64_t net_clock_ms(const struct host *host);
+
+/* vfs.c */
+extern const char *const sim_vfs_name;
+void vfs_install(void);
+
+/* host.c */
+void host_init(struct host *host, int number);
+void host_start(struct host *host);
+/* At once, or after `changes` more changes of its disk. */
+void host_crash(struct host *host, bool power, uint64_t changes);
+void host_turn(struct host *host);
+void host_wipe(struct host *host);
+void host_free(struct host *host);
+bool host_is_up(const struct host *host);
+bool host_is_voter(const struct host *host);
+/* After its turn: a crash that happened inside takes effect. */
+void host_settle(struct host *host);
+struct host *host_of_addr(const char *name);
+struct host *host_leader(void);
+
+/* clients.c */
+void clients_init(void);
+uint64_t clients_next_us(void);
+void clients_step(void);
+/* The host is gone: what it was asked will not be answered. */
+void clients_host_gone(const struct host *host);
+/* Nothing new is asked. */
+void clients_stop(void);
+bool clients_idle(void);
+void clients_check(void);
+void clients_free(void);
+/* One write at `host`, for the end of a run. */
+void clients_probe(struct host *host);
+bool clients_probe_done(void);
+
+/* chaos.c */
+void chaos_run(uint64_t seed, bool trace);
+
+#endif
