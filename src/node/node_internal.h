@@ -84,6 +84,7 @@ struct node {
     struct raft_persist persist_due; /* Not done yet: the disk was full. */
     bool log_full; /* The disk had no room for a batch of the log, ... */
     bool db_full;  /* ... or for what is applied. */
+    bool db_full_told;
     uint64_t space_retry_ms;
     uint64_t applied_ms;   /* When something was applied last. */
     uint64_t unflushed_ms; /* When the open transaction got its first entry */

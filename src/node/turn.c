@@ -5,8 +5,8 @@
  *             send (appends leave before our own write: the disks of all
  *                   nodes work in parallel)
  *             persist, ONE fdatasync; tell the engine
- *     apply what is committed and durable here -> answer
- *     commit SQLite now and then
+ *     apply what is committed and durable here
+ *     commit SQLite now and then -> answer
  *
  * node_step() is the only way into the engine, and keeps the payloads of
  * what the engine took into its log. */
@@ -365,11 +365,12 @@ static enum err apply_one(struct node *node, uint64_t index,
 static void refuse_to_apply(struct node *node, uint64_t index, enum err err)
 {
     if (err == ERR_NOSPACE) {
-        if (!node->db_full) {
+        if (!node->db_full_told) {
             log_error("no-space", "what=database index=%llu",
                       (unsigned long long)index);
         }
         node->db_full = true;
+        node->db_full_told = true;
         node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
         return;
     }
@@ -431,6 +432,10 @@ static void flush_some(struct node *node)
     enum err err = store_flush(node->store);
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
+    }
+    if (node->db_full_told && !node->db_full) {
+        log_info("space-again", "what=database");
+        node->db_full_told = false;
     }
     node->unflushed_ms = 0;
     wal_hint(node->wal);
@@ -494,8 +499,10 @@ uint64_t node_turn(struct node *node)
         requests_ask_reads(node);
         more = carry_out(node);
         more = apply_some(node) || more;
-        requests_release_reads(node);
+        /* Before reads are released: on a full disk SQLite goes back to its
+         * last commit, and must not be read before it has come forward. */
         flush_some(node);
+        requests_release_reads(node);
         entries_trim(&node->entries, node->durable);
         if (!more) {
             more = wal_prepare(node->wal);

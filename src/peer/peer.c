@@ -44,6 +44,12 @@ static uint64_t now(const struct peers *peers)
     return reactor_now_ms(peers->reactor);
 }
 
+/* The lower id dials; the other side leaves it time to. */
+static uint64_t courtesy_ms(const struct peers *peers, const struct link *link)
+{
+    return peers->id < link->id ? 0 : COURTESY_MS;
+}
+
 static void dial_later(struct peers *peers, struct link *link, bool refused)
 {
     uint64_t low = refused ? REFUSED_MIN_MS : REDIAL_MIN_MS;
@@ -51,8 +57,8 @@ static void dial_later(struct peers *peers, struct link *link, bool refused)
     if (link->wait_ms < low) {
         link->wait_ms = low;
     }
-    link->dial_ms =
-        now(peers) + link->wait_ms + rng_below(&peers->rng, link->wait_ms);
+    link->dial_ms = now(peers) + courtesy_ms(peers, link) + link->wait_ms +
+                    rng_below(&peers->rng, link->wait_ms);
     link->wait_ms = min_u64(link->wait_ms * 2, high);
 }
 
@@ -378,7 +384,7 @@ static void tick(void *arg)
         }
         if (link->conn) {
             keep_alive(peers, link);
-        } else if (link->member && peers->id != 0 && peers->id < link->id &&
+        } else if (link->member && peers->id != 0 &&
                    now(peers) >= link->dial_ms) {
             dial(peers, link);
         }
@@ -482,8 +488,8 @@ void peers_set_members(struct peers *peers, const struct raft_conf *conf)
             continue; /* Strangers hold the slots; the next tick has room. */
         }
         if (!link->member || strcmp(link->info.addr, member->addr) != 0) {
-            link->dial_ms = 0;
             link->wait_ms = REDIAL_MIN_MS;
+            link->dial_ms = now(peers) + courtesy_ms(peers, link);
         }
         link->info = *member;
         link->member = true;

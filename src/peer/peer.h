@@ -2,8 +2,10 @@
  *
  * One TCP connection a pair, used in both directions. The node with the lower
  * id dials (ids grow, so members dial newcomers, and a newcomer, which has no
- * id yet, is told who it is by the first HELLO that reaches it); redial with
- * back-off 50 ms .. 1 s and jitter. A newer connection from the same member
+ * id yet, is told who it is by the first HELLO that reaches it). The other one
+ * dials too when nothing comes for 2 s: a member that fell behind may not know
+ * yet that the leader it needs exists. Redial with back-off 50 ms .. 1 s and
+ * jitter. A newer connection from the same member
  * replaces the older. A link is up once HELLO and WELCOME have crossed;
  * frames before that, from strangers or from another cluster never reach the
  * owner, and are refused with one line in the log of both sides (repeated

@@ -17,6 +17,7 @@ enum {
     SILENCE_MS = 3000,
     REDIAL_MIN_MS = 50,
     REDIAL_MAX_MS = 1000,
+    COURTESY_MS = 2000,
     REFUSED_MIN_MS = 1000,
     REFUSED_MAX_MS = 5000,
     LOG_AGAIN_MS = 60000,
@@ -40,7 +41,7 @@ struct link {
     bool member;
     struct raft_member info; /* Of a member. */
     struct conn *conn;       /* NULL when there is none. */
-    uint64_t dial_ms;        /* When to dial next; 0 = now. */
+    uint64_t dial_ms;        /* When to dial next. */
     uint64_t wait_ms;        /* Back-off. */
     uint64_t told_ms;        /* When its failure was logged last; 0 = never. */
     const char *error;

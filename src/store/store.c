@@ -46,14 +46,16 @@ struct store {
 /* ---- errors ---------------------------------------------------------------
  */
 
+/* A full disk is the caller's to tell: it asks again and again. */
 enum err store_error(sqlite3 *db, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
-    log_error("store", "doing=\"%s\" code=%d why=\"%s\"", what,
-              sqlite3_extended_errcode(db), sqlite3_errmsg(db));
     if (code == SQLITE_FULL) {
+        log_debug("store", "doing=\"%s\" why=\"full\"", what);
         return ERR_NOSPACE;
     }
+    log_error("store", "doing=\"%s\" code=%d why=\"%s\"", what,
+              sqlite3_extended_errcode(db), sqlite3_errmsg(db));
     return code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
                                                            : ERR_IO;
 }

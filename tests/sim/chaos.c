@@ -25,6 +25,7 @@ static int leaders[LEADERS_MAX]; /* [term]: host number + 1. */
 static struct node_request operator_request;
 static int operator_at; /* Host that was asked; -1. */
 static int removing;    /* Host to be removed; -1. */
+static bool formed_once;
 
 /* ---- small things ---------------------------------------------------------
  */
@@ -263,6 +264,27 @@ static void replace_the_lost(void)
     }
 }
 
+/* Removed, though the operator never heard that it worked. Only asked in calm
+ * weather: then what the leader says is committed soon. */
+static void replace_the_removed(void)
+{
+    const struct host *leader = host_leader();
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        struct host *host = &world.hosts[i];
+        bool removed = leader && host_is_up(host) && !host->wiped &&
+                       !host_is_member(host, leader);
+        if (!removed || !world.calm) {
+            host->removed_us = 0;
+        } else if (host->removed_us == 0) {
+            host->removed_us = world.now_us + 5 * SEC_US;
+        } else if (world.now_us >= host->removed_us) {
+            host_crash(host, false, 0);
+            host_wipe(host);
+            host->down_us = world.now_us + SEC_US;
+        }
+    }
+}
+
 static void operator_host_gone(const struct host *host)
 {
     if (operator_at == host->number && !host_is_up(host)) {
@@ -444,6 +466,9 @@ static void housekeeping(void)
         join_step(host);
     }
     replace_the_lost();
+    if (formed_once) {
+        replace_the_removed();
+    }
 }
 
 /* ---- the loop
@@ -598,6 +623,7 @@ static void form(void)
     }
     wait_for(formed, "the cluster is formed");
     sim_trace("formed");
+    formed_once = true;
 }
 
 void chaos_run(uint64_t seed, bool trace)
@@ -608,6 +634,7 @@ void chaos_run(uint64_t seed, bool trace)
     operator_request = (struct node_request){0};
     operator_at = -1;
     removing = -1;
+    formed_once = false;
     next_weather_us = 0;
     vfs_install();
     draw_swarm(&world.swarm);

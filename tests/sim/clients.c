@@ -9,6 +9,9 @@
 #include "linear.h"
 #include "sim.h"
 
+enum { OPS_A_KEY = 650 }; /* On average; LINEAR_OPS_MAX is never reached. */
+_Static_assert(OPS_A_KEY *KEYS_MAX + 64 < OPS_MAX, "room for the probes");
+
 enum outcome { PENDING, DONE, NOT_DONE, UNKNOWN };
 
 struct op {
@@ -83,6 +86,8 @@ static void answered(struct node_request *request,
         op->outcome = NOT_DONE;
     }
     if (client->number == CLIENTS_MAX) {
+        sim_trace("probe at %s: %s", host->name,
+                  node_outcome_name(result->outcome));
         probe_ok = result->outcome == NODE_OK;
     }
 }
@@ -171,7 +176,7 @@ void clients_step(void)
             continue;
         }
         struct host *host = any_host();
-        if (host && op_count < OPS_MAX - 64) {
+        if (host && op_count < world.swarm.keys * OPS_A_KEY) {
             ask(client, host, sim_below(2) == 0);
         } else {
             client->next_us = world.now_us + sim_spread(200 * MS_US);

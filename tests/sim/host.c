@@ -15,7 +15,8 @@ static const char *const prefixes[HOSTS_MAX] = {"0/", "1/", "2/", "3/",
 
 NORETURN void __wrap_die(const char *format, ...) PRINTF(1, 2);
 
-/* The daemon ends itself: allowed only after its disk gave an error. */
+/* The daemon ends itself: allowed only after its disk gave an error, or when
+ * a new member finds no room for its files. */
 NORETURN void __wrap_die(const char *format, ...)
 {
     char text[256];
@@ -24,7 +25,10 @@ NORETURN void __wrap_die(const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     struct host *host = world.running;
-    if (!host || (!host->eio && !host->crash_image)) {
+    bool may = host && (host->eio || host->crash_image ||
+                        (world.now_us < host->full_us &&
+                         strstr(text, "cannot set up") != NULL));
+    if (!may) {
         sim_fail(EXIT_CORRECTNESS, "%s ended itself: %s",
                  host ? host->name : "?", text);
     }
@@ -277,6 +281,7 @@ static void crash_now(struct host *host)
     struct simdisk *old = host->disk;
     simdisk_set_hook(old, NULL, NULL);
     simdisk_set_full(old, false);
+    simdisk_fail(old, 0, ERR_OK);
     tear_down(host, power);
     host->crash_image = NULL;
     simdisk_free(old);
@@ -323,6 +328,7 @@ void host_crash(struct host *host, bool power, uint64_t changes)
 void host_turn(struct host *host)
 {
     world.running = host;
+    log_set_node(host->name);
     host->turn_us = world.now_us;
     host->turn_sync_us = 0;
     simdisk_set_full(host->disk, world.now_us < host->full_us);
@@ -400,6 +406,11 @@ struct host *host_leader(void)
         }
     }
     return leader;
+}
+
+bool host_is_member(const struct host *host, const struct host *seen_by)
+{
+    return suffrage_of(host, seen_by) != 0;
 }
 
 bool host_is_voter(const struct host *host)

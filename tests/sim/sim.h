@@ -96,14 +96,15 @@ struct host {
     uint64_t join_us; /* When to ask again. */
     int join_at;      /* The host that was asked; -1. */
 
-    uint64_t busy_us;   /* Its disk works until then. */
-    uint64_t paused_us; /* It does not run until then. */
-    uint64_t stall_us;  /* Its disk is slow until then. */
-    uint64_t full_us;   /* It has no space until then. */
-    uint64_t down_us;   /* When to start it again; 0: it is up. */
-    bool broken;        /* Its data was damaged: only wiping helps. */
-    bool wiped;         /* Came back empty, is no voter yet. */
-    bool off;           /* Power: the others get no reset. */
+    uint64_t busy_us;    /* Its disk works until then. */
+    uint64_t paused_us;  /* It does not run until then. */
+    uint64_t stall_us;   /* Its disk is slow until then. */
+    uint64_t full_us;    /* It has no space until then. */
+    uint64_t down_us;    /* When to start it again; 0: it is up. */
+    bool broken;         /* Its data was damaged: only wiping helps. */
+    bool wiped;          /* Came back empty, is no voter yet. */
+    bool off;            /* Power: the others get no reset. */
+    uint64_t removed_us; /* To be replaced then, if it is no member still. */
 
     /* The turn that runs now. */
     uint64_t turn_us;      /* When it began. */
@@ -184,6 +185,8 @@ void host_wipe(struct host *host);
 void host_free(struct host *host);
 bool host_is_up(const struct host *host);
 bool host_is_voter(const struct host *host);
+/* In the eyes of the other one. */
+bool host_is_member(const struct host *host, const struct host *seen_by);
 /* After its turn: a crash that happened inside takes effect. */
 void host_settle(struct host *host);
 struct host *host_of_addr(const char *name);
