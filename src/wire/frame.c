@@ -7,7 +7,9 @@ enum { TYPE_BYTES = 4 }; /* type, version, flags */
 size_t wire_begin(struct buf *out, enum wire_type type)
 {
     size_t start = out->size;
-    buf_add_u64(out, 0); /* Length and checksum: patched by wire_end(). */
+    /* Length and checksums: patched by wire_end(). */
+    buf_add_u64(out, 0);
+    buf_add_u32(out, 0);
     buf_add_u8(out, (uint8_t)type);
     buf_add_u8(out, WIRE_VERSION);
     buf_add_u16(out, 0);
@@ -20,7 +22,8 @@ void wire_end(struct buf *out, size_t start)
     size_t size = out->size - start - WIRE_FRAME_HEADER_BYTES;
     must(size + WIRE_FRAME_HEADER_BYTES <= WIRE_FRAME_BYTES_MAX);
     store_u32(frame, (uint32_t)size);
-    store_u32(frame + 4, crc32c(0, frame + WIRE_FRAME_HEADER_BYTES, size));
+    store_u32(frame + 4, crc32c(0, frame, 4));
+    store_u32(frame + 8, crc32c(0, frame + WIRE_FRAME_HEADER_BYTES, size));
 }
 
 void wire_add_empty(struct buf *out, enum wire_type type)
@@ -35,6 +38,9 @@ enum err wire_frame(struct bytes in, struct wire_frame *frame)
         return ERR_NOT_FOUND;
     }
     uint32_t size = load_u32(in.data);
+    if (load_u32(in.data + 4) != crc32c(0, in.data, 4)) {
+        return ERR_CORRUPT;
+    }
     if (size > WIRE_FRAME_BYTES_MAX - WIRE_FRAME_HEADER_BYTES) {
         return ERR_TOO_BIG;
     }
@@ -45,7 +51,7 @@ enum err wire_frame(struct bytes in, struct wire_frame *frame)
         return ERR_NOT_FOUND;
     }
     const uint8_t *body = in.data + WIRE_FRAME_HEADER_BYTES;
-    if (load_u32(in.data + 4) != crc32c(0, body, size)) {
+    if (load_u32(in.data + 8) != crc32c(0, body, size)) {
         return ERR_CORRUPT;
     }
     if (body[1] != WIRE_VERSION) {

@@ -1,12 +1,15 @@
 /* wire.h -- what nodes say to each other <-> bytes. Pure.
  *
  * Frame, little-endian:
- *     u32 size_bytes of all that follows the checksum
+ *     u32 size_bytes of all that follows this header
+ *     u32 crc32c of size_bytes
  *     u32 crc32c of all that follows
  *     u8 type | u8 version | u16 flags (0) | payload
- * A frame over WIRE_FRAME_BYTES_MAX is refused before memory is taken for
- * it. Unknown types of a known version are skipped by the receiver, unknown
- * versions end the connection: the handshake agrees on one first.
+ * The size has a checksum of its own: believing a wrong one would mean to wait
+ * for bytes that never come, and a link that only looks alive. A frame over
+ * WIRE_FRAME_BYTES_MAX is refused before memory is taken for it. Unknown types
+ * of a known version are skipped by the receiver, unknown versions end the
+ * connection: the handshake agrees on one first.
  *
  * Decoding checks every length and enum: ERR_CORRUPT when anything is odd,
  * ERR_VERSION for a version we do not speak. Views point into the input. */
@@ -19,7 +22,7 @@
 
 enum {
     WIRE_VERSION = 1,
-    WIRE_FRAME_HEADER_BYTES = 8,
+    WIRE_FRAME_HEADER_BYTES = 12,
     WIRE_FRAME_BYTES_MAX = 32 << 20,
     WIRE_TEXT_BYTES = 256,
 };

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/crc32c.h"
 #include "wire/wire.h"
 
 static struct wire_entry entries[RAFT_APPEND_ENTRIES_MAX];
@@ -153,7 +154,16 @@ static void test_a_frame_is_whole_or_not_there(void **state)
         assert_int_not_equal(wire_frame(buf_bytes(&out), &frame), ERR_OK);
         out.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
+    /* A wrong size is seen before what it promises is waited for. */
+    for (size_t bit = 0; bit < 64; bit++) {
+        out.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(
+            wire_frame(bytes_of(out.data, WIRE_FRAME_HEADER_BYTES), &frame),
+            ERR_CORRUPT);
+        out.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
     store_u32(out.data, WIRE_FRAME_BYTES_MAX);
+    store_u32(out.data + 4, crc32c(0, out.data, 4));
     assert_int_equal(wire_frame(buf_bytes(&out), &frame), ERR_TOO_BIG);
     buf_free(&out);
 }
