@@ -31,6 +31,7 @@ struct node_env {
     void (*set_self)(void *self, const uint8_t cluster[16], raft_id id,
                      const uint8_t uuid[16], uint64_t incarnation,
                      const char *name);
+    /* Whom to keep a link to. */
     void (*set_members)(void *self, const struct raft_conf *conf);
     /* Send now what was added to the queues: called before the log is
      * written, so that the disks of all nodes work in parallel. */

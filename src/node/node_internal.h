@@ -88,7 +88,8 @@ struct node {
     uint64_t space_retry_ms;
     uint64_t applied_ms;   /* When something was applied last. */
     uint64_t unflushed_ms; /* When the open transaction got its first entry */
-    bool conf_dirty;
+    struct raft_conf members; /* As told to the network. */
+    raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
 
     /* Requests, by enum request_state. WAITING: for a leader, or for a
      * change to be possible. PROPOSED: in our log, by index, to be applied.
@@ -160,6 +161,7 @@ void join_step(struct node *node, struct node_request *request);
 void remove_step(struct node *node, struct node_request *request);
 
 /* turn.c */
+void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);
 

@@ -202,7 +202,7 @@ static enum err open_member(struct node *node)
         node->member = true;
         node->env.set_self(node->env.self, node->ident.cluster, node->ident.id,
                            node->ident.uuid, node->incarnation, node->name);
-        node->env.set_members(node->env.self, raft_conf_active(node->raft));
+        node_set_members(node);
     } else if (err == ERR_NOT_FOUND) {
         log_error("open", "why=\"IDENT is there, but the log is not\"");
         err = ERR_CORRUPT;

@@ -288,6 +288,27 @@ static void tell_members(struct node *node)
     }
 }
 
+/* Who is to be dialled: all members, except a newcomer that may yet not have
+ * been added at all. The first HELLO tells it its id for good, so the entry
+ * that adds it must be committed before; it has no vote, and can wait. */
+void node_set_members(struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    uint64_t commit = raft_commit(node->raft);
+    struct raft_conf *known = &node->members;
+    *known = (struct raft_conf){0};
+    node->newcomer = 0;
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        if (member->suffrage == RAFT_VOTER || member->id <= commit) {
+            known->members[known->count++] = *member;
+        } else {
+            node->newcomer = member->id; /* One change at a time. */
+        }
+    }
+    node->env.set_members(node->env.self, known);
+}
+
 static void end_transfer(struct node *node, bool ok)
 {
     struct node_request *request = node->transfer;
@@ -319,7 +340,10 @@ static void note(struct node *node)
     }
     if (update->conf_changed) {
         tell_members(node);
-        node->env.set_members(node->env.self, raft_conf_active(node->raft));
+    }
+    if (update->conf_changed ||
+        (node->newcomer != 0 && raft_commit(node->raft) >= node->newcomer)) {
+        node_set_members(node);
     }
     if (update->transfer_done) {
         end_transfer(node, update->transfer_ok);
