@@ -58,6 +58,9 @@ stack_main := $(ROOMS)
 # Not a room, but tested like one.
 stack_config := base sys reactor
 extra_config := src/config.c
+# The simulator's judge.
+stack_linear := base
+extra_linear := tests/sim/linear.c
 
 # kqueue.c is for the BSDs and macOS, epoll.c for Linux.
 ifeq ($(shell uname -s),Linux)
@@ -140,7 +143,17 @@ $(BUILD)/simulator: $(call objects,sim,$(SIM_SOURCES))
 $(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
 	$(CC) $(SANITIZE) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
 
-.PHONY: sim
+# The same runs every time, twice: whole clusters with the sanitizers, and
+# the same again without, optimised; the hashes must agree.
+SIM_SEEDS := 1-150
+.PHONY: sim sim-fixed
+sim-fixed: $(BUILD)/simulator-check $(BUILD)/simulator
+	ASAN_OPTIONS=detect_leaks=0 $(BUILD)/simulator-check --seeds $(SIM_SEEDS) \
+	  | tee $(BUILD)/sim-check.txt
+	$(BUILD)/simulator --seeds $(SIM_SEEDS) >$(BUILD)/sim-plain.txt
+	@test "$$(sed 's/.*hash //' $(BUILD)/sim-check.txt)" = \
+	  "$$(sed 's/.*hash //' $(BUILD)/sim-plain.txt)" || \
+	  { echo 'sim: the same seeds, two different runs'; exit 1; }
 # One seed, traced: make sim SEED=n. Fresh ones: make sim SECONDS=n.
 sim: $(BUILD)/simulator
 	CRAFTD_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null) \
@@ -190,7 +203,7 @@ HEADERS := $(shell find src -name '*.h')
 .PHONY: check
 
 check:
-	$(MAKE) WERROR=1 format-check layers headers unit replay
+	$(MAKE) WERROR=1 format-check layers headers unit replay sim-fixed
 
 .PHONY: format format-check layers headers tidy
 format:
