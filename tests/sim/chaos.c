@@ -132,12 +132,22 @@ static void draw_swarm(struct swarm *swarm)
 /* ---- the operator
  * --------------------------------------------------------------- */
 
+/* Everybody is up, votes, and follows one leader that says the same: then the
+ * data of one of them may be lost. */
 static bool all_well(void)
 {
+    const struct host *leader = host_leader();
+    if (!leader) {
+        return false;
+    }
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         const struct host *host = &world.hosts[i];
         if (!host_is_up(host) || host->wiped || host->flipped ||
             !host_is_voter(host)) {
+            return false;
+        }
+        const struct raft_member *followed = node_leader(host->node);
+        if (!followed || strcmp(followed->name, leader->name) != 0) {
             return false;
         }
     }
