@@ -130,7 +130,7 @@ unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 # is, reactor/ is not.
 SIM_ROOMS := base sys command raft wire wal store peer node
 SIM_SOURCES := $(foreach room,$(SIM_ROOMS),$(call room_sources,$(room))) \
-  src/reactor/addr.c tests/unit/support/simdisk.c \
+  src/reactor/addr.c $(SUPPORT) \
   $(sort $(wildcard tests/sim/*.c))
 SIM_LDFLAGS := -Wl,--wrap=die
 SIM_CFLAGS := -O2 -g
@@ -158,6 +158,11 @@ sim-fixed: $(BUILD)/simulator-check $(BUILD)/simulator
 sim: $(BUILD)/simulator
 	CRAFTD_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null) \
 	  $(BUILD)/simulator $(if $(SEED),--seed $(SEED) --trace,--seconds $(SECONDS))
+
+.PHONY: mutants
+# Plant known bugs, one at a time; every one must be found.
+mutants:
+	tests/mutants/run.py $(MUTANTS)
 
 # ---- fuzzing ----------------------------------------------------------------
 
@@ -246,6 +251,7 @@ help:
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
 	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'
 	@echo 'make sim SEED=n          one of them again, traced'
+	@echo 'make mutants             plant bugs, one by one, and see them found'
 	@echo 'make replay              fuzz corpora through every target'
 	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'
 	@echo 'make proc T=name         real processes: kill -9, restarts, joins'

@@ -38,17 +38,19 @@ static void check_log(const struct raft *raft)
     must(raft->dirty_lo == 0 || raft->durable < raft->dirty_lo);
 }
 
-static void check_peers(const struct raft *raft)
+static void check_peers(struct raft *raft)
 {
     const struct raft_conf *conf = raft_conf_active(raft);
     must(raft->peer_count == conf->count);
     for (uint32_t i = 0; i < raft->peer_count; i++) {
-        const struct raft_peer *peer = &raft->peers[i];
+        struct raft_peer *peer = &raft->peers[i];
         must(peer->id == conf->members[i].id);
         if (raft->role != RAFT_LEADER || peer->id == raft->options.self) {
             continue;
         }
         must(peer->match < peer->next); /* L9 */
+        must(peer->match >= peer->match_seen);
+        peer->match_seen = peer->match;
         must(peer->next <= raft->last + 1);
         must(peer->inflight_count <= raft->options.inflight_max); /* L15 */
         must(peer->state == RAFT_PEER_REPLICATE || peer->inflight_count == 0);

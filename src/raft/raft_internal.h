@@ -44,8 +44,9 @@ struct raft_peer {
     bool granted; /* Of the running (pre-)election. */
 
     enum raft_peer_state state;
-    uint64_t match; /* Durable there and equal to our log: acks only. */
-    uint64_t next;  /* First index to send; moves on send. */
+    uint64_t match;      /* Durable there and equal to our log: acks only. */
+    uint64_t match_seen; /* As of the last check: it only grows. */
+    uint64_t next;       /* First index to send; moves on send. */
 
     bool probe_sent; /* PROBE: wait for an answer, or a heartbeat time. */
     uint64_t probe_ms;

@@ -646,7 +646,7 @@ void chaos_run(uint64_t seed, bool trace)
     removing = -1;
     formed_once = false;
     next_weather_us = 0;
-    vfs_install();
+    simvfs_install();
     draw_swarm(&world.swarm);
     clients_init();
     sim_trace("seed %llu: %u hosts, %u clients", (unsigned long long)seed,

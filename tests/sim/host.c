@@ -10,9 +10,6 @@
 #include "base/log.h"
 #include "sim.h"
 
-static const char *const prefixes[HOSTS_MAX] = {"0/", "1/", "2/", "3/",
-                                                "4/", "5/", "6/"};
-
 NORETURN void __wrap_die(const char *format, ...) PRINTF(1, 2);
 
 /* The daemon ends itself: allowed only after its disk gave an error, or when
@@ -147,7 +144,7 @@ static void use_disk(struct host *host, struct simdisk *disk)
 {
     host->disk = disk;
     host->syncs_seen = 0;
-    simdisk_set_prefix(disk, prefixes[host->number]);
+    simvfs_mount(host->number, disk);
     simdisk_set_hook(disk, on_change, host);
 }
 
@@ -178,7 +175,7 @@ static bool open_node(struct host *host)
         .now_us = env_now_us,
         .entropy = env_entropy,
         .fs = simdisk_fs(host->disk),
-        .sqlite_vfs = sim_vfs_name,
+        .sqlite_vfs = simvfs_name,
         .output = env_output,
         .set_self = env_set_self,
         .set_members = env_set_members,

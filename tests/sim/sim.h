@@ -5,8 +5,8 @@
  * What is simulated is what lies under them:
  *
  *     net.c      reactor.h over a virtual network: delays, cuts, resets
- *     vfs.c      SQLite's files on the simulated disk (support/simdisk.h)
- *     host.c     a machine: its clock, its disk, its daemon; starts, crashes
+ *     host.c     a machine: its clock, its disk (support/simdisk.h, with
+ *                SQLite on it: support/simvfs.h), its daemon; starts, crashes
  *     clients.c  writes and reads, and the history of their answers
  *     linear.c   is that history linearizable?
  *     chaos.c    the faults of a run, and the run itself
@@ -29,6 +29,7 @@
 #include "peer/peer.h"
 #include "reactor/reactor.h"
 #include "support/simdisk.h"
+#include "support/simvfs.h"
 
 enum {
     HOSTS_MAX = 7,
@@ -170,10 +171,6 @@ void net_reset_one(void);
 void net_garble_one(void);
 void net_free(void);
 uint64_t net_clock_ms(const struct host *host);
-
-/* vfs.c */
-extern const char *const sim_vfs_name;
-void vfs_install(void);
 
 /* host.c */
 void host_init(struct host *host, int number);

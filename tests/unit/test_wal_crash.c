@@ -486,6 +486,10 @@ static void test_damage(void **state)
         if (!flips[i].err) {
             assert_non_null(
                 simdisk_bytes(after, "wal/torn-0000000000000003.bin", &size));
+            const uint8_t *cut = simdisk_bytes(after, flips[i].path, &size);
+            for (size_t at = 2 * 4096; at < size; at++) {
+                assert_int_equal(cut[at], 0);
+            }
             assert_int_equal(open_damaged(after, &count), ERR_OK);
             assert_int_equal(count, flips[i].count);
         }
@@ -510,6 +514,42 @@ static void test_damage(void **state)
     memset(data + 2 * 4096, 0, size - 2 * 4096);
     assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
     simdisk_free(after);
+    finish(&run);
+}
+
+/* A block comes back as an earlier life of the same place had it: number,
+ * offset and salt are right, only what follows does not follow from it. */
+static void test_a_batch_of_an_earlier_life_breaks_the_chain(void **state)
+{
+    (void)state;
+    static struct run run;
+    static const char segment[] = "wal/0000000000000001.wal";
+    struct wal_options options;
+    size_t size;
+    begin(&run);
+    struct simdisk *first = simdisk_crash(run.disk, SIMDISK_ALL, 0);
+    append(&run, 1, 100);
+    sync_all(&run);
+    uint8_t before[4096];
+    memcpy(before, simdisk_bytes(run.disk, segment, &size) + 4096, 4096);
+
+    options_for(first, &options);
+    struct wal *wal;
+    assert_int_equal(wal_open(&options, NULL, NULL, &wal), ERR_OK);
+    const uint8_t other[100] = {42};
+    for (uint64_t i = 1; i <= 2; i++) {
+        struct wal_entry entry = {
+            .index = i, .term = 1, .payload = bytes_of(other, sizeof(other))};
+        wal_append(wal, &entry);
+        assert_int_equal(wal_sync(wal), ERR_OK);
+    }
+    wal_close(wal);
+    memcpy(simdisk_bytes(first, segment, &size) + 4096, before, 4096);
+    struct simdisk *after = simdisk_crash(first, SIMDISK_ALL, 0);
+    options_for(after, &options);
+    assert_int_equal(wal_open(&options, NULL, NULL, &wal), ERR_CORRUPT);
+    simdisk_free(after);
+    simdisk_free(first);
     finish(&run);
 }
 
@@ -582,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_io_error_in_sync_ends_the_process),
         cmocka_unit_test(test_io_error_in_recovery),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_a_batch_of_an_earlier_life_breaks_the_chain),
         cmocka_unit_test(test_damage_in_the_last_batch_is_seen_with_the_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,16 +1,13 @@
-/* vfs.c -- SQLite's files on the hosts' simulated disks.
- *
- * A path is the host's number, a slash, and the path on its disk. Syncs are
- * the disk's; as SQLite's own unix VFS does, the first sync of a new journal
- * or -wal also syncs its directory. One connection a file, exclusive: locks
- * and shared memory are not needed. */
+/* simvfs.c -- see simvfs.h. */
+#include "support/simvfs.h"
+
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sim.h"
+const char *const simvfs_name = "craftd-sim";
 
-const char *const sim_vfs_name = "craftd-sim";
+static struct simdisk *disks[SIMVFS_DISKS_MAX];
 
 struct vfs_file {
     sqlite3_file base;
@@ -30,11 +27,10 @@ static struct simdisk *disk_of(const char *path, const char **rest)
 {
     char *end;
     long number = strtol(path, &end, 10);
-    must(*end == '/' && number >= 0 && number < HOSTS_MAX);
+    must(*end == '/' && number >= 0 && number < SIMVFS_DISKS_MAX);
     *rest = end + 1;
-    struct simdisk *disk = world.hosts[number].disk;
-    must(disk);
-    return disk;
+    must(disks[number]);
+    return disks[number];
 }
 
 static void parent_of(const char *path, char parent[128])
@@ -262,7 +258,16 @@ static int vfs_last_error(sqlite3_vfs *vfs, int size, char *out)
     return 0;
 }
 
-void vfs_install(void)
+void simvfs_mount(int number, struct simdisk *disk)
+{
+    static const char *const prefixes[SIMVFS_DISKS_MAX] = {
+        "0/", "1/", "2/", "3/", "4/", "5/", "6/", "7/"};
+    must(number >= 0 && number < SIMVFS_DISKS_MAX);
+    disks[number] = disk;
+    simdisk_set_prefix(disk, prefixes[number]);
+}
+
+void simvfs_install(void)
 {
     static sqlite3_vfs vfs = {
         .iVersion = 1,
@@ -280,7 +285,5 @@ void vfs_install(void)
     };
     int rc = sqlite3_vfs_register(&vfs, 1);
     must(rc == SQLITE_OK);
-    /* Drawn anew, from the VFS above: runs must not depend on what ran in
-     * this process before. */
     sqlite3_randomness(0, NULL);
 }

@@ -1,0 +1,23 @@
+/* simvfs.h -- SQLite's files on simulated disks.
+ *
+ * A path is the number of a disk, a slash, and the path on it. Syncs are the
+ * disk's; as SQLite's own unix VFS does, the first sync of a new journal or
+ * -wal also syncs its directory. One connection a file, exclusive: locks and
+ * shared memory are not needed. */
+#ifndef CRAFTD_TESTS_SIMVFS_H
+#define CRAFTD_TESTS_SIMVFS_H
+
+#include "support/simdisk.h"
+
+enum { SIMVFS_DISKS_MAX = 8 };
+
+extern const char *const simvfs_name;
+
+/* Register with SQLite, and begin its random numbers anew, so that nothing
+ * depends on what ran in this process before. */
+void simvfs_install(void);
+/* From now on paths of this number are on `disk`, and simdisk_fs(disk) gives
+ * such paths. */
+void simvfs_mount(int number, struct simdisk *disk);
+
+#endif

@@ -1,0 +1,169 @@
+/* test_store_full.c -- the state machine on a full disk: it goes back to its
+ * last commit, skips nothing, and goes on when there is room. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "command/command.h"
+#include "store/store.h"
+#include "support/simvfs.h"
+
+enum { ENTRIES = 48, VALUE_BYTES = 1 << 20 };
+
+struct machine {
+    struct simdisk *disk;
+    struct store *store;
+};
+
+static struct buf command;
+
+/* Large values, so that SQLite's cache spills within one transaction. */
+static enum err apply(struct machine *m, uint64_t index)
+{
+    static uint8_t value[VALUE_BYTES];
+    struct command_writer writer;
+    struct store_result result;
+    char key[16] = "key-0";
+    key[4] = (char)('0' + index % 40);
+    memset(value, (int)index, sizeof(value));
+    command.size = 0;
+    command_begin(&writer, &command);
+    command_put(&writer, bytes_of_string(key), bytes_of(value, sizeof(value)));
+    command_end(&writer);
+    return store_apply(m->store, index, 1, buf_bytes(&command), &result);
+}
+
+static void start(struct machine *m, int number)
+{
+    struct store_options options = {.vfs = simvfs_name};
+    m->disk = m->disk ? m->disk : simdisk_new();
+    simvfs_mount(number, m->disk);
+    options.fs = simdisk_fs(m->disk);
+    assert_int_equal(store_open(&options, &m->store), ERR_OK);
+}
+
+static void stop(struct machine *m)
+{
+    store_close(m->store);
+    simdisk_free(m->disk);
+    *m = (struct machine){0};
+}
+
+/* What a store without trouble looks like after all entries. */
+static uint64_t expected_hash(void)
+{
+    struct machine m = {0};
+    start(&m, 1);
+    for (uint64_t i = 1; i <= ENTRIES; i++) {
+        assert_int_equal(apply(&m, i), ERR_OK);
+    }
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    uint64_t hash = store_content_hash(m.store);
+    stop(&m);
+    return hash;
+}
+
+static void test_full_while_applying(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    uint64_t hash = expected_hash();
+    start(&m, 0);
+    for (uint64_t i = 1; i <= 5; i++) {
+        assert_int_equal(apply(&m, i), ERR_OK);
+    }
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    simdisk_set_full(m.disk, true);
+    int refusals = 0;
+    for (int tries = 0; tries < 3; tries++) {
+        enum err err = ERR_OK;
+        while (!err && store_applied(m.store) < ENTRIES) {
+            err = apply(&m, store_applied(m.store) + 1);
+        }
+        assert_int_equal(err, ERR_NOSPACE);
+        assert_int_equal(store_applied(m.store), 5);
+        assert_int_equal(store_pending(m.store), 0);
+        refusals++;
+    }
+    assert_int_equal(refusals, 3);
+    simdisk_set_full(m.disk, false);
+    while (store_applied(m.store) < ENTRIES) {
+        assert_int_equal(apply(&m, store_applied(m.store) + 1), ERR_OK);
+    }
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    assert_int_equal(store_content_hash(m.store), hash);
+    stop(&m);
+}
+
+static void test_full_while_committing(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    struct store_row row;
+    start(&m, 0);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    uint64_t hash = store_hash(m.store);
+    simdisk_set_full(m.disk, true);
+    assert_int_equal(apply(&m, 2), ERR_OK);
+    assert_int_equal(store_applied(m.store), 2);
+    assert_int_equal(store_flush(m.store), ERR_NOSPACE);
+    /* As it was, and readable. */
+    assert_int_equal(store_applied(m.store), 1);
+    assert_int_equal(store_hash(m.store), hash);
+    assert_int_equal(store_key_count(m.store), 1);
+    assert_int_equal(store_get(m.store, bytes_of_string("key-1"), &row),
+                     ERR_OK);
+    assert_int_equal(store_get(m.store, bytes_of_string("key-2"), &row),
+                     ERR_NOT_FOUND);
+    simdisk_set_full(m.disk, false);
+    assert_int_equal(apply(&m, 2), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+
+    /* And after a restart it is all there, once. */
+    store_close(m.store);
+    struct simdisk *after = simdisk_crash(m.disk, SIMDISK_ALL, 0);
+    simdisk_free(m.disk);
+    m = (struct machine){.disk = after};
+    start(&m, 0);
+    assert_int_equal(store_applied(m.store), 2);
+    assert_int_equal(store_key_count(m.store), 2);
+    stop(&m);
+}
+
+/* The process ends while the disk is full: what was committed is there. */
+static void test_a_crash_on_a_full_disk(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    simdisk_set_full(m.disk, true);
+    assert_int_equal(apply(&m, 2), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_NOSPACE);
+    struct machine found = {.disk = simdisk_crash(m.disk, SIMDISK_ALL, 0)};
+    stop(&m);
+    start(&found, 0);
+    assert_int_equal(store_applied(found.store), 1);
+    assert_int_equal(apply(&found, 2), ERR_OK);
+    stop(&found);
+}
+
+int main(void)
+{
+    log_set_level(LOG_OFF);
+    simvfs_install();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_full_while_applying),
+        cmocka_unit_test(test_full_while_committing),
+        cmocka_unit_test(test_a_crash_on_a_full_disk),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    buf_free(&command);
+    return failed;
+}
