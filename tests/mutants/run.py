@@ -24,9 +24,12 @@ TREE = os.path.join(ROOT, "build", "mutants")
 # Program, then the rooms whose mutants it may find.
 UNIT = [
     ("test_raft_transcripts", ("raft",)),
+    ("test_raft_messages", ("raft",)),
     ("test_wal", ("wal",)),
     ("test_wal_crash", ("wal",)),
     ("test_store", ("store",)),
+    ("test_store_full", ("store",)),
+    ("test_peer", ("peer",)),
     ("test_wire", ("wire",)),
 ]
 
@@ -86,7 +89,13 @@ def hunt(room, seeds):
     built = make("build/simulator")
     if built.returncode != 0:
         return "DOES NOT BUILD: " + built.stderr[-300:]
+    with open(os.path.join(ROOT, "tests", "sim", "regress.txt")) as file:
+        regress = re.findall(r"(?m)^(\d+) ", file.read())
     well, out = quiet(["build/simulator", "--seeds", "1-%d" % seeds], 300)
+    for seed in regress if well else []:
+        well, out = quiet(["build/simulator", "--seed", seed], 60)
+        if not well:
+            return "simulator, seed %s" % seed
     if not well:
         why = re.search(r"seed (\d+)[^:]*: (.*)", out)
         ran = re.search(r"^(\d+) seeds", out, re.M)
