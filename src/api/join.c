@@ -62,14 +62,14 @@ static void failed(struct join *join, const char *why)
 static void read_message(struct bytes body, char *out, size_t room)
 {
     struct json_reader reader;
-    enum json_token token;
     json_init(&reader, (uint8_t *)(uintptr_t)body.data, body.size);
     if (json_next(&reader) != JSON_OBJECT_BEGIN) {
         return;
     }
-    while ((token = json_next(&reader)) == JSON_NAME) {
+    while (json_next(&reader) == JSON_NAME) {
         bool wanted = bytes_equal_string(reader.text, "message");
-        token = wanted ? json_next(&reader) : json_skip(&reader);
+        enum json_token token =
+            wanted ? json_next(&reader) : json_skip(&reader);
         if (token == JSON_ERROR) {
             return;
         }

@@ -8,6 +8,8 @@ enum {
     HEAD_MS = 10000,
     BODY_MS = 30000,
     IDLE_MS = 75000,
+    /* Answers that the client has not taken: more of its requests wait. */
+    OUTPUT_BYTES_MAX = 256 << 10,
 };
 
 static uint64_t now(const struct api *api)
@@ -174,10 +176,21 @@ static void on_head(struct conn *conn)
     }
 }
 
+static bool output_is_full(const struct conn *conn)
+{
+    return stream_output_bytes(conn->stream) >= OUTPUT_BYTES_MAX;
+}
+
 static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
 {
     size_t used = 0;
     while (!conn->busy && !conn->closing && used < size) {
+        if (output_is_full(conn)) {
+            /* All of it may leave at the end of this turn, and then there is
+             * no on_drain(): look again in the next. */
+            stream_kick(conn->stream);
+            break;
+        }
         enum http_progress progress =
             http_read(&conn->reader, data + used, size - used);
         if (progress == HTTP_READ_HEAD) {
@@ -210,8 +223,8 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
 {
     (void)stream;
     struct conn *conn = arg;
-    if (conn->busy) {
-        return 0;
+    if (conn->busy || output_is_full(conn)) {
+        return 0; /* answer() or on_drain() asks again. */
     }
     conn->in_read = true;
     size_t used = read_requests(conn, data, size);
@@ -232,6 +245,14 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
         set_deadline(conn, now(conn->api) + HEAD_MS);
     }
     return used;
+}
+
+static void on_drain(struct stream *stream, void *arg)
+{
+    struct conn *conn = arg;
+    if (!conn->closing) {
+        stream_kick(stream);
+    }
 }
 
 static void on_eof(struct stream *stream, void *arg)
@@ -259,6 +280,7 @@ static void on_close(struct stream *stream, const char *why, void *arg)
 static const struct stream_handler conn_handler = {
     .on_read = on_read,
     .on_eof = on_eof,
+    .on_drain = on_drain,
     .on_close = on_close,
 };
 

@@ -47,8 +47,9 @@ void heap_insert(struct heap *heap, struct heap_node *node, uint64_t key)
     must(node->place == 0);
     if (heap->count + 1 >= heap->capacity) {
         heap->capacity = heap->capacity ? heap->capacity * 2 : 16;
-        heap->nodes =
-            mem_realloc(heap->nodes, heap->capacity * sizeof(heap->nodes[0]));
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant. */
+        size_t bytes = heap->capacity * sizeof(heap->nodes[0]);
+        heap->nodes = mem_realloc(heap->nodes, bytes);
     }
     node->key = key;
     heap->count++;

@@ -82,8 +82,9 @@ struct node {
     uint64_t durable;  /* Last index that was synced. */
     struct raft_update update;
     struct raft_persist persist_due; /* Not done yet: the disk was full. */
-    bool log_full; /* The disk had no room for a batch of the log, ... */
-    bool db_full;  /* ... or for what is applied. */
+    bool log_tight; /* The disk has no room for the next segment, ... */
+    bool log_full;  /* ... had none for a batch of the log, ... */
+    bool db_full;   /* ... or for what is applied. */
     bool db_full_told;
     uint64_t space_retry_ms;
     uint64_t applied_ms;   /* When something was applied last. */

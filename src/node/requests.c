@@ -143,7 +143,7 @@ static void wait_for_leader(struct node *node, struct node_request *request,
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
-    if (node->log_full || node->db_full) {
+    if (node->log_full || node->log_tight || node->db_full) {
         request_finish(node, request, NODE_NO_SPACE, 0);
         return;
     }

@@ -41,7 +41,8 @@ void node_get_status(struct node *node, struct node_status *status)
                                    .incarnation = node->incarnation,
                                    .proposals_pending = node->pending_count,
                                    .writes = node->writes,
-                                   .no_space = node->log_full || node->db_full,
+                                   .no_space = node->log_full ||
+                                               node->log_tight || node->db_full,
                                    .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));

@@ -465,6 +465,28 @@ static void flush_some(struct node *node)
     wal_hint(node->wal);
 }
 
+/* Prepare the next segment of the log, a slice at a time. Without space for
+ * it writes are refused, before one of them can fail half-way. */
+static bool prepare_log(struct node *node)
+{
+    if (node->log_tight && node->now_ms < node->space_retry_ms) {
+        return false;
+    }
+    bool more = wal_prepare(node->wal);
+    bool tight = wal_is_tight(node->wal);
+    if (tight) {
+        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    }
+    if (tight && !node->log_tight) {
+        log_error("no-space", "what=log why=\"no room for the next segment: "
+                              "writes are refused\"");
+    } else if (node->log_tight && !tight) {
+        log_info("space-again", "what=log");
+    }
+    node->log_tight = tight;
+    return more;
+}
+
 /* ---- the turn ---- */
 
 static void ask_whether_ready(struct node *node)
@@ -503,7 +525,7 @@ static uint64_t next_deadline(struct node *node, bool more)
     if (node->ask_again_ms > 0) {
         at = min_u64(at, node->ask_again_ms);
     }
-    if (node->log_full || node->db_full) {
+    if (node->log_full || node->log_tight || node->db_full) {
         at = min_u64(at, node->space_retry_ms);
     }
     if (node->member && store_pending(node->store) > 0) {
@@ -529,7 +551,7 @@ uint64_t node_turn(struct node *node)
         requests_release_reads(node);
         entries_trim(&node->entries, node->durable);
         if (!more) {
-            more = wal_prepare(node->wal);
+            more = prepare_log(node);
         }
     }
     requests_expire(node);

@@ -71,9 +71,15 @@ bool wal_prepare(struct wal *wal)
         (wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes)) {
         return false;
     }
-    /* A full disk shows when the segment is needed; until then we try. */
-    return spare_fill(wal, wal->options.segment_bytes, &done) == ERR_OK &&
-           !done;
+    /* Any other failure shows when the segment is needed. */
+    enum err err = spare_fill(wal, wal->options.segment_bytes, &done);
+    wal->tight = err == ERR_NOSPACE;
+    return err == ERR_OK && !done;
+}
+
+bool wal_is_tight(const struct wal *wal)
+{
+    return wal->tight;
 }
 
 static enum err use_spare(struct wal *wal, uint64_t size)
@@ -166,7 +172,8 @@ static enum err seal(struct wal *wal)
 enum err segment_next(struct wal *wal, uint64_t batch_bytes)
 {
     /* Room for the header, the batch, and a seal behind it. */
-    uint64_t size = align_up(batch_bytes, BLOCK_BYTES) + 2 * BLOCK_BYTES;
+    uint64_t size =
+        align_up(batch_bytes, BLOCK_BYTES) + (uint64_t)2 * BLOCK_BYTES;
     size = max_u64(size, wal->options.segment_bytes);
     enum err err = ERR_OK;
     if (wal->handle >= 0 && wal->offset < wal->segment_size) {

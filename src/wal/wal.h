@@ -98,6 +98,10 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
 /* One slice (bounded, some 256 KiB) of preparing the next segment; call when
  * idle or once a turn. False when there is nothing (more) to do. */
 bool wal_prepare(struct wal *wal);
+/* The next segment cannot be prepared for lack of space: what is left of this
+ * one is the reserve, and new work should be refused while it lasts. A later
+ * wal_prepare() that succeeds ends it. */
+bool wal_is_tight(const struct wal *wal);
 
 /* Note on the disk that what was synced was synced, so that damage in the
  * last batch is not taken for an unfinished write. One small write, no sync;

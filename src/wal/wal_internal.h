@@ -182,6 +182,7 @@ struct wal {
     int spare; /* Handle of wal/spare.tmp, -1 when none. */
     uint64_t spare_filled;
     bool spare_renamed; /* It has its final name already. */
+    bool tight;         /* There was no space for it. */
 
     int hint_handle; /* Of wal/HINT; -1 when not open. */
     uint64_t hinted; /* The batch it names. */

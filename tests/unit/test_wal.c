@@ -317,6 +317,32 @@ static void test_a_failed_read_can_be_tried_again(void **state)
     finish();
 }
 
+/* No room for the next segment: it says so before the last one is full, and
+ * takes it back when there is room. */
+static void test_a_full_disk_is_told_before_it_matters(void **state)
+{
+    (void)state;
+    begin();
+    simdisk_set_full(f.disk, true);
+    int batches = 0;
+    while (!wal_is_tight(f.wal)) {
+        append(1, 2000);
+        sync_all();
+        while (wal_prepare(f.wal)) {
+        }
+        batches++;
+        assert_true(batches < 100);
+    }
+    assert_true(batches > 1);
+    append(1, 2000); /* There is a reserve. */
+    sync_all();
+    simdisk_set_full(f.disk, false);
+    while (wal_prepare(f.wal)) {
+    }
+    assert_false(wal_is_tight(f.wal));
+    finish();
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -327,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_one_sync_a_batch_and_none_for_nothing),
         cmocka_unit_test(test_hard_state_survives_one_damaged_slot_only),
         cmocka_unit_test(test_files_of_another_are_refused),
+        cmocka_unit_test(test_a_full_disk_is_told_before_it_matters),
         cmocka_unit_test(test_a_failed_read_can_be_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,171 @@
+"""Bounds that are reached: too many writes at once, clients that do not read,
+disks that fill up. Nothing acknowledged is lost, and it all heals."""
+import concurrent.futures
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from cluster import BINARY, HOST, TROUBLE, request, rss_bytes, wait_for
+
+MIB = 1 << 20
+
+
+def try_put(node, key, value, timeout="3s"):
+    """(status, code, outcome)"""
+    try:
+        response = request(node.http_port, "POST", f"/key?timeout={timeout}",
+                           {key: value}, timeout=30)
+    except TROUBLE:
+        return 0, "", "unknown"
+    if response.status == 200:
+        return 200, "", ""
+    problem = response.json()
+    return response.status, problem["code"], problem.get("outcome")
+
+
+def test_too_many_writes_at_once_are_429(cluster):
+    """16 MiB of writes may wait. Nobody commits, so they do; more is refused
+    at once, and certainly not done."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    value = "x" * (MIB - 100)
+    for node in cluster.others(leader):
+        node.send(signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        began = time.monotonic()
+        answers = list(pool.map(
+            lambda i: try_put(leader, f"many-{i}", value), range(40)))
+        assert time.monotonic() - began < 20
+    for node in cluster.others(leader):
+        node.send(signal.SIGCONT)
+    refused = [a for a in answers if a[0] == 429]
+    assert refused, answers
+    assert all(a[1:] == ("overloaded", "not-applied") for a in refused), refused
+    assert len(refused) >= 40 - 2 * 16 - 2, answers
+    cluster.wait_leader()
+    wait_for(lambda: try_put(leader, "after", "1")[0] == 200, 10, "a write")
+    for i, (status, _, outcome) in enumerate(answers):
+        there = leader.get(f"many-{i}") == value
+        assert there or status != 200, i
+        assert not there or outcome != "not-applied", i
+
+
+def test_a_client_that_does_not_read_costs_bounded_memory(cluster):
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    value = "y" * (MIB - 100)
+    assert node.put("big", value).status == 200
+    assert node.get("big") == value
+    before = rss_bytes(node.pid)
+    asked = 200
+    with socket.create_connection((HOST, node.http_port), 10) as client:
+        one = b"GET /key/big HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.sendall(one * asked)
+        for _ in range(20):
+            time.sleep(0.05)
+            assert node.get("big") == value  # Others are served meanwhile.
+        assert rss_bytes(node.pid) - before < 24 * MIB
+        client.settimeout(20)
+        got = b""
+        heads = 0
+        total = 0
+        while heads < asked:
+            data = client.recv(1 << 20)
+            assert data, (heads, total)
+            total += len(data)
+            got = got[-20:] + data
+            heads += got.count(b"HTTP/1.1 200")
+            got = got[-11:]
+        assert total <= asked * (MIB + 1000)
+
+
+# ---- full disks ---------------------------------------------------------------
+
+def can_mount():
+    probe = subprocess.run(
+        ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"],
+        capture_output=True, check=False)
+    return probe.returncode == 0
+
+
+needs_mount = pytest.mark.skipif(
+    not shutil.which("unshare") or not can_mount(),
+    reason="no user namespace to mount a small file system in")
+
+
+def start_on_small_disk(node, mebibytes):
+    """In a mount namespace of its own, which ends with the process."""
+    os.makedirs(node.dir, exist_ok=True)
+    script = (f'mount -t tmpfs -o size={mebibytes}m none "$1" && shift && '
+              'exec "$@"')
+    argv = [a if a != node.dir else node.dir + "/data" for a in node.argv()]
+    assert argv[0] == BINARY
+    node.start(["unshare", "-Urm", "sh", "-c", script, "sh", node.dir] + argv)
+    return node.up()
+
+
+def filler(node):
+    return f"/proc/{node.pid}/root{node.dir}/filler"
+
+
+def fill(node):
+    with open(filler(node), "wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(b"f" * 65536)
+
+
+@needs_mount
+def test_a_full_disk_refuses_writes_and_heals(cluster):
+    node = start_on_small_disk(cluster.new(), 32)
+    cluster.wait_leader()
+    value = "z" * 100_000
+    acked = []
+    for i in range(5):
+        assert node.put(f"full-{i}", value).status == 200
+        acked.append(f"full-{i}")
+    fill(node)
+    answer = None
+    for i in range(5, 400):
+        answer = try_put(node, f"full-{i}", value)
+        if answer[0] != 200:
+            break
+        acked.append(f"full-{i}")
+    assert answer == (507, "no-space", "not-applied"), answer
+    for key in acked:
+        assert node.get(key, level="none") is not None
+    assert "no-space" in node.log()
+    os.unlink(filler(node))
+    wait_for(lambda: node.put("healed", "1").status == 200, 10, "a write again")
+    for key in acked:
+        assert node.get(key) == value, key
+    assert node.alive()
+
+
+@needs_mount
+def test_a_follower_with_a_full_disk_hurts_nobody(cluster):
+    cluster.start(2)
+    full = cluster.new()
+    full.join = cluster[0].http
+    start_on_small_disk(full, 32)
+    cluster.wait_members(3)
+    leader = cluster.wait_leader()
+    if leader is full:
+        assert full.request("POST", "/leader", {}).status == 200
+        leader = wait_for(lambda: (lambda l: l if l is not full else None)(
+            cluster.leader()), 10, "another leader")
+    value = "w" * 100_000
+    fill(full)
+    for i in range(150):
+        assert leader.put(f"beside-{i}", value).status == 200, i
+    assert full.alive()
+    os.unlink(filler(full))
+    wait_for(lambda: full.get("beside-149", level="none") == value, 20,
+             "the follower caught up")
+    cluster.wait_same()
