@@ -69,6 +69,7 @@ bool wal_prepare(struct wal *wal)
     bool done = false;
     if (wal->offset < wal->segment_size / 2 ||
         (wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes)) {
+        wal->tight = false;
         return false;
     }
     /* Any other failure shows when the segment is needed. */
