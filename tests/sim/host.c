@@ -119,8 +119,9 @@ static const struct peers_handler handler = {
 static uint64_t sync_time(const struct host *host)
 {
     uint64_t us = sim_spread(world.swarm.sync_us);
-    if (world.now_us < host->stall_us) {
-        us += host->stall_us - world.now_us;
+    uint64_t now_us = world.now_us + host->turn_sync_us;
+    if (now_us < host->stall_us) {
+        us += host->stall_us - now_us;
     }
     return us;
 }
