@@ -151,6 +151,7 @@ sim-fixed: $(BUILD)/simulator-check $(BUILD)/simulator
 	ASAN_OPTIONS=detect_leaks=0 $(BUILD)/simulator-check --seeds $(SIM_SEEDS) \
 	  | tee $(BUILD)/sim-check.txt
 	$(BUILD)/simulator --seeds $(SIM_SEEDS) >$(BUILD)/sim-plain.txt
+	$(BUILD)/simulator --scenes
 	@for seed in $$(sed -n 's/^\([0-9][0-9]*\) .*/\1/p' tests/sim/regress.txt); do \
 	  $(BUILD)/simulator --seed $$seed >/dev/null || exit 1; done
 	@test "$$(sed 's/.*hash //' $(BUILD)/sim-check.txt)" = \

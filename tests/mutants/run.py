@@ -91,6 +91,9 @@ def hunt(room, seeds):
         return "DOES NOT BUILD: " + built.stderr[-300:]
     with open(os.path.join(ROOT, "tests", "sim", "regress.txt")) as file:
         regress = re.findall(r"(?m)^(\d+) ", file.read())
+    well, out = quiet(["build/simulator", "--scenes"], 100)
+    if not well:
+        return "the simulator's scenes"
     well, out = quiet(["build/simulator", "--seeds", "1-%d" % seeds], 300)
     for seed in regress if well else []:
         well, out = quiet(["build/simulator", "--seed", seed], 60)

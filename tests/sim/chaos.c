@@ -182,11 +182,17 @@ static void join_step(struct host *host)
     if (status.member) {
         return;
     }
-    struct host *at = any_up();
     host->join_us = world.now_us + 200 * MS_US;
+    chaos_join(host, any_up());
+}
+
+void chaos_join(struct host *host, struct host *at)
+{
     if (!at || at == host) {
         return;
     }
+    struct node_status status;
+    node_get_status(host->node, &status);
     struct raft_member member = {.suffrage = RAFT_LEARNER};
     memcpy(member.uuid, status.uuid, sizeof(member.uuid));
     snprintf(member.name, sizeof(member.name), "%s", host->name);
@@ -226,8 +232,15 @@ static void remove_somebody(void)
     struct host *victim = &world.hosts[sim_below(world.swarm.hosts)];
     struct host *leader = host_leader();
     struct host *at = any_up();
-    if (world.swarm.hosts < 3 || removing >= 0 || !leader || !all_well() ||
-        victim == leader || at == victim || !ask_operator(at)) {
+    if (world.swarm.hosts >= 3 && removing < 0 && leader && all_well() &&
+        victim != leader && at != victim) {
+        chaos_remove(victim, at);
+    }
+}
+
+void chaos_remove(struct host *victim, struct host *at)
+{
+    if (!ask_operator(at)) {
         return;
     }
     struct node_status status;
@@ -462,11 +475,11 @@ static void weather(void)
     if (now_and_then(swarm->transfer)) {
         transfer();
     }
-    heal_cuts(false);
 }
 
 static void housekeeping(void)
 {
+    heal_cuts(false);
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         struct host *host = &world.hosts[i];
         if (!host_is_up(host)) {
@@ -554,6 +567,11 @@ static void run_until(uint64_t until_us)
     }
 }
 
+void chaos_pass(uint64_t us)
+{
+    run_until(world.now_us + us);
+}
+
 /* Until `done`, or the run has failed. */
 static void wait_for(bool (*done)(void), const char *what)
 {
@@ -636,7 +654,7 @@ static void form(void)
     formed_once = true;
 }
 
-void chaos_run(uint64_t seed, bool trace)
+void chaos_begin(uint64_t seed, bool trace, const struct swarm *swarm)
 {
     world = (struct world){.seed = seed, .trace = trace};
     rng_init(&world.rng, seed);
@@ -647,13 +665,19 @@ void chaos_run(uint64_t seed, bool trace)
     formed_once = false;
     next_weather_us = 0;
     simvfs_install();
-    draw_swarm(&world.swarm);
+    if (swarm) {
+        world.swarm = *swarm;
+    } else {
+        draw_swarm(&world.swarm);
+    }
     clients_init();
     sim_trace("seed %llu: %u hosts, %u clients", (unsigned long long)seed,
               world.swarm.hosts, world.swarm.clients);
     form();
-    world.calm = false;
-    run_until(world.now_us + world.swarm.chaos_us);
+}
+
+void chaos_end(void)
+{
     heal();
     wait_for(formed, "every host votes again");
     clients_stop();
@@ -671,4 +695,12 @@ void chaos_run(uint64_t seed, bool trace)
     clients_free();
     buf_free(&operator_request.body);
     net_free();
+}
+
+void chaos_run(uint64_t seed, bool trace)
+{
+    chaos_begin(seed, trace, NULL);
+    world.calm = false;
+    chaos_pass(world.swarm.chaos_us);
+    chaos_end();
 }

@@ -3,6 +3,7 @@
  *     sim --seed N [--trace]   one run
  *     sim --seeds A-B          these
  *     sim --seconds N          fresh ones, for that long
+ *     sim --scenes [--trace]   scripted runs
  *     --jobs N                 processes (default: one a core)
  *
  * A failure tells its seed. Exit: 127 crash, 128 liveness, 129 correctness. */
@@ -148,10 +149,13 @@ int main(int argc, char **argv)
     uint64_t seconds = 0;
     uint64_t jobs = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     bool trace = false;
+    bool scenes = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--trace") == 0) {
             trace = true;
+        } else if (strcmp(argv[i], "--scenes") == 0) {
+            scenes = true;
         } else if (strcmp(argv[i], "--seed") == 0) {
             first = last = number(value);
             i++;
@@ -177,6 +181,10 @@ int main(int argc, char **argv)
     sums = mmap(NULL, JOBS_MAX * sizeof(*sums), PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     must(sums != MAP_FAILED);
+    if (scenes) {
+        scenes_run(trace);
+        return 0;
+    }
     if (seconds > 0) {
         sys_entropy(&first, sizeof(first));
         first >>= 16;

@@ -206,5 +206,17 @@ bool clients_probe_done(void);
 
 /* chaos.c */
 void chaos_run(uint64_t seed, bool trace);
+/* Its parts, for a script: form a cluster of `swarm` (NULL: drawn); let time
+ * pass; heal, and judge. */
+void chaos_begin(uint64_t seed, bool trace, const struct swarm *swarm);
+void chaos_pass(uint64_t us);
+void chaos_end(void);
+/* Ask `at` to let `host` in, or to remove `victim` (which then gets a new disk
+ * and joins again). */
+void chaos_join(struct host *host, struct host *at);
+void chaos_remove(struct host *victim, struct host *at);
+
+/* scenes.c: what the simulator found once, without the dice. */
+void scenes_run(bool trace);
 
 #endif
