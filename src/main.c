@@ -134,6 +134,9 @@ static const char *api_peer_error(void *arg, raft_id id)
 static uint64_t on_turn(void *arg)
 {
     struct daemon *daemon = arg;
+    if (daemon->stopping) {
+        node_stop(daemon->node);
+    }
     uint64_t at = node_turn(daemon->node);
     if (!daemon->stopping) {
         return at;

@@ -152,7 +152,8 @@ void node_cancel(struct node *node, struct node_request *request);
  * the latest (absolute ms, 0 = at once). */
 uint64_t node_turn(struct node *node);
 
-/* Refuse new writes; hand leadership over. */
+/* Refuse new writes; hand leadership over. Call it again each turn until
+ * node_stopped(): a transfer that failed is tried anew. */
 void node_stop(struct node *node);
 /* Nothing in flight, and (if there is another voter) no longer leader. */
 bool node_stopped(const struct node *node);

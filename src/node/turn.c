@@ -575,6 +575,7 @@ static bool another_voter(const struct node *node)
 
 void node_stop(struct node *node)
 {
+    bool first = !node->stopping;
     node->stopping = true;
     if (!node->member || !raft_is_leader(node->raft) || !another_voter(node) ||
         node->transfer_asked) {
@@ -584,7 +585,9 @@ void node_stop(struct node *node)
     struct raft_event event = {.type = RAFT_TRANSFER, .now_ms = node->now_ms};
     enum err err = node_step(node, &event, (struct bytes){0});
     if (err) {
-        log_warn("transfer", "why=\"%s\"", err_name(err));
+        if (first) {
+            log_warn("transfer", "why=\"%s\"", err_name(err));
+        }
         return;
     }
     node->transfer_asked = true;

@@ -416,9 +416,120 @@ static void test_safety_and_liveness_under_chaos(void **state)
            (unsigned long long)committed);
 }
 
+/* ---- who can lead when not everybody reaches everybody ----------------------
+ */
+
+static const uint32_t pairs[10][2] = {{0, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3},
+                                      {2, 3}, {0, 4}, {1, 4}, {2, 4}, {3, 4}};
+
+static uint32_t pair_bit(uint32_t a, uint32_t b)
+{
+    for (uint32_t i = 0; i < ARRAY_COUNT(pairs); i++) {
+        if ((pairs[i][0] == a && pairs[i][1] == b) ||
+            (pairs[i][0] == b && pairs[i][1] == a)) {
+            return i;
+        }
+    }
+    must(false);
+    return 0;
+}
+
+/* Of the graphs that differ only in the names of their nodes, the one with
+ * the least number stands for all: is it this one? */
+static bool stands_for_all(uint32_t graph, uint32_t count)
+{
+    uint32_t names[NODES_MAX] = {0, 1, 2, 3, 4};
+    uint32_t turns[NODES_MAX] = {0};
+    for (uint32_t i = 0; i < count;) { /* Heap's permutations. */
+        if (turns[i] >= i) {
+            turns[i++] = 0;
+            continue;
+        }
+        uint32_t k = i % 2 == 0 ? 0 : turns[i];
+        uint32_t name = names[k];
+        names[k] = names[i];
+        names[i] = name;
+        turns[i]++;
+        i = 0;
+        uint32_t renamed = 0;
+        for (uint32_t bit = 0; bit < count * (count - 1) / 2; bit++) {
+            if (graph >> bit & 1) {
+                renamed |=
+                    1u << pair_bit(names[pairs[bit][0]], names[pairs[bit][1]]);
+            }
+        }
+        if (renamed < graph) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool somebody_reaches_a_majority(uint32_t graph, uint32_t count)
+{
+    for (uint32_t a = 0; a < count; a++) {
+        uint32_t reached = 1;
+        for (uint32_t b = 0; b < count; b++) {
+            reached += a != b && (graph >> pair_bit(a, b) & 1);
+        }
+        if (reached * 2 > count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* E07: with logs that are alike, a leader is elected and kept exactly when
+ * some node reaches a majority both ways. */
+static void test_every_connectivity_graph(void **state)
+{
+    (void)state;
+    uint32_t graphs = 0;
+    for (uint32_t count = 3; count <= 5; count += 2) {
+        for (uint32_t graph = 0; graph < 1u << count * (count - 1) / 2;
+             graph++) {
+            if (!stands_for_all(graph, count)) {
+                continue;
+            }
+            graphs++;
+            chaos = false;
+            boot(count == 5 ? 3 : 4);
+            for (uint32_t a = 0; a < count; a++) {
+                for (uint32_t b = 0; b < count; b++) {
+                    cut[a][b] = a != b && !(graph >> pair_bit(a, b) & 1);
+                }
+            }
+            uint64_t until_ms = now_ms + 20000;
+            uint64_t settled = 0;
+            uint64_t terms = 0;
+            while (now_ms < until_ms) {
+                turn();
+                if (settled == 0 && now_ms > until_ms - 5000) {
+                    settled = committed_max + 1;
+                    for (uint32_t i = 0; i < count; i++) {
+                        terms = max_u64(terms, raft_term(nodes[i].raft));
+                    }
+                }
+            }
+            bool leads = committed_max >= settled;
+            if (leads != somebody_reaches_a_majority(graph, count)) {
+                fail_msg("%u nodes, graph %x: %s", count, graph,
+                         leads ? "a leader" : "no leader");
+            }
+            for (uint32_t i = 0; i < count; i++) {
+                /* Kept: nobody's term moves any more. */
+                assert_true(raft_term(nodes[i].raft) <= terms);
+                stop(i);
+            }
+        }
+    }
+    assert_int_equal(graphs, 4 + 34);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_connectivity_graph),
         cmocka_unit_test(test_safety_and_liveness_under_chaos),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
