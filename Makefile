@@ -75,11 +75,15 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room))) \
   $(filter-out src/main.c,$(wildcard src/*.c)) src/main.c
 
+# What tests of a room, and of the rooms above it, share.
+support_raft := tests/unit/support/engine.c
+support_wal := tests/unit/support/simdisk.c
+support_sources = $(foreach room,$(stack_$(1)),$(support_$(room)))
+
 # tests/unit/test_ROOM[_more].c links with the rooms under and including ROOM,
-# and with tests/unit/support/*.c.
+# and with their support.
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
-SUPPORT := $(sort $(wildcard tests/unit/support/*.c))
 room_of = $(firstword $(subst _, ,$(patsubst test_%,%,$(1))))
 
 .PHONY: all
@@ -114,7 +118,7 @@ define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
   $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
   $$(call objects,check,$$(extra_$(call room_of,$(1)))) \
-  $$(call objects,check,$$(SUPPORT))
+  $$(call objects,check,$$(call support_sources,$(call room_of,$(1))))
 	$$(CC) $$(SANITIZE) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
@@ -177,12 +181,12 @@ $(BUILD)/fuzz/%.o: %.c
 define fuzz_rule
 $(BUILD)/fuzz/fuzz_$(1): $(BUILD)/fuzz/fuzz/fuzz_$(1).o \
   $$(call objects,fuzz,$$(call stack_sources,$(call room_of,$(1)))) \
-  $$(call objects,fuzz,$$(SUPPORT))
+  $$(call objects,fuzz,$$(call support_sources,$(call room_of,$(1))))
 	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS)
 $(BUILD)/check/replay_$(1): $(BUILD)/check/fuzz/fuzz_$(1).o \
   $(BUILD)/check/fuzz/replay.o \
   $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
-  $$(call objects,check,$$(SUPPORT))
+  $$(call objects,check,$$(call support_sources,$(call room_of,$(1))))
 	$$(CC) $$(SANITIZE) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
