@@ -243,6 +243,7 @@ void raft_log_install(struct raft *raft, uint64_t index, uint64_t term,
         raft->handed = index;
         raft->dirty_lo = 0;
         raft->verified = 0;
+        raft->ack_due = false; /* It would speak of entries that are gone. */
         raft->commit = index;
         raft->applied = index;
         raft->apply_given = index;

@@ -148,6 +148,9 @@ static bool is_current(const struct raft *raft, const struct raft_message *m)
     case RAFT_MSG_READ_RESP:
         return raft->role == RAFT_LEADER;
     case RAFT_MSG_APPEND_RESP:
+        /* A snapshot may have replaced what it spoke of. */
+        return raft->role != RAFT_LEADER &&
+               (!m->granted || m->match <= raft->verified);
     case RAFT_MSG_READ:
         return raft->role != RAFT_LEADER;
     case RAFT_MSG_PREVOTE_RESP:

@@ -986,6 +986,37 @@ static void test_install_contradicts_commit(void **state)
     engine_free(e);
 }
 
+/* S13: a snapshot that replaces the log while acks wait for the disk: they
+ * spoke for entries that are gone, so they are not sent. */
+static void test_install_while_acks_are_in_flight(void **state)
+{
+    (void)state;
+    struct raft_conf conf;
+    engine_conf(&conf, 3, 0, 0);
+    static const struct {
+        uint64_t index;
+        bool collected;
+    } rows[] = {{9, false}, {9, true}, {3, false}, {3, true}};
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        print_message("row %zu\n", i);
+        struct engine *e = ENGINE(.voters = 3, .log = {1}, .applied = 1);
+        OK(APPEND(e, .from = 2, .term = 3, .prev = 1, .prev_term = 1,
+                  .terms = {2, 2, 2, 3}));
+        if (rows[i].collected) {
+            engine_collect(e);
+        }
+        OK(STEP(e, .type = RAFT_INSTALLED, .index = rows[i].index, .term = 3,
+                .conf = &conf));
+        engine_settle(e);
+        assert_int_equal(engine_sent_count(e, RAFT_MSG_APPEND_RESP), 0);
+        assert_int_equal(engine_status(e)->durable, rows[i].index);
+        OK(APPEND(e, .from = 2, .term = 3, .prev = rows[i].index,
+                  .prev_term = 3, .terms = {3}));
+        assert_int_equal(settled_answer(e)->match, rows[i].index + 1);
+        engine_free(e);
+    }
+}
+
 /* ---- what no correct peer sends ------------------------------------------ */
 
 static const struct raft_entry entries_good[2] = {
@@ -1196,6 +1227,7 @@ int main(void)
         cmocka_unit_test(test_install_on_an_empty_node),
         cmocka_unit_test(test_install_keeps_what_matches),
         cmocka_unit_test(test_install_contradicts_commit),
+        cmocka_unit_test(test_install_while_acks_are_in_flight),
         cmocka_unit_test(test_malformed_messages),
         cmocka_unit_test(test_malformed_appends),
     };
