@@ -35,18 +35,22 @@ static bool entries_are_sound(const struct raft_message *m)
     return true;
 }
 
-/* Does it agree with what we know to be committed? State-machine safety says
- * that every leader's log does (thesis 3.6.3). */
-static bool agrees_with_committed(const struct raft *raft,
-                                  const struct raft_message *m)
+/* Does it agree with what cannot change any more? State-machine safety says
+ * that every leader's log holds what is committed (thesis 3.6.3), and within
+ * its term a leader never takes back what we found equal to its log (3.5). */
+static bool agrees_with_settled(const struct raft *raft,
+                                const struct raft_message *m)
 {
-    if (m->log_index >= raft->base && m->log_index <= raft->commit &&
+    uint64_t settled = m->term == raft->term
+                           ? max_u64(raft->commit, raft->verified)
+                           : raft->commit;
+    if (m->log_index >= raft->base && m->log_index <= settled &&
         raft_term_at(raft, m->log_index) != m->log_term) {
         return false;
     }
     for (uint32_t i = 0; i < m->entry_count; i++) {
         uint64_t index = m->log_index + 1 + i;
-        if (index > raft->commit) {
+        if (index > settled) {
             break;
         }
         if (index >= raft->base &&
@@ -77,7 +81,7 @@ static bool append_is_sound(const struct raft *raft,
         (m->log_index == 0) != (m->log_term == 0) || !entries_are_sound(m)) {
         return false;
     }
-    return m->term < raft->term || agrees_with_committed(raft, m);
+    return m->term < raft->term || agrees_with_settled(raft, m);
 }
 
 static bool append_resp_is_sound(const struct raft *raft,

@@ -1188,6 +1188,32 @@ static void test_malformed_appends(void **state)
     engine_free(e);
 }
 
+/* 3.5, leader append-only, seen from the follower: within a term the leader's
+ * log only grows. A leader that takes back what we found to be equal to its
+ * log, and may have told it so, is not believed. */
+static void test_leader_that_takes_back(void **state)
+{
+    (void)state;
+    for (int collected = 0; collected < 2; collected++) {
+        struct engine *e = ENGINE(.voters = 3, .log = {1}, .applied = 1);
+        OK(APPEND(e, .from = 2, .term = 3, .prev = 1, .prev_term = 1,
+                  .terms = {2, 2, 2}));
+        if (collected) {
+            engine_collect(e);
+        }
+        uint64_t digest = engine_digest(e);
+        assert_int_equal(APPEND(e, .from = 2, .term = 3, .prev = 1,
+                                .prev_term = 1, .terms = {2, 3}),
+                         ERR_INVALID);
+        assert_int_equal(
+            APPEND(e, .from = 2, .term = 3, .prev = 3, .prev_term = 3),
+            ERR_INVALID);
+        assert_int_equal(engine_digest(e), digest);
+        assert_int_equal(settled_answer(e)->match, 4);
+        engine_free(e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1230,6 +1256,7 @@ int main(void)
         cmocka_unit_test(test_install_while_acks_are_in_flight),
         cmocka_unit_test(test_malformed_messages),
         cmocka_unit_test(test_malformed_appends),
+        cmocka_unit_test(test_leader_that_takes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
