@@ -251,6 +251,30 @@ static void test_configuration_falls_back_on_truncation(void **state)
     engine_free(e);
 }
 
+/* S03, S10: the same when a snapshot takes the place of what came before. If
+ * the log behind it stays, so does the configuration there; otherwise it is
+ * the snapshot's. */
+static void test_configuration_after_a_snapshot(void **state)
+{
+    (void)state;
+    struct raft_conf four;
+    engine_conf(&four, 4, 0, 0);
+    struct raft_conf five;
+    engine_conf(&five, 5, 0, 0);
+    for (uint64_t term = 1; term <= 2; term++) {
+        struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .applied = 1);
+        OK(APPEND(e, .from = 2, .term = 2, .prev = 2, .prev_term = 1,
+                  .terms = {2}, .conf = &five));
+        engine_settle(e);
+        OK(STEP(e, .type = RAFT_INSTALLED, .index = 2, .term = term,
+                .conf = &four));
+        assert_int_equal(raft_last(e->raft), term == 1 ? 3 : 2);
+        assert_int_equal(raft_conf_active(e->raft)->count, term == 1 ? 5 : 4);
+        assert_int_equal(raft_conf_at(e->raft, 2)->count, 4);
+        engine_free(e);
+    }
+}
+
 /* 4.2.2, 4.2.3: a follower that finds itself removed, or demoted, does not
  * campaign; if the entry is replaced, it does again. */
 static void test_removed_follower_does_not_campaign(void **state)
@@ -615,8 +639,8 @@ static void test_transfer_targets(void **state)
         assert_int_equal(engine_digest(e), digest);
     }
     propose(e);
-    OK(engine_ack(e, 4, 4)); /* The most, but then it is gone. */
     propose(e);
+    OK(engine_ack(e, 4, 5)); /* The most, but then it is gone. */
     engine_pass(e, ENGINE_ELECTION_MS, PEERS(2, 3));
     OK(engine_ack(e, 3, 4));
     OK(STEP(e, .type = RAFT_TRANSFER));
@@ -943,6 +967,7 @@ int main(void)
         cmocka_unit_test(test_update_of_a_member),
         cmocka_unit_test(test_change_is_in_force_on_append),
         cmocka_unit_test(test_configuration_falls_back_on_truncation),
+        cmocka_unit_test(test_configuration_after_a_snapshot),
         cmocka_unit_test(test_removed_follower_does_not_campaign),
         cmocka_unit_test(test_learners_do_not_count),
         cmocka_unit_test(test_learner_that_caught_up_is_promoted),

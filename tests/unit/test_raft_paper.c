@@ -726,11 +726,12 @@ static void test_election_timeouts_are_spread(void **state)
 }
 
 /* 3.4: alone, one is a majority; nobody to ask, nothing to wait for. But what
- * it commits is what its disk holds. */
+ * it commits is what its disk holds, and nobody hears of its term before that
+ * (L1). */
 static void test_sole_voter_elects_itself(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 1, .log = {1, 1});
+    struct engine *e = ENGINE(.voters = 1, .observers = 1, .log = {1, 1});
     assert_int_equal(raft_deadline_ms(e->raft), e->now_ms);
     engine_tick(e, 0);
     assert_int_equal(engine_role(e), RAFT_LEADER);
@@ -738,8 +739,12 @@ static void test_sole_voter_elects_itself(void **state)
     engine_collect(e);
     assert_int_equal(raft_commit(e->raft), 0);
     assert_int_equal(e->sent_count, 0);
+    assert_null(engine_offer(e, 2));
     engine_persist(e);
     assert_int_equal(raft_commit(e->raft), 3);
+    engine_collect(e);
+    assert_int_equal(engine_sent_count(e, RAFT_MSG_HEARTBEAT), 1);
+    assert_non_null(engine_offer(e, 2));
     engine_free(e);
 }
 
