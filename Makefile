@@ -77,7 +77,8 @@ SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room))) \
 
 # What tests of a room, and of the rooms above it, share.
 support_raft := tests/unit/support/engine.c
-support_wal := tests/unit/support/simdisk.c
+support_sys := tests/unit/support/simdisk.c
+support_store := tests/unit/support/simvfs.c
 support_sources = $(foreach room,$(stack_$(1)),$(support_$(room)))
 
 # tests/unit/test_ROOM[_more].c links with the rooms under and including ROOM,
@@ -134,7 +135,7 @@ unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 # is, reactor/ is not.
 SIM_ROOMS := base sys command raft wire wal store peer node
 SIM_SOURCES := $(foreach room,$(SIM_ROOMS),$(call room_sources,$(room))) \
-  src/reactor/addr.c $(SUPPORT) \
+  src/reactor/addr.c $(support_sys) $(support_store) \
   $(sort $(wildcard tests/sim/*.c))
 SIM_LDFLAGS := -Wl,--wrap=die
 SIM_CFLAGS := -O2 -g

@@ -25,6 +25,9 @@ TREE = os.path.join(ROOT, "build", "mutants")
 UNIT = [
     ("test_raft_transcripts", ("raft",)),
     ("test_raft_messages", ("raft",)),
+    ("test_raft_paper", ("raft",)),
+    ("test_raft_log", ("raft",)),
+    ("test_raft_members", ("raft",)),
     ("test_wal", ("wal",)),
     ("test_wal_crash", ("wal",)),
     ("test_store", ("store",)),
