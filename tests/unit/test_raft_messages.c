@@ -347,6 +347,46 @@ static void test_malformed_messages_change_nothing(void **state)
     }
 }
 
+/* Members that no leader would write down. */
+static void test_unsound_members_are_refused(void **state)
+{
+    (void)state;
+    const uint64_t terms[] = {1};
+    struct raft_conf good = {.count = 2};
+    good.members[0] = (struct raft_member){.id = 1, .suffrage = RAFT_VOTER};
+    good.members[1] = (struct raft_member){.id = 2, .suffrage = RAFT_LEARNER};
+    struct raft_conf bad[11];
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        bad[i] = good;
+    }
+    bad[0].count = 0;
+    bad[1].count = RAFT_MEMBERS_MAX + 1;
+    bad[2].members[1].id = 1; /* Twice. */
+    bad[3].members[0].id = 0;
+    bad[4].members[1].id = UINT64_MAX;
+    bad[5].members[1].suffrage = (enum raft_suffrage)0;
+    bad[6].members[1].suffrage = (enum raft_suffrage)4;
+    memset(bad[7].members[0].name, 'x', sizeof(bad[7].members[0].name));
+    memset(bad[8].members[0].addr, 'x', sizeof(bad[8].members[0].addr));
+    memset(bad[9].members[1].http, 'x', sizeof(bad[9].members[1].http));
+    bad[10].members[0].suffrage = RAFT_OBSERVER; /* Nobody votes. */
+    start(terms, 1, 3);
+    struct raft_entry entry_of = {.term = 3, .type = RAFT_ENTRY_CONF};
+    uint64_t before = raft_digest(raft);
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        entry_of.conf = &bad[i];
+        if (take(append(3, 1, 1, 0, &entry_of, 1)) != ERR_INVALID ||
+            raft_digest(raft) != before) {
+            fail_msg("members %zu were taken", i);
+        }
+    }
+    struct raft_entry nothing = {.term = 0, .type = RAFT_ENTRY_NORMAL};
+    assert_int_equal(take(append(3, 0, 0, 0, &nothing, 1)), ERR_INVALID);
+    entry_of.conf = &good;
+    assert_int_equal(take(append(3, 1, 1, 0, &entry_of, 1)), ERR_OK);
+    assert_int_equal(raft_conf_active(raft)->count, 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, finish)
@@ -359,6 +399,7 @@ int main(void)
         TEST(test_a_pre_vote_is_no_vote),
         TEST(test_what_waited_is_looked_at_again),
         TEST(test_a_vote_beside_another_answer_in_one_turn),
+        TEST(test_unsound_members_are_refused),
         TEST(test_malformed_messages_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,26 @@ static void test_forward_round_trip(void **state)
     buf_free(&out);
 }
 
+/* Field by field: what lies between them is nobody's. */
+static void expect_same(const struct raft_message *a,
+                        const struct raft_message *b)
+{
+    assert_int_equal(a->type, b->type);
+    assert_int_equal(a->from, b->from);
+    assert_int_equal(a->to, b->to);
+    assert_int_equal(a->term, b->term);
+    assert_int_equal(a->log_index, b->log_index);
+    assert_int_equal(a->log_term, b->log_term);
+    assert_int_equal(a->round, b->round);
+    assert_int_equal(a->commit, b->commit);
+    assert_int_equal(a->match, b->match);
+    assert_int_equal(a->sent_ms, b->sent_ms);
+    assert_int_equal(a->granted, b->granted);
+    assert_int_equal(a->transfer, b->transfer);
+    assert_int_equal(a->entry_count, b->entry_count);
+    assert_ptr_equal(a->entries, b->entries);
+}
+
 static void test_raft_messages_round_trip(void **state)
 {
     (void)state;
@@ -129,7 +149,7 @@ static void test_raft_messages_round_trip(void **state)
         wire_add_raft(&out, &m, entries);
         assert_int_equal(wire_raft(one_frame(&out, WIRE_RAFT), &back, entries),
                          ERR_OK);
-        assert_memory_equal(&back, &m, sizeof(m));
+        expect_same(&back, &m);
         if (m.entry_count > 0) {
             assert_int_equal(entries[999].term, 999);
             assert_true(bytes_equal_string(entries[999].payload, "odd"));
