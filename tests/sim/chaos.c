@@ -132,16 +132,19 @@ static void draw_swarm(struct swarm *swarm)
 /* ---- the operator
  * --------------------------------------------------------------- */
 
-/* Everybody is up, votes, and follows one leader that says the same: then the
- * data of one of them may be lost. */
-static bool all_well(void)
+/* Everybody but `lost` (which may be NULL) is up, votes, and follows one leader
+ * that counts all of them: then the data of one may be lost. */
+static bool well_without(const struct host *lost)
 {
     const struct host *leader = host_leader();
-    if (!leader) {
+    if (!leader || (lost && !host_is_member(lost, leader))) {
         return false;
     }
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         const struct host *host = &world.hosts[i];
+        if (host == lost) {
+            continue;
+        }
         if (!host_is_up(host) || host->wiped || host->flipped ||
             !host_is_voter(host)) {
             return false;
@@ -152,6 +155,11 @@ static bool all_well(void)
         }
     }
     return true;
+}
+
+static bool all_well(void)
+{
+    return well_without(NULL);
 }
 
 static struct host *any_up(void)
@@ -358,13 +366,10 @@ static void flip(struct host *host)
 {
     char path[64];
     size_t size = 0;
-    if (world.swarm.hosts < 3 || host_is_up(host) || host->broken) {
+    if (world.swarm.hosts < 3 || host_is_up(host) || host->broken ||
+        host->wiped || host->flipped || operator_at >= 0 || removing >= 0 ||
+        !well_without(host)) {
         return;
-    }
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        if (world.hosts[i].wiped || world.hosts[i].flipped) {
-            return; /* One at a time. */
-        }
     }
     uint64_t last = 0;
     do {
