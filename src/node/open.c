@@ -54,10 +54,8 @@ static void boot_conf(struct boot *boot, const struct wal_entry *entry)
         boot->bad = true;
         return;
     }
-    /* Of those that are applied only the newest matters. */
-    if (boot->conf_count == 1 && entry->index <= boot->applied) {
-        boot->conf_count = 0;
-    }
+    /* All are kept until the log has been read: what looks newest and applied
+     * may be cut by a later truncation, and then the one before it counts. */
     if (boot->conf_count == boot->conf_capacity) {
         boot->conf_capacity = boot->conf_capacity ? boot->conf_capacity * 2 : 2;
         boot->confs = mem_realloc(boot->confs,

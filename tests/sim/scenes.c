@@ -59,6 +59,26 @@ static void scene_newcomer_of_a_lost_entry(void)
     victim->join_us = world.now_us;
 }
 
+/* A removal is in the log of a leader that reaches nobody, and is cut from it
+ * when the next one leads. Later that node starts again: its members are those
+ * before the removal, though the log on disk has both. */
+static void scene_restart_after_a_lost_removal(void)
+{
+    struct host *old = leader();
+    struct host *victim = other_than(old, NULL);
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        if (&world.hosts[i] != old) {
+            part(old, &world.hosts[i], 8 * SEC_US);
+        }
+    }
+    chaos_remove(victim, old);
+    chaos_pass(12 * SEC_US);
+    must(host_is_up(victim));
+    host_crash(old, false, 0);
+    old->down_us = world.now_us + 1;
+    chaos_pass(2 * SEC_US);
+}
+
 /* Of five, one sleeps while another is replaced: it has never heard of the new
  * number. Then two more stop, and the only majority left is the newcomer, the
  * sleeper, and one that does not reach the sleeper: the newcomer must lead. */
@@ -155,6 +175,7 @@ void scenes_run(bool trace)
         {"newcomer of a lost entry", 5, scene_newcomer_of_a_lost_entry},
         {"a leader that a sleeper does not know", 5,
          scene_leader_that_a_sleeper_does_not_know},
+        {"restart after a lost removal", 3, scene_restart_after_a_lost_removal},
         {"full disks", 3, scene_full_disks},
         {"a full disk, alone", 1, scene_full_disks},
         {"power losses of all", 3, scene_power_losses_of_all},
