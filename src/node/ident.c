@@ -69,3 +69,25 @@ enum err ident_write(const struct fs *fs, const struct ident *ident)
               crc32c(0, data + AT_FORMAT, IDENT_BYTES - AT_FORMAT));
     return fs_replace(fs, ".", "IDENT", data, sizeof(data));
 }
+
+enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
+{
+    uint8_t file[RAFT_UUID_BYTES + 4];
+    uint8_t *data = NULL;
+    size_t size = 0;
+    enum err err = fs_read_all(fs, "UUID", sizeof(file), &data, &size);
+    bool there =
+        !err && size == sizeof(file) &&
+        load_u32(data + RAFT_UUID_BYTES) == crc32c(0, data, RAFT_UUID_BYTES);
+    if (there) {
+        memcpy(uuid, data, RAFT_UUID_BYTES);
+    }
+    mem_free(data);
+    if (there || err == ERR_IO) {
+        return err;
+    }
+    /* None, or one that was never used: nothing hangs on it yet. */
+    memcpy(file, uuid, RAFT_UUID_BYTES);
+    store_u32(file + RAFT_UUID_BYTES, crc32c(0, uuid, RAFT_UUID_BYTES));
+    return fs_replace(fs, ".", "UUID", file, sizeof(file));
+}

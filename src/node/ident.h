@@ -23,4 +23,11 @@ struct ident {
 MUST_CHECK enum err ident_read(const struct fs *fs, struct ident *ident);
 MUST_CHECK enum err ident_write(const struct fs *fs, const struct ident *ident);
 
+/* The uuid of a directory that waits to be adopted: `uuid` becomes the one
+ * that an earlier start wrote down (file UUID: uuid[16] | u32 crc32c), or is
+ * written down as it is. So a machine that starts again before it is a member
+ * is the same machine to those who have added it meanwhile. */
+MUST_CHECK enum err ident_waiting(const struct fs *fs,
+                                  uint8_t uuid[RAFT_UUID_BYTES]);
+
 #endif

@@ -108,9 +108,16 @@ static void replace(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_INVALID, 0);
         return;
     }
+    if (request->replaced) {
+        /* It was removed, and there is another one: somebody else joins under
+         * the same name. Two that replace each other would never end. */
+        request_finish(node, request, NODE_CONF_BUSY, 0);
+        return;
+    }
     log_info("join", "id=%s addr=%s replaces=%llu", wanted->name, wanted->addr,
              (unsigned long long)old->id);
     change(node, request, RAFT_CHANGE_REMOVE, old);
+    request->replaced = request->state == STATE_PROPOSED;
 }
 
 static void refresh(struct node *node, struct node_request *request,

@@ -409,6 +409,10 @@ static enum err open_directory(struct node *node)
     if (!known && node->options.joining) {
         /* Who we are comes with the first HELLO: node_adopt(). */
         node->env.entropy(node->env.self, node->ident.uuid, 16);
+        err = ident_waiting(fs, node->ident.uuid);
+        if (err) {
+            return err;
+        }
         node->env.set_self(node->env.self, node->ident.cluster, 0,
                            node->ident.uuid, 0, node->name);
         return ERR_OK;

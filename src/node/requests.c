@@ -279,6 +279,7 @@ static void accept_request(struct node *node, struct node_request *request,
     node->now_ms = node->env.now_ms(node->env.self);
     request->kind = (uint8_t)kind;
     request->size_bytes = 0;
+    request->replaced = false;
     request->result = (struct node_result){0};
     submit(node, request, body);
 }
@@ -552,8 +553,10 @@ bool requests_on_forward(struct node *node, raft_id from,
     struct remote *remote = remote_take(node);
     remote->from = from;
     remote->cookie = forward->request;
-    /* The client's own deadline is kept where the client is. */
-    remote->request.deadline_ms = node->now_ms + 60000;
+    /* The client's own deadline is kept where the client is. A join works on
+     * until it is met: not for somebody who has long gone. */
+    remote->request.deadline_ms =
+        node->now_ms + (forward->kind == WIRE_FORWARD_JOIN ? 10000 : 60000);
     accept_request(node, &remote->request, kind_of(forward->kind),
                    forward->body);
     return true;
