@@ -216,15 +216,17 @@ HEADERS := $(shell find src -name '*.h')
 .PHONY: check
 
 check:
-	$(MAKE) WERROR=1 format-check layers headers unit replay sim-fixed
+	$(MAKE) WERROR=1 format-check layers scenarios headers unit replay sim-fixed
 
-.PHONY: format format-check layers headers tidy
+.PHONY: format format-check layers scenarios headers tidy
 format:
 	clang-format -i $(C_FILES)
 format-check:
 	clang-format --dry-run -Werror $(C_FILES)
 layers:
 	scripts/check-layers
+scenarios:
+	scripts/check-scenarios
 headers:
 	@for h in $(HEADERS); do \
 	  $(CC) $(LANGUAGE) $(WARN) -Wno-unused -fsyntax-only -x c $$h || exit 1; done

@@ -1,7 +1,7 @@
 """Load that remembers what it was promised, and checks it afterwards.
 
 Writers give every key once, so an acknowledged write cannot be hidden by a
-later one. Three things can happen to a write, and each has its rule:
+later one. Three things can happen to a write, and each has its rule (C07):
 
     acknowledged (2xx)              found on every node, with that value
     refused, "outcome":"not-applied"    found on no node

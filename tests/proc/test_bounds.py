@@ -85,6 +85,29 @@ def test_a_client_that_does_not_read_costs_bounded_memory(cluster):
         assert total <= asked * (MIB + 1000)
 
 
+def test_a_follower_that_sleeps_costs_bounded_memory(cluster):
+    """R13: what it misses stays on disk, whatever it amounts to."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    sleeper, other = cluster.others(leader)
+    value = "s" * 500_000
+    for i in range(20):  # Caches are warm.
+        assert leader.put(f"warm-{i % 4}", value).status == 200
+    before = {node.name: rss_bytes(node.pid) for node in (leader, other)}
+    sleeper.send(signal.SIGSTOP)
+    count = 300
+    for i in range(count):
+        assert leader.put(f"slept-{i % 50}", f"{i}" + value).status == 200
+    for node in (leader, other):
+        grown = rss_bytes(node.pid) - before[node.name]
+        assert grown < 32 * MIB, (node.name, grown)
+    sleeper.send(signal.SIGCONT)
+    cluster.wait_same(30)
+    for node in cluster.nodes:
+        assert rss_bytes(node.pid) - before[leader.name] < 64 * MIB, node.name
+    assert sleeper.get("slept-49") == f"{count - 1}" + value
+
+
 # ---- full disks ---------------------------------------------------------------
 
 def can_mount():

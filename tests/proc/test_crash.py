@@ -163,7 +163,7 @@ def test_stopped_follower_disturbs_nobody(cluster):
 
 
 def test_stopped_leader_wakes_up_and_tells_no_old_tales(cluster):
-    """A read that was sent to the old leader after a newer value had been
+    """E14: a read that was sent to the old leader after a newer value had been
     acknowledged elsewhere: the new value or an error, never the old one."""
     cluster.start(3)
     leader = cluster.wait_leader()

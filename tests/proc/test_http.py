@@ -231,7 +231,7 @@ def responses(data):
 
 
 def test_pipelined_requests_are_answered_in_order(three):
-    """Reads, writes, errors, all in one packet, on leader and follower."""
+    """C08: reads, writes, errors, all in one packet, on leader and follower."""
     for node in three:
         packet, expected = b"", []
         for i in range(40):
@@ -433,3 +433,70 @@ def test_clients_that_vanish(three):
     for node in three:
         assert node.put("vanish-after", "1").status == 200
         assert node.alive()
+
+
+def test_values_of_every_size_up_to_the_limit(three):
+    """R11: nothing, one byte, the sizes around buffers and frames, and 1 MiB: each
+    written through one node and read through the others."""
+    sizes = [0, 1, 511, 512, 513, 4095, 4096, 16383, 16384, 65535, 65536, 65537,
+             262143, 262144, 262145, (1 << 20) - 1, 1 << 20]
+    for i, size in enumerate(sizes):
+        value = (chr(97 + i % 26) * size)
+        assert three[i % 3].put(f"size-{size}", value).status == 200, size
+        for node in three:
+            assert node.get(f"size-{size}") == value, (node.name, size)
+    key = "k" * 1024
+    assert three[1].put(key, "longest").status == 200
+    assert three[2].get(key) == "longest"
+
+
+# ---- probes -------------------------------------------------------------------
+
+def probe(node, path):
+    answer = node.request("GET", path)
+    return answer.status, answer.body.decode()
+
+
+def test_probes_of_a_healthy_cluster(three):
+    for node in three:
+        assert probe(node, "/livez") == (200, "ok\n")
+        status, lines = probe(node, "/readyz")
+        assert status == 200, lines
+        assert all(line.startswith("[+]") for line in lines.splitlines()), lines
+        assert probe(node, "/health") == (200, '{"health":"true"}\n')
+        assert node.request("HEAD", "/livez").status == 200
+        assert node.request("POST", "/livez", b"").status == 405
+
+
+def test_probes_tell_what_is_missing(cluster):
+    """C09: alive is not ready: a member without a leader, and a node that waits to
+    be let in. Nothing that is old is read as if it were not."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    assert leader.put("before", "1").status == 200
+    cluster.wait_same()
+    others = cluster.others(leader)
+    for node in others:
+        node.kill()
+    wait_for(lambda: probe(leader, "/readyz")[0] == 503, 10, "not ready")
+    assert probe(leader, "/livez") == (200, "ok\n")
+    assert "[-]leader" in probe(leader, "/readyz")[1]
+    assert probe(leader, "/readyz?noleader")[0] == 200
+    assert probe(leader, "/health") == (503, '{"health":"false"}\n')
+    # Restarted alone it knows the write, but not that it is the last.
+    leader.terminate()
+    leader.start().up()
+    assert probe(leader, "/livez")[0] == 200
+    assert probe(leader, "/readyz")[0] == 503
+    assert leader.request("GET", "/key/before?timeout=500ms").status == 503
+    newcomer = cluster.new()
+    newcomer.join = others[0].http
+    newcomer.start().up()
+    assert probe(newcomer, "/livez")[0] == 200
+    status, lines = probe(newcomer, "/readyz")
+    assert status == 503 and "[-]node" in lines, lines
+    for node in others:
+        node.start().up()
+    for node in cluster.nodes:
+        wait_for(lambda node=node: probe(node, "/readyz")[0] == 200, 15, "ready")
+        assert node.get("before") == "1"

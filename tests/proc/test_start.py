@@ -207,6 +207,7 @@ def test_same_command_line_again(cluster):
 
 
 def test_wiped_node_comes_back_under_its_name(cluster):
+    """M07."""
     cluster.start(3)
     assert cluster[0].put("before", "1").status == 200
     node = cluster[2]
@@ -236,7 +237,7 @@ def test_join_request_by_hand(cluster):
 
 
 def test_node_of_another_cluster_is_refused(cluster, tmp_path):
-    """Cluster B is told to take a node of cluster A for its member. Neither
+    """M09: cluster B is told to take a node of cluster A for its member. Neither
     follows the other, and both say so."""
     a = cluster.new("a0").start().up()
     b = cluster.new("b0").start().up()

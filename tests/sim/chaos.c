@@ -106,6 +106,7 @@ static void draw_swarm(struct swarm *swarm)
         .hosts = sizes[sim_below(ARRAY_COUNT(sizes))],
         .clients = 1 + (uint32_t)sim_below(CLIENTS_MAX),
         .keys = 1 + (uint32_t)sim_below(KEYS_MAX),
+        .pace_us = 200 * MS_US,
         .chaos_us = (10 + sim_below(40)) * SEC_US,
         .delay_us = 100 + sim_below(sim_below(2) ? 2000 : 40000),
         .sync_us = 20 + sim_below(sim_below(2) ? 1000 : 30000),

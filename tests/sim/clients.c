@@ -2,7 +2,7 @@
  *
  * Every value that is written is unique. An answer that says "not done" is
  * held to it: such a value must never be read. What was not answered may have
- * happened or not. */
+ * happened or not (C07). */
 #include <stdio.h>
 
 #include "command/command.h"
@@ -68,7 +68,7 @@ static void answered(struct node_request *request,
         return; /* Nobody hears it. clients_host_gone() is next. */
     }
     client->host = NULL;
-    client->next_us = world.now_us + sim_spread(200 * MS_US);
+    client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
     op->end_us = world.now_us + host->turn_sync_us;
     sim_note((uint64_t)client->number, (uint64_t)result->outcome);
     if (result->outcome == NODE_OK) {
@@ -179,7 +179,7 @@ void clients_step(void)
         if (host && op_count < world.swarm.keys * OPS_A_KEY) {
             ask(client, host, sim_below(2) == 0);
         } else {
-            client->next_us = world.now_us + sim_spread(200 * MS_US);
+            client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
         }
     }
 }

@@ -5,7 +5,7 @@
 #include "sim.h"
 
 static const struct swarm quiet = {
-    .hosts = 3, .clients = 8, .keys = 3, .delay_us = 500, .sync_us = 100};
+    .clients = 8, .delay_us = 500, .sync_us = 100};
 
 static void part(struct host *a, struct host *b, uint64_t us)
 {
@@ -165,22 +165,201 @@ static void scene_leaders_are_cut_off(void)
     }
 }
 
+/* ---- named scenarios --------------------------------------------------------
+ */
+
+/* Writes go on in every piece of so long. */
+static void must_go_on(uint64_t piece_us, int pieces)
+{
+    for (int i = 0; i < pieces; i++) {
+        uint64_t before = world.acked;
+        chaos_pass(piece_us);
+        if (world.acked == before) {
+            sim_fail(EXIT_LIVENESS, "no write in %llu ms",
+                     (unsigned long long)(piece_us / MS_US));
+        }
+    }
+}
+
+static void power_off(struct host *host, uint64_t for_us)
+{
+    host_crash(host, true, 0);
+    host->down_us = world.now_us + for_us;
+}
+
+/* E15: one clock at half, one at double speed. Nobody's time-outs may unseat
+ * the leader, whichever of them leads. */
+static void scene_clock_rates(void)
+{
+    static const uint64_t rates[] = {500, 1000, 2000};
+    for (uint32_t turn = 0; turn < 3; turn++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            world.hosts[i].clock_rate = rates[(i + turn) % 3];
+        }
+        chaos_pass(5 * SEC_US);
+        uint64_t term = node_term(leader()->node);
+        must_go_on(SEC_US, 10);
+        if (node_term(leader()->node) != term) {
+            sim_fail(EXIT_LIVENESS, "a clock's rate unseated the leader");
+        }
+    }
+}
+
+/* E16: all lose power and come back in every order, seconds apart. */
+static void scene_power_loss_and_every_order(void)
+{
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (size_t o = 0; o < ARRAY_COUNT(orders); o++) {
+        uint64_t before = world.acked;
+        for (uint32_t i = 0; i < 3; i++) {
+            power_off(&world.hosts[orders[o][i]], (1 + 3 * i) * SEC_US);
+        }
+        /* Two of three are enough, the third is not waited for. */
+        chaos_pass(3500 * MS_US);
+        must(world.acked == before);
+        chaos_pass(3 * SEC_US);
+        must_go_on(6 * SEC_US, 2);
+    }
+}
+
+/* R12, R13: a follower sleeps through many writes, then has them all. */
+static void scene_follower_sleeps(void)
+{
+    struct host *sleeper = other_than(leader(), NULL);
+    sleeper->paused_us = UINT64_MAX;
+    must_go_on(6 * SEC_US, 5);
+    sleeper->paused_us = 0;
+    must_go_on(6 * SEC_US, 1);
+}
+
+/* M07: a wiped directory comes back under a new number; the old one, with
+ * the promises that were made under it, is gone. */
+static void scene_wiped_directory(void)
+{
+    for (int round = 0; round < 3; round++) {
+        struct host *victim = other_than(leader(), NULL);
+        struct node_status status;
+        node_get_status(victim->node, &status);
+        raft_id old = status.raft.self;
+        host_crash(victim, true, 0);
+        host_wipe(victim);
+        victim->down_us = world.now_us + 1;
+        for (int i = 0; i < 400 && !host_is_voter(victim); i++) {
+            chaos_pass(50 * MS_US);
+        }
+        must(host_is_voter(victim));
+        node_get_status(victim->node, &status);
+        must(status.raft.self > old);
+        node_get_status(leader()->node, &status);
+        must(!raft_conf_find(status.conf, old));
+    }
+}
+
+/* C06, C07: the leader loses power while the others pass requests on to it.
+ * "Not applied" must be true, and what nobody knows may be either; the
+ * history says so at the end. */
+static void scene_leader_dies_with_forwarded_requests(void)
+{
+    for (int round = 0; round < 20; round++) {
+        power_off(leader(), 500 * MS_US);
+        chaos_pass(4 * SEC_US);
+    }
+}
+
+/* O05: one peer swallows all and answers nothing; the others do not wait. */
+static void scene_black_hole(void)
+{
+    struct host *old = leader();
+    struct host *hole = other_than(old, NULL);
+    world.cut[hole->number][old->number] = true;
+    world.cut_until_us[hole->number][old->number] = UINT64_MAX;
+    must_go_on(6 * SEC_US, 4);
+    if (leader() != old) {
+        sim_fail(EXIT_LIVENESS, "a black hole unseated the leader");
+    }
+}
+
+/* E08: a bridge: a and b do not see each other, c sees both. Whoever led,
+ * one leads and stays. */
+static void scene_bridge(void)
+{
+    for (uint32_t bridge = 0; bridge < 3; bridge++) {
+        part(&world.hosts[(bridge + 1) % 3], &world.hosts[(bridge + 2) % 3],
+             30 * SEC_US);
+        chaos_pass(10 * SEC_US);
+        uint64_t term = node_term(leader()->node);
+        /* A client waits up to 5 s at a host that knows no leader. */
+        must_go_on(6 * SEC_US, 3);
+        if (node_term(leader()->node) != term) {
+            sim_fail(EXIT_LIVENESS, "leadership went round over the bridge");
+        }
+        chaos_pass(3 * SEC_US);
+    }
+}
+
+/* E14: the leader sleeps for ten seconds, wakes up, and answers no read from
+ * what it held; the history says so at the end. */
+static void scene_leader_sleeps(void)
+{
+    for (int round = 0; round < 5; round++) {
+        struct host *old = leader();
+        uint64_t term = node_term(old->node);
+        old->paused_us = world.now_us + 10 * SEC_US;
+        chaos_pass(10 * SEC_US);
+        must_go_on(6 * SEC_US, 1);
+        must(node_term(leader()->node) > term);
+    }
+}
+
+/* D13: the leader's disk takes a second, ten, and does not come back. While
+ * it waits it is silent, so that the others choose another one. */
+static void scene_leaders_disk_stalls(void)
+{
+    static const uint64_t stalls[] = {1, 10, 30};
+    for (size_t i = 0; i < ARRAY_COUNT(stalls); i++) {
+        struct host *old = leader();
+        old->stall_us = world.now_us + stalls[i] * SEC_US;
+        must_go_on(5 * SEC_US, 1);
+        must(stalls[i] == 1 || leader() != old);
+        if (stalls[i] == 30) {
+            power_off(old, SEC_US);
+            old->stall_us = 0;
+        }
+        chaos_pass(6 * SEC_US);
+        must_go_on(6 * SEC_US, 1);
+    }
+}
+
 void scenes_run(bool trace)
 {
     static const struct {
         const char *name;
         uint32_t hosts;
         void (*play)(void);
+        bool is_long; /* The history has room for a few thousand requests. */
     } scenes[] = {
-        {"newcomer of a lost entry", 5, scene_newcomer_of_a_lost_entry},
+        {"newcomer of a lost entry", 5, scene_newcomer_of_a_lost_entry, false},
         {"a leader that a sleeper does not know", 5,
-         scene_leader_that_a_sleeper_does_not_know},
-        {"restart after a lost removal", 3, scene_restart_after_a_lost_removal},
-        {"full disks", 3, scene_full_disks},
-        {"a full disk, alone", 1, scene_full_disks},
-        {"power losses of all", 3, scene_power_losses_of_all},
-        {"wrong bytes", 3, scene_wrong_bytes},
-        {"leaders are cut off", 3, scene_leaders_are_cut_off},
+         scene_leader_that_a_sleeper_does_not_know, false},
+        {"restart after a lost removal", 3, scene_restart_after_a_lost_removal,
+         false},
+        {"full disks", 3, scene_full_disks, false},
+        {"a full disk, alone", 1, scene_full_disks, false},
+        {"power losses of all", 3, scene_power_losses_of_all, false},
+        {"wrong bytes", 3, scene_wrong_bytes, false},
+        {"leaders are cut off", 3, scene_leaders_are_cut_off, false},
+        {"E08 a bridge", 3, scene_bridge, true},
+        {"E14 the leader sleeps", 3, scene_leader_sleeps, true},
+        {"E15 clock rates", 3, scene_clock_rates, true},
+        {"E16 power loss, every order", 3, scene_power_loss_and_every_order,
+         true},
+        {"R13 a follower sleeps", 3, scene_follower_sleeps, true},
+        {"M07 a wiped directory", 3, scene_wiped_directory, true},
+        {"C06 the leader dies with forwarded requests", 3,
+         scene_leader_dies_with_forwarded_requests, true},
+        {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true},
+        {"O05 a black hole", 3, scene_black_hole, true},
     };
     for (size_t i = 0; i < ARRAY_COUNT(scenes); i++) {
         for (uint64_t seed = 1; seed <= 5; seed++) {
@@ -189,6 +368,8 @@ void scenes_run(bool trace)
             }
             struct swarm swarm = quiet;
             swarm.hosts = scenes[i].hosts;
+            swarm.keys = scenes[i].is_long ? KEYS_MAX : 3;
+            swarm.pace_us = (scenes[i].is_long ? 400 : 200) * MS_US;
             chaos_begin(seed, trace, &swarm);
             scenes[i].play();
             chaos_end();

@@ -53,6 +53,7 @@ struct swarm {
     uint32_t hosts;
     uint32_t clients;
     uint32_t keys;
+    uint64_t pace_us; /* Mean of what a client waits between two requests. */
     uint64_t chaos_us;
     uint64_t delay_us; /* Mean of a segment's way. */
     uint64_t sync_us;  /* Mean of an fdatasync. */
