@@ -98,7 +98,8 @@ static bool majority_is_live(struct raft *raft, const struct raft_conf *conf)
         const struct raft_member *member = &conf->members[i];
         if (member->suffrage == RAFT_VOTER) {
             const struct raft_peer *peer = raft_peer_find(raft, member->id);
-            live += peer && raft_peer_is_live(raft, peer);
+            must(peer); /* A change leaves us with voters that we had. */
+            live += raft_peer_is_live(raft, peer);
         }
     }
     return live * 2 > raft_conf_voters(conf);

@@ -23,11 +23,9 @@
 void raft_arm_election(struct raft *raft)
 {
     const struct raft_options *options = &raft->options;
-    uint64_t wait = options->election_min_ms;
-    if (options->election_max_ms > options->election_min_ms) {
-        wait += rng_below(&raft->rng,
-                          options->election_max_ms - options->election_min_ms);
-    }
+    uint64_t wait = options->election_min_ms +
+                    rng_below(&raft->rng, options->election_max_ms -
+                                              options->election_min_ms);
     raft->election_deadline_ms = raft->now_ms + wait;
 }
 

@@ -192,7 +192,8 @@ void raft_log_compact(struct raft *raft, uint64_t index)
     raft->base_term = raft_term_at(raft, index);
     raft->base = index;
     uint32_t drop = 0;
-    while (drop + 1 < raft->run_count && raft->runs[drop + 1].first <= index) {
+    while (drop + 1 < raft->run_count &&
+           raft->runs[drop + 1].first <= index + 1) {
         drop++;
     }
     if (index == raft->last) {

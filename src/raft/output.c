@@ -16,16 +16,10 @@ bool raft_hard_is_durable(const struct raft *raft)
     return !raft->hard_dirty && raft->hard_seq <= raft->seq_persisted;
 }
 
-static bool log_is_dirty(const struct raft *raft)
-{
-    return raft->dirty_lo != 0 &&
-           (raft->dirty_lo <= raft->last || raft->dirty_lo <= raft->handed);
-}
-
 static void collect_persist(struct raft *raft, struct raft_persist *persist)
 {
     *persist = (struct raft_persist){.lo = 1, .hi = 0};
-    bool dirty = log_is_dirty(raft);
+    bool dirty = raft->dirty_lo != 0;
     if ((!dirty && !raft->hard_dirty) || raft->op_count == RAFT_OPS_MAX) {
         return;
     }
@@ -95,15 +89,13 @@ static uint64_t index_gate(const struct raft *raft, uint64_t index)
     if (raft->dirty_lo != 0 && index >= raft->dirty_lo) {
         return raft->seq_last + 1;
     }
-    for (uint32_t i = 0; i < raft->op_count; i++) {
-        const struct raft_op *op =
-            &raft->ops[(raft->op_head + i) % RAFT_OPS_MAX];
-        if (op->hi >= index) {
-            return op->seq;
-        }
-    }
-    must(false); /* Not durable, not dirty, not on its way? */
-    return 0;
+    const struct raft_op *op;
+    uint32_t i = 0;
+    do {
+        must(i < raft->op_count); /* Not durable, so it is on its way. */
+        op = &raft->ops[(raft->op_head + i++) % RAFT_OPS_MAX];
+    } while (op->hi < index);
+    return op->seq;
 }
 
 void raft_send(struct raft *raft, struct raft_message message,

@@ -7,7 +7,7 @@ static void check_options(const struct raft_options *options)
     must(options->self != 0);
     must(options->heartbeat_ms > 0);
     must(options->election_min_ms > options->heartbeat_ms);
-    must(options->election_max_ms >= options->election_min_ms);
+    must(options->election_max_ms > options->election_min_ms);
     must(options->storage_stall_ms > 0);
     must(options->uncommitted_max > 0);
     must(options->inflight_max > 0);

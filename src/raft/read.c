@@ -45,7 +45,8 @@ static uint64_t peer_acked_round(const struct raft_peer *peer)
 
 void raft_reads_confirm(struct raft *raft)
 {
-    if (raft->role != RAFT_LEADER || !raft->read_open) {
+    must(raft->role == RAFT_LEADER);
+    if (!raft->read_open) {
         return;
     }
     must(raft_is_ready(raft));

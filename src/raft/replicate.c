@@ -137,7 +137,8 @@ uint64_t raft_quorum_of(const struct raft *raft, uint64_t own,
         sorted[place] = v;
         count++;
     }
-    return count == 0 ? 0 : sorted[count / 2];
+    must(count > 0);
+    return sorted[count / 2];
 }
 
 /* ---- hints and timers --------------------------------------------------- */

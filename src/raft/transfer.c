@@ -72,13 +72,14 @@ void raft_transfer_leave(struct raft *raft)
 /* Once the target holds all we have, it may campaign without waiting. */
 void raft_transfer_try(struct raft *raft)
 {
-    if (raft->role != RAFT_LEADER || raft->transfer_target == 0 ||
-        raft->transfer_sent) {
+    must(raft->role == RAFT_LEADER);
+    if (raft->transfer_target == 0 || raft->transfer_sent) {
         return;
     }
     const struct raft_peer *target =
         raft_peer_find(raft, raft->transfer_target);
-    if (!target || target->match != raft->last) {
+    must(target); /* The members do not change meanwhile. */
+    if (target->match != raft->last) {
         return;
     }
     raft->transfer_sent = true;
