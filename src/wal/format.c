@@ -190,7 +190,7 @@ enum err record_next(struct cursor *payload, struct record *record)
         .body = cursor_bytes(payload, size),
     };
     (void)cursor_bytes(payload, align_up(size, 8) - size);
-    if (payload->failed || kind < RECORD_ENTRY || kind > RECORD_SEAL ||
+    if (payload->failed || kind < RECORD_ENTRY || kind > RECORD_BASE ||
         load_u32(head.data + 24) !=
             crc32c(0, record->body.data, record->body.size)) {
         return ERR_CORRUPT;

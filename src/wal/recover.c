@@ -52,6 +52,27 @@ static void on_batch(const struct batch *batch, void *arg)
     reading->anchored = false;
 }
 
+static void tell(const struct reading *reading, const struct wal_entry *entry)
+{
+    if (reading->cb) {
+        reading->cb(entry, reading->arg);
+    }
+}
+
+static void on_base(struct reading *reading, const struct record *record)
+{
+    struct wal *wal = reading->wal;
+    wal->anchor_count = 0;
+    wal->anchor_wanted = true;
+    wal->first = record->index + 1;
+    wal->last = record->index;
+    wal->segments[wal->segment_count - 1].first = record->index;
+    reading->anchored = false;
+    tell(reading, &(struct wal_entry){.index = record->index,
+                                      .term = record->term,
+                                      .type = WAL_ENTRY_BASE});
+}
+
 static void on_record(const struct record *record, void *arg)
 {
     struct reading *reading = arg;
@@ -59,8 +80,14 @@ static void on_record(const struct record *record, void *arg)
     if (record->kind == RECORD_TRUNCATE) {
         anchor_cut(wal, record->index);
         wal->last = record->index - 1;
+        /* The first segment that is left may cut into one that is gone. */
+        wal->first = min_u64(wal->first, record->index);
         reading->anchored = false;
         wal->anchor_wanted = true;
+        return;
+    }
+    if (record->kind == RECORD_BASE) {
+        on_base(reading, record);
         return;
     }
     if (record->kind != RECORD_ENTRY) {
@@ -71,13 +98,10 @@ static void on_record(const struct record *record, void *arg)
         reading->anchored = true;
     }
     wal->last = record->index;
-    if (reading->cb) {
-        struct wal_entry entry = {.index = record->index,
-                                  .term = record->term,
-                                  .type = record->entry_type,
-                                  .payload = record->body};
-        reading->cb(&entry, reading->arg);
-    }
+    tell(reading, &(struct wal_entry){.index = record->index,
+                                      .term = record->term,
+                                      .type = record->entry_type,
+                                      .payload = record->body});
 }
 
 /* Keep what is cut for a look, then zeros over it, so that nothing of it can
@@ -180,6 +204,7 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     }
     wal->segment = header;
     wal->anchor_wanted = true;
+    segment_add(wal, header.seq, size, header.next_index);
     verdict =
         scan_segment(&header, file, last, scan, on_batch, on_record, reading);
     err = wal->fs->open(wal->fs->self, path, FS_WRITE, &handle);
@@ -222,10 +247,11 @@ static enum err read_all(struct wal *wal, const struct names *names,
         return err;
     }
     for (size_t i = 0; i < names->count; i++) {
-        /* The log is kept whole: it begins with segment 1. */
-        if (names->seqs[i] != i + 1) {
+        /* The oldest may have been dropped; one at a time, so that a crash
+         * leaves no hole. */
+        if (names->seqs[i] != names->seqs[0] + i) {
             log_error("wal", "segment=%llx why=\"missing\"",
-                      (unsigned long long)i + 1);
+                      (unsigned long long)(names->seqs[0] + i));
             return ERR_CORRUPT;
         }
         reading->seq = names->seqs[i];

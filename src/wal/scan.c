@@ -63,6 +63,9 @@ static const char *records_wrong(const struct batch *batch,
             }
             index = record.index;
             term = record.term;
+        } else if (record.kind == RECORD_BASE) {
+            index = record.index;
+            term = record.term;
         }
     }
     if (err != ERR_NOT_FOUND || count != batch->record_count) {
@@ -78,7 +81,7 @@ static bool deliver(const struct batch *batch, struct scan *scan,
     struct record record;
     bool sealed = false;
     while (record_next(&payload, &record) == ERR_OK) {
-        if (record.kind == RECORD_ENTRY) {
+        if (record.kind == RECORD_ENTRY || record.kind == RECORD_BASE) {
             scan->index = record.index;
             scan->term = record.term;
         } else if (record.kind == RECORD_TRUNCATE) {

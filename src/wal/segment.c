@@ -16,6 +16,18 @@ void segment_path(uint64_t seq, char path[64])
     snprintf(path, 64, "wal/%016llx.wal", (unsigned long long)seq);
 }
 
+void segment_add(struct wal *wal, uint64_t seq, uint64_t bytes, uint64_t first)
+{
+    if (wal->segment_count == wal->segment_capacity) {
+        wal->segment_capacity =
+            wal->segment_capacity ? wal->segment_capacity * 2 : 16;
+        wal->segments = mem_realloc(wal->segments, wal->segment_capacity *
+                                                       sizeof(*wal->segments));
+    }
+    wal->segments[wal->segment_count++] =
+        (struct segment){.seq = seq, .bytes = bytes, .first = first};
+}
+
 static uint64_t now_us(const struct wal *wal)
 {
     return wal->options.now_us ? wal->options.now_us(wal->options.now_us_arg)
@@ -134,6 +146,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     wal->segment = header;
     wal->segment_size = max_u64(size, wal->spare_filled);
     wal->stats.log_bytes += wal->segment_size;
+    segment_add(wal, header.seq, wal->segment_size, header.next_index);
     wal->offset = BLOCK_BYTES;
     wal->anchor_wanted = true;
     return ERR_OK;

@@ -35,6 +35,7 @@ void wal_close(struct wal *wal)
     buf_free(&wal->batch);
     buf_free(&wal->read_buf);
     mem_free(wal->anchors);
+    mem_free(wal->segments);
     mem_free(wal);
 }
 

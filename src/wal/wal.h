@@ -16,8 +16,8 @@
  * what was acknowledged (ERR_CORRUPT, with file, offset and index range in
  * the log line).
  *
- * Until a snapshot can be sent the log is kept whole, so the index of entries
- * in memory is sparse: one anchor per 64 KiB of segment.
+ * What a snapshot holds is dropped by whole segments, oldest first. The index
+ * of entries in memory is sparse: one anchor per 64 KiB of segment.
  *
  * Blocking back-end: wal_sync() returns when the data is durable. */
 #ifndef CRAFTD_WAL_WAL_H
@@ -41,6 +41,10 @@ struct wal_options {
                            from it. */
 };
 
+/* wal_entry.type of what is no entry: the log begins anew behind this index
+ * and term; all that was read before is void. */
+enum { WAL_ENTRY_BASE = 255 };
+
 struct wal_entry {
     uint64_t index;
     uint64_t term;
@@ -54,8 +58,8 @@ MUST_CHECK enum err wal_create(const struct wal_options *options);
 
 /* Called for each entry of the log in index order while it is read; an entry
  * that a later record truncated is reported, and then the index goes back:
- * the receiver drops what it has from entry->index on. The payload is valid
- * during the call. */
+ * the receiver drops what it has from entry->index on. The first index may be
+ * any: what was before is compacted. The payload is valid during the call. */
 typedef void wal_entry_cb(const struct wal_entry *entry, void *arg);
 
 /* Open, recover (W1-W6), bump the incarnation, make everything that was read
@@ -94,6 +98,17 @@ MUST_CHECK enum err wal_sync(struct wal *wal);
  * ERR_CORRUPT    its checksum no longer holds */
 MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
                              struct wal_entry *entry);
+
+/* Drop the oldest segment, when every entry of it is below `limit`: the log
+ * then begins at or before `limit`, and that entry is still there. True when
+ * one was dropped. What the entries did must be durable elsewhere. */
+bool wal_compact(struct wal *wal, uint64_t limit);
+/* Begin a new segment now. ERR_NOSPACE: not done. */
+MUST_CHECK enum err wal_roll(struct wal *wal);
+/* The log is void, and begins behind (index, term), which came from elsewhere:
+ * durable on return. Nothing may be gathered. Give it a fresh segment first
+ * (wal_roll), so that it does not fail for lack of space. */
+MUST_CHECK enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term);
 
 /* One slice (bounded, some 256 KiB) of preparing the next segment; call when
  * idle or once a turn. False when there is nothing (more) to do. */

@@ -20,7 +20,8 @@
  *     u32 body_bytes | u8 kind | u8 entry_type | u16 0 | u64 index | u64 term |
  *     u32 crc of body | u32 0 | body
  * Kinds: ENTRY; TRUNCATE (index and all after are gone); SEAL (the segment is
- * complete, the next one goes on).
+ * complete, the next one goes on); BASE (all before is void: a snapshot holds
+ * everything up to this index and term).
  *
  * The salt is random per segment: what an earlier life of a disk block left
  * there cannot pass for a batch. The offset unmasks a block that was written
@@ -42,7 +43,12 @@ enum {
     ANCHOR_BYTES = 64 << 10,
 };
 
-enum record_kind { RECORD_ENTRY = 1, RECORD_TRUNCATE = 2, RECORD_SEAL = 3 };
+enum record_kind {
+    RECORD_ENTRY = 1,
+    RECORD_TRUNCATE = 2,
+    RECORD_SEAL = 3,
+    RECORD_BASE = 4
+};
 
 struct meta {
     uint64_t version;
@@ -136,7 +142,8 @@ enum verdict scan_segment(const struct segment_header *segment,
                           scan_batch_cb *on_batch, scan_record_cb *on_record,
                           void *arg);
 
-/* ---- wal.c, recover.c, segment.c, meta.c, read.c, hint.c --------------------
+/* ---- wal.c, recover.c, segment.c, compact.c, meta.c, read.c, hint.c
+ * -----------------
  */
 
 /* Where to begin to look for an entry: the batch that holds `index`. */
@@ -144,6 +151,14 @@ struct anchor {
     uint64_t index;
     uint64_t seq;
     uint64_t offset;
+};
+
+/* A segment that is still there. */
+struct segment {
+    uint64_t seq;
+    uint64_t bytes;
+    uint64_t first; /* It and those after it hold all entries from here on
+                       (after a BASE record: all behind here). */
 };
 
 struct wal {
@@ -173,6 +188,10 @@ struct wal {
     uint64_t synced;    /* Last index that is durable and still holds. */
     uint64_t disk_last; /* Last index as of the last batch on disk. */
     uint64_t salt_count;
+
+    struct segment *segments; /* Oldest first. */
+    size_t segment_count;
+    size_t segment_capacity;
 
     struct anchor *anchors; /* Ascending by index. */
     size_t anchor_count;
@@ -214,6 +233,7 @@ MUST_CHECK enum err meta_save(struct wal *wal, const struct meta *meta);
 void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
                 bool force);
 void anchor_cut(struct wal *wal, uint64_t from);
+void segment_add(struct wal *wal, uint64_t seq, uint64_t bytes, uint64_t first);
 MUST_CHECK enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg);
 void read_forget(struct wal *wal);
 /* The batch that wal/HINT proves to be durable; 0 when it proves nothing. */

@@ -343,6 +343,92 @@ static void test_a_full_disk_is_told_before_it_matters(void **state)
     finish();
 }
 
+/* ---- compaction -------------------------------------------------------------
+ */
+
+static uint64_t compact_to(uint64_t limit)
+{
+    struct wal_stats before;
+    struct wal_stats after;
+    wal_get_stats(f.wal, &before);
+    while (wal_compact(f.wal, limit)) {
+    }
+    wal_get_stats(f.wal, &after);
+    assert_true(wal_first(f.wal) <= limit + 1);
+    assert_true(after.log_bytes <= before.log_bytes);
+    return before.log_bytes - after.log_bytes;
+}
+
+static void test_compaction_drops_whole_segments(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(compact_to(1), 0);
+    for (int i = 0; i < 600; i++) {
+        append(1 + (uint64_t)i / 100, 1000);
+        sync_all();
+    }
+    assert_int_equal(compact_to(1), 0);
+    for (uint64_t limit = 50; limit < 600; limit += 50) {
+        read_one(wal_first(f.wal)); /* It is open when its file goes. */
+        (void)compact_to(limit);
+        uint64_t first = wal_first(f.wal);
+        assert_true(first > limit - 20);
+        struct buf out = {0};
+        struct wal_entry entry;
+        assert_int_equal(wal_read(f.wal, first - 1, &out, &entry),
+                         ERR_NOT_FOUND);
+        buf_free(&out);
+        for (uint64_t i = first; i <= f.count; i++) {
+            read_one(i);
+        }
+    }
+    uint64_t first = wal_first(f.wal);
+    wal_close(f.wal);
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    assert_int_equal(wal_first(f.wal), first);
+    assert_int_equal(wal_last(f.wal), f.count);
+    for (uint64_t i = first; i <= f.count; i++) {
+        read_one(i);
+    }
+    /* The last one stays, whatever it holds. */
+    (void)compact_to(f.count);
+    append(9, 10);
+    sync_all();
+    read_one(f.count);
+    finish();
+}
+
+static void test_reset_begins_behind_a_snapshot(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 100; i++) {
+        append(2, 1000);
+    }
+    wal_set_hard_state(f.wal, 7, 0);
+    sync_all();
+    assert_int_equal(wal_roll(f.wal), ERR_OK);
+    assert_int_equal(wal_reset(f.wal, 500, 6), ERR_OK);
+    f.count = 500;
+    assert_int_equal(wal_first(f.wal), 501);
+    assert_int_equal(wal_last(f.wal), 500);
+    for (int round = 0; round < 2; round++) {
+        append(7, 100);
+        append(7, 100);
+        sync_all();
+        for (uint64_t i = 501; i <= f.count; i++) {
+            read_one(i);
+        }
+        assert_true(compact_to(500) > 0 || round > 0);
+        wal_close(f.wal);
+        assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+        assert_int_equal(wal_first(f.wal), 501);
+        assert_int_equal(wal_last(f.wal), f.count);
+    }
+    finish();
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -355,6 +441,8 @@ int main(void)
         cmocka_unit_test(test_files_of_another_are_refused),
         cmocka_unit_test(test_a_full_disk_is_told_before_it_matters),
         cmocka_unit_test(test_a_failed_read_can_be_tried_again),
+        cmocka_unit_test(test_compaction_drops_whole_segments),
+        cmocka_unit_test(test_reset_begins_behind_a_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,10 @@ enum { ENTRIES_MAX = 400, SEGMENT = 16 << 10, SEEDS = 6, SECOND_SEEDS = 2 };
 struct state {
     uint64_t term;
     uint64_t vote;
+    uint64_t base; /* All up to it is void, and the log begins behind it. */
+    uint64_t base_term;
+    uint64_t first; /* Found: the first entry that is there; 0 = none. */
+    uint64_t limit; /* Entries before it may have been dropped. */
     size_t count;
     struct {
         uint64_t term;
@@ -41,6 +45,8 @@ struct run {
     uint64_t states;
     uint64_t second_states;
     bool nested;
+    bool compacts;
+    uint64_t resets;
     uint64_t incarnation;
 };
 
@@ -60,6 +66,20 @@ static uint8_t byte_of(uint64_t index, uint64_t term, size_t at)
 static void on_entry(const struct wal_entry *entry, void *arg)
 {
     struct state *state = arg;
+    if (entry->type == WAL_ENTRY_BASE) {
+        state->base = entry->index;
+        state->base_term = entry->term;
+        state->count = entry->index;
+        state->first = 0;
+        return;
+    }
+    if (state->first == 0) {
+        assert_true(state->base == 0 || entry->index == state->base + 1);
+        state->first = entry->index;
+        state->count = entry->index - 1;
+    }
+    /* The first segment that is left may cut into one that is gone. */
+    state->first = min_u64(state->first, entry->index);
     assert_true(entry->index >= 1 && entry->index <= state->count + 1 &&
                 entry->index <= ENTRIES_MAX);
     for (size_t i = 0; i < entry->payload.size; i++) {
@@ -71,9 +91,19 @@ static void on_entry(const struct wal_entry *entry, void *arg)
     state->entries[entry->index - 1].size = entry->payload.size;
 }
 
+/* `a` was found on a disk. */
 static bool same_log(const struct state *a, const struct state *b)
 {
-    for (size_t i = 0; i < a->count && a->count == b->count; i++) {
+    uint64_t limit = max_u64(1, max_u64(b->limit, b->base + 1));
+    if (a->first > limit || (a->base != b->base && a->base != 0) ||
+        (a->base == b->base && a->base_term != b->base_term)) {
+        return false;
+    }
+    /* The record of the base may be gone with its segment. */
+    if (a->base == 0 && b->base != 0 && a->first <= b->base) {
+        return false;
+    }
+    for (size_t i = limit - 1; i < a->count && a->count == b->count; i++) {
         if (a->entries[i].term != b->entries[i].term ||
             a->entries[i].size != b->entries[i].size) {
             return false;
@@ -118,11 +148,13 @@ static void recover(struct run *run, struct simdisk *disk)
     static struct state again;
     struct wal *wal;
     assert_int_equal(open_into(disk, &found, &wal), ERR_OK);
+    found.limit = max_u64(run->acked.limit, run->next.limit);
     expect_state(run, &found);
     assert_true(wal_incarnation(wal) > run->incarnation);
     wal_close(wal);
     simdisk_set_hook(disk, NULL, NULL);
     assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
+    again.limit = found.limit;
     assert_true(same_log(&found, &again) && same_vote(&found, &again));
     uint8_t byte = byte_of(wal_last(wal) + 1, 1000, 0);
     struct wal_entry entry = {.index = wal_last(wal) + 1,
@@ -133,6 +165,7 @@ static void recover(struct run *run, struct simdisk *disk)
     wal_close(wal);
     assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
     assert_int_equal(again.count, found.count + 1);
+    again.limit = found.limit;
     again.count--;
     assert_true(same_log(&found, &again));
     wal_close(wal);
@@ -225,6 +258,27 @@ static void cut(struct run *run, uint64_t from)
     run->next.count = (size_t)from - 1;
 }
 
+/* What a snapshot holds goes; now and then one came from elsewhere, and all
+ * of it goes. */
+static void compact(struct run *run, struct rng *rng, uint64_t i)
+{
+    uint64_t limit = run->next.count > 6 ? run->next.count - 6 : 0;
+    run->next.limit = max_u64(run->next.limit, limit);
+    run->acked.limit = run->next.limit;
+    while (wal_compact(run->wal, limit)) {
+    }
+    if (i % 9 == 8) {
+        assert_int_equal(wal_roll(run->wal), ERR_OK);
+        run->next.base = run->next.count + rng_below(rng, 3);
+        run->next.base_term = run->next.term;
+        run->next.count = (size_t)run->next.base;
+        assert_int_equal(
+            wal_reset(run->wal, run->next.base, run->next.base_term), ERR_OK);
+        run->acked = run->next;
+        run->resets++;
+    }
+}
+
 static void step(struct run *run, struct rng *rng, uint64_t i)
 {
     uint64_t term = i / 5 + 1;
@@ -233,7 +287,7 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
         run->next.term = term;
         run->next.vote = i % 3;
     }
-    if (i % 7 == 6 && run->next.count > 3) {
+    if (i % 7 == 6 && run->next.count > max_u64(run->next.base, 3) + 3) {
         cut(run, run->next.count - rng_below(rng, 3));
     }
     for (uint64_t n = rng_below(rng, 3); n > 0; n--) {
@@ -255,19 +309,25 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
     if (i % 3 == 1) {
         wal_hint(run->wal);
     }
+    if (run->compacts) {
+        compact(run, rng, i);
+    }
 }
 
-static void run_workload(uint64_t steps, bool nested, const char *name)
+static void run_workload(uint64_t steps, bool nested, bool compacts,
+                         const char *name)
 {
     static struct run run;
     struct rng rng;
     rng_init(&rng, 7);
     begin(&run);
     run.nested = nested;
+    run.compacts = compacts;
     simdisk_set_hook(run.disk, on_call, &run);
     for (uint64_t i = 0; i < steps; i++) {
         step(&run, &rng, i);
     }
+    assert_true(!compacts || run.resets > 1);
     printf("%s: %llu crash states, %llu more within recovery\n", name,
            (unsigned long long)run.states,
            (unsigned long long)run.second_states);
@@ -277,13 +337,20 @@ static void run_workload(uint64_t steps, bool nested, const char *name)
 static void test_crash_at_every_call(void **state)
 {
     (void)state;
-    run_workload(40, false, "one loss");
+    run_workload(40, false, false, "one loss");
 }
 
 static void test_crash_again_within_recovery(void **state)
 {
     (void)state;
-    run_workload(23, true, "two losses");
+    run_workload(23, true, false, "two losses");
+}
+
+static void test_crash_while_it_is_compacted(void **state)
+{
+    (void)state;
+    run_workload(40, false, true, "compacted");
+    run_workload(28, true, true, "compacted, two losses");
 }
 
 static void on_create_call(struct simdisk *disk, void *arg)
@@ -617,6 +684,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crash_at_every_call),
         cmocka_unit_test(test_crash_again_within_recovery),
+        cmocka_unit_test(test_crash_while_it_is_compacted),
         cmocka_unit_test(test_crash_while_created),
         cmocka_unit_test(test_no_space_keeps_the_batch_and_a_retry_succeeds),
         cmocka_unit_test(test_io_error_in_sync_ends_the_process),

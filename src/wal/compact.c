@@ -1,0 +1,70 @@
+/* compact.c -- what a snapshot holds need not be in the log. */
+#include "base/log.h"
+#include "wal/wal_internal.h"
+
+static void forget_oldest(struct wal *wal)
+{
+    uint64_t seq = wal->segments[0].seq;
+    wal->stats.log_bytes -= wal->segments[0].bytes;
+    wal->segment_count--;
+    memmove(wal->segments, wal->segments + 1,
+            wal->segment_count * sizeof(wal->segments[0]));
+    wal->first = max_u64(wal->first, wal->segments[0].first);
+    size_t old = 0;
+    while (old < wal->anchor_count && wal->anchors[old].seq <= seq) {
+        old++;
+    }
+    wal->anchor_count -= old;
+    memmove(wal->anchors, wal->anchors + old,
+            wal->anchor_count * sizeof(wal->anchors[0]));
+    if (wal->read_handle >= 0 && wal->read_seq == seq) {
+        wal->fs->close(wal->fs->self, wal->read_handle);
+        wal->read_handle = -1;
+        read_forget(wal);
+    }
+}
+
+bool wal_compact(struct wal *wal, uint64_t limit)
+{
+    if (wal->segment_count < 2 || wal->segments[1].first > limit) {
+        return false;
+    }
+    char path[64];
+    segment_path(wal->segments[0].seq, path);
+    enum err err = wal->fs->unlink(wal->fs->self, path);
+    /* Each is gone for good before the next one goes: no holes. */
+    if (!err) {
+        err = wal->fs->sync_dir(wal->fs->self, "wal");
+    }
+    if (err) {
+        die("%s: cannot be removed: %s", path, err_name(err));
+    }
+    forget_oldest(wal);
+    return true;
+}
+
+enum err wal_roll(struct wal *wal)
+{
+    must(wal->batch_records == 0);
+    return wal->offset == BLOCK_BYTES ? ERR_OK : segment_next(wal, 0);
+}
+
+enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
+{
+    must(!wal->hard_due && term <= wal->meta.term);
+    enum err err = wal_roll(wal);
+    if (err) {
+        return err;
+    }
+    record_add(
+        &wal->batch,
+        &(struct record){.kind = RECORD_BASE, .index = index, .term = term});
+    wal->batch_records++;
+    wal->first = index + 1;
+    wal->last = index;
+    wal->anchor_count = 0;
+    wal->anchor_wanted = true;
+    wal->segments[wal->segment_count - 1].first = index;
+    read_forget(wal);
+    return wal_sync(wal);
+}
