@@ -598,6 +598,12 @@ static bool formed(void)
 
 static struct host *probed;
 
+/* What was begun under chaos may end it still: a removal, say. */
+static bool probed_is_up(void)
+{
+    return host_is_up(probed);
+}
+
 static bool probe_answered(void)
 {
     if (!clients_idle()) {
@@ -690,6 +696,7 @@ void chaos_end(void)
     wait_for(clients_idle, "the clients are answered");
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         probed = &world.hosts[i];
+        wait_for(probed_is_up, "every host runs");
         clients_probe(probed);
         wait_for(probe_answered, "a write at every host");
     }

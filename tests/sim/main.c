@@ -34,7 +34,7 @@ struct sums {
 
 static struct sums *sums; /* [JOBS_MAX], shared. */
 
-static void on_abort(int number)
+static void on_crash(int number)
 {
     (void)number;
     char text[64];
@@ -175,7 +175,9 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    signal(SIGABRT, on_abort);
+    signal(SIGABRT, on_crash);
+    signal(SIGSEGV, on_crash);
+    signal(SIGBUS, on_crash);
     log_set_level(trace && getenv("LOG") ? LOG_DEBUG : LOG_OFF);
     jobs = jobs < 1 ? 1 : min_u64(jobs, JOBS_MAX);
     sums = mmap(NULL, JOBS_MAX * sizeof(*sums), PROT_READ | PROT_WRITE,
