@@ -1,81 +1,173 @@
 /* generation.c -- db/CURRENT names the directory that holds the database.
  *
- * Text: "craftd-db 1 <generation, 7 digits> <crc32c of what is before, 8 hex
- * digits>\n". A snapshot from elsewhere is built in the next generation and
- * becomes valid by replacing this file. */
+ * Text: "craftd-db 1 <generation, 7 digits> <index> <term> <crc32c of what is
+ * before, 8 hex digits>\n". Index and term are those of the snapshot that the
+ * generation began with; 0 0: it began empty. A snapshot from elsewhere is
+ * built in the next generation and becomes valid by replacing this file. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "store/store_internal.h"
 
-static void format_current(unsigned generation, char text[64])
+enum { TEXT_BYTES = 128 };
+
+static void format_current(const struct generation *generation,
+                           char text[TEXT_BYTES])
 {
-    int size = snprintf(text, 64, "craftd-db 1 %07u ", generation);
-    snprintf(text + size, (size_t)(64 - size), "%08x\n",
+    int size =
+        snprintf(text, TEXT_BYTES, "craftd-db 1 %07u %llu %llu ",
+                 generation->number, (unsigned long long)generation->index,
+                 (unsigned long long)generation->term);
+    snprintf(text + size, (size_t)(TEXT_BYTES - size), "%08x\n",
              (unsigned)crc32c(0, text, (size_t)size));
 }
 
 static enum err parse_current(const uint8_t *data, size_t size,
-                              unsigned *generation)
+                              struct generation *generation)
 {
-    char text[64];
-    char again[64];
+    char text[TEXT_BYTES];
+    char again[TEXT_BYTES];
+    unsigned long long index;
+    unsigned long long term;
     unsigned crc;
     if (size == 0 || size >= sizeof(text)) {
         return ERR_CORRUPT;
     }
     memcpy(text, data, size);
     text[size] = '\0';
-    if (sscanf(text, "craftd-db 1 %7u %8x", generation, &crc) != 2) {
+    if (sscanf(text, "craftd-db 1 %7u %20llu %20llu %8x", &generation->number,
+               &index, &term, &crc) != 4) {
         return ERR_CORRUPT;
     }
-    format_current(*generation, again);
+    generation->index = index;
+    generation->term = term;
+    format_current(generation, again);
     return strcmp(text, again) == 0 ? ERR_OK : ERR_CORRUPT;
 }
 
-static enum err make_first(const struct fs *fs)
+void generation_path(unsigned number, const char *file,
+                     char path[FS_PATH_BYTES])
 {
-    enum err err = fs->mkdir(fs->self, "db/gen-0000001");
-    if (!err) {
-        err = fs->sync_dir(fs->self, "db");
-    }
-    if (!err) {
-        char text[64];
-        format_current(1, text);
-        err = fs_replace(fs, "db", "db/CURRENT", text, strlen(text));
-    }
-    return err;
+    snprintf(path, FS_PATH_BYTES, "db/gen-%07u%s%s", number, file ? "/" : "",
+             file ? file : "");
 }
 
-enum err store_generation(const struct fs *fs, char *path, size_t size)
+void generation_database(const struct fs *fs, unsigned number, char *path,
+                         size_t size)
 {
-    unsigned generation = 1;
+    char relative[FS_PATH_BYTES];
+    generation_path(number, "state.db", relative);
+    if (!fs->real_path(fs->self, relative, path, size)) {
+        snprintf(path, size, ":memory:");
+    }
+}
+
+enum err generation_make(const struct fs *fs, unsigned number)
+{
+    char path[FS_PATH_BYTES];
+    generation_path(number, NULL, path);
+    enum err err = fs->mkdir(fs->self, path);
+    return err ? err : fs->sync_dir(fs->self, "db");
+}
+
+static enum err read_current(const struct fs *fs, struct generation *generation)
+{
     uint8_t *data = NULL;
-    size_t data_size = 0;
+    size_t size = 0;
+    enum err err = fs_read_all(fs, "db/CURRENT", TEXT_BYTES, &data, &size);
+    if (!err) {
+        err = parse_current(data, size, generation);
+    }
+    mem_free(data);
+    return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
+}
+
+enum err generation_use(const struct fs *fs,
+                        const struct generation *generation)
+{
+    char text[TEXT_BYTES];
+    struct generation found;
+    format_current(generation, text);
+    enum err err = fs_replace(fs, "db", "db/CURRENT", text, strlen(text));
+    if (!err || read_current(fs, &found) ||
+        found.number != generation->number) {
+        return err;
+    }
+    /* It has the name, but perhaps not for good. There is no way back that
+     * could not fail as well; either is fine for the next start. */
+    if (fs->sync_dir(fs->self, "db")) {
+        die("db/CURRENT: it is in doubt which database is the one in use");
+    }
+    return ERR_OK;
+}
+
+enum err generation_current(const struct fs *fs, struct generation *generation)
+{
     enum err err = fs->mkdir(fs->self, "db");
     if (!err) {
         err = fs->sync_dir(fs->self, ".");
     }
     if (!err) {
-        err = fs_read_all(fs, "db/CURRENT", 64, &data, &data_size);
+        err = read_current(fs, generation);
     }
     if (err == ERR_NOT_FOUND) {
-        err = make_first(fs);
-    } else if (!err || err == ERR_TOO_BIG) {
-        err = err ? ERR_CORRUPT : parse_current(data, data_size, &generation);
-        if (err) {
-            log_error("store", "file=db/CURRENT why=\"does not parse\"");
+        *generation = (struct generation){.number = 1};
+        err = generation_make(fs, 1);
+        if (!err) {
+            err = generation_use(fs, generation);
         }
+    } else if (err == ERR_CORRUPT) {
+        log_error("store", "file=db/CURRENT why=\"does not parse\"");
     }
-    mem_free(data);
-    if (err) {
-        return err;
+    return err;
+}
+
+/* ---- what is left of other generations ------------------------------------
+ */
+
+struct sweep {
+    const struct fs *fs;
+    const char *dir;
+    unsigned keep;
+    enum err err;
+};
+
+static void unlink_file(const char *name, void *arg)
+{
+    struct sweep *sweep = arg;
+    char path[FS_PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/%s", sweep->dir, name);
+    enum err err = sweep->fs->unlink(sweep->fs->self, path);
+    sweep->err = sweep->err ? sweep->err : err;
+}
+
+static void sweep_generation(const char *name, void *arg)
+{
+    struct sweep *sweep = arg;
+    unsigned number;
+    char path[FS_PATH_BYTES];
+    if (sscanf(name, "gen-%7u", &number) != 1 || number == sweep->keep) {
+        return;
     }
-    char relative[FS_PATH_BYTES];
-    snprintf(relative, sizeof(relative), "db/gen-%07u/state.db", generation);
-    if (!fs->real_path(fs->self, relative, path, size)) {
-        snprintf(path, size, ":memory:");
+    generation_path(number, NULL, path);
+    struct sweep files = {.fs = sweep->fs, .dir = path};
+    enum err err = sweep->fs->list(sweep->fs->self, path, unlink_file, &files);
+    if (!err) {
+        err = files.err;
     }
-    return ERR_OK;
+    if (!err) {
+        err = sweep->fs->unlink(sweep->fs->self, path);
+    }
+    sweep->err = sweep->err ? sweep->err : err;
+}
+
+enum err generation_sweep(const struct fs *fs, unsigned keep)
+{
+    struct sweep sweep = {.fs = fs, .keep = keep};
+    enum err err = fs->list(fs->self, "db", sweep_generation, &sweep);
+    if (!err) {
+        err = sweep.err;
+    }
+    return err ? err : fs->sync_dir(fs->self, "db");
 }

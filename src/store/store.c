@@ -10,37 +10,9 @@
 #include "store/store_internal.h"
 
 enum {
-    CHECKPOINT_PAGES = 4096, /* 16 MiB of -wal are worth a checkpoint. */
-    CACHE_KIB = 32768,       /* Taken as the hot set grows, not before. */
-};
-
-/* The one row of table raft. */
-struct row {
-    uint64_t applied;
-    uint64_t term;
-    uint64_t hash;
-    uint64_t keys;
-    uint64_t conf_index;
-};
-
-struct store {
-    sqlite3 *db;
-    char path[2 * FS_PATH_BYTES];
-    sqlite3_stmt *begin;
-    sqlite3_stmt *commit;
-    sqlite3_stmt *update;
-    sqlite3_stmt *insert;
-    sqlite3_stmt *delete;
-    sqlite3_stmt *select;
-    sqlite3_stmt *save;
-    struct row now;
-    struct row flushed; /* As it was committed last. */
-    struct buf conf;
-    bool open; /* A transaction is. */
-    bool conf_dirty;
-    int wal_pages;
-    uint64_t commits;
-    uint64_t checkpoints;
+    CHECKPOINT_PAGES = 4096,       /* 16 MiB of -wal are worth a checkpoint. */
+    CACHE_KIB = 32768,             /* Taken as the hot set grows, not before. */
+    JOURNAL_BYTES_KEPT = 32 << 20, /* Of a -wal that had to grow. */
 };
 
 /* ---- errors ---------------------------------------------------------------
@@ -90,6 +62,32 @@ static bool run(sqlite3_stmt *statement)
     /* The error, if any, stays in the connection. */
     int reset = sqlite3_reset(statement);
     return rc == SQLITE_DONE && reset == SQLITE_OK;
+}
+
+/* ---- checkpoint -----------------------------------------------------------
+ */
+
+/* All of the -wal into the database, both synced. Nobody else reads it, so a
+ * checkpoint that succeeds is whole. */
+static void checkpoint(struct store *store)
+{
+    if (store->holds > 0 || store->in_memory) {
+        return;
+    }
+    int frames = 0;
+    int copied = 0;
+    sqlite3_reset(store->select);
+    int rc = sqlite3_wal_checkpoint_v2(
+        store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+    if (rc == SQLITE_OK) {
+        must(frames == copied);
+        store->durable = store->flushed;
+    } else if (store_error(store->db, "checkpoint") != ERR_NOSPACE) {
+        /* A full disk can wait: the -wal holds all of it. */
+        die("%s: checkpoint failed", store->path);
+    }
+    store->wal_pages = 0;
+    store->checkpoints++;
 }
 
 /* ---- opening --------------------------------------------------------------
@@ -168,9 +166,11 @@ static enum err configure(struct store *store)
     char sql[256];
     snprintf(sql, sizeof(sql),
              "PRAGMA page_size=4096; PRAGMA locking_mode=EXCLUSIVE;"
-             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+             "PRAGMA journal_mode=%s; PRAGMA synchronous=NORMAL;"
              "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
+             "PRAGMA journal_size_limit=%d;"
              "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d",
+             store->in_memory ? "MEMORY" : "WAL", JOURNAL_BYTES_KEPT,
              CACHE_KIB);
     if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
         return store_error(store->db, "configuring");
@@ -181,7 +181,29 @@ static enum err configure(struct store *store)
     return ERR_OK;
 }
 
-static enum err open_database(struct store *store, const char *vfs)
+/* In memory: the database begins as a copy of another one. */
+static enum err take_image(struct store *store, unsigned char *image,
+                           uint64_t bytes)
+{
+    enum { READ_VERSION_AT = 18, WRITE_VERSION_AT = 19, ROLLBACK = 1 };
+    if (bytes > WRITE_VERSION_AT) {
+        /* A database in memory has no -wal. */
+        image[READ_VERSION_AT] = ROLLBACK;
+        image[WRITE_VERSION_AT] = ROLLBACK;
+    }
+    sqlite3_int64 limit = INT64_MAX;
+    int rc = sqlite3_deserialize(
+        store->db, "main", image, (sqlite3_int64)bytes, (sqlite3_int64)bytes,
+        SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE);
+    if (rc != SQLITE_OK) {
+        return store_error(store->db, "taking over a snapshot");
+    }
+    sqlite3_file_control(store->db, "main", SQLITE_FCNTL_SIZE_LIMIT, &limit);
+    return ERR_OK;
+}
+
+static enum err open_database(struct store *store, unsigned char *image,
+                              uint64_t image_bytes)
 {
     static bool configured;
     if (!configured) {
@@ -190,15 +212,20 @@ static enum err open_database(struct store *store, const char *vfs)
         sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
         configured = true;
     }
-    int rc = sqlite3_open_v2(
-        store->path, &store->db,
-        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, vfs);
+    int rc = sqlite3_open_v2(store->path, &store->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                                 SQLITE_OPEN_NOMUTEX,
+                             store->options.vfs);
     if (rc != SQLITE_OK) {
+        sqlite3_free(image);
         log_error("store", "file=%s why=\"%s\"", store->path,
                   store->db ? sqlite3_errmsg(store->db) : "no memory");
         return ERR_IO;
     }
-    enum err err = configure(store);
+    enum err err = image ? take_image(store, image, image_bytes) : ERR_OK;
+    if (!err) {
+        err = configure(store);
+    }
     if (!err) {
         err = store_migrate(store->db);
     }
@@ -208,20 +235,40 @@ static enum err open_database(struct store *store, const char *vfs)
     return err ? err : load_row(store);
 }
 
-enum err store_open(const struct store_options *options, struct store **out)
+enum err store_open_generation(const struct store_options *options,
+                               const struct generation *generation,
+                               unsigned char *image, uint64_t image_bytes,
+                               struct store **out)
 {
     struct store *store = mem_zalloc(sizeof(*store));
-    enum err err =
-        store_generation(options->fs, store->path, sizeof(store->path));
-    if (!err) {
-        err = open_database(store, options->vfs);
+    store->options = *options;
+    store->generation = *generation;
+    if (store->options.checkpoint_pages == 0) {
+        store->options.checkpoint_pages = CHECKPOINT_PAGES;
     }
+    generation_database(options->fs, generation->number, store->path,
+                        sizeof(store->path));
+    store->in_memory = strcmp(store->path, ":memory:") == 0;
+    enum err err = open_database(store, image, image_bytes);
     if (err) {
         store_close(store);
         return err;
     }
+    checkpoint(store); /* What an earlier life left in the -wal. */
     *out = store;
     return ERR_OK;
+}
+
+enum err store_open(const struct store_options *options, struct store **out)
+{
+    struct generation generation;
+    enum err err = generation_current(options->fs, &generation);
+    /* A snapshot that was not taken over, or what one has replaced. */
+    if (!err) {
+        err = generation_sweep(options->fs, generation.number);
+    }
+    return err ? err
+               : store_open_generation(options, &generation, NULL, 0, out);
 }
 
 void store_close(struct store *store)
@@ -239,6 +286,7 @@ void store_close(struct store *store)
         sqlite3_finalize(statements[i]);
     }
     sqlite3_close(store->db);
+    sqlite3_free(store->image);
     buf_free(&store->conf);
     mem_free(store);
 }
@@ -403,20 +451,6 @@ static bool save_row(struct store *store)
     return true;
 }
 
-static void checkpoint(struct store *store)
-{
-    int rc = sqlite3_wal_checkpoint_v2(store->db, NULL,
-                                       SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (rc != SQLITE_OK) {
-        /* A full disk can wait: the -wal holds all of it. */
-        if (store_error(store->db, "checkpoint") != ERR_NOSPACE) {
-            die("%s: checkpoint failed", store->path);
-        }
-    }
-    store->wal_pages = 0;
-    store->checkpoints++;
-}
-
 enum err store_flush(struct store *store)
 {
     if (!store->open) {
@@ -431,10 +465,20 @@ enum err store_flush(struct store *store)
     store->conf_dirty = false;
     store->flushed = store->now;
     store->commits++;
-    if (store->wal_pages >= CHECKPOINT_PAGES) {
+    if (store->wal_pages >= 0 &&
+        (uint64_t)store->wal_pages >= store->options.checkpoint_pages) {
         checkpoint(store);
     }
     return ERR_OK;
+}
+
+enum err store_checkpoint(struct store *store)
+{
+    enum err err = store_flush(store);
+    if (!err) {
+        checkpoint(store);
+    }
+    return err;
 }
 
 /* ---- looking --------------------------------------------------------------
@@ -502,6 +546,16 @@ uint64_t store_hash(const struct store *store)
 uint64_t store_flushed(const struct store *store)
 {
     return store->flushed.applied;
+}
+
+uint64_t store_durable(const struct store *store)
+{
+    return store->in_memory ? store->flushed.applied : store->durable.applied;
+}
+
+uint64_t store_wal_bytes(const struct store *store)
+{
+    return (uint64_t)store->wal_pages * 4096;
 }
 
 uint64_t store_pending(const struct store *store)

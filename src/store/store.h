@@ -28,7 +28,8 @@ struct store;
 
 struct store_options {
     const struct fs *fs;
-    const char *vfs; /* SQLite VFS, NULL = the default one. */
+    const char *vfs;           /* SQLite VFS, NULL = the default one. */
+    uint64_t checkpoint_pages; /* Of -wal that are worth one; 0 = 4096. */
 };
 
 /* Open (create when missing) and migrate to the newest schema: migrations are
@@ -69,11 +70,59 @@ MUST_CHECK enum err store_apply_conf(struct store *store, uint64_t index,
                                      uint64_t term, struct bytes conf);
 
 /* Commit the open transaction (nothing when there is none), and checkpoint
- * once the -wal has grown to 16 MiB. Known limit: a checkpoint copies all of
+ * once the -wal has grown enough. Known limit: a checkpoint copies all of
  * it in one call, some tens of milliseconds. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_flush(struct store *store);
+/* The same, and checkpoint now, unless an image is being read. */
+MUST_CHECK enum err store_checkpoint(struct store *store);
+/* What survives a power loss: applied as of the last checkpoint. The log must
+ * keep all that comes after. */
+uint64_t store_durable(const struct store *store);
+/* Committed, and not yet in the database file. */
+uint64_t store_wal_bytes(const struct store *store);
 /* Entries applied since the last commit. */
 uint64_t store_pending(const struct store *store);
+
+/* ---- snapshots (image.c) ------------------------------------------------
+ *
+ * Between two checkpoints the database file does not change: read byte by
+ * byte it is a whole database, that of the last checkpoint. While an image is
+ * open there is no checkpoint, and the -wal grows. In memory an image is a
+ * copy, made when it is opened. */
+
+struct store_image {
+    uint64_t index; /* Applied in it. */
+    uint64_t term;  /* Of that entry. */
+    uint64_t bytes;
+};
+/* ERR_BUSY: there was no checkpoint yet, for lack of space. ERR_NOSPACE. */
+MUST_CHECK enum err store_image_open(struct store *store,
+                                     struct store_image *image);
+MUST_CHECK enum err store_image_read(struct store *store, uint64_t offset,
+                                     void *out, size_t size);
+void store_image_close(struct store *store);
+
+/* An image from elsewhere, on its way in: the next generation. One at a
+ * time; nothing that is in use is touched. */
+struct store_incoming;
+MUST_CHECK enum err store_incoming_new(const struct store *store,
+                                       struct store_incoming **incoming);
+/* Gives up what was not finished. NULL is fine. */
+void store_incoming_free(struct store_incoming *incoming);
+/* In order, without gaps. Synced now and then, so that the end is not long.
+ * ERR_NOSPACE, ERR_IO: give it up. */
+MUST_CHECK enum err store_incoming_add(struct store_incoming *incoming,
+                                       struct bytes data);
+/* All is there: open it, compare it with what was promised (ERR_CORRUPT), and
+ * make it the one to be opened from now on, for good. `*store` is a second
+ * store then: close the old one, then store_tidy(). Frees `incoming`. */
+MUST_CHECK enum err store_incoming_finish(struct store_incoming *incoming,
+                                          uint64_t index, uint64_t term,
+                                          struct store **store);
+/* Remove the files of the generations before. */
+void store_tidy(const struct store *store);
+/* The snapshot that this database began with; 0 when it began empty. */
+uint64_t store_installed(const struct store *store, uint64_t *term);
 
 struct store_row {
     struct bytes value; /* Valid until the next call on the store. */

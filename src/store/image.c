@@ -1,0 +1,260 @@
+/* image.c -- the database file as a snapshot. See store.h. */
+#include "base/log.h"
+#include "store/store_internal.h"
+
+/* ---- out ------------------------------------------------------------------
+ */
+
+static sqlite3_file *file_of(struct store *store)
+{
+    sqlite3_file *file = NULL;
+    int rc = sqlite3_file_control(store->db, "main", SQLITE_FCNTL_FILE_POINTER,
+                                  &file);
+    must(rc == SQLITE_OK && file && file->pMethods);
+    return file;
+}
+
+static enum err copy_memory(struct store *store)
+{
+    sqlite3_int64 size = 0;
+    enum err err = store_flush(store);
+    if (err) {
+        return err;
+    }
+    must(!store->image);
+    store->image = sqlite3_serialize(store->db, "main", &size, 0);
+    store->image_bytes = (uint64_t)size;
+    store->durable = store->flushed;
+    return store->image ? ERR_OK : ERR_NOSPACE;
+}
+
+enum err store_image_open(struct store *store, struct store_image *image)
+{
+    if (store->in_memory && store->holds == 0) {
+        enum err err = copy_memory(store);
+        if (err) {
+            return err;
+        }
+    }
+    if (store->durable.applied == 0) {
+        return ERR_BUSY;
+    }
+    if (!store->in_memory && store->holds == 0) {
+        sqlite3_int64 size = 0;
+        sqlite3_file *file = file_of(store);
+        if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
+            return ERR_IO;
+        }
+        store->image_bytes = (uint64_t)size;
+    }
+    store->holds++;
+    *image = (struct store_image){.index = store->durable.applied,
+                                  .term = store->durable.term,
+                                  .bytes = store->image_bytes};
+    return ERR_OK;
+}
+
+/* Through SQLite's own handle: closing another one of the same file would
+ * end its locks (POSIX). */
+enum err store_image_read(struct store *store, uint64_t offset, void *out,
+                          size_t size)
+{
+    must(store->holds > 0 && offset + size <= store->image_bytes);
+    if (store->in_memory) {
+        memcpy(out, store->image + offset, size);
+        return ERR_OK;
+    }
+    sqlite3_file *file = file_of(store);
+    int rc = file->pMethods->xRead(file, out, (int)size, (sqlite3_int64)offset);
+    return rc == SQLITE_OK ? ERR_OK : ERR_IO;
+}
+
+void store_image_close(struct store *store)
+{
+    must(store->holds > 0);
+    store->holds--;
+    if (store->holds == 0) {
+        sqlite3_free(store->image);
+        store->image = NULL;
+    }
+}
+
+/* ---- in -------------------------------------------------------------------
+ */
+
+enum { SYNC_BYTES = 8 << 20 };
+
+struct store_incoming {
+    struct store_options options;
+    struct generation generation;
+    int handle;
+    uint64_t bytes;
+    uint64_t synced;
+};
+
+enum err store_incoming_new(const struct store *store,
+                            struct store_incoming **out)
+{
+    const struct fs *fs = store->options.fs;
+    char path[FS_PATH_BYTES];
+    struct generation generation = {.number = store->generation.number + 1};
+    int handle = -1;
+    /* What an earlier attempt left. */
+    enum err err = generation_sweep(fs, store->generation.number);
+    if (!err) {
+        err = generation_make(fs, generation.number);
+    }
+    if (!err) {
+        generation_path(generation.number, "state.db", path);
+        err = fs->open(fs->self, path, FS_CREATE_NEW, &handle);
+    }
+    if (err) {
+        return err;
+    }
+    struct store_incoming *incoming = mem_zalloc(sizeof(*incoming));
+    incoming->options = store->options;
+    incoming->generation = generation;
+    incoming->handle = handle;
+    *out = incoming;
+    return ERR_OK;
+}
+
+void store_incoming_free(struct store_incoming *incoming)
+{
+    if (!incoming) {
+        return;
+    }
+    const struct fs *fs = incoming->options.fs;
+    if (incoming->handle >= 0) {
+        fs->close(fs->self, incoming->handle);
+    }
+    if (generation_sweep(fs, incoming->generation.number - 1) != ERR_OK) {
+        log_warn("store", "why=\"the rest of a snapshot cannot be removed\"");
+    }
+    mem_free(incoming);
+}
+
+static enum err sync_file(struct store_incoming *incoming)
+{
+    const struct fs *fs = incoming->options.fs;
+    enum err err = fs->fdatasync(fs->self, incoming->handle);
+    incoming->synced = incoming->bytes;
+    return err;
+}
+
+enum err store_incoming_add(struct store_incoming *incoming, struct bytes data)
+{
+    const struct fs *fs = incoming->options.fs;
+    enum err err = fs->write(fs->self, incoming->handle, incoming->bytes,
+                             data.data, data.size);
+    if (err) {
+        return err;
+    }
+    incoming->bytes += data.size;
+    return incoming->bytes - incoming->synced >= SYNC_BYTES
+               ? sync_file(incoming)
+               : ERR_OK;
+}
+
+static enum err close_file(struct store_incoming *incoming)
+{
+    const struct fs *fs = incoming->options.fs;
+    char path[FS_PATH_BYTES];
+    enum err err = sync_file(incoming);
+    fs->close(fs->self, incoming->handle);
+    incoming->handle = -1;
+    generation_path(incoming->generation.number, NULL, path);
+    return err ? err : fs->sync_dir(fs->self, path);
+}
+
+/* SQLite cannot open files that are in memory only: it takes a copy. */
+static enum err load_memory(struct store_incoming *incoming,
+                            unsigned char **image)
+{
+    const struct fs *fs = incoming->options.fs;
+    char path[FS_PATH_BYTES];
+    int handle;
+    size_t got = 0;
+    generation_path(incoming->generation.number, "state.db", path);
+    enum err err = fs->open(fs->self, path, FS_READ, &handle);
+    if (err) {
+        return err;
+    }
+    *image = sqlite3_malloc64(incoming->bytes);
+    err = *image ? fs->read(fs->self, handle, 0, *image, incoming->bytes, &got)
+                 : ERR_NOSPACE;
+    fs->close(fs->self, handle);
+    if (!err && got != incoming->bytes) {
+        err = ERR_CORRUPT;
+    }
+    if (!err) {
+        err = fs->unlink(fs->self, path);
+    }
+    if (err) {
+        sqlite3_free(*image);
+        *image = NULL;
+    }
+    return err;
+}
+
+static enum err open_incoming(struct store_incoming *incoming,
+                              struct store **store)
+{
+    char path[2 * FS_PATH_BYTES];
+    unsigned char *image = NULL;
+    generation_database(incoming->options.fs, incoming->generation.number, path,
+                        sizeof(path));
+    if (strcmp(path, ":memory:") == 0) {
+        enum err err = load_memory(incoming, &image);
+        if (err) {
+            return err;
+        }
+    }
+    return store_open_generation(&incoming->options, &incoming->generation,
+                                 image, incoming->bytes, store);
+}
+
+enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
+                               uint64_t term, struct store **out)
+{
+    struct store *store = NULL;
+    incoming->generation.index = index;
+    incoming->generation.term = term;
+    enum err err = close_file(incoming);
+    if (!err) {
+        err = open_incoming(incoming, &store);
+    }
+    if (!err && (store->now.applied != index || store->now.term != term)) {
+        log_error("store",
+                  "why=\"a snapshot is another one than was promised\" "
+                  "index=%llu promised=%llu",
+                  (unsigned long long)store->now.applied,
+                  (unsigned long long)index);
+        err = ERR_CORRUPT;
+    }
+    if (!err) {
+        err = generation_use(incoming->options.fs, &incoming->generation);
+    }
+    if (err) {
+        store_close(store);
+        store_incoming_free(incoming);
+        return err;
+    }
+    mem_free(incoming);
+    *out = store;
+    return ERR_OK;
+}
+
+void store_tidy(const struct store *store)
+{
+    if (generation_sweep(store->options.fs, store->generation.number) !=
+        ERR_OK) {
+        log_warn("store", "why=\"an old database cannot be removed\"");
+    }
+}
+
+uint64_t store_installed(const struct store *store, uint64_t *term)
+{
+    *term = store->generation.term;
+    return store->generation.index;
+}

@@ -1,0 +1,367 @@
+/* test_store_image.c -- the database as a snapshot, out of one store and into
+ * another, on disk and in memory, and with power losses on the way. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "command/command.h"
+#include "store/store.h"
+#include "support/simvfs.h"
+
+enum { KEYS = 300, TERM = 3, CHUNK = 10000, SEEDS = 5 };
+
+static struct buf command;
+
+static void apply(struct store *store, uint64_t count)
+{
+    for (uint64_t n = 0; n < count; n++) {
+        uint64_t index = store_applied(store) + 1;
+        struct command_writer writer;
+        struct store_result result;
+        char key[32];
+        char value[512] = {0};
+        snprintf(key, sizeof(key), "key-%llu",
+                 (unsigned long long)(index * 7 % KEYS));
+        snprintf(value, sizeof(value), "value-%llu", (unsigned long long)index);
+        command.size = 0;
+        command_begin(&writer, &command);
+        command_put(&writer, bytes_of_string(key),
+                    bytes_of(value, sizeof(value)));
+        command_end(&writer);
+        assert_int_equal(
+            store_apply(store, index, TERM, buf_bytes(&command), &result),
+            ERR_OK);
+    }
+    assert_int_equal(store_flush(store), ERR_OK);
+}
+
+static struct store *open_on(int number, struct simdisk *disk)
+{
+    struct store *store;
+    struct store_options options = {.vfs = simvfs_name};
+    simvfs_mount(number, disk);
+    options.fs = simdisk_fs(disk);
+    assert_int_equal(store_open(&options, &store), ERR_OK);
+    return store;
+}
+
+static struct store *open_memory(const struct fs *fs)
+{
+    struct store *store;
+    struct store_options options = {.fs = fs};
+    assert_int_equal(store_open(&options, &store), ERR_OK);
+    return store;
+}
+
+/* All of the image that is open in `from`; `meanwhile` goes on writing. */
+static enum err copy(struct store *from, const struct store_image *image,
+                     struct store_incoming *incoming, bool meanwhile)
+{
+    static uint8_t chunk[CHUNK];
+    for (uint64_t at = 0; at < image->bytes;) {
+        size_t size = (size_t)min_u64(CHUNK, image->bytes - at);
+        assert_int_equal(store_image_read(from, at, chunk, size), ERR_OK);
+        enum err err = store_incoming_add(incoming, bytes_of(chunk, size));
+        if (err) {
+            return err;
+        }
+        at += size;
+        if (meanwhile) {
+            apply(from, 20);
+        }
+    }
+    return ERR_OK;
+}
+
+/* From one to the other, while the first goes on; what arrives is what was. */
+static void transfer(struct store *from, struct store **to)
+{
+    struct store_image image;
+    struct store_incoming *incoming;
+    uint64_t term;
+    uint64_t hash = store_content_hash(from);
+    uint64_t index = store_applied(from);
+    uint64_t rolling = store_hash(from);
+    assert_int_equal(store_image_open(from, &image), ERR_OK);
+    assert_int_equal(image.index, index);
+    assert_int_equal(image.term, TERM);
+    assert_int_equal(store_incoming_new(*to, &incoming), ERR_OK);
+    assert_int_equal(copy(from, &image, incoming, true), ERR_OK);
+    store_image_close(from);
+    struct store *installed;
+    assert_int_equal(store_incoming_finish(incoming, index, TERM, &installed),
+                     ERR_OK);
+    store_close(*to);
+    store_tidy(installed);
+    *to = installed;
+    assert_int_equal(store_applied(installed), index);
+    assert_int_equal(store_durable(installed), index);
+    assert_int_equal(store_hash(installed), rolling);
+    assert_int_equal(store_content_hash(installed), hash);
+    assert_int_equal(store_installed(installed, &term), index);
+    assert_int_equal(term, TERM);
+    /* It goes on from there as the first one did. */
+    apply(installed, store_applied(from) - index);
+    assert_int_equal(store_content_hash(installed), store_content_hash(from));
+    assert_int_equal(store_hash(installed), store_hash(from));
+}
+
+static void test_disk_to_disk(void **state)
+{
+    (void)state;
+    struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
+    struct store *from = open_on(0, disks[0]);
+    struct store *to = open_on(1, disks[1]);
+    struct store_image image;
+    assert_int_equal(store_image_open(from, &image), ERR_BUSY);
+    apply(from, 500);
+    assert_int_equal(store_durable(from), 0);
+    assert_int_equal(store_checkpoint(from), ERR_OK);
+    assert_int_equal(store_durable(from), 500);
+    apply(to, 17);
+    for (int i = 0; i < 3; i++) {
+        transfer(from, &to);
+        /* Held while the image was open. */
+        assert_true(store_durable(from) < store_applied(from));
+        assert_int_equal(store_checkpoint(from), ERR_OK);
+        assert_int_equal(store_durable(from), store_applied(from));
+    }
+    uint64_t hash = store_content_hash(to);
+    uint64_t applied = store_applied(to);
+    store_close(to);
+    to = open_on(1, disks[1]);
+    assert_int_equal(store_content_hash(to), hash);
+    assert_int_equal(store_applied(to), applied);
+    store_close(to);
+    store_close(from);
+    for (int i = 0; i < 2; i++) {
+        struct simdisk_counts counts;
+        simdisk_get_counts(disks[i], &counts);
+        assert_int_equal(counts.handles, 0);
+        simdisk_free(disks[i]);
+    }
+}
+
+static void test_memory_and_disk(void **state)
+{
+    (void)state;
+    struct simdisk *disk = simdisk_new();
+    struct fs *fs[] = {fs_memory_new(), fs_memory_new()};
+    struct store *on_disk = open_on(0, disk);
+    struct store *in_memory = open_memory(fs[0]);
+    struct store *another = open_memory(fs[1]);
+    apply(on_disk, 400);
+    assert_int_equal(store_checkpoint(on_disk), ERR_OK);
+    transfer(on_disk, &in_memory);
+    transfer(in_memory, &another);
+    apply(another, 10);
+    transfer(another, &on_disk);
+    store_close(on_disk);
+    store_close(in_memory);
+    store_close(another);
+    simdisk_free(disk);
+    fs_memory_free(fs[0]);
+    fs_memory_free(fs[1]);
+}
+
+/* Cut short, or another one than was promised: nothing changes. */
+static void test_what_is_not_whole_is_not_taken(void **state)
+{
+    (void)state;
+    struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
+    struct store *from = open_on(0, disks[0]);
+    struct store *to = open_on(1, disks[1]);
+    struct store_image image;
+    struct store *installed = NULL;
+    apply(from, 500);
+    apply(to, 17);
+    uint64_t hash = store_content_hash(to);
+    assert_int_equal(store_checkpoint(from), ERR_OK);
+    log_set_level(LOG_OFF);
+    for (int how = 0; how < 5; how++) {
+        struct store_incoming *incoming;
+        assert_int_equal(store_image_open(from, &image), ERR_OK);
+        struct store_image sent = image;
+        sent.bytes = how == 0 ? 0 : how == 1 ? 5000 : image.bytes;
+        assert_int_equal(store_incoming_new(to, &incoming), ERR_OK);
+        assert_int_equal(copy(from, &sent, incoming, false), ERR_OK);
+        store_image_close(from);
+        if (how == 4) {
+            store_incoming_free(incoming);
+        } else {
+            enum err err =
+                store_incoming_finish(incoming, image.index + (how == 2),
+                                      image.term + (how == 3), &installed);
+            assert_true(err != ERR_OK);
+        }
+        assert_int_equal(store_content_hash(to), hash);
+    }
+    log_set_level(LOG_INFO);
+    store_close(to);
+    to = open_on(1, disks[1]);
+    assert_int_equal(store_content_hash(to), hash);
+    transfer(from, &to);
+    store_close(from);
+    store_close(to);
+    simdisk_free(disks[0]);
+    simdisk_free(disks[1]);
+}
+
+/* ---- power losses ---------------------------------------------------------
+ */
+
+struct losses {
+    uint64_t before; /* Hash of the content. */
+    uint64_t after;  /* ... once the snapshot is in place. */
+    bool done;       /* It was said to be in place. */
+    uint64_t states;
+    uint64_t found[2];
+};
+
+static void on_change(struct simdisk *disk, void *arg)
+{
+    struct losses *losses = arg;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct simdisk *found = simdisk_crash(
+            disk, seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME,
+            seed + losses->states * 31);
+        struct store *store = open_on(2, found);
+        uint64_t hash = store_content_hash(store);
+        assert_true(hash == losses->after ||
+                    (hash == losses->before && !losses->done));
+        losses->found[hash == losses->after]++;
+        store_close(store);
+        store = open_on(2, found);
+        assert_int_equal(store_content_hash(store), hash);
+        store_close(store);
+        simdisk_free(found);
+        losses->states++;
+    }
+}
+
+static void test_power_lost_at_every_change(void **state)
+{
+    (void)state;
+    static struct losses losses;
+    struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
+    struct store *from = open_on(0, disks[0]);
+    struct store *to = open_on(1, disks[1]);
+    struct store_image image;
+    struct store_incoming *incoming;
+    struct store *installed;
+    apply(from, 200);
+    apply(to, 17);
+    assert_int_equal(store_checkpoint(from), ERR_OK);
+    assert_int_equal(store_checkpoint(to), ERR_OK);
+    losses.before = store_content_hash(to);
+    losses.after = store_content_hash(from);
+    simdisk_set_hook(disks[1], on_change, &losses);
+    assert_int_equal(store_image_open(from, &image), ERR_OK);
+    assert_int_equal(store_incoming_new(to, &incoming), ERR_OK);
+    assert_int_equal(copy(from, &image, incoming, false), ERR_OK);
+    store_image_close(from);
+    assert_int_equal(
+        store_incoming_finish(incoming, image.index, image.term, &installed),
+        ERR_OK);
+    losses.done = true;
+    store_close(to);
+    store_tidy(installed);
+    simdisk_set_hook(disks[1], NULL, NULL);
+    printf("%llu crash states, %llu with the snapshot\n",
+           (unsigned long long)losses.states,
+           (unsigned long long)losses.found[1]);
+    assert_true(losses.found[0] > 0 && losses.found[1] > 0);
+    store_close(installed);
+    store_close(from);
+    simdisk_free(disks[0]);
+    simdisk_free(disks[1]);
+}
+
+/* Every call of the receiver's disk fails once: then there is no snapshot,
+ * nothing is in the way of the next, and that one succeeds. */
+static void test_every_call_fails_once(void **state)
+{
+    (void)state;
+    struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
+    struct store *from = open_on(0, disks[0]);
+    apply(from, 100);
+    assert_int_equal(store_checkpoint(from), ERR_OK);
+    uint64_t hash = store_content_hash(from);
+    log_set_level(LOG_OFF);
+    unsigned failures = 0;
+    for (uint64_t n = 1;; n++) {
+        struct store_image image;
+        struct store_incoming *incoming = NULL;
+        struct store *installed = NULL;
+        struct store *to = open_on(1, disks[1]);
+        assert_int_equal(store_image_open(from, &image), ERR_OK);
+        simdisk_fail(disks[1], n, ERR_NOSPACE);
+        enum err err = store_incoming_new(to, &incoming);
+        if (!err) {
+            err = copy(from, &image, incoming, false);
+            if (err) {
+                store_incoming_free(incoming);
+            }
+        }
+        if (!err) {
+            err = store_incoming_finish(incoming, image.index, image.term,
+                                        &installed);
+        }
+        store_image_close(from);
+        bool failed = simdisk_failed(disks[1]);
+        simdisk_fail(disks[1], 0, ERR_OK);
+        store_close(to);
+        if (!err) {
+            assert_int_equal(store_content_hash(installed), hash);
+            store_close(installed);
+        }
+        if (err) {
+            assert_int_equal(err, ERR_NOSPACE);
+            failures++;
+        }
+        /* Whichever it was, the directory opens. */
+        to = open_on(1, disks[1]);
+        store_close(to);
+        simdisk_free(disks[1]);
+        disks[1] = simdisk_new();
+        if (!failed) {
+            break;
+        }
+    }
+    log_set_level(LOG_INFO);
+    assert_true(failures > 5);
+    store_close(from);
+    simdisk_free(disks[0]);
+    simdisk_free(disks[1]);
+}
+
+static int install(void **state)
+{
+    (void)state;
+    simvfs_install();
+    return 0;
+}
+
+static int tidy(void **state)
+{
+    (void)state;
+    buf_free(&command);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_disk_to_disk),
+        cmocka_unit_test(test_memory_and_disk),
+        cmocka_unit_test(test_what_is_not_whole_is_not_taken),
+        cmocka_unit_test(test_power_lost_at_every_change),
+        cmocka_unit_test(test_every_call_fails_once),
+    };
+    return cmocka_run_group_tests(tests, install, tidy);
+}
