@@ -18,6 +18,8 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
     struct wire_refuse refuse;
     struct wire_forward forward;
     struct wire_forward_resp resp;
+    struct wire_snapshot snapshot;
+    struct wire_snapshot_resp snapshot_resp;
     struct raft_message message;
     struct raft_member member;
     if (type == WIRE_HELLO && wire_hello(in, &hello) == ERR_OK) {
@@ -32,6 +34,12 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
     } else if (type == WIRE_FORWARD_RESP &&
                wire_forward_resp(in, &resp) == ERR_OK) {
         wire_add_forward_resp(out, &resp);
+    } else if (type == WIRE_SNAPSHOT &&
+               wire_snapshot(in, &snapshot) == ERR_OK) {
+        wire_add_snapshot(out, &snapshot);
+    } else if (type == WIRE_SNAPSHOT_RESP &&
+               wire_snapshot_resp(in, &snapshot_resp) == ERR_OK) {
+        wire_add_snapshot_resp(out, &snapshot_resp);
     } else if (type == CONF && wire_decode_conf(in, &conf) == ERR_OK) {
         wire_encode_conf(out, &conf);
         must(bytes_equal(buf_bytes(out), in));

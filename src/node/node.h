@@ -50,7 +50,12 @@ struct node_options {
     uint32_t election_max_ms;
     uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
     uint64_t proposals_bytes_max;
-    uint64_t segment_bytes; /* Of the log; 0: as wal.h says. */
+    uint64_t segment_bytes;    /* Of the log; 0: as wal.h says. */
+    uint64_t log_keep_bytes;   /* Of the log that a snapshot holds as well; 0 =
+                                  16 MiB. Four times that for a follower that
+                                  is behind. */
+    uint64_t checkpoint_pages; /* 0: as store.h says. */
+    uint64_t snapshot_piece_bytes; /* 0 = 256 KiB. */
 };
 
 enum node_outcome {

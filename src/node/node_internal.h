@@ -5,6 +5,8 @@
  *     receive.c   frames of other nodes -> engine and requests
  *     requests.c  clients' requests: propose, forward, wait, answer
  *     join.c      requests that change the membership
+ *     snapshot.c  the database to a follower that the log has left behind
+ *     compact.c   what the log need not hold any more
  *     status.c    looking */
 #ifndef CRAFTD_NODE_NODE_INTERNAL_H
 #define CRAFTD_NODE_NODE_INTERNAL_H
@@ -59,6 +61,27 @@ struct remote {
     uint64_t cookie; /* The follower's. */
 };
 
+/* A snapshot on its way to a follower. */
+struct outgoing {
+    raft_id peer; /* 0: none. */
+    struct store_image image;
+    uint64_t sent;
+    uint64_t acked;
+    uint32_t crc; /* Of what was sent. */
+    uint64_t progress_ms;
+};
+
+/* ... and from a leader. */
+struct arriving {
+    struct store_incoming *files; /* NULL: none. */
+    raft_id from;
+    uint64_t index;
+    uint64_t term;
+    uint64_t total;
+    uint64_t have;
+    uint32_t crc;
+};
+
 struct node {
     struct node_env env;
     struct node_options options;
@@ -111,6 +134,10 @@ struct node {
     struct list remotes;
     struct list remotes_idle;
 
+    struct outgoing outgoing;
+    struct arriving arriving;
+    uint64_t forced_at; /* Bytes of log when a checkpoint was forced last. */
+
     bool ready;
     struct node_request ready_probe;
     bool stopping;
@@ -152,6 +179,8 @@ bool requests_on_forward(struct node *node, raft_id from,
                          const struct wire_forward *forward);
 bool requests_on_forward_resp(struct node *node, raft_id from,
                               const struct wire_forward_resp *resp);
+/* Entries up to `index` came with a snapshot: who wrote them is not told. */
+void requests_installed(struct node *node, uint64_t index);
 bool requests_any(const struct node *node);
 /* The entry that the last step appended is this request's. */
 void request_proposed(struct node *node, struct node_request *request);
@@ -160,6 +189,23 @@ void request_proposed(struct node *node, struct node_request *request);
  * the log, finished, or waiting to be tried again. */
 void join_step(struct node *node, struct node_request *request);
 void remove_step(struct node *node, struct node_request *request);
+
+/* snapshot.c */
+void snapshot_wanted(struct node *node, raft_id peer);
+void snapshot_peer_down(struct node *node, raft_id peer);
+bool snapshot_on_piece(struct node *node, raft_id from,
+                       const struct wire_snapshot *piece);
+bool snapshot_on_resp(struct node *node, raft_id from,
+                      const struct wire_snapshot_resp *resp);
+/* What the window has room for. */
+void snapshot_send(struct node *node);
+/* When all is there, put it in place. Nothing may wait for the disk. */
+void snapshot_install(struct node *node);
+void snapshot_free(struct node *node);
+uint64_t snapshot_deadline_ms(const struct node *node);
+
+/* compact.c: true when there may be more to drop. */
+bool compact_log(struct node *node);
 
 /* turn.c */
 void node_set_members(struct node *node);

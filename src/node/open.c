@@ -18,7 +18,11 @@ enum {
 
 struct boot {
     uint64_t applied;
-    uint64_t first; /* 0: nothing read yet. */
+    /* The log begins behind this entry, which a snapshot holds: from elsewhere
+     * (a BASE record), or by compaction: then it is the first that is left. */
+    uint64_t base;
+    uint64_t base_term;
+    bool any; /* Something was read. */
     uint64_t last;
     uint64_t last_term;
     uint64_t applied_term; /* Term of entry `applied` in the log; 0 = none. */
@@ -41,8 +45,18 @@ static void boot_cut(struct boot *boot, uint64_t from)
            boot->confs[boot->conf_count - 1].index >= from) {
         boot->conf_count--;
     }
-    boot->last_term =
-        boot->run_count > 0 ? boot->runs[boot->run_count - 1].term : 0;
+    boot->last_term = boot->run_count > 0 ? boot->runs[boot->run_count - 1].term
+                                          : boot->base_term;
+}
+
+static void boot_base(struct boot *boot, const struct wal_entry *entry)
+{
+    boot->run_count = 0;
+    boot->base = entry->index;
+    boot->base_term = entry->term;
+    boot->last_term = entry->term;
+    boot->last = entry->index;
+    boot->any = true;
 }
 
 static void boot_conf(struct boot *boot, const struct wal_entry *entry)
@@ -68,14 +82,25 @@ static void boot_conf(struct boot *boot, const struct wal_entry *entry)
 static void boot_entry(const struct wal_entry *entry, void *arg)
 {
     struct boot *boot = arg;
-    if (boot->first == 0) {
-        boot->first = entry->index;
-    } else if (entry->index <= boot->last) {
-        boot_cut(boot, entry->index);
-    }
     if (entry->index == boot->applied) {
         boot->applied_term = entry->term;
     }
+    if (entry->type == WAL_ENTRY_BASE) {
+        boot->conf_count = 0;
+        boot_base(boot, entry);
+        return;
+    }
+    if (boot->any && entry->index <= boot->last) {
+        boot_cut(boot, entry->index);
+    }
+    if (boot->any ? entry->index <= boot->base : entry->index > 1) {
+        boot_base(boot, entry);
+        if (entry->type == RAFT_ENTRY_CONF) {
+            boot_conf(boot, entry);
+        }
+        return;
+    }
+    boot->any = true;
     if (boot->run_count == 0 || boot->last_term != entry->term) {
         if (boot->run_count == boot->run_capacity) {
             boot->run_capacity =
@@ -93,11 +118,70 @@ static void boot_entry(const struct wal_entry *entry, void *arg)
     }
 }
 
+/* A snapshot was put in place, but the log does not know it yet: now. */
+static enum err boot_finish_install(struct node *node, struct boot *boot)
+{
+    uint64_t term;
+    uint64_t index = store_installed(node->store, &term);
+    if (index == 0 || index != boot->applied ||
+        (boot->last >= index && boot->applied_term == term)) {
+        return ERR_OK;
+    }
+    log_info("open", "why=\"a snapshot is taken over\" index=%llu last=%llu",
+             (unsigned long long)index, (unsigned long long)boot->last);
+    enum err err = wal_reset(node->wal, index, term);
+    if (!err) {
+        boot->conf_count = 0;
+        boot->applied_term = term;
+        boot_base(boot, &(struct wal_entry){.index = index, .term = term});
+    }
+    return err;
+}
+
+/* Memberships up to the one that the database holds are its own. */
+static enum err boot_stored_conf(struct node *node, struct boot *boot)
+{
+    uint64_t index;
+    struct raft_conf conf;
+    struct bytes stored = store_conf(node->store, &index);
+    if (index == 0) {
+        return ERR_OK;
+    }
+    if (wire_decode_conf(stored, &conf) != ERR_OK) {
+        log_error("open", "why=\"the stored membership does not decode\"");
+        return ERR_CORRUPT;
+    }
+    uint32_t old = 0;
+    while (old < boot->conf_count && boot->confs[old].index <= index) {
+        old++;
+    }
+    struct raft_conf_entry *confs =
+        mem_alloc((boot->conf_count - old + 1) * sizeof(*confs));
+    confs[0] = (struct raft_conf_entry){.index = index, .conf = conf};
+    if (boot->conf_count > old) {
+        memcpy(confs + 1, boot->confs + old,
+               (boot->conf_count - old) * sizeof(*confs));
+    }
+    boot->conf_count -= old;
+    boot->conf_count++;
+    mem_free(boot->confs);
+    boot->confs = confs;
+    return ERR_OK;
+}
+
 /* The database may be behind the log (it replays), never ahead of it, and
  * both must mean the same entry by the same index. */
 static enum err boot_check(const struct node *node, const struct boot *boot)
 {
     if (boot->bad) {
+        return ERR_CORRUPT;
+    }
+    if (boot->applied < boot->base) {
+        log_error("open",
+                  "why=\"the log begins after what the database holds: files "
+                  "are missing\" applied=%llu base=%llu",
+                  (unsigned long long)boot->applied,
+                  (unsigned long long)boot->base);
         return ERR_CORRUPT;
     }
     if (boot->applied > boot->last) {
@@ -165,6 +249,8 @@ static void start_engine(struct node *node, const struct boot *boot)
     struct raft_boot raft_boot = {
         .term = wal_term(node->wal),
         .vote = wal_vote(node->wal),
+        .base = boot->base,
+        .base_term = boot->base_term,
         .last = boot->last,
         .runs = boot->runs,
         .run_count = boot->run_count,
@@ -183,7 +269,9 @@ static void start_engine(struct node *node, const struct boot *boot)
 static enum err open_member(struct node *node)
 {
     struct store_options store_options = {.fs = node->env.fs,
-                                          .vfs = node->env.sqlite_vfs};
+                                          .vfs = node->env.sqlite_vfs,
+                                          .checkpoint_pages =
+                                              node->options.checkpoint_pages};
     enum err err = store_open(&store_options, &node->store);
     if (err) {
         return err;
@@ -192,7 +280,13 @@ static enum err open_member(struct node *node)
     struct wal_options wal_options = wal_options_of(node);
     err = wal_open(&wal_options, boot_entry, &boot, &node->wal);
     if (!err) {
+        err = boot_finish_install(node, &boot);
+    }
+    if (!err) {
         err = boot_check(node, &boot);
+    }
+    if (!err) {
+        err = boot_stored_conf(node, &boot);
     }
     if (!err) {
         node->incarnation = wal_incarnation(node->wal);
@@ -458,6 +552,7 @@ void node_close(struct node *node)
         return;
     }
     requests_free(node);
+    snapshot_free(node);
     store_close(node->store);
     wal_close(node->wal);
     raft_free(node->raft);

@@ -50,6 +50,8 @@ bool node_on_frame(struct node *node, raft_id from,
     node->now_ms = node->env.now_ms(node->env.self);
     struct wire_forward forward;
     struct wire_forward_resp resp;
+    struct wire_snapshot piece;
+    struct wire_snapshot_resp snapshot_resp;
     switch (frame->type) {
     case WIRE_RAFT:
         return on_raft(node, from, frame->payload);
@@ -59,6 +61,12 @@ bool node_on_frame(struct node *node, raft_id from,
     case WIRE_FORWARD_RESP:
         return wire_forward_resp(frame->payload, &resp) == ERR_OK &&
                requests_on_forward_resp(node, from, &resp);
+    case WIRE_SNAPSHOT:
+        return wire_snapshot(frame->payload, &piece) == ERR_OK &&
+               snapshot_on_piece(node, from, &piece);
+    case WIRE_SNAPSHOT_RESP:
+        return wire_snapshot_resp(frame->payload, &snapshot_resp) == ERR_OK &&
+               snapshot_on_resp(node, from, &snapshot_resp);
     case WIRE_HELLO:
     case WIRE_WELCOME:
     case WIRE_REFUSE:
@@ -93,5 +101,6 @@ void node_peer_up(struct node *node, raft_id peer)
 void node_peer_down(struct node *node, raft_id peer)
 {
     link_changed(node, RAFT_PEER_DOWN, peer);
+    snapshot_peer_down(node, peer);
     requests_peer_down(node, peer);
 }

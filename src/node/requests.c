@@ -419,6 +419,21 @@ void node_read(struct node *node, struct node_request *request)
     request_move(node, request, STATE_ASKING);
 }
 
+void requests_installed(struct node *node, uint64_t index)
+{
+    static const enum request_state states[] = {STATE_PROPOSED, STATE_ORPHAN};
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        struct list *list = &node->requests[states[i]];
+        for (struct list *at = list->next; at != list;) {
+            struct node_request *request = request_of(at);
+            at = at->next;
+            if (request->index <= index) {
+                request_finish(node, request, NODE_UNKNOWN, 0);
+            }
+        }
+    }
+}
+
 void requests_ask_reads(struct node *node)
 {
     if (list_empty(&node->requests[STATE_ASKING])) {

@@ -345,6 +345,9 @@ static void note(struct node *node)
         (node->newcomer != 0 && raft_commit(node->raft) >= node->newcomer)) {
         node_set_members(node);
     }
+    if (update->snapshot_peer != 0) {
+        snapshot_wanted(node, update->snapshot_peer);
+    }
     if (update->transfer_done) {
         end_transfer(node, update->transfer_ok);
     }
@@ -525,6 +528,7 @@ static uint64_t next_deadline(struct node *node, bool more)
     if (node->ask_again_ms > 0) {
         at = min_u64(at, node->ask_again_ms);
     }
+    at = min_u64(at, snapshot_deadline_ms(node));
     if (node->log_full || node->log_tight || node->db_full) {
         at = min_u64(at, node->space_retry_ms);
     }
@@ -544,6 +548,10 @@ uint64_t node_turn(struct node *node)
         requests_submit(node);
         requests_ask_reads(node);
         more = carry_out(node);
+        snapshot_send(node);
+        if (!more && node->persist_due.seq == 0) {
+            snapshot_install(node);
+        }
         more = apply_some(node) || more;
         /* Before reads are released: on a full disk SQLite goes back to its
          * last commit, and must not be read before it has come forward. */
@@ -552,6 +560,9 @@ uint64_t node_turn(struct node *node)
         entries_trim(&node->entries, node->durable);
         if (!more) {
             more = prepare_log(node);
+        }
+        if (!more) {
+            more = compact_log(node);
         }
     }
     requests_expire(node);

@@ -248,6 +248,8 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     case WIRE_RAFT:
     case WIRE_FORWARD:
     case WIRE_FORWARD_RESP:
+    case WIRE_SNAPSHOT:
+    case WIRE_SNAPSHOT_RESP:
         return peers->options.handler->on_frame(conn->link->id, frame,
                                                 peers->options.arg)
                    ? GO_ON

@@ -36,6 +36,8 @@ enum wire_type {
     WIRE_RAFT = 6,         /* One struct raft_message. */
     WIRE_FORWARD = 7,      /* A follower passes a client's request on. */
     WIRE_FORWARD_RESP = 8, /* ... and gets its outcome. */
+    WIRE_SNAPSHOT = 9,     /* A piece of the database. */
+    WIRE_SNAPSHOT_RESP = 10,
 };
 
 /* HELLO and WELCOME carry the same: who speaks to whom. */
@@ -88,6 +90,29 @@ struct wire_forward_resp {
     uint64_t detail; /* Keys deleted, ... */
 };
 
+/* Pieces come in order; the first, at offset 0, begins anew. */
+struct wire_snapshot {
+    uint64_t term;       /* The sender's. */
+    uint64_t index;      /* The last entry that it holds, ... */
+    uint64_t index_term; /* ... and the term of that. */
+    uint64_t total;      /* Bytes of all. */
+    uint64_t offset;
+    uint32_t crc; /* CRC-32C of all bytes up to the end of this piece. */
+    struct bytes data;
+};
+
+enum wire_snapshot_state {
+    WIRE_SNAPSHOT_GO_ON = 1,
+    WIRE_SNAPSHOT_DONE = 2,   /* It is in place, or not needed any more. */
+    WIRE_SNAPSHOT_FAILED = 3, /* Begin anew, later. */
+};
+
+struct wire_snapshot_resp {
+    uint64_t index;
+    uint64_t have; /* Bytes received. */
+    enum wire_snapshot_state state;
+};
+
 /* One entry of an append, as it is on the wire. */
 struct wire_entry {
     uint64_t term;
@@ -107,6 +132,10 @@ void wire_add_raft(struct buf *out, const struct raft_message *message,
 void wire_add_forward(struct buf *out, const struct wire_forward *forward);
 void wire_add_forward_resp(struct buf *out,
                            const struct wire_forward_resp *resp);
+
+void wire_add_snapshot(struct buf *out, const struct wire_snapshot *snapshot);
+void wire_add_snapshot_resp(struct buf *out,
+                            const struct wire_snapshot_resp *resp);
 
 /* ---- decoding ---------------------------------------------------------- */
 
@@ -134,6 +163,11 @@ MUST_CHECK enum err wire_forward(struct bytes payload,
                                  struct wire_forward *forward);
 MUST_CHECK enum err wire_forward_resp(struct bytes payload,
                                       struct wire_forward_resp *resp);
+
+MUST_CHECK enum err wire_snapshot(struct bytes payload,
+                                  struct wire_snapshot *snapshot);
+MUST_CHECK enum err wire_snapshot_resp(struct bytes payload,
+                                       struct wire_snapshot_resp *resp);
 
 /* ---- what is also stored: the payload of RAFT_ENTRY_CONF --------------- */
 

@@ -1,0 +1,70 @@
+/* compact.c -- what the log need not hold any more.
+ *
+ * Entries that SQLite holds durably (a checkpoint has synced them) are only of
+ * use to followers that are behind. A few segments are kept for those, more
+ * when one is known to be behind, and whatever a snapshot that is on its way
+ * will be continued with. Where all writes go to the same few pages the -wal
+ * hardly grows, and it is the log that calls for a checkpoint. */
+#include "node/node_internal.h"
+
+enum { KEEP_BYTES = 16 << 20, PATIENCE = 4 };
+
+static uint64_t keep_bytes(const struct node *node)
+{
+    return node->options.log_keep_bytes ? node->options.log_keep_bytes
+                                        : KEEP_BYTES;
+}
+
+/* The log has grown by half of what is kept since the last time. */
+static void force_checkpoint(struct node *node, const struct wal_stats *stats)
+{
+    if (stats->log_bytes < 2 * keep_bytes(node) ||
+        stats->written_bytes < node->forced_at + keep_bytes(node) / 2 ||
+        store_durable(node->store) == store_applied(node->store)) {
+        return;
+    }
+    node->forced_at = stats->written_bytes;
+    enum err err = store_checkpoint(node->store);
+    must(!err || err == ERR_NOSPACE); /* That is told when it is flushed. */
+}
+
+static uint64_t limit_of(const struct node *node, uint64_t log_bytes)
+{
+    uint64_t limit = store_durable(node->store);
+    if (node->outgoing.peer != 0) {
+        limit = min_u64(limit, node->outgoing.image.index);
+    }
+    if (!raft_is_leader(node->raft) ||
+        log_bytes > PATIENCE * keep_bytes(node)) {
+        return limit;
+    }
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    for (uint32_t i = 0; i < status.peer_count; i++) {
+        const struct raft_peer_status *peer = &status.peers[i];
+        if (peer->id != status.self && peer->state != RAFT_PEER_SNAPSHOT) {
+            limit = min_u64(limit, peer->match);
+        }
+    }
+    return limit;
+}
+
+bool compact_log(struct node *node)
+{
+    struct wal_stats stats;
+    wal_get_stats(node->wal, &stats);
+    if (stats.log_bytes <= keep_bytes(node)) {
+        return false;
+    }
+    force_checkpoint(node, &stats);
+    uint64_t limit = limit_of(node, stats.log_bytes);
+    if (!wal_compact(node->wal, limit)) {
+        return false;
+    }
+    struct raft_event event = {.type = RAFT_COMPACTED,
+                               .now_ms = node->now_ms,
+                               .index = min_u64(wal_first(node->wal), limit)};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    must(err == ERR_OK);
+    return true;
+}

@@ -1,0 +1,366 @@
+/* snapshot.c -- the database to a follower that the log has left behind.
+ *
+ * The leader's side: one transfer at a time. The image is that of the last
+ * checkpoint; while it is read there is no other, and the log keeps all that
+ * comes after it. A window of pieces is on its way, so heartbeats and appends
+ * to the same peer wait for a megabyte at most. When anything goes wrong the
+ * engine is told, and asks again after a while.
+ *
+ * The follower's side: pieces go into the files of the next generation. The
+ * last one makes the snapshot whole; it is put in place at the end of a turn,
+ * when nothing is half-way to the disk:
+ *     1 the new database is opened and compared with what was promised
+ *     2 db/CURRENT names it, with index and term: from here on it holds
+ *     3 the log begins anew behind it, unless it holds that very entry
+ *     4 the engine is told; the old files go
+ * A crash between 2 and 3 is finished at the next start (open.c). */
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "node/node_internal.h"
+
+enum {
+    PIECE_BYTES = 256 << 10,
+    WINDOW_PIECES = 4,
+    STALL_MS = 10000,
+    WAL_BYTES_MAX = 256 << 20, /* Or twice the image. */
+};
+
+static uint64_t piece_bytes(const struct node *node)
+{
+    return node->options.snapshot_piece_bytes
+               ? node->options.snapshot_piece_bytes
+               : PIECE_BYTES;
+}
+
+/* ---- the leader ------------------------------------------------------------
+ */
+
+static void tell_engine(struct node *node, enum raft_event_type type,
+                        raft_id peer, uint64_t index)
+{
+    struct raft_event event = {
+        .type = type, .now_ms = node->now_ms, .peer = peer, .index = index};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    must(err == ERR_OK);
+}
+
+static void end(struct node *node, const char *why)
+{
+    struct outgoing out = node->outgoing;
+    store_image_close(node->store);
+    node->outgoing = (struct outgoing){0};
+    if (why) {
+        log_warn("snapshot", "to=%llu index=%llu sent=%llu of=%llu why=\"%s\"",
+                 (unsigned long long)out.peer,
+                 (unsigned long long)out.image.index,
+                 (unsigned long long)out.sent,
+                 (unsigned long long)out.image.bytes, why);
+    } else {
+        log_info("snapshot-sent", "to=%llu index=%llu bytes=%llu",
+                 (unsigned long long)out.peer,
+                 (unsigned long long)out.image.index,
+                 (unsigned long long)out.image.bytes);
+    }
+    tell_engine(node, why ? RAFT_SNAPSHOT_FAILED : RAFT_SNAPSHOT_SENT, out.peer,
+                out.image.index);
+}
+
+void snapshot_wanted(struct node *node, raft_id peer)
+{
+    struct store_image image;
+    /* Another one is being served: this one's turn comes. */
+    if (node->outgoing.peer != 0 ||
+        store_image_open(node->store, &image) != ERR_OK) {
+        tell_engine(node, RAFT_SNAPSHOT_FAILED, peer, 0);
+        return;
+    }
+    node->outgoing = (struct outgoing){
+        .peer = peer, .image = image, .progress_ms = node->now_ms};
+    log_info("snapshot", "to=%llu index=%llu bytes=%llu",
+             (unsigned long long)peer, (unsigned long long)image.index,
+             (unsigned long long)image.bytes);
+}
+
+void snapshot_peer_down(struct node *node, raft_id peer)
+{
+    if (node->outgoing.peer == peer) {
+        end(node, "the link is down");
+    }
+}
+
+bool snapshot_on_resp(struct node *node, raft_id from,
+                      const struct wire_snapshot_resp *resp)
+{
+    struct outgoing *out = &node->outgoing;
+    if (out->peer != from || resp->index != out->image.index) {
+        return true; /* Of an earlier one. */
+    }
+    switch (resp->state) {
+    case WIRE_SNAPSHOT_DONE:
+        end(node, NULL);
+        return true;
+    case WIRE_SNAPSHOT_FAILED:
+        end(node, "the receiver gave it up");
+        return true;
+    case WIRE_SNAPSHOT_GO_ON:
+        break;
+    }
+    if (resp->have > out->sent) {
+        return false;
+    }
+    if (resp->have > out->acked) {
+        out->acked = resp->have;
+        out->progress_ms = node->now_ms;
+    }
+    return true;
+}
+
+/* False when the peer's queue is full. */
+static bool send_piece(struct node *node)
+{
+    struct outgoing *out = &node->outgoing;
+    struct buf *queue = node->env.output(node->env.self, out->peer);
+    if (!queue) {
+        return false;
+    }
+    size_t size =
+        (size_t)min_u64(piece_bytes(node), out->image.bytes - out->sent);
+    node->scratch.size = 0;
+    uint8_t *data = buf_reserve(&node->scratch, size);
+    if (store_image_read(node->store, out->sent, data, size)) {
+        end(node, "the database cannot be read");
+        return false;
+    }
+    out->crc = crc32c(out->crc, data, size);
+    wire_add_snapshot(queue, &(struct wire_snapshot){
+                                 .term = raft_term(node->raft),
+                                 .index = out->image.index,
+                                 .index_term = out->image.term,
+                                 .total = out->image.bytes,
+                                 .offset = out->sent,
+                                 .crc = out->crc,
+                                 .data = bytes_of(data, size),
+                             });
+    out->sent += size;
+    return true;
+}
+
+void snapshot_send(struct node *node)
+{
+    struct outgoing *out = &node->outgoing;
+    if (out->peer == 0) {
+        return;
+    }
+    if (!raft_is_leader(node->raft)) {
+        end(node, "not the leader any more");
+        return;
+    }
+    if (node->now_ms >= out->progress_ms + STALL_MS) {
+        end(node, "no answer");
+        return;
+    }
+    if (store_wal_bytes(node->store) >
+        max_u64(WAL_BYTES_MAX, 2 * out->image.bytes)) {
+        end(node, "writes outran it");
+        return;
+    }
+    bool any = false;
+    while (out->peer != 0 && out->sent < out->image.bytes &&
+           out->sent - out->acked < WINDOW_PIECES * piece_bytes(node) &&
+           send_piece(node)) {
+        any = true;
+    }
+    if (any) {
+        node->env.flush(node->env.self);
+    }
+}
+
+uint64_t snapshot_deadline_ms(const struct node *node)
+{
+    return node->outgoing.peer ? node->outgoing.progress_ms + STALL_MS
+                               : UINT64_MAX;
+}
+
+/* ---- the follower ---------------------------------------------------------
+ */
+
+static void answer(struct node *node, raft_id to, uint64_t index, uint64_t have,
+                   enum wire_snapshot_state state)
+{
+    struct buf *queue = node->env.output(node->env.self, to);
+    if (!queue) {
+        return; /* The sender stops waiting after a while. */
+    }
+    wire_add_snapshot_resp(queue, &(struct wire_snapshot_resp){.index = index,
+                                                               .have = have,
+                                                               .state = state});
+    node->env.flush(node->env.self);
+}
+
+static void drop(struct node *node)
+{
+    store_incoming_free(node->arriving.files);
+    node->arriving = (struct arriving){0};
+}
+
+static bool begin(struct node *node, raft_id from,
+                  const struct wire_snapshot *piece)
+{
+    drop(node);
+    struct store_incoming *files;
+    enum err err = store_incoming_new(node->store, &files);
+    if (err) {
+        log_warn("snapshot", "from=%llu why=\"%s\"", (unsigned long long)from,
+                 err_name(err));
+        return false;
+    }
+    node->arriving = (struct arriving){.files = files,
+                                       .from = from,
+                                       .index = piece->index,
+                                       .term = piece->index_term,
+                                       .total = piece->total};
+    log_info("snapshot", "from=%llu index=%llu bytes=%llu",
+             (unsigned long long)from, (unsigned long long)piece->index,
+             (unsigned long long)piece->total);
+    return true;
+}
+
+/* Terms of which we have not heard come with the next heartbeat. */
+static bool is_timely(const struct node *node,
+                      const struct wire_snapshot *piece)
+{
+    uint64_t term = raft_term(node->raft);
+    return piece->term >= term && piece->index_term <= term &&
+           !raft_is_leader(node->raft);
+}
+
+static bool add(struct node *node, raft_id from,
+                const struct wire_snapshot *piece)
+{
+    struct arriving *in = &node->arriving;
+    if (piece->offset == 0 && !begin(node, from, piece)) {
+        return false;
+    }
+    if (!in->files || in->from != from || in->index != piece->index ||
+        in->term != piece->index_term || in->total != piece->total ||
+        in->have != piece->offset) {
+        return false;
+    }
+    uint32_t crc = crc32c(in->crc, piece->data.data, piece->data.size);
+    enum err err = crc == piece->crc
+                       ? store_incoming_add(in->files, piece->data)
+                       : ERR_CORRUPT;
+    if (err) {
+        log_warn("snapshot", "from=%llu offset=%llu why=\"%s\"",
+                 (unsigned long long)from, (unsigned long long)piece->offset,
+                 err_name(err));
+        drop(node);
+        return false;
+    }
+    in->crc = crc;
+    in->have += piece->data.size;
+    return true;
+}
+
+bool snapshot_on_piece(struct node *node, raft_id from,
+                       const struct wire_snapshot *piece)
+{
+    if (piece->index <= store_applied(node->store)) {
+        answer(node, from, piece->index, 0, WIRE_SNAPSHOT_DONE);
+    } else if (!is_timely(node, piece) || !add(node, from, piece)) {
+        answer(node, from, piece->index, 0, WIRE_SNAPSHOT_FAILED);
+    } else if (node->arriving.have < node->arriving.total) {
+        answer(node, from, piece->index, node->arriving.have,
+               WIRE_SNAPSHOT_GO_ON);
+    } /* Else it is answered when it is in place. */
+    return true;
+}
+
+/* The log has the snapshot's last entry: what follows is good as it is. */
+static bool log_goes_on(const struct node *node, uint64_t index, uint64_t term)
+{
+    return index <= raft_last(node->raft) &&
+           raft_term_at(node->raft, index) == term;
+}
+
+static void use(struct node *node, struct store *store, uint64_t index,
+                uint64_t term, bool goes_on)
+{
+    store_close(node->store);
+    node->store = store;
+    if (!goes_on) {
+        enum err err = wal_reset(node->wal, index, term);
+        if (err) {
+            die("the log cannot begin anew behind a snapshot: %s",
+                err_name(err));
+        }
+        entries_free(&node->entries);
+        entries_init(&node->entries, index + 1);
+        node->durable = index;
+    }
+    uint64_t conf_index;
+    struct raft_conf conf;
+    if (wire_decode_conf(store_conf(store, &conf_index), &conf)) {
+        die("the membership in a snapshot does not decode");
+    }
+    requests_installed(node, index);
+    struct raft_event event = {.type = RAFT_INSTALLED,
+                               .now_ms = node->now_ms,
+                               .index = index,
+                               .term = term,
+                               .conf = &conf};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    must(err == ERR_OK);
+    node->apply_to = max_u64(node->apply_to, index);
+    node->durable = max_u64(node->durable, index);
+    node->db_full = false;
+    store_tidy(store);
+    log_info("snapshot-installed", "index=%llu term=%llu keys=%llu",
+             (unsigned long long)index, (unsigned long long)term,
+             (unsigned long long)store_key_count(store));
+}
+
+void snapshot_install(struct node *node)
+{
+    struct arriving in = node->arriving;
+    if (!in.files || in.have < in.total) {
+        return;
+    }
+    uint64_t index = in.index;
+    if (index <= store_applied(node->store)) {
+        drop(node);
+        answer(node, in.from, index, 0, WIRE_SNAPSHOT_DONE);
+        return;
+    }
+    bool goes_on = log_goes_on(node, index, in.term);
+    bool contradicts = !goes_on && index <= raft_commit(node->raft);
+    /* Room for the log's new beginning first: later there is no way back. */
+    enum err err = contradicts || goes_on ? ERR_OK : wal_roll(node->wal);
+    struct store *store = NULL;
+    if (err || contradicts || raft_is_leader(node->raft)) {
+        drop(node);
+        err = err ? err : ERR_INVALID;
+    } else {
+        node->arriving = (struct arriving){0};
+        err = store_incoming_finish(in.files, index, in.term, &store);
+    }
+    if (err) {
+        log_warn("snapshot", "from=%llu index=%llu why=\"%s\"",
+                 (unsigned long long)in.from, (unsigned long long)index,
+                 err_name(err));
+        answer(node, in.from, index, 0, WIRE_SNAPSHOT_FAILED);
+        return;
+    }
+    use(node, store, index, in.term, goes_on);
+    answer(node, in.from, index, in.total, WIRE_SNAPSHOT_DONE);
+}
+
+void snapshot_free(struct node *node)
+{
+    if (node->outgoing.peer != 0) {
+        store_image_close(node->store);
+    }
+    if (node->arriving.files) {
+        drop(node);
+    }
+}
