@@ -290,6 +290,9 @@ static enum err open_member(struct node *node)
     }
     if (!err) {
         node->incarnation = wal_incarnation(node->wal);
+        /* What others still answer to an earlier life of ours is not taken for
+         * an answer to this one. */
+        node->forward_cookie = node->incarnation << 40;
         start_engine(node, &boot);
         node->member = true;
         node->env.set_self(node->env.self, node->ident.cluster, node->ident.id,

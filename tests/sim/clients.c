@@ -32,6 +32,7 @@ struct client {
 };
 
 static struct client clients[CLIENTS_MAX + 1]; /* The last one probes. */
+static uint64_t indexes[OPS_MAX]; /* Of the entry of each value; 0. */
 static struct op ops[OPS_MAX];
 static size_t op_count;
 static uint64_t values;
@@ -41,6 +42,22 @@ static bool probe_ok;
 static void key_name(uint32_t key, char name[16])
 {
     snprintf(name, 16, "key-%u", key);
+}
+
+/* A value is written by one entry. Who was told another index, or reads it
+ * under another, was given the answer to another question. */
+static void check_index(uint64_t value, uint64_t index)
+{
+    must(value < OPS_MAX);
+    if (value == 0 || index == 0) {
+        return;
+    }
+    if (indexes[value] != 0 && indexes[value] != index) {
+        sim_fail(EXIT_CORRECTNESS, "value %llu is of entry %llu and of %llu",
+                 (unsigned long long)value, (unsigned long long)indexes[value],
+                 (unsigned long long)index);
+    }
+    indexes[value] = index;
 }
 
 static uint64_t read_value(struct host *host, uint32_t key)
@@ -54,7 +71,9 @@ static uint64_t read_value(struct host *host, uint32_t key)
     if (row.value.size != 8) {
         sim_fail(EXIT_CORRECTNESS, "a value of %zu bytes", row.value.size);
     }
-    return load_u64(row.value.data);
+    uint64_t value = load_u64(row.value.data);
+    check_index(value, row.modify_index);
+    return value;
 }
 
 static void answered(struct node_request *request,
@@ -74,6 +93,7 @@ static void answered(struct node_request *request,
     if (result->outcome == NODE_OK) {
         op->outcome = DONE;
         if (op->write) {
+            check_index(op->value, result->index);
             world.acked++;
         } else {
             op->value = read_value(host, op->key);
@@ -141,6 +161,7 @@ static void ask(struct client *client, struct host *host, bool write)
 
 void clients_init(void)
 {
+    memset(indexes, 0, sizeof(indexes));
     op_count = 0;
     values = 0;
     stopped = false;
@@ -215,6 +236,16 @@ void clients_host_gone(const struct host *host)
             forget(&other->join);
             other->join_at = -1;
             other->join_us = world.now_us + 500 * MS_US;
+        }
+    }
+}
+
+void clients_burst(struct host *host, int count, bool write)
+{
+    for (uint32_t i = 0; i < world.swarm.clients && count > 0; i++) {
+        if (!clients[i].host && host_is_up(host)) {
+            ask(&clients[i], host, write);
+            count--;
         }
     }
 }

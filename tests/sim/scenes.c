@@ -24,6 +24,13 @@ static struct host *leader(void)
     return host_leader();
 }
 
+static uint64_t last_of(const struct host *host)
+{
+    struct node_status status;
+    node_get_status(host->node, &status);
+    return status.raft.last;
+}
+
 static struct host *other_than(const struct host *a, const struct host *b)
 {
     struct host *other = world.hosts;
@@ -148,6 +155,46 @@ static void scene_wrong_bytes(void)
     for (int round = 0; round < 2000; round++) {
         chaos_pass(5 * MS_US);
         net_garble_one();
+    }
+}
+
+/* A follower without which nothing is committed passes writes on, and is killed
+ * before it has them in its own log. It starts again and passes on others:
+ * the answers to those of its earlier life are not for these. */
+static void scene_answers_to_an_earlier_life(void)
+{
+    world.swarm.pace_us = 100 * SEC_US; /* They do what they are told here. */
+    chaos_pass(5 * SEC_US);
+    for (int round = 0; round < 10; round++) {
+        struct host *old = leader();
+        struct host *follower = other_than(old, NULL);
+        struct host *third = other_than(old, follower);
+        third->paused_us = world.now_us + SEC_US;
+        for (int life = 0; life < 2; life++) {
+            host_crash(follower, false, 0);
+            follower->down_us = world.now_us + 1;
+            chaos_pass(2);
+            clients_burst(follower, 3, true);
+            uint64_t last = last_of(old);
+            for (int i = 0; i < 5000 && last_of(old) == last; i++) {
+                chaos_pass(100);
+            }
+        }
+        /* Whatever was acknowledged, the other two must have. */
+        follower->stall_us = world.now_us + 100 * MS_US;
+        uint64_t acked = world.acked;
+        for (int i = 0; i < 5000 && world.acked == acked; i++) {
+            chaos_pass(100);
+        }
+        old->paused_us = world.now_us + 8 * SEC_US;
+        third->paused_us = 0;
+        host_crash(follower, true, 0);
+        follower->down_us = world.now_us + 1;
+        for (int i = 0; i < 6; i++) {
+            chaos_pass(SEC_US);
+            clients_burst(third, 3, false);
+        }
+        chaos_pass(8 * SEC_US);
     }
 }
 
@@ -349,6 +396,8 @@ void scenes_run(bool trace)
         {"power losses of all", 3, scene_power_losses_of_all, false},
         {"wrong bytes", 3, scene_wrong_bytes, false},
         {"leaders are cut off", 3, scene_leaders_are_cut_off, false},
+        {"answers to an earlier life", 3, scene_answers_to_an_earlier_life,
+         false},
         {"E08 a bridge", 3, scene_bridge, true},
         {"E14 the leader sleeps", 3, scene_leader_sleeps, true},
         {"E15 clock rates", 3, scene_clock_rates, true},

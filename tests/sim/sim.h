@@ -196,6 +196,8 @@ uint64_t clients_next_us(void);
 void clients_step(void);
 /* The host is gone: what it was asked will not be answered. */
 void clients_host_gone(const struct host *host);
+/* Up to `count` clients that have nothing to do ask there, now. */
+void clients_burst(struct host *host, int count, bool write);
 /* Nothing new is asked. */
 void clients_stop(void);
 bool clients_idle(void);
