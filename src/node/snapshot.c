@@ -83,7 +83,8 @@ void snapshot_wanted(struct node *node, raft_id peer)
 
 void snapshot_peer_down(struct node *node, raft_id peer)
 {
-    if (node->outgoing.peer == peer) {
+    /* A link of which we do not know the other end is nobody's. */
+    if (peer != 0 && node->outgoing.peer == peer) {
         end(node, "the link is down");
     }
 }
