@@ -635,6 +635,20 @@ static bool all_equal(void)
     return true;
 }
 
+/* Four times what is kept, for followers that were behind, and what the
+ * segment in use and a forced checkpoint come to. */
+static void check_logs(void)
+{
+    for (uint32_t i = 0; i < world.swarm.hosts && host_keeps_little(); i++) {
+        struct node_status status;
+        node_get_status(world.hosts[i].node, &status);
+        if (status.log_bytes > 6 * HOST_LOG_KEEP_BYTES) {
+            sim_fail(EXIT_CORRECTNESS, "%s: a log of %llu bytes",
+                     world.hosts[i].name, (unsigned long long)status.log_bytes);
+        }
+    }
+}
+
 static void heal(void)
 {
     world.calm = true;
@@ -701,6 +715,7 @@ void chaos_end(void)
         wait_for(probe_answered, "a write at every host");
     }
     wait_for(all_equal, "all hosts hold the same");
+    check_logs();
     clients_check();
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         host_free(&world.hosts[i]);

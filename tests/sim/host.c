@@ -168,6 +168,11 @@ void host_init(struct host *host, int number)
     use_disk(host, simdisk_new());
 }
 
+bool host_keeps_little(void)
+{
+    return world.seed % 4 != 2;
+}
+
 static bool open_node(struct host *host)
 {
     struct node_env env = {
@@ -193,9 +198,9 @@ static bool open_node(struct host *host)
         .proposals_bytes_max = 1 << 20,
         .segment_bytes = 64 << 10,
     };
-    if (world.seed % 4 != 2) { /* Small, so that much happens. */
-        options.log_keep_bytes = 128 << 10;
-        options.checkpoint_pages = 8;
+    if (host_keeps_little()) {
+        options.log_keep_bytes = HOST_LOG_KEEP_BYTES;
+        options.checkpoint_pages = world.seed % 4 == 3 ? 0 : 8;
         options.snapshot_piece_bytes = 4096;
     }
     enum err err = node_open(&options, &env, &host->node);
