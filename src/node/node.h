@@ -54,7 +54,7 @@ struct node_options {
     uint64_t log_keep_bytes;   /* Of the log that a snapshot holds as well; 0 =
                                   16 MiB. Four times that for a follower that
                                   is behind. */
-    uint64_t checkpoint_pages; /* 0: as store.h says. */
+    uint64_t checkpoint_bytes; /* Of -wal; 0: what a turn can take. */
     uint64_t snapshot_piece_bytes; /* 0 = 256 KiB. */
 };
 

@@ -21,8 +21,16 @@ enum {
     NODE_APPEND_BYTES = 256 << 10, /* Payload of one append, about. */
     NODE_APPLY_ENTRIES = 2048,     /* In one turn, at most. */
     NODE_APPLY_BYTES = 4 << 20,
-    NODE_CATCH_UP_FRAMES = 4,     /* Appends to one peer in one turn. */
-    NODE_FLUSH_ENTRIES = 1 << 16, /* Applied and not committed in SQLite. */
+    NODE_CATCH_UP_FRAMES = 4, /* Appends to one peer in one turn. */
+    NODE_APPLY_US = 5000,
+    /* Applied and not committed in SQLite; -wal that is not in the database
+     * yet: as much as one turn can take, and no more. */
+    NODE_FLUSH_ENTRIES_MIN = 256,
+    NODE_FLUSH_ENTRIES_MAX = 1 << 16,
+    NODE_CHECKPOINT_BYTES_MIN = 1 << 20,
+    NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
+    NODE_HEAVY_US = 25000, /* Above this the next one is half as large. */
+    NODE_LIGHT_US = 12000,
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
@@ -110,7 +118,9 @@ struct node {
     bool db_full;   /* ... or for what is applied. */
     bool db_full_told;
     uint64_t space_retry_ms;
-    uint64_t applied_ms;   /* When something was applied last. */
+    uint64_t applied_ms; /* When something was applied last. */
+    uint64_t flush_entries;
+    uint64_t checkpoint_bytes;
     uint64_t unflushed_ms; /* When the open transaction got its first entry */
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */

@@ -264,14 +264,16 @@ static void start_engine(struct node *node, const struct boot *boot)
     node->durable = boot->last;
     node->apply_to = boot->applied;
     node->turn_ms = node->now_ms;
+    node->flush_entries = 4 * NODE_FLUSH_ENTRIES_MIN;
+    node->checkpoint_bytes = node->options.checkpoint_bytes
+                                 ? node->options.checkpoint_bytes
+                                 : 4 * NODE_CHECKPOINT_BYTES_MIN;
 }
 
 static enum err open_member(struct node *node)
 {
     struct store_options store_options = {.fs = node->env.fs,
-                                          .vfs = node->env.sqlite_vfs,
-                                          .checkpoint_pages =
-                                              node->options.checkpoint_pages};
+                                          .vfs = node->env.sqlite_vfs};
     enum err err = store_open(&store_options, &node->store);
     if (err) {
         return err;

@@ -412,6 +412,7 @@ static bool apply_some(struct node *node)
     uint64_t applied = store_applied(node->store);
     uint64_t start = applied;
     uint64_t bytes = 0;
+    uint64_t until_us = node->env.now_us(node->env.self) + NODE_APPLY_US;
     if (node->db_full && node->now_ms < node->space_retry_ms) {
         return false;
     }
@@ -432,6 +433,9 @@ static bool apply_some(struct node *node)
         applied++;
         bytes += entry.payload.size;
         requests_applied(node, applied, entry.term, &result);
+        if (applied % 32 == 0 && node->env.now_us(node->env.self) >= until_us) {
+            break;
+        }
     }
     if (applied > start) {
         node->applied_ms = node->now_ms;
@@ -443,6 +447,43 @@ static bool apply_some(struct node *node)
     return applied < node->apply_to && !node->db_full;
 }
 
+/* What one turn did took so long: how much the next one may do. Depends on how
+ * large the database is, and how fast its disk. */
+static uint64_t adapt(const struct node *node, uint64_t start_us,
+                      uint64_t amount, uint64_t least, uint64_t most)
+{
+    uint64_t took_us = node->env.now_us(node->env.self) - start_us;
+    if (took_us > NODE_HEAVY_US) {
+        amount /= 2;
+    } else if (took_us < NODE_LIGHT_US) {
+        amount += amount / 4;
+    }
+    return min_u64(max_u64(amount, least), most);
+}
+
+/* Bring SQLite's -wal into its database, in a turn after the commit. */
+static void checkpoint_some(struct node *node)
+{
+    if (store_pending(node->store) > 0 ||
+        store_checkpoint_bytes(node->store) < node->checkpoint_bytes) {
+        return;
+    }
+    uint64_t start_us = node->env.now_us(node->env.self);
+    enum err err = store_checkpoint(node->store);
+    must(!err); /* Nothing was open; that there is no space it keeps. */
+    uint64_t took_us = node->env.now_us(node->env.self) - start_us;
+    if (took_us > 2 * NODE_HEAVY_US) {
+        /* It cannot be less than one transaction wrote. */
+        node->flush_entries =
+            max_u64(node->flush_entries / 2, NODE_FLUSH_ENTRIES_MIN);
+    }
+    if (node->options.checkpoint_bytes == 0) {
+        node->checkpoint_bytes =
+            adapt(node, start_us, node->checkpoint_bytes,
+                  NODE_CHECKPOINT_BYTES_MIN, NODE_CHECKPOINT_BYTES_MAX);
+    }
+}
+
 /* Commit SQLite's transaction when it is long, old, or nothing happens. */
 static void flush_some(struct node *node)
 {
@@ -451,12 +492,18 @@ static void flush_some(struct node *node)
         node->unflushed_ms = 0;
         return;
     }
-    if (pending < NODE_FLUSH_ENTRIES &&
+    if (pending < node->flush_entries &&
         node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
         node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
         return;
     }
+    uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_flush(node->store);
+    if (pending >= node->flush_entries) {
+        node->flush_entries =
+            adapt(node, start_us, node->flush_entries, NODE_FLUSH_ENTRIES_MIN,
+                  NODE_FLUSH_ENTRIES_MAX);
+    }
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
     }
@@ -548,6 +595,7 @@ uint64_t node_turn(struct node *node)
         requests_submit(node);
         requests_ask_reads(node);
         more = carry_out(node);
+        checkpoint_some(node);
         snapshot_send(node);
         if (!more && node->persist_due.seq == 0) {
             snapshot_install(node);

@@ -21,7 +21,7 @@ static const struct migration migrations[] = {
      "  key BLOB PRIMARY KEY NOT NULL,"
      "  value BLOB NOT NULL,"
      "  create_index INTEGER NOT NULL,"
-     "  modify_index INTEGER NOT NULL) WITHOUT ROWID;"
+     "  modify_index INTEGER NOT NULL);"
      "CREATE TABLE raft("
      "  one INTEGER PRIMARY KEY CHECK(one = 1),"
      "  applied INTEGER NOT NULL, term INTEGER NOT NULL,"

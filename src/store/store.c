@@ -10,7 +10,6 @@
 #include "store/store_internal.h"
 
 enum {
-    CHECKPOINT_PAGES = 4096,       /* 16 MiB of -wal are worth a checkpoint. */
     CACHE_KIB = 32768,             /* Taken as the hot set grows, not before. */
     JOURNAL_BYTES_KEPT = 32 << 20, /* Of a -wal that had to grow. */
 };
@@ -243,9 +242,6 @@ enum err store_open_generation(const struct store_options *options,
     struct store *store = mem_zalloc(sizeof(*store));
     store->options = *options;
     store->generation = *generation;
-    if (store->options.checkpoint_pages == 0) {
-        store->options.checkpoint_pages = CHECKPOINT_PAGES;
-    }
     generation_database(options->fs, generation->number, store->path,
                         sizeof(store->path));
     store->in_memory = strcmp(store->path, ":memory:") == 0;
@@ -465,10 +461,6 @@ enum err store_flush(struct store *store)
     store->conf_dirty = false;
     store->flushed = store->now;
     store->commits++;
-    if (store->wal_pages >= 0 &&
-        (uint64_t)store->wal_pages >= store->options.checkpoint_pages) {
-        checkpoint(store);
-    }
     return ERR_OK;
 }
 
@@ -551,6 +543,11 @@ uint64_t store_flushed(const struct store *store)
 uint64_t store_durable(const struct store *store)
 {
     return store->in_memory ? store->flushed.applied : store->durable.applied;
+}
+
+uint64_t store_checkpoint_bytes(const struct store *store)
+{
+    return store->holds > 0 || store->in_memory ? 0 : store_wal_bytes(store);
 }
 
 uint64_t store_wal_bytes(const struct store *store)

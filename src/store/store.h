@@ -28,8 +28,7 @@ struct store;
 
 struct store_options {
     const struct fs *fs;
-    const char *vfs;           /* SQLite VFS, NULL = the default one. */
-    uint64_t checkpoint_pages; /* Of -wal that are worth one; 0 = 4096. */
+    const char *vfs; /* SQLite VFS, NULL = the default one. */
 };
 
 /* Open (create when missing) and migrate to the newest schema: migrations are
@@ -69,12 +68,14 @@ MUST_CHECK enum err store_apply_noop(struct store *store, uint64_t index,
 MUST_CHECK enum err store_apply_conf(struct store *store, uint64_t index,
                                      uint64_t term, struct bytes conf);
 
-/* Commit the open transaction (nothing when there is none), and checkpoint
- * once the -wal has grown enough. Known limit: a checkpoint copies all of
- * it in one call, some tens of milliseconds. ERR_NOSPACE as above. */
+/* Commit the open transaction (nothing when there is none). Costs what it
+ * changed: a write of every page. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_flush(struct store *store);
-/* The same, and checkpoint now, unless an image is being read. */
+/* The same, and bring the -wal into the database, unless an image is being
+ * read: costs a write of every page in it, and two syncs. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
+/* What a checkpoint would have to bring there now. */
+uint64_t store_checkpoint_bytes(const struct store *store);
 /* What survives a power loss: applied as of the last checkpoint. The log must
  * keep all that comes after. */
 uint64_t store_durable(const struct store *store);

@@ -5,11 +5,13 @@
 --   etcd-write  POST /v3/kv/put (JSON gateway, base64)
 --   etcd-read   POST /v3/kv/range, QUERY "serializable" for a local read
 --
--- Keys are 16 bytes, uniformly random over 100,000; values are 100 random
--- letters out of a small pool. Everything that can be built once is built
+-- Keys are 16 bytes, uniformly random over KEYS (100,000); values are
+-- VALUE_BYTES (100) random letters out of a small pool. Everything that can be built once is built
 -- before the clock runs, so that wrk measures the server and not Lua. The
 -- last line is one JSON object.
-local KEYS, VALUES, VALUE_BYTES = 100000, 128, 100
+local KEYS = tonumber(os.getenv("KEYS") or "100000")
+local VALUE_BYTES = tonumber(os.getenv("VALUE_BYTES") or "100")
+local VALUES = 128
 local random = math.random
 local seed = 0
 

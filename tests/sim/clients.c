@@ -86,6 +86,10 @@ static void answered(struct node_request *request,
     if (host->crash_image) {
         return; /* Nobody hears it. clients_host_gone() is next. */
     }
+    uint64_t value = 0;
+    if (result->outcome == NODE_OK && !op->write) {
+        value = read_value(host, op->key); /* It may die of it. */
+    }
     client->host = NULL;
     client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
     op->end_us = world.now_us + host->turn_sync_us;
@@ -96,7 +100,7 @@ static void answered(struct node_request *request,
             check_index(op->value, result->index);
             world.acked++;
         } else {
-            op->value = read_value(host, op->key);
+            op->value = value;
             world.reads++;
         }
     } else if (op->write && result->outcome == NODE_UNKNOWN) {

@@ -200,7 +200,7 @@ static bool open_node(struct host *host)
     };
     if (host_keeps_little()) {
         options.log_keep_bytes = HOST_LOG_KEEP_BYTES;
-        options.checkpoint_pages = world.seed % 4 == 3 ? 0 : 8;
+        options.checkpoint_bytes = world.seed % 4 == 3 ? 0 : 8 * 4096;
         options.snapshot_piece_bytes = 4096;
     }
     enum err err = node_open(&options, &env, &host->node);
