@@ -367,13 +367,13 @@ static void scene_leaders_disk_stalls(void)
     for (size_t i = 0; i < ARRAY_COUNT(stalls); i++) {
         struct host *old = leader();
         old->stall_us = world.now_us + stalls[i] * SEC_US;
-        must_go_on(5 * SEC_US, 1);
+        must_go_on(9 * SEC_US, 1); /* Many clients wait at its door. */
         must(stalls[i] == 1 || leader() != old);
         if (stalls[i] == 30) {
             power_off(old, SEC_US);
             old->stall_us = 0;
         }
-        chaos_pass(6 * SEC_US);
+        chaos_pass(3 * SEC_US);
         must_go_on(6 * SEC_US, 1);
     }
 }
