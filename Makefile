@@ -77,7 +77,7 @@ SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room))) \
 
 # What tests of a room, and of the rooms above it, share.
 support_raft := tests/unit/support/engine.c
-support_sys := tests/unit/support/simdisk.c
+support_sys := tests/unit/support/simdisk.c tests/unit/support/failfs.c
 support_store := tests/unit/support/simvfs.c
 support_sources = $(foreach room,$(stack_$(1)),$(support_$(room)))
 
@@ -120,9 +120,14 @@ $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
   $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
   $$(call objects,check,$$(extra_$(call room_of,$(1)))) \
   $$(call objects,check,$$(call support_sources,$(call room_of,$(1))))
-	$$(CC) $$(SANITIZE) -o $$@ $$^ -lcmocka $$(LIBS)
+	$$(CC) $$(SANITIZE) $$(WRAP) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
+
+# Tests in which the process may end itself, and start again.
+DYING_TESTS := $(BUILD)/check/test_wal_nth
+$(DYING_TESTS): $(BUILD)/check/tests/unit/support/dying.o
+$(DYING_TESTS): private WRAP := -Wl,--wrap=die
 
 .PHONY: unit
 # All unit tests, or one: make unit T=test_wal

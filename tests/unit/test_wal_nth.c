@@ -1,0 +1,488 @@
+/* test_wal_nth.c -- the log when the n-th call to the disk fails, for every n
+ * and every kind of call (SQLite's method), once or from then on, with nothing,
+ * part or all of the work done. D08, D09.
+ *
+ * A process runs a workload. After the failure it goes on, gives up with an
+ * error, or ends itself; then it is started again, until the workload is
+ * through. Meanwhile the disk loses power in copies. Nothing acknowledged is
+ * ever lost, and a process that lives leaves nothing behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "support/dying.h"
+#include "support/failfs.h"
+#include "support/simdisk.h"
+#include "wal/wal.h"
+
+enum {
+    ENTRIES_MAX = 100,
+    SEGMENT = 12 << 10,
+    STEPS = 12,
+    LOOKS = 2, /* Copies of the disk after a failure. */
+    TRIES = 3, /* Before a failure that lasts is repaired. */
+};
+
+struct state {
+    uint64_t term;
+    uint64_t vote;
+    size_t count;
+    struct {
+        uint64_t term;
+        size_t size;
+    } entries[ENTRIES_MAX]; /* [index - 1] */
+};
+
+struct machine {
+    struct simdisk *disk;
+    struct failfs fail;
+    struct failfs_fault fault; /* As it was asked for. */
+    struct wal *wal;
+    struct state acked; /* wal_sync() has returned for it. */
+    struct state tried; /* It has refused this for lack of space. */
+    struct state next;  /* Gathered. */
+    struct buf read;
+    bool made;
+    bool done;
+    uint64_t step;
+    uint64_t starts;
+    uint64_t deaths;
+    uint64_t looks;
+};
+
+static struct {
+    uint64_t points;
+    uint64_t deaths;
+    uint64_t errors;
+    uint64_t refusals;
+    uint64_t images;
+} total;
+
+/* ---- what should be there ---------------------------------------------------
+ */
+
+static void options_for(const struct fs *fs, struct wal_options *options)
+{
+    *options = (struct wal_options){
+        .fs = fs, .segment_bytes = SEGMENT, .salt_seed = 99};
+    memset(options->cluster, 1, 16);
+    memset(options->uuid, 2, 16);
+}
+
+static uint8_t byte_of(uint64_t index, uint64_t term, size_t at)
+{
+    return (uint8_t)(index * 31 + term * 7 + at + 1);
+}
+
+static void check_payload(const struct wal_entry *entry)
+{
+    bool same = true;
+    for (size_t i = 0; i < entry->payload.size; i++) {
+        same = same &&
+               entry->payload.data[i] == byte_of(entry->index, entry->term, i);
+    }
+    assert_true(same);
+}
+
+static void on_entry(const struct wal_entry *entry, void *arg)
+{
+    struct state *state = arg;
+    assert_true(entry->index >= 1 && entry->index <= state->count + 1 &&
+                entry->index <= ENTRIES_MAX);
+    check_payload(entry);
+    state->count = entry->index;
+    state->entries[entry->index - 1].term = entry->term;
+    state->entries[entry->index - 1].size = entry->payload.size;
+}
+
+static enum err open_into(const struct fs *fs, struct state *found,
+                          struct wal **wal)
+{
+    struct wal_options options;
+    options_for(fs, &options);
+    memset(found, 0, sizeof(*found));
+    enum err err = wal_open(&options, on_entry, found, wal);
+    if (!err) {
+        found->count = (size_t)wal_last(*wal);
+        found->term = wal_term(*wal);
+        found->vote = wal_vote(*wal);
+    }
+    return err;
+}
+
+static bool same_log(const struct state *a, const struct state *b)
+{
+    for (size_t i = 0; i < a->count && a->count == b->count; i++) {
+        if (a->entries[i].term != b->entries[i].term ||
+            a->entries[i].size != b->entries[i].size) {
+            return false;
+        }
+    }
+    return a->count == b->count;
+}
+
+static bool same_vote(const struct state *a, const struct state *b)
+{
+    return a->term == b->term && a->vote == b->vote;
+}
+
+/* What was acknowledged, or what was on its way; the vote goes first. */
+static void expect_state(const struct machine *m, const struct state *found)
+{
+    bool log_acked = same_log(found, &m->acked);
+    bool vote_new = same_vote(found, &m->tried) || same_vote(found, &m->next);
+    assert_true(log_acked || same_log(found, &m->tried) ||
+                same_log(found, &m->next));
+    assert_true(same_vote(found, &m->acked) || vote_new);
+    assert_true(log_acked || vote_new);
+}
+
+/* A power loss now. */
+static void look(struct machine *m, enum simdisk_keep keep, uint64_t seed)
+{
+    static struct state found;
+    struct wal *wal = NULL;
+    if (!m->made) {
+        return;
+    }
+    struct simdisk *after = simdisk_crash(m->disk, keep, seed);
+    assert_int_equal(open_into(simdisk_fs(after), &found, &wal), ERR_OK);
+    expect_state(m, &found);
+    wal_close(wal);
+    simdisk_free(after);
+    total.images++;
+}
+
+static void on_change(struct simdisk *disk, void *arg)
+{
+    struct machine *m = arg;
+    (void)disk;
+    if (m->fail.hits > 0 && m->looks < LOOKS) {
+        m->looks++;
+        look(m, m->looks % 3 == 0 ? SIMDISK_NOTHING : SIMDISK_SOME,
+             m->fault.n * 31 + m->looks);
+    }
+}
+
+/* ---- a process --------------------------------------------------------------
+ */
+
+static void expect_failure(const struct machine *m, enum err err)
+{
+    assert_true(m->fail.hits > 0);
+    assert_int_equal(err, m->fault.err);
+}
+
+/* False: it gives up, with the error that the disk gave. */
+static bool start(struct machine *m)
+{
+    static struct state found;
+    struct wal_options options;
+    options_for(&m->fail.fs, &options);
+    enum err err = m->made ? ERR_OK : wal_create(&options);
+    if (!err) {
+        m->made = true;
+        err = open_into(&m->fail.fs, &found, &m->wal);
+    }
+    if (err) {
+        expect_failure(m, err);
+        total.errors++;
+        return false;
+    }
+    expect_state(m, &found);
+    m->acked = found;
+    m->tried = found;
+    m->next = found;
+    if (m->fail.hits > 0) {
+        look(m, SIMDISK_NOTHING, 0); /* What it found, it made durable. */
+    }
+    return true;
+}
+
+static void stop(struct machine *m)
+{
+    wal_close(m->wal);
+    m->wal = NULL;
+}
+
+static void append(struct machine *m, uint64_t term, size_t size)
+{
+    static uint8_t data[10000];
+    struct state *next = &m->next;
+    uint64_t index = next->count + 1;
+    for (size_t i = 0; i < size; i++) {
+        data[i] = byte_of(index, term, i);
+    }
+    struct wal_entry entry = {
+        .index = index, .term = term, .payload = bytes_of(data, size)};
+    wal_append(m->wal, &entry);
+    next->entries[next->count].term = term;
+    next->entries[next->count].size = size;
+    next->count++;
+}
+
+static void cut(struct machine *m, uint64_t from)
+{
+    wal_truncate(m->wal, from);
+    m->next.count = (size_t)from - 1;
+}
+
+static void vote(struct machine *m, uint64_t term, uint64_t whom)
+{
+    wal_set_hard_state(m->wal, term, whom);
+    m->next.term = term;
+    m->next.vote = whom;
+}
+
+/* Without space the batch stays, and may grow; once there is room again the
+ * next try succeeds. */
+static void sync_all(struct machine *m, uint64_t term)
+{
+    for (uint64_t tries = 1;; tries++) {
+        enum err err = wal_sync(m->wal);
+        if (!err) {
+            break;
+        }
+        assert_int_equal(err, ERR_NOSPACE);
+        expect_failure(m, err);
+        assert_true(m->fault.for_ever || tries == 1);
+        total.refusals++;
+        if (tries == 1) {
+            m->tried = m->next;
+        }
+        look(m, SIMDISK_SOME, m->fault.n);
+        if (tries == 1) {
+            append(m, term, 4000);
+            vote(m, term, 7);
+        }
+        if (tries == TRIES) {
+            failfs_heal(&m->fail);
+        }
+    }
+    m->acked = m->next;
+    m->tried = m->next;
+}
+
+static void read_back(struct machine *m)
+{
+    for (uint64_t i = 1; i <= m->acked.count; i++) {
+        struct wal_entry entry;
+        enum err err = wal_read(m->wal, i, &m->read, &entry);
+        if (err) {
+            expect_failure(m, err);
+            continue;
+        }
+        assert_int_equal(entry.term, m->acked.entries[i - 1].term);
+        assert_int_equal(entry.payload.size, m->acked.entries[i - 1].size);
+        check_payload(&entry);
+    }
+}
+
+static void prepare(struct machine *m)
+{
+    uint64_t hits = m->fail.hits;
+    while (wal_prepare(m->wal)) {
+    }
+    if (m->fault.err == ERR_NOSPACE) {
+        assert_int_equal(wal_is_tight(m->wal), m->fail.hits > hits);
+    }
+}
+
+static void gather(struct machine *m, uint64_t i, uint64_t term)
+{
+    if (i % 4 == 0) {
+        vote(m, term, i % 3);
+    }
+    if ((i % 4 == 3) && m->next.count > 2) {
+        cut(m, m->next.count - 1);
+    }
+    append(m, term, i * 160 % 900);
+    if (i == 7) {
+        append(m, term, 8500); /* Larger than a segment. */
+    }
+    if (i % 5 == 4) {
+        append(m, term, 10);
+        cut(m, m->next.count);
+        append(m, term, 20);
+    }
+}
+
+static void live(struct machine *m)
+{
+    if (!start(m)) {
+        return;
+    }
+    while (m->step < STEPS) {
+        uint64_t i = m->step++;
+        uint64_t term = i / 4 + 1;
+        gather(m, i, term);
+        sync_all(m, term);
+        if (i % 3 == 1) {
+            wal_hint(m->wal);
+        }
+        if (i % 2 == 1) {
+            prepare(m);
+        }
+        if (i == 6) {
+            read_back(m);
+        }
+        if (i == 5 || i == 10) {
+            stop(m);
+            if (!start(m)) {
+                return;
+            }
+        }
+    }
+    m->done = true;
+}
+
+/* ---- and its machine --------------------------------------------------------
+ */
+
+/* It may end itself after an error of the disk; for lack of space only when a
+ * sync says so. */
+static void bury(struct machine *m)
+{
+    assert_true(m->fail.hits > 0);
+    assert_true(m->fault.err == ERR_IO || m->fault.call == FAILFS_FDATASYNC);
+    total.deaths++;
+    m->deaths++;
+    look(m, m->fault.n % 3 ? SIMDISK_NOTHING : SIMDISK_ALL, 0);
+    look(m, SIMDISK_SOME, m->fault.n + 1);
+    stop(m);
+    if (m->fault.n % 4 < 2) {
+        return; /* Only the process: the files are as it left them. */
+    }
+    struct simdisk *after = simdisk_crash(m->disk, SIMDISK_SOME, m->fault.n);
+    simdisk_set_hook(after, on_change, m);
+    simdisk_free(m->disk);
+    m->disk = after;
+    m->fail.under = simdisk_fs(after);
+}
+
+static void run_machine(struct machine *m)
+{
+    jmp_buf here;
+    while (!m->done) {
+        assert_true(++m->starts < 3 + TRIES);
+        if (m->starts == TRIES) {
+            failfs_heal(&m->fail);
+        }
+        dying_to = &here;
+        if (setjmp(here) == 0) {
+            live(m);
+            dying_to = NULL;
+            if (m->done) {
+                read_back(m);
+            }
+            stop(m);
+        } else {
+            bury(m);
+        }
+    }
+}
+
+/* True when the failure came. */
+static bool try_fault(const struct failfs_fault *fault)
+{
+    static struct machine machine;
+    struct machine *m = &machine;
+    size_t heap = dying_heap();
+    *m = (struct machine){.disk = simdisk_new(), .fault = *fault};
+    failfs_init(&m->fail, simdisk_fs(m->disk));
+    failfs_fail(&m->fail, fault);
+    simdisk_set_hook(m->disk, on_change, m);
+    run_machine(m);
+    bool hit = m->fail.hits > 0;
+    simdisk_set_hook(m->disk, NULL, NULL);
+    failfs_heal(&m->fail);
+    look(m, SIMDISK_NOTHING, 0);
+    assert_true(same_log(&m->acked, &m->next));
+    struct simdisk_counts counts;
+    simdisk_get_counts(m->disk, &counts);
+    if (m->deaths == 0) {
+        assert_int_equal(counts.handles, 0);
+    }
+    simdisk_free(m->disk);
+    buf_free(&m->read);
+    if (m->deaths == 0) {
+        assert_int_equal(dying_heap(), heap);
+    }
+    return hit;
+}
+
+/* Failures that last differ little from one call to the next. */
+static void every_n(struct failfs_fault fault)
+{
+    for (fault.n = 1; try_fault(&fault); fault.n += fault.for_ever ? 2 : 1) {
+        total.points++;
+    }
+}
+
+static void every_call(enum err err)
+{
+    memset(&total, 0, sizeof(total));
+    for (int call = 0; call < FAILFS_CALL_COUNT; call++) {
+        struct failfs_fault fault = {.call = (enum failfs_call)call,
+                                     .err = err};
+        uint64_t before = total.points;
+        if (err == ERR_NOSPACE && !failfs_takes_space(fault.call)) {
+            continue;
+        }
+        for (int done = FAILFS_NOTHING; done <= FAILFS_ALL; done++) {
+            if ((done == FAILFS_PART && call != FAILFS_WRITE) ||
+                (done == FAILFS_ALL && !failfs_has_effect(fault.call)) ||
+                /* A name changes, or there is no space for it. */
+                (done == FAILFS_ALL && err == ERR_NOSPACE &&
+                 (call == FAILFS_RENAME || call == FAILFS_UNLINK))) {
+                continue;
+            }
+            fault.done = (enum failfs_done)done;
+            fault.for_ever = false;
+            every_n(fault);
+            fault.for_ever = true;
+            if (done != FAILFS_ALL) {
+                every_n(fault);
+            }
+        }
+        printf("%s %s: %llu points\n", err_name(err), failfs_name(fault.call),
+               (unsigned long long)(total.points - before));
+        assert_true(total.points > before);
+    }
+    printf("%s: %llu points, %llu deaths, %llu errors, %llu refusals, "
+           "%llu power losses\n",
+           err_name(err), (unsigned long long)total.points,
+           (unsigned long long)total.deaths, (unsigned long long)total.errors,
+           (unsigned long long)total.refusals,
+           (unsigned long long)total.images);
+}
+
+static void test_io_error_at_the_nth_call(void **state)
+{
+    (void)state;
+    every_call(ERR_IO);
+    assert_true(total.deaths > 0 && total.errors > 0 && total.refusals == 0);
+}
+
+static void test_no_space_at_the_nth_call(void **state)
+{
+    (void)state;
+    every_call(ERR_NOSPACE);
+    assert_true(total.errors > 0 && total.refusals > 0);
+}
+
+int main(void)
+{
+    log_set_level(LOG_OFF);
+    dying_leaks();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_io_error_at_the_nth_call),
+        cmocka_unit_test(test_no_space_at_the_nth_call),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
