@@ -125,7 +125,7 @@ endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
 # Tests in which the process may end itself, and start again.
-DYING_TESTS := $(BUILD)/check/test_wal_nth
+DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
 $(DYING_TESTS): $(BUILD)/check/tests/unit/support/dying.o
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 

@@ -175,6 +175,12 @@ void failfs_fail(struct failfs *f, const struct failfs_fault *fault)
     f->hits = 0;
 }
 
+enum err failfs_truncate(struct failfs *f)
+{
+    FAIL(f, FAILFS_TRUNCATE, true, ERR_OK);
+    return ERR_OK;
+}
+
 void failfs_heal(struct failfs *f)
 {
     f->fault.n = 0;
@@ -198,5 +204,6 @@ bool failfs_takes_space(enum failfs_call call)
 
 bool failfs_has_effect(enum failfs_call call)
 {
-    return failfs_takes_space(call) && call != FAILFS_OPEN;
+    return failfs_takes_space(call) && call != FAILFS_OPEN &&
+           call != FAILFS_TRUNCATE;
 }

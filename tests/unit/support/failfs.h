@@ -19,7 +19,8 @@
     X(MKDIR, "mkdir")                                                          \
     X(SYNC_DIR, "sync_dir")                                                    \
     X(SIZE, "size")                                                            \
-    X(LIST, "list")
+    X(LIST, "list")                                                            \
+    X(TRUNCATE, "truncate")
 
 enum failfs_call {
 #define X(name, text) FAILFS_##name,
@@ -52,6 +53,9 @@ void failfs_init(struct failfs *failfs, const struct fs *under);
 /* `hits` begins anew. Opening a file that is there needs no space, nor does
  * reading: with ERR_NOSPACE such calls are neither counted nor failed. */
 void failfs_fail(struct failfs *failfs, const struct failfs_fault *fault);
+/* SQLite truncates files, which is no call of struct fs: whoever does it asks
+ * first, and fails with what is answered. */
+MUST_CHECK enum err failfs_truncate(struct failfs *failfs);
 /* No more failures; `hits` stays. */
 void failfs_heal(struct failfs *failfs);
 const char *failfs_name(enum failfs_call call);

@@ -7,12 +7,16 @@
 
 const char *const simvfs_name = "craftd-sim";
 
-static struct simdisk *disks[SIMVFS_DISKS_MAX];
+static struct {
+    struct simdisk *disk;
+    struct failfs *failfs; /* Or NULL. */
+} mounts[SIMVFS_DISKS_MAX];
 
 struct vfs_file {
     sqlite3_file base;
     const struct fs *fs;
     struct simdisk *disk;
+    struct failfs *failfs;
     int handle;
     bool sync_dir;
     char path[128];
@@ -23,14 +27,20 @@ static struct vfs_file *file_of(sqlite3_file *file)
     return (struct vfs_file *)(void *)file;
 }
 
-static struct simdisk *disk_of(const char *path, const char **rest)
+static long mount_of(const char *path, const char **rest)
 {
     char *end;
     long number = strtol(path, &end, 10);
     must(*end == '/' && number >= 0 && number < SIMVFS_DISKS_MAX);
     *rest = end + 1;
-    must(disks[number]);
-    return disks[number];
+    must(mounts[number].disk);
+    return number;
+}
+
+static const struct fs *fs_of(long number)
+{
+    struct failfs *failfs = mounts[number].failfs;
+    return failfs ? &failfs->fs : simdisk_fs(mounts[number].disk);
 }
 
 static void parent_of(const char *path, char parent[128])
@@ -82,8 +92,11 @@ static int vfs_write(sqlite3_file *file, const void *data, int size,
 static int vfs_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     struct vfs_file *f = file_of(file);
-    return code_of(simdisk_resize(f->disk, f->handle, (uint64_t)size),
-                   SQLITE_IOERR_TRUNCATE);
+    enum err err = f->failfs ? failfs_truncate(f->failfs) : ERR_OK;
+    if (!err) {
+        err = simdisk_resize(f->disk, f->handle, (uint64_t)size);
+    }
+    return code_of(err, SQLITE_IOERR_TRUNCATE);
 }
 
 static int vfs_sync(sqlite3_file *file, int flags)
@@ -169,20 +182,20 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
         return SQLITE_CANTOPEN; /* Temporary files live in memory. */
     }
     const char *path;
-    f->disk = disk_of(name, &path);
-    f->fs = simdisk_fs(f->disk);
+    long number = mount_of(name, &path);
+    f->disk = mounts[number].disk;
+    f->failfs = mounts[number].failfs;
+    f->fs = fs_of(number);
     snprintf(f->path, sizeof(f->path), "%s", path);
     bool create = (flags & SQLITE_OPEN_CREATE) != 0;
-    bool there = f->fs->open(f->fs->self, path, FS_WRITE, &f->handle) == ERR_OK;
-    if (!there) {
-        enum err err =
-            create ? f->fs->open(f->fs->self, path, FS_CREATE, &f->handle)
-                   : ERR_NOT_FOUND;
-        if (err) {
-            return err == ERR_NOSPACE ? SQLITE_FULL : SQLITE_CANTOPEN;
-        }
+    enum err err = f->fs->open(f->fs->self, path, FS_WRITE, &f->handle);
+    if (err == ERR_NOT_FOUND && create) {
+        err = f->fs->open(f->fs->self, path, FS_CREATE, &f->handle);
         f->sync_dir =
             (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL)) != 0;
+    }
+    if (err) {
+        return err == ERR_NOSPACE ? SQLITE_FULL : SQLITE_CANTOPEN;
     }
     f->base.pMethods = &methods;
     if (out_flags) {
@@ -195,7 +208,7 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
 {
     (void)vfs;
     const char *path;
-    const struct fs *fs = simdisk_fs(disk_of(name, &path));
+    const struct fs *fs = fs_of(mount_of(name, &path));
     enum err err = fs->unlink(fs->self, path);
     if (err == ERR_NOT_FOUND) {
         return SQLITE_IOERR_DELETE_NOENT;
@@ -214,7 +227,7 @@ static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *yes)
     (void)flags;
     const char *path;
     size_t size;
-    struct simdisk *disk = disk_of(name, &path);
+    struct simdisk *disk = mounts[mount_of(name, &path)].disk;
     /* An empty -wal or journal is as good as none. */
     *yes = simdisk_bytes(disk, path, &size) != NULL && size > 0;
     return SQLITE_OK;
@@ -263,8 +276,15 @@ void simvfs_mount(int number, struct simdisk *disk)
     static const char *const prefixes[SIMVFS_DISKS_MAX] = {
         "0/", "1/", "2/", "3/", "4/", "5/", "6/", "7/"};
     must(number >= 0 && number < SIMVFS_DISKS_MAX);
-    disks[number] = disk;
+    mounts[number].disk = disk;
+    mounts[number].failfs = NULL;
     simdisk_set_prefix(disk, prefixes[number]);
+}
+
+void simvfs_set_failfs(int number, struct failfs *failfs)
+{
+    must(number >= 0 && number < SIMVFS_DISKS_MAX && mounts[number].disk);
+    mounts[number].failfs = failfs;
 }
 
 void simvfs_install(void)

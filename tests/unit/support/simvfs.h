@@ -7,6 +7,7 @@
 #ifndef CRAFTD_TESTS_SIMVFS_H
 #define CRAFTD_TESTS_SIMVFS_H
 
+#include "support/failfs.h"
 #include "support/simdisk.h"
 
 enum { SIMVFS_DISKS_MAX = 8 };
@@ -19,5 +20,8 @@ void simvfs_install(void);
 /* From now on paths of this number are on `disk`, and simdisk_fs(disk) gives
  * such paths. */
 void simvfs_mount(int number, struct simdisk *disk);
+/* SQLite's calls to the disk that is mounted there go through `failfs`
+ * (borrowed, until the next simvfs_mount()). */
+void simvfs_set_failfs(int number, struct failfs *failfs);
 
 #endif
