@@ -55,7 +55,9 @@ static enum err run(sqlite3 *db, const struct migration *migration)
 {
     char *record = sqlite3_mprintf("INSERT INTO migrations VALUES(%d, %Q)",
                                    migration->version, migration->name);
-    must(record != NULL);
+    if (!record) {
+        die("out of memory: schema version %d", migration->version);
+    }
     int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(db, migration->sql, NULL, NULL, NULL);

@@ -652,6 +652,50 @@ static void test_no_memory_at_the_nth_allocation(void **state)
     assert_true(total.deaths > 0 && total.errors > 0);
 }
 
+/* What was made before the failure is found by the next start, and finished.
+ * True when it came. */
+static bool open_without_memory(uint64_t n)
+{
+    static struct machine machine;
+    struct machine *m = &machine;
+    jmp_buf here;
+    *m = (struct machine){.nomem = true};
+    failfs_init(&m->fail, NULL);
+    use_disk(m, simdisk_new());
+    memory.hits = 0;
+    memory.n = n;
+    memory.for_ever = false;
+    memory.in_process = true;
+    dying_to = &here;
+    if (setjmp(here) == 0) {
+        (void)start(m);
+        stop(m);
+        memory.in_process = false;
+        dying_to = NULL;
+        assert_int_equal(memory_drop(), 0);
+    } else {
+        memory.in_process = false;
+        bury(m);
+    }
+    assert_true(start(m));
+    assert_int_equal(store_applied(m->store), 0);
+    check_content(m->store);
+    stop(m);
+    simdisk_free(m->disk);
+    return memory.hits > 0;
+}
+
+static void test_no_memory_while_opening(void **state)
+{
+    (void)state;
+    memset(&total, 0, sizeof(total));
+    while (open_without_memory(total.points + 1)) {
+        total.points++;
+    }
+    print_total("no memory while opening");
+    assert_true(total.errors > 0);
+}
+
 /* What a store without trouble does, against the model. */
 static int setup(void **state)
 {
@@ -689,6 +733,7 @@ int main(void)
         cmocka_unit_test(test_io_error_at_the_nth_call),
         cmocka_unit_test(test_no_space_at_the_nth_call),
         cmocka_unit_test(test_no_memory_at_the_nth_allocation),
+        cmocka_unit_test(test_no_memory_while_opening),
     };
     int failed = cmocka_run_group_tests(tests, setup, NULL);
     buf_free(&command);
