@@ -24,22 +24,40 @@ static void forget_oldest(struct wal *wal)
     }
 }
 
+/* Each is gone for good before the next one goes: no holes. */
+static bool sync_removal(struct wal *wal)
+{
+    if (!wal->removal_due) {
+        return true;
+    }
+    enum err err = wal->fs->sync_dir(wal->fs->self, "wal");
+    if (err && err != ERR_NOSPACE) {
+        die("wal: a removal cannot be synced: %s", err_name(err));
+    }
+    wal->removal_due = err != ERR_OK;
+    return !err;
+}
+
+/* Some file systems need space to give some back: then the next call tries
+ * again. */
 bool wal_compact(struct wal *wal, uint64_t limit)
 {
-    if (wal->segment_count < 2 || wal->segments[1].first > limit) {
+    if (!sync_removal(wal) || wal->segment_count < 2 ||
+        wal->segments[1].first > limit) {
         return false;
     }
     char path[64];
     segment_path(wal->segments[0].seq, path);
     enum err err = wal->fs->unlink(wal->fs->self, path);
-    /* Each is gone for good before the next one goes: no holes. */
-    if (!err) {
-        err = wal->fs->sync_dir(wal->fs->self, "wal");
+    if (err == ERR_NOSPACE) {
+        return false;
     }
     if (err) {
         die("%s: cannot be removed: %s", path, err_name(err));
     }
     forget_oldest(wal);
+    wal->removal_due = true;
+    (void)sync_removal(wal);
     return true;
 }
 

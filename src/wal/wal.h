@@ -101,7 +101,8 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
 
 /* Drop the oldest segment, when every entry of it is below `limit`: the log
  * then begins at or before `limit`, and that entry is still there. True when
- * one was dropped. What the entries did must be durable elsewhere. */
+ * one was dropped; without space it is tried again by the next call. What the
+ * entries did must be durable elsewhere. */
 bool wal_compact(struct wal *wal, uint64_t limit);
 /* Begin a new segment now. ERR_NOSPACE: not done. */
 MUST_CHECK enum err wal_roll(struct wal *wal);

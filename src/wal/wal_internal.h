@@ -192,6 +192,7 @@ struct wal {
     struct segment *segments; /* Oldest first. */
     size_t segment_count;
     size_t segment_capacity;
+    bool removal_due; /* One was removed, and its directory not yet synced. */
 
     struct anchor *anchors; /* Ascending by index. */
     size_t anchor_count;

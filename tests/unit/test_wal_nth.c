@@ -31,6 +31,8 @@ enum {
 struct state {
     uint64_t term;
     uint64_t vote;
+    uint64_t first; /* As found. */
+    uint64_t limit; /* From here on all is kept. */
     size_t count;
     struct {
         uint64_t term;
@@ -92,8 +94,17 @@ static void check_payload(const struct wal_entry *entry)
 static void on_entry(const struct wal_entry *entry, void *arg)
 {
     struct state *state = arg;
-    assert_true(entry->index >= 1 && entry->index <= state->count + 1 &&
-                entry->index <= ENTRIES_MAX);
+    assert_in_range(entry->index, 1, ENTRIES_MAX);
+    if (entry->type == WAL_ENTRY_BASE) {
+        state->first = entry->index + 1;
+        state->count = entry->index;
+        return;
+    }
+    if (state->first == 0) {
+        state->first = entry->index; /* What was before is compacted. */
+    } else {
+        assert_true(entry->index <= state->count + 1);
+    }
     check_payload(entry);
     state->count = entry->index;
     state->entries[entry->index - 1].term = entry->term;
@@ -109,21 +120,27 @@ static enum err open_into(const struct fs *fs, struct state *found,
     enum err err = wal_open(&options, on_entry, found, wal);
     if (!err) {
         found->count = (size_t)wal_last(*wal);
+        found->first = wal_first(*wal);
+        found->limit = found->first;
         found->term = wal_term(*wal);
         found->vote = wal_vote(*wal);
     }
     return err;
 }
 
-static bool same_log(const struct state *a, const struct state *b)
+/* All that is to be kept is there. */
+static bool same_log(const struct state *found, const struct state *should)
 {
-    for (size_t i = 0; i < a->count && a->count == b->count; i++) {
-        if (a->entries[i].term != b->entries[i].term ||
-            a->entries[i].size != b->entries[i].size) {
+    if (found->count != should->count || found->first > should->limit) {
+        return false;
+    }
+    for (size_t i = (size_t)should->limit - 1; i < should->count; i++) {
+        if (found->entries[i].term != should->entries[i].term ||
+            found->entries[i].size != should->entries[i].size) {
             return false;
         }
     }
-    return a->count == b->count;
+    return true;
 }
 
 static bool same_vote(const struct state *a, const struct state *b)
@@ -195,6 +212,7 @@ static bool start(struct machine *m)
         return false;
     }
     expect_state(m, &found);
+    found.limit = max_u64(found.first, m->acked.limit);
     m->acked = found;
     m->tried = found;
     m->next = found;
@@ -239,19 +257,28 @@ static void vote(struct machine *m, uint64_t term, uint64_t whom)
     m->next.vote = whom;
 }
 
+/* True: try again, there may be room now. */
+static bool refused(struct machine *m, enum err err, uint64_t tries)
+{
+    if (!err) {
+        return false;
+    }
+    assert_int_equal(err, ERR_NOSPACE);
+    expect_failure(m, err);
+    assert_true(m->fault.for_ever || tries == 1);
+    total.refusals++;
+    if (tries == TRIES) {
+        failfs_heal(&m->fail);
+    }
+    return true;
+}
+
 /* Without space the batch stays, and may grow; once there is room again the
  * next try succeeds. */
-static void sync_all(struct machine *m, uint64_t term)
+static void sync_all(struct machine *m, uint64_t term, uint64_t base)
 {
-    for (uint64_t tries = 1;; tries++) {
-        enum err err = wal_sync(m->wal);
-        if (!err) {
-            break;
-        }
-        assert_int_equal(err, ERR_NOSPACE);
-        expect_failure(m, err);
-        assert_true(m->fault.for_ever || tries == 1);
-        total.refusals++;
+    enum err err = base ? wal_reset(m->wal, base, term) : wal_sync(m->wal);
+    for (uint64_t tries = 1; refused(m, err, tries); tries++) {
         if (tries == 1) {
             m->tried = m->next;
         }
@@ -260,17 +287,45 @@ static void sync_all(struct machine *m, uint64_t term)
             append(m, term, 4000);
             vote(m, term, 7);
         }
-        if (tries == TRIES) {
-            failfs_heal(&m->fail);
-        }
+        err = wal_sync(m->wal);
     }
     m->acked = m->next;
     m->tried = m->next;
 }
 
+/* A snapshot has come that holds more than the log. */
+static void reset(struct machine *m, uint64_t term)
+{
+    enum err err = wal_roll(m->wal);
+    for (uint64_t tries = 1; err == ERR_NOSPACE && refused(m, err, tries);
+         tries++) {
+        err = wal_roll(m->wal);
+    }
+    if (err) {
+        expect_failure(m, err); /* The log goes on without. */
+        return;
+    }
+    uint64_t base = m->next.count + 5;
+    m->next.count = (size_t)base;
+    m->next.limit = base + 1;
+    sync_all(m, term, base);
+}
+
+/* A snapshot has been made. */
+static void compact(struct machine *m)
+{
+    uint64_t limit = max_u64(m->acked.count - 2, m->acked.limit);
+    m->acked.limit = limit;
+    m->tried.limit = limit;
+    m->next.limit = limit;
+    while (wal_compact(m->wal, limit)) {
+    }
+    assert_true(wal_first(m->wal) <= limit);
+}
+
 static void read_back(struct machine *m)
 {
-    for (uint64_t i = 1; i <= m->acked.count; i++) {
+    for (uint64_t i = wal_first(m->wal); i <= m->acked.count; i++) {
         struct wal_entry entry;
         enum err err = wal_read(m->wal, i, &m->read, &entry);
         if (err) {
@@ -298,7 +353,7 @@ static void gather(struct machine *m, uint64_t i, uint64_t term)
     if (i % 4 == 0) {
         vote(m, term, i % 3);
     }
-    if ((i % 4 == 3) && m->next.count > 2) {
+    if (i % 4 == 3 && m->next.count > m->next.limit) {
         cut(m, m->next.count - 1);
     }
     append(m, term, i * 160 % 900);
@@ -321,7 +376,7 @@ static void live(struct machine *m)
         uint64_t i = m->step++;
         uint64_t term = i / 4 + 1;
         gather(m, i, term);
-        sync_all(m, term);
+        sync_all(m, term, 0);
         if (i % 3 == 1) {
             wal_hint(m->wal);
         }
@@ -329,7 +384,14 @@ static void live(struct machine *m)
             prepare(m);
         }
         if (i == 6) {
+            compact(m);
             read_back(m);
+        }
+        if (i == 8) {
+            reset(m, term);
+        }
+        if (i == 9) {
+            compact(m);
         }
         if (i == 5 || i == 10) {
             stop(m);
@@ -394,6 +456,9 @@ static bool try_fault(const struct failfs_fault *fault)
     struct machine *m = &machine;
     size_t heap = dying_heap();
     *m = (struct machine){.disk = simdisk_new(), .fault = *fault};
+    m->acked.limit = 1;
+    m->tried.limit = 1;
+    m->next.limit = 1;
     failfs_init(&m->fail, simdisk_fs(m->disk));
     failfs_fail(&m->fail, fault);
     simdisk_set_hook(m->disk, on_change, m);
