@@ -46,6 +46,21 @@ fail:
     return err;
 }
 
+enum err fs_settle(const struct fs *fs, const char *path)
+{
+    int handle;
+    enum err err = fs->open(fs->self, path, FS_WRITE, &handle);
+    if (err) {
+        return err;
+    }
+    err = fs->fdatasync(fs->self, handle);
+    if (!err) {
+        fs->uncache(fs->self, handle);
+    }
+    fs->close(fs->self, handle);
+    return err;
+}
+
 enum err fs_read_all(const struct fs *fs, const char *path, size_t limit,
                      uint8_t **data, size_t *size)
 {

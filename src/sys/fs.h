@@ -44,6 +44,10 @@ struct fs {
     /* Data and size of the file are on the disk after it. ERR_IO is final:
      * the kernel may have dropped the pages, a second try proves nothing. */
     enum err (*fdatasync)(void *self, int handle);
+    /* Forget what is in memory of a file that was just synced, so that it is
+     * read from the disk: after a sync that failed, memory holds what the disk
+     * does not, and a later sync has nothing to do. */
+    void (*uncache)(void *self, int handle);
     enum err (*size)(void *self, int handle, uint64_t *size);
     /* A file at `to` is replaced; its open handles keep the old content. A
      * directory replaces an empty one only (ERR_EXISTS). */
@@ -82,6 +86,10 @@ void fs_memory_free(struct fs *fs);
  * still, or, when only the last sync failed, perhaps the new one. */
 MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
                                const char *path, const void *data, size_t size);
+
+/* Bring what an earlier process wrote to `path` to the disk, and what is only
+ * in memory, because its sync failed, out of sight. ERR_NOT_FOUND. */
+MUST_CHECK enum err fs_settle(const struct fs *fs, const char *path);
 
 /* Read a whole file of at most `limit` bytes; *data is from mem_alloc(), the
  * caller frees it (also when *size is 0). ERR_TOO_BIG when it is longer. */

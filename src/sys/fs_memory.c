@@ -243,6 +243,12 @@ static enum err memory_fdatasync(void *arg, int handle)
     return ERR_OK;
 }
 
+static void memory_uncache(void *arg, int handle)
+{
+    (void)arg;
+    (void)handle;
+}
+
 static enum err memory_size(void *arg, int handle, uint64_t *size)
 {
     *size = handle_at(arg, handle)->file->size_bytes;
@@ -388,6 +394,7 @@ struct fs *fs_memory_new(void)
                 .read = memory_read,
                 .write = memory_write,
                 .fdatasync = memory_fdatasync,
+                .uncache = memory_uncache,
                 .size = memory_size,
                 .rename = memory_rename,
                 .unlink = memory_unlink,

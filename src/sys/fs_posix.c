@@ -203,6 +203,13 @@ static enum err posix_fdatasync(void *arg, int handle)
     return ERR_OK;
 }
 
+/* Pages that are dirty, or mapped, stay; others go. */
+static void posix_uncache(void *arg, int handle)
+{
+    (void)arg;
+    (void)posix_fadvise(handle, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static enum err posix_size(void *arg, int handle, uint64_t *size)
 {
     struct posix_fs *self = arg;
@@ -381,6 +388,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
                 .read = posix_read,
                 .write = posix_write,
                 .fdatasync = posix_fdatasync,
+                .uncache = posix_uncache,
                 .size = posix_size,
                 .rename = posix_rename,
                 .unlink = posix_unlink,

@@ -14,7 +14,10 @@ static enum err slot_read(const struct fs *fs, int slot, struct meta *meta)
     uint8_t block[BLOCK_BYTES];
     int handle;
     size_t got = 0;
-    enum err err = fs->open(fs->self, slot_path[slot], FS_READ, &handle);
+    enum err err = fs_settle(fs, slot_path[slot]);
+    if (!err) {
+        err = fs->open(fs->self, slot_path[slot], FS_READ, &handle);
+    }
     if (err) {
         return err;
     }
@@ -69,7 +72,7 @@ enum err meta_load(struct wal *wal)
     enum err errs[2];
     for (int i = 0; i < 2; i++) {
         errs[i] = slot_read(wal->fs, i, &slots[i]);
-        if (errs[i] == ERR_IO || errs[i] == ERR_VERSION) {
+        if (errs[i] && errs[i] != ERR_NOT_FOUND && errs[i] != ERR_CORRUPT) {
             log_error("wal", "file=%s why=\"%s\"", slot_path[i],
                       err_name(errs[i]));
             return errs[i];

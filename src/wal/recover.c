@@ -183,7 +183,12 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     uint8_t *data = NULL;
     size_t size = 0;
     segment_path(reading->seq, path);
-    enum err err = fs_read_all(wal->fs, path, SEGMENT_BYTES_MAX, &data, &size);
+    /* The others were synced before there was a next one. */
+    enum err err = last ? fs_settle(wal->fs, path) : ERR_OK;
+    if (err) {
+        return err;
+    }
+    err = fs_read_all(wal->fs, path, SEGMENT_BYTES_MAX, &data, &size);
     if (err) {
         return err;
     }

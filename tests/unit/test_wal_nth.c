@@ -417,7 +417,7 @@ static void bury(struct machine *m)
     look(m, m->fault.n % 3 ? SIMDISK_NOTHING : SIMDISK_ALL, 0);
     look(m, SIMDISK_SOME, m->fault.n + 1);
     stop(m);
-    if (m->fault.n % 4 < 2) {
+    if (m->fault.n % 4 < 2 || m->fault.done == FAILFS_DROPPED) {
         return; /* Only the process: the files are as it left them. */
     }
     struct simdisk *after = simdisk_crash(m->disk, SIMDISK_SOME, m->fault.n);
@@ -542,6 +542,22 @@ static void test_no_space_at_the_nth_call(void **state)
     assert_true(total.errors > 0 && total.refusals > 0);
 }
 
+/* The kernel has forgotten that there is something to write, and the next
+ * process reads what is not on the disk: nothing may be built on it. */
+static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
+{
+    (void)state;
+    memset(&total, 0, sizeof(total));
+    every_n((struct failfs_fault){.call = FAILFS_FDATASYNC,
+                                  .err = ERR_IO,
+                                  .done = FAILFS_DROPPED},
+            1);
+    printf("pages dropped: %llu points, %llu deaths, %llu power losses\n",
+           (unsigned long long)total.points, (unsigned long long)total.deaths,
+           (unsigned long long)total.images);
+    assert_true(total.deaths > 0);
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -549,6 +565,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_io_error_at_the_nth_call),
         cmocka_unit_test(test_no_space_at_the_nth_call),
+        cmocka_unit_test(test_a_failed_sync_is_not_trusted_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

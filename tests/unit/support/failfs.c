@@ -1,6 +1,8 @@
 /* failfs.c -- see failfs.h. */
 #include "support/failfs.h"
 
+#include "support/simdisk.h"
+
 static bool strikes(struct failfs *f, enum failfs_call call, bool takes_space)
 {
     struct failfs_fault *fault = &f->fault;
@@ -85,8 +87,18 @@ static enum err fail_fdatasync(void *self, int handle)
 {
     struct failfs *f = self;
     const struct fs *under = f->under;
+    if (f->fault.done == FAILFS_DROPPED && strikes(f, FAILFS_FDATASYNC, true)) {
+        simdisk_drop(under->self, handle);
+        return f->fault.err;
+    }
     FAIL(f, FAILFS_FDATASYNC, true, under->fdatasync(under->self, handle));
     return under->fdatasync(under->self, handle);
+}
+
+static void fail_uncache(void *self, int handle)
+{
+    const struct failfs *f = self;
+    f->under->uncache(f->under->self, handle);
 }
 
 static enum err fail_size(void *self, int handle, uint64_t *size)
@@ -157,6 +169,7 @@ void failfs_init(struct failfs *f, const struct fs *under)
                .read = fail_read,
                .write = fail_write,
                .fdatasync = fail_fdatasync,
+               .uncache = fail_uncache,
                .size = fail_size,
                .rename = fail_rename,
                .unlink = fail_unlink,

@@ -30,8 +30,9 @@ enum failfs_call {
 };
 
 /* PART: a write left its beginning behind. For calls that cannot be done in
- * part it is NOTHING. */
-enum failfs_done { FAILFS_NOTHING, FAILFS_PART, FAILFS_ALL };
+ * part it is NOTHING. DROPPED: an fdatasync on a simulated disk, see
+ * simdisk_drop(); else NOTHING. */
+enum failfs_done { FAILFS_NOTHING, FAILFS_PART, FAILFS_ALL, FAILFS_DROPPED };
 
 struct failfs_fault {
     enum failfs_call call;

@@ -7,12 +7,15 @@
 
 enum { PAGE = 4096, SECTOR = 512, PATH_BYTES = 96 };
 
+/* DROPPED: a sync has failed; it counts as clean and is not on the platter. */
+enum page_state { CLEAN, DIRTY, DROPPED };
+
 struct sim_file {
     bool directory;
     bool size_dirty;
     struct buf seen;
     struct buf platter;
-    struct buf dirty; /* One byte a page of `seen`. */
+    struct buf dirty; /* One byte a page of `seen`, enum page_state. */
 };
 
 struct sim_name {
@@ -270,7 +273,7 @@ static void store(struct sim_file *file, size_t offset, const void *data,
     }
     memcpy(file->seen.data + offset, data, size);
     for (size_t page = offset / PAGE; page * PAGE < offset + size; page++) {
-        file->dirty.data[page] = 1;
+        file->dirty.data[page] = DIRTY;
     }
 }
 
@@ -301,16 +304,30 @@ static enum err sim_fdatasync(void *self, int handle)
     }
     resize(&file->platter, file->seen.size);
     for (size_t page = 0; page < file->dirty.size; page++) {
-        if (file->dirty.data[page]) {
+        if (file->dirty.data[page] == DIRTY) {
             size_t at = page * PAGE;
             memcpy(file->platter.data + at, file->seen.data + at,
                    min_size(PAGE, file->seen.size - at));
-            file->dirty.data[page] = 0;
+            file->dirty.data[page] = CLEAN;
         }
     }
     file->size_dirty = false;
     end(d);
     return ERR_OK;
+}
+
+static void sim_uncache(void *self, int handle)
+{
+    struct sim_file *file = file_of(self, handle);
+    for (size_t page = 0; page < file->dirty.size; page++) {
+        size_t at = page * PAGE;
+        size_t end = min_size(file->seen.size, file->platter.size);
+        if (file->dirty.data[page] == DROPPED && at < end) {
+            memcpy(file->seen.data + at, file->platter.data + at,
+                   min_size(PAGE, end - at));
+            file->dirty.data[page] = CLEAN;
+        }
+    }
 }
 
 static enum err sim_size(void *self, int handle, uint64_t *size)
@@ -437,6 +454,7 @@ struct simdisk *simdisk_new(void)
         .read = sim_read,
         .write = sim_write,
         .fdatasync = sim_fdatasync,
+        .uncache = sim_uncache,
         .size = sim_size,
         .rename = sim_rename,
         .unlink = sim_unlink,
@@ -495,7 +513,8 @@ static void survive(const struct sim_file *from, struct sim_file *to,
             resize(&to->seen, from->seen.size);
         }
         for (size_t page = 0; page < from->dirty.size; page++) {
-            uint64_t luck = from->dirty.data[page] ? rng_below(rng, 3) : 0;
+            uint64_t luck =
+                from->dirty.data[page] == DIRTY ? rng_below(rng, 3) : 0;
             uint64_t sectors = luck == 2 ? rng_next(rng) : 0xff;
             for (size_t i = 0; luck > 0 && i < PAGE / SECTOR; i++) {
                 size_t at = page * PAGE + i * SECTOR;
@@ -579,6 +598,18 @@ void simdisk_fail(struct simdisk *d, uint64_t n, enum err err)
 bool simdisk_failed(const struct simdisk *d)
 {
     return d->failed;
+}
+
+void simdisk_drop(struct simdisk *d, int handle)
+{
+    struct sim_file *file = file_of(d, handle);
+    resize(&file->platter, file->seen.size); /* The journal has the size. */
+    file->size_dirty = false;
+    for (size_t page = 0; page < file->dirty.size; page++) {
+        if (file->dirty.data[page] == DIRTY) {
+            file->dirty.data[page] = DROPPED;
+        }
+    }
 }
 
 uint8_t *simdisk_bytes(struct simdisk *d, const char *path, size_t *size)

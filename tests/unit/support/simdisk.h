@@ -57,6 +57,11 @@ void simdisk_set_prefix(struct simdisk *disk, const char *prefix);
 MUST_CHECK enum err simdisk_resize(struct simdisk *disk, int handle,
                                    uint64_t size);
 
+/* What Linux does when fdatasync() fails: what was written counts as clean, so
+ * that the next fdatasync() has nothing to do, and is read back until the
+ * power is lost. */
+void simdisk_drop(struct simdisk *disk, int handle);
+
 /* The content of a file, to be damaged in place; NULL when it is not there. */
 uint8_t *simdisk_bytes(struct simdisk *disk, const char *path, size_t *size);
 void simdisk_truncate(struct simdisk *disk, const char *path, size_t size);
