@@ -263,6 +263,9 @@ enum err store_open(const struct store_options *options, struct store **out)
     if (!err) {
         err = generation_sweep(options->fs, generation.number);
     }
+    if (!err) {
+        err = generation_settle(options->fs, generation.number);
+    }
     return err ? err
                : store_open_generation(options, &generation, NULL, 0, out);
 }
