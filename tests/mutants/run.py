@@ -30,8 +30,11 @@ UNIT = [
     ("test_raft_members", ("raft",)),
     ("test_wal", ("wal",)),
     ("test_wal_crash", ("wal",)),
+    ("test_wal_nth", ("wal",)),
     ("test_store", ("store",)),
     ("test_store_full", ("store",)),
+    ("test_store_nth", ("store",)),
+    ("test_node_crash", ("wal", "store")),
     ("test_peer", ("peer",)),
     ("test_wire", ("wire",)),
 ]

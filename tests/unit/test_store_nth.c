@@ -30,7 +30,7 @@ enum {
     FLUSH_EVERY = 4,
     REOPEN_AT = 14,
     CHECKPOINT_PAGES = 32,
-    LOOKS = 60,
+    LOOKS = 24,
     TRIES = 3, /* Before a failure that lasts is repaired. */
     DISK = 0,
     IMAGE = 1, /* Where copies of the disk are mounted. */
@@ -689,7 +689,7 @@ static void test_no_memory_at_the_nth_allocation(void **state)
     (void)state;
     struct failfs_fault fault = {.for_ever = false};
     memset(&total, 0, sizeof(total));
-    every_n(fault, true, 0, 17);
+    every_n(fault, true, 0, 29);
     fault.for_ever = true;
     every_n(fault, true, 0, 101);
     print_total("no memory");
