@@ -27,10 +27,27 @@ TROUBLE = (OSError, http.client.HTTPException)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWNET = 0x40000000
 
 
 def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _checked(result):
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def enter_network(namespace):
+    """Move the calling thread to the network namespace of that descriptor."""
+    _checked(_libc.setns(namespace, _CLONE_NEWNET))
+
+
+def leave_network():
+    """Move the calling thread to a new network namespace of its own."""
+    _checked(_libc.unshare(_CLONE_NEWNET))
 
 
 # Ports are taken under the range that the kernel hands out to outgoing
@@ -74,9 +91,9 @@ class Response(collections.namedtuple("Response", "status headers body")):
         return json.loads(self.body)
 
 
-def request(port, method, path, body=None, headers=None, timeout=15.0):
+def request(port, method, path, body=None, headers=None, timeout=15.0, host=HOST):
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         return request_on(connection, method, path, body, headers)
     finally:
@@ -101,6 +118,9 @@ class Node:
         self.http_port = free_port()
         self.raft_port = free_port()
         self.host = host
+        self.raft_host = host
+        self.reach = HOST  # Where the tests find its HTTP port.
+        self.namespace = None  # Of the network, if not ours (netns.py).
         self.args = list(args)
         self.inmem = inmem
         self.dir = os.path.join(str(base), name)
@@ -116,7 +136,7 @@ class Node:
 
     @property
     def raft(self):
-        return f"{self.host}:{self.raft_port}"
+        return f"{self.raft_host}:{self.raft_port}"
 
     def argv(self):
         argv = [BINARY, "-id", self.name, "-haddr", self.http, "-raddr", self.raft]
@@ -132,8 +152,13 @@ class Node:
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(
                 argv or self.argv(), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, preexec_fn=die_with_parent)
+                stderr=log, preexec_fn=self._before_exec)
         return self
+
+    def _before_exec(self):
+        die_with_parent()
+        if self.namespace is not None:
+            enter_network(self.namespace)
 
     @property
     def pid(self):
@@ -180,7 +205,8 @@ class Node:
     # ---- requests -----------------------------------------------------
 
     def request(self, method, path, body=None, headers=None, timeout=15.0):
-        return request(self.http_port, method, path, body, headers, timeout)
+        return request(self.http_port, method, path, body, headers, timeout,
+                       self.reach)
 
     def put(self, key, value, timeout=15.0):
         return self.request("POST", "/key", {key: value}, timeout=timeout)

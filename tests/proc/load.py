@@ -11,7 +11,7 @@ import http.client
 import threading
 import time
 
-from cluster import HOST, TROUBLE, request_on
+from cluster import TROUBLE, request_on
 
 ACKED, REFUSED, UNKNOWN = "acked", "refused", "unknown"
 
@@ -38,8 +38,9 @@ class Client:
         """A Response, or None when the connection broke."""
         try:
             if self.connection is None:
+                node = self.nodes[self.at]
                 self.connection = http.client.HTTPConnection(
-                    HOST, self.nodes[self.at].http_port, timeout=self.timeout)
+                    node.reach, node.http_port, timeout=self.timeout)
             return request_on(self.connection, method, path, body)
         except TROUBLE:
             self.close()
