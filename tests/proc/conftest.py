@@ -50,6 +50,7 @@ def pytest_runtest_call(item):
     limit = TEST_SECONDS_MAX
     if "ROUNDS" in os.environ or "IDLE" in os.environ:
         limit *= 20
+    limit += int(60 * float(os.environ.get("MINUTES", "0")))
 
     def too_long(*_):
         faulthandler.dump_traceback(file=sys.__stderr__)
