@@ -68,13 +68,17 @@ class Clients:
     # ---- one client --------------------------------------------------------
 
     def _run(self, number, node, dice):
-        client = Client([node], timeout=6)
+        client = Client([node], timeout=8)
         try:
             for sequence in range(1_000_000):
                 if self.stop_now.is_set():
                     return
                 began = time.monotonic()
-                if not self._one(client, node, f"{number}-{sequence}", dice):
+                # A link that is silent is given up after 3 s: one client
+                # learns of that, the other one has gone before.
+                patience = 2 if number < len(self.nodes) else 5
+                value = f"{number}-{sequence}"
+                if not self._one(client, node, value, patience, dice):
                     time.sleep(0.05)
                 pause = dice.uniform(0.5, 1.5) / self.rate
                 time.sleep(max(0.0, began + pause - time.monotonic()))
@@ -91,14 +95,15 @@ class Clients:
                 self.epoch, self.asked = self.epoch + 1, 0
             return f"{self.tag}-{self.epoch}-{dice.randrange(self.key_count)}"
 
-    def _one(self, client, node, value, dice):
+    def _one(self, client, node, value, patience, dice):
         """One request and what it means. True when it was answered well."""
         kind = dice.choices((READ, WRITE, DELETE, None), (50, 30, 10, 10))[0]
         if kind is None:
-            return self._write_once(client, node, f"{self.tag}-once-{value}")
+            key = f"{self.tag}-once-{value}"
+            return self._write_once(client, node, key, patience)
         key = self._key(dice)
         begin = time.monotonic()
-        response = ask(client, kind, key, value)
+        response = ask(client, kind, key, value, patience)
         end = time.monotonic()
         outcome = outcome_of(kind, response)
         if outcome == REFUSED or (outcome == UNKNOWN and kind == READ):
@@ -117,8 +122,9 @@ class Clients:
                 self.done[node.name, kind] += 1
         return outcome == ACKED
 
-    def _write_once(self, client, node, key):
-        outcome = outcome_of(WRITE, ask(client, WRITE, key, "v" + key))
+    def _write_once(self, client, node, key, patience):
+        response = ask(client, WRITE, key, "v" + key, patience)
+        outcome = outcome_of(WRITE, response)
         self.outcome[key] = outcome
         if outcome == ACKED:
             with self.lock:
@@ -152,11 +158,11 @@ class Clients:
         return {**total, "unknown": self.unknown, "keys": len(self.histories)}
 
 
-def ask(client, kind, key, value):
+def ask(client, kind, key, value, patience=5):
     if kind == WRITE:
-        return client.request("POST", "/key?timeout=2s", {key: value})
+        return client.request("POST", f"/key?timeout={patience}s", {key: value})
     method = "GET" if kind == READ else "DELETE"
-    return client.request(method, f"/key/{key}?timeout=2s")
+    return client.request(method, f"/key/{key}?timeout={patience}s")
 
 
 def outcome_of(kind, response):
