@@ -190,7 +190,10 @@ uint64_t clients_next_us(void)
 static struct host *any_host(void)
 {
     struct host *host = &world.hosts[sim_below(world.swarm.hosts)];
-    return host_is_up(host) && world.now_us >= host->paused_us ? host : NULL;
+    /* A client gives up on one that hangs, and asks another. */
+    bool hangs =
+        world.now_us < host->paused_us || world.now_us + SEC_US < host->busy_us;
+    return host_is_up(host) && !hangs ? host : NULL;
 }
 
 void clients_step(void)

@@ -27,7 +27,7 @@ enum {
     STEPS = 24,
     IMAGES = 2, /* A call. */
     KEYS = 9,
-    CHECKPOINT_PAGES = 16,
+    CHECKPOINT_BYTES = 16 * 4096,
     NESTED_EVERY = 32, /* A second loss in so few of the states. */
     DISK = 0,
     IMAGE = 1,
@@ -101,8 +101,7 @@ static void on_entry(const struct wal_entry *entry, void *arg)
 static void open_files(struct files *files, struct log *found)
 {
     struct store_options store_options = {.fs = simdisk_fs(files->disk),
-                                          .vfs = simvfs_name,
-                                          .checkpoint_pages = CHECKPOINT_PAGES};
+                                          .vfs = simvfs_name};
     struct wal_options wal_options = {.fs = simdisk_fs(files->disk),
                                       .segment_bytes = SEGMENT,
                                       .salt_seed = 99};
@@ -292,6 +291,9 @@ static void flush(struct run *run)
     store_get_stats(store, &before);
     run->flushes[store_applied(store)] = true;
     assert_int_equal(store_flush(store), ERR_OK);
+    if (store_checkpoint_bytes(store) >= CHECKPOINT_BYTES) {
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+    }
     store_get_stats(store, &after);
     if (after.checkpoints > before.checkpoints) {
         run->checkpoints++;

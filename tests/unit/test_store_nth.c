@@ -29,7 +29,7 @@ enum {
     KEYS = 10,
     FLUSH_EVERY = 4,
     REOPEN_AT = 14,
-    CHECKPOINT_PAGES = 32,
+    CHECKPOINT_BYTES = 32 * 4096,
     LOOKS = 24,
     TRIES = 3, /* Before a failure that lasts is repaired. */
     DISK = 0,
@@ -356,8 +356,7 @@ static void heal(struct machine *m)
 
 static enum err open_on(const struct fs *fs, struct store **store)
 {
-    struct store_options options = {
-        .fs = fs, .vfs = simvfs_name, .checkpoint_pages = CHECKPOINT_PAGES};
+    struct store_options options = {.fs = fs, .vfs = simvfs_name};
     return store_open(&options, store);
 }
 
@@ -471,6 +470,9 @@ static void flush(struct machine *m)
         return;
     }
     m->acked = m->next;
+    if (store_checkpoint_bytes(m->store) >= CHECKPOINT_BYTES) {
+        assert_int_equal(store_checkpoint(m->store), ERR_OK);
+    }
     store_get_stats(m->store, &after);
     if (after.checkpoints > before.checkpoints) {
         total.checkpoints++;
