@@ -4,6 +4,7 @@
  *     routes.c   path and method -> handler
  *     keys.c     /key
  *     cluster.c  /join /status /nodes /leader /remove
+ *     backup.c   /backup
  *     health.c   /livez /readyz /healthz /health
  *     problem.c  errors
  *     join.c     the client's half of a join */
@@ -52,6 +53,9 @@ struct conn {
     bool local; /* Read with level=none. */
     uint64_t now_ms;
     struct buf key; /* Of the request with the node. */
+    uint64_t backup_at;
+    uint64_t backup_bytes; /* 0: none is being sent. */
+    bool backup_waits;     /* For the client to take something. */
 };
 
 /* problem.c. A code of API 1, a sentence; `outcome` may be NULL. */
@@ -64,6 +68,19 @@ void finish_plain(struct conn *conn, const struct node_result *result);
 /* server.c. Extra headers are in api->headers ("Name: value\r\n"...). */
 void answer(struct conn *conn, int status, const char *type, struct bytes body);
 
+/* An answer in two parts: the head, with the length of what follows, and, when
+ * that has been written, the end. */
+void answer_head(struct conn *conn, int status, const char *type,
+                 uint64_t length);
+void answered(struct conn *conn);
+/* Close it now. The connection is gone. */
+void conn_drop(struct conn *conn);
+
+/* backup.c */
+void on_backup(struct conn *conn, const struct http_request *request);
+void backup_go_on(struct conn *conn);
+void backup_close(struct conn *conn);
+
 /* routes.c */
 void route(struct conn *conn, const struct http_request *request);
 /* The deadline that ?timeout= asks for; false: answered 400. */
@@ -73,6 +90,9 @@ bool flag(const struct http_request *request, const char *name);
 void not_allowed(struct conn *conn, const char *allow);
 /* ?redirect on a node that does not lead: answered 307, true. */
 bool redirected(struct conn *conn, const struct http_request *request);
+
+/* ?level= into conn->local; false: answered 400. */
+bool read_level(struct conn *conn, const struct http_request *request);
 
 /* keys.c, cluster.c, health.c */
 void on_key(struct conn *conn, const struct http_request *request);

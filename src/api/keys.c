@@ -51,8 +51,7 @@ static void finish_get(struct conn *conn, const struct node_result *result)
     }
 }
 
-/* False: answered 400. */
-static bool read_level(struct conn *conn, const struct http_request *request)
+bool read_level(struct conn *conn, const struct http_request *request)
 {
     struct bytes level;
     conn->local = false;

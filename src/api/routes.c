@@ -18,6 +18,7 @@ static const struct route routes[] = {
     {"/readyz", false, on_health, "GET, HEAD, OPTIONS"},
     {"/healthz", false, on_health, "GET, HEAD, OPTIONS"},
     {"/health", false, on_health, "GET, HEAD, OPTIONS"},
+    {"/backup", false, on_backup, "GET, HEAD, OPTIONS"},
     {"/join", false, on_join, "POST, OPTIONS"},
     {"/remove", false, on_remove, "DELETE, OPTIONS"},
     {"/nodes", true, on_nodes, "GET, HEAD, DELETE, OPTIONS"},

@@ -36,6 +36,7 @@ static void set_deadline(struct conn *conn, uint64_t at_ms)
 static void conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
+    backup_close(conn);
     timer_cancel(api->options.reactor, &conn->timer);
     if (api->node) {
         node_cancel(api->node, &conn->request);
@@ -64,9 +65,14 @@ static void on_time(void *arg)
                            : "the headers took longer than 10s",
                        "not-applied");
     } else {
-        stream_close(conn->stream);
-        conn_free(conn);
+        conn_drop(conn);
     }
+}
+
+void conn_drop(struct conn *conn)
+{
+    stream_close(conn->stream);
+    conn_free(conn);
 }
 
 /* ---- answers
@@ -91,7 +97,8 @@ static void add_common(struct conn *conn, struct buf *out)
     }
 }
 
-void answer(struct conn *conn, int status, const char *type, struct bytes body)
+/* All but the length. */
+static struct buf *begin_answer(struct conn *conn, int status, const char *type)
 {
     struct api *api = conn->api;
     struct buf *out = stream_output(conn->stream);
@@ -106,13 +113,36 @@ void answer(struct conn *conn, int status, const char *type, struct bytes body)
     if (type) {
         http_add_header(out, "Content-Type", bytes_of_string(type));
     }
+    return out;
+}
+
+void answer(struct conn *conn, int status, const char *type, struct bytes body)
+{
+    struct buf *out = begin_answer(conn, status, type);
     if (status == 204) {
         buf_add_string(out, "\r\n");
     } else {
         http_add_body(out, body, conn->head_only);
     }
+    answered(conn);
+}
+
+void answer_head(struct conn *conn, int status, const char *type,
+                 uint64_t length)
+{
+    struct buf *out = begin_answer(conn, status, type);
+    http_add_header_u64(out, "Content-Length", length);
+    buf_add_string(out, "\r\n");
+}
+
+void answered(struct conn *conn)
+{
+    struct api *api = conn->api;
     conn->busy = false;
     conn->reading = false;
+    if (conn->timer.node.place == 0) {
+        set_deadline(conn, now(api) + IDLE_MS);
+    }
     if (!conn->keep_alive) {
         conn->closing = true;
         timer_cancel(api->options.reactor, &conn->timer);
@@ -250,7 +280,9 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
 static void on_drain(struct stream *stream, void *arg)
 {
     struct conn *conn = arg;
-    if (!conn->closing) {
+    if (conn->backup_bytes > 0) {
+        backup_go_on(conn);
+    } else if (!conn->closing) {
         stream_kick(stream);
     }
 }

@@ -152,6 +152,37 @@ void node_transfer(struct node *node, struct node_request *request, raft_id id);
  * zero-initialised. What was proposed may still be done. */
 void node_cancel(struct node *node, struct node_request *request);
 
+/* A consistent copy of the database, while writes go on: a file that SQLite
+ * opens. As of `index`: everything applied now, unless another copy is being
+ * taken; then as of that one. While it is open there is no checkpoint, so do
+ * not keep it without need. */
+MUST_CHECK enum err node_image_open(struct node *node, uint64_t *index,
+                                    uint64_t *bytes);
+MUST_CHECK enum err node_image_read(struct node *node, uint64_t offset,
+                                    void *out, size_t size);
+void node_image_close(struct node *node);
+
+/* ---- offline (found.c) -------------------------------------------------- */
+
+struct node_founded {
+    uint64_t index; /* The last entry that is in it. */
+    uint64_t keys;
+    uint8_t cluster[16]; /* The new one. */
+    char name[RAFT_NAME_BYTES];
+};
+/* Make the directory of a node that has lost its cluster a new cluster of one,
+ * with its data. `without_log`: with the database alone, when the log is
+ * damaged. Can be interrupted and run again. Errors are logged. */
+MUST_CHECK enum err node_recover(const struct node_options *options,
+                                 const struct node_env *env, bool without_log,
+                                 struct node_founded *founded);
+/* Make an empty directory a cluster of one with the data of a backup: file
+ * `path` of `from`. */
+MUST_CHECK enum err node_restore(const struct node_options *options,
+                                 const struct node_env *env,
+                                 const struct fs *from, const char *path,
+                                 struct node_founded *founded);
+
 /* ---- the turn ---------------------------------------------------------- */
 
 /* Carry out everything that has gathered. Returns when to be called again at

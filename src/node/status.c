@@ -95,3 +95,34 @@ uint64_t node_last_contact_ms(const struct node *node)
     return now_ms > status.leader_heard_ms ? now_ms - status.leader_heard_ms
                                            : 0;
 }
+
+/* ---- a copy of it all -----------------------------------------------------
+ */
+
+enum err node_image_open(struct node *node, uint64_t *index, uint64_t *bytes)
+{
+    struct store_image image;
+    if (!node->member) {
+        return ERR_NOT_FOUND;
+    }
+    enum err err = store_checkpoint(node->store);
+    if (!err) {
+        err = store_image_open(node->store, &image);
+    }
+    if (!err) {
+        *index = image.index;
+        *bytes = image.bytes;
+    }
+    return err;
+}
+
+enum err node_image_read(struct node *node, uint64_t offset, void *out,
+                         size_t size)
+{
+    return store_image_read(node->store, offset, out, size);
+}
+
+void node_image_close(struct node *node)
+{
+    store_image_close(node->store);
+}

@@ -1,0 +1,130 @@
+/* backup.c -- GET /backup: the database as a file, in pieces, as fast as the
+ * client takes them. A client that takes nothing for half a minute is left:
+ * meanwhile SQLite's -wal cannot be emptied. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/text.h"
+
+enum { PIECE_BYTES = 128 << 10, QUEUE_BYTES = 512 << 10, STALL_MS = 30000 };
+
+static void on_time(void *arg);
+
+static void wake(struct conn *conn, uint64_t in_ms)
+{
+    struct reactor *reactor = conn->api->options.reactor;
+    timer_arm(reactor, &conn->timer, reactor_now_ms(reactor) + in_ms, on_time,
+              conn);
+}
+
+void backup_close(struct conn *conn)
+{
+    if (conn->backup_bytes > 0) {
+        node_image_close(conn->api->node);
+        conn->backup_bytes = 0;
+    }
+}
+
+static void finish(struct conn *conn)
+{
+    backup_close(conn);
+    timer_cancel(conn->api->options.reactor, &conn->timer);
+    answered(conn);
+}
+
+void backup_go_on(struct conn *conn)
+{
+    bool any = false;
+    while (conn->backup_at < conn->backup_bytes &&
+           stream_output_bytes(conn->stream) < QUEUE_BYTES) {
+        size_t size =
+            (size_t)min_u64(PIECE_BYTES, conn->backup_bytes - conn->backup_at);
+        struct buf *out = stream_output(conn->stream);
+        if (node_image_read(conn->api->node, conn->backup_at,
+                            buf_reserve(out, size), size)) {
+            /* The length was promised: the end of it all is the only word. */
+            conn->keep_alive = false;
+            finish(conn);
+            return;
+        }
+        out->size += size;
+        conn->backup_at += size;
+        any = true;
+    }
+    if (conn->backup_at == conn->backup_bytes) {
+        finish(conn);
+        return;
+    }
+    /* What leaves at the end of this turn makes room without a word. */
+    wake(conn, any ? 1 : STALL_MS);
+    conn->backup_waits = !any;
+}
+
+static void on_time(void *arg)
+{
+    struct conn *conn = arg;
+    if (conn->backup_waits &&
+        stream_output_bytes(conn->stream) >= QUEUE_BYTES) {
+        conn_drop(conn);
+        return;
+    }
+    backup_go_on(conn);
+}
+
+static void finish_backup(struct conn *conn, const struct node_result *result)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    uint64_t index;
+    uint64_t bytes;
+    api->body.size = 0;
+    api->headers.size = 0;
+    if (result && result->outcome != NODE_OK) {
+        answer_outcome(conn, result);
+        return;
+    }
+    enum err err = node_image_open(api->node, &index, &bytes);
+    if (err == ERR_NOT_FOUND) {
+        answer_problem(conn, 503, "starting", "no member of a cluster yet",
+                       NULL);
+        return;
+    }
+    if (err) {
+        answer_problem(conn, 507, "no-space",
+                       "there is no room to bring the database up to date",
+                       NULL);
+        return;
+    }
+    conn->backup_at = 0;
+    conn->backup_bytes = bytes;
+    node_get_status(api->node, &status);
+    buf_add_string(&api->headers,
+                   "Content-Disposition: attachment; filename=\"craftd-");
+    text_add_hex(&api->headers, status.cluster, 4);
+    buf_printf(&api->headers, "-%llu.db\"\r\nETag: \"%llu\"\r\n",
+               (unsigned long long)index, (unsigned long long)index);
+    answer_head(conn, 200, "application/vnd.sqlite3", bytes);
+    if (conn->head_only) {
+        finish(conn);
+    } else {
+        backup_go_on(conn);
+    }
+}
+
+void on_backup(struct conn *conn, const struct http_request *request)
+{
+    if (!is_get(request)) {
+        not_allowed(conn, "GET, HEAD, OPTIONS");
+        return;
+    }
+    if (!read_level(conn, request) || !read_timeout(conn, request)) {
+        return;
+    }
+    conn->busy = true;
+    if (conn->local) {
+        finish_backup(conn, NULL);
+        return;
+    }
+    conn->finish = finish_backup;
+    node_read(conn->api->node, &conn->request);
+}
