@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "node/node.h"
+#include "offline.h"
 #include "peer/peer.h"
 #include "reactor/reactor.h"
 #include "sys/fs.h"
@@ -337,6 +338,10 @@ int main(int argc, char **argv)
 {
     static struct daemon daemon;
     char why[256];
+    int offline = offline_main(argc, argv);
+    if (offline >= 0) {
+        return offline;
+    }
     switch (config_parse(argc, argv, &daemon.config, why, sizeof(why))) {
     case CONFIG_HELP:
         fputs(config_help, stdout);

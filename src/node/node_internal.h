@@ -7,6 +7,7 @@
  *     join.c      requests that change the membership
  *     snapshot.c  the database to a follower that the log has left behind
  *     compact.c   what the log need not hold any more
+ *     found.c     offline: a new cluster on data that is there
  *     status.c    looking */
 #ifndef CRAFTD_NODE_NODE_INTERNAL_H
 #define CRAFTD_NODE_NODE_INTERNAL_H
@@ -213,6 +214,9 @@ void snapshot_send(struct node *node);
 void snapshot_install(struct node *node);
 void snapshot_free(struct node *node);
 uint64_t snapshot_deadline_ms(const struct node *node);
+
+/* found.c: node_recover() or node_restore() was interrupted here. */
+bool node_is_half_recovered(const struct fs *fs);
 
 /* compact.c: true when there may be more to drop. */
 bool compact_log(struct node *node);

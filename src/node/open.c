@@ -496,6 +496,11 @@ static enum err open_directory(struct node *node)
         }
         return err;
     }
+    if (node_is_half_recovered(fs)) {
+        log_error("open", "why=\"a recovery or a restore was interrupted: run "
+                          "that command again\"");
+        return ERR_INVALID;
+    }
     err = ident_read(fs, &node->ident);
     bool known = err == ERR_OK;
     if (err && err != ERR_NOT_FOUND) {

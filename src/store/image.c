@@ -214,6 +214,24 @@ static enum err open_incoming(struct store_incoming *incoming,
                                  image, incoming->bytes, store);
 }
 
+/* Somebody's file: is it a backup of ours? */
+static enum err check_whole(struct store *store)
+{
+    sqlite3_stmt *check = NULL;
+    bool whole = sqlite3_prepare_v2(store->db, "PRAGMA integrity_check(1)", -1,
+                                    &check, NULL) == SQLITE_OK &&
+                 sqlite3_step(check) == SQLITE_ROW &&
+                 strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
+    sqlite3_finalize(check);
+    if (!whole) {
+        log_error("store", "why=\"the file is damaged\"");
+    } else if (store->now.applied == 0) {
+        log_error("store", "why=\"this is no backup of craftd's\"");
+        whole = false;
+    }
+    return whole ? ERR_OK : ERR_CORRUPT;
+}
+
 enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
                                uint64_t term, struct store **out)
 {
@@ -224,7 +242,10 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
     if (!err) {
         err = open_incoming(incoming, &store);
     }
-    if (!err && (store->now.applied != index || store->now.term != term)) {
+    if (!err && index == 0) {
+        err = check_whole(store);
+    } else if (!err &&
+               (store->now.applied != index || store->now.term != term)) {
         log_error("store",
                   "why=\"a snapshot is another one than was promised\" "
                   "index=%llu promised=%llu",
@@ -233,7 +254,9 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
         err = ERR_CORRUPT;
     }
     if (!err) {
-        err = generation_use(incoming->options.fs, &incoming->generation);
+        store->generation.index = store->now.applied;
+        store->generation.term = store->now.term;
+        err = generation_use(incoming->options.fs, &store->generation);
     }
     if (err) {
         store_close(store);

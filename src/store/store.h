@@ -114,9 +114,10 @@ void store_incoming_free(struct store_incoming *incoming);
  * ERR_NOSPACE, ERR_IO: give it up. */
 MUST_CHECK enum err store_incoming_add(struct store_incoming *incoming,
                                        struct bytes data);
-/* All is there: open it, compare it with what was promised (ERR_CORRUPT), and
- * make it the one to be opened from now on, for good. `*store` is a second
- * store then: close the old one, then store_tidy(). Frees `incoming`. */
+/* All is there: open it, compare it with what was promised (ERR_CORRUPT; index
+ * 0: it need only be whole and hold something, which takes long), and make it
+ * the one to be opened from now on, for good. `*store` is a second store then:
+ * close the old one, then store_tidy(). Frees `incoming`. */
 MUST_CHECK enum err store_incoming_finish(struct store_incoming *incoming,
                                           uint64_t index, uint64_t term,
                                           struct store **store);

@@ -1,0 +1,351 @@
+/* found.c -- a cluster of one on data that is there already: from a directory
+ * whose cluster has lost its majority, or from a backup. Offline.
+ *
+ * The log begins anew behind the database, with an entry that makes this node
+ * the only member, under a number and a cluster id that nobody has had, so
+ * that no node of the old cluster is taken for one of the new. The file
+ * RECOVER is there from before the first change until after the last: such a
+ * directory is not started, and the same command begins again where the other
+ * one ended. IDENT is last: with it the new cluster exists. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "node/node_internal.h"
+
+static const char marker[] = "RECOVER";
+
+struct founding {
+    const struct node_env *env;
+    const struct node_options *options;
+    struct ident ident; /* Of the cluster that is founded. */
+    struct store *store;
+};
+
+static struct wal_options log_options(const struct node_env *env,
+                                      const struct ident *ident)
+{
+    struct wal_options options = {.fs = env->fs};
+    memcpy(options.cluster, ident->cluster, sizeof(options.cluster));
+    memcpy(options.uuid, ident->uuid, sizeof(options.uuid));
+    env->entropy(env->self, &options.salt_seed, sizeof(options.salt_seed));
+    return options;
+}
+
+/* ---- the new cluster ------------------------------------------------------
+ */
+
+static enum err write_membership(struct founding *f, struct wal *wal)
+{
+    uint64_t index = store_applied(f->store);
+    uint64_t term = store_applied_term(f->store);
+    struct raft_member self = {.id = f->ident.id, .suffrage = RAFT_VOTER};
+    memcpy(self.uuid, f->ident.uuid, sizeof(self.uuid));
+    memcpy(self.name, f->ident.name, sizeof(self.name));
+    snprintf(self.addr, sizeof(self.addr), "%s", f->options->raft_addr);
+    snprintf(self.http, sizeof(self.http), "%s",
+             f->options->http_addr ? f->options->http_addr : "");
+    struct raft_conf conf = {.count = 1, .members = {self}};
+    struct buf payload = {0};
+    wire_encode_conf(&payload, &conf);
+    struct wal_entry entry = {.index = index + 1,
+                              .term = term + 1,
+                              .type = RAFT_ENTRY_CONF,
+                              .payload = buf_bytes(&payload)};
+    wal_set_hard_state(wal, term + 1, 0);
+    enum err err = wal_sync(wal);
+    if (!err && index > 0) {
+        err = wal_reset(wal, index, term);
+    }
+    if (!err) {
+        wal_append(wal, &entry);
+        err = wal_sync(wal);
+    }
+    buf_free(&payload);
+    return err;
+}
+
+static enum err found(struct founding *f, const char *name)
+{
+    const struct node_env *env = f->env;
+    env->entropy(env->self, f->ident.cluster, sizeof(f->ident.cluster));
+    env->entropy(env->self, f->ident.uuid, sizeof(f->ident.uuid));
+    f->ident.id = store_applied(f->store) + 1;
+    snprintf(f->ident.name, sizeof(f->ident.name), "%s", name);
+    struct wal_options options = log_options(env, &f->ident);
+    struct wal *wal = NULL;
+    enum err err = wal_create(&options);
+    if (!err) {
+        err = wal_open(&options, NULL, NULL, &wal);
+    }
+    if (!err) {
+        err = write_membership(f, wal);
+    }
+    wal_close(wal);
+    if (!err) {
+        err = ident_write(env->fs, &f->ident);
+    }
+    if (!err) {
+        err = env->fs->unlink(env->fs->self, marker);
+    }
+    return err ? err : env->fs->sync_dir(env->fs->self, ".");
+}
+
+bool node_is_half_recovered(const struct fs *fs)
+{
+    int handle;
+    if (fs->open(fs->self, marker, FS_READ, &handle) != ERR_OK) {
+        return false;
+    }
+    fs->close(fs->self, handle);
+    return true;
+}
+
+static enum err mark(const struct fs *fs)
+{
+    static const char text[] = "craftd was interrupted here: run it again\n";
+    return fs_replace(fs, ".", marker, text, sizeof(text) - 1);
+}
+
+/* ---- what the old one left ----------------------------------------------- */
+
+static enum err apply(struct store *store, const struct wal_entry *entry)
+{
+    struct store_result result;
+    switch ((enum raft_entry_type)entry->type) {
+    case RAFT_ENTRY_NORMAL:
+        return store_apply(store, entry->index, entry->term, entry->payload,
+                           &result);
+    case RAFT_ENTRY_NOOP:
+        return store_apply_noop(store, entry->index, entry->term);
+    case RAFT_ENTRY_CONF:
+        return store_apply_conf(store, entry->index, entry->term,
+                                entry->payload);
+    }
+    return ERR_VERSION;
+}
+
+/* Everything in the log counts: whatever was acknowledged and reached this
+ * node is in it, and perhaps a few writes that were not. */
+static enum err replay(struct founding *f, const struct ident *old)
+{
+    struct wal_options options = log_options(f->env, old);
+    struct wal *wal = NULL;
+    struct buf payload = {0};
+    enum err err = wal_open(&options, NULL, NULL, &wal);
+    if (!err && store_applied(f->store) + 1 < wal_first(wal)) {
+        log_error("recover", "why=\"the log begins after what the database "
+                             "holds\"");
+        err = ERR_CORRUPT;
+    }
+    while (!err && store_applied(f->store) < wal_last(wal)) {
+        struct wal_entry entry;
+        err = wal_read(wal, store_applied(f->store) + 1, &payload, &entry);
+        if (!err) {
+            err = apply(f->store, &entry);
+        }
+    }
+    buf_free(&payload);
+    wal_close(wal);
+    return err;
+}
+
+static void unlink_old(const char *name, void *arg)
+{
+    const struct fs *fs = arg;
+    char path[FS_PATH_BYTES];
+    snprintf(path, sizeof(path), "wal/%s", name);
+    if (fs->unlink(fs->self, path) != ERR_OK) {
+        log_warn("recover", "file=%s why=\"cannot be removed\"", path);
+    }
+}
+
+static enum err remove_log(const struct fs *fs)
+{
+    static const char *const slots[] = {"meta.0", "meta.1"};
+    enum err err = fs->list(fs->self, "wal", unlink_old, (void *)(uintptr_t)fs);
+    if (err == ERR_NOT_FOUND) {
+        err = ERR_OK;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(slots) && !err; i++) {
+        err = fs->unlink(fs->self, slots[i]);
+        err = err == ERR_NOT_FOUND ? ERR_OK : err;
+    }
+    return err ? err : fs->sync_dir(fs->self, ".");
+}
+
+/* ---- the two commands -----------------------------------------------------
+ */
+
+static enum err lock(const struct fs *fs, int *handle)
+{
+    enum err err = fs->lock(fs->self, "LOCK", handle);
+    if (err == ERR_LOCKED) {
+        log_error("recover", "why=\"the directory is in use by a running "
+                             "node: stop it first\"");
+    }
+    return err;
+}
+
+static enum err open_store(struct founding *f)
+{
+    struct store_options options = {.fs = f->env->fs,
+                                    .vfs = f->env->sqlite_vfs};
+    return store_open(&options, &f->store);
+}
+
+static void tell(struct founding *f, struct node_founded *out)
+{
+    out->index = store_applied(f->store);
+    out->keys = store_key_count(f->store);
+    memcpy(out->cluster, f->ident.cluster, sizeof(out->cluster));
+    memcpy(out->name, f->ident.name, sizeof(out->name));
+}
+
+static enum err recover(struct founding *f, bool without_log)
+{
+    const struct fs *fs = f->env->fs;
+    struct ident old;
+    bool again = node_is_half_recovered(fs);
+    enum err err = ident_read(fs, &old);
+    if (err == ERR_NOT_FOUND) {
+        log_error("recover", "why=\"no node has lived here\"");
+    }
+    if (!err && f->options->name && strcmp(f->options->name, old.name) != 0) {
+        log_error("recover", "why=\"this directory belongs to node %s\"",
+                  old.name);
+        err = ERR_MISMATCH;
+    }
+    if (!err) {
+        err = open_store(f);
+    }
+    if (!err && !again && !without_log) {
+        err = replay(f, &old);
+    }
+    if (!err) {
+        err = store_checkpoint(f->store);
+    }
+    if (!err && store_durable(f->store) != store_applied(f->store)) {
+        err = ERR_NOSPACE;
+    }
+    /* From here on the database is all there is. */
+    if (!err) {
+        err = mark(fs);
+    }
+    if (!err) {
+        err = remove_log(fs);
+    }
+    return err ? err : found(f, old.name);
+}
+
+enum err node_recover(const struct node_options *options,
+                      const struct node_env *env, bool without_log,
+                      struct node_founded *out)
+{
+    struct founding f = {.env = env, .options = options};
+    int handle;
+    enum err err = lock(env->fs, &handle);
+    if (err) {
+        return err;
+    }
+    err = recover(&f, without_log);
+    if (!err) {
+        tell(&f, out);
+    }
+    store_close(f.store);
+    env->fs->close(env->fs->self, handle);
+    return err;
+}
+
+static enum err copy(struct store_incoming *incoming, const struct fs *from,
+                     const char *path)
+{
+    enum { SLICE_BYTES = 1 << 20 };
+    int handle;
+    enum err err = from->open(from->self, path, FS_READ, &handle);
+    if (err) {
+        return err;
+    }
+    uint8_t *slice = mem_alloc(SLICE_BYTES);
+    for (uint64_t at = 0;;) {
+        size_t got = 0;
+        err = from->read(from->self, handle, at, slice, SLICE_BYTES, &got);
+        if (err || got == 0) {
+            break;
+        }
+        err = store_incoming_add(incoming, bytes_of(slice, got));
+        if (err) {
+            break;
+        }
+        at += got;
+    }
+    mem_free(slice);
+    from->close(from->self, handle);
+    return err;
+}
+
+static enum err restore(struct founding *f, const struct fs *from,
+                        const char *path)
+{
+    const struct fs *fs = f->env->fs;
+    struct ident old;
+    struct store *empty = NULL;
+    struct store_incoming *incoming = NULL;
+    bool again = node_is_half_recovered(fs);
+    enum err err = ident_read(fs, &old);
+    if (err != ERR_NOT_FOUND) {
+        log_error("restore", "why=\"a node lives here already: restore into "
+                             "an empty directory\"");
+        return err ? err : ERR_EXISTS;
+    }
+    err = mark(fs);
+    if (!err) {
+        err = open_store(f);
+    }
+    if (!err && (!again && store_applied(f->store) > 0)) {
+        log_error("restore", "why=\"there is data here\"");
+        err = ERR_EXISTS;
+    }
+    if (!err) {
+        err = remove_log(fs);
+    }
+    if (!err) {
+        err = store_incoming_new(f->store, &incoming);
+    }
+    if (!err) {
+        err = copy(incoming, from, path);
+        if (err) {
+            store_incoming_free(incoming);
+        }
+    }
+    if (!err) {
+        empty = f->store;
+        f->store = NULL;
+        err = store_incoming_finish(incoming, 0, 0, &f->store);
+        store_close(empty);
+    }
+    if (!err) {
+        store_tidy(f->store);
+    }
+    return err ? err
+               : found(f, f->options->name ? f->options->name
+                                           : f->options->raft_addr);
+}
+
+enum err node_restore(const struct node_options *options,
+                      const struct node_env *env, const struct fs *from,
+                      const char *path, struct node_founded *out)
+{
+    struct founding f = {.env = env, .options = options};
+    int handle;
+    enum err err = lock(env->fs, &handle);
+    if (err) {
+        return err;
+    }
+    err = restore(&f, from, path);
+    if (!err) {
+        tell(&f, out);
+    }
+    store_close(f.store);
+    env->fs->close(env->fs->self, handle);
+    return err;
+}

@@ -1,0 +1,203 @@
+/* offline.c -- craftd recover, craftd restore. */
+#include "offline.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config.h"
+#include "node/node.h"
+#include "sys/fs.h"
+#include "sys/sys.h"
+
+enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_DATA = 4 };
+
+static const char recover_help[] =
+    "craftd recover [--without-log] [the flags of craftd] DIR\n"
+    "\n"
+    "When a majority of the nodes is lost for ever: make DIR, the directory "
+    "of\n"
+    "a node that is left and does not run, a new cluster of one. Start it "
+    "with\n"
+    "its usual command line, and join new, empty nodes to it. Take the node\n"
+    "with the highest \"applied\" and \"last_log\" (in its last log lines).\n"
+    "\n"
+    "What may be lost: writes that were acknowledged, but of which this node\n"
+    "had not heard yet. What may appear: writes that this node had heard of,\n"
+    "but that were never acknowledged. The cluster gets a new id, so that no\n"
+    "node of the old one can join by mistake; wipe their directories first.\n"
+    "\n"
+    "  --without-log   use the database alone: the log is damaged. Up to a "
+    "few\n"
+    "                  seconds of writes, or 32 MiB of them, are lost as "
+    "well.\n"
+    "\n"
+    "Exit: 0 done, 1 not done, 2 wrong flags, 4 data damaged.\n";
+
+static const char restore_help[] =
+    "craftd restore FILE [the flags of craftd] DIR\n"
+    "\n"
+    "Make the empty directory DIR a new cluster of one with the data in FILE,\n"
+    "which GET /backup gave. Start it with the same flags, and join new, "
+    "empty\n"
+    "nodes to it. Every key keeps its value; indexes go on where they were.\n"
+    "\n"
+    "Exit: 0 done, 1 not done, 2 wrong flags, 4 FILE is damaged or no "
+    "backup.\n";
+
+static uint64_t now_ms(void *self)
+{
+    (void)self;
+    return sys_now_ms();
+}
+
+static uint64_t now_us(void *self)
+{
+    (void)self;
+    return sys_now_ns() / 1000;
+}
+
+static void entropy(void *self, void *out, size_t size)
+{
+    (void)self;
+    sys_entropy(out, size);
+}
+
+/* Take the words that are ours out of argv; what is left is a usual command
+ * line. */
+static int parse(int argc, char **argv, int own, struct config *config)
+{
+    char why[256];
+    argv[own] = argv[0];
+    switch (config_parse(argc - own, argv + own, config, why, sizeof(why))) {
+    case CONFIG_RUN:
+        break;
+    case CONFIG_HELP:
+    case CONFIG_VERSION:
+    case CONFIG_WRONG:
+        fprintf(stderr, "craftd: %s\n", why);
+        return EXIT_USAGE;
+    }
+    if (config->inmem) {
+        fprintf(stderr, "craftd: there is nothing in memory to work on\n");
+        return EXIT_USAGE;
+    }
+    log_set_level(config->log_level);
+    return 0;
+}
+
+static int report(const struct config *config, enum err err,
+                  const struct node_founded *founded, const char *what)
+{
+    if (err) {
+        fprintf(stderr, "craftd: %s: not %s: %s\n", config->dir, what,
+                err_name(err));
+        return err == ERR_CORRUPT ? EXIT_DATA : EXIT_RUNTIME;
+    }
+    printf("%s: %s, %llu keys up to index %llu\n", config->dir, what,
+           (unsigned long long)founded->keys,
+           (unsigned long long)founded->index);
+    printf("new cluster of one: node %s, cluster ", founded->name);
+    for (size_t i = 0; i < sizeof(founded->cluster); i++) {
+        printf("%02x", founded->cluster[i]);
+    }
+    printf("\n");
+    return 0;
+}
+
+static struct node_options options_of(const struct config *config)
+{
+    return (struct node_options){.name = config->id,
+                                 .raft_addr = config->raft_adv,
+                                 .http_addr = config->http_adv};
+}
+
+static int recover(int argc, char **argv)
+{
+    struct config config;
+    struct fs *fs = NULL;
+    struct node_founded founded = {0};
+    bool without_log = argc > 2 && strcmp(argv[2], "--without-log") == 0;
+    int code = parse(argc, argv, without_log ? 2 : 1, &config);
+    if (code) {
+        return code;
+    }
+    enum err err = fs_posix_new(config.dir, &fs);
+    if (!err) {
+        struct node_env env = {
+            .now_ms = now_ms, .now_us = now_us, .entropy = entropy, .fs = fs};
+        struct node_options options = options_of(&config);
+        err = node_recover(&options, &env, without_log, &founded);
+        fs_posix_free(fs);
+    }
+    return report(&config, err, &founded, "recovered");
+}
+
+static int restore(int argc, char **argv)
+{
+    struct config config;
+    struct fs *fs = NULL;
+    struct fs *from = NULL;
+    struct node_founded founded = {0};
+    char dir[FS_PATH_BYTES] = ".";
+    if (argc < 3 || argv[2][0] == '-' || strlen(argv[2]) >= sizeof(dir)) {
+        fputs(restore_help, stderr);
+        return EXIT_USAGE;
+    }
+    const char *file = argv[2];
+    int code = parse(argc, argv, 2, &config);
+    if (code) {
+        return code;
+    }
+    const char *slash = strrchr(file, '/');
+    if (slash) {
+        size_t size = slash == file ? 1 : (size_t)(slash - file);
+        memcpy(dir, file, size);
+        dir[size] = '\0';
+        file = slash + 1;
+    }
+    enum err err = fs_posix_new(config.dir, &fs);
+    if (!err) {
+        err = fs_posix_new(dir, &from);
+    }
+    if (!err) {
+        struct node_env env = {
+            .now_ms = now_ms, .now_us = now_us, .entropy = entropy, .fs = fs};
+        struct node_options options = options_of(&config);
+        err = node_restore(&options, &env, from, file, &founded);
+    }
+    fs_posix_free(from);
+    fs_posix_free(fs);
+    return report(&config, err, &founded, "restored");
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-help") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int offline_main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        const char *help;
+        int (*run)(int argc, char **argv);
+    } commands[] = {
+        {"recover", recover_help, recover},
+        {"restore", restore_help, restore},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            if (wants_help(argc, argv)) {
+                fputs(commands[i].help, stdout);
+                return 0;
+            }
+            return commands[i].run(argc, argv);
+        }
+    }
+    return -1;
+}
