@@ -31,6 +31,8 @@ const char config_help[] =
     "  --max-value SIZE        of one value (1M)\n"
     "  --max-body SIZE         of one request (4M)\n"
     "  --max-conns N           connections at a time (1024)\n"
+    "  --max-db SIZE           of the database; then only deletes (1G; 0: no "
+    "limit)\n"
     "Timing:\n"
     "  --heartbeat TIME        of a leader (100ms)\n"
     "  --election TIME         silence before an election, up to twice that\n"
@@ -47,7 +49,7 @@ const char config_help[] =
     "Exit codes: 0 stopped as told, 1 failure, 2 usage, 3 join refused,\n"
     "4 data damaged.\n";
 
-enum kind { TEXT, ADDRESS, FLAG, SIZE, COUNT, DURATION, LEVEL };
+enum kind { TEXT, ADDRESS, FLAG, SIZE, LIMIT, COUNT, DURATION, LEVEL };
 
 struct flag {
     const char *names; /* Separated by blanks; the first one is ours. */
@@ -71,6 +73,7 @@ static const struct flag flags[] = {
     {"max-value", SIZE, AT(max_value)},
     {"max-body", SIZE, AT(max_body)},
     {"max-conns", COUNT, AT(max_conns)},
+    {"max-db", LIMIT, AT(max_db)},
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
     {"log-level", LEVEL, AT(log_level)},
@@ -121,10 +124,12 @@ static bool take(const struct flag *flag, const char *value,
         return *(bool *)field || strcmp(value, "false") == 0 ||
                strcmp(value, "0") == 0;
     case SIZE:
+    case LIMIT: /* 0 is none. */
     case COUNT:
-        *wanted = flag->kind == SIZE ? "is no size such as 1M or 65536"
-                                     : "is no number";
-        return text_size_bytes(text, field) && *(uint64_t *)field > 0;
+        *wanted = flag->kind == COUNT ? "is no number"
+                                      : "is no size such as 1M or 65536";
+        return text_size_bytes(text, field) &&
+               (*(uint64_t *)field > 0 || flag->kind == LIMIT);
     case DURATION:
         *wanted = "is no duration such as 250ms or 5s";
         return text_duration_ms(text, field);
@@ -300,6 +305,7 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         .max_value = 1 << 20,
         .max_body = 4 << 20,
         .max_conns = 1024,
+        .max_db = 1 << 30,
         .heartbeat_ms = 100,
         .election_ms = 1000,
         .log_level = LOG_INFO,

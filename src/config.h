@@ -23,6 +23,7 @@ struct config {
     uint64_t max_value;
     uint64_t max_body;
     uint64_t max_conns;
+    uint64_t max_db; /* 0: no limit. */
     uint64_t heartbeat_ms;
     uint64_t election_ms; /* Least; the most is twice that. */
     uint64_t join_timeout_ms;

@@ -208,6 +208,7 @@ static int open_listeners(struct daemon *daemon)
         .port = port,
         .value_bytes_max = config->max_value,
         .body_bytes_max = config->max_body,
+        .db_bytes_max = config->max_db,
         .conns_max = (uint32_t)config->max_conns,
         .version = CRAFTD_VERSION,
         .peer_up = api_peer_up,
@@ -244,6 +245,7 @@ static int open_node(struct daemon *daemon)
         .election_min_ms = (uint32_t)config->election_ms,
         .election_max_ms = (uint32_t)(2 * config->election_ms),
         .proposals_max = 4096,
+        .db_bytes_max = config->max_db,
         .proposals_bytes_max = 16 << 20,
     };
     enum err err = node_open(&options, &env, &daemon->node);

@@ -18,6 +18,7 @@ struct api_options {
     const char *host;
     uint16_t port;
     uint64_t value_bytes_max;
+    uint64_t db_bytes_max; /* For /status; the node minds it. */
     uint64_t body_bytes_max;
     uint32_t conns_max;
     const char *version;

@@ -125,18 +125,23 @@ static void add_storage(struct api *api, const struct node_status *status)
     buf_printf(out,
                ",\"storage\":{\"db_bytes\":%llu,\"log_bytes\":%llu,"
                "\"written_bytes\":%llu,\"syncs\":%llu,\"sync_us_max\":%llu,"
-               "\"writes\":%llu,\"no_space\":%s,\"turn_ms_max\":%llu}",
+               "\"writes\":%llu,\"no_space\":%s,\"quota_bytes\":%llu,"
+               "\"turn_ms_max\":%llu}",
                U(status->db_bytes), U(status->log_bytes),
                U(status->written_bytes), U(status->syncs),
                U(status->sync_us_max), U(status->writes),
-               status->no_space ? "true" : "false",
+               status->no_space || status->over_quota ? "true" : "false",
+               U(api->options.db_bytes_max),
                U(reactor_turn_max_ms(api->options.reactor)));
     buf_printf(out,
                ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
                "\"connections\":%u},\"hints\":[",
                U(api->options.value_bytes_max), U(api->options.body_bytes_max),
                api->options.conns_max);
-    if (status->no_space) {
+    if (status->over_quota) {
+        buf_add_string(out, "\"--max-db is reached: only deletes are "
+                            "accepted\"");
+    } else if (status->no_space) {
         buf_add_string(out, "\"the disk is full: writes are refused\"");
     } else if (status->member && !node_leader(api->node)) {
         buf_add_string(out, "\"no leader: is a majority of the voters "

@@ -60,7 +60,8 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_NO_LEADER] = {503, "no leader could be reached in time"},
     [NODE_BUSY] = {429, "too many writes are waiting"},
     [NODE_CONF_BUSY] = {409, "a membership change or transfer is running"},
-    [NODE_NO_SPACE] = {507, "the disk is full; reads go on"},
+    [NODE_NO_SPACE] = {507, "the disk is full, or the database has reached "
+                            "--max-db (deletes still work)"},
     [NODE_NOT_FOUND] = {404, "there is no such member"},
     [NODE_LAST_VOTER] = {409, "the voters that are left could not decide"},
     [NODE_NOT_CAUGHT_UP] = {409, "no other voter has caught up"},

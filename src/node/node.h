@@ -50,7 +50,8 @@ struct node_options {
     uint32_t election_max_ms;
     uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
     uint64_t proposals_bytes_max;
-    uint64_t segment_bytes;    /* Of the log; 0: as wal.h says. */
+    uint64_t segment_bytes; /* Of the log; 0: as wal.h says. */
+    uint64_t db_bytes_max; /* More is not written, only deleted; 0: no limit. */
     uint64_t log_keep_bytes;   /* Of the log that a snapshot holds as well; 0 =
                                   16 MiB. Four times that for a follower that
                                   is behind. */
@@ -227,6 +228,7 @@ struct node_status {
     uint64_t writes;          /* Applied commands since start. */
     uint64_t last_contact_ms; /* Since the leader was heard; 0 on it. */
     bool no_space;
+    bool over_quota;
     const char *sqlite_version;
 };
 void node_get_status(struct node *node, struct node_status *status);

@@ -118,6 +118,7 @@ struct node {
     bool log_full;  /* ... had none for a batch of the log, ... */
     bool db_full;   /* ... or for what is applied. */
     bool db_full_told;
+    bool over_quota; /* options.db_bytes_max is reached: deletes only. */
     uint64_t space_retry_ms;
     uint64_t applied_ms; /* When something was applied last. */
     uint64_t flush_entries;
@@ -222,6 +223,7 @@ bool node_is_half_recovered(const struct fs *fs);
 bool compact_log(struct node *node);
 
 /* turn.c */
+void node_check_quota(struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);

@@ -297,6 +297,7 @@ static enum err open_member(struct node *node)
         node->forward_cookie = node->incarnation << 40;
         start_engine(node, &boot);
         node->member = true;
+        node_check_quota(node);
         node->env.set_self(node->env.self, node->ident.cluster, node->ident.id,
                            node->ident.uuid, node->incarnation, node->name);
         node_set_members(node);

@@ -140,10 +140,25 @@ static void wait_for_leader(struct node *node, struct node_request *request,
     request_move(node, request, STATE_WAITING);
 }
 
+static bool only_deletes(struct bytes command)
+{
+    struct command_reader reader;
+    struct command_op op;
+    enum err err = command_open(&reader, command);
+    while (!err) {
+        err = command_next(&reader, &op);
+        if (!err && op.type != COMMAND_DELETE) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
-    if (node->log_full || node->log_tight || node->db_full) {
+    if (node->log_full || node->log_tight || node->db_full ||
+        (node->over_quota && !only_deletes(command))) {
         request_finish(node, request, NODE_NO_SPACE, 0);
         return;
     }

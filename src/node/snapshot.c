@@ -315,6 +315,7 @@ static void use(struct node *node, struct store *store, uint64_t index,
     node->apply_to = max_u64(node->apply_to, index);
     node->durable = max_u64(node->durable, index);
     node->db_full = false;
+    node_check_quota(node);
     store_tidy(store);
     log_info("snapshot-installed", "index=%llu term=%llu keys=%llu",
              (unsigned long long)index, (unsigned long long)term,

@@ -43,6 +43,7 @@ void node_get_status(struct node *node, struct node_status *status)
                                    .writes = node->writes,
                                    .no_space = node->log_full ||
                                                node->log_tight || node->db_full,
+                                   .over_quota = node->over_quota,
                                    .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));

@@ -484,6 +484,27 @@ static void checkpoint_some(struct node *node)
     }
 }
 
+void node_check_quota(struct node *node)
+{
+    struct store_stats stats;
+    if (node->options.db_bytes_max == 0) {
+        return;
+    }
+    store_get_stats(node->store, &stats);
+    bool over = stats.used_bytes >= node->options.db_bytes_max;
+    if (over && !node->over_quota) {
+        log_error("no-space",
+                  "what=quota used=%llu max=%llu why=\"only deletes "
+                  "are accepted\"",
+                  (unsigned long long)stats.used_bytes,
+                  (unsigned long long)node->options.db_bytes_max);
+    } else if (!over && node->over_quota) {
+        log_info("space-again", "what=quota used=%llu",
+                 (unsigned long long)stats.used_bytes);
+    }
+    node->over_quota = over;
+}
+
 /* Commit SQLite's transaction when it is long, old, or nothing happens. */
 static void flush_some(struct node *node)
 {
@@ -512,6 +533,7 @@ static void flush_some(struct node *node)
         node->db_full_told = false;
     }
     node->unflushed_ms = 0;
+    node_check_quota(node);
     wal_hint(node->wal);
 }
 

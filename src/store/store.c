@@ -574,18 +574,24 @@ uint64_t store_key_count(struct store *store)
     return store->now.keys;
 }
 
+static uint64_t pragma(struct store *store, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+    uint64_t value = 0;
+    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW) {
+        value = (uint64_t)sqlite3_column_int64(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    return value;
+}
+
 void store_get_stats(struct store *store, struct store_stats *stats)
 {
-    sqlite3_int64 pages = 0;
-    sqlite3_stmt *count = NULL;
-    if (sqlite3_prepare_v2(store->db, "PRAGMA page_count", -1, &count, NULL) ==
-            SQLITE_OK &&
-        sqlite3_step(count) == SQLITE_ROW) {
-        pages = sqlite3_column_int64(count, 0);
-    }
-    sqlite3_finalize(count);
+    uint64_t pages = pragma(store, "PRAGMA page_count");
     *stats = (struct store_stats){
-        .db_bytes = (uint64_t)(pages + store->wal_pages) * 4096,
+        .db_bytes = (pages + (uint64_t)store->wal_pages) * 4096,
+        .used_bytes = (pages - pragma(store, "PRAGMA freelist_count")) * 4096,
         .commits = store->commits,
         .checkpoints = store->checkpoints,
     };

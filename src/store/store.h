@@ -141,7 +141,8 @@ uint64_t store_content_hash(struct store *store);
 uint64_t store_key_count(struct store *store);
 
 struct store_stats {
-    uint64_t db_bytes; /* Database and its -wal. */
+    uint64_t db_bytes;   /* Database and its -wal. */
+    uint64_t used_bytes; /* Of the database: without pages that are free. */
     uint64_t commits;
     uint64_t checkpoints;
 };

@@ -108,6 +108,33 @@ def test_a_follower_that_sleeps_costs_bounded_memory(cluster):
     assert sleeper.get("slept-49") == f"{count - 1}" + value
 
 
+def test_the_quota_leaves_deletes(cluster):
+    """--max-db: no more is written, but it can be deleted, and then written
+    again. Every node minds its own."""
+    cluster.start(3, args=["-max-db", "2M"])
+    leader = cluster.wait_leader()
+    value = "q" * 100_000
+    answers = []
+    for i in range(60):
+        answers.append(try_put(cluster[i % 3], f"quota-{i}", value))
+        if answers[-1][0] != 200:
+            break
+        time.sleep(0.06)  # The size is looked at when SQLite has committed.
+    assert answers[-1] == (507, "no-space", "not-applied"), answers
+    assert 10 < len(answers) < 40, len(answers)
+    status = leader.status()
+    assert status["storage"]["no_space"] and "max-db" in status["hints"][0]
+    assert leader.get("quota-0") == value
+    leader.kill()
+    leader.start().up()
+    leader = cluster.wait_leader()
+    assert try_put(leader, "more", value)[0] == 507
+    for i in range(8):
+        assert leader.request("DELETE", f"/key/quota-{i}").status == 200
+    wait_for(lambda: try_put(leader, "room", value)[0] == 200, 10, "a write")
+    cluster.wait_same()
+
+
 # ---- full disks ---------------------------------------------------------------
 
 def can_mount():
@@ -146,6 +173,7 @@ def fill(node):
 
 @needs_mount
 def test_a_full_disk_refuses_writes_and_heals(cluster):
+    """D09."""
     node = start_on_small_disk(cluster.new(), 32)
     cluster.wait_leader()
     value = "z" * 100_000

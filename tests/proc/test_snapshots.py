@@ -84,7 +84,7 @@ def test_many_writes_to_one_key_stay_bounded(cluster):
 
 
 def test_newcomer_gets_a_snapshot(cluster):
-    """The log does not begin with entry 1 any more when it joins."""
+    """S01: the log does not begin with entry 1 any more when it joins."""
     first = cluster.new().start().up()
     cluster.wait_leader()
     write_much(first, 200, 20)
@@ -144,7 +144,7 @@ def test_killed_while_it_is_installed(cluster):
 
 
 def test_leader_dies_while_it_sends(cluster):
-    """The next leader begins anew, from its own database."""
+    """S08: the next leader begins anew, from its own database."""
     cluster.start(3)
     leader = cluster.wait_leader()
     away, other = cluster.others(leader)

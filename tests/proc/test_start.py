@@ -1,6 +1,7 @@
 """Starting, joining, refusing to start, exit codes."""
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -328,3 +329,39 @@ def test_five_nodes_lose_two(cluster):
     cluster.wait_leader(15)
     assert survivor.get("five") == "5"
     assert survivor.put("again", "1").status == 200
+
+
+def test_a_directory_rolled_back_is_fenced(cluster):
+    """M08, D16: yesterday's copy of a directory has forgotten what it promised
+    since. The others have seen a newer start of it, and do not talk to it."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    victim, other = cluster.others(leader)
+    victim.terminate()
+    copy = victim.dir + ".copy"
+    shutil.copytree(victim.dir, copy)
+    victim.start().up()
+    cluster.wait_members(3)
+    assert leader.put("since", "then").status == 200
+    cluster.wait_same()
+    victim.kill()
+    shutil.rmtree(victim.dir)
+    os.rename(copy, victim.dir)
+    victim.start().up()
+    wait_for(lambda: "second copy of this directory" in victim.log(), 10,
+             "it is told why")
+    other.kill()  # Its vote would count now.
+    wait_for(lambda: leader.request(
+        "POST", "/key?timeout=500ms", {"alone": "1"}).status == 503, 15,
+             "no majority with it")
+    other.start().up()
+    wait_for(lambda: leader.put("again", "1").status == 200 or
+             other.put("again", "1").status == 200, 15, "a write")
+    # What helps: an empty directory.
+    victim.kill()
+    victim.wipe()
+    victim.join = leader.http
+    victim.start().up()
+    cluster.wait_members(3)
+    cluster.wait_same()
+    assert victim.get("since") == "then"

@@ -186,7 +186,7 @@ bool host_is_up(const struct host *host);
 bool host_is_voter(const struct host *host);
 /* In the eyes of the other one. */
 bool host_is_member(const struct host *host, const struct host *seen_by);
-/* In three runs of four next to no log is kept: much happens. */
+/* In three runs of four next to no log is kept: much happens (R14, S06). */
 bool host_keeps_little(void);
 /* After its turn: a crash that happened inside takes effect. */
 void host_settle(struct host *host);

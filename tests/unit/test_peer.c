@@ -382,7 +382,7 @@ static void test_cut_at_every_byte(void **state)
 
 /* Whoever dials us and is not whom we may talk to is told why, and nothing of
  * it reaches the owner. */
-/* M09 and its kin. */
+/* M08, M09 and their kin. */
 static void test_refused_when_it_dials(void **state)
 {
     (void)state;

@@ -253,7 +253,7 @@ static void test_an_append_from_before_the_base(void **state)
     engine_free(e);
 }
 
-/* Compacted just where a term ends: what remains is the next term's. */
+/* Compacted just where a term ends: what remains is the next term's (R14). */
 static void test_compaction_at_the_end_of_a_term(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* test_store_full.c -- the state machine on a full disk: it goes back to its
+/* test_store_full.c -- the state machine on a full disk (A02): it goes back to its
  * last commit, skips nothing, and goes on when there is room. */
 #include <setjmp.h>
 #include <stdarg.h>

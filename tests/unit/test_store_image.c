@@ -1,5 +1,6 @@
 /* test_store_image.c -- the database as a snapshot, out of one store and into
- * another, on disk and in memory, and with power losses on the way. */
+ * another, on disk and in memory, with power losses (S06) and without
+ * space (S14) on the way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

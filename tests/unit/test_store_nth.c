@@ -1,6 +1,6 @@
 /* test_store_nth.c -- the state machine when the n-th call to the disk fails,
  * or SQLite's n-th allocation, once or from then on (SQLite's method).
- * A02, A03, D09, D18.
+ * A02, A03, D08, D09, D18.
  *
  * A process applies a fixed log; after the failure it goes on, gives up with
  * an error, or ends itself, and is started again, until all is applied.

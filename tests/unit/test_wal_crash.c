@@ -1,4 +1,4 @@
-/* test_wal_crash.c -- the log after a power loss at any moment.
+/* test_wal_crash.c -- the log after a power loss at any moment (D01).
  *
  * One run of a workload; after every call that changes the disk, the disk is
  * copied as a power loss would leave it, in several ways, and recovered. What
