@@ -1,5 +1,5 @@
-/* test_store_full.c -- the state machine on a full disk (A02): it goes back to its
- * last commit, skips nothing, and goes on when there is room. */
+/* test_store_full.c -- the state machine on a full disk (A02): it goes back to
+ * its last commit, skips nothing, and goes on when there is room. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
