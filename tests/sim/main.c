@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,7 +20,9 @@
 #include "sim.h"
 #include "sys/sys.h"
 
-enum { JOBS_MAX = 64 };
+/* A node that dies is lost with all its memory, so a process does not live for
+ * ever: it is followed by another after so many seeds. */
+enum { JOBS_MAX = 64, SEEDS_A_PROCESS = 500 };
 
 struct sums {
     uint64_t seeds;
@@ -59,15 +62,42 @@ static void run_one(struct sums *sum, uint64_t seed, bool trace)
     sum->hash ^= mix_u64(world.hash ^ seed);
 }
 
-static void work(struct sums *sum, uint64_t first, uint64_t last, uint64_t step,
-                 uint64_t until_ms)
+static void run_some(struct sums *sum, uint64_t first, uint64_t last,
+                     uint64_t step, uint64_t until_ms)
 {
-    for (uint64_t seed = first; seed <= last; seed += step) {
+    uint64_t seed = first;
+    for (int i = 0; i < SEEDS_A_PROCESS && seed <= last; i++, seed += step) {
         if (until_ms > 0 && sys_now_ms() >= until_ms) {
             return;
         }
         run_one(sum, seed, false);
     }
+}
+
+/* The exit code. */
+static int work(struct sums *sum, uint64_t first, uint64_t last, uint64_t step,
+                uint64_t until_ms)
+{
+    for (uint64_t seed = first; seed <= last; seed += SEEDS_A_PROCESS * step) {
+        if (until_ms > 0 && sys_now_ms() >= until_ms) {
+            break;
+        }
+        fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            run_some(sum, seed, last, step, until_ms);
+            exit(0);
+        }
+        int status = 0;
+        if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+            return EXIT_CRASH;
+        }
+        if (status != 0) {
+            return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_CRASH;
+        }
+    }
+    return 0;
 }
 
 static int wait_for_all(pid_t *pids, uint64_t jobs)
@@ -127,9 +157,8 @@ static int run_many(uint64_t first, uint64_t last, uint64_t jobs,
         fflush(NULL);
         pids[i] = fork();
         if (pids[i] == 0) {
-            work(&sums[i], first + i, last, jobs,
-                 seconds ? start_ms + seconds * 1000 : 0);
-            exit(0);
+            exit(work(&sums[i], first + i, last, jobs,
+                      seconds ? start_ms + seconds * 1000 : 0));
         }
     }
     int code = wait_for_all(pids, jobs);
