@@ -11,6 +11,8 @@ const char config_help[] =
     "craftd " CRAFTD_VERSION ": a distributed key-value store\n"
     "\n"
     "usage: craftd [flags] DIR\n"
+    "       craftd recover [flags] DIR         a majority is lost for ever\n"
+    "       craftd restore FILE [flags] DIR    from a backup (GET /backup)\n"
     "\n"
     "Where:\n"
     "  DIR, --dir DIR          data directory, created when missing\n"
