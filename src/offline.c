@@ -73,6 +73,8 @@ static int parse(int argc, char **argv, int own, struct config *config)
         break;
     case CONFIG_HELP:
     case CONFIG_VERSION:
+        snprintf(why, sizeof(why), "see craftd --help");
+        /* fall through */
     case CONFIG_WRONG:
         fprintf(stderr, "craftd: %s\n", why);
         return EXIT_USAGE;

@@ -56,6 +56,8 @@ struct conn {
     uint64_t backup_at;
     uint64_t backup_bytes; /* 0: none is being sent. */
     bool backup_waits;     /* For the client to take something. */
+    int backup_idle;
+    uint64_t backup_begun_ms;
 };
 
 /* problem.c. A code of API 1, a sentence; `outcome` may be NULL. */

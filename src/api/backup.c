@@ -1,14 +1,21 @@
 /* backup.c -- GET /backup: the database as a file, in pieces, as fast as the
- * client takes them. A client that takes nothing for half a minute is left:
- * meanwhile SQLite's -wal cannot be emptied. */
+ * client takes them. A client that takes nothing for half a minute, or less
+ * than a megabyte a second, is left: meanwhile SQLite's -wal cannot be emptied.
+ */
 #include <stdio.h>
 
 #include "api/api_internal.h"
 #include "base/text.h"
 
-enum { PIECE_BYTES = 128 << 10, QUEUE_BYTES = 512 << 10, STALL_MS = 30000 };
+enum {
+    PIECE_BYTES = 64 << 10,
+    QUEUE_BYTES = 128 << 10, /* With a piece, below what stops reading. */
+    STALL_MS = 30000,
+    BYTES_PER_MS = 1 << 10, /* Slower ones are left, after that time. */
+};
 
 static void on_time(void *arg);
+static void start(struct conn *conn);
 
 static void wake(struct conn *conn, uint64_t in_ms)
 {
@@ -56,22 +63,32 @@ void backup_go_on(struct conn *conn)
         return;
     }
     /* What leaves at the end of this turn makes room without a word. */
-    wake(conn, any ? 1 : STALL_MS);
-    conn->backup_waits = !any;
+    wake(conn, any ? 1 : STALL_MS / 3);
+    conn->backup_waits = !any && ++conn->backup_idle >= 3;
+    conn->backup_idle = any ? 0 : conn->backup_idle;
 }
 
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
-    if (conn->backup_waits &&
-        stream_output_bytes(conn->stream) >= QUEUE_BYTES) {
+    if (conn->backup_bytes == 0) {
+        start(conn);
+        return;
+    }
+    uint64_t took_ms =
+        reactor_now_ms(conn->api->options.reactor) - conn->backup_begun_ms;
+    bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
+    if ((conn->backup_waits && full) ||
+        took_ms > STALL_MS + conn->backup_at / BYTES_PER_MS) {
         conn_drop(conn);
         return;
     }
     backup_go_on(conn);
 }
 
-static void finish_backup(struct conn *conn, const struct node_result *result)
+/* Not from a callback of the node: on a full disk it would take back what the
+ * others of this turn are about to read. */
+static void start(struct conn *conn)
 {
     struct api *api = conn->api;
     struct node_status status;
@@ -79,10 +96,6 @@ static void finish_backup(struct conn *conn, const struct node_result *result)
     uint64_t bytes;
     api->body.size = 0;
     api->headers.size = 0;
-    if (result && result->outcome != NODE_OK) {
-        answer_outcome(conn, result);
-        return;
-    }
     enum err err = node_image_open(api->node, &index, &bytes);
     if (err == ERR_NOT_FOUND) {
         answer_problem(conn, 503, "starting", "no member of a cluster yet",
@@ -96,6 +109,8 @@ static void finish_backup(struct conn *conn, const struct node_result *result)
         return;
     }
     conn->backup_at = 0;
+    conn->backup_idle = 0;
+    conn->backup_begun_ms = reactor_now_ms(api->options.reactor);
     conn->backup_bytes = bytes;
     node_get_status(api->node, &status);
     buf_add_string(&api->headers,
@@ -111,6 +126,17 @@ static void finish_backup(struct conn *conn, const struct node_result *result)
     }
 }
 
+static void finish_read(struct conn *conn, const struct node_result *result)
+{
+    if (result->outcome == NODE_OK) {
+        wake(conn, 0);
+        return;
+    }
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    answer_outcome(conn, result);
+}
+
 void on_backup(struct conn *conn, const struct http_request *request)
 {
     if (!is_get(request)) {
@@ -122,9 +148,9 @@ void on_backup(struct conn *conn, const struct http_request *request)
     }
     conn->busy = true;
     if (conn->local) {
-        finish_backup(conn, NULL);
+        wake(conn, 0);
         return;
     }
-    conn->finish = finish_backup;
+    conn->finish = finish_read;
     node_read(conn->api->node, &conn->request);
 }

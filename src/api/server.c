@@ -143,7 +143,7 @@ void answered(struct conn *conn)
     if (conn->timer.node.place == 0) {
         set_deadline(conn, now(api) + IDLE_MS);
     }
-    if (!conn->keep_alive) {
+    if (!conn->keep_alive || conn->eof) {
         conn->closing = true;
         timer_cancel(api->options.reactor, &conn->timer);
         stream_close_after_flush(conn->stream);

@@ -28,18 +28,42 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
     must(!err || err == ERR_NOSPACE); /* That is told when it is flushed. */
 }
 
-static uint64_t limit_of(const struct node *node, uint64_t log_bytes)
+/* Until it has caught up, but not for ever. */
+static uint64_t pinned(struct node *node, const struct raft_status *status)
+{
+    struct pin *pin = &node->pin;
+    uint64_t match = 0;
+    for (uint32_t i = 0; i < status->peer_count; i++) {
+        if (status->peers[i].id == pin->peer) {
+            match = status->peers[i].match;
+        }
+    }
+    if (node->now_ms >= pin->until_ms ||
+        match + RAFT_APPEND_ENTRIES_MAX >= status->last) {
+        pin->peer = 0;
+        return UINT64_MAX;
+    }
+    return max_u64(pin->index, match);
+}
+
+static uint64_t limit_of(struct node *node, uint64_t log_bytes)
 {
     uint64_t limit = store_durable(node->store);
     if (node->outgoing.peer != 0) {
         limit = min_u64(limit, node->outgoing.image.index);
     }
-    if (!raft_is_leader(node->raft) ||
-        log_bytes > PATIENCE * keep_bytes(node)) {
+    if (!raft_is_leader(node->raft)) {
+        node->pin.peer = 0;
         return limit;
     }
     struct raft_status status;
     raft_get_status(node->raft, &status);
+    if (node->pin.peer != 0) {
+        limit = min_u64(limit, pinned(node, &status));
+    }
+    if (log_bytes > PATIENCE * keep_bytes(node)) {
+        return limit;
+    }
     for (uint32_t i = 0; i < status.peer_count; i++) {
         const struct raft_peer_status *peer = &status.peers[i];
         if (peer->id != status.self && peer->state != RAFT_PEER_SNAPSHOT) {

@@ -5,8 +5,9 @@
  * the only member, under a number and a cluster id that nobody has had, so
  * that no node of the old cluster is taken for one of the new. The file
  * RECOVER is there from before the first change until after the last: such a
- * directory is not started, and the same command begins again where the other
- * one ended. IDENT is last: with it the new cluster exists. */
+ * directory is not started (its database may hold what its cluster has never
+ * decided), and the same command begins again where the other one ended. IDENT
+ * is last: with it the new cluster exists. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -29,6 +30,42 @@ static struct wal_options log_options(const struct node_env *env,
     memcpy(options.uuid, ident->uuid, sizeof(options.uuid));
     env->entropy(env->self, &options.salt_seed, sizeof(options.salt_seed));
     return options;
+}
+
+/* ---- how far it came --------------------------------------------------------
+ */
+
+enum stage { NOT_BEGUN, REPLAYING, FOUNDING };
+
+/* In doubt it was begun. */
+static enum stage stage_of(const struct fs *fs)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    enum err err = fs_read_all(fs, marker, 64, &data, &size);
+    enum stage stage = err == ERR_NOT_FOUND         ? NOT_BEGUN
+                       : size > 0 && data[0] == 'f' ? FOUNDING
+                                                    : REPLAYING;
+    mem_free(data);
+    return stage;
+}
+
+bool node_is_half_recovered(const struct fs *fs)
+{
+    return stage_of(fs) != NOT_BEGUN;
+}
+
+static enum err mark(const struct fs *fs, enum stage stage)
+{
+    const char *text = stage == FOUNDING ? "founding: run it again\n"
+                                         : "replaying: run it again\n";
+    return fs_replace(fs, ".", marker, text, strlen(text));
+}
+
+static enum err unmark(const struct fs *fs)
+{
+    enum err err = fs->unlink(fs->self, marker);
+    return err ? err : fs->sync_dir(fs->self, ".");
 }
 
 /* ---- the new cluster ------------------------------------------------------
@@ -84,26 +121,7 @@ static enum err found(struct founding *f, const char *name)
     if (!err) {
         err = ident_write(env->fs, &f->ident);
     }
-    if (!err) {
-        err = env->fs->unlink(env->fs->self, marker);
-    }
-    return err ? err : env->fs->sync_dir(env->fs->self, ".");
-}
-
-bool node_is_half_recovered(const struct fs *fs)
-{
-    int handle;
-    if (fs->open(fs->self, marker, FS_READ, &handle) != ERR_OK) {
-        return false;
-    }
-    fs->close(fs->self, handle);
-    return true;
-}
-
-static enum err mark(const struct fs *fs)
-{
-    static const char text[] = "craftd was interrupted here: run it again\n";
-    return fs_replace(fs, ".", marker, text, sizeof(text) - 1);
+    return err ? err : unmark(env->fs);
 }
 
 /* ---- what the old one left ----------------------------------------------- */
@@ -124,6 +142,32 @@ static enum err apply(struct store *store, const struct wal_entry *entry)
     return ERR_VERSION;
 }
 
+/* Both must mean the same entry by the same index. A snapshot that was put in
+ * place just before the end may have made the log void: `*is_void`. */
+static enum err compare(struct founding *f, struct wal *wal, bool *is_void)
+{
+    uint64_t applied = store_applied(f->store);
+    uint64_t term;
+    struct buf payload = {0};
+    struct wal_entry entry;
+    *is_void = false;
+    if (applied + 1 < wal_first(wal)) {
+        log_error("recover", "why=\"the log begins after what the database "
+                             "holds\"");
+        return ERR_CORRUPT;
+    }
+    enum err err = wal_read(wal, applied, &payload, &entry);
+    buf_free(&payload);
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK; /* Behind its end, or just before its beginning. */
+    }
+    if (!err && entry.term != store_applied_term(f->store)) {
+        *is_void = store_installed(f->store, &term) == applied;
+        err = *is_void ? ERR_OK : ERR_CORRUPT;
+    }
+    return err;
+}
+
 /* Everything in the log counts: whatever was acknowledged and reached this
  * node is in it, and perhaps a few writes that were not. */
 static enum err replay(struct founding *f, const struct ident *old)
@@ -131,13 +175,12 @@ static enum err replay(struct founding *f, const struct ident *old)
     struct wal_options options = log_options(f->env, old);
     struct wal *wal = NULL;
     struct buf payload = {0};
+    bool is_void = false;
     enum err err = wal_open(&options, NULL, NULL, &wal);
-    if (!err && store_applied(f->store) + 1 < wal_first(wal)) {
-        log_error("recover", "why=\"the log begins after what the database "
-                             "holds\"");
-        err = ERR_CORRUPT;
+    if (!err) {
+        err = compare(f, wal, &is_void);
     }
-    while (!err && store_applied(f->store) < wal_last(wal)) {
+    while (!err && !is_void && store_applied(f->store) < wal_last(wal)) {
         struct wal_entry entry;
         err = wal_read(wal, store_applied(f->store) + 1, &payload, &entry);
         if (!err) {
@@ -201,11 +244,33 @@ static void tell(struct founding *f, struct node_founded *out)
     memcpy(out->name, f->ident.name, sizeof(out->name));
 }
 
+static enum err make_whole(struct founding *f, const struct ident *old,
+                           bool without_log)
+{
+    const struct fs *fs = f->env->fs;
+    uint64_t before = store_applied(f->store);
+    enum err err = mark(fs, REPLAYING);
+    if (!err && !without_log) {
+        err = replay(f, old);
+        if (err && store_applied(f->store) == before) {
+            /* Nothing was changed: it is what it was. */
+            return unmark(fs) ? ERR_IO : err;
+        }
+    }
+    if (!err) {
+        err = store_checkpoint(f->store);
+    }
+    if (!err && store_durable(f->store) != store_applied(f->store)) {
+        err = ERR_NOSPACE;
+    }
+    return err ? err : mark(fs, FOUNDING);
+}
+
 static enum err recover(struct founding *f, bool without_log)
 {
     const struct fs *fs = f->env->fs;
     struct ident old;
-    bool again = node_is_half_recovered(fs);
+    enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
     if (err == ERR_NOT_FOUND) {
         log_error("recover", "why=\"no node has lived here\"");
@@ -218,19 +283,10 @@ static enum err recover(struct founding *f, bool without_log)
     if (!err) {
         err = open_store(f);
     }
-    if (!err && !again && !without_log) {
-        err = replay(f, &old);
-    }
-    if (!err) {
-        err = store_checkpoint(f->store);
-    }
-    if (!err && store_durable(f->store) != store_applied(f->store)) {
-        err = ERR_NOSPACE;
+    if (!err && stage != FOUNDING) {
+        err = make_whole(f, &old, without_log);
     }
     /* From here on the database is all there is. */
-    if (!err) {
-        err = mark(fs);
-    }
     if (!err) {
         err = remove_log(fs);
     }
@@ -283,6 +339,16 @@ static enum err copy(struct store_incoming *incoming, const struct fs *from,
     return err;
 }
 
+static bool has_database(const struct fs *fs)
+{
+    int handle;
+    enum err err = fs->open(fs->self, "db/CURRENT", FS_READ, &handle);
+    if (!err) {
+        fs->close(fs->self, handle);
+    }
+    return err != ERR_NOT_FOUND;
+}
+
 static enum err restore(struct founding *f, const struct fs *from,
                         const char *path)
 {
@@ -290,20 +356,25 @@ static enum err restore(struct founding *f, const struct fs *from,
     struct ident old;
     struct store *empty = NULL;
     struct store_incoming *incoming = NULL;
-    bool again = node_is_half_recovered(fs);
+    enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
+    if (!err && stage == FOUNDING) {
+        f->ident = old; /* Only the mark was left. */
+        err = open_store(f);
+        return err ? err : unmark(fs);
+    }
     if (err != ERR_NOT_FOUND) {
         log_error("restore", "why=\"a node lives here already: restore into "
                              "an empty directory\"");
         return err ? err : ERR_EXISTS;
     }
-    err = mark(fs);
+    if (stage == NOT_BEGUN && has_database(fs)) {
+        log_error("restore", "why=\"there is data here\"");
+        return ERR_EXISTS;
+    }
+    err = mark(fs, FOUNDING);
     if (!err) {
         err = open_store(f);
-    }
-    if (!err && (!again && store_applied(f->store) > 0)) {
-        log_error("restore", "why=\"there is data here\"");
-        err = ERR_EXISTS;
     }
     if (!err) {
         err = remove_log(fs);

@@ -80,6 +80,13 @@ struct outgoing {
     uint64_t progress_ms;
 };
 
+/* Who got one needs what the log holds behind it. */
+struct pin {
+    raft_id peer; /* 0: nobody. */
+    uint64_t index;
+    uint64_t until_ms;
+};
+
 /* ... and from a leader. */
 struct arriving {
     struct store_incoming *files; /* NULL: none. */
@@ -120,7 +127,8 @@ struct node {
     bool db_full_told;
     bool over_quota; /* options.db_bytes_max is reached: deletes only. */
     uint64_t space_retry_ms;
-    uint64_t applied_ms; /* When something was applied last. */
+    uint64_t applied_ms;          /* When something was applied last. */
+    uint64_t checkpoint_retry_ms; /* It found no space. */
     uint64_t flush_entries;
     uint64_t checkpoint_bytes;
     uint64_t unflushed_ms; /* When the open transaction got its first entry */
@@ -148,6 +156,9 @@ struct node {
 
     struct outgoing outgoing;
     struct arriving arriving;
+    struct pin pin;
+    uint64_t snapshot_wait_ms; /* After a failure: twice as long each time. */
+    uint64_t snapshot_at_ms;   /* Not before. */
     uint64_t forced_at; /* Bytes of log when a checkpoint was forced last. */
 
     bool ready;

@@ -23,6 +23,9 @@ enum {
     WINDOW_PIECES = 4,
     STALL_MS = 10000,
     WAL_BYTES_MAX = 256 << 20, /* Or twice the image. */
+    PIN_MS = 60000,
+    RETRY_MS = 1000,
+    RETRY_MS_MAX = 60000,
 };
 
 static uint64_t piece_bytes(const struct node *node)
@@ -61,6 +64,16 @@ static void end(struct node *node, const char *why)
                  (unsigned long long)out.image.index,
                  (unsigned long long)out.image.bytes);
     }
+    if (why) {
+        uint64_t wait = max_u64(2 * node->snapshot_wait_ms, RETRY_MS);
+        node->snapshot_wait_ms = min_u64(wait, RETRY_MS_MAX);
+        node->snapshot_at_ms = node->now_ms + node->snapshot_wait_ms;
+    } else {
+        node->snapshot_wait_ms = 0;
+        node->pin = (struct pin){.peer = out.peer,
+                                 .index = out.image.index,
+                                 .until_ms = node->now_ms + PIN_MS};
+    }
     tell_engine(node, why ? RAFT_SNAPSHOT_FAILED : RAFT_SNAPSHOT_SENT, out.peer,
                 out.image.index);
 }
@@ -69,7 +82,7 @@ void snapshot_wanted(struct node *node, raft_id peer)
 {
     struct store_image image;
     /* Another one is being served: this one's turn comes. */
-    if (node->outgoing.peer != 0 ||
+    if (node->outgoing.peer != 0 || node->now_ms < node->snapshot_at_ms ||
         store_image_open(node->store, &image) != ERR_OK) {
         tell_engine(node, RAFT_SNAPSHOT_FAILED, peer, 0);
         return;
@@ -81,11 +94,21 @@ void snapshot_wanted(struct node *node, raft_id peer)
              (unsigned long long)image.bytes);
 }
 
+static void drop(struct node *node)
+{
+    store_incoming_free(node->arriving.files);
+    node->arriving = (struct arriving){0};
+}
+
 void snapshot_peer_down(struct node *node, raft_id peer)
 {
     /* A link of which we do not know the other end is nobody's. */
     if (peer != 0 && node->outgoing.peer == peer) {
         end(node, "the link is down");
+    }
+    if (node->arriving.files && node->arriving.from == peer &&
+        node->arriving.have < node->arriving.total) {
+        drop(node);
     }
 }
 
@@ -106,10 +129,7 @@ bool snapshot_on_resp(struct node *node, raft_id from,
     case WIRE_SNAPSHOT_GO_ON:
         break;
     }
-    if (resp->have > out->sent) {
-        return false;
-    }
-    if (resp->have > out->acked) {
+    if (resp->have > out->acked && resp->have <= out->sent) {
         out->acked = resp->have;
         out->progress_ms = node->now_ms;
     }
@@ -178,8 +198,12 @@ void snapshot_send(struct node *node)
 
 uint64_t snapshot_deadline_ms(const struct node *node)
 {
-    return node->outgoing.peer ? node->outgoing.progress_ms + STALL_MS
-                               : UINT64_MAX;
+    uint64_t at = node->outgoing.peer ? node->outgoing.progress_ms + STALL_MS
+                                      : UINT64_MAX;
+    /* Whole, and waits. */
+    return node->arriving.files && node->arriving.have == node->arriving.total
+               ? min_u64(at, node->now_ms + 50)
+               : at;
 }
 
 /* ---- the follower ---------------------------------------------------------
@@ -196,12 +220,6 @@ static void answer(struct node *node, raft_id to, uint64_t index, uint64_t have,
                                                                .have = have,
                                                                .state = state});
     node->env.flush(node->env.self);
-}
-
-static void drop(struct node *node)
-{
-    store_incoming_free(node->arriving.files);
-    node->arriving = (struct arriving){0};
 }
 
 static bool begin(struct node *node, raft_id from,
@@ -304,6 +322,9 @@ static void use(struct node *node, struct store *store, uint64_t index,
     if (wire_decode_conf(store_conf(store, &conf_index), &conf)) {
         die("the membership in a snapshot does not decode");
     }
+    if (!goes_on) {
+        requests_cut(node, index + 1);
+    }
     requests_installed(node, index);
     struct raft_event event = {.type = RAFT_INSTALLED,
                                .now_ms = node->now_ms,
@@ -325,8 +346,8 @@ static void use(struct node *node, struct store *store, uint64_t index,
 void snapshot_install(struct node *node)
 {
     struct arriving in = node->arriving;
-    if (!in.files || in.have < in.total) {
-        return;
+    if (!in.files || in.have < in.total || store_is_held(node->store)) {
+        return; /* A backup is being taken: it ends, or is ended. */
     }
     uint64_t index = in.index;
     if (index <= store_applied(node->store)) {

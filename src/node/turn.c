@@ -465,12 +465,16 @@ static uint64_t adapt(const struct node *node, uint64_t start_us,
 static void checkpoint_some(struct node *node)
 {
     if (store_pending(node->store) > 0 ||
+        node->now_ms < node->checkpoint_retry_ms ||
         store_checkpoint_bytes(node->store) < node->checkpoint_bytes) {
         return;
     }
     uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_checkpoint(node->store);
     must(!err); /* Nothing was open; that there is no space it keeps. */
+    if (store_checkpoint_bytes(node->store) > 0) {
+        node->checkpoint_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    }
     uint64_t took_us = node->env.now_us(node->env.self) - start_us;
     if (took_us > 2 * NODE_HEAVY_US) {
         /* It cannot be less than one transaction wrote. */
@@ -623,6 +627,9 @@ uint64_t node_turn(struct node *node)
             snapshot_install(node);
         }
         more = apply_some(node) || more;
+        if (!more) {
+            more = compact_log(node);
+        }
         /* Before reads are released: on a full disk SQLite goes back to its
          * last commit, and must not be read before it has come forward. */
         flush_some(node);
@@ -630,9 +637,6 @@ uint64_t node_turn(struct node *node)
         entries_trim(&node->entries, node->durable);
         if (!more) {
             more = prepare_log(node);
-        }
-        if (!more) {
-            more = compact_log(node);
         }
     }
     requests_expire(node);

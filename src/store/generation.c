@@ -102,6 +102,23 @@ enum err generation_use(const struct fs *fs,
     return ERR_OK;
 }
 
+struct sweep {
+    const struct fs *fs;
+    const char *dir;
+    unsigned keep;
+    enum err err;
+};
+
+/* The highest number that there is. */
+static void see_generation(const char *name, void *arg)
+{
+    struct sweep *sweep = arg;
+    unsigned number;
+    if (sscanf(name, "gen-%7u", &number) == 1 && number > sweep->keep) {
+        sweep->keep = number;
+    }
+}
+
 enum err generation_current(const struct fs *fs, struct generation *generation)
 {
     enum err err = fs->mkdir(fs->self, "db");
@@ -112,8 +129,17 @@ enum err generation_current(const struct fs *fs, struct generation *generation)
         err = read_current(fs, generation);
     }
     if (err == ERR_NOT_FOUND) {
+        struct sweep later = {.fs = fs};
         *generation = (struct generation){.number = 1};
-        err = generation_make(fs, 1);
+        err = fs->list(fs->self, "db", see_generation, &later);
+        if (!err && later.keep > 1) {
+            log_error("store", "file=db/CURRENT why=\"missing, but there are "
+                               "databases\"");
+            return ERR_CORRUPT;
+        }
+        if (!err) {
+            err = generation_make(fs, 1);
+        }
         if (!err) {
             err = generation_use(fs, generation);
         }
@@ -125,13 +151,6 @@ enum err generation_current(const struct fs *fs, struct generation *generation)
 
 /* ---- what is left of other generations ------------------------------------
  */
-
-struct sweep {
-    const struct fs *fs;
-    const char *dir;
-    unsigned keep;
-    enum err err;
-};
 
 static void unlink_file(const char *name, void *arg)
 {

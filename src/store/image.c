@@ -36,7 +36,7 @@ enum err store_image_open(struct store *store, struct store_image *image)
             return err;
         }
     }
-    if (store->durable.applied == 0) {
+    if (store->durable.applied == 0 || store->torn) {
         return ERR_BUSY;
     }
     if (!store->in_memory && store->holds == 0) {

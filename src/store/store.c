@@ -81,11 +81,15 @@ static void checkpoint(struct store *store)
     if (rc == SQLITE_OK) {
         must(frames == copied);
         store->durable = store->flushed;
+        store->torn = false;
+        store->wal_pages = 0;
     } else if (store_error(store->db, "checkpoint") != ERR_NOSPACE) {
         /* A full disk can wait: the -wal holds all of it. */
         die("%s: checkpoint failed", store->path);
+    } else {
+        /* The database has pages of two times, and needs the -wal. */
+        store->torn = true;
     }
-    store->wal_pages = 0;
     store->checkpoints++;
 }
 
@@ -545,12 +549,18 @@ uint64_t store_flushed(const struct store *store)
 
 uint64_t store_durable(const struct store *store)
 {
-    return store->in_memory ? store->flushed.applied : store->durable.applied;
+    return store->in_memory && store->holds == 0 ? store->flushed.applied
+                                                 : store->durable.applied;
 }
 
 uint64_t store_checkpoint_bytes(const struct store *store)
 {
     return store->holds > 0 || store->in_memory ? 0 : store_wal_bytes(store);
+}
+
+bool store_is_held(const struct store *store)
+{
+    return store->holds > 0;
 }
 
 uint64_t store_wal_bytes(const struct store *store)

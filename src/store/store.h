@@ -96,12 +96,14 @@ struct store_image {
     uint64_t term;  /* Of that entry. */
     uint64_t bytes;
 };
-/* ERR_BUSY: there was no checkpoint yet, for lack of space. ERR_NOSPACE. */
+/* ERR_BUSY: there was no whole checkpoint, for lack of space. ERR_NOSPACE. */
 MUST_CHECK enum err store_image_open(struct store *store,
                                      struct store_image *image);
 MUST_CHECK enum err store_image_read(struct store *store, uint64_t offset,
                                      void *out, size_t size);
 void store_image_close(struct store *store);
+/* Some image is open: the store must not be closed. */
+bool store_is_held(const struct store *store);
 
 /* An image from elsewhere, on its way in: the next generation. One at a
  * time; nothing that is in use is touched. */

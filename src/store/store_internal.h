@@ -46,6 +46,7 @@ struct store {
     bool open; /* A transaction is. */
     bool conf_dirty;
     int wal_pages;
+    bool torn;            /* A checkpoint ended half-way. */
     unsigned holds;       /* Images being read: no checkpoint meanwhile. */
     unsigned char *image; /* In memory only: the copy that is being read. */
     uint64_t image_bytes;
