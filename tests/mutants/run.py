@@ -33,6 +33,7 @@ UNIT = [
     ("test_wal_nth", ("wal",)),
     ("test_store", ("store",)),
     ("test_store_full", ("store",)),
+    ("test_store_image", ("store",)),
     ("test_store_nth", ("store",)),
     ("test_node_crash", ("wal", "store")),
     ("test_peer", ("peer",)),

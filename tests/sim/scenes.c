@@ -198,6 +198,41 @@ static void scene_answers_to_an_earlier_life(void)
     }
 }
 
+static void power_off(struct host *host, uint64_t for_us)
+{
+    host_crash(host, true, 0);
+    host->down_us = world.now_us + for_us;
+}
+
+/* S06: an empty node gets a snapshot, and loses power at one change of its disk
+ * after the other. */
+static void scene_power_lost_while_it_is_installed(void)
+{
+    chaos_pass(20 * SEC_US); /* The log does not begin with 1 any more. */
+    struct host *victim = other_than(leader(), NULL);
+    for (uint64_t changes = 20 + world.seed % 5; changes < 300; changes += 5) {
+        power_off(victim, 1);
+        host_wipe(victim);
+        victim->down_us = world.now_us + 1;
+        while (!host_is_up(victim)) {
+            chaos_pass(MS_US);
+        }
+        host_crash(victim, true, changes);
+        chaos_pass(2 * SEC_US);
+        victim->crash_in = 0;
+        for (int i = 0; i < 400 && !host_is_voter(victim); i++) {
+            if (!host_is_up(victim)) {
+                victim->down_us = world.now_us + 1;
+            }
+            chaos_pass(50 * MS_US);
+        }
+        must(host_is_voter(victim));
+        if (leader() == victim) {
+            victim = other_than(victim, NULL);
+        }
+    }
+}
+
 /* Leadership goes round and round under load. */
 static void scene_leaders_are_cut_off(void)
 {
@@ -226,12 +261,6 @@ static void must_go_on(uint64_t piece_us, int pieces)
                      (unsigned long long)(piece_us / MS_US));
         }
     }
-}
-
-static void power_off(struct host *host, uint64_t for_us)
-{
-    host_crash(host, true, 0);
-    host->down_us = world.now_us + for_us;
 }
 
 /* E15: one clock at half, one at double speed. Nobody's time-outs may unseat
@@ -398,6 +427,8 @@ void scenes_run(bool trace)
         {"leaders are cut off", 3, scene_leaders_are_cut_off, false},
         {"answers to an earlier life", 3, scene_answers_to_an_earlier_life,
          false},
+        {"S06 power lost while a snapshot is installed", 3,
+         scene_power_lost_while_it_is_installed, true},
         {"E08 a bridge", 3, scene_bridge, true},
         {"E14 the leader sleeps", 3, scene_leader_sleeps, true},
         {"E15 clock rates", 3, scene_clock_rates, true},

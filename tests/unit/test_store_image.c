@@ -74,6 +74,7 @@ static enum err copy(struct store *from, const struct store_image *image,
         at += size;
         if (meanwhile) {
             apply(from, 20);
+            assert_int_equal(store_checkpoint(from), ERR_OK); /* Is put off. */
         }
     }
     return ERR_OK;
