@@ -66,15 +66,13 @@ static void entropy(void *self, void *out, size_t size)
  * line. */
 static int parse(int argc, char **argv, int own, struct config *config)
 {
-    char why[256];
+    char why[256] = "see craftd --help";
     argv[own] = argv[0];
     switch (config_parse(argc - own, argv + own, config, why, sizeof(why))) {
     case CONFIG_RUN:
         break;
     case CONFIG_HELP:
     case CONFIG_VERSION:
-        snprintf(why, sizeof(why), "see craftd --help");
-        /* fall through */
     case CONFIG_WRONG:
         fprintf(stderr, "craftd: %s\n", why);
         return EXIT_USAGE;
