@@ -30,8 +30,8 @@ enum {
     NODE_FLUSH_ENTRIES_MAX = 1 << 16,
     NODE_CHECKPOINT_BYTES_MIN = 1 << 20,
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
-    NODE_HEAVY_US = 25000, /* Above this the next one is half as large. */
-    NODE_LIGHT_US = 12000,
+    NODE_HEAVY_US = 60000, /* Above this the next one is half as large. */
+    NODE_LIGHT_US = 40000,
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */

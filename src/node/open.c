@@ -264,10 +264,10 @@ static void start_engine(struct node *node, const struct boot *boot)
     node->durable = boot->last;
     node->apply_to = boot->applied;
     node->turn_ms = node->now_ms;
-    node->flush_entries = 4 * NODE_FLUSH_ENTRIES_MIN;
+    node->flush_entries = 16 * NODE_FLUSH_ENTRIES_MIN;
     node->checkpoint_bytes = node->options.checkpoint_bytes
                                  ? node->options.checkpoint_bytes
-                                 : 4 * NODE_CHECKPOINT_BYTES_MIN;
+                                 : NODE_CHECKPOINT_BYTES_MAX;
 }
 
 static enum err open_member(struct node *node)
