@@ -7,7 +7,7 @@
  * hardly grows, and it is the log that calls for a checkpoint. */
 #include "node/node_internal.h"
 
-enum { KEEP_BYTES = 16 << 20, PATIENCE = 4 };
+enum { KEEP_BYTES = 16 << 20, PATIENCE = 4, CAUGHT_UP_ENTRIES = 16 };
 
 static uint64_t keep_bytes(const struct node *node)
 {
@@ -39,7 +39,7 @@ static uint64_t pinned(struct node *node, const struct raft_status *status)
         }
     }
     if (node->now_ms >= pin->until_ms ||
-        match + RAFT_APPEND_ENTRIES_MAX >= status->last) {
+        match + CAUGHT_UP_ENTRIES >= status->last) {
         pin->peer = 0;
         return UINT64_MAX;
     }
