@@ -86,26 +86,28 @@ def test_a_client_that_does_not_read_costs_bounded_memory(cluster):
 
 
 def test_a_follower_that_sleeps_costs_bounded_memory(cluster):
-    """R13: what it misses stays on disk, whatever it amounts to."""
+    """R13: what it misses stays on disk, whatever it amounts to. Four keys
+    are written over and over: SQLite's cache does not grow with them, so what
+    grows is the link's output (8 MiB) and the recent entries (2 MiB)."""
     cluster.start(3)
     leader = cluster.wait_leader()
     sleeper, other = cluster.others(leader)
     value = "s" * 500_000
     for i in range(20):  # Caches are warm.
-        assert leader.put(f"warm-{i % 4}", value).status == 200
+        assert leader.put(f"slept-{i % 4}", f"{i}" + value).status == 200
     before = {node.name: rss_bytes(node.pid) for node in (leader, other)}
     sleeper.send(signal.SIGSTOP)
     count = 300
     for i in range(count):
-        assert leader.put(f"slept-{i % 50}", f"{i}" + value).status == 200
+        assert leader.put(f"slept-{i % 4}", f"{i}" + value).status == 200
     for node in (leader, other):
         grown = rss_bytes(node.pid) - before[node.name]
-        assert grown < 32 * MIB, (node.name, grown)
+        assert grown < 24 * MIB, (node.name, grown)
     sleeper.send(signal.SIGCONT)
     cluster.wait_same(30)
     for node in cluster.nodes:
-        assert rss_bytes(node.pid) - before[leader.name] < 64 * MIB, node.name
-    assert sleeper.get("slept-49") == f"{count - 1}" + value
+        assert rss_bytes(node.pid) - before[leader.name] < 32 * MIB, node.name
+    assert sleeper.get("slept-3") == f"{count - 1}" + value
 
 
 def test_the_quota_leaves_deletes(cluster):
