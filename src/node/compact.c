@@ -85,10 +85,8 @@ bool compact_log(struct node *node)
     if (!wal_compact(node->wal, limit)) {
         return false;
     }
-    struct raft_event event = {.type = RAFT_COMPACTED,
-                               .now_ms = node->now_ms,
-                               .index = min_u64(wal_first(node->wal), limit)};
-    enum err err = node_step(node, &event, (struct bytes){0});
-    must(err == ERR_OK);
+    node_tell(node, (struct raft_event){
+                        .type = RAFT_COMPACTED,
+                        .index = min_u64(wal_first(node->wal), limit)});
     return true;
 }

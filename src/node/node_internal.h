@@ -238,5 +238,7 @@ void node_check_quota(struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);
+/* For events that cannot be refused. They happen now. */
+void node_tell(struct node *node, struct raft_event event);
 
 #endif

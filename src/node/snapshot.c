@@ -38,44 +38,34 @@ static uint64_t piece_bytes(const struct node *node)
 /* ---- the leader ------------------------------------------------------------
  */
 
-static void tell_engine(struct node *node, enum raft_event_type type,
-                        raft_id peer, uint64_t index)
-{
-    struct raft_event event = {
-        .type = type, .now_ms = node->now_ms, .peer = peer, .index = index};
-    enum err err = node_step(node, &event, (struct bytes){0});
-    must(err == ERR_OK);
-}
-
 static void end(struct node *node, const char *why)
 {
     struct outgoing out = node->outgoing;
     store_image_close(node->store);
     node->outgoing = (struct outgoing){0};
+    struct raft_event over = {
+        .type = RAFT_SNAPSHOT_SENT, .peer = out.peer, .index = out.image.index};
     if (why) {
         log_warn("snapshot", "to=%llu index=%llu sent=%llu of=%llu why=\"%s\"",
                  (unsigned long long)out.peer,
                  (unsigned long long)out.image.index,
                  (unsigned long long)out.sent,
                  (unsigned long long)out.image.bytes, why);
+        uint64_t wait = max_u64(2 * node->snapshot_wait_ms, RETRY_MS);
+        node->snapshot_wait_ms = min_u64(wait, RETRY_MS_MAX);
+        node->snapshot_at_ms = node->now_ms + node->snapshot_wait_ms;
+        over.type = RAFT_SNAPSHOT_FAILED;
     } else {
         log_info("snapshot-sent", "to=%llu index=%llu bytes=%llu",
                  (unsigned long long)out.peer,
                  (unsigned long long)out.image.index,
                  (unsigned long long)out.image.bytes);
-    }
-    if (why) {
-        uint64_t wait = max_u64(2 * node->snapshot_wait_ms, RETRY_MS);
-        node->snapshot_wait_ms = min_u64(wait, RETRY_MS_MAX);
-        node->snapshot_at_ms = node->now_ms + node->snapshot_wait_ms;
-    } else {
         node->snapshot_wait_ms = 0;
         node->pin = (struct pin){.peer = out.peer,
                                  .index = out.image.index,
                                  .until_ms = node->now_ms + PIN_MS};
     }
-    tell_engine(node, why ? RAFT_SNAPSHOT_FAILED : RAFT_SNAPSHOT_SENT, out.peer,
-                out.image.index);
+    node_tell(node, over);
 }
 
 void snapshot_wanted(struct node *node, raft_id peer)
@@ -84,7 +74,8 @@ void snapshot_wanted(struct node *node, raft_id peer)
     /* Another one is being served: this one's turn comes. */
     if (node->outgoing.peer != 0 || node->now_ms < node->snapshot_at_ms ||
         store_image_open(node->store, &image) != ERR_OK) {
-        tell_engine(node, RAFT_SNAPSHOT_FAILED, peer, 0);
+        node_tell(node, (struct raft_event){.type = RAFT_SNAPSHOT_FAILED,
+                                            .peer = peer});
         return;
     }
     node->outgoing = (struct outgoing){
@@ -316,23 +307,18 @@ static void use(struct node *node, struct store *store, uint64_t index,
         entries_free(&node->entries);
         entries_init(&node->entries, index + 1);
         node->durable = index;
+        requests_cut(node, index + 1);
     }
     uint64_t conf_index;
     struct raft_conf conf;
     if (wire_decode_conf(store_conf(store, &conf_index), &conf)) {
         die("the membership in a snapshot does not decode");
     }
-    if (!goes_on) {
-        requests_cut(node, index + 1);
-    }
     requests_installed(node, index);
-    struct raft_event event = {.type = RAFT_INSTALLED,
-                               .now_ms = node->now_ms,
-                               .index = index,
-                               .term = term,
-                               .conf = &conf};
-    enum err err = node_step(node, &event, (struct bytes){0});
-    must(err == ERR_OK);
+    node_tell(node, (struct raft_event){.type = RAFT_INSTALLED,
+                                        .index = index,
+                                        .term = term,
+                                        .conf = &conf});
     node->apply_to = max_u64(node->apply_to, index);
     node->durable = max_u64(node->durable, index);
     node->db_full = false;

@@ -77,18 +77,9 @@ enum err node_step(struct node *node, const struct raft_event *event,
     return ERR_OK;
 }
 
-/* For events that cannot be refused. */
-static void step_plain(struct node *node, enum raft_event_type type,
-                       uint64_t value)
+void node_tell(struct node *node, struct raft_event event)
 {
-    struct raft_event event = {.type = type, .now_ms = node->now_ms};
-    if (type == RAFT_PERSISTED) {
-        event.seq = value;
-    } else if (type == RAFT_APPLIED) {
-        event.index = value;
-    } else {
-        event.peer = value;
-    }
+    event.now_ms = node->now_ms;
     enum err err = node_step(node, &event, (struct bytes){0});
     must(err == ERR_OK);
 }
@@ -243,7 +234,7 @@ static bool sync_batch(struct node *node)
     node->durable = wal_last(node->wal);
     uint64_t seq = node->persist_due.seq;
     node->persist_due = (struct raft_persist){0};
-    step_plain(node, RAFT_PERSISTED, seq);
+    node_tell(node, (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
     return true;
 }
 
@@ -442,7 +433,8 @@ static bool apply_some(struct node *node)
         if (node->unflushed_ms == 0) {
             node->unflushed_ms = node->now_ms;
         }
-        step_plain(node, RAFT_APPLIED, applied);
+        node_tell(node,
+                  (struct raft_event){.type = RAFT_APPLIED, .index = applied});
     }
     return applied < node->apply_to && !node->db_full;
 }
@@ -581,11 +573,11 @@ static void due(struct node *node)
             raft_deadline_ms(node->raft) + node->options.election_min_ms) {
         log_warn("gap", "ms=%llu why=\"the process did not run\"",
                  (unsigned long long)(node->now_ms - node->turn_ms));
-        step_plain(node, RAFT_GAP, 0);
+        node_tell(node, (struct raft_event){.type = RAFT_GAP});
     }
     node->turn_ms = node->now_ms;
     if (node->now_ms >= raft_deadline_ms(node->raft)) {
-        step_plain(node, RAFT_TICK, 0);
+        node_tell(node, (struct raft_event){.type = RAFT_TICK});
     }
 }
 
