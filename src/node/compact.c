@@ -81,6 +81,9 @@ bool compact_log(struct node *node)
         return false;
     }
     force_checkpoint(node, &stats);
+    if (!wal_can_compact(node->wal, store_durable(node->store))) {
+        return false; /* Most turns end here: the peers need not be asked. */
+    }
     uint64_t limit = limit_of(node, stats.log_bytes);
     if (!wal_compact(node->wal, limit)) {
         return false;

@@ -38,12 +38,16 @@ static bool sync_removal(struct wal *wal)
     return !err;
 }
 
+bool wal_can_compact(const struct wal *wal, uint64_t limit)
+{
+    return wal->segment_count >= 2 && wal->segments[1].first <= limit;
+}
+
 /* Some file systems need space to give some back: then the next call tries
  * again. */
 bool wal_compact(struct wal *wal, uint64_t limit)
 {
-    if (!sync_removal(wal) || wal->segment_count < 2 ||
-        wal->segments[1].first > limit) {
+    if (!wal_can_compact(wal, limit) || !sync_removal(wal)) {
         return false;
     }
     char path[64];

@@ -104,6 +104,8 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
  * one was dropped; without space it is tried again by the next call. What the
  * entries did must be durable elsewhere. */
 bool wal_compact(struct wal *wal, uint64_t limit);
+/* Is there such a segment? Cheap enough to be asked every turn. */
+bool wal_can_compact(const struct wal *wal, uint64_t limit);
 /* Begin a new segment now. ERR_NOSPACE: not done. */
 MUST_CHECK enum err wal_roll(struct wal *wal);
 /* The log is void, and begins behind (index, term), which came from elsewhere:
