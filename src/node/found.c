@@ -18,19 +18,12 @@ static const char marker[] = "RECOVER";
 struct founding {
     const struct node_env *env;
     const struct node_options *options;
+    bool without_log;      /* Recover. */
+    const struct fs *from; /* Restore `path` of it. */
+    const char *path;
     struct ident ident; /* Of the cluster that is founded. */
     struct store *store;
 };
-
-static struct wal_options log_options(const struct node_env *env,
-                                      const struct ident *ident)
-{
-    struct wal_options options = {.fs = env->fs};
-    memcpy(options.cluster, ident->cluster, sizeof(options.cluster));
-    memcpy(options.uuid, ident->uuid, sizeof(options.uuid));
-    env->entropy(env->self, &options.salt_seed, sizeof(options.salt_seed));
-    return options;
-}
 
 /* ---- how far it came --------------------------------------------------------
  */
@@ -71,36 +64,6 @@ static enum err unmark(const struct fs *fs)
 /* ---- the new cluster ------------------------------------------------------
  */
 
-static enum err write_membership(struct founding *f, struct wal *wal)
-{
-    uint64_t index = store_applied(f->store);
-    uint64_t term = store_applied_term(f->store);
-    struct raft_member self = {.id = f->ident.id, .suffrage = RAFT_VOTER};
-    memcpy(self.uuid, f->ident.uuid, sizeof(self.uuid));
-    memcpy(self.name, f->ident.name, sizeof(self.name));
-    snprintf(self.addr, sizeof(self.addr), "%s", f->options->raft_addr);
-    snprintf(self.http, sizeof(self.http), "%s",
-             f->options->http_addr ? f->options->http_addr : "");
-    struct raft_conf conf = {.count = 1, .members = {self}};
-    struct buf payload = {0};
-    wire_encode_conf(&payload, &conf);
-    struct wal_entry entry = {.index = index + 1,
-                              .term = term + 1,
-                              .type = RAFT_ENTRY_CONF,
-                              .payload = buf_bytes(&payload)};
-    wal_set_hard_state(wal, term + 1, 0);
-    enum err err = wal_sync(wal);
-    if (!err && index > 0) {
-        err = wal_reset(wal, index, term);
-    }
-    if (!err) {
-        wal_append(wal, &entry);
-        err = wal_sync(wal);
-    }
-    buf_free(&payload);
-    return err;
-}
-
 static enum err found(struct founding *f, const char *name)
 {
     const struct node_env *env = f->env;
@@ -108,16 +71,9 @@ static enum err found(struct founding *f, const char *name)
     env->entropy(env->self, f->ident.uuid, sizeof(f->ident.uuid));
     f->ident.id = store_applied(f->store) + 1;
     snprintf(f->ident.name, sizeof(f->ident.name), "%s", name);
-    struct wal_options options = log_options(env, &f->ident);
-    struct wal *wal = NULL;
-    enum err err = wal_create(&options);
-    if (!err) {
-        err = wal_open(&options, NULL, NULL, &wal);
-    }
-    if (!err) {
-        err = write_membership(f, wal);
-    }
-    wal_close(wal);
+    enum err err =
+        node_found_log(env, f->options, &f->ident, store_applied(f->store),
+                       store_applied_term(f->store));
     if (!err) {
         err = ident_write(env->fs, &f->ident);
     }
@@ -125,22 +81,6 @@ static enum err found(struct founding *f, const char *name)
 }
 
 /* ---- what the old one left ----------------------------------------------- */
-
-static enum err apply(struct store *store, const struct wal_entry *entry)
-{
-    struct store_result result;
-    switch ((enum raft_entry_type)entry->type) {
-    case RAFT_ENTRY_NORMAL:
-        return store_apply(store, entry->index, entry->term, entry->payload,
-                           &result);
-    case RAFT_ENTRY_NOOP:
-        return store_apply_noop(store, entry->index, entry->term);
-    case RAFT_ENTRY_CONF:
-        return store_apply_conf(store, entry->index, entry->term,
-                                entry->payload);
-    }
-    return ERR_VERSION;
-}
 
 /* Both must mean the same entry by the same index. A snapshot that was put in
  * place just before the end may have made the log void: `*is_void`. */
@@ -172,7 +112,7 @@ static enum err compare(struct founding *f, struct wal *wal, bool *is_void)
  * node is in it, and perhaps a few writes that were not. */
 static enum err replay(struct founding *f, const struct ident *old)
 {
-    struct wal_options options = log_options(f->env, old);
+    struct wal_options options = node_log_options(f->env, f->options, old);
     struct wal *wal = NULL;
     struct buf payload = {0};
     bool is_void = false;
@@ -182,9 +122,14 @@ static enum err replay(struct founding *f, const struct ident *old)
     }
     while (!err && !is_void && store_applied(f->store) < wal_last(wal)) {
         struct wal_entry entry;
+        struct store_result result;
         err = wal_read(wal, store_applied(f->store) + 1, &payload, &entry);
         if (!err) {
-            err = apply(f->store, &entry);
+            err = node_apply(f->store, entry.index,
+                             &(struct entry){.term = entry.term,
+                                             .type = entry.type,
+                                             .payload = entry.payload},
+                             &result);
         }
     }
     buf_free(&payload);
@@ -192,42 +137,14 @@ static enum err replay(struct founding *f, const struct ident *old)
     return err;
 }
 
-static void unlink_old(const char *name, void *arg)
-{
-    const struct fs *fs = arg;
-    char path[FS_PATH_BYTES];
-    snprintf(path, sizeof(path), "wal/%s", name);
-    if (fs->unlink(fs->self, path) != ERR_OK) {
-        log_warn("recover", "file=%s why=\"cannot be removed\"", path);
-    }
-}
-
 static enum err remove_log(const struct fs *fs)
 {
-    static const char *const slots[] = {"meta.0", "meta.1"};
-    enum err err = fs->list(fs->self, "wal", unlink_old, (void *)(uintptr_t)fs);
-    if (err == ERR_NOT_FOUND) {
-        err = ERR_OK;
-    }
-    for (size_t i = 0; i < ARRAY_COUNT(slots) && !err; i++) {
-        err = fs->unlink(fs->self, slots[i]);
-        err = err == ERR_NOT_FOUND ? ERR_OK : err;
-    }
+    enum err err = wal_remove(fs);
     return err ? err : fs->sync_dir(fs->self, ".");
 }
 
 /* ---- the two commands -----------------------------------------------------
  */
-
-static enum err lock(const struct fs *fs, int *handle)
-{
-    enum err err = fs->lock(fs->self, "LOCK", handle);
-    if (err == ERR_LOCKED) {
-        log_error("recover", "why=\"the directory is in use by a running "
-                             "node: stop it first\"");
-    }
-    return err;
-}
 
 static enum err open_store(struct founding *f)
 {
@@ -236,21 +153,12 @@ static enum err open_store(struct founding *f)
     return store_open(&options, &f->store);
 }
 
-static void tell(struct founding *f, struct node_founded *out)
-{
-    out->index = store_applied(f->store);
-    out->keys = store_key_count(f->store);
-    memcpy(out->cluster, f->ident.cluster, sizeof(out->cluster));
-    memcpy(out->name, f->ident.name, sizeof(out->name));
-}
-
-static enum err make_whole(struct founding *f, const struct ident *old,
-                           bool without_log)
+static enum err make_whole(struct founding *f, const struct ident *old)
 {
     const struct fs *fs = f->env->fs;
     uint64_t before = store_applied(f->store);
     enum err err = mark(fs, REPLAYING);
-    if (!err && !without_log) {
+    if (!err && !f->without_log) {
         err = replay(f, old);
         if (err && store_applied(f->store) == before) {
             /* Nothing was changed: it is what it was. */
@@ -266,7 +174,7 @@ static enum err make_whole(struct founding *f, const struct ident *old,
     return err ? err : mark(fs, FOUNDING);
 }
 
-static enum err recover(struct founding *f, bool without_log)
+static enum err recover(struct founding *f)
 {
     const struct fs *fs = f->env->fs;
     struct ident old;
@@ -284,7 +192,7 @@ static enum err recover(struct founding *f, bool without_log)
         err = open_store(f);
     }
     if (!err && stage != FOUNDING) {
-        err = make_whole(f, &old, without_log);
+        err = make_whole(f, &old);
     }
     /* From here on the database is all there is. */
     if (!err) {
@@ -293,31 +201,12 @@ static enum err recover(struct founding *f, bool without_log)
     return err ? err : found(f, old.name);
 }
 
-enum err node_recover(const struct node_options *options,
-                      const struct node_env *env, bool without_log,
-                      struct node_founded *out)
-{
-    struct founding f = {.env = env, .options = options};
-    int handle;
-    enum err err = lock(env->fs, &handle);
-    if (err) {
-        return err;
-    }
-    err = recover(&f, without_log);
-    if (!err) {
-        tell(&f, out);
-    }
-    store_close(f.store);
-    env->fs->close(env->fs->self, handle);
-    return err;
-}
-
-static enum err copy(struct store_incoming *incoming, const struct fs *from,
-                     const char *path)
+static enum err copy(const struct founding *f, struct store_incoming *incoming)
 {
     enum { SLICE_BYTES = 1 << 20 };
+    const struct fs *from = f->from;
     int handle;
-    enum err err = from->open(from->self, path, FS_READ, &handle);
+    enum err err = from->open(from->self, f->path, FS_READ, &handle);
     if (err) {
         return err;
     }
@@ -349,8 +238,7 @@ static bool has_database(const struct fs *fs)
     return err != ERR_NOT_FOUND;
 }
 
-static enum err restore(struct founding *f, const struct fs *from,
-                        const char *path)
+static enum err restore(struct founding *f)
 {
     const struct fs *fs = f->env->fs;
     struct ident old;
@@ -383,7 +271,7 @@ static enum err restore(struct founding *f, const struct fs *from,
         err = store_incoming_new(f->store, &incoming);
     }
     if (!err) {
-        err = copy(incoming, from, path);
+        err = copy(f, incoming);
         if (err) {
             store_incoming_free(incoming);
         }
@@ -402,21 +290,54 @@ static enum err restore(struct founding *f, const struct fs *from,
                                            : f->options->raft_addr);
 }
 
+/* ---- what both begin and end with ------------------------------------------
+ */
+
+static enum err lock(const struct fs *fs, int *handle)
+{
+    enum err err = fs->lock(fs->self, "LOCK", handle);
+    if (err == ERR_LOCKED) {
+        log_error("recover", "why=\"the directory is in use by a running "
+                             "node: stop it first\"");
+    }
+    return err;
+}
+
+static enum err run(struct founding *f, enum err (*work)(struct founding *f),
+                    struct node_founded *out)
+{
+    const struct fs *fs = f->env->fs;
+    int handle;
+    enum err err = lock(fs, &handle);
+    if (err) {
+        return err;
+    }
+    err = work(f);
+    if (!err) {
+        out->index = store_applied(f->store);
+        out->keys = store_key_count(f->store);
+        memcpy(out->cluster, f->ident.cluster, sizeof(out->cluster));
+        memcpy(out->name, f->ident.name, sizeof(out->name));
+    }
+    store_close(f->store);
+    fs->close(fs->self, handle);
+    return err;
+}
+
+enum err node_recover(const struct node_options *options,
+                      const struct node_env *env, bool without_log,
+                      struct node_founded *out)
+{
+    struct founding f = {
+        .env = env, .options = options, .without_log = without_log};
+    return run(&f, recover, out);
+}
+
 enum err node_restore(const struct node_options *options,
                       const struct node_env *env, const struct fs *from,
                       const char *path, struct node_founded *out)
 {
-    struct founding f = {.env = env, .options = options};
-    int handle;
-    enum err err = lock(env->fs, &handle);
-    if (err) {
-        return err;
-    }
-    err = restore(&f, from, path);
-    if (!err) {
-        tell(&f, out);
-    }
-    store_close(f.store);
-    env->fs->close(env->fs->self, handle);
-    return err;
+    struct founding f = {
+        .env = env, .options = options, .from = from, .path = path};
+    return run(&f, restore, out);
 }

@@ -227,13 +227,27 @@ void snapshot_install(struct node *node);
 void snapshot_free(struct node *node);
 uint64_t snapshot_deadline_ms(const struct node *node);
 
+/* open.c */
+struct wal_options node_log_options(const struct node_env *env,
+                                    const struct node_options *node_options,
+                                    const struct ident *ident);
+/* A new log in which `ident` is the only member, by the entry behind (index,
+ * term). Nothing of an earlier log may be there. */
+MUST_CHECK enum err node_found_log(const struct node_env *env,
+                                   const struct node_options *options,
+                                   const struct ident *ident, uint64_t index,
+                                   uint64_t term);
+
 /* found.c: node_recover() or node_restore() was interrupted here. */
 bool node_is_half_recovered(const struct fs *fs);
 
 /* compact.c: true when there may be more to drop. */
 bool compact_log(struct node *node);
 
-/* turn.c */
+/* turn.c. ERR_VERSION: a kind of entry that this version does not know. */
+MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
+                               const struct entry *entry,
+                               struct store_result *result);
 void node_check_quota(struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,

@@ -216,18 +216,19 @@ static enum err boot_check(const struct node *node, const struct boot *boot)
 
 /* ---- opening ------------------------------------------------------------ */
 
-static struct wal_options wal_options_of(const struct node *node)
+struct wal_options node_log_options(const struct node_env *env,
+                                    const struct node_options *node_options,
+                                    const struct ident *ident)
 {
     struct wal_options options = {
-        .fs = node->env.fs,
-        .segment_bytes = node->options.segment_bytes,
-        .now_us = node->env.now_us,
-        .now_us_arg = node->env.self,
+        .fs = env->fs,
+        .segment_bytes = node_options->segment_bytes,
+        .now_us = env->now_us,
+        .now_us_arg = env->self,
     };
-    memcpy(options.cluster, node->ident.cluster, sizeof(options.cluster));
-    memcpy(options.uuid, node->ident.uuid, sizeof(options.uuid));
-    node->env.entropy(node->env.self, &options.salt_seed,
-                      sizeof(options.salt_seed));
+    memcpy(options.cluster, ident->cluster, sizeof(options.cluster));
+    memcpy(options.uuid, ident->uuid, sizeof(options.uuid));
+    env->entropy(env->self, &options.salt_seed, sizeof(options.salt_seed));
     return options;
 }
 
@@ -279,7 +280,8 @@ static enum err open_member(struct node *node)
         return err;
     }
     struct boot boot = {.applied = store_applied(node->store)};
-    struct wal_options wal_options = wal_options_of(node);
+    struct wal_options wal_options =
+        node_log_options(&node->env, &node->options, &node->ident);
     err = wal_open(&wal_options, boot_entry, &boot, &node->wal);
     if (!err) {
         err = boot_finish_install(node, &boot);
@@ -313,22 +315,6 @@ static enum err open_member(struct node *node)
 /* ---- a new directory ------------------------------------------------------
  */
 
-struct sweep {
-    const struct fs *fs;
-    enum err err;
-};
-
-static void unlink_segment(const char *name, void *arg)
-{
-    struct sweep *sweep = arg;
-    char path[FS_PATH_BYTES];
-    snprintf(path, sizeof(path), "wal/%s", name);
-    enum err err = sweep->fs->unlink(sweep->fs->self, path);
-    if (err) {
-        sweep->err = err;
-    }
-}
-
 /* What an interrupted first start left behind. */
 static enum err clear_leftovers(struct node *node)
 {
@@ -344,63 +330,61 @@ static enum err clear_leftovers(struct node *node)
         }
         return err;
     }
-    static const char *const slots[] = {"meta.0", "meta.1"};
-    for (size_t i = 0; i < ARRAY_COUNT(slots); i++) {
-        err = fs->unlink(fs->self, slots[i]);
-        if (err && err != ERR_NOT_FOUND) {
-            return err;
-        }
-    }
-    struct sweep sweep = {.fs = fs};
-    err = fs->list(fs->self, "wal", unlink_segment, &sweep);
-    if (err == ERR_NOT_FOUND) {
-        return ERR_OK;
-    }
-    return err ? err : sweep.err;
+    return wal_remove(fs);
 }
 
-static struct raft_member own_member(const struct node *node)
+/* What the log of every cluster begins with: the membership of one. */
+static enum err write_membership(struct wal *wal,
+                                 const struct node_options *options,
+                                 const struct ident *ident, uint64_t index,
+                                 uint64_t term)
 {
-    struct raft_member member = {.id = node->ident.id, .suffrage = RAFT_VOTER};
-    memcpy(member.uuid, node->ident.uuid, sizeof(member.uuid));
-    memcpy(member.name, node->name, sizeof(member.name));
-    memcpy(member.addr, node->raft_addr, sizeof(member.addr));
-    memcpy(member.http, node->http_addr, sizeof(member.http));
-    return member;
-}
-
-/* Entry 1 of every cluster is the membership of one that started it. */
-static enum err write_first_entry(struct node *node)
-{
-    struct wal_options options = wal_options_of(node);
-    struct wal *wal = NULL;
-    enum err err = wal_open(&options, NULL, NULL, &wal);
-    if (err) {
-        return err;
-    }
-    struct raft_conf conf = {.count = 1, .members = {own_member(node)}};
+    struct raft_member self = {.id = ident->id, .suffrage = RAFT_VOTER};
+    memcpy(self.uuid, ident->uuid, sizeof(self.uuid));
+    memcpy(self.name, ident->name, sizeof(self.name));
+    snprintf(self.addr, sizeof(self.addr), "%s", options->raft_addr);
+    snprintf(self.http, sizeof(self.http), "%s",
+             options->http_addr ? options->http_addr : "");
+    struct raft_conf conf = {.count = 1, .members = {self}};
     struct buf payload = {0};
     wire_encode_conf(&payload, &conf);
-    struct wal_entry entry = {.index = 1,
-                              .term = 1,
+    struct wal_entry entry = {.index = index + 1,
+                              .term = term + 1,
                               .type = RAFT_ENTRY_CONF,
                               .payload = buf_bytes(&payload)};
-    wal_set_hard_state(wal, 1, 0);
-    wal_append(wal, &entry);
-    err = wal_sync(wal);
-    wal_close(wal);
+    enum err err = ERR_OK;
+    wal_set_hard_state(wal, term + 1, 0);
+    if (index > 0) {
+        err = wal_sync(wal);
+        if (!err) {
+            err = wal_reset(wal, index, term);
+        }
+    }
+    if (!err) {
+        wal_append(wal, &entry);
+        err = wal_sync(wal);
+    }
     buf_free(&payload);
     return err;
 }
 
-static enum err create_log(struct node *node)
+enum err node_found_log(const struct node_env *env,
+                        const struct node_options *options,
+                        const struct ident *ident, uint64_t index,
+                        uint64_t term)
 {
-    enum err err = clear_leftovers(node);
-    if (err) {
-        return err;
+    struct wal_options log = node_log_options(env, options, ident);
+    struct wal *wal = NULL;
+    enum err err = wal_create(&log);
+    if (!err) {
+        log = node_log_options(env, options, ident); /* Salts anew. */
+        err = wal_open(&log, NULL, NULL, &wal);
     }
-    struct wal_options options = wal_options_of(node);
-    return wal_create(&options);
+    if (!err) {
+        err = write_membership(wal, options, ident, index, term);
+    }
+    wal_close(wal);
+    return err;
 }
 
 static enum err bootstrap(struct node *node)
@@ -409,9 +393,9 @@ static enum err bootstrap(struct node *node)
     node->env.entropy(node->env.self, node->ident.cluster, 16);
     node->env.entropy(node->env.self, node->ident.uuid, 16);
     memcpy(node->ident.name, node->name, sizeof(node->ident.name));
-    enum err err = create_log(node);
+    enum err err = clear_leftovers(node);
     if (!err) {
-        err = write_first_entry(node);
+        err = node_found_log(&node->env, &node->options, &node->ident, 0, 0);
     }
     if (!err) {
         err = ident_write(node->env.fs, &node->ident);
@@ -444,7 +428,12 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
     node->ident.id = hello->to_id;
     memcpy(node->ident.cluster, hello->cluster, sizeof(node->ident.cluster));
     memcpy(node->ident.name, node->name, sizeof(node->ident.name));
-    enum err err = create_log(node);
+    struct wal_options options =
+        node_log_options(&node->env, &node->options, &node->ident);
+    enum err err = clear_leftovers(node);
+    if (!err) {
+        err = wal_create(&options);
+    }
     if (!err) {
         err = ident_write(node->env.fs, &node->ident);
     }

@@ -361,23 +361,18 @@ static bool carry_out(struct node *node)
 
 /* ---- apply ---- */
 
-static enum err apply_one(struct node *node, uint64_t index,
-                          const struct entry *entry,
-                          struct store_result *result)
+enum err node_apply(struct store *store, uint64_t index,
+                    const struct entry *entry, struct store_result *result)
 {
     switch (entry->type) {
     case RAFT_ENTRY_NORMAL:
-        node->writes++;
-        return store_apply(node->store, index, entry->term, entry->payload,
-                           result);
+        return store_apply(store, index, entry->term, entry->payload, result);
     case RAFT_ENTRY_NOOP:
-        return store_apply_noop(node->store, index, entry->term);
+        return store_apply_noop(store, index, entry->term);
     case RAFT_ENTRY_CONF:
-        return store_apply_conf(node->store, index, entry->term,
-                                entry->payload);
+        return store_apply_conf(store, index, entry->term, entry->payload);
     }
-    die("entry %llu is of a kind that this version does not know: upgrade it",
-        (unsigned long long)index);
+    return ERR_VERSION;
 }
 
 static void refuse_to_apply(struct node *node, uint64_t index, enum err err)
@@ -416,12 +411,13 @@ static bool apply_some(struct node *node)
             die("committed entry %llu is not in the log",
                 (unsigned long long)applied + 1);
         }
-        enum err err = apply_one(node, applied + 1, &entry, &result);
+        enum err err = node_apply(node->store, applied + 1, &entry, &result);
         if (err) {
             refuse_to_apply(node, applied + 1, err);
             break;
         }
         applied++;
+        node->writes += entry.type == RAFT_ENTRY_NORMAL;
         bytes += entry.payload.size;
         requests_applied(node, applied, entry.term, &result);
         if (applied % 32 == 0 && node->env.now_us(node->env.self) >= until_us) {

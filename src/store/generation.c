@@ -102,20 +102,13 @@ enum err generation_use(const struct fs *fs,
     return ERR_OK;
 }
 
-struct sweep {
-    const struct fs *fs;
-    const char *dir;
-    unsigned keep;
-    enum err err;
-};
-
-/* The highest number that there is. */
+/* *arg: the highest number that there is. */
 static void see_generation(const char *name, void *arg)
 {
-    struct sweep *sweep = arg;
+    unsigned *highest = arg;
     unsigned number;
-    if (sscanf(name, "gen-%7u", &number) == 1 && number > sweep->keep) {
-        sweep->keep = number;
+    if (sscanf(name, "gen-%7u", &number) == 1 && number > *highest) {
+        *highest = number;
     }
 }
 
@@ -129,10 +122,10 @@ enum err generation_current(const struct fs *fs, struct generation *generation)
         err = read_current(fs, generation);
     }
     if (err == ERR_NOT_FOUND) {
-        struct sweep later = {.fs = fs};
+        unsigned highest = 0;
         *generation = (struct generation){.number = 1};
-        err = fs->list(fs->self, "db", see_generation, &later);
-        if (!err && later.keep > 1) {
+        err = fs->list(fs->self, "db", see_generation, &highest);
+        if (!err && highest > 1) {
             log_error("store", "file=db/CURRENT why=\"missing, but there are "
                                "databases\"");
             return ERR_CORRUPT;
@@ -152,14 +145,11 @@ enum err generation_current(const struct fs *fs, struct generation *generation)
 /* ---- what is left of other generations ------------------------------------
  */
 
-static void unlink_file(const char *name, void *arg)
-{
-    struct sweep *sweep = arg;
-    char path[FS_PATH_BYTES];
-    snprintf(path, sizeof(path), "%s/%s", sweep->dir, name);
-    enum err err = sweep->fs->unlink(sweep->fs->self, path);
-    sweep->err = sweep->err ? sweep->err : err;
-}
+struct sweep {
+    const struct fs *fs;
+    unsigned keep;
+    enum err err;
+};
 
 static void sweep_generation(const char *name, void *arg)
 {
@@ -170,11 +160,7 @@ static void sweep_generation(const char *name, void *arg)
         return;
     }
     generation_path(number, NULL, path);
-    struct sweep files = {.fs = sweep->fs, .dir = path};
-    enum err err = sweep->fs->list(sweep->fs->self, path, unlink_file, &files);
-    if (!err) {
-        err = files.err;
-    }
+    enum err err = fs_empty(sweep->fs, path);
     if (!err) {
         err = sweep->fs->unlink(sweep->fs->self, path);
     }

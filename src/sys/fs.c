@@ -46,6 +46,28 @@ fail:
     return err;
 }
 
+struct emptying {
+    const struct fs *fs;
+    const char *dir;
+    enum err err;
+};
+
+static void unlink_one(const char *name, void *arg)
+{
+    struct emptying *emptying = arg;
+    char path[FS_PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/%s", emptying->dir, name);
+    enum err err = emptying->fs->unlink(emptying->fs->self, path);
+    emptying->err = emptying->err ? emptying->err : err;
+}
+
+enum err fs_empty(const struct fs *fs, const char *dir)
+{
+    struct emptying emptying = {.fs = fs, .dir = dir};
+    enum err err = fs->list(fs->self, dir, unlink_one, &emptying);
+    return err ? err : emptying.err;
+}
+
 enum err fs_settle(const struct fs *fs, const char *path)
 {
     int handle;

@@ -91,6 +91,10 @@ MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
  * in memory, because its sync failed, out of sight. ERR_NOT_FOUND. */
 MUST_CHECK enum err fs_settle(const struct fs *fs, const char *path);
 
+/* Unlink every file in `dir`; nothing is synced. It goes on after a failure,
+ * and returns the first. ERR_NOT_FOUND: there is no such directory. */
+MUST_CHECK enum err fs_empty(const struct fs *fs, const char *dir);
+
 /* Read a whole file of at most `limit` bytes; *data is from mem_alloc(), the
  * caller frees it (also when *size is 0). ERR_TOO_BIG when it is longer. */
 MUST_CHECK enum err fs_read_all(const struct fs *fs, const char *path,

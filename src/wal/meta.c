@@ -100,3 +100,14 @@ enum err meta_load(struct wal *wal)
     }
     return ERR_OK;
 }
+
+enum err meta_remove(const struct fs *fs)
+{
+    for (int slot = 0; slot < 2; slot++) {
+        enum err err = fs->unlink(fs->self, slot_path[slot]);
+        if (err && err != ERR_NOT_FOUND) {
+            return err;
+        }
+    }
+    return ERR_OK;
+}

@@ -59,6 +59,15 @@ enum err wal_create(const struct wal_options *options)
     return err;
 }
 
+enum err wal_remove(const struct fs *fs)
+{
+    enum err err = meta_remove(fs);
+    if (!err) {
+        err = fs_empty(fs, "wal");
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
 static void batch_begin(struct wal *wal)
 {
     wal->batch.size = 0;

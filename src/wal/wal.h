@@ -56,6 +56,9 @@ struct wal_entry {
  * incarnation 0) and the first segment, all durable. */
 MUST_CHECK enum err wal_create(const struct wal_options *options);
 
+/* What an earlier log left behind, whole or not, is gone; not synced. */
+MUST_CHECK enum err wal_remove(const struct fs *fs);
+
 /* Called for each entry of the log in index order while it is read; an entry
  * that a later record truncated is reported, and then the index goes back:
  * the receiver drops what it has from entry->index on. The first index may be

@@ -231,6 +231,7 @@ void wal_fdatasync(struct wal *wal, int handle, const char *path);
 MUST_CHECK enum err segment_next(struct wal *wal, uint64_t batch_bytes);
 MUST_CHECK enum err meta_load(struct wal *wal);
 MUST_CHECK enum err meta_save(struct wal *wal, const struct meta *meta);
+MUST_CHECK enum err meta_remove(const struct fs *fs);
 void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
                 bool force);
 void anchor_cut(struct wal *wal, uint64_t from);
