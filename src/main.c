@@ -7,7 +7,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "config.h"
-#include "node/node.h"
+#include "host.h"
 #include "offline.h"
 #include "peer/peer.h"
 #include "reactor/reactor.h"
@@ -38,24 +38,6 @@ struct daemon {
 
 /* ---- what the node sees of the world
  * ------------------------------------------ */
-
-static uint64_t env_now(void *self)
-{
-    (void)self;
-    return sys_now_ms();
-}
-
-static uint64_t env_now_us(void *self)
-{
-    (void)self;
-    return sys_now_ns() / 1000;
-}
-
-static void env_entropy(void *self, void *out, size_t size)
-{
-    (void)self;
-    sys_entropy(out, size);
-}
 
 static struct buf *env_output(void *self, raft_id peer)
 {
@@ -224,17 +206,12 @@ static int open_listeners(struct daemon *daemon)
 static int open_node(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
-    struct node_env env = {
-        .self = daemon,
-        .now_ms = env_now,
-        .now_us = env_now_us,
-        .entropy = env_entropy,
-        .fs = daemon->fs,
-        .output = env_output,
-        .set_self = env_set_self,
-        .set_members = env_set_members,
-        .flush = env_flush,
-    };
+    struct node_env env = host_env(daemon->fs);
+    env.self = daemon;
+    env.output = env_output;
+    env.set_self = env_set_self;
+    env.set_members = env_set_members;
+    env.flush = env_flush;
     struct node_options options = {
         .name = config->id,
         .raft_addr = config->raft_adv,

@@ -5,9 +5,7 @@
 #include <string.h>
 
 #include "config.h"
-#include "node/node.h"
-#include "sys/fs.h"
-#include "sys/sys.h"
+#include "host.h"
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_DATA = 4 };
 
@@ -43,24 +41,6 @@ static const char restore_help[] =
     "\n"
     "Exit: 0 done, 1 not done, 2 wrong flags, 4 FILE is damaged or no "
     "backup.\n";
-
-static uint64_t now_ms(void *self)
-{
-    (void)self;
-    return sys_now_ms();
-}
-
-static uint64_t now_us(void *self)
-{
-    (void)self;
-    return sys_now_ns() / 1000;
-}
-
-static void entropy(void *self, void *out, size_t size)
-{
-    (void)self;
-    sys_entropy(out, size);
-}
 
 /* Take the words that are ours out of argv; what is left is a usual command
  * line. */
@@ -123,8 +103,7 @@ static int recover(int argc, char **argv)
     }
     enum err err = fs_posix_new(config.dir, &fs);
     if (!err) {
-        struct node_env env = {
-            .now_ms = now_ms, .now_us = now_us, .entropy = entropy, .fs = fs};
+        struct node_env env = host_env(fs);
         struct node_options options = options_of(&config);
         err = node_recover(&options, &env, without_log, &founded);
         fs_posix_free(fs);
@@ -160,8 +139,7 @@ static int restore(int argc, char **argv)
         err = fs_posix_new(dir, &from);
     }
     if (!err) {
-        struct node_env env = {
-            .now_ms = now_ms, .now_us = now_us, .entropy = entropy, .fs = fs};
+        struct node_env env = host_env(fs);
         struct node_options options = options_of(&config);
         err = node_restore(&options, &env, from, file, &founded);
     }

@@ -55,9 +55,8 @@ struct conn {
     struct buf key; /* Of the request with the node. */
     uint64_t backup_at;
     uint64_t backup_bytes; /* 0: none is being sent. */
-    bool backup_waits;     /* For the client to take something. */
-    int backup_idle;
     uint64_t backup_begun_ms;
+    uint64_t backup_moved_ms; /* When the client last made room for a piece. */
 };
 
 /* problem.c. A code of API 1, a sentence; `outcome` may be NULL. */

@@ -2,8 +2,6 @@
  * client takes them. A client that takes nothing for half a minute, or less
  * than a megabyte a second, is left: meanwhile SQLite's -wal cannot be emptied.
  */
-#include <stdio.h>
-
 #include "api/api_internal.h"
 #include "base/text.h"
 
@@ -56,6 +54,7 @@ void backup_go_on(struct conn *conn)
         }
         out->size += size;
         conn->backup_at += size;
+        conn->backup_moved_ms = reactor_now_ms(conn->api->options.reactor);
         any = true;
     }
     if (conn->backup_at == conn->backup_bytes) {
@@ -64,8 +63,6 @@ void backup_go_on(struct conn *conn)
     }
     /* What leaves at the end of this turn makes room without a word. */
     wake(conn, any ? 1 : STALL_MS / 3);
-    conn->backup_waits = !any && ++conn->backup_idle >= 3;
-    conn->backup_idle = any ? 0 : conn->backup_idle;
 }
 
 static void on_time(void *arg)
@@ -75,11 +72,11 @@ static void on_time(void *arg)
         start(conn);
         return;
     }
-    uint64_t took_ms =
-        reactor_now_ms(conn->api->options.reactor) - conn->backup_begun_ms;
+    uint64_t now_ms = reactor_now_ms(conn->api->options.reactor);
     bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
-    if ((conn->backup_waits && full) ||
-        took_ms > STALL_MS + conn->backup_at / BYTES_PER_MS) {
+    if ((full && now_ms >= conn->backup_moved_ms + STALL_MS) ||
+        now_ms >
+            conn->backup_begun_ms + STALL_MS + conn->backup_at / BYTES_PER_MS) {
         conn_drop(conn);
         return;
     }
@@ -109,7 +106,6 @@ static void start(struct conn *conn)
         return;
     }
     conn->backup_at = 0;
-    conn->backup_idle = 0;
     conn->backup_begun_ms = reactor_now_ms(api->options.reactor);
     conn->backup_bytes = bytes;
     node_get_status(api->node, &status);

@@ -1,0 +1,11 @@
+/* host.h -- what a node gets from the machine that it runs on. */
+#ifndef CRAFTD_HOST_H
+#define CRAFTD_HOST_H
+
+#include "node/node.h"
+
+/* Clocks and entropy of this machine, and `fs` (borrowed). The rest, which
+ * needs peers, is for the caller to fill in. */
+struct node_env host_env(const struct fs *fs);
+
+#endif
