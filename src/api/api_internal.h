@@ -52,9 +52,10 @@ struct conn {
     bool head_only;
     bool local; /* Read with level=none. */
     uint64_t now_ms;
-    struct buf key; /* Of the request with the node. */
+    struct buf key;             /* Of the request with the node. */
+    struct store_image *backup; /* NULL: none is being sent. */
     uint64_t backup_at;
-    uint64_t backup_bytes; /* 0: none is being sent. */
+    uint64_t backup_bytes;
     uint64_t backup_begun_ms;
     uint64_t backup_moved_ms; /* When the client last made room for a piece. */
 };

@@ -1,7 +1,7 @@
 /* backup.c -- GET /backup: the database as a file, in pieces, as fast as the
  * client takes them. A client that takes nothing for half a minute, or less
- * than a megabyte a second, is left: meanwhile SQLite's -wal cannot be emptied.
- */
+ * than a megabyte a second, is left: meanwhile what writes overwrite is kept
+ * for it, and a snapshot that has come must wait. */
 #include "api/api_internal.h"
 #include "base/text.h"
 
@@ -24,9 +24,9 @@ static void wake(struct conn *conn, uint64_t in_ms)
 
 void backup_close(struct conn *conn)
 {
-    if (conn->backup_bytes > 0) {
-        node_image_close(conn->api->node);
-        conn->backup_bytes = 0;
+    if (conn->backup) {
+        node_image_close(conn->backup);
+        conn->backup = NULL;
     }
 }
 
@@ -45,8 +45,7 @@ void backup_go_on(struct conn *conn)
         size_t size =
             (size_t)min_u64(PIECE_BYTES, conn->backup_bytes - conn->backup_at);
         struct buf *out = stream_output(conn->stream);
-        if (node_image_read(conn->api->node, conn->backup_at,
-                            buf_reserve(out, size), size)) {
+        if (node_image_read(conn->backup, buf_reserve(out, size), size)) {
             /* The length was promised: the end of it all is the only word. */
             conn->keep_alive = false;
             finish(conn);
@@ -68,7 +67,7 @@ void backup_go_on(struct conn *conn)
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
-    if (conn->backup_bytes == 0) {
+    if (!conn->backup) {
         start(conn);
         return;
     }
@@ -93,9 +92,14 @@ static void start(struct conn *conn)
     uint64_t bytes;
     api->body.size = 0;
     api->headers.size = 0;
-    enum err err = node_image_open(api->node, &index, &bytes);
+    enum err err = node_image_open(api->node, &conn->backup, &index, &bytes);
     if (err == ERR_NOT_FOUND) {
         answer_problem(conn, 503, "starting", "no member of a cluster yet",
+                       NULL);
+        return;
+    }
+    if (err == ERR_BUSY) {
+        answer_problem(conn, 429, "overloaded", "other backups are being taken",
                        NULL);
         return;
     }

@@ -280,7 +280,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
 static void on_drain(struct stream *stream, void *arg)
 {
     struct conn *conn = arg;
-    if (conn->backup_bytes > 0) {
+    if (conn->backup) {
         backup_go_on(conn);
     } else if (!conn->closing) {
         stream_kick(stream);

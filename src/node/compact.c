@@ -50,7 +50,7 @@ static uint64_t limit_of(struct node *node, uint64_t log_bytes)
 {
     uint64_t limit = store_durable(node->store);
     if (node->outgoing.peer != 0) {
-        limit = min_u64(limit, node->outgoing.image.index);
+        limit = min_u64(limit, node->outgoing.image->index);
     }
     if (!raft_is_leader(node->raft)) {
         node->pin.peer = 0;

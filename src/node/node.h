@@ -154,14 +154,19 @@ void node_transfer(struct node *node, struct node_request *request, raft_id id);
 void node_cancel(struct node *node, struct node_request *request);
 
 /* A consistent copy of the database, while writes go on: a file that SQLite
- * opens. As of `index`: everything applied now, unless another copy is being
- * taken; then as of that one. While it is open there is no checkpoint, so do
- * not keep it without need. */
-MUST_CHECK enum err node_image_open(struct node *node, uint64_t *index,
+ * opens, with everything applied now, as of `index`. It is read from its
+ * beginning to its end. While one is open, checkpoints cost up to twice as
+ * much, and a snapshot that has come waits: do not keep it without need.
+ *   ERR_NOT_FOUND  no member of a cluster yet, or nothing is stored
+ *   ERR_BUSY       too many are open
+ *   ERR_NOSPACE    no room to bring the database up to date */
+struct store_image;
+MUST_CHECK enum err node_image_open(struct node *node,
+                                    struct store_image **image, uint64_t *index,
                                     uint64_t *bytes);
-MUST_CHECK enum err node_image_read(struct node *node, uint64_t offset,
-                                    void *out, size_t size);
-void node_image_close(struct node *node);
+MUST_CHECK enum err node_image_read(struct store_image *image, void *out,
+                                    size_t size);
+void node_image_close(struct store_image *image);
 
 /* ---- offline (found.c) -------------------------------------------------- */
 

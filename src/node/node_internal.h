@@ -73,8 +73,7 @@ struct remote {
 /* A snapshot on its way to a follower. */
 struct outgoing {
     raft_id peer; /* 0: none. */
-    struct store_image image;
-    uint64_t sent;
+    struct store_image *image;
     uint64_t acked;
     uint32_t crc; /* Of what was sent. */
     uint64_t progress_ms;

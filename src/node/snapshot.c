@@ -1,10 +1,10 @@
 /* snapshot.c -- the database to a follower that the log has left behind.
  *
  * The leader's side: one transfer at a time. The image is that of the last
- * checkpoint; while it is read there is no other, and the log keeps all that
- * comes after it. A window of pieces is on its way, so heartbeats and appends
- * to the same peer wait for a megabyte at most. When anything goes wrong the
- * engine is told, and asks again after a while.
+ * checkpoint, and the log keeps all that comes after it. A window of pieces is
+ * on its way, so heartbeats and appends to the same peer wait for a megabyte at
+ * most. When anything goes wrong the engine is told, and asks again after a
+ * while.
  *
  * The follower's side: pieces go into the files of the next generation. The
  * last one makes the snapshot whole; it is put in place at the end of a turn,
@@ -22,7 +22,7 @@ enum {
     PIECE_BYTES = 256 << 10,
     WINDOW_PIECES = 4,
     STALL_MS = 10000,
-    WAL_BYTES_MAX = 256 << 20, /* Or twice the image. */
+    LOG_BYTES_MAX = 256 << 20, /* Or twice the image. */
     PIN_MS = 60000,
     RETRY_MS = 1000,
     RETRY_MS_MAX = 60000,
@@ -41,28 +41,28 @@ static uint64_t piece_bytes(const struct node *node)
 static void end(struct node *node, const char *why)
 {
     struct outgoing out = node->outgoing;
-    store_image_close(node->store);
+    uint64_t index = out.image->index;
+    uint64_t bytes = out.image->bytes;
+    uint64_t sent = out.image->at;
+    store_image_close(out.image);
     node->outgoing = (struct outgoing){0};
     struct raft_event over = {
-        .type = RAFT_SNAPSHOT_SENT, .peer = out.peer, .index = out.image.index};
+        .type = RAFT_SNAPSHOT_SENT, .peer = out.peer, .index = index};
     if (why) {
         log_warn("snapshot", "to=%llu index=%llu sent=%llu of=%llu why=\"%s\"",
-                 (unsigned long long)out.peer,
-                 (unsigned long long)out.image.index,
-                 (unsigned long long)out.sent,
-                 (unsigned long long)out.image.bytes, why);
+                 (unsigned long long)out.peer, (unsigned long long)index,
+                 (unsigned long long)sent, (unsigned long long)bytes, why);
         uint64_t wait = max_u64(2 * node->snapshot_wait_ms, RETRY_MS);
         node->snapshot_wait_ms = min_u64(wait, RETRY_MS_MAX);
         node->snapshot_at_ms = node->now_ms + node->snapshot_wait_ms;
         over.type = RAFT_SNAPSHOT_FAILED;
     } else {
         log_info("snapshot-sent", "to=%llu index=%llu bytes=%llu",
-                 (unsigned long long)out.peer,
-                 (unsigned long long)out.image.index,
-                 (unsigned long long)out.image.bytes);
+                 (unsigned long long)out.peer, (unsigned long long)index,
+                 (unsigned long long)bytes);
         node->snapshot_wait_ms = 0;
         node->pin = (struct pin){.peer = out.peer,
-                                 .index = out.image.index,
+                                 .index = index,
                                  .until_ms = node->now_ms + PIN_MS};
     }
     node_tell(node, over);
@@ -70,7 +70,7 @@ static void end(struct node *node, const char *why)
 
 void snapshot_wanted(struct node *node, raft_id peer)
 {
-    struct store_image image;
+    struct store_image *image;
     /* Another one is being served: this one's turn comes. */
     if (node->outgoing.peer != 0 || node->now_ms < node->snapshot_at_ms ||
         store_image_open(node->store, &image) != ERR_OK) {
@@ -81,8 +81,8 @@ void snapshot_wanted(struct node *node, raft_id peer)
     node->outgoing = (struct outgoing){
         .peer = peer, .image = image, .progress_ms = node->now_ms};
     log_info("snapshot", "to=%llu index=%llu bytes=%llu",
-             (unsigned long long)peer, (unsigned long long)image.index,
-             (unsigned long long)image.bytes);
+             (unsigned long long)peer, (unsigned long long)image->index,
+             (unsigned long long)image->bytes);
 }
 
 static void drop(struct node *node)
@@ -107,7 +107,7 @@ bool snapshot_on_resp(struct node *node, raft_id from,
                       const struct wire_snapshot_resp *resp)
 {
     struct outgoing *out = &node->outgoing;
-    if (out->peer != from || resp->index != out->image.index) {
+    if (out->peer != from || resp->index != out->image->index) {
         return true; /* Of an earlier one. */
     }
     switch (resp->state) {
@@ -120,7 +120,7 @@ bool snapshot_on_resp(struct node *node, raft_id from,
     case WIRE_SNAPSHOT_GO_ON:
         break;
     }
-    if (resp->have > out->acked && resp->have <= out->sent) {
+    if (resp->have > out->acked && resp->have <= out->image->at) {
         out->acked = resp->have;
         out->progress_ms = node->now_ms;
     }
@@ -135,25 +135,25 @@ static bool send_piece(struct node *node)
     if (!queue) {
         return false;
     }
+    uint64_t offset = out->image->at;
     size_t size =
-        (size_t)min_u64(piece_bytes(node), out->image.bytes - out->sent);
+        (size_t)min_u64(piece_bytes(node), out->image->bytes - offset);
     node->scratch.size = 0;
     uint8_t *data = buf_reserve(&node->scratch, size);
-    if (store_image_read(node->store, out->sent, data, size)) {
+    if (store_image_read(out->image, data, size)) {
         end(node, "the database cannot be read");
         return false;
     }
     out->crc = crc32c(out->crc, data, size);
     wire_add_snapshot(queue, &(struct wire_snapshot){
                                  .term = raft_term(node->raft),
-                                 .index = out->image.index,
-                                 .index_term = out->image.term,
-                                 .total = out->image.bytes,
-                                 .offset = out->sent,
+                                 .index = out->image->index,
+                                 .index_term = out->image->term,
+                                 .total = out->image->bytes,
+                                 .offset = offset,
                                  .crc = out->crc,
                                  .data = bytes_of(data, size),
                              });
-    out->sent += size;
     return true;
 }
 
@@ -171,14 +171,15 @@ void snapshot_send(struct node *node)
         end(node, "no answer");
         return;
     }
-    if (store_wal_bytes(node->store) >
-        max_u64(WAL_BYTES_MAX, 2 * out->image.bytes)) {
+    struct wal_stats log;
+    wal_get_stats(node->wal, &log);
+    if (log.log_bytes > max_u64(LOG_BYTES_MAX, 2 * out->image->bytes)) {
         end(node, "writes outran it");
         return;
     }
     bool any = false;
-    while (out->peer != 0 && out->sent < out->image.bytes &&
-           out->sent - out->acked < WINDOW_PIECES * piece_bytes(node) &&
+    while (out->peer != 0 && out->image->at < out->image->bytes &&
+           out->image->at - out->acked < WINDOW_PIECES * piece_bytes(node) &&
            send_piece(node)) {
         any = true;
     }
@@ -367,7 +368,7 @@ void snapshot_install(struct node *node)
 void snapshot_free(struct node *node)
 {
     if (node->outgoing.peer != 0) {
-        store_image_close(node->store);
+        store_image_close(node->outgoing.image);
     }
     if (node->arriving.files) {
         drop(node);

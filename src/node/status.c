@@ -100,30 +100,29 @@ uint64_t node_last_contact_ms(const struct node *node)
 /* ---- a copy of it all -----------------------------------------------------
  */
 
-enum err node_image_open(struct node *node, uint64_t *index, uint64_t *bytes)
+enum err node_image_open(struct node *node, struct store_image **image,
+                         uint64_t *index, uint64_t *bytes)
 {
-    struct store_image image;
     if (!node->member) {
         return ERR_NOT_FOUND;
     }
     enum err err = store_checkpoint(node->store);
     if (!err) {
-        err = store_image_open(node->store, &image);
+        err = store_image_open(node->store, image);
     }
     if (!err) {
-        *index = image.index;
-        *bytes = image.bytes;
+        *index = (*image)->index;
+        *bytes = (*image)->bytes;
     }
     return err;
 }
 
-enum err node_image_read(struct node *node, uint64_t offset, void *out,
-                         size_t size)
+enum err node_image_read(struct store_image *image, void *out, size_t size)
 {
-    return store_image_read(node->store, offset, out, size);
+    return store_image_read(image, out, size);
 }
 
-void node_image_close(struct node *node)
+void node_image_close(struct store_image *image)
 {
-    store_image_close(node->store);
+    store_image_close(image);
 }

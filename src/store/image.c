@@ -1,9 +1,21 @@
-/* image.c -- the database file as a snapshot. See store.h. */
+/* image.c -- the database file as a snapshot, while it goes on changing.
+ *
+ * Between two checkpoints the file does not change: read byte by byte it is a
+ * whole database, that of the last checkpoint. A checkpoint that overwrites a
+ * page which some image still has to read saves the old page first, into a
+ * file of that image (copy on write). So neither waits for the other, and what
+ * it costs is bounded by what is still to be read.
+ *
+ * SQLite's own handle of the database is watched for writes: its method table
+ * is exchanged for one that differs in xWrite. Images are read through the
+ * same handle, as closing another one of the same file would end its locks
+ * (POSIX). */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "store/store_internal.h"
 
-/* ---- out ------------------------------------------------------------------
- */
+enum { PAGE_BYTES = 4096 };
 
 static sqlite3_file *file_of(struct store *store)
 {
@@ -14,270 +26,230 @@ static sqlite3_file *file_of(struct store *store)
     return file;
 }
 
-static enum err copy_memory(struct store *store)
+/* ---- what a checkpoint overwrites -----------------------------------------
+ */
+
+static void image_path(unsigned slot, char path[FS_PATH_BYTES])
 {
-    sqlite3_int64 size = 0;
-    enum err err = store_flush(store);
-    if (err) {
-        return err;
-    }
-    must(!store->image);
-    store->image = sqlite3_serialize(store->db, "main", &size, 0);
-    store->image_bytes = (uint64_t)size;
-    store->durable = store->flushed;
-    return store->image ? ERR_OK : ERR_NOSPACE;
+    snprintf(path, FS_PATH_BYTES, "db/image-%u.tmp", slot);
 }
 
-enum err store_image_open(struct store *store, struct store_image *image)
+static enum err open_saved(struct store_image *image)
 {
-    if (store->in_memory && store->holds == 0) {
-        enum err err = copy_memory(store);
-        if (err) {
-            return err;
-        }
+    const struct fs *fs = image->store->options.fs;
+    char path[FS_PATH_BYTES];
+    image_path(image->slot, path);
+    enum err err = fs->open(fs->self, path, FS_CREATE_NEW, &image->handle);
+    if (err) {
+        image->handle = -1;
+        return err;
     }
-    if (store->durable.applied == 0 || store->torn) {
-        return ERR_BUSY;
-    }
-    if (!store->in_memory && store->holds == 0) {
-        sqlite3_int64 size = 0;
-        sqlite3_file *file = file_of(store);
-        if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
-            return ERR_IO;
-        }
-        store->image_bytes = (uint64_t)size;
-    }
-    store->holds++;
-    *image = (struct store_image){.index = store->durable.applied,
-                                  .term = store->durable.term,
-                                  .bytes = store->image_bytes};
+    uint64_t pages = (image->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+    image->saved = mem_zalloc((size_t)pages * sizeof(image->saved[0]));
     return ERR_OK;
 }
 
-/* Through SQLite's own handle: closing another one of the same file would
- * end its locks (POSIX). */
-enum err store_image_read(struct store *store, uint64_t offset, void *out,
-                          size_t size)
+/* Without the old page the image is lost, but never the checkpoint. */
+static void save_page(struct store_image *image, const struct watch *watch,
+                      sqlite3_file *file, uint64_t page)
 {
-    must(store->holds > 0 && offset + size <= store->image_bytes);
+    const struct fs *fs = image->store->options.fs;
+    uint8_t old[PAGE_BYTES];
+    uint64_t offset = page * PAGE_BYTES;
+    if (image->lost || offset >= image->bytes ||
+        offset + PAGE_BYTES <= image->at ||
+        (image->saved && image->saved[page] != 0)) {
+        return;
+    }
+    enum err err = image->handle < 0 ? open_saved(image) : ERR_OK;
+    if (!err && watch->base->xRead(file, old, PAGE_BYTES,
+                                   (sqlite3_int64)offset) != SQLITE_OK) {
+        err = ERR_IO;
+    }
+    if (!err) {
+        err = fs->write(fs->self, image->handle,
+                        (uint64_t)image->saved_count * PAGE_BYTES, old,
+                        sizeof(old));
+    }
+    if (err) {
+        log_warn("image", "index=%llu why=\"a page cannot be saved: %s\"",
+                 (unsigned long long)image->index, err_name(err));
+        image->lost = true;
+        return;
+    }
+    image->saved[page] = ++image->saved_count;
+}
+
+static int write_watched(sqlite3_file *file, const void *data, int size,
+                         sqlite3_int64 offset)
+{
+    /* The table is the first member. */
+    const struct watch *watch = (const void *)file->pMethods;
+    uint64_t first = (uint64_t)offset / PAGE_BYTES;
+    uint64_t end =
+        ((uint64_t)offset + (uint64_t)size + PAGE_BYTES - 1) / PAGE_BYTES;
+    for (size_t i = 0; i < STORE_IMAGES_MAX; i++) {
+        struct store_image *image = watch->images[i];
+        for (uint64_t page = first; image && page < end; page++) {
+            save_page(image, watch, file, page);
+        }
+    }
+    return watch->base->xWrite(file, data, size, offset);
+}
+
+enum err images_watch(struct store *store)
+{
+    const struct fs *fs = store->options.fs;
     if (store->in_memory) {
-        memcpy(out, store->image + offset, size);
         return ERR_OK;
     }
+    /* What an earlier process left. */
+    for (unsigned slot = 0; slot < STORE_IMAGES_MAX; slot++) {
+        char path[FS_PATH_BYTES];
+        image_path(slot, path);
+        enum err err = fs->unlink(fs->self, path);
+        if (err && err != ERR_NOT_FOUND) {
+            return err;
+        }
+    }
     sqlite3_file *file = file_of(store);
-    int rc = file->pMethods->xRead(file, out, (int)size, (sqlite3_int64)offset);
+    store->watch.base = file->pMethods;
+    store->watch.methods = *file->pMethods;
+    store->watch.methods.xWrite = write_watched;
+    file->pMethods = &store->watch.methods;
+    return ERR_OK;
+}
+
+/* ---- reading --------------------------------------------------------------
+ */
+
+static enum err copy_memory(struct store_image *image)
+{
+    sqlite3_int64 size = 0;
+    enum err err = store_flush(image->store);
+    if (err) {
+        return err;
+    }
+    image->copy = sqlite3_serialize(image->store->db, "main", &size, 0);
+    image->bytes = (uint64_t)size;
+    image->index = image->store->flushed.applied;
+    image->term = image->store->flushed.term;
+    return image->copy ? ERR_OK : ERR_NOSPACE;
+}
+
+static enum err look_at_file(struct store_image *image)
+{
+    struct store *store = image->store;
+    sqlite3_int64 size = 0;
+    sqlite3_file *file = file_of(store);
+    if (store->torn) {
+        return ERR_NOSPACE;
+    }
+    if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
+        return ERR_IO;
+    }
+    image->bytes = (uint64_t)size;
+    image->index = store->durable.applied;
+    image->term = store->durable.term;
+    return ERR_OK;
+}
+
+enum err store_image_open(struct store *store, struct store_image **out)
+{
+    unsigned slot = 0;
+    while (slot < STORE_IMAGES_MAX && store->watch.images[slot]) {
+        slot++;
+    }
+    if (slot == STORE_IMAGES_MAX) {
+        return ERR_BUSY;
+    }
+    struct store_image *image = mem_zalloc(sizeof(*image));
+    image->store = store;
+    image->slot = slot;
+    image->handle = -1;
+    enum err err = store->in_memory ? copy_memory(image) : look_at_file(image);
+    if (!err && image->index == 0) {
+        err = ERR_NOT_FOUND;
+    }
+    store->watch.images[slot] = image;
+    if (err) {
+        store_image_close(image);
+        return err;
+    }
+    *out = image;
+    return ERR_OK;
+}
+
+/* Up to `size` bytes that lie in the same file, one behind the other. */
+static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
+                         size_t *got)
+{
+    uint64_t page = image->at / PAGE_BYTES;
+    size_t in_page = (size_t)(image->at % PAGE_BYTES);
+    size_t run = PAGE_BYTES - in_page;
+    if (image->saved && image->saved[page] != 0) {
+        const struct fs *fs = image->store->options.fs;
+        uint64_t place = (uint64_t)(image->saved[page] - 1) * PAGE_BYTES;
+        run = min_u64(run, size);
+        return fs->read(fs->self, image->handle, place + in_page, out, run,
+                        got);
+    }
+    while (run < size && (!image->saved || image->saved[++page] == 0)) {
+        run += PAGE_BYTES;
+    }
+    run = min_u64(run, size);
+    sqlite3_file *file = file_of(image->store);
+    int rc =
+        file->pMethods->xRead(file, out, (int)run, (sqlite3_int64)image->at);
+    *got = run;
     return rc == SQLITE_OK ? ERR_OK : ERR_IO;
 }
 
-void store_image_close(struct store *store)
+enum err store_image_read(struct store_image *image, void *out, size_t size)
 {
-    must(store->holds > 0);
-    store->holds--;
-    if (store->holds == 0) {
-        sqlite3_free(store->image);
-        store->image = NULL;
+    must(size <= image->bytes - image->at);
+    if (image->copy) {
+        memcpy(out, image->copy + image->at, size);
+        image->at += size;
+        return ERR_OK;
     }
-}
-
-/* ---- in -------------------------------------------------------------------
- */
-
-enum { SYNC_BYTES = 8 << 20 };
-
-struct store_incoming {
-    struct store_options options;
-    struct generation generation;
-    int handle;
-    uint64_t bytes;
-    uint64_t synced;
-};
-
-enum err store_incoming_new(const struct store *store,
-                            struct store_incoming **out)
-{
-    const struct fs *fs = store->options.fs;
-    char path[FS_PATH_BYTES];
-    struct generation generation = {.number = store->generation.number + 1};
-    int handle = -1;
-    /* What an earlier attempt left. */
-    enum err err = generation_sweep(fs, store->generation.number);
-    if (!err) {
-        err = generation_make(fs, generation.number);
+    for (uint8_t *to = out; size > 0;) {
+        size_t got = 0;
+        enum err err =
+            image->lost ? ERR_NOSPACE : read_run(image, to, size, &got);
+        if (err || got == 0) {
+            return err ? err : ERR_IO;
+        }
+        image->at += got;
+        to += got;
+        size -= got;
     }
-    if (!err) {
-        generation_path(generation.number, "state.db", path);
-        err = fs->open(fs->self, path, FS_CREATE_NEW, &handle);
-    }
-    if (err) {
-        return err;
-    }
-    struct store_incoming *incoming = mem_zalloc(sizeof(*incoming));
-    incoming->options = store->options;
-    incoming->generation = generation;
-    incoming->handle = handle;
-    *out = incoming;
     return ERR_OK;
 }
 
-void store_incoming_free(struct store_incoming *incoming)
+void store_image_close(struct store_image *image)
 {
-    if (!incoming) {
-        return;
-    }
-    const struct fs *fs = incoming->options.fs;
-    if (incoming->handle >= 0) {
-        fs->close(fs->self, incoming->handle);
-    }
-    if (generation_sweep(fs, incoming->generation.number - 1) != ERR_OK) {
-        log_warn("store", "why=\"the rest of a snapshot cannot be removed\"");
-    }
-    mem_free(incoming);
-}
-
-static enum err sync_file(struct store_incoming *incoming)
-{
-    const struct fs *fs = incoming->options.fs;
-    enum err err = fs->fdatasync(fs->self, incoming->handle);
-    incoming->synced = incoming->bytes;
-    return err;
-}
-
-enum err store_incoming_add(struct store_incoming *incoming, struct bytes data)
-{
-    const struct fs *fs = incoming->options.fs;
-    enum err err = fs->write(fs->self, incoming->handle, incoming->bytes,
-                             data.data, data.size);
-    if (err) {
-        return err;
-    }
-    incoming->bytes += data.size;
-    return incoming->bytes - incoming->synced >= SYNC_BYTES
-               ? sync_file(incoming)
-               : ERR_OK;
-}
-
-static enum err close_file(struct store_incoming *incoming)
-{
-    const struct fs *fs = incoming->options.fs;
-    char path[FS_PATH_BYTES];
-    enum err err = sync_file(incoming);
-    fs->close(fs->self, incoming->handle);
-    incoming->handle = -1;
-    generation_path(incoming->generation.number, NULL, path);
-    return err ? err : fs->sync_dir(fs->self, path);
-}
-
-/* SQLite cannot open files that are in memory only: it takes a copy. */
-static enum err load_memory(struct store_incoming *incoming,
-                            unsigned char **image)
-{
-    const struct fs *fs = incoming->options.fs;
-    char path[FS_PATH_BYTES];
-    int handle;
-    size_t got = 0;
-    generation_path(incoming->generation.number, "state.db", path);
-    enum err err = fs->open(fs->self, path, FS_READ, &handle);
-    if (err) {
-        return err;
-    }
-    *image = sqlite3_malloc64(incoming->bytes);
-    err = *image ? fs->read(fs->self, handle, 0, *image, incoming->bytes, &got)
-                 : ERR_NOSPACE;
-    fs->close(fs->self, handle);
-    if (!err && got != incoming->bytes) {
-        err = ERR_CORRUPT;
-    }
-    if (!err) {
-        err = fs->unlink(fs->self, path);
-    }
-    if (err) {
-        sqlite3_free(*image);
-        *image = NULL;
-    }
-    return err;
-}
-
-static enum err open_incoming(struct store_incoming *incoming,
-                              struct store **store)
-{
-    char path[2 * FS_PATH_BYTES];
-    unsigned char *image = NULL;
-    generation_database(incoming->options.fs, incoming->generation.number, path,
-                        sizeof(path));
-    if (strcmp(path, ":memory:") == 0) {
-        enum err err = load_memory(incoming, &image);
-        if (err) {
-            return err;
+    const struct fs *fs = image->store->options.fs;
+    if (image->handle >= 0) {
+        char path[FS_PATH_BYTES];
+        image_path(image->slot, path);
+        fs->close(fs->self, image->handle);
+        if (fs->unlink(fs->self, path) != ERR_OK) {
+            log_warn("image", "file=%s why=\"cannot be removed\"", path);
         }
     }
-    return store_open_generation(&incoming->options, &incoming->generation,
-                                 image, incoming->bytes, store);
+    image->store->watch.images[image->slot] = NULL;
+    sqlite3_free(image->copy);
+    mem_free(image->saved);
+    mem_free(image);
 }
 
-/* Somebody's file: is it a backup of ours? */
-static enum err check_whole(struct store *store)
+bool store_is_held(const struct store *store)
 {
-    sqlite3_stmt *check = NULL;
-    bool whole = sqlite3_prepare_v2(store->db, "PRAGMA integrity_check(1)", -1,
-                                    &check, NULL) == SQLITE_OK &&
-                 sqlite3_step(check) == SQLITE_ROW &&
-                 strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
-    sqlite3_finalize(check);
-    if (!whole) {
-        log_error("store", "why=\"the file is damaged\"");
-    } else if (store->now.applied == 0) {
-        log_error("store", "why=\"this is no backup of craftd's\"");
-        whole = false;
+    for (size_t i = 0; i < STORE_IMAGES_MAX; i++) {
+        if (store->watch.images[i]) {
+            return true;
+        }
     }
-    return whole ? ERR_OK : ERR_CORRUPT;
-}
-
-enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
-                               uint64_t term, struct store **out)
-{
-    struct store *store = NULL;
-    incoming->generation.index = index;
-    incoming->generation.term = term;
-    enum err err = close_file(incoming);
-    if (!err) {
-        err = open_incoming(incoming, &store);
-    }
-    if (!err && index == 0) {
-        err = check_whole(store);
-    } else if (!err &&
-               (store->now.applied != index || store->now.term != term)) {
-        log_error("store",
-                  "why=\"a snapshot is another one than was promised\" "
-                  "index=%llu promised=%llu",
-                  (unsigned long long)store->now.applied,
-                  (unsigned long long)index);
-        err = ERR_CORRUPT;
-    }
-    if (!err) {
-        store->generation.index = store->now.applied;
-        store->generation.term = store->now.term;
-        err = generation_use(incoming->options.fs, &store->generation);
-    }
-    if (err) {
-        store_close(store);
-        store_incoming_free(incoming);
-        return err;
-    }
-    mem_free(incoming);
-    *out = store;
-    return ERR_OK;
-}
-
-void store_tidy(const struct store *store)
-{
-    if (generation_sweep(store->options.fs, store->generation.number) !=
-        ERR_OK) {
-        log_warn("store", "why=\"an old database cannot be removed\"");
-    }
-}
-
-uint64_t store_installed(const struct store *store, uint64_t *term)
-{
-    *term = store->generation.term;
-    return store->generation.index;
+    return false;
 }

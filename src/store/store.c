@@ -70,7 +70,7 @@ static bool run(sqlite3_stmt *statement)
  * checkpoint that succeeds is whole. */
 static void checkpoint(struct store *store)
 {
-    if (store->holds > 0 || store->in_memory) {
+    if (store->in_memory) {
         return;
     }
     int frames = 0;
@@ -230,6 +230,9 @@ static enum err open_database(struct store *store, unsigned char *image,
         err = configure(store);
     }
     if (!err) {
+        err = images_watch(store);
+    }
+    if (!err) {
         err = store_migrate(store->db);
     }
     if (!err) {
@@ -279,6 +282,7 @@ void store_close(struct store *store)
     if (!store) {
         return;
     }
+    must(!store_is_held(store));
     if (store->open && store_flush(store) != ERR_OK) {
         log_warn("store", "why=\"not committed; the log has it\"");
     }
@@ -289,7 +293,6 @@ void store_close(struct store *store)
         sqlite3_finalize(statements[i]);
     }
     sqlite3_close(store->db);
-    sqlite3_free(store->image);
     buf_free(&store->conf);
     mem_free(store);
 }
@@ -549,18 +552,12 @@ uint64_t store_flushed(const struct store *store)
 
 uint64_t store_durable(const struct store *store)
 {
-    return store->in_memory && store->holds == 0 ? store->flushed.applied
-                                                 : store->durable.applied;
+    return store->in_memory ? store->flushed.applied : store->durable.applied;
 }
 
 uint64_t store_checkpoint_bytes(const struct store *store)
 {
-    return store->holds > 0 || store->in_memory ? 0 : store_wal_bytes(store);
-}
-
-bool store_is_held(const struct store *store)
-{
-    return store->holds > 0;
+    return store->in_memory ? 0 : store_wal_bytes(store);
 }
 
 uint64_t store_wal_bytes(const struct store *store)

@@ -71,8 +71,8 @@ MUST_CHECK enum err store_apply_conf(struct store *store, uint64_t index,
 /* Commit the open transaction (nothing when there is none). Costs what it
  * changed: a write of every page. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_flush(struct store *store);
-/* The same, and bring the -wal into the database, unless an image is being
- * read: costs a write of every page in it, and two syncs. */
+/* The same, and bring the -wal into the database: costs a write of every page
+ * in it, twice for what an open image still needs, and two syncs. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
 /* What a checkpoint would have to bring there now. */
 uint64_t store_checkpoint_bytes(const struct store *store);
@@ -84,24 +84,41 @@ uint64_t store_wal_bytes(const struct store *store);
 /* Entries applied since the last commit. */
 uint64_t store_pending(const struct store *store);
 
-/* ---- snapshots (image.c) ------------------------------------------------
+/* ---- snapshots (image.c, incoming.c) ------------------------------------
  *
- * Between two checkpoints the database file does not change: read byte by
- * byte it is a whole database, that of the last checkpoint. While an image is
- * open there is no checkpoint, and the -wal grows. In memory an image is a
- * copy, made when it is opened. */
+ * An image is the database as of the last checkpoint, byte by byte, and stays
+ * that while writes and checkpoints go on: what they overwrite is saved aside
+ * until it has been read, in at most as much space as the image has bytes. In
+ * memory it is a copy, made when it is opened. */
+
+enum { STORE_IMAGES_MAX = 4 };
 
 struct store_image {
+    /* READ-ONLY */
     uint64_t index; /* Applied in it. */
     uint64_t term;  /* Of that entry. */
     uint64_t bytes;
+    uint64_t at; /* Read up to here. */
+    /* PRIVATE */
+    struct store *store;
+    unsigned slot;
+    unsigned char *copy; /* In memory only. */
+    int handle;          /* Of the pages that were saved; -1: none yet. */
+    uint32_t *saved;     /* By page: 1 + its place there; 0: not saved. */
+    uint32_t saved_count;
+    bool lost; /* A page could not be saved. */
 };
-/* ERR_BUSY: there was no whole checkpoint, for lack of space. ERR_NOSPACE. */
+/* To be closed before the store is.
+ *   ERR_NOT_FOUND  there is nothing in it yet
+ *   ERR_BUSY       STORE_IMAGES_MAX are open
+ *   ERR_NOSPACE    there was no whole checkpoint, for lack of space */
 MUST_CHECK enum err store_image_open(struct store *store,
-                                     struct store_image *image);
-MUST_CHECK enum err store_image_read(struct store *store, uint64_t offset,
-                                     void *out, size_t size);
-void store_image_close(struct store *store);
+                                     struct store_image **image);
+/* The next `size` bytes, at most what is left. ERR_NOSPACE, ERR_IO: what it
+ * needs could not be kept; close it. */
+MUST_CHECK enum err store_image_read(struct store_image *image, void *out,
+                                     size_t size);
+void store_image_close(struct store_image *image);
 /* Some image is open: the store must not be closed. */
 bool store_is_held(const struct store *store);
 

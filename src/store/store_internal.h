@@ -1,7 +1,8 @@
 /* store_internal.h -- what the files of this room share.
  *
  *     store.c       apply, read, commit, checkpoint
- *     image.c       the database as a snapshot: sent and received
+ *     image.c       the database as a snapshot, to be sent
+ *     incoming.c    ... and received
  *     generation.c  which directory holds the database
  *     migrate.c     the schema */
 #ifndef CRAFTD_STORE_STORE_INTERNAL_H
@@ -26,6 +27,13 @@ struct row {
     uint64_t conf_index;
 };
 
+/* The handle of the database calls `methods`, which call `base`. */
+struct watch {
+    sqlite3_io_methods methods; /* First: a handle leads here by it. */
+    const sqlite3_io_methods *base;
+    struct store_image *images[STORE_IMAGES_MAX];
+};
+
 struct store {
     sqlite3 *db;
     struct store_options options;
@@ -46,10 +54,8 @@ struct store {
     bool open; /* A transaction is. */
     bool conf_dirty;
     int wal_pages;
-    bool torn;            /* A checkpoint ended half-way. */
-    unsigned holds;       /* Images being read: no checkpoint meanwhile. */
-    unsigned char *image; /* In memory only: the copy that is being read. */
-    uint64_t image_bytes;
+    bool torn; /* A checkpoint ended half-way. */
+    struct watch watch;
     uint64_t commits;
     uint64_t checkpoints;
 };
@@ -64,6 +70,9 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           unsigned char *image,
                                           uint64_t image_bytes,
                                           struct store **store);
+
+/* From now on no write to the database escapes an image (image.c). */
+MUST_CHECK enum err images_watch(struct store *store);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);
 

@@ -59,22 +59,22 @@ static struct store *open_memory(const struct fs *fs)
     return store;
 }
 
-/* All of the image that is open in `from`; `meanwhile` goes on writing. */
-static enum err copy(struct store *from, const struct store_image *image,
-                     struct store_incoming *incoming, bool meanwhile)
+/* So much of the image; `meanwhile` goes on writing. */
+static enum err copy(struct store_image *image, uint64_t bytes,
+                     struct store_incoming *incoming, struct store *meanwhile)
 {
     static uint8_t chunk[CHUNK];
-    for (uint64_t at = 0; at < image->bytes;) {
-        size_t size = (size_t)min_u64(CHUNK, image->bytes - at);
-        assert_int_equal(store_image_read(from, at, chunk, size), ERR_OK);
+    for (uint64_t at = 0; at < bytes;) {
+        size_t size = (size_t)min_u64(CHUNK, bytes - at);
+        assert_int_equal(store_image_read(image, chunk, size), ERR_OK);
         enum err err = store_incoming_add(incoming, bytes_of(chunk, size));
         if (err) {
             return err;
         }
         at += size;
         if (meanwhile) {
-            apply(from, 20);
-            assert_int_equal(store_checkpoint(from), ERR_OK); /* Is put off. */
+            apply(meanwhile, 20);
+            assert_int_equal(store_checkpoint(meanwhile), ERR_OK);
         }
     }
     return ERR_OK;
@@ -83,18 +83,18 @@ static enum err copy(struct store *from, const struct store_image *image,
 /* From one to the other, while the first goes on; what arrives is what was. */
 static void transfer(struct store *from, struct store **to)
 {
-    struct store_image image;
+    struct store_image *image;
     struct store_incoming *incoming;
     uint64_t term;
     uint64_t hash = store_content_hash(from);
     uint64_t index = store_applied(from);
     uint64_t rolling = store_hash(from);
     assert_int_equal(store_image_open(from, &image), ERR_OK);
-    assert_int_equal(image.index, index);
-    assert_int_equal(image.term, TERM);
+    assert_int_equal(image->index, index);
+    assert_int_equal(image->term, TERM);
     assert_int_equal(store_incoming_new(*to, &incoming), ERR_OK);
-    assert_int_equal(copy(from, &image, incoming, true), ERR_OK);
-    store_image_close(from);
+    assert_int_equal(copy(image, image->bytes, incoming, from), ERR_OK);
+    store_image_close(image);
     struct store *installed;
     assert_int_equal(store_incoming_finish(incoming, index, TERM, &installed),
                      ERR_OK);
@@ -119,8 +119,8 @@ static void test_disk_to_disk(void **state)
     struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
     struct store *from = open_on(0, disks[0]);
     struct store *to = open_on(1, disks[1]);
-    struct store_image image;
-    assert_int_equal(store_image_open(from, &image), ERR_BUSY);
+    struct store_image *image;
+    assert_int_equal(store_image_open(from, &image), ERR_NOT_FOUND);
     apply(from, 500);
     assert_int_equal(store_durable(from), 0);
     assert_int_equal(store_checkpoint(from), ERR_OK);
@@ -128,9 +128,7 @@ static void test_disk_to_disk(void **state)
     apply(to, 17);
     for (int i = 0; i < 3; i++) {
         transfer(from, &to);
-        /* Held while the image was open. */
-        assert_true(store_durable(from) < store_applied(from));
-        assert_int_equal(store_checkpoint(from), ERR_OK);
+        /* No checkpoint has waited for it. */
         assert_int_equal(store_durable(from), store_applied(from));
     }
     uint64_t hash = store_content_hash(to);
@@ -178,7 +176,7 @@ static void test_what_is_not_whole_is_not_taken(void **state)
     struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
     struct store *from = open_on(0, disks[0]);
     struct store *to = open_on(1, disks[1]);
-    struct store_image image;
+    struct store_image *image;
     struct store *installed = NULL;
     apply(from, 500);
     apply(to, 17);
@@ -188,19 +186,18 @@ static void test_what_is_not_whole_is_not_taken(void **state)
     for (int how = 0; how < 5; how++) {
         struct store_incoming *incoming;
         assert_int_equal(store_image_open(from, &image), ERR_OK);
-        struct store_image sent = image;
-        sent.bytes = how == 0 ? 0 : how == 1 ? 5000 : image.bytes;
+        uint64_t sent = how == 0 ? 0 : how == 1 ? 5000 : image->bytes;
         assert_int_equal(store_incoming_new(to, &incoming), ERR_OK);
-        assert_int_equal(copy(from, &sent, incoming, false), ERR_OK);
-        store_image_close(from);
+        assert_int_equal(copy(image, sent, incoming, NULL), ERR_OK);
         if (how == 4) {
             store_incoming_free(incoming);
         } else {
             enum err err =
-                store_incoming_finish(incoming, image.index + (how == 2),
-                                      image.term + (how == 3), &installed);
+                store_incoming_finish(incoming, image->index + (how == 2),
+                                      image->term + (how == 3), &installed);
             assert_true(err != ERR_OK);
         }
+        store_image_close(image);
         assert_int_equal(store_content_hash(to), hash);
     }
     log_set_level(LOG_INFO);
@@ -253,7 +250,7 @@ static void test_power_lost_at_every_change(void **state)
     struct simdisk *disks[] = {simdisk_new(), simdisk_new()};
     struct store *from = open_on(0, disks[0]);
     struct store *to = open_on(1, disks[1]);
-    struct store_image image;
+    struct store_image *image;
     struct store_incoming *incoming;
     struct store *installed;
     apply(from, 200);
@@ -265,11 +262,11 @@ static void test_power_lost_at_every_change(void **state)
     simdisk_set_hook(disks[1], on_change, &losses);
     assert_int_equal(store_image_open(from, &image), ERR_OK);
     assert_int_equal(store_incoming_new(to, &incoming), ERR_OK);
-    assert_int_equal(copy(from, &image, incoming, false), ERR_OK);
-    store_image_close(from);
+    assert_int_equal(copy(image, image->bytes, incoming, NULL), ERR_OK);
     assert_int_equal(
-        store_incoming_finish(incoming, image.index, image.term, &installed),
+        store_incoming_finish(incoming, image->index, image->term, &installed),
         ERR_OK);
+    store_image_close(image);
     losses.done = true;
     store_close(to);
     store_tidy(installed);
@@ -297,7 +294,7 @@ static void test_every_call_fails_once(void **state)
     log_set_level(LOG_OFF);
     unsigned failures = 0;
     for (uint64_t n = 1;; n++) {
-        struct store_image image;
+        struct store_image *image;
         struct store_incoming *incoming = NULL;
         struct store *installed = NULL;
         struct store *to = open_on(1, disks[1]);
@@ -305,16 +302,16 @@ static void test_every_call_fails_once(void **state)
         simdisk_fail(disks[1], n, ERR_NOSPACE);
         enum err err = store_incoming_new(to, &incoming);
         if (!err) {
-            err = copy(from, &image, incoming, false);
+            err = copy(image, image->bytes, incoming, NULL);
             if (err) {
                 store_incoming_free(incoming);
             }
         }
         if (!err) {
-            err = store_incoming_finish(incoming, image.index, image.term,
+            err = store_incoming_finish(incoming, image->index, image->term,
                                         &installed);
         }
-        store_image_close(from);
+        store_image_close(image);
         bool failed = simdisk_failed(disks[1]);
         simdisk_fail(disks[1], 0, ERR_OK);
         store_close(to);
@@ -342,6 +339,191 @@ static void test_every_call_fails_once(void **state)
     simdisk_free(disks[1]);
 }
 
+/* ---- images while the database changes ------------------------------------
+ */
+
+struct seen {
+    struct store_image *image;
+    uint8_t *whole; /* The file as it was when the image was opened. */
+    uint64_t index;
+};
+
+static struct seen see(struct store *store, struct simdisk *disk)
+{
+    struct seen seen = {0};
+    size_t size = 0;
+    assert_int_equal(store_image_open(store, &seen.image), ERR_OK);
+    const uint8_t *bytes =
+        simdisk_bytes(disk, "db/gen-0000001/state.db", &size);
+    assert_int_equal(size, seen.image->bytes);
+    assert_int_equal(seen.image->index, store_durable(store));
+    seen.whole = mem_alloc(size);
+    memcpy(seen.whole, bytes, size);
+    seen.index = seen.image->index;
+    return seen;
+}
+
+static void forget(struct seen *seen)
+{
+    store_image_close(seen->image);
+    mem_free(seen->whole);
+    *seen = (struct seen){0};
+}
+
+/* True at its end. */
+static bool read_on(struct seen *seen, size_t most)
+{
+    static uint8_t chunk[CHUNK];
+    uint64_t at = seen->image->at;
+    size_t size = (size_t)min_u64(most, seen->image->bytes - at);
+    assert_int_equal(store_image_read(seen->image, chunk, size), ERR_OK);
+    assert_memory_equal(chunk, seen->whole + at, size);
+    return seen->image->at == seen->image->bytes;
+}
+
+static bool has_file(const struct fs *fs, const char *path)
+{
+    int handle;
+    enum err err = fs->open(fs->self, path, FS_READ, &handle);
+    if (!err) {
+        fs->close(fs->self, handle);
+    }
+    return err == ERR_OK;
+}
+
+/* As many as there may be, each begun at another moment, read at another
+ * pace in pieces that are no pages, while every page is overwritten again and
+ * again: each stays what it was, byte for byte. */
+static void test_each_image_stays_what_it_was(void **state)
+{
+    (void)state;
+    struct simdisk *disk = simdisk_new();
+    struct store *store = open_on(0, disk);
+    struct seen seen[STORE_IMAGES_MAX] = {0};
+    unsigned read = 0;
+    apply(store, 400);
+    assert_int_equal(store_checkpoint(store), ERR_OK);
+    for (unsigned round = 0; read < 12; round++) {
+        for (size_t i = 0; i < ARRAY_COUNT(seen); i++) {
+            if (!seen[i].image) {
+                seen[i] = see(store, disk);
+            } else if (read_on(&seen[i], 1000 + 2777 * i)) {
+                assert_true(seen[i].index < store_durable(store));
+                forget(&seen[i]);
+                read++;
+            }
+        }
+        struct store_image *more;
+        if (round == 0) {
+            assert_int_equal(store_image_open(store, &more), ERR_BUSY);
+        }
+        apply(store, 30);
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+        assert_int_equal(store_durable(store), store_applied(store));
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(seen); i++) {
+        if (seen[i].image) {
+            forget(&seen[i]);
+        }
+    }
+    assert_false(store_is_held(store));
+    assert_false(has_file(simdisk_fs(disk), "db/image-0.tmp"));
+    store_close(store);
+    simdisk_free(disk);
+}
+
+/* A checkpoint writes by turns the old page aside and the new page in place.
+ * Without room for one the image is lost, and nothing else; without room for
+ * the other the checkpoint is not whole, and the image is. */
+static void test_no_room_beside_an_image(void **state)
+{
+    (void)state;
+    struct simdisk *disk = simdisk_new();
+    unsigned lost = 0;
+    unsigned torn = 0;
+    log_set_level(LOG_OFF);
+    for (uint64_t n = 1;; n++) {
+        struct store *store = open_on(0, disk);
+        apply(store, 400);
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+        struct seen seen = see(store, disk);
+        uint64_t durable = store_durable(store);
+        apply(store, 400);
+        simdisk_fail(disk, n, ERR_NOSPACE);
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+        bool failed = simdisk_failed(disk);
+        bool whole = store_durable(store) > durable;
+        simdisk_fail(disk, 0, ERR_OK);
+        uint8_t byte;
+        if (failed && whole) {
+            assert_int_equal(store_image_read(seen.image, &byte, 1),
+                             ERR_NOSPACE);
+            lost++;
+        } else {
+            assert_true(whole || failed);
+            torn += !whole;
+            while (!read_on(&seen, CHUNK)) {
+            }
+        }
+        forget(&seen);
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+        seen = see(store, disk);
+        apply(store, 400);
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+        while (!read_on(&seen, CHUNK)) {
+        }
+        forget(&seen);
+        store_close(store);
+        if (!failed) {
+            break;
+        }
+    }
+    log_set_level(LOG_INFO);
+    assert_true(lost > 10 && torn > 10);
+    simdisk_free(disk);
+}
+
+/* Power is lost at any change while an image is open. */
+static void on_change_beside(struct simdisk *disk, void *arg)
+{
+    uint64_t *durable = arg;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct simdisk *found = simdisk_crash(
+            disk, seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME, seed);
+        struct store *store = open_on(2, found);
+        assert_true(store_applied(store) >= *durable);
+        for (unsigned slot = 0; slot < STORE_IMAGES_MAX; slot++) {
+            char path[FS_PATH_BYTES];
+            snprintf(path, sizeof(path), "db/image-%u.tmp", slot);
+            assert_false(has_file(simdisk_fs(found), path));
+        }
+        store_close(store);
+        simdisk_free(found);
+    }
+}
+
+static void test_power_lost_beside_an_image(void **state)
+{
+    (void)state;
+    struct simdisk *disk = simdisk_new();
+    struct store *store = open_on(0, disk);
+    uint64_t durable;
+    apply(store, 60);
+    assert_int_equal(store_checkpoint(store), ERR_OK);
+    struct seen seen = see(store, disk);
+    durable = store_durable(store);
+    simdisk_set_hook(disk, on_change_beside, &durable);
+    do {
+        apply(store, 10);
+        assert_int_equal(store_checkpoint(store), ERR_OK);
+        durable = store_durable(store);
+    } while (!read_on(&seen, CHUNK));
+    forget(&seen);
+    simdisk_set_hook(disk, NULL, NULL);
+    store_close(store);
+    simdisk_free(disk);
+}
+
 static int install(void **state)
 {
     (void)state;
@@ -364,6 +546,9 @@ int main(void)
         cmocka_unit_test(test_what_is_not_whole_is_not_taken),
         cmocka_unit_test(test_power_lost_at_every_change),
         cmocka_unit_test(test_every_call_fails_once),
+        cmocka_unit_test(test_each_image_stays_what_it_was),
+        cmocka_unit_test(test_no_room_beside_an_image),
+        cmocka_unit_test(test_power_lost_beside_an_image),
     };
     return cmocka_run_group_tests(tests, install, tidy);
 }

@@ -1,0 +1,203 @@
+/* incoming.c -- a database from elsewhere, on its way in. See store.h. */
+#include "base/log.h"
+#include "store/store_internal.h"
+
+enum { SYNC_BYTES = 8 << 20 };
+
+struct store_incoming {
+    struct store_options options;
+    struct generation generation;
+    int handle;
+    uint64_t bytes;
+    uint64_t synced;
+};
+
+enum err store_incoming_new(const struct store *store,
+                            struct store_incoming **out)
+{
+    const struct fs *fs = store->options.fs;
+    char path[FS_PATH_BYTES];
+    struct generation generation = {.number = store->generation.number + 1};
+    int handle = -1;
+    /* What an earlier attempt left. */
+    enum err err = generation_sweep(fs, store->generation.number);
+    if (!err) {
+        err = generation_make(fs, generation.number);
+    }
+    if (!err) {
+        generation_path(generation.number, "state.db", path);
+        err = fs->open(fs->self, path, FS_CREATE_NEW, &handle);
+    }
+    if (err) {
+        return err;
+    }
+    struct store_incoming *incoming = mem_zalloc(sizeof(*incoming));
+    incoming->options = store->options;
+    incoming->generation = generation;
+    incoming->handle = handle;
+    *out = incoming;
+    return ERR_OK;
+}
+
+void store_incoming_free(struct store_incoming *incoming)
+{
+    if (!incoming) {
+        return;
+    }
+    const struct fs *fs = incoming->options.fs;
+    if (incoming->handle >= 0) {
+        fs->close(fs->self, incoming->handle);
+    }
+    if (generation_sweep(fs, incoming->generation.number - 1) != ERR_OK) {
+        log_warn("store", "why=\"the rest of a snapshot cannot be removed\"");
+    }
+    mem_free(incoming);
+}
+
+static enum err sync_file(struct store_incoming *incoming)
+{
+    const struct fs *fs = incoming->options.fs;
+    enum err err = fs->fdatasync(fs->self, incoming->handle);
+    incoming->synced = incoming->bytes;
+    return err;
+}
+
+enum err store_incoming_add(struct store_incoming *incoming, struct bytes data)
+{
+    const struct fs *fs = incoming->options.fs;
+    enum err err = fs->write(fs->self, incoming->handle, incoming->bytes,
+                             data.data, data.size);
+    if (err) {
+        return err;
+    }
+    incoming->bytes += data.size;
+    return incoming->bytes - incoming->synced >= SYNC_BYTES
+               ? sync_file(incoming)
+               : ERR_OK;
+}
+
+static enum err close_file(struct store_incoming *incoming)
+{
+    const struct fs *fs = incoming->options.fs;
+    char path[FS_PATH_BYTES];
+    enum err err = sync_file(incoming);
+    fs->close(fs->self, incoming->handle);
+    incoming->handle = -1;
+    generation_path(incoming->generation.number, NULL, path);
+    return err ? err : fs->sync_dir(fs->self, path);
+}
+
+/* SQLite cannot open files that are in memory only: it takes a copy. */
+static enum err load_memory(struct store_incoming *incoming,
+                            unsigned char **image)
+{
+    const struct fs *fs = incoming->options.fs;
+    char path[FS_PATH_BYTES];
+    int handle;
+    size_t got = 0;
+    generation_path(incoming->generation.number, "state.db", path);
+    enum err err = fs->open(fs->self, path, FS_READ, &handle);
+    if (err) {
+        return err;
+    }
+    *image = sqlite3_malloc64(incoming->bytes);
+    err = *image ? fs->read(fs->self, handle, 0, *image, incoming->bytes, &got)
+                 : ERR_NOSPACE;
+    fs->close(fs->self, handle);
+    if (!err && got != incoming->bytes) {
+        err = ERR_CORRUPT;
+    }
+    if (!err) {
+        err = fs->unlink(fs->self, path);
+    }
+    if (err) {
+        sqlite3_free(*image);
+        *image = NULL;
+    }
+    return err;
+}
+
+static enum err open_incoming(struct store_incoming *incoming,
+                              struct store **store)
+{
+    char path[2 * FS_PATH_BYTES];
+    unsigned char *image = NULL;
+    generation_database(incoming->options.fs, incoming->generation.number, path,
+                        sizeof(path));
+    if (strcmp(path, ":memory:") == 0) {
+        enum err err = load_memory(incoming, &image);
+        if (err) {
+            return err;
+        }
+    }
+    return store_open_generation(&incoming->options, &incoming->generation,
+                                 image, incoming->bytes, store);
+}
+
+/* Somebody's file: is it a backup of ours? */
+static enum err check_whole(struct store *store)
+{
+    sqlite3_stmt *check = NULL;
+    bool whole = sqlite3_prepare_v2(store->db, "PRAGMA integrity_check(1)", -1,
+                                    &check, NULL) == SQLITE_OK &&
+                 sqlite3_step(check) == SQLITE_ROW &&
+                 strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
+    sqlite3_finalize(check);
+    if (!whole) {
+        log_error("store", "why=\"the file is damaged\"");
+    } else if (store->now.applied == 0) {
+        log_error("store", "why=\"this is no backup of craftd's\"");
+        whole = false;
+    }
+    return whole ? ERR_OK : ERR_CORRUPT;
+}
+
+enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
+                               uint64_t term, struct store **out)
+{
+    struct store *store = NULL;
+    incoming->generation.index = index;
+    incoming->generation.term = term;
+    enum err err = close_file(incoming);
+    if (!err) {
+        err = open_incoming(incoming, &store);
+    }
+    if (!err && index == 0) {
+        err = check_whole(store);
+    } else if (!err &&
+               (store->now.applied != index || store->now.term != term)) {
+        log_error("store",
+                  "why=\"a snapshot is another one than was promised\" "
+                  "index=%llu promised=%llu",
+                  (unsigned long long)store->now.applied,
+                  (unsigned long long)index);
+        err = ERR_CORRUPT;
+    }
+    if (!err) {
+        store->generation.index = store->now.applied;
+        store->generation.term = store->now.term;
+        err = generation_use(incoming->options.fs, &store->generation);
+    }
+    if (err) {
+        store_close(store);
+        store_incoming_free(incoming);
+        return err;
+    }
+    mem_free(incoming);
+    *out = store;
+    return ERR_OK;
+}
+
+void store_tidy(const struct store *store)
+{
+    if (generation_sweep(store->options.fs, store->generation.number) !=
+        ERR_OK) {
+        log_warn("store", "why=\"an old database cannot be removed\"");
+    }
+}
+
+uint64_t store_installed(const struct store *store, uint64_t *term)
+{
+    *term = store->generation.term;
+    return store->generation.index;
+}
