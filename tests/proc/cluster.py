@@ -256,14 +256,18 @@ class Cluster:
         self.nodes.append(node)
         return node
 
+    def add(self, join, name=None, args=(), **kw):
+        """One more node, started, that joins through that HTTP address."""
+        node = self.new(name, args, **kw)
+        node.join = join
+        return node.start()
+
     def start(self, count, args=(), **kw):
         """A fresh cluster of `count`, all voters, all caught up."""
         first = self.new(args=args, **kw).start().up()
         self.wait_leader()
         for _ in range(count - 1):
-            node = self.new(args=args, **kw)
-            node.join = first.http
-            node.start()
+            self.add(first.http, args=args, **kw)
         return self.wait_members()
 
     def start_all(self):

@@ -151,9 +151,7 @@ def test_restore_founds_a_cluster(cluster, tmp_path):
     assert status["cluster"] != old and status["commit"] > index
     assert node.get("key-199") == "value-199"
     assert node.put("after", "1").status == 200
-    newcomer = cluster.new("newcomer")
-    newcomer.join = node.http
-    newcomer.start()
+    newcomer = cluster.add(node.http, "newcomer")
     wait_for(lambda: newcomer.get("after", level="none") == "1", 15, "a copy")
     assert newcomer.get("key-0") == "value-0"
     again = craftd("restore", str(file), *node.argv()[1:])

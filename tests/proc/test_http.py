@@ -489,9 +489,7 @@ def test_probes_tell_what_is_missing(cluster):
     assert probe(leader, "/livez")[0] == 200
     assert probe(leader, "/readyz")[0] == 503
     assert leader.request("GET", "/key/before?timeout=500ms").status == 503
-    newcomer = cluster.new()
-    newcomer.join = others[0].http
-    newcomer.start().up()
+    newcomer = cluster.add(others[0].http).up()
     assert probe(newcomer, "/livez")[0] == 200
     status, lines = probe(newcomer, "/readyz")
     assert status == 503 and "[-]node" in lines, lines

@@ -76,9 +76,7 @@ def test_a_cut_that_moves(tmp_path, cluster):
     cluster.new(args=["--election", "2s"]).start().up()
     cluster.wait_leader()
     for patience in ("2s", "600ms"):
-        node = cluster.new(args=["--election", patience])
-        node.join = cluster[0].http
-        node.start()
+        cluster.add(cluster[0].http, args=["--election", patience])
     cluster.wait_members(3)
     behind = cluster[2]
     clients = Clients(cluster.nodes).start()

@@ -46,6 +46,14 @@ def write_much(node, count, keys, size=500_000):
     pipeline(node, ((f"much-{i % keys}", f"v{i}:{filler}") for i in range(count)))
 
 
+def added(cluster, member, **kw):
+    """A node that has joined through that one, and has all there is."""
+    node = cluster.add(member.http, **kw)
+    cluster.wait_members()
+    cluster.wait_same(30)
+    return node
+
+
 def test_log_and_database_stay_bounded(cluster):
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -89,19 +97,11 @@ def test_newcomer_gets_a_snapshot(cluster):
     cluster.wait_leader()
     write_much(first, 200, 20)
     wait_for(lambda: log_bytes(first) <= 48 * MIB, 10, "a short log")
-    newcomer = cluster.new()
-    newcomer.join = first.http
-    newcomer.start()
-    cluster.wait_members(2)
-    cluster.wait_same(30)
+    newcomer = added(cluster, first)
     assert "snapshot-installed" in newcomer.log()
     assert newcomer.get("much-19", level="none").startswith("v199:")
     # It is as good as any: it serves alone what it was given.
-    third = cluster.new()
-    third.join = newcomer.http
-    third.start()
-    cluster.wait_members(3)
-    cluster.wait_same(30)
+    third = added(cluster, newcomer)
     first.kill()
     wait_for(lambda: newcomer.put("after", "1").status == 200, 15, "a write")
     assert third.get("much-3").startswith("v183:")
@@ -165,17 +165,9 @@ def test_in_memory(cluster):
     cluster.start(2, inmem=True)
     leader = cluster.wait_leader()
     write_much(leader, 200, 10)
-    third = cluster.new(inmem=True)
-    third.join = leader.http
-    third.start()
-    cluster.wait_members(3)
-    cluster.wait_same(30)
+    third = added(cluster, leader, inmem=True)
     assert "snapshot-installed" in third.log()
-    on_disk = cluster.new()
-    on_disk.join = third.http
-    on_disk.start()
-    cluster.wait_members(4)
-    cluster.wait_same(30)
+    on_disk = added(cluster, third)
     assert "snapshot-installed" in on_disk.log()
     assert on_disk.get("much-9", level="none").startswith("v199:")
     on_disk.terminate()

@@ -147,9 +147,7 @@ def test_damaged_log_is_refused_by_name(cluster):
 def test_join_through_a_follower(cluster):
     cluster.start(2)
     follower = cluster.others(cluster.wait_leader())[0]
-    third = cluster.new()
-    third.join = follower.http
-    third.start()
+    third = cluster.add(follower.http)
     cluster.wait_members(3)
     assert cluster[0].put("joined", "1").status == 200
     assert third.get("joined") == "1"
@@ -157,9 +155,7 @@ def test_join_through_a_follower(cluster):
 
 def test_join_through_the_second_of_a_list(cluster):
     cluster.start(1)
-    node = cluster.new()
-    node.join = f"{HOST}:{free_port()},{cluster[0].http}"
-    node.start()
+    cluster.add(f"{HOST}:{free_port()},{cluster[0].http}")
     cluster.wait_members(2)
 
 
@@ -178,16 +174,12 @@ def test_join_before_the_first_node_is_up(cluster):
 
 def test_name_that_does_not_resolve_does_not_stop_the_start(cluster):
     cluster.start(1)
-    node = cluster.new()
-    node.join = f"no-such-host.invalid:11000,{cluster[0].http}"
-    node.start().up()
+    cluster.add(f"no-such-host.invalid:11000,{cluster[0].http}").up()
     cluster.wait_members(2, timeout=20)
 
 
 def test_only_an_unresolvable_name_keeps_the_node_waiting(cluster):
-    node = cluster.new()
-    node.join = "no-such-host.invalid:11000"
-    node.start().up()
+    node = cluster.add("no-such-host.invalid:11000").up()
     wait_for(lambda: "no-such-host.invalid" in node.log(), 10, "a log line")
     assert node.alive()
     assert node.terminate() == 0
