@@ -14,15 +14,16 @@ import time
 
 from cluster import wait_for
 from linear import DELETE, READ, WRITE, Op, check
-from load import ACKED, REFUSED, UNKNOWN, Client
+from load import ACKED, REFUSED, UNKNOWN, Client, Threads
 
 OPS_PER_KEY = 400
 
 
-class Clients:
+class Clients(Threads):
     count = 0
 
     def __init__(self, nodes, each=2, rate=30, keys=3, seed=0):
+        super().__init__()
         Clients.count += 1
         self.tag = f"h{Clients.count}"
         self.nodes = nodes
@@ -35,22 +36,12 @@ class Clients:
         self.done = collections.Counter()  # (node, kind) -> answered
         self.unknown = 0
         self.trouble = []
-        self.stop_now = threading.Event()
-        self.threads = [
-            threading.Thread(target=self._run, daemon=True,
-                             args=(number, node, random.Random(f"{seed}/{number}")))
-            for number, node in enumerate(list(nodes) * each)]
-
-    def start(self):
-        for thread in self.threads:
-            thread.start()
-        return self
+        for number, node in enumerate(list(nodes) * each):
+            self.add_thread(self._run, number, node,
+                            random.Random(f"{seed}/{number}"))
 
     def stop(self):
-        self.stop_now.set()
-        for thread in self.threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a client hangs"
+        super().stop()
         assert not self.trouble, self.trouble[:3]
         return self
 

@@ -60,23 +60,15 @@ class Client:
         return REFUSED if outcome == "not-applied" else UNKNOWN
 
 
-class Writers:
-    """Threads that write keys of their own at a bounded rate. With retries,
-    a failed attempt is repeated on the next node, and only the last outcome
-    of a key counts (an earlier attempt may have succeeded unseen: the same
-    value, so that does not matter)."""
+class Threads:
+    """Threads of a test that run until their work is done, or stop_now."""
 
-    def __init__(self, nodes, threads=4, rate=60, count=400, retries=0, tag="w"):
-        self.nodes = nodes
-        self.rate = rate
-        self.count = count
-        self.retries = retries
-        self.tag = tag
-        self.outcome = {}
-        self.slowest = 0.0
+    def __init__(self):
         self.stop_now = threading.Event()
-        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True)
-                        for i in range(threads)]
+        self.threads = []
+
+    def add_thread(self, run, *args):
+        self.threads.append(threading.Thread(target=run, args=args, daemon=True))
 
     def start(self):
         for thread in self.threads:
@@ -90,8 +82,27 @@ class Writers:
     def wait(self, timeout=60):
         for thread in self.threads:
             thread.join(timeout)
-            assert not thread.is_alive(), "a writer hangs"
+            assert not thread.is_alive(), f"a thread of {type(self).__name__} hangs"
         return self
+
+
+class Writers(Threads):
+    """Threads that write keys of their own at a bounded rate. With retries,
+    a failed attempt is repeated on the next node, and only the last outcome
+    of a key counts (an earlier attempt may have succeeded unseen: the same
+    value, so that does not matter)."""
+
+    def __init__(self, nodes, threads=4, rate=60, count=400, retries=0, tag="w"):
+        super().__init__()
+        self.nodes = nodes
+        self.rate = rate
+        self.count = count
+        self.retries = retries
+        self.tag = tag
+        self.outcome = {}
+        self.slowest = 0.0
+        for i in range(threads):
+            self.add_thread(self._run, i)
 
     def _run(self, number):
         client = Client(self.nodes, number)
@@ -184,7 +195,7 @@ def compare_hashes(cluster):
     raise AssertionError("the nodes never stood still together")
 
 
-class Register:
+class Register(Threads):
     """One writer counts up in one key; readers anywhere read it linearizably.
     Right is: a read that began after value n was acknowledged, or after
     another read had returned n, returns n or more.
@@ -194,6 +205,7 @@ class Register:
     count = 0
 
     def __init__(self, nodes, readers=2, rate=80):
+        super().__init__()
         Register.count += 1
         self.name = f"register-{Register.count}"
         self.nodes = nodes
@@ -201,21 +213,12 @@ class Register:
         self.lock = threading.Lock()
         self.epoch, self.floor, self.tried = 0, 0, 0
         self.reads, self.wrong = 0, []
-        self.stop_now = threading.Event()
-        self.threads = [threading.Thread(target=self._write, daemon=True)]
-        self.threads += [threading.Thread(target=self._read, args=(i,), daemon=True)
-                         for i in range(readers)]
-
-    def start(self):
-        for thread in self.threads:
-            thread.start()
-        return self
+        self.add_thread(self._write)
+        for i in range(readers):
+            self.add_thread(self._read, i)
 
     def stop(self):
-        self.stop_now.set()
-        for thread in self.threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a register client hangs"
+        super().stop()
         assert not self.wrong, self.wrong[:5]
         assert self.reads > 0, "no read went through"
         return self
