@@ -84,34 +84,33 @@ def ip(*lines, namespace=None):
         functools.partial(enter_network, namespace))
 
 
-def in_namespace(namespace, call):
-    """What call() returns on a thread in that namespace. A socket stays where
-    it was made, whoever uses it."""
+def _elsewhere(move, call, otherwise):
+    """What call() returns on a thread that has moved away from here, or an
+    error with the words of `otherwise`."""
     result = []
 
     def work():
-        enter_network(namespace)
+        move()
         result.append(call())
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     if not result:
-        raise OSError("the call in another network namespace failed")
+        raise OSError(otherwise)
     return result[0]
 
 
-def _new_namespace():
-    made = []
+def in_namespace(namespace, call):
+    """What call() returns on a thread in that namespace. A socket stays where
+    it was made, whoever uses it."""
+    return _elsewhere(lambda: enter_network(namespace), call,
+                      "the call in another network namespace failed")
 
-    def work():
-        leave_network()
-        made.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if not made:
-        raise OSError("no network namespace could be made")
-    return made[0]
+
+def _new_namespace():
+    def own():
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return _elsewhere(leave_network, own, "no network namespace could be made")
 
 
 class Network:
