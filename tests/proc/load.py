@@ -7,7 +7,9 @@ later one. Three things can happen to a write, and each has its rule (C07):
     refused, "outcome":"not-applied"    found on no node
     anything else                   found on all nodes, or on none
 """
+import contextlib
 import http.client
+import itertools
 import threading
 import time
 
@@ -84,6 +86,26 @@ class Threads:
             thread.join(timeout)
             assert not thread.is_alive(), f"a thread of {type(self).__name__} hangs"
         return self
+
+
+@contextlib.contextmanager
+def meanwhile(work):
+    """work(0), work(1), ... one after the other on a thread, until the block
+    ends."""
+    stop_now = threading.Event()
+
+    def run():
+        for i in itertools.count():
+            if stop_now.is_set():
+                return
+            work(i)
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop_now.set()
+        thread.join()
 
 
 class Writers(Threads):

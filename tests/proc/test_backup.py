@@ -3,11 +3,10 @@ import os
 import socket
 import sqlite3
 import subprocess
-import threading
 import time
 
 from cluster import BINARY, HOST, rss_bytes, wait_for
-from load import Writers, verify
+from load import Writers, meanwhile, verify
 
 MIB = 1 << 20
 
@@ -61,18 +60,12 @@ def test_backup_under_load_is_consistent(cluster, tmp_path):
     leader = cluster.wait_leader()
     for i in range(40):
         assert leader.put(f"big-{i}", "b" * 500_000).status == 200
-    stop = threading.Event()
 
-    def write():
-        i = 0
-        while not stop.is_set():
-            for key in ("first", "second"):
-                assert leader.put(key, str(i)).status == 200
-            i += 1
+    def write(i):
+        for key in ("first", "second"):
+            assert leader.put(key, str(i)).status == 200
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with meanwhile(write):
         wait_for(lambda: int(leader.get("second") or 0) > 5, 10, "writes")
         for attempt in range(6):
             file = tmp_path / f"{attempt}.db"
@@ -80,9 +73,6 @@ def test_backup_under_load_is_consistent(cluster, tmp_path):
             found = rows(file)
             assert int(found["first"]) - int(found["second"]) in (0, 1)
             assert found["big-39"] == "b" * 500_000
-    finally:
-        stop.set()
-        writer.join()
 
 
 def test_slow_and_gone_readers_of_a_backup(cluster):

@@ -9,7 +9,7 @@ import threading
 import time
 
 from cluster import HOST, directory_bytes, wait_for
-from load import Writers, verify
+from load import Writers, meanwhile, verify
 
 MIB = 1 << 20
 
@@ -185,24 +185,17 @@ def test_requests_are_answered_while_a_snapshot_is_sent(cluster):
     away.kill()
     write_much(leader, 300, 200)  # 100 MB.
     slowest = 0.0
-    stop = threading.Event()
 
-    def ask():
+    def ask(i):
         nonlocal slowest
-        i = 0
-        while not stop.is_set():
-            began = time.monotonic()
-            assert leader.put(f"meanwhile-{i % 7}", str(i)).status == 200
-            slowest = max(slowest, time.monotonic() - began)
-            i += 1
+        began = time.monotonic()
+        assert leader.put(f"meanwhile-{i % 7}", str(i)).status == 200
+        slowest = max(slowest, time.monotonic() - began)
 
-    thread = threading.Thread(target=ask)
     term = leader.status()["term"]
-    thread.start()
-    away.start().up()
-    wait_for(lambda: "snapshot-installed" in away.log(), 30, "a snapshot")
-    stop.set()
-    thread.join()
+    with meanwhile(ask):
+        away.start().up()
+        wait_for(lambda: "snapshot-installed" in away.log(), 30, "a snapshot")
     assert slowest < 0.5, slowest
     assert leader.status()["term"] == term
     cluster.wait_same(30)
