@@ -126,7 +126,7 @@ $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
 # Tests in which the process may end itself, and start again.
 DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
-$(DYING_TESTS): $(BUILD)/check/tests/unit/support/dying.o
+$(DYING_TESTS): $(call objects,check,$(addprefix tests/unit/support/,dying.c nth.c))
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 
 .PHONY: unit

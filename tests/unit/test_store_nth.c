@@ -22,6 +22,7 @@
 #include "store/store.h"
 #include "support/dying.h"
 #include "support/failfs.h"
+#include "support/nth.h"
 #include "support/simvfs.h"
 
 enum {
@@ -334,15 +335,6 @@ struct machine {
     bool done;
 };
 
-static struct {
-    uint64_t points;
-    uint64_t deaths;
-    uint64_t errors;
-    uint64_t refusals;
-    uint64_t images;
-    uint64_t checkpoints;
-} total;
-
 static uint64_t hits(const struct machine *m)
 {
     return m->fail.hits + memory.hits;
@@ -385,7 +377,7 @@ static void look(struct machine *m, enum simdisk_keep keep, uint64_t seed)
     simdisk_free(after);
     memory.in_process = in_process;
     dying_to = to;
-    total.images++;
+    nth_total.images++;
 }
 
 /* A process goes on with what another has left in memory. */
@@ -414,7 +406,7 @@ static bool start(struct machine *m)
         if (err != ERR_IO || m->fault.call != FAILFS_OPEN) {
             assert_int_equal(err, expected_err(m));
         }
-        total.errors++;
+        nth_total.errors++;
         return false;
     }
     uint64_t applied = store_applied(m->store);
@@ -452,7 +444,7 @@ static void on_refusal(struct machine *m, enum err err)
     assert_int_equal(store_pending(m->store), 0);
     check_content(m->store);
     look(m, SIMDISK_ALL, 0);
-    total.refusals++;
+    nth_total.refusals++;
     if (++m->refusals == TRIES) {
         heal(m);
     }
@@ -475,7 +467,7 @@ static void flush(struct machine *m)
     }
     store_get_stats(m->store, &after);
     if (after.checkpoints > before.checkpoints) {
-        total.checkpoints++;
+        nth_total.checkpoints++;
         m->checkpoints++;
         if (hits(m) == 0) {
             m->safe = m->acked;
@@ -532,7 +524,7 @@ static void bury(struct machine *m)
     assert_true(hits(m) > 0);
     assert_int_equal(expected_err(m), ERR_IO);
     assert_true(strlen(dying_words) > 20); /* A sentence. */
-    total.deaths++;
+    nth_total.deaths++;
     m->deaths++;
     m->store = NULL;
     memory_drop();
@@ -542,36 +534,47 @@ static void bury(struct machine *m)
     }
 }
 
-static void run_machine(struct machine *m)
+/* A process that does this and ends, by itself or before. */
+static void run_process(struct machine *m, void (*work)(struct machine *m))
 {
     jmp_buf here;
+    dying_to = &here;
+    memory.in_process = true;
+    if (setjmp(here) == 0) {
+        work(m);
+        stop(m);
+        memory.in_process = false;
+        dying_to = NULL;
+        assert_int_equal(memory_drop(), 0);
+    } else {
+        memory.in_process = false;
+        bury(m);
+    }
+}
+
+static void live_and_check(struct machine *m)
+{
+    live(m);
+    if (m->done) {
+        heal(m);
+        check_content(m->store);
+        assert_true(m->checkpoints > 0 || m->began > REOPEN_AT);
+    }
+}
+
+static void run_machine(struct machine *m)
+{
     while (!m->done) {
         assert_true(++m->starts < 3 + TRIES);
         if (m->starts == TRIES) {
             heal(m);
         }
-        dying_to = &here;
-        memory.in_process = true;
-        if (setjmp(here) == 0) {
-            live(m);
-            if (m->done) {
-                heal(m);
-                check_content(m->store);
-                assert_true(m->checkpoints > 0 || m->began > REOPEN_AT);
-            }
-            stop(m);
-            memory.in_process = false;
-            dying_to = NULL;
-            assert_int_equal(memory_drop(), 0);
-        } else {
-            memory.in_process = false;
-            bury(m);
-        }
+        run_process(m, live_and_check);
     }
 }
 
 /* True when the failure came. */
-static bool try_fault(const struct failfs_fault *fault, bool nomem)
+static bool try_one(const struct failfs_fault *fault, bool nomem)
 {
     static struct machine machine;
     struct machine *m = &machine;
@@ -606,71 +609,41 @@ static bool try_fault(const struct failfs_fault *fault, bool nomem)
     return hit;
 }
 
-/* All of the first `dense`, while the database is made, then some. */
-static uint64_t every_n(struct failfs_fault fault, bool nomem, uint64_t dense,
-                        uint64_t stride)
+static bool try_fault(const struct failfs_fault *fault)
 {
-    uint64_t before = total.points;
-    fault.n = 1;
-    while (try_fault(&fault, nomem)) {
-        total.points++;
-        fault.n += fault.n < dense ? 1 : stride;
-    }
-    return total.points - before;
+    return try_one(fault, false);
 }
 
-static void print_total(const char *name)
+/* Of which only `n` and `for_ever` count. */
+static bool try_nomem(const struct failfs_fault *fault)
 {
-    printf("%s: %llu points, %llu deaths, %llu errors, %llu refusals, "
-           "%llu checkpoints, %llu power losses\n",
-           name, (unsigned long long)total.points,
-           (unsigned long long)total.deaths, (unsigned long long)total.errors,
-           (unsigned long long)total.refusals,
-           (unsigned long long)total.checkpoints,
-           (unsigned long long)total.images);
+    return try_one(fault, true);
 }
 
-static void every_call(enum err err)
+/* All of the first, while the database is made, then some. */
+static void every_n(struct failfs_fault fault)
 {
-    memset(&total, 0, sizeof(total));
-    for (int call = 0; call < FAILFS_CALL_COUNT; call++) {
-        struct failfs_fault fault = {.call = (enum failfs_call)call,
-                                     .err = err};
-        if (call == FAILFS_LIST ||
-            (err == ERR_NOSPACE && !failfs_takes_space(fault.call))) {
-            continue;
-        }
-        uint64_t points = 0;
-        for (int done = FAILFS_NOTHING; done <= FAILFS_ALL; done++) {
-            if ((done == FAILFS_PART && call != FAILFS_WRITE) ||
-                (done == FAILFS_ALL && !failfs_has_effect(fault.call))) {
-                continue;
-            }
-            fault.done = (enum failfs_done)done;
-            fault.for_ever = false;
-            points += every_n(fault, false, done == FAILFS_NOTHING ? 40 : 8, 7);
-            fault.for_ever = true;
-            points += every_n(fault, false, 0, 13);
-        }
-        printf("%s %s: %llu points\n", err_name(err), failfs_name(fault.call),
-               (unsigned long long)points);
-        assert_true(points > 0);
-    }
-    print_total(err_name(err));
+    nth_every(fault, fault.done == FAILFS_NOTHING ? 40 : 8, 7, try_fault);
+    fault.for_ever = true;
+    nth_every(fault, 0, 13, try_fault);
 }
 
 static void test_io_error_at_the_nth_call(void **state)
 {
     (void)state;
-    every_call(ERR_IO);
-    assert_true(total.deaths > 0 && total.errors > 0 && total.refusals == 0);
+    nth_begin();
+    nth_every_call(ERR_IO, FAILFS_LIST, every_n);
+    assert_true(nth_total.deaths > 0 && nth_total.errors > 0 &&
+                nth_total.refusals == 0);
 }
 
 static void test_no_space_at_the_nth_call(void **state)
 {
     (void)state;
-    every_call(ERR_NOSPACE);
-    assert_true(total.deaths == 0 && total.errors > 0 && total.refusals > 0);
+    nth_begin();
+    nth_every_call(ERR_NOSPACE, FAILFS_LIST, every_n);
+    assert_true(nth_total.deaths == 0 && nth_total.errors > 0 &&
+                nth_total.refusals > 0);
 }
 
 /* The kernel has forgotten that there is something to write, and the next
@@ -680,22 +653,27 @@ static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
     (void)state;
     struct failfs_fault fault = {
         .call = FAILFS_FDATASYNC, .err = ERR_IO, .done = FAILFS_DROPPED};
-    memset(&total, 0, sizeof(total));
-    every_n(fault, false, 0, 1);
-    print_total("pages dropped");
-    assert_true(total.deaths > 0);
+    nth_begin();
+    nth_every(fault, 0, 1, try_fault);
+    nth_print("pages dropped");
+    assert_true(nth_total.deaths > 0);
 }
 
 static void test_no_memory_at_the_nth_allocation(void **state)
 {
     (void)state;
     struct failfs_fault fault = {.for_ever = false};
-    memset(&total, 0, sizeof(total));
-    every_n(fault, true, 0, 29);
+    nth_begin();
+    nth_every(fault, 0, 29, try_nomem);
     fault.for_ever = true;
-    every_n(fault, true, 0, 101);
-    print_total("no memory");
-    assert_true(total.deaths > 0 && total.errors > 0);
+    nth_every(fault, 0, 101, try_nomem);
+    nth_print("no memory");
+    assert_true(nth_total.deaths > 0 && nth_total.errors > 0);
+}
+
+static void start_only(struct machine *m)
+{
+    (void)start(m);
 }
 
 /* What was made before the failure is found by the next start, and finished.
@@ -704,25 +682,13 @@ static bool open_without_memory(uint64_t n)
 {
     static struct machine machine;
     struct machine *m = &machine;
-    jmp_buf here;
     *m = (struct machine){.nomem = true};
     failfs_init(&m->fail, NULL);
     use_disk(m, simdisk_new());
     memory.hits = 0;
     memory.n = n;
     memory.for_ever = false;
-    memory.in_process = true;
-    dying_to = &here;
-    if (setjmp(here) == 0) {
-        (void)start(m);
-        stop(m);
-        memory.in_process = false;
-        dying_to = NULL;
-        assert_int_equal(memory_drop(), 0);
-    } else {
-        memory.in_process = false;
-        bury(m);
-    }
+    run_process(m, start_only);
     assert_true(start(m));
     assert_int_equal(store_applied(m->store), 0);
     check_content(m->store);
@@ -734,12 +700,12 @@ static bool open_without_memory(uint64_t n)
 static void test_no_memory_while_opening(void **state)
 {
     (void)state;
-    memset(&total, 0, sizeof(total));
-    while (open_without_memory(total.points + 1)) {
-        total.points++;
+    nth_begin();
+    while (open_without_memory(nth_total.points + 1)) {
+        nth_total.points++;
     }
-    print_total("no memory while opening");
-    assert_true(total.errors > 0);
+    nth_print("no memory while opening");
+    assert_true(nth_total.errors > 0);
 }
 
 /* What a store without trouble does, against the model. */

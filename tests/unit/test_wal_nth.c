@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "support/dying.h"
 #include "support/failfs.h"
+#include "support/nth.h"
 #include "support/simdisk.h"
 #include "wal/wal.h"
 
@@ -56,14 +57,6 @@ struct machine {
     uint64_t deaths;
     uint64_t looks;
 };
-
-static struct {
-    uint64_t points;
-    uint64_t deaths;
-    uint64_t errors;
-    uint64_t refusals;
-    uint64_t images;
-} total;
 
 /* ---- what should be there ---------------------------------------------------
  */
@@ -172,7 +165,7 @@ static void look(struct machine *m, enum simdisk_keep keep, uint64_t seed)
     expect_state(m, &found);
     wal_close(wal);
     simdisk_free(after);
-    total.images++;
+    nth_total.images++;
 }
 
 static void on_change(struct simdisk *disk, void *arg)
@@ -208,7 +201,7 @@ static bool start(struct machine *m)
     }
     if (err) {
         expect_failure(m, err);
-        total.errors++;
+        nth_total.errors++;
         return false;
     }
     expect_state(m, &found);
@@ -266,7 +259,7 @@ static bool refused(struct machine *m, enum err err, uint64_t tries)
     assert_int_equal(err, ERR_NOSPACE);
     expect_failure(m, err);
     assert_true(m->fault.for_ever || tries == 1);
-    total.refusals++;
+    nth_total.refusals++;
     if (tries == TRIES) {
         failfs_heal(&m->fail);
     }
@@ -412,7 +405,7 @@ static void bury(struct machine *m)
 {
     assert_true(m->fail.hits > 0);
     assert_true(m->fault.err == ERR_IO || m->fault.call == FAILFS_FDATASYNC);
-    total.deaths++;
+    nth_total.deaths++;
     m->deaths++;
     look(m, m->fault.n % 3 ? SIMDISK_NOTHING : SIMDISK_ALL, 0);
     look(m, SIMDISK_SOME, m->fault.n + 1);
@@ -481,65 +474,36 @@ static bool try_fault(const struct failfs_fault *fault)
     return hit;
 }
 
-static void every_n(struct failfs_fault fault, uint64_t stride)
+static void every_n(struct failfs_fault fault)
 {
-    for (fault.n = 1; try_fault(&fault); fault.n += stride) {
-        total.points++;
+    bool all = fault.done == FAILFS_ALL;
+    if (all && fault.err == ERR_NOSPACE &&
+        (fault.call == FAILFS_RENAME || fault.call == FAILFS_UNLINK)) {
+        return; /* A name changes, or there is no space for it. */
     }
-}
-
-static void every_call(enum err err)
-{
-    memset(&total, 0, sizeof(total));
-    for (int call = 0; call < FAILFS_CALL_COUNT; call++) {
-        struct failfs_fault fault = {.call = (enum failfs_call)call,
-                                     .err = err};
-        uint64_t before = total.points;
-        if (call == FAILFS_TRUNCATE ||
-            (err == ERR_NOSPACE && !failfs_takes_space(fault.call))) {
-            continue;
-        }
-        for (int done = FAILFS_NOTHING; done <= FAILFS_ALL; done++) {
-            if ((done == FAILFS_PART && call != FAILFS_WRITE) ||
-                (done == FAILFS_ALL && !failfs_has_effect(fault.call)) ||
-                /* A name changes, or there is no space for it. */
-                (done == FAILFS_ALL && err == ERR_NOSPACE &&
-                 (call == FAILFS_RENAME || call == FAILFS_UNLINK))) {
-                continue;
-            }
-            fault.done = (enum failfs_done)done;
-            fault.for_ever = false;
-            every_n(fault, done == FAILFS_ALL ? 2 : 1);
-            /* They differ little from one call to the next. */
-            fault.for_ever = true;
-            if (done != FAILFS_ALL) {
-                every_n(fault, 3);
-            }
-        }
-        printf("%s %s: %llu points\n", err_name(err), failfs_name(fault.call),
-               (unsigned long long)(total.points - before));
-        assert_true(total.points > before);
+    nth_every(fault, 0, all ? 2 : 1, try_fault);
+    if (!all) {
+        /* They differ little from one call to the next. */
+        fault.for_ever = true;
+        nth_every(fault, 0, 3, try_fault);
     }
-    printf("%s: %llu points, %llu deaths, %llu errors, %llu refusals, "
-           "%llu power losses\n",
-           err_name(err), (unsigned long long)total.points,
-           (unsigned long long)total.deaths, (unsigned long long)total.errors,
-           (unsigned long long)total.refusals,
-           (unsigned long long)total.images);
 }
 
 static void test_io_error_at_the_nth_call(void **state)
 {
     (void)state;
-    every_call(ERR_IO);
-    assert_true(total.deaths > 0 && total.errors > 0 && total.refusals == 0);
+    nth_begin();
+    nth_every_call(ERR_IO, FAILFS_TRUNCATE, every_n);
+    assert_true(nth_total.deaths > 0 && nth_total.errors > 0 &&
+                nth_total.refusals == 0);
 }
 
 static void test_no_space_at_the_nth_call(void **state)
 {
     (void)state;
-    every_call(ERR_NOSPACE);
-    assert_true(total.errors > 0 && total.refusals > 0);
+    nth_begin();
+    nth_every_call(ERR_NOSPACE, FAILFS_TRUNCATE, every_n);
+    assert_true(nth_total.errors > 0 && nth_total.refusals > 0);
 }
 
 /* The kernel has forgotten that there is something to write, and the next
@@ -547,15 +511,12 @@ static void test_no_space_at_the_nth_call(void **state)
 static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
 {
     (void)state;
-    memset(&total, 0, sizeof(total));
-    every_n((struct failfs_fault){.call = FAILFS_FDATASYNC,
-                                  .err = ERR_IO,
-                                  .done = FAILFS_DROPPED},
-            1);
-    printf("pages dropped: %llu points, %llu deaths, %llu power losses\n",
-           (unsigned long long)total.points, (unsigned long long)total.deaths,
-           (unsigned long long)total.images);
-    assert_true(total.deaths > 0);
+    struct failfs_fault fault = {
+        .call = FAILFS_FDATASYNC, .err = ERR_IO, .done = FAILFS_DROPPED};
+    nth_begin();
+    nth_every(fault, 0, 1, try_fault);
+    nth_print("pages dropped");
+    assert_true(nth_total.deaths > 0);
 }
 
 int main(void)
