@@ -98,9 +98,8 @@ static void test_a_precandidate_may_vote(void **state)
 static void test_promotion_by_hand(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .observers = 1, .log = {1, 1},
-                              .uncommitted_max = 2 * RAFT_APPEND_ENTRIES_MAX);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .observers = 1, .log = {1, 1},
+                             .uncommitted_max = 2 * RAFT_APPEND_ENTRIES_MAX);
     assert_int_equal(
         change(e, RAFT_CHANGE_PROMOTE, (struct raft_member){.id = 4}),
         ERR_BUSY);
@@ -145,8 +144,7 @@ static void test_promotion_by_hand(void **state)
 static void test_updates_of_addresses(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     struct raft_member member = {.id = 2, .suffrage = RAFT_VOTER};
     memset(member.http, 'h', sizeof(member.http));
     assert_int_equal(change(e, RAFT_CHANGE_UPDATE, member), ERR_INVALID);
@@ -165,8 +163,7 @@ static void test_updates_of_addresses(void **state)
 static void test_a_leader_that_leaves_commits_what_follows(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(change(e, RAFT_CHANGE_REMOVE, (struct raft_member){.id = 1}));
     uint64_t removal = raft_last(e->raft);
     OK(STEP(e, .type = RAFT_PROPOSE));
@@ -193,8 +190,7 @@ static void test_a_leader_that_leaves_commits_what_follows(void **state)
 static void test_words_of_the_removed(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .observers = 1, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .observers = 1, .log = {1, 1});
     OK(change(e, RAFT_CHANGE_REMOVE, (struct raft_member){.id = 4}));
     engine_catch_up(e);
     uint64_t digest = engine_digest(e);
@@ -443,8 +439,7 @@ static void test_an_ack_of_an_old_term_is_not_sent(void **state)
 static void test_the_digest_sees_the_window(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(STEP(e, .type = RAFT_PROPOSE));
     engine_collect(e);
     uint64_t before = engine_digest(e);

@@ -447,8 +447,7 @@ static void test_leader_counts_itself_once_durable(void **state)
 static void test_stale_answers_change_nothing(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .applied = 1);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .applied = 1);
     propose(e, 4);
     OK(engine_ack(e, 2, 6));
     for (uint64_t match = 0; match <= 6; match++) {
@@ -467,8 +466,7 @@ static void test_stale_answers_change_nothing(void **state)
 static void test_ack_beyond_the_log_is_invalid(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .applied = 1);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .applied = 1);
     uint64_t digest = engine_digest(e);
     assert_int_equal(engine_ack(e, 2, 4), ERR_INVALID);
     assert_int_equal(engine_digest(e), digest);
@@ -495,8 +493,7 @@ static void test_heartbeat_answer_moves_no_match(void **state)
 static void test_commit_travels_with_heartbeats(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .applied = 1);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .applied = 1);
     engine_pass(e, 100, PEERS(2, 3));
     propose(e, 2);
     struct raft_message append;
@@ -551,8 +548,7 @@ static void test_only_a_leader_takes_proposals(void **state)
 static void test_uncommitted_entries_are_bounded(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .uncommitted_max = 5);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .uncommitted_max = 5);
     propose(e, 5);
     uint64_t digest = engine_digest(e);
     assert_int_equal(STEP(e, .type = RAFT_PROPOSE), ERR_BUSY);
@@ -587,8 +583,7 @@ static void test_leader_is_append_only(void **state)
 static void test_what_is_in_an_append(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .applied = 1);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .applied = 1);
     propose(e, 3);
     struct raft_message m;
     assert_int_equal(engine_offer(e, 2)->next, 4);
@@ -729,8 +724,7 @@ static void test_divergent_logs_meet(void **state)
 static void test_window_of_appends(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .inflight_max = 2);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .inflight_max = 2);
     propose(e, 5);
     struct raft_message m;
     assert_true(engine_send_append(e, 2, 1, &m));
@@ -758,8 +752,7 @@ static void test_window_of_appends(void **state)
 static void test_loss_leads_back_to_a_probe(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     propose(e, 4);
     struct raft_message m;
     for (int i = 0; i < 3; i++) {
@@ -779,8 +772,7 @@ static void test_loss_leads_back_to_a_probe(void **state)
 static void test_unanswered_window_is_sent_again(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .inflight_max = 1);
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1}, .inflight_max = 1);
     propose(e, 2);
     struct raft_message m;
     assert_true(engine_send_append(e, 2, 1, &m));
@@ -802,8 +794,7 @@ static void test_unanswered_window_is_sent_again(void **state)
 static void test_peer_down_and_up(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     propose(e, 2);
     struct raft_message m;
     assert_true(engine_send_append(e, 2, 2, &m));

@@ -62,8 +62,7 @@ static void test_no_change_before_a_commit_in_term(void **state)
 static void test_one_change_at_a_time(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(add(e, RAFT_OBSERVER));
     engine_settle(e);
     uint64_t digest = engine_digest(e);
@@ -93,8 +92,7 @@ static void test_only_a_leader_changes(void **state)
 static void test_ids_are_log_indexes(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1, 1, 1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1, 1, 1, 1});
     OK(add(e, RAFT_OBSERVER)); /* Entry 7, after the no-op. */
     assert_int_equal(raft_last(e->raft), 7);
     assert_int_equal(suffrage_of(e, 7), RAFT_OBSERVER);
@@ -135,8 +133,7 @@ static void test_changes_that_make_no_sense(void **state)
         {{.type = (enum raft_change_type)0, .member = {.id = 2}}, ERR_INVALID},
     };
     struct engine *e =
-        ENGINE(.voters = 3, .learners = 1, .observers = 1, .log = {1, 1});
-    engine_to_ready(e);
+        READY(.voters = 3, .learners = 1, .observers = 1, .log = {1, 1});
     uint64_t digest = engine_digest(e);
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         print_message("row %zu\n", i);
@@ -152,8 +149,7 @@ static void test_changes_that_make_no_sense(void **state)
                      ERR_INVALID);
     engine_free(e);
 
-    e = ENGINE(.voters = 3, .observers = RAFT_MEMBERS_MAX - 3, .log = {1, 1});
-    engine_to_ready(e);
+    e = READY(.voters = 3, .observers = RAFT_MEMBERS_MAX - 3, .log = {1, 1});
     assert_int_equal(add(e, RAFT_LEARNER), ERR_INVALID); /* No room. */
     engine_free(e);
 }
@@ -163,8 +159,7 @@ static void test_changes_that_make_no_sense(void **state)
 static void test_update_of_a_member(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     struct raft_change c = {
         .type = RAFT_CHANGE_UPDATE,
         .member = {.id = 2, .uuid = {7}, .addr = "b:1", .http = "b:2"}};
@@ -199,8 +194,7 @@ static void test_update_of_a_member(void **state)
 static void test_change_is_in_force_on_append(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     engine_collect(e);
     engine_forget(e);
     OK(change(e, RAFT_CHANGE_REMOVE, 3));
@@ -327,8 +321,7 @@ static void test_learners_do_not_count(void **state)
     assert_int_equal(e->read_cookie, 0);
     engine_free(e);
 
-    e = ENGINE(.voters = 3, .observers = 3, .log = {1, 1});
-    engine_to_ready(e);
+    e = READY(.voters = 3, .observers = 3, .log = {1, 1});
     engine_pass(e, ENGINE_ELECTION_MS, PEERS(4, 5, 6));
     assert_int_equal(engine_role(e), RAFT_FOLLOWER);
     engine_free(e);
@@ -339,8 +332,7 @@ static void test_learners_do_not_count(void **state)
 static void test_learner_that_caught_up_is_promoted(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(add(e, RAFT_LEARNER));
     engine_settle(e);
     OK(engine_ack(e, 4, 4)); /* But the entry that added it is not committed. */
@@ -365,8 +357,7 @@ static void test_dead_learner_is_never_promoted(void **state)
 {
     (void)state;
     struct engine *e =
-        ENGINE(.voters = 3, .learners = 1, .observers = 1, .log = {1, 1});
-    engine_to_ready(e);
+        READY(.voters = 3, .learners = 1, .observers = 1, .log = {1, 1});
     OK(engine_ack(e, 5, 3));
     engine_pass(e, 10000, PEERS(2, 3, 5));
     assert_int_equal(suffrage_of(e, 4), RAFT_LEARNER);
@@ -383,8 +374,7 @@ static void test_dead_learner_is_never_promoted(void **state)
 static void test_learner_that_is_slow_is_not_promoted(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .learners = 1, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .learners = 1, .log = {1, 1});
     for (int round = 0; round < 6; round++) {
         uint64_t target = raft_last(e->raft);
         OK(STEP(e, .type = RAFT_PROPOSE)); /* The log does not wait. */
@@ -403,8 +393,7 @@ static void test_learner_that_is_slow_is_not_promoted(void **state)
 static void test_catching_up_takes_three_rounds(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .learners = 1, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .learners = 1, .log = {1, 1});
     for (int round = 1; round <= 3; round++) {
         /* Acks fall behind the log, so that each ends one round. */
         uint64_t target = raft_last(e->raft);
@@ -445,8 +434,7 @@ static void test_removal_keeps_a_live_majority(void **state)
     for (int demote = 0; demote < 2; demote++) {
         enum raft_change_type type =
             demote ? RAFT_CHANGE_DEMOTE : RAFT_CHANGE_REMOVE;
-        struct engine *e = ENGINE(.voters = 3, .observers = 1, .log = {1, 1});
-        engine_to_ready(e);
+        struct engine *e = READY(.voters = 3, .observers = 1, .log = {1, 1});
         engine_pass(e, ENGINE_ELECTION_MS, PEERS(2)); /* 3 is dead. */
         uint64_t digest = engine_digest(e);
         assert_int_equal(change(e, type, 2), ERR_INVALID);
@@ -480,8 +468,7 @@ static void test_removed_leader_leaves(void **state)
 {
     (void)state;
     for (int demote = 0; demote < 2; demote++) {
-        struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-        engine_to_ready(e);
+        struct engine *e = READY(.voters = 3, .log = {1, 1});
         OK(change(e, demote ? RAFT_CHANGE_DEMOTE : RAFT_CHANGE_REMOVE, 1));
         engine_settle(e);
         OK(engine_ack(e, 2, 4));
@@ -510,8 +497,7 @@ static void test_removed_leader_waits_for_its_heir(void **state)
 {
     (void)state;
     for (int late = 0; late < 2; late++) {
-        struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-        engine_to_ready(e);
+        struct engine *e = READY(.voters = 3, .log = {1, 1});
         OK(change(e, RAFT_CHANGE_REMOVE, 1));
         propose(e);
         OK(engine_ack(e, 2, 4));
@@ -537,8 +523,7 @@ static void test_removed_leader_waits_for_its_heir(void **state)
 static void test_transfer(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(STEP(e, .type = RAFT_TRANSFER, .peer = 2));
     engine_settle(e);
     const struct raft_message *m = engine_sent(e, RAFT_MSG_TIMEOUT_NOW, 2);
@@ -568,8 +553,7 @@ static void test_transfer(void **state)
 static void test_transfer_to_one_that_is_behind(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     propose(e);
     propose(e);
     OK(STEP(e, .type = RAFT_TRANSFER, .peer = 2));
@@ -592,8 +576,7 @@ static void test_transfer_to_one_that_is_behind(void **state)
 static void test_transfer_times_out(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(STEP(e, .type = RAFT_TRANSFER, .peer = 2));
     engine_pass(e, ENGINE_ELECTION_MS - 1, PEERS(2, 3));
     assert_false(e->transfer_done);
@@ -611,8 +594,7 @@ static void test_transfer_times_out(void **state)
 static void test_transfer_ends_with_the_leadership(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(STEP(e, .type = RAFT_TRANSFER, .peer = 2));
     OK(HEAR(e, .type = RAFT_MSG_APPEND_RESP, .from = 3, .term = 9));
     engine_settle(e);
@@ -629,8 +611,7 @@ static void test_transfer_ends_with_the_leadership(void **state)
 static void test_transfer_targets(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 4, .learners = 1, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 4, .learners = 1, .log = {1, 1});
     static const raft_id nobody[] = {1, 5, 9};
     uint64_t digest = engine_digest(e);
     for (size_t i = 0; i < ARRAY_COUNT(nobody); i++) {
@@ -752,8 +733,7 @@ static void test_read_before_a_commit_in_term_waits(void **state)
 static void test_read_needs_a_new_round(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 5, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 5, .log = {1, 1});
     engine_pass(e, 100, PEERS(2, 3, 4, 5));
     struct raft_message old = *engine_sent(e, RAFT_MSG_HEARTBEAT, 2);
     engine_forget(e);
@@ -781,8 +761,7 @@ static void test_read_needs_a_new_round(void **state)
 static void test_reads_share_rounds(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(STEP(e, .type = RAFT_READ, .cookie = 1));
     ask(e, 4);
     assert_int_equal(engine_sent_count(e, RAFT_MSG_HEARTBEAT), 2);
@@ -806,8 +785,7 @@ static void test_reads_share_rounds(void **state)
 static void test_read_index_is_the_commit_index(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     propose(e);
     OK(engine_ack(e, 2, 4));
     propose(e);
@@ -838,8 +816,7 @@ static void test_deposed_leader_fails_reads(void **state)
 {
     (void)state;
     for (int quorum = 0; quorum < 2; quorum++) {
-        struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-        engine_to_ready(e);
+        struct engine *e = READY(.voters = 3, .log = {1, 1});
         ask(e, 2);
         struct raft_message asked = *engine_sent(e, RAFT_MSG_HEARTBEAT, 2);
         if (quorum) {

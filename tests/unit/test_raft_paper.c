@@ -643,8 +643,7 @@ static void test_new_leader(void **state)
 static void test_leader_repeats_its_heartbeat(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     uint64_t round = 0;
     for (int i = 0; i < 5; i++) {
         assert_true(raft_deadline_ms(e->raft) <=
@@ -867,8 +866,7 @@ static void test_transfer_overrides_stickiness(void **state)
 static void test_leader_with_a_quorum_is_not_disturbed(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     engine_pass(e, 3000, PEERS(2));
     ask_both(e, 7, false);
     assert_false(engine_sent(e, RAFT_MSG_PREVOTE_RESP, 3)->granted);
@@ -905,8 +903,7 @@ static void test_gap_starts_the_wait_anew(void **state)
 static void test_leader_without_quorum_steps_down(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 5, .learners = 1, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 5, .learners = 1, .log = {1, 1});
     engine_pass(e, 5000, PEERS(2, 3));
     assert_int_equal(engine_role(e), RAFT_LEADER);
     engine_pass(e, ENGINE_ELECTION_MS - 100, PEERS(2, 6));
@@ -928,8 +925,7 @@ static void test_leader_without_quorum_steps_down(void **state)
 static void test_contact_is_a_time_of_sending(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     engine_tick(e, 100);
     engine_settle(e);
     struct raft_message first = *engine_sent(e, RAFT_MSG_HEARTBEAT, 2);
@@ -951,8 +947,7 @@ static void test_contact_is_a_time_of_sending(void **state)
 static void test_stalled_disk_is_no_leader(void **state)
 {
     (void)state;
-    struct engine *e = ENGINE(.voters = 3, .log = {1, 1});
-    engine_to_ready(e);
+    struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(STEP(e, .type = RAFT_PROPOSE));
     engine_collect(e); /* Handed out, and never heard of again. */
     for (uint64_t ms = 0; ms < ENGINE_STALL_MS; ms += 100) {
@@ -1003,8 +998,7 @@ static void test_same_events_same_digest(void **state)
     uint64_t digests[3];
     for (int i = 0; i < 3; i++) {
         struct engine *e =
-            ENGINE(.voters = 3, .log = {1, 1}, .seed = i == 2 ? 8 : 7);
-        engine_to_ready(e);
+            READY(.voters = 3, .log = {1, 1}, .seed = i == 2 ? 8 : 7);
         engine_pass(e, 700, PEERS(2, 3));
         OK(STEP(e, .type = RAFT_PROPOSE));
         engine_catch_up(e);

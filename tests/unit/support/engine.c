@@ -365,6 +365,13 @@ void engine_to_ready(struct engine *engine)
     engine_forget(engine);
 }
 
+struct engine *engine_new_ready(const struct engine_setup *setup)
+{
+    struct engine *engine = engine_new(setup);
+    engine_to_ready(engine);
+    return engine;
+}
+
 /* ---- looking ---------------------------------------------------------------
  */
 

@@ -72,6 +72,8 @@ struct engine_append {
 };
 
 #define ENGINE(...) engine_new(&(struct engine_setup){__VA_ARGS__})
+/* One that leads, see engine_to_ready(). */
+#define READY(...) engine_new_ready(&(struct engine_setup){__VA_ARGS__})
 #define HEAR(engine, ...)                                                      \
     engine_hear(engine, &(struct raft_message){__VA_ARGS__})
 #define APPEND(engine, ...)                                                    \
@@ -84,6 +86,7 @@ struct engine_append {
 #define PEERS(...) ((const raft_id[]){__VA_ARGS__, 0})
 
 struct engine *engine_new(const struct engine_setup *setup);
+struct engine *engine_new_ready(const struct engine_setup *setup);
 void engine_free(struct engine *engine);
 void engine_conf(struct raft_conf *conf, uint32_t voters, uint32_t learners,
                  uint32_t observers);
