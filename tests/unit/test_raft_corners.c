@@ -314,9 +314,7 @@ static void test_a_snapshot_that_contradicts(void **state)
     struct engine *e = ENGINE(.voters = 3, .log = {1, 1, 1});
     OK(APPEND(e, .from = 2, .term = 1, .prev = 3, .prev_term = 1, .commit = 3,
               .terms = {1}));
-    uint64_t digest = engine_digest(e);
-    assert_int_equal(installed(e, 3, 2), ERR_INVALID);
-    assert_int_equal(engine_digest(e), digest);
+    REFUSED(e, ERR_INVALID, installed(e, 3, 2));
     /* News of a transfer, to one that leads no more. */
     OK(STEP(e, .type = RAFT_SNAPSHOT_SENT, .peer = 2, .index = 1));
     engine_free(e);

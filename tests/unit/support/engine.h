@@ -81,6 +81,13 @@ struct engine_append {
 #define STEP(engine, ...) engine_step(engine, &(struct raft_event){__VA_ARGS__})
 /* For tests: it has to be accepted. */
 #define OK(call) assert_int_equal(call, ERR_OK)
+/* ... or refused with that error, and the engine is as it was. */
+#define REFUSED(engine, err, call)                                             \
+    do {                                                                       \
+        uint64_t digest_before = engine_digest(engine);                        \
+        assert_int_equal(call, err);                                           \
+        assert_int_equal(engine_digest(engine), digest_before);                \
+    } while (0)
 /* Lists that end with a 0. */
 #define TERMS(...) ((const uint64_t[]){__VA_ARGS__, 0})
 #define PEERS(...) ((const raft_id[]){__VA_ARGS__, 0})
