@@ -54,6 +54,15 @@ def added(cluster, member, **kw):
     return node
 
 
+def one_away(cluster):
+    """Three nodes: the leader, a follower that was killed, and the other one."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    away, other = cluster.others(leader)
+    away.kill()
+    return leader, away, other
+
+
 def test_log_and_database_stay_bounded(cluster):
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -110,10 +119,7 @@ def test_newcomer_gets_a_snapshot(cluster):
 
 
 def test_long_absence_under_load(cluster):
-    cluster.start(3)
-    leader = cluster.wait_leader()
-    away, other = cluster.others(leader)
-    away.kill()
+    leader, away, other = one_away(cluster)
     write_much(leader, 250, 10)
     writers = Writers([leader, other], threads=2, rate=50, count=150).start()
     away.start().up()
@@ -126,10 +132,7 @@ def test_long_absence_under_load(cluster):
 
 def test_killed_while_it_is_installed(cluster):
     """Again and again, at any moment of it."""
-    cluster.start(3)
-    leader = cluster.wait_leader()
-    away, _ = cluster.others(leader)
-    away.kill()
+    leader, away, _ = one_away(cluster)
     write_much(leader, 200, 100)  # 50 MB of database.
     for attempt in range(10):
         away.start()
@@ -145,10 +148,7 @@ def test_killed_while_it_is_installed(cluster):
 
 def test_leader_dies_while_it_sends(cluster):
     """S08: the next leader begins anew, from its own database."""
-    cluster.start(3)
-    leader = cluster.wait_leader()
-    away, other = cluster.others(leader)
-    away.kill()
+    leader, away, other = one_away(cluster)
     write_much(leader, 200, 150)
     away.start()
     wait_for(lambda: "snapshot" in leader.log(), 10, "a transfer", pause=0.001)
@@ -179,10 +179,7 @@ def test_in_memory(cluster):
 
 
 def test_requests_are_answered_while_a_snapshot_is_sent(cluster):
-    cluster.start(3)
-    leader = cluster.wait_leader()
-    away, other = cluster.others(leader)
-    away.kill()
+    leader, away, other = one_away(cluster)
     write_much(leader, 300, 200)  # 100 MB.
     slowest = 0.0
 
