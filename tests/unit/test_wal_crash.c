@@ -511,6 +511,26 @@ static enum err open_damaged(struct simdisk *disk, size_t *count)
     return err;
 }
 
+/* The end of a disk whose damage is seen. */
+static void expect_corrupt(struct simdisk *disk, const char *what)
+{
+    size_t count;
+    print_message("%s\n", what);
+    assert_int_equal(open_damaged(disk, &count), ERR_CORRUPT);
+    simdisk_free(disk);
+}
+
+/* The end of one that holds so many entries. */
+static void expect_entries(struct simdisk *disk, size_t expected,
+                           const char *what)
+{
+    size_t count;
+    print_message("%s\n", what);
+    assert_int_equal(open_damaged(disk, &count), ERR_OK);
+    assert_int_equal(count, expected);
+    simdisk_free(disk);
+}
+
 static void test_damage(void **state)
 {
     (void)state;
@@ -565,22 +585,18 @@ static void test_damage(void **state)
 
     struct simdisk *after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
     simdisk_remove(after, segment_2);
-    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
-    simdisk_free(after);
+    expect_corrupt(after, "a segment is gone");
 
-    /* A good block at a wrong place. */
     after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
     uint8_t *data = simdisk_bytes(after, segment_1, &size);
     memcpy(data + 4096, data + 2 * 4096, 4096);
-    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
-    simdisk_free(after);
+    expect_corrupt(after, "a good block at a wrong place");
 
     /* An old version of a segment: the successor does not follow on. */
     after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
     data = simdisk_bytes(after, segment_1, &size);
     memset(data + 2 * 4096, 0, size - 2 * 4096);
-    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
-    simdisk_free(after);
+    expect_corrupt(after, "an old version of a segment");
     finish(&run);
 }
 
@@ -627,7 +643,6 @@ static void test_damage_in_the_last_batch_is_seen_with_the_hint(void **state)
     static struct run run;
     static const char last[] = "wal/0000000000000002.wal";
     size_t size;
-    size_t count;
     begin(&run);
     for (int i = 0; i < 4; i++) {
         append(&run, 1, 3000);
@@ -636,45 +651,35 @@ static void test_damage_in_the_last_batch_is_seen_with_the_hint(void **state)
     wal_hint(run.wal);
 
     struct simdisk *after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
-    assert_int_equal(open_damaged(after, &count), ERR_OK);
-    assert_int_equal(count, 4);
-    simdisk_free(after);
+    expect_entries(after, 4, "no damage");
 
     after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
     simdisk_bytes(after, last, &size)[2 * 4096 + 100] ^= 1;
-    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
-    simdisk_free(after);
+    expect_corrupt(after, "a flipped bit");
 
     /* A lost write: zeros, as if it had never been. */
     after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
     uint8_t *data = simdisk_bytes(after, last, &size);
     memset(data + (size_t)2 * 4096, 0, 4096);
-    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
-    simdisk_free(after);
+    expect_corrupt(after, "a lost write");
 
-    /* The whole last segment. */
     after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
     simdisk_remove(after, last);
-    assert_int_equal(open_damaged(after, &count), ERR_CORRUPT);
-    simdisk_free(after);
+    expect_corrupt(after, "the last segment is gone");
 
     /* A damaged hint proves nothing, and nothing is lost by that. */
     after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
     data = simdisk_bytes(after, "wal/HINT", &size);
     assert_int_equal(size, 512);
     data[17] ^= 1;
-    assert_int_equal(open_damaged(after, &count), ERR_OK);
-    assert_int_equal(count, 4);
-    simdisk_free(after);
+    expect_entries(after, 4, "a damaged hint");
 
     /* What comes after the hint may be torn as before. */
     append(&run, 1, 3000);
     sync_all(&run);
     after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
     simdisk_bytes(after, "wal/0000000000000003.wal", &size)[4096 + 50] ^= 1;
-    assert_int_equal(open_damaged(after, &count), ERR_OK);
-    assert_int_equal(count, 4);
-    simdisk_free(after);
+    expect_entries(after, 4, "torn after the hint");
     finish(&run);
 }
 
