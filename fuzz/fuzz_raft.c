@@ -7,6 +7,7 @@
  * two nodes commit different entries; what is committed is on the disks of a
  * majority; a read index is not below what was committed when it was asked. */
 #include "raft/raft.h"
+#include "support/engine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,20 +49,13 @@ static void start(struct node *node)
     uint32_t count = 0;
     struct raft_conf_entry first = {.index = 1, .conf = conf};
     for (uint64_t i = 1; i <= node->disk_last; i++) {
-        if (count == 0 || runs[count - 1].term != node->disk[i]) {
-            runs[count++] = (struct raft_run){i, node->disk[i]};
-        }
+        count = engine_add_run(runs, count, i, node->disk[i]);
         node->log[i] = node->disk[i];
     }
     raft_id self = (raft_id)(node - nodes) + 1;
-    struct raft_options options = {.self = self,
-                                   .seed = self + now_ms,
-                                   .heartbeat_ms = 100,
-                                   .election_min_ms = 1000,
-                                   .election_max_ms = 2000,
-                                   .storage_stall_ms = 1000,
-                                   .uncommitted_max = 8,
-                                   .inflight_max = 2};
+    struct raft_options options = engine_options(self, self + now_ms);
+    options.uncommitted_max = 8;
+    options.inflight_max = 2;
     struct raft_boot boot = {.term = node->disk_term,
                              .vote = node->disk_vote,
                              .last = node->disk_last,
@@ -279,14 +273,10 @@ static void begin(void)
     memset(nodes, 0, sizeof(nodes));
     memset(leader_of, 0, sizeof(leader_of));
     memset(committed, 0, sizeof(committed));
-    conf = (struct raft_conf){.count = NODES};
+    engine_conf(&conf, NODES, 0, 0);
     flight_count = 0;
     committed_max = 0;
     now_ms = 1000;
-    for (uint32_t i = 0; i < NODES; i++) {
-        conf.members[i].id = i + 1;
-        conf.members[i].suffrage = RAFT_VOTER;
-    }
     for (int i = 0; i < NODES; i++) {
         nodes[i].disk_term = 1;
         nodes[i].disk_last = 1;

@@ -18,6 +18,7 @@
 
 #include "base/rng.h"
 #include "raft/raft.h"
+#include "support/engine.h"
 
 enum {
     NODES_MAX = 5,
@@ -85,20 +86,10 @@ static void start(uint32_t i)
     struct raft_conf_entry first = {.index = 1, .conf = conf};
     uint32_t run_count = 0;
     for (uint64_t k = 1; k <= node->disk.last; k++) {
-        if (run_count == 0 ||
-            runs[run_count - 1].term != node->disk.log[k].term) {
-            runs[run_count++] = (struct raft_run){k, node->disk.log[k].term};
-        }
+        run_count = engine_add_run(runs, run_count, k, node->disk.log[k].term);
         node->log[k] = node->disk.log[k];
     }
-    struct raft_options options = {.self = i + 1,
-                                   .seed = rng_next(&rng),
-                                   .heartbeat_ms = 100,
-                                   .election_min_ms = 1000,
-                                   .election_max_ms = 2000,
-                                   .storage_stall_ms = 1000,
-                                   .uncommitted_max = 64,
-                                   .inflight_max = 8};
+    struct raft_options options = engine_options(i + 1, rng_next(&rng));
     struct raft_boot boot = {.term = node->disk.term,
                              .vote = node->disk.vote,
                              .last = node->disk.last,
@@ -351,16 +342,11 @@ static void boot(uint64_t seed)
     memset(leader_of, 0, sizeof(leader_of));
     memset(committed_term, 0, sizeof(committed_term));
     memset(cut, 0, sizeof(cut));
-    memset(&conf, 0, sizeof(conf));
     committed_max = 0;
     flight_count = 0;
     now_ms = 1000;
     node_count = seed % 3 == 0 ? 5 : 3;
-    conf.count = node_count;
-    for (uint32_t i = 0; i < node_count; i++) {
-        conf.members[i].id = i + 1;
-        conf.members[i].suffrage = RAFT_VOTER;
-    }
+    engine_conf(&conf, node_count, 0, 0);
     for (uint32_t i = 0; i < node_count; i++) {
         nodes[i].disk.term = 1;
         nodes[i].disk.last = 1;

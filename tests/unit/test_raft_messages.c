@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "raft/raft.h"
+#include "support/engine.h"
 
 enum { VOTERS = 3, SELF = 1, ENTRIES_MAX = 16 };
 
@@ -22,24 +23,14 @@ static void start(const uint64_t *terms, uint64_t count, uint64_t term)
     static struct raft_conf_entry conf;
     struct raft_run runs[ENTRIES_MAX];
     uint32_t run_count = 0;
-    conf = (struct raft_conf_entry){.index = 1, .conf = {.count = VOTERS}};
-    for (uint32_t i = 0; i < VOTERS; i++) {
-        conf.conf.members[i].id = i + 1;
-        conf.conf.members[i].suffrage = RAFT_VOTER;
-    }
+    conf.index = 1;
+    engine_conf(&conf.conf, VOTERS, 0, 0);
     for (uint64_t i = 0; i < count; i++) {
-        if (run_count == 0 || runs[run_count - 1].term != terms[i]) {
-            runs[run_count++] = (struct raft_run){i + 1, terms[i]};
-        }
+        run_count = engine_add_run(runs, run_count, i + 1, terms[i]);
     }
-    struct raft_options options = {.self = SELF,
-                                   .seed = 1,
-                                   .heartbeat_ms = 100,
-                                   .election_min_ms = 1000,
-                                   .election_max_ms = 2000,
-                                   .storage_stall_ms = 100000,
-                                   .uncommitted_max = 64,
-                                   .inflight_max = 4};
+    struct raft_options options = engine_options(SELF, 1);
+    options.storage_stall_ms = 100000;
+    options.inflight_max = 4;
     struct raft_boot boot = {.term = term,
                              .last = count,
                              .runs = runs,

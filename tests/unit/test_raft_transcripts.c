@@ -48,6 +48,7 @@
 
 #include "base/bytes.h"
 #include "raft/raft.h"
+#include "support/engine.h"
 
 enum {
     NODES_MAX = 12,
@@ -239,9 +240,7 @@ static void start(struct actor *actor)
     must(!actor->raft);
     for (uint64_t i = 1; i <= disk->last; i++) {
         const struct raft_entry *entry = &disk->at[i];
-        if (run_count == 0 || runs[run_count - 1].term != entry->term) {
-            runs[run_count++] = (struct raft_run){i, entry->term};
-        }
+        run_count = engine_add_run(runs, run_count, i, entry->term);
         if (entry->type == RAFT_ENTRY_CONF) {
             entries[entry_count].index = i;
             entries[entry_count++].conf = *entry->conf;
@@ -251,14 +250,8 @@ static void start(struct actor *actor)
     actor->queue_count = 0;
     actor->asked_cookie = 0;
     actor->paused = false;
-    struct raft_options options = {.self = actor->id,
-                                   .seed = actor->id,
-                                   .heartbeat_ms = 100,
-                                   .election_min_ms = 1000,
-                                   .election_max_ms = 2000,
-                                   .storage_stall_ms = 1000,
-                                   .uncommitted_max = 64,
-                                   .inflight_max = 4};
+    struct raft_options options = engine_options(actor->id, actor->id);
+    options.inflight_max = 4;
     struct raft_boot boot = {.term = actor->disk_term,
                              .vote = actor->disk_vote,
                              .last = disk->last,

@@ -19,6 +19,29 @@ void engine_conf(struct raft_conf *conf, uint32_t voters, uint32_t learners,
     }
 }
 
+struct raft_options engine_options(raft_id self, uint64_t seed)
+{
+    return (struct raft_options){
+        .self = self,
+        .seed = seed,
+        .heartbeat_ms = ENGINE_HEARTBEAT_MS,
+        .election_min_ms = ENGINE_ELECTION_MS,
+        .election_max_ms = 2 * ENGINE_ELECTION_MS,
+        .storage_stall_ms = ENGINE_STALL_MS,
+        .uncommitted_max = 64,
+        .inflight_max = 8,
+    };
+}
+
+uint32_t engine_add_run(struct raft_run *runs, uint32_t count, uint64_t index,
+                        uint64_t term)
+{
+    if (count == 0 || runs[count - 1].term != term) {
+        runs[count++] = (struct raft_run){.first = index, .term = term};
+    }
+    return count;
+}
+
 static uint32_t runs_of(const struct engine_setup *setup, struct raft_run *runs,
                         uint64_t *count)
 {
@@ -26,10 +49,8 @@ static uint32_t runs_of(const struct engine_setup *setup, struct raft_run *runs,
     *count = 0;
     for (uint32_t i = 0; setup->log[i] != 0; i++) {
         must(i < ENGINE_LOG_MAX);
-        if (run_count == 0 || runs[run_count - 1].term != setup->log[i]) {
-            runs[run_count++] = (struct raft_run){.first = setup->base + 1 + i,
-                                                  .term = setup->log[i]};
-        }
+        run_count =
+            engine_add_run(runs, run_count, setup->base + 1 + i, setup->log[i]);
         (*count)++;
     }
     return run_count;
@@ -45,16 +66,14 @@ struct engine *engine_new(const struct engine_setup *setup)
     struct raft_conf_entry first = {.index = max_u64(setup->base, 1)};
     engine_conf(&first.conf, setup->voters, setup->learners, setup->observers);
 
-    struct raft_options options = {
-        .self = setup->self ? setup->self : 1,
-        .seed = setup->seed,
-        .heartbeat_ms = ENGINE_HEARTBEAT_MS,
-        .election_min_ms = ENGINE_ELECTION_MS,
-        .election_max_ms = 2 * ENGINE_ELECTION_MS,
-        .storage_stall_ms = ENGINE_STALL_MS,
-        .uncommitted_max = setup->uncommitted_max ? setup->uncommitted_max : 64,
-        .inflight_max = setup->inflight_max ? setup->inflight_max : 8,
-    };
+    struct raft_options options =
+        engine_options(setup->self ? setup->self : 1, setup->seed);
+    if (setup->uncommitted_max) {
+        options.uncommitted_max = setup->uncommitted_max;
+    }
+    if (setup->inflight_max) {
+        options.inflight_max = setup->inflight_max;
+    }
     struct raft_boot boot = {
         .term = max_u64(setup->term, max_u64(last_term, 1)),
         .vote = setup->vote,

@@ -98,6 +98,14 @@ void engine_free(struct engine *engine);
 void engine_conf(struct raft_conf *conf, uint32_t voters, uint32_t learners,
                  uint32_t observers);
 
+/* For tests that make engines of their own: these times, and the limits of an
+ * ENGINE(). */
+struct raft_options engine_options(raft_id self, uint64_t seed);
+/* Entry after entry of a log, to the `count` runs that it has so far; gives
+ * how many there are now. */
+uint32_t engine_add_run(struct raft_run *runs, uint32_t count, uint64_t index,
+                        uint64_t term);
+
 /* ---- in ----------------------------------------------------------------- */
 
 /* The event happens now. */
