@@ -307,26 +307,25 @@ def part_cpu(options, report):
                            statistics.median(runs), "s/100k", runs=runs)
 
 
+def weigh(report, programs, memory, directory):
+    """What each leader holds, under these two names."""
+    for program in programs:
+        node = program.leader()
+        report.add("idle", memory, program.name, rss_bytes(node.pid) / 1e6, "MB")
+        report.add("idle", directory, program.name,
+                   directory_bytes(node.dir) / 1e6, "MB")
+
+
 def part_idle(options, report):
     """Memory with nothing and with all keys; disk and CPU of doing nothing."""
     seconds = 10 if options.quick else 60
     with both(options, 3) as programs:
         time.sleep(2)
-        for program in programs:
-            node = program.leader()
-            report.add("idle", "RSS, empty", program.name,
-                       rss_bytes(node.pid) / 1e6, "MB")
-            report.add("idle", "directory, fresh", program.name,
-                       directory_bytes(node.dir) / 1e6, "MB")
+        weigh(report, programs, "RSS, empty", "directory, fresh")
         for program in programs:
             load(program)
         time.sleep(5)
-        for program in programs:
-            node = program.leader()
-            report.add("idle", "RSS, 100k keys", program.name,
-                       rss_bytes(node.pid) / 1e6, "MB")
-            report.add("idle", "directory, 100k keys", program.name,
-                       directory_bytes(node.dir) / 1e6, "MB")
+        weigh(report, programs, "RSS, 100k keys", "directory, 100k keys")
         time.sleep(5)
         before = {p.name: [(written_bytes(n.pid), cpu_seconds(n.pid))
                            for n in p.nodes] for p in programs}
