@@ -7,6 +7,7 @@ later one. Three things can happen to a write, and each has its rule (C07):
     refused, "outcome":"not-applied"    found on no node
     anything else                   found on all nodes, or on none
 """
+import concurrent.futures
 import contextlib
 import http.client
 import itertools
@@ -91,7 +92,7 @@ class Threads:
 @contextlib.contextmanager
 def meanwhile(work):
     """work(0), work(1), ... one after the other on a thread, until the block
-    ends."""
+    ends. What fails there fails the block."""
     stop_now = threading.Event()
 
     def run():
@@ -99,13 +100,13 @@ def meanwhile(work):
             if stop_now.is_set():
                 return
             work(i)
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop_now.set()
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run)
+        try:
+            yield
+        finally:
+            stop_now.set()
+        running.result()
 
 
 class Writers(Threads):
