@@ -24,8 +24,7 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
         return;
     }
     node->forced_at = stats->written_bytes;
-    enum err err = store_checkpoint(node->store);
-    must(!err || err == ERR_NOSPACE); /* That is told when it is flushed. */
+    node->checkpoint_wanted = true;
 }
 
 /* Until it has caught up, but not for ever. */

@@ -30,8 +30,8 @@ enum {
     NODE_FLUSH_ENTRIES_MAX = 1 << 16,
     NODE_CHECKPOINT_BYTES_MIN = 1 << 20,
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
-    NODE_HEAVY_US = 60000, /* Above this the next one is half as large. */
-    NODE_LIGHT_US = 40000,
+    NODE_HEAVY_US = 30000, /* Above this the next one is half as large. */
+    NODE_LIGHT_US = 20000,
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
@@ -130,7 +130,10 @@ struct node {
     uint64_t checkpoint_retry_ms; /* It found no space. */
     uint64_t flush_entries;
     uint64_t checkpoint_bytes;
-    uint64_t unflushed_ms; /* When the open transaction got its first entry */
+    bool checkpoint_wanted; /* Whatever its size. */
+    bool checkpointing;     /* Between its steps. */
+    uint64_t checkpoint_us; /* The longest step of this one so far. */
+    uint64_t unflushed_ms;  /* When the open transaction got its first entry */
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
 

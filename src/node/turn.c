@@ -437,10 +437,9 @@ static bool apply_some(struct node *node)
 
 /* What one turn did took so long: how much the next one may do. Depends on how
  * large the database is, and how fast its disk. */
-static uint64_t adapt(const struct node *node, uint64_t start_us,
-                      uint64_t amount, uint64_t least, uint64_t most)
+static uint64_t adapt(uint64_t took_us, uint64_t amount, uint64_t least,
+                      uint64_t most)
 {
-    uint64_t took_us = node->env.now_us(node->env.self) - start_us;
     if (took_us > NODE_HEAVY_US) {
         amount /= 2;
     } else if (took_us < NODE_LIGHT_US) {
@@ -449,31 +448,49 @@ static uint64_t adapt(const struct node *node, uint64_t start_us,
     return min_u64(max_u64(amount, least), most);
 }
 
-/* Bring SQLite's -wal into its database, in a turn after the commit. */
-static void checkpoint_some(struct node *node)
+static bool checkpoint_due(const struct node *node)
 {
-    if (store_pending(node->store) > 0 ||
-        node->now_ms < node->checkpoint_retry_ms ||
-        store_checkpoint_bytes(node->store) < node->checkpoint_bytes) {
-        return;
-    }
-    uint64_t start_us = node->env.now_us(node->env.self);
-    enum err err = store_checkpoint(node->store);
-    must(!err); /* Nothing was open; that there is no space it keeps. */
+    uint64_t bytes = store_checkpoint_bytes(node->store);
+    return store_pending(node->store) == 0 && bytes > 0 &&
+           node->now_ms >= node->checkpoint_retry_ms &&
+           (bytes >= node->checkpoint_bytes || node->checkpoint_wanted);
+}
+
+static void checkpointed(struct node *node)
+{
+    node->checkpointing = false;
+    node->checkpoint_wanted = false;
     if (store_checkpoint_bytes(node->store) > 0) {
         node->checkpoint_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
     }
-    uint64_t took_us = node->env.now_us(node->env.self) - start_us;
-    if (took_us > 2 * NODE_HEAVY_US) {
+    if (node->checkpoint_us > 2 * NODE_HEAVY_US) {
         /* It cannot be less than one transaction wrote. */
         node->flush_entries =
             max_u64(node->flush_entries / 2, NODE_FLUSH_ENTRIES_MIN);
     }
     if (node->options.checkpoint_bytes == 0) {
         node->checkpoint_bytes =
-            adapt(node, start_us, node->checkpoint_bytes,
+            adapt(node->checkpoint_us, node->checkpoint_bytes,
                   NODE_CHECKPOINT_BYTES_MIN, NODE_CHECKPOINT_BYTES_MAX);
     }
+    node->checkpoint_us = 0;
+}
+
+/* Bring SQLite's -wal into its database, a step each turn. True while it goes
+ * on: then nothing is applied. */
+static bool checkpoint_some(struct node *node)
+{
+    if (!node->checkpointing && !checkpoint_due(node)) {
+        return false;
+    }
+    uint64_t start_us = node->env.now_us(node->env.self);
+    node->checkpointing = store_checkpoint_step(node->store);
+    node->checkpoint_us = max_u64(node->checkpoint_us,
+                                  node->env.now_us(node->env.self) - start_us);
+    if (!node->checkpointing) {
+        checkpointed(node);
+    }
+    return node->checkpointing;
 }
 
 void node_check_quota(struct node *node)
@@ -497,7 +514,8 @@ void node_check_quota(struct node *node)
     node->over_quota = over;
 }
 
-/* Commit SQLite's transaction when it is long, old, or nothing happens. */
+/* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
+ * nothing happens. */
 static void flush_some(struct node *node)
 {
     uint64_t pending = store_pending(node->store);
@@ -505,7 +523,7 @@ static void flush_some(struct node *node)
         node->unflushed_ms = 0;
         return;
     }
-    if (pending < node->flush_entries &&
+    if (pending < node->flush_entries && !node->checkpoint_wanted &&
         node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
         node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
         return;
@@ -513,9 +531,9 @@ static void flush_some(struct node *node)
     uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_flush(node->store);
     if (pending >= node->flush_entries) {
-        node->flush_entries =
-            adapt(node, start_us, node->flush_entries, NODE_FLUSH_ENTRIES_MIN,
-                  NODE_FLUSH_ENTRIES_MAX);
+        node->flush_entries = adapt(node->env.now_us(node->env.self) - start_us,
+                                    node->flush_entries, NODE_FLUSH_ENTRIES_MIN,
+                                    NODE_FLUSH_ENTRIES_MAX);
     }
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
@@ -609,12 +627,12 @@ uint64_t node_turn(struct node *node)
         requests_submit(node);
         requests_ask_reads(node);
         more = carry_out(node);
-        checkpoint_some(node);
+        bool checkpointing = checkpoint_some(node);
         snapshot_send(node);
         if (!more && node->persist_due.seq == 0) {
             snapshot_install(node);
         }
-        more = apply_some(node) || more;
+        more = (checkpointing || apply_some(node)) || more;
         if (!more) {
             more = compact_log(node);
         }

@@ -6,25 +6,14 @@
  * file of that image (copy on write). So neither waits for the other, and what
  * it costs is bounded by what is still to be read.
  *
- * SQLite's own handle of the database is watched for writes: its method table
- * is exchanged for one that differs in xWrite. Images are read through the
- * same handle, as closing another one of the same file would end its locks
- * (POSIX). */
+ * Images are read through SQLite's own handle: closing another one of the same
+ * file would end its locks (POSIX). */
 #include <stdio.h>
 
 #include "base/log.h"
 #include "store/store_internal.h"
 
 enum { PAGE_BYTES = 4096 };
-
-static sqlite3_file *file_of(struct store *store)
-{
-    sqlite3_file *file = NULL;
-    int rc = sqlite3_file_control(store->db, "main", SQLITE_FCNTL_FILE_POINTER,
-                                  &file);
-    must(rc == SQLITE_OK && file && file->pMethods);
-    return file;
-}
 
 /* ---- what a checkpoint overwrites -----------------------------------------
  */
@@ -50,10 +39,10 @@ static enum err open_saved(struct store_image *image)
 }
 
 /* Without the old page the image is lost, but never the checkpoint. */
-static void save_page(struct store_image *image, const struct watch *watch,
-                      sqlite3_file *file, uint64_t page)
+static void save_page(struct store_image *image, uint64_t page)
 {
     const struct fs *fs = image->store->options.fs;
+    const struct watched *db = &image->store->db_file;
     uint8_t old[PAGE_BYTES];
     uint64_t offset = page * PAGE_BYTES;
     if (image->lost || offset >= image->bytes ||
@@ -62,8 +51,8 @@ static void save_page(struct store_image *image, const struct watch *watch,
         return;
     }
     enum err err = image->handle < 0 ? open_saved(image) : ERR_OK;
-    if (!err && watch->base->xRead(file, old, PAGE_BYTES,
-                                   (sqlite3_int64)offset) != SQLITE_OK) {
+    if (!err && db->base->xRead(db->file, old, PAGE_BYTES,
+                                (sqlite3_int64)offset) != SQLITE_OK) {
         err = ERR_IO;
     }
     if (!err) {
@@ -80,30 +69,19 @@ static void save_page(struct store_image *image, const struct watch *watch,
     image->saved[page] = ++image->saved_count;
 }
 
-static int write_watched(sqlite3_file *file, const void *data, int size,
-                         sqlite3_int64 offset)
+void images_before_write(struct store *store, uint64_t offset, uint64_t size)
 {
-    /* The table is the first member. */
-    const struct watch *watch = (const void *)file->pMethods;
-    uint64_t first = (uint64_t)offset / PAGE_BYTES;
-    uint64_t end =
-        ((uint64_t)offset + (uint64_t)size + PAGE_BYTES - 1) / PAGE_BYTES;
+    uint64_t end = (offset + size + PAGE_BYTES - 1) / PAGE_BYTES;
     for (size_t i = 0; i < STORE_IMAGES_MAX; i++) {
-        struct store_image *image = watch->images[i];
-        for (uint64_t page = first; image && page < end; page++) {
-            save_page(image, watch, file, page);
+        for (uint64_t page = offset / PAGE_BYTES;
+             store->images[i] && page < end; page++) {
+            save_page(store->images[i], page);
         }
     }
-    return watch->base->xWrite(file, data, size, offset);
 }
 
-enum err images_watch(struct store *store)
+enum err images_sweep(const struct fs *fs)
 {
-    const struct fs *fs = store->options.fs;
-    if (store->in_memory) {
-        return ERR_OK;
-    }
-    /* What an earlier process left. */
     for (unsigned slot = 0; slot < STORE_IMAGES_MAX; slot++) {
         char path[FS_PATH_BYTES];
         image_path(slot, path);
@@ -112,11 +90,6 @@ enum err images_watch(struct store *store)
             return err;
         }
     }
-    sqlite3_file *file = file_of(store);
-    store->watch.base = file->pMethods;
-    store->watch.methods = *file->pMethods;
-    store->watch.methods.xWrite = write_watched;
-    file->pMethods = &store->watch.methods;
     return ERR_OK;
 }
 
@@ -140,12 +113,12 @@ static enum err copy_memory(struct store_image *image)
 static enum err look_at_file(struct store_image *image)
 {
     struct store *store = image->store;
+    const struct watched *db = &store->db_file;
     sqlite3_int64 size = 0;
-    sqlite3_file *file = file_of(store);
     if (store->torn) {
         return ERR_NOSPACE;
     }
-    if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
+    if (db->base->xFileSize(db->file, &size) != SQLITE_OK) {
         return ERR_IO;
     }
     image->bytes = (uint64_t)size;
@@ -157,7 +130,7 @@ static enum err look_at_file(struct store_image *image)
 enum err store_image_open(struct store *store, struct store_image **out)
 {
     unsigned slot = 0;
-    while (slot < STORE_IMAGES_MAX && store->watch.images[slot]) {
+    while (slot < STORE_IMAGES_MAX && store->images[slot]) {
         slot++;
     }
     if (slot == STORE_IMAGES_MAX) {
@@ -171,7 +144,7 @@ enum err store_image_open(struct store *store, struct store_image **out)
     if (!err && image->index == 0) {
         err = ERR_NOT_FOUND;
     }
-    store->watch.images[slot] = image;
+    store->images[slot] = image;
     if (err) {
         store_image_close(image);
         return err;
@@ -198,9 +171,8 @@ static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
         run += PAGE_BYTES;
     }
     run = min_u64(run, size);
-    sqlite3_file *file = file_of(image->store);
-    int rc =
-        file->pMethods->xRead(file, out, (int)run, (sqlite3_int64)image->at);
+    const struct watched *db = &image->store->db_file;
+    int rc = db->base->xRead(db->file, out, (int)run, (sqlite3_int64)image->at);
     *got = run;
     return rc == SQLITE_OK ? ERR_OK : ERR_IO;
 }
@@ -238,7 +210,7 @@ void store_image_close(struct store_image *image)
             log_warn("image", "file=%s why=\"cannot be removed\"", path);
         }
     }
-    image->store->watch.images[image->slot] = NULL;
+    image->store->images[image->slot] = NULL;
     sqlite3_free(image->copy);
     mem_free(image->saved);
     mem_free(image);
@@ -247,7 +219,7 @@ void store_image_close(struct store_image *image)
 bool store_is_held(const struct store *store)
 {
     for (size_t i = 0; i < STORE_IMAGES_MAX; i++) {
-        if (store->watch.images[i]) {
+        if (store->images[i]) {
             return true;
         }
     }

@@ -66,31 +66,86 @@ static bool run(sqlite3_stmt *statement)
 /* ---- checkpoint -----------------------------------------------------------
  */
 
-/* All of the -wal into the database, both synced. Nobody else reads it, so a
- * checkpoint that succeeds is whole. */
+/* A full disk can wait: the -wal holds all of it. */
+static void must_be_full(struct store *store, int code)
+{
+    if ((code & 0xff) != SQLITE_FULL) {
+        die("%s: checkpoint failed: %s", store->path, sqlite3_errstr(code));
+    }
+    log_debug("store", "doing=\"checkpoint\" why=\"full\"");
+    store->step = STEP_NONE;
+}
+
+/* All of the -wal: nobody else reads it. */
+static int pass(struct store *store, enum pass pass)
+{
+    int frames = 0;
+    int copied = 0;
+    sqlite3_reset(store->select);
+    store->pass = pass;
+    int rc = sqlite3_wal_checkpoint_v2(
+        store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+    store->pass = PASS_NONE;
+    must(rc != SQLITE_OK || frames == copied);
+    return rc;
+}
+
+static void finish(struct store *store)
+{
+    store->step = STEP_NONE;
+    store->torn = false;
+    store->wal_pages = 0;
+    store->durable = store->flushed;
+}
+
+static void step(struct store *store)
+{
+    int rc = SQLITE_OK;
+    switch (store->step) {
+    case STEP_NONE:
+        store->checkpoints++;
+        rc = watch_sync_log(store);
+        store->step = STEP_LOG_SYNCED;
+        break;
+    case STEP_LOG_SYNCED:
+        /* From here on the database has pages of two times. */
+        store->torn = true;
+        rc = pass(store, PASS_COPY);
+        store->step = STEP_COPIED;
+        if (rc == SQLITE_INTERRUPT) {
+            return;
+        }
+        if (rc == SQLITE_OK) {
+            finish(store); /* There was nothing to copy. */
+        }
+        break;
+    case STEP_COPIED:
+        rc = pass(store, PASS_SYNC);
+        if (rc == SQLITE_OK) {
+            finish(store);
+        }
+        break;
+    }
+    if (rc != SQLITE_OK) {
+        must_be_full(store, rc);
+    }
+}
+
 static void checkpoint(struct store *store)
 {
     if (store->in_memory) {
         return;
     }
-    int frames = 0;
-    int copied = 0;
-    sqlite3_reset(store->select);
-    int rc = sqlite3_wal_checkpoint_v2(
-        store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
-    if (rc == SQLITE_OK) {
-        must(frames == copied);
-        store->durable = store->flushed;
-        store->torn = false;
-        store->wal_pages = 0;
-    } else if (store_error(store->db, "checkpoint") != ERR_NOSPACE) {
-        /* A full disk can wait: the -wal holds all of it. */
-        die("%s: checkpoint failed", store->path);
-    } else {
-        /* The database has pages of two times, and needs the -wal. */
-        store->torn = true;
-    }
-    store->checkpoints++;
+    do {
+        step(store);
+    } while (store->step != STEP_NONE);
+}
+
+bool store_checkpoint_step(struct store *store)
+{
+    must(!store->open && !store->in_memory);
+    step(store);
+    return store->step != STEP_NONE;
 }
 
 /* ---- opening --------------------------------------------------------------
@@ -230,15 +285,19 @@ static enum err open_database(struct store *store, unsigned char *image,
         err = configure(store);
     }
     if (!err) {
-        err = images_watch(store);
-    }
-    if (!err) {
         err = store_migrate(store->db);
     }
     if (!err) {
         err = prepare(store);
     }
-    return err ? err : load_row(store);
+    if (!err) {
+        err = load_row(store);
+    }
+    if (!err && !store->in_memory) {
+        watch(store);
+        err = images_sweep(store->options.fs);
+    }
+    return err;
 }
 
 enum err store_open_generation(const struct store_options *options,

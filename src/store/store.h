@@ -74,6 +74,9 @@ MUST_CHECK enum err store_flush(struct store *store);
 /* The same, and bring the -wal into the database: costs a write of every page
  * in it, twice for what an open image still needs, and two syncs. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
+/* A checkpoint in three steps, for a turn each: nothing may be open. What is
+ * committed between them makes it begin anew. True: the next step is due. */
+bool store_checkpoint_step(struct store *store);
 /* What a checkpoint would have to bring there now. */
 uint64_t store_checkpoint_bytes(const struct store *store);
 /* What survives a power loss: applied as of the last checkpoint. The log must
@@ -111,7 +114,8 @@ struct store_image {
 /* To be closed before the store is.
  *   ERR_NOT_FOUND  there is nothing in it yet
  *   ERR_BUSY       STORE_IMAGES_MAX are open
- *   ERR_NOSPACE    there was no whole checkpoint, for lack of space */
+ *   ERR_NOSPACE    the last checkpoint is not whole: for lack of space, or
+ *                  because it still goes on */
 MUST_CHECK enum err store_image_open(struct store *store,
                                      struct store_image **image);
 /* The next `size` bytes, at most what is left. ERR_NOSPACE, ERR_IO: what it

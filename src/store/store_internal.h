@@ -3,6 +3,7 @@
  *     store.c       apply, read, commit, checkpoint
  *     image.c       the database as a snapshot, to be sent
  *     incoming.c    ... and received
+ *     watch.c       what SQLite does to its files
  *     generation.c  which directory holds the database
  *     migrate.c     the schema */
 #ifndef CRAFTD_STORE_STORE_INTERNAL_H
@@ -27,12 +28,19 @@ struct row {
     uint64_t conf_index;
 };
 
-/* The handle of the database calls `methods`, which call `base`. */
-struct watch {
+/* SQLite's own handles of the database and of its -wal are watched: their
+ * tables of methods are exchanged for ones that do more, and then call those
+ * that were there (watch.c). */
+struct watched {
     sqlite3_io_methods methods; /* First: a handle leads here by it. */
     const sqlite3_io_methods *base;
-    struct store_image *images[STORE_IMAGES_MAX];
+    sqlite3_file *file;
+    struct store *store;
 };
+
+/* How far a checkpoint has come, and what SQLite does for it now. */
+enum step { STEP_NONE, STEP_LOG_SYNCED, STEP_COPIED };
+enum pass { PASS_NONE, PASS_COPY, PASS_SYNC };
 
 struct store {
     sqlite3 *db;
@@ -55,7 +63,11 @@ struct store {
     bool conf_dirty;
     int wal_pages;
     bool torn; /* A checkpoint ended half-way. */
-    struct watch watch;
+    struct watched db_file;
+    struct watched wal_file;
+    enum step step;
+    enum pass pass;
+    struct store_image *images[STORE_IMAGES_MAX];
     uint64_t commits;
     uint64_t checkpoints;
 };
@@ -71,8 +83,14 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           uint64_t image_bytes,
                                           struct store **store);
 
-/* From now on no write to the database escapes an image (image.c). */
-MUST_CHECK enum err images_watch(struct store *store);
+/* From now on nothing happens to the files that watch.c does not see. */
+void watch(struct store *store);
+MUST_CHECK int watch_sync_log(struct store *store); /* SQLite's code. */
+
+/* The file changes there: what is still to be read is saved. */
+void images_before_write(struct store *store, uint64_t offset, uint64_t size);
+/* Remove what an earlier process left. */
+MUST_CHECK enum err images_sweep(const struct fs *fs);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);
 

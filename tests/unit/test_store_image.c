@@ -524,6 +524,76 @@ static void test_power_lost_beside_an_image(void **state)
     simdisk_free(disk);
 }
 
+/* ---- a checkpoint in steps -------------------------------------------------
+ */
+
+struct steps {
+    uint64_t hash[2000]; /* Of the content, by applied index; 0: none such. */
+    uint64_t durable;
+    uint64_t states;
+};
+
+static void on_change_in_steps(struct simdisk *disk, void *arg)
+{
+    struct steps *steps = arg;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct simdisk *found = simdisk_crash(
+            disk, seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME,
+            seed + steps->states);
+        struct store *store = open_on(2, found);
+        uint64_t applied = store_applied(store);
+        assert_true(applied >= steps->durable);
+        assert_true(store_content_hash(store) == steps->hash[applied]);
+        store_close(store);
+        simdisk_free(found);
+        steps->states++;
+    }
+}
+
+static void commit_some(struct store *store, struct steps *steps,
+                        struct simdisk *disk)
+{
+    simdisk_set_hook(disk, NULL, NULL);
+    struct simdisk *model = simdisk_crash(disk, SIMDISK_ALL, 0);
+    struct store *ahead = open_on(3, model);
+    apply(ahead, 7);
+    steps->hash[store_applied(ahead)] = store_content_hash(ahead);
+    store_close(ahead);
+    simdisk_free(model);
+    simdisk_set_hook(disk, on_change_in_steps, steps);
+    apply(store, 7);
+}
+
+/* Whatever is committed between which steps, and wherever power is lost. */
+static void test_a_checkpoint_in_steps(void **state)
+{
+    (void)state;
+    static struct steps steps;
+    struct simdisk *disk = simdisk_new();
+    struct store *store = open_on(0, disk);
+    unsigned whole = 0;
+    steps.hash[0] = store_content_hash(store);
+    for (unsigned round = 0; round < 40; round++) {
+        uint64_t applied = store_applied(store);
+        bool more = store_checkpoint_step(store);
+        if (store_durable(store) > steps.durable) {
+            assert_int_equal(store_durable(store), applied);
+            assert_false(more);
+            whole++;
+        }
+        steps.durable = store_durable(store);
+        if (round % 7 != 1 && round % 5 != 2 && round % 3 != 0) {
+            commit_some(store, &steps, disk);
+        }
+    }
+    simdisk_set_hook(disk, NULL, NULL);
+    printf("%u checkpoints, %llu crash states\n", whole,
+           (unsigned long long)steps.states);
+    assert_true(whole > 2 && steps.states > 1000);
+    store_close(store);
+    simdisk_free(disk);
+}
+
 static int install(void **state)
 {
     (void)state;
@@ -549,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_each_image_stays_what_it_was),
         cmocka_unit_test(test_no_room_beside_an_image),
         cmocka_unit_test(test_power_lost_beside_an_image),
+        cmocka_unit_test(test_a_checkpoint_in_steps),
     };
     return cmocka_run_group_tests(tests, install, tidy);
 }
