@@ -191,9 +191,10 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
     enum err err = f->fs->open(f->fs->self, path, FS_WRITE, &f->handle);
     if (err == ERR_NOT_FOUND && create) {
         err = f->fs->open(f->fs->self, path, FS_CREATE, &f->handle);
-        f->sync_dir =
-            (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL)) != 0;
     }
+    /* Even when it is there: a process that was killed may have made it. */
+    f->sync_dir =
+        create && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL)) != 0;
     if (err) {
         return err == ERR_NOSPACE ? SQLITE_FULL : SQLITE_CANTOPEN;
     }
@@ -226,10 +227,9 @@ static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *yes)
     (void)vfs;
     (void)flags;
     const char *path;
-    size_t size;
-    struct simdisk *disk = mounts[mount_of(name, &path)].disk;
+    const struct simdisk *disk = mounts[mount_of(name, &path)].disk;
     /* An empty -wal or journal is as good as none. */
-    *yes = simdisk_bytes(disk, path, &size) != NULL && size > 0;
+    *yes = simdisk_has_bytes(disk, path);
     return SQLITE_OK;
 }
 

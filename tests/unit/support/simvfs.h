@@ -1,9 +1,9 @@
 /* simvfs.h -- SQLite's files on simulated disks.
  *
  * A path is the number of a disk, a slash, and the path on it. Syncs are the
- * disk's; as SQLite's own unix VFS does, the first sync of a new journal or
- * -wal also syncs its directory. One connection a file, exclusive: locks and
- * shared memory are not needed. */
+ * disk's; as SQLite's own unix VFS does, the first sync of a journal or
+ * -wal that may be new also syncs its directory. One connection a file,
+ * exclusive: locks and shared memory are not needed. */
 #ifndef CRAFTD_TESTS_SIMVFS_H
 #define CRAFTD_TESTS_SIMVFS_H
 
