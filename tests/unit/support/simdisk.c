@@ -2,6 +2,8 @@
  * a handle outlives the name. Few files: everything is found by walking. */
 #include "support/simdisk.h"
 
+#include <stdio.h>
+
 #include "base/bytes.h"
 #include "base/rng.h"
 
@@ -10,11 +12,21 @@ enum { PAGE = 4096, SECTOR = 512, PATH_BYTES = 96 };
 /* DROPPED: a sync has failed; it counts as clean and is not on the platter. */
 enum page_state { CLEAN, DIRTY, DROPPED };
 
+/* Shared by the disks that were copied from one another until one of them
+ * writes: most of a disk is the same after a power loss. */
+struct content {
+    unsigned refs;
+    bool hashed;
+    uint64_t hash;
+    struct buf bytes;
+};
+
 struct sim_file {
     bool directory;
     bool size_dirty;
-    struct buf seen;
-    struct buf platter;
+    size_t dirty_pages;
+    struct content *seen;
+    struct content *platter;
     struct buf dirty; /* One byte a page of `seen`, enum page_state. */
 };
 
@@ -26,6 +38,7 @@ struct sim_name {
 struct sim_names {
     struct sim_name *items;
     size_t count;
+    size_t places;
 };
 
 /* `from` empty: a creation of `to`; `to` empty: a removal of `from`. */
@@ -45,6 +58,7 @@ struct simdisk {
     struct fs fs;
     struct sim_file *files;
     size_t file_count;
+    size_t file_places;
     struct sim_names seen;
     struct sim_names durable;
     struct sim_op *ops; /* Not durable yet, in order. */
@@ -59,6 +73,13 @@ struct simdisk {
     bool failed;
     bool full;
     const char *prefix;
+    struct {
+        const char *what;
+        char path[PATH_BYTES]; /* Empty: `file`, by its name of now. */
+        size_t file;
+        uint64_t offset;
+        size_t size;
+    } last; /* The last change. */
 };
 
 /* ---- names ------------------------------------------------------------------
@@ -84,8 +105,11 @@ static void put(struct sim_names *names, const char *path, size_t file)
 {
     struct sim_name *name = find(names, path);
     if (!name) {
-        names->items = mem_realloc(names->items, (names->count + 1) *
-                                                     sizeof(names->items[0]));
+        if (names->count == names->places) {
+            names->places = names->places ? 2 * names->places : 16;
+            names->items = mem_realloc(names->items,
+                                       names->places * sizeof(names->items[0]));
+        }
         name = &names->items[names->count++];
         copy_path(name->path, path);
     }
@@ -143,11 +167,56 @@ static void change(struct simdisk *d, const char *from, const char *to,
     apply(&d->seen, op);
 }
 
+static struct content *content_new(void)
+{
+    struct content *content = mem_zalloc(sizeof(*content));
+    content->refs = 1;
+    return content;
+}
+
+static struct content *content_share(struct content *content)
+{
+    content->refs++;
+    return content;
+}
+
+static void content_drop(struct content *content)
+{
+    if (--content->refs == 0) {
+        buf_free(&content->bytes);
+        mem_free(content);
+    }
+}
+
+/* To be written: nobody else has it then. */
+static struct buf *own(struct content **content)
+{
+    if ((*content)->refs > 1) {
+        struct content *copy = content_new();
+        buf_add_bytes(&copy->bytes, buf_bytes(&(*content)->bytes));
+        content_drop(*content);
+        *content = copy;
+    }
+    (*content)->hashed = false;
+    return &(*content)->bytes;
+}
+
+/* Takes over both references. */
+static size_t file_add(struct simdisk *d, struct content *seen,
+                       struct content *platter)
+{
+    if (d->file_count == d->file_places) {
+        d->file_places = d->file_places ? 2 * d->file_places : 16;
+        d->files = mem_realloc(d->files, d->file_places * sizeof(d->files[0]));
+    }
+    d->files[d->file_count] =
+        (struct sim_file){.seen = seen, .platter = platter};
+    return d->file_count++;
+}
+
 static size_t file_new(struct simdisk *d)
 {
-    d->files = mem_realloc(d->files, (d->file_count + 1) * sizeof(d->files[0]));
-    d->files[d->file_count] = (struct sim_file){0};
-    return d->file_count++;
+    return file_add(d, content_new(), content_new());
 }
 
 /* ---- calls ------------------------------------------------------------------
@@ -167,11 +236,22 @@ static enum err begin(struct simdisk *d, bool changes, bool may_lack_space)
     return d->fail_with;
 }
 
-static void end(struct simdisk *d)
+static void end(struct simdisk *d, const char *what, const char *path)
 {
+    d->last.what = what;
+    copy_path(d->last.path, path);
     if (d->hook) {
         d->hook(d, d->hook_arg);
     }
+}
+
+static void end_file(struct simdisk *d, const char *what, size_t file,
+                     uint64_t offset, size_t size)
+{
+    d->last.file = file;
+    d->last.offset = offset;
+    d->last.size = size;
+    end(d, what, "");
 }
 
 static struct sim_handle *handle_of(struct simdisk *d, int handle)
@@ -222,7 +302,7 @@ static enum err sim_open(void *self, const char *path, enum fs_open_mode mode,
     d->counts.handles++;
     *handle = (int)at;
     if (create) {
-        end(d);
+        end(d, "create", path);
     }
     return ERR_OK;
 }
@@ -243,11 +323,11 @@ static enum err sim_read(void *self, int handle, uint64_t offset, void *data,
     if (err) {
         return err;
     }
-    *got = offset < file->seen.size
-               ? min_size(size, file->seen.size - (size_t)offset)
-               : 0;
+    const struct buf *seen = &file->seen->bytes;
+    *got =
+        offset < seen->size ? min_size(size, seen->size - (size_t)offset) : 0;
     if (*got > 0) {
-        memcpy(data, file->seen.data + offset, *got);
+        memcpy(data, seen->data + offset, *got);
     }
     return ERR_OK;
 }
@@ -260,21 +340,37 @@ static void resize(struct buf *buf, size_t size)
     buf->size = size;
 }
 
+/* Pages from..to-1 wait for a sync. */
+static void soil(struct sim_file *file, size_t from, size_t to)
+{
+    for (size_t page = from; page < to; page++) {
+        file->dirty_pages += file->dirty.data[page] != DIRTY;
+        file->dirty.data[page] = DIRTY;
+    }
+}
+
+static size_t pages_of(size_t size)
+{
+    return (size + PAGE - 1) / PAGE;
+}
+
 static void store(struct sim_file *file, size_t offset, const void *data,
                   size_t size)
 {
     if (size == 0) {
         return;
     }
-    if (offset + size > file->seen.size) {
-        resize(&file->seen, offset + size);
-        resize(&file->dirty, (offset + size + PAGE - 1) / PAGE);
+    struct buf *seen = own(&file->seen);
+    size_t end = offset + size;
+    size_t from = offset / PAGE;
+    if (end > seen->size) {
+        from = min_size(from, seen->size / PAGE);
+        resize(seen, end);
+        resize(&file->dirty, pages_of(end));
         file->size_dirty = true;
     }
-    memcpy(file->seen.data + offset, data, size);
-    for (size_t page = offset / PAGE; page * PAGE < offset + size; page++) {
-        file->dirty.data[page] = DIRTY;
-    }
+    memcpy(seen->data + offset, data, size);
+    soil(file, from, pages_of(end));
 }
 
 static enum err sim_write(void *self, int handle, uint64_t offset,
@@ -285,12 +381,28 @@ static enum err sim_write(void *self, int handle, uint64_t offset,
     enum err err = begin(d, true, true);
     d->counts.writes++;
     struct sim_file *file = file_of(d, handle);
-    if (!err && d->full && offset + size > file->seen.size) {
+    if (!err && d->full && offset + size > file->seen->bytes.size) {
         return ERR_NOSPACE;
     }
     store(file, (size_t)offset, data, err ? size / 2 : size);
-    end(d);
+    end_file(d, "write", handle_of(d, handle)->file, offset, size);
     return err;
+}
+
+static void sync_pages(struct sim_file *file)
+{
+    const struct buf *seen = &file->seen->bytes;
+    struct buf *platter = own(&file->platter);
+    resize(platter, seen->size);
+    for (size_t page = 0; page < file->dirty.size; page++) {
+        if (file->dirty.data[page] == DIRTY) {
+            size_t at = page * PAGE;
+            memcpy(platter->data + at, seen->data + at,
+                   min_size(PAGE, seen->size - at));
+            file->dirty.data[page] = CLEAN;
+        }
+    }
+    file->dirty_pages = 0;
 }
 
 static enum err sim_fdatasync(void *self, int handle)
@@ -302,17 +414,11 @@ static enum err sim_fdatasync(void *self, int handle)
     if (err) {
         return err;
     }
-    resize(&file->platter, file->seen.size);
-    for (size_t page = 0; page < file->dirty.size; page++) {
-        if (file->dirty.data[page] == DIRTY) {
-            size_t at = page * PAGE;
-            memcpy(file->platter.data + at, file->seen.data + at,
-                   min_size(PAGE, file->seen.size - at));
-            file->dirty.data[page] = CLEAN;
-        }
+    if (file->dirty_pages > 0 || file->size_dirty) {
+        sync_pages(file);
     }
     file->size_dirty = false;
-    end(d);
+    end_file(d, "fdatasync", handle_of(d, handle)->file, 0, 0);
     return ERR_OK;
 }
 
@@ -321,9 +427,10 @@ static void sim_uncache(void *self, int handle)
     struct sim_file *file = file_of(self, handle);
     for (size_t page = 0; page < file->dirty.size; page++) {
         size_t at = page * PAGE;
-        size_t end = min_size(file->seen.size, file->platter.size);
+        size_t end =
+            min_size(file->seen->bytes.size, file->platter->bytes.size);
         if (file->dirty.data[page] == DROPPED && at < end) {
-            memcpy(file->seen.data + at, file->platter.data + at,
+            memcpy(own(&file->seen)->data + at, file->platter->bytes.data + at,
                    min_size(PAGE, end - at));
             file->dirty.data[page] = CLEAN;
         }
@@ -335,7 +442,7 @@ static enum err sim_size(void *self, int handle, uint64_t *size)
     struct simdisk *d = self;
     enum err err = begin(d, false, false);
     if (!err) {
-        *size = file_of(d, handle)->seen.size;
+        *size = file_of(d, handle)->seen->bytes.size;
     }
     return err;
 }
@@ -349,7 +456,7 @@ static enum err sim_rename(void *self, const char *from, const char *to)
         return err ? err : ERR_NOT_FOUND;
     }
     change(d, from, to, name->file);
-    end(d);
+    end(d, "rename to", to);
     return ERR_OK;
 }
 
@@ -361,7 +468,7 @@ static enum err sim_unlink(void *self, const char *path)
         return err ? err : ERR_NOT_FOUND;
     }
     change(d, path, "", 0);
-    end(d);
+    end(d, "unlink", path);
     return ERR_OK;
 }
 
@@ -378,7 +485,7 @@ static enum err sim_mkdir(void *self, const char *path)
     size_t file = file_new(d);
     d->files[file].directory = true;
     change(d, "", path, file);
-    end(d);
+    end(d, "mkdir", path);
     return ERR_OK;
 }
 
@@ -399,7 +506,7 @@ static enum err sim_sync_dir(void *self, const char *path)
         }
     }
     d->op_count = left;
-    end(d);
+    end(d, "sync_dir", path);
     return ERR_OK;
 }
 
@@ -414,13 +521,22 @@ static enum err sim_list(void *self, const char *path, fs_name_cb *cb,
     if (strcmp(path, ".") != 0 && !find(&d->seen, path)) {
         return ERR_NOT_FOUND;
     }
+    /* The callback may remove names, here and below. */
+    struct buf names = {0};
     for (size_t i = d->seen.count; i-- > 0;) {
         const char *name = d->seen.items[i].path;
         if (in_directory(name, path)) {
             const char *slash = strrchr(name, '/');
-            cb(slash ? slash + 1 : name, arg);
+            name = slash ? slash + 1 : name;
+            buf_add(&names, name, strlen(name) + 1);
         }
     }
+    for (size_t at = 0; at < names.size;) {
+        const char *name = (const char *)names.data + at;
+        at += strlen(name) + 1;
+        cb(name, arg);
+    }
+    buf_free(&names);
     return ERR_OK;
 }
 
@@ -470,8 +586,8 @@ struct simdisk *simdisk_new(void)
 void simdisk_free(struct simdisk *d)
 {
     for (size_t i = 0; i < d->file_count; i++) {
-        buf_free(&d->files[i].seen);
-        buf_free(&d->files[i].platter);
+        content_drop(d->files[i].seen);
+        content_drop(d->files[i].platter);
         buf_free(&d->files[i].dirty);
     }
     mem_free(d->files);
@@ -498,39 +614,117 @@ void simdisk_set_hook(struct simdisk *d, simdisk_hook_cb *cb, void *arg)
     d->hook_arg = arg;
 }
 
-static void survive(const struct sim_file *from, struct sim_file *to,
-                    enum simdisk_keep keep, struct rng *rng)
+/* Which sectors of an unsynced page differ from the platter, a bit each. */
+static uint64_t differing(const struct sim_file *file, size_t page)
 {
-    to->directory = from->directory;
-    const struct buf *start =
-        keep == SIMDISK_ALL ? &from->seen : &from->platter;
-    resize(&to->seen, start->size);
-    if (start->size > 0) {
-        memcpy(to->seen.data, start->data, start->size);
-    }
-    if (keep == SIMDISK_SOME) {
-        if (from->size_dirty && rng_below(rng, 2)) {
-            resize(&to->seen, from->seen.size);
+    const struct buf *seen = &file->seen->bytes;
+    const struct buf *platter = &file->platter->bytes;
+    static const uint8_t zeros[SECTOR];
+    uint64_t sectors = 0;
+    for (size_t i = 0; i < PAGE / SECTOR; i++) {
+        size_t at = page * PAGE + i * SECTOR;
+        if (at >= seen->size) {
+            break;
         }
-        for (size_t page = 0; page < from->dirty.size; page++) {
-            uint64_t luck =
-                from->dirty.data[page] == DIRTY ? rng_below(rng, 3) : 0;
-            uint64_t sectors = luck == 2 ? rng_next(rng) : 0xff;
-            for (size_t i = 0; luck > 0 && i < PAGE / SECTOR; i++) {
-                size_t at = page * PAGE + i * SECTOR;
-                size_t end = min_size(to->seen.size, from->seen.size);
-                if ((sectors >> i & 1) && at < end) {
-                    memcpy(to->seen.data + at, from->seen.data + at,
-                           min_size(SECTOR, end - at));
-                }
+        size_t size = min_size(SECTOR, seen->size - at);
+        const uint8_t *old =
+            at + size <= platter->size ? platter->data + at : zeros;
+        /* A sector that the platter has in part counts as another one. */
+        bool cut = at < platter->size && at + size > platter->size;
+        if (cut || memcmp(seen->data + at, old, size) != 0) {
+            sectors |= (uint64_t)1 << i;
+        }
+    }
+    return sectors;
+}
+
+/* Sizes that a file may be found with: the old one, the new one, and those at
+ * the ends of pages between. */
+static size_t found_size(size_t old, size_t new, uint64_t way, uint64_t ways)
+{
+    size_t between = (min_size(old, new) / PAGE + (size_t)way) * PAGE;
+    return way == 0 ? old : way + 1 == ways ? new : between;
+}
+
+static uint64_t ways_of_size(size_t old, size_t new)
+{
+    size_t low = min_size(old, new);
+    size_t high = max_u64(old, new);
+    return high > low ? (high - 1) / PAGE - low / PAGE + 2 : 1;
+}
+
+/* What is found of a file: `keep` ALL or NOTHING, or as `choose` says. */
+static struct content *survive(const struct sim_file *from,
+                               enum simdisk_keep keep,
+                               simdisk_choose_cb *choose, void *arg)
+{
+    if (keep == SIMDISK_ALL) {
+        return content_share(from->seen);
+    }
+    struct content *found = content_share(from->platter);
+    if (keep == SIMDISK_NOTHING ||
+        (from->dirty_pages == 0 && !from->size_dirty)) {
+        return found;
+    }
+    const struct buf *seen = &from->seen->bytes;
+    if (from->size_dirty) {
+        uint64_t ways = ways_of_size(found->bytes.size, seen->size);
+        uint64_t way = choose(arg, SIMDISK_SIZE, ways);
+        resize(own(&found),
+               found_size(found->bytes.size, seen->size, way, ways));
+    }
+    size_t end = min_size(found->bytes.size, seen->size);
+    for (size_t page = 0; page < from->dirty.size; page++) {
+        if (from->dirty.data[page] != DIRTY) {
+            continue;
+        }
+        uint64_t changed = page * PAGE < end ? differing(from, page) : 0;
+        uint64_t kept = choose(arg, SIMDISK_PAGE, changed) & changed;
+        for (size_t i = 0; kept >> i > 0; i++) {
+            size_t at = page * PAGE + i * SECTOR;
+            if ((kept >> i & 1) && at < end) {
+                memcpy(own(&found)->data + at, seen->data + at,
+                       min_size(SECTOR, end - at));
             }
         }
     }
-    resize(&to->platter, to->seen.size);
-    if (to->seen.size > 0) {
-        memcpy(to->platter.data, to->seen.data, to->seen.size);
+    return found;
+}
+
+static void find_names(struct simdisk *after, const struct simdisk *d,
+                       const struct sim_names *names, enum simdisk_keep keep,
+                       simdisk_choose_cb *choose, void *arg)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        const struct sim_name *name = &names->items[i];
+        const struct sim_file *from = &d->files[name->file];
+        if (!parent_exists(names, name->path)) {
+            continue;
+        }
+        struct content *found = survive(from, keep, choose, arg);
+        size_t file = file_add(after, found, content_share(found));
+        after->files[file].directory = from->directory;
+        resize(&after->files[file].dirty, pages_of(found->bytes.size));
+        put(&after->seen, name->path, file);
+        put(&after->durable, name->path, file);
     }
-    resize(&to->dirty, (to->seen.size + PAGE - 1) / PAGE);
+}
+
+static void copy_names(struct sim_names *to, const struct sim_names *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        put(to, from->items[i].path, from->items[i].file);
+    }
+}
+
+static uint64_t by_luck(void *arg, enum simdisk_chance chance, uint64_t among)
+{
+    struct rng *rng = arg;
+    if (chance == SIMDISK_SIZE) {
+        return rng_below(rng, 2) ? among - 1 : 0;
+    }
+    uint64_t luck = rng_below(rng, 3);
+    return luck == 2 ? rng_next(rng) : luck == 1 ? UINT64_MAX : 0;
 }
 
 struct simdisk *simdisk_crash(const struct simdisk *d, enum simdisk_keep keep,
@@ -540,26 +734,163 @@ struct simdisk *simdisk_crash(const struct simdisk *d, enum simdisk_keep keep,
     struct rng rng;
     rng_init(&rng, seed);
     struct sim_names names = {0};
-    for (size_t i = 0; i < d->durable.count; i++) {
-        put(&names, d->durable.items[i].path, d->durable.items[i].file);
-    }
+    copy_names(&names, &d->durable);
     size_t ops = keep == SIMDISK_ALL    ? d->op_count
                  : keep == SIMDISK_SOME ? rng_below(&rng, d->op_count + 1)
                                         : 0;
     for (size_t i = 0; i < ops; i++) {
         apply(&names, &d->ops[i]);
     }
-    for (size_t i = 0; i < names.count; i++) {
-        const struct sim_name *name = &names.items[i];
-        if (parent_exists(&names, name->path)) {
-            size_t file = file_new(after);
-            survive(&d->files[name->file], &after->files[file], keep, &rng);
-            put(&after->seen, name->path, file);
-            put(&after->durable, name->path, file);
-        }
-    }
+    find_names(after, d, &names, keep, by_luck, &rng);
     mem_free(names.items);
     return after;
+}
+
+static size_t directory_size(const struct sim_op *op)
+{
+    const char *path = op->to[0] ? op->to : op->from;
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) : 0;
+}
+
+static bool same_directory(const struct sim_op *a, const struct sim_op *b)
+{
+    size_t size = directory_size(a);
+    return size == directory_size(b) &&
+           memcmp(a->to[0] ? a->to : a->from, b->to[0] ? b->to : b->from,
+                  size) == 0;
+}
+
+/* The first change of a directory chooses for all of it. */
+static void choose_names(const struct simdisk *d, struct sim_names *names,
+                         simdisk_choose_cb *choose, void *arg)
+{
+    for (size_t i = 0; i < d->op_count; i++) {
+        size_t before = 0;
+        uint64_t count = 0;
+        for (size_t j = 0; j < d->op_count; j++) {
+            bool same = same_directory(&d->ops[i], &d->ops[j]);
+            before += same && j < i;
+            count += same;
+        }
+        if (before > 0) {
+            continue;
+        }
+        uint64_t kept = choose(arg, SIMDISK_NAMES, count + 1);
+        for (size_t j = i; j < d->op_count && kept > 0; j++) {
+            if (same_directory(&d->ops[i], &d->ops[j])) {
+                apply(names, &d->ops[j]);
+                kept--;
+            }
+        }
+    }
+}
+
+struct simdisk *simdisk_crash_as(const struct simdisk *d,
+                                 simdisk_choose_cb *choose, void *arg)
+{
+    struct simdisk *after = simdisk_new();
+    struct sim_names names = {0};
+    copy_names(&names, &d->durable);
+    choose_names(d, &names, choose, arg);
+    find_names(after, d, &names, SIMDISK_SOME, choose, arg);
+    mem_free(names.items);
+    return after;
+}
+
+struct simdisk *simdisk_killed(const struct simdisk *d)
+{
+    struct simdisk *after = simdisk_new();
+    for (size_t i = 0; i < d->file_count; i++) {
+        const struct sim_file *from = &d->files[i];
+        size_t file = file_add(after, content_share(from->seen),
+                               content_share(from->platter));
+        struct sim_file *to = &after->files[file];
+        to->directory = from->directory;
+        to->size_dirty = from->size_dirty;
+        to->dirty_pages = from->dirty_pages;
+        buf_add_bytes(&to->dirty, buf_bytes(&from->dirty));
+    }
+    copy_names(&after->seen, &d->seen);
+    copy_names(&after->durable, &d->durable);
+    after->op_count = d->op_count;
+    after->ops = mem_alloc(d->op_count * sizeof(d->ops[0]));
+    if (d->op_count > 0) {
+        memcpy(after->ops, d->ops, d->op_count * sizeof(d->ops[0]));
+    }
+    return after;
+}
+
+void simdisk_describe(const struct simdisk *d, char *text, size_t size)
+{
+    if (!d->last.what) {
+        snprintf(text, size, "nothing");
+    } else if (d->last.path[0]) {
+        snprintf(text, size, "%s %s", d->last.what, d->last.path);
+    } else {
+        const char *path = "an unlinked file";
+        for (size_t i = 0; i < d->seen.count; i++) {
+            const struct sim_name *name = &d->seen.items[i];
+            path = name->file == d->last.file ? name->path : path;
+        }
+        snprintf(text, size, "%s %s, %zu bytes at %llu", d->last.what, path,
+                 d->last.size, (unsigned long long)d->last.offset);
+    }
+}
+
+void simdisk_get_pending(const struct simdisk *d,
+                         struct simdisk_pending *pending)
+{
+    *pending = (struct simdisk_pending){.names = d->op_count};
+    for (size_t i = 0; i < d->file_count; i++) {
+        const struct sim_file *file = &d->files[i];
+        for (size_t page = 0; page < file->dirty.size && file->dirty_pages > 0;
+             page++) {
+            if (file->dirty.data[page] == DIRTY) {
+                uint64_t sectors = differing(file, page);
+                pending->pages += sectors != 0;
+                pending->sectors += (size_t)__builtin_popcountll(sectors);
+            }
+        }
+    }
+}
+
+static uint64_t content_hash(struct content *content)
+{
+    if (!content->hashed) {
+        /* Eight bytes at a time, zeros (most of a log) by their number. */
+        const struct buf *bytes = &content->bytes;
+        uint64_t hash = mix_u64(bytes->size);
+        size_t at = 0;
+        for (; at + 8 <= bytes->size; at += 8) {
+            uint64_t word;
+            memcpy(&word, bytes->data + at, sizeof(word));
+            if (word != 0) {
+                hash = (hash ^ word ^ at << 32) * 0x9fb21c651e98df25u;
+                hash ^= hash >> 29;
+            }
+        }
+        for (; at < bytes->size; at++) {
+            hash = mix_u64(hash ^ bytes->data[at] ^ at << 8);
+        }
+        content->hash = mix_u64(hash);
+        content->hashed = true;
+    }
+    return content->hash;
+}
+
+uint64_t simdisk_hash(const struct simdisk *d)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < d->seen.count; i++) {
+        const struct sim_name *name = &d->seen.items[i];
+        uint64_t hash = content_hash(d->files[name->file].seen);
+        for (const char *c = name->path; *c; c++) {
+            hash = (hash ^ (uint8_t)*c) * 0x100000001b3u;
+        }
+        sum += mix_u64(hash);
+    }
+    return sum;
 }
 
 void simdisk_set_full(struct simdisk *d, bool full)
@@ -572,6 +903,15 @@ void simdisk_set_prefix(struct simdisk *d, const char *prefix)
     d->prefix = prefix;
 }
 
+static void cut_file(struct sim_file *file, size_t size)
+{
+    for (size_t page = pages_of(size); page < file->dirty.size; page++) {
+        file->dirty_pages -= file->dirty.data[page] == DIRTY;
+    }
+    resize(own(&file->seen), size);
+    resize(&file->dirty, pages_of(size));
+}
+
 enum err simdisk_resize(struct simdisk *d, int handle, uint64_t size)
 {
     enum err err = begin(d, true, false);
@@ -579,12 +919,11 @@ enum err simdisk_resize(struct simdisk *d, int handle, uint64_t size)
         return err;
     }
     struct sim_file *file = file_of(d, handle);
-    if (size < file->seen.size) {
-        resize(&file->seen, (size_t)size);
-        resize(&file->dirty, ((size_t)size + PAGE - 1) / PAGE);
+    if (size < file->seen->bytes.size) {
+        cut_file(file, (size_t)size);
         file->size_dirty = true;
     }
-    end(d);
+    end_file(d, "truncate", handle_of(d, handle)->file, size, 0);
     return ERR_OK;
 }
 
@@ -603,7 +942,9 @@ bool simdisk_failed(const struct simdisk *d)
 void simdisk_drop(struct simdisk *d, int handle)
 {
     struct sim_file *file = file_of(d, handle);
-    resize(&file->platter, file->seen.size); /* The journal has the size. */
+    /* The journal has the size. */
+    resize(own(&file->platter), file->seen->bytes.size);
+    file->dirty_pages = 0;
     file->size_dirty = false;
     for (size_t page = 0; page < file->dirty.size; page++) {
         if (file->dirty.data[page] == DIRTY) {
@@ -618,18 +959,24 @@ uint8_t *simdisk_bytes(struct simdisk *d, const char *path, size_t *size)
     if (!name) {
         return NULL;
     }
-    *size = d->files[name->file].seen.size;
-    return d->files[name->file].seen.data;
+    struct buf *seen = own(&d->files[name->file].seen);
+    *size = seen->size;
+    return seen->data;
+}
+
+bool simdisk_has_bytes(const struct simdisk *d, const char *path)
+{
+    const struct sim_name *name = find(&d->seen, path);
+    return name && d->files[name->file].seen->bytes.size > 0;
 }
 
 void simdisk_truncate(struct simdisk *d, const char *path, size_t size)
 {
     const struct sim_name *name = find(&d->seen, path);
-    must(name && size <= d->files[name->file].seen.size);
+    must(name && size <= d->files[name->file].seen->bytes.size);
     struct sim_file *file = &d->files[name->file];
-    resize(&file->seen, size);
-    resize(&file->platter, min_size(size, file->platter.size));
-    resize(&file->dirty, (size + PAGE - 1) / PAGE);
+    cut_file(file, size);
+    resize(own(&file->platter), min_size(size, file->platter->bytes.size));
 }
 
 void simdisk_remove(struct simdisk *d, const char *path)

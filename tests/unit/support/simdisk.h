@@ -41,6 +41,37 @@ void simdisk_set_hook(struct simdisk *disk, simdisk_hook_cb *cb, void *arg);
 struct simdisk *simdisk_crash(const struct simdisk *disk,
                               enum simdisk_keep keep, uint64_t seed);
 
+/* The same, but each matter of chance is decided by `choose`, among `among`
+ * ways, counted from 0; so all of them can be tried. */
+enum simdisk_chance {
+    SIMDISK_NAMES, /* How many of a directory's unsynced changes are found, in
+                      their order; directories do not wait for each other. */
+    SIMDISK_SIZE,  /* 0: a file's old size, the last: its new one; else it ends
+                      at a page between. */
+    SIMDISK_PAGE,  /* `among` has a bit for each sector that was changed; the
+                      answer for each that is found. */
+};
+typedef uint64_t simdisk_choose_cb(void *arg, enum simdisk_chance chance,
+                                   uint64_t among);
+struct simdisk *simdisk_crash_as(const struct simdisk *disk,
+                                 simdisk_choose_cb *choose, void *arg);
+/* Only the process was killed: all is still there, and what was not synced may
+ * be lost yet. */
+struct simdisk *simdisk_killed(const struct simdisk *disk);
+/* How much there is to be chosen now. */
+struct simdisk_pending {
+    size_t names;
+    size_t pages;
+    size_t sectors;
+};
+void simdisk_get_pending(const struct simdisk *disk,
+                         struct simdisk_pending *pending);
+/* The last change, in words. */
+void simdisk_describe(const struct simdisk *disk, char *text, size_t size);
+/* Of all names and what is in their files: two disks with the same one are
+ * taken to be the same. */
+uint64_t simdisk_hash(const struct simdisk *disk);
+
 /* The n-th call from now (1 = the next) fails with `err`, once. A write that
  * fails so has written its first half. With ERR_NOSPACE only calls that
  * change something are counted and may fail, fdatasync left out. n = 0 calls
@@ -64,6 +95,8 @@ void simdisk_drop(struct simdisk *disk, int handle);
 
 /* The content of a file, to be damaged in place; NULL when it is not there. */
 uint8_t *simdisk_bytes(struct simdisk *disk, const char *path, size_t *size);
+/* It is there, and not empty. */
+bool simdisk_has_bytes(const struct simdisk *disk, const char *path);
 void simdisk_truncate(struct simdisk *disk, const char *path, size_t size);
 /* Gone at once and for good. */
 void simdisk_remove(struct simdisk *disk, const char *path);
