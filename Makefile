@@ -153,6 +153,32 @@ $(BUILD)/simulator: $(call objects,sim,$(SIM_SOURCES))
 $(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
 	$(CC) $(SANITIZE) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
 
+# ---- every crash state ---------------------------------------------------------
+
+# Whole nodes, as in the simulator, without a network.
+CRASH_SOURCES := $(foreach room,$(filter-out peer,$(SIM_ROOMS)),\
+  $(call room_sources,$(room))) $(support_sys) $(support_store) \
+  $(sort $(wildcard tests/crash/*.c))
+$(BUILD)/crash: $(call objects,sim,$(CRASH_SOURCES))
+	$(CC) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/crash-check: $(call objects,check,$(CRASH_SOURCES))
+	$(CC) $(SANITIZE) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
+
+# The same states every time, with the sanitizers and without.
+CRASH_STATES := 3800
+.PHONY: crash crash-fixed
+crash-fixed: $(BUILD)/crash-check $(BUILD)/crash
+	ASAN_OPTIONS=detect_leaks=0 $(BUILD)/crash-check --states $(CRASH_STATES) \
+	  | tee $(BUILD)/crash-check.txt
+	$(BUILD)/crash --states $(CRASH_STATES) >$(BUILD)/crash-plain.txt
+	@test "$$(sed 's/, *[^,]* us each//; s/; [^;]*$$//' $(BUILD)/crash-check.txt)" = \
+	  "$$(sed 's/, *[^,]* us each//; s/; [^;]*$$//' $(BUILD)/crash-plain.txt)" || \
+	  { echo 'crash: the same states, two different runs'; exit 1; }
+# make crash STATES=n, or SECONDS=n; ONLY=log: one workload.
+crash: $(BUILD)/crash
+	$(BUILD)/crash $(if $(STATES),--states $(STATES),--seconds $(SECONDS)) \
+	  $(if $(ONLY),--only $(ONLY))
+
 # The same runs every time, twice: whole clusters with the sanitizers, and
 # the same again without, optimised; the hashes must agree.
 SIM_SEEDS := 1-150
@@ -221,7 +247,7 @@ HEADERS := $(shell find src -name '*.h')
 .PHONY: check
 
 check:
-	$(MAKE) WERROR=1 format-check layers scenarios headers unit replay sim-fixed
+	$(MAKE) WERROR=1 format-check layers scenarios headers unit replay crash-fixed sim-fixed
 
 .PHONY: format format-check layers scenarios headers tidy
 format:
@@ -266,6 +292,7 @@ help:
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
 	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'
 	@echo 'make sim SEED=n          one of them again, traced'
+	@echo 'make crash STATES=n      power lost at every change of a disk, recovered'
 	@echo 'make mutants             plant bugs, one by one, and see them found'
 	@echo 'make replay              fuzz corpora through every target'
 	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'

@@ -1,0 +1,364 @@
+/* log.c -- the log alone: D01, D02, D10, D14.
+ *
+ * What is found must be exactly what was acknowledged last, or exactly what
+ * was being synced. */
+#include "crash.h"
+#include "wal/wal.h"
+
+enum {
+    ENTRIES_MAX = 400,
+    SEGMENT = 16 << 10,
+    STEPS = 22,
+    BODY_BYTES_MAX = 30000
+};
+
+struct state {
+    uint64_t term;
+    uint64_t vote;
+    uint64_t base; /* All up to it is void, and the log begins behind it. */
+    uint64_t base_term;
+    uint64_t first; /* Found: the first entry that is there; 0 = none. */
+    uint64_t limit; /* Entries before it may have been dropped. */
+    uint64_t last;
+    struct {
+        uint64_t term;
+        size_t size;
+    } entries[ENTRIES_MAX + 1]; /* [index] */
+};
+
+static struct {
+    struct simdisk *disk;
+    struct wal *wal;
+    struct state acked;
+    struct state next;
+    uint64_t incarnation;
+    bool made;
+    struct rng rng;
+} run;
+
+static struct wal_options options_for(struct simdisk *disk)
+{
+    struct wal_options options = {
+        .fs = simdisk_fs(disk), .segment_bytes = SEGMENT, .salt_seed = 99};
+    memset(options.cluster, 1, 16);
+    memset(options.uuid, 2, 16);
+    return options;
+}
+
+/* The body of an entry, of any size: a piece of one that counts. */
+static struct bytes body_of(uint64_t index, uint64_t term, size_t size)
+{
+    static uint8_t bytes[256 + BODY_BYTES_MAX];
+    CHECK(size <= BODY_BYTES_MAX);
+    for (size_t i = 0; bytes[1] == 0 && i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)i;
+    }
+    return bytes_of(bytes + (uint8_t)(index * 31 + term * 7 + 1), size);
+}
+
+/* ---- what is found --------------------------------------------------------
+ */
+
+static void on_entry(const struct wal_entry *entry, void *arg)
+{
+    struct state *state = arg;
+    if (entry->type == WAL_ENTRY_BASE) {
+        state->base = entry->index;
+        state->base_term = entry->term;
+        state->last = entry->index;
+        state->first = 0;
+        return;
+    }
+    if (state->first == 0) {
+        CHECK(state->base == 0 || entry->index == state->base + 1);
+        state->first = entry->index;
+        state->last = entry->index - 1;
+    }
+    /* The first segment that is left may cut into one that is gone. */
+    state->first = min_u64(state->first, entry->index);
+    CHECK(entry->index >= 1 && entry->index <= state->last + 1 &&
+          entry->index <= ENTRIES_MAX);
+    CHECK(bytes_equal(entry->payload,
+                      body_of(entry->index, entry->term, entry->payload.size)));
+    state->last = entry->index;
+    state->entries[entry->index].term = entry->term;
+    state->entries[entry->index].size = entry->payload.size;
+}
+
+static bool same_log(const struct state *found, const struct state *wanted)
+{
+    uint64_t limit = max_u64(1, max_u64(wanted->limit, wanted->base + 1));
+    if (found->first > limit || found->last != wanted->last ||
+        (found->base != wanted->base && found->base != 0) ||
+        (found->base == wanted->base &&
+         found->base_term != wanted->base_term)) {
+        return false;
+    }
+    /* The record of the base may be gone with its segment. */
+    if (found->base == 0 && wanted->base != 0 && found->first <= wanted->base) {
+        return false;
+    }
+    for (uint64_t i = limit; i <= found->last; i++) {
+        if (found->entries[i].term != wanted->entries[i].term ||
+            found->entries[i].size != wanted->entries[i].size) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool same_vote(const struct state *a, const struct state *b)
+{
+    return a->term == b->term && a->vote == b->vote;
+}
+
+static struct state *look(struct wal *wal, struct state *found)
+{
+    found->last = wal_last(wal);
+    found->term = wal_term(wal);
+    found->vote = wal_vote(wal);
+    return found;
+}
+
+/* The former content of entries that were cut does not count. */
+static uint64_t digest_of(const struct state *found)
+{
+    uint64_t hash = mix_u64(found->term * 31 + found->vote);
+    hash = mix_u64(hash ^ found->base) + found->base_term;
+    hash = mix_u64(hash ^ found->first) + found->last;
+    for (uint64_t i = max_u64(found->first, 1);
+         found->first > 0 && i <= found->last; i++) {
+        hash = mix_u64(hash ^ found->entries[i].term) + found->entries[i].size;
+    }
+    return hash;
+}
+
+static uint64_t recover(struct simdisk *disk, int mount)
+{
+    static struct state places[DISKS];
+    struct state *found = &places[mount]; /* It is called within itself. */
+    struct wal_options options = options_for(disk);
+    struct wal *wal;
+    memset(found, 0, sizeof(*found));
+    CHECK(wal_open(&options, on_entry, found, &wal) == ERR_OK);
+    look(wal, found);
+    CHECK(same_log(found, &run.acked) || same_log(found, &run.next));
+    CHECK(same_vote(found, &run.acked) || same_vote(found, &run.next));
+    /* The vote goes first. */
+    CHECK(same_log(found, &run.acked) || same_vote(found, &run.next));
+    CHECK(wal_incarnation(wal) > run.incarnation);
+    wal_close(wal);
+    return digest_of(found);
+}
+
+/* It takes another entry, and has it at the next start. */
+static void go_on(struct simdisk *disk, int mount)
+{
+    (void)mount;
+    static struct state before;
+    static struct state after;
+    struct wal_options options = options_for(disk);
+    struct wal *wal;
+    memset(&before, 0, sizeof(before));
+    memset(&after, 0, sizeof(after));
+    CHECK(wal_open(&options, on_entry, &before, &wal) == ERR_OK);
+    look(wal, &before);
+    struct wal_entry entry = {.index = before.last + 1,
+                              .term = 1000,
+                              .payload = body_of(before.last + 1, 1000, 1)};
+    wal_append(wal, &entry);
+    CHECK(wal_sync(wal) == ERR_OK);
+    wal_close(wal);
+    CHECK(wal_open(&options, on_entry, &after, &wal) == ERR_OK);
+    look(wal, &after);
+    wal_close(wal);
+    CHECK(after.last == before.last + 1 && after.entries[after.last].size == 1);
+    after.last = before.last;
+    CHECK(before.first == 0 || digest_of(&before) == digest_of(&after));
+}
+
+/* ---- what is done ---------------------------------------------------------
+ */
+
+static void append(uint64_t term, size_t size)
+{
+    uint64_t index = ++run.next.last;
+    CHECK(index <= ENTRIES_MAX);
+    struct wal_entry entry = {
+        .index = index, .term = term, .payload = body_of(index, term, size)};
+    wal_append(run.wal, &entry);
+    run.next.entries[index].term = term;
+    run.next.entries[index].size = size;
+}
+
+static void cut(uint64_t from)
+{
+    wal_truncate(run.wal, from);
+    run.next.last = from - 1;
+}
+
+static void sync_all(void)
+{
+    crash_promised();
+    CHECK(wal_sync(run.wal) == ERR_OK);
+    run.acked = run.next;
+    crash_promised();
+}
+
+/* What a snapshot holds goes; now and then one came from elsewhere, and all
+ * of it goes. */
+static void compact(uint64_t i)
+{
+    uint64_t limit = run.next.last > 6 ? run.next.last - 6 : 0;
+    run.next.limit = max_u64(run.next.limit, limit);
+    run.acked.limit = run.next.limit;
+    crash_promised();
+    while (wal_compact(run.wal, limit)) {
+        crash_reached(REACHED_COMPACTION);
+    }
+    if (i % 9 == 8) {
+        CHECK(wal_roll(run.wal) == ERR_OK);
+        run.next.base = run.next.last + rng_below(&run.rng, 3);
+        run.next.base_term = run.next.term;
+        run.next.last = run.next.base;
+        crash_promised();
+        CHECK(wal_reset(run.wal, run.next.base, run.next.base_term) == ERR_OK);
+        run.acked = run.next;
+        crash_promised();
+        crash_reached(REACHED_RESET);
+    }
+}
+
+static void step(uint64_t i, bool compacts)
+{
+    uint64_t term = i / 5 + 1;
+    if (i % 5 == 0) {
+        run.next.term = term;
+        run.next.vote = rng_below(&run.rng, 3);
+        wal_set_hard_state(run.wal, term, run.next.vote);
+    }
+    if (i % 7 == 6 && run.next.last > max_u64(run.next.base, 3) + 3) {
+        cut(run.next.last - rng_below(&run.rng, 3));
+    }
+    for (uint64_t n = rng_below(&run.rng, 4); n > 0; n--) {
+        append(term, rng_below(&run.rng, 3000));
+    }
+    if (i % 11 == 10) {
+        append(term, 9000);
+        append(term, 10);
+        cut(run.next.last);
+        append(term, 20);
+    }
+    if (i == 20) {
+        append(term, 30000); /* Larger than a segment. */
+    }
+    if (rng_below(&run.rng, 2)) {
+        (void)wal_prepare(run.wal);
+    }
+    sync_all();
+    if (i % 3 == 1) {
+        wal_hint(run.wal);
+    }
+    if (compacts) {
+        compact(i);
+    }
+}
+
+static void begin(uint64_t seed)
+{
+    memset(&run, 0, sizeof(run));
+    rng_init(&run.rng, seed);
+    run.disk = simdisk_new();
+}
+
+static void end(void)
+{
+    simdisk_set_hook(run.disk, NULL, NULL);
+    wal_close(run.wal);
+    simdisk_free(run.disk);
+}
+
+static void run_steps(uint64_t seed, bool compacts)
+{
+    begin(seed);
+    struct wal_options options = options_for(run.disk);
+    CHECK(wal_create(&options) == ERR_OK);
+    CHECK(wal_open(&options, NULL, NULL, &run.wal) == ERR_OK);
+    run.incarnation = wal_incarnation(run.wal);
+    crash_watch(run.disk);
+    for (uint64_t i = 0; i < STEPS; i++) {
+        step(i, compacts);
+    }
+    end();
+}
+
+static void run_log(uint64_t seed)
+{
+    run_steps(seed, false);
+}
+
+static void run_compact(uint64_t seed)
+{
+    run_steps(seed, true);
+}
+
+/* ---- while it is made -----------------------------------------------------
+ *
+ * Nothing is promised before the end: it may be there, empty; or be called
+ * damaged, as it has no identity yet and is cleared. */
+
+static uint64_t recover_created(struct simdisk *disk, int mount)
+{
+    static struct state places[DISKS];
+    struct state *found = &places[mount]; /* It is called within itself. */
+    struct wal_options options = options_for(disk);
+    struct wal *wal = NULL;
+    memset(found, 0, sizeof(*found));
+    enum err err = wal_open(&options, on_entry, found, &wal);
+    CHECK(!err || err == ERR_NOT_FOUND || err == ERR_CORRUPT);
+    CHECK(!err || !run.made);
+    if (!err) {
+        look(wal, found);
+        CHECK(found->last == 0 && found->term == 0 && found->vote == 0);
+    }
+    wal_close(wal);
+    return err == ERR_OK;
+}
+
+static void make_again(struct simdisk *disk, int mount)
+{
+    struct wal_options options = options_for(disk);
+    CHECK(wal_remove(simdisk_fs(disk)) == ERR_OK);
+    CHECK(wal_create(&options) == ERR_OK);
+    CHECK(recover_created(disk, mount) == 1);
+}
+
+static void run_create(uint64_t seed)
+{
+    begin(seed);
+    struct wal_options options = options_for(run.disk);
+    crash_watch(run.disk);
+    CHECK(wal_create(&options) == ERR_OK);
+    run.made = true;
+    crash_promised();
+    CHECK(wal_open(&options, NULL, NULL, &run.wal) == ERR_OK);
+    end();
+}
+
+const struct workload workload_log = {.name = "log",
+                                      .run = run_log,
+                                      .recover = recover,
+                                      .quick = true,
+                                      .go_on = go_on,
+                                      .bits_max = 10};
+const struct workload workload_compact = {.name = "compact",
+                                          .run = run_compact,
+                                          .recover = recover,
+                                          .quick = true,
+                                          .go_on = go_on,
+                                          .bits_max = 10};
+const struct workload workload_create = {.name = "create",
+                                         .run = run_create,
+                                         .recover = recover_created,
+                                         .go_on = make_again,
+                                         .bits_max = 10};
