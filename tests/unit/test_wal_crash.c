@@ -1,9 +1,6 @@
-/* test_wal_crash.c -- the log after a power loss at any moment (D01).
- *
- * One run of a workload; after every call that changes the disk, the disk is
- * copied as a power loss would leave it, in several ways, and recovered. What
- * is found must be exactly the state last acknowledged or exactly the one
- * being synced. */
+/* test_wal_crash.c -- the log after a full disk, an error of the disk, or
+ * damage. What a power loss leaves of it at any moment is tests/crash/log.c's.
+ */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,7 +18,7 @@
 #include "support/simdisk.h"
 #include "wal/wal.h"
 
-enum { ENTRIES_MAX = 400, SEGMENT = 16 << 10, SEEDS = 6, SECOND_SEEDS = 2 };
+enum { ENTRIES_MAX = 400, SEGMENT = 16 << 10, SEEDS = 6 };
 
 struct state {
     uint64_t term;
@@ -43,10 +40,6 @@ struct run {
     struct state acked;
     struct state next;
     uint64_t states;
-    uint64_t second_states;
-    bool nested;
-    bool compacts;
-    uint64_t resets;
     uint64_t incarnation;
 };
 
@@ -152,7 +145,6 @@ static void recover(struct run *run, struct simdisk *disk)
     expect_state(run, &found);
     assert_true(wal_incarnation(wal) > run->incarnation);
     wal_close(wal);
-    simdisk_set_hook(disk, NULL, NULL);
     assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
     again.limit = found.limit;
     assert_true(same_log(&found, &again) && same_vote(&found, &again));
@@ -174,25 +166,6 @@ static void recover(struct run *run, struct simdisk *disk)
     assert_int_equal(counts.handles, 0);
 }
 
-/* Power is lost again while recovery runs. */
-static void on_recovery_call(struct simdisk *disk, void *arg)
-{
-    struct run *run = arg;
-    for (uint64_t seed = 0; seed < SECOND_SEEDS + 2; seed++) {
-        enum simdisk_keep keep =
-            seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME;
-        struct simdisk *after =
-            simdisk_crash(disk, keep, seed + run->second_states * 17);
-        static struct state found;
-        struct wal *wal;
-        assert_int_equal(open_into(after, &found, &wal), ERR_OK);
-        expect_state(run, &found);
-        wal_close(wal);
-        simdisk_free(after);
-        run->second_states++;
-    }
-}
-
 static void on_call(struct simdisk *disk, void *arg)
 {
     struct run *run = arg;
@@ -201,10 +174,6 @@ static void on_call(struct simdisk *disk, void *arg)
             seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME;
         struct simdisk *after =
             simdisk_crash(disk, keep, seed + run->states * 13);
-        /* A second loss in one state of sixteen: it multiplies. */
-        if (run->nested && run->states % 16 == 3) {
-            simdisk_set_hook(after, on_recovery_call, run);
-        }
         recover(run, after);
         simdisk_free(after);
         run->states++;
@@ -258,27 +227,6 @@ static void cut(struct run *run, uint64_t from)
     run->next.count = (size_t)from - 1;
 }
 
-/* What a snapshot holds goes; now and then one came from elsewhere, and all
- * of it goes. */
-static void compact(struct run *run, struct rng *rng, uint64_t i)
-{
-    uint64_t limit = run->next.count > 6 ? run->next.count - 6 : 0;
-    run->next.limit = max_u64(run->next.limit, limit);
-    run->acked.limit = run->next.limit;
-    while (wal_compact(run->wal, limit)) {
-    }
-    if (i % 9 == 8) {
-        assert_int_equal(wal_roll(run->wal), ERR_OK);
-        run->next.base = run->next.count + rng_below(rng, 3);
-        run->next.base_term = run->next.term;
-        run->next.count = (size_t)run->next.base;
-        assert_int_equal(
-            wal_reset(run->wal, run->next.base, run->next.base_term), ERR_OK);
-        run->acked = run->next;
-        run->resets++;
-    }
-}
-
 static void step(struct run *run, struct rng *rng, uint64_t i)
 {
     uint64_t term = i / 5 + 1;
@@ -309,78 +257,6 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
     if (i % 3 == 1) {
         wal_hint(run->wal);
     }
-    if (run->compacts) {
-        compact(run, rng, i);
-    }
-}
-
-static void run_workload(uint64_t steps, bool nested, bool compacts,
-                         const char *name)
-{
-    static struct run run;
-    struct rng rng;
-    rng_init(&rng, 7);
-    begin(&run);
-    run.nested = nested;
-    run.compacts = compacts;
-    simdisk_set_hook(run.disk, on_call, &run);
-    for (uint64_t i = 0; i < steps; i++) {
-        step(&run, &rng, i);
-    }
-    assert_true(!compacts || run.resets > 1);
-    printf("%s: %llu crash states, %llu more within recovery\n", name,
-           (unsigned long long)run.states,
-           (unsigned long long)run.second_states);
-    finish(&run);
-}
-
-static void test_crash_at_every_call(void **state)
-{
-    (void)state;
-    run_workload(40, false, false, "one loss");
-}
-
-static void test_crash_again_within_recovery(void **state)
-{
-    (void)state;
-    run_workload(23, true, false, "two losses");
-}
-
-static void test_crash_while_it_is_compacted(void **state)
-{
-    (void)state;
-    run_workload(40, false, true, "compacted");
-    run_workload(28, true, true, "compacted, two losses");
-}
-
-static void on_create_call(struct simdisk *disk, void *arg)
-{
-    uint64_t *states = arg;
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct simdisk *after = simdisk_crash(
-            disk, seed < 2 ? (enum simdisk_keep)seed : SIMDISK_SOME, seed);
-        static struct state found;
-        struct wal *wal = NULL;
-        if (open_into(after, &found, &wal) == ERR_OK) {
-            assert_int_equal(found.count, 0);
-        }
-        wal_close(wal);
-        simdisk_free(after);
-        (*states)++;
-    }
-}
-
-static void test_crash_while_created(void **state)
-{
-    (void)state;
-    uint64_t states = 0;
-    struct simdisk *disk = simdisk_new();
-    struct wal_options options;
-    options_for(disk, &options);
-    simdisk_set_hook(disk, on_create_call, &states);
-    assert_int_equal(wal_create(&options), ERR_OK);
-    printf("creation: %llu crash states\n", (unsigned long long)states);
-    simdisk_free(disk);
 }
 
 /* ---- a full disk ------------------------------------------------------------
@@ -687,10 +563,6 @@ int main(void)
 {
     log_set_level(LOG_OFF);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crash_at_every_call),
-        cmocka_unit_test(test_crash_again_within_recovery),
-        cmocka_unit_test(test_crash_while_it_is_compacted),
-        cmocka_unit_test(test_crash_while_created),
         cmocka_unit_test(test_no_space_keeps_the_batch_and_a_retry_succeeds),
         cmocka_unit_test(test_io_error_in_sync_ends_the_process),
         cmocka_unit_test(test_io_error_in_recovery),
