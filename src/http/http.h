@@ -102,6 +102,8 @@ bool http_in_request(const struct http_reader *reader);
 /* The value of the header `name` (case-insensitive); data NULL when it is
  * not there. Repeated headers: the first. */
 struct bytes http_header(const struct http_request *request, const char *name);
+struct bytes http_header_named(const struct http_header *headers,
+                               uint32_t count, const char *name);
 
 /* ---- targets ---------------------------------------------------------- */
 
@@ -140,5 +142,38 @@ struct http_response {
  * complete. */
 enum http_progress http_read_response(uint8_t *data, size_t size, bool eof,
                                       struct http_response *response);
+
+/* ---- the client's side: one answer of any length, piece by piece ------- */
+
+struct http_answer_state; /* PRIVATE, see answer.c. */
+
+/* What a connection that carries one request gets back. Answers 100 and 102
+ * to 199 are passed over; 101 is an error, as are versions other than HTTP/1
+ * and heads over the limits above. What comes behind the answer is ignored. */
+struct http_answer {
+    /* READ-ONLY */
+    bool head_done; /* status and headers are there. */
+    int status;
+    uint32_t header_count;
+    struct http_header headers[HTTP_HEADERS_MAX]; /* Good until the free. */
+    struct bytes body;               /* What the last call has found of it. */
+    const char *error_text;          /* After HTTP_READ_ERROR, a sentence. */
+    struct http_answer_state *state; /* PRIVATE */
+};
+
+void http_answer_init(struct http_answer *answer);
+void http_answer_free(struct http_answer *answer);
+
+/* Go on with the bytes that follow those of the earlier calls; `size` 0: the
+ * server has closed. `data` is overwritten: the pieces of body in it are
+ * joined at its beginning, where answer->body views them until `data` moves.
+ *
+ * HTTP_READ_MORE   so far so good; answer->body may hold something
+ * HTTP_READ_DONE   that was all of it, as its own length or chunks (or, when
+ *                  it has neither, the end of the connection) say
+ * HTTP_READ_ERROR  it is malformed, or ended early: what was found of the
+ *                  body is not all of it */
+enum http_progress http_answer_read(struct http_answer *answer, uint8_t *data,
+                                    size_t size);
 
 #endif

@@ -577,12 +577,18 @@ enum http_progress http_read(struct http_reader *reader, uint8_t *data,
     return HTTP_READ_MORE;
 }
 
-struct bytes http_header(const struct http_request *request, const char *name)
+struct bytes http_header_named(const struct http_header *headers,
+                               uint32_t count, const char *name)
 {
-    for (uint32_t i = 0; i < request->header_count; i++) {
-        if (equal_fold(request->headers[i].name, name)) {
-            return request->headers[i].value;
+    for (uint32_t i = 0; i < count; i++) {
+        if (equal_fold(headers[i].name, name)) {
+            return headers[i].value;
         }
     }
     return (struct bytes){0};
+}
+
+struct bytes http_header(const struct http_request *request, const char *name)
+{
+    return http_header_named(request->headers, request->header_count, name);
 }
