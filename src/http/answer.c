@@ -34,7 +34,7 @@ static struct http_answer *answer_of(http_parser *parser)
 static int stop(struct http_answer_state *state, const char *why)
 {
     state->wrong = why;
-    return 1;
+    return -1; /* 1 from on_headers_complete would mean: there is no body. */
 }
 
 static int add_to_head(struct http_answer_state *state, struct span *span,
