@@ -39,7 +39,8 @@ LIBS := -lsqlite3 -lhttp_parser -lm
 # ---- rooms and what each may stand on (scripts/check-layers holds the
 # ---- includes to the same table) ------------------------------------------
 
-ROOMS := base sys reactor http json command raft wire wal store peer node api
+ROOMS := base sys reactor http json command raft wire wal store peer node api \
+  client
 
 stack_base := base
 stack_sys := base sys
@@ -53,7 +54,8 @@ stack_wal := base sys wal
 stack_store := base sys command store
 stack_peer := base sys raft wire reactor peer
 stack_node := base sys raft wire wal command store node
-stack_api := $(ROOMS)
+stack_api := $(filter-out client,$(ROOMS))
+stack_client := base sys reactor http json client
 stack_main := $(ROOMS)
 # Not a room, but tested like one.
 stack_config := base sys reactor

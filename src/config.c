@@ -13,6 +13,7 @@ const char config_help[] =
     "usage: craftd [flags] DIR\n"
     "       craftd recover [flags] DIR         a majority is lost for ever\n"
     "       craftd restore FILE [flags] DIR    from a backup (GET /backup)\n"
+    "       craftd help                        get, put, ls, backup and more\n"
     "\n"
     "Where:\n"
     "  DIR, --dir DIR          data directory, created when missing\n"

@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "base/log.h"
+#include "client/client.h"
 #include "config.h"
 #include "host.h"
 #include "offline.h"
@@ -313,13 +314,29 @@ static void stop(struct daemon *daemon)
     }
 }
 
+/* A command that is not the daemon: its exit code; -1: it is the daemon. */
+static int other_main(int argc, char **argv)
+{
+    /* "help NAME" is "NAME --help", so that each room explains its own. */
+    if (argc == 3 && strcmp(argv[1], "help") == 0) {
+        static char help[] = "--help";
+        char *words[] = {argv[0], argv[2], help, NULL};
+        int code = offline_main(3, words);
+        if (code >= 0) {
+            return code;
+        }
+    }
+    int code = offline_main(argc, argv);
+    return code >= 0 ? code : client_main(argc, argv, CRAFTD_VERSION);
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
     char why[256];
-    int offline = offline_main(argc, argv);
-    if (offline >= 0) {
-        return offline;
+    int other = other_main(argc, argv);
+    if (other >= 0) {
+        return other;
     }
     switch (config_parse(argc, argv, &daemon.config, why, sizeof(why))) {
     case CONFIG_HELP:

@@ -1,0 +1,130 @@
+/* backup.c -- GET /backup into a file, whole or not at all.
+ *
+ * It is written beside its place under another name, synced and then renamed,
+ * so that whatever has the final name is a complete backup, after a crash
+ * too. The other name goes away when the command fails or is interrupted. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/client_internal.h"
+
+/* For the signal handler. */
+static char part_path[PATH_MAX];
+
+static void on_signal(int number)
+{
+    (void)unlink(part_path);
+    (void)raise(number); /* With its default action again: SA_RESETHAND. */
+}
+
+static void clean_up_on_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = (int)SA_RESETHAND};
+    for (size_t i = 0; i < ARRAY_COUNT(signals); i++) {
+        struct sigaction old;
+        if (sigaction(signals[i], NULL, &old) == 0 &&
+            old.sa_handler != SIG_IGN) {
+            (void)sigaction(signals[i], &action, NULL);
+        }
+    }
+}
+
+static int fail(const struct options *options, const char *path)
+{
+    say(options, "%s: %s", path, strerror(errno));
+    return EXIT_FAILED;
+}
+
+static int download(const struct options *options, int fd)
+{
+    struct request request;
+    request_init(&request, "GET", "/backup");
+    request_add_level(&request, options);
+    request.out = fd;
+    int code = request_run(&request, options);
+    request_free(&request);
+    return code;
+}
+
+/* The rename is durable once the directory is. */
+static bool sync_directory_of(const char *path)
+{
+    char dir[PATH_MAX] = ".";
+    const char *slash = strrchr(path, '/');
+    if (slash) {
+        size_t size = slash == path ? 1 : (size_t)(slash - path);
+        memcpy(dir, path, size);
+        dir[size] = '\0';
+    }
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    /* EINVAL: this file system has nothing to sync there. */
+    bool ok = fsync(fd) == 0 || errno == EINVAL;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return ok;
+}
+
+/* A rename would put a file in the place of a device or a pipe. */
+static bool can_be_replaced(const char *path)
+{
+    struct stat stat_at;
+    if (stat(path, &stat_at) != 0 || S_ISREG(stat_at.st_mode)) {
+        return true;
+    }
+    errno = S_ISDIR(stat_at.st_mode) ? EISDIR : EEXIST;
+    return false;
+}
+
+static int download_to(const struct options *options, const char *path, int fd)
+{
+    int code = download(options, fd);
+    if (!code && fsync(fd) != 0) {
+        code = fail(options, part_path);
+    }
+    if (close(fd) != 0 && !code) {
+        code = fail(options, part_path);
+    }
+    if (!code && rename(part_path, path) != 0) {
+        code = fail(options, path);
+    }
+    if (code) {
+        (void)unlink(part_path);
+        return code;
+    }
+    return sync_directory_of(path) ? EXIT_DONE : fail(options, path);
+}
+
+int run_backup(const struct options *options)
+{
+    const char *path = options->words[0];
+    if (strcmp(path, "-") == 0) {
+        return download(options, STDOUT_FILENO);
+    }
+    if (!can_be_replaced(path)) {
+        return fail(options, path);
+    }
+    int size = snprintf(part_path, sizeof(part_path), "%s.part-%ld", path,
+                        (long)getpid());
+    if (size < 0 || (size_t)size >= sizeof(part_path)) {
+        errno = ENAMETOOLONG;
+        return fail(options, path);
+    }
+    int fd = open(part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return fail(options, part_path);
+    }
+    clean_up_on_signals();
+    return download_to(options, path, fd);
+}

@@ -1,0 +1,72 @@
+/* client.c -- the table of commands. */
+#include <stdio.h>
+
+#include "client/client_internal.h"
+
+#define REACH "addr timeout "
+
+static const struct command commands[] = {
+    {"get", run_get, 1, 1, REACH "meta stale level", help_get},
+    {"put", run_put, 1, 2, REACH "create if-index print-index", help_put},
+    {"del", run_del, 1, 1, REACH "if-index", help_del},
+    {"ls", run_ls, 0, 1, REACH "keys limit stale level", help_ls},
+    {"txn", run_txn, 0, 1, REACH, help_txn},
+    {"status", run_status, 0, 0, REACH "json", help_status},
+    {"nodes", run_nodes, 0, 0, REACH "json", help_nodes},
+    {"leader", run_leader, 0, 1, REACH "json", help_leader},
+    {"backup", run_backup, 1, 1, REACH "stale", help_backup},
+    {"bench-disk", run_bench_disk, 1, 1, "time", help_bench_disk},
+    {"version", run_version, 0, 0, "", help_version},
+    {"help", run_help, 0, 1, "", help_help},
+};
+
+const struct command *command_named(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+int run_version(const struct options *options)
+{
+    struct buf line = {0};
+    buf_printf(&line, "craftd %s\n", options->version);
+    int code = print_bytes(options, buf_bytes(&line));
+    buf_free(&line);
+    return code;
+}
+
+int run_help(const struct options *options)
+{
+    if (options->word_count == 0) {
+        return print_bytes(options, bytes_of_string(help_overview));
+    }
+    const struct command *command = command_named(options->words[0]);
+    if (!command) {
+        say(options, "there is no command %s; see craftd help",
+            options->words[0]);
+        return EXIT_USAGE;
+    }
+    return print_bytes(options, bytes_of_string(command->help));
+}
+
+int client_main(int argc, char **argv, const char *version)
+{
+    char why[256];
+    const struct command *command = argc > 1 ? command_named(argv[1]) : NULL;
+    if (!command) {
+        return -1;
+    }
+    struct options options = {.command = command, .version = version};
+    if (!options_parse(&options, argc - 2, argv + 2, why, sizeof(why))) {
+        say(&options, "%s", why);
+        return EXIT_USAGE;
+    }
+    if (options.help) {
+        return print_bytes(&options, bytes_of_string(command->help));
+    }
+    return command->run(&options);
+}

@@ -1,0 +1,158 @@
+/* connect.c -- connections that never wait longer than they were told.
+ *
+ * Known limit: a name is looked up by getaddrinfo(), which takes the time that
+ * resolv.conf gives it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/client_internal.h"
+#include "reactor/reactor.h"
+#include "sys/sys.h"
+
+static int left_ms(uint64_t deadline_ms)
+{
+    uint64_t now_ms = sys_now_ms();
+    return deadline_ms > now_ms ? (int)min_u64(deadline_ms - now_ms, INT_MAX)
+                                : 0;
+}
+
+static bool explain(int error, char *why, size_t why_size)
+{
+    (void)snprintf(why, why_size, "%s", strerror(error));
+    return false;
+}
+
+/* The events that are there, or 0 when the time is over. */
+static short await(int fd, short events, uint64_t deadline_ms)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = events};
+    int rc;
+    do {
+        rc = poll(&poll_fd, 1, left_ms(deadline_ms));
+    } while (rc < 0 && errno == EINTR);
+    return rc > 0 ? poll_fd.revents : 0;
+}
+
+/* 0, or the errno. */
+static int finish_connect(int fd, const struct addrinfo *address,
+                          uint64_t deadline_ms)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) {
+        return 0;
+    }
+    if (errno != EINPROGRESS && errno != EINTR) {
+        return errno;
+    }
+    if (!await(fd, POLLOUT, deadline_ms)) {
+        return ETIMEDOUT;
+    }
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+static int dial_one(const struct addrinfo *address, uint64_t deadline_ms,
+                    char *why, size_t why_size)
+{
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        explain(errno, why, why_size);
+        return -1;
+    }
+    int error = fcntl(fd, F_SETFL, O_NONBLOCK) < 0
+                    ? errno
+                    : finish_connect(fd, address, deadline_ms);
+    if (error) {
+        explain(error, why, why_size);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    char host[REACTOR_HOST_BYTES];
+    char service[8];
+    uint16_t port;
+    if (!addr_split(addr, host, &port) || port == 0) {
+        (void)snprintf(why, why_size, "is not host:port");
+        return -1;
+    }
+    (void)snprintf(service, sizeof(service), "%u", (unsigned)port);
+    int rc = getaddrinfo(host, service, &hints, &found);
+    if (rc) {
+        (void)snprintf(why, why_size, "%s", gai_strerror(rc));
+        return -1;
+    }
+    int fd = -1;
+    uint64_t count = 0;
+    for (const struct addrinfo *at = found; at; at = at->ai_next) {
+        count++;
+    }
+    uint64_t deadline_ms = sys_now_ms() + timeout_ms;
+    for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
+        /* A share for each, so that one that swallows packets does not keep
+         * the others from being tried. */
+        uint64_t now_ms = sys_now_ms();
+        uint64_t left = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+        fd = dial_one(at, now_ms + left / count, why, why_size);
+        count--;
+    }
+    freeaddrinfo(found);
+    return fd;
+}
+
+enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
+                    size_t why_size)
+{
+    size_t sent = 0;
+    while (sent < bytes.size) {
+        short events = await(fd, POLLIN | POLLOUT, deadline_ms);
+        if (!events) {
+            explain(ETIMEDOUT, why, why_size);
+            return MOVED_FAILED;
+        }
+        if (events & POLLIN) {
+            return MOVED_EARLY;
+        }
+        ssize_t rc =
+            send(fd, bytes.data + sent, bytes.size - sent, MSG_NOSIGNAL);
+        if (rc >= 0) {
+            sent += (size_t)rc;
+        } else if (errno != EINTR && errno != EAGAIN) {
+            explain(errno, why, why_size);
+            return MOVED_FAILED;
+        }
+    }
+    return MOVED_ALL;
+}
+
+bool receive_some(int fd, uint8_t *data, size_t room, size_t *got,
+                  uint64_t deadline_ms, char *why, size_t why_size)
+{
+    for (;;) {
+        if (!await(fd, POLLIN, deadline_ms)) {
+            (void)snprintf(why, why_size, "no answer in time");
+            return false;
+        }
+        ssize_t rc = recv(fd, data, room, 0);
+        if (rc >= 0) {
+            *got = (size_t)rc;
+            return true;
+        }
+        if (errno != EINTR && errno != EAGAIN) {
+            return explain(errno, why, why_size);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+/* options.c -- the words behind a command. As for the daemon: one dash or
+ * two, '=' or a blank; "-" alone and everything behind "--" are words. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "client/client_internal.h"
+
+enum kind { FLAG, TEXT, NUMBER, DURATION };
+
+struct flag {
+    const char *name;
+    enum kind kind;
+    size_t at;       /* Offset in struct options. */
+    size_t given_at; /* Of a bool that tells it was given; 0: none. */
+};
+
+#define AT(field) offsetof(struct options, field)
+
+static const struct flag flags[] = {
+    {"addr", TEXT, AT(addr), 0},
+    {"timeout", DURATION, AT(timeout_ms), 0},
+    {"help", FLAG, AT(help), 0},
+    {"meta", FLAG, AT(meta), 0},
+    {"stale", FLAG, AT(stale), 0},
+    {"level", TEXT, AT(level), 0},
+    {"create", FLAG, AT(create), 0},
+    {"if-index", NUMBER, AT(if_index), AT(has_if_index)},
+    {"print-index", FLAG, AT(print_index), 0},
+    {"keys", FLAG, AT(keys), 0},
+    {"limit", NUMBER, AT(limit), AT(has_limit)},
+    {"json", FLAG, AT(json), 0},
+    {"time", DURATION, AT(time_ms), 0},
+};
+
+static bool is_listed(const char *names, const char *name)
+{
+    size_t size = strlen(name);
+    for (const char *at = names; *at;) {
+        size_t word = strcspn(at, " ");
+        if (word == size && memcmp(at, name, size) == 0) {
+            return true;
+        }
+        at += word;
+        at += *at == ' ';
+    }
+    return false;
+}
+
+static const struct flag *find(const struct command *command, const char *name,
+                               size_t size)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        if (strlen(flags[i].name) == size &&
+            memcmp(flags[i].name, name, size) == 0 &&
+            (flags[i].at == AT(help) ||
+             is_listed(command->flags, flags[i].name))) {
+            return &flags[i];
+        }
+    }
+    return NULL;
+}
+
+/* NULL, or what is wanted instead. */
+static const char *take(const struct flag *flag, const char *value,
+                        struct options *options)
+{
+    void *field = (char *)options + flag->at;
+    if (flag->given_at) {
+        *(bool *)((char *)options + flag->given_at) = true;
+    }
+    switch (flag->kind) {
+    case FLAG:
+        *(bool *)field = true;
+        return NULL;
+    case TEXT:
+        *(const char **)field = value;
+        return value[0] ? NULL : "must not be empty";
+    case NUMBER:
+        return json_u64(bytes_of_string(value), field) ? NULL : "is no number";
+    case DURATION:
+        return text_duration_ms(bytes_of_string(value), field) &&
+                       *(uint64_t *)field > 0 &&
+                       *(uint64_t *)field <= 3600 * 1000
+                   ? NULL
+                   : "is no duration such as 250ms or 5s, up to 1h";
+    }
+    return NULL;
+}
+
+/* The flag at argv[*at]; *at is moved over its value. */
+static bool read_flag(struct options *options, int argc, char **argv, int *at,
+                      char *why, size_t why_size)
+{
+    const char *word = argv[*at];
+    const char *name = word + (word[1] == '-' ? 2 : 1);
+    size_t size = strcspn(name, "=");
+    bool is_h = strcmp(word, "-h") == 0;
+    const struct flag *flag = is_h ? find(options->command, "help", 4)
+                                   : find(options->command, name, size);
+    const char *value = name[size] == '=' ? name + size + 1 : NULL;
+    if (!flag) {
+        (void)snprintf(why, why_size,
+                       "unknown flag %s (\"--\" goes before a word that "
+                       "begins with a dash)",
+                       word);
+        return false;
+    }
+    if (flag->kind != FLAG && !value && *at + 1 < argc) {
+        value = argv[++*at];
+    }
+    if ((flag->kind == FLAG) != !value) {
+        (void)snprintf(why, why_size,
+                       value ? "%s takes no value" : "%s needs a value", word);
+        return false;
+    }
+    const char *wanted = take(flag, value, options);
+    if (wanted) {
+        (void)snprintf(why, why_size, "%s: \"%s\" %s", word, value, wanted);
+    }
+    return !wanted;
+}
+
+static bool check(const struct options *options, char *why, size_t why_size)
+{
+    const struct command *command = options->command;
+    const char *wrong = NULL;
+    if (options->word_count < command->words_min) {
+        wrong = "too few words";
+    } else if (options->word_count > 0 && options->words[0][0] == '\0' &&
+               command->words_min > 0) {
+        wrong = "the first word must not be empty";
+    } else if (options->create && options->has_if_index) {
+        wrong = "--create and --if-index exclude each other";
+    } else if (options->stale && options->level) {
+        wrong = "--stale is --level none: one of them will do";
+    }
+    if (wrong) {
+        (void)snprintf(why, why_size, "%s; see craftd help %s", wrong,
+                       command->name);
+    }
+    return !wrong;
+}
+
+static bool add_word(struct options *options, const char *word, char *why,
+                     size_t why_size)
+{
+    if (options->word_count == options->command->words_max) {
+        (void)snprintf(why, why_size, "one word too many: %s", word);
+        return false;
+    }
+    options->words[options->word_count++] = word;
+    return true;
+}
+
+bool options_parse(struct options *options, int argc, char **argv, char *why,
+                   size_t why_size)
+{
+    const char *addr = getenv("CRAFTD_ADDR");
+    options->addr = addr && addr[0] ? addr : "localhost:11000";
+    options->timeout_ms = 10000;
+    options->time_ms = 3000;
+    must(options->command->words_max <= WORDS_MAX);
+    bool words_only = false;
+    for (int at = 0; at < argc; at++) {
+        bool is_word = words_only || argv[at][0] != '-' || !argv[at][1];
+        if (!is_word && strcmp(argv[at], "--") == 0) {
+            words_only = true;
+        } else if (is_word
+                       ? !add_word(options, argv[at], why, why_size)
+                       : !read_flag(options, argc, argv, &at, why, why_size)) {
+            return false;
+        }
+    }
+    return options->help || check(options, why, why_size);
+}

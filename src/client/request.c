@@ -1,0 +1,392 @@
+/* request.c -- one request to whichever server answers. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "client/client_internal.h"
+#include "reactor/reactor.h"
+#include "sys/sys.h"
+
+enum {
+    /* How much longer than the server, which is told --timeout, we wait: its
+     * own words about what took so long are worth more than ours. */
+    GRACE_MS = 1000,
+    ADDR_BYTES = REACTOR_HOST_BYTES + 16,
+    PIECE_BYTES = 64 << 10,
+    WHY_BYTES = 256,
+};
+
+void say(const struct options *options, const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    for (char *at = line; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            *at = '?';
+        }
+    }
+    (void)fprintf(stderr, "craftd: %s: %s\n", options->command->name, line);
+}
+
+/* ---- what is asked
+ * -------------------------------------------------------------- */
+
+void request_init(struct request *request, const char *method, const char *path)
+{
+    *request = (struct request){.method = method, .out = -1};
+    buf_add_string(&request->target, path);
+}
+
+void request_free(struct request *request)
+{
+    buf_free(&request->target);
+    buf_free(&request->headers);
+    buf_free(&request->answer_body);
+    http_answer_free(&request->answer);
+}
+
+void request_add_query(struct request *request, const char *name,
+                       struct bytes value)
+{
+    struct buf *target = &request->target;
+    bool first = !memchr(target->data, '?', target->size);
+    buf_add_u8(target, first ? '?' : '&');
+    buf_add_string(target, name);
+    if (value.size > 0) {
+        buf_add_u8(target, '=');
+        http_percent_encode(target, value, true);
+    }
+}
+
+void request_add_level(struct request *request, const struct options *options)
+{
+    const char *level = options->stale ? "none" : options->level;
+    if (level) {
+        request_add_query(request, "level", bytes_of_string(level));
+    }
+}
+
+static void add_request(struct buf *out, const struct request *request,
+                        const struct options *options, const char *addr,
+                        struct bytes target)
+{
+    buf_printf(out, "%s ", request->method);
+    buf_add_bytes(out, target);
+    buf_printf(out,
+               " HTTP/1.1\r\nHost: %s\r\nUser-Agent: craftd/%s\r\n"
+               "Accept: */*\r\nConnection: close\r\n",
+               addr, options->version);
+    buf_add_bytes(out, buf_bytes(&request->headers));
+    if (request->has_body) {
+        buf_printf(out, "Content-Length: %zu\r\n", request->body.size);
+    }
+    buf_add_string(out, "\r\n");
+    buf_add_bytes(out, request->body);
+}
+
+/* ---- one server
+ * ----------------------------------------------------------------- */
+
+enum attempt {
+    ATTEMPT_ANSWERED,
+    ATTEMPT_NOT_SENT, /* It cannot have been done. */
+    ATTEMPT_LOST,     /* Sent, and no answer. */
+    ATTEMPT_BROKEN,   /* The answer, or what becomes of it here, is no good;
+                         another try would not mend it. */
+};
+
+bool write_out(int fd, const void *data, size_t size, const char **why)
+{
+    const char *at = data;
+    while (size > 0) {
+        ssize_t rc = write(fd, at, size);
+        if (rc < 0 && errno != EINTR) {
+            *why = strerror(errno);
+            return false;
+        }
+        if (rc > 0) {
+            at += rc;
+            size -= (size_t)rc;
+        }
+    }
+    return true;
+}
+
+int print_bytes(const struct options *options, struct bytes bytes)
+{
+    const char *why;
+    if (!write_out(STDOUT_FILENO, bytes.data, bytes.size, &why)) {
+        say(options, "stdout: %s", why);
+        return EXIT_FAILED;
+    }
+    return EXIT_DONE;
+}
+
+static bool is_success(const struct request *request)
+{
+    return request->answer.status >= 200 && request->answer.status < 300;
+}
+
+/* What the last call has found of the body goes where it belongs. */
+static bool keep_body(struct request *request, char why[WHY_BYTES])
+{
+    struct bytes piece = request->answer.body;
+    const char *reason = NULL;
+    if (request->out >= 0 && is_success(request)) {
+        if (!write_out(request->out, piece.data, piece.size, &reason)) {
+            (void)snprintf(why, WHY_BYTES, "writing: %s", reason);
+            return false;
+        }
+    } else if (piece.size > DOWNLOAD_BYTES_MAX - request->answer_body.size) {
+        (void)snprintf(why, WHY_BYTES, "the answer is over %d bytes",
+                       DOWNLOAD_BYTES_MAX);
+        return false;
+    } else {
+        buf_add_bytes(&request->answer_body, piece);
+    }
+    return true;
+}
+
+static enum attempt receive_answer(struct request *request, int fd,
+                                   uint64_t patience_ms, char why[WHY_BYTES])
+{
+    static uint8_t piece[PIECE_BYTES];
+    struct http_answer *answer = &request->answer;
+    uint64_t deadline_ms = sys_now_ms() + patience_ms;
+    bool streamed = false;
+    for (;;) {
+        size_t got = 0;
+        enum attempt lost = streamed ? ATTEMPT_BROKEN : ATTEMPT_LOST;
+        if (!receive_some(fd, piece, sizeof(piece), &got, deadline_ms, why,
+                          WHY_BYTES)) {
+            return lost;
+        }
+        enum http_progress progress = http_answer_read(answer, piece, got);
+        if (answer->head_done && !keep_body(request, why)) {
+            return ATTEMPT_BROKEN;
+        }
+        if (progress == HTTP_READ_DONE) {
+            return ATTEMPT_ANSWERED;
+        }
+        if (progress == HTTP_READ_ERROR) {
+            (void)snprintf(why, WHY_BYTES, "%s", answer->error_text);
+            return lost;
+        }
+        if (answer->head_done) {
+            streamed = request->out >= 0;
+            deadline_ms = sys_now_ms() + patience_ms;
+        }
+    }
+}
+
+static enum attempt attempt(struct request *request,
+                            const struct options *options, const char *addr,
+                            struct bytes target, char why[WHY_BYTES])
+{
+    uint64_t patience_ms = options->timeout_ms + GRACE_MS;
+    int fd = dial(addr, options->timeout_ms, why, WHY_BYTES);
+    if (fd < 0) {
+        return ATTEMPT_NOT_SENT;
+    }
+    struct buf bytes = {0};
+    add_request(&bytes, request, options, addr, target);
+    http_answer_free(&request->answer);
+    http_answer_init(&request->answer);
+    request->answer_body.size = 0;
+    enum attempt result = ATTEMPT_NOT_SENT;
+    enum moved moved = send_all(fd, buf_bytes(&bytes),
+                                sys_now_ms() + patience_ms, why, WHY_BYTES);
+    if (moved != MOVED_FAILED) {
+        result = receive_answer(request, fd, patience_ms, why);
+    }
+    if (moved == MOVED_EARLY && result == ATTEMPT_LOST) {
+        result = ATTEMPT_NOT_SENT; /* Half a request is none. */
+    }
+    buf_free(&bytes);
+    close(fd);
+    return result;
+}
+
+/* ---- what the answer means
+ * -------------------------------------------------------- */
+
+enum { PROBLEM_CODE, PROBLEM_MESSAGE, PROBLEM_OUTCOME, PROBLEM_FIELDS };
+
+/* The server's own words, if the body is a problem (RFC 9457). */
+static void read_problem(const struct request *request,
+                         struct field fields[PROBLEM_FIELDS])
+{
+    struct json_reader reader;
+    struct buf copy = {0};
+    fields[PROBLEM_CODE] = (struct field){.name = "code"};
+    fields[PROBLEM_MESSAGE] = (struct field){.name = "message"};
+    fields[PROBLEM_OUTCOME] = (struct field){.name = "outcome"};
+    buf_add_bytes(&copy, buf_bytes(&request->answer_body));
+    json_init(&reader, copy.data, copy.size);
+    if (copy.size == 0 || json_next(&reader) != JSON_OBJECT_BEGIN ||
+        !read_fields(&reader, fields, PROBLEM_FIELDS) ||
+        fields[PROBLEM_CODE].text[0] == '\0') {
+        fields[PROBLEM_MESSAGE].text[0] = '\0'; /* Some other object. */
+        fields[PROBLEM_OUTCOME].text[0] = '\0';
+    }
+    buf_free(&copy);
+}
+
+static int code_of(const struct request *request,
+                   const struct field problem[PROBLEM_FIELDS])
+{
+    int status = request->answer.status;
+    if (is_success(request)) {
+        return EXIT_DONE;
+    }
+    if (request->changes &&
+        (status == 504 ||
+         strcmp(problem[PROBLEM_OUTCOME].text, "unknown") == 0)) {
+        return EXIT_UNKNOWN;
+    }
+    if (status == 412 || (status == 404 && request->absent_is_no)) {
+        return EXIT_NO;
+    }
+    return status == 429 || status == 503 || status == 504 ? EXIT_AWAY
+                                                           : EXIT_FAILED;
+}
+
+static void explain_answer(const struct request *request,
+                           const struct field problem[PROBLEM_FIELDS],
+                           char why[WHY_BYTES])
+{
+    int status = request->answer.status;
+    if (problem[PROBLEM_MESSAGE].text[0]) {
+        (void)snprintf(why, WHY_BYTES, "%.240s", problem[PROBLEM_MESSAGE].text);
+    } else if (status == 404 && request->absent_is_no) {
+        (void)snprintf(why, WHY_BYTES, "no such key");
+    } else {
+        (void)snprintf(why, WHY_BYTES, "HTTP %d %s", status,
+                       http_reason(status));
+    }
+}
+
+/* "http://host:port/target" in parts. */
+static bool read_location(struct bytes location, char addr[ADDR_BYTES],
+                          struct bytes *target)
+{
+    static const char scheme[] = "http://";
+    const size_t skip = sizeof(scheme) - 1;
+    if (location.size <= skip || memcmp(location.data, scheme, skip) != 0) {
+        return false;
+    }
+    const uint8_t *at = location.data + skip;
+    const uint8_t *slash = memchr(at, '/', location.size - skip);
+    if (!slash || slash == at || (size_t)(slash - at) >= ADDR_BYTES) {
+        return false;
+    }
+    memcpy(addr, at, (size_t)(slash - at));
+    addr[slash - at] = '\0';
+    *target = bytes_of(slash, location.size - (size_t)(slash - location.data));
+    return true;
+}
+
+/* One server, and the one it may point to. `addr` becomes who answered. */
+static enum attempt ask(struct request *request, const struct options *options,
+                        char addr[ADDR_BYTES], char why[WHY_BYTES])
+{
+    struct bytes target;
+    enum attempt result =
+        attempt(request, options, addr, buf_bytes(&request->target), why);
+    if (result != ATTEMPT_ANSWERED || request->answer.status != 307) {
+        return result;
+    }
+    struct bytes location = http_header_named(
+        request->answer.headers, request->answer.header_count, "location");
+    if (!read_location(location, addr, &target)) {
+        return result;
+    }
+    /* The views end with the answer that they are in. */
+    struct buf copy = {0};
+    buf_add_bytes(&copy, target);
+    result = attempt(request, options, addr, buf_bytes(&copy), why);
+    buf_free(&copy);
+    return result;
+}
+
+/* The exit code if this were the last server, and why. */
+static int ask_one(struct request *request, const struct options *options,
+                   char addr[ADDR_BYTES], char why[WHY_BYTES])
+{
+    struct field problem[PROBLEM_FIELDS];
+    switch (ask(request, options, addr, why)) {
+    case ATTEMPT_NOT_SENT:
+        return EXIT_AWAY;
+    case ATTEMPT_LOST:
+        return request->changes ? EXIT_UNKNOWN : EXIT_AWAY;
+    case ATTEMPT_BROKEN:
+        return EXIT_FAILED;
+    case ATTEMPT_ANSWERED:
+        break;
+    }
+    read_problem(request, problem);
+    int code = code_of(request, problem);
+    if (code) {
+        explain_answer(request, problem, why);
+    }
+    return code;
+}
+
+/* The next of "a,b,c"; false at the end. "http://" and a last slash may be
+ * around it, as they come with copy and paste. */
+static bool next_server(const char **list, char addr[ADDR_BYTES])
+{
+    while (**list == ',' || **list == ' ') {
+        (*list)++;
+    }
+    const char *at = *list;
+    size_t size = strcspn(at, ", ");
+    *list += size;
+    if (size > 7 && memcmp(at, "http://", 7) == 0) {
+        at += 7;
+        size -= 7;
+    }
+    if (size > 0 && at[size - 1] == '/') {
+        size--;
+    }
+    if (size >= ADDR_BYTES) {
+        size = ADDR_BYTES - 1; /* Longer than any name: it will not resolve. */
+    }
+    memcpy(addr, at, size);
+    addr[size] = '\0';
+    return size > 0;
+}
+
+int request_run(struct request *request, const struct options *options)
+{
+    char addr[ADDR_BYTES];
+    char why[WHY_BYTES] = "";
+    char timeout[32];
+    const char *list = options->addr;
+    struct buf reasons = {0};
+    int code = EXIT_AWAY;
+    (void)snprintf(timeout, sizeof(timeout), "%llums",
+                   (unsigned long long)options->timeout_ms);
+    request_add_query(request, "timeout", bytes_of_string(timeout));
+    while (code == EXIT_AWAY && next_server(&list, addr)) {
+        code = ask_one(request, options, addr, why);
+        if (code == EXIT_AWAY || code == EXIT_UNKNOWN || code == EXIT_FAILED) {
+            buf_printf(&reasons, "%s%s: %s", reasons.size > 0 ? "; " : "", addr,
+                       why);
+        }
+    }
+    buf_add_u8(&reasons, '\0');
+    if (code == EXIT_NO) {
+        say(options, "%s", why); /* Who answered is not the point. */
+    } else if (code) {
+        say(options, "%s%s", (const char *)reasons.data,
+            code == EXIT_UNKNOWN ? " (it may have been done, or be done soon)"
+                                 : "");
+    }
+    buf_free(&reasons);
+    return code;
+}
