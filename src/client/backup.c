@@ -80,11 +80,7 @@ static bool sync_directory_of(const char *path)
 static bool can_be_replaced(const char *path)
 {
     struct stat stat_at;
-    if (stat(path, &stat_at) != 0 || S_ISREG(stat_at.st_mode)) {
-        return true;
-    }
-    errno = S_ISDIR(stat_at.st_mode) ? EISDIR : EEXIST;
-    return false;
+    return stat(path, &stat_at) != 0 || S_ISREG(stat_at.st_mode);
 }
 
 static int download_to(const struct options *options, const char *path, int fd)
@@ -113,7 +109,8 @@ int run_backup(const struct options *options)
         return download(options, STDOUT_FILENO);
     }
     if (!can_be_replaced(path)) {
-        return fail(options, path);
+        say(options, "%s: is there, and no file (\"-\" is stdout)", path);
+        return EXIT_FAILED;
     }
     int size = snprintf(part_path, sizeof(part_path), "%s.part-%ld", path,
                         (long)getpid());

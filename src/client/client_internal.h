@@ -24,6 +24,7 @@ enum {
 
 enum {
     WORDS_MAX = 2,
+    SERVER_BYTES = 300, /* A host name, a port, and what is between. */
     /* What the client holds in memory: more than any --max-body and any page
      * of a listing. A backup is not held, it is streamed. */
     UPLOAD_BYTES_MAX = 16 << 20,
@@ -67,6 +68,10 @@ const struct command *command_named(const char *name);
 /* Fill `options` from the words behind the command. False: `why` tells. */
 bool options_parse(struct options *options, int argc, char **argv, char *why,
                    size_t why_size);
+
+/* The next of "a,b,c"; false at the end. "http://" and a last slash may be
+ * around it, as they come with copy and paste. */
+bool next_server(const char **list, char addr[SERVER_BYTES]);
 
 /* "craftd: get: ..." on stderr; control characters are shown as '?'. */
 void say(const struct options *options, const char *format, ...) PRINTF(2, 3);

@@ -85,7 +85,7 @@ int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
     char host[REACTOR_HOST_BYTES];
     char service[8];
     uint16_t port;
-    if (!addr_split(addr, host, &port) || port == 0) {
+    if (!addr_split(addr, host, &port)) { /* Of a Location. */
         (void)snprintf(why, why_size, "is not host:port");
         return -1;
     }

@@ -186,7 +186,7 @@ const char help_txn[] =
     "\n"
     "OPTIONS\n" REACH "\n"
     "EXIT CODES\n" CODES "    5  the conditions did not hold; \"else\" was "
-                         "done, if there is one\n" AWAY UNKNOWN "\n"
+    "done, if there is one\n" AWAY UNKNOWN "\n"
     "EXAMPLES\n"
     "    craftd txn <<'END'\n"
     "    {\"if\":   [{\"key\": \"a\", \"value\": \"1\"}],\n"
@@ -263,7 +263,9 @@ const char help_backup[] =
     "    to FILE, or to stdout for \"-\". It is a SQLite file; craftd restore\n"
     "    makes a cluster of it. It is written under another name beside FILE\n"
     "    (FILE.part-PID), synced, and put in the place of FILE when it is\n"
-    "    complete, and not before. On stdout, only the exit code tells.\n"
+    "    complete, and not before. On stdout, only the exit code tells. A\n"
+    "    server leaves readers that take less than a megabyte a second: in\n"
+    "    front of something slow, put a file.\n"
     "\n"
     "OPTIONS\n"
     "    --stale              as the server has it, also without a "
@@ -273,7 +275,7 @@ const char help_backup[] =
     "EXIT CODES\n" CODES AWAY "\n"
     "EXAMPLES\n"
     "    craftd backup \"/backup/craftd-$(date +%F).db\"\n"
-    "    craftd backup - | gzip >craftd.db.gz\n";
+    "    craftd backup - | gzip -1 >craftd.db.gz\n";
 
 const char help_bench_disk[] =
     "NAME\n"

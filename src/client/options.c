@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "client/client_internal.h"
+#include "reactor/reactor.h"
 
 enum kind { FLAG, TEXT, NUMBER, DURATION };
 
@@ -121,6 +122,49 @@ static bool read_flag(struct options *options, int argc, char **argv, int *at,
     return !wanted;
 }
 
+bool next_server(const char **list, char addr[SERVER_BYTES])
+{
+    while (**list == ',' || **list == ' ') {
+        (*list)++;
+    }
+    const char *at = *list;
+    size_t size = strcspn(at, ", ");
+    *list += size;
+    if (size > 7 && memcmp(at, "http://", 7) == 0) {
+        at += 7;
+        size -= 7;
+    }
+    if (size > 0 && at[size - 1] == '/') {
+        size--;
+    }
+    if (size >= SERVER_BYTES) {
+        size =
+            SERVER_BYTES - 1; /* Longer than any name: it will not resolve. */
+    }
+    memcpy(addr, at, size);
+    addr[size] = '\0';
+    return size > 0;
+}
+
+static bool servers_ok(const char *list, char *why, size_t why_size)
+{
+    char addr[SERVER_BYTES];
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    bool any = false;
+    while (next_server(&list, addr)) {
+        if (!addr_split(addr, host, &port) || port == 0) {
+            (void)snprintf(why, why_size, "%.100s is not host:port", addr);
+            return false;
+        }
+        any = true;
+    }
+    if (!any) {
+        (void)snprintf(why, why_size, "no server to ask: see --addr");
+    }
+    return any;
+}
+
 static bool check(const struct options *options, char *why, size_t why_size)
 {
     const struct command *command = options->command;
@@ -139,7 +183,8 @@ static bool check(const struct options *options, char *why, size_t why_size)
         (void)snprintf(why, why_size, "%s; see craftd help %s", wrong,
                        command->name);
     }
-    return !wrong;
+    return !wrong && (!is_listed(command->flags, "addr") ||
+                      servers_ok(options->addr, why, why_size));
 }
 
 static bool add_word(struct options *options, const char *word, char *why,

@@ -5,14 +5,12 @@
 #include <unistd.h>
 
 #include "client/client_internal.h"
-#include "reactor/reactor.h"
 #include "sys/sys.h"
 
 enum {
     /* How much longer than the server, which is told --timeout, we wait: its
      * own words about what took so long are worth more than ours. */
     GRACE_MS = 1000,
-    ADDR_BYTES = REACTOR_HOST_BYTES + 16,
     PIECE_BYTES = 64 << 10,
     WHY_BYTES = 256,
 };
@@ -271,7 +269,7 @@ static void explain_answer(const struct request *request,
 }
 
 /* "http://host:port/target" in parts. */
-static bool read_location(struct bytes location, char addr[ADDR_BYTES],
+static bool read_location(struct bytes location, char addr[SERVER_BYTES],
                           struct bytes *target)
 {
     static const char scheme[] = "http://";
@@ -281,7 +279,7 @@ static bool read_location(struct bytes location, char addr[ADDR_BYTES],
     }
     const uint8_t *at = location.data + skip;
     const uint8_t *slash = memchr(at, '/', location.size - skip);
-    if (!slash || slash == at || (size_t)(slash - at) >= ADDR_BYTES) {
+    if (!slash || slash == at || (size_t)(slash - at) >= SERVER_BYTES) {
         return false;
     }
     memcpy(addr, at, (size_t)(slash - at));
@@ -292,7 +290,7 @@ static bool read_location(struct bytes location, char addr[ADDR_BYTES],
 
 /* One server, and the one it may point to. `addr` becomes who answered. */
 static enum attempt ask(struct request *request, const struct options *options,
-                        char addr[ADDR_BYTES], char why[WHY_BYTES])
+                        char addr[SERVER_BYTES], char why[WHY_BYTES])
 {
     struct bytes target;
     enum attempt result =
@@ -315,7 +313,7 @@ static enum attempt ask(struct request *request, const struct options *options,
 
 /* The exit code if this were the last server, and why. */
 static int ask_one(struct request *request, const struct options *options,
-                   char addr[ADDR_BYTES], char why[WHY_BYTES])
+                   char addr[SERVER_BYTES], char why[WHY_BYTES])
 {
     struct field problem[PROBLEM_FIELDS];
     switch (ask(request, options, addr, why)) {
@@ -336,34 +334,9 @@ static int ask_one(struct request *request, const struct options *options,
     return code;
 }
 
-/* The next of "a,b,c"; false at the end. "http://" and a last slash may be
- * around it, as they come with copy and paste. */
-static bool next_server(const char **list, char addr[ADDR_BYTES])
-{
-    while (**list == ',' || **list == ' ') {
-        (*list)++;
-    }
-    const char *at = *list;
-    size_t size = strcspn(at, ", ");
-    *list += size;
-    if (size > 7 && memcmp(at, "http://", 7) == 0) {
-        at += 7;
-        size -= 7;
-    }
-    if (size > 0 && at[size - 1] == '/') {
-        size--;
-    }
-    if (size >= ADDR_BYTES) {
-        size = ADDR_BYTES - 1; /* Longer than any name: it will not resolve. */
-    }
-    memcpy(addr, at, size);
-    addr[size] = '\0';
-    return size > 0;
-}
-
 int request_run(struct request *request, const struct options *options)
 {
-    char addr[ADDR_BYTES];
+    char addr[SERVER_BYTES];
     char why[WHY_BYTES] = "";
     char timeout[32];
     const char *list = options->addr;
