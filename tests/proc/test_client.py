@@ -1,0 +1,510 @@
+"""craftd get, put, ls and so on: the commands, against servers that answer
+whatever a test wants them to, and against real nodes."""
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+
+from cluster import BINARY, HOST, free_port, wait_for
+
+DONE, FAILED, USAGE, NO, AWAY, UNKNOWN = 0, 1, 2, 5, 6, 7
+
+
+def craftd(*words, addr=None, data=b"", timeout=60):
+    environment = {k: v for k, v in os.environ.items() if k != "CRAFTD_ADDR"}
+    if addr:
+        environment["CRAFTD_ADDR"] = addr
+    return subprocess.run([BINARY, *words], input=data, capture_output=True,
+                          timeout=timeout, check=False, env=environment)
+
+
+class Server:
+    """Takes one connection after the other; each gets the next answer: bytes,
+    or a function of the request and the socket. Keeps what it was asked."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = []
+        self.socket = socket.create_server((HOST, 0))
+        self.addr = f"{HOST}:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        for answer in self.answers:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return  # The test is over.
+            with connection:
+                connection.settimeout(10)
+                request = self._read(connection)
+                self.requests.append(request)
+                try:
+                    if callable(answer):
+                        answer(request, connection)
+                    else:
+                        connection.sendall(answer)
+                except OSError:
+                    pass
+
+    @staticmethod
+    def _read(connection):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                return data
+            data += piece
+        head, body = data.split(b"\r\n\r\n", 1)
+        length = re.search(rb"content-length: *(\d+)", head, re.I)
+        while length and len(body) < int(length.group(1)):
+            piece = connection.recv(65536)
+            if not piece:
+                break
+            body += piece
+        return head + b"\r\n\r\n" + body
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)  # Wakes accept().
+        self.socket.close()
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*answers):
+        servers.append(Server(*answers))
+        return servers[-1]
+    yield start
+    for server in servers:
+        server.close()
+
+
+def answer(status, body=b"", headers=()):
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def raw(body):
+    return answer(200, body, ["Content-Type: application/octet-stream"])
+
+
+def problem(status, code, message, outcome="not-applied"):
+    return answer(status, (f'{{"type":"urn:craftd:{code}","status":{status},"code":"{code}",'
+                           f'"message":"{message}","outcome":"{outcome}"}}\n').encode(),
+                  ["Content-Type: application/problem+json"])
+
+
+def nowhere():
+    return f"{HOST}:{free_port()}"
+
+
+def target_of(request):
+    return request.split(b" ")[1].decode()
+
+
+# ---- values -------------------------------------------------------------------
+
+def test_get_prints_the_bytes_and_nothing_else(serve):
+    value = bytes(range(256)) * 500
+    server = serve(raw(value))
+    done = craftd("get", "dir/a b\u00fc?#%", addr=server.addr)
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, value, b"")
+    assert target_of(server.requests[0]).startswith(
+        "/key/dir/a%20b%C3%BC%3F%23%25?raw&timeout=10000ms")
+    assert b"Host: " + server.addr.encode() in server.requests[0]
+
+
+def test_chunks_in_pieces_and_interim_answers(serve):
+    text = (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
+            b"Content-Type: application/octet-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n4;x=y\r\n two\r\n0\r\n\r\n")
+
+    def slowly(_, connection):
+        for i in range(len(text)):
+            connection.sendall(text[i:i + 1])
+            time.sleep(0.001)
+    done = craftd("get", "k", addr=serve(slowly).addr)
+    assert (done.returncode, done.stdout) == (DONE, b"one two")
+
+
+@pytest.mark.parametrize("cut", [
+    raw(b"x" * 1000)[:-1],
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-",
+    b"",
+])
+def test_half_a_value_is_none(serve, cut):
+    """Nothing on stdout, and the next server is asked: a read is repeatable."""
+    done = craftd("get", "k", addr=serve(cut).addr)
+    assert (done.returncode, done.stdout) == (AWAY, b"")
+    assert b"ended before" in done.stderr
+    done = craftd("get", "k", addr=f"{serve(cut).addr},{serve(raw(b'v')).addr}")
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, b"v", b"")
+
+
+def test_json_is_not_taken_for_a_value(serve):
+    old = answer(200, b'{"k":"v"}', ["Content-Type: application/json"])
+    done = craftd("get", "k", addr=serve(old).addr)
+    assert (done.returncode, done.stdout) == (FAILED, b"")
+
+
+def test_not_found_is_told_from_no_answer(serve):
+    done = craftd("get", "k", addr=serve(answer(404, b'{"k":""}')).addr)
+    assert (done.returncode, done.stdout) == (NO, b"")
+    assert done.stderr == b"craftd: get: no such key\n"
+    # A key may be named as a member of a problem is.
+    done = craftd("get", "message", addr=serve(answer(404, b'{"message":""}')).addr)
+    assert (done.returncode, done.stderr) == (NO, b"craftd: get: no such key\n")
+    addr = f"{nowhere()},{nowhere()}"
+    done = craftd("get", "k", addr=addr)
+    assert done.returncode == AWAY
+    assert done.stderr.count(b"Connection refused") == 2
+
+
+def test_levels_and_meta(serve):
+    server = serve(*[raw(b"v")] * 3)
+    for words in (["--stale"], ["--level", "weak"], ["--meta"]):
+        assert craftd("get", "k", *words, "--timeout", "3s",
+                      addr=server.addr).returncode == DONE
+    assert list(map(target_of, server.requests)) == [
+        "/key/k?raw&level=none&timeout=3000ms", "/key/k?raw&level=weak&timeout=3000ms",
+        "/key/k?meta&timeout=3000ms"]
+
+
+def test_put_sends_the_bytes(serve):
+    stored = answer(204, headers=['ETag: "44"'])
+    value = os.urandom(300_000)
+    server = serve(*[stored] * 5)
+    for words, data, expected in [
+            (["k", "v w"], b"", b"v w"), (["k", ""], b"", b""), (["k"], value, value),
+            (["k", "-"], b"x\n", b"x\n"), (["--", "-k", "-v"], b"", b"-v")]:
+        done = craftd("put", *words, addr=server.addr, data=data)
+        assert (done.returncode, done.stdout, done.stderr) == (DONE, b"", b"")
+        head, body = server.requests[-1].split(b"\r\n\r\n", 1)
+        assert body == expected
+        assert f"Content-Length: {len(expected)}".encode() in head
+        assert head.startswith(b"PUT /key/")
+
+
+def test_put_with_conditions(serve):
+    stored = answer(201, headers=['ETag: "44"'])
+    server = serve(stored, stored, problem(412, "precondition-failed", "it is there"))
+    done = craftd("put", "--create", "--print-index", "k", "v", addr=server.addr)
+    assert (done.returncode, done.stdout) == (DONE, b"44\n")
+    assert b"If-None-Match: *\r\n" in server.requests[0]
+    assert craftd("put", "--if-index=7", "k", "v", addr=server.addr).returncode == DONE
+    assert b'If-Match: "7"\r\n' in server.requests[1]
+    done = craftd("put", "--create", "k", "v", addr=server.addr)
+    assert (done.returncode, done.stderr) == (NO, b"craftd: put: it is there\n")
+
+
+def test_too_much_input_is_not_sent():
+    done = craftd("put", "k", data=b"x" * ((16 << 20) + 1), addr=nowhere())
+    assert done.returncode == FAILED and b"16 MiB" in done.stderr
+
+
+def test_an_early_answer_is_read(serve):
+    """The server refuses a large body before it has read it."""
+    def refuse(_, connection):
+        connection.sendall(problem(413, "too-large", "the value is over 1 MiB"))
+        time.sleep(0.5)
+
+    class Hasty(Server):
+        @staticmethod
+        def _read(connection):
+            return connection.recv(1024)
+    server = Hasty(refuse)
+    done = craftd("put", "k", data=b"x" * (15 << 20), addr=server.addr)
+    server.close()
+    assert done.returncode == FAILED
+    assert b"the value is over 1 MiB" in done.stderr
+
+
+# ---- what is known about a write ----------------------------------------------
+
+def test_a_write_without_an_answer_is_not_repeated(serve):
+    second = serve(answer(204))
+    done = craftd("put", "k", "v", addr=f"{serve(b'').addr},{second.addr}")
+    assert done.returncode == UNKNOWN
+    assert b"it may have been done" in done.stderr
+    assert second.requests == []
+
+
+@pytest.mark.parametrize("first, code", [
+    (problem(504, "commit-timeout", "no decision", "unknown"), UNKNOWN),
+    (problem(503, "no-leader", "the leader is gone", "unknown"), UNKNOWN),
+    (problem(400, "bad-key", "no such thing"), FAILED),
+    (problem(507, "no-space", "the disk is full"), FAILED),
+    (problem(412, "precondition-failed", "changed"), NO),
+])
+def test_an_answer_that_settles_it(serve, first, code):
+    second = serve(answer(204))
+    done = craftd("put", "k", "v", addr=f"{serve(first).addr},{second.addr}")
+    assert done.returncode == code
+    assert second.requests == []
+
+
+@pytest.mark.parametrize("first", [
+    problem(503, "no-leader", "no leader could be reached in time"),
+    problem(503, "stopping", "this node is stopping"),
+    problem(429, "overloaded", "too many writes are waiting"),
+])
+def test_the_next_server_is_asked_when_nothing_was_done(serve, first):
+    second = serve(answer(204))
+    words = ("put", "k", "v")
+    done = craftd(*words, addr=f"{nowhere()},{serve(first).addr},{second.addr}")
+    assert (done.returncode, done.stderr) == (DONE, b"")
+    assert second.requests[0].endswith(b"\r\n\r\nv")
+    assert craftd(*words, addr=serve(first).addr).returncode == AWAY
+
+
+def test_silence_ends_with_the_timeout(serve):
+    def wait(_, connection):
+        connection.recv(1)  # Until the client goes.
+    start = time.monotonic()
+    done = craftd("put", "k", "v", "--timeout", "200ms", addr=serve(wait).addr)
+    assert (done.returncode, b"no answer in time" in done.stderr) == (UNKNOWN, True)
+    done = craftd("get", "k", "--timeout", "200ms", addr=serve(wait).addr)
+    assert done.returncode == AWAY
+    assert 2 <= time.monotonic() - start < 8
+
+
+def test_a_full_backlog_does_not_hold_the_others_up(serve):
+    """A server that neither takes nor refuses a connection."""
+    with socket.socket() as deaf, socket.socket() as filler, socket.socket() as more:
+        deaf.bind((HOST, 0))
+        deaf.listen(0)
+        for s in (filler, more):
+            s.setblocking(False)
+            s.connect_ex(deaf.getsockname())
+        time.sleep(0.1)
+        addr = f"{HOST}:{deaf.getsockname()[1]},{serve(raw(b'v')).addr}"
+        done = craftd("get", "k", "--timeout", "300ms", addr=addr)
+        assert (done.returncode, done.stdout) == (DONE, b"v")
+
+
+# ---- redirects ----------------------------------------------------------------
+
+def test_a_redirect_is_followed_once(serve):
+    leader = serve(answer(204))
+
+    def to(addr):
+        return answer(307, headers=[f"Location: http://{addr}/key/k%20x?a=b"])
+    done = craftd("put", "k x", "v", addr=serve(to(leader.addr)).addr)
+    assert done.returncode == DONE
+    assert leader.requests[0].startswith(b"PUT /key/k%20x?a=b HTTP/1.1\r\n")
+    assert leader.requests[0].endswith(b"\r\n\r\nv")
+    third = serve(answer(204))
+    second = serve(to(third.addr))
+    done = craftd("put", "k", "v", addr=serve(to(second.addr)).addr)
+    assert (done.returncode, third.requests) == (FAILED, [])
+
+
+# ---- lists, transactions --------------------------------------------------------
+
+def test_ls_follows_the_pages(serve):
+    following = ['Link: </keys?prefix=p&after=x>; rel="next"']
+    server = serve(answer(200, b"p/a\t1\np/b%25%0A\t2\n", following),
+                   answer(200, b"p/c\t\n"))
+    done = craftd("ls", "p/&", addr=server.addr)
+    assert (done.returncode, done.stdout) == (DONE, b"p/a\t1\np/b%25%0A\t2\np/c\t\n")
+    assert list(map(target_of, server.requests)) == [
+        "/keys?format=lines&limit=1000&prefix=p/%26&timeout=10000ms",
+        "/keys?format=lines&limit=1000&prefix=p/%26&after=p/b%25%0A&timeout=10000ms"]
+
+
+def test_ls_stops_at_its_limit(serve):
+    following = ['Link: </keys?after=x>; rel="next"']
+    server = serve(answer(200, b"a\nb\n", following), answer(200, b"c\n", following))
+    done = craftd("ls", "--keys", "--limit", "3", addr=server.addr)
+    assert (done.returncode, done.stdout) == (DONE, b"a\nb\nc\n")
+    assert [re.search(r"limit=(\d+)", target_of(r)).group(1)
+            for r in server.requests] == ["3", "1"]
+    assert all("&keys" in target_of(r) for r in server.requests)
+    assert craftd("ls", addr=serve(answer(200)).addr).returncode == DONE
+
+
+def test_ls_does_not_turn_in_circles(serve):
+    following = ['Link: </keys?after=x>; rel="next"']
+    assert craftd("ls", addr=serve(answer(200, b"", following)).addr).returncode == FAILED
+    assert craftd("ls", addr=serve(answer(200, b'{"items":[]}')).addr).returncode == FAILED
+
+
+def test_txn_reads_a_file_or_stdin(serve, tmp_path):
+    text = b'{"then":[{"put":"a","value":"1"}]}'
+    ok, no = b'{"ok":true,"index":3,"results":[]}\n', b'{"ok":false,"index":3}\n'
+    file = tmp_path / "t.json"
+    file.write_bytes(text)
+    server = serve(answer(200, ok), answer(200, no),
+                   problem(412, "precondition-failed", "if[0] does not hold"))
+    done = craftd("txn", str(file), addr=server.addr)
+    assert (done.returncode, done.stdout) == (DONE, ok)
+    done = craftd("txn", data=text, addr=server.addr)
+    assert (done.returncode, done.stdout) == (NO, no)
+    done = craftd("txn", "-", data=text, addr=server.addr)
+    assert (done.returncode, done.stdout) == (NO, b"")
+    assert b"if[0] does not hold" in done.stderr
+    assert all(r.startswith(b"POST /txn") and r.endswith(text) for r in server.requests)
+    done = craftd("txn", str(tmp_path / "none"), addr=server.addr)
+    assert done.returncode == FAILED and b"No such file" in done.stderr
+
+
+# ---- backup -------------------------------------------------------------------
+
+def test_backup_is_whole_or_not_there(serve, tmp_path):
+    body = os.urandom(200_000)
+    file = tmp_path / "b.db"
+    file.write_bytes(b"the old one")
+    done = craftd("backup", str(file), addr=serve(answer(200, body)[:-1]).addr)
+    assert done.returncode == FAILED and b"ended before" in done.stderr
+    done = craftd("backup", str(file), addr=serve(problem(503, "no-leader", "none")).addr)
+    assert done.returncode == AWAY
+    assert os.listdir(tmp_path) == ["b.db"] and file.read_bytes() == b"the old one"
+    done = craftd("backup", str(file), addr=serve(answer(200, body)).addr)
+    assert (done.returncode, done.stderr) == (DONE, b"")
+    assert os.listdir(tmp_path) == ["b.db"] and file.read_bytes() == body
+    done = craftd("backup", "-", addr=serve(answer(200, body)).addr)
+    assert (done.returncode, done.stdout) == (DONE, body)
+
+
+def test_backup_leaves_other_things_alone(serve, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "no" / "b.db"):
+        server = serve(answer(200, b"x"))
+        assert craftd("backup", str(path), addr=server.addr).returncode == FAILED
+        assert server.requests == []
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_backup_cleans_up(serve, tmp_path, number):
+    def half(_, connection):
+        connection.sendall(answer(200, b"x" * 100_000)[:-1])
+        connection.recv(1)
+    file = tmp_path / "b.db"
+    with subprocess.Popen([BINARY, "backup", str(file), "--addr", serve(half).addr]) as process:
+        wait_for(lambda: any(os.path.getsize(tmp_path / name) > 50_000
+                             for name in os.listdir(tmp_path)), 10, "half a backup")
+        assert not file.exists()
+        process.send_signal(number)
+        assert process.wait(10) == -number
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_reported(serve):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "wb") as full:
+        for words in (["get", "k"], ["backup", "-"]):
+            done = subprocess.run([BINARY, *words, "--addr", serve(raw(b"v")).addr],
+                                  stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+            assert done.returncode == FAILED and b"No space left" in done.stderr
+
+
+# ---- without a server -----------------------------------------------------------
+
+def test_help_and_version():
+    overview = craftd("help")
+    assert overview.returncode == DONE
+    for name in re.findall(rb"^    ([a-z-]+) .*  ", overview.stdout, re.M):
+        if name == b"craftd":
+            continue
+        page = craftd("help", name.decode())
+        assert page.returncode == DONE and len(page.stdout) > 100
+        same = craftd(name.decode(), "--help", addr="nonsense")
+        assert (same.returncode, same.stdout) == (DONE, page.stdout)
+    assert all(len(line) <= 80 for line in overview.stdout.splitlines())
+    assert craftd("version").stdout == craftd("--version").stdout
+    assert b"craftd help" in craftd("--help").stdout
+
+
+@pytest.mark.parametrize("words", [
+    ["get"], ["get", "a", "b"], ["get", "--nope", "a"], ["get", ""], ["help", "nope"],
+    ["get", "--addr", "nowhere", "a"], ["put", "--create", "--if-index", "1", "k", "v"]])
+def test_usage(words):
+    done = craftd(*words)
+    assert (done.returncode, done.stdout) == (USAGE, b"")
+    assert done.stderr.startswith(b"craftd: ") and done.stderr.count(b"\n") == 1
+
+
+def test_messages_cannot_drive_the_terminal(serve):
+    evil = problem(400, "bad-request", "\\u001b[31mred\\nline")
+    done = craftd("get", "k", addr=serve(evil).addr)
+    assert done.returncode == FAILED
+    assert b"\x1b" not in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_bench_disk(tmp_path):
+    done = craftd("bench-disk", "--time", "200ms", str(tmp_path))
+    assert (done.returncode, done.stderr) == (DONE, b"")
+    numbers = re.search(rb"p50 ([\d.]+) +p90 ([\d.]+) +p99 ([\d.]+) +max ([\d.]+)", done.stdout)
+    p50, p90, p99, most = map(float, numbers.groups())
+    assert 0 < p50 <= p90 <= p99 <= most
+    assert re.search(rb"\d+ MiB in [\d.]+ s, [1-9]\d* MiB a second", done.stdout)
+    assert os.listdir(tmp_path) == []
+    assert craftd("bench-disk", str(tmp_path / "none")).returncode == FAILED
+    assert not (tmp_path / "none").exists()
+
+
+# ---- real nodes -----------------------------------------------------------------
+
+def lines(done):
+    assert (done.returncode, done.stderr) == (DONE, b""), done
+    return [line.split("\t") for line in done.stdout.decode().splitlines()]
+
+
+def test_cluster_commands(three, tmp_path):
+    leader = three.wait_leader()
+    addr = ",".join([nowhere()] + [node.http for node in three])
+    status = dict(lines(craftd("status", addr=leader.http)))
+    assert status["me.id"] == leader.name and status["role"] == "leader"
+    assert status["leader.address"] == leader.raft
+    assert craftd("status", "--json", addr=leader.http).stdout.startswith(b'{"me":')
+    nodes = lines(craftd("nodes", addr=addr))
+    assert sorted(n[:3] for n in nodes) == sorted([n.name, n.raft, n.http] for n in three)
+    assert [n[0] for n in nodes if n[4] == "leader"] == [leader.name]
+    assert {n[3] for n in nodes} == {"voter"}
+    for node in three:
+        assert lines(craftd("leader", addr=node.http)) == [
+            [leader.name, leader.raft, leader.http]]
+    assert craftd("leader", "nobody", addr=addr).returncode == NO
+    assert three[0].put("client/del", "x").status == 200
+    for _ in range(2):
+        assert craftd("del", "client/del", addr=addr).returncode == DONE
+    assert three[1].get("client/del") is None
+    assert three[2].put("client/kept", "\u00fc").status == 200
+    file = tmp_path / "b.db"
+    assert craftd("backup", str(file), addr=addr).returncode == DONE
+    database = sqlite3.connect(file)
+    assert database.execute("SELECT CAST(value AS TEXT) FROM pairs WHERE key = "
+                            "CAST('client/kept' AS BLOB)").fetchone() == ("\u00fc",)
+    database.close()
+
+
+def test_the_leadership_moves(cluster):
+    cluster.start(3)
+    old = cluster.wait_leader()
+    new = cluster.others(old)[0]
+    done = craftd("leader", new.name, addr=cluster[0].http)
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, b"", b"")
+    wait_for(lambda: cluster.leader() is new, 10, "the new leader")
+
+
+def test_no_majority_no_answer(cluster):
+    cluster.start(3)
+    for node in (cluster[1], cluster[2]):
+        node.kill()
+    done = craftd("get", "k", "--timeout", "1s", addr=cluster[0].http)
+    assert done.returncode == AWAY
+    assert b"leader" in done.stderr
+    # What needs no leader works on.
+    assert craftd("status", addr=cluster[0].http).returncode == DONE
