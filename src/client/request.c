@@ -355,10 +355,11 @@ int request_run(struct request *request, const struct options *options)
     buf_add_u8(&reasons, '\0');
     if (code == EXIT_NO) {
         say(options, "%s", why); /* Who answered is not the point. */
+    } else if (code == EXIT_UNKNOWN) {
+        say(options, "%s (it may have been done, or be done soon)",
+            (const char *)reasons.data);
     } else if (code) {
-        say(options, "%s%s", (const char *)reasons.data,
-            code == EXIT_UNKNOWN ? " (it may have been done, or be done soon)"
-                                 : "");
+        say(options, "%s", (const char *)reasons.data);
     }
     buf_free(&reasons);
     return code;
