@@ -391,7 +391,10 @@ def test_an_interrupted_backup_cleans_up(serve, tmp_path, number):
         connection.sendall(answer(200, b"x" * 100_000)[:-1])
         connection.recv(1)
     file = tmp_path / "b.db"
-    with subprocess.Popen([BINARY, "backup", str(file), "--addr", serve(half).addr]) as process:
+    words = [BINARY, "backup", str(file), "--addr", serve(half).addr]
+    # In the background of a script SIGINT is ignored, and would stay so.
+    with subprocess.Popen(words, preexec_fn=lambda: signal.signal(
+            number, signal.SIG_DFL)) as process:
         wait_for(lambda: any(os.path.getsize(tmp_path / name) > 50_000
                              for name in os.listdir(tmp_path)), 10, "half a backup")
         assert not file.exists()
