@@ -212,21 +212,41 @@ def test_too_much_input_is_not_sent():
     assert done.returncode == FAILED and b"16 MiB" in done.stderr
 
 
-def test_an_early_answer_is_read(serve):
+class Hasty(Server):
+    """Reads the beginning of a request only."""
+
+    @staticmethod
+    def _read(connection):
+        return connection.recv(1024)
+
+
+def test_an_early_answer_is_read():
     """The server refuses a large body before it has read it."""
     def refuse(_, connection):
         connection.sendall(problem(413, "too-large", "the value is over 1 MiB"))
         time.sleep(0.5)
-
-    class Hasty(Server):
-        @staticmethod
-        def _read(connection):
-            return connection.recv(1024)
     server = Hasty(refuse)
     done = craftd("put", "k", data=b"x" * (15 << 20), addr=server.addr)
     server.close()
     assert done.returncode == FAILED
     assert b"the value is over 1 MiB" in done.stderr
+
+
+def test_half_a_request_was_not_done(serve):
+    """The server goes before it has read it: another one may be asked."""
+    value = b"x" * (15 << 20)
+
+    def shut(_, connection):
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(0.5)
+    for how in (b"", shut):
+        server = Hasty(how, how)
+        assert craftd("put", "k", data=value, addr=server.addr).returncode == AWAY
+        second = serve(answer(204))
+        done = craftd("put", "k", data=value, addr=f"{server.addr},{second.addr}")
+        server.close()
+        assert done.returncode == DONE
+        assert second.requests[0].endswith(b"\r\n\r\n" + value)
 
 
 # ---- what is known about a write ----------------------------------------------
