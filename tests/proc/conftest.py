@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from cluster import BINARY, Cluster  # noqa: E402
+from cluster import BINARY, HOST, Cluster, free_port  # noqa: E402
 
 LOG_TAIL = 60
 TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "90"))
@@ -42,6 +42,12 @@ def three(tmp_path_factory):
         yield nodes.start(3)
     finally:
         nodes.stop()
+
+
+@pytest.fixture
+def addr(three):
+    """For CRAFTD_ADDR: nobody listens at the first one."""
+    return ",".join([f"{HOST}:{free_port()}"] + [node.http for node in three])
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -24,6 +24,13 @@ def craftd(*words, addr=None, data=b"", timeout=60):
                           timeout=timeout, check=False, env=environment)
 
 
+def run(*words, **kw):
+    """Its output; a complaint is a failure."""
+    done = craftd(*words, **kw)
+    assert (done.returncode, done.stderr) == (DONE, b""), done
+    return done.stdout
+
+
 class Server:
     """Takes one connection after the other; each gets the next answer: bytes,
     or a function of the request and the socket. Keeps what it was asked."""
@@ -480,24 +487,22 @@ def test_bench_disk(tmp_path):
 
 # ---- real nodes -----------------------------------------------------------------
 
-def lines(done):
-    assert (done.returncode, done.stderr) == (DONE, b""), done
-    return [line.split("\t") for line in done.stdout.decode().splitlines()]
+def lines(*words, **kw):
+    return [line.split("\t") for line in run(*words, **kw).decode().splitlines()]
 
 
-def test_cluster_commands(three, tmp_path):
+def test_cluster_commands(three, addr, tmp_path):
     leader = three.wait_leader()
-    addr = ",".join([nowhere()] + [node.http for node in three])
-    status = dict(lines(craftd("status", addr=leader.http)))
+    status = dict(lines("status", addr=leader.http))
     assert status["me.id"] == leader.name and status["role"] == "leader"
     assert status["leader.address"] == leader.raft
     assert craftd("status", "--json", addr=leader.http).stdout.startswith(b'{"me":')
-    nodes = lines(craftd("nodes", addr=addr))
+    nodes = lines("nodes", addr=addr)
     assert sorted(n[:3] for n in nodes) == sorted([n.name, n.raft, n.http] for n in three)
     assert [n[0] for n in nodes if n[4] == "leader"] == [leader.name]
     assert {n[3] for n in nodes} == {"voter"}
     for node in three:
-        assert lines(craftd("leader", addr=node.http)) == [
+        assert lines("leader", addr=node.http) == [
             [leader.name, leader.raft, leader.http]]
     assert craftd("leader", "nobody", addr=addr).returncode == NO
     assert three[0].put("client/del", "x").status == 200
