@@ -212,7 +212,7 @@ static enum attempt attempt(struct request *request,
 /* ---- what the answer means
  * -------------------------------------------------------- */
 
-enum { PROBLEM_CODE, PROBLEM_MESSAGE, PROBLEM_OUTCOME, PROBLEM_FIELDS };
+enum { PROBLEM_MESSAGE, PROBLEM_OUTCOME, PROBLEM_FIELDS };
 
 /* The server's own words, if the body is a problem (RFC 9457). */
 static void read_problem(const struct request *request,
@@ -220,16 +220,13 @@ static void read_problem(const struct request *request,
 {
     struct json_reader reader;
     struct buf copy = {0};
-    fields[PROBLEM_CODE] = (struct field){.name = "code"};
     fields[PROBLEM_MESSAGE] = (struct field){.name = "message"};
     fields[PROBLEM_OUTCOME] = (struct field){.name = "outcome"};
     buf_add_bytes(&copy, buf_bytes(&request->answer_body));
     json_init(&reader, copy.data, copy.size);
-    if (copy.size == 0 || json_next(&reader) != JSON_OBJECT_BEGIN ||
-        !read_fields(&reader, fields, PROBLEM_FIELDS) ||
-        fields[PROBLEM_CODE].text[0] == '\0') {
-        fields[PROBLEM_MESSAGE].text[0] = '\0'; /* Some other object. */
-        fields[PROBLEM_OUTCOME].text[0] = '\0';
+    if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
+        /* Of what is cut or mangled, as far as it goes. */
+        (void)read_fields(&reader, fields, PROBLEM_FIELDS);
     }
     buf_free(&copy);
 }
