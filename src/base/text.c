@@ -1,4 +1,4 @@
-/* text.c -- durations, sizes, hexadecimal. */
+/* text.c -- durations, sizes, numbers, hexadecimal, base64. */
 #include "base/text.h"
 
 static bool digits(struct bytes text, size_t *used, uint64_t *value)
@@ -100,4 +100,92 @@ void text_add_hex(struct buf *out, const uint8_t *data, size_t size)
         buf_add_u8(out, (uint8_t)digit[data[i] >> 4]);
         buf_add_u8(out, (uint8_t)digit[data[i] & 15]);
     }
+}
+
+bool text_i64(struct bytes text, int64_t *value)
+{
+    bool negative = text.size > 0 && text.data[0] == '-';
+    size_t at = negative ? 1 : 0;
+    uint64_t limit = (uint64_t)INT64_MAX + (negative ? 1 : 0);
+    uint64_t sum = 0;
+    if (text.size == at || text.size > 20) {
+        return false;
+    }
+    if (text.data[at] == '0' && text.size > 1) {
+        return false;
+    }
+    for (; at < text.size; at++) {
+        uint8_t c = text.data[at];
+        if (c < '0' || c > '9' || sum > (limit - (c - '0')) / 10) {
+            return false;
+        }
+        sum = sum * 10 + (uint64_t)(c - '0');
+    }
+    *value = (int64_t)(negative ? 0 - sum : sum);
+    return true;
+}
+
+void text_add_base64(struct buf *out, struct bytes data)
+{
+    static const char digit[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t *to = buf_reserve(out, (data.size + 2) / 3 * 4);
+    for (size_t i = 0; i < data.size; i += 3) {
+        size_t left = data.size - i;
+        uint32_t bits = (uint32_t)data.data[i] << 16;
+        bits |= left > 1 ? (uint32_t)data.data[i + 1] << 8 : 0;
+        bits |= left > 2 ? data.data[i + 2] : 0;
+        *to++ = (uint8_t)digit[bits >> 18];
+        *to++ = (uint8_t)digit[bits >> 12 & 63];
+        *to++ = left > 1 ? (uint8_t)digit[bits >> 6 & 63] : '=';
+        *to++ = left > 2 ? (uint8_t)digit[bits & 63] : '=';
+    }
+    out->size += (data.size + 2) / 3 * 4;
+}
+
+static int base64_digit(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool text_base64(struct bytes text, uint8_t *data, size_t *size)
+{
+    size_t out = 0;
+    size_t pad = 0;
+    if (text.size % 4 != 0) {
+        return false;
+    }
+    while (pad < 2 && pad < text.size &&
+           text.data[text.size - 1 - pad] == '=') {
+        pad++;
+    }
+    for (size_t i = 0; i < text.size; i += 4) {
+        uint32_t bits = 0;
+        size_t digits = i + 4 == text.size ? 4 - pad : 4;
+        for (size_t k = 0; k < digits; k++) {
+            int value = base64_digit(text.data[i + k]);
+            if (value < 0) {
+                return false;
+            }
+            bits |= (uint32_t)value << (18 - 6 * k);
+        }
+        /* What the padding leaves over must be zero: one way to write it. */
+        if ((digits == 2 && bits & 0xffff) || (digits == 3 && bits & 0xff)) {
+            return false;
+        }
+        for (size_t k = 0; k + 1 < digits; k++) {
+            data[out++] = (uint8_t)(bits >> (16 - 8 * k));
+        }
+    }
+    *size = out;
+    return true;
 }

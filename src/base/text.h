@@ -15,4 +15,14 @@ bool text_size_bytes(struct bytes text, uint64_t *bytes);
 bool text_hex(struct bytes text, uint8_t *out, size_t size);
 void text_add_hex(struct buf *out, const uint8_t *data, size_t size);
 
+/* A number in the one way it is written: an optional '-', digits, no zeros in
+ * front, no "-0". False for all else, and beyond 64 bits. */
+bool text_i64(struct bytes text, int64_t *value);
+
+/* RFC 4648 section 4, with padding. */
+void text_add_base64(struct buf *out, struct bytes data);
+/* Decode over the input (`data`, which may be text.data); false unless it is
+ * what text_add_base64() writes. */
+bool text_base64(struct bytes text, uint8_t *data, size_t *size);
+
 #endif

@@ -11,6 +11,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/rng.h"
+#include "base/text.h"
 
 static void test_crc32c_known_answers(void **state)
 {
@@ -145,9 +146,73 @@ static void test_buf_grows_consumes_and_prints(void **state)
     assert_null(buf.data);
 }
 
+static bool is_number(const char *text, int64_t value)
+{
+    int64_t got = 0;
+    return text_i64(bytes_of_string(text), &got) && got == value;
+}
+
+static void test_numbers_are_written_in_one_way(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",
+                                        "-",
+                                        "-0",
+                                        "00",
+                                        "01",
+                                        "+1",
+                                        " 1",
+                                        "1 ",
+                                        "1x",
+                                        "1e3",
+                                        "9223372036854775808",
+                                        "-9223372036854775809",
+                                        "99999999999999999999"};
+    assert_true(is_number("0", 0));
+    assert_true(is_number("-1", -1));
+    assert_true(is_number("9223372036854775807", INT64_MAX));
+    assert_true(is_number("-9223372036854775808", INT64_MIN));
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        int64_t value;
+        assert_false(text_i64(bytes_of_string(wrong[i]), &value));
+    }
+}
+
+static void test_base64(void **state)
+{
+    (void)state;
+    /* RFC 4648 section 10. */
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"},
+                                           {"\xff\xfe\xfd", "//79"}};
+    static const char *const wrong[] = {
+        "Z",    "Zg",   "Zg=",  "Zh==", "Zm9=",
+        "=m9v", "Zg=v", "Z===", "Zm 9", "Zg==Zg=="};
+    uint8_t data[16];
+    size_t size;
+    for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
+        struct buf out = {0};
+        text_add_base64(&out, bytes_of_string(pairs[i][0]));
+        assert_true(bytes_equal_string(buf_bytes(&out), pairs[i][1]));
+        assert_true(text_base64(buf_bytes(&out), out.data, &size));
+        assert_true(bytes_equal_string(bytes_of(out.data, size), pairs[i][0]));
+        buf_free(&out);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        assert_false(text_base64(bytes_of_string(wrong[i]), data, &size));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers_are_written_in_one_way),
+        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_crc32c_known_answers),
         cmocka_unit_test(test_crc32c_portable_is_the_same_at_every_length),
         cmocka_unit_test(test_heap_orders_and_removes_from_the_middle),
