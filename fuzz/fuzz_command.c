@@ -1,30 +1,90 @@
-/* fuzz_command.c -- the input is a log entry. Property: a command that is
- * accepted encodes to the very same bytes again. */
+/* fuzz_command.c -- the input is a log entry, or behind a first byte RESULT
+ * what came of one. Property: what is accepted encodes to the very same bytes
+ * again. */
 #include "command/command.h"
+#include "command/result.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+enum { RESULT = 0xff };
+
+static void add_ops(struct command_reader *reader,
+                    struct command_writer *writer)
 {
-    struct bytes input = bytes_of(data, size);
-    struct command_reader reader;
     struct command_op op;
-    struct command_writer writer;
-    struct buf again = {0};
-    if (command_check(input) != ERR_OK) {
-        return 0;
+    while (command_next(reader, &op) == ERR_OK) {
+        command_add(writer, &op);
     }
-    must(command_open(&reader, input) == ERR_OK);
-    command_begin(&writer, &again);
-    while (command_next(&reader, &op) == ERR_OK) {
-        if (op.type == COMMAND_PUT) {
-            command_put(&writer, op.key, op.value);
-        } else {
-            command_delete(&writer, op.key);
-        }
+    command_end(writer);
+}
+
+static void encode_plain(struct command_reader *reader, struct buf *out)
+{
+    struct command_writer writer;
+    command_begin(&writer, out);
+    add_ops(reader, &writer);
+}
+
+static void encode_txn(struct command_reader *reader, struct buf *out)
+{
+    struct command_txn txn;
+    struct command_writer writer;
+    struct command_condition condition;
+    command_txn(&txn, out, &reader->name, reader->has_else);
+    command_list(&writer, out);
+    while (command_next_condition(reader, &condition) == ERR_OK) {
+        command_if(&writer, &condition);
     }
     command_end(&writer);
+    do {
+        command_list(&writer, out);
+        add_ops(reader, &writer);
+    } while (command_else(reader) == ERR_OK);
+}
+
+static void check_command(struct bytes input)
+{
+    struct command_reader reader;
+    struct buf again = {0};
+    if (command_check(input) != ERR_OK) {
+        must(!command_only_deletes(input));
+        return;
+    }
+    must(command_open(&reader, input) == ERR_OK);
+    if (reader.version == COMMAND_VERSION) {
+        encode_plain(&reader, &again);
+    } else {
+        encode_txn(&reader, &again);
+    }
     must(bytes_equal(buf_bytes(&again), input));
     buf_free(&again);
+}
+
+static void check_result(struct bytes input)
+{
+    struct result_reader reader;
+    struct result_writer writer;
+    struct result_op op;
+    struct buf again = {0};
+    if (result_check(input) != ERR_OK) {
+        return;
+    }
+    must(result_open(&reader, input) == ERR_OK);
+    result_begin(&writer, &again, &reader.head);
+    while (result_next(&reader, &op) == ERR_OK) {
+        result_add(&writer, &op);
+    }
+    result_end(&writer);
+    must(bytes_equal(buf_bytes(&again), input));
+    buf_free(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 0 && data[0] == RESULT) {
+        check_result(bytes_of(data + 1, size - 1));
+    } else {
+        check_command(bytes_of(data, size));
+    }
     return 0;
 }

@@ -187,7 +187,7 @@ static void post_keys(struct conn *conn, const struct http_request *request)
         return;
     }
     command_end(&writer);
-    if (writer.op_count == 0) {
+    if (writer.count == 0) {
         answer(conn, 200, NULL, (struct bytes){0});
     } else {
         submit(conn, finish_plain);

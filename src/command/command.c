@@ -1,101 +1,329 @@
-/* command.c -- the codec of a client's write.
+/* command.c -- the codec of a client's write. Little-endian.
  *
- *     u8 version | u32 op_count | op_count operations:
- *     u8 type | u16 key_bytes | u32 value_bytes (PUT only) | key | value */
+ *     version 1:  u8 1 | operations
+ *     version 2:  u8 2 | u8 flags (1 it has a name, 2 it has an else)
+ *                 [u8 name_bytes | name | u64 digest]
+ *                 conditions | operations | [operations]
+ *
+ *     operations: u32 count, each:
+ *                 u8 type | u16 key_bytes | u32 value_bytes (PUT only) | key |
+ *                 value, or u64 by (INCR only)
+ *     conditions: u32 count, each:
+ *                 u8 field | u16 key_bytes | u32 value_bytes (VALUE only) |
+ *                 key | value, or u64 number (the others) */
 #include "command/command.h"
 
-enum { HEAD_BYTES = 5 };
+#include "base/rng.h"
+
+enum {
+    FLAG_NAME = 1,
+    FLAG_ELSE = 2,
+    DIGEST_BYTES = 8,
+};
+
+/* ---- encoding -------------------------------------------------------------
+ */
 
 void command_begin(struct command_writer *writer, struct buf *out)
 {
-    *writer = (struct command_writer){.out = out, .start = out->size};
     buf_add_u8(out, COMMAND_VERSION);
+    command_list(writer, out);
+}
+
+void command_list(struct command_writer *writer, struct buf *out)
+{
+    *writer = (struct command_writer){.out = out, .count_at = out->size};
     buf_add_u32(out, 0); /* Patched at the end. */
 }
 
-static void add_op(struct command_writer *writer, enum command_op_type type,
-                   struct bytes key)
+static void add_head(struct command_writer *writer, uint8_t type,
+                     struct bytes key)
 {
     must(key.size >= 1 && key.size <= COMMAND_KEY_BYTES_MAX);
-    must(writer->op_count < COMMAND_OPS_MAX);
-    buf_add_u8(writer->out, (uint8_t)type);
+    must(writer->count < COMMAND_OPS_MAX);
+    buf_add_u8(writer->out, type);
     buf_add_u16(writer->out, (uint16_t)key.size);
-    writer->op_count++;
+    writer->count++;
 }
 
-void command_put(struct command_writer *writer, struct bytes key,
-                 struct bytes value)
+static void add_key_value(struct command_writer *writer, struct bytes key,
+                          struct bytes value)
 {
     must(value.size <= COMMAND_VALUE_BYTES_MAX);
-    add_op(writer, COMMAND_PUT, key);
     buf_add_u32(writer->out, (uint32_t)value.size);
     buf_add_bytes(writer->out, key);
     buf_add_bytes(writer->out, value);
 }
 
+void command_if(struct command_writer *writer,
+                const struct command_condition *condition)
+{
+    add_head(writer, (uint8_t)condition->field, condition->key);
+    if (condition->field == COMMAND_IF_VALUE) {
+        add_key_value(writer, condition->key, condition->value);
+    } else {
+        buf_add_bytes(writer->out, condition->key);
+        buf_add_u64(writer->out, condition->number);
+    }
+}
+
+void command_add(struct command_writer *writer, const struct command_op *op)
+{
+    add_head(writer, (uint8_t)op->type, op->key);
+    if (op->type == COMMAND_PUT) {
+        add_key_value(writer, op->key, op->value);
+        return;
+    }
+    buf_add_bytes(writer->out, op->key);
+    if (op->type == COMMAND_INCR) {
+        buf_add_u64(writer->out, (uint64_t)op->by);
+    }
+}
+
+void command_put(struct command_writer *writer, struct bytes key,
+                 struct bytes value)
+{
+    command_add(writer, &(struct command_op){
+                            .type = COMMAND_PUT, .key = key, .value = value});
+}
+
 void command_delete(struct command_writer *writer, struct bytes key)
 {
-    add_op(writer, COMMAND_DELETE, key);
-    buf_add_bytes(writer->out, key);
+    command_add(writer,
+                &(struct command_op){.type = COMMAND_DELETE, .key = key});
 }
 
 void command_end(struct command_writer *writer)
 {
-    store_u32(writer->out->data + writer->start + 1, writer->op_count);
+    store_u32(writer->out->data + writer->count_at, writer->count);
+}
+
+void command_txn(struct command_txn *txn, struct buf *out,
+                 const struct command_name *name, bool has_else)
+{
+    bool has_name = name->key.size > 0;
+    *txn = (struct command_txn){.out = out};
+    must(name->key.size <= COMMAND_NAME_BYTES_MAX);
+    buf_add_u8(out, COMMAND_TXN_VERSION);
+    buf_add_u8(out, (uint8_t)((has_name ? FLAG_NAME : 0) |
+                              (has_else ? FLAG_ELSE : 0)));
+    if (has_name) {
+        buf_add_u8(out, (uint8_t)name->key.size);
+        buf_add_bytes(out, name->key);
+        txn->digest_at = out->size;
+        buf_add_u64(out, name->digest);
+    }
+}
+
+/* Not against an enemy, who can only spoil his own requests: against a client
+ * that uses a name twice. Nodes of all builds must agree on it, since a repeat
+ * may come in anywhere. */
+static uint64_t digest(struct bytes bytes, uint8_t kind)
+{
+    uint64_t hash = mix_u64(kind ^ (uint64_t)bytes.size << 8);
+    size_t i = 0;
+    for (; i + 8 <= bytes.size; i += 8) {
+        hash = mix_u64(hash ^ load_u64(bytes.data + i));
+    }
+    uint8_t tail[8] = {0};
+    if (i < bytes.size) {
+        memcpy(tail, bytes.data + i, bytes.size - i);
+    }
+    return mix_u64(hash ^ load_u64(tail));
+}
+
+void command_sign(const struct command_txn *txn, uint8_t kind)
+{
+    if (txn->digest_at == 0) {
+        return;
+    }
+    size_t rest = txn->digest_at + DIGEST_BYTES;
+    must(rest <= txn->out->size);
+    store_u64(
+        txn->out->data + txn->digest_at,
+        digest(bytes_of(txn->out->data + rest, txn->out->size - rest), kind));
+}
+
+/* ---- decoding -------------------------------------------------------------
+ */
+
+static enum err open_list(struct command_reader *reader)
+{
+    reader->left = cursor_u32(&reader->cursor);
+    return reader->cursor.failed || reader->left > COMMAND_OPS_MAX ? ERR_CORRUPT
+                                                                   : ERR_OK;
+}
+
+static enum err open_txn(struct command_reader *reader)
+{
+    struct cursor *cursor = &reader->cursor;
+    uint8_t flags = cursor_u8(cursor);
+    if (cursor->failed) {
+        return ERR_CORRUPT;
+    }
+    if (flags > (FLAG_NAME | FLAG_ELSE)) {
+        return ERR_VERSION;
+    }
+    if (flags & FLAG_NAME) {
+        uint8_t size = cursor_u8(cursor);
+        reader->name.key = cursor_bytes(cursor, size);
+        reader->name.digest = cursor_u64(cursor);
+        if (cursor->failed || size == 0 || size > COMMAND_NAME_BYTES_MAX) {
+            return ERR_CORRUPT;
+        }
+    }
+    reader->has_else = flags & FLAG_ELSE;
+    reader->lists_left = reader->has_else ? 2 : 1;
+    return open_list(reader);
 }
 
 enum err command_open(struct command_reader *reader, struct bytes command)
 {
-    struct cursor cursor = cursor_of(command);
-    if (command.size < HEAD_BYTES) {
+    *reader = (struct command_reader){.cursor = cursor_of(command)};
+    if (command.size == 0) {
         return ERR_CORRUPT;
     }
-    if (cursor_u8(&cursor) != COMMAND_VERSION) {
+    reader->version = cursor_u8(&reader->cursor);
+    switch (reader->version) {
+    case COMMAND_VERSION:
+        return open_list(reader);
+    case COMMAND_TXN_VERSION:
+        return open_txn(reader);
+    default:
         return ERR_VERSION;
     }
-    uint32_t count = cursor_u32(&cursor);
-    if (count > COMMAND_OPS_MAX) {
+}
+
+static enum err next_list(struct command_reader *reader)
+{
+    must(reader->left == 0 && reader->lists_left > 0);
+    reader->lists_left--;
+    return open_list(reader);
+}
+
+/* The sizes, as they were read, and what they are of. */
+static bool get_key_value(struct cursor *cursor, bool has_value,
+                          struct bytes *key, struct bytes *value)
+{
+    uint16_t key_bytes = cursor_u16(cursor);
+    uint32_t value_bytes = has_value ? cursor_u32(cursor) : 0;
+    *key = cursor_bytes(cursor, key_bytes);
+    *value = cursor_bytes(cursor, value_bytes);
+    return !cursor->failed && key_bytes >= 1 &&
+           key_bytes <= COMMAND_KEY_BYTES_MAX &&
+           value_bytes <= COMMAND_VALUE_BYTES_MAX;
+}
+
+enum err command_next_condition(struct command_reader *reader,
+                                struct command_condition *condition)
+{
+    struct cursor *cursor = &reader->cursor;
+    if (reader->version == COMMAND_VERSION) {
+        return ERR_NOT_FOUND;
+    }
+    must(reader->lists_left == (reader->has_else ? 2 : 1));
+    if (reader->left == 0) {
+        enum err err = next_list(reader);
+        return err ? err : ERR_NOT_FOUND;
+    }
+    reader->left--;
+    uint8_t field = cursor_u8(cursor);
+    if (cursor->failed) {
         return ERR_CORRUPT;
     }
-    *reader = (struct command_reader){.cursor = cursor, .ops_left = count};
-    return ERR_OK;
+    if (field < COMMAND_IF_INDEX || field > COMMAND_IF_VALUE) {
+        return ERR_VERSION;
+    }
+    *condition = (struct command_condition){.field = (enum command_field)field};
+    if (!get_key_value(cursor, field == COMMAND_IF_VALUE, &condition->key,
+                       &condition->value)) {
+        return ERR_CORRUPT;
+    }
+    if (field != COMMAND_IF_VALUE) {
+        condition->number = cursor_u64(cursor);
+    }
+    bool odd = field == COMMAND_IF_EXISTS && condition->number > 1;
+    return cursor->failed || odd ? ERR_CORRUPT : ERR_OK;
+}
+
+static bool is_known(uint8_t version, uint8_t type)
+{
+    return type >= COMMAND_PUT &&
+           type <= (version == COMMAND_VERSION ? COMMAND_DELETE : COMMAND_GET);
 }
 
 enum err command_next(struct command_reader *reader, struct command_op *op)
 {
     struct cursor *cursor = &reader->cursor;
-    if (reader->ops_left == 0) {
-        return cursor_left(cursor) == 0 ? ERR_NOT_FOUND : ERR_CORRUPT;
+    must(reader->lists_left <= 1);
+    if (reader->left == 0) {
+        bool more = reader->lists_left > 0;
+        return more || cursor_left(cursor) == 0 ? ERR_NOT_FOUND : ERR_CORRUPT;
     }
-    reader->ops_left--;
+    reader->left--;
     uint8_t type = cursor_u8(cursor);
-    uint16_t key_bytes = cursor_u16(cursor);
-    uint32_t value_bytes = 0;
     if (cursor->failed) {
         return ERR_CORRUPT;
     }
-    if (type == COMMAND_PUT) {
-        value_bytes = cursor_u32(cursor);
-    } else if (type != COMMAND_DELETE) {
+    if (!is_known(reader->version, type)) {
         return ERR_VERSION;
     }
-    *op = (struct command_op){.type = (enum command_op_type)type,
-                              .key = cursor_bytes(cursor, key_bytes)};
-    op->value = cursor_bytes(cursor, value_bytes);
-    if (cursor->failed || key_bytes == 0 || key_bytes > COMMAND_KEY_BYTES_MAX ||
-        value_bytes > COMMAND_VALUE_BYTES_MAX) {
+    *op = (struct command_op){.type = (enum command_op_type)type};
+    if (!get_key_value(cursor, type == COMMAND_PUT, &op->key, &op->value)) {
         return ERR_CORRUPT;
     }
-    return ERR_OK;
+    if (type == COMMAND_INCR) {
+        op->by = (int64_t)cursor_u64(cursor);
+    }
+    return cursor->failed ? ERR_CORRUPT : ERR_OK;
+}
+
+enum err command_else(struct command_reader *reader)
+{
+    if (reader->lists_left == 0) {
+        return ERR_NOT_FOUND;
+    }
+    return next_list(reader);
+}
+
+/* ---- all of it ------------------------------------------------------------
+ */
+
+static enum err walk(struct bytes command, bool *grows)
+{
+    struct command_reader reader;
+    struct command_condition condition;
+    struct command_op op;
+    enum err err = command_open(&reader, command);
+    while (!err) {
+        err = command_next_condition(&reader, &condition);
+    }
+    if (err != ERR_NOT_FOUND) {
+        return err;
+    }
+    do {
+        while ((err = command_next(&reader, &op)) == ERR_OK) {
+            *grows =
+                *grows || op.type == COMMAND_PUT || op.type == COMMAND_INCR;
+        }
+        if (err == ERR_NOT_FOUND) {
+            err = command_else(&reader);
+            if (err == ERR_NOT_FOUND) {
+                return ERR_OK;
+            }
+        }
+    } while (!err);
+    return err;
 }
 
 enum err command_check(struct bytes command)
 {
-    struct command_reader reader;
-    struct command_op op;
-    enum err err = command_open(&reader, command);
-    while (!err) {
-        err = command_next(&reader, &op);
-    }
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    bool grows = false;
+    return walk(command, &grows);
+}
+
+bool command_only_deletes(struct bytes command)
+{
+    bool grows = false;
+    return walk(command, &grows) == ERR_OK && !grows;
 }

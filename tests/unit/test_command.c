@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include "command/command.h"
+#include "command/result.h"
 
+/* The version 1 command that every build knows. */
 static struct buf example(void)
 {
     struct buf out = {0};
@@ -19,6 +21,144 @@ static struct buf example(void)
     command_delete(&writer, bytes_of_string("gone"));
     command_end(&writer);
     return out;
+}
+
+static void add_list(struct command_writer *writer, struct buf *out,
+                     const struct command_op *ops, size_t count)
+{
+    command_list(writer, out);
+    for (size_t i = 0; i < count; i++) {
+        command_add(writer, &ops[i]);
+    }
+    command_end(writer);
+}
+
+#define KEY(text)                                                              \
+    {                                                                          \
+        (const uint8_t *)(text), sizeof(text) - 1                              \
+    }
+
+static const struct command_condition conditions[] = {
+    {.field = COMMAND_IF_INDEX, .key = KEY("a"), .number = 44},
+    {.field = COMMAND_IF_NOT_INDEX, .key = KEY("b"), .number = 45},
+    {.field = COMMAND_IF_CREATED, .key = KEY("c"), .number = 46},
+    {.field = COMMAND_IF_EXISTS, .key = KEY("d"), .number = 1},
+    {.field = COMMAND_IF_VALUE, .key = KEY("e"), .value = KEY("value")},
+};
+static const struct command_op then_ops[] = {
+    {.type = COMMAND_PUT, .key = KEY("a"), .value = KEY("1")},
+    {.type = COMMAND_DELETE, .key = KEY("b")},
+    {.type = COMMAND_DELETE_PREFIX, .key = KEY("tmp/")},
+    {.type = COMMAND_INCR, .key = KEY("n"), .by = INT64_MIN},
+    {.type = COMMAND_GET, .key = KEY("z")},
+};
+static const struct command_op else_ops[] = {
+    {.type = COMMAND_GET, .key = KEY("a")},
+};
+
+static struct buf txn_example(const char *name)
+{
+    struct buf out = {0};
+    struct command_txn txn;
+    struct command_writer writer;
+    struct command_name called = {.key = bytes_of_string(name)};
+    command_txn(&txn, &out, &called, true);
+    command_list(&writer, &out);
+    for (size_t i = 0; i < ARRAY_COUNT(conditions); i++) {
+        command_if(&writer, &conditions[i]);
+    }
+    command_end(&writer);
+    add_list(&writer, &out, then_ops, ARRAY_COUNT(then_ops));
+    add_list(&writer, &out, else_ops, ARRAY_COUNT(else_ops));
+    command_sign(&txn, 4);
+    return out;
+}
+
+static void assert_ops(struct command_reader *reader,
+                       const struct command_op *ops, size_t count)
+{
+    struct command_op op;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(command_next(reader, &op), ERR_OK);
+        assert_int_equal(op.type, ops[i].type);
+        assert_true(bytes_equal(op.key, ops[i].key));
+        assert_true(bytes_equal(op.value, ops[i].value));
+        assert_true(op.by == ops[i].by);
+    }
+    assert_int_equal(command_next(reader, &op), ERR_NOT_FOUND);
+}
+
+static void test_a_transaction_comes_back(void **state)
+{
+    (void)state;
+    struct buf out = txn_example("name");
+    struct command_reader reader;
+    struct command_condition condition;
+    assert_int_equal(command_open(&reader, buf_bytes(&out)), ERR_OK);
+    assert_true(bytes_equal_string(reader.name.key, "name"));
+    for (size_t i = 0; i < ARRAY_COUNT(conditions); i++) {
+        assert_int_equal(command_next_condition(&reader, &condition), ERR_OK);
+        assert_int_equal(condition.field, conditions[i].field);
+        assert_true(bytes_equal(condition.key, conditions[i].key));
+        assert_true(bytes_equal(condition.value, conditions[i].value));
+        assert_true(condition.number == conditions[i].number);
+    }
+    assert_int_equal(command_next_condition(&reader, &condition),
+                     ERR_NOT_FOUND);
+    assert_ops(&reader, then_ops, ARRAY_COUNT(then_ops));
+    assert_int_equal(command_else(&reader), ERR_OK);
+    assert_ops(&reader, else_ops, ARRAY_COUNT(else_ops));
+    assert_int_equal(command_else(&reader), ERR_NOT_FOUND);
+    buf_free(&out);
+}
+
+static uint64_t digest_of(struct buf *command)
+{
+    struct command_reader reader;
+    assert_int_equal(command_open(&reader, buf_bytes(command)), ERR_OK);
+    return reader.name.digest;
+}
+
+/* It is kept in the state, and a repeat may come in at a node of another
+ * build: it must stay what it is. */
+static void test_a_digest_is_of_the_request_and_for_ever(void **state)
+{
+    (void)state;
+    struct buf one = txn_example("name");
+    struct buf two = txn_example("other");
+    assert_true(digest_of(&one) == digest_of(&two));
+    assert_true(digest_of(&one) == UINT64_C(0x1ad6db0d85b0828a));
+    struct command_txn txn = {.out = &two, .digest_at = 3 + 5};
+    two.data[two.size - 1] ^= 1;
+    command_sign(&txn, 4);
+    assert_true(digest_of(&one) != digest_of(&two));
+    two.data[two.size - 1] ^= 1;
+    command_sign(&txn, 4);
+    assert_true(digest_of(&one) == digest_of(&two));
+    command_sign(&txn, 3);
+    assert_true(digest_of(&one) != digest_of(&two));
+    buf_free(&one);
+    buf_free(&two);
+}
+
+static void test_what_makes_the_data_larger(void **state)
+{
+    (void)state;
+    static const bool grows[] = {true, false, false, true, false};
+    for (size_t i = 0; i < ARRAY_COUNT(then_ops); i++) {
+        for (int where = 0; where < 2; where++) {
+            struct buf out = {0};
+            struct command_txn txn;
+            struct command_writer writer;
+            command_txn(&txn, &out, &(struct command_name){.digest = 0}, true);
+            add_list(&writer, &out, NULL, 0);
+            add_list(&writer, &out, &then_ops[i], where == 0);
+            add_list(&writer, &out, &then_ops[i], where == 1);
+            assert_int_equal(command_check(buf_bytes(&out)), ERR_OK);
+            assert_true(command_only_deletes(buf_bytes(&out)) == !grows[i]);
+            buf_free(&out);
+        }
+    }
 }
 
 static void test_round_trip(void **state)
@@ -42,28 +182,96 @@ static void test_round_trip(void **state)
     buf_free(&out);
 }
 
+static void assert_strict(struct buf *out)
+{
+    assert_int_equal(command_check(buf_bytes(out)), ERR_OK);
+    for (size_t size = 0; size < out->size; size++) {
+        assert_int_not_equal(command_check(bytes_of(out->data, size)), ERR_OK);
+    }
+    buf_add_u8(out, 0);
+    assert_int_equal(command_check(buf_bytes(out)), ERR_CORRUPT);
+    buf_free(out);
+}
+
 static void test_every_cut_and_every_extra_byte_is_refused(void **state)
 {
     (void)state;
     struct buf out = example();
-    assert_int_equal(command_check(buf_bytes(&out)), ERR_OK);
-    for (size_t size = 0; size < out.size; size++) {
-        assert_int_not_equal(command_check(bytes_of(out.data, size)), ERR_OK);
-    }
-    buf_add_u8(&out, 0);
-    assert_int_equal(command_check(buf_bytes(&out)), ERR_CORRUPT);
-    buf_free(&out);
+    assert_strict(&out);
+    out = txn_example("name");
+    assert_strict(&out);
+    out = txn_example("");
+    assert_strict(&out);
 }
 
 static void test_newer_versions_and_operations_are_no_damage(void **state)
 {
     (void)state;
     struct buf out = example();
-    out.data[0] = COMMAND_VERSION + 1;
+    out.data[0] = COMMAND_TXN_VERSION + 1;
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
     out.data[0] = COMMAND_VERSION;
-    out.data[5] = 99;
+    out.data[5] = COMMAND_GET; /* Older builds do not know it there. */
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
+    buf_free(&out);
+    out = txn_example("");
+    out.data[1] = 4; /* A flag. */
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
+    out.data[1] = 2;
+    out.data[6] = 99; /* A condition. */
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
+    buf_free(&out);
+}
+
+static void test_results_come_back(void **state)
+{
+    (void)state;
+    static const struct result_op ops[] = {
+        {.type = COMMAND_PUT, .created = true},
+        {.type = COMMAND_DELETE, .deleted = 1},
+        {.type = COMMAND_DELETE_PREFIX, .deleted = 1000},
+        {.type = COMMAND_INCR, .number = -5},
+        {.type = COMMAND_GET, .key = KEY("none")},
+        {.type = COMMAND_GET,
+         .key = KEY("z"),
+         .found = true,
+         .value = KEY("9"),
+         .modify_index = 12,
+         .create_index = 11},
+    };
+    struct buf out = {0};
+    struct result_writer writer;
+    struct result_reader reader;
+    struct result_op op;
+    result_begin(&writer, &out,
+                 &(struct result){.status = RESULT_ELSE, .index = 62});
+    for (size_t i = 0; i < ARRAY_COUNT(ops); i++) {
+        result_add(&writer, &ops[i]);
+    }
+    result_end(&writer);
+    result_mark_replayed(&out);
+    assert_int_equal(result_open(&reader, buf_bytes(&out)), ERR_OK);
+    assert_int_equal(reader.head.status, RESULT_ELSE);
+    assert_int_equal(reader.head.index, 62);
+    assert_true(reader.head.replayed);
+    for (size_t i = 0; i < ARRAY_COUNT(ops); i++) {
+        assert_int_equal(result_next(&reader, &op), ERR_OK);
+        assert_int_equal(op.type, ops[i].type);
+        assert_int_equal(op.created, ops[i].created);
+        assert_int_equal(op.deleted, ops[i].deleted);
+        assert_true(op.number == ops[i].number);
+        assert_true(bytes_equal(op.key, ops[i].key));
+        assert_int_equal(op.found, ops[i].found);
+        assert_true(bytes_equal(op.value, ops[i].value));
+        assert_int_equal(op.modify_index, ops[i].modify_index);
+        assert_int_equal(op.create_index, ops[i].create_index);
+    }
+    assert_int_equal(result_next(&reader, &op), ERR_NOT_FOUND);
+    for (size_t size = 0; size < out.size; size++) {
+        assert_int_not_equal(result_check(bytes_of(out.data, size)), ERR_OK);
+    }
+    buf_add_u8(&out, 0);
+    assert_int_equal(result_check(buf_bytes(&out)), ERR_CORRUPT);
     buf_free(&out);
 }
 
@@ -94,6 +302,10 @@ int main(void)
         cmocka_unit_test(test_every_cut_and_every_extra_byte_is_refused),
         cmocka_unit_test(test_newer_versions_and_operations_are_no_damage),
         cmocka_unit_test(test_key_sizes),
+        cmocka_unit_test(test_a_transaction_comes_back),
+        cmocka_unit_test(test_a_digest_is_of_the_request_and_for_ever),
+        cmocka_unit_test(test_what_makes_the_data_larger),
+        cmocka_unit_test(test_results_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
