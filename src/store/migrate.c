@@ -28,6 +28,16 @@ static const struct migration migrations[] = {
      "  hash INTEGER NOT NULL, keys INTEGER NOT NULL,"
      "  conf_index INTEGER NOT NULL, conf BLOB NOT NULL);"
      "INSERT INTO raft VALUES(1, 0, 0, 0, 0, 0, x'');"},
+    /* Rows that are there need not be rewritten for a column with a default. */
+    {2, "versions, and answers to named requests",
+     "ALTER TABLE pairs ADD COLUMN version INTEGER NOT NULL DEFAULT 1;"
+     "ALTER TABLE raft ADD COLUMN answers INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN counts_from INTEGER NOT NULL DEFAULT 0;"
+     "CREATE TABLE answers("
+     "  at INTEGER PRIMARY KEY," /* The entry's index. */
+     "  name BLOB NOT NULL UNIQUE,"
+     "  digest INTEGER NOT NULL,"
+     "  result BLOB NOT NULL);"},
 };
 
 static enum err read_version(sqlite3 *db, int *version)

@@ -54,8 +54,7 @@ static enum err fail(struct store *store, const char *what)
     return ERR_NOSPACE;
 }
 
-/* Statements that return no row. */
-static bool run(sqlite3_stmt *statement)
+bool store_run(sqlite3_stmt *statement)
 {
     int rc = sqlite3_step(statement);
     /* The error, if any, stays in the connection. */
@@ -165,8 +164,9 @@ static enum err load_row(struct store *store)
     sqlite3_stmt *load = NULL;
     int rc = sqlite3_prepare_v2(
         store->db,
-        "SELECT applied, term, hash, keys, conf_index, conf FROM raft", -1,
-        &load, NULL);
+        "SELECT applied, term, hash, keys, conf_index, conf, answers, "
+        "counts_from FROM raft",
+        -1, &load, NULL);
     if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
         enum err err = store_error(store->db, "reading the raft row");
         sqlite3_finalize(load);
@@ -178,6 +178,8 @@ static enum err load_row(struct store *store)
         .hash = (uint64_t)sqlite3_column_int64(load, 2),
         .keys = (uint64_t)sqlite3_column_int64(load, 3),
         .conf_index = (uint64_t)sqlite3_column_int64(load, 4),
+        .answers = (uint64_t)sqlite3_column_int64(load, 6),
+        .counts_from = (uint64_t)sqlite3_column_int64(load, 7),
     };
     store->flushed = store->now;
     store->conf_dirty = false;
@@ -198,14 +200,31 @@ static enum err prepare(struct store *store)
         {&store->commit, "COMMIT"},
         /* Update first: its count tells a new key from a known one. */
         {&store->update,
-         "UPDATE pairs SET value=?2, modify_index=?3 WHERE key=?1"},
-        {&store->insert, "INSERT INTO pairs VALUES(?1, ?2, ?3, ?3)"},
+         "UPDATE pairs SET value=?2, modify_index=?3, version=version+?4 "
+         "WHERE key=?1"},
+        {&store->insert, "INSERT INTO pairs VALUES(?1, ?2, ?3, ?3, 1)"},
         {&store->delete, "DELETE FROM pairs WHERE key=?1"},
         {&store->select,
-         "SELECT value, create_index, modify_index FROM pairs WHERE key=?1"},
+         "SELECT value, create_index, modify_index, version FROM pairs "
+         "WHERE key=?1"},
         {&store->save, "UPDATE raft SET applied=?1, term=?2, hash=?3, keys=?4, "
-                       "conf_index=?5, conf=coalesce(?6, conf) "
-                       "WHERE applied=?7"},
+                       "conf_index=?5, conf=coalesce(?6, conf), answers=?8, "
+                       "counts_from=?9 WHERE applied=?7"},
+        {&store->savepoint, "SAVEPOINT entry"},
+        {&store->release, "RELEASE entry"},
+        {&store->rollback_to, "ROLLBACK TO entry"},
+        /* length() of a blob does not read the blob. */
+        {&store->look, "SELECT length(value), create_index, modify_index "
+                       "FROM pairs WHERE key=?1"},
+        {&store->measure, "SELECT count(*), coalesce(sum(size), 0) FROM "
+                          "(SELECT length(value) AS size "
+                          "FROM pairs WHERE key>=?1 AND key<?2 LIMIT ?3)"},
+        {&store->delete_prefix, "DELETE FROM pairs WHERE key>=?1 AND key<?2"},
+        {&store->find_answer,
+         "SELECT digest, result FROM answers WHERE name=?1"},
+        {&store->add_answer, "INSERT INTO answers VALUES(?1, ?2, ?3, ?4)"},
+        {&store->drop_answer, "DELETE FROM answers WHERE at=(SELECT min(at) "
+                              "FROM answers)"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
         if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
@@ -346,13 +365,18 @@ void store_close(struct store *store)
         log_warn("store", "why=\"not committed; the log has it\"");
     }
     sqlite3_stmt *const statements[] = {
-        store->begin,  store->commit, store->update, store->insert,
-        store->delete, store->select, store->save};
+        store->begin,         store->commit,      store->update,
+        store->insert,        store->delete,      store->select,
+        store->save,          store->savepoint,   store->release,
+        store->rollback_to,   store->look,        store->measure,
+        store->delete_prefix, store->find_answer, store->add_answer,
+        store->drop_answer};
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         sqlite3_finalize(statements[i]);
     }
     sqlite3_close(store->db);
     buf_free(&store->conf);
+    buf_free(&store->result);
     mem_free(store);
 }
 
@@ -365,14 +389,14 @@ static enum err begin(struct store *store, uint64_t index)
     if (store->open) {
         return ERR_OK;
     }
-    if (!run(store->begin)) {
+    if (!store_run(store->begin)) {
         return fail(store, "beginning a transaction");
     }
     store->open = true;
     return ERR_OK;
 }
 
-static void bind(sqlite3_stmt *statement, int place, struct bytes bytes)
+void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes)
 {
     /* A NULL pointer would bind NULL, not the empty value. */
     sqlite3_bind_blob64(statement, place,
@@ -383,15 +407,19 @@ static void bind(sqlite3_stmt *statement, int place, struct bytes bytes)
 static bool write_pair(struct store *store, sqlite3_stmt *statement,
                        uint64_t index, const struct command_op *op)
 {
-    bind(statement, 1, op->key);
-    bind(statement, 2, op->value);
+    store_bind(statement, 1, op->key);
+    store_bind(statement, 2, op->value);
     sqlite3_bind_int64(statement, 3, (sqlite3_int64)index);
-    return run(statement) && sqlite3_changes(store->db) <= 1;
+    if (statement == store->update) {
+        sqlite3_bind_int(statement, 4, store_counts(store));
+    }
+    return store_run(statement) && sqlite3_changes(store->db) <= 1;
 }
 
-static bool put(struct store *store, uint64_t index,
-                const struct command_op *op)
+bool store_put(struct store *store, uint64_t index, const struct command_op *op,
+               bool *created)
 {
+    *created = false;
     if (!write_pair(store, store->update, index, op)) {
         return false;
     }
@@ -400,20 +428,21 @@ static bool put(struct store *store, uint64_t index,
             return false;
         }
         store->now.keys++;
+        *created = true;
     }
     return true;
 }
 
-static bool delete (struct store *store, const struct command_op *op,
-                    struct store_result *result)
+bool store_delete(struct store *store, const struct command_op *op,
+                  uint64_t *deleted)
 {
-    bind(store->delete, 1, op->key);
-    if (!run(store->delete)) {
+    store_bind(store->delete, 1, op->key);
+    if (!store_run(store->delete)) {
         return false;
     }
     uint64_t found = (uint64_t)sqlite3_changes(store->db);
     store->now.keys -= found;
-    result->deleted += found;
+    *deleted = found;
     return true;
 }
 
@@ -434,12 +463,32 @@ static void applied(struct store *store, uint64_t index, uint64_t term)
     store->now.term = term;
 }
 
+/* The operations of a version 1 command. */
+static bool apply_plain(struct store *store, uint64_t index,
+                        struct command_reader *reader, uint64_t *deleted)
+{
+    struct command_op op;
+    while (command_next(reader, &op) == ERR_OK) {
+        bool created;
+        uint64_t found = 0;
+        bool ok = op.type == COMMAND_PUT
+                      ? store_put(store, index, &op, &created)
+                      : store_delete(store, &op, &found);
+        if (!ok) {
+            return false;
+        }
+        *deleted += found;
+        roll(store, index, &op);
+    }
+    return true;
+}
+
 enum err store_apply(struct store *store, uint64_t index, uint64_t term,
                      struct bytes command, struct store_result *result)
 {
     struct command_reader reader;
-    struct command_op op;
     *result = (struct store_result){0};
+    store->result.size = 0;
     /* All of it is checked before any of it is done. */
     enum err err = command_check(command);
     if (!err) {
@@ -448,21 +497,16 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     if (!err) {
         err = command_open(&reader, command);
     }
-    while (!err) {
-        err = command_next(&reader, &op);
-        if (err) {
-            break;
-        }
-        bool ok = op.type == COMMAND_PUT ? put(store, index, &op)
-                                         : delete (store, &op, result);
-        if (!ok) {
-            return fail(store, "applying an entry");
-        }
-        roll(store, index, &op);
-    }
-    if (err != ERR_NOT_FOUND) {
+    if (err) {
         return err;
     }
+    bool ok = reader.version == COMMAND_VERSION
+                  ? apply_plain(store, index, &reader, &result->deleted)
+                  : txn_apply(store, index, command, &reader);
+    if (!ok) {
+        return fail(store, "applying an entry");
+    }
+    result->data = buf_bytes(&store->result);
     applied(store, index, term);
     return ERR_OK;
 }
@@ -504,12 +548,14 @@ static bool save_row(struct store *store)
         sqlite3_bind_int64(store->save, (int)i + 1, (sqlite3_int64)numbers[i]);
     }
     if (store->conf_dirty) {
-        bind(store->save, 6, buf_bytes(&store->conf));
+        store_bind(store->save, 6, buf_bytes(&store->conf));
     } else {
         sqlite3_bind_null(store->save, 6);
     }
     sqlite3_bind_int64(store->save, 7, (sqlite3_int64)store->flushed.applied);
-    if (!run(store->save)) {
+    sqlite3_bind_int64(store->save, 8, (sqlite3_int64)row->answers);
+    sqlite3_bind_int64(store->save, 9, (sqlite3_int64)row->counts_from);
+    if (!store_run(store->save)) {
         return false;
     }
     must(sqlite3_changes(store->db) == 1);
@@ -522,7 +568,7 @@ enum err store_flush(struct store *store)
         return ERR_OK;
     }
     sqlite3_reset(store->select);
-    if (!save_row(store) || !run(store->commit)) {
+    if (!save_row(store) || !store_run(store->commit)) {
         return fail(store, "committing");
     }
     must(sqlite3_get_autocommit(store->db));
@@ -548,7 +594,7 @@ enum err store_checkpoint(struct store *store)
 enum err store_get(struct store *store, struct bytes key, struct store_row *row)
 {
     sqlite3_reset(store->select);
-    bind(store->select, 1, key);
+    store_bind(store->select, 1, key);
     int rc = sqlite3_step(store->select);
     if (rc == SQLITE_DONE) {
         sqlite3_reset(store->select);
@@ -562,31 +608,54 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
                           (size_t)sqlite3_column_bytes(store->select, 0)),
         .create_index = (uint64_t)sqlite3_column_int64(store->select, 1),
         .modify_index = (uint64_t)sqlite3_column_int64(store->select, 2),
+        .version = (uint64_t)sqlite3_column_int64(store->select, 3),
     };
     return ERR_OK;
 }
 
-uint64_t store_content_hash(struct store *store)
+/* `blobs` columns of bytes, then numbers. */
+static uint64_t hash_rows(struct store *store, const char *sql, int blobs,
+                          uint64_t hash)
 {
     sqlite3_stmt *all = NULL;
-    uint64_t hash = 0;
-    int rc = sqlite3_prepare_v2(store->db,
-                                "SELECT key, value, create_index, modify_index "
-                                "FROM pairs ORDER BY key",
-                                -1, &all, NULL);
+    int rc = sqlite3_prepare_v2(store->db, sql, -1, &all, NULL);
     must(rc == SQLITE_OK);
     while (sqlite3_step(all) == SQLITE_ROW) {
         uint32_t crc = 0;
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < blobs; i++) {
             const void *blob = sqlite3_column_blob(all, i);
             crc = crc32c(crc + 1, blob, (size_t)sqlite3_column_bytes(all, i));
         }
-        hash = mix_u64(hash ^ crc ^
-                       mix_u64((uint64_t)sqlite3_column_int64(all, 2)));
-        hash = mix_u64(hash ^ (uint64_t)sqlite3_column_int64(all, 3));
+        hash = mix_u64(hash ^ crc);
+        for (int i = blobs; i < sqlite3_column_count(all); i++) {
+            hash = mix_u64(hash ^ (uint64_t)sqlite3_column_int64(all, i));
+        }
     }
     sqlite3_finalize(all);
     return hash;
+}
+
+uint64_t store_content_hash(struct store *store)
+{
+    uint64_t hash =
+        hash_rows(store,
+                  "SELECT key, value, create_index, modify_index, version "
+                  "FROM pairs ORDER BY key",
+                  2, 0);
+    return hash_rows(store,
+                     "SELECT name, result, at, digest FROM answers "
+                     "ORDER BY at",
+                     2, hash);
+}
+
+bool store_counts(const struct store *store)
+{
+    return store->now.counts_from > 0;
+}
+
+uint64_t store_answers(const struct store *store)
+{
+    return store->now.answers;
 }
 
 uint64_t store_applied(const struct store *store)

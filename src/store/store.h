@@ -12,7 +12,8 @@
  * depends on clock, locale or node: the same log gives the same rows.
  *
  * Keys and values are BLOBs compared by memcmp. Every row carries the index
- * of the entry that created it and that last changed it.
+ * of the entry that created it and that last changed it, and how often it was
+ * written. Results of named commands (command.h) are rows too.
  *
  * Failures of SQLite: SQLITE_FULL is ERR_NOSPACE (the transaction is rolled
  * back to the last flush; the caller stops applying and asks again later);
@@ -51,10 +52,14 @@ uint64_t store_flushed(const struct store *store);
 struct bytes store_conf(const struct store *store, uint64_t *index);
 
 struct store_result {
-    uint64_t deleted; /* Keys that a delete found. */
+    uint64_t deleted;  /* Keys that a delete found. */
+    struct bytes data; /* Of a version 2 command, as in command/result.h; valid
+                          until the next call on the store. */
 };
 
-/* Apply the entry at index = applied + 1. `command` as in command.h.
+/* Apply the entry at index = applied + 1. `command` as in command.h. What goes
+ * wrong inside a command (a condition, a number) is a result like another:
+ * the entry is applied, and the same everywhere.
  *   ERR_NOSPACE  not applied, nor is anything since the last flush: applied
  *                has gone back to store_flushed()
  *   ERR_VERSION  a command from a newer program: not applied, stop
@@ -153,10 +158,20 @@ struct store_row {
     struct bytes value; /* Valid until the next call on the store. */
     uint64_t create_index;
     uint64_t modify_index;
+    uint64_t version; /* How often it was written; see store_counts(). */
 };
 /* ERR_NOT_FOUND, ERR_OK. */
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
                               struct store_row *row);
+
+/* Writes are counted in the rows' versions from the first version 2 command
+ * on. Nodes of an older build do not count, and cannot apply that one: so all
+ * count from the same entry. Until then every version is 1. */
+bool store_counts(const struct store *store);
+/* Requests whose results are kept for repeats: of the last STORE_ANSWERS_MAX
+ * named commands. There is no clock here, so age does not end them. */
+enum { STORE_ANSWERS_MAX = 10000 };
+uint64_t store_answers(const struct store *store);
 
 /* Hash over all rows in key order, for tests and comparisons: grows with the
  * data, never called on the loop. */

@@ -1,6 +1,7 @@
 /* store_internal.h -- what the files of this room share.
  *
  *     store.c       apply, read, commit, checkpoint
+ *     txn.c         apply: conditions, results, repeats
  *     image.c       the database as a snapshot, to be sent
  *     incoming.c    ... and received
  *     watch.c       what SQLite does to its files
@@ -11,6 +12,7 @@
 
 #include <sqlite3.h>
 
+#include "command/command.h"
 #include "store/store.h"
 
 struct generation {
@@ -26,6 +28,8 @@ struct row {
     uint64_t hash;
     uint64_t keys;
     uint64_t conf_index;
+    uint64_t answers;     /* Rows of that table. */
+    uint64_t counts_from; /* The index of the first version 2 command; 0. */
 };
 
 /* SQLite's own handles of the database and of its -wal are watched: their
@@ -55,11 +59,22 @@ struct store {
     sqlite3_stmt *delete;
     sqlite3_stmt *select;
     sqlite3_stmt *save;
+    /* txn.c */
+    sqlite3_stmt *savepoint;
+    sqlite3_stmt *release;
+    sqlite3_stmt *rollback_to;
+    sqlite3_stmt *look;
+    sqlite3_stmt *measure;
+    sqlite3_stmt *delete_prefix;
+    sqlite3_stmt *find_answer;
+    sqlite3_stmt *add_answer;
+    sqlite3_stmt *drop_answer;
     struct row now;
     struct row flushed; /* As it was committed last. */
     struct row durable; /* As the last whole checkpoint left it on the disk. */
     struct buf conf;
-    bool open; /* A transaction is. */
+    struct buf result; /* Of the command applied last. */
+    bool open;         /* A transaction is. */
     bool conf_dirty;
     int wal_pages;
     bool torn; /* A checkpoint ended half-way. */
@@ -74,6 +89,20 @@ struct store {
 
 /* Log the last error of `db` and name it: ERR_NOSPACE, ERR_CORRUPT, ERR_IO. */
 enum err store_error(sqlite3 *db, const char *what);
+
+/* ---- between store.c and txn.c. False: SQLite failed. ---- */
+
+/* Statements that return no row. */
+bool store_run(sqlite3_stmt *statement);
+void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes);
+bool store_put(struct store *store, uint64_t index, const struct command_op *op,
+               bool *created);
+bool store_delete(struct store *store, const struct command_op *op,
+                  uint64_t *deleted);
+/* Apply the rest of a version 2 command of which `reader` has read the head.
+ * The result is in store->result. */
+bool txn_apply(struct store *store, uint64_t index, struct bytes command,
+               struct command_reader *reader);
 
 /* Open the database of `generation`, whatever db/CURRENT says. In memory it
  * begins as `image` (from sqlite3_malloc64, taken over) when there is one. */

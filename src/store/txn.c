@@ -1,0 +1,436 @@
+/* txn.c -- version 2 commands: conditions, results, repeats.
+ *
+ * Everything is decided here, at apply, from what the entries before have
+ * left: the same on every node. A command that fails on the way is undone by
+ * a savepoint inside the open transaction, and its failure is its result.
+ *
+ * The results of named commands are rows. The oldest one leaves for each that
+ * comes when there are STORE_ANSWERS_MAX: no clock is asked. */
+#include <stdio.h>
+
+#include "base/crc32c.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "command/result.h"
+#include "store/store_internal.h"
+
+enum { NUMBER_BYTES = 24 };
+
+/* One command on its way. */
+struct txn {
+    struct store *store;
+    uint64_t index;
+    uint64_t prefix_keys;  /* Deleted by prefix so far, ... */
+    uint64_t prefix_bytes; /* ... and their values. */
+    size_t result_bytes_max;
+    struct result_writer writer;
+    struct result head;
+};
+
+/* ---- looking --------------------------------------------------------------
+ */
+
+struct looked {
+    bool found;
+    uint64_t value_bytes;
+    uint64_t create_index;
+    uint64_t modify_index;
+};
+
+/* All but the value, which may be large. */
+static bool look(struct store *store, struct bytes key, struct looked *row)
+{
+    sqlite3_stmt *look = store->look;
+    *row = (struct looked){0};
+    store_bind(look, 1, key);
+    int rc = sqlite3_step(look);
+    if (rc == SQLITE_ROW) {
+        *row = (struct looked){
+            .found = true,
+            .value_bytes = (uint64_t)sqlite3_column_int64(look, 0),
+            .create_index = (uint64_t)sqlite3_column_int64(look, 1),
+            .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
+        };
+    }
+    /* The error, if any, stays in the connection. */
+    int reset = sqlite3_reset(look);
+    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
+}
+
+/* ---- conditions -----------------------------------------------------------
+ */
+
+static bool value_is(struct store *store, const struct looked *row,
+                     const struct command_condition *condition)
+{
+    struct store_row full;
+    if (!row->found || row->value_bytes != condition->value.size ||
+        store_get(store, condition->key, &full) != ERR_OK) {
+        return false;
+    }
+    bool equal = bytes_equal(full.value, condition->value);
+    sqlite3_reset(store->select);
+    return equal;
+}
+
+static bool holds(struct store *store, const struct looked *row,
+                  const struct command_condition *condition)
+{
+    switch (condition->field) {
+    case COMMAND_IF_INDEX:
+        return row->modify_index == condition->number;
+    case COMMAND_IF_NOT_INDEX:
+        return row->modify_index != condition->number;
+    case COMMAND_IF_CREATED:
+        return row->create_index == condition->number;
+    case COMMAND_IF_EXISTS:
+        return row->found == (condition->number == 1);
+    case COMMAND_IF_VALUE:
+        return value_is(store, row, condition);
+    }
+    return false;
+}
+
+/* All are read, so that the operations come next; the first that does not hold
+ * makes it REFUSED. */
+static bool check_conditions(struct txn *txn, struct command_reader *reader)
+{
+    struct command_condition condition;
+    uint32_t at = 0;
+    while (command_next_condition(reader, &condition) == ERR_OK) {
+        struct looked row;
+        if (txn->head.status == RESULT_THEN) {
+            if (!look(txn->store, condition.key, &row)) {
+                return false;
+            }
+            if (!holds(txn->store, &row, &condition)) {
+                txn->head.status = RESULT_REFUSED;
+                txn->head.at = at;
+                txn->head.current = row.modify_index;
+            }
+        }
+        at++;
+    }
+    return true;
+}
+
+/* ---- operations -----------------------------------------------------------
+ *
+ * Each returns false when SQLite failed. What fails in the command changes
+ * txn->head.status. */
+
+static bool incr(struct txn *txn, const struct command_op *op,
+                 struct result_op *result)
+{
+    struct looked row;
+    struct store_row full;
+    int64_t before = 0;
+    if (!look(txn->store, op->key, &row)) {
+        return false;
+    }
+    if (row.found) {
+        bool ok = row.value_bytes < NUMBER_BYTES &&
+                  store_get(txn->store, op->key, &full) == ERR_OK &&
+                  text_i64(full.value, &before);
+        sqlite3_reset(txn->store->select);
+        if (!ok) {
+            txn->head.status = RESULT_NOT_A_NUMBER;
+            return true;
+        }
+    }
+    if (__builtin_add_overflow(before, op->by, &result->number)) {
+        txn->head.status = RESULT_OVERFLOW;
+        return true;
+    }
+    char text[NUMBER_BYTES];
+    int size = snprintf(text, sizeof(text), "%lld", (long long)result->number);
+    struct command_op put = {.type = COMMAND_PUT,
+                             .key = op->key,
+                             .value = bytes_of(text, (size_t)size)};
+    bool created;
+    return store_put(txn->store, txn->index, &put, &created);
+}
+
+static bool get(struct txn *txn, const struct command_op *op,
+                struct result_op *result)
+{
+    struct looked row;
+    struct store_row full;
+    result->key = op->key;
+    if (!look(txn->store, op->key, &row)) {
+        return false;
+    }
+    /* Before the value is read. */
+    if (txn->store->result.size + row.value_bytes > txn->result_bytes_max) {
+        txn->head.status = RESULT_TOO_LARGE;
+        return true;
+    }
+    if (row.found && store_get(txn->store, op->key, &full) == ERR_OK) {
+        result->found = true;
+        result->value = full.value; /* Until the next store_get(). */
+        result->modify_index = full.modify_index;
+        result->create_index = full.create_index;
+    }
+    return true;
+}
+
+/* The first key behind all that begin with `prefix`. */
+static struct bytes prefix_end(struct bytes prefix,
+                               uint8_t end[COMMAND_KEY_BYTES_MAX + 1])
+{
+    size_t size = prefix.size;
+    memcpy(end, prefix.data, size);
+    while (size > 0 && end[size - 1] == 0xff) {
+        size--;
+    }
+    if (size > 0) {
+        end[size - 1]++;
+        return bytes_of(end, size);
+    }
+    memset(end, 0xff, COMMAND_KEY_BYTES_MAX + 1); /* Longer than any key. */
+    return bytes_of(end, COMMAND_KEY_BYTES_MAX + 1);
+}
+
+/* Few enough for one entry? Looks at no more than it may delete. */
+static bool measure(struct txn *txn, struct bytes begin, struct bytes end)
+{
+    sqlite3_stmt *measure = txn->store->measure;
+    uint64_t left = RESULT_PREFIX_KEYS_MAX - txn->prefix_keys;
+    store_bind(measure, 1, begin);
+    store_bind(measure, 2, end);
+    sqlite3_bind_int64(measure, 3, (sqlite3_int64)left + 1);
+    int rc = sqlite3_step(measure);
+    if (rc == SQLITE_ROW) {
+        uint64_t keys = (uint64_t)sqlite3_column_int64(measure, 0);
+        txn->prefix_bytes += (uint64_t)sqlite3_column_int64(measure, 1);
+        if (keys > left || txn->prefix_bytes > RESULT_PREFIX_BYTES_MAX) {
+            txn->head.status = RESULT_TOO_MANY;
+        } else {
+            txn->prefix_keys += keys;
+        }
+    }
+    int reset = sqlite3_reset(measure);
+    return rc == SQLITE_ROW && reset == SQLITE_OK;
+}
+
+static bool delete_prefix(struct txn *txn, const struct command_op *op,
+                          struct result_op *result)
+{
+    struct store *store = txn->store;
+    uint8_t room[COMMAND_KEY_BYTES_MAX + 1];
+    struct bytes end = prefix_end(op->key, room);
+    if (!measure(txn, op->key, end)) {
+        return false;
+    }
+    if (txn->head.status == RESULT_TOO_MANY) {
+        return true;
+    }
+    store_bind(store->delete_prefix, 1, op->key);
+    store_bind(store->delete_prefix, 2, end);
+    if (!store_run(store->delete_prefix)) {
+        return false;
+    }
+    result->deleted = (uint64_t)sqlite3_changes(store->db);
+    store->now.keys -= result->deleted;
+    return true;
+}
+
+static bool run_op(struct txn *txn, const struct command_op *op)
+{
+    struct result_op result = {.type = op->type};
+    enum result_status before = txn->head.status;
+    bool ok = false;
+    switch (op->type) {
+    case COMMAND_PUT:
+        ok = store_put(txn->store, txn->index, op, &result.created);
+        break;
+    case COMMAND_DELETE:
+        ok = store_delete(txn->store, op, &result.deleted);
+        break;
+    case COMMAND_DELETE_PREFIX:
+        ok = delete_prefix(txn, op, &result);
+        break;
+    case COMMAND_INCR:
+        ok = incr(txn, op, &result);
+        break;
+    case COMMAND_GET:
+        ok = get(txn, op, &result);
+        break;
+    }
+    if (ok && txn->head.status == before) {
+        result_add(&txn->writer, &result);
+        if (txn->store->result.size > txn->result_bytes_max) {
+            txn->head.status = RESULT_TOO_LARGE;
+        }
+    }
+    sqlite3_reset(txn->store->select); /* Values of it are copied now. */
+    return ok;
+}
+
+static bool run_ops(struct txn *txn, struct command_reader *reader)
+{
+    enum result_status before = txn->head.status;
+    struct command_op op;
+    uint32_t at = 0;
+    result_begin(&txn->writer, &txn->store->result, &txn->head);
+    while (command_next(reader, &op) == ERR_OK) {
+        if (!run_op(txn, &op)) {
+            return false;
+        }
+        if (txn->head.status != before) {
+            txn->head.at = at;
+            return true;
+        }
+        at++;
+    }
+    result_end(&txn->writer);
+    return true;
+}
+
+/* Plain writes need no savepoint: nothing of them can fail, and their results
+ * are short. */
+_Static_assert(2 * COMMAND_OPS_MAX + 64 <= RESULT_BYTES_MAX,
+               "the results of puts and deletes always fit");
+static bool can_fail(struct command_reader reader, bool is_named)
+{
+    struct command_op op;
+    while (command_next(&reader, &op) == ERR_OK) {
+        if (op.type != COMMAND_PUT && op.type != COMMAND_DELETE) {
+            return true;
+        }
+    }
+    return is_named;
+}
+
+/* All of the list, or nothing of it. */
+static bool run_list(struct txn *txn, struct command_reader *reader,
+                     bool is_named)
+{
+    struct store *store = txn->store;
+    struct row before = store->now;
+    enum result_status good = txn->head.status;
+    bool guarded = can_fail(*reader, is_named);
+    if (guarded && !store_run(store->savepoint)) {
+        return false;
+    }
+    if (!run_ops(txn, reader)) {
+        return false;
+    }
+    if (txn->head.status != good) {
+        must(guarded);
+        store->result.size = 0;
+        store->now = before;
+        if (!store_run(store->rollback_to)) {
+            return false;
+        }
+    }
+    return !guarded || store_run(store->release);
+}
+
+/* ---- repeats --------------------------------------------------------------
+ */
+
+/* *known: there is an answer under this name, and it is the result; or the
+ * name is another request's, and that is the result. */
+static bool find_answer(struct txn *txn, const struct command_name *name,
+                        bool *known)
+{
+    struct store *store = txn->store;
+    sqlite3_stmt *find = store->find_answer;
+    store_bind(find, 1, name->key);
+    int rc = sqlite3_step(find);
+    *known = rc == SQLITE_ROW;
+    if (*known && (uint64_t)sqlite3_column_int64(find, 0) == name->digest) {
+        buf_add(&store->result, sqlite3_column_blob(find, 1),
+                (size_t)sqlite3_column_bytes(find, 1));
+        result_mark_replayed(&store->result);
+    } else if (*known) {
+        txn->head.status = RESULT_REUSED;
+    }
+    int reset = sqlite3_reset(find);
+    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
+}
+
+static bool keep_answer(struct store *store, uint64_t index,
+                        const struct command_name *name)
+{
+    sqlite3_stmt *add = store->add_answer;
+    if (store->now.answers >= STORE_ANSWERS_MAX) {
+        if (!store_run(store->drop_answer)) {
+            return false;
+        }
+        store->now.answers--;
+    }
+    sqlite3_bind_int64(add, 1, (sqlite3_int64)index);
+    store_bind(add, 2, name->key);
+    sqlite3_bind_int64(add, 3, (sqlite3_int64)name->digest);
+    store_bind(add, 4, buf_bytes(&store->result));
+    store->now.answers++;
+    return store_run(add);
+}
+
+/* ---- one command ----------------------------------------------------------
+ */
+
+static bool decide(struct txn *txn, struct command_reader *reader)
+{
+    bool is_named = reader->name.key.size > 0;
+    if (!check_conditions(txn, reader)) {
+        return false;
+    }
+    if (txn->head.status == RESULT_REFUSED && reader->has_else) {
+        struct command_op skipped;
+        while (command_next(reader, &skipped) == ERR_OK) {
+        }
+        if (command_else(reader) != ERR_OK) {
+            return false;
+        }
+        txn->head.status = RESULT_ELSE;
+    }
+    return txn->head.status == RESULT_REFUSED ||
+           run_list(txn, reader, is_named);
+}
+
+static bool answer(struct txn *txn, struct command_reader *reader)
+{
+    struct store *store = txn->store;
+    bool is_named = reader->name.key.size > 0;
+    bool known = false;
+    if (is_named && !find_answer(txn, &reader->name, &known)) {
+        return false;
+    }
+    if (!known && !decide(txn, reader)) {
+        return false;
+    }
+    if (store->result.size == 0) {
+        result_begin(&txn->writer, &store->result, &txn->head);
+    }
+    return !is_named || known || keep_answer(store, txn->index, &reader->name);
+}
+
+bool txn_apply(struct store *store, uint64_t index, struct bytes command,
+               struct command_reader *reader)
+{
+    struct txn txn = {
+        .store = store,
+        .index = index,
+        .result_bytes_max = reader->name.key.size > 0 ? RESULT_NAMED_BYTES_MAX
+                                                      : RESULT_BYTES_MAX,
+        .head = {.status = RESULT_THEN, .index = index},
+    };
+    must(store->result.size == 0);
+    if (store->now.counts_from == 0) {
+        store->now.counts_from = index;
+    }
+    if (!answer(&txn, reader)) {
+        return false;
+    }
+    must(store->result.size > 0);
+    /* What was asked and what came of it: both are the same everywhere, or
+     * the hash says that they are not. */
+    uint32_t asked = crc32c(0, command.data, command.size);
+    uint32_t came = crc32c(0, store->result.data, store->result.size);
+    store->now.hash = mix_u64(store->now.hash ^
+                              mix_u64((uint64_t)asked << 32 | came) ^ index);
+    return true;
+}
