@@ -82,8 +82,10 @@ const char *node_outcome_name(enum node_outcome outcome);
 
 struct node_result {
     enum node_outcome outcome;
-    uint64_t index;   /* Of the write; for reads: applied index shown. */
-    uint64_t deleted; /* Keys that a delete found. */
+    uint64_t index;    /* Of the write; for reads: applied index shown. */
+    uint64_t deleted;  /* Keys that a delete found. */
+    struct bytes data; /* NODE_OK of a version 2 command: what came of it
+                          (command/result.h). Valid during the callback. */
 };
 
 /* A request in flight; the caller's memory, embedded in what it belongs to.
@@ -106,7 +108,8 @@ struct node_request {
     uint64_t size_bytes;
     struct node_result result;
     struct buf body; /* What to propose or forward, while it may be needed
-                        again. node_request_free() gives it back. */
+                        again; then result.data. node_request_free() gives it
+                        back. */
 };
 void node_request_free(struct node_request *request);
 
@@ -207,6 +210,7 @@ struct node_row {
     struct bytes value; /* Valid until the next call on the node. */
     uint64_t create_index;
     uint64_t modify_index;
+    uint64_t version;
 };
 /* This node's own state. ERR_NOT_FOUND, ERR_OK. */
 MUST_CHECK enum err node_get(struct node *node, struct bytes key,

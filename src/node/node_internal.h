@@ -167,6 +167,7 @@ struct node {
     struct node_request ready_probe;
     bool stopping;
     bool transfer_asked;
+    uint64_t counting_term; /* In which begin_to_count() has proposed. */
     uint64_t writes;
 
     /* Scratch, so that a turn takes no memory. */

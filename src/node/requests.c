@@ -8,7 +8,11 @@
  * taken by an entry of another term cannot (NODE_LOST). */
 #include "base/log.h"
 #include "command/command.h"
+#include "command/result.h"
 #include "node/node_internal.h"
+
+/* Of a forwarded request's memory, for the next one. */
+enum { REMOTE_BYTES_KEPT = 64 << 10 };
 
 static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
     [NODE_OK] = "ok",
@@ -105,6 +109,13 @@ static void keep_body(struct node_request *request, struct bytes body)
     }
 }
 
+static void keep_result(struct node_request *request, struct bytes data)
+{
+    request->body.size = 0; /* The command is not needed any more. */
+    buf_add_bytes(&request->body, data);
+    request->result.data = buf_bytes(&request->body);
+}
+
 /* ---- proposing ------------------------------------------------------------
  */
 
@@ -140,25 +151,11 @@ static void wait_for_leader(struct node *node, struct node_request *request,
     request_move(node, request, STATE_WAITING);
 }
 
-static bool only_deletes(struct bytes command)
-{
-    struct command_reader reader;
-    struct command_op op;
-    enum err err = command_open(&reader, command);
-    while (!err) {
-        err = command_next(&reader, &op);
-        if (!err && op.type != COMMAND_DELETE) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
     if (node->log_full || node->log_tight || node->db_full ||
-        (node->over_quota && !only_deletes(command))) {
+        (node->over_quota && !command_only_deletes(command))) {
         request_finish(node, request, NODE_NO_SPACE, 0);
         return;
     }
@@ -365,6 +362,9 @@ static void settle(struct node *node, struct node_request *request,
         join_step(node, request); /* The next change, or done. */
     } else {
         request->result.deleted = result->deleted;
+        if (result->data.size > 0) {
+            keep_result(request, result->data);
+        }
         request_finish(node, request, NODE_OK, index);
     }
 }
@@ -516,8 +516,12 @@ static void remote_done(struct node_request *request,
         struct wire_forward_resp resp = {.request = remote->cookie,
                                          .outcome = (uint8_t)result->outcome,
                                          .index = result->index,
-                                         .detail = result->deleted};
+                                         .detail = result->deleted,
+                                         .result = result->data};
         wire_add_forward_resp(out, &resp);
+    }
+    if (remote->request.body.capacity > REMOTE_BYTES_KEPT) {
+        buf_free(&remote->request.body);
     }
     list_remove(&remote->link);
     list_add(&node->remotes_idle, &remote->link);
@@ -608,7 +612,8 @@ static struct node_request *find_forwarded(struct node *node, raft_id from,
 bool requests_on_forward_resp(struct node *node, raft_id from,
                               const struct wire_forward_resp *resp)
 {
-    if (resp->outcome >= NODE_OUTCOME_COUNT) {
+    if (resp->outcome >= NODE_OUTCOME_COUNT ||
+        (resp->result.size > 0 && result_check(resp->result) != ERR_OK)) {
         return false;
     }
     /* Answers come about in the order of the questions, so the search is
@@ -623,6 +628,9 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
         return true;
     }
     request->result.deleted = resp->detail;
+    if (resp->outcome == NODE_OK && resp->result.size > 0) {
+        keep_result(request, resp->result);
+    }
     request_finish(node, request, (enum node_outcome)resp->outcome,
                    resp->index);
     return true;

@@ -11,7 +11,8 @@ enum err node_get(struct node *node, struct bytes key, struct node_row *row)
     if (!err) {
         *row = (struct node_row){.value = found.value,
                                  .create_index = found.create_index,
-                                 .modify_index = found.modify_index};
+                                 .modify_index = found.modify_index,
+                                 .version = found.version};
     }
     return err;
 }

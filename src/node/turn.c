@@ -11,6 +11,7 @@
  * node_step() is the only way into the engine, and keeps the payloads of
  * what the engine took into its log. */
 #include "base/log.h"
+#include "command/command.h"
 #include "node/node_internal.h"
 
 enum { COLLECTS_PER_TURN = 8 };
@@ -418,7 +419,7 @@ static bool apply_some(struct node *node)
         }
         applied++;
         node->writes += entry.type == RAFT_ENTRY_NORMAL;
-        bytes += entry.payload.size;
+        bytes += entry.payload.size + result.data.size;
         requests_applied(node, applied, entry.term, &result);
         if (applied % 32 == 0 && node->env.now_us(node->env.self) >= until_us) {
             break;
@@ -580,6 +581,32 @@ static void ask_whether_ready(struct node *node)
     }
 }
 
+/* Row versions are counted from the first version 2 command on (store.h). A
+ * cluster of one has nobody of an older build to wait for, and begins at once;
+ * a larger one that was upgraded begins with the first such write. */
+static void begin_to_count(struct node *node)
+{
+    if (store_counts(node->store) || !raft_is_leader(node->raft) ||
+        node->counting_term == raft_term(node->raft) ||
+        raft_conf_active(node->raft)->count != 1 || node->log_full ||
+        node->log_tight || node->db_full) {
+        return;
+    }
+    struct command_name nobody = {{0}, 0};
+    struct command_txn txn;
+    struct command_writer list;
+    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
+    node->conf_scratch.size = 0;
+    command_txn(&txn, &node->conf_scratch, &nobody, false);
+    for (int i = 0; i < 2; i++) { /* No conditions, no operations. */
+        command_list(&list, &node->conf_scratch);
+        command_end(&list);
+    }
+    if (node_step(node, &event, buf_bytes(&node->conf_scratch)) == ERR_OK) {
+        node->counting_term = raft_term(node->raft);
+    }
+}
+
 static void due(struct node *node)
 {
     if (node->now_ms > node->turn_ms + node->options.election_min_ms &&
@@ -624,6 +651,7 @@ uint64_t node_turn(struct node *node)
     if (node->member) {
         due(node);
         ask_whether_ready(node);
+        begin_to_count(node);
         requests_submit(node);
         requests_ask_reads(node);
         more = carry_out(node);

@@ -99,6 +99,7 @@ void wire_add_forward_resp(struct buf *out,
     buf_add_u8(out, resp->outcome);
     buf_add_u64(out, resp->index);
     buf_add_u64(out, resp->detail);
+    buf_add_bytes(out, resp->result);
     wire_end(out, start);
 }
 
@@ -109,6 +110,7 @@ enum err wire_forward_resp(struct bytes payload, struct wire_forward_resp *resp)
     r.outcome = cursor_u8(&in);
     r.index = cursor_u64(&in);
     r.detail = cursor_u64(&in);
+    r.result = cursor_bytes(&in, cursor_left(&in));
     enum err err = wire_done(&in);
     if (!err) {
         *resp = r;

@@ -88,6 +88,10 @@ struct wire_forward_resp {
     uint8_t outcome; /* enum node_outcome; checked by the receiver. */
     uint64_t index;  /* Log index of the write. */
     uint64_t detail; /* Keys deleted, ... */
+    /* What came of a version 2 command (command/result.h), to the end of the
+     * frame; else empty, and the frame as it always was: a node of an older
+     * build gets what it knows, since it does not ask for more. */
+    struct bytes result;
 };
 
 /* Pieces come in order; the first, at offset 0, begins anew. */

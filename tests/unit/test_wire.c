@@ -96,6 +96,17 @@ static void test_forward_round_trip(void **state)
         wire_forward_resp(one_frame(&out, WIRE_FORWARD_RESP), &got), ERR_OK);
     assert_int_equal(got.index, 77);
     assert_int_equal(got.outcome, 3);
+    assert_int_equal(got.result.size, 0);
+    /* Without a result it is what an older build reads: not a byte more. */
+    assert_int_equal(out.size, WIRE_FRAME_HEADER_BYTES + 4 + 8 + 1 + 8 + 8);
+
+    out.size = 0;
+    resp.result = bytes_of_string("what came of it");
+    wire_add_forward_resp(&out, &resp);
+    assert_int_equal(
+        wire_forward_resp(one_frame(&out, WIRE_FORWARD_RESP), &got), ERR_OK);
+    assert_int_equal(got.detail, 1);
+    assert_true(bytes_equal_string(got.result, "what came of it"));
     buf_free(&out);
 }
 
