@@ -2,7 +2,9 @@
  *
  *     server.c   connections, time-outs, framing of answers
  *     routes.c   path and method -> handler
- *     keys.c     /key
+ *     keys.c     /key: reading
+ *     writes.c   /key: writing; conditions, repeats
+ *     txn.c      /txn
  *     cluster.c  /join /status /nodes /leader /remove
  *     backup.c   /backup
  *     health.c   /livez /readyz /healthz /health
@@ -13,6 +15,7 @@
 
 #include "api/api.h"
 #include "base/list.h"
+#include "command/result.h"
 #include "http/http.h"
 
 struct api {
@@ -27,9 +30,11 @@ struct api {
     struct buf body;
     struct buf headers;
     struct buf command;
+    struct buf lists[3]; /* Of a transaction: if, then, else. */
 };
 
 struct conn;
+struct json_reader;
 /* Finishes what the handler began; called when the node has an outcome. */
 typedef void conn_finish(struct conn *conn, const struct node_result *result);
 
@@ -50,9 +55,13 @@ struct conn {
     bool keep_alive;
     bool old; /* HTTP/1.0 */
     bool head_only;
-    bool local; /* Read with level=none. */
+    bool local;     /* Read with level=none. */
+    bool raw;       /* The value is to be sent as it is, ... */
+    bool meta;      /* ... or with all that is known of it. */
+    uint64_t index; /* What Craftd-Index says; 0: what was applied last. */
     uint64_t now_ms;
     struct buf key;             /* Of the request with the node. */
+    struct buf tags;            /* Its If-None-Match. */
     struct store_image *backup; /* NULL: none is being sent. */
     uint64_t backup_at;
     uint64_t backup_bytes;
@@ -63,6 +72,10 @@ struct conn {
 /* problem.c. A code of API 1, a sentence; `outcome` may be NULL. */
 void answer_problem(struct conn *conn, int status, const char *code,
                     const char *message, const char *outcome);
+/* `members` is JSON to be added to the object: ",\"name\":value". */
+void answer_problem_with(struct conn *conn, int status, const char *code,
+                         const char *message, const char *outcome,
+                         const char *members);
 void answer_outcome(struct conn *conn, const struct node_result *result);
 /* A conn_finish: 200 without a body, or the problem. */
 void finish_plain(struct conn *conn, const struct node_result *result);
@@ -96,8 +109,38 @@ bool redirected(struct conn *conn, const struct http_request *request);
 /* ?level= into conn->local; false: answered 400. */
 bool read_level(struct conn *conn, const struct http_request *request);
 
-/* keys.c, cluster.c, health.c */
+/* keys.c */
+const char *key_wrong(struct bytes key);
+/* The value as a member of an object: "value", or "value_base64". */
+void add_value(struct buf *out, struct bytes value);
+
+/* writes.c */
+void post_keys(struct conn *conn, const struct http_request *request);
+void put_key(struct conn *conn, const struct http_request *request);
+void delete_key(struct conn *conn, const struct http_request *request);
+void bad_json(struct conn *conn, const struct json_reader *reader,
+              const char *why);
+void value_too_large(struct conn *conn);
+/* What conn->api->command holds is written. */
+void submit(struct conn *conn, conn_finish *finish);
+/* Idempotency-Key; empty when there is none. False: answered 400. */
+bool read_name(struct conn *conn, const struct http_request *request,
+               struct command_name *name);
+/* The next entity tag of a list, from the beginning of `rest` on. One that we
+ * have not given out has the index UINT64_MAX. ERR_NOT_FOUND: no more. */
+struct tag {
+    bool weak;
+    uint64_t index;
+};
+MUST_CHECK enum err next_tag(struct bytes *rest, struct tag *tag);
+/* The head of what came of it, with the headers that go with it. False: it
+ * failed, and that has been answered. */
+bool read_result(struct conn *conn, const struct node_result *result,
+                 struct result_reader *reader);
+
+/* keys.c, txn.c, cluster.c, health.c */
 void on_key(struct conn *conn, const struct http_request *request);
+void on_txn(struct conn *conn, const struct http_request *request);
 void on_join(struct conn *conn, const struct http_request *request);
 void on_status(struct conn *conn, const struct http_request *request);
 void on_nodes(struct conn *conn, const struct http_request *request);

@@ -1,55 +1,43 @@
-/* keys.c -- POST /key, GET and DELETE /key/k, as hraftd has them. */
-#include <stdio.h>
-
+/* keys.c -- GET /key/k: as hraftd has it, raw, or with all that is known. */
 #include "api/api_internal.h"
-#include "command/command.h"
+#include "base/text.h"
 #include "json/json.h"
 
-/* ---- reading ---------------------------------------------------------------
+/* ---- the path -------------------------------------------------------------
  */
 
-static void answer_key(struct conn *conn)
+const char *key_wrong(struct bytes key)
 {
-    struct api *api = conn->api;
-    struct node_row row = {0};
-    enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
-    if (!err && !json_is_utf8(row.value)) {
-        answer_problem(conn, 406, "not-text",
-                       "the value is not UTF-8 and has no JSON form", NULL);
-        return;
+    if (key.size == 0 || key.size > COMMAND_KEY_BYTES_MAX) {
+        return "a key has 1 to 1024 bytes";
     }
-    if (conn->local) {
-        http_add_header(&api->headers, "Craftd-Level", bytes_of_string("none"));
-    } else {
-        http_add_header(&api->headers, "Craftd-Level",
-                        bytes_of_string("linearizable"));
+    if (memchr(key.data, 0, key.size) || !json_is_utf8(key)) {
+        return "a key is UTF-8 without NUL";
     }
-    if (!node_is_leader(api->node)) {
-        http_add_header_u64(&api->headers, "Craftd-Last-Contact",
-                            node_last_contact_ms(api->node));
-    }
-    if (!err) {
-        buf_printf(&api->headers, "ETag: \"%llu\"\r\n",
-                   (unsigned long long)row.modify_index);
-    }
-    buf_add_u8(&api->body, '{');
-    json_add_string(&api->body, buf_bytes(&conn->key));
-    buf_add_u8(&api->body, ':');
-    json_add_string(&api->body, row.value);
-    buf_add_u8(&api->body, '}');
-    answer(conn, err ? 404 : 200, "application/json", buf_bytes(&api->body));
+    return NULL;
 }
 
-static void finish_get(struct conn *conn, const struct node_result *result)
+/* All behind "/key/", percent-decoded once. False: answered. */
+static bool read_key(struct conn *conn, struct bytes path)
 {
-    conn->api->body.size = 0;
-    conn->api->headers.size = 0;
-    if (result->outcome == NODE_OK) {
-        answer_key(conn);
-    } else {
-        answer_outcome(conn, result);
+    const size_t prefix = strlen("/key/");
+    const char *wrong = "the path is /key/ and a key";
+    conn->key.size = 0;
+    if (path.size > prefix) {
+        struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
+        uint8_t *out = buf_reserve(&conn->key, raw.size);
+        wrong = http_percent_decode(raw, out, &conn->key.size)
+                    ? key_wrong(buf_bytes(&conn->key))
+                    : "a bad percent escape in the key";
     }
+    if (wrong) {
+        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
+    }
+    return !wrong;
 }
+
+/* ---- what is asked for ----------------------------------------------------
+ */
 
 bool read_level(struct conn *conn, const struct http_request *request)
 {
@@ -73,9 +61,182 @@ bool read_level(struct conn *conn, const struct http_request *request)
     return conn->local;
 }
 
+/* Of the two that we have, the one that Accept names first. Weights are not
+ * looked at: who names only one gets it. */
+static bool wants_raw(const struct http_request *request)
+{
+    static const char raw[] = "application/octet-stream";
+    static const char json[] = "application/json";
+    struct bytes accept = http_header(request, "Accept");
+    for (size_t i = 0; i < accept.size; i++) {
+        size_t left = accept.size - i;
+        if (left >= sizeof(raw) - 1 &&
+            memcmp(accept.data + i, raw, sizeof(raw) - 1) == 0) {
+            return true;
+        }
+        if (left >= sizeof(json) - 1 &&
+            memcmp(accept.data + i, json, sizeof(json) - 1) == 0) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static bool read_form(struct conn *conn, const struct http_request *request)
+{
+    struct bytes rest = http_header(request, "If-None-Match");
+    struct tag tag;
+    conn->tags.size = 0;
+    buf_add_bytes(&conn->tags, rest);
+    conn->meta = request->query.size > 0 && flag(request, "meta");
+    conn->raw = (request->query.size > 0 && flag(request, "raw")) ||
+                (!conn->meta && wants_raw(request));
+    enum err err = bytes_equal_string(rest, "*") ? ERR_NOT_FOUND : ERR_OK;
+    while (!err) {
+        err = next_tag(&rest, &tag);
+    }
+    if (err != ERR_NOT_FOUND) {
+        answer_problem(conn, 400, "bad-request",
+                       "If-None-Match is a list of tags such as \"44\", or *",
+                       NULL);
+    }
+    return err == ERR_NOT_FOUND;
+}
+
+/* ---- answering ------------------------------------------------------------
+ */
+
+void add_value(struct buf *out, struct bytes value)
+{
+    if (json_is_utf8(value)) {
+        buf_add_string(out, "\"value\":");
+        json_add_string(out, value);
+    } else {
+        buf_add_string(out, "\"value_base64\":\"");
+        text_add_base64(out, value);
+        buf_add_u8(out, '"');
+    }
+}
+
+/* If-None-Match compares weakly (RFC 9110 13.1.2). */
+static bool is_known(const struct conn *conn, uint64_t index)
+{
+    struct bytes rest = buf_bytes(&conn->tags);
+    struct tag tag;
+    if (bytes_equal_string(rest, "*")) {
+        return true;
+    }
+    while (next_tag(&rest, &tag) == ERR_OK) {
+        if (tag.index == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_read_headers(struct conn *conn)
+{
+    struct api *api = conn->api;
+    http_add_header(&api->headers, "Craftd-Level",
+                    bytes_of_string(conn->local ? "none" : "linearizable"));
+    if (!node_is_leader(api->node)) {
+        http_add_header_u64(&api->headers, "Craftd-Last-Contact",
+                            node_last_contact_ms(api->node));
+    }
+}
+
+static void answer_missing(struct conn *conn)
+{
+    struct buf *body = &conn->api->body;
+    if (conn->raw || conn->meta) {
+        answer_problem(conn, 404, "not-found", "there is no such key", NULL);
+        return;
+    }
+    buf_add_u8(body, '{');
+    json_add_string(body, buf_bytes(&conn->key));
+    buf_add_string(body, ":\"\"}");
+    answer(conn, 404, "application/json", buf_bytes(body));
+}
+
+static void answer_raw(struct conn *conn, const struct node_row *row)
+{
+    /* A browser must not take what somebody has stored for a page of ours. */
+    buf_add_string(&conn->api->headers, "X-Content-Type-Options: nosniff\r\n"
+                                        "Content-Security-Policy: sandbox\r\n");
+    answer(conn, 200, "application/octet-stream", row->value);
+}
+
+static void answer_meta(struct conn *conn, const struct node_row *row)
+{
+    struct buf *body = &conn->api->body;
+    buf_add_string(body, "{\"key\":");
+    json_add_string(body, buf_bytes(&conn->key));
+    buf_add_u8(body, ',');
+    add_value(body, row->value);
+    buf_printf(body,
+               ",\"index\":%llu,\"create_index\":%llu,\"version\":%llu}\n",
+               (unsigned long long)row->modify_index,
+               (unsigned long long)row->create_index,
+               (unsigned long long)row->version);
+    answer(conn, 200, "application/json", buf_bytes(body));
+}
+
+static void answer_pair(struct conn *conn, const struct node_row *row)
+{
+    struct buf *body = &conn->api->body;
+    if (!json_is_utf8(row->value)) {
+        answer_problem(conn, 406, "not-text",
+                       "the value is not UTF-8 and has no JSON form (?raw has)",
+                       NULL);
+        return;
+    }
+    buf_add_u8(body, '{');
+    json_add_string(body, buf_bytes(&conn->key));
+    buf_add_u8(body, ':');
+    json_add_string(body, row->value);
+    buf_add_u8(body, '}');
+    answer(conn, 200, "application/json", buf_bytes(body));
+}
+
+static void answer_key(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct node_row row = {0};
+    enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
+    add_read_headers(conn);
+    if (err) {
+        answer_missing(conn);
+        return;
+    }
+    buf_printf(&api->headers, "ETag: \"%llu\"\r\n",
+               (unsigned long long)row.modify_index);
+    http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
+    if (conn->tags.size > 0 && is_known(conn, row.modify_index)) {
+        answer(conn, 304, NULL, (struct bytes){0});
+    } else if (conn->raw) {
+        answer_raw(conn, &row);
+    } else if (conn->meta) {
+        answer_meta(conn, &row);
+    } else {
+        answer_pair(conn, &row);
+    }
+}
+
+static void finish_get(struct conn *conn, const struct node_result *result)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome == NODE_OK) {
+        answer_key(conn);
+    } else {
+        answer_outcome(conn, result);
+    }
+}
+
 static void get_key(struct conn *conn, const struct http_request *request)
 {
-    if (!read_level(conn, request) || !read_timeout(conn, request)) {
+    if (!read_level(conn, request) || !read_timeout(conn, request) ||
+        !read_form(conn, request)) {
         return;
     }
     if (conn->local) {
@@ -87,162 +248,17 @@ static void get_key(struct conn *conn, const struct http_request *request)
     }
 }
 
-/* ---- writing
- * ----------------------------------------------------------------- */
-
-static void finish_delete(struct conn *conn, const struct node_result *result)
-{
-    conn->api->body.size = 0;
-    conn->api->headers.size = 0;
-    if (result->outcome == NODE_OK) {
-        http_add_header_u64(&conn->api->headers, "Craftd-Deleted",
-                            result->deleted);
-        answer(conn, 200, NULL, (struct bytes){0});
-    } else {
-        answer_outcome(conn, result);
-    }
-}
-
-static void submit(struct conn *conn, conn_finish *finish)
-{
-    conn->finish = finish;
-    conn->busy = true;
-    node_write(conn->api->node, &conn->request, buf_bytes(&conn->api->command));
-}
-
-static const char *key_wrong(struct bytes key)
-{
-    if (key.size == 0 || key.size > COMMAND_KEY_BYTES_MAX) {
-        return "a key has 1 to 1024 bytes";
-    }
-    if (memchr(key.data, 0, key.size) || !json_is_utf8(key)) {
-        return "a key is UTF-8 without NUL";
-    }
-    return NULL;
-}
-
-static void bad_json(struct conn *conn, const struct json_reader *reader,
-                     const char *why)
-{
-    char message[160];
-    snprintf(message, sizeof(message), "at byte %zu: %s", reader->offset, why);
-    answer_problem(conn, 400, "bad-json", message, "not-applied");
-}
-
-/* One pair, behind its name. False: answered. */
-static bool add_pair(struct conn *conn, struct json_reader *reader,
-                     struct command_writer *writer)
-{
-    struct bytes key = reader->text;
-    const char *wrong = key_wrong(key);
-    if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
-        return false;
-    }
-    enum json_token token = json_next(reader);
-    struct bytes value = reader->text;
-    if (token != JSON_STRING) {
-        bad_json(conn, reader,
-                 token == JSON_ERROR ? reader->why : "values are strings");
-        return false;
-    }
-    if (value.size > conn->api->options.value_bytes_max) {
-        answer_problem(conn, 413, "too-large",
-                       "a value is over the limit (--max-value)",
-                       "not-applied");
-        return false;
-    }
-    command_put(writer, key, value);
-    return true;
-}
-
-/* All pairs of the object are one command: one entry, applied as a whole.
- * Names that repeat: the last wins, since operations apply in order. */
-static void post_keys(struct conn *conn, const struct http_request *request)
-{
-    struct api *api = conn->api;
-    struct json_reader reader;
-    struct command_writer writer;
-    if (!read_timeout(conn, request) || redirected(conn, request)) {
-        return;
-    }
-    api->command.size = 0;
-    command_begin(&writer, &api->command);
-    /* The body lies in the connection's own, writable input. */
-    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
-              request->body.size);
-    enum json_token token = json_next(&reader);
-    if (token != JSON_OBJECT_BEGIN) {
-        bad_json(conn, &reader,
-                 token == JSON_ERROR ? reader.why : "an object is expected");
-        return;
-    }
-    while ((token = json_next(&reader)) == JSON_NAME) {
-        if (!add_pair(conn, &reader, &writer)) {
-            return;
-        }
-    }
-    if (token != JSON_OBJECT_END || json_next(&reader) != JSON_END) {
-        bad_json(conn, &reader, reader.why ? reader.why : "not an object");
-        return;
-    }
-    command_end(&writer);
-    if (writer.count == 0) {
-        answer(conn, 200, NULL, (struct bytes){0});
-    } else {
-        submit(conn, finish_plain);
-    }
-    if (api->command.capacity > (1 << 20)) {
-        buf_free(&api->command);
-    }
-}
-
-static void delete_key(struct conn *conn, const struct http_request *request)
-{
-    struct command_writer writer;
-    if (!read_timeout(conn, request) || redirected(conn, request)) {
-        return;
-    }
-    conn->api->command.size = 0;
-    command_begin(&writer, &conn->api->command);
-    command_delete(&writer, buf_bytes(&conn->key));
-    command_end(&writer);
-    submit(conn, finish_delete);
-}
-
-/* ---- the path
- * ------------------------------------------------------------------ */
-
-/* All behind "/key/", percent-decoded once. False: answered. */
-static bool read_key(struct conn *conn, struct bytes path)
-{
-    const size_t prefix = strlen("/key/");
-    const char *wrong = "the path is /key/ and a key";
-    conn->key.size = 0;
-    if (path.size > prefix) {
-        struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
-        uint8_t *out = buf_reserve(&conn->key, raw.size);
-        wrong = http_percent_decode(raw, out, &conn->key.size)
-                    ? key_wrong(buf_bytes(&conn->key))
-                    : "a bad percent escape in the key";
-    }
-    if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
-    }
-    return !wrong;
-}
-
 void on_key(struct conn *conn, const struct http_request *request)
 {
     if (request->verb == HTTP_VERB_POST) {
         post_keys(conn, request); /* hraftd does not look at the path. */
+    } else if (!read_key(conn, request->path)) {
+        return;
     } else if (request->verb == HTTP_VERB_PUT) {
-        not_allowed(conn, "GET, HEAD, POST, DELETE, OPTIONS");
-    } else if (read_key(conn, request->path)) {
-        if (request->verb == HTTP_VERB_DELETE) {
-            delete_key(conn, request);
-        } else {
-            get_key(conn, request);
-        }
+        put_key(conn, request);
+    } else if (request->verb == HTTP_VERB_DELETE) {
+        delete_key(conn, request);
+    } else {
+        get_key(conn, request);
     }
 }

@@ -28,6 +28,13 @@ static const char *retry_after(int status, const char *code)
 void answer_problem(struct conn *conn, int status, const char *code,
                     const char *message, const char *outcome)
 {
+    answer_problem_with(conn, status, code, message, outcome, "");
+}
+
+void answer_problem_with(struct conn *conn, int status, const char *code,
+                         const char *message, const char *outcome,
+                         const char *members)
+{
     struct buf *body = &conn->api->body;
     const struct node *node = conn->api->node;
     body->size = 0;
@@ -39,6 +46,7 @@ void answer_problem(struct conn *conn, int status, const char *code,
     if (outcome) {
         add_member(body, "outcome", outcome);
     }
+    buf_add_string(body, members);
     if (node) {
         add_member(body, "node", node_name(node));
         buf_printf(body, ",\"term\":%llu", (unsigned long long)node_term(node));
@@ -89,6 +97,7 @@ void finish_plain(struct conn *conn, const struct node_result *result)
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (result->outcome == NODE_OK) {
+        conn->index = result->index;
         answer(conn, 200, NULL, (struct bytes){0});
     } else {
         answer_outcome(conn, result);

@@ -12,7 +12,8 @@ struct route {
 };
 
 static const struct route routes[] = {
-    {"/key", true, on_key, "GET, HEAD, POST, DELETE, OPTIONS"},
+    {"/key", true, on_key, "GET, HEAD, POST, PUT, DELETE, OPTIONS"},
+    {"/txn", false, on_txn, "POST, OPTIONS"},
     {"/status", false, on_status, "GET, HEAD, OPTIONS"},
     {"/livez", false, on_health, "GET, HEAD, OPTIONS"},
     {"/readyz", false, on_health, "GET, HEAD, OPTIONS"},
@@ -54,7 +55,7 @@ void route(struct conn *conn, const struct http_request *request)
         answer_problem(conn, 501, "unsupported-method",
                        "the method is not known here", "not-applied");
     } else if (bytes_equal_string(request->target, "*")) {
-        options(conn, "GET, HEAD, POST, DELETE, OPTIONS");
+        options(conn, "GET, HEAD, POST, PUT, DELETE, OPTIONS");
     } else if (!found) {
         answer_problem(conn, 404, "not-found", "there is no such path",
                        "not-applied");

@@ -10,6 +10,7 @@ enum {
     IDLE_MS = 75000,
     /* Answers that the client has not taken: more of its requests wait. */
     OUTPUT_BYTES_MAX = 256 << 10,
+    REQUEST_BYTES_KEPT = 1 << 20,
 };
 
 static uint64_t now(const struct api *api)
@@ -43,6 +44,7 @@ static void conn_free(struct conn *conn)
     }
     http_reader_free(&conn->reader);
     buf_free(&conn->key);
+    buf_free(&conn->tags);
     node_request_free(&conn->request);
     list_remove(&conn->link);
     api->conn_count--;
@@ -82,7 +84,8 @@ static void add_common(struct conn *conn, struct buf *out)
 {
     const struct node *node = conn->api->node;
     if (node) {
-        http_add_header_u64(out, "Craftd-Index", node_applied(node));
+        http_add_header_u64(out, "Craftd-Index",
+                            conn->index ? conn->index : node_applied(node));
         const struct raft_member *leader = node_leader(node);
         if (leader) {
             http_add_header(out, "Craftd-Leader",
@@ -119,7 +122,7 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
 void answer(struct conn *conn, int status, const char *type, struct bytes body)
 {
     struct buf *out = begin_answer(conn, status, type);
-    if (status == 204) {
+    if (status == 204 || status == 304) {
         buf_add_string(out, "\r\n");
     } else {
         http_add_body(out, body, conn->head_only);
@@ -158,6 +161,9 @@ static void on_done(struct node_request *request,
     struct conn *conn = container_of(request, struct conn, request);
     must(conn->busy);
     conn->finish(conn, result);
+    if (!conn->busy && request->body.capacity > REQUEST_BYTES_KEPT) {
+        buf_free(&request->body);
+    }
 }
 
 /* ---- reading
@@ -169,6 +175,7 @@ static void begin(struct conn *conn, const struct http_request *request)
     conn->old = request->minor == 0;
     conn->head_only = request->verb == HTTP_VERB_HEAD;
     conn->now_ms = now(conn->api);
+    conn->index = 0;
     conn->api->headers.size = 0;
     conn->api->body.size = 0;
 }
@@ -425,5 +432,8 @@ void api_close(struct api *api)
     buf_free(&api->body);
     buf_free(&api->headers);
     buf_free(&api->command);
+    for (size_t i = 0; i < ARRAY_COUNT(api->lists); i++) {
+        buf_free(&api->lists[i]);
+    }
     mem_free(api);
 }

@@ -1,0 +1,407 @@
+/* txn.c -- POST /txn: JSON -> one version 2 command, its result -> JSON.
+ *
+ *     {"if":   [{"key":"a","index":44}, ...],
+ *      "then": [{"put":"a","value":"1"}, {"get":"b"}, ...],
+ *      "else": [...]}
+ *
+ * Members come in any order, so each list is encoded aside. What is not known
+ * is refused: a typing error must not become a write without its condition. */
+#include "api/api_internal.h"
+#include "base/text.h"
+#include "json/json.h"
+
+enum {
+    OPS_MAX = 512, /* Operations of both lists; conditions. */
+    KIND_TXN = 4,
+};
+
+enum part { LIST_IF, LIST_THEN, LIST_ELSE, LIST_COUNT };
+
+struct parse {
+    struct conn *conn;
+    struct json_reader reader;
+    bool seen[LIST_COUNT];
+    uint32_t ops;
+    bool answered; /* With what is wrong. */
+};
+
+/* Always false, so that a parser can `return wrong(...)`. */
+static bool wrong(struct parse *parse, int status, const char *code,
+                  const char *message)
+{
+    if (!parse->answered) {
+        parse->answered = true;
+        answer_problem(parse->conn, status, code, message, "not-applied");
+    }
+    return false;
+}
+
+static bool wrong_json(struct parse *parse, const char *why)
+{
+    if (!parse->answered) {
+        parse->answered = true;
+        bad_json(parse->conn, &parse->reader,
+                 parse->reader.why ? parse->reader.why : why);
+    }
+    return false;
+}
+
+static bool expect(struct parse *parse, enum json_token token, const char *why)
+{
+    return json_next(&parse->reader) == token || wrong_json(parse, why);
+}
+
+/* ---- members --------------------------------------------------------------
+ */
+
+static bool read_string(struct parse *parse, struct bytes *text)
+{
+    if (!expect(parse, JSON_STRING, "a string is expected")) {
+        return false;
+    }
+    *text = parse->reader.text;
+    return true;
+}
+
+static bool read_text_key(struct parse *parse, struct bytes *key)
+{
+    if (!read_string(parse, key)) {
+        return false;
+    }
+    const char *why = key_wrong(*key);
+    return !why || wrong(parse, 400, "bad-key", why);
+}
+
+static bool read_value(struct parse *parse, bool base64, struct bytes *value)
+{
+    if (!read_string(parse, value)) {
+        return false;
+    }
+    if (base64) {
+        /* In place, as the strings themselves. */
+        uint8_t *data = (uint8_t *)(uintptr_t)value->data;
+        if (!text_base64(*value, data, &value->size)) {
+            return wrong_json(parse, "value_base64 is not base64");
+        }
+    }
+    if (value->size > parse->conn->api->options.value_bytes_max) {
+        parse->answered = true;
+        value_too_large(parse->conn);
+        return false;
+    }
+    return true;
+}
+
+static bool read_u64(struct parse *parse, uint64_t *number)
+{
+    return expect(parse, JSON_NUMBER, "a number is expected") &&
+           (json_u64(parse->reader.text, number) ||
+            wrong_json(parse, "an index is a whole number"));
+}
+
+static bool read_bool(struct parse *parse, uint64_t *number)
+{
+    enum json_token token = json_next(&parse->reader);
+    *number = token == JSON_TRUE;
+    return token == JSON_TRUE || token == JSON_FALSE ||
+           wrong_json(parse, "exists is true or false");
+}
+
+static bool name_is(const struct parse *parse, const char *name)
+{
+    return bytes_equal_string(parse->reader.text, name);
+}
+
+/* ---- conditions -----------------------------------------------------------
+ */
+
+static bool read_comparison(struct parse *parse,
+                            struct command_condition *condition)
+{
+    if (condition->field != 0) {
+        return wrong(parse, 400, "bad-request",
+                     "a clause has one key and one comparison");
+    }
+    if (name_is(parse, "index")) {
+        condition->field = COMMAND_IF_INDEX;
+        return read_u64(parse, &condition->number);
+    }
+    if (name_is(parse, "create_index")) {
+        condition->field = COMMAND_IF_CREATED;
+        return read_u64(parse, &condition->number);
+    }
+    if (name_is(parse, "exists")) {
+        condition->field = COMMAND_IF_EXISTS;
+        return read_bool(parse, &condition->number);
+    }
+    bool base64 = name_is(parse, "value_base64");
+    if (base64 || name_is(parse, "value")) {
+        condition->field = COMMAND_IF_VALUE;
+        return read_value(parse, base64, &condition->value);
+    }
+    return wrong_json(parse, "an unknown member of a clause");
+}
+
+static bool read_condition(struct parse *parse, struct command_writer *writer)
+{
+    struct command_condition condition = {0};
+    enum json_token token;
+    while ((token = json_next(&parse->reader)) == JSON_NAME) {
+        bool is_key = name_is(parse, "key") && !condition.key.data;
+        bool ok = is_key ? read_text_key(parse, &condition.key)
+                         : read_comparison(parse, &condition);
+        if (!ok) {
+            return false;
+        }
+    }
+    if (token != JSON_OBJECT_END) {
+        return wrong_json(parse, "a clause is an object");
+    }
+    if (!condition.key.data || condition.field == 0) {
+        return wrong(parse, 400, "bad-request",
+                     "a clause has one key and one comparison");
+    }
+    if (writer->count == OPS_MAX) {
+        return wrong(parse, 413, "too-large", "more than 512 clauses");
+    }
+    command_if(writer, &condition);
+    return true;
+}
+
+/* ---- operations -----------------------------------------------------------
+ */
+
+static const struct {
+    const char *name;
+    enum command_op_type type;
+} operations[] = {
+    {"put", COMMAND_PUT},   {"delete", COMMAND_DELETE},
+    {"get", COMMAND_GET},   {"delete_prefix", COMMAND_DELETE_PREFIX},
+    {"incr", COMMAND_INCR},
+};
+
+struct read_op {
+    struct command_op op; /* op.type 0: not known yet. */
+    bool has_value;
+    bool has_by;
+};
+
+static bool read_by(struct parse *parse, struct read_op *read)
+{
+    read->has_by = true;
+    return expect(parse, JSON_NUMBER, "a number is expected") &&
+           (text_i64(parse->reader.text, &read->op.by) ||
+            wrong_json(parse, "by is a whole number of 64 bits"));
+}
+
+static bool read_op_member(struct parse *parse, struct read_op *read)
+{
+    bool base64 = name_is(parse, "value_base64");
+    if ((base64 || name_is(parse, "value")) && !read->has_value) {
+        read->has_value = true;
+        return read_value(parse, base64, &read->op.value);
+    }
+    if (name_is(parse, "by") && !read->has_by) {
+        return read_by(parse, read);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(operations) && !read->op.key.data; i++) {
+        if (name_is(parse, operations[i].name)) {
+            read->op.type = operations[i].type;
+            return read_text_key(parse, &read->op.key);
+        }
+    }
+    return wrong_json(parse, "an unknown or second member of an operation");
+}
+
+static bool read_op(struct parse *parse, struct command_writer *writer)
+{
+    struct read_op read = {.op = {.by = 1}};
+    enum json_token token;
+    while ((token = json_next(&parse->reader)) == JSON_NAME) {
+        if (!read_op_member(parse, &read)) {
+            return false;
+        }
+    }
+    if (token != JSON_OBJECT_END) {
+        return wrong_json(parse, "an operation is an object");
+    }
+    bool whole = read.op.key.data &&
+                 read.has_value == (read.op.type == COMMAND_PUT) &&
+                 (!read.has_by || read.op.type == COMMAND_INCR);
+    if (!whole) {
+        return wrong(parse, 400, "bad-request",
+                     "an operation is put with value, delete, delete_prefix, "
+                     "get, or incr with by");
+    }
+    if (parse->ops == OPS_MAX) {
+        return wrong(parse, 413, "too-large", "more than 512 operations");
+    }
+    parse->ops++;
+    command_add(writer, &read.op);
+    return true;
+}
+
+/* ---- the whole ------------------------------------------------------------
+ */
+
+static bool read_list(struct parse *parse, enum part list)
+{
+    struct command_writer writer;
+    enum json_token token;
+    if (parse->seen[list]) {
+        return wrong_json(parse, "a list comes twice");
+    }
+    parse->seen[list] = true;
+    if (!expect(parse, JSON_ARRAY_BEGIN, "a list is expected")) {
+        return false;
+    }
+    command_list(&writer, &parse->conn->api->lists[list]);
+    while ((token = json_next(&parse->reader)) == JSON_OBJECT_BEGIN) {
+        bool ok = list == LIST_IF ? read_condition(parse, &writer)
+                                  : read_op(parse, &writer);
+        if (!ok) {
+            return false;
+        }
+    }
+    command_end(&writer);
+    return token == JSON_ARRAY_END ||
+           wrong_json(parse, "an object is expected");
+}
+
+static bool read_txn(struct parse *parse)
+{
+    static const char *const names[LIST_COUNT] = {"if", "then", "else"};
+    enum json_token token;
+    if (!expect(parse, JSON_OBJECT_BEGIN, "an object is expected")) {
+        return false;
+    }
+    while ((token = json_next(&parse->reader)) == JSON_NAME) {
+        int list = 0;
+        while (list < LIST_COUNT && !name_is(parse, names[list])) {
+            list++;
+        }
+        if (list == LIST_COUNT) {
+            return wrong_json(parse, "the members are if, then and else");
+        }
+        if (!read_list(parse, (enum part)list)) {
+            return false;
+        }
+    }
+    if (token != JSON_OBJECT_END || json_next(&parse->reader) != JSON_END) {
+        return wrong_json(parse, "not one object");
+    }
+    return parse->seen[LIST_THEN] ||
+           wrong(parse, 400, "bad-request", "there is no then");
+}
+
+/* ---- what came of it ------------------------------------------------------
+ */
+
+static void add_row(struct buf *out, const struct result_op *op)
+{
+    buf_add_string(out, "{\"key\":");
+    json_add_string(out, op->key);
+    buf_add_u8(out, ',');
+    if (op->found) {
+        add_value(out, op->value);
+        buf_printf(out, ",\"index\":%llu,\"create_index\":%llu}",
+                   (unsigned long long)op->modify_index,
+                   (unsigned long long)op->create_index);
+    } else {
+        buf_add_string(out, "\"value\":null,\"index\":0}");
+    }
+}
+
+static void add_result(struct buf *out, const struct result_op *op,
+                       uint64_t index)
+{
+    switch (op->type) {
+    case COMMAND_PUT:
+        buf_printf(out, "{\"index\":%llu}", (unsigned long long)index);
+        break;
+    case COMMAND_DELETE:
+    case COMMAND_DELETE_PREFIX:
+        buf_printf(out, "{\"deleted\":%llu}", (unsigned long long)op->deleted);
+        break;
+    case COMMAND_INCR:
+        buf_printf(out, "{\"value\":\"%lld\"}", (long long)op->number);
+        break;
+    case COMMAND_GET:
+        add_row(out, op);
+        break;
+    }
+}
+
+static void finish_txn(struct conn *conn, const struct node_result *result)
+{
+    enum { BODY_BYTES_KEPT = 1 << 20 };
+    struct result_reader reader;
+    struct result_op op;
+    struct buf *body = &conn->api->body;
+    if (!read_result(conn, result, &reader)) {
+        return;
+    }
+    buf_printf(body, "{\"ok\":%s,\"index\":%llu,\"results\":[",
+               reader.head.status == RESULT_THEN ? "true" : "false",
+               (unsigned long long)reader.head.index);
+    for (bool first = true; result_next(&reader, &op) == ERR_OK;
+         first = false) {
+        if (!first) {
+            buf_add_u8(body, ',');
+        }
+        add_result(body, &op, reader.head.index);
+    }
+    buf_add_string(body, "]}\n");
+    answer(conn, 200, "application/json", buf_bytes(body));
+    if (body->capacity > BODY_BYTES_KEPT) {
+        buf_free(body);
+    }
+}
+
+static void submit_txn(struct parse *parse, const struct command_name *name)
+{
+    struct api *api = parse->conn->api;
+    struct command_txn txn;
+    struct command_writer none;
+    if (!parse->seen[LIST_IF]) {
+        command_list(&none, &api->lists[LIST_IF]);
+        command_end(&none);
+    }
+    api->command.size = 0;
+    command_txn(&txn, &api->command, name, parse->seen[LIST_ELSE]);
+    for (int i = 0; i < LIST_COUNT; i++) {
+        buf_add_bytes(&api->command, buf_bytes(&api->lists[i]));
+    }
+    command_sign(&txn, KIND_TXN);
+    submit(parse->conn, finish_txn);
+}
+
+void on_txn(struct conn *conn, const struct http_request *request)
+{
+    enum { LIST_BYTES_KEPT = 1 << 20 };
+    struct api *api = conn->api;
+    struct command_name name;
+    struct parse parse = {.conn = conn};
+    if (request->verb != HTTP_VERB_POST) {
+        not_allowed(conn, "POST, OPTIONS");
+        return;
+    }
+    if (!read_timeout(conn, request) || redirected(conn, request) ||
+        !read_name(conn, request, &name)) {
+        return;
+    }
+    for (int i = 0; i < LIST_COUNT; i++) {
+        api->lists[i].size = 0;
+    }
+    /* The body lies in the connection's own, writable input. */
+    json_init(&parse.reader, (uint8_t *)(uintptr_t)request->body.data,
+              request->body.size);
+    if (read_txn(&parse)) {
+        submit_txn(&parse, &name);
+    }
+    for (int i = 0; i < LIST_COUNT; i++) {
+        if (api->lists[i].capacity > LIST_BYTES_KEPT) {
+            buf_free(&api->lists[i]);
+        }
+    }
+}

@@ -1,0 +1,526 @@
+/* writes.c -- POST, PUT and DELETE of /key: as hraftd has them, with
+ * conditions (RFC 9110 13.1, ?cas=), and under a name (Idempotency-Key).
+ *
+ * What hraftd could ask for is a version 1 command, all else version 2; see
+ * command.h for why. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "json/json.h"
+
+enum { COMMAND_BYTES_KEPT = 1 << 20 };
+
+/* The kind of a request is part of what it is called (command_sign()). */
+enum { KIND_POST = 1, KIND_PUT = 2, KIND_DELETE = 3 };
+
+/* ---- names ----------------------------------------------------------------
+ */
+
+bool read_name(struct conn *conn, const struct http_request *request,
+               struct command_name *name)
+{
+    *name =
+        (struct command_name){.key = http_header(request, "Idempotency-Key")};
+    if (!name->key.data ||
+        (name->key.size >= 1 && name->key.size <= COMMAND_NAME_BYTES_MAX)) {
+        return true;
+    }
+    answer_problem(conn, 400, "bad-request",
+                   "an Idempotency-Key has 1 to 64 bytes", "not-applied");
+    return false;
+}
+
+/* ---- conditions -----------------------------------------------------------
+ */
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == ',';
+}
+
+enum err next_tag(struct bytes *rest, struct tag *tag)
+{
+    const uint8_t *at = rest->data;
+    const uint8_t *end = at ? at + rest->size : at;
+    while (at < end && is_blank(*at)) {
+        at++;
+    }
+    if (at == end) {
+        return ERR_NOT_FOUND;
+    }
+    *tag = (struct tag){.weak = end - at > 2 && at[0] == 'W' && at[1] == '/'};
+    at += tag->weak ? 2 : 0;
+    if (*at != '"') {
+        return ERR_INVALID;
+    }
+    at++;
+    const uint8_t *close = memchr(at, '"', (size_t)(end - at));
+    if (!close) {
+        return ERR_INVALID;
+    }
+    if (!json_u64(bytes_of(at, (size_t)(close - at)), &tag->index) ||
+        tag->index == 0) {
+        tag->index = UINT64_MAX;
+    }
+    *rest = bytes_of(close + 1, (size_t)(end - close - 1));
+    return ERR_OK;
+}
+
+static void add_condition(struct command_writer *writer, struct bytes key,
+                          enum command_field field, uint64_t number)
+{
+    command_if(writer, &(struct command_condition){
+                           .field = field, .key = key, .number = number});
+}
+
+/* NULL, or what is wrong. Strong comparison: a weak tag matches nothing. */
+static const char *add_if_match(struct command_writer *writer, struct bytes key,
+                                struct bytes tags)
+{
+    static const char wrong[] =
+        "If-Match is one tag such as \"44\", with its quotes, or *";
+    struct tag tag;
+    struct tag second;
+    if (bytes_equal_string(tags, "*")) {
+        add_condition(writer, key, COMMAND_IF_EXISTS, 1);
+        return NULL;
+    }
+    if (next_tag(&tags, &tag) != ERR_OK ||
+        next_tag(&tags, &second) != ERR_NOT_FOUND) {
+        return wrong;
+    }
+    add_condition(writer, key, COMMAND_IF_INDEX,
+                  tag.weak ? UINT64_MAX : tag.index);
+    return NULL;
+}
+
+static const char *add_if_none_match(struct command_writer *writer,
+                                     struct bytes key, struct bytes tags)
+{
+    struct tag tag;
+    enum err err = ERR_OK;
+    if (bytes_equal_string(tags, "*")) {
+        add_condition(writer, key, COMMAND_IF_EXISTS, 0);
+        return NULL;
+    }
+    while ((err = next_tag(&tags, &tag)) == ERR_OK) {
+        add_condition(writer, key, COMMAND_IF_NOT_INDEX, tag.index);
+    }
+    return err == ERR_NOT_FOUND
+               ? NULL
+               : "If-None-Match is a list of tags such as \"44\", or *";
+}
+
+static const char *add_cas(struct command_writer *writer, struct bytes key,
+                           struct bytes text)
+{
+    uint64_t index;
+    if (!json_u64(text, &index)) {
+        return "cas is the index that last changed the key, or 0";
+    }
+    if (index == 0) {
+        add_condition(writer, key, COMMAND_IF_EXISTS, 0);
+    } else {
+        add_condition(writer, key, COMMAND_IF_INDEX, index);
+    }
+    return NULL;
+}
+
+static bool has_conditions(const struct http_request *request)
+{
+    struct bytes cas;
+    return http_header(request, "If-Match").data ||
+           http_header(request, "If-None-Match").data ||
+           (request->query.size > 0 && http_query(request->query, "cas", &cas));
+}
+
+/* The list of conditions on `key`. False: answered. */
+static bool add_conditions(struct conn *conn,
+                           const struct http_request *request, struct bytes key)
+{
+    struct command_writer writer;
+    struct bytes match = http_header(request, "If-Match");
+    struct bytes none = http_header(request, "If-None-Match");
+    struct bytes cas;
+    const char *wrong = NULL;
+    const char *code = "bad-request";
+    command_list(&writer, &conn->api->command);
+    if (match.data) {
+        wrong = add_if_match(&writer, key, match);
+    }
+    if (!wrong && none.data) {
+        wrong = add_if_none_match(&writer, key, none);
+    }
+    if (!wrong && request->query.size > 0 &&
+        http_query(request->query, "cas", &cas)) {
+        code = "bad-param";
+        wrong = add_cas(&writer, key, cas);
+    }
+    command_end(&writer);
+    if (wrong) {
+        answer_problem(conn, 400, code, wrong, "not-applied");
+    }
+    return !wrong;
+}
+
+/* ---- what came of it ------------------------------------------------------
+ */
+
+static void answer_refused(struct conn *conn, const struct result *head)
+{
+    char members[64];
+    char message[96];
+    if (head->current > 0) {
+        buf_printf(&conn->api->headers, "ETag: \"%llu\"\r\n",
+                   (unsigned long long)head->current);
+        snprintf(message, sizeof(message),
+                 "condition %u does not hold: index %llu last changed the key",
+                 head->at, (unsigned long long)head->current);
+    } else {
+        snprintf(message, sizeof(message),
+                 "condition %u does not hold: there is no such key", head->at);
+    }
+    snprintf(members, sizeof(members), ",\"clause\":%u", head->at);
+    answer_problem_with(conn, 412, "precondition-failed", message,
+                        "not-applied", members);
+}
+
+static void answer_failed(struct conn *conn, const struct result *head)
+{
+    static const struct {
+        int status;
+        const char *code;
+        const char *message;
+    } rows[] = {
+        [RESULT_NOT_A_NUMBER] = {409, "not-a-number",
+                                 "incr: the value is not a decimal 64-bit "
+                                 "integer"},
+        [RESULT_OVERFLOW] = {409, "overflow",
+                             "incr: the sum does not fit 64 bits"},
+        [RESULT_TOO_MANY] = {413, "too-large",
+                             "delete_prefix: more than 1000 keys, or 16 MiB, "
+                             "in one request"},
+        [RESULT_TOO_LARGE] = {413, "too-large",
+                              "the results are over 4 MiB (16 KiB with an "
+                              "Idempotency-Key)"},
+        [RESULT_REUSED] = {422, "idempotency-mismatch",
+                           "this Idempotency-Key was used for another "
+                           "request"},
+    };
+    char members[64] = "";
+    must(head->status < ARRAY_COUNT(rows) && rows[head->status].code);
+    if (head->status != RESULT_REUSED) {
+        snprintf(members, sizeof(members), ",\"operation\":%u", head->at);
+    }
+    answer_problem_with(conn, rows[head->status].status,
+                        rows[head->status].code, rows[head->status].message,
+                        "not-applied", members);
+}
+
+bool read_result(struct conn *conn, const struct node_result *result,
+                 struct result_reader *reader)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome != NODE_OK) {
+        answer_outcome(conn, result);
+        return false;
+    }
+    enum err err = result_open(reader, result->data);
+    must(err == ERR_OK); /* The node has checked what came from elsewhere. */
+    conn->index = reader->head.index;
+    if (reader->head.replayed) {
+        buf_add_string(&conn->api->headers, "Idempotency-Replayed: true\r\n");
+    }
+    switch (reader->head.status) {
+    case RESULT_THEN:
+    case RESULT_ELSE:
+        return true;
+    case RESULT_REFUSED:
+        answer_refused(conn, &reader->head);
+        return false;
+    case RESULT_NOT_A_NUMBER:
+    case RESULT_OVERFLOW:
+    case RESULT_TOO_MANY:
+    case RESULT_TOO_LARGE:
+    case RESULT_REUSED:
+        break;
+    }
+    answer_failed(conn, &reader->head);
+    return false;
+}
+
+/* ---- writing --------------------------------------------------------------
+ */
+
+void submit(struct conn *conn, conn_finish *finish)
+{
+    struct api *api = conn->api;
+    conn->finish = finish;
+    conn->busy = true;
+    node_write(api->node, &conn->request, buf_bytes(&api->command));
+    if (api->command.capacity > COMMAND_BYTES_KEPT) {
+        buf_free(&api->command);
+    }
+}
+
+void value_too_large(struct conn *conn)
+{
+    answer_problem(conn, 413, "too-large",
+                   "a value is over the limit (--max-value)", "not-applied");
+}
+
+void bad_json(struct conn *conn, const struct json_reader *reader,
+              const char *why)
+{
+    char message[160];
+    snprintf(message, sizeof(message), "at byte %zu: %s", reader->offset, why);
+    answer_problem(conn, 400, "bad-json", message, "not-applied");
+}
+
+/* One operation on one key, with what the headers demand. */
+static void submit_one(struct conn *conn, const struct http_request *request,
+                       const struct command_name *name,
+                       const struct command_op *op, uint8_t kind,
+                       conn_finish *finish)
+{
+    struct command_txn txn;
+    struct command_writer writer;
+    struct buf *command = &conn->api->command;
+    command->size = 0;
+    command_txn(&txn, command, name, false);
+    if (!add_conditions(conn, request, op->key)) {
+        return;
+    }
+    command_list(&writer, command);
+    command_add(&writer, op);
+    command_end(&writer);
+    command_sign(&txn, kind);
+    submit(conn, finish);
+}
+
+/* ---- PUT ------------------------------------------------------------------
+ */
+
+static void finish_put(struct conn *conn, const struct node_result *result)
+{
+    struct result_reader reader;
+    struct result_op op = {0};
+    struct buf *headers = &conn->api->headers;
+    if (!read_result(conn, result, &reader)) {
+        return;
+    }
+    enum err err = result_next(&reader, &op);
+    must(err == ERR_OK && op.type == COMMAND_PUT);
+    buf_printf(headers, "ETag: \"%llu\"\r\n",
+               (unsigned long long)reader.head.index);
+    if (op.created) {
+        buf_add_string(headers, "Location: /key/");
+        http_percent_encode(headers, buf_bytes(&conn->key), true);
+        buf_add_string(headers, "\r\n");
+    }
+    answer(conn, op.created ? 201 : 204, NULL, (struct bytes){0});
+}
+
+void put_key(struct conn *conn, const struct http_request *request)
+{
+    struct command_name name;
+    if (!read_timeout(conn, request) || redirected(conn, request) ||
+        !read_name(conn, request, &name)) {
+        return;
+    }
+    if (request->body.size > conn->api->options.value_bytes_max) {
+        value_too_large(conn);
+        return;
+    }
+    struct command_op put = {.type = COMMAND_PUT,
+                             .key = buf_bytes(&conn->key),
+                             .value = request->body};
+    submit_one(conn, request, &name, &put, KIND_PUT, finish_put);
+}
+
+/* ---- DELETE ---------------------------------------------------------------
+ */
+
+static void answer_deleted(struct conn *conn, uint64_t deleted)
+{
+    http_add_header_u64(&conn->api->headers, "Craftd-Deleted", deleted);
+    answer(conn, 200, NULL, (struct bytes){0});
+}
+
+static void finish_delete(struct conn *conn, const struct node_result *result)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome == NODE_OK) {
+        conn->index = result->index;
+        answer_deleted(conn, result->deleted);
+    } else {
+        answer_outcome(conn, result);
+    }
+}
+
+static void finish_delete_if(struct conn *conn,
+                             const struct node_result *result)
+{
+    struct result_reader reader;
+    struct result_op op = {0};
+    if (read_result(conn, result, &reader)) {
+        enum err err = result_next(&reader, &op);
+        must(err == ERR_OK && op.type == COMMAND_DELETE);
+        answer_deleted(conn, op.deleted);
+    }
+}
+
+void delete_key(struct conn *conn, const struct http_request *request)
+{
+    struct command_name name;
+    struct command_writer writer;
+    struct command_op op = {.type = COMMAND_DELETE,
+                            .key = buf_bytes(&conn->key)};
+    if (!read_timeout(conn, request) || redirected(conn, request) ||
+        !read_name(conn, request, &name)) {
+        return;
+    }
+    if (name.key.size > 0 || has_conditions(request)) {
+        submit_one(conn, request, &name, &op, KIND_DELETE, finish_delete_if);
+        return;
+    }
+    conn->api->command.size = 0;
+    command_begin(&writer, &conn->api->command);
+    command_add(&writer, &op);
+    command_end(&writer);
+    submit(conn, finish_delete);
+}
+
+/* ---- POST -----------------------------------------------------------------
+ */
+
+static void finish_post_named(struct conn *conn,
+                              const struct node_result *result)
+{
+    struct result_reader reader;
+    if (read_result(conn, result, &reader)) {
+        answer(conn, 200, NULL, (struct bytes){0});
+    }
+}
+
+/* The value behind its name, checked. False: answered. */
+static bool read_pair(struct conn *conn, struct json_reader *reader,
+                      struct bytes *key, struct bytes *value)
+{
+    *key = reader->text;
+    const char *wrong = key_wrong(*key);
+    if (wrong) {
+        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
+        return false;
+    }
+    enum json_token token = json_next(reader);
+    *value = reader->text;
+    if (token != JSON_STRING) {
+        bad_json(conn, reader,
+                 token == JSON_ERROR ? reader->why : "values are strings");
+        return false;
+    }
+    if (value->size > conn->api->options.value_bytes_max) {
+        value_too_large(conn);
+        return false;
+    }
+    return true;
+}
+
+/* `token` was to be the end of the object. */
+static bool read_end(struct conn *conn, struct json_reader *reader,
+                     enum json_token token)
+{
+    bool ended = token == JSON_OBJECT_END && json_next(reader) == JSON_END;
+    if (!ended) {
+        bad_json(conn, reader, reader->why ? reader->why : "not an object");
+    }
+    return ended;
+}
+
+/* Conditions are on a key: there must be one. */
+static void post_one(struct conn *conn, const struct http_request *request,
+                     const struct command_name *name,
+                     struct json_reader *reader)
+{
+    struct command_op put = {.type = COMMAND_PUT};
+    enum json_token token = json_next(reader);
+    if (token == JSON_NAME) {
+        if (!read_pair(conn, reader, &put.key, &put.value)) {
+            return;
+        }
+        token = json_next(reader);
+    }
+    if (token == JSON_NAME || (token == JSON_OBJECT_END && !put.key.data)) {
+        answer_problem(conn, 400, "bad-request",
+                       "a condition is for one pair (POST /txn is for more)",
+                       "not-applied");
+    } else if (read_end(conn, reader, token)) {
+        submit_one(conn, request, name, &put, KIND_POST, finish_post_named);
+    }
+}
+
+/* All pairs of the object are one command: one entry, applied as a whole.
+ * Names that repeat: the last wins, since operations apply in order. */
+static void post_all(struct conn *conn, const struct command_name *name,
+                     struct json_reader *reader)
+{
+    struct buf *command = &conn->api->command;
+    bool is_named = name->key.size > 0;
+    struct command_txn txn;
+    struct command_writer writer;
+    enum json_token token;
+    command->size = 0;
+    if (is_named) {
+        command_txn(&txn, command, name, false);
+        command_list(&writer, command); /* No conditions. */
+        command_end(&writer);
+        command_list(&writer, command);
+    } else {
+        command_begin(&writer, command);
+    }
+    while ((token = json_next(reader)) == JSON_NAME) {
+        struct bytes key;
+        struct bytes value;
+        if (!read_pair(conn, reader, &key, &value)) {
+            return;
+        }
+        command_put(&writer, key, value);
+    }
+    if (!read_end(conn, reader, token)) {
+        return;
+    }
+    command_end(&writer);
+    if (writer.count == 0) {
+        answer(conn, 200, NULL, (struct bytes){0});
+    } else if (is_named) {
+        command_sign(&txn, KIND_POST);
+        submit(conn, finish_post_named);
+    } else {
+        submit(conn, finish_plain);
+    }
+}
+
+void post_keys(struct conn *conn, const struct http_request *request)
+{
+    struct json_reader reader;
+    struct command_name name;
+    if (!read_timeout(conn, request) || redirected(conn, request) ||
+        !read_name(conn, request, &name)) {
+        return;
+    }
+    /* The body lies in the connection's own, writable input. */
+    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
+              request->body.size);
+    enum json_token token = json_next(&reader);
+    if (token != JSON_OBJECT_BEGIN) {
+        bad_json(conn, &reader,
+                 token == JSON_ERROR ? reader.why : "an object is expected");
+    } else if (has_conditions(request)) {
+        post_one(conn, request, &name, &reader);
+    } else {
+        post_all(conn, &name, &reader);
+    }
+}
