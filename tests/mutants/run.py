@@ -32,6 +32,7 @@ UNIT = [
     ("test_wal_crash", ("wal",)),
     ("test_wal_nth", ("wal",)),
     ("test_store", ("store",)),
+    ("test_store_txn", ("store",)),
     ("test_store_full", ("store",)),
     ("test_store_image", ("store",)),
     ("test_store_nth", ("store",)),

@@ -1,15 +1,22 @@
 /* clients.c -- writes and reads at random hosts, and what came of them.
  *
+ * Some writes are plain, some compare and set, some have a name (S8): those
+ * are repeated elsewhere until there is an answer, and happen once (C04).
+ *
  * Every value that is written is unique. An answer that says "not done" is
  * held to it: such a value must never be read. What was not answered may have
  * happened or not (C07). */
 #include <stdio.h>
 
 #include "command/command.h"
+#include "command/result.h"
 #include "linear.h"
 #include "sim.h"
 
-enum { OPS_A_KEY = 650 }; /* On average; LINEAR_OPS_MAX is never reached. */
+enum {
+    OPS_A_KEY = 650,
+    ATTEMPTS_MAX = 8
+}; /* On average; LINEAR_OPS_MAX is never reached. */
 _Static_assert(OPS_A_KEY *KEYS_MAX + 64 < OPS_MAX, "room for the probes");
 
 enum outcome { PENDING, DONE, NOT_DONE, UNKNOWN };
@@ -17,7 +24,10 @@ enum outcome { PENDING, DONE, NOT_DONE, UNKNOWN };
 struct op {
     uint32_t key;
     bool write;
-    uint64_t value; /* 0: absent. */
+    bool named;        /* It is repeated until there is an answer. */
+    bool cas;          /* If the key has this value: */
+    uint64_t expected; /* ... */
+    uint64_t value;    /* 0: absent. */
     uint64_t begin_us;
     uint64_t end_us;
     enum outcome outcome;
@@ -28,6 +38,7 @@ struct client {
     int number;
     struct host *host; /* Where its request is; NULL: it has none. */
     size_t op;
+    uint32_t attempts; /* At a named write that nobody has answered yet. */
     uint64_t next_us;
 };
 
@@ -36,6 +47,8 @@ static uint64_t indexes[OPS_MAX]; /* Of the entry of each value; 0. */
 static struct op ops[OPS_MAX];
 static size_t op_count;
 static uint64_t values;
+static uint64_t seen[KEYS_MAX]; /* What a key had, as far as we have heard. */
+static uint64_t repeated;
 static bool stopped;
 static bool probe_ok;
 
@@ -76,6 +89,67 @@ static uint64_t read_value(struct host *host, uint32_t key)
     return value;
 }
 
+/* What came of a transaction: was it done (else it was refused, and is a read
+ * of what was there)? */
+static void take_result(struct op *op, const struct node_result *result)
+{
+    struct result_reader reader;
+    struct result_op row = {0};
+    if (result_open(&reader, result->data) != ERR_OK) {
+        sim_fail(EXIT_CORRECTNESS, "a result that cannot be read");
+    }
+    repeated += reader.head.replayed;
+    if (reader.head.status == RESULT_THEN) {
+        check_index(op->value, reader.head.index);
+        return;
+    }
+    if (reader.head.status != RESULT_ELSE ||
+        result_next(&reader, &row) != ERR_OK || row.type != COMMAND_GET) {
+        sim_fail(EXIT_CORRECTNESS, "key-%u: status %d", op->key,
+                 (int)reader.head.status);
+    }
+    uint64_t value = row.found ? load_u64(row.value.data) : 0;
+    if (value == op->expected) {
+        sim_fail(EXIT_CORRECTNESS, "key-%u: refused, though it was %llu",
+                 op->key, (unsigned long long)value);
+    }
+    check_index(value, row.modify_index);
+    op->write = false;
+    op->cas = false;
+    op->value = value;
+}
+
+static void done(struct op *op, const struct node_result *result,
+                 uint64_t value)
+{
+    op->outcome = DONE;
+    if (op->write && result->data.size > 0) {
+        take_result(op, result);
+    } else if (op->write) {
+        check_index(op->value, result->index);
+    } else {
+        op->value = value;
+    }
+    seen[op->key] = op->value;
+    if (op->write) {
+        world.acked++;
+    } else {
+        world.reads++;
+    }
+}
+
+/* Nobody knows. A named one is asked for again; the others are left so. */
+static void not_known(struct client *client, struct op *op)
+{
+    op->end_us = UINT64_MAX;
+    if (op->named && !stopped && client->attempts < ATTEMPTS_MAX) {
+        client->attempts++;
+        return;
+    }
+    client->attempts = 0;
+    op->outcome = UNKNOWN;
+}
+
 static void answered(struct node_request *request,
                      const struct node_result *result)
 {
@@ -95,17 +169,12 @@ static void answered(struct node_request *request,
     op->end_us = world.now_us + host->turn_sync_us;
     sim_note((uint64_t)client->number, (uint64_t)result->outcome);
     if (result->outcome == NODE_OK) {
-        op->outcome = DONE;
-        if (op->write) {
-            check_index(op->value, result->index);
-            world.acked++;
-        } else {
-            op->value = value;
-            world.reads++;
-        }
-    } else if (op->write && result->outcome == NODE_UNKNOWN) {
-        op->outcome = UNKNOWN;
-        op->end_us = UINT64_MAX;
+        client->attempts = 0;
+        done(op, result, value);
+    } else if (op->write &&
+               (result->outcome == NODE_UNKNOWN || client->attempts > 0)) {
+        not_known(client, op); /* What an earlier attempt did, this one is
+                                  not told. */
     } else {
         op->outcome = NOT_DONE;
     }
@@ -116,40 +185,83 @@ static void answered(struct node_request *request,
     }
 }
 
+static struct bytes value_bytes(uint64_t value, uint8_t room[8])
+{
+    store_u64(room, value);
+    return bytes_of(room, 8);
+}
+
+static void add_put(struct command_writer *writer, struct bytes key,
+                    uint64_t value)
+{
+    uint8_t room[8];
+    if (value == 0) {
+        command_delete(writer, key);
+    } else {
+        command_put(writer, key, value_bytes(value, room));
+    }
+}
+
+static void add_txn(struct buf *command, const struct op *op, struct bytes key,
+                    struct bytes name)
+{
+    struct command_txn txn;
+    struct command_writer list;
+    struct command_name called = {.key = name};
+    uint8_t room[8];
+    command_txn(&txn, command, &called, op->cas);
+    command_list(&list, command);
+    if (op->cas && op->expected == 0) {
+        command_if(&list, &(struct command_condition){
+                              .field = COMMAND_IF_EXISTS, .key = key});
+    } else if (op->cas) {
+        command_if(&list, &(struct command_condition){
+                              .field = COMMAND_IF_VALUE,
+                              .key = key,
+                              .value = value_bytes(op->expected, room)});
+    }
+    command_end(&list);
+    command_list(&list, command);
+    add_put(&list, key, op->value);
+    command_end(&list);
+    if (op->cas) {
+        command_list(&list, command);
+        command_add(&list,
+                    &(struct command_op){.type = COMMAND_GET, .key = key});
+        command_end(&list);
+    }
+    command_sign(&txn, 1);
+}
+
 static void write_op(struct client *client, struct host *host, struct op *op)
 {
     static struct buf command;
-    char name[16];
-    uint8_t value[8];
+    char key[16];
+    char name[24] = "";
     struct command_writer writer;
-    key_name(op->key, name);
+    key_name(op->key, key);
     command.size = 0;
-    command_begin(&writer, &command);
-    if (op->value == 0) {
-        command_delete(&writer, bytes_of_string(name));
-    } else {
-        store_u64(value, op->value);
-        command_put(&writer, bytes_of_string(name), bytes_of(value, 8));
+    if (op->named) {
+        snprintf(name, sizeof(name), "op-%zu", (size_t)(op - ops));
     }
-    command_end(&writer);
+    if (op->named || op->cas) {
+        add_txn(&command, op, bytes_of_string(key), bytes_of_string(name));
+    } else {
+        command_begin(&writer, &command);
+        add_put(&writer, bytes_of_string(key), op->value);
+        command_end(&writer);
+    }
     node_write(host->node, &client->request, buf_bytes(&command));
 }
 
 /* Reach into the host as its api/ would: the loop turns soon after. */
-static void ask(struct client *client, struct host *host, bool write)
+static void send(struct client *client, struct host *host)
 {
-    must(op_count < OPS_MAX);
-    struct op *op = &ops[op_count];
-    *op = (struct op){.key = (uint32_t)sim_below(world.swarm.keys),
-                      .write = write,
-                      .begin_us = world.now_us,
-                      .end_us = UINT64_MAX};
-    client->op = op_count++;
+    struct op *op = &ops[client->op];
     client->host = host;
     client->request.cb = answered;
     client->request.deadline_ms = net_clock_ms(host) + 1000 + sim_below(4000);
-    if (write) {
-        op->value = sim_below(8) == 0 ? 0 : ++values;
+    if (op->write) {
         world.running = host;
         if (setjmp(world.died) == 0) {
             write_op(client, host, op);
@@ -163,11 +275,33 @@ static void ask(struct client *client, struct host *host, bool write)
     host->hook_due_ms = 0;
 }
 
+static void ask(struct client *client, struct host *host, bool write)
+{
+    must(op_count < OPS_MAX);
+    struct op *op = &ops[op_count];
+    *op = (struct op){.key = (uint32_t)sim_below(world.swarm.keys),
+                      .write = write,
+                      .begin_us = world.now_us,
+                      .end_us = UINT64_MAX};
+    client->op = op_count++;
+    if (write) {
+        op->value = sim_below(8) == 0 ? 0 : ++values;
+    }
+    if (write && client->number != CLIENTS_MAX) {
+        op->named = sim_below(2) == 0;
+        op->cas = sim_below(3) == 0;
+        op->expected = op->cas ? seen[op->key] : 0;
+    }
+    send(client, host);
+}
+
 void clients_init(void)
 {
     memset(indexes, 0, sizeof(indexes));
+    memset(seen, 0, sizeof(seen));
     op_count = 0;
     values = 0;
+    repeated = 0;
     stopped = false;
     probe_ok = false;
     for (int i = 0; i <= CLIENTS_MAX; i++) {
@@ -204,7 +338,9 @@ void clients_step(void)
             continue;
         }
         struct host *host = any_host();
-        if (host && op_count < world.swarm.keys * OPS_A_KEY) {
+        if (host && client->attempts > 0) {
+            send(client, host);
+        } else if (host && op_count < world.swarm.keys * OPS_A_KEY) {
             ask(client, host, sim_below(2) == 0);
         } else {
             client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
@@ -230,8 +366,12 @@ void clients_host_gone(const struct host *host)
             node_cancel(host->node, &client->request);
         }
         forget(&client->request);
-        ops[client->op].outcome = ops[client->op].write ? UNKNOWN : NOT_DONE;
         client->host = NULL;
+        if (ops[client->op].write) {
+            not_known(client, &ops[client->op]);
+        } else {
+            ops[client->op].outcome = NOT_DONE;
+        }
         client->next_us = world.now_us + sim_spread(500 * MS_US);
     }
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
@@ -250,7 +390,7 @@ void clients_host_gone(const struct host *host)
 void clients_burst(struct host *host, int count, bool write)
 {
     for (uint32_t i = 0; i < world.swarm.clients && count > 0; i++) {
-        if (!clients[i].host && host_is_up(host)) {
+        if (!clients[i].host && clients[i].attempts == 0 && host_is_up(host)) {
             ask(&clients[i], host, write);
             count--;
         }
@@ -260,6 +400,11 @@ void clients_burst(struct host *host, int count, bool write)
 void clients_stop(void)
 {
     stopped = true;
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        if (!clients[i].host && clients[i].attempts > 0) {
+            not_known(&clients[i], &ops[clients[i].op]);
+        }
+    }
 }
 
 bool clients_idle(void)
@@ -289,12 +434,19 @@ bool clients_probe_done(void)
 static bool is_read_by_somebody(const struct op *written)
 {
     for (size_t i = 0; i < op_count; i++) {
-        if (!ops[i].write && ops[i].outcome == DONE &&
-            ops[i].key == written->key && ops[i].value == written->value) {
+        const struct op *op = &ops[i];
+        bool saw = !op->write ? op->value == written->value
+                              : op->cas && op->expected == written->value;
+        if (op->outcome == DONE && op->key == written->key && saw) {
             return true;
         }
     }
     return false;
+}
+
+uint64_t clients_repeated(void)
+{
+    return repeated;
 }
 
 static void tell_history(uint32_t key)
@@ -303,7 +455,9 @@ static void tell_history(uint32_t key)
         const struct op *op = &ops[i];
         if (op->key == key) {
             sim_trace("  key-%u %s %llu begin %llu end %lld %s", key,
-                      op->write ? "write" : "read",
+                      op->cas     ? "cas"
+                      : op->write ? "write"
+                                  : "read",
                       (unsigned long long)op->value,
                       (unsigned long long)op->begin_us, (long long)op->end_us,
                       op->outcome == DONE       ? "done"
@@ -338,6 +492,8 @@ static void check_key(uint32_t key)
         }
         must(count < LINEAR_OPS_MAX);
         history[count++] = (struct linear_op){.write = op->write,
+                                              .cas = op->cas,
+                                              .expected = op->expected,
                                               .value = op->value,
                                               .begin = op->begin_us,
                                               .end = op->end_us};

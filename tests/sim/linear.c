@@ -139,12 +139,14 @@ static bool remember(struct search *s)
 static bool take(struct search *s, struct mark *call)
 {
     const struct linear_op *op = &s->ops[call->op];
-    if (!op->write && op->value != s->value) {
+    bool known = op->end != UINT64_MAX;
+    bool refused = op->cas && op->expected != s->value;
+    if ((!op->write && op->value != s->value) || (refused && known)) {
         return false;
     }
     uint64_t before = s->value;
     uint64_t bit = UINT64_C(1) << (call->op % 64);
-    s->value = op->write ? op->value : s->value;
+    s->value = op->write && !refused ? op->value : s->value;
     s->done[call->op / 64] |= bit;
     if (!remember(s)) {
         s->value = before;

@@ -4,7 +4,7 @@
  * linearizability", 2017): pick an operation that began before any other
  * ended, apply it to the register, go on; step back when stuck. An operation
  * whose outcome is not known may have happened at any time after it began, or
- * never. Pure. */
+ * never; a compare-and-set of which this holds wrote if it could. Pure. */
 #ifndef CRAFTD_TESTS_LINEAR_H
 #define CRAFTD_TESTS_LINEAR_H
 
@@ -16,9 +16,11 @@ enum { LINEAR_OPS_MAX = 1024 };
 
 struct linear_op {
     bool write;
-    uint64_t value; /* Written or read; 0: there is none. */
-    uint64_t begin; /* When it was asked for. */
-    uint64_t end;   /* When it was answered; UINT64_MAX: not known. */
+    bool cas;          /* A write, if the register is `expected`. */
+    uint64_t expected; /* Of a cas. One that was refused is a read instead. */
+    uint64_t value;    /* Written or read; 0: there is none. */
+    uint64_t begin;    /* When it was asked for. */
+    uint64_t end;      /* When it was answered; UINT64_MAX: not known. */
 };
 
 /* The register begins as 0. `ops` in any order; at most LINEAR_OPS_MAX. Reads

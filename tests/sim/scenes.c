@@ -343,6 +343,30 @@ static void scene_leader_dies_with_forwarded_requests(void)
     }
 }
 
+/* C04: the leader dies again and again, with writes under way that will be
+ * asked for once more elsewhere. Each happens once, and the answer is the
+ * first one: the history says so at the end. */
+static void scene_repeats_across_leader_kills(void)
+{
+    uint64_t before = world.acked;
+    for (int round = 0; round < 20; round++) {
+        struct host *old = leader();
+        clients_burst(old, 4, true);
+        clients_burst(other_than(old, NULL), 4, true);
+        chaos_pass(sim_below(4 * MS_US));
+        if (host_is_up(old)) {
+            host_crash(old, round % 2 == 0, 0);
+            old->down_us = world.now_us + 500 * MS_US;
+        }
+        chaos_pass(4 * SEC_US);
+    }
+    must(world.acked > before + 100);
+    if (clients_repeated() < 3) {
+        sim_fail(EXIT_LIVENESS, "only %llu repeats",
+                 (unsigned long long)clients_repeated());
+    }
+}
+
 /* O05: one peer swallows all and answers nothing; the others do not wait. */
 static void scene_black_hole(void)
 {
@@ -438,6 +462,8 @@ void scenes_run(bool trace)
         {"M07 a wiped directory", 3, scene_wiped_directory, true},
         {"C06 the leader dies with forwarded requests", 3,
          scene_leader_dies_with_forwarded_requests, true},
+        {"C04 repeats across leader kills", 3,
+         scene_repeats_across_leader_kills, true},
         {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true},
         {"O05 a black hole", 3, scene_black_hole, true},
     };

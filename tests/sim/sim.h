@@ -205,6 +205,8 @@ void clients_burst(struct host *host, int count, bool write);
 void clients_stop(void);
 bool clients_idle(void);
 void clients_check(void);
+/* Answers that were those of an earlier attempt. */
+uint64_t clients_repeated(void);
 void clients_free(void);
 /* One write at `host`, for the end of a run. */
 void clients_probe(struct host *host);

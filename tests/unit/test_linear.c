@@ -16,6 +16,11 @@
     {                                                                          \
         .write = true, .value = v, .begin = from, .end = to                    \
     }
+#define CAS(old, v, from, to)                                                  \
+    {                                                                          \
+        .write = true, .cas = true, .expected = old, .value = v,               \
+        .begin = from, .end = to                                               \
+    }
 #define READ(v, from, to)                                                      \
     {                                                                          \
         .value = v, .begin = from, .end = to                                   \
@@ -46,6 +51,24 @@ static const struct history histories[] = {
      false,
      3,
      {WRITE(1, 1, 10), READ(1, 2, 3), READ(0, 4, 5)}},
+    {"one of two equal cas", true, 2, {CAS(0, 1, 1, 2), CAS(1, 2, 3, 4)}},
+    {"both of two equal cas", false, 2, {CAS(0, 1, 1, 9), CAS(0, 2, 1, 9)}},
+    {"a cas of what is gone",
+     false,
+     3,
+     {WRITE(1, 1, 2), WRITE(2, 3, 4), CAS(1, 3, 5, 6)}},
+    {"a cas that may have been",
+     true,
+     3,
+     {WRITE(1, 1, 2), CAS(1, 2, 3, NEVER), READ(2, 9, 10)}},
+    {"a cas that cannot have been",
+     false,
+     3,
+     {WRITE(1, 1, 2), CAS(5, 2, 3, NEVER), READ(2, 9, 10)}},
+    {"a cas that may have been and was not",
+     true,
+     3,
+     {WRITE(1, 1, 2), CAS(5, 2, 3, NEVER), READ(1, 9, 10)}},
     {"a lost write", false, 3, {WRITE(1, 1, 2), WRITE(2, 3, 4), READ(1, 5, 6)}},
     {"two writes at once, in the order of the reads",
      true,
