@@ -69,6 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     } else if (encode_again(data[0], in, &out)) {
         must(wire_frame(buf_bytes(&out), &frame) == ERR_OK);
+        if (data[0] == WIRE_HELLO && frame.payload.size < in.size) {
+            in.size = frame.payload.size; /* Of a later version: skipped. */
+        }
         must(bytes_equal(frame.payload, in));
     }
     buf_free(&out);

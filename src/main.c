@@ -60,6 +60,12 @@ static void env_set_members(void *self, const struct raft_conf *conf)
     peers_set_members(daemon->peers, conf);
 }
 
+static void env_hint(void *self, raft_id id, const char *addr)
+{
+    struct daemon *daemon = self;
+    peers_hint(daemon->peers, id, addr);
+}
+
 static void env_flush(void *self)
 {
     struct daemon *daemon = self;
@@ -75,10 +81,10 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
     return node_on_frame(daemon->node, from, frame);
 }
 
-static void on_up(raft_id peer, void *arg)
+static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
 {
     struct daemon *daemon = arg;
-    node_peer_up(daemon->node, peer);
+    node_peer_up(daemon->node, peer, hello);
 }
 
 static void on_down(raft_id peer, void *arg)
@@ -176,6 +182,8 @@ static int open_listeners(struct daemon *daemon)
     struct peers_options peers_options = {.reactor = daemon->reactor,
                                           .host = host,
                                           .port = port,
+                                          .addr = config->raft_adv,
+                                          .http = config->http_adv,
                                           .handler = &peers_handler,
                                           .arg = daemon};
     sys_entropy(&peers_options.nonce, sizeof(peers_options.nonce));
@@ -212,6 +220,7 @@ static int open_node(struct daemon *daemon)
     env.output = env_output;
     env.set_self = env_set_self;
     env.set_members = env_set_members;
+    env.hint = env_hint;
     env.flush = env_flush;
     struct node_options options = {
         .name = config->id,
@@ -239,7 +248,7 @@ static void start_join(struct daemon *daemon)
 {
     struct node_status status;
     node_get_status(daemon->node, &status);
-    if (!daemon->config.join || status.member) {
+    if (!daemon->config.join) {
         return;
     }
     struct join_options options = {

@@ -283,8 +283,10 @@ void on_nodes(struct conn *conn, const struct http_request *request)
 
 struct fields {
     struct raft_member member;
+    uint8_t cluster[16];
     bool has_id;
     bool has_addr;
+    bool has_cluster;
 };
 
 static bool take_text(struct bytes text, char *out, size_t room)
@@ -350,6 +352,11 @@ static const char *take_member(struct fields *fields, struct bytes name,
                    ? NULL
                    : "uuid is 32 hexadecimal digits";
     }
+    if (bytes_equal_string(name, "cluster")) {
+        fields->has_cluster =
+            text_hex(text, fields->cluster, sizeof(fields->cluster));
+        return fields->has_cluster ? NULL : "cluster is 32 hexadecimal digits";
+    }
     return "a member that is not known here";
 }
 
@@ -382,6 +389,30 @@ static const char *read_fields(const struct http_request *request,
     return NULL;
 }
 
+/* Who names its cluster is a member already, and says where it is now. */
+static void on_moved(struct conn *conn, const struct fields *fields)
+{
+    struct node_status status;
+    struct raft_member member = fields->member;
+    node_get_status(conn->api->node, &status);
+    if (!status.member ||
+        memcmp(status.cluster, fields->cluster, sizeof(status.cluster)) != 0) {
+        answer_problem(conn, 409, "other-cluster",
+                       "this node belongs to another cluster", "not-applied");
+        return;
+    }
+    const struct raft_member *known =
+        member_named(conn, bytes_of_string(member.name));
+    if (!known) {
+        no_member(conn);
+        return;
+    }
+    member.id = known->id;
+    conn->finish = finish_plain;
+    conn->busy = true;
+    node_moved(conn->api->node, &conn->request, &member);
+}
+
 void on_join(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
@@ -398,6 +429,10 @@ void on_join(struct conn *conn, const struct http_request *request)
     }
     if (wrong) {
         answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        return;
+    }
+    if (fields.has_cluster) {
+        on_moved(conn, &fields);
         return;
     }
     conn->finish = finish_plain;

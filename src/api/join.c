@@ -1,5 +1,10 @@
 /* join.c -- the client's half of a join: POST /join to each target in turn,
- * until a leader has made us a member and its HELLO has reached us. */
+ * until a leader has made us a member and its HELLO has reached us.
+ *
+ * For a member the targets are hints where somebody is, for when all have
+ * moved and nobody finds anybody: as long as no leader is known it tells them
+ * where it is, with the cluster in the request, so that no other one takes it
+ * for a newcomer. */
 #include <stdio.h>
 
 #include "api/api_internal.h"
@@ -14,6 +19,7 @@ enum {
     WAIT_MIN_MS = 500,
     WAIT_MAX_MS = 5000,
     ADDED_WAIT_MS = 2000,
+    MEMBER_WAIT_MS = 1000, /* The others are mostly found without help. */
 };
 
 struct join {
@@ -24,6 +30,7 @@ struct join {
     char targets[1024];
     const char *next; /* Into targets. */
     char target[RAFT_ADDR_BYTES];
+    bool was_member;                /* When we started. */
     char redirect[RAFT_ADDR_BYTES]; /* Told by a 307, asked next. */
     uint64_t started_ms;
     uint64_t wait_ms;
@@ -36,10 +43,11 @@ static uint64_t now(const struct join *join)
     return reactor_now_ms(join->options.reactor);
 }
 
-static bool is_member(const struct join *join, struct node_status *status)
+static bool is_done(const struct join *join, struct node_status *status)
 {
     node_get_status(join->options.node, status);
-    return status->member;
+    return status->member &&
+           (!join->was_member || node_leader(join->options.node));
 }
 
 static void again(struct join *join, uint64_t wait_ms)
@@ -144,7 +152,7 @@ static void send_request(struct join *join)
     const struct join_options *options = &join->options;
     struct node_status status;
     struct buf body = {0};
-    (void)is_member(join, &status);
+    node_get_status(options->node, &status);
     buf_add_string(&body, "{\"id\":");
     json_add_string(&body, bytes_of_string(status.name));
     buf_add_string(&body, ",\"addr\":");
@@ -153,7 +161,13 @@ static void send_request(struct join *join)
     json_add_string(&body, bytes_of_string(options->http_addr));
     buf_add_string(&body, ",\"uuid\":\"");
     text_add_hex(&body, status.uuid, sizeof(status.uuid));
-    buf_printf(&body, "\",\"voter\":%s}", options->observer ? "false" : "true");
+    buf_printf(&body, "\",\"voter\":%s", options->observer ? "false" : "true");
+    if (join->was_member) {
+        buf_add_string(&body, ",\"cluster\":\"");
+        text_add_hex(&body, status.cluster, sizeof(status.cluster));
+        buf_add_u8(&body, '"');
+    }
+    buf_add_u8(&body, '}');
     struct buf *out = stream_output(join->stream);
     buf_printf(out,
                "POST /join HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
@@ -190,10 +204,10 @@ static void ask(void *arg)
     struct node_status status;
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
-    if (is_member(join, &status)) {
+    if (is_done(join, &status)) {
         return;
     }
-    if (join->options.timeout_ms > 0 &&
+    if (join->options.timeout_ms > 0 && !join->was_member &&
         now(join) > join->started_ms + join->options.timeout_ms) {
         log_error("join", "why=\"not a member within --join-timeout\"");
         join->options.on_refused(join->options.arg);
@@ -220,7 +234,11 @@ struct join *join_start(const struct join_options *options)
     join->started_ms = now(join);
     join->wait_ms = WAIT_MIN_MS;
     rng_init(&join->rng, options->seed);
-    timer_arm(options->reactor, &join->timer, now(join), ask, join);
+    struct node_status status;
+    node_get_status(options->node, &status);
+    join->was_member = status.member;
+    timer_arm(options->reactor, &join->timer,
+              now(join) + (status.member ? MEMBER_WAIT_MS : 0), ask, join);
     return join;
 }
 

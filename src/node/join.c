@@ -16,7 +16,7 @@ static bool uuid_known(const uint8_t uuid[RAFT_UUID_BYTES])
 }
 
 /* The same directory, as far as both sides know. */
-static bool same_uuid(const struct raft_member *a, const struct raft_member *b)
+bool join_same_uuid(const struct raft_member *a, const struct raft_member *b)
 {
     return !uuid_known(a->uuid) || !uuid_known(b->uuid) ||
            memcmp(a->uuid, b->uuid, RAFT_UUID_BYTES) == 0;
@@ -151,12 +151,18 @@ void join_step(struct node *node, struct node_request *request)
         request_finish(node, request, NODE_INVALID, 0);
         return;
     }
+    if (wanted.id != 0) { /* node_moved() */
+        request_finish(node, request,
+                       address_hint(node, &wanted) ? NODE_OK : NODE_NOT_FOUND,
+                       0);
+        return;
+    }
     const struct raft_conf *conf = raft_conf_active(node->raft);
     const struct raft_member *named = find(conf, wanted.name, NULL);
     const struct raft_member *there = find(conf, NULL, wanted.addr);
     if (there && there != named) {
         replace(node, request, there, &wanted);
-    } else if (named && !same_uuid(named, &wanted)) {
+    } else if (named && !join_same_uuid(named, &wanted)) {
         replace(node, request, named, &wanted);
     } else if (named) {
         refresh(node, request, named, &wanted);

@@ -33,6 +33,8 @@ struct node_env {
                      const char *name);
     /* Whom to keep a link to. */
     void (*set_members)(void *self, const struct raft_conf *conf);
+    /* Member `id` is said to be at `addr` now (peers_hint). */
+    void (*hint)(void *self, raft_id id, const char *addr);
     /* Send now what was added to the queues: called before the log is
      * written, so that the disks of all nodes work in parallel. */
     void (*flush)(void *self);
@@ -126,7 +128,10 @@ void node_close(struct node *node);
 /* False: malformed, drop the link. */
 bool node_on_frame(struct node *node, raft_id from,
                    const struct wire_frame *frame);
-void node_peer_up(struct node *node, raft_id peer);
+/* `hello`: what it said of itself. A leader brings its member entry up to
+ * date when the addresses in it are others. */
+void node_peer_up(struct node *node, raft_id peer,
+                  const struct wire_hello *hello);
 void node_peer_down(struct node *node, raft_id peer);
 /* HELLO while we have no id (see peer.h on_adopt). */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
@@ -148,6 +153,12 @@ void node_read(struct node *node, struct node_request *request);
  * (removed, then added under a new id). Answered when committed. */
 void node_join(struct node *node, struct node_request *request,
                const struct raft_member *member);
+/* A member of this cluster, `member->id` and its uuid, says that it is at
+ * member->addr now. No more than a hint where to look for it, here and at the
+ * leader: its handshake tells whether it is true. Answered at once when there
+ * is no leader. */
+void node_moved(struct node *node, struct node_request *request,
+                const struct raft_member *member);
 void node_remove(struct node *node, struct node_request *request, raft_id id);
 /* Hand leadership to `id` (0 = the best). Answered when it has happened. */
 void node_transfer(struct node *node, struct node_request *request, raft_id id);

@@ -5,6 +5,7 @@
  *     receive.c   frames of other nodes -> engine and requests
  *     requests.c  clients' requests: propose, forward, wait, answer
  *     join.c      requests that change the membership
+ *     address.c   the membership follows members that moved
  *     snapshot.c  the database to a follower that the log has left behind
  *     compact.c   what the log need not hold any more
  *     found.c     offline: a new cluster on data that is there
@@ -79,6 +80,13 @@ struct outgoing {
     uint64_t progress_ms;
 };
 
+/* Where a member says that it can be reached. */
+struct said {
+    raft_id id; /* 0: nobody. */
+    char addr[RAFT_ADDR_BYTES];
+    char http[RAFT_ADDR_BYTES];
+};
+
 /* Who got one needs what the log holds behind it. */
 struct pin {
     raft_id peer; /* 0: nobody. */
@@ -136,6 +144,8 @@ struct node {
     uint64_t unflushed_ms;  /* When the open transaction got its first entry */
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
+    struct said said[RAFT_MEMBERS_MAX]; /* By those whose link is up. */
+    bool said_news;                     /* The membership may have to follow. */
 
     /* Requests, by enum request_state. WAITING: for a leader, or for a
      * change to be possible. PROPOSED: in our log, by index, to be applied.
@@ -213,8 +223,18 @@ void request_proposed(struct node *node, struct node_request *request);
 
 /* join.c: one attempt of a membership request at the leader. It ends up in
  * the log, finished, or waiting to be tried again. */
+bool join_same_uuid(const struct raft_member *a, const struct raft_member *b);
 void join_step(struct node *node, struct node_request *request);
 void remove_step(struct node *node, struct node_request *request);
+
+/* address.c */
+void address_said(struct node *node, raft_id peer,
+                  const struct wire_hello *hello);
+void address_forget(struct node *node, raft_id peer);
+/* Look for a member where it is said to be. True when it is one of ours. */
+bool address_hint(struct node *node, const struct raft_member *wanted);
+/* At the leader: propose what has changed, one entry at a time. */
+void address_follow(struct node *node);
 
 /* snapshot.c */
 void snapshot_wanted(struct node *node, raft_id peer);

@@ -93,13 +93,16 @@ static void link_changed(struct node *node, enum raft_event_type type,
     }
 }
 
-void node_peer_up(struct node *node, raft_id peer)
+void node_peer_up(struct node *node, raft_id peer,
+                  const struct wire_hello *hello)
 {
+    address_said(node, peer, hello);
     link_changed(node, RAFT_PEER_UP, peer);
 }
 
 void node_peer_down(struct node *node, raft_id peer)
 {
+    address_forget(node, peer);
     link_changed(node, RAFT_PEER_DOWN, peer);
     snapshot_peer_down(node, peer);
     requests_peer_down(node, peer);

@@ -312,6 +312,21 @@ void node_join(struct node *node, struct node_request *request,
     accept_request(node, request, REQUEST_JOIN, buf_bytes(&request->body));
 }
 
+void node_moved(struct node *node, struct node_request *request,
+                const struct raft_member *member)
+{
+    must(member->id != 0);
+    must(request->state == STATE_IDLE);
+    request->kind = REQUEST_JOIN;
+    request->result = (struct node_result){0};
+    bool known = node->member && address_hint(node, member);
+    if (known && raft_leader(node->raft) != 0) {
+        node_join(node, request, member);
+    } else {
+        request_finish(node, request, known ? NODE_OK : NODE_NOT_FOUND, 0);
+    }
+}
+
 static void accept_id(struct node *node, struct node_request *request,
                       enum request_kind kind, raft_id id)
 {

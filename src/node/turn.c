@@ -1,12 +1,9 @@
 /* turn.c -- one turn: the engine's decisions become effects, in this order.
  *
- *     due timers -> requests that waited -> reads ask for an index
- *     repeat: collect
- *             send (appends leave before our own write: the disks of all
- *                   nodes work in parallel)
- *             persist, ONE fdatasync; tell the engine
- *     apply what is committed and durable here
- *     commit SQLite now and then -> answer
+ *     due timers -> requests that waited -> members that moved -> reads ask for
+ * an index repeat: collect send (appends leave before our own write: the disks
+ * of all nodes work in parallel) persist, ONE fdatasync; tell the engine apply
+ * what is committed and durable here commit SQLite now and then -> answer
  *
  * node_step() is the only way into the engine, and keeps the payloads of
  * what the engine took into its log. */
@@ -328,9 +325,11 @@ static void note(struct node *node)
     }
     if (update->role_changed) {
         tell_role(node);
+        node->said_news = true;
         requests_leader_changed(node);
     }
     if (update->conf_changed) {
+        node->said_news = true;
         tell_members(node);
     }
     if (update->conf_changed ||
@@ -653,6 +652,7 @@ uint64_t node_turn(struct node *node)
         ask_whether_ready(node);
         begin_to_count(node);
         requests_submit(node);
+        address_follow(node);
         requests_ask_reads(node);
         more = carry_out(node);
         bool checkpointing = checkpoint_some(node);

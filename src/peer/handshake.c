@@ -25,6 +25,10 @@ void hello_fill(const struct peers *peers, const struct link *link,
     memcpy(hello->cluster, peers->cluster, sizeof(hello->cluster));
     memcpy(hello->from_uuid, peers->uuid, sizeof(hello->from_uuid));
     memcpy(hello->from_name, peers->name, sizeof(hello->from_name));
+    snprintf(hello->from_addr, sizeof(hello->from_addr), "%s",
+             peers->options.addr ? peers->options.addr : "");
+    snprintf(hello->from_http, sizeof(hello->from_http), "%s",
+             peers->options.http ? peers->options.http : "");
     if (link->member) {
         memcpy(hello->to_uuid, link->info.uuid, sizeof(hello->to_uuid));
         memcpy(hello->to_name, link->info.name, sizeof(hello->to_name));
@@ -100,4 +104,6 @@ void hello_note(struct link *link, const struct wire_hello *hello)
     memcpy(link->uuid, hello->from_uuid, sizeof(link->uuid));
     link->incarnation = hello->from_incarnation;
     link->nonce = hello->from_nonce;
+    memcpy(link->said, hello->from_addr, sizeof(link->said));
+    link->dial_said = true;
 }

@@ -124,15 +124,17 @@ static void conn_close(struct conn *conn, const char *why)
     conn_end(conn, why, false);
 }
 
-static void conn_up(struct conn *conn, struct link *link)
+static void conn_up(struct conn *conn, struct link *link,
+                    const struct wire_hello *hello)
 {
     struct peers *peers = conn->peers;
     if (link->conn && link->conn != conn) {
         conn_close(link->conn, "replaced by a newer connection");
-        link = link_make(peers, link->id); /* A non-member's slot was freed. */
+        link = link_make(peers, hello->from_id); /* A stranger's was freed. */
         must(link != NULL);
     }
     guest_forget(conn);
+    hello_note(link, hello);
     conn->link = link;
     link->conn = conn;
     conn->up = true;
@@ -141,7 +143,7 @@ static void conn_up(struct conn *conn, struct link *link)
     link->told_ms = 0;
     log_info("peer-up", "peer=%s number=%llu at=%s", link_name(link),
              (unsigned long long)link->id, stream_peer_text(conn->stream));
-    peers->options.handler->on_up(link->id, peers->options.arg);
+    peers->options.handler->on_up(link->id, hello, peers->options.arg);
 }
 
 static void send_hello(struct conn *conn, const struct link *link,
@@ -191,9 +193,8 @@ static bool on_hello(struct conn *conn, const struct wire_hello *hello)
         snprintf(why.text, sizeof(why.text), "too many unknown peers");
         return refuse(conn, hello, &why);
     }
-    hello_note(link, hello);
     send_hello(conn, link, WIRE_WELCOME);
-    conn_up(conn, link);
+    conn_up(conn, link, hello);
     return true;
 }
 
@@ -209,8 +210,7 @@ static bool on_welcome(struct conn *conn, const struct wire_hello *hello)
         tell_failure(conn->peers, conn->link, "peer-refused", why.text);
         return false;
     }
-    hello_note(conn->link, hello);
-    conn_up(conn, conn->link);
+    conn_up(conn, conn->link, hello);
     return true;
 }
 
@@ -318,11 +318,19 @@ static const struct stream_handler conn_handler = {
     .on_close = on_close,
 };
 
+/* Where to try now: what the member said itself first, then by turns. */
+static const char *address_to_dial(struct link *link)
+{
+    bool said = link->dial_said && link->said[0] != '\0';
+    link->dial_said = !said;
+    return said ? link->said : link->info.addr;
+}
+
 static void dial(struct peers *peers, struct link *link)
 {
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
-    if (!addr_split(link->info.addr, host, &port)) {
+    if (!addr_split(address_to_dial(link), host, &port)) {
         tell_failure(peers, link, "peer-unreachable", "not an address");
         dial_later(peers, link, true);
         return;
@@ -496,6 +504,18 @@ void peers_set_members(struct peers *peers, const struct raft_conf *conf)
         link->info = *member;
         link->member = true;
     }
+}
+
+void peers_hint(struct peers *peers, raft_id id, const char *addr)
+{
+    struct link *link = link_find(peers, id);
+    if (!link || !link->member || (link->conn && link->conn->up)) {
+        return;
+    }
+    snprintf(link->said, sizeof(link->said), "%s", addr);
+    link->dial_said = true;
+    link->wait_ms = REDIAL_MIN_MS;
+    link->dial_ms = now(peers);
 }
 
 struct buf *peer_output(struct peers *peers, raft_id id)

@@ -4,12 +4,17 @@
  * id dials (ids grow, so members dial newcomers, and a newcomer, which has no
  * id yet, is told who it is by the first HELLO that reaches it). The other one
  * dials too when nothing comes for 2 s: a member that fell behind may not know
- * yet that the leader it needs exists. Redial with back-off 50 ms .. 1 s and
- * jitter. A newer connection from the same member
- * replaces the older. A link is up once HELLO and WELCOME have crossed;
- * frames before that, from strangers or from another cluster never reach the
- * owner, and are refused with one line in the log of both sides (repeated
- * refusals of the same kind by one peer are logged once a minute).
+ * yet that the leader it needs exists.
+ *
+ * HELLO and WELCOME say where their sender can be reached. What a member says
+ * itself is dialled by turns with what the membership says, as long as they
+ * differ: so a member that moved is found again by whomever it has reached,
+ * even when there is no majority to change the membership. Redial with back-off
+ * 50 ms .. 1 s and jitter. A newer connection from the same member replaces the
+ * older. A link is up once HELLO and WELCOME have crossed; frames before that,
+ * from strangers or from another cluster never reach the owner, and are refused
+ * with one line in the log of both sides (repeated refusals of the same kind by
+ * one peer are logged once a minute).
  *
  * Keep-alive: PING after 300 ms without having sent; a link is dropped after
  * 3 s without a byte received. Output per link is bounded: peer_send() says
@@ -32,7 +37,8 @@ struct peers_handler {
      * payload is valid during the call. Return false when it is malformed:
      * the link is dropped. */
     bool (*on_frame)(raft_id from, const struct wire_frame *frame, void *arg);
-    void (*on_up)(raft_id peer, void *arg);
+    /* A link is up; `hello` is what the other side said of itself. */
+    void (*on_up)(raft_id peer, const struct wire_hello *hello, void *arg);
     void (*on_down)(raft_id peer, void *arg);
     /* HELLO of the member `hello->from_*` in the cluster `hello->cluster`
      * while we have no id yet: it tells ours (to_id). True: adopted and
@@ -44,6 +50,8 @@ struct peers_options {
     struct reactor *reactor;
     const char *host; /* Listen address. */
     uint16_t port;
+    const char *addr; /* What others reach us by; NULL is not told. */
+    const char *http;
     uint64_t nonce;
     uint64_t seed; /* Jitter. */
     const struct peers_handler *handler;
@@ -63,6 +71,10 @@ void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
 /* The members now. Links to those who left are closed (after their queue is
  * flushed), to new ones dialled; a changed address is used at the next dial. */
 void peers_set_members(struct peers *peers, const struct raft_conf *conf);
+
+/* Somebody says that member `id` is at `addr` now: dialled by turns with the
+ * address that is known, and soon. The handshake shows who lives there. */
+void peers_hint(struct peers *peers, raft_id id, const char *addr);
 
 /* The output buffer of the link to `id`, to add one frame to; NULL when the
  * link is down or its queue is full. It leaves at the end of the turn. */

@@ -39,11 +39,13 @@ struct conn {
 struct link {
     raft_id id; /* 0: the slot is free. */
     bool member;
-    struct raft_member info; /* Of a member. */
-    struct conn *conn;       /* NULL when there is none. */
-    uint64_t dial_ms;        /* When to dial next. */
-    uint64_t wait_ms;        /* Back-off. */
-    uint64_t told_ms;        /* When its failure was logged last; 0 = never. */
+    struct raft_member info;    /* Of a member. */
+    struct conn *conn;          /* NULL when there is none. */
+    char said[RAFT_ADDR_BYTES]; /* By itself, or a hint; "" = nothing. */
+    bool dial_said;             /* Whose turn it is. */
+    uint64_t dial_ms;           /* When to dial next. */
+    uint64_t wait_ms;           /* Back-off. */
+    uint64_t told_ms; /* When its failure was logged last; 0 = never. */
     const char *error;
     /* The newest start of its directory that we have seen. */
     uint8_t uuid[RAFT_UUID_BYTES];
@@ -77,7 +79,7 @@ void hello_fill(const struct peers *peers, const struct link *link,
  * the reason filled in. */
 bool hello_check(struct peers *peers, const struct wire_hello *hello,
                  struct wire_refuse *refuse);
-/* Note its directory and start. */
+/* Note its directory, its start and its address. */
 void hello_note(struct link *link, const struct wire_hello *hello);
 
 #endif

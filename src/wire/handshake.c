@@ -17,6 +17,8 @@ void wire_add_hello(struct buf *out, enum wire_type type,
     buf_add_u64(out, hello->to_id);
     buf_add(out, hello->to_uuid, sizeof(hello->to_uuid));
     wire_add_text(out, hello->to_name, sizeof(hello->to_name));
+    wire_add_text(out, hello->from_addr, sizeof(hello->from_addr));
+    wire_add_text(out, hello->from_http, sizeof(hello->from_http));
     wire_end(out, start);
 }
 
@@ -35,11 +37,13 @@ enum err wire_hello(struct bytes payload, struct wire_hello *hello)
     h.to_id = cursor_u64(&in);
     wire_get_raw(&in, h.to_uuid, sizeof(h.to_uuid));
     wire_get_text(&in, h.to_name, sizeof(h.to_name));
-    enum err err = wire_done(&in);
-    if (!err) {
-        *hello = h;
+    wire_get_text(&in, h.from_addr, sizeof(h.from_addr));
+    wire_get_text(&in, h.from_http, sizeof(h.from_http));
+    if (in.failed) {
+        return ERR_CORRUPT;
     }
-    return err;
+    *hello = h; /* What is left is of a later version. */
+    return ERR_OK;
 }
 
 void wire_add_refuse(struct buf *out, const struct wire_refuse *refuse)

@@ -40,7 +40,10 @@ enum wire_type {
     WIRE_SNAPSHOT_RESP = 10,
 };
 
-/* HELLO and WELCOME carry the same: who speaks to whom. */
+/* HELLO and WELCOME carry the same: who speaks to whom. They and REFUSE stay
+ * readable for all versions, so that two that cannot talk can say so: version
+ * 1 for ever, and what later ones add goes behind, where earlier ones skip
+ * it. */
 struct wire_hello {
     uint8_t version_min;
     uint8_t version_max;
@@ -53,6 +56,9 @@ struct wire_hello {
     uint64_t to_id;
     uint8_t to_uuid[RAFT_UUID_BYTES]; /* As its member entry says; or 0. */
     char to_name[RAFT_NAME_BYTES];
+    /* Where `from` says that it can be reached, which may be news. */
+    char from_addr[RAFT_ADDR_BYTES];
+    char from_http[RAFT_ADDR_BYTES];
 };
 
 enum wire_refusal {

@@ -76,6 +76,12 @@ static void env_set_members(void *self, const struct raft_conf *conf)
     peers_set_members(host->peers, conf);
 }
 
+static void env_hint(void *self, raft_id id, const char *addr)
+{
+    struct host *host = self;
+    peers_hint(host->peers, id, addr);
+}
+
 static void env_flush(void *self)
 {
     struct host *host = self;
@@ -88,10 +94,10 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
     return node_on_frame(host->node, from, frame);
 }
 
-static void on_up(raft_id peer, void *arg)
+static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
 {
     struct host *host = arg;
-    node_peer_up(host->node, peer);
+    node_peer_up(host->node, peer, hello);
 }
 
 static void on_down(raft_id peer, void *arg)
@@ -185,6 +191,7 @@ static bool open_node(struct host *host)
         .output = env_output,
         .set_self = env_set_self,
         .set_members = env_set_members,
+        .hint = env_hint,
         .flush = env_flush,
     };
     struct node_options options = {
@@ -252,6 +259,7 @@ void host_start(struct host *host)
     if (setjmp(world.died) == 0) {
         struct peers_options options = {.reactor = host->reactor,
                                         .host = host->name,
+                                        .addr = host->addr,
                                         .handler = &handler,
                                         .arg = host};
         env_entropy(host, &options.nonce, sizeof(options.nonce));

@@ -31,6 +31,8 @@ struct side {
     bool rejects;   /* on_frame() says that it is malformed. */
     raft_id adopts; /* The id it takes when told; 0: it does not. */
     uint8_t uuid[16];
+    char said[RAFT_ADDR_BYTES]; /* Where the one that came up last is, by its
+                                   word. */
 };
 
 static const uint8_t cluster[16] = {7, 7, 7};
@@ -49,10 +51,11 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
     return !side->rejects;
 }
 
-static void on_up(raft_id peer, void *arg)
+static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
 {
     struct side *side = arg;
-    (void)peer;
+    assert_int_equal(hello->from_id, peer);
+    snprintf(side->said, sizeof(side->said), "%s", hello->from_addr);
     side->ups++;
 }
 
@@ -100,6 +103,7 @@ static void open_side(struct side *side, raft_id id, uint64_t nonce)
     struct peers_options options = {.reactor = reactor,
                                     .host = "127.0.0.1",
                                     .port = side->port,
+                                    .addr = side->addr,
                                     .nonce = nonce,
                                     .seed = id,
                                     .handler = &handler,
@@ -483,6 +487,61 @@ static void test_refused_when_we_dial(void **state)
     close(listener);
 }
 
+/* M13: the membership is old, but the member has said where it is. */
+static void test_a_member_is_dialled_where_it_says_it_is(void **state)
+{
+    (void)state;
+    uint16_t port;
+    struct raw raw, dialled;
+    struct wire_hello hello = good_hello();
+    int listener = raw_listen(&port);
+    snprintf(hello.from_addr, sizeof(hello.from_addr), "127.0.0.1:%u", port);
+    open_side(&a, 1, 11);
+    knows(&a, 2, "127.0.0.1:1");
+    raw_up(&raw, &hello);
+    assert_string_equal(a.said, hello.from_addr);
+    raw_end(&raw);
+    TURN_UNTIL(a.downs == 1);
+    TURN_UNTIL(raw_accept(&dialled, listener));
+    raw_end(&dialled);
+    close(listener);
+}
+
+/* A hint is worth a try, no more: who lives there must be the member, and what
+ * the membership says is tried as well. */
+static void test_a_hint_is_tried_and_not_believed(void **state)
+{
+    (void)state;
+    uint16_t port;
+    struct raw raw;
+    struct wire_frame frame;
+    struct wire_hello stranger = good_hello();
+    int listener = raw_listen(&port);
+    char addr[32];
+    snprintf(addr, sizeof(addr), "127.0.0.1:%u", port);
+    open_side(&a, 1, 11);
+    knows(&a, 2, "127.0.0.1:1");
+    peers_hint(a.peers, 9, addr); /* Nobody we know. */
+    peers_hint(a.peers, 2, addr);
+    TURN_UNTIL(raw_accept(&raw, listener));
+    TURN_UNTIL(raw_got(&raw, WIRE_HELLO, &frame));
+    stranger.from_uuid[0] = 9;
+    raw_hello(&raw, WIRE_WELCOME, &stranger);
+    TURN_UNTIL(raw_closed(&raw));
+    raw_end(&raw);
+    assert_int_equal(a.ups, 0);
+    /* Now the member comes to live where the membership says. */
+    open_side(&b, 2, 22);
+    knows(&a, 2, b.addr);
+    TURN_UNTIL(a.ups == 1);
+    peers_hint(a.peers, 2, addr); /* It is there: no news. */
+    turn_for(100);
+    assert_int_equal(a.ups, 1);
+    assert_true(peer_is_up(a.peers, 2));
+    assert_string_equal(a.said, b.addr);
+    close(listener);
+}
+
 static void test_a_newer_start_replaces_the_older(void **state)
 {
     (void)state;
@@ -722,6 +781,8 @@ int main(void)
         TEST(test_cut_at_every_byte),
         TEST(test_refused_when_it_dials),
         TEST(test_refused_when_we_dial),
+        TEST(test_a_member_is_dialled_where_it_says_it_is),
+        TEST(test_a_hint_is_tried_and_not_believed),
         TEST(test_a_newer_start_replaces_the_older),
         TEST(test_a_silent_link_is_dropped_and_one_that_pings_is_not),
         TEST(test_garbage_ends_the_link),

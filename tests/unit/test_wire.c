@@ -24,6 +24,8 @@ static struct wire_hello example_hello(void)
     memset(hello.from_uuid, 0xab, sizeof(hello.from_uuid));
     snprintf(hello.from_name, sizeof(hello.from_name), "n1");
     snprintf(hello.to_name, sizeof(hello.to_name), "n4");
+    snprintf(hello.from_addr, sizeof(hello.from_addr), "10.0.0.1:12000");
+    snprintf(hello.from_http, sizeof(hello.from_http), "10.0.0.1:11000");
     return hello;
 }
 
@@ -61,6 +63,23 @@ static void test_handshake_round_trip(void **state)
     assert_int_equal(back.from_incarnation, 7);
     assert_int_equal(back.to_id, 4);
     assert_string_equal(back.to_name, "n4");
+    assert_string_equal(back.from_addr, "10.0.0.1:12000");
+    assert_string_equal(back.from_http, "10.0.0.1:11000");
+
+    /* A later version says more behind: skipped. Less is none. */
+    struct bytes payload = one_frame(&out, WIRE_HELLO);
+    for (size_t less = 1; less < payload.size; less++) {
+        assert_int_equal(
+            wire_hello(bytes_of(payload.data, payload.size - less), &back),
+            ERR_CORRUPT);
+    }
+    struct buf more = {0};
+    buf_add_bytes(&more, payload);
+    buf_add_string(&more, "news");
+    memset(&back, 0, sizeof(back));
+    assert_int_equal(wire_hello(buf_bytes(&more), &back), ERR_OK);
+    assert_string_equal(back.from_http, "10.0.0.1:11000");
+    buf_free(&more);
 
     out.size = 0;
     struct wire_refuse refuse = {.reason = WIRE_REFUSE_UUID, .text = "no"};
