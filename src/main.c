@@ -81,6 +81,12 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
     return node_on_frame(daemon->node, from, frame);
 }
 
+static bool on_start(const struct wire_hello *hello, void *arg)
+{
+    struct daemon *daemon = arg;
+    return node_on_start(daemon->node, hello);
+}
+
 static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
 {
     struct daemon *daemon = arg;
@@ -101,6 +107,7 @@ static bool on_adopt(const struct wire_hello *hello, void *arg)
 
 static const struct peers_handler peers_handler = {
     .on_frame = on_frame,
+    .on_start = on_start,
     .on_up = on_up,
     .on_down = on_down,
     .on_adopt = on_adopt,

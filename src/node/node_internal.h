@@ -8,6 +8,7 @@
  *     address.c   the membership follows members that moved
  *     snapshot.c  the database to a follower that the log has left behind
  *     compact.c   what the log need not hold any more
+ *     starts.c    the newest starts of the others, against copies
  *     found.c     offline: a new cluster on data that is there
  *     status.c    looking */
 #ifndef CRAFTD_NODE_NODE_INTERNAL_H
@@ -38,6 +39,7 @@ enum {
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
     NODE_CONFS_IN_APPEND = 4,
     NODE_SPACE_RETRY_MS = 500,
+    STARTS_MAX = RAFT_MEMBERS_MAX + 1,
 };
 
 enum request_kind {
@@ -78,6 +80,14 @@ struct outgoing {
     uint64_t acked;
     uint32_t crc; /* Of what was sent. */
     uint64_t progress_ms;
+};
+
+/* The newest start of another node's directory that we have seen. */
+struct start {
+    raft_id id; /* 0: the row is free. */
+    uint8_t uuid[RAFT_UUID_BYTES];
+    uint64_t incarnation;
+    uint64_t nonce;
 };
 
 /* Where a member says that it can be reached. */
@@ -144,6 +154,7 @@ struct node {
     uint64_t unflushed_ms;  /* When the open transaction got its first entry */
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
+    struct start starts[STARTS_MAX];
     struct said said[RAFT_MEMBERS_MAX]; /* By those whose link is up. */
     bool said_news;                     /* The membership may have to follow. */
 
@@ -226,6 +237,9 @@ void request_proposed(struct node *node, struct node_request *request);
 bool join_same_uuid(const struct raft_member *a, const struct raft_member *b);
 void join_step(struct node *node, struct node_request *request);
 void remove_step(struct node *node, struct node_request *request);
+
+/* starts.c. ERR_VERSION, ERR_IO: logged. */
+MUST_CHECK enum err starts_read(struct node *node);
 
 /* address.c */
 void address_said(struct node *node, raft_id peer,

@@ -293,6 +293,9 @@ static enum err open_member(struct node *node)
         err = boot_stored_conf(node, &boot);
     }
     if (!err) {
+        err = starts_read(node);
+    }
+    if (!err) {
         node->incarnation = wal_incarnation(node->wal);
         /* What others still answer to an earlier life of ours is not taken for
          * an answer to this one. */

@@ -2,9 +2,10 @@
  *
  * Asked of every HELLO and WELCOME: is it of our cluster, does it mean us,
  * our directory, is the sender the directory that the membership names, and
- * its newest start. A sender that is no member in our eyes is let in: our
- * membership may be older than its, and Raft wants whoever asks answered;
- * there is room for a bounded number of them. */
+ * its newest start (as this room has seen, and its owner remembers). A sender
+ * that is no member in our eyes is let in: our membership may be older than
+ * its, and Raft wants whoever asks answered; there is room for a bounded number
+ * of them. */
 #include <stdio.h>
 
 #include "peer/peer_internal.h"
@@ -51,10 +52,9 @@ static bool uuid_differs(const uint8_t a[RAFT_UUID_BYTES],
            memcmp(a, b, RAFT_UUID_BYTES) != 0;
 }
 
-bool hello_check(struct peers *peers, const struct wire_hello *hello,
-                 struct wire_refuse *out)
+static bool is_right(struct peers *peers, const struct wire_hello *hello,
+                     struct wire_refuse *out)
 {
-    *out = (struct wire_refuse){0};
     if (hello->version_min > WIRE_VERSION ||
         hello->version_max < WIRE_VERSION) {
         return refuse(out, WIRE_REFUSE_VERSION, "no common protocol version");
@@ -79,19 +79,35 @@ bool hello_check(struct peers *peers, const struct wire_hello *hello,
         return refuse(out, WIRE_REFUSE_STRANGER, "who asks has no id");
     }
     const struct link *link = link_find(peers, hello->from_id);
-    if (!link) {
-        return true;
-    }
-    if (link->member && uuid_differs(link->info.uuid, hello->from_uuid)) {
+    if (link && link->member &&
+        uuid_differs(link->info.uuid, hello->from_uuid)) {
         return refuse(out, WIRE_REFUSE_STRANGER,
                       "the member of this id has another directory");
     }
-    bool same_directory =
-        memcmp(link->uuid, hello->from_uuid, RAFT_UUID_BYTES) == 0;
-    if (same_directory &&
+    return true;
+}
+
+static bool is_newest(struct peers *peers, const struct wire_hello *hello)
+{
+    const struct link *link = link_find(peers, hello->from_id);
+    if (link && memcmp(link->uuid, hello->from_uuid, RAFT_UUID_BYTES) == 0 &&
         (hello->from_incarnation < link->incarnation ||
          (hello->from_incarnation == link->incarnation &&
           hello->from_nonce != link->nonce && link->nonce != 0))) {
+        return false;
+    }
+    const struct peers_handler *handler = peers->options.handler;
+    return !handler->on_start || handler->on_start(hello, peers->options.arg);
+}
+
+bool hello_check(struct peers *peers, const struct wire_hello *hello,
+                 struct wire_refuse *out)
+{
+    *out = (struct wire_refuse){0};
+    if (!is_right(peers, hello, out)) {
+        return false;
+    }
+    if (!is_newest(peers, hello)) {
         return refuse(out, WIRE_REFUSE_CLONE,
                       "an older or second copy of this directory: a newer "
                       "start of it has been seen");

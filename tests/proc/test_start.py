@@ -346,6 +346,14 @@ def test_a_directory_rolled_back_is_fenced(cluster):
     wait_for(lambda: leader.request(
         "POST", "/key?timeout=500ms", {"alone": "1"}).status == 503, 15,
              "no majority with it")
+    # Those who have seen the newer start do not forget it when they start anew.
+    leader.kill()
+    told = leader.log().count("second copy of this directory")
+    leader.start().up()
+    wait_for(lambda: leader.log().count("second copy of this directory") > told,
+             10, "it is refused again")
+    assert leader.request(
+        "POST", "/key?timeout=3s", {"alone": "2"}).status == 503
     other.start().up()
     wait_for(lambda: leader.put("again", "1").status == 200 or
              other.put("again", "1").status == 200, 15, "a write")

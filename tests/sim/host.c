@@ -94,6 +94,12 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
     return node_on_frame(host->node, from, frame);
 }
 
+static bool on_start(const struct wire_hello *hello, void *arg)
+{
+    struct host *host = arg;
+    return node_on_start(host->node, hello);
+}
+
 static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
 {
     struct host *host = arg;
@@ -114,6 +120,7 @@ static bool on_adopt(const struct wire_hello *hello, void *arg)
 
 static const struct peers_handler handler = {
     .on_frame = on_frame,
+    .on_start = on_start,
     .on_up = on_up,
     .on_down = on_down,
     .on_adopt = on_adopt,

@@ -1,0 +1,139 @@
+/* starts.c -- the newest start of every other member's directory, on disk.
+ *
+ * STARTS, little-endian:
+ *     magic "CRAFTDST" | u32 crc32c of what follows | u32 format = 1 |
+ *     STARTS_MAX rows: u64 id | uuid[16] | u64 incarnation | u64 nonce
+ *
+ * A directory that was copied, or rolled back, has forgotten what its node
+ * promised since, and gives itself away by a start that is not newer than the
+ * newest that was seen. The file makes that outlive a restart of whoever saw
+ * it. It is written, synced, before a start that is news is believed: once a
+ * start of a peer, in the handshake, and never for a message.
+ *
+ * Limits: who was away during the newer start cannot know of it; a copy that
+ * was started as often as the member since is not older by this count; and
+ * without space, or after damage to the file, the fence is as high as the
+ * memory of this process. */
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "node/node_internal.h"
+
+enum {
+    STARTS_FORMAT = 1,
+    AT_CRC = 8,
+    AT_FORMAT = 12,
+    AT_ROWS = 16,
+    ROW_BYTES = 8 + RAFT_UUID_BYTES + 8 + 8,
+    STARTS_BYTES = AT_ROWS + STARTS_MAX * ROW_BYTES,
+};
+
+static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'S', 'T'};
+
+static void encode(const struct node *node, uint8_t data[STARTS_BYTES])
+{
+    memset(data, 0, STARTS_BYTES);
+    memcpy(data, magic, sizeof(magic));
+    store_u32(data + AT_FORMAT, STARTS_FORMAT);
+    for (int i = 0; i < STARTS_MAX; i++) {
+        const struct start *start = &node->starts[i];
+        uint8_t *row = data + AT_ROWS + i * ROW_BYTES;
+        store_u64(row, start->id);
+        memcpy(row + 8, start->uuid, RAFT_UUID_BYTES);
+        store_u64(row + 24, start->incarnation);
+        store_u64(row + 32, start->nonce);
+    }
+    store_u32(data + AT_CRC,
+              crc32c(0, data + AT_FORMAT, STARTS_BYTES - AT_FORMAT));
+}
+
+static enum err decode(struct node *node, const uint8_t *data, size_t size)
+{
+    if (size != STARTS_BYTES || memcmp(data, magic, sizeof(magic)) != 0 ||
+        load_u32(data + AT_CRC) !=
+            crc32c(0, data + AT_FORMAT, STARTS_BYTES - AT_FORMAT)) {
+        return ERR_CORRUPT;
+    }
+    if (load_u32(data + AT_FORMAT) != STARTS_FORMAT) {
+        return ERR_VERSION;
+    }
+    for (int i = 0; i < STARTS_MAX; i++) {
+        const uint8_t *row = data + AT_ROWS + i * ROW_BYTES;
+        struct start *start = &node->starts[i];
+        *start = (struct start){.id = load_u64(row),
+                                .incarnation = load_u64(row + 24),
+                                .nonce = load_u64(row + 32)};
+        memcpy(start->uuid, row + 8, RAFT_UUID_BYTES);
+    }
+    return ERR_OK;
+}
+
+enum err starts_read(struct node *node)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    enum err err =
+        fs_read_all(node->env.fs, "STARTS", STARTS_BYTES, &data, &size);
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK;
+    }
+    if (!err) {
+        err = decode(node, data, size);
+        mem_free(data);
+    }
+    if (err == ERR_CORRUPT || err == ERR_TOO_BIG) {
+        log_warn("starts", "file=STARTS why=\"damaged: copies of other nodes' "
+                           "directories are not known by it any more\"");
+        return ERR_OK;
+    }
+    if (err) {
+        log_error("starts", "file=STARTS why=\"%s\"", err_name(err));
+    }
+    return err;
+}
+
+/* Its row, or one for it: free, or of somebody who is no member any more. */
+static struct start *find_row(struct node *node, raft_id id)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    struct start *row = NULL;
+    for (int i = 0; i < STARTS_MAX; i++) {
+        struct start *start = &node->starts[i];
+        if (start->id == id) {
+            return start;
+        }
+        if (!row && (start->id == 0 || !raft_conf_find(conf, start->id))) {
+            row = start;
+        }
+    }
+    must(row); /* There are more rows than members. */
+    return row;
+}
+
+bool node_on_start(struct node *node, const struct wire_hello *hello)
+{
+    struct start start = {.id = hello->from_id,
+                          .incarnation = hello->from_incarnation,
+                          .nonce = hello->from_nonce};
+    memcpy(start.uuid, hello->from_uuid, sizeof(start.uuid));
+    if (!node->member) {
+        return true;
+    }
+    struct start *row = find_row(node, start.id);
+    if (row->id == start.id &&
+        memcmp(row->uuid, start.uuid, sizeof(row->uuid)) == 0) {
+        if (start.incarnation < row->incarnation) {
+            return false;
+        }
+        if (start.incarnation == row->incarnation) {
+            return start.nonce == row->nonce;
+        }
+    }
+    *row = start;
+    uint8_t data[STARTS_BYTES];
+    encode(node, data);
+    enum err err = fs_replace(node->env.fs, ".", "STARTS", data, sizeof(data));
+    if (err) {
+        log_warn("starts", "file=STARTS why=\"%s\"", err_name(err));
+    }
+    return true;
+}
