@@ -34,6 +34,7 @@ HARDEN += -fcf-protection=full
 endif
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
+comma := ,
 LIBS := -lsqlite3 -lhttp_parser -lm
 
 # ---- rooms and what each may stand on (scripts/check-layers holds the
@@ -109,6 +110,26 @@ $(BUILD)/release/%.o: %.c
 # The same daemon with the sanitizers, for tests/proc.
 $(BUILD)/craftd-check: $(call objects,check,$(SOURCES))
 	$(CC) $(SANITIZE) -o $@ $^ $(LIBS)
+
+# For tests of mixed versions: a next version, which speaks this one's too, and
+# one so far away that it does not. Only what they differ in is built anew.
+NEXT_ROOMS := wire peer
+NEXT_SOURCES := $(foreach room,$(NEXT_ROOMS),$(call room_sources,$(room)))
+NEXT_SHARED := $(call objects,release,$(filter-out $(NEXT_SOURCES),$(SOURCES)))
+NEXT_WRAP := $(addprefix -Wl$(comma)--wrap=,wire_add_hello wire_add_empty \
+  command_end command_open command_check)
+NEXT_VERSIONS_next := -DCRAFTD_WIRE_VERSION=2
+NEXT_VERSIONS_far := -DCRAFTD_WIRE_VERSION=2 -DCRAFTD_WIRE_VERSION_MIN=2
+define next_rule
+$(BUILD)/craftd-$(1): $(call objects,$(1),$(NEXT_SOURCES) tests/proc/next.c) \
+  $(NEXT_SHARED)
+	$$(CC) $$(RELEASE_CFLAGS) $$(RELEASE_LDFLAGS) $$(NEXT_WRAP) -o $$@ $$^ $$(LIBS)
+$(BUILD)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(LANGUAGE) $$(WARN) $$(RELEASE_CFLAGS) $(NEXT_VERSIONS_$(1)) \
+	  -ffunction-sections -fdata-sections -MMD -MP -c -o $$@ $$<
+endef
+$(foreach next,next far,$(eval $(call next_rule,$(next))))
 
 CHECK_CFLAGS := -O1 -g $(SANITIZE)
 $(BUILD)/check/%.o: %.c
@@ -271,7 +292,7 @@ tidy:
 	shellcheck scripts/* .ci/run
 
 .PHONY: proc bench cover compdb static repro clean help
-proc: $(BUILD)/craftd
+proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far
 	scripts/proc $(T)
 bench: $(BUILD)/craftd
 	tests/bench/bench.py $(BENCH)

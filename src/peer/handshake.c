@@ -16,7 +16,7 @@ void hello_fill(const struct peers *peers, const struct link *link,
                 struct wire_hello *hello)
 {
     *hello = (struct wire_hello){
-        .version_min = WIRE_VERSION,
+        .version_min = WIRE_VERSION_MIN,
         .version_max = WIRE_VERSION,
         .from_id = peers->id,
         .from_incarnation = peers->incarnation,
@@ -56,8 +56,13 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
                      struct wire_refuse *out)
 {
     if (hello->version_min > WIRE_VERSION ||
-        hello->version_max < WIRE_VERSION) {
-        return refuse(out, WIRE_REFUSE_VERSION, "no common protocol version");
+        hello->version_max < WIRE_VERSION_MIN) {
+        snprintf(out->text, sizeof(out->text),
+                 "no common protocol version: %s speaks %d to %d, %s %d to %d",
+                 peers->name, WIRE_VERSION_MIN, WIRE_VERSION, hello->from_name,
+                 hello->version_min, hello->version_max);
+        out->reason = WIRE_REFUSE_VERSION;
+        return false;
     }
     if (peers->id == 0) {
         return refuse(out, WIRE_REFUSE_NOT_READY,

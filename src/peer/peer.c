@@ -141,8 +141,10 @@ static void conn_up(struct conn *conn, struct link *link,
     conn->opened_ms = now(peers);
     link->error = "";
     link->told_ms = 0;
-    log_info("peer-up", "peer=%s number=%llu at=%s", link_name(link),
-             (unsigned long long)link->id, stream_peer_text(conn->stream));
+    log_info("peer-up", "peer=%s number=%llu at=%s version=%d", link_name(link),
+             (unsigned long long)link->id, stream_peer_text(conn->stream),
+             hello->version_max < WIRE_VERSION ? hello->version_max
+                                               : WIRE_VERSION);
     peers->options.handler->on_up(link->id, hello, peers->options.arg);
 }
 
@@ -180,7 +182,7 @@ static bool on_hello(struct conn *conn, const struct wire_hello *hello)
     struct wire_refuse why;
     if (peers->id == 0 && peers->options.handler->on_adopt &&
         hello->version_min <= WIRE_VERSION &&
-        hello->version_max >= WIRE_VERSION && hello->from_id != 0) {
+        hello->version_max >= WIRE_VERSION_MIN && hello->from_id != 0) {
         /* On success peers_set_self() has been called. */
         (void)peers->options.handler->on_adopt(hello, peers->options.arg);
     }

@@ -2,7 +2,10 @@
 #include "base/crc32c.h"
 #include "wire/wire_internal.h"
 
-enum { TYPE_BYTES = 4 }; /* type, version, flags */
+enum {
+    TYPE_BYTES = 4,     /* type, version, flags */
+    LAYOUT_VERSION = 1, /* All the layouts that there are came with it. */
+};
 
 size_t wire_begin(struct buf *out, enum wire_type type)
 {
@@ -11,7 +14,7 @@ size_t wire_begin(struct buf *out, enum wire_type type)
     buf_add_u64(out, 0);
     buf_add_u32(out, 0);
     buf_add_u8(out, (uint8_t)type);
-    buf_add_u8(out, WIRE_VERSION);
+    buf_add_u8(out, LAYOUT_VERSION);
     buf_add_u16(out, 0);
     return start;
 }
@@ -54,7 +57,7 @@ enum err wire_frame(struct bytes in, struct wire_frame *frame)
     if (load_u32(in.data + 8) != crc32c(0, body, size)) {
         return ERR_CORRUPT;
     }
-    if (body[1] != WIRE_VERSION) {
+    if (body[1] < LAYOUT_VERSION || body[1] > WIRE_VERSION) {
         return ERR_VERSION;
     }
     if (load_u16(body + 2) != 0) {

@@ -9,7 +9,14 @@
  * for bytes that never come, and a link that only looks alive. A frame over
  * WIRE_FRAME_BYTES_MAX is refused before memory is taken for it. Unknown types
  * of a known version are skipped by the receiver, unknown versions end the
- * connection: the handshake agrees on one first.
+ * connection.
+ *
+ * Two nodes that differ: HELLO and WELCOME say which versions their sender
+ * speaks, from the oldest to the newest, and the link is of the newest that
+ * both know; without one it is refused, and both say why. A frame carries the
+ * version that its layout came with, and may be sent on links of that version
+ * or a newer one. A version speaks its predecessor's too, so that nodes can be
+ * upgraded, and taken back, one after the other.
  *
  * Decoding checks every length and enum: ERR_CORRUPT when anything is odd,
  * ERR_VERSION for a version we do not speak. Views point into the input. */
@@ -20,8 +27,17 @@
 #include "base/bytes.h"
 #include "raft/raft.h"
 
+/* Other values are for tests of mixed versions, which build a later one. */
+#ifndef CRAFTD_WIRE_VERSION
+#define CRAFTD_WIRE_VERSION 1
+#endif
+#ifndef CRAFTD_WIRE_VERSION_MIN
+#define CRAFTD_WIRE_VERSION_MIN 1
+#endif
+
 enum {
-    WIRE_VERSION = 1,
+    WIRE_VERSION = CRAFTD_WIRE_VERSION,         /* The newest we speak, ... */
+    WIRE_VERSION_MIN = CRAFTD_WIRE_VERSION_MIN, /* ... and the oldest. */
     WIRE_FRAME_HEADER_BYTES = 12,
     WIRE_FRAME_BYTES_MAX = 32 << 20,
     WIRE_TEXT_BYTES = 256,
