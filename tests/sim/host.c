@@ -165,6 +165,13 @@ static void use_disk(struct host *host, struct simdisk *disk)
 /* ---- starting
  * -------------------------------------------------------------------- */
 
+void host_move(struct host *host, uint16_t port)
+{
+    must(!host->reactor);
+    host->port = port;
+    snprintf(host->addr, sizeof(host->addr), "%s:%u", host->name, port);
+}
+
 void host_init(struct host *host, int number)
 {
     *host = (struct host){.number = number,
@@ -172,7 +179,7 @@ void host_init(struct host *host, int number)
                           .hook_due_ms = UINT64_MAX,
                           .join_at = -1};
     snprintf(host->name, sizeof(host->name), "n%d", number + 1);
-    snprintf(host->addr, sizeof(host->addr), "n%d:7", number + 1);
+    host_move(host, 7);
     rng_init(&host->rng, rng_next(&world.rng));
     host->clock_offset_us = sim_below(1000 * SEC_US);
     if (world.swarm.clocks) {

@@ -25,6 +25,7 @@ struct segment {
 struct wire {
     struct list link;
     struct host *host[2];
+    uint16_t port; /* That is dialled. */
     struct stream *end[2];
     struct list queue[2]; /* Towards that end. */
     uint64_t last_us[2];  /* Arrival of the last one in the queue. */
@@ -186,12 +187,12 @@ struct stream *stream_dial(struct reactor *reactor, const char *host,
                            uint16_t port, uint32_t timeout_ms,
                            const struct stream_handler *handler, void *arg)
 {
-    (void)port;
     struct host *to = host_of_addr(host);
     must(to);
     struct wire *wire = mem_zalloc(sizeof(*wire));
     wire->host[0] = reactor->host;
     wire->host[1] = to;
+    wire->port = port;
     list_init(&wire->queue[0]);
     list_init(&wire->queue[1]);
     list_init(&wire->link);
@@ -401,7 +402,7 @@ static void on_syn(struct wire *wire)
 {
     struct host *host = wire->host[1];
     struct listener *listener = host->reactor ? host->reactor->listener : NULL;
-    if (!listener || !wire->end[0]) {
+    if (!listener || !wire->end[0] || wire->port != host->port) {
         post(wire, 0, RST, "connection refused", (struct bytes){0});
         return;
     }

@@ -431,6 +431,93 @@ static void scene_leaders_disk_stalls(void)
     }
 }
 
+static bool all_listed(void)
+{
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        struct node_status status;
+        if (!host_is_up(&world.hosts[i])) {
+            return false;
+        }
+        node_get_status(world.hosts[i].node, &status);
+        for (uint32_t k = 0; k < world.swarm.hosts; k++) {
+            bool found = false;
+            for (uint32_t m = 0; m < status.conf->count; m++) {
+                found = found || strcmp(status.conf->members[m].addr,
+                                        world.hosts[k].addr) == 0;
+            }
+            if (!found) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void must_be_listed(void)
+{
+    for (int i = 0; i < 200 && !all_listed(); i++) {
+        chaos_pass(100 * MS_US);
+    }
+    if (!all_listed()) {
+        sim_fail(EXIT_LIVENESS, "the membership does not follow who moved");
+    }
+    must_go_on(6 * SEC_US, 1);
+}
+
+static void moved_done(struct node_request *request,
+                       const struct node_result *result)
+{
+    (void)request;
+    sim_trace("moved: %s", node_outcome_name(result->outcome));
+}
+
+/* What --join does for a member that finds no leader. */
+static void tell_where(struct host *host, struct host *at)
+{
+    static struct node_request requests[HOSTS_MAX];
+    struct node_request *request = &requests[host->number];
+    struct node_status status;
+    node_get_status(host->node, &status);
+    struct raft_member member = {.id = status.raft.self,
+                                 .suffrage = RAFT_LEARNER};
+    memcpy(member.uuid, status.uuid, sizeof(member.uuid));
+    snprintf(member.name, sizeof(member.name), "%s", host->name);
+    snprintf(member.addr, sizeof(member.addr), "%s", host->addr);
+    node_request_free(request);
+    *request = (struct node_request){.cb = moved_done,
+                                     .deadline_ms = net_clock_ms(at) + 1000};
+    node_moved(at->node, request, &member);
+    at->hook_due_ms = 0;
+    chaos_pass(2 * SEC_US); /* It is answered by then, or too late. */
+}
+
+/* M13: the leader moves, then all at once, and nobody finds anybody until
+ * each is told where one other is. */
+static void scene_members_move(void)
+{
+    struct host *old = leader();
+    host_crash(old, false, 0);
+    host_move(old, 8);
+    old->down_us = world.now_us + 1;
+    must_be_listed();
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        host_crash(&world.hosts[i], false, 0);
+        host_move(&world.hosts[i], 9);
+        world.hosts[i].down_us = world.now_us + 1;
+    }
+    chaos_pass(10 * SEC_US);
+    must(!host_leader());
+    for (int round = 0; round < 20; round++) {
+        for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+            struct host *host = &world.hosts[i];
+            if (host_is_up(host) && !node_leader(host->node)) {
+                tell_where(host, &world.hosts[i == 0]);
+            }
+        }
+    }
+    must_be_listed();
+}
+
 void scenes_run(bool trace)
 {
     static const struct {
@@ -460,6 +547,7 @@ void scenes_run(bool trace)
          true},
         {"R13 a follower sleeps", 3, scene_follower_sleeps, true},
         {"M07 a wiped directory", 3, scene_wiped_directory, true},
+        {"M13 members move", 3, scene_members_move, true},
         {"C06 the leader dies with forwarded requests", 3,
          scene_leader_dies_with_forwarded_requests, true},
         {"C04 repeats across leader kills", 3,

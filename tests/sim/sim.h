@@ -84,6 +84,7 @@ struct host {
     int number; /* 0.. */
     char name[16];
     char addr[24];
+    uint16_t port; /* Other addresses of the same machine are other ports. */
     struct simdisk *disk;
     struct reactor *reactor; /* NULL: down. */
     struct peers *peers;
@@ -181,6 +182,8 @@ void host_start(struct host *host);
 void host_crash(struct host *host, bool power, uint64_t changes);
 void host_turn(struct host *host);
 void host_wipe(struct host *host);
+/* Where it listens from its next start on. */
+void host_move(struct host *host, uint16_t port);
 void host_free(struct host *host);
 bool host_is_up(const struct host *host);
 bool host_is_voter(const struct host *host);
