@@ -365,3 +365,25 @@ def test_a_directory_rolled_back_is_fenced(cluster):
     cluster.wait_members(3)
     cluster.wait_same()
     assert victim.get("since") == "then"
+
+
+def test_a_damaged_file_of_starts_is_no_reason_to_stay_down(cluster):
+    """It only guards against copies: the node says so, and writes a new one."""
+    cluster.start(2)
+    node = cluster[1]
+    path = os.path.join(node.dir, "STARTS")
+    wait_for(lambda: os.path.exists(path), 5, "what it has seen is on disk")
+    node.terminate()
+    with open(path, "r+b") as f:
+        f.seek(40)
+        f.write(b"\xff")
+    cluster[0].terminate()
+    cluster[0].start()
+    node.start().up()
+    cluster.wait_members(2)
+    assert "file=STARTS" in node.log()
+    told = node.log().count("file=STARTS")
+    node.terminate()
+    node.start().up()
+    cluster.wait_members(2)
+    assert node.log().count("file=STARTS") == told
