@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -206,6 +207,47 @@ static void test_base64(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
         assert_false(text_base64(bytes_of_string(wrong[i]), data, &size));
     }
+/* A bound belongs to its bucket ("le"), one more to the next. */
+static void test_histogram_counts_at_the_bounds(void **state)
+{
+    (void)state;
+    static const uint64_t bounds[] = {10, 20, 30};
+    struct histogram h;
+    histogram_init(&h, bounds, 3);
+    assert_int_equal(histogram_count(&h), 0);
+    assert_int_equal(histogram_quantile(&h, 990), 0);
+    const uint64_t values[] = {0, 10, 11, 20, 21, 30, 31, UINT64_C(1) << 40};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(values); i++) {
+        histogram_add(&h, values[i]);
+        sum += values[i];
+    }
+    for (size_t i = 0; i <= 3; i++) {
+        assert_int_equal(h.counts[i], 2);
+    }
+    assert_int_equal(histogram_count(&h), 8);
+    assert_int_equal(h.sum, sum);
+}
+
+static void test_histogram_quantile_is_an_upper_bound(void **state)
+{
+    (void)state;
+    struct histogram h;
+    histogram_init_latency(&h);
+    histogram_add(&h, 2000);
+    assert_int_equal(histogram_quantile(&h, 0), 2500);
+    assert_int_equal(histogram_quantile(&h, 1000), 2500);
+    for (int i = 0; i < 98; i++) {
+        histogram_add(&h, 50);
+    }
+    /* 99 of 99: one of them took 2 ms, and 99 % round up to all. */
+    assert_int_equal(histogram_quantile(&h, 500), 100);
+    assert_int_equal(histogram_quantile(&h, 990), 2500);
+    histogram_add(&h, 50);
+    assert_int_equal(histogram_quantile(&h, 990), 100);
+    assert_int_equal(histogram_quantile(&h, 999), 2500);
+    histogram_add(&h, UINT64_C(3600) * 1000000);
+    assert_int_equal(histogram_quantile(&h, 1000), UINT64_MAX);
 }
 
 int main(void)
@@ -219,6 +261,8 @@ int main(void)
         cmocka_unit_test(test_list_splice_keeps_order),
         cmocka_unit_test(test_cursor_past_the_end_fails_and_gives_zeros),
         cmocka_unit_test(test_buf_grows_consumes_and_prints),
+        cmocka_unit_test(test_histogram_counts_at_the_bounds),
+        cmocka_unit_test(test_histogram_quantile_is_an_upper_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
