@@ -467,6 +467,29 @@ static void test_entropy(void **state)
     cmocka_unit_test_setup_teardown(test, setup_posix, teardown),              \
         cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
 
+#ifdef __linux__
+static void test_process(void **state)
+{
+    (void)state;
+    struct sys_process before;
+    struct sys_process after;
+    assert_true(sys_process(&before));
+    assert_true(before.resident_bytes > 0);
+    assert_true(before.virtual_bytes >= before.resident_bytes);
+    assert_true(before.open_fds >= 1 && before.open_fds < before.max_fds);
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    uint64_t until = sys_now_ms() + 20;
+    while (sys_now_ms() < until) {
+    }
+    assert_true(sys_process(&after));
+    assert_int_equal(after.open_fds, before.open_fds + 2);
+    assert_true(after.cpu_us > before.cpu_us);
+    close(fds[0]);
+    close(fds[1]);
+}
+#endif
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -487,6 +510,9 @@ int main(void)
         cmocka_unit_test(test_bad_root),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_entropy),
+#ifdef __linux__
+        cmocka_unit_test(test_process),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,74 @@
+/* process.c -- what the kernel says about this process (proc(5)). */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "sys/sys.h"
+
+static bool read_small(const char *path, char *out, size_t room)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t size = read(fd, out, room - 1);
+    close(fd);
+    out[size > 0 ? size : 0] = '\0';
+    return size > 0;
+}
+
+static bool read_memory(struct sys_process *process)
+{
+    char text[256];
+    unsigned long long virtual_pages;
+    unsigned long long resident_pages;
+    if (!read_small("/proc/self/statm", text, sizeof(text)) ||
+        sscanf(text, "%llu %llu", &virtual_pages, &resident_pages) != 2) {
+        return false;
+    }
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    process->virtual_bytes = virtual_pages * page_bytes;
+    process->resident_bytes = resident_pages * page_bytes;
+    return true;
+}
+
+/* One entry for each; two are the folder itself and its parent, one is the
+ * descriptor that reads it. */
+static bool count_fds(struct sys_process *process)
+{
+    enum { NOT_OURS = 3 };
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) {
+        return false;
+    }
+    uint64_t count = 0;
+    while (readdir(dir)) {
+        count++;
+    }
+    closedir(dir);
+    process->open_fds = count > NOT_OURS ? count - NOT_OURS : 0;
+    return true;
+}
+
+static uint64_t microseconds(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
+}
+
+bool sys_process(struct sys_process *process)
+{
+    struct rusage usage;
+    struct rlimit limit;
+    struct sys_process now = {0};
+    if (!read_memory(&now) || !count_fds(&now) ||
+        getrusage(RUSAGE_SELF, &usage) != 0 ||
+        getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return false;
+    }
+    now.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
+    now.max_fds = limit.rlim_cur;
+    *process = now;
+    return true;
+}
