@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "base/bytes.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "raft/raft.h"
 #include "sys/fs.h"
@@ -106,7 +107,8 @@ struct node_request {
     bool replaced;  /* A join: it has removed the former self already. */
     uint64_t index; /* Of its log entry, or of what a read waits for. */
     uint64_t term;
-    uint64_t cookie; /* Of a read, or of a forwarded request. */
+    uint64_t since_us; /* When its entry was appended here. */
+    uint64_t cookie;   /* Of a read, or of a forwarded request. */
     uint64_t size_bytes;
     struct node_result result;
     struct buf body; /* What to propose or forward, while it may be needed
@@ -243,6 +245,7 @@ struct node_status {
     uint64_t hash;
     uint64_t keys;
     uint64_t db_bytes;
+    uint64_t checkpoints; /* Of the database in use, since it was opened. */
     uint64_t log_bytes;
     uint64_t written_bytes;
     uint64_t syncs;
@@ -255,6 +258,24 @@ struct node_status {
     const char *sqlite_version;
 };
 void node_get_status(struct node *node, struct node_status *status);
+
+/* Counted since the start of the process. */
+struct node_metrics {
+    struct histogram commit_us; /* Of an entry, from our log to applied. */
+    uint64_t committed;         /* Of what was to be appended here. */
+    uint64_t failed;            /* Refused (no space, overloaded), or lost. */
+    uint64_t timed_out;         /* No decision in time. */
+    uint64_t forwarded;         /* Requests, to another node. */
+    uint64_t leader_changes;    /* Leaders that became known here. */
+    uint64_t snapshots_sent;
+    uint64_t snapshots_unsent;
+    uint64_t snapshots_installed;
+    uint64_t snapshots_refused;
+};
+/* Valid while the node is. */
+const struct node_metrics *node_get_metrics(const struct node *node);
+/* How long each fdatasync of the log took, in us; NULL: no member yet. */
+const struct histogram *node_sync_times(const struct node *node);
 
 /* Cheap, for the headers of every response. */
 uint64_t node_applied(const struct node *node);

@@ -190,6 +190,9 @@ struct node {
     bool transfer_asked;
     uint64_t counting_term; /* In which begin_to_count() has proposed. */
     uint64_t writes;
+    struct node_metrics metrics;
+    raft_id leader_seen; /* The last one counted, and its term. */
+    uint64_t leader_seen_term;
 
     /* Scratch, so that a turn takes no memory. */
     struct wire_entry wire_entries[RAFT_APPEND_ENTRIES_MAX];

@@ -82,9 +82,30 @@ void request_move(struct node *node, struct node_request *request,
     }
 }
 
+/* What became of an entry of our log. Of one whose client went away
+ * (node_cancel) nobody waits to hear. */
+static void count(struct node *node, const struct node_request *request,
+                  enum node_outcome outcome)
+{
+    struct node_metrics *metrics = &node->metrics;
+    if (request->state != STATE_PROPOSED && request->state != STATE_ORPHAN) {
+        return;
+    }
+    if (outcome == NODE_OK) {
+        metrics->committed++;
+        histogram_add(&metrics->commit_us,
+                      node->env.now_us(node->env.self) - request->since_us);
+    } else if (outcome == NODE_UNKNOWN) {
+        metrics->timed_out++;
+    } else {
+        metrics->failed++;
+    }
+}
+
 void request_finish(struct node *node, struct node_request *request,
                     enum node_outcome outcome, uint64_t index)
 {
+    count(node, request, outcome);
     request->result.outcome = outcome;
     request->result.index = index;
     request_move(node, request, STATE_DONE);
@@ -127,6 +148,7 @@ void request_proposed(struct node *node, struct node_request *request)
     must(first == last);
     request->index = first;
     request->term = raft_term_at(node->raft, first);
+    request->since_us = node->env.now_us(node->env.self);
     request_move(node, request, STATE_PROPOSED);
 }
 
@@ -156,12 +178,14 @@ static void propose(struct node *node, struct node_request *request,
 {
     if (node->log_full || node->log_tight || node->db_full ||
         (node->over_quota && !command_only_deletes(command))) {
+        node->metrics.failed++;
         request_finish(node, request, NODE_NO_SPACE, 0);
         return;
     }
     if (node->pending_count >= node->options.proposals_max ||
         node->pending_bytes + command.size >
             node->options.proposals_bytes_max) {
+        node->metrics.failed++;
         request_finish(node, request, NODE_BUSY, 0);
         return;
     }
@@ -175,6 +199,7 @@ static void propose(struct node *node, struct node_request *request,
     struct raft_status status;
     raft_get_status(node->raft, &status);
     if (err == ERR_BUSY && !status.transferring) {
+        node->metrics.failed++;
         request_finish(node, request, NODE_BUSY, 0);
     } else {
         wait_for_leader(node, request, command);
@@ -221,6 +246,7 @@ static bool forward(struct node *node, struct node_request *request,
                                  .kind = forward_kind(request),
                                  .body = buf_bytes(&request->body)};
     wire_add_forward(out, &frame);
+    node->metrics.forwarded++;
     request_move(node, request, STATE_FORWARDED);
     return true;
 }
@@ -373,6 +399,7 @@ static void settle(struct node *node, struct node_request *request,
     if (request->term != term) {
         request_finish(node, request, NODE_LOST, 0);
     } else if (request->kind == REQUEST_JOIN && raft_is_leader(node->raft)) {
+        count(node, request, NODE_OK);
         leave(node, request);
         join_step(node, request); /* The next change, or done. */
     } else {
@@ -737,6 +764,7 @@ void requests_init(struct node *node)
     for (int state = 0; state < STATE_COUNT; state++) {
         list_init(&node->requests[state]);
     }
+    histogram_init_latency(&node->metrics.commit_us);
     list_init(&node->remotes);
     list_init(&node->remotes_idle);
     node->ready_probe.cb = ready_done;

@@ -56,7 +56,9 @@ static void end(struct node *node, const char *why)
         node->snapshot_wait_ms = min_u64(wait, RETRY_MS_MAX);
         node->snapshot_at_ms = node->now_ms + node->snapshot_wait_ms;
         over.type = RAFT_SNAPSHOT_FAILED;
+        node->metrics.snapshots_unsent++;
     } else {
+        node->metrics.snapshots_sent++;
         log_info("snapshot-sent", "to=%llu index=%llu bytes=%llu",
                  (unsigned long long)out.peer, (unsigned long long)index,
                  (unsigned long long)bytes);
@@ -355,6 +357,7 @@ void snapshot_install(struct node *node)
         err = store_incoming_finish(in.files, index, in.term, &store);
     }
     if (err) {
+        node->metrics.snapshots_refused++;
         log_warn("snapshot", "from=%llu index=%llu why=\"%s\"",
                  (unsigned long long)in.from, (unsigned long long)index,
                  err_name(err));
@@ -362,6 +365,7 @@ void snapshot_install(struct node *node)
         return;
     }
     use(node, store, index, in.term, goes_on);
+    node->metrics.snapshots_installed++;
     answer(node, in.from, index, in.total, WIRE_SNAPSHOT_DONE);
 }
 

@@ -27,6 +27,7 @@ static void add_storage(struct node *node, struct node_status *status)
     status->hash = store_hash(node->store);
     status->keys = store_key_count(node->store);
     status->db_bytes = store.db_bytes;
+    status->checkpoints = store.checkpoints;
     status->log_bytes = wal.log_bytes;
     status->written_bytes = wal.written_bytes;
     status->syncs = wal.syncs;
@@ -55,6 +56,16 @@ void node_get_status(struct node *node, struct node_status *status)
         status->last_contact_ms = node_last_contact_ms(node);
         add_storage(node, status);
     }
+}
+
+const struct node_metrics *node_get_metrics(const struct node *node)
+{
+    return &node->metrics;
+}
+
+const struct histogram *node_sync_times(const struct node *node)
+{
+    return node->member ? wal_sync_times(node->wal) : NULL;
 }
 
 uint64_t node_applied(const struct node *node)

@@ -298,6 +298,19 @@ void node_set_members(struct node *node)
     node->env.set_members(node->env.self, known);
 }
 
+/* A leader in a new term is a new one, even if it is the same node. */
+static void count_leader(struct node *node)
+{
+    raft_id leader = raft_leader(node->raft);
+    uint64_t term = raft_term(node->raft);
+    if (leader != 0 &&
+        (leader != node->leader_seen || term != node->leader_seen_term)) {
+        node->metrics.leader_changes++;
+        node->leader_seen = leader;
+        node->leader_seen_term = term;
+    }
+}
+
 static void end_transfer(struct node *node, bool ok)
 {
     struct node_request *request = node->transfer;
@@ -326,6 +339,7 @@ static void note(struct node *node)
     if (update->role_changed) {
         tell_role(node);
         node->said_news = true;
+        count_leader(node);
         requests_leader_changed(node);
     }
     if (update->conf_changed) {

@@ -46,6 +46,9 @@ void wal_fdatasync(struct wal *wal, int handle, const char *path)
     wal->stats.syncs++;
     wal->stats.sync_us_total += us;
     wal->stats.sync_us_max = max_u64(wal->stats.sync_us_max, us);
+    if (wal->options.now_us) {
+        histogram_add(&wal->sync_us, us);
+    }
 }
 
 /* Zeros up to `size`, one slice; true when there is nothing more to do. */

@@ -17,6 +17,7 @@ static struct wal *wal_new(const struct wal_options *options)
     wal->spare = -1;
     wal->read_handle = -1;
     wal->hint_handle = -1;
+    histogram_init_latency(&wal->sync_us);
     return wal;
 }
 
@@ -260,4 +261,9 @@ uint64_t wal_last(const struct wal *wal)
 void wal_get_stats(const struct wal *wal, struct wal_stats *stats)
 {
     *stats = wal->stats;
+}
+
+const struct histogram *wal_sync_times(const struct wal *wal)
+{
+    return &wal->sync_us;
 }

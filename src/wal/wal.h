@@ -25,6 +25,7 @@
 
 #include "base/base.h"
 #include "base/bytes.h"
+#include "base/histogram.h"
 #include "sys/fs.h"
 
 struct wal;
@@ -138,5 +139,7 @@ struct wal_stats {
     uint64_t sync_us_total;
 };
 void wal_get_stats(const struct wal *wal, struct wal_stats *stats);
+/* How long each fdatasync took, in microseconds; empty without a clock. */
+const struct histogram *wal_sync_times(const struct wal *wal);
 
 #endif

@@ -222,6 +222,7 @@ struct wal {
     bool read_truncates; /* A truncation was seen in the batch. */
 
     struct wal_stats stats;
+    struct histogram sync_us;
 };
 
 void segment_path(uint64_t seq, char path[64]);
