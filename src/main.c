@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "api/api.h"
 #include "base/log.h"
@@ -125,6 +126,27 @@ static const char *api_peer_error(void *arg, raft_id id)
     return peer_last_error(daemon->peers, id);
 }
 
+static uint64_t api_now_us(void *arg)
+{
+    (void)arg;
+    return sys_now_ns() / 1000;
+}
+
+static bool api_process(void *arg, struct api_process *out)
+{
+    (void)arg;
+    struct sys_process process;
+    if (!sys_process(&process)) {
+        return false;
+    }
+    *out = (struct api_process){.resident_bytes = process.resident_bytes,
+                                .virtual_bytes = process.virtual_bytes,
+                                .cpu_us = process.cpu_us,
+                                .open_fds = process.open_fds,
+                                .max_fds = process.max_fds};
+    return true;
+}
+
 /* ---- the turn, and the end
  * ---------------------------------------------------------- */
 
@@ -211,6 +233,9 @@ static int open_listeners(struct daemon *daemon)
         .version = CRAFTD_VERSION,
         .peer_up = api_peer_up,
         .peer_error = api_peer_error,
+        .now_us = api_now_us,
+        .process = api_process,
+        .start_s = (uint64_t)time(NULL),
         .arg = daemon,
     };
     if (api_open(&api_options, &daemon->api, why, sizeof(why))) {

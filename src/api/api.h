@@ -13,6 +13,14 @@
 
 struct api;
 
+struct api_process { /* See sys_process(). */
+    uint64_t resident_bytes;
+    uint64_t virtual_bytes;
+    uint64_t cpu_us;
+    uint64_t open_fds;
+    uint64_t max_fds;
+};
+
 struct api_options {
     struct reactor *reactor;
     const char *host;
@@ -22,9 +30,12 @@ struct api_options {
     uint64_t body_bytes_max;
     uint32_t conns_max;
     const char *version;
+    uint64_t start_s; /* Unix time of the start. */
     /* A few words about the link to a peer, and whether it is up. */
     bool (*peer_up)(void *arg, raft_id id);
     const char *(*peer_error)(void *arg, raft_id id);
+    uint64_t (*now_us)(void *arg); /* To measure requests by. */
+    bool (*process)(void *arg, struct api_process *process);
     void *arg;
 };
 

@@ -8,15 +8,43 @@
  *     cluster.c  /join /status /nodes /leader /remove
  *     backup.c   /backup
  *     health.c   /livez /readyz /healthz /health
+ *     metrics.c  /metrics, and what it counts
  *     problem.c  errors
  *     join.c     the client's half of a join */
 #ifndef CRAFTD_API_API_INTERNAL_H
 #define CRAFTD_API_API_INTERNAL_H
 
 #include "api/api.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "command/result.h"
 #include "http/http.h"
+
+/* What requests are counted by: few enough to have a histogram each. */
+enum route_group {
+    ROUTE_KEY, /* The data: keys, lists of them. */
+    ROUTE_CLUSTER,
+    ROUTE_PROBE, /* Health, status, metrics. */
+    ROUTE_BACKUP,
+    ROUTE_OTHER, /* No route, or no request that could be read. */
+    ROUTE_GROUP_COUNT,
+};
+
+/* Requests of one group, method and status. */
+struct request_count {
+    uint32_t what; /* 0: free. */
+    uint64_t count;
+};
+
+/* The combinations that came first have a count of their own; clients can make
+ * up more than is worth a series each. */
+enum { REQUEST_COUNTS_MAX = 36 };
+
+struct api_metrics {
+    struct request_count requests[REQUEST_COUNTS_MAX];
+    uint64_t requests_beyond;
+    struct histogram duration_us[ROUTE_GROUP_COUNT];
+};
 
 struct api {
     struct api_options options;
@@ -31,6 +59,7 @@ struct api {
     struct buf headers;
     struct buf command;
     struct buf lists[3]; /* Of a transaction: if, then, else. */
+    struct api_metrics metrics;
 };
 
 struct conn;
@@ -59,6 +88,11 @@ struct conn {
     bool raw;       /* The value is to be sent as it is, ... */
     bool meta;      /* ... or with all that is known of it. */
     uint64_t index; /* What Craftd-Index says; 0: what was applied last. */
+    /* Of the request being answered, for the metrics. */
+    enum http_verb verb;
+    enum route_group group;
+    int status;
+    uint64_t begun_us; /* 0: it could not be read. */
     uint64_t now_ms;
     struct buf key;             /* Of the request with the node. */
     struct buf tags;            /* Its If-None-Match. */
@@ -95,6 +129,12 @@ void conn_drop(struct conn *conn);
 void on_backup(struct conn *conn, const struct http_request *request);
 void backup_go_on(struct conn *conn);
 void backup_close(struct conn *conn);
+
+/* metrics.c */
+void metrics_init(struct api_metrics *metrics);
+/* The answer to the request on `conn` is complete. */
+void metrics_count(struct conn *conn);
+void on_metrics(struct conn *conn, const struct http_request *request);
 
 /* routes.c */
 void route(struct conn *conn, const struct http_request *request);

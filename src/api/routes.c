@@ -9,21 +9,24 @@ struct route {
     bool below; /* Paths below it too. */
     void (*handler)(struct conn *conn, const struct http_request *request);
     const char *allow;
+    enum route_group group;
 };
 
 static const struct route routes[] = {
-    {"/key", true, on_key, "GET, HEAD, POST, PUT, DELETE, OPTIONS"},
-    {"/txn", false, on_txn, "POST, OPTIONS"},
-    {"/status", false, on_status, "GET, HEAD, OPTIONS"},
-    {"/livez", false, on_health, "GET, HEAD, OPTIONS"},
-    {"/readyz", false, on_health, "GET, HEAD, OPTIONS"},
-    {"/healthz", false, on_health, "GET, HEAD, OPTIONS"},
-    {"/health", false, on_health, "GET, HEAD, OPTIONS"},
-    {"/backup", false, on_backup, "GET, HEAD, OPTIONS"},
-    {"/join", false, on_join, "POST, OPTIONS"},
-    {"/remove", false, on_remove, "DELETE, OPTIONS"},
-    {"/nodes", true, on_nodes, "GET, HEAD, DELETE, OPTIONS"},
-    {"/leader", false, on_leader, "GET, HEAD, POST, OPTIONS"},
+    {"/key", true, on_key, "GET, HEAD, POST, PUT, DELETE, OPTIONS", ROUTE_KEY},
+    {"/txn", false, on_txn, "POST, OPTIONS", ROUTE_KEY},
+    {"/status", false, on_status, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/livez", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/readyz", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/healthz", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/health", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/metrics", false, on_metrics, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/backup", false, on_backup, "GET, HEAD, OPTIONS", ROUTE_BACKUP},
+    {"/join", false, on_join, "POST, OPTIONS", ROUTE_CLUSTER},
+    {"/remove", false, on_remove, "DELETE, OPTIONS", ROUTE_CLUSTER},
+    {"/nodes", true, on_nodes, "GET, HEAD, PUT, DELETE, OPTIONS",
+     ROUTE_CLUSTER},
+    {"/leader", false, on_leader, "GET, HEAD, POST, OPTIONS", ROUTE_CLUSTER},
 };
 
 static const struct route *find(struct bytes path)
@@ -48,6 +51,7 @@ static void options(struct conn *conn, const char *allow)
 void route(struct conn *conn, const struct http_request *request)
 {
     const struct route *found = find(request->path);
+    conn->group = found ? found->group : ROUTE_OTHER;
     if (!conn->api->node) {
         answer_problem(conn, 503, "starting", "the node is starting",
                        "not-applied");

@@ -106,6 +106,7 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
     struct api *api = conn->api;
     struct buf *out = stream_output(conn->stream);
     must(!conn->closing);
+    conn->status = status;
     if (api->stopping || conn->eof) {
         conn->keep_alive = false;
     }
@@ -141,6 +142,7 @@ void answer_head(struct conn *conn, int status, const char *type,
 void answered(struct conn *conn)
 {
     struct api *api = conn->api;
+    metrics_count(conn);
     conn->busy = false;
     conn->reading = false;
     if (conn->timer.node.place == 0) {
@@ -176,6 +178,8 @@ static void begin(struct conn *conn, const struct http_request *request)
     conn->head_only = request->verb == HTTP_VERB_HEAD;
     conn->now_ms = now(conn->api);
     conn->index = 0;
+    conn->verb = request->verb;
+    conn->begun_us = conn->api->options.now_us(conn->api->options.arg);
     conn->api->headers.size = 0;
     conn->api->body.size = 0;
 }
@@ -334,6 +338,8 @@ static struct conn *conn_take(struct api *api)
     }
     memset(conn, 0, sizeof(*conn));
     conn->api = api;
+    conn->verb = HTTP_VERB_OTHER;
+    conn->group = ROUTE_OTHER;
     conn->request.cb = on_done;
     list_init(&conn->link);
     list_add(&api->conns, &conn->link);
@@ -371,6 +377,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     api->options = *options;
     list_init(&api->conns);
     list_init(&api->idle);
+    metrics_init(&api->metrics);
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
     if (err) {
