@@ -105,7 +105,7 @@ static bool majority_is_live(struct raft *raft, const struct raft_conf *conf)
     return live * 2 > raft_conf_voters(conf);
 }
 
-static bool change_is_running(const struct raft *raft)
+bool raft_change_is_running(const struct raft *raft)
 {
     return raft_log_conf_index(raft) > raft->commit;
 }
@@ -138,7 +138,7 @@ static bool may_vote_soon(const struct raft *raft, const struct raft_peer *peer)
 
 void raft_promote_learner(struct raft *raft)
 {
-    if (!raft_is_ready(raft) || change_is_running(raft) ||
+    if (!raft_is_ready(raft) || raft_change_is_running(raft) ||
         raft->transfer_target != 0) {
         return;
     }
@@ -194,11 +194,13 @@ static enum err change_promote(struct raft *raft, struct raft_member *target)
 static enum err change_demote(struct raft *raft, struct raft_conf *conf,
                               struct raft_member *target)
 {
-    if (target->suffrage != RAFT_VOTER) {
+    if (target->suffrage == RAFT_OBSERVER) {
         return ERR_EXISTS;
     }
+    bool was_voter = target->suffrage == RAFT_VOTER;
     target->suffrage = RAFT_OBSERVER;
-    if (raft_conf_voters(conf) == 0 || !majority_is_live(raft, conf)) {
+    if (was_voter &&
+        (raft_conf_voters(conf) == 0 || !majority_is_live(raft, conf))) {
         return ERR_INVALID;
     }
     return ERR_OK;
@@ -272,7 +274,7 @@ enum err raft_conf_change(struct raft *raft, const struct raft_change *change)
     if (raft->role != RAFT_LEADER) {
         return ERR_CLOSED;
     }
-    if (!raft_is_ready(raft) || change_is_running(raft) ||
+    if (!raft_is_ready(raft) || raft_change_is_running(raft) ||
         raft->transfer_target != 0) {
         return ERR_BUSY;
     }

@@ -77,7 +77,7 @@ uint32_t raft_conf_voters(const struct raft_conf *conf);
 enum raft_change_type {
     RAFT_CHANGE_ADD = 1,     /* `member` as learner or observer; id is given */
     RAFT_CHANGE_PROMOTE = 2, /* by the log. */
-    RAFT_CHANGE_DEMOTE = 3,  /* Voter -> observer. */
+    RAFT_CHANGE_DEMOTE = 3,  /* Voter or learner -> observer. */
     RAFT_CHANGE_REMOVE = 4,
     RAFT_CHANGE_UPDATE = 5, /* uuid (if not known yet), addr, http. */
 };
@@ -341,6 +341,7 @@ struct raft_status {
     uint64_t durable;
     uint64_t base;
     bool transferring;
+    bool changing;      /* A membership change is not committed yet. */
     bool leader_ready;  /* Leader, and has committed in its term. */
     uint64_t elections; /* Started by this node since its start. */
     uint64_t leader_heard_ms;

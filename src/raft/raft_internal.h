@@ -285,6 +285,7 @@ bool raft_is_ready(const struct raft *raft);
 MUST_CHECK enum err raft_conf_change(struct raft *raft,
                                      const struct raft_change *change);
 void raft_catch_up(struct raft *raft, struct raft_peer *peer);
+bool raft_change_is_running(const struct raft *raft);
 void raft_promote_learner(struct raft *raft);
 
 /* ---- transfer.c --------------------------------------------------------- */

@@ -31,6 +31,7 @@ void raft_get_status(const struct raft *raft, struct raft_status *status)
         .durable = raft->durable,
         .base = raft->base,
         .transferring = raft->transfer_target != 0,
+        .changing = raft_change_is_running(raft),
         .leader_ready = raft_is_ready(raft),
         .elections = raft->elections,
         .leader_heard_ms =

@@ -120,7 +120,6 @@ static void test_changes_that_make_no_sense(void **state)
         {{.type = RAFT_CHANGE_PROMOTE, .member = {.id = 2}}, ERR_EXISTS},
         {{.type = RAFT_CHANGE_PROMOTE, .member = {.id = 4}}, ERR_BUSY},
         {{.type = RAFT_CHANGE_DEMOTE, .member = {.id = 9}}, ERR_NOT_FOUND},
-        {{.type = RAFT_CHANGE_DEMOTE, .member = {.id = 4}}, ERR_EXISTS},
         {{.type = RAFT_CHANGE_DEMOTE, .member = {.id = 5}}, ERR_EXISTS},
         {{.type = RAFT_CHANGE_REMOVE, .member = {.id = 9}}, ERR_NOT_FOUND},
         {{.type = RAFT_CHANGE_REMOVE, .member = {.id = 0}}, ERR_NOT_FOUND},
@@ -435,6 +434,32 @@ static void test_removal_keeps_a_live_majority(void **state)
         assert_int_equal(suffrage_of(e, 3), demote ? RAFT_OBSERVER : 0);
         engine_free(e);
     }
+}
+
+/* A learner that is not to vote after all: it stays, and is not promoted
+ * however far it comes. No vote is lost, so nobody need be live. */
+static void test_demoted_learner_is_not_promoted(void **state)
+{
+    (void)state;
+    struct engine *e = ENGINE(.voters = 3, .learners = 1, .log = {1, 1});
+    engine_to_ready(e);
+    OK(change(e, RAFT_CHANGE_DEMOTE, 4));
+    assert_int_equal(suffrage_of(e, 4), RAFT_OBSERVER);
+    struct raft_status status;
+    raft_get_status(e->raft, &status);
+    assert_true(status.changing);
+    for (int i = 0; i < 5; i++) {
+        engine_catch_up(e);
+        OK(engine_ack(e, 4, raft_last(e->raft)));
+        engine_pass(e, 500, PEERS(2, 3, 4));
+    }
+    raft_get_status(e->raft, &status);
+    assert_false(status.changing);
+    assert_int_equal(suffrage_of(e, 4), RAFT_OBSERVER);
+    /* And back again, when somebody says so. */
+    OK(change(e, RAFT_CHANGE_PROMOTE, 4));
+    assert_int_equal(suffrage_of(e, 4), RAFT_VOTER);
+    engine_free(e);
 }
 
 /* Without a voter there is nobody to commit anything, ever. */
@@ -940,6 +965,7 @@ int main(void)
         cmocka_unit_test(test_catching_up_takes_three_rounds),
         cmocka_unit_test(test_learner_that_left_is_not_promoted),
         cmocka_unit_test(test_removal_keeps_a_live_majority),
+        cmocka_unit_test(test_demoted_learner_is_not_promoted),
         cmocka_unit_test(test_last_voter_stays),
         cmocka_unit_test(test_removed_leader_leaves),
         cmocka_unit_test(test_removed_leader_waits_for_its_heir),
