@@ -7,7 +7,12 @@
  * hardly grows, and it is the log that calls for a checkpoint. */
 #include "node/node_internal.h"
 
-enum { KEEP_BYTES = 16 << 20, PATIENCE = 4, CAUGHT_UP_ENTRIES = 16 };
+enum {
+    KEEP_BYTES = 16 << 20,
+    KEEP_ENTRIES = 1024, /* When somebody asks for less to be kept. */
+    PATIENCE = 4,
+    CAUGHT_UP_ENTRIES = 16,
+};
 
 static uint64_t keep_bytes(const struct node *node)
 {
@@ -72,18 +77,33 @@ static uint64_t limit_of(struct node *node, uint64_t log_bytes)
     return limit;
 }
 
+/* More than was asked for is not dropped, and not for long. */
+static uint64_t limit_as_asked(struct node *node, uint64_t limit)
+{
+    uint64_t applied = store_applied(node->store);
+    uint64_t keep_from = applied > KEEP_ENTRIES ? applied - KEEP_ENTRIES : 0;
+    limit = min_u64(limit, keep_from);
+    node->compact_asked = wal_can_compact(node->wal, limit);
+    return limit;
+}
+
 bool compact_log(struct node *node)
 {
     struct wal_stats stats;
     wal_get_stats(node->wal, &stats);
-    if (stats.log_bytes <= keep_bytes(node)) {
+    bool asked = node->compact_asked && stats.log_bytes <= keep_bytes(node);
+    if (stats.log_bytes <= keep_bytes(node) && !asked) {
         return false;
     }
     force_checkpoint(node, &stats);
     if (!wal_can_compact(node->wal, store_durable(node->store))) {
+        node->compact_asked = false;
         return false; /* Most turns end here: the peers need not be asked. */
     }
     uint64_t limit = limit_of(node, stats.log_bytes);
+    if (asked) {
+        limit = limit_as_asked(node, limit);
+    }
     if (!wal_compact(node->wal, limit)) {
         return false;
     }

@@ -171,6 +171,26 @@ void join_step(struct node *node, struct node_request *request)
     }
 }
 
+/* In the way is nothing but the member's own lag. */
+static bool is_behind(const struct node *node)
+{
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    return status.leader_ready && !status.changing && !status.transferring;
+}
+
+void suffrage_step(struct node *node, struct node_request *request)
+{
+    struct cursor body = cursor_of(buf_bytes(&request->body));
+    struct raft_member member = {.id = cursor_u64(&body)};
+    bool voter = cursor_u8(&body) == 1;
+    change(node, request, voter ? RAFT_CHANGE_PROMOTE : RAFT_CHANGE_DEMOTE,
+           &member);
+    if (voter && request->state == STATE_WAITING && is_behind(node)) {
+        request_finish(node, request, NODE_NOT_CAUGHT_UP, 0);
+    }
+}
+
 void remove_step(struct node *node, struct node_request *request)
 {
     struct cursor body = cursor_of(buf_bytes(&request->body));

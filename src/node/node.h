@@ -87,6 +87,7 @@ struct node_result {
     enum node_outcome outcome;
     uint64_t index;    /* Of the write; for reads: applied index shown. */
     uint64_t deleted;  /* Keys that a delete found. */
+    uint64_t bytes;    /* Of a snapshot; 0: there was nothing new. */
     struct bytes data; /* NODE_OK of a version 2 command: what came of it
                           (command/result.h). Valid during the callback. */
 };
@@ -165,6 +166,18 @@ void node_join(struct node *node, struct node_request *request,
 void node_moved(struct node *node, struct node_request *request,
                 const struct raft_member *member);
 void node_remove(struct node *node, struct node_request *request, raft_id id);
+/* Give the member a vote, or take it. NODE_NOT_CAUGHT_UP: it is too far behind
+ * to vote (a learner gets its vote by itself once it is not).
+ * NODE_LAST_VOTER: the voters that are left could not decide. */
+void node_set_voter(struct node *node, struct node_request *request, raft_id id,
+                    bool voter);
+/* Answer when the other member `peer` has applied entry `index`, with the
+ * index it had reached by then. As long as there is no link to it, wait. */
+void node_wait_applied(struct node *node, struct node_request *request,
+                       raft_id peer, uint64_t index);
+/* Bring everything applied here into the database file, durably, and drop
+ * what the log need not keep. Answered with its index and size. */
+void node_snapshot(struct node *node, struct node_request *request);
 /* Hand leadership to `id` (0 = the best). Answered when it has happened. */
 void node_transfer(struct node *node, struct node_request *request, raft_id id);
 

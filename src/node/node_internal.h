@@ -48,6 +48,9 @@ enum request_kind {
     REQUEST_JOIN,
     REQUEST_REMOVE,
     REQUEST_TRANSFER,
+    REQUEST_SUFFRAGE,
+    REQUEST_APPLIED,
+    REQUEST_SNAPSHOT,
 };
 
 /* Which list a request is in. */
@@ -60,6 +63,7 @@ enum request_state {
     STATE_ASKING,
     STATE_READING,
     STATE_TRANSFER,
+    STATE_SNAPSHOT,
     STATE_DONE,
     STATE_COUNT,
 };
@@ -162,7 +166,8 @@ struct node {
      * change to be possible. PROPOSED: in our log, by index, to be applied.
      * ORPHAN: cut from our log, others may still have it. FORWARDED: at the
      * leader. ASKING: reads without an index, by cookie. READING: wait for an
-     * index to be applied. DONE: to be called back at the end of the turn. */
+     * index to be applied. SNAPSHOT: wait for a checkpoint. DONE: to be called
+     * back at the end of the turn. */
     struct list requests[STATE_COUNT];
     struct node_request *transfer; /* At most one. */
     uint64_t pending_count;        /* Proposed and not applied. */
@@ -182,6 +187,7 @@ struct node {
     struct pin pin;
     uint64_t snapshot_wait_ms; /* After a failure: twice as long each time. */
     uint64_t snapshot_at_ms;   /* Not before. */
+    bool compact_asked; /* By somebody: keep less of the log than usual. */
     uint64_t forced_at; /* Bytes of log when a checkpoint was forced last. */
 
     bool ready;
@@ -221,6 +227,8 @@ void requests_ask_reads(struct node *node);
 void requests_reads_indexed(struct node *node, uint64_t cookie, uint64_t index);
 void requests_reads_failed(struct node *node);
 void requests_release_reads(struct node *node);
+/* Take the checkpoint that was asked for. */
+void requests_snapshot(struct node *node);
 void requests_expire(struct node *node);
 void requests_call_back(struct node *node);
 void requests_peer_down(struct node *node, raft_id peer);
@@ -240,6 +248,7 @@ void request_proposed(struct node *node, struct node_request *request);
 bool join_same_uuid(const struct raft_member *a, const struct raft_member *b);
 void join_step(struct node *node, struct node_request *request);
 void remove_step(struct node *node, struct node_request *request);
+void suffrage_step(struct node *node, struct node_request *request);
 
 /* starts.c. ERR_VERSION, ERR_IO: logged. */
 MUST_CHECK enum err starts_read(struct node *node);

@@ -220,28 +220,29 @@ static enum wire_forward_kind forward_kind(const struct node_request *request)
         return WIRE_FORWARD_REMOVE;
     case REQUEST_TRANSFER:
         return WIRE_FORWARD_TRANSFER;
+    case REQUEST_SUFFRAGE:
+        return WIRE_FORWARD_SUFFRAGE;
+    case REQUEST_APPLIED:
+        return WIRE_FORWARD_APPLIED;
     case REQUEST_READ:
+    case REQUEST_SNAPSHOT:
         break;
     }
-    die("a read was to be forwarded");
+    die("a request of kind %d was to be forwarded", request->kind);
 }
 
 /* True when it is on its way. */
-static bool forward(struct node *node, struct node_request *request,
-                    struct bytes body)
+static bool forward_to(struct node *node, struct node_request *request,
+                       raft_id peer, struct bytes body)
 {
-    raft_id leader = raft_leader(node->raft);
-    if (leader == 0 || leader == node->ident.id) {
-        return false;
-    }
-    struct buf *out = node->env.output(node->env.self, leader);
+    struct buf *out = node->env.output(node->env.self, peer);
     if (!out) {
         return false;
     }
     leave(node, request);
     keep_body(request, body);
     request->cookie = ++node->forward_cookie;
-    request->term = leader; /* Whom we asked. */
+    request->term = peer; /* Whom we asked. */
     struct wire_forward frame = {.request = request->cookie,
                                  .kind = forward_kind(request),
                                  .body = buf_bytes(&request->body)};
@@ -249,6 +250,14 @@ static bool forward(struct node *node, struct node_request *request,
     node->metrics.forwarded++;
     request_move(node, request, STATE_FORWARDED);
     return true;
+}
+
+static bool forward(struct node *node, struct node_request *request,
+                    struct bytes body)
+{
+    raft_id leader = raft_leader(node->raft);
+    return leader != 0 && leader != node->ident.id &&
+           forward_to(node, request, leader, body);
 }
 
 /* ---- one way in for all ----------------------------------------------------
@@ -274,10 +283,27 @@ static void transfer_step(struct node *node, struct node_request *request)
         request_move(node, request, STATE_TRANSFER);
         return;
     }
-    enum node_outcome outcome = err == ERR_NOT_FOUND ? NODE_NOT_FOUND
-                                : err == ERR_BUSY    ? NODE_CONF_BUSY
-                                                     : NODE_NOT_CAUGHT_UP;
+    enum node_outcome outcome =
+        err == ERR_BUSY ? NODE_CONF_BUSY : NODE_NOT_CAUGHT_UP;
+    if (event.peer != 0 &&
+        !raft_conf_find(raft_conf_active(node->raft), event.peer)) {
+        outcome = NODE_NOT_FOUND;
+    }
     request_finish(node, request, outcome, 0);
+}
+
+/* Of another node: wait for it here. Of our own: ask the other one, as soon as
+ * there is a link. */
+static void applied_step(struct node *node, struct node_request *request,
+                         struct bytes body)
+{
+    if (is_remote(request)) {
+        struct cursor in = cursor_of(body);
+        request->index = cursor_u64(&in);
+        request_move(node, request, STATE_READING);
+    } else if (!forward_to(node, request, request->term, body)) {
+        request_move(node, request, STATE_WAITING);
+    }
 }
 
 /* Here, at the leader, or wait. `body` may be request->body's own bytes. */
@@ -286,6 +312,10 @@ static void submit(struct node *node, struct node_request *request,
 {
     if (!node->member) {
         wait_for_leader(node, request, body); /* Joining takes a moment. */
+        return;
+    }
+    if (request->kind == REQUEST_APPLIED) {
+        applied_step(node, request, body);
         return;
     }
     if (!raft_is_leader(node->raft)) {
@@ -304,6 +334,8 @@ static void submit(struct node *node, struct node_request *request,
         join_step(node, request);
     } else if (request->kind == REQUEST_REMOVE) {
         remove_step(node, request);
+    } else if (request->kind == REQUEST_SUFFRAGE) {
+        suffrage_step(node, request);
     } else {
         transfer_step(node, request);
     }
@@ -364,6 +396,31 @@ static void accept_id(struct node *node, struct node_request *request,
 void node_remove(struct node *node, struct node_request *request, raft_id id)
 {
     accept_id(node, request, REQUEST_REMOVE, id);
+}
+
+void node_set_voter(struct node *node, struct node_request *request, raft_id id,
+                    bool voter)
+{
+    request->body.size = 0;
+    buf_add_u64(&request->body, id);
+    buf_add_u8(&request->body, voter);
+    accept_request(node, request, REQUEST_SUFFRAGE, buf_bytes(&request->body));
+}
+
+void node_wait_applied(struct node *node, struct node_request *request,
+                       raft_id peer, uint64_t index)
+{
+    request->term = peer;
+    accept_id(node, request, REQUEST_APPLIED, index);
+}
+
+void node_snapshot(struct node *node, struct node_request *request)
+{
+    must(request->state == STATE_IDLE);
+    must(request->cb != NULL);
+    request->kind = REQUEST_SNAPSHOT;
+    request->result = (struct node_result){0};
+    request_move(node, request, STATE_SNAPSHOT);
 }
 
 void node_transfer(struct node *node, struct node_request *request, raft_id id)
@@ -457,7 +514,9 @@ void requests_peer_down(struct node *node, raft_id peer)
     for (struct list *at = forwarded->next; at != forwarded;) {
         struct node_request *request = request_of(at);
         at = at->next;
-        if (request->term == peer) {
+        if (request->term == peer && request->kind == REQUEST_APPLIED) {
+            request_move(node, request, STATE_WAITING); /* It changes nothing */
+        } else if (request->term == peer) {
             request_finish(node, request, NODE_UNKNOWN, 0);
         }
     }
@@ -545,6 +604,43 @@ void requests_release_reads(struct node *node)
     }
 }
 
+/* ---- checkpoints -----------------------------------------------------------
+ */
+
+static enum node_outcome take_snapshot(struct node *node,
+                                       struct node_result *result)
+{
+    uint64_t applied = store_applied(node->store);
+    bool anything_new = store_durable(node->store) < applied;
+    if (anything_new) {
+        /* A transaction that finds no space is rolled back: see flush_some()
+         * for what that means to reads. */
+        enum err err =
+            node->db_full ? ERR_NOSPACE : store_checkpoint(node->store);
+        if (err) {
+            return NODE_NO_SPACE;
+        }
+        if (store_durable(node->store) < applied) {
+            return NODE_NO_SPACE; /* Committed, but not in its place. */
+        }
+    }
+    struct store_stats stats;
+    store_get_stats(node->store, &stats);
+    result->bytes = anything_new ? stats.db_bytes : 0;
+    node->compact_asked = true;
+    return NODE_OK;
+}
+
+void requests_snapshot(struct node *node)
+{
+    struct list *waiting = &node->requests[STATE_SNAPSHOT];
+    while (!list_empty(waiting)) {
+        struct node_request *request = request_of(waiting->next);
+        enum node_outcome outcome = take_snapshot(node, &request->result);
+        request_finish(node, request, outcome, store_applied(node->store));
+    }
+}
+
 /* ---- forwarded to us --------------------------------------------------------
  */
 
@@ -600,7 +696,10 @@ static bool forward_valid(const struct wire_forward *forward)
         return wire_decode_member(forward->body, &member) == ERR_OK;
     case WIRE_FORWARD_REMOVE:
     case WIRE_FORWARD_TRANSFER:
+    case WIRE_FORWARD_APPLIED:
         return forward->body.size == 8;
+    case WIRE_FORWARD_SUFFRAGE:
+        return forward->body.size == 9 && forward->body.data[8] <= 1;
     }
     return false;
 }
@@ -616,6 +715,10 @@ static enum request_kind kind_of(enum wire_forward_kind kind)
         return REQUEST_REMOVE;
     case WIRE_FORWARD_TRANSFER:
         return REQUEST_TRANSFER;
+    case WIRE_FORWARD_SUFFRAGE:
+        return REQUEST_SUFFRAGE;
+    case WIRE_FORWARD_APPLIED:
+        return REQUEST_APPLIED;
     }
     return REQUEST_WRITE;
 }
@@ -695,8 +798,17 @@ static enum node_outcome outcome_when_late(const struct node *node,
     case STATE_TRANSFER:
         return NODE_UNKNOWN;
     case STATE_WAITING:
+        if (request->kind == REQUEST_APPLIED) {
+            return NODE_UNKNOWN;
+        }
+        /* Nobody but another change keeps one from being tried here. */
+        if (request->kind != REQUEST_WRITE && raft_is_leader(node->raft)) {
+            return NODE_CONF_BUSY;
+        }
+        break;
     case STATE_ASKING:
     case STATE_READING:
+    case STATE_SNAPSHOT:
     case STATE_IDLE:
     case STATE_DONE:
     case STATE_COUNT:

@@ -670,6 +670,9 @@ uint64_t node_turn(struct node *node)
         requests_ask_reads(node);
         more = carry_out(node);
         bool checkpointing = checkpoint_some(node);
+        if (!checkpointing) {
+            requests_snapshot(node);
+        }
         snapshot_send(node);
         if (!more && node->persist_due.seq == 0) {
             snapshot_install(node);

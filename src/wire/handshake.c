@@ -84,7 +84,7 @@ enum err wire_forward(struct bytes payload, struct wire_forward *forward)
     uint64_t request = cursor_u64(&in);
     uint8_t kind = cursor_u8(&in);
     if (in.failed || kind < WIRE_FORWARD_COMMAND ||
-        kind > WIRE_FORWARD_TRANSFER) {
+        kind > WIRE_FORWARD_APPLIED) {
         return ERR_CORRUPT;
     }
     *forward = (struct wire_forward){

@@ -97,6 +97,8 @@ enum wire_forward_kind {
     WIRE_FORWARD_JOIN = 2,     /* body: wire_encode_member() */
     WIRE_FORWARD_REMOVE = 3,   /* body: u64 id */
     WIRE_FORWARD_TRANSFER = 4, /* body: u64 id, 0 = any */
+    WIRE_FORWARD_SUFFRAGE = 5, /* body: u64 id, u8 1 = voter, 0 = not */
+    WIRE_FORWARD_APPLIED = 6,  /* body: u64 index, to be applied; any node */
 };
 
 struct wire_forward {

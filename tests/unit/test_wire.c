@@ -129,6 +129,27 @@ static void test_forward_round_trip(void **state)
     buf_free(&out);
 }
 
+/* Every kind there is, and none beside them. */
+static void test_forward_kinds(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct wire_forward back;
+    for (int kind = 0; kind < 256; kind++) {
+        struct wire_forward forward = {.kind = (enum wire_forward_kind)kind};
+        out.size = 0;
+        wire_add_forward(&out, &forward);
+        bool known =
+            kind >= WIRE_FORWARD_COMMAND && kind <= WIRE_FORWARD_APPLIED;
+        assert_int_equal(wire_forward(one_frame(&out, WIRE_FORWARD), &back),
+                         known ? ERR_OK : ERR_CORRUPT);
+        if (known) {
+            assert_int_equal(back.kind, kind);
+        }
+    }
+    buf_free(&out);
+}
+
 /* Field by field: what lies between them is nobody's. */
 static void expect_same(const struct raft_message *a,
                         const struct raft_message *b)
@@ -252,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_handshake_round_trip),
         cmocka_unit_test(test_forward_round_trip),
+        cmocka_unit_test(test_forward_kinds),
         cmocka_unit_test(test_raft_messages_round_trip),
         cmocka_unit_test(test_a_frame_is_whole_or_not_there),
         cmocka_unit_test(test_conf_is_strict),
