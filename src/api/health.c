@@ -7,19 +7,52 @@ static bool line(struct buf *out, bool ok, const char *what, const char *why)
     return ok;
 }
 
-static void ready(struct conn *conn, const struct http_request *request)
+/* `synced` is NULL when nobody asked whether this node is up to date. */
+static void answer_ready(struct conn *conn, const bool *synced)
 {
     struct api *api = conn->api;
     struct node_status status;
     node_get_status(api->node, &status);
     bool ok = line(&api->body, status.member && !api->stopping, "node",
                    api->stopping ? "stopping" : "no member of a cluster yet");
-    if (!flag(request, "noleader")) {
+    if (!conn->local) {
         ok &= line(&api->body, node_leader(api->node) != NULL, "leader",
                    "no leader known");
     }
     ok &= line(&api->body, status.ready, "store", "not caught up yet");
+    if (synced) {
+        ok &=
+            line(&api->body, *synced, "sync", "behind, or no leader to say so");
+    }
+    if (!ok) {
+        buf_add_string(&api->headers, "Retry-After: 1\r\n");
+    }
     answer(conn, ok ? 200 : 503, "text/plain", buf_bytes(&api->body));
+}
+
+static void finish_ready(struct conn *conn, const struct node_result *result)
+{
+    bool synced = result->outcome == NODE_OK;
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    answer_ready(conn, &synced);
+}
+
+/* ?sync: has this node applied what was committed when it was asked? That is
+ * what a read waits for, ?timeout long. */
+static void ready(struct conn *conn, const struct http_request *request)
+{
+    if (!read_timeout(conn, request)) {
+        return;
+    }
+    conn->local = flag(request, "noleader");
+    if (!flag(request, "sync")) {
+        answer_ready(conn, NULL);
+        return;
+    }
+    conn->finish = finish_ready;
+    conn->busy = true;
+    node_read(conn->api->node, &conn->request);
 }
 
 void on_health(struct conn *conn, const struct http_request *request)
