@@ -7,6 +7,8 @@
  *     txn.c      /txn
  *     cluster.c  /join /status /nodes /leader /remove
  *     backup.c   /backup
+ *     hints.c    what in /status wants an operator's eye
+ *     operate.c  /snapshot /sync
  *     health.c   /livez /readyz /healthz /health
  *     metrics.c  /metrics, and what it counts
  *     problem.c  errors
@@ -67,6 +69,8 @@ struct json_reader;
 /* Finishes what the handler began; called when the node has an outcome. */
 typedef void conn_finish(struct conn *conn, const struct node_result *result);
 
+enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
+
 struct conn {
     struct api *api;
     struct stream *stream;
@@ -94,8 +98,11 @@ struct conn {
     int status;
     uint64_t begun_us; /* 0: it could not be read. */
     uint64_t now_ms;
-    struct buf key;             /* Of the request with the node. */
-    struct buf tags;            /* Its If-None-Match. */
+    struct buf key;  /* Of the request with the node. */
+    struct buf tags; /* Its If-None-Match. */
+    enum member_act act;
+    uint64_t sync_index;        /* To be reached by all; ... */
+    raft_id sync_id;            /* ... and this one is being waited for. */
     struct store_image *backup; /* NULL: none is being sent. */
     uint64_t backup_at;
     uint64_t backup_bytes;
@@ -187,6 +194,10 @@ void on_nodes(struct conn *conn, const struct http_request *request);
 void on_remove(struct conn *conn, const struct http_request *request);
 void on_leader(struct conn *conn, const struct http_request *request);
 void on_health(struct conn *conn, const struct http_request *request);
+void on_snapshot(struct conn *conn, const struct http_request *request);
+void on_sync(struct conn *conn, const struct http_request *request);
+/* hints.c: the strings of an array, with commas between them. */
+void add_hints(struct api *api, const struct node_status *status);
 
 static inline bool is_get(const struct http_request *request)
 {

@@ -1,4 +1,8 @@
-/* cluster.c -- members: /join, /status, /nodes, /remove, /leader. */
+/* cluster.c -- members: /join, /status, /nodes, /remove, /leader.
+ *
+ * Changes are made by the leader; any node takes them and passes them on. A
+ * name is looked up in what this node knows, and only if it is not there a
+ * second time when this node knows all that the leader knows. */
 #include <stdio.h>
 
 #include "api/api_internal.h"
@@ -122,14 +126,19 @@ static void add_engine(struct api *api, const struct node_status *status)
 static void add_storage(struct api *api, const struct node_status *status)
 {
     struct buf *out = &api->body;
+    const struct histogram *syncs = node_sync_times(api->node);
+    uint64_t p99_us = syncs ? histogram_quantile(syncs, 990) : 0;
+    p99_us = min_u64(p99_us, status->sync_us_max);
     buf_printf(out,
                ",\"storage\":{\"db_bytes\":%llu,\"log_bytes\":%llu,"
                "\"written_bytes\":%llu,\"syncs\":%llu,\"sync_us_max\":%llu,"
+               "\"fsync_p99_ms\":%llu.%llu,"
                "\"writes\":%llu,\"no_space\":%s,\"quota_bytes\":%llu,"
                "\"turn_ms_max\":%llu}",
                U(status->db_bytes), U(status->log_bytes),
                U(status->written_bytes), U(status->syncs),
-               U(status->sync_us_max), U(status->writes),
+               U(status->sync_us_max), U(p99_us / 1000), U(p99_us / 100 % 10),
+               U(status->writes),
                status->no_space || status->over_quota ? "true" : "false",
                U(api->options.db_bytes_max),
                U(reactor_turn_max_ms(api->options.reactor)));
@@ -138,15 +147,7 @@ static void add_storage(struct api *api, const struct node_status *status)
                "\"connections\":%u},\"hints\":[",
                U(api->options.value_bytes_max), U(api->options.body_bytes_max),
                api->options.conns_max);
-    if (status->over_quota) {
-        buf_add_string(out, "\"--max-db is reached: only deletes are "
-                            "accepted\"");
-    } else if (status->no_space) {
-        buf_add_string(out, "\"the disk is full: writes are refused\"");
-    } else if (status->member && !node_leader(api->node)) {
-        buf_add_string(out, "\"no leader: is a majority of the voters "
-                            "running and reachable?\"");
-    }
+    add_hints(api, status);
     buf_add_string(out, "]}\n");
 }
 
@@ -180,7 +181,7 @@ void on_status(struct conn *conn, const struct http_request *request)
     answer(conn, 200, "application/json", buf_bytes(&api->body));
 }
 
-/* ---- /nodes, /leader
+/* ---- one member
  * ------------------------------------------------------------ */
 
 static const struct raft_member *member_named(struct conn *conn,
@@ -214,68 +215,24 @@ static void add_node(struct api *api, const struct node_status *status,
     buf_add_u8(out, ',');
     add_text(out, "http", member->http);
     buf_printf(out,
-               ",\"number\":%llu,\"role\":\"%s\",\"leader\":%s,"
-               "\"reachable\":%s}",
+               ",\"number\":%llu,\"role\":\"%s\",\"voter\":%s,"
+               "\"leader\":%s,\"reachable\":%s",
                U(member->id), suffrage_name(member->suffrage),
+               member->suffrage == RAFT_VOTER ? "true" : "false",
                leader && leader->id == member->id ? "true" : "false",
                reachable(api, status, member->id) ? "true" : "false");
-}
-
-static void remove_member(struct conn *conn, const struct raft_member *member)
-{
-    if (!member) {
-        no_member(conn);
-        return;
+    const struct raft_peer_status *peer = progress_of(status, member->id);
+    if (peer) {
+        buf_printf(out, ",\"match\":%llu,\"lag\":%llu,\"rtt_ms\":%llu",
+                   U(peer->match), U(status->raft.last - peer->match),
+                   U(peer->rtt_ms));
     }
-    conn->finish = finish_plain;
-    conn->busy = true;
-    node_remove(conn->api->node, &conn->request, member->id);
-}
-
-void on_nodes(struct conn *conn, const struct http_request *request)
-{
-    struct api *api = conn->api;
-    const size_t prefix = strlen("/nodes/");
-    bool one = request->path.size > prefix;
-    struct bytes raw =
-        one ? bytes_of(request->path.data + prefix, request->path.size - prefix)
-            : (struct bytes){0};
-    conn->key.size = 0;
-    uint8_t *name = buf_reserve(&conn->key, raw.size);
-    if (!http_percent_decode(raw, name, &conn->key.size) ||
-        !read_timeout(conn, request)) {
-        no_member(conn);
-        return;
+    if (member->id != status->raft.self) {
+        buf_add_u8(out, ',');
+        add_text(out, "last_error",
+                 api->options.peer_error(api->options.arg, member->id));
     }
-    const struct raft_member *member =
-        one ? member_named(conn, buf_bytes(&conn->key)) : NULL;
-    if (one && request->verb == HTTP_VERB_DELETE) {
-        remove_member(conn, member);
-        return;
-    }
-    if (!is_get(request)) {
-        not_allowed(conn,
-                    one ? "GET, HEAD, DELETE, OPTIONS" : "GET, HEAD, OPTIONS");
-        return;
-    }
-    if (one && !member) {
-        no_member(conn);
-        return;
-    }
-    struct node_status status;
-    node_get_status(api->node, &status);
-    if (one) {
-        add_node(api, &status, member);
-    } else {
-        buf_add_u8(&api->body, '[');
-        for (uint32_t i = 0; i < status.conf->count; i++) {
-            buf_add_string(&api->body, i > 0 ? "," : "");
-            add_node(api, &status, &status.conf->members[i]);
-        }
-        buf_add_u8(&api->body, ']');
-    }
-    buf_add_u8(&api->body, '\n');
-    answer(conn, 200, "application/json", buf_bytes(&api->body));
+    buf_add_u8(out, '}');
 }
 
 /* ---- bodies
@@ -287,6 +244,7 @@ struct fields {
     bool has_id;
     bool has_addr;
     bool has_cluster;
+    bool has_voter;
 };
 
 static bool take_text(struct bytes text, char *out, size_t room)
@@ -329,6 +287,7 @@ static const char *take_member(struct fields *fields, struct bytes name,
     if (bytes_equal_string(name, "voter") &&
         (token == JSON_TRUE || token == JSON_FALSE)) {
         member->suffrage = token == JSON_TRUE ? RAFT_LEARNER : RAFT_OBSERVER;
+        fields->has_voter = true;
         return NULL;
     }
     if (token != JSON_STRING) {
@@ -440,6 +399,151 @@ void on_join(struct conn *conn, const struct http_request *request)
     node_join(conn->api->node, &conn->request, &fields.member);
 }
 
+/* ---- changes of one member
+ * ------------------------------------------------------ */
+
+static void finish_leader(struct conn *conn, const struct node_result *result);
+
+static void act_on(struct conn *conn, const struct raft_member *member)
+{
+    struct node *node = conn->api->node;
+    conn->busy = true;
+    conn->finish = conn->act == ACT_LEAD ? finish_leader : finish_plain;
+    switch (conn->act) {
+    case ACT_REMOVE:
+        node_remove(node, &conn->request, member->id);
+        break;
+    case ACT_PROMOTE:
+        node_set_voter(node, &conn->request, member->id, true);
+        break;
+    case ACT_DEMOTE:
+        node_set_voter(node, &conn->request, member->id, false);
+        break;
+    case ACT_LEAD:
+        node_transfer(node, &conn->request, member->id);
+        break;
+    }
+}
+
+/* This node knows all that the leader knew: look again. */
+static void finish_lookup(struct conn *conn, const struct node_result *result)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    const struct raft_member *member =
+        member_named(conn, buf_bytes(&conn->key));
+    if (result->outcome != NODE_OK) {
+        answer_outcome(conn, result);
+    } else if (!member) {
+        no_member(conn);
+    } else {
+        act_on(conn, member);
+    }
+}
+
+/* On the member whose name is in conn->key. */
+static void act(struct conn *conn, enum member_act what)
+{
+    const struct raft_member *member =
+        member_named(conn, buf_bytes(&conn->key));
+    conn->act = what;
+    if (member) {
+        act_on(conn, member);
+        return;
+    }
+    conn->finish = finish_lookup;
+    conn->busy = true;
+    node_read(conn->api->node, &conn->request);
+}
+
+static void put_node(struct conn *conn, const struct http_request *request)
+{
+    struct fields fields;
+    const char *wrong = read_fields(request, &fields);
+    if (!wrong && (!fields.has_voter || fields.has_id || fields.has_addr ||
+                   fields.member.http[0] != '\0')) {
+        wrong = "{\"voter\":true} or {\"voter\":false} is expected";
+    }
+    if (wrong) {
+        answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        return;
+    }
+    act(conn,
+        fields.member.suffrage == RAFT_LEARNER ? ACT_PROMOTE : ACT_DEMOTE);
+}
+
+/* All behind "/nodes/", percent-decoded, into conn->key. */
+static bool read_name(struct conn *conn, struct bytes path)
+{
+    const size_t prefix = strlen("/nodes/");
+    conn->key.size = 0;
+    if (path.size <= prefix) {
+        return true; /* All of them. */
+    }
+    struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
+    uint8_t *name = buf_reserve(&conn->key, raw.size);
+    return http_percent_decode(raw, name, &conn->key.size);
+}
+
+static void get_node(struct conn *conn)
+{
+    struct node_status status;
+    const struct raft_member *member =
+        member_named(conn, buf_bytes(&conn->key));
+    if (!member) {
+        no_member(conn);
+        return;
+    }
+    node_get_status(conn->api->node, &status);
+    add_node(conn->api, &status, member);
+    buf_add_u8(&conn->api->body, '\n');
+    answer(conn, 200, "application/json", buf_bytes(&conn->api->body));
+}
+
+static void get_nodes(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    node_get_status(api->node, &status);
+    buf_add_u8(&api->body, '[');
+    for (uint32_t i = 0; i < status.conf->count; i++) {
+        buf_add_string(&api->body, i > 0 ? "," : "");
+        add_node(api, &status, &status.conf->members[i]);
+    }
+    buf_add_string(&api->body, "]\n");
+    answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
+
+void on_nodes(struct conn *conn, const struct http_request *request)
+{
+    if (!read_timeout(conn, request)) {
+        return;
+    }
+    if (!read_name(conn, request->path)) {
+        no_member(conn);
+        return;
+    }
+    bool one = conn->key.size > 0;
+    if (is_get(request) && one) {
+        get_node(conn);
+    } else if (is_get(request)) {
+        get_nodes(conn);
+    } else if (one && request->verb == HTTP_VERB_DELETE) {
+        act(conn, ACT_REMOVE);
+    } else if (one && request->verb == HTTP_VERB_PUT) {
+        put_node(conn, request);
+    } else {
+        not_allowed(conn, one ? "GET, HEAD, PUT, DELETE, OPTIONS"
+                              : "GET, HEAD, OPTIONS");
+    }
+}
+
+static void keep_name(struct conn *conn, const struct fields *fields)
+{
+    conn->key.size = 0;
+    buf_add_string(&conn->key, fields->member.name);
+}
+
 void on_remove(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
@@ -456,8 +560,8 @@ void on_remove(struct conn *conn, const struct http_request *request)
                        "not-applied");
         return;
     }
-    remove_member(conn,
-                  member_named(conn, bytes_of_string(fields.member.name)));
+    keep_name(conn, &fields);
+    act(conn, ACT_REMOVE);
 }
 
 static void show_leader(struct conn *conn)
@@ -476,6 +580,33 @@ static void show_leader(struct conn *conn)
     add_text(&api->body, "http", leader->http);
     buf_add_string(&api->body, "}\n");
     answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
+
+static void finish_new_leader(struct conn *conn,
+                              const struct node_result *result)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome == NODE_OK) {
+        show_leader(conn);
+    } else {
+        answer_problem(conn, 504, "commit-timeout",
+                       "leadership was handed over; nobody has been heard to "
+                       "lead yet",
+                       "unknown");
+    }
+}
+
+/* It was handed over. Done is it when this node hears of the new leader, and
+ * that one can answer a read. */
+static void finish_leader(struct conn *conn, const struct node_result *result)
+{
+    if (result->outcome != NODE_OK) {
+        finish_plain(conn, result);
+        return;
+    }
+    conn->finish = finish_new_leader;
+    node_read(conn->api->node, &conn->request);
 }
 
 void on_leader(struct conn *conn, const struct http_request *request)
@@ -498,17 +629,12 @@ void on_leader(struct conn *conn, const struct http_request *request)
         answer_problem(conn, 400, "bad-json", wrong, "not-applied");
         return;
     }
-    raft_id target = 0;
     if (fields.has_id) {
-        const struct raft_member *member =
-            member_named(conn, bytes_of_string(fields.member.name));
-        if (!member) {
-            no_member(conn);
-            return;
-        }
-        target = member->id;
+        keep_name(conn, &fields);
+        act(conn, ACT_LEAD);
+        return;
     }
-    conn->finish = finish_plain;
+    conn->finish = finish_leader;
     conn->busy = true;
-    node_transfer(conn->api->node, &conn->request, target);
+    node_transfer(conn->api->node, &conn->request, 0);
 }

@@ -14,7 +14,10 @@ static const char *retry_after(int status, const char *code)
 {
     switch (status) {
     case 409:
-        return strcmp(code, "config-in-progress") == 0 ? "1" : NULL;
+        return strcmp(code, "config-in-progress") == 0 ||
+                       strcmp(code, "not-caught-up") == 0
+                   ? "1"
+                   : NULL;
     case 503:
         return strcmp(code, "stopping") == 0 ? "5" : "1";
     case 429:
@@ -72,7 +75,7 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
                             "--max-db (deletes still work)"},
     [NODE_NOT_FOUND] = {404, "there is no such member"},
     [NODE_LAST_VOTER] = {409, "the voters that are left could not decide"},
-    [NODE_NOT_CAUGHT_UP] = {409, "no other voter has caught up"},
+    [NODE_NOT_CAUGHT_UP] = {409, "it has not caught up"},
     [NODE_STOPPING] = {503, "this node is stopping"},
     [NODE_TOO_BIG] = {413, "too large"},
     [NODE_INVALID] = {400, "the id or address belongs to a live member"},

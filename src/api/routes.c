@@ -26,6 +26,8 @@ static const struct route routes[] = {
     {"/remove", false, on_remove, "DELETE, OPTIONS", ROUTE_CLUSTER},
     {"/nodes", true, on_nodes, "GET, HEAD, PUT, DELETE, OPTIONS",
      ROUTE_CLUSTER},
+    {"/snapshot", false, on_snapshot, "POST, OPTIONS", ROUTE_CLUSTER},
+    {"/sync", false, on_sync, "POST, OPTIONS", ROUTE_CLUSTER},
     {"/leader", false, on_leader, "GET, HEAD, POST, OPTIONS", ROUTE_CLUSTER},
 };
 

@@ -1,0 +1,110 @@
+/* hints.c -- what in /status wants an operator's eye: a sentence each. Figures
+ * are elsewhere; here is what they mean. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "json/json.h"
+
+#define U(x) ((unsigned long long)(x))
+
+enum {
+    SILENT_MS = 10000,  /* A member unheard for so long is told. */
+    LAG_ENTRIES = 8192, /* More than a busy moment explains. */
+    SLOW_SYNC_US = 100000,
+};
+
+static void add(struct buf *out, const char *format, ...) PRINTF(2, 3);
+
+static void add(struct buf *out, const char *format, ...)
+{
+    char text[RAFT_NAME_BYTES + 256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    buf_add_string(out, out->data[out->size - 1] == '[' ? "" : ",");
+    json_add_string(out, bytes_of_string(text));
+}
+
+static void add_space(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    const struct histogram *syncs = node_sync_times(api->node);
+    if (status->over_quota) {
+        add(out, "--max-db is reached: only deletes are accepted");
+    }
+    if (status->no_space) {
+        add(out, "the disk is full: writes are refused");
+    }
+    if (syncs && histogram_quantile(syncs, 990) > SLOW_SYNC_US) {
+        add(out, "the disk is slow: one fdatasync in a hundred takes more "
+                 "than 100 ms");
+    }
+}
+
+/* The leader knows for how long; the others know whether there is a link. */
+static void add_member(struct api *api, const struct node_status *status,
+                       const struct raft_member *member,
+                       const struct raft_peer_status *peer)
+{
+    struct buf *out = &api->body;
+    void *arg = api->options.arg;
+    const char *why = api->options.peer_error(arg, member->id);
+    uint64_t now_ms = reactor_now_ms(api->options.reactor);
+    if (!why[0]) {
+        why = "no answer";
+    }
+    if (peer && peer->contact_ms > 0) {
+        if (now_ms > peer->contact_ms + SILENT_MS) {
+            add(out, "%s has not been heard for %llu s: %s", member->name,
+                U((now_ms - peer->contact_ms) / 1000), why);
+            return;
+        }
+    } else if (!api->options.peer_up(arg, member->id)) {
+        add(out, "%s cannot be reached: %s", member->name, why);
+        return;
+    }
+    if (peer && status->raft.last - peer->match > LAG_ENTRIES) {
+        add(out, "%s is %llu entries behind", member->name,
+            U(status->raft.last - peer->match));
+    }
+}
+
+static void add_members(struct api *api, const struct node_status *status)
+{
+    const struct raft_status *raft = &status->raft;
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        const struct raft_peer_status *peer = NULL;
+        for (uint32_t k = 0; k < raft->peer_count; k++) {
+            if (raft->peers[k].id == member->id) {
+                peer = &raft->peers[k];
+            }
+        }
+        if (member->id != raft->self) {
+            add_member(api, status, member, peer);
+        }
+    }
+    uint32_t voters = raft_conf_voters(status->conf);
+    if (voters > 0 && voters % 2 == 0) {
+        add(&api->body,
+            "%u voters tolerate no more failures than %u: make it an odd "
+            "number",
+            voters, voters - 1);
+    }
+}
+
+void add_hints(struct api *api, const struct node_status *status)
+{
+    add_space(api, status);
+    if (!status->member) {
+        add(&api->body, "no member of a cluster yet: it waits to be added");
+        return;
+    }
+    if (!node_leader(api->node)) {
+        add(&api->body, "no leader: is a majority of the voters running and "
+                        "reachable?");
+    }
+    add_members(api, status);
+}

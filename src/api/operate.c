@@ -1,0 +1,158 @@
+/* operate.c -- /snapshot and /sync. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "json/json.h"
+
+#define U(x) ((unsigned long long)(x))
+
+static void clear(struct conn *conn)
+{
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+}
+
+/* ---- /snapshot: of this node
+ * ---------------------------------------------------- */
+
+static void finish_snapshot(struct conn *conn, const struct node_result *result)
+{
+    clear(conn);
+    if (result->outcome != NODE_OK) {
+        answer_outcome(conn, result);
+    } else if (result->bytes == 0) {
+        answer(conn, 204, NULL, (struct bytes){0});
+    } else {
+        buf_printf(&conn->api->body, "{\"index\":%llu,\"bytes\":%llu}\n",
+                   U(result->index), U(result->bytes));
+        answer(conn, 200, "application/json", buf_bytes(&conn->api->body));
+    }
+}
+
+void on_snapshot(struct conn *conn, const struct http_request *request)
+{
+    if (request->verb != HTTP_VERB_POST) {
+        not_allowed(conn, "POST, OPTIONS");
+    } else if (read_timeout(conn, request)) {
+        conn->finish = finish_snapshot;
+        conn->busy = true;
+        node_snapshot(conn->api->node, &conn->request);
+    }
+}
+
+/* ---- /sync: a barrier
+ * ------------------------------------------------------------
+ *
+ * First this node catches up with all that was acknowledged before; then, if
+ * all are wanted, one member after the other says that it has come as far.
+ * The answer gathers in conn->key. */
+
+static void add_reached(struct conn *conn, const char *name, uint64_t index)
+{
+    struct buf *out = &conn->key;
+    buf_add_string(out, out->size > 0 ? "," : "");
+    json_add_string(out, bytes_of_string(name));
+    buf_printf(out, ":%llu", U(index));
+}
+
+static void answer_sync(struct conn *conn)
+{
+    struct buf *out = &conn->api->body;
+    buf_printf(out, "{\"index\":%llu,\"nodes\":{", U(conn->sync_index));
+    buf_add_bytes(out, buf_bytes(&conn->key));
+    buf_add_string(out, "}}\n");
+    answer(conn, 200, "application/json", buf_bytes(out));
+}
+
+static void finish_member(struct conn *conn, const struct node_result *result);
+
+/* Ids are in ascending order; who is added meanwhile has the highest. */
+static void ask_next(struct conn *conn)
+{
+    struct node_status status;
+    node_get_status(conn->api->node, &status);
+    for (uint32_t i = 0; i < status.conf->count; i++) {
+        raft_id id = status.conf->members[i].id;
+        if (id > conn->sync_id && id != status.raft.self) {
+            conn->sync_id = id;
+            conn->finish = finish_member;
+            node_wait_applied(conn->api->node, &conn->request, id,
+                              conn->sync_index);
+            return;
+        }
+    }
+    answer_sync(conn);
+}
+
+static void finish_member(struct conn *conn, const struct node_result *result)
+{
+    struct node_status status;
+    clear(conn);
+    node_get_status(conn->api->node, &status);
+    const struct raft_member *member =
+        raft_conf_find(status.conf, conn->sync_id);
+    if (result->outcome == NODE_OK && member) {
+        add_reached(conn, member->name, result->index);
+    } else if (member) {
+        char message[RAFT_NAME_BYTES + 64];
+        snprintf(message, sizeof(message),
+                 "%s has not been heard to have reached %llu", member->name,
+                 U(conn->sync_index));
+        answer_problem(conn, 504, "commit-timeout", message, "unknown");
+        return;
+    } /* Else it has left: nobody need wait for it. */
+    ask_next(conn);
+}
+
+static void finish_own(struct conn *conn, const struct node_result *result,
+                       bool all)
+{
+    clear(conn);
+    if (result->outcome != NODE_OK) {
+        answer_problem(conn, 504, "commit-timeout",
+                       "no leader has confirmed within the time-out how far "
+                       "this node must come",
+                       "unknown");
+        return;
+    }
+    conn->sync_index = result->index;
+    conn->sync_id = 0;
+    conn->key.size = 0;
+    add_reached(conn, node_name(conn->api->node), result->index);
+    if (all) {
+        ask_next(conn);
+    } else {
+        answer_sync(conn);
+    }
+}
+
+static void finish_sync(struct conn *conn, const struct node_result *result)
+{
+    finish_own(conn, result, false);
+}
+
+static void finish_sync_all(struct conn *conn, const struct node_result *result)
+{
+    finish_own(conn, result, true);
+}
+
+void on_sync(struct conn *conn, const struct http_request *request)
+{
+    struct bytes nodes;
+    if (request->verb != HTTP_VERB_POST) {
+        not_allowed(conn, "POST, OPTIONS");
+        return;
+    }
+    if (!read_timeout(conn, request)) {
+        return;
+    }
+    bool all = http_query(request->query, "nodes", &nodes);
+    if (all && !bytes_equal_string(nodes, "all")) {
+        answer_problem(conn, 400, "bad-param", "nodes is all, or left out",
+                       "not-applied");
+        return;
+    }
+    conn->finish = all ? finish_sync_all : finish_sync;
+    conn->busy = true;
+    node_read(conn->api->node, &conn->request);
+}
