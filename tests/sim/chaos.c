@@ -259,6 +259,61 @@ void chaos_remove(struct host *victim, struct host *at)
     node_remove(at->node, &operator_request, status.raft.self);
 }
 
+void chaos_vote(struct host *member, struct host *at, bool voter)
+{
+    struct node_status status;
+    node_get_status(member->node, &status);
+    if (ask_operator(at)) {
+        sim_trace("operator: %s %s", member->name,
+                  voter ? "votes" : "observes");
+        node_set_voter(at->node, &operator_request, status.raft.self, voter);
+    }
+}
+
+void chaos_checkpoint(struct host *host)
+{
+    if (ask_operator(host)) {
+        sim_trace("operator: checkpoint at %s", host->name);
+        node_snapshot(host->node, &operator_request);
+    }
+}
+
+/* What the barrier is for: read there what was written here. */
+static struct host *awaited;
+static uint64_t awaited_index;
+
+static void barrier_done(struct node_request *request,
+                         const struct node_result *result)
+{
+    operator_done(request, result);
+    if (result->outcome == NODE_OK && host_is_up(awaited) &&
+        node_applied(awaited->node) < awaited_index) {
+        sim_fail(EXIT_CORRECTNESS, "%s has applied %llu, not %llu",
+                 awaited->name, (unsigned long long)node_applied(awaited->node),
+                 (unsigned long long)awaited_index);
+    }
+}
+
+void chaos_barrier(struct host *peer, struct host *at)
+{
+    struct node_status status;
+    node_get_status(peer->node, &status);
+    if (ask_operator(at)) {
+        awaited = peer;
+        awaited_index = node_applied(at->node);
+        operator_request.cb = barrier_done;
+        sim_trace("operator: %s is to reach %llu", peer->name,
+                  (unsigned long long)awaited_index);
+        node_wait_applied(at->node, &operator_request, status.raft.self,
+                          awaited_index);
+    }
+}
+
+bool chaos_idle(void)
+{
+    return operator_at < 0;
+}
+
 static void transfer(void)
 {
     struct host *at = any_up();

@@ -518,6 +518,56 @@ static void scene_members_move(void)
     must_be_listed();
 }
 
+static void wait_for_operator(void)
+{
+    for (int i = 0; i < 100 && !chaos_idle(); i++) {
+        chaos_pass(100 * MS_US);
+    }
+    must(chaos_idle());
+}
+
+static bool votes(const struct host *host)
+{
+    struct node_status self;
+    struct node_status status;
+    node_get_status(host->node, &self);
+    node_get_status(leader()->node, &status);
+    const struct raft_member *member =
+        raft_conf_find(status.conf, self.raft.self);
+    return member && member->suffrage == RAFT_VOTER;
+}
+
+/* Votes are taken, also the leader's, while leaders lose power, checkpoints
+ * let go of the log and barriers are waited for; and they are given back. */
+static void scene_votes_come_and_go(void)
+{
+    uint32_t taken = 0;
+    for (uint32_t round = 0; round < 9; round++) {
+        struct host *at = &world.hosts[round / 3];
+        struct host *member = &world.hosts[round % 3];
+        chaos_vote(member, at, false);
+        wait_for_operator();
+        taken += !votes(member);
+        chaos_checkpoint(member);
+        wait_for_operator();
+        chaos_barrier(other_than(at, NULL), at);
+        chaos_pass(sim_below(10) * 10 * MS_US);
+        if (round % 2 == 0) {
+            power_off(leader(), 300 * MS_US);
+        }
+        chaos_pass(3 * SEC_US);
+        wait_for_operator();
+        for (int tries = 0; tries < 100 && !votes(member); tries++) {
+            chaos_vote(member, at, true);
+            chaos_pass(100 * MS_US);
+            wait_for_operator();
+        }
+        must(votes(member));
+        must_go_on(3 * SEC_US, 1);
+    }
+    must(taken >= 7);
+}
+
 void scenes_run(bool trace)
 {
     static const struct {
@@ -534,6 +584,7 @@ void scenes_run(bool trace)
         {"full disks", 3, scene_full_disks, false},
         {"a full disk, alone", 1, scene_full_disks, false},
         {"power losses of all", 3, scene_power_losses_of_all, false},
+        {"votes come and go", 3, scene_votes_come_and_go, true},
         {"wrong bytes", 3, scene_wrong_bytes, false},
         {"leaders are cut off", 3, scene_leaders_are_cut_off, false},
         {"answers to an earlier life", 3, scene_answers_to_an_earlier_life,

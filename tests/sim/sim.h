@@ -226,6 +226,14 @@ void chaos_end(void);
  * and joins again). */
 void chaos_join(struct host *host, struct host *at);
 void chaos_remove(struct host *victim, struct host *at);
+/* Ask `at` to give `member` a vote, or to take it. */
+void chaos_vote(struct host *member, struct host *at, bool voter);
+/* Ask `host` for a checkpoint. */
+void chaos_checkpoint(struct host *host);
+/* Ask `at` to wait until `peer` has applied what `at` has: must be true. */
+void chaos_barrier(struct host *peer, struct host *at);
+/* Nobody has been asked for anything that is not answered. */
+bool chaos_idle(void);
 
 /* scenes.c: what the simulator found once, without the dice. */
 void scenes_run(bool trace);
