@@ -105,6 +105,11 @@ static bool majority_is_live(struct raft *raft, const struct raft_conf *conf)
     return live * 2 > raft_conf_voters(conf);
 }
 
+static bool can_decide(struct raft *raft, const struct raft_conf *conf)
+{
+    return raft_conf_voters(conf) > 0 && majority_is_live(raft, conf);
+}
+
 bool raft_change_is_running(const struct raft *raft)
 {
     return raft_log_conf_index(raft) > raft->commit;
@@ -199,8 +204,7 @@ static enum err change_demote(struct raft *raft, struct raft_conf *conf,
     }
     bool was_voter = target->suffrage == RAFT_VOTER;
     target->suffrage = RAFT_OBSERVER;
-    if (was_voter &&
-        (raft_conf_voters(conf) == 0 || !majority_is_live(raft, conf))) {
+    if (was_voter && !can_decide(raft, conf)) {
         return ERR_INVALID;
     }
     return ERR_OK;
@@ -215,8 +219,7 @@ static enum err change_remove(struct raft *raft, struct raft_conf *conf,
             (conf->count - place - 1) * sizeof(conf->members[0]));
     conf->count--;
     memset(&conf->members[conf->count], 0, sizeof(conf->members[0]));
-    if (was_voter &&
-        (raft_conf_voters(conf) == 0 || !majority_is_live(raft, conf))) {
+    if (was_voter && !can_decide(raft, conf)) {
         return ERR_INVALID;
     }
     return ERR_OK;
