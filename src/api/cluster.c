@@ -473,7 +473,7 @@ static void put_node(struct conn *conn, const struct http_request *request)
 }
 
 /* All behind "/nodes/", percent-decoded, into conn->key. */
-static bool read_name(struct conn *conn, struct bytes path)
+static bool read_member_name(struct conn *conn, struct bytes path)
 {
     const size_t prefix = strlen("/nodes/");
     conn->key.size = 0;
@@ -519,7 +519,7 @@ void on_nodes(struct conn *conn, const struct http_request *request)
     if (!read_timeout(conn, request)) {
         return;
     }
-    if (!read_name(conn, request->path)) {
+    if (!read_member_name(conn, request->path)) {
         no_member(conn);
         return;
     }

@@ -425,6 +425,15 @@ static void turn_both(void)
     note_match();
 }
 
+static void link_both(void)
+{
+    static const struct wire_hello where_it_was; /* No address: no news. */
+    run.own.linked = true;
+    run.other.linked = true;
+    node_peer_up(run.own.node, run.other.id, &where_it_was);
+    node_peer_up(run.other.node, run.own.id, &where_it_was);
+}
+
 static void adopt(void)
 {
     struct wire_hello hello = {
@@ -438,10 +447,7 @@ static void adopt(void)
     snprintf(hello.from_name, sizeof(hello.from_name), "n1");
     snprintf(hello.to_name, sizeof(hello.to_name), "n2");
     CHECK(node_adopt(run.own.node, &hello));
-    run.own.linked = true;
-    run.other.linked = true;
-    node_peer_up(run.own.node, run.other.id);
-    node_peer_up(run.other.node, run.own.id);
+    link_both();
 }
 
 static void unlink_both(void)
@@ -508,10 +514,7 @@ static void run_install(uint64_t seed)
     /* Behind again: now there is a log to be replaced. */
     unlink_both();
     fall_behind();
-    run.own.linked = true;
-    run.other.linked = true;
-    node_peer_up(run.own.node, run.other.id);
-    node_peer_up(run.other.node, run.own.id);
+    link_both();
     until_level();
     if (status_of(run.own.node).raft.base > first) {
         crash_reached(REACHED_INSTALL);

@@ -207,6 +207,8 @@ static void test_base64(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
         assert_false(text_base64(bytes_of_string(wrong[i]), data, &size));
     }
+}
+
 /* A bound belongs to its bucket ("le"), one more to the next. */
 static void test_histogram_counts_at_the_bounds(void **state)
 {
