@@ -310,6 +310,9 @@ static enum err open_database(struct store *store, unsigned char *image,
         err = prepare(store);
     }
     if (!err) {
+        err = store_ranges_prepare(store);
+    }
+    if (!err) {
         err = load_row(store);
     }
     if (!err && !store->in_memory) {
@@ -374,6 +377,7 @@ void store_close(struct store *store)
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         sqlite3_finalize(statements[i]);
     }
+    store_ranges_free(store);
     sqlite3_close(store->db);
     buf_free(&store->conf);
     buf_free(&store->result);
@@ -567,6 +571,7 @@ enum err store_flush(struct store *store)
     if (!store->open) {
         return ERR_OK;
     }
+    must(!store->range); /* It would keep the -wal from being emptied. */
     sqlite3_reset(store->select);
     if (!save_row(store) || !store_run(store->commit)) {
         return fail(store, "committing");
@@ -611,6 +616,11 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
         .version = (uint64_t)sqlite3_column_int64(store->select, 3),
     };
     return ERR_OK;
+}
+
+enum err store_read_failed(struct store *store)
+{
+    return fail(store, "reading");
 }
 
 /* `blobs` columns of bytes, then numbers. */

@@ -173,6 +173,32 @@ bool store_counts(const struct store *store);
 enum { STORE_ANSWERS_MAX = 10000 };
 uint64_t store_answers(const struct store *store);
 
+/* ---- keys in order (range.c) -------------------------------------------
+ *
+ * All keys in [from, to), compared by memcmp. One range is open at a time;
+ * it is closed before the next entry is applied or anything is committed, so
+ * that what it shows is one state. */
+struct store_range {
+    struct bytes from;
+    struct bytes to; /* Empty: no end. */
+    bool reverse;    /* The greatest first. */
+    bool keys_only;  /* Much cheaper: no row is read. */
+};
+struct store_pair {
+    struct bytes key;
+    struct bytes value;    /* This and the rest: unless keys_only. */
+    uint64_t create_index; /* All valid until the next call on the store. */
+    uint64_t modify_index;
+};
+/* The bytes of `range` stay where they are until it is closed. */
+void store_range_open(struct store *store, const struct store_range *range);
+/* ERR_OK; ERR_NOT_FOUND at the end; ERR_NOSPACE: the range is closed, and the
+ * store has gone back as with store_apply(). */
+MUST_CHECK enum err store_range_next(struct store *store,
+                                     struct store_pair *pair);
+/* Safe when none is open. */
+void store_range_close(struct store *store);
+
 /* Hash over all rows in key order, for tests and comparisons: grows with the
  * data, never called on the loop. */
 uint64_t store_content_hash(struct store *store);

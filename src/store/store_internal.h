@@ -2,6 +2,7 @@
  *
  *     store.c       apply, read, commit, checkpoint
  *     txn.c         apply: conditions, results, repeats
+ *     range.c       keys in order
  *     image.c       the database as a snapshot, to be sent
  *     incoming.c    ... and received
  *     watch.c       what SQLite does to its files
@@ -31,6 +32,8 @@ struct row {
     uint64_t answers;     /* Rows of that table. */
     uint64_t counts_from; /* The index of the first version 2 command; 0. */
 };
+
+enum { STORE_RANGES = 4 }; /* Forwards, backwards; rows, keys alone. */
 
 /* SQLite's own handles of the database and of its -wal are watched: their
  * tables of methods are exchanged for ones that do more, and then call those
@@ -69,6 +72,8 @@ struct store {
     sqlite3_stmt *find_answer;
     sqlite3_stmt *add_answer;
     sqlite3_stmt *drop_answer;
+    sqlite3_stmt *ranges[STORE_RANGES];
+    sqlite3_stmt *range; /* The one that is open, or NULL. */
     struct row now;
     struct row flushed; /* As it was committed last. */
     struct row durable; /* As the last whole checkpoint left it on the disk. */
@@ -122,6 +127,12 @@ void images_before_write(struct store *store, uint64_t offset, uint64_t size);
 MUST_CHECK enum err images_sweep(const struct fs *fs);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);
+
+MUST_CHECK enum err store_ranges_prepare(struct store *store);
+void store_ranges_free(struct store *store);
+/* Reading met a full disk (SQLite may have to write its cache to go on):
+ * ERR_NOSPACE, and back to the last flush. Everything else ends the process. */
+MUST_CHECK enum err store_read_failed(struct store *store);
 
 /* Which generation is in use; the first is made when there is none. */
 MUST_CHECK enum err generation_current(const struct fs *fs,
