@@ -153,6 +153,10 @@ enum node_level { NODE_LINEARIZABLE, NODE_LOCAL };
  * from the callback. NODE_LOCAL needs no request: call node_get(). */
 void node_read(struct node *node, struct node_request *request);
 
+/* Answer when entry `index` has been applied here; NODE_NO_LEADER when it was
+ * not in time. */
+void node_wait(struct node *node, struct node_request *request, uint64_t index);
+
 /* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER), or
  * bring the entry of that name up to date: a member of the same name and
  * another directory, or with the same address and another name, is replaced
@@ -245,6 +249,27 @@ struct node_row {
 MUST_CHECK enum err node_get(struct node *node, struct bytes key,
                              struct node_row *row);
 
+/* Keys in [from, to) in order (store.h has the details); opened, read and
+ * closed within one turn and outside of the node's callbacks: on a full disk
+ * reading may take the state back (ERR_NOSPACE), and others are about to be
+ * answered from it. Only of a member. */
+struct node_range {
+    struct bytes from;
+    struct bytes to; /* Empty: no end. */
+    bool reverse;
+    bool keys_only;
+};
+struct node_pair {
+    struct bytes key;
+    struct bytes value; /* Valid until the next call on the node. */
+    uint64_t create_index;
+    uint64_t modify_index;
+};
+void node_range_open(struct node *node, const struct node_range *range);
+/* ERR_NOT_FOUND at the end. */
+MUST_CHECK enum err node_range_next(struct node *node, struct node_pair *pair);
+void node_range_close(struct node *node);
+
 struct node_status {
     struct raft_status raft;
     const struct raft_conf *conf; /* Valid until the next turn. */
@@ -292,6 +317,12 @@ const struct histogram *node_sync_times(const struct node *node);
 
 /* Cheap, for the headers of every response. */
 uint64_t node_applied(const struct node *node);
+uint64_t node_committed(const struct node *node); /* As far as known here. */
+uint64_t node_keys(const struct node *node);
+bool node_is_member(const struct node *node);
+bool node_is_voter(const struct node *node);
+/* The environment's clock, to measure work by. */
+uint64_t node_now_us(const struct node *node);
 const char *node_name(const struct node *node);
 /* Name, or NULL when no leader is known. */
 const struct raft_member *node_leader(const struct node *node);

@@ -535,6 +535,16 @@ void node_read(struct node *node, struct node_request *request)
     request_move(node, request, STATE_ASKING);
 }
 
+void node_wait(struct node *node, struct node_request *request, uint64_t index)
+{
+    must(request->state == STATE_IDLE);
+    must(request->cb != NULL);
+    request->kind = REQUEST_READ;
+    request->result = (struct node_result){0};
+    request->index = index;
+    request_move(node, request, STATE_READING);
+}
+
 void requests_installed(struct node *node, uint64_t index)
 {
     static const enum request_state states[] = {STATE_PROPOSED, STATE_ORPHAN};

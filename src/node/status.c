@@ -17,6 +17,34 @@ enum err node_get(struct node *node, struct bytes key, struct node_row *row)
     return err;
 }
 
+void node_range_open(struct node *node, const struct node_range *range)
+{
+    must(node->member);
+    struct store_range inner = {.from = range->from,
+                                .to = range->to,
+                                .reverse = range->reverse,
+                                .keys_only = range->keys_only};
+    store_range_open(node->store, &inner);
+}
+
+enum err node_range_next(struct node *node, struct node_pair *pair)
+{
+    struct store_pair found;
+    enum err err = store_range_next(node->store, &found);
+    if (!err) {
+        *pair = (struct node_pair){.key = found.key,
+                                   .value = found.value,
+                                   .create_index = found.create_index,
+                                   .modify_index = found.modify_index};
+    }
+    return err;
+}
+
+void node_range_close(struct node *node)
+{
+    store_range_close(node->store);
+}
+
 static void add_storage(struct node *node, struct node_status *status)
 {
     struct store_stats store;
@@ -71,6 +99,36 @@ const struct histogram *node_sync_times(const struct node *node)
 uint64_t node_applied(const struct node *node)
 {
     return node->member ? store_applied(node->store) : 0;
+}
+
+uint64_t node_committed(const struct node *node)
+{
+    return node->member ? raft_commit(node->raft) : 0;
+}
+
+uint64_t node_keys(const struct node *node)
+{
+    return node->member ? store_key_count(node->store) : 0;
+}
+
+bool node_is_member(const struct node *node)
+{
+    return node->member;
+}
+
+bool node_is_voter(const struct node *node)
+{
+    if (!node->member) {
+        return false;
+    }
+    const struct raft_member *self =
+        raft_conf_find(raft_conf_active(node->raft), node->ident.id);
+    return self && self->suffrage == RAFT_VOTER;
+}
+
+uint64_t node_now_us(const struct node *node)
+{
+    return node->env.now_us(node->env.self);
 }
 
 const char *node_name(const struct node *node)
