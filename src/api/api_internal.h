@@ -2,8 +2,11 @@
  *
  *     server.c   connections, time-outs, framing of answers
  *     routes.c   path and method -> handler
+ *     read.c     levels of consistency: when an answer may be given
  *     keys.c     /key: reading
  *     writes.c   /key: writing; conditions, repeats
+ *     list.c     /keys
+ *     scan.c     walking over many keys, a slice a turn
  *     txn.c      /txn
  *     cluster.c  /join /status /nodes /leader /remove
  *     backup.c   /backup
@@ -56,6 +59,9 @@ struct api {
     struct list idle; /* Closed ones, to be used again. */
     uint32_t conn_count;
     bool stopping;
+    struct list scans; /* Under way: struct scan, by link. */
+    struct timer scan_timer;
+    uint64_t page_bytes; /* Of all pages being gathered or sent. */
     /* Scratch for one answer or one command. */
     struct buf body;
     struct buf headers;
@@ -70,6 +76,66 @@ struct json_reader;
 typedef void conn_finish(struct conn *conn, const struct node_result *result);
 
 enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
+
+enum read_level {
+    LEVEL_LINEARIZABLE,
+    LEVEL_STRONG,
+    LEVEL_WEAK,
+    LEVEL_NONE,
+    LEVEL_AUTO, /* Until read_start() has chosen. */
+};
+
+/* What must be true before an answer is given (read.c). */
+struct reading {
+    enum read_level level;
+    uint64_t index;    /* Has been applied here. */
+    uint64_t fresh_ms; /* The leader was heard since; UINT64_MAX: whenever. */
+    bool fresh_strict;
+    void (*show)(struct conn *conn);
+};
+
+enum list_format { FORMAT_JSON, FORMAT_NDJSON, FORMAT_LINES };
+
+enum scan_step {
+    SCAN_ON,   /* Taken, or of no interest. */
+    SCAN_JUMP, /* Taken; go on behind all keys that begin with scan->last. */
+    SCAN_FULL, /* Not taken: there is more than this answer has room for. */
+};
+
+/* A walk over many keys (scan.c). */
+struct scan {
+    struct list link; /* In api->scans; alone: it is not under way. */
+    /* What is left of it: [from, to); no end when `to` is empty. */
+    struct buf from;
+    struct buf to;
+    bool reverse;
+    bool keys_only;
+    bool mixed; /* May show several states; else it is cut when one ends. */
+    enum scan_step (*step)(struct conn *conn, const struct node_pair *pair);
+    void (*done)(struct conn *conn);
+    struct buf page; /* The body so far. */
+    size_t page_counted;
+    size_t page_max; /* But one item may be larger. */
+    struct buf last; /* Key or common prefix that was taken last. */
+    bool begun;
+    bool jumped; /* `last` is a prefix, and the bounds are behind it. */
+    bool more;
+    uint64_t first_index; /* Applied when it began ... */
+    uint64_t index;       /* ... and in what is shown. */
+    uint64_t sent;
+    bool sending;
+    uint64_t send_begun_ms;
+    uint64_t send_moved_ms;
+    /* list.c */
+    struct buf prefix;
+    struct buf separator;
+    struct buf query; /* As received, for the link to the next page. */
+    enum list_format format;
+    bool counting;
+    bool nothing; /* No key can be in it. */
+    uint64_t limit;
+    uint64_t count;
+};
 
 struct conn {
     struct api *api;
@@ -88,7 +154,6 @@ struct conn {
     bool keep_alive;
     bool old; /* HTTP/1.0 */
     bool head_only;
-    bool local;     /* Read with level=none. */
     bool raw;       /* The value is to be sent as it is, ... */
     bool meta;      /* ... or with all that is known of it. */
     uint64_t index; /* What Craftd-Index says; 0: what was applied last. */
@@ -100,6 +165,9 @@ struct conn {
     uint64_t now_ms;
     struct buf key;  /* Of the request with the node. */
     struct buf tags; /* Its If-None-Match. */
+    bool noleader; /* /readyz: whether there is a leader is not asked. */
+    struct reading reading_at;
+    struct scan scan;
     enum member_act act;
     uint64_t sync_index;        /* To be reached by all; ... */
     raft_id sync_id;            /* ... and this one is being waited for. */
@@ -153,8 +221,26 @@ void not_allowed(struct conn *conn, const char *allow);
 /* ?redirect on a node that does not lead: answered 307, true. */
 bool redirected(struct conn *conn, const struct http_request *request);
 
-/* ?level= into conn->local; false: answered 400. */
-bool read_level(struct conn *conn, const struct http_request *request);
+/* read.c. Call `show` when this node may answer as ?level=, ?freshness= and
+ * ?min_index= demand: at once or in a later turn, or answer the problem. */
+void read_start(struct conn *conn, const struct http_request *request,
+                void (*show)(struct conn *conn));
+/* The same again: what is applied here has gone back (a full disk). */
+void read_wait(struct conn *conn);
+void add_read_headers(struct conn *conn);
+
+/* scan.c. Walk over conn->scan, a slice a turn, in turn with others; `step` is
+ * called for every pair, `done` at the end, to call scan_answer(). */
+void scan_start(struct conn *conn);
+void scan_answer(struct conn *conn, const char *type);
+/* There is room for more of a page that is being sent. */
+void scan_go_on(struct conn *conn);
+void scan_close(struct conn *conn);
+void scan_free(struct conn *conn);
+/* For the start of a walk: the first key behind all that begin with `prefix`
+ * (false: there is none), and the first behind `key`. */
+bool scan_add_behind_prefix(struct buf *out, struct bytes prefix);
+void scan_add_behind(struct buf *out, struct bytes key);
 
 /* keys.c */
 const char *key_wrong(struct bytes key);
@@ -188,6 +274,7 @@ bool read_result(struct conn *conn, const struct node_result *result,
 /* keys.c, txn.c, cluster.c, health.c */
 void on_key(struct conn *conn, const struct http_request *request);
 void on_txn(struct conn *conn, const struct http_request *request);
+void on_list(struct conn *conn, const struct http_request *request);
 void on_join(struct conn *conn, const struct http_request *request);
 void on_status(struct conn *conn, const struct http_request *request);
 void on_nodes(struct conn *conn, const struct http_request *request);

@@ -126,15 +126,10 @@ static void start(struct conn *conn)
     }
 }
 
-static void finish_read(struct conn *conn, const struct node_result *result)
+static void ready(struct conn *conn)
 {
-    if (result->outcome == NODE_OK) {
-        wake(conn, 0);
-        return;
-    }
-    conn->api->body.size = 0;
-    conn->api->headers.size = 0;
-    answer_outcome(conn, result);
+    conn->busy = true;
+    wake(conn, 0);
 }
 
 void on_backup(struct conn *conn, const struct http_request *request)
@@ -143,14 +138,5 @@ void on_backup(struct conn *conn, const struct http_request *request)
         not_allowed(conn, "GET, HEAD, OPTIONS");
         return;
     }
-    if (!read_level(conn, request) || !read_timeout(conn, request)) {
-        return;
-    }
-    conn->busy = true;
-    if (conn->local) {
-        wake(conn, 0);
-        return;
-    }
-    conn->finish = finish_read;
-    node_read(conn->api->node, &conn->request);
+    read_start(conn, request, ready);
 }

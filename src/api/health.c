@@ -15,7 +15,7 @@ static void answer_ready(struct conn *conn, const bool *synced)
     node_get_status(api->node, &status);
     bool ok = line(&api->body, status.member && !api->stopping, "node",
                    api->stopping ? "stopping" : "no member of a cluster yet");
-    if (!conn->local) {
+    if (!conn->noleader) {
         ok &= line(&api->body, node_leader(api->node) != NULL, "leader",
                    "no leader known");
     }
@@ -45,7 +45,7 @@ static void ready(struct conn *conn, const struct http_request *request)
     if (!read_timeout(conn, request)) {
         return;
     }
-    conn->local = flag(request, "noleader");
+    conn->noleader = flag(request, "noleader");
     if (!flag(request, "sync")) {
         answer_ready(conn, NULL);
         return;

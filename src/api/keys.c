@@ -39,28 +39,6 @@ static bool read_key(struct conn *conn, struct bytes path)
 /* ---- what is asked for ----------------------------------------------------
  */
 
-bool read_level(struct conn *conn, const struct http_request *request)
-{
-    struct bytes level;
-    conn->local = false;
-    if (request->query.size == 0) {
-        return true;
-    }
-    if (flag(request, "stale")) {
-        conn->local = true;
-    }
-    if (!http_query(request->query, "level", &level) ||
-        bytes_equal_string(level, "linearizable")) {
-        return true;
-    }
-    conn->local = bytes_equal_string(level, "none");
-    if (!conn->local) {
-        answer_problem(conn, 400, "bad-param", "level is linearizable or none",
-                       NULL);
-    }
-    return conn->local;
-}
-
 /* Of the two that we have, the one that Accept names first. Weights are not
  * looked at: who names only one gets it. */
 static bool wants_raw(const struct http_request *request)
@@ -132,17 +110,6 @@ static bool is_known(const struct conn *conn, uint64_t index)
         }
     }
     return false;
-}
-
-static void add_read_headers(struct conn *conn)
-{
-    struct api *api = conn->api;
-    http_add_header(&api->headers, "Craftd-Level",
-                    bytes_of_string(conn->local ? "none" : "linearizable"));
-    if (!node_is_leader(api->node)) {
-        http_add_header_u64(&api->headers, "Craftd-Last-Contact",
-                            node_last_contact_ms(api->node));
-    }
 }
 
 static void answer_missing(struct conn *conn)
@@ -222,32 +189,6 @@ static void answer_key(struct conn *conn)
     }
 }
 
-static void finish_get(struct conn *conn, const struct node_result *result)
-{
-    conn->api->body.size = 0;
-    conn->api->headers.size = 0;
-    if (result->outcome == NODE_OK) {
-        answer_key(conn);
-    } else {
-        answer_outcome(conn, result);
-    }
-}
-
-static void get_key(struct conn *conn, const struct http_request *request)
-{
-    if (!read_level(conn, request) || !read_timeout(conn, request) ||
-        !read_form(conn, request)) {
-        return;
-    }
-    if (conn->local) {
-        answer_key(conn);
-    } else if (!redirected(conn, request)) {
-        conn->finish = finish_get;
-        conn->busy = true;
-        node_read(conn->api->node, &conn->request);
-    }
-}
-
 void on_key(struct conn *conn, const struct http_request *request)
 {
     if (request->verb == HTTP_VERB_POST) {
@@ -258,7 +199,7 @@ void on_key(struct conn *conn, const struct http_request *request)
         put_key(conn, request);
     } else if (request->verb == HTTP_VERB_DELETE) {
         delete_key(conn, request);
-    } else {
-        get_key(conn, request);
+    } else if (read_form(conn, request)) {
+        read_start(conn, request, answer_key);
     }
 }

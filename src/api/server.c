@@ -162,6 +162,11 @@ static void on_done(struct node_request *request,
 {
     struct conn *conn = container_of(request, struct conn, request);
     must(conn->busy);
+    if (result->outcome == NODE_OK) {
+        /* A write that was forwarded may not have been applied here yet; who
+         * asks for this index elsewhere must see it. */
+        conn->index = max_u64(result->index, node_applied(conn->api->node));
+    }
     conn->finish(conn, result);
     if (!conn->busy && request->body.capacity > REQUEST_BYTES_KEPT) {
         buf_free(&request->body);

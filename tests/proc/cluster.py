@@ -211,6 +211,10 @@ class Node:
     def put(self, key, value, timeout=15.0):
         return self.request("POST", "/key", {key: value}, timeout=timeout)
 
+    def put_many(self, pairs, timeout=15.0):
+        """All of them at once: one write."""
+        return self.request("POST", "/key", pairs, timeout=timeout)
+
     def get(self, key, level=None, timeout=15.0):
         """The value, or None when there is no such key."""
         path = "/key/" + key + (f"?level={level}" if level else "")

@@ -1,0 +1,233 @@
+/* read.c -- how fresh an answer has to be: ?level=, ?freshness=, ?min_index=.
+ *
+ *     linearizable  every write acknowledged before (ReadIndex; any node)
+ *     strong        the same by way of the log: an entry without effect is
+ *                   committed and applied, on the disks of a majority
+ *     weak          what the leader has, without asking the others; anywhere
+ *                   else linearizable, which costs the same round trip to it
+ *                   and promises more
+ *     none          what this node has
+ *     auto          none on nodes without a vote, else linearizable
+ *
+ * Whatever the level, `min_index` has been applied here. Craftd-Level names
+ * the level that the answer was read at. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/text.h"
+#include "command/command.h"
+#include "json/json.h"
+
+static const char *const level_names[] = {
+    [LEVEL_LINEARIZABLE] = "linearizable",
+    [LEVEL_STRONG] = "strong",
+    [LEVEL_WEAK] = "weak",
+    [LEVEL_NONE] = "none",
+    [LEVEL_AUTO] = "auto",
+};
+
+/* ---- parameters -----------------------------------------------------------
+ */
+
+static bool bad_param(struct conn *conn, const char *message)
+{
+    answer_problem(conn, 400, "bad-param", message, "not-applied");
+    return false;
+}
+
+static bool read_level(struct conn *conn, const struct http_request *request)
+{
+    struct reading *reading = &conn->reading_at;
+    struct bytes level;
+    if (!http_query(request->query, "level", &level)) {
+        reading->level = flag(request, "stale") && !flag(request, "consistent")
+                             ? LEVEL_NONE
+                             : LEVEL_LINEARIZABLE;
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(level_names); i++) {
+        if (bytes_equal_string(level, level_names[i])) {
+            reading->level = (enum read_level)i;
+            return true;
+        }
+    }
+    return bad_param(conn, "level is linearizable, strong, weak, none or auto");
+}
+
+static bool read_freshness(struct conn *conn,
+                           const struct http_request *request)
+{
+    struct reading *reading = &conn->reading_at;
+    struct bytes value;
+    reading->fresh_ms = UINT64_MAX;
+    reading->fresh_strict = flag(request, "freshness_strict");
+    return !http_query(request->query, "freshness", &value) ||
+           text_duration_ms(value, &reading->fresh_ms) ||
+           bad_param(conn, "freshness is a duration such as 500ms or 2s");
+}
+
+static bool read_min_index(struct conn *conn,
+                           const struct http_request *request)
+{
+    struct reading *reading = &conn->reading_at;
+    struct bytes value;
+    if (!http_query(request->query, "min_index", &value)) {
+        value = http_header(request, "Craftd-Min-Index");
+        if (!value.data) {
+            return true;
+        }
+    }
+    return json_u64(value, &reading->index) ||
+           bad_param(conn, "min_index is the number of a log entry");
+}
+
+/* ---- may it be shown ------------------------------------------------------
+ */
+
+static void stale(struct conn *conn, const char *message)
+{
+    answer_problem(conn, 503, "stale", message, "not-applied");
+}
+
+/* The leader was heard so recently. With freshness_strict all that is known
+ * to be committed has been applied too: hearing the leader does not mean to
+ * have kept up with it. */
+static bool is_fresh(const struct conn *conn)
+{
+    const struct reading *reading = &conn->reading_at;
+    const struct node *node = conn->api->node;
+    if (reading->fresh_ms == UINT64_MAX || node_is_leader(node)) {
+        return true;
+    }
+    return node_last_contact_ms(node) <= reading->fresh_ms &&
+           (!reading->fresh_strict ||
+            node_applied(node) >= node_committed(node));
+}
+
+static void show(struct conn *conn)
+{
+    struct api *api = conn->api;
+    api->body.size = 0;
+    api->headers.size = 0;
+    if (!node_is_member(api->node)) {
+        answer_problem(conn, 503, "starting",
+                       "this node is no member of a cluster yet",
+                       "not-applied");
+    } else if (conn->reading_at.level == LEVEL_NONE && !is_fresh(conn)) {
+        char message[96];
+        snprintf(message, sizeof(message), "the leader was heard %llu ms ago",
+                 (unsigned long long)node_last_contact_ms(api->node));
+        stale(conn, node_last_contact_ms(api->node) > conn->reading_at.fresh_ms
+                        ? message
+                        : "not all that is committed has been applied here");
+    } else {
+        conn->reading_at.show(conn);
+    }
+}
+
+void add_read_headers(struct conn *conn)
+{
+    struct buf *headers = &conn->api->headers;
+    http_add_header(headers, "Craftd-Level",
+                    bytes_of_string(level_names[conn->reading_at.level]));
+    if (!node_is_leader(conn->api->node)) {
+        http_add_header_u64(headers, "Craftd-Last-Contact",
+                            node_last_contact_ms(conn->api->node));
+    }
+}
+
+/* ---- waiting --------------------------------------------------------------
+ */
+
+static void finish_wait(struct conn *conn, const struct node_result *result)
+{
+    if (result->outcome == NODE_NO_LEADER) {
+        char message[96];
+        snprintf(message, sizeof(message),
+                 "entry %llu has not been applied here in time",
+                 (unsigned long long)conn->reading_at.index);
+        conn->api->headers.size = 0;
+        stale(conn, message);
+    } else if (result->outcome == NODE_OK) {
+        show(conn);
+    } else {
+        conn->api->headers.size = 0;
+        answer_outcome(conn, result);
+    }
+}
+
+void read_wait(struct conn *conn)
+{
+    if (node_applied(conn->api->node) >= conn->reading_at.index) {
+        show(conn);
+        return;
+    }
+    conn->busy = true;
+    conn->finish = finish_wait;
+    node_wait(conn->api->node, &conn->request, conn->reading_at.index);
+}
+
+/* Of a linearizable read, or of the entry of a strong one. */
+static void finish_index(struct conn *conn, const struct node_result *result)
+{
+    struct reading *reading = &conn->reading_at;
+    conn->api->headers.size = 0;
+    if (result->outcome == NODE_OK) {
+        reading->index = max_u64(reading->index, result->index);
+        read_wait(conn);
+    } else if (result->outcome == NODE_UNKNOWN) {
+        /* Whatever becomes of the entry, it has no effect. */
+        answer_problem(conn, 504, "commit-timeout",
+                       "no decision within the time-out", "not-applied");
+    } else {
+        answer_outcome(conn, result);
+    }
+}
+
+static void ask_log(struct conn *conn)
+{
+    struct command_writer writer;
+    conn->api->command.size = 0;
+    command_begin(&writer, &conn->api->command);
+    command_end(&writer);
+    node_write(conn->api->node, &conn->request, buf_bytes(&conn->api->command));
+}
+
+/* What was asked for -> what it means here. */
+static void settle_level(struct conn *conn)
+{
+    struct reading *reading = &conn->reading_at;
+    const struct node *node = conn->api->node;
+    if (reading->level == LEVEL_AUTO) {
+        reading->level = node_is_voter(node) ? LEVEL_LINEARIZABLE : LEVEL_NONE;
+    }
+    if (reading->level == LEVEL_WEAK && !node_is_leader(node)) {
+        reading->level = LEVEL_LINEARIZABLE;
+    }
+}
+
+void read_start(struct conn *conn, const struct http_request *request,
+                void (*cb)(struct conn *conn))
+{
+    struct reading *reading = &conn->reading_at;
+    *reading = (struct reading){.show = cb};
+    if (!read_level(conn, request) || !read_freshness(conn, request) ||
+        !read_min_index(conn, request) || !read_timeout(conn, request)) {
+        return;
+    }
+    if (reading->level != LEVEL_NONE && redirected(conn, request)) {
+        return;
+    }
+    settle_level(conn);
+    if (reading->level == LEVEL_NONE || reading->level == LEVEL_WEAK) {
+        read_wait(conn);
+        return;
+    }
+    conn->busy = true;
+    conn->finish = finish_index;
+    if (reading->level == LEVEL_STRONG) {
+        ask_log(conn);
+    } else {
+        node_read(conn->api->node, &conn->request);
+    }
+}
