@@ -38,6 +38,7 @@ static void conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
     backup_close(conn);
+    scan_free(conn);
     timer_cancel(api->options.reactor, &conn->timer);
     if (api->node) {
         node_cancel(api->node, &conn->request);
@@ -298,6 +299,8 @@ static void on_drain(struct stream *stream, void *arg)
     struct conn *conn = arg;
     if (conn->backup) {
         backup_go_on(conn);
+    } else if (conn->scan.sending) {
+        scan_go_on(conn);
     } else if (!conn->closing) {
         stream_kick(stream);
     }
@@ -347,6 +350,7 @@ static struct conn *conn_take(struct api *api)
     conn->group = ROUTE_OTHER;
     conn->request.cb = on_done;
     list_init(&conn->link);
+    list_init(&conn->scan.link);
     list_add(&api->conns, &conn->link);
     api->conn_count++;
     http_reader_init(&conn->reader, api->options.body_bytes_max);
@@ -383,6 +387,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     list_init(&api->conns);
     list_init(&api->idle);
     metrics_init(&api->metrics);
+    list_init(&api->scans);
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
     if (err) {
@@ -441,6 +446,7 @@ void api_close(struct api *api)
         list_remove(&conn->link);
         mem_free(conn);
     }
+    timer_cancel(api->options.reactor, &api->scan_timer);
     buf_free(&api->body);
     buf_free(&api->headers);
     buf_free(&api->command);

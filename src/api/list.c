@@ -1,0 +1,424 @@
+/* list.c -- GET /keys: keys in the order of their bytes, in pages.
+ *
+ * `after` and `end` follow the direction: with `reverse` a page begins before
+ * `after` and stops above `end`. With a separator, all keys that agree up to
+ * its first place behind the prefix are one item (as in Consul), and the walk
+ * jumps over them. */
+#include "api/api_internal.h"
+#include "base/text.h"
+#include "command/command.h"
+#include "json/json.h"
+
+enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
+
+/* ---- parameters -----------------------------------------------------------
+ */
+
+static bool bad_param(struct conn *conn, const char *message)
+{
+    answer_problem(conn, 400, "bad-param", message, "not-applied");
+    return false;
+}
+
+/* Percent-decoded; empty when it is not there. */
+static bool take(struct conn *conn, const struct http_request *request,
+                 const char *name, struct buf *out)
+{
+    struct bytes raw;
+    out->size = 0;
+    if (!http_query(request->query, name, &raw)) {
+        return true;
+    }
+    uint8_t *at = buf_reserve(out, raw.size);
+    if (!http_percent_decode(raw, at, &out->size)) {
+        return bad_param(conn, "a bad percent escape in the query");
+    }
+    return out->size <= COMMAND_KEY_BYTES_MAX ||
+           bad_param(conn, "longer than a key can be");
+}
+
+static bool take_limit(struct conn *conn, const struct http_request *request)
+{
+    struct bytes raw;
+    conn->scan.limit = LIMIT_DEFAULT;
+    if (!http_query(request->query, "limit", &raw)) {
+        return true;
+    }
+    if (!json_u64(raw, &conn->scan.limit) || conn->scan.limit == 0) {
+        return bad_param(conn, "limit is a number from 1 to 10000");
+    }
+    conn->scan.limit = min_u64(conn->scan.limit, LIMIT_MAX);
+    return true;
+}
+
+static bool take_format(struct conn *conn, const struct http_request *request)
+{
+    static const char *const names[] = {[FORMAT_JSON] = "json",
+                                        [FORMAT_NDJSON] = "ndjson",
+                                        [FORMAT_LINES] = "lines"};
+    struct bytes raw;
+    conn->scan.format = FORMAT_JSON;
+    if (!http_query(request->query, "format", &raw)) {
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (bytes_equal_string(raw, names[i])) {
+            conn->scan.format = (enum list_format)i;
+            return true;
+        }
+    }
+    return bad_param(conn, "format is json, ndjson or lines");
+}
+
+/* The query without `after`, for the link. What a link may not hold (RFC 8288
+ * section 3: it is in angle brackets) is escaped. */
+static void keep_query(struct scan *scan, struct bytes query)
+{
+    static const char escaped[] = "<>\"";
+    const uint8_t *at = query.data;
+    const uint8_t *end = at ? at + query.size : at;
+    scan->query.size = 0;
+    while (at < end) {
+        const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
+        stop = stop ? stop : end;
+        struct bytes value;
+        bool is_after =
+            http_query(bytes_of(at, (size_t)(stop - at)), "after", &value);
+        for (; at < stop && !is_after; at++) {
+            if (memchr(escaped, *at, strlen(escaped))) {
+                http_percent_encode(&scan->query, bytes_of(at, 1), false);
+            } else {
+                buf_add_u8(&scan->query, *at);
+            }
+        }
+        if (!is_after) {
+            buf_add_u8(&scan->query, '&');
+        }
+        at = stop + 1;
+    }
+}
+
+/* ---- bounds ---------------------------------------------------------------
+ */
+
+static bool is_less(struct bytes a, struct bytes b)
+{
+    size_t size = min_size(a.size, b.size);
+    int order = size > 0 ? memcmp(a.data, b.data, size) : 0;
+    return order < 0 || (order == 0 && a.size < b.size);
+}
+
+/* The size of the common prefix that `key` belongs to, 0 when to none. */
+static size_t common_size(const struct scan *scan, struct bytes key)
+{
+    struct bytes separator = buf_bytes(&scan->separator);
+    size_t i = scan->prefix.size;
+    if (separator.size == 0) {
+        return 0;
+    }
+    for (; i + separator.size <= key.size; i++) {
+        if (memcmp(key.data + i, separator.data, separator.size) == 0) {
+            return i + separator.size;
+        }
+    }
+    return 0;
+}
+
+static bool has_prefix(struct bytes key, struct bytes prefix)
+{
+    return key.size >= prefix.size &&
+           (prefix.size == 0 ||
+            memcmp(key.data, prefix.data, prefix.size) == 0);
+}
+
+/* from = max(from, bound). */
+static void raise_from(struct scan *scan, const struct buf *bound)
+{
+    if (is_less(buf_bytes(&scan->from), buf_bytes(bound))) {
+        scan->from.size = 0;
+        buf_add_bytes(&scan->from, buf_bytes(bound));
+    }
+}
+
+/* to = min(to, bound); an empty bound is none. */
+static void lower_to(struct scan *scan, const struct buf *bound)
+{
+    if (bound->size > 0 && (scan->to.size == 0 ||
+                            is_less(buf_bytes(bound), buf_bytes(&scan->to)))) {
+        scan->to.size = 0;
+        buf_add_bytes(&scan->to, buf_bytes(bound));
+    }
+}
+
+/* Behind `after` going up. When it is a common prefix, as a page that ended
+ * with one says, behind all of that. False: nothing is there. */
+static bool start_behind(struct scan *scan, struct bytes after,
+                         struct buf *bound)
+{
+    bound->size = 0;
+    if (has_prefix(after, buf_bytes(&scan->prefix)) &&
+        common_size(scan, after) == after.size) {
+        return scan_add_behind_prefix(bound, after);
+    }
+    scan_add_behind(bound, after);
+    return true;
+}
+
+/* False: the interval is empty, whatever the data. */
+static bool set_bounds(struct scan *scan, const struct buf *after,
+                       const struct buf *end)
+{
+    struct buf *bound = &scan->last;
+    struct bytes prefix = buf_bytes(&scan->prefix);
+    scan->from.size = 0;
+    scan->to.size = 0;
+    buf_add_bytes(&scan->from, prefix);
+    (void)scan_add_behind_prefix(&scan->to, prefix);
+    bound->size = 0;
+    if (scan->reverse) {
+        lower_to(scan, after);
+        if (end->size > 0) {
+            scan_add_behind(bound, buf_bytes(end));
+            raise_from(scan, bound);
+        }
+    } else {
+        lower_to(scan, end);
+        if (after->size > 0) {
+            if (!start_behind(scan, buf_bytes(after), bound)) {
+                return false;
+            }
+            raise_from(scan, bound);
+        }
+    }
+    bound->size = 0;
+    return scan->to.size == 0 ||
+           is_less(buf_bytes(&scan->from), buf_bytes(&scan->to));
+}
+
+/* ---- items ----------------------------------------------------------------
+ */
+
+/* "name":"text", or "name_base64" when it is none. */
+static void add_text(struct buf *out, const char *name, struct bytes text)
+{
+    buf_add_u8(out, '"');
+    buf_add_string(out, name);
+    if (json_is_utf8(text)) {
+        buf_add(out, "\":", 2);
+        json_add_string(out, text);
+    } else {
+        buf_add_string(out, "_base64\":\"");
+        text_add_base64(out, text);
+        buf_add_u8(out, '"');
+    }
+}
+
+/* '%', control characters, and whatever is not UTF-8. */
+static void add_line_text(struct buf *out, struct bytes text)
+{
+    bool utf8 = json_is_utf8(text);
+    uint8_t *at = buf_reserve(out, 3 * text.size);
+    uint8_t *start = at;
+    static const char digit[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        if (c < ' ' || c == '%' || c == 0x7f || (c >= 0x80 && !utf8)) {
+            *at++ = '%';
+            *at++ = (uint8_t)digit[c >> 4];
+            *at++ = (uint8_t)digit[c & 15];
+        } else {
+            *at++ = c;
+        }
+    }
+    out->size += (size_t)(at - start);
+}
+
+static void add_line(struct scan *scan, const struct node_pair *pair,
+                     size_t common)
+{
+    struct buf *out = &scan->page;
+    struct bytes key =
+        common > 0 ? bytes_of(pair->key.data, common) : pair->key;
+    add_line_text(out, key);
+    if (common == 0 && !scan->keys_only) {
+        buf_add_u8(out, '\t');
+        add_line_text(out, pair->value);
+    }
+    buf_add_u8(out, '\n');
+}
+
+static void add_object(struct scan *scan, const struct node_pair *pair,
+                       size_t common)
+{
+    struct buf *out = &scan->page;
+    buf_add_u8(out, '{');
+    if (common > 0) {
+        add_text(out, "prefix", bytes_of(pair->key.data, common));
+    } else {
+        add_text(out, "key", pair->key);
+        if (!scan->keys_only) {
+            buf_add_u8(out, ',');
+            add_text(out, "value", pair->value);
+            buf_printf(out, ",\"index\":%llu,\"create_index\":%llu",
+                       (unsigned long long)pair->modify_index,
+                       (unsigned long long)pair->create_index);
+        }
+    }
+    buf_add_u8(out, '}');
+}
+
+static void add_item(struct scan *scan, const struct node_pair *pair,
+                     size_t common)
+{
+    if (scan->format == FORMAT_LINES) {
+        add_line(scan, pair, common);
+        return;
+    }
+    if (scan->format == FORMAT_JSON && scan->count > 0) {
+        buf_add_u8(&scan->page, ',');
+    }
+    add_object(scan, pair, common);
+    if (scan->format == FORMAT_NDJSON) {
+        buf_add_u8(&scan->page, '\n');
+    }
+}
+
+static enum scan_step list_step(struct conn *conn, const struct node_pair *pair)
+{
+    struct scan *scan = &conn->scan;
+    size_t common = common_size(scan, pair->key);
+    if (!scan->counting) {
+        size_t before = scan->page.size;
+        if (scan->count == scan->limit) {
+            return SCAN_FULL;
+        }
+        add_item(scan, pair, common);
+        if (scan->count > 0 && scan->page.size > scan->page_max) {
+            scan->page.size = before;
+            return SCAN_FULL;
+        }
+    }
+    scan->count++;
+    if (common == 0) {
+        return SCAN_ON;
+    }
+    scan->last.size = 0;
+    buf_add(&scan->last, pair->key.data, common);
+    return SCAN_JUMP;
+}
+
+/* ---- the answer -----------------------------------------------------------
+ */
+
+static const char *type_of(enum list_format format)
+{
+    return format == FORMAT_JSON     ? "application/json"
+           : format == FORMAT_NDJSON ? "application/x-ndjson"
+                                     : "text/plain; charset=utf-8";
+}
+
+static void add_link(struct conn *conn)
+{
+    struct buf *headers = &conn->api->headers;
+    buf_add_string(headers, "Link: </keys?");
+    buf_add_bytes(headers, buf_bytes(&conn->scan.query));
+    buf_add_string(headers, "after=");
+    http_percent_encode(headers, buf_bytes(&conn->scan.last), false);
+    buf_add_string(headers, ">; rel=\"next\"\r\n");
+}
+
+static void end_page(struct scan *scan)
+{
+    struct buf *out = &scan->page;
+    buf_printf(out, "],\"more\":%s", scan->more ? "true" : "false");
+    if (scan->more) {
+        buf_add_u8(out, ',');
+        add_text(out, "after", buf_bytes(&scan->last));
+    }
+    buf_printf(out, ",\"index\":%llu}\n", (unsigned long long)scan->index);
+}
+
+/* Nothing was applied while it was counted: the number was true at `index`. */
+static void end_count(struct scan *scan)
+{
+    struct buf *out = &scan->page;
+    if (scan->format == FORMAT_LINES) {
+        buf_printf(out, "%llu\n", (unsigned long long)scan->count);
+        return;
+    }
+    buf_printf(out, "{\"count\":%llu,\"exact\":%s,\"index\":%llu}\n",
+               (unsigned long long)scan->count,
+               scan->first_index == scan->index ? "true" : "false",
+               (unsigned long long)scan->index);
+}
+
+static void list_done(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    add_read_headers(conn);
+    if (scan->counting) {
+        end_count(scan);
+    } else {
+        if (scan->more) {
+            add_link(conn);
+        }
+        if (scan->format == FORMAT_JSON) {
+            end_page(scan);
+        }
+    }
+    scan_answer(conn, type_of(scan->format));
+}
+
+/* ---- the request ----------------------------------------------------------
+ */
+
+/* The state may be read: from here on it takes what it takes. */
+static void show_list(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    const struct node *node = conn->api->node;
+    bool all =
+        scan->from.size == 0 && scan->to.size == 0 && scan->separator.size == 0;
+    scan->page.size = 0;
+    scan->count = 0;
+    if (!scan->counting && scan->format == FORMAT_JSON) {
+        buf_add_string(&scan->page, "{\"items\":[");
+    }
+    if (scan->nothing || (scan->counting && all)) {
+        /* Known without looking. */
+        scan->more = false;
+        scan->count = scan->nothing ? 0 : node_keys(node);
+        scan->first_index = node_applied(node);
+        scan->index = scan->first_index;
+        list_done(conn);
+        return;
+    }
+    scan_start(conn);
+}
+
+void on_list(struct conn *conn, const struct http_request *request)
+{
+    struct scan *scan = &conn->scan;
+    struct buf *after = &conn->key;
+    struct buf *end = &conn->api->command;
+    if (!is_get(request)) {
+        not_allowed(conn, "GET, HEAD, OPTIONS");
+        return;
+    }
+    scan->step = list_step;
+    scan->done = list_done;
+    scan->reverse = flag(request, "reverse");
+    scan->counting = flag(request, "count");
+    scan->mixed = scan->counting;
+    scan->keys_only = scan->counting || flag(request, "keys");
+    if (!take(conn, request, "prefix", &scan->prefix) ||
+        !take(conn, request, "separator", &scan->separator) ||
+        !take(conn, request, "after", after) ||
+        !take(conn, request, "end", end) || !take_limit(conn, request) ||
+        !take_format(conn, request)) {
+        return;
+    }
+    scan->nothing = !set_bounds(scan, after, end);
+    keep_query(scan, request->query);
+    read_start(conn, request, show_list);
+}
