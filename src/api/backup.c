@@ -112,6 +112,7 @@ static void start(struct conn *conn)
     conn->backup_at = 0;
     conn->backup_begun_ms = reactor_now_ms(api->options.reactor);
     conn->backup_bytes = bytes;
+    conn->index = index;
     node_get_status(api->node, &status);
     buf_add_string(&api->headers,
                    "Content-Disposition: attachment; filename=\"craftd-");
