@@ -1,5 +1,6 @@
 """How fresh a read is: ?level=, ?freshness=, ?min_index=, and what is refused."""
 import signal
+import threading
 import time
 
 import pytest
@@ -147,7 +148,6 @@ def test_min_index_that_does_not_come_is_stale(three):
 
 def test_min_index_waits_for_the_write_that_is_to_come(three):
     three.wait_same()
-    import threading
     index = three[0].status()["applied"] + 1
     got = []
 
