@@ -165,7 +165,7 @@ struct conn {
     uint64_t now_ms;
     struct buf key;  /* Of the request with the node. */
     struct buf tags; /* Its If-None-Match. */
-    bool noleader; /* /readyz: whether there is a leader is not asked. */
+    bool noleader;   /* /readyz: whether there is a leader is not asked. */
     struct reading reading_at;
     struct scan scan;
     enum member_act act;

@@ -674,6 +674,11 @@ static bool probe_answered(void)
 static bool all_equal(void)
 {
     struct node_status first;
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        if (!host_is_up(&world.hosts[i])) {
+            return false; /* Removed at the last moment, it comes back. */
+        }
+    }
     node_get_status(world.hosts[0].node, &first);
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         struct node_status status;
