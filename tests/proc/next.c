@@ -37,14 +37,32 @@ void __wrap_wire_add_empty(struct buf *out, enum wire_type type)
     wire_end(out, start);
 }
 
-void __real_command_end(struct command_writer *writer);
-void __wrap_command_end(struct command_writer *writer);
-void __wrap_command_end(struct command_writer *writer)
+static void mark_as_next(struct buf *out, size_t start)
 {
-    __real_command_end(writer);
     if (getenv("CRAFTD_NEXT_FINAL")) {
-        writer->out->data[writer->start] += NEXT_COMMAND;
+        out->data[start] += NEXT_COMMAND;
     }
+}
+
+void __real_command_begin(struct command_writer *writer, struct buf *out);
+void __wrap_command_begin(struct command_writer *writer, struct buf *out);
+void __wrap_command_begin(struct command_writer *writer, struct buf *out)
+{
+    size_t start = out->size;
+    __real_command_begin(writer, out);
+    mark_as_next(out, start);
+}
+
+void __real_command_txn(struct command_txn *txn, struct buf *out,
+                        const struct command_name *name, bool has_else);
+void __wrap_command_txn(struct command_txn *txn, struct buf *out,
+                        const struct command_name *name, bool has_else);
+void __wrap_command_txn(struct command_txn *txn, struct buf *out,
+                        const struct command_name *name, bool has_else)
+{
+    size_t start = out->size;
+    __real_command_txn(txn, out, name, has_else);
+    mark_as_next(out, start);
 }
 
 /* The same command as this version writes it; valid until the next call. */
