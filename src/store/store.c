@@ -329,6 +329,10 @@ enum err store_open_generation(const struct store_options *options,
 {
     struct store *store = mem_zalloc(sizeof(*store));
     store->options = *options;
+    if (store->options.reserve_bytes == 0) {
+        store->options.reserve_bytes = STORE_RESERVE_BYTES;
+    }
+    store->reserve.handle = -1;
     store->generation = *generation;
     generation_database(options->fs, generation->number, store->path,
                         sizeof(store->path));
@@ -379,6 +383,7 @@ void store_close(struct store *store)
     }
     store_ranges_free(store);
     sqlite3_close(store->db);
+    reserve_close(store);
     buf_free(&store->conf);
     buf_free(&store->result);
     mem_free(store);

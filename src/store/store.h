@@ -2,7 +2,8 @@
  *
  * Layout under the fs's root: db/gen-%07u/state.db (+ -wal, -shm), and
  * db/CURRENT, which names the generation in use (so that a snapshot can be
- * put in place by one rename). With a file system in memory: ":memory:".
+ * put in place by one rename), and db/reserve.tmp, space for a full disk. With
+ * a file system in memory: ":memory:".
  *
  * The write transaction stays open across turns: store_apply() works inside
  * it, reads on the same connection see it, and store_flush() commits it (WAL
@@ -15,9 +16,10 @@
  * of the entry that created it and that last changed it, and how often it was
  * written. Results of named commands (command.h) are rows too.
  *
- * Failures of SQLite: SQLITE_FULL is ERR_NOSPACE (the transaction is rolled
- * back to the last flush; the caller stops applying and asks again later);
- * everything else that casts doubt on the data die()s with a sentence. */
+ * Failures of SQLite: SQLITE_FULL, when the reserve is used up as well, is
+ * ERR_NOSPACE (the transaction is rolled back to the last flush; the caller
+ * stops applying and asks again later); everything else that casts doubt on the
+ * data die()s with a sentence. */
 #ifndef CRAFTD_STORE_STORE_H
 #define CRAFTD_STORE_STORE_H
 
@@ -29,8 +31,10 @@ struct store;
 
 struct store_options {
     const struct fs *fs;
-    const char *vfs; /* SQLite VFS, NULL = the default one. */
+    const char *vfs;        /* SQLite VFS, NULL = the default one. */
+    uint64_t reserve_bytes; /* 0: STORE_RESERVE_BYTES. */
 };
+enum { STORE_RESERVE_BYTES = 2 << 20 };
 
 /* Open (create when missing) and migrate to the newest schema: migrations are
  * embedded, each in a transaction, recorded, run once; a newer schema is
@@ -91,6 +95,15 @@ uint64_t store_durable(const struct store *store);
 uint64_t store_wal_bytes(const struct store *store);
 /* Entries applied since the last commit. */
 uint64_t store_pending(const struct store *store);
+
+/* Make the reserve, a slice at a time: space that is given up when a commit
+ * finds the disk full, so that it need not be rolled back. True: call it
+ * again, there is more to do. Nothing when it is there, or in memory. */
+bool store_prepare(struct store *store);
+/* It was given up, or there is no space to make it: what is applied now has
+ * only what is left of it, and new work should be refused. A later
+ * store_prepare() that succeeds ends it. */
+bool store_is_tight(const struct store *store);
 
 /* ---- snapshots (image.c, incoming.c) ------------------------------------
  *

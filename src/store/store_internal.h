@@ -6,6 +6,7 @@
  *     image.c       the database as a snapshot, to be sent
  *     incoming.c    ... and received
  *     watch.c       what SQLite does to its files
+ *     reserve.c     space for a full disk
  *     generation.c  which directory holds the database
  *     migrate.c     the schema */
 #ifndef CRAFTD_STORE_STORE_INTERNAL_H
@@ -43,6 +44,14 @@ struct watched {
     const sqlite3_io_methods *base;
     sqlite3_file *file;
     struct store *store;
+};
+
+struct reserve {
+    int handle; /* While it is being made; else -1. */
+    uint64_t filled;
+    bool held;   /* It is there, whole. */
+    bool tight;  /* There was no space for it, or it was needed. */
+    bool broken; /* It cannot be made for another reason: we do without. */
 };
 
 /* How far a checkpoint has come, and what SQLite does for it now. */
@@ -85,6 +94,7 @@ struct store {
     bool torn; /* A checkpoint ended half-way. */
     struct watched db_file;
     struct watched wal_file;
+    struct reserve reserve;
     enum step step;
     enum pass pass;
     struct store_image *images[STORE_IMAGES_MAX];
@@ -120,6 +130,11 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
 /* From now on nothing happens to the files that watch.c does not see. */
 void watch(struct store *store);
 MUST_CHECK int watch_sync_log(struct store *store); /* SQLite's code. */
+
+/* True: there is space now that was not there before. */
+bool reserve_give_up(struct store *store);
+/* What there is of it stays. */
+void reserve_close(struct store *store);
 
 /* The file changes there: what is still to be read is saved. */
 void images_before_write(struct store *store, uint64_t offset, uint64_t size);

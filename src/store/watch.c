@@ -11,7 +11,10 @@
  *       the writes are passed over, and the database is synced
  * So it is SQLite that says when a checkpoint is done, and never before the
  * database has been synced. Whatever is written to the -wal between the steps
- * undoes them: the next one is the first again. */
+ * undoes them: the next one is the first again.
+ *
+ * A write to the -wal for which there is no space costs the reserve
+ * (reserve.c), and is tried again before SQLite hears of it. */
 #include "store/store_internal.h"
 
 static struct store *store_of(sqlite3_file *file)
@@ -44,7 +47,11 @@ static int write_log(sqlite3_file *file, const void *data, int size,
     struct store *store = store_of(file);
     must(store->pass == PASS_NONE);
     store->step = STEP_NONE;
-    return store->wal_file.base->xWrite(file, data, size, offset);
+    int rc = store->wal_file.base->xWrite(file, data, size, offset);
+    if ((rc & 0xff) == SQLITE_FULL && reserve_give_up(store)) {
+        rc = store->wal_file.base->xWrite(file, data, size, offset);
+    }
+    return rc;
 }
 
 static int sync_log(sqlite3_file *file, int flags)

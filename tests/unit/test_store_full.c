@@ -1,5 +1,6 @@
-/* test_store_full.c -- the state machine on a full disk (A02): it goes back to
- * its last commit, skips nothing, and goes on when there is room. */
+/* test_store_full.c -- the state machine on a full disk (A02): it commits into
+ * its reserve, and without one goes back to its last commit, skips nothing,
+ * and goes on when there is room. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -154,6 +155,129 @@ static void test_a_crash_on_a_full_disk(void **state)
     stop(&found);
 }
 
+/* ---- with a reserve -------------------------------------------------------
+ */
+
+static void prepare(struct machine *m)
+{
+    while (store_prepare(m->store)) {
+    }
+}
+
+/* Applied up to `index`, committed, readable. */
+static void check_committed(struct machine *m, uint64_t index)
+{
+    struct store_row row;
+    char key[16] = "key-0";
+    key[4] = (char)('0' + index % 40);
+    assert_int_equal(store_flush(m->store), ERR_OK);
+    assert_int_equal(store_flushed(m->store), index);
+    assert_int_equal(store_get(m->store, bytes_of_string(key), &row), ERR_OK);
+    assert_int_equal(row.value.size, VALUE_BYTES);
+}
+
+static void test_a_commit_into_the_reserve(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    prepare(&m);
+    assert_false(store_is_tight(m.store));
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    simdisk_set_full(m.disk, true);
+    assert_int_equal(apply(&m, 2), ERR_OK);
+    assert_false(store_is_tight(m.store));
+    check_committed(&m, 2);
+    assert_true(store_is_tight(m.store));
+
+    /* What is left is not enough for another. It is still tight, and what was
+     * applied stays. */
+    prepare(&m);
+    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_flushed(m.store), 2);
+    simdisk_set_full(m.disk, false);
+    prepare(&m);
+    assert_false(store_is_tight(m.store));
+
+    /* And once more. */
+    simdisk_set_full(m.disk, true);
+    assert_int_equal(apply(&m, 3), ERR_OK);
+    check_committed(&m, 3);
+    assert_true(store_is_tight(m.store));
+    stop(&m);
+}
+
+static void test_more_than_the_reserve_has_room_for(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    prepare(&m);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    simdisk_set_full(m.disk, true);
+    for (uint64_t i = 2; i <= 4; i++) {
+        assert_int_equal(apply(&m, i), ERR_OK);
+    }
+    assert_int_equal(store_flush(m.store), ERR_NOSPACE);
+    assert_int_equal(store_applied(m.store), 1);
+    assert_true(store_is_tight(m.store));
+    simdisk_set_full(m.disk, false);
+    for (uint64_t i = 2; i <= 4; i++) {
+        assert_int_equal(apply(&m, i), ERR_OK);
+    }
+    check_committed(&m, 4);
+    assert_true(store_is_tight(m.store)); /* Until it has one again. */
+    prepare(&m);
+    assert_false(store_is_tight(m.store));
+    stop(&m);
+}
+
+/* What there is of one is as good. */
+static void test_a_reserve_that_is_being_made(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    for (int slice = 0; slice < 5; slice++) {
+        assert_true(store_prepare(m.store));
+    }
+    simdisk_set_full(m.disk, true);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    check_committed(&m, 1);
+    stop(&m);
+}
+
+/* That of an earlier process is taken over, where there is no room for a new
+ * one, and can be used before. Without one it opens, and says so. */
+static void test_opening_on_a_full_disk(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    store_close(m.store);
+    simdisk_set_full(m.disk, true);
+    start(&m, 0);
+    prepare(&m);
+    assert_true(store_is_tight(m.store));
+    simdisk_set_full(m.disk, false);
+    prepare(&m);
+    assert_false(store_is_tight(m.store));
+
+    store_close(m.store);
+    simdisk_set_full(m.disk, true);
+    start(&m, 0);
+    prepare(&m);
+    assert_false(store_is_tight(m.store));
+    store_close(m.store);
+    start(&m, 0);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    check_committed(&m, 1);
+    assert_true(store_is_tight(m.store));
+    stop(&m);
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -162,6 +286,10 @@ int main(void)
         cmocka_unit_test(test_full_while_applying),
         cmocka_unit_test(test_full_while_committing),
         cmocka_unit_test(test_a_crash_on_a_full_disk),
+        cmocka_unit_test(test_a_commit_into_the_reserve),
+        cmocka_unit_test(test_more_than_the_reserve_has_room_for),
+        cmocka_unit_test(test_a_reserve_that_is_being_made),
+        cmocka_unit_test(test_opening_on_a_full_disk),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     buf_free(&command);

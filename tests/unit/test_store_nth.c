@@ -31,6 +31,7 @@ enum {
     FLUSH_EVERY = 4,
     REOPEN_AT = 14,
     CHECKPOINT_BYTES = 32 * 4096,
+    RESERVE_BYTES = 4 * 4096,
     LOOKS = 24,
     TRIES = 3, /* Before a failure that lasts is repaired. */
     DISK = 0,
@@ -348,7 +349,8 @@ static void heal(struct machine *m)
 
 static enum err open_on(const struct fs *fs, struct store **store)
 {
-    struct store_options options = {.fs = fs, .vfs = simvfs_name};
+    struct store_options options = {
+        .fs = fs, .vfs = simvfs_name, .reserve_bytes = RESERVE_BYTES};
     return store_open(&options, store);
 }
 
@@ -475,11 +477,21 @@ static void flush(struct machine *m)
     }
 }
 
+/* It may fail to be made: then one does without, or tries again. */
+static void prepare(struct machine *m)
+{
+    while (store_prepare(m->store)) {
+    }
+    assert_true(!store_is_tight(m->store) ||
+                (hits(m) > 0 && m->fault.err == ERR_NOSPACE));
+}
+
 static void live(struct machine *m)
 {
     if (!start(m)) {
         return;
     }
+    prepare(m);
     while (m->acked < ENTRIES) {
         uint64_t index = store_applied(m->store) + 1;
         enum err err = apply(m->store, index);
@@ -490,6 +502,7 @@ static void live(struct machine *m)
         assert_int_equal(store_hash(m->store), models[index].hash);
         if (index % FLUSH_EVERY == 0) {
             flush(m);
+            prepare(m);
         }
         if (index == REOPEN_AT && !m->reopened) {
             m->reopened = true;
@@ -557,6 +570,8 @@ static void live_and_check(struct machine *m)
     live(m);
     if (m->done) {
         heal(m);
+        prepare(m);
+        assert_false(store_is_tight(m->store));
         check_content(m->store);
         assert_true(m->checkpoints > 0 || m->began > REOPEN_AT);
     }

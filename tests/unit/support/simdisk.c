@@ -72,6 +72,7 @@ struct simdisk {
     enum err fail_with;
     bool failed;
     bool full;
+    uint64_t room; /* Of what was removed since. */
     const char *prefix;
     struct {
         const char *what;
@@ -282,7 +283,7 @@ static enum err sim_open(void *self, const char *path, enum fs_open_mode mode,
     if (!name && (!create || !parent_exists(&d->seen, path))) {
         return ERR_NOT_FOUND;
     }
-    if (create && d->full) {
+    if (create && d->full && d->room == 0) {
         return ERR_NOSPACE;
     }
     size_t file = name ? name->file : file_new(d);
@@ -373,6 +374,22 @@ static void store(struct sim_file *file, size_t offset, const void *data,
     soil(file, from, pages_of(end));
 }
 
+/* On a full disk a file grows into what others have left. */
+static bool has_room(struct simdisk *d, const struct sim_file *file,
+                     uint64_t size)
+{
+    uint64_t seen = file->seen->bytes.size;
+    uint64_t grows = size > seen ? size - seen : 0;
+    if (!d->full || grows == 0) {
+        return true;
+    }
+    if (grows > d->room) {
+        return false;
+    }
+    d->room -= grows;
+    return true;
+}
+
 static enum err sim_write(void *self, int handle, uint64_t offset,
                           const void *data, size_t size)
 {
@@ -381,7 +398,7 @@ static enum err sim_write(void *self, int handle, uint64_t offset,
     enum err err = begin(d, true, true);
     d->counts.writes++;
     struct sim_file *file = file_of(d, handle);
-    if (!err && d->full && offset + size > file->seen->bytes.size) {
+    if (!err && !has_room(d, file, offset + size)) {
         return ERR_NOSPACE;
     }
     store(file, (size_t)offset, data, err ? size / 2 : size);
@@ -460,12 +477,26 @@ static enum err sim_rename(void *self, const char *from, const char *to)
     return ERR_OK;
 }
 
+static bool is_open(const struct simdisk *d, size_t file)
+{
+    for (size_t i = 0; i < d->handle_places; i++) {
+        if (d->handles[i].used && d->handles[i].file == file) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum err sim_unlink(void *self, const char *path)
 {
     struct simdisk *d = self;
     enum err err = begin(d, true, false);
-    if (err || !find(&d->seen, path)) {
+    const struct sim_name *name = find(&d->seen, path);
+    if (err || !name) {
         return err ? err : ERR_NOT_FOUND;
+    }
+    if (d->full && !is_open(d, name->file)) {
+        d->room += d->files[name->file].seen->bytes.size;
     }
     change(d, path, "", 0);
     end(d, "unlink", path);
@@ -895,6 +926,9 @@ uint64_t simdisk_hash(const struct simdisk *d)
 
 void simdisk_set_full(struct simdisk *d, bool full)
 {
+    if (full != d->full) {
+        d->room = 0;
+    }
     d->full = full;
 }
 

@@ -80,7 +80,8 @@ void simdisk_fail(struct simdisk *disk, uint64_t n, enum err err);
 /* Has the failure that was asked for happened? */
 bool simdisk_failed(const struct simdisk *disk);
 
-/* From now on nothing can grow and nothing can be made: ERR_NOSPACE. */
+/* From now on nothing can be made, and nothing can grow but into the space of
+ * files that are removed: ERR_NOSPACE. */
 void simdisk_set_full(struct simdisk *disk, bool full);
 /* real_path() gives PREFIX and the path (borrowed); NULL: there is none. */
 void simdisk_set_prefix(struct simdisk *disk, const char *prefix);
