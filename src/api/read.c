@@ -158,13 +158,17 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
 
 void read_wait(struct conn *conn)
 {
-    if (node_applied(conn->api->node) >= conn->reading_at.index) {
+    struct node *node = conn->api->node;
+    struct reading *reading = &conn->reading_at;
+    /* No answer is older than one before it: see node_shown(). */
+    reading->index = max_u64(reading->index, node_shown(node));
+    if (node_applied(node) >= reading->index) {
         show(conn);
         return;
     }
     conn->busy = true;
     conn->finish = finish_wait;
-    node_wait(conn->api->node, &conn->request, conn->reading_at.index);
+    node_wait(node, &conn->request, reading->index);
 }
 
 /* Of a linearizable read, or of the entry of a strong one. */

@@ -54,6 +54,7 @@ struct node_options {
     uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
     uint64_t proposals_bytes_max;
     uint64_t segment_bytes; /* Of the log; 0: as wal.h says. */
+    uint64_t reserve_bytes; /* Of the database; 0: as store.h says. */
     uint64_t db_bytes_max; /* More is not written, only deleted; 0: no limit. */
     uint64_t log_keep_bytes;   /* Of the log that a snapshot holds as well; 0 =
                                   16 MiB. Four times that for a follower that
@@ -150,11 +151,12 @@ void node_write(struct node *node, struct node_request *request,
 enum node_level { NODE_LINEARIZABLE, NODE_LOCAL };
 /* Answer when node_get() will show at least every write that was
  * acknowledged before this call (NODE_LINEARIZABLE). node_get() may be called
- * from the callback. NODE_LOCAL needs no request: call node_get(). */
+ * from the callback. NODE_LOCAL needs no request: call
+ * node_get(), unless node_applied() is behind node_shown(). */
 void node_read(struct node *node, struct node_request *request);
 
 /* Answer when entry `index` has been applied here; NODE_NO_LEADER when it was
- * not in time. */
+ * not in time, NODE_NO_SPACE when the state has gone back (node_shown()). */
 void node_wait(struct node *node, struct node_request *request, uint64_t index);
 
 /* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER), or
@@ -317,6 +319,10 @@ const struct histogram *node_sync_times(const struct node *node);
 
 /* Cheap, for the headers of every response. */
 uint64_t node_applied(const struct node *node);
+/* The highest that it was since the start. On a full disk SQLite may go back to
+ * its last commit; the log has the rest. Until it has been applied again,
+ * nothing should be shown: node_wait() for this. */
+uint64_t node_shown(const struct node *node);
 uint64_t node_committed(const struct node *node); /* As far as known here. */
 uint64_t node_keys(const struct node *node);
 bool node_is_member(const struct node *node);

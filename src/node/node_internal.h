@@ -34,6 +34,9 @@ enum {
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
     NODE_HEAVY_US = 30000, /* Above this the next one is half as large. */
     NODE_LIGHT_US = 20000,
+    /* ... and as much as the store's reserve has room for, if the pages around
+     * it are as many again. */
+    NODE_FLUSH_BYTES = STORE_RESERVE_BYTES / 2,
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
@@ -146,6 +149,9 @@ struct node {
     bool log_full;  /* ... had none for a batch of the log, ... */
     bool db_full;   /* ... or for what is applied. */
     bool db_full_told;
+    bool store_tight; /* Told: the database has no reserve any more. */
+    uint64_t store_retry_ms;
+    uint64_t shown;  /* Applied at some time: reads do not go back behind it. */
     bool over_quota; /* options.db_bytes_max is reached: deletes only. */
     uint64_t space_retry_ms;
     uint64_t applied_ms;          /* When something was applied last. */
@@ -156,6 +162,7 @@ struct node {
     bool checkpointing;     /* Between its steps. */
     uint64_t checkpoint_us; /* The longest step of this one so far. */
     uint64_t unflushed_ms;  /* When the open transaction got its first entry */
+    uint64_t unflushed_bytes; /* In it. */
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
     struct start starts[STARTS_MAX];
@@ -298,6 +305,8 @@ MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
                                const struct entry *entry,
                                struct store_result *result);
 void node_check_quota(struct node *node);
+/* New writes are refused for lack of space. */
+bool node_no_space(const struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);

@@ -274,7 +274,9 @@ static void start_engine(struct node *node, const struct boot *boot)
 static enum err open_member(struct node *node)
 {
     struct store_options store_options = {.fs = node->env.fs,
-                                          .vfs = node->env.sqlite_vfs};
+                                          .vfs = node->env.sqlite_vfs,
+                                          .reserve_bytes =
+                                              node->options.reserve_bytes};
     enum err err = store_open(&store_options, &node->store);
     if (err) {
         return err;

@@ -176,7 +176,7 @@ static void wait_for_leader(struct node *node, struct node_request *request,
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
-    if (node->log_full || node->log_tight || node->db_full ||
+    if (node_no_space(node) ||
         (node->over_quota && !command_only_deletes(command))) {
         node->metrics.failed++;
         request_finish(node, request, NODE_NO_SPACE, 0);
@@ -807,6 +807,9 @@ static enum node_outcome outcome_when_late(const struct node *node,
     case STATE_FORWARDED:
     case STATE_TRANSFER:
         return NODE_UNKNOWN;
+    case STATE_READING:
+        return store_applied(node->store) < node->shown ? NODE_NO_SPACE
+                                                        : NODE_NO_LEADER;
     case STATE_WAITING:
         if (request->kind == REQUEST_APPLIED) {
             return NODE_UNKNOWN;
@@ -817,7 +820,6 @@ static enum node_outcome outcome_when_late(const struct node *node,
         }
         break;
     case STATE_ASKING:
-    case STATE_READING:
     case STATE_SNAPSHOT:
     case STATE_IDLE:
     case STATE_DONE:

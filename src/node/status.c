@@ -71,8 +71,6 @@ void node_get_status(struct node *node, struct node_status *status)
                                    .incarnation = node->incarnation,
                                    .proposals_pending = node->pending_count,
                                    .writes = node->writes,
-                                   .no_space = node->log_full ||
-                                               node->log_tight || node->db_full,
                                    .over_quota = node->over_quota,
                                    .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
@@ -82,6 +80,7 @@ void node_get_status(struct node *node, struct node_status *status)
         raft_get_status(node->raft, &status->raft);
         status->conf = raft_conf_active(node->raft);
         status->last_contact_ms = node_last_contact_ms(node);
+        status->no_space = node_no_space(node);
         add_storage(node, status);
     }
 }
@@ -99,6 +98,11 @@ const struct histogram *node_sync_times(const struct node *node)
 uint64_t node_applied(const struct node *node)
 {
     return node->member ? store_applied(node->store) : 0;
+}
+
+uint64_t node_shown(const struct node *node)
+{
+    return node->shown;
 }
 
 uint64_t node_committed(const struct node *node)

@@ -440,6 +440,8 @@ static bool apply_some(struct node *node)
     }
     if (applied > start) {
         node->applied_ms = node->now_ms;
+        node->shown = max_u64(node->shown, applied);
+        node->unflushed_bytes += bytes;
         if (node->unflushed_ms == 0) {
             node->unflushed_ms = node->now_ms;
         }
@@ -535,9 +537,11 @@ static void flush_some(struct node *node)
     uint64_t pending = store_pending(node->store);
     if (pending == 0) {
         node->unflushed_ms = 0;
+        node->unflushed_bytes = 0;
         return;
     }
     if (pending < node->flush_entries && !node->checkpoint_wanted &&
+        node->unflushed_bytes < NODE_FLUSH_BYTES &&
         node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
         node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
         return;
@@ -552,11 +556,12 @@ static void flush_some(struct node *node)
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
     }
-    if (node->db_full_told && !node->db_full) {
+    if (node->db_full_told && !node->db_full && !store_is_tight(node->store)) {
         log_info("space-again", "what=database");
         node->db_full_told = false;
     }
     node->unflushed_ms = 0;
+    node->unflushed_bytes = 0;
     node_check_quota(node);
     wal_hint(node->wal);
 }
@@ -583,6 +588,37 @@ static bool prepare_log(struct node *node)
     return more;
 }
 
+/* The same for the database: its reserve, which is what commits are left with
+ * on a full disk. */
+static bool prepare_store(struct node *node)
+{
+    if (node->store_tight && node->now_ms < node->store_retry_ms) {
+        return false;
+    }
+    /* Just given up: its space is for what is still to be committed. */
+    bool given_up = !node->store_tight && store_is_tight(node->store);
+    bool more = !given_up && store_prepare(node->store);
+    bool tight = store_is_tight(node->store);
+    if (tight && !more) {
+        node->store_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    }
+    if (tight && !node->store_tight) {
+        log_error("no-space", "what=database why=\"no room but its reserve: "
+                              "writes are refused\"");
+    } else if (node->store_tight && !tight) {
+        log_info("space-again", "what=database");
+        node->db_full_told = false;
+    }
+    node->store_tight = tight;
+    return more;
+}
+
+bool node_no_space(const struct node *node)
+{
+    return node->log_full || node->log_tight || node->db_full ||
+           store_is_tight(node->store);
+}
+
 /* ---- the turn ---- */
 
 static void ask_whether_ready(struct node *node)
@@ -601,8 +637,7 @@ static void begin_to_count(struct node *node)
 {
     if (store_counts(node->store) || !raft_is_leader(node->raft) ||
         node->counting_term == raft_term(node->raft) ||
-        raft_conf_active(node->raft)->count != 1 || node->log_full ||
-        node->log_tight || node->db_full) {
+        raft_conf_active(node->raft)->count != 1 || node_no_space(node)) {
         return;
     }
     struct command_name nobody = {{0}, 0};
@@ -651,6 +686,9 @@ static uint64_t next_deadline(struct node *node, bool more)
     if (node->log_full || node->log_tight || node->db_full) {
         at = min_u64(at, node->space_retry_ms);
     }
+    if (node->store_tight) {
+        at = min_u64(at, node->store_retry_ms);
+    }
     if (node->member && store_pending(node->store) > 0) {
         at = min_u64(at, node->applied_ms + NODE_FLUSH_QUIET_MS);
     }
@@ -688,6 +726,9 @@ uint64_t node_turn(struct node *node)
         entries_trim(&node->entries, node->durable);
         if (!more) {
             more = prepare_log(node);
+        }
+        if (!more) {
+            more = prepare_store(node);
         }
     }
     requests_expire(node);

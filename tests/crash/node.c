@@ -136,6 +136,7 @@ static struct node_options options_of(const struct machine *machine)
         .proposals_max = 64,
         .proposals_bytes_max = 1 << 20,
         .segment_bytes = SEGMENT,
+        .reserve_bytes = 4096,
         .log_keep_bytes = 2 * SEGMENT,
         .checkpoint_bytes = 12 * 4096,
         .snapshot_piece_bytes = 8192,

@@ -191,14 +191,42 @@ def test_a_full_disk_refuses_writes_and_heals(cluster):
             break
         acked.append(f"full-{i}")
     assert answer == (507, "no-space", "not-applied"), answer
-    for key in acked:
-        assert node.get(key, level="none") is not None
+    until = time.monotonic() + 1.5  # SQLite commits meanwhile, or cannot.
+    while time.monotonic() < until:
+        for key in acked:
+            assert node.get(key, level="none") == value, key
+    assert node.status()["storage"]["no_space"]
     assert "no-space" in node.log()
     os.unlink(filler(node))
     wait_for(lambda: node.put("healed", "1").status == 200, 10, "a write again")
     for key in acked:
         assert node.get(key) == value, key
     assert node.alive()
+
+
+@needs_mount
+def test_the_database_commits_into_its_reserve(cluster):
+    """A02: the disk gets full while SQLite's transaction is open. The log has
+    room for more, but the database has only what was kept for it."""
+    node = start_on_small_disk(cluster.new(), 32)
+    cluster.wait_leader()
+    reserve = f"/proc/{node.pid}/root{node.dir}/data/db/reserve.tmp"
+    wait_for(lambda: os.path.exists(reserve) and
+             os.stat(reserve).st_blocks * 512 >= 2 * MIB, 5, "the reserve")
+    value = "r" * 100_000
+    for i in range(8):
+        assert node.put(f"open-{i}", value).status == 200
+    fill(node)
+    wait_for(lambda: node.status()["storage"]["no_space"], 10, "it is told")
+    assert not os.path.exists(reserve)
+    assert "no-space what=database" in node.log()
+    assert try_put(node, "more", "1") == (507, "no-space", "not-applied")
+    for i in range(8):
+        assert node.get(f"open-{i}", level="none") == value, i
+    os.unlink(filler(node))
+    wait_for(lambda: try_put(node, "more", "1")[0] == 200, 10, "a write again")
+    assert os.stat(reserve).st_size == 2 * MIB
+    assert node.get("open-7") == value
 
 
 @needs_mount

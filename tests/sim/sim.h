@@ -91,6 +91,7 @@ struct host {
     struct node *node;
     struct rng rng;
     uint64_t starts;
+    uint64_t shown; /* Applied, when its own state could be read last. */
 
     uint64_t clock_rate; /* Thousandths. */
     uint64_t clock_offset_us;
