@@ -170,6 +170,10 @@ static void answer_key(struct conn *conn)
     struct api *api = conn->api;
     struct node_row row = {0};
     enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
+    if (err == ERR_NOSPACE) {
+        read_wait(conn);
+        return;
+    }
     add_read_headers(conn);
     if (err) {
         answer_missing(conn);

@@ -149,7 +149,7 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
         conn->api->headers.size = 0;
         stale(conn, message);
     } else if (result->outcome == NODE_OK) {
-        show(conn);
+        read_wait(conn); /* Another answer may have taken the state back. */
     } else {
         conn->api->headers.size = 0;
         answer_outcome(conn, result);

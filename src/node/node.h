@@ -247,7 +247,8 @@ struct node_row {
     uint64_t modify_index;
     uint64_t version;
 };
-/* This node's own state. ERR_NOT_FOUND, ERR_OK. */
+/* This node's own state. ERR_NOT_FOUND; ERR_NOSPACE: reading on a full disk
+ * took the state back: node_wait() for node_shown(). */
 MUST_CHECK enum err node_get(struct node *node, struct bytes key,
                              struct node_row *row);
 

@@ -601,6 +601,11 @@ enum err store_checkpoint(struct store *store)
 /* ---- looking --------------------------------------------------------------
  */
 
+enum err store_read_failed(struct store *store)
+{
+    return fail(store, "reading");
+}
+
 enum err store_get(struct store *store, struct bytes key, struct store_row *row)
 {
     sqlite3_reset(store->select);
@@ -611,7 +616,7 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
         return ERR_NOT_FOUND;
     }
     if (rc != SQLITE_ROW) {
-        die("%s: cannot be read: %s", store->path, sqlite3_errmsg(store->db));
+        return store_read_failed(store);
     }
     *row = (struct store_row){
         .value = bytes_of(sqlite3_column_blob(store->select, 0),
@@ -621,11 +626,6 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
         .version = (uint64_t)sqlite3_column_int64(store->select, 3),
     };
     return ERR_OK;
-}
-
-enum err store_read_failed(struct store *store)
-{
-    return fail(store, "reading");
 }
 
 /* `blobs` columns of bytes, then numbers. */

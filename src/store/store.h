@@ -173,7 +173,8 @@ struct store_row {
     uint64_t modify_index;
     uint64_t version; /* How often it was written; see store_counts(). */
 };
-/* ERR_NOT_FOUND, ERR_OK. */
+/* ERR_NOT_FOUND; ERR_NOSPACE: to read, SQLite had to write, and the store has
+ * gone back as with store_apply(). */
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
                               struct store_row *row);
 

@@ -136,6 +136,35 @@ static void test_full_while_committing(void **state)
     stop(&m);
 }
 
+/* Reading makes room in SQLite's cache, and what is not committed must go to
+ * the full disk: the read finds nothing, and the process goes on. */
+static void test_full_while_reading(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    for (uint64_t i = 0; i < 40; i++) {
+        assert_int_equal(apply(&m, i + 1), ERR_OK);
+    }
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    while (store_pending(m.store) < 32) {
+        assert_int_equal(apply(&m, store_applied(m.store) + 1), ERR_OK);
+    }
+    simdisk_set_full(m.disk, true);
+    enum err err = ERR_OK;
+    for (int i = 0; i < 40 && !err; i++) {
+        struct store_row row;
+        char key[16] = "key-0";
+        key[4] = (char)('0' + i);
+        err = store_get(m.store, bytes_of_string(key), &row);
+    }
+    assert_int_equal(err, ERR_NOSPACE);
+    assert_int_equal(store_applied(m.store), 40);
+    simdisk_set_full(m.disk, false);
+    assert_int_equal(apply(&m, 41), ERR_OK);
+    stop(&m);
+}
+
 /* The process ends while the disk is full: what was committed is there. */
 static void test_a_crash_on_a_full_disk(void **state)
 {
@@ -285,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_while_applying),
         cmocka_unit_test(test_full_while_committing),
+        cmocka_unit_test(test_full_while_reading),
         cmocka_unit_test(test_a_crash_on_a_full_disk),
         cmocka_unit_test(test_a_commit_into_the_reserve),
         cmocka_unit_test(test_more_than_the_reserve_has_room_for),
