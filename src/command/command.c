@@ -303,8 +303,10 @@ static enum err walk(struct bytes command, bool *grows)
     }
     do {
         while ((err = command_next(&reader, &op)) == ERR_OK) {
-            *grows =
-                *grows || op.type == COMMAND_PUT || op.type == COMMAND_INCR;
+            /* What a named command has read is kept with its name. */
+            *grows = *grows || op.type == COMMAND_PUT ||
+                     op.type == COMMAND_INCR ||
+                     (op.type == COMMAND_GET && reader.name.key.size > 0);
         }
         if (err == ERR_NOT_FOUND) {
             err = command_else(&reader);

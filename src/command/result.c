@@ -174,3 +174,53 @@ enum err result_check(struct bytes bytes)
     }
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
+
+/* Results and operations, one by one. */
+static bool fits_ops(struct result_reader *results,
+                     struct command_reader *command)
+{
+    struct result_op came;
+    struct command_op asked;
+    while (command_next(command, &asked) == ERR_OK) {
+        if (result_next(results, &came) != ERR_OK || came.type != asked.type) {
+            return false;
+        }
+    }
+    return result_next(results, &came) == ERR_NOT_FOUND;
+}
+
+bool result_fits(struct bytes result, struct bytes asked)
+{
+    struct command_reader command;
+    struct command_condition condition;
+    struct command_op op;
+    struct result_reader results;
+    if (command_open(&command, asked) != ERR_OK) {
+        return false;
+    }
+    if (command.version < COMMAND_TXN_VERSION) {
+        return result.size == 0;
+    }
+    if (result_check(result) != ERR_OK ||
+        result_open(&results, result) != ERR_OK) {
+        return false;
+    }
+    while (command_next_condition(&command, &condition) == ERR_OK) {
+    }
+    switch (results.head.status) {
+    case RESULT_THEN:
+        return fits_ops(&results, &command);
+    case RESULT_ELSE:
+        while (command_next(&command, &op) == ERR_OK) {
+        }
+        return command_else(&command) == ERR_OK && fits_ops(&results, &command);
+    case RESULT_REFUSED:
+    case RESULT_NOT_A_NUMBER:
+    case RESULT_OVERFLOW:
+    case RESULT_TOO_MANY:
+    case RESULT_TOO_LARGE:
+    case RESULT_REUSED:
+        break;
+    }
+    return true;
+}

@@ -85,4 +85,8 @@ MUST_CHECK enum err result_next(struct result_reader *reader,
                                 struct result_op *op);
 MUST_CHECK enum err result_check(struct bytes result);
 
+/* Can it be what came of `command`? Nothing comes of a version 1 command. For
+ * results from elsewhere: who sent them may be of any build. */
+bool result_fits(struct bytes result, struct bytes command);
+
 #endif

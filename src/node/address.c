@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "node/node_internal.h"
 
-static const struct said *find_said(const struct node *node, raft_id id)
+static struct said *find_said(struct node *node, raft_id id)
 {
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
         if (node->said[i].id == id) {
@@ -60,6 +60,14 @@ void address_forget(struct node *node, raft_id peer)
     }
 }
 
+const struct said *address_of(struct node *node, raft_id id)
+{
+    if (id == node->ident.id) {
+        put_said(node, id, node->raft_addr, node->http_addr);
+    }
+    return find_said(node, id);
+}
+
 bool address_hint(struct node *node, const struct raft_member *wanted)
 {
     const struct raft_member *member =
@@ -76,17 +84,21 @@ bool address_hint(struct node *node, const struct raft_member *wanted)
 
 /* Two members at one address: somebody is mistaken, unless the other one has
  * moved as well and only its entry is old. */
-static bool is_taken(const struct node *node, const struct raft_conf *conf,
-                     const struct said *wanted)
+static bool is_taken(struct node *node, const struct raft_conf *conf,
+                     struct said *wanted)
 {
     for (uint32_t i = 0; i < conf->count; i++) {
         const struct raft_member *other = &conf->members[i];
         const struct said *said = find_said(node, other->id);
         if (other->id != wanted->id &&
             strcmp(said ? said->addr : other->addr, wanted->addr) == 0) {
-            log_warn("address",
-                     "number=%llu addr=%s why=\"%s is at that address\"",
-                     (unsigned long long)wanted->id, wanted->addr, other->name);
+            if (!wanted->refused) {
+                log_warn("address",
+                         "number=%llu addr=%s why=\"%s is at that address\"",
+                         (unsigned long long)wanted->id, wanted->addr,
+                         other->name);
+            }
+            wanted->refused = true;
             return true;
         }
     }
@@ -94,12 +106,12 @@ static bool is_taken(const struct node *node, const struct raft_conf *conf,
 }
 
 /* The first member whose entry is to be changed, as it should be. */
-static bool find_moved(const struct node *node, struct raft_member *moved)
+static bool find_moved(struct node *node, struct raft_member *moved)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
     for (uint32_t i = 0; i < conf->count; i++) {
         const struct raft_member *member = &conf->members[i];
-        const struct said *said = find_said(node, member->id);
+        struct said *said = find_said(node, member->id);
         if (!said || (strcmp(said->addr, member->addr) == 0 &&
                       strcmp(said->http, member->http) == 0)) {
             continue;

@@ -120,17 +120,29 @@ static void replace(struct node *node, struct node_request *request,
     request->replaced = request->state == STATE_PROPOSED;
 }
 
+/* What a member that is here says of its addresses counts more than what
+ * somebody says of them: the two would be proposed by turns. */
 static void refresh(struct node *node, struct node_request *request,
                     const struct raft_member *old,
                     const struct raft_member *wanted)
 {
     struct raft_member update = *old;
+    const struct said *said = address_of(node, old->id);
     if (uuid_known(wanted->uuid)) {
         memcpy(update.uuid, wanted->uuid, sizeof(update.uuid));
     }
-    memcpy(update.addr, wanted->addr, sizeof(update.addr));
-    if (wanted->http[0] != '\0') {
-        memcpy(update.http, wanted->http, sizeof(update.http));
+    if (said && strcmp(said->addr, wanted->addr) != 0) {
+        log_warn("join", "id=%s addr=%s why=\"it is here, and at %s\"",
+                 wanted->name, wanted->addr, said->addr);
+    }
+    if (said) {
+        memcpy(update.addr, said->addr, sizeof(update.addr));
+        memcpy(update.http, said->http, sizeof(update.http));
+    } else {
+        memcpy(update.addr, wanted->addr, sizeof(update.addr));
+        if (wanted->http[0] != '\0') {
+            memcpy(update.http, wanted->http, sizeof(update.http));
+        }
     }
     bool same = memcmp(update.uuid, old->uuid, sizeof(update.uuid)) == 0 &&
                 strcmp(update.addr, old->addr) == 0 &&

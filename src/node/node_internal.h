@@ -102,6 +102,7 @@ struct said {
     raft_id id; /* 0: nobody. */
     char addr[RAFT_ADDR_BYTES];
     char http[RAFT_ADDR_BYTES];
+    bool refused; /* It is another member's address: told. */
 };
 
 /* Who got one needs what the log holds behind it. */
@@ -263,6 +264,8 @@ MUST_CHECK enum err starts_read(struct node *node);
 /* address.c */
 void address_said(struct node *node, raft_id peer,
                   const struct wire_hello *hello);
+/* What the member says of itself; NULL: it is not here. */
+const struct said *address_of(struct node *node, raft_id id);
 void address_forget(struct node *node, raft_id peer);
 /* Look for a member where it is said to be. True when it is one of ours. */
 bool address_hint(struct node *node, const struct raft_member *wanted);

@@ -767,8 +767,7 @@ static struct node_request *find_forwarded(struct node *node, raft_id from,
 bool requests_on_forward_resp(struct node *node, raft_id from,
                               const struct wire_forward_resp *resp)
 {
-    if (resp->outcome >= NODE_OUTCOME_COUNT ||
-        (resp->result.size > 0 && result_check(resp->result) != ERR_OK)) {
+    if (resp->outcome >= NODE_OUTCOME_COUNT) {
         return false;
     }
     /* Answers come about in the order of the questions, so the search is
@@ -783,7 +782,10 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
         return true;
     }
     request->result.deleted = resp->detail;
-    if (resp->outcome == NODE_OK && resp->result.size > 0) {
+    if (resp->outcome == NODE_OK && request->kind == REQUEST_WRITE) {
+        if (!result_fits(resp->result, buf_bytes(&request->body))) {
+            return false; /* The link ends, and what came of it is unknown. */
+        }
         keep_result(request, resp->result);
     }
     request_finish(node, request, (enum node_outcome)resp->outcome,

@@ -91,7 +91,7 @@ enum err starts_read(struct node *node)
     return err;
 }
 
-/* Its row, or one for it: free, or of somebody who is no member any more. */
+/* Its row, or one for it: free, else of somebody who is no member any more. */
 static struct start *find_row(struct node *node, raft_id id)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
@@ -101,7 +101,9 @@ static struct start *find_row(struct node *node, raft_id id)
         if (start->id == id) {
             return start;
         }
-        if (!row && (start->id == 0 || !raft_conf_find(conf, start->id))) {
+        bool is_free = start->id == 0;
+        if (is_free ? !row || row->id != 0
+                    : !row && !raft_conf_find(conf, start->id)) {
             row = start;
         }
     }

@@ -139,6 +139,7 @@ static void conn_up(struct conn *conn, struct link *link,
     link->conn = conn;
     conn->up = true;
     conn->opened_ms = now(peers);
+    stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
     link->error = "";
     link->told_ms = 0;
     log_info("peer-up", "peer=%s number=%llu at=%s version=%d", link_name(link),
@@ -346,7 +347,7 @@ static void dial(struct peers *peers, struct link *link)
     link->conn = conn;
     conn->stream = stream_dial(peers->reactor, host, port, HANDSHAKE_MS,
                                &conn_handler, conn);
-    stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
+    stream_set_input_limit(conn->stream, HANDSHAKE_BYTES_MAX);
 }
 
 static void on_accept(struct stream *stream, void *arg)
@@ -363,7 +364,7 @@ static void on_accept(struct stream *stream, void *arg)
                               .heard_ms = now(peers)};
         peers->guests[i] = conn;
         stream_set_handler(stream, &conn_handler, conn);
-        stream_set_input_limit(stream, WIRE_FRAME_BYTES_MAX);
+        stream_set_input_limit(stream, HANDSHAKE_BYTES_MAX);
         stream_set_user_timeout(stream, SILENCE_MS);
         return;
     }

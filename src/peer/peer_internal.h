@@ -13,6 +13,7 @@ enum {
                                          yet, or no longer. */
     GUESTS_MAX = 32, /* Accepted connections that have not said HELLO. */
     HANDSHAKE_MS = 2000,
+    HANDSHAKE_BYTES_MAX = 16 << 10, /* Of a stranger, at a time. */
     PING_MS = 300,
     SILENCE_MS = 3000,
     REDIAL_MIN_MS = 50,

@@ -606,17 +606,16 @@ enum err store_read_failed(struct store *store)
     return fail(store, "reading");
 }
 
-enum err store_get(struct store *store, struct bytes key, struct store_row *row)
+bool store_read(struct store *store, struct bytes key, struct store_row *row,
+                bool *found)
 {
     sqlite3_reset(store->select);
     store_bind(store->select, 1, key);
     int rc = sqlite3_step(store->select);
-    if (rc == SQLITE_DONE) {
+    *found = rc == SQLITE_ROW;
+    if (!*found) {
         sqlite3_reset(store->select);
-        return ERR_NOT_FOUND;
-    }
-    if (rc != SQLITE_ROW) {
-        return store_read_failed(store);
+        return rc == SQLITE_DONE;
     }
     *row = (struct store_row){
         .value = bytes_of(sqlite3_column_blob(store->select, 0),
@@ -625,7 +624,16 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
         .modify_index = (uint64_t)sqlite3_column_int64(store->select, 2),
         .version = (uint64_t)sqlite3_column_int64(store->select, 3),
     };
-    return ERR_OK;
+    return true;
+}
+
+enum err store_get(struct store *store, struct bytes key, struct store_row *row)
+{
+    bool found;
+    if (!store_read(store, key, row, &found)) {
+        return store_read_failed(store);
+    }
+    return found ? ERR_OK : ERR_NOT_FOUND;
 }
 
 /* `blobs` columns of bytes, then numbers. */

@@ -145,6 +145,10 @@ MUST_CHECK enum err store_migrate(sqlite3 *db);
 
 MUST_CHECK enum err store_ranges_prepare(struct store *store);
 void store_ranges_free(struct store *store);
+/* store_get() within an entry: false when SQLite failed, and nothing has been
+ * done about it. */
+bool store_read(struct store *store, struct bytes key, struct store_row *row,
+                bool *found);
 /* Reading met a full disk (SQLite may have to write its cache to go on):
  * ERR_NOSPACE, and back to the last flush. Everything else ends the process. */
 MUST_CHECK enum err store_read_failed(struct store *store);

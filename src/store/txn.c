@@ -60,35 +60,44 @@ static bool look(struct store *store, struct bytes key, struct looked *row)
 /* ---- conditions -----------------------------------------------------------
  */
 
+/* Here and below: false when SQLite failed. */
 static bool value_is(struct store *store, const struct looked *row,
-                     const struct command_condition *condition)
+                     const struct command_condition *condition, bool *equal)
 {
     struct store_row full;
-    if (!row->found || row->value_bytes != condition->value.size ||
-        store_get(store, condition->key, &full) != ERR_OK) {
+    bool found;
+    *equal = false;
+    if (!row->found || row->value_bytes != condition->value.size) {
+        return true;
+    }
+    if (!store_read(store, condition->key, &full, &found)) {
         return false;
     }
-    bool equal = bytes_equal(full.value, condition->value);
+    *equal = found && bytes_equal(full.value, condition->value);
     sqlite3_reset(store->select);
-    return equal;
+    return true;
 }
 
 static bool holds(struct store *store, const struct looked *row,
-                  const struct command_condition *condition)
+                  const struct command_condition *condition, bool *yes)
 {
     switch (condition->field) {
     case COMMAND_IF_INDEX:
-        return row->modify_index == condition->number;
+        *yes = row->modify_index == condition->number;
+        break;
     case COMMAND_IF_NOT_INDEX:
-        return row->modify_index != condition->number;
+        *yes = row->modify_index != condition->number;
+        break;
     case COMMAND_IF_CREATED:
-        return row->create_index == condition->number;
+        *yes = row->create_index == condition->number;
+        break;
     case COMMAND_IF_EXISTS:
-        return row->found == (condition->number == 1);
+        *yes = row->found == (condition->number == 1);
+        break;
     case COMMAND_IF_VALUE:
-        return value_is(store, row, condition);
+        return value_is(store, row, condition, yes);
     }
-    return false;
+    return true;
 }
 
 /* All are read, so that the operations come next; the first that does not hold
@@ -100,10 +109,12 @@ static bool check_conditions(struct txn *txn, struct command_reader *reader)
     while (command_next_condition(reader, &condition) == ERR_OK) {
         struct looked row;
         if (txn->head.status == RESULT_THEN) {
-            if (!look(txn->store, condition.key, &row)) {
+            bool yes = false;
+            if (!look(txn->store, condition.key, &row) ||
+                !holds(txn->store, &row, &condition, &yes)) {
                 return false;
             }
-            if (!holds(txn->store, &row, &condition)) {
+            if (!yes) {
                 txn->head.status = RESULT_REFUSED;
                 txn->head.at = at;
                 txn->head.current = row.modify_index;
@@ -116,8 +127,7 @@ static bool check_conditions(struct txn *txn, struct command_reader *reader)
 
 /* ---- operations -----------------------------------------------------------
  *
- * Each returns false when SQLite failed. What fails in the command changes
- * txn->head.status. */
+ * What fails in the command changes txn->head.status. */
 
 static bool incr(struct txn *txn, const struct command_op *op,
                  struct result_op *result)
@@ -125,18 +135,20 @@ static bool incr(struct txn *txn, const struct command_op *op,
     struct looked row;
     struct store_row full;
     int64_t before = 0;
+    bool is_number = false;
     if (!look(txn->store, op->key, &row)) {
         return false;
     }
-    if (row.found) {
-        bool ok = row.value_bytes < NUMBER_BYTES &&
-                  store_get(txn->store, op->key, &full) == ERR_OK &&
-                  text_i64(full.value, &before);
-        sqlite3_reset(txn->store->select);
-        if (!ok) {
-            txn->head.status = RESULT_NOT_A_NUMBER;
-            return true;
+    if (row.found && row.value_bytes < NUMBER_BYTES) {
+        if (!store_read(txn->store, op->key, &full, &row.found)) {
+            return false;
         }
+        is_number = text_i64(full.value, &before);
+        sqlite3_reset(txn->store->select);
+    }
+    if (row.found && !is_number) {
+        txn->head.status = RESULT_NOT_A_NUMBER;
+        return true;
     }
     if (__builtin_add_overflow(before, op->by, &result->number)) {
         txn->head.status = RESULT_OVERFLOW;
@@ -165,9 +177,12 @@ static bool get(struct txn *txn, const struct command_op *op,
         txn->head.status = RESULT_TOO_LARGE;
         return true;
     }
-    if (row.found && store_get(txn->store, op->key, &full) == ERR_OK) {
+    if (row.found && !store_read(txn->store, op->key, &full, &row.found)) {
+        return false;
+    }
+    if (row.found) {
         result->found = true;
-        result->value = full.value; /* Until the next store_get(). */
+        result->value = full.value; /* Until the next store_read(). */
         result->modify_index = full.modify_index;
         result->create_index = full.create_index;
     }

@@ -60,8 +60,8 @@ enum err wire_refuse(struct bytes payload, struct wire_refuse *refuse)
     struct wire_refuse r = {0};
     uint8_t reason = cursor_u8(&in);
     wire_get_text(&in, r.text, sizeof(r.text));
-    enum err err = wire_done(&in);
-    if (err || reason < WIRE_REFUSE_CLUSTER || reason > WIRE_REFUSE_NOT_READY) {
+    /* Readable for ever: a later version may have other reasons, and add. */
+    if (in.failed || reason < WIRE_REFUSE_CLUSTER) {
         return ERR_CORRUPT;
     }
     r.reason = (enum wire_refusal)reason;

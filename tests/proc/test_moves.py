@@ -154,3 +154,22 @@ def test_a_hint_for_another_cluster_adds_nobody(cluster):
     assert a.request("POST", "/join", dict(moved, cluster="x")).status == 400
     assert a.request("POST", "/join", moved).status == 200
     assert [len(node.status()["followers"]) for node in (a, b)] == [0, 0]
+
+
+def test_what_a_member_says_of_itself_counts(cluster):
+    """Somebody spells its address in another way, or is mistaken: the member
+    is here, and nothing is proposed by turns."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    wait_listed(cluster)
+    follower = cluster.others(leader)[0]
+    before = leader.status()["last_log"]
+    for member in (follower, leader):
+        for addr, http in ((f"localhost:{member.raft_port}", member.http),
+                           (member.raft, "localhost:1"),
+                           ("127.0.0.1:1", "127.0.0.1:1")):
+            body = {"id": member.name, "addr": addr, "http": http}
+            assert leader.request("POST", "/join", body).status == 200
+    time.sleep(0.5)
+    assert leader.status()["last_log"] <= before + 2
+    wait_listed(cluster)

@@ -275,6 +275,68 @@ static void test_results_come_back(void **state)
     buf_free(&out);
 }
 
+/* What a node of another build sends must be what came of that command. */
+static void test_a_result_fits_its_command(void **state)
+{
+    (void)state;
+    struct command_name nobody = {{0}, 0};
+    struct command_txn txn;
+    struct command_writer list;
+    struct buf asked = {0};
+    struct buf first = {0};
+    struct buf came = {0};
+    struct result_writer writer;
+    struct bytes key = bytes_of_string("k");
+    command_begin(&list, &first);
+    command_put(&list, key, key);
+    command_end(&list);
+    command_txn(&txn, &asked, &nobody, true);
+    command_list(&list, &asked);
+    command_end(&list);
+    command_list(&list, &asked);
+    command_put(&list, key, key);
+    command_delete(&list, key);
+    command_end(&list);
+    command_list(&list, &asked);
+    command_delete(&list, key);
+    command_end(&list);
+    static const struct {
+        enum result_status status;
+        enum command_op_type types[3]; /* 0: no more. */
+        bool fits;
+    } cases[] = {
+        {RESULT_THEN, {COMMAND_PUT, COMMAND_DELETE}, true},
+        {RESULT_THEN, {COMMAND_PUT}, false},
+        {RESULT_THEN, {COMMAND_DELETE, COMMAND_PUT}, false},
+        {RESULT_THEN, {COMMAND_PUT, COMMAND_DELETE, COMMAND_PUT}, false},
+        {RESULT_THEN, {0}, false},
+        {RESULT_ELSE, {COMMAND_DELETE}, true},
+        {RESULT_ELSE, {COMMAND_PUT, COMMAND_DELETE}, false},
+        {RESULT_ELSE, {0}, false},
+        {RESULT_REFUSED, {0}, true},
+        {RESULT_REUSED, {0}, true},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        came.size = 0;
+        result_begin(&writer, &came,
+                     &(struct result){.status = cases[i].status, .index = 9});
+        for (size_t n = 0; n < 3 && cases[i].types[n] != 0; n++) {
+            result_add(&writer, &(struct result_op){.type = cases[i].types[n]});
+        }
+        result_end(&writer);
+        assert_true(result_fits(buf_bytes(&came), buf_bytes(&asked)) ==
+                    cases[i].fits);
+        assert_false(result_fits(buf_bytes(&came), buf_bytes(&first)));
+    }
+    assert_false(result_fits((struct bytes){0}, buf_bytes(&asked)));
+    assert_true(result_fits((struct bytes){0}, buf_bytes(&first)));
+    came.size--;
+    assert_false(result_fits(buf_bytes(&came), buf_bytes(&asked)));
+    buf_free(&asked);
+    buf_free(&first);
+    buf_free(&came);
+}
+
 static void test_key_sizes(void **state)
 {
     (void)state;
@@ -306,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_a_digest_is_of_the_request_and_for_ever),
         cmocka_unit_test(test_what_makes_the_data_larger),
         cmocka_unit_test(test_results_come_back),
+        cmocka_unit_test(test_a_result_fits_its_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

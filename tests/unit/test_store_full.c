@@ -165,6 +165,67 @@ static void test_full_while_reading(void **state)
     stop(&m);
 }
 
+/* ... and within an entry: it is not applied, whatever it wanted to know. */
+static enum err apply_asking(struct machine *m, uint64_t index, int what)
+{
+    static uint8_t value[VALUE_BYTES];
+    struct command_name nobody = {{0}, 0};
+    struct command_txn txn;
+    struct command_writer list;
+    struct store_result result;
+    struct bytes key = bytes_of_string("key-0");
+    command.size = 0;
+    command_txn(&txn, &command, &nobody, false);
+    command_list(&list, &command);
+    if (what == 0) {
+        command_if(&list, &(struct command_condition){
+                              .field = COMMAND_IF_VALUE,
+                              .key = key,
+                              .value = bytes_of(value, sizeof(value))});
+    }
+    command_end(&list);
+    command_list(&list, &command);
+    command_add(&list, &(struct command_op){.type = COMMAND_GET, .key = key});
+    command_put(&list, bytes_of_string("done"), key);
+    command_end(&list);
+    return store_apply(m->store, index, 1, buf_bytes(&command), &result);
+}
+
+static void test_full_while_an_entry_reads(void **state)
+{
+    (void)state;
+    for (int what = 0; what < 2; what++) {
+        uint64_t hash[2];
+        for (int full = 0; full < 2; full++) {
+            struct machine m = {0};
+            start(&m, 0);
+            for (uint64_t i = 1; i <= 40; i++) {
+                assert_int_equal(apply(&m, i), ERR_OK);
+            }
+            assert_int_equal(store_flush(m.store), ERR_OK);
+            for (uint64_t i = 41; i <= 73; i++) {
+                assert_int_equal(apply(&m, i), ERR_OK);
+            }
+            uint64_t last = 73;
+            simdisk_set_full(m.disk, full == 1);
+            enum err err = apply_asking(&m, last + 1, what);
+            if (full) {
+                assert_int_equal(err, ERR_NOSPACE);
+                assert_int_equal(store_applied(m.store), 40);
+                simdisk_set_full(m.disk, false);
+                for (uint64_t i = 41; i <= 73; i++) {
+                    assert_int_equal(apply(&m, i), ERR_OK);
+                }
+                err = apply_asking(&m, last + 1, what);
+            }
+            assert_int_equal(err, ERR_OK);
+            hash[full] = store_hash(m.store);
+            stop(&m);
+        }
+        assert_true(hash[0] == hash[1]);
+    }
+}
+
 /* The process ends while the disk is full: what was committed is there. */
 static void test_a_crash_on_a_full_disk(void **state)
 {
@@ -315,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_full_while_applying),
         cmocka_unit_test(test_full_while_committing),
         cmocka_unit_test(test_full_while_reading),
+        cmocka_unit_test(test_full_while_an_entry_reads),
         cmocka_unit_test(test_a_crash_on_a_full_disk),
         cmocka_unit_test(test_a_commit_into_the_reserve),
         cmocka_unit_test(test_more_than_the_reserve_has_room_for),

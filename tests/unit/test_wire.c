@@ -89,6 +89,14 @@ static void test_handshake_round_trip(void **state)
                      ERR_OK);
     assert_int_equal(refused.reason, WIRE_REFUSE_UUID);
     assert_string_equal(refused.text, "no");
+
+    /* A later version has another reason, and more to say of it. */
+    struct buf later = {0};
+    buf_add_u8(&later, 77);
+    buf_add_bytes(&later, bytes_of("\x02\0no, and why", 13));
+    assert_int_equal(wire_refuse(buf_bytes(&later), &refused), ERR_OK);
+    assert_string_equal(refused.text, "no");
+    buf_free(&later);
     buf_free(&out);
 }
 
