@@ -146,9 +146,9 @@ void answered(struct conn *conn)
     metrics_count(conn);
     conn->busy = false;
     conn->reading = false;
-    if (conn->timer.node.place == 0) {
-        set_deadline(conn, now(api) + IDLE_MS);
-    }
+    /* What was left of the time for the request's own bytes is not the time
+     * that it may be idle from here on. */
+    set_deadline(conn, now(api) + IDLE_MS);
     if (!conn->keep_alive || conn->eof) {
         conn->closing = true;
         timer_cancel(api->options.reactor, &conn->timer);

@@ -384,6 +384,23 @@ def test_slow_clients_get_408_and_disturb_nobody(three):
         assert data.startswith(b"HTTP/1.1 408 "), data
 
 
+def test_a_connection_outlives_the_time_of_its_requests(three):
+    """A head may take 10 s, and what is idle may be so for 75 s: a head that
+    came in two pieces must not close the connection 10 s later."""
+    with connect(three[1], 25) as s:
+        for pause in (11, 0):
+            s.sendall(b"GET /key/nope HTTP/1.1\r\n")
+            time.sleep(0.2)
+            s.sendall(b"Host: x\r\n\r\n")
+            data = b""
+            while not data.endswith(b'{"nope":""}'):
+                piece = s.recv(4096)
+                assert piece, data
+                data += piece
+            assert responses(data) == [(404, b'{"nope":""}')]
+            time.sleep(pause)
+
+
 def test_a_thousand_idle_connections(three):
     node = three[0]
     idle = []
