@@ -16,9 +16,34 @@ enum { KIND_POST = 1, KIND_PUT = 2, KIND_DELETE = 3 };
 /* ---- names ----------------------------------------------------------------
  */
 
+/* What a write depends on must come once: of two, one would be dropped. */
+static bool any_comes_twice(const struct http_request *request)
+{
+    static const char *const names[] = {"If-Match", "If-None-Match",
+                                        "Idempotency-Key"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        unsigned count = 0;
+        for (uint32_t k = 0; k < request->header_count; k++) {
+            count +=
+                http_header_named(&request->headers[k], 1, names[i]).data !=
+                NULL;
+        }
+        if (count > 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool read_name(struct conn *conn, const struct http_request *request,
                struct command_name *name)
 {
+    if (any_comes_twice(request)) {
+        answer_problem(conn, 400, "bad-request",
+                       "If-Match, If-None-Match or Idempotency-Key comes twice",
+                       "not-applied");
+        return false;
+    }
     *name =
         (struct command_name){.key = http_header(request, "Idempotency-Key")};
     if (!name->key.data ||
@@ -58,8 +83,9 @@ enum err next_tag(struct bytes *rest, struct tag *tag)
     if (!close) {
         return ERR_INVALID;
     }
+    /* Tags are compared as text: "044" is not "44". */
     if (!json_u64(bytes_of(at, (size_t)(close - at)), &tag->index) ||
-        tag->index == 0) {
+        *at == '0') {
         tag->index = UINT64_MAX;
     }
     *rest = bytes_of(close + 1, (size_t)(end - close - 1));

@@ -151,6 +151,34 @@ def test_wrong_conditions_are_400(three):
     assert three[0].get("w") is None
 
 
+def test_what_comes_twice_is_400(three):
+    """Of two headers, one would not be looked at."""
+    etag = raw_put(three[0], "twice", b"1").headers["ETag"]
+    for node in three:
+        for name, values in (("If-None-Match", ('"1"', etag)),
+                             ("If-Match", (etag, '"1"')),
+                             ("Idempotency-Key", ("a", "b"))):
+            connection = http.client.HTTPConnection(node.host, node.http_port)
+            connection.putrequest("PUT", "/key/twice")
+            for value in values:
+                connection.putheader(name, value)
+            connection.putheader("Content-Length", "1")
+            connection.endheaders(b"2")
+            response = connection.getresponse()
+            assert response.status == 400, name
+            assert json.loads(response.read())["code"] == "bad-request"
+            connection.close()
+    assert three[0].get("twice") == "1"
+
+
+def test_tags_are_text(three):
+    etag = raw_put(three[0], "text", b"1").headers["ETag"]
+    almost = '"0' + etag[1:]
+    assert raw_put(three[0], "text", b"2", {"If-Match": almost}).status == 412
+    got = three[0].request("GET", "/key/text", headers={"If-None-Match": almost})
+    assert (got.status, got.body) == (200, b'{"text":"1"}')
+
+
 def test_not_modified(three):
     etag = raw_put(three[0], "cached", b"1").headers["ETag"]
     for tags in (etag, "W/" + etag, f'"1", {etag}', "*"):
