@@ -114,6 +114,7 @@ static void start(struct conn *conn)
     conn->backup_bytes = bytes;
     conn->index = index;
     node_get_status(api->node, &status);
+    add_read_headers(conn);
     buf_add_string(&api->headers,
                    "Content-Disposition: attachment; filename=\"craftd-");
     text_add_hex(&api->headers, status.cluster, 4);

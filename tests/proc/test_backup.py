@@ -40,6 +40,8 @@ def test_backup_is_a_database(cluster, tmp_path):
             answer = fetch(node, path)
             headers = {k.lower(): v for k, v in answer.headers.items()}
             assert headers["content-type"] == "application/vnd.sqlite3"
+            level = "none" if "none" in path else "linearizable"
+            assert headers["craftd-level"] == level
             index = headers["etag"].strip('"')
             assert headers["content-disposition"].endswith(f'-{index}.db"')
             file = tmp_path / f"{node.name}.db"
