@@ -51,6 +51,9 @@ struct api_metrics {
     struct histogram duration_us[ROUTE_GROUP_COUNT];
 };
 
+/* In one transaction: operations of both lists; conditions. */
+enum { TXN_OPS_MAX = 512 };
+
 struct api {
     struct api_options options;
     struct node *node; /* NULL while starting. */

@@ -144,9 +144,9 @@ static void add_storage(struct api *api, const struct node_status *status)
                U(reactor_turn_max_ms(api->options.reactor)));
     buf_printf(out,
                ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
-               "\"connections\":%u},\"hints\":[",
+               "\"txn_ops\":%d,\"connections\":%u},\"hints\":[",
                U(api->options.value_bytes_max), U(api->options.body_bytes_max),
-               api->options.conns_max);
+               TXN_OPS_MAX, api->options.conns_max);
     add_hints(api, status);
     buf_add_string(out, "]}\n");
 }

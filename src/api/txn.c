@@ -10,10 +10,7 @@
 #include "base/text.h"
 #include "json/json.h"
 
-enum {
-    OPS_MAX = 512, /* Operations of both lists; conditions. */
-    KIND_TXN = 4,
-};
+enum { KIND_TXN = 4 };
 
 enum part { LIST_IF, LIST_THEN, LIST_ELSE, LIST_COUNT };
 
@@ -161,7 +158,7 @@ static bool read_condition(struct parse *parse, struct command_writer *writer)
         return wrong(parse, 400, "bad-request",
                      "a clause has one key and one comparison");
     }
-    if (writer->count == OPS_MAX) {
+    if (writer->count == TXN_OPS_MAX) {
         return wrong(parse, 413, "too-large", "more than 512 clauses");
     }
     command_if(writer, &condition);
@@ -233,7 +230,7 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
                      "an operation is put with value, delete, delete_prefix, "
                      "get, or incr with by");
     }
-    if (parse->ops == OPS_MAX) {
+    if (parse->ops == TXN_OPS_MAX) {
         return wrong(parse, 413, "too-large", "more than 512 operations");
     }
     parse->ops++;

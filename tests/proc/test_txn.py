@@ -253,6 +253,7 @@ def test_a_transaction_that_fails_changes_nothing(three):
 
 
 def test_limits_of_a_transaction(three):
+    assert three[1].status()["limits"]["txn_ops"] == 512
     node = three[1]
     most = [{"put": f"m{i}", "value": "v"} for i in range(512)]
     assert len(txn(node, most).json()["results"]) == 512
