@@ -8,7 +8,8 @@
  *
  * A page is gathered in memory and sent in pieces as the client takes them.
  * All pages together are bounded: when much is on its way, new pages are
- * small. */
+ * small; when even more is, as with large values that nobody takes, there are
+ * none until some have gone. */
 #include "api/api_internal.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
     PAGE_BYTES_MAX = 4 << 20,
     PAGE_BYTES_SMALL = 64 << 10,
     PAGES_BYTES_MAX = 32 << 20,
+    PAGES_BYTES_FULL = 128 << 20,
     PIECE_BYTES = 64 << 10,
     QUEUE_BYTES = 256 << 10, /* In the stream, and one piece. */
     STALL_MS = 30000,
@@ -272,6 +274,23 @@ static void end(struct conn *conn, bool ok)
                    "not-applied");
 }
 
+/* A count gathers nothing. */
+static bool is_room(const struct conn *conn)
+{
+    return conn->scan.counting || conn->api->page_bytes < PAGES_BYTES_FULL;
+}
+
+static void refuse(struct conn *conn)
+{
+    list_remove(&conn->scan.link);
+    scan_close(conn);
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    answer_problem(conn, 429, "overloaded",
+                   "too much of other lists is waiting to be taken",
+                   "not-applied");
+}
+
 static void slice(struct conn *conn, uint64_t until_us)
 {
     struct scan *scan = &conn->scan;
@@ -279,6 +298,10 @@ static void slice(struct conn *conn, uint64_t until_us)
     if (!scan->begun && applied < conn->reading_at.index) {
         list_remove(&scan->link);
         read_wait(conn); /* Comes back by scan_start(). */
+        return;
+    }
+    if (!scan->begun && !is_room(conn)) {
+        refuse(conn);
         return;
     }
     if (!scan->begun) {

@@ -1,8 +1,10 @@
 """GET /keys: pages of keys in the order of their bytes."""
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import random
+import socket
 import time
 from urllib.parse import quote, unquote
 
@@ -331,3 +333,23 @@ def test_a_page_shows_one_state_however_long_it_takes(many):
     sizes = [size for size, _ in shown]
     assert min(sizes) > 0, "no progress"
     assert min(sizes) < 10_000, "no write came between: the test shows nothing"
+
+
+def test_pages_that_nobody_takes_are_bounded(one):
+    """A value of 1 MiB is 6 MiB as JSON, and every page has at least one."""
+    assert one.request("PUT", "/key/heavy", b"\x01" * (1 << 20)).status == 201
+    answers = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(20)
+            s.connect((HOST, one.http_port))
+            s.sendall(b"GET /keys?prefix=heavy HTTP/1.1\r\nHost: x\r\n\r\n")
+            answers.append(s.recv(12))
+        assert set(answers) == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
+        assert answers.count(b"HTTP/1.1 200") < 30
+        # What gathers nothing goes on.
+        assert listed(one, "count&prefix=heavy")["count"] == 1
+    wait_for(lambda: one.request("GET", "/keys?prefix=heavy").status == 200)
+    assert one.request("DELETE", "/key/heavy").status == 200
