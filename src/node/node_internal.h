@@ -34,9 +34,9 @@ enum {
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
     NODE_HEAVY_US = 30000, /* Above this the next one is half as large. */
     NODE_LIGHT_US = 20000,
-    /* ... and as much as the store's reserve has room for, if the pages around
-     * it are as many again. */
-    NODE_FLUSH_BYTES = STORE_RESERVE_BYTES / 2,
+    /* ... of which SQLite's cache and the store's reserve have most. Of small
+     * values less costs a tenth of the throughput. */
+    NODE_FLUSH_BYTES = 8 << 20,
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
