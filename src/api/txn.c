@@ -387,6 +387,12 @@ void on_txn(struct conn *conn, const struct http_request *request)
         !read_name(conn, request, &name)) {
         return;
     }
+    if (has_conditions(request)) {
+        answer_problem(conn, 400, "bad-request",
+                       "the conditions of a transaction are in its \"if\"",
+                       "not-applied");
+        return;
+    }
     for (int i = 0; i < LIST_COUNT; i++) {
         api->lists[i].size = 0;
     }

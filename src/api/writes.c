@@ -44,6 +44,14 @@ bool read_name(struct conn *conn, const struct http_request *request,
                        "not-applied");
         return false;
     }
+    struct bytes ttl;
+    if (http_query(request->query, "ttl", &ttl)) {
+        /* Unknown parameters are ignored, but not a promise such as this. */
+        answer_problem(conn, 400, "bad-param",
+                       "keys do not expire here: ttl is not known",
+                       "not-applied");
+        return false;
+    }
     *name =
         (struct command_name){.key = http_header(request, "Idempotency-Key")};
     if (!name->key.data ||
@@ -152,7 +160,7 @@ static const char *add_cas(struct command_writer *writer, struct bytes key,
     return NULL;
 }
 
-static bool has_conditions(const struct http_request *request)
+bool has_conditions(const struct http_request *request)
 {
     struct bytes cas;
     return http_header(request, "If-Match").data ||

@@ -457,3 +457,21 @@ def test_answers_survive_a_restart_and_reach_a_newcomer(cluster):
     assert again.body == first.body
     assert again.headers["Idempotency-Replayed"] == "true"
     assert newcomer.get("n") == "1"
+
+
+def test_what_would_be_dropped_is_refused(cluster):
+    """A condition or a time to live that nothing comes of."""
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    body = '{"then":[{"put":"a","value":"1"}]}'
+    for headers, query in (({"If-Match": '"1"'}, ""),
+                           ({"If-None-Match": "*"}, ""), ({}, "?cas=1")):
+        answer = node.request("POST", "/txn" + query, body, headers)
+        assert answer.status == 400, answer.body
+        assert answer.json()["code"] == "bad-request"
+    for method, path in (("PUT", "/key/a?ttl=30s"), ("POST", "/key?ttl=30s"),
+                         ("POST", "/txn?ttl=30s")):
+        answer = node.request(method, path, body)
+        assert answer.status == 400, answer.body
+        assert answer.json()["code"] == "bad-param"
+    assert node.request("GET", "/keys?count").json()["count"] == 0
