@@ -6,6 +6,7 @@
  *     keys.c     /key: reading
  *     writes.c   /key: writing; conditions, repeats
  *     list.c     /keys
+ *     erase.c    DELETE /keys
  *     scan.c     walking over many keys, a slice a turn
  *     txn.c      /txn
  *     cluster.c  /join /status /nodes /leader /remove
@@ -14,12 +15,17 @@
  *     operate.c  /snapshot /sync
  *     health.c   /livez /readyz /healthz /health
  *     metrics.c  /metrics, and what it counts
+ *     v1.c       /api/v1: what brokerd's document has
+ *     properties.c  /api/v1/properties, /api/v1/settings
+ *     pattern.c  expressions to list by
+ *     openapi.yaml  the document of all this; in the binary
  *     problem.c  errors
  *     join.c     the client's half of a join */
 #ifndef CRAFTD_API_API_INTERNAL_H
 #define CRAFTD_API_API_INTERNAL_H
 
 #include "api/api.h"
+#include "api/pattern.h"
 #include "base/histogram.h"
 #include "base/list.h"
 #include "command/result.h"
@@ -121,7 +127,8 @@ struct scan {
     size_t page_max; /* But one item may be larger. */
     struct buf last; /* Key or common prefix that was taken last. */
     bool begun;
-    bool jumped; /* `last` is a prefix, and the bounds are behind it. */
+    bool jumped;  /* `last` is a prefix, and the bounds are behind it. */
+    size_t spent; /* By step(), in bytes that could have been read instead. */
     bool more;
     uint64_t first_index; /* Applied when it began ... */
     uint64_t index;       /* ... and in what is shown. */
@@ -138,6 +145,14 @@ struct scan {
     bool nothing; /* No key can be in it. */
     uint64_t limit;
     uint64_t count;
+    /* properties.c, erase.c */
+    struct pattern *pattern; /* NULL: all match. */
+    uint64_t offset;
+    uint64_t skip;               /* What is left of it. */
+    bool late;                   /* The request's time is over. */
+    struct command_writer batch; /* In `page`. */
+    size_t batch_bytes;          /* Of the values that go. */
+    bool must_match;             /* Nothing to delete is 404. */
 };
 
 struct conn {
@@ -157,9 +172,11 @@ struct conn {
     bool keep_alive;
     bool old; /* HTTP/1.0 */
     bool head_only;
-    bool raw;       /* The value is to be sent as it is, ... */
-    bool meta;      /* ... or with all that is known of it. */
-    uint64_t index; /* What Craftd-Index says; 0: what was applied last. */
+    bool v1;          /* A path of /api/v1: errors are application/json. */
+    uint64_t deleted; /* By a part of the request that has been done. */
+    bool raw;         /* The value is to be sent as it is, ... */
+    bool meta;        /* ... or with all that is known of it. */
+    uint64_t index;   /* What Craftd-Index says; 0: what was applied last. */
     /* Of the request being answered, for the metrics. */
     enum http_verb verb;
     enum route_group group;
@@ -228,6 +245,8 @@ bool redirected(struct conn *conn, const struct http_request *request);
  * ?min_index= demand: at once or in a later turn, or answer the problem. */
 void read_start(struct conn *conn, const struct http_request *request,
                 void (*show)(struct conn *conn));
+/* For a request that is no read, but begins with one: linearizable. */
+void read_latest(struct conn *conn, void (*show)(struct conn *conn));
 /* The same again: what is applied here has gone back (a full disk). */
 void read_wait(struct conn *conn);
 void add_read_headers(struct conn *conn);
@@ -240,12 +259,35 @@ void scan_answer(struct conn *conn, const char *type);
 void scan_go_on(struct conn *conn);
 void scan_close(struct conn *conn);
 void scan_free(struct conn *conn);
+/* For step(): whether the key is wanted (scan->spent says how long it took to
+ * tell), and whether the time of the request is over (then scan->late). */
+bool scan_matches(struct scan *scan, struct bytes key);
+bool scan_is_late(struct conn *conn);
+void scan_no_pattern(struct scan *scan);
 /* For the start of a walk: the first key behind all that begin with `prefix`
  * (false: there is none), and the first behind `key`. */
 bool scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void scan_add_behind(struct buf *out, struct bytes key);
 
+/* list.c. A parameter, percent-decoded; empty when it is not there. */
+bool take_param(struct conn *conn, const struct http_request *request,
+                const char *name, struct buf *out);
+bool take_limit(struct conn *conn, const struct http_request *request);
+/* The query but for one parameter, for the link to the next page. */
+void keep_query(struct scan *scan, struct bytes query, const char *without);
+
+/* erase.c */
+void delete_keys(struct conn *conn, const struct http_request *request);
+/* All between scan->from and scan->to that scan->pattern matches. */
+void erase_start(struct conn *conn);
+
+/* A deletion of many may be asked for in this way. False: answered. */
+bool erase_allowed(struct conn *conn, const struct http_request *request);
+
 /* keys.c */
+/* All behind `root` ("/key/"), percent-decoded once, into conn->key. False:
+ * answered. */
+bool read_key(struct conn *conn, struct bytes path, const char *root);
 const char *key_wrong(struct bytes key);
 /* The value as a member of an object: "value", or "value_base64". */
 void add_value(struct buf *out, struct bytes value);
@@ -254,6 +296,11 @@ void add_value(struct buf *out, struct bytes value);
 void post_keys(struct conn *conn, const struct http_request *request);
 void put_key(struct conn *conn, const struct http_request *request);
 void delete_key(struct conn *conn, const struct http_request *request);
+/* Whether If-Match, If-None-Match or ?cas= demand something; and what, added to
+ * the list of conditions in `writer`. False: answered. */
+bool has_conditions(const struct http_request *request);
+bool add_conditions(struct conn *conn, const struct http_request *request,
+                    struct bytes key, struct command_writer *writer);
 void bad_json(struct conn *conn, const struct json_reader *reader,
               const char *why);
 void value_too_large(struct conn *conn);
@@ -276,7 +323,11 @@ MUST_CHECK enum err next_tag(struct bytes *rest, struct tag *tag);
 bool read_result(struct conn *conn, const struct node_result *result,
                  struct result_reader *reader);
 
-/* keys.c, txn.c, cluster.c, health.c */
+/* openapi.yaml, as the build has read it. */
+extern const uint8_t openapi_text[];
+extern const size_t openapi_size;
+
+/* keys.c, txn.c, cluster.c, health.c, v1.c, properties.c */
 void on_key(struct conn *conn, const struct http_request *request);
 void on_txn(struct conn *conn, const struct http_request *request);
 void on_list(struct conn *conn, const struct http_request *request);
@@ -288,6 +339,9 @@ void on_leader(struct conn *conn, const struct http_request *request);
 void on_health(struct conn *conn, const struct http_request *request);
 void on_snapshot(struct conn *conn, const struct http_request *request);
 void on_sync(struct conn *conn, const struct http_request *request);
+void on_v1(struct conn *conn, const struct http_request *request);
+void on_v1_nodes(struct conn *conn, const struct http_request *request);
+void on_properties(struct conn *conn, const struct http_request *request);
 /* hints.c: the strings of an array, with commas between them. */
 void add_hints(struct api *api, const struct node_status *status);
 

@@ -17,11 +17,10 @@ const char *key_wrong(struct bytes key)
     return NULL;
 }
 
-/* All behind "/key/", percent-decoded once. False: answered. */
-static bool read_key(struct conn *conn, struct bytes path)
+bool read_key(struct conn *conn, struct bytes path, const char *root)
 {
-    const size_t prefix = strlen("/key/");
-    const char *wrong = "the path is /key/ and a key";
+    const size_t prefix = strlen(root);
+    const char *wrong = "the path ends in a slash and a key";
     conn->key.size = 0;
     if (path.size > prefix) {
         struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
@@ -197,7 +196,7 @@ void on_key(struct conn *conn, const struct http_request *request)
 {
     if (request->verb == HTTP_VERB_POST) {
         post_keys(conn, request); /* hraftd does not look at the path. */
-    } else if (!read_key(conn, request->path)) {
+    } else if (!read_key(conn, request->path, "/key/")) {
         return;
     } else if (request->verb == HTTP_VERB_PUT) {
         put_key(conn, request);

@@ -20,9 +20,8 @@ static bool bad_param(struct conn *conn, const char *message)
     return false;
 }
 
-/* Percent-decoded; empty when it is not there. */
-static bool take(struct conn *conn, const struct http_request *request,
-                 const char *name, struct buf *out)
+bool take_param(struct conn *conn, const struct http_request *request,
+                const char *name, struct buf *out)
 {
     struct bytes raw;
     out->size = 0;
@@ -37,7 +36,7 @@ static bool take(struct conn *conn, const struct http_request *request,
            bad_param(conn, "longer than a key can be");
 }
 
-static bool take_limit(struct conn *conn, const struct http_request *request)
+bool take_limit(struct conn *conn, const struct http_request *request)
 {
     struct bytes raw;
     conn->scan.limit = LIMIT_DEFAULT;
@@ -70,9 +69,9 @@ static bool take_format(struct conn *conn, const struct http_request *request)
     return bad_param(conn, "format is json, ndjson or lines");
 }
 
-/* The query without `after`, for the link. What a link may not hold (RFC 8288
- * section 3: it is in angle brackets) is escaped. */
-static void keep_query(struct scan *scan, struct bytes query)
+/* What a link may not hold (RFC 8288 section 3: it is in angle brackets) is
+ * escaped. */
+void keep_query(struct scan *scan, struct bytes query, const char *without)
 {
     static const char escaped[] = "<>\"";
     const uint8_t *at = query.data;
@@ -82,16 +81,16 @@ static void keep_query(struct scan *scan, struct bytes query)
         const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
         stop = stop ? stop : end;
         struct bytes value;
-        bool is_after =
-            http_query(bytes_of(at, (size_t)(stop - at)), "after", &value);
-        for (; at < stop && !is_after; at++) {
+        bool skipped =
+            http_query(bytes_of(at, (size_t)(stop - at)), without, &value);
+        for (; at < stop && !skipped; at++) {
             if (memchr(escaped, *at, strlen(escaped))) {
                 http_percent_encode(&scan->query, bytes_of(at, 1), false);
             } else {
                 buf_add_u8(&scan->query, *at);
             }
         }
-        if (!is_after) {
+        if (!skipped) {
             buf_add_u8(&scan->query, '&');
         }
         at = stop + 1;
@@ -401,8 +400,12 @@ void on_list(struct conn *conn, const struct http_request *request)
     struct scan *scan = &conn->scan;
     struct buf *after = &conn->key;
     struct buf *end = &conn->api->command;
+    if (request->verb == HTTP_VERB_DELETE) {
+        delete_keys(conn, request);
+        return;
+    }
     if (!is_get(request)) {
-        not_allowed(conn, "GET, HEAD, OPTIONS");
+        not_allowed(conn, "GET, HEAD, DELETE, OPTIONS");
         return;
     }
     scan->step = list_step;
@@ -411,14 +414,14 @@ void on_list(struct conn *conn, const struct http_request *request)
     scan->counting = flag(request, "count");
     scan->mixed = scan->counting;
     scan->keys_only = scan->counting || flag(request, "keys");
-    if (!take(conn, request, "prefix", &scan->prefix) ||
-        !take(conn, request, "separator", &scan->separator) ||
-        !take(conn, request, "after", after) ||
-        !take(conn, request, "end", end) || !take_limit(conn, request) ||
+    if (!take_param(conn, request, "prefix", &scan->prefix) ||
+        !take_param(conn, request, "separator", &scan->separator) ||
+        !take_param(conn, request, "after", after) ||
+        !take_param(conn, request, "end", end) || !take_limit(conn, request) ||
         !take_format(conn, request)) {
         return;
     }
     scan->nothing = !set_bounds(scan, after, end);
-    keep_query(scan, request->query);
+    keep_query(scan, request->query, "after");
     read_start(conn, request, show_list);
 }

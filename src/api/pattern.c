@@ -73,8 +73,7 @@ struct group {
     struct fragment branch; /* The one being read, ... */
     struct fragment atom;   /* ... but for its end, which may be repeated. */
     bool has_atom;
-    bool
-        fixed; /* That is '^' or '$': what it would be repeated is undefined. */
+    bool fixed; /* That is '^' or '$': it is undefined what many of it are. */
 };
 
 struct compiler {

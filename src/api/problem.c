@@ -46,6 +46,11 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
                "\"code\":\"%s\"",
                code, http_reason(status), status, code);
     add_member(body, "message", message);
+    if (conn->deleted > 0) {
+        outcome = "unknown"; /* A part of it has been done. */
+        buf_printf(body, ",\"deleted\":%llu",
+                   (unsigned long long)conn->deleted);
+    }
     if (outcome) {
         add_member(body, "outcome", outcome);
     }
@@ -59,7 +64,9 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
     if (wait) {
         buf_printf(&conn->api->headers, "Retry-After: %s\r\n", wait);
     }
-    answer(conn, status, "application/problem+json", buf_bytes(body));
+    answer(conn, status,
+           conn->v1 ? "application/json" : "application/problem+json",
+           buf_bytes(body));
 }
 
 struct row {

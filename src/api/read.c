@@ -210,6 +210,15 @@ static void settle_level(struct conn *conn)
     }
 }
 
+void read_latest(struct conn *conn, void (*cb)(struct conn *conn))
+{
+    conn->reading_at = (struct reading){
+        .level = LEVEL_LINEARIZABLE, .fresh_ms = UINT64_MAX, .show = cb};
+    conn->busy = true;
+    conn->finish = finish_index;
+    node_read(conn->api->node, &conn->request);
+}
+
 void read_start(struct conn *conn, const struct http_request *request,
                 void (*cb)(struct conn *conn))
 {

@@ -14,7 +14,7 @@ struct route {
 
 static const struct route routes[] = {
     {"/key", true, on_key, "GET, HEAD, POST, PUT, DELETE, OPTIONS", ROUTE_KEY},
-    {"/keys", false, on_list, "GET, HEAD, OPTIONS", ROUTE_KEY},
+    {"/keys", false, on_list, "GET, HEAD, DELETE, OPTIONS", ROUTE_KEY},
     {"/txn", false, on_txn, "POST, OPTIONS", ROUTE_KEY},
     {"/status", false, on_status, "GET, HEAD, OPTIONS", ROUTE_PROBE},
     {"/livez", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},

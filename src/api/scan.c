@@ -48,6 +48,34 @@ bool scan_add_behind_prefix(struct buf *out, struct bytes prefix)
     return true;
 }
 
+/* ---- what step() may ask --------------------------------------------------
+ */
+
+void scan_no_pattern(struct scan *scan)
+{
+    mem_free(scan->pattern);
+    scan->pattern = NULL;
+}
+
+/* At worst, a byte of a key takes as long as it takes to read two. */
+bool scan_matches(struct scan *scan, struct bytes key)
+{
+    if (!scan->pattern) {
+        return true;
+    }
+    scan->spent = 2 * key.size;
+    return pattern_matches(scan->pattern, key);
+}
+
+bool scan_is_late(struct conn *conn)
+{
+    if (reactor_now_ms(conn->api->options.reactor) >=
+        conn->request.deadline_ms) {
+        conn->scan.late = true;
+    }
+    return conn->scan.late;
+}
+
 /* ---- the page -------------------------------------------------------------
  */
 
@@ -66,6 +94,7 @@ void scan_close(struct conn *conn)
     scan->sending = false;
     scan->page.size = 0;
     count_page(conn);
+    scan_no_pattern(scan);
     if (scan->page.capacity > PAGE_BYTES_SMALL) {
         buf_free(&scan->page);
     }
@@ -141,6 +170,7 @@ void scan_answer(struct conn *conn, const char *type)
         scan_close(conn);
         return;
     }
+    count_page(conn);
     scan->sent = 0;
     scan->sending = true;
     scan->send_begun_ms = reactor_now_ms(conn->api->options.reactor);
@@ -207,7 +237,10 @@ static enum progress one_pair(struct conn *conn, size_t *cost)
         return err == ERR_NOT_FOUND ? DONE : NO_SPACE;
     }
     *cost += pair.value.size + CLOCK_BYTES / CLOCK_PAIRS;
-    switch (scan->step(conn, &pair)) {
+    enum scan_step step = scan->step(conn, &pair);
+    *cost += scan->spent;
+    scan->spent = 0;
+    switch (step) {
     case SCAN_FULL:
         scan->more = true;
         return DONE;

@@ -146,6 +146,8 @@ void answered(struct conn *conn)
     metrics_count(conn);
     conn->busy = false;
     conn->reading = false;
+    conn->v1 = false;
+    conn->deleted = 0;
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
     set_deadline(conn, now(api) + IDLE_MS);

@@ -168,29 +168,25 @@ bool has_conditions(const struct http_request *request)
            (request->query.size > 0 && http_query(request->query, "cas", &cas));
 }
 
-/* The list of conditions on `key`. False: answered. */
-static bool add_conditions(struct conn *conn,
-                           const struct http_request *request, struct bytes key)
+bool add_conditions(struct conn *conn, const struct http_request *request,
+                    struct bytes key, struct command_writer *writer)
 {
-    struct command_writer writer;
     struct bytes match = http_header(request, "If-Match");
     struct bytes none = http_header(request, "If-None-Match");
     struct bytes cas;
     const char *wrong = NULL;
     const char *code = "bad-request";
-    command_list(&writer, &conn->api->command);
     if (match.data) {
-        wrong = add_if_match(&writer, key, match);
+        wrong = add_if_match(writer, key, match);
     }
     if (!wrong && none.data) {
-        wrong = add_if_none_match(&writer, key, none);
+        wrong = add_if_none_match(writer, key, none);
     }
     if (!wrong && request->query.size > 0 &&
         http_query(request->query, "cas", &cas)) {
         code = "bad-param";
-        wrong = add_cas(&writer, key, cas);
+        wrong = add_cas(writer, key, cas);
     }
-    command_end(&writer);
     if (wrong) {
         answer_problem(conn, 400, code, wrong, "not-applied");
     }
@@ -323,9 +319,11 @@ static void submit_one(struct conn *conn, const struct http_request *request,
     struct buf *command = &conn->api->command;
     command->size = 0;
     command_txn(&txn, command, name, false);
-    if (!add_conditions(conn, request, op->key)) {
+    command_list(&writer, command);
+    if (!add_conditions(conn, request, op->key, &writer)) {
         return;
     }
+    command_end(&writer);
     command_list(&writer, command);
     command_add(&writer, op);
     command_end(&writer);

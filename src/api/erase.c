@@ -1,0 +1,198 @@
+/* erase.c -- deleting many keys: by prefix, or by pattern.
+ *
+ * The keys are looked up here, a slice a turn, in a state that has everything
+ * acknowledged before the request. Batches of them are written, one entry each,
+ * small enough for one turn of every node; each is atomic, all together are
+ * not. What comes in behind the walk meanwhile stays, what comes in before it
+ * goes as well. Whoever repeats the request goes on where it ended.
+ *
+ * Deletions by key, and not by prefix: the entries do then what this walk has
+ * seen, they fit whatever the prefix covers, and older builds know them. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+
+/* As for a delete_prefix in a transaction; and of the keys themselves. */
+enum {
+    BATCH_KEYS_MAX = RESULT_PREFIX_KEYS_MAX,
+    BATCH_VALUES_BYTES_MAX = RESULT_PREFIX_BYTES_MAX,
+    BATCH_BYTES_MAX = 256 << 10,
+};
+
+static void go_on(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    scan->page.size = 0;
+    scan->batch_bytes = 0;
+    command_begin(&scan->batch, &scan->page);
+    scan_start(conn);
+}
+
+static void answer_erased(struct conn *conn)
+{
+    struct buf *body = &conn->api->body;
+    uint64_t deleted = conn->deleted;
+    conn->deleted = 0; /* From here on it is no part. */
+    scan_close(conn);
+    body->size = 0;
+    conn->api->headers.size = 0;
+    if (deleted == 0 && conn->scan.must_match) {
+        answer_problem(conn, 404, "not-found", "no key matches", "not-applied");
+        return;
+    }
+    buf_printf(body, "{\"deleted\":%llu,\"index\":%llu}\n",
+               (unsigned long long)deleted, (unsigned long long)conn->index);
+    answer(conn, 200, "application/json", buf_bytes(body));
+}
+
+static void answer_late(struct conn *conn)
+{
+    scan_close(conn);
+    answer_problem(conn, 504, "commit-timeout",
+                   "not all within the time-out: the same request goes on "
+                   "with what is left",
+                   "not-applied");
+}
+
+static void finish_batch(struct conn *conn, const struct node_result *result)
+{
+    struct scan *scan = &conn->scan;
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    if (result->outcome != NODE_OK) {
+        scan_close(conn);
+        answer_outcome(conn, result);
+        return;
+    }
+    conn->deleted += result->deleted;
+    conn->index = result->index;
+    if (!scan->more) {
+        answer_erased(conn);
+        return;
+    }
+    scan->from.size = 0;
+    scan_add_behind(&scan->from, buf_bytes(&scan->last));
+    go_on(conn);
+}
+
+static void write_batch(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    command_end(&scan->batch);
+    conn->finish = finish_batch;
+    conn->busy = true;
+    node_write(conn->api->node, &conn->request, buf_bytes(&scan->page));
+}
+
+static enum scan_step erase_step(struct conn *conn,
+                                 const struct node_pair *pair)
+{
+    struct scan *scan = &conn->scan;
+    if (scan_is_late(conn)) {
+        return SCAN_FULL;
+    }
+    if (!scan_matches(scan, pair->key)) {
+        return SCAN_ON;
+    }
+    if (scan->batch.count == BATCH_KEYS_MAX ||
+        (scan->batch.count > 0 &&
+         (scan->batch_bytes + pair->value.size > BATCH_VALUES_BYTES_MAX ||
+          scan->page.size + pair->key.size > BATCH_BYTES_MAX))) {
+        return SCAN_FULL;
+    }
+    command_delete(&scan->batch, pair->key);
+    scan->batch_bytes += pair->value.size;
+    return SCAN_ON;
+}
+
+static void erase_done(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    if (scan_is_late(conn)) {
+        answer_late(conn);
+    } else if (scan->batch.count > 0) {
+        write_batch(conn);
+    } else {
+        conn->index = max_u64(conn->index, scan->index);
+        answer_erased(conn);
+    }
+}
+
+static bool has_parameter(const struct http_request *request, const char *name)
+{
+    struct bytes value;
+    return http_query(request->query, name, &value);
+}
+
+void erase_start(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    scan->step = erase_step;
+    scan->done = erase_done;
+    scan->reverse = false;
+    scan->keys_only = false; /* How large they are is of interest. */
+    scan->mixed = true;
+    scan->counting = false;
+    scan->late = false;
+    read_latest(conn, go_on);
+}
+
+/* What a list takes and a deletion does not would be deleted with the rest. */
+static const char *prefix_wrong(const struct http_request *request, bool any)
+{
+    static const char *const of_lists[] = {"after", "end",     "limit",
+                                           "count", "reverse", "separator",
+                                           "keys",  "format"};
+    for (size_t i = 0; i < ARRAY_COUNT(of_lists); i++) {
+        if (has_parameter(request, of_lists[i])) {
+            return "a deletion takes prefix, all, timeout and redirect";
+        }
+    }
+    return any || flag(request, "all")
+               ? NULL
+               : "without a prefix all keys go: say so with &all";
+}
+
+/* Conditions are on one key, and a name is for one entry. */
+static bool is_conditional(struct conn *conn,
+                           const struct http_request *request)
+{
+    bool is =
+        has_conditions(request) || http_header(request, "Idempotency-Key").data;
+    if (is) {
+        answer_problem(conn, 400, "bad-request",
+                       "a deletion of many keys takes no conditions and no "
+                       "Idempotency-Key (it may be repeated as it is)",
+                       "not-applied");
+    }
+    return is;
+}
+
+bool erase_allowed(struct conn *conn, const struct http_request *request)
+{
+    return read_timeout(conn, request) && !redirected(conn, request) &&
+           !is_conditional(conn, request);
+}
+
+void delete_keys(struct conn *conn, const struct http_request *request)
+{
+    struct scan *scan = &conn->scan;
+    if (!take_param(conn, request, "prefix", &scan->prefix)) {
+        return;
+    }
+    const char *wrong = prefix_wrong(request, scan->prefix.size > 0);
+    if (wrong) {
+        answer_problem(conn, 400, "bad-param", wrong, "not-applied");
+        return;
+    }
+    if (!erase_allowed(conn, request)) {
+        return;
+    }
+    scan_no_pattern(scan);
+    scan->must_match = false;
+    scan->from.size = 0;
+    scan->to.size = 0;
+    buf_add_bytes(&scan->from, buf_bytes(&scan->prefix));
+    (void)scan_add_behind_prefix(&scan->to, buf_bytes(&scan->prefix));
+    erase_start(conn);
+}
