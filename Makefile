@@ -65,13 +65,16 @@ extra_config := src/config.c
 stack_linear := base
 extra_linear := tests/sim/linear.c
 
+generated_api := $(BUILD)/generated/openapi.c
+
 # kqueue.c is for the BSDs and macOS, epoll.c for Linux.
 ifeq ($(shell uname -s),Linux)
 NOT_HERE := src/reactor/kqueue.c
 else
 NOT_HERE := src/reactor/epoll.c
 endif
-room_sources = $(filter-out $(NOT_HERE),$(sort $(wildcard src/$(1)/*.c)))
+room_sources = $(filter-out $(NOT_HERE),$(sort $(wildcard src/$(1)/*.c))) \
+  $(generated_$(1))
 stack_sources = $(foreach room,$(stack_$(1)),$(call room_sources,$(room)))
 objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 
@@ -101,6 +104,14 @@ RELEASE_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack \
 $(BUILD)/craftd: $(call objects,release,$(SOURCES))
 	$(CC) $(RELEASE_CFLAGS) $(RELEASE_LDFLAGS) -o $@.debug $^ $(LIBS)
 	strip -o $@ $@.debug
+
+# The document of the API is in the binary.
+$(generated_api): src/api/openapi.yaml
+	@mkdir -p $(@D)
+	(echo '/* From $<. */'; echo '#include "api/api_internal.h"'; \
+	  echo 'const uint8_t openapi_text[] = {'; \
+	  od -An -v -tu1 $< | sed 's/[0-9]\{1,\}/&,/g'; \
+	  echo '};'; echo 'const size_t openapi_size = sizeof(openapi_text);') >$@
 
 $(BUILD)/release/%.o: %.c
 	@mkdir -p $(@D)
@@ -284,7 +295,7 @@ scenarios:
 headers:
 	@for h in $(HEADERS); do \
 	  $(CC) $(LANGUAGE) $(WARN) -Wno-unused -fsyntax-only -x c $$h || exit 1; done
-tidy:
+tidy: $(generated_api)
 	clang-tidy --quiet $(SOURCES) -- $(LANGUAGE)
 	cppcheck --quiet --error-exitcode=1 --std=c11 \
 	  --enable=warning,performance,portability \

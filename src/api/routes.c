@@ -30,15 +30,33 @@ static const struct route routes[] = {
     {"/snapshot", false, on_snapshot, "POST, OPTIONS", ROUTE_CLUSTER},
     {"/sync", false, on_sync, "POST, OPTIONS", ROUTE_CLUSTER},
     {"/leader", false, on_leader, "GET, HEAD, POST, OPTIONS", ROUTE_CLUSTER},
+    {"/api/v1/properties", true, on_properties,
+     "GET, HEAD, POST, PUT, DELETE, OPTIONS", ROUTE_KEY},
+    {"/api/v1/settings", true, on_properties,
+     "GET, HEAD, POST, PUT, DELETE, OPTIONS", ROUTE_KEY},
+    {"/api/v1/cluster/nodes", false, on_v1_nodes, "GET, HEAD, OPTIONS",
+     ROUTE_CLUSTER},
+    {"/api/v1/cluster/leader", false, on_leader, "GET, HEAD, POST, OPTIONS",
+     ROUTE_CLUSTER},
+    {"/api/v1/cluster/sync", false, on_sync, "POST, OPTIONS", ROUTE_CLUSTER},
+    {"/api/v1/cluster/snapshot", false, on_snapshot, "POST, OPTIONS",
+     ROUTE_CLUSTER},
+    {"/api/v1/join", false, on_join, "POST, OPTIONS", ROUTE_CLUSTER},
+    {"/api/v1", true, on_v1, "GET, HEAD, OPTIONS", ROUTE_PROBE},
 };
+
+static bool is_below(struct bytes path, const char *root)
+{
+    size_t size = strlen(root);
+    return path.size >= size && memcmp(path.data, root, size) == 0 &&
+           (path.size == size || path.data[size] == '/');
+}
 
 static const struct route *find(struct bytes path)
 {
     for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
-        size_t size = strlen(routes[i].path);
-        if (path.size >= size && memcmp(path.data, routes[i].path, size) == 0 &&
-            (path.size == size ||
-             (routes[i].below && path.data[size] == '/'))) {
+        if (bytes_equal_string(path, routes[i].path) ||
+            (routes[i].below && is_below(path, routes[i].path))) {
             return &routes[i];
         }
     }
@@ -55,6 +73,7 @@ void route(struct conn *conn, const struct http_request *request)
 {
     const struct route *found = find(request->path);
     conn->group = found ? found->group : ROUTE_OTHER;
+    conn->v1 = is_below(request->path, "/api/v1");
     if (!conn->api->node) {
         answer_problem(conn, 503, "starting", "the node is starting",
                        "not-applied");

@@ -1,0 +1,464 @@
+/* properties.c -- /api/v1/properties and /api/v1/settings: brokerd's names for
+ * the same keys and values.
+ *
+ * There to create is not to replace: POST is refused when the key is there,
+ * PUT when it is not. Both are decided when the entry is applied.
+ *
+ * A list is one array, without room to say that it ends early. So it goes on
+ * when something is written meanwhile: it may show several states, each pair
+ * as it was at some time, and everything that Craftd-Index covers. Only its
+ * own limits cut it, and then there is a Link. `offset` counts items. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "json/json.h"
+
+/* Of the requests, as the others in writes.c and txn.c. */
+enum { KIND_CREATE = 5, KIND_REPLACE = 6, KIND_REMOVE = 7 };
+
+/* ---- patterns -------------------------------------------------------------
+ */
+
+static bool take_pattern(struct conn *conn, const struct http_request *request)
+{
+    struct scan *scan = &conn->scan;
+    struct bytes raw;
+    scan_no_pattern(scan);
+    if (!http_query(request->query, "pattern", &raw)) {
+        return true;
+    }
+    if (!take_param(conn, request, "pattern", &conn->key)) {
+        return false;
+    }
+    scan->pattern = mem_alloc(sizeof(*scan->pattern));
+    const char *wrong = pattern_compile(scan->pattern, buf_bytes(&conn->key));
+    if (wrong) {
+        char message[192];
+        snprintf(message, sizeof(message), "pattern: %s", wrong);
+        scan_no_pattern(scan);
+        answer_problem(conn, 400, "bad-param", message, "not-applied");
+    }
+    return !wrong;
+}
+
+/* ---- one property, as JSON ------------------------------------------------
+ */
+
+static void add_property(struct buf *out, struct bytes key, struct bytes value)
+{
+    buf_add_string(out, "{\"key\":");
+    json_add_string(out, key);
+    buf_add_u8(out, ',');
+    add_value(out, value);
+    buf_add_u8(out, '}');
+}
+
+struct property {
+    struct bytes key;
+    struct bytes value;
+};
+
+static const char *take_member(struct json_reader *reader,
+                               struct property *property)
+{
+    bool is_key = bytes_equal_string(reader->text, "key");
+    struct bytes *member = is_key ? &property->key : &property->value;
+    if (!is_key && !bytes_equal_string(reader->text, "value")) {
+        return "the members are key and value";
+    }
+    if (member->data) {
+        return "a member comes twice";
+    }
+    if (json_next(reader) != JSON_STRING) {
+        return "a string is expected";
+    }
+    *member = reader->text;
+    return NULL;
+}
+
+/* {"key":...,"value":...}. False: answered. */
+static bool read_body(struct conn *conn, const struct http_request *request,
+                      struct property *property)
+{
+    struct json_reader reader;
+    enum json_token token;
+    const char *wrong = NULL;
+    *property = (struct property){0};
+    /* The body lies in the connection's own, writable input. */
+    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
+              request->body.size);
+    token = json_next(&reader);
+    if (token != JSON_OBJECT_BEGIN) {
+        wrong = "an object is expected";
+    }
+    while (!wrong && (token = json_next(&reader)) == JSON_NAME) {
+        wrong = take_member(&reader, property);
+    }
+    if (!wrong &&
+        (token != JSON_OBJECT_END || json_next(&reader) != JSON_END)) {
+        wrong = "not one object";
+    }
+    if (wrong) {
+        bad_json(conn, &reader, reader.why ? reader.why : wrong);
+        return false;
+    }
+    if (property->value.data) {
+        return true;
+    }
+    answer_problem(conn, 400, "bad-request", "there is no value",
+                   "not-applied");
+    return false;
+}
+
+/* ---- writing one ----------------------------------------------------------
+ */
+
+static bool was_refused(const struct node_result *result)
+{
+    struct result_reader reader;
+    return result->outcome == NODE_OK &&
+           result_open(&reader, result->data) == ERR_OK &&
+           reader.head.status == RESULT_REFUSED && reader.head.at == 0;
+}
+
+/* The answer is in the page, for when it has been done. */
+static void finish_write(struct conn *conn, const struct node_result *result)
+{
+    struct result_reader reader;
+    if (!read_result(conn, result, &reader)) {
+        scan_close(conn);
+        return;
+    }
+    conn->scan.index = reader.head.index;
+    scan_answer(conn, "application/json");
+}
+
+static void finish_create(struct conn *conn, const struct node_result *result)
+{
+    if (was_refused(result)) {
+        conn->api->headers.size = 0;
+        scan_close(conn);
+        answer_problem(conn, 409, "exists", "there is such a property already",
+                       "not-applied");
+    } else {
+        finish_write(conn, result);
+    }
+}
+
+static void finish_change(struct conn *conn, const struct node_result *result)
+{
+    if (was_refused(result)) {
+        conn->api->headers.size = 0;
+        scan_close(conn);
+        answer_problem(conn, 404, "not-found", "there is no such property",
+                       "not-applied");
+    } else {
+        finish_write(conn, result);
+    }
+}
+
+static void finish_remove(struct conn *conn, const struct node_result *result)
+{
+    struct result_reader reader;
+    struct buf *body = &conn->api->body;
+    if (was_refused(result)) {
+        finish_change(conn, result);
+    } else if (read_result(conn, result, &reader)) {
+        buf_printf(body, "{\"deleted\":1,\"index\":%llu}\n",
+                   (unsigned long long)reader.head.index);
+        answer(conn, 200, "application/json", buf_bytes(body));
+    }
+}
+
+/* One operation, if the key is there, or is not: the first condition. What the
+ * headers demand comes behind it. */
+static void submit_if(struct conn *conn, const struct http_request *request,
+                      bool exists, const struct command_op *op, uint8_t kind,
+                      conn_finish *finish)
+{
+    struct buf *command = &conn->api->command;
+    struct command_condition there = {
+        .field = COMMAND_IF_EXISTS, .key = op->key, .number = exists};
+    struct command_name name;
+    struct command_txn txn;
+    struct command_writer writer;
+    if (!read_timeout(conn, request) || redirected(conn, request) ||
+        !read_name(conn, request, &name)) {
+        return;
+    }
+    command->size = 0;
+    command_txn(&txn, command, &name, false);
+    command_list(&writer, command);
+    command_if(&writer, &there);
+    if (!add_conditions(conn, request, op->key, &writer)) {
+        return;
+    }
+    command_end(&writer);
+    command_list(&writer, command);
+    command_add(&writer, op);
+    command_end(&writer);
+    command_sign(&txn, kind);
+    submit(conn, finish);
+}
+
+static void submit_put(struct conn *conn, const struct http_request *request,
+                       const struct property *property, bool exists)
+{
+    struct buf *page = &conn->scan.page;
+    struct command_op put = {
+        .type = COMMAND_PUT, .key = property->key, .value = property->value};
+    if (property->value.size > conn->api->options.value_bytes_max) {
+        value_too_large(conn);
+        return;
+    }
+    page->size = 0;
+    add_property(page, property->key, property->value);
+    buf_add_u8(page, '\n');
+    submit_if(conn, request, exists, &put, exists ? KIND_REPLACE : KIND_CREATE,
+              exists ? finish_change : finish_create);
+}
+
+static void create(struct conn *conn, const struct http_request *request)
+{
+    struct property property;
+    if (!read_body(conn, request, &property)) {
+        return;
+    }
+    const char *wrong = key_wrong(property.key);
+    if (wrong) {
+        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
+    } else {
+        submit_put(conn, request, &property, false);
+    }
+}
+
+/* The path names it; the body may, and then it must agree. */
+static void replace(struct conn *conn, const struct http_request *request)
+{
+    struct property property;
+    if (!read_body(conn, request, &property)) {
+        return;
+    }
+    if (property.key.data &&
+        !bytes_equal(property.key, buf_bytes(&conn->key))) {
+        answer_problem(conn, 400, "bad-key",
+                       "the key in the body is not that of the path",
+                       "not-applied");
+        return;
+    }
+    property.key = buf_bytes(&conn->key);
+    submit_put(conn, request, &property, true);
+}
+
+static void remove_one(struct conn *conn, const struct http_request *request)
+{
+    struct command_op op = {.type = COMMAND_DELETE,
+                            .key = buf_bytes(&conn->key)};
+    submit_if(conn, request, true, &op, KIND_REMOVE, finish_remove);
+}
+
+/* ---- reading --------------------------------------------------------------
+ */
+
+static void show_one(struct conn *conn)
+{
+    struct buf *headers = &conn->api->headers;
+    struct buf *body = &conn->api->body;
+    struct node_row row = {0};
+    enum err err = node_get(conn->api->node, buf_bytes(&conn->key), &row);
+    add_read_headers(conn);
+    if (err) {
+        answer_problem(conn, 404, "not-found", "there is no such property",
+                       NULL);
+        return;
+    }
+    buf_printf(headers, "ETag: \"%llu\"\r\n",
+               (unsigned long long)row.modify_index);
+    add_property(body, buf_bytes(&conn->key), row.value);
+    buf_add_u8(body, '\n');
+    answer(conn, 200, "application/json", buf_bytes(body));
+}
+
+static enum scan_step list_step(struct conn *conn, const struct node_pair *pair)
+{
+    struct scan *scan = &conn->scan;
+    size_t before = scan->page.size;
+    if (scan_is_late(conn)) {
+        return SCAN_FULL;
+    }
+    if (!scan_matches(scan, pair->key)) {
+        return SCAN_ON;
+    }
+    if (scan->skip > 0) {
+        scan->skip--;
+        return SCAN_ON;
+    }
+    if (scan->count == scan->limit) {
+        return SCAN_FULL;
+    }
+    buf_add_string(&scan->page, scan->count > 0 ? "," : "");
+    add_property(&scan->page, pair->key, pair->value);
+    if (scan->count > 0 && scan->page.size > scan->page_max) {
+        scan->page.size = before;
+        return SCAN_FULL;
+    }
+    scan->count++;
+    return SCAN_ON;
+}
+
+static void list_done(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    if (scan->late) {
+        scan_close(conn);
+        answer_problem(conn, 504, "timeout",
+                       "the list was not complete within the time-out", NULL);
+        return;
+    }
+    scan->index = scan->first_index;
+    add_read_headers(conn);
+    if (scan->more) {
+        struct buf *headers = &conn->api->headers;
+        buf_add_string(headers, "Link: <?");
+        buf_add_bytes(headers, buf_bytes(&scan->query));
+        buf_printf(headers, "offset=%llu>; rel=\"next\"\r\n",
+                   (unsigned long long)(scan->offset + scan->count));
+    }
+    buf_add_string(&scan->page, "]\n");
+    scan_answer(conn, "application/json");
+}
+
+static void show_list(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    scan->page.size = 0;
+    scan->count = 0;
+    scan->skip = scan->offset;
+    buf_add_u8(&scan->page, '[');
+    scan_start(conn);
+}
+
+static bool take_offset(struct conn *conn, const struct http_request *request)
+{
+    struct bytes raw;
+    conn->scan.offset = 0;
+    if (!http_query(request->query, "offset", &raw) ||
+        json_u64(raw, &conn->scan.offset)) {
+        return true;
+    }
+    answer_problem(conn, 400, "bad-param", "offset is how many items to skip",
+                   "not-applied");
+    return false;
+}
+
+static void get_list(struct conn *conn, const struct http_request *request)
+{
+    struct scan *scan = &conn->scan;
+    if (!take_limit(conn, request) || !take_offset(conn, request) ||
+        !take_pattern(conn, request)) {
+        return;
+    }
+    keep_query(scan, request->query, "offset");
+    scan->step = list_step;
+    scan->done = list_done;
+    scan->reverse = false;
+    scan->keys_only = false;
+    scan->mixed = true;
+    scan->counting = false;
+    scan->late = false;
+    scan->from.size = 0;
+    scan->to.size = 0;
+    read_start(conn, request, show_list);
+}
+
+/* ---- deleting many --------------------------------------------------------
+ */
+
+/* Without a pattern all properties go, as in brokerd: not by a misspelt name
+ * of the parameter. */
+static bool knows_all(const struct http_request *request)
+{
+    static const char *const names[] = {"pattern", "timeout", "redirect"};
+    const uint8_t *at = request->query.data;
+    const uint8_t *end = at ? at + request->query.size : at;
+    while (at < end) {
+        const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
+        stop = stop ? stop : end;
+        struct bytes one = bytes_of(at, (size_t)(stop - at));
+        struct bytes value;
+        bool known = one.size == 0;
+        for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+            known = known || http_query(one, names[i], &value);
+        }
+        if (!known) {
+            return false;
+        }
+        at = stop + 1;
+    }
+    return true;
+}
+
+static void delete_list(struct conn *conn, const struct http_request *request)
+{
+    struct scan *scan = &conn->scan;
+    if (!knows_all(request)) {
+        answer_problem(conn, 400, "bad-param",
+                       "a deletion takes pattern, timeout and redirect",
+                       "not-applied");
+        return;
+    }
+    if (!erase_allowed(conn, request) || !take_pattern(conn, request)) {
+        return;
+    }
+    scan->must_match = true;
+    scan->from.size = 0;
+    scan->to.size = 0;
+    erase_start(conn);
+}
+
+/* ---- routes ---------------------------------------------------------------
+ */
+
+static void on_list_of(struct conn *conn, const struct http_request *request)
+{
+    if (is_get(request)) {
+        get_list(conn, request);
+    } else if (request->verb == HTTP_VERB_POST) {
+        create(conn, request);
+    } else if (request->verb == HTTP_VERB_DELETE) {
+        delete_list(conn, request);
+    } else {
+        not_allowed(conn, "GET, HEAD, POST, DELETE, OPTIONS");
+    }
+}
+
+static void on_one(struct conn *conn, const struct http_request *request,
+                   const char *root)
+{
+    if (request->verb == HTTP_VERB_POST) {
+        not_allowed(conn, "GET, HEAD, PUT, DELETE, OPTIONS");
+    } else if (!read_key(conn, request->path, root)) {
+        return;
+    } else if (request->verb == HTTP_VERB_PUT) {
+        replace(conn, request);
+    } else if (request->verb == HTTP_VERB_DELETE) {
+        remove_one(conn, request);
+    } else {
+        read_start(conn, request, show_one);
+    }
+}
+
+void on_properties(struct conn *conn, const struct http_request *request)
+{
+    static const char *const roots[] = {"/api/v1/properties/",
+                                        "/api/v1/settings/"};
+    for (size_t i = 0; i < ARRAY_COUNT(roots); i++) {
+        size_t size = strlen(roots[i]);
+        if (request->path.size >= size &&
+            memcmp(request->path.data, roots[i], size) == 0) {
+            on_one(conn, request, roots[i]);
+            return;
+        }
+    }
+    on_list_of(conn, request);
+}

@@ -1,0 +1,124 @@
+/* v1.c -- /api/v1: what brokerd's document has besides properties, and the
+ * document itself (openapi.yaml). Moving the leader, syncs, snapshots and
+ * joins are the handlers of the other paths. */
+#include "api/api_internal.h"
+#include "base/crc32c.h"
+#include "json/json.h"
+
+/* ---- /api/v1/openapi.yaml -------------------------------------------------
+ */
+
+static bool has_tag(const struct http_request *request, uint64_t tag)
+{
+    struct bytes rest = http_header(request, "If-None-Match");
+    struct tag next;
+    if (bytes_equal_string(rest, "*")) {
+        return true;
+    }
+    while (next_tag(&rest, &next) == ERR_OK) {
+        if (next.index == tag) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void get_document(struct conn *conn, const struct http_request *request)
+{
+    uint32_t tag = crc32c(0, openapi_text, openapi_size);
+    buf_printf(&conn->api->headers, "ETag: \"%u\"\r\n", (unsigned)tag);
+    if (has_tag(request, tag)) {
+        answer(conn, 304, NULL, (struct bytes){0});
+    } else {
+        answer(conn, 200, "application/yaml",
+               bytes_of(openapi_text, openapi_size));
+    }
+}
+
+void on_v1(struct conn *conn, const struct http_request *request)
+{
+    static const char name[] = "{\"name\":\"craftd\",\"api\":\"v1\"}\n";
+    bool document = bytes_equal_string(request->path, "/api/v1/openapi.yaml");
+    if (!document && !bytes_equal_string(request->path, "/api/v1") &&
+        !bytes_equal_string(request->path, "/api/v1/")) {
+        answer_problem(conn, 404, "not-found", "there is no such path",
+                       "not-applied");
+    } else if (!is_get(request)) {
+        not_allowed(conn, "GET, HEAD, OPTIONS");
+    } else if (document) {
+        get_document(conn, request);
+    } else {
+        answer(conn, 200, "application/json", bytes_of_string(name));
+    }
+}
+
+/* ---- /api/v1/cluster/nodes ------------------------------------------------
+ */
+
+/* As far as this node knows: that others are candidates it does not hear. */
+static const char *status_of(struct node *node,
+                             const struct node_status *status,
+                             const struct raft_member *member)
+{
+    const struct raft_member *leader = node_leader(node);
+    if (leader && leader->id == member->id) {
+        return "leader";
+    }
+    bool campaigns = member->id == status->raft.self && !leader &&
+                     strstr(raft_role_name(status->raft.role), "candidate");
+    return campaigns ? "candidate" : "follower";
+}
+
+static void add_member(struct buf *out, const struct raft_member *member,
+                       const char *status)
+{
+    buf_add_string(out, "{\"id\":");
+    json_add_string(out, bytes_of_string(member->name));
+    buf_add_string(out, ",\"address\":");
+    json_add_string(out, bytes_of_string(member->addr));
+    buf_printf(out, ",\"status\":\"%s\"}", status);
+}
+
+static bool take_status(struct conn *conn, const struct http_request *request,
+                        struct bytes *status)
+{
+    *status = (struct bytes){0};
+    if (!http_query(request->query, "status", status) ||
+        bytes_equal_string(*status, "leader") ||
+        bytes_equal_string(*status, "follower") ||
+        bytes_equal_string(*status, "candidate")) {
+        return true;
+    }
+    answer_problem(conn, 400, "bad-param",
+                   "status is leader, follower or candidate", NULL);
+    return false;
+}
+
+void on_v1_nodes(struct conn *conn, const struct http_request *request)
+{
+    struct buf *body = &conn->api->body;
+    struct node *node = conn->api->node;
+    struct node_status status;
+    struct bytes wanted;
+    const char *comma = "";
+    if (!is_get(request)) {
+        not_allowed(conn, "GET, HEAD, OPTIONS");
+        return;
+    }
+    if (!take_status(conn, request, &wanted)) {
+        return;
+    }
+    node_get_status(node, &status);
+    buf_add_u8(body, '[');
+    for (uint32_t i = 0; i < status.conf->count; i++) {
+        const struct raft_member *member = &status.conf->members[i];
+        const char *is = status_of(node, &status, member);
+        if (!wanted.data || bytes_equal_string(wanted, is)) {
+            buf_add_string(body, comma);
+            add_member(body, member, is);
+            comma = ",";
+        }
+    }
+    buf_add_string(body, "]\n");
+    answer(conn, 200, "application/json", buf_bytes(body));
+}
