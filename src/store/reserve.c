@@ -37,6 +37,7 @@ bool reserve_give_up(struct store *store)
     reserve_close(store);
     store->reserve.filled = 0;
     store->reserve.held = false;
+    store->reserve.broken = false; /* It is made anew when there is room. */
     store->reserve.tight = true;
     return fs->unlink(fs->self, reserve_path) == ERR_OK;
 }

@@ -226,6 +226,30 @@ static void test_full_while_an_entry_reads(void **state)
     }
 }
 
+/* An error of the disk means doing without; a full disk later is still one
+ * that has space again. */
+static void test_a_reserve_that_could_not_be_made(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    log_set_level(LOG_ERROR);
+    simdisk_fail(m.disk, 1, ERR_IO);
+    assert_false(store_prepare(m.store));
+    assert_true(simdisk_failed(m.disk));
+    assert_false(store_is_tight(m.store));
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    simdisk_set_full(m.disk, true);
+    assert_int_equal(store_flush(m.store), ERR_NOSPACE);
+    assert_true(store_is_tight(m.store));
+    simdisk_set_full(m.disk, false);
+    while (store_prepare(m.store)) {
+    }
+    assert_false(store_is_tight(m.store));
+    log_set_level(LOG_INFO);
+    stop(&m);
+}
+
 /* The process ends while the disk is full: what was committed is there. */
 static void test_a_crash_on_a_full_disk(void **state)
 {
@@ -375,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_while_applying),
         cmocka_unit_test(test_full_while_committing),
+        cmocka_unit_test(test_a_reserve_that_could_not_be_made),
         cmocka_unit_test(test_full_while_reading),
         cmocka_unit_test(test_full_while_an_entry_reads),
         cmocka_unit_test(test_a_crash_on_a_full_disk),
