@@ -51,9 +51,9 @@ def test_what_it_deletes_is_acknowledged_before(three):
 
 
 def test_the_prefix_is_bytes(three):
-    put_all(three[0], ["ä/1", "ä/2", "å/1"])
-    assert erase(three[1], "prefix=%C3%A4/").json()["deleted"] == 2
-    assert erase(three[1], "prefix=%C3").json()["deleted"] == 1
+    put_all(three[0], ["by/ä/1", "by/ä/2", "by/å/1"])
+    assert erase(three[1], "prefix=by/%C3%A4/").json()["deleted"] == 2
+    assert erase(three[1], "prefix=by/%C3").json()["deleted"] == 1
 
 
 def test_everything_must_be_meant(cluster):
