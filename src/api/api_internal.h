@@ -306,8 +306,6 @@ void bad_json(struct conn *conn, const struct json_reader *reader,
 void value_too_large(struct conn *conn);
 /* What conn->api->command holds is written. */
 void submit(struct conn *conn, conn_finish *finish);
-/* If-Match, If-None-Match or ?cas=. */
-bool has_conditions(const struct http_request *request);
 /* Idempotency-Key; empty when there is none. False: answered 400. */
 bool read_name(struct conn *conn, const struct http_request *request,
                struct command_name *name);
