@@ -17,8 +17,6 @@
 #include "base/log.h"
 #include "store/store_internal.h"
 
-enum { SLICE_BYTES = 256 << 10 };
-
 static const char reserve_path[] = "db/reserve.tmp";
 
 void reserve_close(struct store *store)
@@ -45,7 +43,6 @@ bool reserve_give_up(struct store *store)
 /* One slice. */
 static enum err fill(struct store *store)
 {
-    static const uint8_t zeros[SLICE_BYTES];
     const struct fs *fs = store->options.fs;
     struct reserve *reserve = &store->reserve;
     enum err err = ERR_OK;
@@ -59,8 +56,8 @@ static enum err fill(struct store *store)
         reserve->filled = 0;
     }
     uint64_t size =
-        min_u64(SLICE_BYTES, store->options.reserve_bytes - reserve->filled);
-    err = fs->write(fs->self, reserve->handle, reserve->filled, zeros, size);
+        min_u64(FS_ZEROS_BYTES, store->options.reserve_bytes - reserve->filled);
+    err = fs_write_zeros(fs, reserve->handle, reserve->filled, size);
     if (!err) {
         reserve->filled += size;
     }

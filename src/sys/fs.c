@@ -46,6 +46,14 @@ fail:
     return err;
 }
 
+enum err fs_write_zeros(const struct fs *fs, int handle, uint64_t offset,
+                        size_t size)
+{
+    static uint8_t zeros[FS_ZEROS_BYTES]; /* Not const: no part of the file. */
+    must(size <= sizeof(zeros));
+    return fs->write(fs->self, handle, offset, zeros, size);
+}
+
 struct emptying {
     const struct fs *fs;
     const char *dir;

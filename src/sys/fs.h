@@ -91,6 +91,11 @@ MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
  * in memory, because its sync failed, out of sight. ERR_NOT_FOUND. */
 MUST_CHECK enum err fs_settle(const struct fs *fs, const char *path);
 
+/* Real zeros, which take their space on the disk. At most FS_ZEROS_BYTES. */
+enum { FS_ZEROS_BYTES = 256 << 10 };
+MUST_CHECK enum err fs_write_zeros(const struct fs *fs, int handle,
+                                   uint64_t offset, size_t size);
+
 /* Unlink every file in `dir`; nothing is synced. It goes on after a failure,
  * and returns the first. ERR_NOT_FOUND: there is no such directory. */
 MUST_CHECK enum err fs_empty(const struct fs *fs, const char *dir);

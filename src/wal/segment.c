@@ -7,8 +7,6 @@
 #include "base/rng.h"
 #include "wal/wal_internal.h"
 
-enum { SLICE_BYTES = 256 << 10 };
-
 static const char spare_path[] = "wal/spare.tmp";
 
 void segment_path(uint64_t seq, char path[64])
@@ -54,7 +52,6 @@ void wal_fdatasync(struct wal *wal, int handle, const char *path)
 /* Zeros up to `size`, one slice; true when there is nothing more to do. */
 static enum err spare_fill(struct wal *wal, uint64_t size, bool *done)
 {
-    static const uint8_t zeros[SLICE_BYTES];
     *done = false;
     if (wal->spare < 0) {
         enum err err =
@@ -66,9 +63,9 @@ static enum err spare_fill(struct wal *wal, uint64_t size, bool *done)
         wal->spare_filled = 0;
     }
     if (wal->spare_filled < size) {
-        uint64_t slice = min_u64(SLICE_BYTES, size - wal->spare_filled);
-        enum err err = wal->fs->write(wal->fs->self, wal->spare,
-                                      wal->spare_filled, zeros, slice);
+        uint64_t slice = min_u64(FS_ZEROS_BYTES, size - wal->spare_filled);
+        enum err err =
+            fs_write_zeros(wal->fs, wal->spare, wal->spare_filled, slice);
         if (err) {
             return err;
         }
