@@ -13,7 +13,6 @@ enum {
 };
 
 static void on_time(void *arg);
-static void start(struct conn *conn);
 
 static void wake(struct conn *conn, uint64_t in_ms)
 {
@@ -67,10 +66,6 @@ void backup_go_on(struct conn *conn)
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
-    if (!conn->backup) {
-        start(conn);
-        return;
-    }
     uint64_t now_ms = reactor_now_ms(conn->api->options.reactor);
     bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
     if ((full && now_ms >= conn->backup_moved_ms + STALL_MS) ||
@@ -82,9 +77,7 @@ static void on_time(void *arg)
     backup_go_on(conn);
 }
 
-/* Not from a callback of the node: on a full disk it would take back what the
- * others of this turn are about to read. */
-static void start(struct conn *conn)
+static void start(struct conn *conn, const struct node_result *result)
 {
     struct api *api = conn->api;
     struct node_status status;
@@ -92,7 +85,14 @@ static void start(struct conn *conn)
     uint64_t bytes;
     api->body.size = 0;
     api->headers.size = 0;
-    enum err err = node_image_open(api->node, &conn->backup, &index, &bytes);
+    if (result->outcome != NODE_OK && result->outcome != NODE_NO_SPACE) {
+        answer_outcome(conn, result);
+        return;
+    }
+    enum err err =
+        result->outcome == NODE_NO_SPACE
+            ? ERR_NOSPACE
+            : node_image_open(api->node, &conn->backup, &index, &bytes);
     if (err == ERR_NOT_FOUND) {
         answer_problem(conn, 503, "starting", "no member of a cluster yet",
                        NULL);
@@ -128,10 +128,12 @@ static void start(struct conn *conn)
     }
 }
 
+/* What is to be in it has been applied: now into the file. */
 static void ready(struct conn *conn)
 {
     conn->busy = true;
-    wake(conn, 0);
+    conn->finish = start;
+    node_checkpoint(conn->api->node, &conn->request);
 }
 
 void on_backup(struct conn *conn, const struct http_request *request)

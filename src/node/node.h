@@ -181,8 +181,10 @@ void node_set_voter(struct node *node, struct node_request *request, raft_id id,
  * index it had reached by then. As long as there is no link to it, wait. */
 void node_wait_applied(struct node *node, struct node_request *request,
                        raft_id peer, uint64_t index);
-/* Bring everything applied here into the database file, durably, and drop
- * what the log need not keep. Answered with its index and size. */
+/* Bring everything applied here into the database file, durably, a step each
+ * turn. Answered with its index and size. */
+void node_checkpoint(struct node *node, struct node_request *request);
+/* The same, and drop what the log need not keep. */
 void node_snapshot(struct node *node, struct node_request *request);
 /* Hand leadership to `id` (0 = the best). Answered when it has happened. */
 void node_transfer(struct node *node, struct node_request *request, raft_id id);
@@ -192,12 +194,13 @@ void node_transfer(struct node *node, struct node_request *request, raft_id id);
 void node_cancel(struct node *node, struct node_request *request);
 
 /* A consistent copy of the database, while writes go on: a file that SQLite
- * opens, with everything applied now, as of `index`. It is read from its
- * beginning to its end. While one is open, checkpoints cost up to twice as
- * much, and a snapshot that has come waits: do not keep it without need.
+ * opens, as of the last checkpoint, which was at `index`; node_checkpoint()
+ * makes that a recent one. It is read from its beginning to its end. While one
+ * is open, checkpoints cost up to twice as much, and a snapshot that has come
+ * waits: do not keep it without need.
  *   ERR_NOT_FOUND  no member of a cluster yet, or nothing is stored
  *   ERR_BUSY       too many are open
- *   ERR_NOSPACE    no room to bring the database up to date */
+ *   ERR_NOSPACE    the checkpoint found no room, or another one goes on */
 struct store_image;
 MUST_CHECK enum err node_image_open(struct node *node,
                                     struct store_image **image, uint64_t *index,

@@ -53,6 +53,7 @@ enum request_kind {
     REQUEST_TRANSFER,
     REQUEST_SUFFRAGE,
     REQUEST_APPLIED,
+    REQUEST_CHECKPOINT,
     REQUEST_SNAPSHOT,
 };
 
@@ -235,8 +236,8 @@ void requests_ask_reads(struct node *node);
 void requests_reads_indexed(struct node *node, uint64_t cookie, uint64_t index);
 void requests_reads_failed(struct node *node);
 void requests_release_reads(struct node *node);
-/* Take the checkpoint that was asked for. */
-void requests_snapshot(struct node *node);
+/* Whoever waits for a checkpoint has it, cannot have it, or wants it. */
+void requests_checkpointed(struct node *node);
 void requests_expire(struct node *node);
 void requests_call_back(struct node *node);
 void requests_peer_down(struct node *node, raft_id peer);

@@ -225,6 +225,7 @@ static enum wire_forward_kind forward_kind(const struct node_request *request)
     case REQUEST_APPLIED:
         return WIRE_FORWARD_APPLIED;
     case REQUEST_READ:
+    case REQUEST_CHECKPOINT:
     case REQUEST_SNAPSHOT:
         break;
     }
@@ -414,13 +415,25 @@ void node_wait_applied(struct node *node, struct node_request *request,
     accept_id(node, request, REQUEST_APPLIED, index);
 }
 
-void node_snapshot(struct node *node, struct node_request *request)
+static void accept_checkpoint(struct node *node, struct node_request *request,
+                              enum request_kind kind)
 {
     must(request->state == STATE_IDLE);
     must(request->cb != NULL);
-    request->kind = REQUEST_SNAPSHOT;
+    request->kind = (uint8_t)kind;
+    request->index = 0; /* Not looked at yet. */
     request->result = (struct node_result){0};
     request_move(node, request, STATE_SNAPSHOT);
+}
+
+void node_checkpoint(struct node *node, struct node_request *request)
+{
+    accept_checkpoint(node, request, REQUEST_CHECKPOINT);
+}
+
+void node_snapshot(struct node *node, struct node_request *request)
+{
+    accept_checkpoint(node, request, REQUEST_SNAPSHOT);
 }
 
 void node_transfer(struct node *node, struct node_request *request, raft_id id)
@@ -617,37 +630,37 @@ void requests_release_reads(struct node *node)
 /* ---- checkpoints -----------------------------------------------------------
  */
 
-static enum node_outcome take_snapshot(struct node *node,
-                                       struct node_result *result)
+/* What was applied when it was first looked at is in the database file. */
+static void checkpoint_done(struct node *node, struct node_request *request,
+                            bool anything_new)
 {
-    uint64_t applied = store_applied(node->store);
-    bool anything_new = store_durable(node->store) < applied;
-    if (anything_new) {
-        /* A transaction that finds no space is rolled back: see flush_some()
-         * for what that means to reads. */
-        enum err err =
-            node->db_full ? ERR_NOSPACE : store_checkpoint(node->store);
-        if (err) {
-            return NODE_NO_SPACE;
-        }
-        if (store_durable(node->store) < applied) {
-            return NODE_NO_SPACE; /* Committed, but not in its place. */
-        }
-    }
     struct store_stats stats;
     store_get_stats(node->store, &stats);
-    result->bytes = anything_new ? stats.db_bytes : 0;
-    node->compact_asked = true;
-    return NODE_OK;
+    request->result.bytes = anything_new ? stats.db_bytes : 0;
+    if (request->kind == REQUEST_SNAPSHOT) {
+        node->compact_asked = true;
+    }
+    request_finish(node, request, NODE_OK, store_durable(node->store));
 }
 
-void requests_snapshot(struct node *node)
+void requests_checkpointed(struct node *node)
 {
     struct list *waiting = &node->requests[STATE_SNAPSHOT];
-    while (!list_empty(waiting)) {
-        struct node_request *request = request_of(waiting->next);
-        enum node_outcome outcome = take_snapshot(node, &request->result);
-        request_finish(node, request, outcome, store_applied(node->store));
+    bool no_space = node->db_full || node->now_ms < node->checkpoint_retry_ms;
+    for (struct list *at = waiting->next; at != waiting;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        bool first = request->index == 0;
+        if (first) {
+            request->index = store_applied(node->store);
+        }
+        if (store_durable(node->store) >= request->index) {
+            checkpoint_done(node, request, !first);
+        } else if (no_space) {
+            request_finish(node, request, NODE_NO_SPACE, 0);
+        } else {
+            node->checkpoint_wanted = true;
+        }
     }
 }
 
@@ -808,6 +821,7 @@ static enum node_outcome outcome_when_late(const struct node *node,
     case STATE_ORPHAN:
     case STATE_FORWARDED:
     case STATE_TRANSFER:
+    case STATE_SNAPSHOT:
         return NODE_UNKNOWN;
     case STATE_READING:
         return store_applied(node->store) < node->shown ? NODE_NO_SPACE
@@ -822,7 +836,6 @@ static enum node_outcome outcome_when_late(const struct node *node,
         }
         break;
     case STATE_ASKING:
-    case STATE_SNAPSHOT:
     case STATE_IDLE:
     case STATE_DONE:
     case STATE_COUNT:

@@ -180,10 +180,7 @@ enum err node_image_open(struct node *node, struct store_image **image,
     if (!node->member) {
         return ERR_NOT_FOUND;
     }
-    enum err err = store_checkpoint(node->store);
-    if (!err) {
-        err = store_image_open(node->store, image);
-    }
+    enum err err = store_image_open(node->store, image);
     if (!err) {
         *index = (*image)->index;
         *bytes = (*image)->bytes;

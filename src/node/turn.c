@@ -497,6 +497,10 @@ static void checkpointed(struct node *node)
 static bool checkpoint_some(struct node *node)
 {
     if (!node->checkpointing && !checkpoint_due(node)) {
+        if (store_pending(node->store) == 0 &&
+            store_checkpoint_bytes(node->store) == 0) {
+            node->checkpoint_wanted = false; /* There is nothing to bring. */
+        }
         return false;
     }
     uint64_t start_us = node->env.now_us(node->env.self);
@@ -672,7 +676,9 @@ static void due(struct node *node)
 
 static uint64_t next_deadline(struct node *node, bool more)
 {
-    if (more || !list_empty(&node->requests[STATE_DONE])) {
+    bool wanted = node->checkpoint_wanted && !node->db_full &&
+                  node->now_ms >= node->checkpoint_retry_ms;
+    if (more || wanted || !list_empty(&node->requests[STATE_DONE])) {
         return 0;
     }
     uint64_t at = node->member ? raft_deadline_ms(node->raft) : UINT64_MAX;
@@ -709,7 +715,7 @@ uint64_t node_turn(struct node *node)
         more = carry_out(node);
         bool checkpointing = checkpoint_some(node);
         if (!checkpointing) {
-            requests_snapshot(node);
+            requests_checkpointed(node);
         }
         snapshot_send(node);
         if (!more && node->persist_due.seq == 0) {

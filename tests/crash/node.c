@@ -594,8 +594,26 @@ static uint64_t recover_restore(struct simdisk *disk, int mount)
     return check_start(found);
 }
 
+static void checkpointed(struct node_request *request,
+                         const struct node_result *result)
+{
+    (void)request;
+    CHECK(result->outcome == NODE_OK);
+}
+
+static void checkpoint(struct machine *machine)
+{
+    struct node_request request = {.cb = checkpointed,
+                                   .deadline_ms = UINT64_MAX};
+    node_checkpoint(machine->node, &request);
+    while (request.state != 0) {
+        turn(machine);
+    }
+}
+
 static void take_backup(struct machine *machine, const struct fs *to)
 {
+    checkpoint(machine);
     uint64_t index;
     uint64_t bytes;
     int handle;
