@@ -32,17 +32,19 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
     node->checkpoint_wanted = true;
 }
 
-/* Until it has caught up, but not for ever. */
-static uint64_t pinned(struct node *node, const struct raft_status *status)
+/* Until it has caught up or was removed, but neither for ever nor for any
+ * number of bytes. */
+static uint64_t pinned(struct node *node, const struct raft_status *status,
+                       uint64_t log_bytes)
 {
     struct pin *pin = &node->pin;
-    uint64_t match = 0;
+    uint64_t match = UINT64_MAX - CAUGHT_UP_ENTRIES;
     for (uint32_t i = 0; i < status->peer_count; i++) {
         if (status->peers[i].id == pin->peer) {
             match = status->peers[i].match;
         }
     }
-    if (node->now_ms >= pin->until_ms ||
+    if (node->now_ms >= pin->until_ms || log_bytes > pin->log_bytes_max ||
         match + CAUGHT_UP_ENTRIES >= status->last) {
         pin->peer = 0;
         return UINT64_MAX;
@@ -63,7 +65,7 @@ static uint64_t limit_of(struct node *node, uint64_t log_bytes)
     struct raft_status status;
     raft_get_status(node->raft, &status);
     if (node->pin.peer != 0) {
-        limit = min_u64(limit, pinned(node, &status));
+        limit = min_u64(limit, pinned(node, &status, log_bytes));
     }
     if (log_bytes > PATIENCE * keep_bytes(node)) {
         return limit;

@@ -111,6 +111,7 @@ struct pin {
     raft_id peer; /* 0: nobody. */
     uint64_t index;
     uint64_t until_ms;
+    uint64_t log_bytes_max;
 };
 
 /* ... and from a leader. */

@@ -35,6 +35,12 @@ static uint64_t piece_bytes(const struct node *node)
                : PIECE_BYTES;
 }
 
+/* The log that is kept for a transfer, and until its receiver has caught up. */
+static uint64_t log_bytes_max(uint64_t image_bytes)
+{
+    return max_u64(LOG_BYTES_MAX, 2 * image_bytes);
+}
+
 /* ---- the leader ------------------------------------------------------------
  */
 
@@ -65,7 +71,8 @@ static void end(struct node *node, const char *why)
         node->snapshot_wait_ms = 0;
         node->pin = (struct pin){.peer = out.peer,
                                  .index = index,
-                                 .until_ms = node->now_ms + PIN_MS};
+                                 .until_ms = node->now_ms + PIN_MS,
+                                 .log_bytes_max = log_bytes_max(bytes)};
     }
     node_tell(node, over);
 }
@@ -175,7 +182,7 @@ void snapshot_send(struct node *node)
     }
     struct wal_stats log;
     wal_get_stats(node->wal, &log);
-    if (log.log_bytes > max_u64(LOG_BYTES_MAX, 2 * out->image->bytes)) {
+    if (log.log_bytes > log_bytes_max(out->image->bytes)) {
         end(node, "writes outran it");
         return;
     }
