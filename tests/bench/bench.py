@@ -4,7 +4,7 @@ beside it in the same run when it is installed.
 
     tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
 
-Parts (--only): single three cpu idle cold failover sync size
+Parts (--only): single three large cpu idle cold failover sync size
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -39,6 +39,7 @@ from cluster import (BINARY, TROUBLE, Cluster, Node, cpu_seconds,  # noqa: E402
 
 KEYS = 100000
 VALUE_BYTES = 100
+LARGE_BYTES = 1 << 20
 
 
 # ---- the two programs ---------------------------------------------------------
@@ -47,6 +48,8 @@ class Craftd:
     name = "craftd"
     binary = BINARY
     write = ("kv-write",)
+    large_write = ("kv-put",)
+    large_read = ("kv-read", "raw&level=none")
     reads = {"local": ("kv-read", "level=none"),
              "linearizable": ("kv-read", "level=linearizable")}
 
@@ -109,7 +112,8 @@ class EtcdNode(Node):
 class Etcd:
     name = "etcd"
     binary = shutil.which("etcd")
-    write = ("etcd-write",)
+    write = large_write = ("etcd-write",)
+    large_read = ("etcd-read", "serializable")
     reads = {"local": ("etcd-read", "serializable"),
              "linearizable": ("etcd-read",)}
 
@@ -174,13 +178,13 @@ def load(program):
                                   for i in range(at, min(at + 500, KEYS))})
 
 
-def wrk(program, script, connections, seconds):
+def wrk(program, script, connections, seconds, **environment):
     node = program.leader()
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
          "-s", os.path.join(HERE, "load.lua"), f"http://{node.http}", "--", *script],
         capture_output=True, text=True, timeout=seconds + 60,
-        stdin=subprocess.DEVNULL)
+        stdin=subprocess.DEVNULL, env={**os.environ, **environment})
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not lines:
         raise RuntimeError(f"wrk: {done.stdout[-500:]}{done.stderr[-500:]}")
@@ -280,6 +284,29 @@ def part_single(options, report):
 
 def part_three(options, report):
     matrix(options, report, "three", 3)
+
+
+def part_large(options, report):
+    """Values of a megabyte, in MB/s of values: one node's disk and socket see
+    them once, the leader's sockets once more for every follower."""
+    size = {"KEYS": "32", "VALUES": "4", "VALUE_BYTES": str(LARGE_BYTES)}
+    with both(options, 3) as programs:
+        results = {}
+        for program in programs:
+            for number in range(32):
+                program.put(program.leader(), f"k{number:015d}", "v" * LARGE_BYTES, 10)
+        for _ in range(options.runs):
+            for connections in (1, 8):
+                for program in programs:
+                    for what in ("write", "read"):
+                        script = getattr(program, "large_" + what)
+                        run = wrk(program, script, connections, options.secs, **size)
+                        results.setdefault((what, connections, program.name), []).append(run)
+        for (what, connections, name), runs in results.items():
+            rate = statistics.median(run["per_s"] for run in runs)
+            report.add("large", f"{what} 1 MB c={connections}", name,
+                       rate * LARGE_BYTES / 1e6, "MB/s",
+                       bad=sum(r["bad_status"] + r["bad_socket"] for r in runs))
 
 
 def part_cpu(options, report):

@@ -2,16 +2,17 @@
 --
 --   kv-write    POST /key {"k":"v"}
 --   kv-read     GET /key/k?QUERY
+--   kv-put      PUT /key/k, the value as it is
 --   etcd-write  POST /v3/kv/put (JSON gateway, base64)
 --   etcd-read   POST /v3/kv/range, QUERY "serializable" for a local read
 --
 -- Keys are 16 bytes, uniformly random over KEYS (100,000); values are
--- VALUE_BYTES (100) random letters out of a small pool. Everything that can be built once is built
+-- VALUE_BYTES (100) random letters out of a pool of VALUES. Everything that can be built once is built
 -- before the clock runs, so that wrk measures the server and not Lua. The
 -- last line is one JSON object.
 local KEYS = tonumber(os.getenv("KEYS") or "100000")
 local VALUE_BYTES = tonumber(os.getenv("VALUE_BYTES") or "100")
-local VALUES = 128
+local VALUES = tonumber(os.getenv("VALUES") or "128")
 local random = math.random
 local seed = 0
 
@@ -52,6 +53,13 @@ kinds["kv-write"] = function(values)
     local start = head("POST", "/key", 2 + 16 + 3 + VALUE_BYTES + 2)
     return function(key)
         return start .. '{"' .. key .. '":"' .. values[random(VALUES)] .. '"}'
+    end
+end
+
+kinds["kv-put"] = function(values)
+    return function(key)
+        return head("PUT", "/key/" .. key, VALUE_BYTES) ..
+            values[random(VALUES)]
     end
 end
 
