@@ -42,6 +42,7 @@ const char config_help[] =
     "                          (1s)\n"
     "Other:\n"
     "  --log-level LEVEL       debug, info, warn, error, off (info)\n"
+    "  --log-json              the log as JSON, one object a line\n"
     "  --version, --help\n"
     "\n"
     "ADDR is host:port; :11000 is localhost. One dash or two, '=' or a blank.\n"
@@ -80,6 +81,7 @@ static const struct flag flags[] = {
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
     {"log-level", LEVEL, AT(log_level)},
+    {"log-json", FLAG, AT(log_json)},
 };
 
 static bool has_name(const char *names, const char *name, size_t size)

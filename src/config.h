@@ -28,6 +28,7 @@ struct config {
     uint64_t election_ms; /* Least; the most is twice that. */
     uint64_t join_timeout_ms;
     enum log_level log_level;
+    bool log_json;
 };
 
 enum config_verdict { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_WRONG };

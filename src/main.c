@@ -394,6 +394,7 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     log_set_level(daemon.config.log_level);
+    log_set_json(daemon.config.log_json);
     int code = start(&daemon);
     if (!code) {
         reactor_run(daemon.reactor);

@@ -62,6 +62,7 @@ static int parse(int argc, char **argv, int own, struct config *config)
         return EXIT_USAGE;
     }
     log_set_level(config->log_level);
+    log_set_json(config->log_json);
     return 0;
 }
 

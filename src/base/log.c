@@ -6,7 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 static enum log_level level_min = LOG_INFO;
+static bool as_json;
 static char node_name[72] = "-";
 
 static const char *const level_names[] = {"debug", "info", "warn", "error",
@@ -22,9 +25,25 @@ enum log_level log_level(void)
     return level_min;
 }
 
+/* What could end a line, or a string, too early is shown as '?'. */
+static void make_harmless(char *text)
+{
+    size_t left = strlen(text);
+    while (left > 0) {
+        size_t size = text_utf8_sequence((const uint8_t *)text, left);
+        if (size == 0 || (unsigned char)text[0] < 0x20 || text[0] == 0x7f) {
+            text[0] = '?';
+            size = 1;
+        }
+        text += size;
+        left -= size;
+    }
+}
+
 void log_set_node(const char *name)
 {
     snprintf(node_name, sizeof(node_name), "%s", name);
+    make_harmless(node_name);
 }
 
 bool log_level_parse(const char *text, enum log_level *level)
@@ -38,6 +57,115 @@ bool log_level_parse(const char *text, enum log_level *level)
     return false;
 }
 
+void log_set_json(bool on)
+{
+    as_json = on;
+}
+
+/* ---- a line ------------------------------------------------------------- */
+
+struct line {
+    /* At worst one byte and a blank become a member of eight. */
+    char text[4 * LOG_LINE_BYTES + 512];
+    size_t size;
+};
+
+static void add(struct line *line, const char *text, size_t size)
+{
+    must(size < sizeof(line->text) - line->size);
+    memcpy(line->text + line->size, text, size);
+    line->size += size;
+}
+
+static void add_string(struct line *line, const char *text)
+{
+    add(line, text, strlen(text));
+}
+
+static void plain_line(struct line *line, const char *time, const char *level,
+                       const char *event, const char *fields)
+{
+    line->size =
+        (size_t)snprintf(line->text, sizeof(line->text), "%s %-5s %s %s", time,
+                         level, node_name, event);
+    if (fields[0] != '\0') {
+        add(line, " ", 1);
+        add_string(line, fields);
+    }
+}
+
+static void add_quoted(struct line *line, const char *text, size_t size)
+{
+    add(line, "\"", 1);
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '"' || text[i] == '\\') {
+            add(line, "\\", 1);
+        }
+        add(line, text + i, 1);
+    }
+    add(line, "\"", 1);
+}
+
+static void add_member(struct line *line, const char *name, const char *value)
+{
+    add(line, line->size == 0 ? "{" : ",", 1);
+    add_quoted(line, name, strlen(name));
+    add(line, ":", 1);
+    add_quoted(line, value, strlen(value));
+}
+
+/* Beyond 15 digits readers of JSON may round. */
+static bool is_number(const char *text, size_t size)
+{
+    int64_t number;
+    return size <= 15 &&
+           text_i64((struct bytes){(const uint8_t *)text, size}, &number);
+}
+
+/* One `key=value`; returns its end. A quoted value ends at the quote behind
+ * which the field ends. A word without '=' is a member of its own. */
+static const char *add_field(struct line *line, const char *field)
+{
+    size_t name = strcspn(field, "= ");
+    const char *value = field + name;
+    size_t size = 0;
+    bool quoted = value[0] == '=' && value[1] == '"';
+    if (quoted) {
+        value += 2;
+        while (value[size] != '\0' &&
+               !(value[size] == '"' &&
+                 (value[size + 1] == ' ' || value[size + 1] == '\0'))) {
+            size++;
+        }
+    } else if (value[0] == '=') {
+        value++;
+        size = strcspn(value, " ");
+    }
+    add(line, ",", 1);
+    add_quoted(line, field, name);
+    add(line, ":", 1);
+    if (!quoted && is_number(value, size)) {
+        add(line, value, size);
+    } else {
+        add_quoted(line, value, size);
+    }
+    return value + size + (quoted && value[size] == '"');
+}
+
+static void json_line(struct line *line, const char *time, const char *level,
+                      const char *event, const char *fields)
+{
+    line->size = 0;
+    add_member(line, "time", time);
+    add_member(line, "level", level);
+    add_member(line, "node", node_name);
+    add_member(line, "event", event);
+    for (const char *at = fields; *at != '\0';) {
+        at = *at == ' ' ? at + 1 : add_field(line, at);
+    }
+    add(line, "}", 1);
+}
+
 void log_line(enum log_level level, const char *event, const char *format, ...)
 {
     if (level < level_min) {
@@ -47,31 +175,25 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
     clock_gettime(CLOCK_REALTIME, &now);
     struct tm tm;
     gmtime_r(&now.tv_sec, &tm);
+    char time[32];
+    size_t used = strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(time + used, sizeof(time) - used, ".%03dZ",
+             (int)(now.tv_nsec / 1000000));
 
-    char line[LOG_LINE_BYTES];
-    size_t used = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-    int wrote =
-        snprintf(line + used, sizeof(line) - used, ".%03ldZ %-5s %s %s ",
-                 now.tv_nsec / 1000000, level_names[level], node_name, event);
-    used = min_size(used + (size_t)(wrote > 0 ? wrote : 0), sizeof(line) - 1);
-
+    char fields[LOG_LINE_BYTES];
     va_list args;
     va_start(args, format);
-    wrote = vsnprintf(line + used, sizeof(line) - used, format, args);
+    if (vsnprintf(fields, sizeof(fields), format, args) < 0) {
+        fields[0] = '\0';
+    }
     va_end(args);
-    used = min_size(used + (size_t)(wrote > 0 ? wrote : 0), sizeof(line) - 1);
+    make_harmless(fields);
 
-    for (size_t i = 0; i < used; i++) {
-        unsigned char c = (unsigned char)line[i];
-        if (c < 0x20 || c == 0x7f) {
-            line[i] = '?';
-        }
-    }
-    while (used > 0 && line[used - 1] == ' ') {
-        used--;
-    }
-    line[used++] = '\n';
+    struct line line;
+    (as_json ? json_line : plain_line)(&line, time, level_names[level], event,
+                                       fields);
+    add(&line, "\n", 1);
     /* A log that cannot be written is no reason to stop. */
-    ssize_t ignored = write(STDERR_FILENO, line, used);
+    ssize_t ignored = write(STDERR_FILENO, line.text, line.size);
     (void)ignored;
 }

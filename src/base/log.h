@@ -3,9 +3,12 @@
  *     2026-01-31T12:00:00.123Z info  n1 leader term=7 voters=3
  *
  * The event is a word or a few joined by '-'; the rest is key=value, values
- * with blanks in double quotes (the caller writes them). Lines are cut at
- * LOG_LINE_BYTES and control characters are shown as '?', so that no peer or
- * client can forge a line. */
+ * with blanks in double quotes (the caller writes them). The fields are cut at
+ * LOG_LINE_BYTES; control characters and what is not UTF-8 are shown as '?', so
+ * that no peer or client can forge a line. As JSON, on request:
+ *
+ *     {"time":"2026-01-31T12:00:00.123Z","level":"info","node":"n1",
+ *      "event":"leader","term":7,"voters":3}                 (in one line) */
 #ifndef CRAFTD_BASE_LOG_H
 #define CRAFTD_BASE_LOG_H
 
@@ -18,6 +21,9 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 /* Lines under `level` are dropped. Default LOG_INFO. */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
+
+/* Each line one JSON object. */
+void log_set_json(bool on);
 
 /* Shown in each line after the level; copied. */
 void log_set_node(const char *name);

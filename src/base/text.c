@@ -189,3 +189,26 @@ bool text_base64(struct bytes text, uint8_t *data, size_t *size)
     *size = out;
     return true;
 }
+
+size_t text_utf8_sequence(const uint8_t *at, size_t left)
+{
+    uint8_t c = at[0];
+    if (c < 0x80) {
+        return 1;
+    }
+    size_t size = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    if (c < 0xc2 || c > 0xf4 || left < size) {
+        return 0;
+    }
+    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+    if (at[1] < low || at[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < size; i++) {
+        if ((at[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return size;
+}

@@ -19,6 +19,10 @@ void text_add_hex(struct buf *out, const uint8_t *data, size_t size);
  * front, no "-0". False for all else, and beyond 64 bits. */
 bool text_i64(struct bytes text, int64_t *value);
 
+/* Length of the well-formed UTF-8 sequence at `at` (RFC 3629 section 4), of
+ * which `left` > 0 bytes are there; 0: it is none. */
+size_t text_utf8_sequence(const uint8_t *at, size_t left);
+
 /* RFC 4648 section 4, with padding. */
 void text_add_base64(struct buf *out, struct bytes data);
 /* Decode over the input (`data`, which may be text.data); false unless it is

@@ -2,6 +2,8 @@
  * no recursion. */
 #include "json/json.h"
 
+#include "base/text.h"
+
 /* What may come next. */
 enum expect {
     EXPECT_VALUE,
@@ -44,34 +46,10 @@ static void skip_blanks(struct json_reader *reader)
 /* ---- UTF-8 ------------------------------------------------------------------
  */
 
-/* Length of the well-formed sequence at `at` (RFC 3629 section 4), or 0. */
-static size_t utf8_sequence(const uint8_t *at, size_t left)
-{
-    uint8_t c = at[0];
-    if (c < 0x80) {
-        return 1;
-    }
-    size_t size = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (c < 0xc2 || c > 0xf4 || left < size) {
-        return 0;
-    }
-    uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (at[1] < low || at[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < size; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return size;
-}
-
 bool json_is_utf8(struct bytes text)
 {
     for (size_t i = 0; i < text.size;) {
-        size_t size = utf8_sequence(text.data + i, text.size - i);
+        size_t size = text_utf8_sequence(text.data + i, text.size - i);
         if (size == 0) {
             return false;
         }
@@ -198,7 +176,7 @@ static enum json_token read_string(struct json_reader *reader,
             why = "string is not closed";
             continue;
         }
-        size_t size = c < 0x20 ? 0 : utf8_sequence(at, (size_t)(end - at));
+        size_t size = c < 0x20 ? 0 : text_utf8_sequence(at, (size_t)(end - at));
         if (size == 0) {
             why = c < 0x20 ? "control character in a string" : "invalid UTF-8";
             break;
