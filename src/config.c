@@ -30,12 +30,20 @@ const char config_help[] =
     "                          directory starts a cluster of one\n"
     "  --join-timeout TIME     give up joining, exit code 3 (0: never)\n"
     "  --non-voter             join without a vote\n"
+    "  --leave-on-exit         stopped, leave the cluster, for good\n"
+    "  --reap TIME             leading, remove members that were silent so "
+    "long\n"
+    "                          (0: never)\n"
     "Limits:\n"
     "  --max-value SIZE        of one value (1M)\n"
     "  --max-body SIZE         of one request (4M)\n"
     "  --max-conns N           connections at a time (1024)\n"
     "  --max-db SIZE           of the database; then only deletes (1G; 0: no "
     "limit)\n"
+    "Backups:\n"
+    "  --backup-dir DIR        write the database there, ...\n"
+    "  --backup-every TIME     ... so often, if it has changed (1h), ...\n"
+    "  --backup-keep N         ... and keep so many (24)\n"
     "Timing:\n"
     "  --heartbeat TIME        of a leader (100ms)\n"
     "  --election TIME         silence before an election, up to twice that\n"
@@ -52,6 +60,8 @@ const char config_help[] =
     "\n"
     "Exit codes: 0 stopped as told, 1 failure, 2 usage, 3 join refused,\n"
     "4 data damaged.\n";
+
+enum { REAP_ELECTIONS = 10 };
 
 enum kind { TEXT, ADDRESS, FLAG, SIZE, LIMIT, COUNT, DURATION, LEVEL };
 
@@ -74,6 +84,11 @@ static const struct flag flags[] = {
     {"dir d", TEXT, AT(dir)},
     {"inmem", FLAG, AT(inmem)},
     {"non-voter raft-non-voter", FLAG, AT(observer)},
+    {"leave-on-exit raft-cluster-remove-shutdown", FLAG, AT(leave_on_exit)},
+    {"reap raft-reap-node-timeout", DURATION, AT(reap_ms)},
+    {"backup-dir", TEXT, AT(backup_dir)},
+    {"backup-every", DURATION, AT(backup_every_ms)},
+    {"backup-keep", COUNT, AT(backup_keep)},
     {"max-value", SIZE, AT(max_value)},
     {"max-body", SIZE, AT(max_body)},
     {"max-conns", COUNT, AT(max_conns)},
@@ -279,6 +294,11 @@ static bool check(struct config *config, char *why, size_t why_size)
         wrong = "--heartbeat is at least 10ms, --election three times that";
     } else if (config->heartbeat_ms > 60000 || config->election_ms > 600000) {
         wrong = "--heartbeat is at most 1m, --election 10m";
+    } else if (config->reap_ms > 0 &&
+               config->reap_ms < REAP_ELECTIONS * config->election_ms) {
+        wrong = "--reap is at least ten times --election";
+    } else if (config->backup_every_ms < 1000) {
+        wrong = "--backup-every is at least 1s";
     } else if (config->max_conns > 100000) {
         wrong = "--max-conns is at most 100000";
     } else if (config->max_body > (16 << 20) ||
@@ -313,6 +333,8 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         .max_db = 1 << 30,
         .heartbeat_ms = 100,
         .election_ms = 1000,
+        .backup_every_ms = 3600 * 1000,
+        .backup_keep = 24,
         .log_level = LOG_INFO,
     };
     if (!read_environment(config, why, why_size)) {

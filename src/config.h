@@ -27,6 +27,11 @@ struct config {
     uint64_t heartbeat_ms;
     uint64_t election_ms; /* Least; the most is twice that. */
     uint64_t join_timeout_ms;
+    uint64_t reap_ms; /* 0: never. */
+    bool leave_on_exit;
+    const char *backup_dir; /* NULL: none are made. */
+    uint64_t backup_every_ms;
+    uint64_t backup_keep;
     enum log_level log_level;
     bool log_json;
 };

@@ -15,6 +15,7 @@
 #include "reactor/reactor.h"
 #include "sys/fs.h"
 #include "sys/sys.h"
+#include "upkeep.h"
 
 enum {
     EXIT_RUNTIME = 1,
@@ -33,7 +34,9 @@ struct daemon {
     struct api *api;
     struct node *node;
     struct join *join;
-    bool stopping;
+    struct upkeep *upkeep;
+    bool stopping; /* Told to: leaving the cluster first, perhaps, ... */
+    bool draining; /* ... then nothing new is taken. */
     uint64_t stop_by_ms;
     int exit_code;
 };
@@ -150,19 +153,31 @@ static bool api_process(void *arg, struct api_process *out)
 /* ---- the turn, and the end
  * ---------------------------------------------------------- */
 
+static void drain(struct daemon *daemon)
+{
+    daemon->draining = true;
+    daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
+    node_stop(daemon->node);
+    api_stop(daemon->api);
+}
+
 static uint64_t on_turn(void *arg)
 {
     struct daemon *daemon = arg;
-    if (daemon->stopping) {
+    if (daemon->draining) {
         node_stop(daemon->node);
+    } else if (daemon->stopping &&
+               !upkeep_leave(daemon->upkeep, daemon->stop_by_ms)) {
+        drain(daemon);
     }
     uint64_t at = node_turn(daemon->node);
     if (!daemon->stopping) {
         return at;
     }
     uint64_t now_ms = reactor_now_ms(daemon->reactor);
-    if ((node_stopped(daemon->node) && api_stopped(daemon->api)) ||
-        now_ms >= daemon->stop_by_ms) {
+    if (daemon->draining &&
+        ((node_stopped(daemon->node) && api_stopped(daemon->api)) ||
+         now_ms >= daemon->stop_by_ms)) {
         reactor_stop(daemon->reactor);
     }
     return min_u64(at, now_ms + 10);
@@ -180,8 +195,6 @@ static void on_signal(int signal_number, void *arg)
     daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
     join_free(daemon->join);
     daemon->join = NULL;
-    node_stop(daemon->node);
-    api_stop(daemon->api);
 }
 
 static void on_join_refused(void *arg)
@@ -328,6 +341,10 @@ static int start(struct daemon *daemon)
     if (code) {
         return code;
     }
+    daemon->upkeep = upkeep_start(config, daemon->reactor, daemon->node);
+    if (!daemon->upkeep) {
+        return EXIT_RUNTIME;
+    }
     api_set_node(daemon->api, daemon->node);
     reactor_set_hook(daemon->reactor, on_turn, daemon);
     reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
@@ -343,6 +360,7 @@ static void stop(struct daemon *daemon)
 {
     join_free(daemon->join);
     api_close(daemon->api);
+    upkeep_free(daemon->upkeep);
     node_close(daemon->node);
     peers_close(daemon->peers);
     if (daemon->reactor) {

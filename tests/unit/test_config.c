@@ -87,6 +87,9 @@ static void test_wrong_values_are_named(void **state)
         {"craftd --max-conns 0 /d", "number"},
         {"craftd --max-value 8M /d", "--max-body"},
         {"craftd --log-level loud /d", "debug"},
+        {"craftd --reap 5s /d", "ten times"},
+        {"craftd --backup-every 10ms /d", "at least 1s"},
+        {"craftd --backup-keep 0 /d", "number"},
         {"craftd --inmem=maybe /d", "true or false"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
