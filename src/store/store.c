@@ -47,6 +47,7 @@ static enum err fail(struct store *store, const char *what)
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     }
     must(sqlite3_get_autocommit(store->db));
+    watch_drop(store);
     store->open = false;
     if (load_row(store) != ERR_OK) {
         die("%s: cannot be read after a full disk", store->path);
@@ -85,6 +86,7 @@ static int pass(struct store *store, enum pass pass)
     int rc = sqlite3_wal_checkpoint_v2(
         store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
     store->pass = PASS_NONE;
+    watch_drop(store);
     must(rc != SQLITE_OK || frames == copied);
     return rc;
 }
@@ -383,6 +385,7 @@ void store_close(struct store *store)
     }
     store_ranges_free(store);
     sqlite3_close(store->db);
+    watch_free(store);
     reserve_close(store);
     buf_free(&store->conf);
     buf_free(&store->result);

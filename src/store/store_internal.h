@@ -36,6 +36,13 @@ struct row {
 
 enum { STORE_RANGES = 4 }; /* Forwards, backwards; rows, keys alone. */
 
+/* Writes that are still to be written. */
+struct gather {
+    uint8_t *data;
+    size_t size;
+    uint64_t end; /* Where the last write ended, gathered or not. */
+};
+
 /* SQLite's own handles of the database and of its -wal are watched: their
  * tables of methods are exchanged for ones that do more, and then call those
  * that were there (watch.c). */
@@ -44,6 +51,7 @@ struct watched {
     const sqlite3_io_methods *base;
     sqlite3_file *file;
     struct store *store;
+    struct gather gather;
 };
 
 struct reserve {
@@ -94,6 +102,7 @@ struct store {
     bool torn; /* A checkpoint ended half-way. */
     struct watched db_file;
     struct watched wal_file;
+    bool last_frame; /* Its header is written: the transaction ends with it. */
     struct reserve reserve;
     enum step step;
     enum pass pass;
@@ -130,6 +139,11 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
 /* From now on nothing happens to the files that watch.c does not see. */
 void watch(struct store *store);
 MUST_CHECK int watch_sync_log(struct store *store); /* SQLite's code. */
+/* What a checkpoint or a transaction that failed had still to write is not to
+ * be written. */
+void watch_drop(struct store *store);
+/* After SQLite has closed the files. */
+void watch_free(struct store *store);
 
 /* True: there is space now that was not there before. */
 bool reserve_give_up(struct store *store);

@@ -14,14 +14,106 @@
  * undoes them: the next one is the first again.
  *
  * A write to the -wal for which there is no space costs the reserve
- * (reserve.c), and is tried again before SQLite hears of it. */
+ * (reserve.c), and is tried again before SQLite hears of it.
+ *
+ * SQLite writes a page at a time, and to the -wal a header of 24 bytes before
+ * each. What lies one behind the other is gathered, and written at once: when
+ * a transaction is whole, when there is enough of it, and before anything else
+ * is done to that file. So what SQLite was told is in the file is there for
+ * all who look, and a failure is told before the transaction, or the
+ * checkpoint, counts. */
 #include "store/store_internal.h"
+
+enum {
+    GATHER_BYTES = 64 << 10,
+    /* A frame of the -wal: sqlite.org/fileformat2.html, 4.1. */
+    FRAME_HEADER_BYTES = 24,
+    FRAME_COMMITS = 4, /* u32: not 0 in the last frame of a transaction. */
+};
 
 static struct store *store_of(sqlite3_file *file)
 {
     const struct watched *watched = (const void *)file->pMethods;
     return watched->store;
 }
+
+/* ---- writes, gathered ----------------------------------------------------
+ */
+
+static int write_through(struct watched *watched, const void *data, int size,
+                         uint64_t offset)
+{
+    sqlite3_file *file = watched->file;
+    int rc = watched->base->xWrite(file, data, size, (sqlite3_int64)offset);
+    if (watched == &watched->store->wal_file && (rc & 0xff) == SQLITE_FULL &&
+        reserve_give_up(watched->store)) {
+        rc = watched->base->xWrite(file, data, size, (sqlite3_int64)offset);
+    }
+    return rc;
+}
+
+/* After a failure it is void, as is what SQLite was about. */
+static int gathered_out(struct watched *watched)
+{
+    struct gather *gather = &watched->gather;
+    size_t size = gather->size;
+    gather->size = 0;
+    return size == 0 ? SQLITE_OK
+                     : write_through(watched, gather->data, (int)size,
+                                     gather->end - size);
+}
+
+/* What does not go on where the last write ended, goes out by itself. */
+static int gather(struct watched *watched, const void *data, int size,
+                  uint64_t offset)
+{
+    struct gather *gather = &watched->gather;
+    bool goes_on = offset == gather->end && size <= GATHER_BYTES;
+    int rc = SQLITE_OK;
+    if (!goes_on || gather->size + (size_t)size > GATHER_BYTES) {
+        rc = gathered_out(watched);
+    }
+    if (rc == SQLITE_OK && goes_on) {
+        memcpy(gather->data + gather->size, data, (size_t)size);
+        gather->size += (size_t)size;
+    } else if (rc == SQLITE_OK) {
+        rc = write_through(watched, data, size, offset);
+    }
+    gather->end = offset + (uint64_t)size;
+    return rc;
+}
+
+static struct watched *watched_of(sqlite3_file *file)
+{
+    struct store *store = store_of(file);
+    return file == store->db_file.file ? &store->db_file : &store->wal_file;
+}
+
+static int read_after(sqlite3_file *file, void *data, int size,
+                      sqlite3_int64 offset)
+{
+    struct watched *watched = watched_of(file);
+    int rc = gathered_out(watched);
+    return rc == SQLITE_OK ? watched->base->xRead(file, data, size, offset)
+                           : rc;
+}
+
+static int truncate_after(sqlite3_file *file, sqlite3_int64 size)
+{
+    struct watched *watched = watched_of(file);
+    int rc = gathered_out(watched);
+    return rc == SQLITE_OK ? watched->base->xTruncate(file, size) : rc;
+}
+
+static int size_after(sqlite3_file *file, sqlite3_int64 *size)
+{
+    struct watched *watched = watched_of(file);
+    int rc = gathered_out(watched);
+    return rc == SQLITE_OK ? watched->base->xFileSize(file, size) : rc;
+}
+
+/* ---- the database --------------------------------------------------------
+ */
 
 static int write_database(sqlite3_file *file, const void *data, int size,
                           sqlite3_int64 offset)
@@ -31,14 +123,34 @@ static int write_database(sqlite3_file *file, const void *data, int size,
         return SQLITE_OK;
     }
     images_before_write(store, (uint64_t)offset, (uint64_t)size);
-    return store->db_file.base->xWrite(file, data, size, offset);
+    return gather(&store->db_file, data, size, (uint64_t)offset);
 }
 
 static int sync_database(sqlite3_file *file, int flags)
 {
     struct store *store = store_of(file);
+    int rc = gathered_out(&store->db_file);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
     return store->pass == PASS_COPY ? SQLITE_INTERRUPT
                                     : store->db_file.base->xSync(file, flags);
+}
+
+void watch_drop(struct store *store)
+{
+    store->db_file.gather.size = 0;
+    store->wal_file.gather.size = 0;
+}
+
+/* ---- its -wal ------------------------------------------------------------
+ */
+
+static bool is_last_header(const uint8_t *data, int size)
+{
+    static const uint8_t zero[4];
+    return size == FRAME_HEADER_BYTES &&
+           memcmp(data + FRAME_COMMITS, zero, sizeof(zero)) != 0;
 }
 
 static int write_log(sqlite3_file *file, const void *data, int size,
@@ -47,9 +159,12 @@ static int write_log(sqlite3_file *file, const void *data, int size,
     struct store *store = store_of(file);
     must(store->pass == PASS_NONE);
     store->step = STEP_NONE;
-    int rc = store->wal_file.base->xWrite(file, data, size, offset);
-    if ((rc & 0xff) == SQLITE_FULL && reserve_give_up(store)) {
-        rc = store->wal_file.base->xWrite(file, data, size, offset);
+    int rc = gather(&store->wal_file, data, size, (uint64_t)offset);
+    if (size == FRAME_HEADER_BYTES) {
+        store->last_frame = is_last_header(data, size);
+    } else if (rc == SQLITE_OK && store->last_frame) {
+        store->last_frame = false;
+        rc = gathered_out(&store->wal_file);
     }
     return rc;
 }
@@ -57,14 +172,16 @@ static int write_log(sqlite3_file *file, const void *data, int size,
 static int sync_log(sqlite3_file *file, int flags)
 {
     struct store *store = store_of(file);
-    return store->pass == PASS_NONE ? store->wal_file.base->xSync(file, flags)
-                                    : SQLITE_OK;
+    if (store->pass != PASS_NONE) {
+        return SQLITE_OK;
+    }
+    int rc = gathered_out(&store->wal_file);
+    return rc == SQLITE_OK ? store->wal_file.base->xSync(file, flags) : rc;
 }
 
 int watch_sync_log(struct store *store)
 {
-    return store->wal_file.base->xSync(store->wal_file.file,
-                                       SQLITE_SYNC_NORMAL);
+    return sync_log(store->wal_file.file, SQLITE_SYNC_NORMAL);
 }
 
 static void watch_file(struct store *store, int which, struct watched *watched)
@@ -74,7 +191,12 @@ static void watch_file(struct store *store, int which, struct watched *watched)
     watched->store = store;
     watched->base = watched->file->pMethods;
     watched->methods = *watched->base;
+    watched->methods.xRead = read_after;
+    watched->methods.xTruncate = truncate_after;
+    watched->methods.xFileSize = size_after;
     watched->file->pMethods = &watched->methods;
+    watched->gather.data = mem_alloc(GATHER_BYTES);
+    watched->gather.end = UINT64_MAX; /* Nobody knows. */
 }
 
 void watch(struct store *store)
@@ -85,4 +207,10 @@ void watch(struct store *store)
     store->db_file.methods.xSync = sync_database;
     store->wal_file.methods.xWrite = write_log;
     store->wal_file.methods.xSync = sync_log;
+}
+
+void watch_free(struct store *store)
+{
+    mem_free(store->db_file.gather.data);
+    mem_free(store->wal_file.gather.data);
 }
