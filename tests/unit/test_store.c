@@ -199,6 +199,34 @@ static void test_a_bad_command_changes_nothing(void **state)
     store_close(store);
 }
 
+/* SQLite writes of it what its cache cannot hold, and reads that again. */
+static void test_a_transaction_larger_than_the_cache(void **state)
+{
+    (void)state;
+    enum { VALUES = 48, VALUE_BYTES = 1 << 20 };
+    struct store *store = opened();
+    char *value = mem_alloc(VALUE_BYTES + 1);
+    char key[16];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < VALUES; i++) {
+            memset(value, 'a' + (i + round) % 26, VALUE_BYTES);
+            value[VALUE_BYTES] = '\0';
+            snprintf(key, sizeof(key), "key%d", i);
+            apply(store, put(key, value));
+        }
+        for (int i = 0; i < VALUES; i++) {
+            memset(value, 'a' + (i + round) % 26, VALUE_BYTES);
+            snprintf(key, sizeof(key), "key%d", i);
+            assert_value(store, key, value);
+        }
+    }
+    assert_int_equal(store_flushed(store), 0);
+    assert_int_equal(store_checkpoint(store), ERR_OK);
+    assert_value(store, "key47", value);
+    mem_free(value);
+    store_close(store);
+}
+
 static void test_a_newer_schema_is_refused(void **state)
 {
     (void)state;
@@ -237,6 +265,7 @@ int main(void)
         T(test_flush_survives_and_conf_comes_back),
         T(test_equal_logs_give_equal_hashes),
         T(test_a_bad_command_changes_nothing),
+        T(test_a_transaction_larger_than_the_cache),
         T(test_a_newer_schema_is_refused),
         T(test_a_damaged_current_is_refused),
     };
