@@ -37,6 +37,7 @@ struct reactor *reactor_new(void)
     list_init(&reactor->listeners);
     list_init(&reactor->listeners_dead);
     list_init(&reactor->children);
+    reactor->wake_watch.fd = -1;
     signals_init(reactor);
     return reactor;
 }
@@ -55,6 +56,7 @@ void reactor_free(struct reactor *reactor)
     }
     free_dead(reactor);
     resolver_reap_all(reactor);
+    poller_remove(reactor->poller, &reactor->wake_watch);
     signals_free(reactor);
     struct heap_node *node;
     while ((node = heap_min(&reactor->timers))) {
@@ -80,6 +82,22 @@ void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg)
     reactor->hook = cb;
     reactor->hook_arg = arg;
     reactor->hook_at_ms = cb ? 0 : UINT64_MAX;
+}
+
+/* That there is a turn is all that is wanted: the hook comes in each. */
+static void on_wake(struct watch *watch, unsigned ready)
+{
+    (void)watch;
+    (void)ready;
+}
+
+void reactor_wake_on(struct reactor *reactor, int fd)
+{
+    must(fd >= 0 && reactor->wake_watch.fd < 0);
+    reactor->wake_watch = (struct watch){.fd = fd, .cb = on_wake};
+    if (!poller_add(reactor->poller, &reactor->wake_watch, WATCH_READ)) {
+        die("epoll: no room for the first descriptors");
+    }
 }
 
 void timer_arm(struct reactor *reactor, struct timer *timer, uint64_t at_ms,

@@ -56,6 +56,11 @@ void reactor_turn(struct reactor *reactor, uint64_t wait_ms);
 typedef uint64_t reactor_hook_cb(void *arg);
 void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg);
 
+/* A turn begins when `fd` is readable, until it is not any more: whoever is
+ * called from the hook sees to that. One at most; borrowed, and open until
+ * reactor_free(). */
+void reactor_wake_on(struct reactor *reactor, int fd);
+
 /* Longest time one turn took, without its sleep, since start. */
 uint64_t reactor_turn_max_ms(const struct reactor *reactor);
 

@@ -88,6 +88,7 @@ struct reactor {
     struct list listeners;
     struct list listeners_dead;
 
+    struct watch wake_watch;   /* -1: none. */
     struct watch signal_watch; /* Reading end of the self-pipe; -1: none. */
     struct signal_slot signals[SIGNALS_MAX];
 

@@ -69,12 +69,28 @@ struct fs {
     /* The path the kernel knows `path` by, for SQLite; false when there is
      * none (memory). */
     bool (*real_path)(void *self, const char *path, char *out, size_t size);
+
+    /* Optional, both or (NULL) neither: a write and the fdatasync behind it
+     * while the caller goes on. One at a time; the handle stays open and
+     * `data` as it is until it has ended, and nobody else writes to the file.
+     * What is read there meanwhile may be old, new or part of both. */
+    void (*begin_write_sync)(void *self, int handle, uint64_t offset,
+                             const void *data, size_t size);
+    /* Has it ended? With `wait` it has on return. *err is what write() or
+     * fdatasync() would have said; after ERR_NOSPACE nothing was synced. */
+    bool (*end_write_sync)(void *self, bool wait, enum err *err);
 };
 
 /* The kernel's files under directory `root`, which is created (one level)
  * when missing. Free with fs_posix_free(). */
 MUST_CHECK enum err fs_posix_new(const char *root, struct fs **fs);
 void fs_posix_free(struct fs *fs);
+/* Have the optional part, by io_uring. False where there is none; `why` then
+ * has a few words. */
+MUST_CHECK bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size);
+/* Readable when what was begun may have ended; -1 without the optional part.
+ * Not to be read from. */
+int fs_posix_event_fd(const struct fs *fs);
 
 /* Files in memory: nothing outlives the process, every sync is a no-op. */
 struct fs *fs_memory_new(void);

@@ -17,14 +17,27 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sys/uring.h"
+
+/* A write and its sync that are under way. */
+struct flight {
+    int handle; /* -1: none. */
+    uint64_t offset;
+    const uint8_t *data; /* What is left of it. */
+    size_t size;
+    bool ended;
+    enum err err; /* Once ended. */
+};
 
 struct posix_fs {
     struct fs fs;
-    int root;          /* Descriptor of the root directory. */
-    char *root_path;   /* Absolute, from realpath(). */
-    char **paths;      /* [handle]: owned, NULL when not open. */
-    size_t path_count; /* Places in `paths`. */
-    bool full_logged;  /* One line per shortage, not one per attempt. */
+    int root;           /* Descriptor of the root directory. */
+    char *root_path;    /* Absolute, from realpath(). */
+    char **paths;       /* [handle]: owned, NULL when not open. */
+    size_t path_count;  /* Places in `paths`. */
+    bool full_logged;   /* One line per shortage, not one per attempt. */
+    struct uring *ring; /* NULL: not in use. */
+    struct flight flight;
 };
 
 /* What is part of the conversation (missing, there already, locked) is left
@@ -126,7 +139,7 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
 static void posix_close(void *arg, int handle)
 {
     struct posix_fs *self = arg;
-    must(path_of(self, handle));
+    must(path_of(self, handle) && handle != self->flight.handle);
     mem_free(self->paths[handle]);
     self->paths[handle] = NULL;
     /* No retry after EINTR: the descriptor is gone either way on Linux. What
@@ -201,6 +214,109 @@ static enum err posix_fdatasync(void *arg, int handle)
         return failed(self, "fdatasync", path_of(self, handle));
     }
     return ERR_OK;
+}
+
+/* ---- a write and its sync beside the process ---------------------------- */
+
+static void flight_end(struct posix_fs *self, enum err err)
+{
+    self->flight.ended = true;
+    self->flight.err = err;
+}
+
+/* What the kernel does not take now is done here and now. */
+static void flight_go_on(struct posix_fs *self)
+{
+    const struct flight *flight = &self->flight;
+    if (uring_start(self->ring, flight->handle, flight->offset, flight->data,
+                    flight->size)) {
+        return;
+    }
+    enum err err = posix_write(self, flight->handle, flight->offset,
+                               flight->data, flight->size);
+    if (!err && posix_fdatasync(self, flight->handle) != ERR_OK) {
+        err = ERR_IO; /* Whatever it was, it is in doubt. */
+    }
+    flight_end(self, err);
+}
+
+static bool is_passing(int64_t result)
+{
+    return result == -EINTR || result == -EAGAIN;
+}
+
+/* A write that was short goes on with the rest: when it was for lack of space
+ * that fails, and says so. */
+static void flight_take(struct posix_fs *self,
+                        const struct uring_result *result)
+{
+    struct flight *flight = &self->flight;
+    const char *path = path_of(self, flight->handle);
+    if (result->wrote == (int64_t)flight->size && result->synced == 0) {
+        self->full_logged = false;
+        flight_end(self, ERR_OK);
+    } else if (result->wrote > 0 && result->wrote < (int64_t)flight->size) {
+        flight->data += result->wrote;
+        flight->offset += (uint64_t)result->wrote;
+        flight->size -= (size_t)result->wrote;
+        flight_go_on(self);
+    } else if (result->wrote <= 0 && !is_passing(result->wrote)) {
+        /* No progress is no success. */
+        errno = result->wrote == 0 ? EIO : (int)-result->wrote;
+        flight_end(self, failed(self, "write", path));
+    } else if (result->wrote <= 0 || is_passing(result->synced)) {
+        flight_go_on(self);
+    } else {
+        errno = -result->synced;
+        (void)failed(self, "fdatasync", path);
+        flight_end(self, ERR_IO);
+    }
+}
+
+static void posix_begin_write_sync(void *arg, int handle, uint64_t offset,
+                                   const void *data, size_t size)
+{
+    struct posix_fs *self = arg;
+    must(path_of(self, handle));
+    must(self->flight.handle < 0 && size > 0);
+    self->flight = (struct flight){
+        .handle = handle, .offset = offset, .data = data, .size = size};
+    flight_go_on(self);
+}
+
+static bool posix_end_write_sync(void *arg, bool wait, enum err *err)
+{
+    struct posix_fs *self = arg;
+    must(self->flight.handle >= 0);
+    while (!self->flight.ended) {
+        struct uring_result result;
+        if (!uring_finished(self->ring, wait, &result)) {
+            return false;
+        }
+        flight_take(self, &result);
+    }
+    *err = self->flight.err;
+    self->flight.handle = -1;
+    return true;
+}
+
+bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
+{
+    struct posix_fs *self = fs->self;
+    must(!self->ring);
+    self->ring = uring_new(why, why_size);
+    if (!self->ring) {
+        return false;
+    }
+    fs->begin_write_sync = posix_begin_write_sync;
+    fs->end_write_sync = posix_end_write_sync;
+    return true;
+}
+
+int fs_posix_event_fd(const struct fs *fs)
+{
+    const struct posix_fs *self = fs->self;
+    return self->ring ? uring_fd(self->ring) : -1;
 }
 
 /* Pages that are dirty, or mapped, stay; others go. */
@@ -400,6 +516,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
             },
         .root = fd,
         .root_path = root_path,
+        .flight = {.handle = -1},
     };
     *fs = &self->fs;
     return ERR_OK;
@@ -414,6 +531,7 @@ void fs_posix_free(struct fs *fs)
     for (size_t i = 0; i < self->path_count; i++) {
         must(!self->paths[i]); /* Every handle was closed by its owner. */
     }
+    uring_free(self->ring);
     (void)close(self->root);
     free(self->root_path); /* realpath() took it from malloc(). */
     mem_free(self->paths);

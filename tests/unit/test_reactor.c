@@ -46,6 +46,7 @@ struct fixture {
     int hook_calls;
     uint64_t hook_at_ms;
     void (*hook_act)(struct fixture *f);
+    int wake_fd;
 };
 
 static struct fixture f;
@@ -297,6 +298,40 @@ static void test_hook_deadline(void **state)
     reactor_turn(f.reactor, 10000); /* 0: at once. */
     assert_int_equal(f.hook_calls, 4);
     assert_true(sys_now_ms() < now_ms + 5000);
+}
+
+static void hook_drains(struct fixture *fixture)
+{
+    char byte;
+    assert_int_equal(read(fixture->wake_fd, &byte, 1), 1);
+    fixture->hook_act = NULL;
+}
+
+/* It ends the sleep, and again until it is drained. */
+static void test_wakes_on_a_descriptor(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    reactor_wake_on(f.reactor, ends[0]);
+    reactor_set_hook(f.reactor, on_hook, &f);
+    f.hook_at_ms = UINT64_MAX;
+    reactor_turn(f.reactor, 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    uint64_t start_ms = sys_now_ms();
+    reactor_turn(f.reactor, 20000);
+    f.hook_act = hook_drains;
+    f.wake_fd = ends[0];
+    reactor_turn(f.reactor, 20000);
+    assert_true(sys_now_ms() - start_ms < 10000);
+    assert_int_equal(f.hook_calls, 3);
+    start_ms = sys_now_ms();
+    reactor_turn(f.reactor, 30);
+    assert_true(sys_now_ms() - start_ms >= 29);
+    reactor_free(f.reactor); /* Before it is closed. */
+    f.reactor = reactor_new();
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void hook_writes(struct fixture *fixture)
@@ -1056,6 +1091,7 @@ int main(void)
         T(test_timer_for_now_does_not_hold_the_turn),
         T(test_timer_cancelled_by_another_of_the_same_turn),
         T(test_hook_deadline),
+        T(test_wakes_on_a_descriptor),
         T(test_written_in_hook_leaves_in_the_same_turn),
         T(test_turn_time_is_without_sleep),
         T(test_turn_time_is_measured),

@@ -7,9 +7,11 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -429,6 +431,116 @@ static void test_no_space(void **state)
     fs_posix_free(fs);
 }
 
+#ifdef __linux__
+static struct fs *uring_at(const char *root)
+{
+    struct fs *fs;
+    char why[64];
+    assert_int_equal(fs_posix_new(root, &fs), ERR_OK);
+    assert_int_equal(fs_posix_event_fd(fs), -1);
+    if (!fs_posix_use_uring(fs, why, sizeof(why))) {
+        assert_memory_equal(why, "io_uring: ", 10);
+        fs_posix_free(fs);
+        skip();
+    }
+    return fs;
+}
+
+static void begin_and_wait(struct fs *fs, int handle, const void *data,
+                           size_t size, enum err wanted)
+{
+    enum err err = ERR_CORRUPT;
+    fs->begin_write_sync(fs->self, handle, 0, data, size);
+    assert_true(fs->end_write_sync(fs->self, true, &err));
+    assert_int_equal(err, wanted);
+}
+
+/* The descriptor tells, and not before there is something to tell. */
+static void test_write_sync_beside(void **state)
+{
+    enum { SIZE = 300000, ROUNDS = 40 };
+    const struct fixture *f = *state;
+    struct fs *fs = uring_at(f->root);
+    struct pollfd event = {.fd = fs_posix_event_fd(fs), .events = POLLIN};
+    uint8_t *data = mem_alloc(SIZE);
+    uint8_t *found = mem_alloc(SIZE);
+    int handle;
+    assert_int_equal(fs->open(fs->self, "beside", FS_CREATE, &handle), ERR_OK);
+    for (int i = 0; i < ROUNDS; i++) {
+        size_t size = i % 4 == 0 ? SIZE : 4096;
+        uint64_t offset = (uint64_t)i * SIZE;
+        enum err err = ERR_CORRUPT;
+        memset(data, i + 1, size);
+        assert_int_equal(poll(&event, 1, 0), 0);
+        fs->begin_write_sync(fs->self, handle, offset, data, size);
+        if (i % 3 == 0) {
+            assert_true(fs->end_write_sync(fs->self, true, &err));
+        }
+        while (err == ERR_CORRUPT) {
+            assert_int_equal(poll(&event, 1, 20000), 1);
+            (void)fs->end_write_sync(fs->self, false, &err);
+        }
+        assert_int_equal(err, ERR_OK);
+        size_t got;
+        assert_int_equal(fs->read(fs->self, handle, offset, found, size, &got),
+                         ERR_OK);
+        assert_int_equal(got, size);
+        assert_memory_equal(found, data, size);
+    }
+    fs->close(fs->self, handle);
+    mem_free(data);
+    mem_free(found);
+    fs_posix_free(fs);
+}
+
+/* A sync cannot vouch for a write that failed; one that fails is final. */
+static void test_write_sync_beside_fails(void **state)
+{
+    (void)state;
+    int handle;
+    if (access("/dev/full", W_OK) != 0) {
+        skip();
+    }
+    struct fs *fs = uring_at("/dev");
+    assert_int_equal(fs->open(fs->self, "full", FS_WRITE, &handle), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        begin_and_wait(fs, handle, "x", 1, ERR_NOSPACE);
+    }
+    fs->close(fs->self, handle);
+    /* It takes what is written, and cannot be synced. */
+    assert_int_equal(fs->open(fs->self, "null", FS_WRITE, &handle), ERR_OK);
+    begin_and_wait(fs, handle, "x", 1, ERR_IO);
+    fs->close(fs->self, handle);
+    fs_posix_free(fs);
+}
+
+/* A short write is no success: the rest is tried, and tells why. */
+static void test_write_sync_beside_is_short(void **state)
+{
+    static uint8_t data[3 * 4096];
+    const struct fixture *f = *state;
+    struct fs *fs = uring_at(f->root);
+    int handle;
+    assert_int_equal(fs->open(fs->self, "short", FS_CREATE, &handle), ERR_OK);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit limit = {.rlim_cur = 5000, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    begin_and_wait(fs, handle, data, sizeof(data), ERR_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    uint64_t size;
+    assert_int_equal(fs->size(fs->self, handle, &size), ERR_OK);
+    assert_int_equal(size, 5000);
+    begin_and_wait(fs, handle, data, sizeof(data), ERR_OK);
+    assert_int_equal(fs->size(fs->self, handle, &size), ERR_OK);
+    assert_int_equal(size, sizeof(data));
+    fs->close(fs->self, handle);
+    fs_posix_free(fs);
+}
+#endif
+
 static void test_bad_root(void **state)
 {
     (void)state;
@@ -511,6 +623,11 @@ int main(void)
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_entropy),
 #ifdef __linux__
+        cmocka_unit_test_setup_teardown(test_write_sync_beside, setup_posix,
+                                        teardown),
+        cmocka_unit_test(test_write_sync_beside_fails),
+        cmocka_unit_test_setup_teardown(test_write_sync_beside_is_short,
+                                        setup_posix, teardown),
         cmocka_unit_test(test_process),
 #endif
     };
