@@ -67,7 +67,7 @@ bool wal_compact(struct wal *wal, uint64_t limit)
 
 enum err wal_roll(struct wal *wal)
 {
-    must(wal->batch_records == 0);
+    must(wal->batch.records == 0 && !wal->in_flight);
     return wal->offset == BLOCK_BYTES ? ERR_OK : segment_next(wal, 0);
 }
 
@@ -79,9 +79,9 @@ enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
         return err;
     }
     record_add(
-        &wal->batch,
+        &wal->batch.buf,
         &(struct record){.kind = RECORD_BASE, .index = index, .term = term});
-    wal->batch_records++;
+    wal->batch.records++;
     wal->first = index + 1;
     wal->last = index;
     wal->anchor_count = 0;

@@ -65,7 +65,7 @@ enum err hint_load(struct wal *wal, uint64_t *batch_seq)
 void wal_hint(struct wal *wal)
 {
     uint64_t synced = wal->batch_seq - 1;
-    if (synced <= wal->hinted) {
+    if (wal->in_flight || synced <= wal->hinted) {
         return;
     }
     if (wal->hint_handle < 0 &&

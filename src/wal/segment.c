@@ -26,7 +26,7 @@ void segment_add(struct wal *wal, uint64_t seq, uint64_t bytes, uint64_t first)
         (struct segment){.seq = seq, .bytes = bytes, .first = first};
 }
 
-static uint64_t now_us(const struct wal *wal)
+uint64_t wal_now_us(const struct wal *wal)
 {
     return wal->options.now_us ? wal->options.now_us(wal->options.now_us_arg)
                                : 0;
@@ -34,13 +34,18 @@ static uint64_t now_us(const struct wal *wal)
 
 void wal_fdatasync(struct wal *wal, int handle, const char *path)
 {
-    uint64_t start = now_us(wal);
+    uint64_t start_us = wal_now_us(wal);
     if (wal->fs->fdatasync(wal->fs->self, handle) != ERR_OK) {
         /* The kernel may have dropped the pages: a second try that succeeds
          * would prove nothing. */
         die("%s: fdatasync failed, what was written is in doubt", path);
     }
-    uint64_t us = now_us(wal) - start;
+    wal_count_sync(wal, start_us);
+}
+
+void wal_count_sync(struct wal *wal, uint64_t start_us)
+{
+    uint64_t us = wal_now_us(wal) - start_us;
     wal->stats.syncs++;
     wal->stats.sync_us_total += us;
     wal->stats.sync_us_max = max_u64(wal->stats.sync_us_max, us);
@@ -185,6 +190,8 @@ static enum err seal(struct wal *wal)
 
 enum err segment_next(struct wal *wal, uint64_t batch_bytes)
 {
+    /* Its batch might not be durable, and the seal would say that it was. */
+    must(!wal->in_flight);
     /* Room for the header, the batch, and a seal behind it. */
     uint64_t size =
         align_up(batch_bytes, BLOCK_BYTES) + (uint64_t)2 * BLOCK_BYTES;

@@ -26,6 +26,9 @@ void wal_close(struct wal *wal)
     if (!wal) {
         return;
     }
+    enum err unheard;
+    bool finished = wal_finished(wal, true, &unheard);
+    must(finished); /* It had handle and buffer. */
     const int handles[] = {wal->handle, wal->spare, wal->read_handle,
                            wal->hint_handle};
     for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
@@ -33,7 +36,8 @@ void wal_close(struct wal *wal)
             wal->fs->close(wal->fs->self, handles[i]);
         }
     }
-    buf_free(&wal->batch);
+    buf_free(&wal->batch.buf);
+    buf_free(&wal->flight.buf);
     buf_free(&wal->read_buf);
     mem_free(wal->anchors);
     mem_free(wal->segments);
@@ -69,14 +73,17 @@ enum err wal_remove(const struct fs *fs)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-static void batch_begin(struct wal *wal)
+static void gathering_begin(struct gathering *batch)
 {
-    wal->batch.size = 0;
-    buf_reserve(&wal->batch, BATCH_HEADER_BYTES);
-    wal->batch.size = BATCH_HEADER_BYTES;
-    wal->batch_records = 0;
-    wal->batch_first = 0;
-    wal->batch_truncates = false;
+    if (batch->buf.capacity > (1 << 20)) {
+        buf_free(&batch->buf);
+    }
+    batch->buf.size = 0;
+    buf_reserve(&batch->buf, BATCH_HEADER_BYTES);
+    batch->buf.size = BATCH_HEADER_BYTES;
+    batch->records = 0;
+    batch->first = 0;
+    batch->truncates = false;
 }
 
 enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
@@ -98,7 +105,8 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
     }
     wal->hard_term = wal->meta.term;
     wal->hard_vote = wal->meta.vote;
-    batch_begin(wal);
+    gathering_begin(&wal->batch);
+    gathering_begin(&wal->flight);
     *out = wal;
     return ERR_OK;
 }
@@ -114,18 +122,27 @@ void wal_set_hard_state(struct wal *wal, uint64_t term, uint64_t vote)
     wal->hard_due = term != wal->meta.term || vote != wal->meta.vote;
 }
 
+static void forget_from(struct gathering *batch, uint64_t from)
+{
+    if (batch->first >= from) {
+        batch->first = 0;
+    }
+}
+
 void wal_truncate(struct wal *wal, uint64_t from)
 {
     must(from >= wal->first && from <= wal->last);
-    record_add(&wal->batch,
+    record_add(&wal->batch.buf,
                &(struct record){.kind = RECORD_TRUNCATE, .index = from});
-    wal->batch_records++;
-    wal->batch_truncates = true;
-    if (wal->batch_first >= from) {
-        wal->batch_first = 0;
-    }
+    wal->batch.records++;
+    wal->batch.truncates = true;
+    forget_from(&wal->batch, from);
     wal->last = from - 1;
     wal->synced = min_u64(wal->synced, from - 1);
+    /* The same index may come again, and even the same term: what is in
+     * flight must not vouch for that. */
+    forget_from(&wal->flight, from);
+    wal->flight_last = min_u64(wal->flight_last, from - 1);
     anchor_cut(wal, from);
     read_forget(wal);
 }
@@ -133,101 +150,188 @@ void wal_truncate(struct wal *wal, uint64_t from)
 void wal_append(struct wal *wal, const struct wal_entry *entry)
 {
     must(entry->index == wal->last + 1);
-    record_add(&wal->batch, &(struct record){.kind = RECORD_ENTRY,
-                                             .entry_type = entry->type,
-                                             .index = entry->index,
-                                             .term = entry->term,
-                                             .body = entry->payload});
-    wal->batch_records++;
+    record_add(&wal->batch.buf, &(struct record){.kind = RECORD_ENTRY,
+                                                 .entry_type = entry->type,
+                                                 .index = entry->index,
+                                                 .term = entry->term,
+                                                 .body = entry->payload});
+    wal->batch.records++;
     wal->last = entry->index;
-    if (wal->batch_first == 0) {
-        wal->batch_first = entry->index;
+    if (wal->batch.first == 0) {
+        wal->batch.first = entry->index;
     }
 }
 
 /* ---- sync -------------------------------------------------------------------
  */
 
-static enum err write_batch(struct wal *wal)
+/* What was gathered is the batch in flight from here on: not copied, the two
+ * buffers change places. */
+static void seal_batch(struct wal *wal)
 {
+    struct gathering sealed = wal->batch;
+    wal->batch = wal->flight;
+    wal->flight = sealed;
+    struct buf *buf = &wal->flight.buf;
     struct batch batch = {
         .batch_seq = wal->batch_seq,
         .durable_seq = wal->batch_seq - 1,
         .offset = wal->offset,
         .incarnation = wal->meta.incarnation,
-        .record_count = wal->batch_records,
-        .payload = bytes_of(wal->batch.data + BATCH_HEADER_BYTES,
-                            wal->batch.size - BATCH_HEADER_BYTES),
+        .record_count = wal->flight.records,
+        .payload = bytes_of(buf->data + BATCH_HEADER_BYTES,
+                            buf->size - BATCH_HEADER_BYTES),
     };
     must(batch.payload.size <= UINT32_MAX);
-    batch_seal(wal->batch.data, &wal->segment, &batch, wal->chain);
+    batch_seal(buf->data, &wal->segment, &batch, wal->chain);
     /* Zeros are there already, except where a write that failed for lack of
      * space left its beginning: padding covers that within the last block. */
-    size_t size = wal->batch.size;
-    size_t padded = align_up(size, BLOCK_BYTES);
-    memset(buf_reserve(&wal->batch, padded - size), 0, padded - size);
-    enum err err = wal->fs->write(wal->fs->self, wal->handle, wal->offset,
-                                  wal->batch.data, padded);
+    wal->flight_bytes = buf->size;
+    size_t padding = align_up(buf->size, BLOCK_BYTES) - buf->size;
+    memset(buf_reserve(buf, padding), 0, padding);
+    buf->size += padding;
+    wal->flight_chain = batch.chain;
+    wal->flight_last = wal->last;
+    wal->flight_disk_last = wal->last;
+}
+
+/* It never happened. What was gathered meanwhile goes behind it again. */
+static void unseal_batch(struct wal *wal)
+{
+    struct gathering *flight = &wal->flight;
+    const struct gathering *later = &wal->batch;
+    flight->buf.size = wal->flight_bytes;
+    buf_add(&flight->buf, later->buf.data + BATCH_HEADER_BYTES,
+            later->buf.size - BATCH_HEADER_BYTES);
+    flight->records += later->records;
+    flight->first = flight->first > 0 ? flight->first : later->first;
+    flight->truncates = flight->truncates || later->truncates;
+    struct gathering whole = *flight;
+    wal->flight = wal->batch;
+    wal->batch = whole;
+    gathering_begin(&wal->flight);
+}
+
+static void land_batch(struct wal *wal)
+{
+    const struct gathering *flight = &wal->flight;
+    if (flight->first > 0) {
+        anchor_add(wal, flight->first, wal->segment.seq, wal->offset,
+                   flight->truncates);
+    }
+    if (flight->truncates) {
+        /* It may end with a truncation: then what follows is there twice. */
+        wal->anchor_wanted = true;
+    }
+    wal->stats.written_bytes += flight->buf.size;
+    wal->stats.batches++;
+    wal->chain = wal->flight_chain;
+    wal->offset += flight->buf.size;
+    wal->batch_seq++;
+    wal->synced = wal->flight_last;
+    wal->disk_last = wal->flight_disk_last;
+    gathering_begin(&wal->flight);
+}
+
+static enum err end_flight(struct wal *wal, enum err err)
+{
+    wal->in_flight = false;
     if (err == ERR_NOSPACE) {
+        unseal_batch(wal);
         return err;
     }
     if (err) {
-        die("%s at %llu: write failed", wal->path,
+        /* After a sync that failed the kernel may have dropped the pages: a
+         * second try that succeeds would prove nothing. */
+        die("%s at %llu: not written, or in doubt", wal->path,
             (unsigned long long)wal->offset);
     }
-    wal_fdatasync(wal, wal->handle, wal->path);
-    wal->stats.written_bytes += padded;
-    wal->stats.batches++;
-    wal->chain = batch.chain;
+    land_batch(wal);
     return ERR_OK;
+}
+
+static enum err write_batch(struct wal *wal)
+{
+    const struct fs *fs = wal->fs;
+    seal_batch(wal);
+    const struct buf *buf = &wal->flight.buf;
+    if (fs->begin_write_sync) {
+        wal->in_flight = true;
+        wal->flight_us = wal_now_us(wal);
+        fs->begin_write_sync(fs->self, wal->handle, wal->offset, buf->data,
+                             buf->size);
+        return ERR_OK;
+    }
+    enum err err =
+        fs->write(fs->self, wal->handle, wal->offset, buf->data, buf->size);
+    if (!err) {
+        wal_fdatasync(wal, wal->handle, wal->path);
+    }
+    return end_flight(wal, err);
+}
+
+static enum err save_hard_state(struct wal *wal)
+{
+    if (!wal->hard_due) {
+        return ERR_OK;
+    }
+    struct meta meta = wal->meta;
+    meta.term = wal->hard_term;
+    meta.vote = wal->hard_vote;
+    enum err err = meta_save(wal, &meta);
+    wal->hard_due = err != ERR_OK;
+    return err;
+}
+
+/* A block is always left for the seal. */
+static enum err make_room(struct wal *wal)
+{
+    uint64_t bytes = align_up(wal->batch.buf.size, BLOCK_BYTES);
+    if (wal->offset + bytes + BLOCK_BYTES <= wal->segment_size) {
+        return ERR_OK;
+    }
+    enum err err = segment_next(wal, bytes);
+    if (err && err != ERR_NOSPACE) {
+        die("the log cannot go on after %s: %s", wal->path, err_name(err));
+    }
+    return err;
+}
+
+enum err wal_start(struct wal *wal)
+{
+    must(!wal->in_flight);
+    enum err err = save_hard_state(wal);
+    if (err || wal->batch.records == 0) {
+        return err;
+    }
+    err = make_room(wal);
+    return err ? err : write_batch(wal);
+}
+
+bool wal_finished(struct wal *wal, bool wait, enum err *err)
+{
+    *err = ERR_OK;
+    if (!wal->in_flight) {
+        return true;
+    }
+    if (!wal->fs->end_write_sync(wal->fs->self, wait, err)) {
+        return false;
+    }
+    if (*err == ERR_OK) {
+        wal_count_sync(wal, wal->flight_us);
+    }
+    *err = end_flight(wal, *err);
+    return true;
 }
 
 enum err wal_sync(struct wal *wal)
 {
-    if (wal->hard_due) {
-        struct meta meta = wal->meta;
-        meta.term = wal->hard_term;
-        meta.vote = wal->hard_vote;
-        enum err err = meta_save(wal, &meta);
-        if (err) {
-            return err;
-        }
-        wal->hard_due = false;
+    enum err err = wal_start(wal);
+    if (!err) {
+        bool finished = wal_finished(wal, true, &err);
+        must(finished);
     }
-    if (wal->batch_records == 0) {
-        return ERR_OK;
-    }
-    uint64_t bytes = align_up(wal->batch.size, BLOCK_BYTES);
-    /* A block is always left for the seal. */
-    if (wal->offset + bytes + BLOCK_BYTES > wal->segment_size) {
-        enum err err = segment_next(wal, bytes);
-        if (err && err != ERR_NOSPACE) {
-            die("the log cannot go on after %s: %s", wal->path, err_name(err));
-        }
-        if (err) {
-            return err;
-        }
-    }
-    enum err err = write_batch(wal);
-    if (err) {
-        return err;
-    }
-    if (wal->batch_first > 0) {
-        anchor_add(wal, wal->batch_first, wal->segment.seq, wal->offset,
-                   wal->batch_truncates);
-        /* It may end with a truncation: then what follows is there twice. */
-        wal->anchor_wanted = wal->batch_truncates;
-    }
-    wal->offset += bytes;
-    wal->batch_seq++;
-    wal->synced = wal->last;
-    wal->disk_last = wal->last;
-    batch_begin(wal);
-    if (wal->batch.capacity > (1 << 20)) {
-        buf_free(&wal->batch);
-        batch_begin(wal);
-    }
-    return ERR_OK;
+    return err;
 }
 
 /* ---- looking
@@ -256,6 +360,11 @@ uint64_t wal_first(const struct wal *wal)
 uint64_t wal_last(const struct wal *wal)
 {
     return wal->last;
+}
+
+uint64_t wal_durable(const struct wal *wal)
+{
+    return wal->synced;
 }
 
 void wal_get_stats(const struct wal *wal, struct wal_stats *stats)

@@ -19,7 +19,10 @@
  * What a snapshot holds is dropped by whole segments, oldest first. The index
  * of entries in memory is sparse: one anchor per 64 KiB of segment.
  *
- * Blocking back-end: wal_sync() returns when the data is durable. */
+ * With a file system that can write and sync while the caller goes on (the
+ * optional part of fs.h) so do batches: one is in flight, the next is being
+ * gathered. Everything else blocks: term and vote, a new segment, the hint;
+ * so do batches where there is no such file system. */
 #ifndef CRAFTD_WAL_WAL_H
 #define CRAFTD_WAL_WAL_H
 
@@ -75,13 +78,16 @@ typedef void wal_entry_cb(const struct wal_entry *entry, void *arg);
  *   ERR_IO         as the kernel said */
 MUST_CHECK enum err wal_open(const struct wal_options *options,
                              wal_entry_cb *cb, void *arg, struct wal **wal);
-void wal_close(struct wal *wal); /* NULL is fine. */
+/* Waits for what is in flight. NULL is fine. */
+void wal_close(struct wal *wal);
 
 uint64_t wal_term(const struct wal *wal);
 uint64_t wal_vote(const struct wal *wal);
 uint64_t wal_incarnation(const struct wal *wal);
 uint64_t wal_first(const struct wal *wal); /* last + 1 when empty. */
 uint64_t wal_last(const struct wal *wal);  /* Appended, durable or not. */
+/* The last index that is durable and was not truncated since. */
+uint64_t wal_durable(const struct wal *wal);
 
 /* Gather the next batch. Nothing touches the disk before wal_sync(). */
 void wal_set_hard_state(struct wal *wal, uint64_t term, uint64_t vote);
@@ -90,10 +96,18 @@ void wal_truncate(struct wal *wal, uint64_t from);
 /* entry->index must be wal_last() + 1. The payload is copied. */
 void wal_append(struct wal *wal, const struct wal_entry *entry);
 
-/* Make all that was gathered durable: hard state into both slots first (only
- * when it changed), then the batch with ONE fdatasync. ERR_NOSPACE: nothing
- * of the batch counts, it stays gathered, call again later. Any other failure
- * die()s: durability is in doubt (fsync is not retryable). */
+/* Begin to make all that was gathered durable: hard state into both slots
+ * first (only when it changed), then the batch with ONE fdatasync. It may be
+ * done on return, or in flight: ask wal_finished(), and start nothing new
+ * before it says so. What is gathered meanwhile belongs to the next batch.
+ * ERR_NOSPACE: nothing of the batch counts, it stays gathered, call again
+ * later. Any other failure die()s: durability is in doubt (fsync is not
+ * retryable). */
+MUST_CHECK enum err wal_start(struct wal *wal);
+/* Has it ended (or is nothing in flight)? With `wait` it has on return. What
+ * was started is durable then, or *err is ERR_NOSPACE, as above. */
+MUST_CHECK bool wal_finished(struct wal *wal, bool wait, enum err *err);
+/* Both, with the wait between. Nothing may be in flight. */
 MUST_CHECK enum err wal_sync(struct wal *wal);
 
 /* Read the durable entry at `index` into `out` (cleared first); the entry's
@@ -139,7 +153,8 @@ struct wal_stats {
     uint64_t sync_us_total;
 };
 void wal_get_stats(const struct wal *wal, struct wal_stats *stats);
-/* How long each fdatasync took, in microseconds; empty without a clock. */
+/* How long each fdatasync took, in microseconds (with its write, when both
+ * were in flight); empty without a clock. */
 const struct histogram *wal_sync_times(const struct wal *wal);
 
 #endif

@@ -161,6 +161,14 @@ struct segment {
                        (after a BASE record: all behind here). */
 };
 
+/* Records on their way into a batch. */
+struct gathering {
+    struct buf buf; /* Header room and records. */
+    uint32_t records;
+    uint64_t first; /* Index of its first entry after any truncation. */
+    bool truncates;
+};
+
 struct wal {
     struct wal_options options;
     const struct fs *fs;
@@ -176,12 +184,19 @@ struct wal {
     uint64_t hard_term;
     uint64_t hard_vote;
 
-    struct buf batch; /* Header room and records, gathered. */
-    uint32_t batch_records;
-    uint64_t batch_first; /* Index of its first entry after any truncation. */
-    bool batch_truncates;
+    struct gathering batch; /* The next one. */
 
-    uint64_t batch_seq; /* Of the next batch. */
+    /* The one on its way to the disk. What is gathered meanwhile may truncate
+     * it: `first` of it and `flight_last` tell what is left. */
+    bool in_flight;
+    struct gathering flight;
+    size_t flight_bytes; /* Without the padding. */
+    uint32_t flight_chain;
+    uint64_t flight_last;      /* Durable with it, and still in the log. */
+    uint64_t flight_disk_last; /* Last index with it on disk. */
+    uint64_t flight_us;        /* When it began. */
+
+    uint64_t batch_seq; /* Of the next batch, or the one in flight. */
     uint32_t chain;
     uint64_t first;
     uint64_t last;
@@ -226,6 +241,8 @@ struct wal {
 };
 
 void segment_path(uint64_t seq, char path[64]);
+uint64_t wal_now_us(const struct wal *wal);
+void wal_count_sync(struct wal *wal, uint64_t start_us);
 /* fdatasync with its time; a failure die()s. */
 void wal_fdatasync(struct wal *wal, int handle, const char *path);
 /* Begin a new segment of at least `batch_bytes` room. */

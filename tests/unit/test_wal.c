@@ -13,6 +13,52 @@
 
 enum { SEGMENT = 64 << 10, ENTRIES_MAX = 4000 };
 
+/* Batches in flight end when they are waited for, or are told to. */
+struct pilot {
+    bool on; /* The back-end: both are tried. */
+    bool lands;
+    uint64_t flights;
+};
+
+static struct pilot pilot;
+
+static size_t pilot_begins(void *arg, size_t size)
+{
+    (void)arg;
+    /* Nothing, a part, or all of it is there at once. */
+    return size * (pilot.flights++ % 3) / 2;
+}
+
+static bool pilot_ended(void *arg, bool wait)
+{
+    (void)arg;
+    return wait || pilot.lands;
+}
+
+static void use_pilot(struct simdisk *disk)
+{
+    if (pilot.on) {
+        simdisk_set_pilot(disk, &(struct simdisk_pilot){
+                                    .begins = pilot_begins,
+                                    .ended = pilot_ended,
+                                });
+    }
+}
+
+static int fly(void **state)
+{
+    (void)state;
+    pilot = (struct pilot){.on = true};
+    return 0;
+}
+
+static int stay(void **state)
+{
+    (void)state;
+    pilot = (struct pilot){.on = false};
+    return 0;
+}
+
 struct fixture {
     struct simdisk *disk;
     struct wal_options options;
@@ -48,6 +94,7 @@ static void begin(void)
 {
     memset(&f, 0, sizeof(f));
     f.disk = simdisk_new();
+    use_pilot(f.disk);
     f.options = (struct wal_options){.fs = simdisk_fs(f.disk),
                                      .segment_bytes = SEGMENT};
     assert_int_equal(wal_create(&f.options), ERR_OK);
@@ -242,8 +289,9 @@ static void test_one_sync_a_batch_and_none_for_nothing(void **state)
         assert_int_equal(after.calls, before.calls);
         sync_all();
         simdisk_get_counts(f.disk, &after);
-        assert_int_equal(after.fdatasyncs, before.fdatasyncs + 1);
-        assert_int_equal(after.writes, before.writes + 1);
+        assert_int_equal(after.fdatasyncs, before.fdatasyncs + !pilot.on);
+        assert_int_equal(after.writes, before.writes + !pilot.on);
+        assert_int_equal(after.flights, before.flights + pilot.on);
         before = after;
     }
     /* Term and vote: once a slot. */
@@ -429,20 +477,233 @@ static void test_reset_begins_behind_a_snapshot(void **state)
     finish();
 }
 
+/* ---- in flight --------------------------------------------------------------
+ */
+
+static void start(void)
+{
+    assert_int_equal(wal_start(f.wal), ERR_OK);
+}
+
+static bool landed(bool wait)
+{
+    enum err err;
+    bool finished = wal_finished(f.wal, wait, &err);
+    assert_int_equal(err, ERR_OK);
+    return finished;
+}
+
+static void read_none(uint64_t index)
+{
+    struct buf out = {0};
+    struct wal_entry entry;
+    assert_int_equal(wal_read(f.wal, index, &out, &entry), ERR_NOT_FOUND);
+    buf_free(&out);
+}
+
+/* What the disk holds after a power loss now. */
+static uint64_t last_after_a_crash(enum simdisk_keep keep, uint64_t seed)
+{
+    struct simdisk *after = simdisk_crash(f.disk, keep, seed);
+    struct wal_options options = f.options;
+    struct wal *wal;
+    options.fs = simdisk_fs(after);
+    assert_int_equal(wal_open(&options, NULL, NULL, &wal), ERR_OK);
+    uint64_t last = wal_last(wal);
+    wal_close(wal);
+    simdisk_free(after);
+    return last;
+}
+
+static void test_a_batch_in_flight_is_not_durable(void **state)
+{
+    (void)state;
+    begin();
+    append(1, 5000);
+    sync_all();
+    for (uint64_t round = 2; round < 60; round++) {
+        uint64_t before = f.count;
+        append(round, 10000);
+        append(round, 10);
+        start();
+        assert_false(landed(false));
+        uint64_t flying = f.count;
+        append(round + 1,
+               7000); /* The next batch; the one in flight keeps its own. */
+        assert_int_equal(wal_durable(f.wal), before);
+        assert_int_equal(wal_last(f.wal), f.count);
+        read_one(before);
+        read_none(flying);
+        assert_false(landed(false));
+        assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), before);
+        for (uint64_t seed = 0; seed < 4; seed++) {
+            uint64_t last = last_after_a_crash(SIMDISK_SOME, seed);
+            assert_true(last == before || last == flying);
+        }
+        assert_true(landed(true));
+        assert_int_equal(wal_durable(f.wal), flying);
+        read_one(flying);
+        read_none(flying + 1);
+        assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), flying);
+        sync_all();
+    }
+    read_all();
+    reopen();
+    read_all();
+    finish();
+}
+
+/* R07, R15: entries are cut while they are in flight, and others, of the same
+ * index and even the same term, are gathered in their place. */
+static void test_truncated_in_flight(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 3);
+    begin();
+    for (int i = 0; i < 4; i++) {
+        append(1, 10);
+    }
+    sync_all();
+    for (uint64_t term = 2; term < 600; term++) {
+        uint64_t before = wal_durable(f.wal);
+        for (uint64_t n = 1 + rng_below(&rng, 5); n > 0; n--) {
+            append(term, rng_below(&rng, 3000));
+        }
+        start();
+        uint64_t from = f.count + 1 - rng_below(&rng, f.count - before + 2);
+        if (from <= f.count) {
+            cut(from);
+        }
+        uint64_t should = f.count;
+        for (uint64_t n = rng_below(&rng, 4); n > 0; n--) {
+            append(term, rng_below(&rng, 3000));
+        }
+        assert_int_equal(wal_durable(f.wal), min_u64(before, should));
+        assert_true(landed(true));
+        assert_int_equal(wal_durable(f.wal), should);
+        for (uint64_t i = should; i > 0 && i + 8 > should; i--) {
+            read_one(i);
+        }
+        read_none(should + 1);
+        if (term % 3 == 0) {
+            sync_all();
+        }
+        if (term % 50 == 0) {
+            sync_all();
+            read_all();
+            reopen();
+            read_all();
+        }
+    }
+    finish();
+}
+
+/* Nothing of it counts, and all of it is gathered still, together with what
+ * came meanwhile. */
+static void test_no_space_in_flight(void **state)
+{
+    (void)state;
+    begin();
+    append(1, 3000);
+    sync_all();
+    for (uint64_t round = 0; round < 40; round++) {
+        uint64_t before = f.count;
+        uint64_t term = 3 * round + 1;
+        append(term, 9000);
+        append(term, 10);
+        simdisk_fail(f.disk, 1, ERR_NOSPACE);
+        /* It may be a segment that finds no space. */
+        enum err err = wal_start(f.wal);
+        if (round % 2) {
+            append(term + 1, 6000);
+        }
+        if (round % 4 == 3) {
+            cut(before + 2 + round % 8 / 4);
+            append(term + 2, 100);
+        }
+        if (!err) {
+            assert_true(wal_finished(f.wal, true, &err));
+        }
+        assert_int_equal(err, ERR_NOSPACE);
+        assert_int_equal(wal_durable(f.wal), before);
+        read_one(before);
+        read_none(before + 1);
+        assert_int_equal(last_after_a_crash(SIMDISK_ALL, 0), before);
+        sync_all();
+        assert_int_equal(wal_durable(f.wal), f.count);
+        read_one(f.count);
+    }
+    read_all();
+    reopen();
+    read_all();
+    finish();
+}
+
+/* Closing waits: the kernel still needs the file and the bytes. */
+static void test_close_in_flight(void **state)
+{
+    (void)state;
+    begin();
+    append(1, 10);
+    sync_all();
+    append(1, 20);
+    start();
+    wal_hint(f.wal); /* It speaks of what is durable alone. */
+    reopen();
+    read_all();
+    finish();
+}
+
+/* Term and vote go first, and alone they are done at once. */
+static void test_hard_state_beside_a_flight(void **state)
+{
+    (void)state;
+    begin();
+    wal_set_hard_state(f.wal, 3, 1);
+    start();
+    assert_true(landed(false));
+    append(3, 10);
+    start();
+    wal_set_hard_state(f.wal, 4, 2);
+    append(4, 10);
+    assert_false(landed(false));
+    assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), 0);
+    pilot.lands = true;
+    assert_true(landed(false));
+    pilot.lands = false;
+    start();
+    wal_close(f.wal);
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    assert_int_equal(wal_term(f.wal), 4);
+    assert_int_equal(wal_vote(f.wal), 2);
+    read_all();
+    finish();
+}
+
+#define BOTH(test)                                                             \
+    cmocka_unit_test_setup(test, stay), cmocka_unit_test_setup(test, fly)
+#define FLYING(test) cmocka_unit_test_setup(test, fly)
+
 int main(void)
 {
     log_set_level(LOG_OFF);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_many_segments_and_large_entries),
-        cmocka_unit_test(test_truncated_entries_never_come_back),
-        cmocka_unit_test(test_one_sync_a_batch_and_none_for_nothing),
-        cmocka_unit_test(test_hard_state_survives_one_damaged_slot_only),
-        cmocka_unit_test(test_files_of_another_are_refused),
-        cmocka_unit_test(test_a_full_disk_is_told_before_it_matters),
-        cmocka_unit_test(test_a_failed_read_can_be_tried_again),
-        cmocka_unit_test(test_compaction_drops_whole_segments),
-        cmocka_unit_test(test_reset_begins_behind_a_snapshot),
+        BOTH(test_round_trip),
+        BOTH(test_many_segments_and_large_entries),
+        BOTH(test_truncated_entries_never_come_back),
+        BOTH(test_one_sync_a_batch_and_none_for_nothing),
+        BOTH(test_hard_state_survives_one_damaged_slot_only),
+        BOTH(test_files_of_another_are_refused),
+        BOTH(test_a_full_disk_is_told_before_it_matters),
+        BOTH(test_a_failed_read_can_be_tried_again),
+        BOTH(test_compaction_drops_whole_segments),
+        BOTH(test_reset_begins_behind_a_snapshot),
+        FLYING(test_a_batch_in_flight_is_not_durable),
+        FLYING(test_truncated_in_flight),
+        FLYING(test_no_space_in_flight),
+        FLYING(test_close_in_flight),
+        FLYING(test_hard_state_beside_a_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,15 @@ struct simdisk {
     bool full;
     uint64_t room; /* Of what was removed since. */
     const char *prefix;
+    struct simdisk_pilot pilot;
+    struct {
+        bool begun;
+        int handle;
+        uint64_t offset;
+        const uint8_t *data;
+        size_t size;
+        enum err err;
+    } flight;
     struct {
         const char *what;
         char path[PATH_BYTES]; /* Empty: `file`, by its name of now. */
@@ -311,6 +320,7 @@ static enum err sim_open(void *self, const char *path, enum fs_open_mode mode,
 static void sim_close(void *self, int handle)
 {
     struct simdisk *d = self;
+    must(!d->flight.begun || handle != d->flight.handle);
     handle_of(d, handle)->used = false;
     d->counts.handles--;
 }
@@ -437,6 +447,59 @@ static enum err sim_fdatasync(void *self, int handle)
     file->size_dirty = false;
     end_file(d, "fdatasync", handle_of(d, handle)->file, 0, 0);
     return ERR_OK;
+}
+
+/* A failure of the write shows at its end, as the kernel has it. */
+static void sim_begin_write_sync(void *self, int handle, uint64_t offset,
+                                 const void *data, size_t size)
+{
+    struct simdisk *d = self;
+    must(handle_of(d, handle)->writable && !d->flight.begun && size > 0);
+    d->flight.begun = true;
+    d->flight.handle = handle;
+    d->flight.offset = offset;
+    d->flight.data = data;
+    d->flight.size = size;
+    d->flight.err = begin(d, true, true);
+    d->counts.flights++;
+    struct sim_file *file = file_of(d, handle);
+    if (!d->flight.err && !has_room(d, file, offset + size)) {
+        d->flight.err = ERR_NOSPACE;
+    }
+    size_t early = d->pilot.begins(d->pilot.arg, size);
+    must(early <= size);
+    store(file, (size_t)offset, data,
+          d->flight.err ? min_size(early, size / 2) : early);
+    end_file(d, "begin to write", handle_of(d, handle)->file, offset, size);
+}
+
+static bool sim_end_write_sync(void *self, bool wait, enum err *err)
+{
+    struct simdisk *d = self;
+    must(d->flight.begun);
+    if (!d->pilot.ended(d->pilot.arg, wait)) {
+        must(!wait);
+        return false;
+    }
+    d->flight.begun = false;
+    enum err sync_err = begin(d, true, false);
+    *err = d->flight.err ? d->flight.err : sync_err;
+    struct sim_file *file = file_of(d, d->flight.handle);
+    if (!*err) {
+        store(file, (size_t)d->flight.offset, d->flight.data, d->flight.size);
+        sync_pages(file);
+        file->size_dirty = false;
+    }
+    end_file(d, "write and sync", handle_of(d, d->flight.handle)->file,
+             d->flight.offset, d->flight.size);
+    return true;
+}
+
+void simdisk_set_pilot(struct simdisk *d, const struct simdisk_pilot *pilot)
+{
+    d->pilot = *pilot;
+    d->fs.begin_write_sync = sim_begin_write_sync;
+    d->fs.end_write_sync = sim_end_write_sync;
 }
 
 static void sim_uncache(void *self, int handle)

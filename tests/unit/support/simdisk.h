@@ -24,6 +24,8 @@ struct simdisk_counts {
     uint64_t changes; /* Calls that change something, syncs included. */
     uint64_t fdatasyncs;
     uint64_t writes;
+    uint64_t flights; /* Begun by begin_write_sync(), which counts as one call
+                         and one change, and so does its end. */
     uint64_t handles; /* Open now. */
 };
 
@@ -89,6 +91,16 @@ void simdisk_set_prefix(struct simdisk *disk, const char *prefix);
 MUST_CHECK enum err simdisk_resize(struct simdisk *disk, int handle,
                                    uint64_t size);
 
+/* Have the optional part of struct fs. What a flight writes is there in part
+ * when it has begun, and whole, from the caller's buffer, when it has ended. */
+struct simdisk_pilot {
+    /* How much of `size` is there at once, at most all of it. */
+    size_t (*begins)(void *arg, size_t size);
+    /* Has it ended? With `wait` it must have. */
+    bool (*ended)(void *arg, bool wait);
+    void *arg;
+};
+void simdisk_set_pilot(struct simdisk *disk, const struct simdisk_pilot *pilot);
 /* What Linux does when fdatasync() fails: what was written counts as clean, so
  * that the next fdatasync() has nothing to do, and is read back until the
  * power is lost. */
