@@ -299,6 +299,7 @@ struct node_status {
     uint64_t last_contact_ms; /* Since the leader was heard; 0 on it. */
     bool no_space;
     bool over_quota;
+    bool disk_stuck; /* It has not answered for an election time-out. */
     const char *sqlite_version;
 };
 void node_get_status(struct node *node, struct node_status *status);

@@ -42,6 +42,9 @@ enum {
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
     NODE_CONFS_IN_APPEND = 4,
     NODE_SPACE_RETRY_MS = 500,
+    /* The log's disk has not answered for so long: what can wait, and might
+     * block on it, waits. Less than NODE_FLUSH_QUIET_MS. */
+    NODE_DISK_SLOW_MS = 25,
     STARTS_MAX = RAFT_MEMBERS_MAX + 1,
 };
 
@@ -147,10 +150,16 @@ struct node {
     uint64_t apply_to; /* Committed and durable here: may be applied. */
     uint64_t durable;  /* Last index that was synced. */
     struct raft_update update;
-    struct raft_persist persist_due; /* Not done yet: the disk was full. */
-    bool log_tight; /* The disk has no room for the next segment, ... */
-    bool log_full;  /* ... had none for a batch of the log, ... */
-    bool db_full;   /* ... or for what is applied. */
+    /* Operations of the engine, by the number of the last one: gathered in
+     * the log and not started yet (the one before is in flight, or the disk
+     * was full), and in flight. 0: none. */
+    uint64_t persist_due;
+    uint64_t persist_flying;
+    uint64_t flying_ms; /* Since when. */
+    bool disk_stuck;    /* Told. */
+    bool log_tight;     /* The disk has no room for the next segment, ... */
+    bool log_full;      /* ... had none for a batch of the log, ... */
+    bool db_full;       /* ... or for what is applied. */
     bool db_full_told;
     bool store_tight; /* Told: the database has no reserve any more. */
     uint64_t store_retry_ms;
@@ -310,6 +319,8 @@ MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
                                const struct entry *entry,
                                struct store_result *result);
 void node_check_quota(struct node *node);
+/* Nothing that the engine wants durable waits for it. */
+bool node_is_persisted(const struct node *node);
 /* New writes are refused for lack of space. */
 bool node_no_space(const struct node *node);
 void node_set_members(struct node *node);

@@ -72,6 +72,7 @@ void node_get_status(struct node *node, struct node_status *status)
                                    .proposals_pending = node->pending_count,
                                    .writes = node->writes,
                                    .over_quota = node->over_quota,
+                                   .disk_stuck = node->disk_stuck,
                                    .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));

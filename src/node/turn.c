@@ -5,6 +5,10 @@
  * of all nodes work in parallel) persist, ONE fdatasync; tell the engine apply
  * what is committed and durable here commit SQLite now and then -> answer
  *
+ * Where the log's files can (wal.h), the fdatasync goes on beside the turn, and
+ * a later one, which its end wakes, tells the engine; what is to be persisted
+ * meanwhile gathers. A disk that does not answer holds nobody but its node.
+ *
  * node_step() is the only way into the engine, and keeps the payloads of
  * what the engine took into its log. */
 #include "base/log.h"
@@ -210,29 +214,70 @@ static void write_batch(struct node *node, const struct raft_persist *persist)
     }
 }
 
-/* Sync what was gathered. False: the disk is full; the engine goes on
- * without us and we try again. Nothing of it has been promised. */
-static bool sync_batch(struct node *node)
+static void log_is_full(struct node *node)
 {
-    enum err err = wal_sync(node->wal);
-    if (err == ERR_NOSPACE) {
-        if (!node->log_full) {
-            log_error("no-space", "what=log why=\"writes are refused until "
-                                  "there is room\"");
-        }
-        node->log_full = true;
-        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
-        return false;
+    if (!node->log_full) {
+        log_error("no-space", "what=log why=\"writes are refused until "
+                              "there is room\"");
     }
-    must(err == ERR_OK);
+    node->log_full = true;
+    node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+}
+
+static void log_has_room(struct node *node)
+{
     if (node->log_full) {
         log_info("space-again", "what=log");
         node->log_full = false;
     }
-    node->durable = wal_last(node->wal);
-    uint64_t seq = node->persist_due.seq;
-    node->persist_due = (struct raft_persist){0};
+}
+
+/* True when what was started has become durable. When there was no space for
+ * it the engine goes on without us and we try again: nothing of it has been
+ * promised. */
+static bool finish_sync(struct node *node)
+{
+    enum err err;
+    if (node->persist_flying == 0 || !wal_finished(node->wal, false, &err)) {
+        return false;
+    }
+    uint64_t seq = node->persist_flying;
+    node->persist_flying = 0;
+    if (node->disk_stuck) {
+        log_info("disk-again", "ms=%llu",
+                 (unsigned long long)(node->now_ms - node->flying_ms));
+        node->disk_stuck = false;
+    }
+    if (err) {
+        must(err == ERR_NOSPACE);
+        node->persist_due = max_u64(node->persist_due, seq);
+        log_is_full(node);
+        return false;
+    }
+    log_has_room(node);
     node_tell(node, (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
+    /* The engine knows what has been replaced meanwhile, told or not. */
+    node->durable = raft_durable(node->raft);
+    must(node->durable <= wal_durable(node->wal));
+    return true;
+}
+
+/* One batch at a time: what comes meanwhile is the next one. */
+static bool start_sync(struct node *node)
+{
+    if (node->persist_due == 0 || node->persist_flying > 0 ||
+        (node->log_full && node->now_ms < node->space_retry_ms)) {
+        return false;
+    }
+    enum err err = wal_start(node->wal);
+    if (err) {
+        must(err == ERR_NOSPACE);
+        log_is_full(node);
+        return false;
+    }
+    node->persist_flying = node->persist_due;
+    node->persist_due = 0;
+    node->flying_ms = node->now_ms;
     return true;
 }
 
@@ -242,13 +287,38 @@ static bool persist_all(struct node *node)
     const struct raft_persist *persist = &node->update.persist;
     if (persist->seq > 0) {
         write_batch(node, persist);
-        node->persist_due = *persist;
+        node->persist_due = persist->seq;
     }
-    if (node->persist_due.seq == 0 ||
-        (node->log_full && node->now_ms < node->space_retry_ms)) {
+    bool finished = finish_sync(node);
+    if (start_sync(node)) {
+        /* It may have blocked, and be done. */
+        finished = finish_sync(node) || finished;
+    }
+    return finished;
+}
+
+bool node_is_persisted(const struct node *node)
+{
+    return node->persist_due == 0 && node->persist_flying == 0;
+}
+
+/* The log's disk takes its time: true when what else would go to it had
+ * better wait, for it might not come back, and the loop with it. */
+static bool disk_is_slow(struct node *node)
+{
+    if (node->persist_flying == 0 ||
+        node->now_ms < node->flying_ms + NODE_DISK_SLOW_MS) {
         return false;
     }
-    return sync_batch(node);
+    uint64_t ms = node->now_ms - node->flying_ms;
+    if (!node->disk_stuck && ms >= node->options.election_min_ms) {
+        log_error("disk-stuck",
+                  "what=log ms=%llu why=\"the disk does not answer: nothing "
+                  "is written, and this node does not lead\"",
+                  (unsigned long long)ms);
+        node->disk_stuck = true;
+    }
+    return true;
 }
 
 /* ---- what else an update tells ------------------------------------------- */
@@ -676,7 +746,9 @@ static void due(struct node *node)
 
 static uint64_t next_deadline(struct node *node, bool more)
 {
-    bool wanted = node->checkpoint_wanted && !node->db_full &&
+    /* What waits for a disk that is slow goes on when that is back. */
+    bool slow = disk_is_slow(node);
+    bool wanted = node->checkpoint_wanted && !slow && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
     if (more || wanted || !list_empty(&node->requests[STATE_DONE])) {
         return 0;
@@ -689,7 +761,14 @@ static uint64_t next_deadline(struct node *node, bool more)
         at = min_u64(at, node->ask_again_ms);
     }
     at = min_u64(at, snapshot_deadline_ms(node));
-    if (node->log_full || node->log_tight || node->db_full) {
+    if (node->persist_flying > 0 && !node->disk_stuck) {
+        at = min_u64(at, node->flying_ms + node->options.election_min_ms);
+    }
+    if (slow) {
+        return at;
+    }
+    bool log_full = node->log_full && node->persist_flying == 0;
+    if (log_full || node->log_tight || node->db_full) {
         at = min_u64(at, node->space_retry_ms);
     }
     if (node->store_tight) {
@@ -713,27 +792,31 @@ uint64_t node_turn(struct node *node)
         address_follow(node);
         requests_ask_reads(node);
         more = carry_out(node);
-        bool checkpointing = checkpoint_some(node);
-        if (!checkpointing) {
+        bool slow = disk_is_slow(node);
+        bool checkpointing = slow ? node->checkpointing : checkpoint_some(node);
+        if (!checkpointing && !slow) {
             requests_checkpointed(node);
         }
         snapshot_send(node);
-        if (!more && node->persist_due.seq == 0) {
+        if (!more && node_is_persisted(node)) {
             snapshot_install(node);
         }
-        more = (checkpointing || apply_some(node)) || more;
-        if (!more) {
+        bool applying = !checkpointing && apply_some(node);
+        more = (checkpointing && !slow) || applying || more;
+        if (!more && !slow) {
             more = compact_log(node);
         }
         /* Before reads are released: on a full disk SQLite goes back to its
          * last commit, and must not be read before it has come forward. */
-        flush_some(node);
+        if (!slow) {
+            flush_some(node);
+        }
         requests_release_reads(node);
         entries_trim(&node->entries, node->durable);
-        if (!more) {
+        if (!more && !slow) {
             more = prepare_log(node);
         }
-        if (!more) {
+        if (!more && !slow) {
             more = prepare_store(node);
         }
     }

@@ -308,6 +308,11 @@ uint64_t raft_last(const struct raft *raft)
     return raft->last;
 }
 
+uint64_t raft_durable(const struct raft *raft)
+{
+    return raft->durable;
+}
+
 uint64_t raft_term(const struct raft *raft)
 {
     return raft->term;

@@ -362,6 +362,8 @@ bool raft_is_leader(const struct raft *raft);
 raft_id raft_leader(const struct raft *raft);
 uint64_t raft_commit(const struct raft *raft);
 uint64_t raft_last(const struct raft *raft);
+/* The last index that is durable here and was not replaced since. */
+uint64_t raft_durable(const struct raft *raft);
 uint64_t raft_term(const struct raft *raft);
 
 /* Hash of the whole state, for determinism tests. */
