@@ -49,6 +49,9 @@ const char config_help[] =
     "  --election TIME         silence before an election, up to twice that\n"
     "                          (1s)\n"
     "Other:\n"
+    "  --io HOW                the log is written: uring (beside the loop), "
+    "sync,\n"
+    "                          auto (uring where there is one) (auto)\n"
     "  --log-level LEVEL       debug, info, warn, error, off (info)\n"
     "  --log-json              the log as JSON, one object a line\n"
     "  --version, --help\n"
@@ -63,7 +66,7 @@ const char config_help[] =
 
 enum { REAP_ELECTIONS = 10 };
 
-enum kind { TEXT, ADDRESS, FLAG, SIZE, LIMIT, COUNT, DURATION, LEVEL };
+enum kind { TEXT, ADDRESS, FLAG, SIZE, LIMIT, COUNT, DURATION, LEVEL, IO };
 
 struct flag {
     const char *names; /* Separated by blanks; the first one is ours. */
@@ -95,6 +98,7 @@ static const struct flag flags[] = {
     {"max-db", LIMIT, AT(max_db)},
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
+    {"io", IO, AT(io)},
     {"log-level", LEVEL, AT(log_level)},
     {"log-json", FLAG, AT(log_json)},
 };
@@ -120,6 +124,20 @@ static const struct flag *find(const char *name, size_t size)
         }
     }
     return NULL;
+}
+
+static bool io_parse(const char *text, enum config_io *io)
+{
+    static const char *const names[] = {[CONFIG_IO_AUTO] = "auto",
+                                        [CONFIG_IO_SYNC] = "sync",
+                                        [CONFIG_IO_URING] = "uring"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *io = (enum config_io)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool take(const struct flag *flag, const char *value,
@@ -156,6 +174,9 @@ static bool take(const struct flag *flag, const char *value,
     case LEVEL:
         *wanted = "is none of debug, info, warn, error, off";
         return log_level_parse(value, field);
+    case IO:
+        *wanted = "is none of auto, sync, uring";
+        return io_parse(value, field);
     }
     return false;
 }

@@ -10,6 +10,13 @@
 
 #define CRAFTD_VERSION "0.1.0"
 
+/* How the log is written. */
+enum config_io {
+    CONFIG_IO_AUTO, /* By io_uring where there is one. */
+    CONFIG_IO_SYNC,
+    CONFIG_IO_URING,
+};
+
 struct config {
     const char *id;   /* NULL: as stored, else the raft address. */
     const char *http; /* Listen addresses, host:port. */
@@ -32,6 +39,7 @@ struct config {
     const char *backup_dir; /* NULL: none are made. */
     uint64_t backup_every_ms;
     uint64_t backup_keep;
+    enum config_io io;
     enum log_level log_level;
     bool log_json;
 };

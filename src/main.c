@@ -324,6 +324,24 @@ static void raise_descriptors(uint64_t conns)
     }
 }
 
+/* The log is written beside the loop, if so it may and can be. */
+static int choose_io(struct daemon *daemon)
+{
+    char why[128];
+    if (daemon->config.io == CONFIG_IO_SYNC || daemon->config.inmem) {
+        return 0;
+    }
+    if (fs_posix_use_uring(daemon->fs, why, sizeof(why))) {
+        reactor_wake_on(daemon->reactor, fs_posix_event_fd(daemon->fs));
+        return 0;
+    }
+    if (daemon->config.io == CONFIG_IO_URING) {
+        return fail("--io", "uring", why);
+    }
+    log_info("io", "log=sync why=\"%s\"", why);
+    return 0;
+}
+
 static int start(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
@@ -334,7 +352,10 @@ static int start(struct daemon *daemon)
     } else if (fs_posix_new(config->dir, &daemon->fs)) {
         return fail("--dir", config->dir, "cannot be created or used");
     }
-    int code = open_listeners(daemon);
+    int code = choose_io(daemon);
+    if (!code) {
+        code = open_listeners(daemon);
+    }
     if (!code) {
         code = open_node(daemon);
     }

@@ -90,12 +90,28 @@ static void test_wrong_values_are_named(void **state)
         {"craftd --reap 5s /d", "ten times"},
         {"craftd --backup-every 10ms /d", "at least 1s"},
         {"craftd --backup-keep 0 /d", "number"},
+        {"craftd --io fast /d", "auto, sync, uring"},
         {"craftd --inmem=maybe /d", "true or false"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         assert_int_equal(parse(cases[i].line), CONFIG_WRONG);
         assert_non_null(strstr(why, cases[i].says));
     }
+}
+
+static void test_io(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("craftd /d"), CONFIG_RUN);
+    assert_int_equal(config.io, CONFIG_IO_AUTO);
+    assert_int_equal(parse("craftd --io=uring /d"), CONFIG_RUN);
+    assert_int_equal(config.io, CONFIG_IO_URING);
+    setenv("CRAFTD_IO", "sync", 1);
+    assert_int_equal(parse("craftd /d"), CONFIG_RUN);
+    assert_int_equal(config.io, CONFIG_IO_SYNC);
+    assert_int_equal(parse("craftd --io auto /d"), CONFIG_RUN);
+    assert_int_equal(config.io, CONFIG_IO_AUTO);
+    unsetenv("CRAFTD_IO");
 }
 
 static void test_environment_gives_way_to_flags(void **state)
@@ -121,6 +137,7 @@ int main(void)
         cmocka_unit_test(test_hraftd_spellings),
         cmocka_unit_test(test_brokerd_and_equal_signs),
         cmocka_unit_test(test_wrong_values_are_named),
+        cmocka_unit_test(test_io),
         cmocka_unit_test(test_environment_gives_way_to_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
