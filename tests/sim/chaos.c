@@ -717,6 +717,7 @@ static void heal(void)
         struct host *host = &world.hosts[i];
         host->paused_us = 0;
         host->stall_us = 0;
+        host->log_stall_us = 0;
         host->full_us = 0;
         host->crash_in = 0;
         simdisk_fail(host->disk, 0, ERR_OK);

@@ -3,7 +3,10 @@
  * A crash inside a disk operation: the disk as it would be found is copied at
  * that moment, and the turn runs on to its end, unseen: what it sends and
  * answers is dropped. Then the host is torn down and later starts from the
- * copy. */
+ * copy.
+ *
+ * Some hosts write their logs beside their loops. A batch in flight may be
+ * there in part, and a crash finds any of it. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -139,6 +142,15 @@ static uint64_t sync_time(const struct host *host)
     return us;
 }
 
+/* A disk that stalls meanwhile keeps it. */
+uint64_t host_lands_us(const struct host *host)
+{
+    return host->flight_us == UINT64_MAX
+               ? UINT64_MAX
+               : max_u64(host->flight_us,
+                         max_u64(host->stall_us, host->log_stall_us));
+}
+
 static void on_change(struct simdisk *disk, void *arg)
 {
     struct host *host = arg;
@@ -154,10 +166,41 @@ static void on_change(struct simdisk *disk, void *arg)
     }
 }
 
+static size_t flight_begins(void *arg, size_t size)
+{
+    struct host *host = arg;
+    uint64_t us = env_now_us(host) + sim_spread(world.swarm.sync_us);
+    host->flight_us = us;
+    /* Nothing is there yet, all of it, or whole pages. */
+    uint64_t luck = rng_below(&host->rng, 3);
+    uint64_t pages = rng_below(&host->rng, size / 4096 + 1);
+    return luck == 0 ? 0 : luck == 1 ? size : (size_t)pages * 4096;
+}
+
+static bool flight_ended(void *arg, bool wait)
+{
+    struct host *host = arg;
+    uint64_t at_us = host_lands_us(host);
+    if (wait && at_us > env_now_us(host)) {
+        host->turn_sync_us += at_us - env_now_us(host);
+    }
+    if (!wait && at_us > env_now_us(host)) {
+        return false;
+    }
+    host->flight_us = UINT64_MAX;
+    return true;
+}
+
 static void use_disk(struct host *host, struct simdisk *disk)
 {
     host->disk = disk;
     host->syncs_seen = 0;
+    host->flight_us = UINT64_MAX;
+    if (host->flies) {
+        simdisk_set_pilot(disk, &(struct simdisk_pilot){.begins = flight_begins,
+                                                        .ended = flight_ended,
+                                                        .arg = host});
+    }
     simvfs_mount(host->number, disk);
     simdisk_set_hook(disk, on_change, host);
 }
@@ -170,6 +213,17 @@ void host_move(struct host *host, uint16_t port)
     must(!host->reactor);
     host->port = port;
     snprintf(host->addr, sizeof(host->addr), "%s:%u", host->name, port);
+}
+
+/* In half of the runs nobody; in the others half of the hosts. Not drawn from
+ * the run's dice: those that nobody flies in are what they were before. */
+static bool flies(const struct host *host)
+{
+    uint64_t luck = mix_u64(world.seed * 31);
+    if (world.swarm.all_fly) {
+        return true;
+    }
+    return luck % 2 == 1 && (luck >> (1 + host->number)) % 2 == 1;
 }
 
 void host_init(struct host *host, int number)
@@ -185,6 +239,7 @@ void host_init(struct host *host, int number)
     if (world.swarm.clocks) {
         host->clock_rate = 500 + sim_below(1501);
     }
+    host->flies = flies(host);
     use_disk(host, simdisk_new());
 }
 
@@ -388,6 +443,7 @@ void host_turn(struct host *host)
         host->fails_to_start = true;
     }
     world.turns++;
+    host->turns++;
     host->busy_us = world.now_us + host->turn_sync_us + 20;
     host_settle(host);
     world.running = NULL;

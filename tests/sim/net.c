@@ -353,7 +353,7 @@ static uint64_t when(const struct host *host, uint64_t ms)
 
 uint64_t net_next_us(const struct host *host)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = host_lands_us(host);
     if (host->hook_due_ms != UINT64_MAX) {
         next = when(host, host->hook_due_ms);
     }

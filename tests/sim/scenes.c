@@ -431,6 +431,67 @@ static void scene_leaders_disk_stalls(void)
     }
 }
 
+static struct node_status status_of(const struct host *host)
+{
+    struct node_status status;
+    node_get_status(host->node, &status);
+    return status;
+}
+
+/* Its disk does not come back. The log meets that first: what SQLite syncs
+ * itself holds the loop. */
+static void disk_sticks(struct host *host)
+{
+    host->log_stall_us = UINT64_MAX / 2;
+    for (int i = 0; i < 1000 && host->flight_us == UINT64_MAX; i++) {
+        chaos_pass(10 * MS_US);
+    }
+    must(host->flight_us != UINT64_MAX);
+    chaos_pass(50 * MS_US);
+    host->stall_us = UINT64_MAX / 2;
+}
+
+static void disk_is_back(struct host *host)
+{
+    host->stall_us = 0;
+    host->log_stall_us = 0;
+}
+
+/* The same where the log is written beside the loop: the node goes on without
+ * its disk. It steps down and does not campaign, it hears of the next leader
+ * and of what that commits, and when the disk is back it has it all. A
+ * follower's disk hurts nobody. */
+static void scene_stuck_disk_beside_the_loop(void)
+{
+    for (int round = 0; round < 4; round++) {
+        bool leads = round % 2 == 0;
+        struct host *stuck = leads ? leader() : other_than(leader(), NULL);
+        uint64_t term = node_term(leader()->node);
+        disk_sticks(stuck);
+        must_go_on(9 * SEC_US, 1);
+        struct host *next = leader();
+        must(next != stuck && (leads || node_term(next->node) == term));
+        uint64_t turns = stuck->turns;
+        chaos_pass(2 * SEC_US);
+        struct node_status status = status_of(stuck);
+        must(status.disk_stuck && status.raft.role == RAFT_FOLLOWER);
+        must(status.raft.leader == status_of(next).raft.self);
+        /* It lives, and does not ask its disk again and again. */
+        must(stuck->turns > turns + 10 && stuck->turns < turns + 5000);
+        uint64_t durable = status.raft.durable;
+        must(status_of(next).raft.commit > durable);
+        must(node_applied(stuck->node) <= durable);
+        if (round == 3) {
+            power_off(stuck, SEC_US);
+        }
+        disk_is_back(stuck);
+        chaos_pass(3 * SEC_US);
+        status = status_of(stuck);
+        must(!status.disk_stuck && status.raft.durable > durable);
+        must_go_on(6 * SEC_US, 1);
+    }
+}
+
 static bool all_listed(void)
 {
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
@@ -575,36 +636,46 @@ void scenes_run(bool trace)
         uint32_t hosts;
         void (*play)(void);
         bool is_long; /* The history has room for a few thousand requests. */
+        bool all_fly; /* Every log is written beside the loop. */
     } scenes[] = {
-        {"newcomer of a lost entry", 5, scene_newcomer_of_a_lost_entry, false},
+        {"newcomer of a lost entry", 5, scene_newcomer_of_a_lost_entry, false,
+         false},
         {"a leader that a sleeper does not know", 5,
-         scene_leader_that_a_sleeper_does_not_know, false},
+         scene_leader_that_a_sleeper_does_not_know, false, false},
         {"restart after a lost removal", 3, scene_restart_after_a_lost_removal,
-         false},
-        {"full disks", 3, scene_full_disks, false},
-        {"a full disk, alone", 1, scene_full_disks, false},
-        {"power losses of all", 3, scene_power_losses_of_all, false},
-        {"votes come and go", 3, scene_votes_come_and_go, true},
-        {"wrong bytes", 3, scene_wrong_bytes, false},
-        {"leaders are cut off", 3, scene_leaders_are_cut_off, false},
+         false, false},
+        {"full disks", 3, scene_full_disks, false, false},
+        {"a full disk, alone", 1, scene_full_disks, false, false},
+        {"power losses of all", 3, scene_power_losses_of_all, false, false},
+        {"votes come and go", 3, scene_votes_come_and_go, true, false},
+        {"wrong bytes", 3, scene_wrong_bytes, false, false},
+        {"leaders are cut off", 3, scene_leaders_are_cut_off, false, false},
         {"answers to an earlier life", 3, scene_answers_to_an_earlier_life,
-         false},
+         false, false},
         {"S06 power lost while a snapshot is installed", 3,
-         scene_power_lost_while_it_is_installed, true},
-        {"E08 a bridge", 3, scene_bridge, true},
-        {"E14 the leader sleeps", 3, scene_leader_sleeps, true},
-        {"E15 clock rates", 3, scene_clock_rates, true},
+         scene_power_lost_while_it_is_installed, true, false},
+        {"E08 a bridge", 3, scene_bridge, true, false},
+        {"E14 the leader sleeps", 3, scene_leader_sleeps, true, false},
+        {"E15 clock rates", 3, scene_clock_rates, true, false},
         {"E16 power loss, every order", 3, scene_power_loss_and_every_order,
-         true},
-        {"R13 a follower sleeps", 3, scene_follower_sleeps, true},
-        {"M07 a wiped directory", 3, scene_wiped_directory, true},
-        {"M13 members move", 3, scene_members_move, true},
+         true, false},
+        {"R13 a follower sleeps", 3, scene_follower_sleeps, true, false},
+        {"M07 a wiped directory", 3, scene_wiped_directory, true, false},
+        {"M13 members move", 3, scene_members_move, true, false},
         {"C06 the leader dies with forwarded requests", 3,
-         scene_leader_dies_with_forwarded_requests, true},
+         scene_leader_dies_with_forwarded_requests, true, false},
         {"C04 repeats across leader kills", 3,
-         scene_repeats_across_leader_kills, true},
-        {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true},
-        {"O05 a black hole", 3, scene_black_hole, true},
+         scene_repeats_across_leader_kills, true, false},
+        {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true,
+         false},
+        {"D13 a disk is stuck beside the loop", 3,
+         scene_stuck_disk_beside_the_loop, true, true},
+        {"full disks beside the loop", 3, scene_full_disks, false, true},
+        {"power losses of all, logs in flight", 3, scene_power_losses_of_all,
+         false, true},
+        {"leaders are cut off, logs in flight", 3, scene_leaders_are_cut_off,
+         false, true},
+        {"O05 a black hole", 3, scene_black_hole, true, false},
     };
     for (size_t i = 0; i < ARRAY_COUNT(scenes); i++) {
         for (uint64_t seed = 1; seed <= 5; seed++) {
@@ -613,6 +684,7 @@ void scenes_run(bool trace)
             }
             struct swarm swarm = quiet;
             swarm.hosts = scenes[i].hosts;
+            swarm.all_fly = scenes[i].all_fly;
             swarm.keys = scenes[i].is_long ? KEYS_MAX : 3;
             swarm.pace_us = (scenes[i].is_long ? 400 : 200) * MS_US;
             chaos_begin(seed, trace, &swarm);

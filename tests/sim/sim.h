@@ -74,7 +74,8 @@ struct swarm {
     uint32_t wipe;
     uint32_t remove;
     uint32_t transfer;
-    bool clocks; /* Rates from half to double. */
+    bool clocks;  /* Rates from half to double. */
+    bool all_fly; /* Every log is written beside the loop; else see host.c. */
 };
 
 /* ---- hosts ------------------------------------------------------------------
@@ -91,6 +92,7 @@ struct host {
     struct node *node;
     struct rng rng;
     uint64_t starts;
+    uint64_t turns;
     uint64_t shown; /* Applied, when its own state could be read last. */
 
     uint64_t clock_rate; /* Thousandths. */
@@ -101,15 +103,18 @@ struct host {
     uint64_t join_us; /* When to ask again. */
     int join_at;      /* The host that was asked; -1. */
 
-    uint64_t busy_us;    /* Its disk works until then. */
-    uint64_t paused_us;  /* It does not run until then. */
-    uint64_t stall_us;   /* Its disk is slow until then. */
-    uint64_t full_us;    /* It has no space until then. */
-    uint64_t down_us;    /* When to start it again; 0: it is up. */
-    bool broken;         /* Its data was damaged: only wiping helps. */
-    bool wiped;          /* Came back empty, is no voter yet. */
-    bool off;            /* Power: the others get no reset. */
-    uint64_t removed_us; /* To be replaced then, if it is no member still. */
+    bool flies;            /* Its log is written beside its loop. */
+    uint64_t flight_us;    /* When that ends; UINT64_MAX: none. */
+    uint64_t busy_us;      /* Its disk works until then. */
+    uint64_t paused_us;    /* It does not run until then. */
+    uint64_t stall_us;     /* Its disk is slow until then. */
+    uint64_t log_stall_us; /* What is in flight is. */
+    uint64_t full_us;      /* It has no space until then. */
+    uint64_t down_us;      /* When to start it again; 0: it is up. */
+    bool broken;           /* Its data was damaged: only wiping helps. */
+    bool wiped;            /* Came back empty, is no voter yet. */
+    bool off;              /* Power: the others get no reset. */
+    uint64_t removed_us;   /* To be replaced then, if it is no member still. */
 
     /* The turn that runs now. */
     uint64_t turn_us;      /* When it began. */
@@ -186,6 +191,8 @@ void host_wipe(struct host *host);
 /* Where it listens from its next start on. */
 void host_move(struct host *host, uint16_t port);
 void host_free(struct host *host);
+/* When what is in flight ends; UINT64_MAX. */
+uint64_t host_lands_us(const struct host *host);
 bool host_is_up(const struct host *host);
 bool host_is_voter(const struct host *host);
 /* In the eyes of the other one. */
