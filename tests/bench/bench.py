@@ -4,7 +4,7 @@ beside it in the same run when it is installed.
 
     tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
 
-Parts (--only): single three large cpu idle cold failover sync size
+Parts (--only): single three large cpu idle cold failover sync size io
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -212,9 +212,11 @@ class Report:
             if (what, unit) not in order:
                 order.append((what, unit))
             cells[what, unit, name] = value, more
-        names = [p.name for p in PROGRAMS]
+        present = {key[2] for key in cells}
+        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES
+                 if n in present]
         print(f"\n{part:<34}" + "".join(f"{n:>30}" for n in names)
-              + ("   craftd/etcd" if len(names) > 1 else ""))
+              + (f"{'/'.join(names):>14}" if len(names) > 1 else ""))
         for what, unit in order:
             line = f"{what:<34}"
             for name in names:
@@ -332,6 +334,45 @@ def part_cpu(options, report):
             for (what, name), runs in results.items():
                 report.add("cpu", f"{what}, {count} nodes", name,
                            statistics.median(runs), "s/100k", runs=runs)
+
+
+IO_NAMES = ["uring", "sync"]
+
+
+def part_io(options, report):
+    """The two ways to write the log (--io), three nodes each: throughput of
+    writes, and CPU seconds of all nodes per 100,000 of them. They take turns
+    within every run, and which of them begins changes."""
+    results = {}
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
+        programs = {}
+        try:
+            for name in IO_NAMES:
+                folder = os.path.join(base, name)
+                os.mkdir(folder)
+                programs[name] = Craftd(folder, 3)
+                programs[name].cluster.start(3, args=[f"--io={name}"])
+            for i in range(options.runs):
+                for connections in (1, 64, 256):
+                    for name in IO_NAMES if i % 2 else reversed(IO_NAMES):
+                        program = programs[name]
+                        before = sum(cpu_seconds(n.pid) for n in program.running())
+                        run = wrk(program, program.write, connections, options.secs)
+                        time.sleep(0.3)  # Followers finish applying.
+                        used = sum(cpu_seconds(n.pid) for n in program.running()) - before
+                        run["cpu"] = used * 100000 / max(run["requests"], 1)
+                        results.setdefault((connections, name), []).append(run)
+        finally:
+            for program in programs.values():
+                program.stop()
+    for (connections, name), runs in results.items():
+        def median(field):
+            return statistics.median(run[field] for run in runs)
+        report.add("io", f"write c={connections}", name, median("per_s"), "/s",
+                   p50_us=median("p50_us"), p99_us=median("p99_us"),
+                   bad=sum(r["bad_status"] + r["bad_socket"] for r in runs),
+                   runs=[run["per_s"] for run in runs])
+        report.add("io", f"CPU c={connections}", name, median("cpu"), "s/100k")
 
 
 def weigh(report, programs, memory, directory):
