@@ -28,6 +28,7 @@ UNIT = [
     ("test_raft_paper", ("raft",)),
     ("test_raft_log", ("raft",)),
     ("test_raft_members", ("raft",)),
+    ("test_sys", ("sys",)),
     ("test_wal", ("wal",)),
     ("test_wal_crash", ("wal",)),
     ("test_wal_nth", ("wal",)),

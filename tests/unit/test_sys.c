@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 #include "base/log.h"
 #include "sys/fs.h"
 #include "sys/sys.h"
+#include "sys/uring.h"
 
 struct fixture {
     struct fs *fs;
@@ -514,6 +517,32 @@ static void test_write_sync_beside_fails(void **state)
     fs_posix_free(fs);
 }
 
+/* It is the kernel that knows: the sync is not even tried. */
+static void test_the_sync_is_linked_to_its_write(void **state)
+{
+    const struct fixture *f = *state;
+    char why[64];
+    struct uring *ring = uring_new(why, sizeof(why));
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    if (!ring || full < 0) {
+        skip();
+    }
+    struct uring_result result;
+    assert_true(uring_finished(ring, false, &result)); /* Nothing is begun. */
+    assert_true(uring_start(ring, full, 0, "x", 1));
+    assert_true(uring_finished(ring, true, &result));
+    assert_int_equal(result.wrote, -ENOSPC);
+    assert_int_equal(result.synced, -ECANCELED);
+    close(full);
+    int handle = open_ok(f->fs, "linked", FS_CREATE);
+    assert_true(uring_start(ring, handle, 0, "x", 1));
+    assert_true(uring_finished(ring, true, &result));
+    assert_int_equal(result.wrote, 1);
+    assert_int_equal(result.synced, 0);
+    f->fs->close(f->fs->self, handle);
+    uring_free(ring);
+}
+
 /* A short write is no success: the rest is tried, and tells why. */
 static void test_write_sync_beside_is_short(void **state)
 {
@@ -626,6 +655,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_write_sync_beside, setup_posix,
                                         teardown),
         cmocka_unit_test(test_write_sync_beside_fails),
+        cmocka_unit_test_setup_teardown(test_the_sync_is_linked_to_its_write,
+                                        setup_posix, teardown),
         cmocka_unit_test_setup_teardown(test_write_sync_beside_is_short,
                                         setup_posix, teardown),
         cmocka_unit_test(test_process),
