@@ -492,6 +492,37 @@ static void scene_stuck_disk_beside_the_loop(void)
     }
 }
 
+static uint64_t installed(const struct host *host)
+{
+    return node_get_metrics(host->node)->snapshots_installed;
+}
+
+/* A follower's log is stuck for so long that the others do not keep theirs for
+ * it. The snapshot that comes instead must wait for what is in flight. */
+static void scene_snapshot_beside_a_flight(void)
+{
+    for (int round = 0; round < 2; round++) {
+        struct host *stuck = other_than(leader(), NULL);
+        world.swarm.pace_us = 40 * MS_US;
+        disk_sticks(stuck);
+        stuck->stall_us = 0; /* It is the log alone. */
+        uint64_t before = installed(stuck);
+        chaos_pass(12 * SEC_US);
+        world.swarm.pace_us = 400 * MS_US;
+        for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+            if (&world.hosts[i] != stuck) {
+                part(stuck, &world.hosts[i], 5 * SEC_US);
+            }
+        }
+        chaos_pass(12 * SEC_US);
+        must(stuck->flight_us != UINT64_MAX && installed(stuck) == before);
+        uint64_t commit = status_of(leader()).raft.commit;
+        disk_is_back(stuck);
+        chaos_pass(6 * SEC_US); /* By it, or by what was gathered. */
+        must(node_applied(stuck->node) >= commit);
+    }
+}
+
 static bool all_listed(void)
 {
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
@@ -670,6 +701,8 @@ void scenes_run(bool trace)
          false},
         {"D13 a disk is stuck beside the loop", 3,
          scene_stuck_disk_beside_the_loop, true, true},
+        {"a snapshot beside a flight", 3, scene_snapshot_beside_a_flight, true,
+         true},
         {"full disks beside the loop", 3, scene_full_disks, false, true},
         {"power losses of all, logs in flight", 3, scene_power_losses_of_all,
          false, true},
