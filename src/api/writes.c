@@ -274,6 +274,8 @@ bool read_result(struct conn *conn, const struct node_result *result,
     case RESULT_TOO_MANY:
     case RESULT_TOO_LARGE:
     case RESULT_REUSED:
+    case RESULT_RESTORE:
+    case RESULT_SUPERSEDED:
         break;
     }
     answer_failed(conn, &reader->head);

@@ -320,12 +320,21 @@ static enum err walk(struct bytes command, bool *grows)
 
 enum err command_check(struct bytes command)
 {
+    if (command_is_restore(command)) {
+        return command_restore_check(command);
+    }
     bool grows = false;
     return walk(command, &grows);
 }
 
 bool command_only_deletes(struct bytes command)
 {
+    struct command_restore restore;
+    if (command_is_restore(command)) {
+        return command_restore_open(&restore, command) == ERR_OK &&
+               (restore.step == COMMAND_RESTORE_COMMIT ||
+                restore.step == COMMAND_RESTORE_ABORT);
+    }
     bool grows = false;
     return walk(command, &grows) == ERR_OK && !grows;
 }

@@ -9,6 +9,9 @@
  * Both are written: what version 1 can say is said in it, so that a cluster
  * takes such writes while some of its nodes are of an older build.
  *
+ * Version 3 is one step of a restore (restore.c): its rows are gathered apart
+ * from the data, and take its place as a whole with the last step.
+ *
  * The codec is strict: what it accepts encodes to the very same bytes again.
  * An unknown version, operation or condition is ERR_VERSION (the node stops
  * applying rather than skip), everything else wrong is ERR_CORRUPT. */
@@ -21,6 +24,7 @@
 enum {
     COMMAND_VERSION = 1,
     COMMAND_TXN_VERSION = 2,
+    COMMAND_RESTORE_VERSION = 3,
     COMMAND_KEY_BYTES_MAX = 1024,
     COMMAND_VALUE_BYTES_MAX = 1 << 30, /* The flag --max-value is lower. */
     COMMAND_OPS_MAX = 1 << 20,
@@ -121,6 +125,45 @@ MUST_CHECK enum err command_next(struct command_reader *reader,
 /* After the end of the first operations, on to those of `else`. ERR_NOT_FOUND
  * when there are none. */
 MUST_CHECK enum err command_else(struct command_reader *reader);
+
+/* ---- a restore (restore.c) -----------------------------------------------
+ *
+ * BEGIN, ROWS as often as need be, COMMIT; or ABORT. `id` is drawn by whoever
+ * restores. Each step can be repeated: it is done once. */
+enum command_step {
+    COMMAND_RESTORE_BEGIN =
+        1, /* What another restore has gathered is dropped */
+    COMMAND_RESTORE_ROWS = 2,
+    COMMAND_RESTORE_COMMIT = 3,
+    COMMAND_RESTORE_ABORT = 4,
+};
+
+struct command_restore {
+    enum command_step step;
+    uint64_t id;        /* Not 0. */
+    uint64_t keys;      /* ROWS: how many came before; COMMIT: all. */
+    uint64_t hash;      /* COMMIT: command_restore_hash() over all ROWS. */
+    struct cursor rows; /* ROWS: for command_restore_next(). */
+    uint32_t left;
+};
+
+/* `restore` has no rows yet: those of ROWS follow, then command_end(). Of the
+ * other steps it is all. */
+void command_restore(struct command_writer *writer, struct buf *out,
+                     const struct command_restore *restore);
+void command_restore_row(struct command_writer *writer, struct bytes key,
+                         struct bytes value);
+
+bool command_is_restore(struct bytes command);
+MUST_CHECK enum err command_restore_open(struct command_restore *restore,
+                                         struct bytes command);
+/* The next row. ERR_NOT_FOUND at the (clean) end. */
+MUST_CHECK enum err command_restore_next(struct command_restore *restore,
+                                         struct bytes *key,
+                                         struct bytes *value);
+MUST_CHECK enum err command_restore_check(struct bytes command);
+/* Over the ROWS that came before, and now this one; it begins with 0. */
+uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 
 /* Walk all of it: ERR_OK when everything decodes. */
 MUST_CHECK enum err command_check(struct bytes command);

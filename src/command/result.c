@@ -16,6 +16,11 @@ static bool has_ops(enum result_status status)
     return status == RESULT_THEN || status == RESULT_ELSE;
 }
 
+static bool of_restore(enum result_status status)
+{
+    return status == RESULT_RESTORE || status == RESULT_SUPERSEDED;
+}
+
 void result_begin(struct result_writer *writer, struct buf *out,
                   const struct result *result)
 {
@@ -27,6 +32,8 @@ void result_begin(struct result_writer *writer, struct buf *out,
     if (has_ops(result->status)) {
         writer->count_at = out->size;
         buf_add_u32(out, 0); /* Patched at the end. */
+    } else if (of_restore(result->status)) {
+        buf_add_u64(out, result->keys);
     } else if (result->status != RESULT_REUSED) {
         buf_add_u32(out, result->at);
     }
@@ -102,12 +109,14 @@ enum err result_open(struct result_reader *reader, struct bytes bytes)
         return ERR_CORRUPT;
     }
     if (version != RESULT_VERSION || status < RESULT_THEN ||
-        status > RESULT_REUSED) {
+        status > RESULT_SUPERSEDED) {
         return ERR_VERSION;
     }
     head.status = (enum result_status)status;
     if (has_ops(head.status)) {
         head.count = cursor_u32(&cursor);
+    } else if (of_restore(head.status)) {
+        head.keys = cursor_u64(&cursor);
     } else if (head.status != RESULT_REUSED) {
         head.at = cursor_u32(&cursor);
     }
@@ -195,6 +204,11 @@ bool result_fits(struct bytes result, struct bytes asked)
     struct command_condition condition;
     struct command_op op;
     struct result_reader results;
+    if (command_is_restore(asked)) {
+        return result_check(result) == ERR_OK &&
+               result_open(&results, result) == ERR_OK &&
+               of_restore(results.head.status);
+    }
     if (command_open(&command, asked) != ERR_OK) {
         return false;
     }
@@ -214,6 +228,9 @@ bool result_fits(struct bytes result, struct bytes asked)
         while (command_next(&command, &op) == ERR_OK) {
         }
         return command_else(&command) == ERR_OK && fits_ops(&results, &command);
+    case RESULT_RESTORE:
+    case RESULT_SUPERSEDED:
+        return false;
     case RESULT_REFUSED:
     case RESULT_NOT_A_NUMBER:
     case RESULT_OVERFLOW:

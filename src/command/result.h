@@ -1,4 +1,4 @@
-/* result.h -- what came of a version 2 command <-> bytes. Pure.
+/* result.h -- what came of a version 2 or 3 command <-> bytes. Pure.
  *
  * The state machine writes it, the node carries it to whoever asked (across
  * the peer link too), api/ reads it; under a command's name it is kept, and a
@@ -9,6 +9,7 @@
  *                             u8 type | by type, see result.c
  *     REFUSED:                u32 at | u64 current
  *     REUSED:                 nothing
+ *     RESTORE, SUPERSEDED:    u64 keys
  *     all others:             u32 at */
 #ifndef CRAFTD_COMMAND_RESULT_H
 #define CRAFTD_COMMAND_RESULT_H
@@ -34,6 +35,10 @@ enum result_status {
     RESULT_TOO_MANY = 6,     /* DELETE_PREFIX of more than is allowed. */
     RESULT_TOO_LARGE = 7,    /* The results are. */
     RESULT_REUSED = 8,       /* The name belongs to another request. */
+    /* Of version 3: */
+    RESULT_RESTORE = 9,     /* The step was done, now or earlier. */
+    RESULT_SUPERSEDED = 10, /* Not: what was gathered is not this, or was
+                               dropped. Nothing was changed. */
 };
 
 struct result {
@@ -43,6 +48,7 @@ struct result {
     uint32_t at;      /* Which condition, or which operation: 0, 1, ... */
     uint64_t current; /* REFUSED: the index that last changed the key. */
     uint32_t count;   /* THEN, ELSE: results to follow. */
+    uint64_t keys;    /* RESTORE, SUPERSEDED: gathered under its id by then. */
 };
 
 /* What came of one operation. */
