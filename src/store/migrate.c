@@ -38,6 +38,14 @@ static const struct migration migrations[] = {
      "  name BLOB NOT NULL UNIQUE,"
      "  digest INTEGER NOT NULL,"
      "  result BLOB NOT NULL);"},
+    {3, "restores of a running cluster",
+     "ALTER TABLE raft ADD COLUMN restore_id INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN staged INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN staged_hash INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN restored_id INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN restored_at INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN restored_keys INTEGER NOT NULL DEFAULT "
+     "0;" STAGING_SQL},
 };
 
 static enum err read_version(sqlite3 *db, int *version)
@@ -91,11 +99,16 @@ static enum err run(sqlite3 *db, const struct migration *migration)
     return ERR_OK;
 }
 
+int store_schema(void)
+{
+    return migrations[ARRAY_COUNT(migrations) - 1].version;
+}
+
 enum err store_migrate(sqlite3 *db)
 {
     int version = 0;
     enum err err = read_version(db, &version);
-    int newest = migrations[ARRAY_COUNT(migrations) - 1].version;
+    int newest = store_schema();
     if (!err && version > newest) {
         log_error("store",
                   "schema=%d known=%d why=\"written by a newer craftd\"",

@@ -167,7 +167,8 @@ static enum err load_row(struct store *store)
     int rc = sqlite3_prepare_v2(
         store->db,
         "SELECT applied, term, hash, keys, conf_index, conf, answers, "
-        "counts_from FROM raft",
+        "counts_from, restore_id, staged, staged_hash, restored_id, "
+        "restored_at, restored_keys FROM raft",
         -1, &load, NULL);
     if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
         enum err err = store_error(store->db, "reading the raft row");
@@ -182,6 +183,12 @@ static enum err load_row(struct store *store)
         .conf_index = (uint64_t)sqlite3_column_int64(load, 4),
         .answers = (uint64_t)sqlite3_column_int64(load, 6),
         .counts_from = (uint64_t)sqlite3_column_int64(load, 7),
+        .restore_id = (uint64_t)sqlite3_column_int64(load, 8),
+        .staged = (uint64_t)sqlite3_column_int64(load, 9),
+        .staged_hash = (uint64_t)sqlite3_column_int64(load, 10),
+        .restored_id = (uint64_t)sqlite3_column_int64(load, 11),
+        .restored_at = (uint64_t)sqlite3_column_int64(load, 12),
+        .restored_keys = (uint64_t)sqlite3_column_int64(load, 13),
     };
     store->flushed = store->now;
     store->conf_dirty = false;
@@ -211,7 +218,9 @@ static enum err prepare(struct store *store)
          "WHERE key=?1"},
         {&store->save, "UPDATE raft SET applied=?1, term=?2, hash=?3, keys=?4, "
                        "conf_index=?5, conf=coalesce(?6, conf), answers=?8, "
-                       "counts_from=?9 WHERE applied=?7"},
+                       "counts_from=?9, restore_id=?10, staged=?11, "
+                       "staged_hash=?12, restored_id=?13, restored_at=?14, "
+                       "restored_keys=?15 WHERE applied=?7"},
         {&store->savepoint, "SAVEPOINT entry"},
         {&store->release, "RELEASE entry"},
         {&store->rollback_to, "ROLLBACK TO entry"},
@@ -227,6 +236,9 @@ static enum err prepare(struct store *store)
         {&store->add_answer, "INSERT INTO answers VALUES(?1, ?2, ?3, ?4)"},
         {&store->drop_answer, "DELETE FROM answers WHERE at=(SELECT min(at) "
                               "FROM answers)"},
+        /* A key that comes twice is missed when they are counted. */
+        {&store->stage,
+         "INSERT OR IGNORE INTO staging VALUES(?1, ?2, ?3, ?3, 1)"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
         if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
@@ -339,6 +351,7 @@ enum err store_open_generation(const struct store_options *options,
     generation_database(options->fs, generation->number, store->path,
                         sizeof(store->path));
     store->in_memory = strcmp(store->path, ":memory:") == 0;
+    store->waste = true; /* Who knows. */
     enum err err = open_database(store, image, image_bytes);
     if (err) {
         store_close(store);
@@ -360,6 +373,9 @@ enum err store_open(const struct store_options *options, struct store **out)
     if (!err) {
         err = generation_settle(options->fs, generation.number);
     }
+    if (!err) {
+        err = upload_sweep(options->fs);
+    }
     return err ? err
                : store_open_generation(options, &generation, NULL, 0, out);
 }
@@ -379,7 +395,7 @@ void store_close(struct store *store)
         store->save,          store->savepoint,   store->release,
         store->rollback_to,   store->look,        store->measure,
         store->delete_prefix, store->find_answer, store->add_answer,
-        store->drop_answer};
+        store->drop_answer,   store->stage};
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         sqlite3_finalize(statements[i]);
     }
@@ -395,9 +411,8 @@ void store_close(struct store *store)
 /* ---- apply ----------------------------------------------------------------
  */
 
-static enum err begin(struct store *store, uint64_t index)
+enum err store_begin(struct store *store)
 {
-    must(index == store->now.applied + 1);
     if (store->open) {
         return ERR_OK;
     }
@@ -406,6 +421,12 @@ static enum err begin(struct store *store, uint64_t index)
     }
     store->open = true;
     return ERR_OK;
+}
+
+static enum err begin(struct store *store, uint64_t index)
+{
+    must(index == store->now.applied + 1);
+    return store_begin(store);
 }
 
 void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes)
@@ -506,13 +527,15 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     if (!err) {
         err = begin(store, index);
     }
-    if (!err) {
+    bool is_restore = command_is_restore(command);
+    if (!err && !is_restore) {
         err = command_open(&reader, command);
     }
     if (err) {
         return err;
     }
-    bool ok = reader.version == COMMAND_VERSION
+    bool ok = is_restore ? restore_apply(store, index, command)
+              : reader.version == COMMAND_VERSION
                   ? apply_plain(store, index, &reader, &result->deleted)
                   : txn_apply(store, index, command, &reader);
     if (!ok) {
@@ -567,6 +590,13 @@ static bool save_row(struct store *store)
     sqlite3_bind_int64(store->save, 7, (sqlite3_int64)store->flushed.applied);
     sqlite3_bind_int64(store->save, 8, (sqlite3_int64)row->answers);
     sqlite3_bind_int64(store->save, 9, (sqlite3_int64)row->counts_from);
+    const uint64_t of_restore[] = {row->restore_id,  row->staged,
+                                   row->staged_hash, row->restored_id,
+                                   row->restored_at, row->restored_keys};
+    for (size_t i = 0; i < ARRAY_COUNT(of_restore); i++) {
+        sqlite3_bind_int64(store->save, (int)i + 10,
+                           (sqlite3_int64)of_restore[i]);
+    }
     if (!store_run(store->save)) {
         return false;
     }
@@ -603,6 +633,11 @@ enum err store_checkpoint(struct store *store)
 
 /* ---- looking --------------------------------------------------------------
  */
+
+enum err store_failed(struct store *store, const char *what)
+{
+    return fail(store, what);
+}
 
 enum err store_read_failed(struct store *store)
 {
@@ -668,6 +703,10 @@ uint64_t store_content_hash(struct store *store)
                   "SELECT key, value, create_index, modify_index, version "
                   "FROM pairs ORDER BY key",
                   2, 0);
+    hash = hash_rows(store,
+                     "SELECT key, value, create_index, modify_index, version "
+                     "FROM staging ORDER BY key",
+                     2, hash);
     return hash_rows(store,
                      "SELECT name, result, at, digest FROM answers "
                      "ORDER BY at",

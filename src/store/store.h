@@ -167,6 +167,46 @@ void store_tidy(const struct store *store);
 /* The snapshot that this database began with; 0 when it began empty. */
 uint64_t store_installed(const struct store *store, uint64_t *term);
 
+/* ---- restores (restore.c, upload.c) -------------------------------------
+ *
+ * A restore comes as entries of the log (command.h): its rows are gathered in
+ * a table beside the data, and take its place within one entry, by their
+ * tables' names, in a time that does not depend on how many they are. Both
+ * tables are the same on every node, and in every snapshot. What has been
+ * replaced or given up is nobody's, and is taken away in slices by each node
+ * for itself. */
+
+/* Take away one slice of that. ERR_NOT_FOUND: nothing is left.
+ * ERR_NOSPACE: as with store_apply(). */
+MUST_CHECK enum err store_sweep(struct store *store);
+/* How far the restore has come that is under way; 0: none is. Only to see
+ * whether it goes on. */
+uint64_t store_restoring(const struct store *store, uint64_t *staged);
+
+/* A file of somebody's that may be a backup: first to be added, then opened,
+ * then read from its beginning to its end, as often as wanted. It has nothing
+ * to do with the store any more, which may be closed. */
+struct store_upload;
+/* ERR_NOSPACE, ERR_IO. One at a time: it has one name. */
+MUST_CHECK enum err store_upload_new(const struct store *store,
+                                     struct store_upload **upload);
+/* NULL is fine. */
+void store_upload_free(struct store_upload *upload);
+MUST_CHECK enum err store_upload_add(struct store_upload *upload,
+                                     struct bytes data);
+/* All is there. ERR_CORRUPT: it is no backup of ours; ERR_VERSION: one of a
+ * newer version's; `why` is a sentence. */
+MUST_CHECK enum err store_upload_open(struct store_upload *upload,
+                                      const char **why);
+/* As it lies there, or by key: then it has shown that it is whole. Begins with
+ * the first row. ERR_CORRUPT as above. */
+MUST_CHECK enum err store_upload_begin(struct store_upload *upload,
+                                       bool by_key);
+/* ERR_NOT_FOUND at the end; ERR_CORRUPT: damaged, or no row of ours; ERR_IO:
+ * it cannot be read. Both views are valid until the next call. */
+MUST_CHECK enum err store_upload_next(struct store_upload *upload,
+                                      struct bytes *key, struct bytes *value);
+
 struct store_row {
     struct bytes value; /* Valid until the next call on the store. */
     uint64_t create_index;

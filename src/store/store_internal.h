@@ -2,6 +2,8 @@
  *
  *     store.c       apply, read, commit, checkpoint
  *     txn.c         apply: conditions, results, repeats
+ *     restore.c     apply: the steps of a restore; what it has replaced goes
+ *     upload.c      a database of somebody's, to be restored
  *     range.c       keys in order
  *     image.c       the database as a snapshot, to be sent
  *     incoming.c    ... and received
@@ -32,7 +34,22 @@ struct row {
     uint64_t conf_index;
     uint64_t answers;     /* Rows of that table. */
     uint64_t counts_from; /* The index of the first version 2 command; 0. */
+    uint64_t restore_id;  /* Table staging is this one's; 0: nobody's. */
+    uint64_t staged;      /* Rows of that table. */
+    uint64_t staged_hash; /* Of all ROWS that came for it. */
+    uint64_t restored_id; /* The last one that was committed, ... */
+    uint64_t restored_at; /* ... the index of that entry, ... */
+    uint64_t restored_keys;
 };
+
+/* As `pairs` is, so that it can take its place. */
+#define STAGING_SQL                                                            \
+    "CREATE TABLE staging("                                                    \
+    "  key BLOB PRIMARY KEY NOT NULL,"                                         \
+    "  value BLOB NOT NULL,"                                                   \
+    "  create_index INTEGER NOT NULL,"                                         \
+    "  modify_index INTEGER NOT NULL,"                                         \
+    "  version INTEGER NOT NULL DEFAULT 1);"
 
 enum { STORE_RANGES = 4 }; /* Forwards, backwards; rows, keys alone. */
 
@@ -89,6 +106,7 @@ struct store {
     sqlite3_stmt *find_answer;
     sqlite3_stmt *add_answer;
     sqlite3_stmt *drop_answer;
+    sqlite3_stmt *stage; /* restore.c */
     sqlite3_stmt *ranges[STORE_RANGES];
     sqlite3_stmt *range; /* The one that is open, or NULL. */
     struct row now;
@@ -107,6 +125,7 @@ struct store {
     enum step step;
     enum pass pass;
     struct store_image *images[STORE_IMAGES_MAX];
+    bool waste; /* There may be tables that nobody needs any more. */
     uint64_t commits;
     uint64_t checkpoints;
 };
@@ -127,6 +146,9 @@ bool store_delete(struct store *store, const struct command_op *op,
  * The result is in store->result. */
 bool txn_apply(struct store *store, uint64_t index, struct bytes command,
                struct command_reader *reader);
+
+/* Apply one step of a restore. The result is in store->result. */
+bool restore_apply(struct store *store, uint64_t index, struct bytes command);
 
 /* Open the database of `generation`, whatever db/CURRENT says. In memory it
  * begins as `image` (from sqlite3_malloc64, taken over) when there is one. */
@@ -156,6 +178,13 @@ void images_before_write(struct store *store, uint64_t offset, uint64_t size);
 MUST_CHECK enum err images_sweep(const struct fs *fs);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);
+int store_schema(void); /* The newest version of it. */
+/* What an earlier process left of an upload. */
+MUST_CHECK enum err upload_sweep(const struct fs *fs);
+
+/* In the open transaction, or, when there is none, in one of its own. */
+MUST_CHECK enum err store_begin(struct store *store);
+MUST_CHECK enum err store_failed(struct store *store, const char *what);
 
 MUST_CHECK enum err store_ranges_prepare(struct store *store);
 void store_ranges_free(struct store *store);

@@ -1,0 +1,270 @@
+/* restore.c -- the steps of a restore, at apply.
+ *
+ * The rows of a backup come as entries, in order, and are gathered in table
+ * staging. COMMIT says how many there must be, and their hash: if that is what
+ * is here, staging gets the name of pairs. Renaming a table writes a row of the
+ * schema, and nothing of the table. Every step can come twice, or late, since
+ * who proposed it may not have heard what became of it: it is done once.
+ *
+ * A row's indexes are those of the entry that brought it. No entry gives an
+ * index to two things, so no version that its key ever had is the same.
+ *
+ * Results of named commands stay: what they did was done, once, and has been
+ * replaced since, as by any later write.
+ *
+ * Tables called waste_<index> are what was replaced or given up. They belong
+ * to no state: each node takes them away when it has time. They come and go
+ * with the same transactions as all else, so a restart finds what is left. */
+#include <stdio.h>
+
+#include "base/crc32c.h"
+#include "base/rng.h"
+#include "command/result.h"
+#include "store/store_internal.h"
+
+enum {
+    SWEEP_ROWS = 128,
+    SWEEP_BYTES = 256 << 10,
+    SQL_BYTES = 320,
+    NAME_BYTES = 64,
+};
+
+static bool run_sql(struct store *store, const char *sql)
+{
+    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* ---- the steps ------------------------------------------------------------
+ */
+
+static void forget(struct store *store)
+{
+    store->now.restore_id = 0;
+    store->now.staged = 0;
+    store->now.staged_hash = 0;
+}
+
+/* Staging is empty. */
+static bool drop_staging(struct store *store, uint64_t index)
+{
+    char sql[SQL_BYTES];
+    bool any = store->now.staged > 0;
+    forget(store);
+    if (!any) {
+        return true;
+    }
+    snprintf(sql, sizeof(sql), "ALTER TABLE staging RENAME TO waste_%llu;%s",
+             (unsigned long long)index, STAGING_SQL);
+    store->waste = true;
+    return run_sql(store, sql);
+}
+
+static bool begin(struct store *store, uint64_t index, uint64_t id)
+{
+    if (store->now.restore_id == id) {
+        return true;
+    }
+    if (!drop_staging(store, index)) {
+        return false;
+    }
+    store->now.restore_id = id;
+    return true;
+}
+
+static bool stage(struct store *store, uint64_t index,
+                  struct command_restore *step)
+{
+    struct bytes key;
+    struct bytes value;
+    while (command_restore_next(step, &key, &value) == ERR_OK) {
+        store_bind(store->stage, 1, key);
+        store_bind(store->stage, 2, value);
+        sqlite3_bind_int64(store->stage, 3, (sqlite3_int64)index);
+        if (!store_run(store->stage)) {
+            return false;
+        }
+        store->now.staged += (uint64_t)sqlite3_changes(store->db);
+    }
+    return true;
+}
+
+static bool swap(struct store *store, uint64_t index)
+{
+    char sql[2 * SQL_BYTES];
+    struct row *now = &store->now;
+    snprintf(sql, sizeof(sql),
+             "ALTER TABLE pairs RENAME TO waste_%llu;"
+             "ALTER TABLE staging RENAME TO pairs;%s",
+             (unsigned long long)index, STAGING_SQL);
+    sqlite3_reset(store->select); /* It may stand on a row. */
+    store->waste = true;
+    now->restored_id = now->restore_id;
+    now->restored_at = index;
+    now->restored_keys = now->staged;
+    now->keys = now->staged;
+    forget(store);
+    return run_sql(store, sql);
+}
+
+/* Sets head->status. */
+static bool take_step(struct store *store, uint64_t index,
+                      struct command_restore *step, struct bytes command,
+                      struct result *head)
+{
+    struct row *now = &store->now;
+    bool ours = now->restore_id == step->id;
+    bool fits = ours && now->staged == step->keys;
+    head->status = RESULT_RESTORE;
+    switch (step->step) {
+    case COMMAND_RESTORE_BEGIN:
+        return begin(store, index, step->id);
+    case COMMAND_RESTORE_ROWS:
+        if (!fits) {
+            break;
+        }
+        now->staged_hash = command_restore_hash(now->staged_hash, command);
+        return stage(store, index, step);
+    case COMMAND_RESTORE_COMMIT:
+        if (now->restored_id == step->id) {
+            head->index = now->restored_at; /* It was done before. */
+            return true;
+        }
+        if (!fits || now->staged_hash != step->hash) {
+            break;
+        }
+        return swap(store, index);
+    case COMMAND_RESTORE_ABORT:
+        if (!ours) {
+            break;
+        }
+        return drop_staging(store, index);
+    }
+    head->status = RESULT_SUPERSEDED;
+    return true;
+}
+
+bool restore_apply(struct store *store, uint64_t index, struct bytes command)
+{
+    struct row *now = &store->now;
+    struct result head = {.index = index};
+    struct result_writer writer;
+    struct command_restore step;
+    enum err err = command_restore_open(&step, command);
+    must(err == ERR_OK); /* It was checked. */
+    if (now->counts_from == 0) {
+        now->counts_from = index; /* As with version 2. */
+    }
+    if (!take_step(store, index, &step, command, &head)) {
+        return false;
+    }
+    head.keys = now->restore_id == step.id    ? now->staged
+                : now->restored_id == step.id ? now->restored_keys
+                                              : 0;
+    result_begin(&writer, &store->result, &head);
+    uint32_t asked = crc32c(0, command.data, command.size);
+    uint32_t came = crc32c(0, store->result.data, store->result.size);
+    now->hash =
+        mix_u64(now->hash ^ mix_u64((uint64_t)asked << 32 | came) ^ index);
+    return true;
+}
+
+uint64_t store_restoring(const struct store *store, uint64_t *staged)
+{
+    *staged = store->now.staged;
+    return store->now.restore_id;
+}
+
+/* ---- what nobody needs any more -------------------------------------------
+ */
+
+/* A name. *found: there is one. */
+static bool query(struct store *store, const char *sql, char name[NAME_BYTES],
+                  bool *found)
+{
+    sqlite3_stmt *select = NULL;
+    *found = false;
+    if (sqlite3_prepare_v2(store->db, sql, -1, &select, NULL) != SQLITE_OK) {
+        return false;
+    }
+    int rc = sqlite3_step(select);
+    if (rc == SQLITE_ROW && sqlite3_column_type(select, 0) != SQLITE_NULL) {
+        snprintf(name, NAME_BYTES, "%s",
+                 (const char *)sqlite3_column_text(select, 0));
+        *found = true;
+    }
+    int end = sqlite3_finalize(select);
+    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && end == SQLITE_OK;
+}
+
+/* How far one slice goes: `last` is its last row's id. */
+static bool find_slice(struct store *store, const char *table,
+                       sqlite3_int64 *last, bool *any)
+{
+    char sql[SQL_BYTES];
+    sqlite3_stmt *select = NULL;
+    uint64_t bytes = 0;
+    int rc = SQLITE_ROW;
+    *any = false;
+    /* length() of a blob does not read the blob. */
+    snprintf(
+        sql, sizeof(sql),
+        "SELECT rowid, length(value) FROM \"%.60s\" NOT INDEXED ORDER BY rowid "
+        "LIMIT %d",
+        table, SWEEP_ROWS);
+    if (sqlite3_prepare_v2(store->db, sql, -1, &select, NULL) != SQLITE_OK) {
+        return false;
+    }
+    while (bytes < SWEEP_BYTES && (rc = sqlite3_step(select)) == SQLITE_ROW) {
+        *last = sqlite3_column_int64(select, 0);
+        bytes += (uint64_t)sqlite3_column_int64(select, 1);
+        *any = true;
+    }
+    int end = sqlite3_finalize(select);
+    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && end == SQLITE_OK;
+}
+
+static bool sweep(struct store *store, const char *table)
+{
+    char sql[SQL_BYTES];
+    sqlite3_int64 last = 0;
+    bool any;
+    if (!find_slice(store, table, &last, &any)) {
+        return false;
+    }
+    if (any) {
+        snprintf(sql, sizeof(sql), "DELETE FROM \"%.60s\" WHERE rowid <= %lld",
+                 table, (long long)last);
+    } else {
+        snprintf(sql, sizeof(sql), "DROP TABLE \"%.60s\"", table);
+    }
+    return run_sql(store, sql);
+}
+
+enum err store_sweep(struct store *store)
+{
+    char table[NAME_BYTES];
+    bool found = false;
+    bool alone = !store->open;
+    if (!store->waste) {
+        return ERR_NOT_FOUND;
+    }
+    sqlite3_reset(store->select);
+    enum err err = store_begin(store);
+    if (err) {
+        return err;
+    }
+    bool ok = query(store,
+                    "SELECT name FROM sqlite_schema WHERE type = 'table' AND "
+                    "name GLOB 'waste_[0-9]*' AND length(name) < 30 LIMIT 1",
+                    table, &found) &&
+              (!found || sweep(store, table));
+    if (ok && alone) {
+        ok = store_run(store->commit);
+        store->open = !ok;
+    }
+    if (!ok) {
+        return store_failed(store, "taking away what was replaced");
+    }
+    store->waste = found;
+    return found ? ERR_OK : ERR_NOT_FOUND;
+}
