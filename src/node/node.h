@@ -209,6 +209,25 @@ MUST_CHECK enum err node_image_read(struct store_image *image, void *out,
                                     size_t size);
 void node_image_close(struct store_image *image);
 
+/* A backup that has come, to be restored: written to a file of the node's
+ * directory, opened, and read (store.h has the details). Its rows then go into
+ * the log by node_write(), as the steps of command.h; a leader gives up a
+ * restore that nobody goes on with. One at a time; to be freed before the node
+ * is closed. */
+struct store_upload;
+MUST_CHECK enum err node_upload_new(struct node *node,
+                                    struct store_upload **upload);
+void node_upload_free(struct store_upload *upload);
+MUST_CHECK enum err node_upload_add(struct store_upload *upload,
+                                    struct bytes data);
+MUST_CHECK enum err node_upload_open(struct store_upload *upload,
+                                     const char **why);
+MUST_CHECK enum err node_upload_begin(struct store_upload *upload, bool by_key);
+MUST_CHECK enum err node_upload_next(struct store_upload *upload,
+                                     struct bytes *key, struct bytes *value);
+/* Not 0; drawn from the environment. */
+uint64_t node_random(struct node *node);
+
 /* ---- offline (found.c) -------------------------------------------------- */
 
 struct node_founded {
@@ -289,6 +308,7 @@ struct node_status {
     uint64_t hash;
     uint64_t keys;
     uint64_t db_bytes;
+    uint64_t used_bytes;  /* Of it: without pages that are free. */
     uint64_t checkpoints; /* Of the database in use, since it was opened. */
     uint64_t log_bytes;
     uint64_t written_bytes;

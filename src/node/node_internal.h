@@ -8,6 +8,7 @@
  *     address.c   the membership follows members that moved
  *     snapshot.c  the database to a follower that the log has left behind
  *     compact.c   what the log need not hold any more
+ *     restore.c   backups that come; restores that nobody goes on with
  *     starts.c    the newest starts of the others, against copies
  *     found.c     offline: a new cluster on data that is there
  *     status.c    looking */
@@ -37,6 +38,7 @@ enum {
     /* ... of which SQLite's cache and the store's reserve have most. Of small
      * values less costs a tenth of the throughput. */
     NODE_FLUSH_BYTES = 8 << 20,
+    NODE_SWEEP_BYTES = 512 << 10, /* A slice of what was replaced, about. */
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
@@ -214,6 +216,9 @@ struct node {
     bool stopping;
     bool transfer_asked;
     uint64_t counting_term; /* In which begin_to_count() has proposed. */
+    uint64_t restoring;     /* The restore that is under way, ... */
+    uint64_t restoring_keys;
+    uint64_t restoring_ms; /* ... and since when it stands there. */
     uint64_t writes;
     struct node_metrics metrics;
     raft_id leader_seen; /* The last one counted, and its term. */
@@ -310,6 +315,11 @@ MUST_CHECK enum err node_found_log(const struct node_env *env,
 
 /* found.c: node_recover() or node_restore() was interrupted here. */
 bool node_is_half_recovered(const struct fs *fs);
+
+/* restore.c: at the leader, give up a restore that does not go on. */
+void restore_watch(struct node *node);
+/* When to look next. */
+uint64_t restore_deadline_ms(const struct node *node);
 
 /* compact.c: true when there may be more to drop. */
 bool compact_log(struct node *node);

@@ -55,6 +55,7 @@ static void add_storage(struct node *node, struct node_status *status)
     status->hash = store_hash(node->store);
     status->keys = store_key_count(node->store);
     status->db_bytes = store.db_bytes;
+    status->used_bytes = store.used_bytes;
     status->checkpoints = store.checkpoints;
     status->log_bytes = wal.log_bytes;
     status->written_bytes = wal.written_bytes;

@@ -729,6 +729,24 @@ static void begin_to_count(struct node *node)
     }
 }
 
+/* What a restore has replaced, a slice at a time. True: there is more. */
+static bool sweep_some(struct node *node)
+{
+    if (node->checkpointing || node->db_full) {
+        return false;
+    }
+    enum err err = store_sweep(node->store);
+    if (err == ERR_NOSPACE) {
+        refuse_to_apply(node, store_applied(node->store) + 1, err);
+    }
+    if (!err && store_pending(node->store) > 0) {
+        node->unflushed_bytes += NODE_SWEEP_BYTES;
+    } else if (err == ERR_NOT_FOUND && node->over_quota) {
+        node_check_quota(node);
+    }
+    return !err;
+}
+
 static void due(struct node *node)
 {
     if (node->now_ms > node->turn_ms + node->options.election_min_ms &&
@@ -774,6 +792,9 @@ static uint64_t next_deadline(struct node *node, bool more)
     if (node->store_tight) {
         at = min_u64(at, node->store_retry_ms);
     }
+    if (node->member) {
+        at = min_u64(at, restore_deadline_ms(node));
+    }
     if (node->member && store_pending(node->store) > 0) {
         at = min_u64(at, node->applied_ms + NODE_FLUSH_QUIET_MS);
     }
@@ -788,6 +809,7 @@ uint64_t node_turn(struct node *node)
         due(node);
         ask_whether_ready(node);
         begin_to_count(node);
+        restore_watch(node);
         requests_submit(node);
         address_follow(node);
         requests_ask_reads(node);
@@ -818,6 +840,9 @@ uint64_t node_turn(struct node *node)
         }
         if (!more && !slow) {
             more = prepare_store(node);
+        }
+        if (!more) {
+            more = sweep_some(node);
         }
     }
     requests_expire(node);
