@@ -57,6 +57,7 @@ struct http_request {
     struct http_header headers[HTTP_HEADERS_MAX];
     uint64_t content_length; /* 0 when none or chunked. */
     bool chunked;
+    bool streamed;     /* The body is taken piece by piece: http_read_body(). */
     struct bytes body; /* Complete and de-chunked with HTTP_READ_DONE. */
 };
 
@@ -73,6 +74,9 @@ struct http_state; /* PRIVATE, see reader.c. */
 
 struct http_reader {
     size_t body_max; /* Limit of a body, set by http_reader_init(). */
+    /* PUBLIC: which requests have a body without that limit, that is streamed:
+     * by their verb and path. NULL: none. */
+    bool (*streams)(const struct http_request *request);
     /* READ-ONLY */
     struct http_request request;
     size_t consumed;
@@ -93,6 +97,14 @@ void http_reader_free(struct http_reader *reader);
  * starts the next one by calling again. */
 enum http_progress http_read(struct http_reader *reader, uint8_t *data,
                              size_t size);
+
+/* The body of a streamed request. After HTTP_READ_HEAD the caller drops the
+ * head, `consumed` bytes (the views end with it), and gives what follows, each
+ * byte once: those that were `consumed` are dropped, those of the body among
+ * them are request.body, until `data` moves. `data` is overwritten.
+ * HTTP_READ_DONE: that was all, the next request comes. */
+enum http_progress http_read_body(struct http_reader *reader, uint8_t *data,
+                                  size_t size);
 
 /* True once the head of the current request is complete (for time-outs). */
 bool http_head_done(const struct http_reader *reader);

@@ -14,11 +14,12 @@ struct span {
 
 struct http_state {
     http_parser parser;
-    size_t scanned;    /* Bytes looked at in search of the end of the head. */
-    size_t line_start; /* Of the line `scanned` is in. */
-    size_t head_bytes; /* 0: not complete. */
-    size_t parsed;     /* Bytes of a chunked body given to http-parser. */
-    size_t body_bytes; /* Of it, joined behind the head. */
+    size_t scanned;     /* Bytes looked at in search of the end of the head. */
+    size_t line_start;  /* Of the line `scanned` is in. */
+    size_t head_bytes;  /* 0: not complete. */
+    size_t parsed;      /* Bytes of a chunked body given to http-parser. */
+    size_t body_bytes;  /* Of it, joined behind the head. */
+    uint64_t body_left; /* Of a streamed one with a length. */
     bool head_told;
     bool complete;
     const char *error;
@@ -466,7 +467,8 @@ static enum http_progress read_head(struct http_reader *reader, uint8_t *data)
         note_header(request, &framing, &request->headers[i]);
     }
     status = check_framing(reader, &framing);
-    if (status == HTTP_READ_DONE &&
+    request->streamed = reader->streams && reader->streams(request);
+    if (status == HTTP_READ_DONE && !request->streamed &&
         request->content_length > reader->body_max) {
         return fail(reader, 413, "too-large", "the body is over the limit");
     }
@@ -514,13 +516,9 @@ static enum http_progress read_chunks(struct http_reader *reader, uint8_t *data,
     return HTTP_READ_MORE;
 }
 
-static enum http_progress finish(struct http_reader *reader, size_t body_bytes,
-                                 size_t consumed, const uint8_t *data)
+/* Ready for the next request; the views stay. */
+static void start_anew(struct http_state *state)
 {
-    struct http_state *state = reader->state;
-    reader->request.body = bytes_of(data + state->head_bytes, body_bytes);
-    reader->consumed = consumed;
-    /* Ready for the next request; the views stay. */
     state->scanned = 0;
     state->line_start = 0;
     state->head_bytes = 0;
@@ -535,7 +533,76 @@ static enum http_progress finish(struct http_reader *reader, size_t body_bytes,
     }
     state->header_count = 0;
     state->in_value = false;
+}
+
+static enum http_progress finish(struct http_reader *reader, size_t body_bytes,
+                                 size_t consumed, const uint8_t *data)
+{
+    struct http_state *state = reader->state;
+    reader->request.body = bytes_of(data + state->head_bytes, body_bytes);
+    reader->consumed = consumed;
+    start_anew(state);
     return HTTP_READ_DONE;
+}
+
+/* ---- a body that is streamed ----------------------------------------------
+ */
+
+static enum http_progress stream_length(struct http_reader *reader,
+                                        const uint8_t *data, size_t size)
+{
+    struct http_state *state = reader->state;
+    size_t take = (size_t)min_u64(size, state->body_left);
+    state->body_left -= take;
+    reader->request.body = bytes_of(data, take);
+    reader->consumed = take;
+    return state->body_left == 0 ? HTTP_READ_DONE : HTTP_READ_MORE;
+}
+
+/* What http-parser finds is joined at the beginning of `data`. */
+static enum http_progress stream_chunks(struct http_reader *reader,
+                                        uint8_t *data, size_t size)
+{
+    struct http_state *state = reader->state;
+    http_parser *parser = &state->parser;
+    size_t head_bytes = state->head_bytes;
+    reader->request.body = (struct bytes){0};
+    reader->consumed = 0;
+    if (size == 0) {
+        return HTTP_READ_MORE; /* No bytes would mean the end of the stream. */
+    }
+    state->data = data;
+    state->head_bytes = 0;
+    state->body_bytes = 0;
+    state->body_max = size;
+    size_t used =
+        http_parser_execute(parser, &settings, (const char *)data, size);
+    state->head_bytes = head_bytes;
+    reader->request.body = bytes_of(data, state->body_bytes);
+    if (state->complete) {
+        /* It pauses on the last byte, which it does not count. */
+        bool at_last = used < size && data[used] == '\n';
+        reader->consumed = used + at_last;
+        return HTTP_READ_DONE;
+    }
+    reader->consumed = used;
+    return HTTP_PARSER_ERRNO(parser) == HPE_OK
+               ? HTTP_READ_MORE
+               : bad(reader, http_errno_description(HTTP_PARSER_ERRNO(parser)));
+}
+
+enum http_progress http_read_body(struct http_reader *reader, uint8_t *data,
+                                  size_t size)
+{
+    struct http_state *state = reader->state;
+    must(reader->request.streamed && state->head_told);
+    enum http_progress progress = reader->request.chunked
+                                      ? stream_chunks(reader, data, size)
+                                      : stream_length(reader, data, size);
+    if (progress == HTTP_READ_DONE) {
+        start_anew(state);
+    }
+    return progress;
 }
 
 enum http_progress http_read(struct http_reader *reader, uint8_t *data,
@@ -553,6 +620,13 @@ enum http_progress http_read(struct http_reader *reader, uint8_t *data,
         if (status == HTTP_READ_ERROR) {
             return status;
         }
+    }
+    if (request->streamed) {
+        must(fresh);
+        state->head_told = true;
+        state->body_left = request->content_length;
+        reader->consumed = state->head_bytes;
+        return HTTP_READ_HEAD;
     }
     if (!request->chunked &&
         size - state->head_bytes >= request->content_length) {
