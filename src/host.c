@@ -1,6 +1,8 @@
 /* host.c -- clocks and entropy for a node. */
 #include "host.h"
 
+#include <sys/statvfs.h>
+
 #include "sys/sys.h"
 
 static uint64_t now_ms(void *self)
@@ -25,4 +27,14 @@ struct node_env host_env(const struct fs *fs)
 {
     return (struct node_env){
         .now_ms = now_ms, .now_us = now_us, .entropy = entropy, .fs = fs};
+}
+
+bool host_free_bytes(const char *dir, uint64_t *bytes)
+{
+    struct statvfs disk;
+    if (statvfs(dir, &disk) != 0) {
+        return false;
+    }
+    *bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return true;
 }

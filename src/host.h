@@ -8,4 +8,7 @@
  * needs peers, is for the caller to fill in. */
 struct node_env host_env(const struct fs *fs);
 
+/* That a process like this one may still write there. */
+bool host_free_bytes(const char *dir, uint64_t *bytes);
+
 #endif

@@ -135,6 +135,12 @@ static uint64_t api_now_us(void *arg)
     return sys_now_ns() / 1000;
 }
 
+static bool api_free_bytes(void *arg, uint64_t *bytes)
+{
+    const struct daemon *daemon = arg;
+    return !daemon->config.inmem && host_free_bytes(daemon->config.dir, bytes);
+}
+
 static bool api_process(void *arg, struct api_process *out)
 {
     (void)arg;
@@ -248,6 +254,7 @@ static int open_listeners(struct daemon *daemon)
         .peer_error = api_peer_error,
         .now_us = api_now_us,
         .process = api_process,
+        .free_bytes = api_free_bytes,
         .start_s = (uint64_t)time(NULL),
         .arg = daemon,
     };

@@ -36,6 +36,8 @@ struct api_options {
     const char *(*peer_error)(void *arg, raft_id id);
     uint64_t (*now_us)(void *arg); /* To measure requests by. */
     bool (*process)(void *arg, struct api_process *process);
+    /* Of the disk that the node is on. False: not known, or in memory. */
+    bool (*free_bytes)(void *arg, uint64_t *bytes);
     void *arg;
 };
 

@@ -11,6 +11,7 @@
  *     txn.c      /txn
  *     cluster.c  /join /status /nodes /leader /remove
  *     backup.c   /backup
+ *     restore.c  /restore
  *     hints.c    what in /status wants an operator's eye
  *     operate.c  /snapshot /sync
  *     health.c   /livez /readyz /healthz /health
@@ -60,6 +61,42 @@ struct api_metrics {
 /* In one transaction: operations of both lists; conditions. */
 enum { TXN_OPS_MAX = 512 };
 
+enum restore_stage {
+    RESTORE_NONE,
+    RESTORE_RECEIVE, /* The body is coming. */
+    RESTORE_CHECK,
+    /* From here on the cluster knows of it: */
+    RESTORE_BEGIN,
+    RESTORE_ROWS,
+    RESTORE_COMMIT,
+    RESTORE_ABORT, /* Nobody waits for it any more. */
+};
+
+/* One at a time (restore.c). */
+struct restore {
+    struct api *api;
+    struct conn *conn; /* NULL: it is gone, or was answered. */
+    enum restore_stage stage;
+    struct store_upload *upload;
+    bool opened;
+    uint64_t received;
+    uint64_t row_bytes; /* What its rows will take, about. */
+    struct timer timer;
+    struct node_request request;
+    struct buf command; /* The step that is being done. */
+    uint64_t id;
+    uint64_t patience_ms; /* For a step. */
+    uint64_t deadline_ms; /* Of this one. */
+    bool again;           /* The same step once more. */
+    bool uncertain;       /* An earlier attempt at it may have been done. */
+    bool held;            /* key and value are the next row. */
+    struct bytes key;
+    struct bytes value;
+    uint64_t batch; /* Rows in `command`. */
+    uint64_t sent;  /* ... and before it. */
+    uint64_t hash;
+};
+
 struct api {
     struct api_options options;
     struct node *node; /* NULL while starting. */
@@ -77,6 +114,7 @@ struct api {
     struct buf command;
     struct buf lists[3]; /* Of a transaction: if, then, else. */
     struct api_metrics metrics;
+    struct restore restore;
 };
 
 struct conn;
@@ -224,6 +262,16 @@ void conn_drop(struct conn *conn);
 void on_backup(struct conn *conn, const struct http_request *request);
 void backup_go_on(struct conn *conn);
 void backup_close(struct conn *conn);
+
+/* restore.c. The body comes piece by piece, from restore_takes() being true
+ * until it is not, or restore_received(). */
+void on_restore(struct conn *conn, const struct http_request *request);
+bool restore_streams(const struct http_request *request);
+bool restore_takes(const struct conn *conn);
+void restore_take(struct conn *conn, struct bytes piece);
+void restore_received(struct conn *conn);
+void restore_close(struct conn *conn);
+void restore_free(struct api *api);
 
 /* metrics.c */
 void metrics_init(struct api_metrics *metrics);

@@ -23,6 +23,7 @@ static const struct route routes[] = {
     {"/health", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
     {"/metrics", false, on_metrics, "GET, HEAD, OPTIONS", ROUTE_PROBE},
     {"/backup", false, on_backup, "GET, HEAD, OPTIONS", ROUTE_BACKUP},
+    {"/restore", false, on_restore, "POST, OPTIONS", ROUTE_BACKUP},
     {"/join", false, on_join, "POST, OPTIONS", ROUTE_CLUSTER},
     {"/remove", false, on_remove, "DELETE, OPTIONS", ROUTE_CLUSTER},
     {"/nodes", true, on_nodes, "GET, HEAD, PUT, DELETE, OPTIONS",

@@ -38,6 +38,7 @@ static void conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
     backup_close(conn);
+    restore_close(conn);
     scan_free(conn);
     timer_cancel(api->options.reactor, &conn->timer);
     if (api->node) {
@@ -225,6 +226,47 @@ static void on_head(struct conn *conn)
     }
 }
 
+static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
+{
+    enum http_progress progress = http_read_body(&conn->reader, data, size);
+    size_t used = conn->reader.consumed;
+    if (progress == HTTP_READ_ERROR) {
+        refuse_input(conn);
+        return used;
+    }
+    if (conn->reader.request.body.size > 0) {
+        restore_take(conn, conn->reader.request.body);
+    }
+    if (progress == HTTP_READ_DONE && restore_takes(conn)) {
+        restore_received(conn);
+    }
+    return used;
+}
+
+/* Its handler decides by the head, and then takes the body; when it refuses,
+ * what follows is not read. */
+static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
+{
+    const struct http_request *request = &conn->reader.request;
+    size_t head_bytes = conn->reader.consumed;
+    begin(conn, request);
+    bool keep_alive = conn->keep_alive;
+    conn->keep_alive = false;
+    if (request->expect_unknown) {
+        on_head(conn);
+    } else {
+        route(conn, request);
+    }
+    if (!restore_takes(conn)) {
+        must(conn->closing);
+        return head_bytes;
+    }
+    conn->keep_alive = keep_alive;
+    on_head(conn); /* 100: it is wanted. */
+    /* It may be empty. */
+    return head_bytes + read_stream(conn, data + head_bytes, size - head_bytes);
+}
+
 static bool output_is_full(const struct conn *conn)
 {
     return stream_output_bytes(conn->stream) >= OUTPUT_BYTES_MAX;
@@ -240,8 +282,16 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             stream_kick(conn->stream);
             break;
         }
+        if (restore_takes(conn)) {
+            used += read_stream(conn, data + used, size - used);
+            continue;
+        }
         enum http_progress progress =
             http_read(&conn->reader, data + used, size - used);
+        if (progress == HTTP_READ_HEAD && conn->reader.request.streamed) {
+            used += begin_stream(conn, data + used, size - used);
+            continue;
+        }
         if (progress == HTTP_READ_HEAD) {
             on_head(conn);
             if (!conn->closing) {
@@ -356,6 +406,7 @@ static struct conn *conn_take(struct api *api)
     list_add(&api->conns, &conn->link);
     api->conn_count++;
     http_reader_init(&conn->reader, api->options.body_bytes_max);
+    conn->reader.streams = restore_streams;
     return conn;
 }
 
@@ -448,6 +499,7 @@ void api_close(struct api *api)
         list_remove(&conn->link);
         mem_free(conn);
     }
+    restore_free(api);
     timer_cancel(api->options.reactor, &api->scan_timer);
     buf_free(&api->body);
     buf_free(&api->headers);

@@ -1,0 +1,549 @@
+/* restore.c -- POST /restore: a backup becomes the content of the cluster.
+ *
+ * The body goes to a file as it comes, and is looked at from its first row to
+ * its last, a slice a turn. Only then the cluster hears of it: its rows are
+ * written beside the data, batch by batch, one at a time so that others' writes
+ * come between, and a last entry puts them in its place. Until that one nobody
+ * sees anything of it, and all can be given up.
+ *
+ * A step of which nobody knows what became of it is said again: the state
+ * machine does each once (command.h). So a leader may change on the way; only
+ * when the last step stays without an answer the outcome is not known. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+
+enum {
+    BATCH_ROWS_MAX = 1000,
+    BATCH_BYTES_MAX = 256 << 10,
+    ROW_BYTES = 48, /* What a row takes in the database beside its bytes. */
+    SLICE_US = 2000,
+    AGAIN_MS = 200,
+    /* Of the disk, for the log and for everybody else. */
+    FREE_BYTES_MIN = 64 << 20,
+    FREE_CHECK_BYTES = 1 << 20,
+    IN_MEMORY_BYTES_MAX = 1 << 30,
+};
+
+static void go_on(void *arg);
+
+static void wake(struct restore *restore, uint64_t in_ms)
+{
+    struct reactor *reactor = restore->api->options.reactor;
+    timer_arm(reactor, &restore->timer, reactor_now_ms(reactor) + in_ms, go_on,
+              restore);
+}
+
+/* ---- the end --------------------------------------------------------------
+ */
+
+static void drop_upload(struct restore *restore)
+{
+    node_upload_free(restore->upload);
+    restore->upload = NULL;
+    timer_cancel(restore->api->options.reactor, &restore->timer);
+}
+
+static void write_step(struct restore *restore);
+
+/* Nobody waits for it any more. What the cluster has heard of, it forgets. */
+static void give_up(struct restore *restore)
+{
+    struct reactor *reactor = restore->api->options.reactor;
+    bool told = restore->stage >= RESTORE_BEGIN;
+    restore->conn = NULL;
+    drop_upload(restore);
+    restore->stage = told ? RESTORE_ABORT : RESTORE_NONE;
+    if (told) {
+        restore->deadline_ms = reactor_now_ms(reactor) + restore->patience_ms;
+        write_step(restore);
+    }
+}
+
+static void fail_outcome(struct restore *restore,
+                         const struct node_result *result)
+{
+    struct conn *conn = restore->conn;
+    give_up(restore);
+    if (conn) {
+        answer_outcome(conn, result);
+    }
+}
+
+static void fail(struct restore *restore, int status, const char *code,
+                 const char *message)
+{
+    struct conn *conn = restore->conn;
+    bool received = restore->stage != RESTORE_RECEIVE;
+    give_up(restore);
+    if (conn) {
+        conn->api->body.size = 0;
+        conn->api->headers.size = 0;
+        conn->keep_alive = conn->keep_alive && received;
+        answer_problem(conn, status, code, message, "not-applied");
+    }
+}
+
+/* Of the file. */
+static void fail_err(struct restore *restore, enum err err, const char *why)
+{
+    if (err == ERR_NOSPACE) {
+        fail(restore, 507, "no-space", "there is no room for the upload");
+    } else if (err == ERR_CORRUPT || err == ERR_VERSION) {
+        fail(restore, 415, "not-sqlite", why);
+    } else {
+        fail(restore, 500, "internal", "the upload cannot be read back");
+    }
+}
+
+static void succeed(struct restore *restore, const struct result *result)
+{
+    struct conn *conn = restore->conn;
+    restore->conn = NULL;
+    restore->stage = RESTORE_NONE;
+    drop_upload(restore);
+    if (!conn) {
+        return;
+    }
+    struct buf *body = &conn->api->body;
+    body->size = 0;
+    conn->api->headers.size = 0;
+    conn->index = max_u64(result->index, node_applied(conn->api->node));
+    buf_printf(body, "{\"index\":%llu,\"keys\":%llu}\n",
+               (unsigned long long)result->index,
+               (unsigned long long)result->keys);
+    answer(conn, 200, "application/json", buf_bytes(body));
+}
+
+/* ---- the steps ------------------------------------------------------------
+ */
+
+/* restore->command, which may be said again. */
+static void write_step(struct restore *restore)
+{
+    struct command_writer writer;
+    struct command_restore step = {.id = restore->id};
+    if (restore->stage != RESTORE_ROWS) {
+        restore->command.size = 0;
+        step.step = restore->stage == RESTORE_BEGIN    ? COMMAND_RESTORE_BEGIN
+                    : restore->stage == RESTORE_COMMIT ? COMMAND_RESTORE_COMMIT
+                                                       : COMMAND_RESTORE_ABORT;
+        step.keys = restore->sent;
+        step.hash = restore->hash;
+        command_restore(&writer, &restore->command, &step);
+    }
+    restore->request.deadline_ms = restore->deadline_ms;
+    node_write(restore->api->node, &restore->request,
+               buf_bytes(&restore->command));
+}
+
+static void next_step(struct restore *restore, enum restore_stage stage)
+{
+    restore->stage = stage;
+    restore->uncertain = false;
+    restore->deadline_ms =
+        reactor_now_ms(restore->api->options.reactor) + restore->patience_ms;
+}
+
+/* The next rows; the one that did not fit is the first of the next. */
+static enum err gather(struct restore *restore)
+{
+    struct command_writer writer;
+    enum err err = ERR_OK;
+    restore->command.size = 0;
+    command_restore(&writer, &restore->command,
+                    &(struct command_restore){.step = COMMAND_RESTORE_ROWS,
+                                              .id = restore->id,
+                                              .keys = restore->sent});
+    while (writer.count < BATCH_ROWS_MAX) {
+        if (!restore->held) {
+            err = node_upload_next(restore->upload, &restore->key,
+                                   &restore->value);
+        }
+        if (err) {
+            break;
+        }
+        restore->held =
+            writer.count > 0 &&
+            restore->command.size + restore->key.size + restore->value.size >
+                BATCH_BYTES_MAX;
+        if (restore->held) {
+            break;
+        }
+        command_restore_row(&writer, restore->key, restore->value);
+    }
+    command_end(&writer);
+    restore->batch = writer.count;
+    return err == ERR_NOT_FOUND && writer.count > 0 ? ERR_OK : err;
+}
+
+static void send_rows(struct restore *restore)
+{
+    enum err err = gather(restore);
+    if (err == ERR_NOT_FOUND) {
+        next_step(restore, RESTORE_COMMIT);
+        write_step(restore);
+    } else if (err) {
+        fail_err(restore, err, "its index of keys is damaged");
+    } else {
+        next_step(restore, RESTORE_ROWS);
+        write_step(restore);
+    }
+}
+
+static void superseded(struct restore *restore)
+{
+    fail(restore, 409, "superseded",
+         "another restore has begun, or this one was given up as too slow");
+}
+
+static void step_done(struct restore *restore, const struct result *result)
+{
+    bool done = result->status == RESULT_RESTORE;
+    enum err err;
+    switch (restore->stage) {
+    case RESTORE_BEGIN:
+        err = node_upload_begin(restore->upload, true);
+        if (err) {
+            fail_err(restore, err, "it has no index of its keys");
+            return;
+        }
+        next_step(restore, RESTORE_ROWS);
+        wake(restore, 0);
+        return;
+    case RESTORE_ROWS:
+        /* An earlier attempt may have done it, unheard of. */
+        if (!done && !(restore->uncertain &&
+                       result->keys == restore->sent + restore->batch)) {
+            superseded(restore);
+            return;
+        }
+        restore->hash =
+            command_restore_hash(restore->hash, buf_bytes(&restore->command));
+        restore->sent += restore->batch;
+        restore->batch = 0;
+        wake(restore, 0);
+        return;
+    case RESTORE_COMMIT:
+        if (done) {
+            succeed(restore, result);
+        } else if (restore->uncertain) {
+            /* Done, and replaced by another since; or not done. */
+            fail_outcome(restore,
+                         &(struct node_result){.outcome = NODE_UNKNOWN});
+        } else {
+            superseded(restore);
+        }
+        return;
+    case RESTORE_NONE:
+    case RESTORE_RECEIVE:
+    case RESTORE_CHECK:
+    case RESTORE_ABORT:
+        break;
+    }
+    restore->stage = RESTORE_NONE;
+}
+
+/* Not done, or nobody knows. */
+static void step_failed(struct restore *restore,
+                        const struct node_result *result)
+{
+    uint64_t now_ms = reactor_now_ms(restore->api->options.reactor);
+    bool later = result->outcome != NODE_NO_SPACE &&
+                 result->outcome != NODE_TOO_BIG && !restore->api->stopping &&
+                 now_ms + AGAIN_MS < restore->deadline_ms;
+    restore->uncertain = restore->uncertain || result->outcome == NODE_UNKNOWN;
+    if (later) {
+        restore->again = true;
+        wake(restore, AGAIN_MS);
+    } else if (restore->stage == RESTORE_ABORT) {
+        restore->stage = RESTORE_NONE; /* The leader does it, in time. */
+    } else if (restore->stage == RESTORE_COMMIT && restore->uncertain) {
+        fail_outcome(restore, &(struct node_result){.outcome = NODE_UNKNOWN});
+    } else {
+        /* The steps before the last one change nothing that anybody sees. */
+        struct node_result clear = *result;
+        if (clear.outcome == NODE_UNKNOWN) {
+            clear.outcome = NODE_NO_LEADER;
+        }
+        fail_outcome(restore, &clear);
+    }
+}
+
+static void on_step(struct node_request *request,
+                    const struct node_result *result)
+{
+    struct restore *restore = container_of(request, struct restore, request);
+    struct result_reader reader;
+    if (result->outcome != NODE_OK) {
+        step_failed(restore, result);
+        return;
+    }
+    enum err err = result_open(&reader, result->data);
+    must(err == ERR_OK); /* The node has checked what came from elsewhere. */
+    step_done(restore, &reader.head);
+}
+
+/* ---- looking at it --------------------------------------------------------
+ */
+
+static bool has_room(const struct restore *restore)
+{
+    struct node_status status;
+    uint64_t max = restore->api->options.db_bytes_max;
+    node_get_status(restore->api->node, &status);
+    return max == 0 || status.used_bytes + restore->row_bytes < max;
+}
+
+static void checked(struct restore *restore)
+{
+    if (!has_room(restore)) {
+        fail(restore, 507, "no-space",
+             "what is there and what is in the backup are over --max-db "
+             "together");
+        return;
+    }
+    next_step(restore, RESTORE_BEGIN);
+    write_step(restore);
+}
+
+static void check_some(struct restore *restore)
+{
+    struct api *api = restore->api;
+    uint64_t until_us = api->options.now_us(api->options.arg) + SLICE_US;
+    do {
+        struct bytes key;
+        struct bytes value;
+        enum err err = node_upload_next(restore->upload, &key, &value);
+        if (err == ERR_NOT_FOUND) {
+            checked(restore);
+            return;
+        }
+        if (!err && key_wrong(key)) {
+            err = ERR_CORRUPT;
+        }
+        if (err) {
+            fail_err(restore, err, "it is damaged");
+            return;
+        }
+        if (value.size > api->options.value_bytes_max) {
+            fail(restore, 413, "too-large",
+                 "a value in it is over the limit (--max-value)");
+            return;
+        }
+        restore->row_bytes += key.size * 2 + value.size + ROW_BYTES;
+    } while (api->options.now_us(api->options.arg) < until_us);
+    wake(restore, 0);
+}
+
+static void open_upload(struct restore *restore)
+{
+    const char *why = "";
+    enum err err = node_upload_open(restore->upload, &why);
+    if (!err) {
+        err = node_upload_begin(restore->upload, false);
+    }
+    if (err) {
+        fail_err(restore, err, why);
+        return;
+    }
+    restore->opened = true;
+    wake(restore, 0);
+}
+
+static void go_on(void *arg)
+{
+    struct restore *restore = arg;
+    if (restore->again) {
+        restore->again = false;
+        write_step(restore);
+    } else if (restore->api->stopping) {
+        fail(restore, 503, "stopping", "this node is stopping");
+    } else if (restore->stage == RESTORE_ROWS) {
+        send_rows(restore);
+    } else if (restore->opened) {
+        check_some(restore);
+    } else {
+        open_upload(restore);
+    }
+}
+
+/* ---- the request ----------------------------------------------------------
+ */
+
+/* For the file, and for what it becomes in the database. */
+static bool disk_has_room(const struct api *api, uint64_t bytes)
+{
+    uint64_t free_bytes;
+    return !api->options.free_bytes ||
+           !api->options.free_bytes(api->options.arg, &free_bytes) ||
+           free_bytes >= bytes + FREE_BYTES_MIN;
+}
+
+/* A body is not larger than the database that it is to become. */
+static uint64_t bytes_max(const struct api *api)
+{
+    uint64_t free_bytes;
+    if (api->options.db_bytes_max > 0) {
+        return api->options.db_bytes_max;
+    }
+    return api->options.free_bytes &&
+                   api->options.free_bytes(api->options.arg, &free_bytes)
+               ? UINT64_MAX
+               : IN_MEMORY_BYTES_MAX;
+}
+
+static const char *const disk_text =
+    "the disk has no room for the upload, the data made of it, and 64 MiB";
+
+static void too_large(struct conn *conn)
+{
+    answer_problem(conn, 413, "too-large",
+                   "the backup is larger than a database may be (--max-db)",
+                   "not-applied");
+}
+
+/* What can be said before the body has come. False: answered. */
+static bool allowed(struct conn *conn, const struct http_request *request)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    if (!read_timeout(conn, request) || redirected(conn, request)) {
+        return false;
+    }
+    if (has_conditions(request) ||
+        http_header(request, "Idempotency-Key").data) {
+        answer_problem(conn, 400, "bad-request",
+                       "a restore takes no conditions and no Idempotency-Key",
+                       "not-applied");
+        return false;
+    }
+    if (api->restore.stage != RESTORE_NONE) {
+        answer_problem(conn, 429, "overloaded",
+                       "another restore is running at this node",
+                       "not-applied");
+        return false;
+    }
+    if (request->content_length > bytes_max(api)) {
+        too_large(conn);
+        return false;
+    }
+    node_get_status(api->node, &status);
+    if (status.no_space || status.over_quota) {
+        answer_outcome(conn, &(struct node_result){.outcome = NODE_NO_SPACE});
+        return false;
+    }
+    if (!disk_has_room(api, 2 * request->content_length)) {
+        answer_problem(conn, 507, "no-space", disk_text, "not-applied");
+        return false;
+    }
+    return true;
+}
+
+static void begin(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct restore *restore = &api->restore;
+    struct store_upload *upload = NULL;
+    enum err err = node_upload_new(api->node, &upload);
+    if (err) {
+        answer_problem(conn, err == ERR_NOT_FOUND ? 503 : 507,
+                       err == ERR_NOT_FOUND ? "starting" : "no-space",
+                       err == ERR_NOT_FOUND ? "no member of a cluster yet"
+                                            : "the upload cannot be kept",
+                       "not-applied");
+        return;
+    }
+    struct node_request request = restore->request; /* Its memory. */
+    struct buf command = restore->command;
+    *restore = (struct restore){
+        .api = api,
+        .conn = conn,
+        .stage = RESTORE_RECEIVE,
+        .upload = upload,
+        .request = request,
+        .command = command,
+        .id = node_random(api->node),
+        .patience_ms = conn->request.deadline_ms - conn->now_ms,
+    };
+    restore->request.cb = on_step;
+}
+
+void on_restore(struct conn *conn, const struct http_request *request)
+{
+    if (request->verb != HTTP_VERB_POST) {
+        not_allowed(conn, "POST, OPTIONS");
+        return;
+    }
+    must(request->streamed);
+    if (allowed(conn, request)) {
+        begin(conn);
+    }
+}
+
+bool restore_streams(const struct http_request *request)
+{
+    return request->verb == HTTP_VERB_POST &&
+           bytes_equal_string(request->path, "/restore");
+}
+
+bool restore_takes(const struct conn *conn)
+{
+    return conn->api->restore.conn == conn &&
+           conn->api->restore.stage == RESTORE_RECEIVE;
+}
+
+void restore_take(struct conn *conn, struct bytes piece)
+{
+    struct restore *restore = &conn->api->restore;
+    uint64_t before = restore->received;
+    restore->received += piece.size;
+    if (restore->received > bytes_max(conn->api)) {
+        give_up(restore);
+        conn->keep_alive = false;
+        too_large(conn);
+        return;
+    }
+    /* Its own bytes are gone from what is free. */
+    if (before / FREE_CHECK_BYTES != restore->received / FREE_CHECK_BYTES &&
+        !disk_has_room(conn->api, restore->received)) {
+        fail(restore, 507, "no-space", disk_text);
+        return;
+    }
+    enum err err = node_upload_add(restore->upload, piece);
+    if (err) {
+        fail_err(restore, err, "");
+    }
+}
+
+void restore_received(struct conn *conn)
+{
+    struct restore *restore = &conn->api->restore;
+    conn->busy = true;
+    restore->stage = RESTORE_CHECK;
+    wake(restore, 0);
+}
+
+void restore_close(struct conn *conn)
+{
+    struct restore *restore = &conn->api->restore;
+    if (restore->conn == conn) {
+        node_cancel(conn->api->node, &restore->request);
+        restore->again = false;
+        give_up(restore);
+    }
+}
+
+void restore_free(struct api *api)
+{
+    struct restore *restore = &api->restore;
+    if (restore->stage != RESTORE_NONE) {
+        node_cancel(api->node, &restore->request);
+        drop_upload(restore);
+        restore->stage = RESTORE_NONE;
+    }
+    if (restore->api) {
+        node_request_free(&restore->request);
+        buf_free(&restore->command);
+    }
+}
