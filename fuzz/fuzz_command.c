@@ -42,12 +42,34 @@ static void encode_txn(struct command_reader *reader, struct buf *out)
     } while (command_else(reader) == ERR_OK);
 }
 
+static void encode_restore(struct bytes input, struct buf *out)
+{
+    struct command_restore restore;
+    struct command_writer writer;
+    struct bytes key;
+    struct bytes value;
+    must(command_restore_open(&restore, input) == ERR_OK);
+    command_restore(&writer, out, &restore);
+    if (restore.step == COMMAND_RESTORE_ROWS) {
+        while (command_restore_next(&restore, &key, &value) == ERR_OK) {
+            command_restore_row(&writer, key, value);
+        }
+        command_end(&writer);
+    }
+}
+
 static void check_command(struct bytes input)
 {
     struct command_reader reader;
     struct buf again = {0};
     if (command_check(input) != ERR_OK) {
         must(!command_only_deletes(input));
+        return;
+    }
+    if (command_is_restore(input)) {
+        encode_restore(input, &again);
+        must(bytes_equal(buf_bytes(&again), input));
+        buf_free(&again);
         return;
     }
     must(command_open(&reader, input) == ERR_OK);

@@ -30,6 +30,24 @@ static uint32_t add_request(uint32_t sum, const struct http_request *request,
     return sum + (uint32_t)request->verb + request->keep_alive * 64u;
 }
 
+static bool streams(const struct http_request *request)
+{
+    return bytes_equal_string(request->path, "/restore");
+}
+
+/* The pieces are what the whole would have been. */
+static enum http_progress read_body(struct http_reader *reader, uint8_t *data,
+                                    size_t size, uint32_t *sum)
+{
+    enum http_progress progress = http_read_body(reader, data, size);
+    struct bytes body = reader->request.body;
+    must(reader->consumed <= size);
+    must(body.size <= reader->consumed);
+    must(body.size == 0 || body.data == data);
+    *sum = crc32c(*sum, body.data, body.size);
+    return progress;
+}
+
 /* All requests of the input; `split` bytes are there at first. */
 static uint32_t read_all(const uint8_t *input, size_t size, size_t split)
 {
@@ -42,8 +60,24 @@ static uint32_t read_all(const uint8_t *input, size_t size, size_t split)
         memcpy(data, input, size);
     }
     http_reader_init(&reader, BODY_MAX);
+    reader.streams = streams;
+    bool in_body = false;
     for (;;) {
-        enum http_progress progress = http_read(&reader, data + at, have - at);
+        bool was_in_body = in_body;
+        enum http_progress progress =
+            in_body ? read_body(&reader, data + at, have - at, &sum)
+                    : http_read(&reader, data + at, have - at);
+        if (was_in_body) {
+            at += reader.consumed;
+            in_body = progress == HTTP_READ_MORE;
+        } else if (progress == HTTP_READ_HEAD && reader.request.streamed) {
+            at += reader.consumed;
+            in_body = true;
+            continue;
+        }
+        if (progress == HTTP_READ_DONE && was_in_body) {
+            continue;
+        }
         if (progress == HTTP_READ_DONE) {
             must(reader.consumed > 0 && reader.consumed <= have - at);
             sum = add_request(sum, &reader.request, data, size);

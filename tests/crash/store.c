@@ -47,11 +47,61 @@ static struct {
 static struct buf command;
 static struct buf payload;
 
+/* One restore follows the other: BEGIN, ROWS, something else, ROWS, COMMIT. */
+static void add_rows(uint64_t id, uint64_t number)
+{
+    static const uint8_t value[700];
+    struct command_writer writer;
+    command.size = 0;
+    command_restore(&writer, &command,
+                    &(struct command_restore){.step = COMMAND_RESTORE_ROWS,
+                                              .id = id,
+                                              .keys = number * 3});
+    for (uint64_t i = 0; i < 3; i++) {
+        uint8_t key = (uint8_t)('a' + (number * 3 + i) % KEYS);
+        command_restore_row(&writer, bytes_of(&key, 1),
+                            bytes_of(value, (id * 97 + i * 31) % 700));
+    }
+    command_end(&writer);
+}
+
+static bool is_step(uint64_t index)
+{
+    uint64_t part = index % 12;
+    uint64_t id = 1 + index / 12;
+    struct command_restore step = {.id = id, .keys = 6};
+    command.size = 0;
+    switch (part) {
+    case 3:
+        step.step = COMMAND_RESTORE_BEGIN;
+        break;
+    case 5:
+    case 7:
+        add_rows(id, part == 7);
+        return true;
+    case 8:
+        for (uint64_t number = 0; number < 2; number++) {
+            add_rows(id, number);
+            step.hash = command_restore_hash(step.hash, buf_bytes(&command));
+        }
+        command.size = 0;
+        step.step = COMMAND_RESTORE_COMMIT;
+        break;
+    default:
+        return false;
+    }
+    command_restore(NULL, &command, &step);
+    return true;
+}
+
 static struct bytes command_of(uint64_t index, uint64_t term)
 {
     static uint8_t value[2048];
     struct command_writer writer;
     uint8_t key = (uint8_t)('a' + (index * 5 + term) % KEYS);
+    if (is_step(index)) {
+        return buf_bytes(&command);
+    }
     size_t size = (index * 397 + term * 31) % sizeof(value);
     memset(value, (int)(index * 3 + term), size);
     command.size = 0;
@@ -277,6 +327,8 @@ static void run_store(uint64_t seed)
                           run.acked.last - (i % 4 == 0 && run.acked.last > 0)));
         if (i % 3 == 2) {
             flush();
+            enum err err = store_sweep(run.files.store);
+            CHECK(!err || err == ERR_NOT_FOUND);
         }
         if (rng_below(&run.rng, 2)) {
             (void)wal_prepare(run.files.wal);

@@ -208,7 +208,7 @@ static void test_newer_versions_and_operations_are_no_damage(void **state)
 {
     (void)state;
     struct buf out = example();
-    out.data[0] = COMMAND_TXN_VERSION + 1;
+    out.data[0] = COMMAND_RESTORE_VERSION + 1;
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
     out.data[0] = COMMAND_VERSION;
     out.data[5] = COMMAND_GET; /* Older builds do not know it there. */
@@ -337,6 +337,76 @@ static void test_a_result_fits_its_command(void **state)
     buf_free(&came);
 }
 
+static void add_step(struct buf *out, enum command_step step)
+{
+    struct command_writer writer;
+    command_restore(
+        &writer, out,
+        &(struct command_restore){.step = step, .id = 5, .keys = 2, .hash = 9});
+    if (step == COMMAND_RESTORE_ROWS) {
+        command_restore_row(&writer, bytes_of_string("a"), (struct bytes){0});
+        command_restore_row(&writer, bytes_of_string("bc"),
+                            bytes_of_string("value"));
+        command_end(&writer);
+    }
+}
+
+static void test_the_steps_of_a_restore(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct buf came = {0};
+    struct result_writer writer;
+    struct command_restore restore;
+    struct bytes key;
+    struct bytes value;
+    for (int step = COMMAND_RESTORE_BEGIN; step <= COMMAND_RESTORE_ABORT;
+         step++) {
+        out.size = 0;
+        add_step(&out, (enum command_step)step);
+        assert_true(command_is_restore(buf_bytes(&out)));
+        assert_int_equal(command_check(buf_bytes(&out)), ERR_OK);
+        /* What is said of the database's size decides who is refused. */
+        assert_int_equal(command_only_deletes(buf_bytes(&out)),
+                         step >= COMMAND_RESTORE_COMMIT);
+        assert_int_equal(command_restore_open(&restore, buf_bytes(&out)),
+                         ERR_OK);
+        assert_int_equal(restore.step, step);
+        assert_int_equal(restore.id, 5);
+        for (size_t size = 0; size < out.size; size++) {
+            assert_int_equal(command_check(bytes_of(out.data, size)),
+                             ERR_CORRUPT);
+        }
+        buf_add_u8(&out, 0);
+        assert_int_equal(command_check(buf_bytes(&out)), ERR_CORRUPT);
+        out.size--;
+        for (int status = RESULT_THEN; status <= RESULT_SUPERSEDED; status++) {
+            came.size = 0;
+            result_begin(&writer, &came,
+                         &(struct result){.status = (enum result_status)status,
+                                          .index = 9,
+                                          .keys = 7});
+            assert_int_equal(result_check(buf_bytes(&came)), ERR_OK);
+            assert_int_equal(result_fits(buf_bytes(&came), buf_bytes(&out)),
+                             status >= RESULT_RESTORE);
+        }
+    }
+    out.size = 0;
+    add_step(&out, COMMAND_RESTORE_ROWS);
+    assert_int_equal(command_restore_open(&restore, buf_bytes(&out)), ERR_OK);
+    assert_int_equal(restore.keys, 2);
+    assert_int_equal(command_restore_next(&restore, &key, &value), ERR_OK);
+    assert_true(bytes_equal_string(key, "a") && value.size == 0);
+    assert_int_equal(command_restore_next(&restore, &key, &value), ERR_OK);
+    assert_true(bytes_equal_string(value, "value"));
+    assert_int_equal(command_restore_next(&restore, &key, &value),
+                     ERR_NOT_FOUND);
+    out.data[1] = COMMAND_RESTORE_ABORT + 1;
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
+    buf_free(&out);
+    buf_free(&came);
+}
+
 static void test_key_sizes(void **state)
 {
     (void)state;
@@ -369,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_what_makes_the_data_larger),
         cmocka_unit_test(test_results_come_back),
         cmocka_unit_test(test_a_result_fits_its_command),
+        cmocka_unit_test(test_the_steps_of_a_restore),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,6 +227,111 @@ static void test_expectations_and_keep_alive(void **state)
     http_reader_free(&reader);
 }
 
+/* ---- bodies that are streamed ----------------------------------------------
+ */
+
+static bool is_streamed(const struct http_request *request)
+{
+    return request->verb == HTTP_VERB_POST &&
+           bytes_equal_string(request->path, "/stream");
+}
+
+/* Two requests, `split` bytes first: what of the body comes, and whether the
+ * second one is found behind it. */
+static void stream(const char *text, size_t split, struct buf *body,
+                   int *status)
+{
+    struct http_reader reader;
+    size_t size = strlen(text);
+    uint8_t *data = mem_alloc(size);
+    size_t at = 0;
+    size_t have = split;
+    memcpy(data, text, size);
+    http_reader_init(&reader, BODY_MAX);
+    reader.streams = is_streamed;
+    enum http_progress progress = HTTP_READ_MORE;
+    bool in_body = false;
+    *status = 0;
+    body->size = 0;
+    for (;;) {
+        progress = in_body ? http_read_body(&reader, data + at, have - at)
+                           : http_read(&reader, data + at, have - at);
+        if (in_body) {
+            buf_add_bytes(body, reader.request.body);
+            at += reader.consumed;
+            in_body = progress == HTTP_READ_MORE;
+            if (progress == HTTP_READ_DONE) {
+                continue;
+            }
+        } else if (progress == HTTP_READ_HEAD && reader.request.streamed) {
+            at += reader.consumed;
+            in_body = true;
+            continue;
+        }
+        if (progress != HTTP_READ_MORE || have == size) {
+            break;
+        }
+        have = size;
+    }
+    if (progress == HTTP_READ_DONE) {
+        assert_true(bytes_equal_string(reader.request.path, "/next"));
+        assert_int_equal(at + reader.consumed, size);
+        *status = 200;
+    } else if (progress == HTTP_READ_ERROR) {
+        *status = reader.error_status;
+    }
+    http_reader_free(&reader);
+    mem_free(data);
+}
+
+#define STREAM "POST /stream HTTP/1.1\r\n" H
+#define NEXT "GET /next HTTP/1.1\r\n" H "\r\n"
+#define LONG                                                                   \
+    "0123456789012345678901234567890123456789012345678901234567890123456789"
+
+static void test_a_body_is_streamed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *body;
+        int status; /* Of what comes behind it. 0: nothing is whole. */
+    } cases[] = {
+        /* Longer than any body that is held. */
+        {STREAM "Content-Length: 70\r\n\r\n" LONG NEXT, LONG, 200},
+        {STREAM "Transfer-Encoding: chunked\r\n\r\n46\r\n" LONG
+                "\r\n3\r\nabc\r\n0\r\n\r\n" NEXT,
+         LONG "abc", 200},
+        {STREAM "Transfer-Encoding: chunked\r\n\r\n1;x=y\r\na\r\n0\r\n"
+                "Trailer: dropped\r\n\r\n" NEXT,
+         "a", 200},
+        {STREAM "Content-Length: 0\r\n\r\n" NEXT, "", 200},
+        {STREAM "\r\n" NEXT, "", 200},
+        {STREAM "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT, "", 200},
+        {STREAM "Content-Length: 9\r\n\r\nabc", "abc", 0},
+        {STREAM "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "abc", 0},
+        {STREAM "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+         "abc", 400},
+        {STREAM "Transfer-Encoding: chunked\r\n\r\nx\r\n", "", 400},
+        {STREAM "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "",
+         400},
+        /* Others keep their limit. */
+        {POST "Content-Length: 70\r\n\r\n" LONG, "", 413},
+    };
+    struct buf body = {0};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        for (size_t split = 0; split <= strlen(cases[i].text); split++) {
+            int status;
+            stream(cases[i].text, split, &body, &status);
+            if (status != cases[i].status ||
+                !bytes_equal_string(buf_bytes(&body), cases[i].body)) {
+                fail_msg("case %zu, split %zu: %d", i, split, status);
+            }
+        }
+    }
+    buf_free(&body);
+}
+
 static void test_percent_coding(void **state)
 {
     (void)state;
@@ -251,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_expectations_and_keep_alive),
+        cmocka_unit_test(test_a_body_is_streamed),
         cmocka_unit_test(test_percent_coding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
