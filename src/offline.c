@@ -33,6 +33,11 @@ static const char recover_help[] =
 
 static const char restore_help[] =
     "craftd restore FILE [the flags of craftd] DIR\n"
+    "craftd restore --addr HOST:PORT FILE\n"
+    "\n"
+    "The second, with --addr, replaces all data of a running cluster by that\n"
+    "in FILE: craftd restore --addr HOST:PORT --help. The first is for when\n"
+    "there is no cluster:\n"
     "\n"
     "Make the empty directory DIR a new cluster of one with the data in FILE,\n"
     "which GET /backup gave. Start it with the same flags, and join new, "
@@ -159,6 +164,21 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+/* It is for a running cluster then: the client's. */
+static bool names_servers(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        const char *word = argv[i];
+        const char *name =
+            word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
+        if (name != word &&
+            (strcmp(name, "addr") == 0 || strncmp(name, "addr=", 5) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int offline_main(int argc, char **argv)
 {
     static const struct {
@@ -170,6 +190,9 @@ int offline_main(int argc, char **argv)
         {"restore", restore_help, restore},
     };
     for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++) {
+        if (commands[i].run == restore && names_servers(argc, argv)) {
+            continue;
+        }
         if (strcmp(argv[1], commands[i].name) == 0) {
             if (wants_help(argc, argv)) {
                 fputs(commands[i].help, stdout);

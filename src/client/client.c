@@ -15,6 +15,7 @@ static const struct command commands[] = {
     {"nodes", run_nodes, 0, 0, REACH "json", help_nodes},
     {"leader", run_leader, 0, 1, REACH "json", help_leader},
     {"backup", run_backup, 1, 1, REACH "stale", help_backup},
+    {"restore", run_restore, 1, 1, REACH, help_restore},
     {"bench-disk", run_bench_disk, 1, 1, "time", help_bench_disk},
     {"version", run_version, 0, 0, "", help_version},
     {"help", run_help, 0, 1, "", help_help},

@@ -101,10 +101,13 @@ struct request {
     struct buf headers; /* Whole lines. */
     struct bytes body;  /* Borrowed. */
     bool has_body;
-    bool changes;      /* Once it is sent and not answered, who knows. */
-    bool absent_is_no; /* 404 is an answer rather than a failure. */
-    int out;           /* The body of a 2xx goes there as it comes; -1: into
-                          `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
+    int in;             /* A file that is the body, from its beginning; -1. */
+    uint64_t in_bytes;  /* Its length. */
+    uint64_t answer_ms; /* How long to wait for the answer; 0: --timeout. */
+    bool changes;       /* Once it is sent and not answered, who knows. */
+    bool absent_is_no;  /* 404 is an answer rather than a failure. */
+    int out;            /* The body of a 2xx goes there as it comes; -1: into
+                           `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
     /* Filled in by request_run(). */
     struct http_answer answer;
     struct buf answer_body;
@@ -157,6 +160,7 @@ int run_ls(const struct options *options);
 int run_status(const struct options *options);
 int run_nodes(const struct options *options);
 int run_leader(const struct options *options);
+int run_restore(const struct options *options);
 int run_backup(const struct options *options);
 int run_bench_disk(const struct options *options);
 int run_version(const struct options *options);
@@ -172,6 +176,7 @@ extern const char help_status[];
 extern const char help_nodes[];
 extern const char help_leader[];
 extern const char help_backup[];
+extern const char help_restore[];
 extern const char help_bench_disk[];
 extern const char help_version[];
 extern const char help_help[];

@@ -47,6 +47,7 @@ const char help_overview[] =
     "    nodes                       the members\n"
     "    leader [ID]                 who leads; or move the leadership\n"
     "    backup FILE|-               fetch the database\n"
+    "    restore --addr ADDR FILE    replace all data by a backup's\n"
     "  of a data directory whose node does not run:\n"
     "    restore FILE [FLAGS] DIR    a new cluster from a backup\n"
     "    recover [FLAGS] DIR         when a majority is lost for ever\n"
@@ -276,6 +277,33 @@ const char help_backup[] =
     "EXAMPLES\n"
     "    craftd backup \"/backup/craftd-$(date +%F).db\"\n"
     "    craftd backup - | gzip -1 >craftd.db.gz\n";
+
+const char help_restore[] =
+    "NAME\n"
+    "    craftd restore - replace all data of a cluster by a backup's\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    craftd restore --addr ADDR[,ADDR...] FILE    of a running cluster\n"
+    "    craftd restore FILE [FLAGS] DIR              a new cluster in DIR\n"
+    "\n"
+    "DESCRIPTION\n"
+    "    With --addr: sends FILE, which craftd backup has fetched, to a node.\n"
+    "    When all of it has been looked at and has reached the cluster, it\n"
+    "    takes the place of everything that is there, at once: nobody sees a\n"
+    "    part of it. Reads and writes go on until then and after; what was\n"
+    "    written meanwhile is replaced as well. Indexes go on, so that every\n"
+    "    key has a new one. Meanwhile both take space: --max-db must have "
+    "room\n"
+    "    for both. Prints the index and the number of keys.\n"
+    "\n"
+    "    CRAFTD_ADDR does not count here: whose data is to go has to be said.\n"
+    "    Without --addr: see craftd help restore.\n"
+    "\n"
+    "OPTIONS\n" REACH "                         (here: for each step of it)\n"
+    "\n"
+    "EXIT CODES\n" CODES AWAY UNKNOWN "\n"
+    "EXAMPLES\n"
+    "    craftd restore --addr localhost:11000 backup.db\n";
 
 const char help_bench_disk[] =
     "NAME\n"

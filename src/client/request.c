@@ -35,7 +35,7 @@ void say(const struct options *options, const char *format, ...)
 
 void request_init(struct request *request, const char *method, const char *path)
 {
-    *request = (struct request){.method = method, .out = -1};
+    *request = (struct request){.method = method, .in = -1, .out = -1};
     buf_add_string(&request->target, path);
 }
 
@@ -81,6 +81,9 @@ static void add_request(struct buf *out, const struct request *request,
     buf_add_bytes(out, buf_bytes(&request->headers));
     if (request->has_body) {
         buf_printf(out, "Content-Length: %zu\r\n", request->body.size);
+    } else if (request->in >= 0) {
+        buf_printf(out, "Content-Length: %llu\r\n",
+                   (unsigned long long)request->in_bytes);
     }
     buf_add_string(out, "\r\n");
     buf_add_bytes(out, request->body);
@@ -181,6 +184,32 @@ static enum attempt receive_answer(struct request *request, int fd,
     }
 }
 
+/* As long as there is progress. */
+static enum moved send_file(const struct request *request, int fd,
+                            uint64_t patience_ms, char why[WHY_BYTES])
+{
+    static uint8_t piece[PIECE_BYTES];
+    for (uint64_t at = 0; at < request->in_bytes;) {
+        size_t want = (size_t)min_u64(PIECE_BYTES, request->in_bytes - at);
+        ssize_t got = pread(request->in, piece, want, (off_t)at);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            (void)snprintf(why, WHY_BYTES, "reading: %s",
+                           got < 0 ? strerror(errno) : "the file has shrunk");
+            return MOVED_FAILED;
+        }
+        enum moved moved = send_all(fd, bytes_of(piece, (size_t)got),
+                                    sys_now_ms() + patience_ms, why, WHY_BYTES);
+        if (moved != MOVED_ALL) {
+            return moved;
+        }
+        at += (uint64_t)got;
+    }
+    return MOVED_ALL;
+}
+
 static enum attempt attempt(struct request *request,
                             const struct options *options, const char *addr,
                             struct bytes target, char why[WHY_BYTES])
@@ -198,8 +227,13 @@ static enum attempt attempt(struct request *request,
     enum attempt result = ATTEMPT_NOT_SENT;
     enum moved moved = send_all(fd, buf_bytes(&bytes),
                                 sys_now_ms() + patience_ms, why, WHY_BYTES);
+    if (moved == MOVED_ALL && request->in >= 0) {
+        moved = send_file(request, fd, patience_ms, why);
+    }
     if (moved != MOVED_FAILED) {
-        result = receive_answer(request, fd, patience_ms, why);
+        uint64_t answer_ms =
+            request->answer_ms ? request->answer_ms : patience_ms;
+        result = receive_answer(request, fd, answer_ms, why);
     }
     if (moved == MOVED_EARLY && result == ATTEMPT_LOST) {
         result = ATTEMPT_NOT_SENT; /* Half a request is none. */

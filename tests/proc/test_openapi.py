@@ -279,6 +279,8 @@ def requests(three):
         on("POST", "/join", ghost), on("DELETE", "/remove", {"id": "ghost"}),
         on("DELETE", "/nodes/nobody"), on("DELETE", "/remove", {"id": "nobody"}),
         on("DELETE", "/remove", "x"),
+        on("POST", "/restore", b"no backup"), on("POST", "/restore?timeout=x", b"x"),
+        on("POST", "/restore?redirect", b"x"),
     ]
     v1 = []
     for root in ("/api/v1/properties", "/api/v1/settings"):

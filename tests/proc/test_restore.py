@@ -5,12 +5,13 @@ import os
 import random
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 
 import pytest
 
-from cluster import TROUBLE, wait_for
+from cluster import BINARY, TROUBLE, free_port, wait_for
 from load import compare_hashes
 
 
@@ -416,6 +417,43 @@ def test_a_disk_without_room(cluster):
     assert answer.startswith(b"HTTP/1.1 507"), answer
     assert b"the disk has no room" in answer
     assert no_files_left(node)
+
+
+def craftd(*words, addr=None):
+    env = {**os.environ, "CRAFTD_ADDR": addr} if addr else None
+    return subprocess.run([BINARY, *map(str, words)], capture_output=True,
+                          text=True, timeout=60, check=False, env=env)
+
+
+def test_the_command(cluster, tmp_path):
+    cluster.start(3)
+    fill(cluster[0], 3000, "old")
+    file = tmp_path / "backup.db"
+    assert craftd("backup", file, addr=cluster[1].http).returncode == 0
+    fill(cluster[0], 10, "new")
+    # Nobody listens at the first one.
+    done = craftd("restore", "--addr",
+                  f"127.0.0.1:{free_port()},{cluster[2].http}", file)
+    assert done.returncode == 0 and done.stderr == "", done
+    index, keys = done.stdout.splitlines()
+    assert index.startswith("index\t") and keys == "keys\t3000"
+    assert set(values(cluster[0]).values()) == {"old"}
+    # A cluster is not replaced because of what is in the environment.
+    done = craftd("restore", file, addr=cluster[0].http)
+    assert done.returncode == 2, done
+    (tmp_path / "garbage").write_bytes(b"garbage" * 1000000)
+    for name, code, words in (("garbage", 1, "SQLite"),
+                              ("missing", 1, "No such file"),
+                              (".", 1, "no file")):
+        done = craftd("restore", f"--addr={cluster[0].http}", tmp_path / name)
+        assert done.returncode == code and words in done.stderr, done
+    for words in (("restore", "--help"), ("help", "restore"),
+                  ("restore", "--addr", "x:1", "--help")):
+        done = craftd(*words)
+        assert done.returncode == 0 and "--addr" in done.stdout
+        assert "running cluster" in done.stdout
+    done = craftd("restore", "--addr", f"127.0.0.1:{free_port()}", file)
+    assert done.returncode == 6, done
 
 
 def test_in_memory(cluster):

@@ -1,0 +1,52 @@
+/* restore.c -- a backup into a running cluster. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/client_internal.h"
+
+/* What the cluster takes for it depends on the size of the file, and on what
+ * else it has to do. It answers for each step of its own. */
+enum { ANSWER_MS = 3600 * 1000 };
+
+static int upload(const struct options *options, int fd, uint64_t bytes)
+{
+    struct request request;
+    struct buf lines = {0};
+    request_init(&request, "POST", "/restore");
+    request.changes = true;
+    request.in = fd;
+    request.in_bytes = bytes;
+    request.answer_ms = ANSWER_MS;
+    int code = request_run(&request, options);
+    if (!code && flatten(buf_bytes(&request.answer_body), &lines)) {
+        code = print_bytes(options, buf_bytes(&lines));
+    }
+    buf_free(&lines);
+    request_free(&request);
+    return code;
+}
+
+int run_restore(const struct options *options)
+{
+    struct stat file;
+    const char *path = options->words[0];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &file) != 0) {
+        say(options, "%s: %s", path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return EXIT_FAILED;
+    }
+    int code = EXIT_FAILED;
+    if (S_ISREG(file.st_mode)) {
+        code = upload(options, fd, (uint64_t)file.st_size);
+    } else {
+        say(options, "%s: is no file", path);
+    }
+    close(fd);
+    return code;
+}
