@@ -301,7 +301,8 @@ def requests(three):
             on("DELETE", root + "?pattern=("), on("DELETE", root + "?pattern=^none"),
             on("POST", root, one), on("DELETE", root + "?pattern=^oa.p$"),
         ]
-    return itertools.chain(keys, probes, cluster, v1)
+    restore = [on("POST", "/restore", follower.request("GET", "/backup").body)]
+    return itertools.chain(keys, probes, cluster, v1, restore)
 
 
 def test_every_operation_answers_as_it_says(three, document):

@@ -3,6 +3,10 @@
  * Some writes are plain, some compare and set, some have a name (S8): those
  * are repeated elsewhere until there is an answer, and happen once (C04).
  *
+ * Now and then one restores: all keys get a value, or go, by one entry at the
+ * end of several, each of them sent to whoever is there. To a key this is a
+ * write like another.
+ *
  * Every value that is written is unique. An answer that says "not done" is
  * held to it: such a value must never be read. What was not answered may have
  * happened or not (C07). */
@@ -33,8 +37,18 @@ struct op {
     enum outcome outcome;
 };
 
+/* What it has begun: an op for every key, from client->op on. */
+struct restoring {
+    enum command_step step; /* The next one to be done, or done now; 0. */
+    uint64_t id;
+    uint64_t rows;  /* That are to be there before COMMIT. */
+    uint64_t hash;  /* ... of them. */
+    bool uncertain; /* The step may have been done already. */
+};
+
 struct client {
     struct node_request request;
+    struct restoring restoring;
     int number;
     struct host *host; /* Where its request is; NULL: it has none. */
     size_t op;
@@ -49,6 +63,8 @@ static size_t op_count;
 static uint64_t values;
 static uint64_t seen[KEYS_MAX]; /* What a key had, as far as we have heard. */
 static uint64_t repeated;
+static uint64_t restores; /* Begun, ... */
+static uint64_t restored; /* ... and heard to be done. */
 static bool stopped;
 static bool probe_ok;
 
@@ -150,6 +166,154 @@ static void not_known(struct client *client, struct op *op)
     op->outcome = UNKNOWN;
 }
 
+/* ---- restores -------------------------------------------------------------
+ */
+
+static void end_restore(struct client *client, enum outcome outcome,
+                        uint64_t end_us)
+{
+    for (uint32_t key = 0; key < world.swarm.keys; key++) {
+        struct op *op = &ops[client->op + key];
+        op->outcome = outcome;
+        op->end_us = outcome == DONE ? end_us : UINT64_MAX;
+        if (outcome == DONE) {
+            seen[key] = op->value;
+        }
+    }
+    world.acked += outcome == DONE;
+    restored += outcome == DONE;
+    client->restoring = (struct restoring){0};
+    client->attempts = 0;
+}
+
+/* Nobody knows what became of the step: once more, but not for ever. Only the
+ * last one shows. */
+static void step_not_known(struct client *client)
+{
+    struct restoring *restoring = &client->restoring;
+    restoring->uncertain = true;
+    if (!stopped && client->attempts < ATTEMPTS_MAX) {
+        client->attempts++;
+        return;
+    }
+    end_restore(client,
+                restoring->step == COMMAND_RESTORE_COMMIT ? UNKNOWN : NOT_DONE,
+                0);
+}
+
+static void step_done(struct client *client, const struct result *result,
+                      uint64_t end_us)
+{
+    struct restoring *restoring = &client->restoring;
+    bool done = result->status == RESULT_RESTORE ||
+                (restoring->step == COMMAND_RESTORE_ROWS &&
+                 restoring->uncertain && result->keys == restoring->rows);
+    bool last = restoring->step == COMMAND_RESTORE_COMMIT;
+    if (!done) {
+        /* It may have been done, and replaced by another's since. */
+        end_restore(client, last && restoring->uncertain ? UNKNOWN : NOT_DONE,
+                    0);
+    } else if (last) {
+        end_restore(client, DONE, end_us);
+    } else {
+        restoring->step =
+            restoring->step == COMMAND_RESTORE_BEGIN && restoring->rows > 0
+                ? COMMAND_RESTORE_ROWS
+                : COMMAND_RESTORE_COMMIT;
+        restoring->uncertain = false;
+        client->attempts = 0;
+        client->next_us = world.now_us; /* It does not dawdle. */
+    }
+}
+
+static void step_answered(struct client *client,
+                          const struct node_result *result, uint64_t end_us)
+{
+    struct result_reader reader;
+    if (result->outcome != NODE_OK) {
+        client->restoring.uncertain |= result->outcome == NODE_UNKNOWN;
+        bool was = client->restoring.uncertain;
+        step_not_known(client); /* Or surely not done: all the same. */
+        client->restoring.uncertain = client->restoring.step != 0 && was;
+        return;
+    }
+    if (result_open(&reader, result->data) != ERR_OK ||
+        (reader.head.status != RESULT_RESTORE &&
+         reader.head.status != RESULT_SUPERSEDED)) {
+        sim_fail(EXIT_CORRECTNESS, "a step of a restore was answered oddly");
+    }
+    step_done(client, &reader.head, end_us);
+}
+
+static struct bytes value_bytes(uint64_t value, uint8_t room[8]);
+
+/* The rows as a command; their number. */
+static uint64_t add_rows(const struct client *client, struct buf *command)
+{
+    struct command_writer writer;
+    uint8_t room[8];
+    char name[16];
+    command_restore(&writer, command,
+                    &(struct command_restore){.step = COMMAND_RESTORE_ROWS,
+                                              .id = client->restoring.id});
+    for (uint32_t key = 0; key < world.swarm.keys; key++) {
+        uint64_t value = ops[client->op + key].value;
+        if (value != 0) {
+            key_name(key, name);
+            command_restore_row(&writer, bytes_of_string(name),
+                                value_bytes(value, room));
+        }
+    }
+    command_end(&writer);
+    return writer.count;
+}
+
+static void write_restore(struct client *client, struct host *host)
+{
+    static struct buf command;
+    struct restoring *restoring = &client->restoring;
+    command.size = 0;
+    if (restoring->step == COMMAND_RESTORE_ROWS) {
+        (void)add_rows(client, &command);
+    } else {
+        command_restore(NULL, &command,
+                        &(struct command_restore){.step = restoring->step,
+                                                  .id = restoring->id,
+                                                  .keys = restoring->rows,
+                                                  .hash = restoring->hash});
+    }
+    bool first =
+        restoring->step == COMMAND_RESTORE_COMMIT && client->attempts == 0;
+    for (uint32_t key = 0; key < world.swarm.keys && first; key++) {
+        ops[client->op + key].begin_us = world.now_us;
+    }
+    node_write(host->node, &client->request, buf_bytes(&command));
+}
+
+static void begin_restore(struct client *client)
+{
+    static struct buf command;
+    client->op = op_count;
+    for (uint32_t key = 0; key < world.swarm.keys; key++) {
+        must(op_count < OPS_MAX);
+        ops[op_count++] = (struct op){.key = key,
+                                      .write = true,
+                                      .value = sim_below(4) == 0 ? 0 : ++values,
+                                      .begin_us = world.now_us,
+                                      .end_us = UINT64_MAX};
+    }
+    client->restoring =
+        (struct restoring){.step = COMMAND_RESTORE_BEGIN, .id = ++restores};
+    command.size = 0;
+    client->restoring.rows = add_rows(client, &command);
+    if (client->restoring.rows > 0) {
+        client->restoring.hash = command_restore_hash(0, buf_bytes(&command));
+    }
+}
+
+/* ---- answers --------------------------------------------------------------
+ */
+
 static void answered(struct node_request *request,
                      const struct node_result *result)
 {
@@ -161,13 +325,17 @@ static void answered(struct node_request *request,
         return; /* Nobody hears it. clients_host_gone() is next. */
     }
     uint64_t value = 0;
-    if (result->outcome == NODE_OK && !op->write) {
+    if (result->outcome == NODE_OK && !op->write && !client->restoring.step) {
         value = read_value(host, op->key); /* It may die of it. */
     }
     client->host = NULL;
     client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
     op->end_us = world.now_us + host->turn_sync_us;
     sim_note((uint64_t)client->number, (uint64_t)result->outcome);
+    if (client->restoring.step) {
+        step_answered(client, result, op->end_us);
+        return;
+    }
     if (result->outcome == NODE_OK) {
         client->attempts = 0;
         done(op, result, value);
@@ -264,7 +432,11 @@ static void send(struct client *client, struct host *host)
     if (op->write) {
         world.running = host;
         if (setjmp(world.died) == 0) {
-            write_op(client, host, op);
+            if (client->restoring.step) {
+                write_restore(client, host);
+            } else {
+                write_op(client, host, op);
+            }
         } else {
             must(false); /* Asking touches no disk. */
         }
@@ -302,6 +474,8 @@ void clients_init(void)
     op_count = 0;
     values = 0;
     repeated = 0;
+    restores = 0;
+    restored = 0;
     stopped = false;
     probe_ok = false;
     for (int i = 0; i <= CLIENTS_MAX; i++) {
@@ -338,9 +512,13 @@ void clients_step(void)
             continue;
         }
         struct host *host = any_host();
-        if (host && client->attempts > 0) {
+        bool room = op_count < world.swarm.keys * OPS_A_KEY;
+        if (host && (client->attempts > 0 || client->restoring.step)) {
             send(client, host);
-        } else if (host && op_count < world.swarm.keys * OPS_A_KEY) {
+        } else if (host && room && sim_below(60) == 0) {
+            begin_restore(client);
+            send(client, host);
+        } else if (host && room) {
             ask(client, host, sim_below(2) == 0);
         } else {
             client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
@@ -367,7 +545,9 @@ void clients_host_gone(const struct host *host)
         }
         forget(&client->request);
         client->host = NULL;
-        if (ops[client->op].write) {
+        if (client->restoring.step) {
+            step_not_known(client);
+        } else if (ops[client->op].write) {
             not_known(client, &ops[client->op]);
         } else {
             ops[client->op].outcome = NOT_DONE;
@@ -390,7 +570,8 @@ void clients_host_gone(const struct host *host)
 void clients_burst(struct host *host, int count, bool write)
 {
     for (uint32_t i = 0; i < world.swarm.clients && count > 0; i++) {
-        if (!clients[i].host && clients[i].attempts == 0 && host_is_up(host)) {
+        if (!clients[i].host && clients[i].attempts == 0 &&
+            !clients[i].restoring.step && host_is_up(host)) {
             ask(&clients[i], host, write);
             count--;
         }
@@ -401,7 +582,9 @@ void clients_stop(void)
 {
     stopped = true;
     for (int i = 0; i < CLIENTS_MAX; i++) {
-        if (!clients[i].host && clients[i].attempts > 0) {
+        if (!clients[i].host && clients[i].restoring.step) {
+            step_not_known(&clients[i]);
+        } else if (!clients[i].host && clients[i].attempts > 0) {
             not_known(&clients[i], &ops[clients[i].op]);
         }
     }
@@ -447,6 +630,11 @@ static bool is_read_by_somebody(const struct op *written)
 uint64_t clients_repeated(void)
 {
     return repeated;
+}
+
+uint64_t clients_restored(void)
+{
+    return restored;
 }
 
 static void tell_history(uint32_t key)

@@ -367,6 +367,25 @@ static void scene_repeats_across_leader_kills(void)
     }
 }
 
+/* Restores go on across leaders that die, in whichever step it is, and each
+ * replaces all or nothing, once: the history says so at the end. */
+static void scene_restores_across_leader_kills(void)
+{
+    for (int round = 0; round < 25 || clients_restored() < 3; round++) {
+        if (round == 100) {
+            sim_fail(EXIT_LIVENESS, "only %llu restores",
+                     (unsigned long long)clients_restored());
+        }
+        struct host *old = leader();
+        chaos_pass(2 * SEC_US + sim_below(SEC_US));
+        if (host_is_up(old)) {
+            host_crash(old, round % 2 == 0, 0);
+            old->down_us = world.now_us + 300 * MS_US;
+        }
+        chaos_pass(3 * SEC_US);
+    }
+}
+
 /* O05: one peer swallows all and answers nothing; the others do not wait. */
 static void scene_black_hole(void)
 {
@@ -697,6 +716,8 @@ void scenes_run(bool trace)
          scene_leader_dies_with_forwarded_requests, true, false},
         {"C04 repeats across leader kills", 3,
          scene_repeats_across_leader_kills, true, false},
+        {"restores across leader kills", 3, scene_restores_across_leader_kills,
+         true, false},
         {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true,
          false},
         {"D13 a disk is stuck beside the loop", 3,

@@ -218,6 +218,8 @@ bool clients_idle(void);
 void clients_check(void);
 /* Answers that were those of an earlier attempt. */
 uint64_t clients_repeated(void);
+/* Restores that were heard to be done. */
+uint64_t clients_restored(void);
 void clients_free(void);
 /* One write at `host`, for the end of a run. */
 void clients_probe(struct host *host);
