@@ -38,7 +38,8 @@ enum {
     /* ... of which SQLite's cache and the store's reserve have most. Of small
      * values less costs a tenth of the throughput. */
     NODE_FLUSH_BYTES = 8 << 20,
-    NODE_SWEEP_BYTES = 512 << 10, /* A slice of what was replaced, about. */
+    NODE_WASTE_MS = 20, /* Between two slices of what was replaced, ... */
+    NODE_WASTE_BYTES = 512 << 10, /* ... each about so large. */
     NODE_FLUSH_QUIET_MS = 50,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
@@ -219,6 +220,7 @@ struct node {
     uint64_t restoring;     /* The restore that is under way, ... */
     uint64_t restoring_keys;
     uint64_t restoring_ms; /* ... and since when it stands there. */
+    uint64_t waste_ms; /* When to go on with what was replaced; 0: nothing. */
     uint64_t writes;
     struct node_metrics metrics;
     raft_id leader_seen; /* The last one counted, and its term. */

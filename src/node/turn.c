@@ -729,22 +729,22 @@ static void begin_to_count(struct node *node)
     }
 }
 
-/* What a restore has replaced, a slice at a time. True: there is more. */
-static bool sweep_some(struct node *node)
+/* What a restore has replaced, a slice now and then: checkpoints of what it
+ * changes would take all of the disk. */
+static void sweep_some(struct node *node)
 {
-    if (node->checkpointing || node->db_full) {
-        return false;
+    if (node->now_ms < node->waste_ms || node->checkpointing || node->db_full) {
+        return;
     }
     enum err err = store_sweep(node->store);
+    node->waste_ms = err == ERR_NOT_FOUND ? 0 : node->now_ms + NODE_WASTE_MS;
     if (err == ERR_NOSPACE) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
-    }
-    if (!err && store_pending(node->store) > 0) {
-        node->unflushed_bytes += NODE_SWEEP_BYTES;
+    } else if (!err && store_pending(node->store) > 0) {
+        node->unflushed_bytes += NODE_WASTE_BYTES;
     } else if (err == ERR_NOT_FOUND && node->over_quota) {
         node_check_quota(node);
     }
-    return !err;
 }
 
 static void due(struct node *node)
@@ -795,6 +795,9 @@ static uint64_t next_deadline(struct node *node, bool more)
     if (node->member) {
         at = min_u64(at, restore_deadline_ms(node));
     }
+    if (node->waste_ms > 0) {
+        at = min_u64(at, node->waste_ms);
+    }
     if (node->member && store_pending(node->store) > 0) {
         at = min_u64(at, node->applied_ms + NODE_FLUSH_QUIET_MS);
     }
@@ -841,9 +844,7 @@ uint64_t node_turn(struct node *node)
         if (!more && !slow) {
             more = prepare_store(node);
         }
-        if (!more) {
-            more = sweep_some(node);
-        }
+        sweep_some(node);
     }
     requests_expire(node);
     requests_call_back(node);

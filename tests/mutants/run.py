@@ -36,6 +36,7 @@ UNIT = [
     ("test_store_txn", ("store",)),
     ("test_store_full", ("store",)),
     ("test_store_image", ("store",)),
+    ("test_store_restore", ("store",)),
     ("test_store_nth", ("store",)),
     ("test_peer", ("peer",)),
     ("test_wire", ("wire",)),
