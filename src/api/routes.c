@@ -81,7 +81,7 @@ void route(struct conn *conn, const struct http_request *request)
     } else if (request->verb == HTTP_VERB_OTHER) {
         answer_problem(conn, 501, "unsupported-method",
                        "the method is not known here", "not-applied");
-    } else if (bytes_equal_string(request->target, "*")) {
+    } else if (request->of_server) {
         options(conn, "GET, HEAD, POST, PUT, DELETE, OPTIONS");
     } else if (!found) {
         answer_problem(conn, 404, "not-found", "there is no such path",

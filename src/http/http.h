@@ -7,9 +7,14 @@
  * signed, listed or not all digits; any Transfer-Encoding but one "chunked"
  * (501); obs-fold; bare CR; NUL; names that are no token (RFC 9110 5.6.2),
  * blanks before the colon; target bytes outside printable ASCII; Host missing
- * or repeated in HTTP/1.1; versions other than 1.0 and 1.1 (505); targets in
- * absolute form (we are no proxy); bare LF. Chunk extensions and trailers are
- * read and dropped. An Upgrade is ignored.
+ * or repeated in HTTP/1.1; versions other than 1.0 and 1.1 (505); targets that
+ * are neither a path nor an http:// URL; bare LF. Chunk extensions and trailers
+ * are read and dropped. An Upgrade is ignored. One empty line before a request
+ * is as good as none (RFC 9112 2.2).
+ *
+ * Of a target in absolute form (RFC 9112 3.2.2) the authority takes the place
+ * of Host, and what is behind it is the target: we are no proxy, whatever the
+ * host is called.
  *
  * Limits (API: request line 8 KiB -> 414, one header 8 KiB or all headers
  * 16 KiB or more than 64 -> 431, body -> 413 as soon as Content-Length or the
@@ -50,7 +55,8 @@ struct http_request {
     bool keep_alive;      /* By version and Connection. */
     bool expect_continue; /* Expect: 100-continue, HTTP/1.1. */
     bool expect_unknown;  /* Another Expect: 417. */
-    struct bytes target;  /* As received. */
+    bool of_server;       /* OPTIONS * or of a URL without a path. */
+    struct bytes target;  /* As received, behind the authority. */
     struct bytes path;    /* Of it, up to '?': still percent-encoded. */
     struct bytes query;   /* After '?', empty when there is none. */
     uint32_t header_count;

@@ -16,6 +16,7 @@ struct http_state {
     http_parser parser;
     size_t scanned;     /* Bytes looked at in search of the end of the head. */
     size_t line_start;  /* Of the line `scanned` is in. */
+    size_t begin;       /* Of the request line, behind an empty line. */
     size_t head_bytes;  /* 0: not complete. */
     size_t parsed;      /* Bytes of a chunked body given to http-parser. */
     size_t body_bytes;  /* Of it, joined behind the head. */
@@ -27,6 +28,7 @@ struct http_state {
     uint8_t *data;
     size_t body_max;
     struct span target;
+    struct span authority; /* Of a target in absolute form, in it. */
     uint32_t header_count;
     struct span names[HTTP_HEADERS_MAX];
     struct span values[HTTP_HEADERS_MAX];
@@ -56,7 +58,7 @@ bool http_head_done(const struct http_reader *reader)
 
 bool http_in_request(const struct http_reader *reader)
 {
-    return reader->state->scanned > 0;
+    return reader->state->scanned > reader->state->begin;
 }
 
 static enum http_progress fail(struct http_reader *reader, int status,
@@ -204,7 +206,9 @@ static const char *request_line_wrong(const uint8_t *line, size_t size)
     return blanks == 2 ? NULL : "a malformed request line";
 }
 
-/* Look at whole lines only; true when the blank line has been seen. */
+/* Look at whole lines only; DONE when the blank line has been seen. One empty
+ * line before the request line is ignored (RFC 9112 2.2): some clients end a
+ * body with one. */
 static enum http_progress scan_head(struct http_reader *reader,
                                     const uint8_t *data, size_t size)
 {
@@ -213,7 +217,7 @@ static enum http_progress scan_head(struct http_reader *reader,
         const uint8_t *lf =
             memchr(data + state->scanned, '\n', size - state->scanned);
         size_t end = lf ? (size_t)(lf - data) : size;
-        bool first = state->line_start == 0;
+        bool first = state->line_start == state->begin;
         size_t line = end - state->line_start;
         if (line > HTTP_LINE_BYTES_MAX + 1) {
             return first ? fail(reader, 414, "uri-too-long",
@@ -239,6 +243,10 @@ static enum http_progress scan_head(struct http_reader *reader,
         if (text_size == 0 && !first) {
             state->head_bytes = end + 1;
             return HTTP_READ_DONE;
+        }
+        if (text_size == 0 && state->begin == 0) {
+            state->begin = end + 1;
+            continue;
         }
         const char *wrong = first ? request_line_wrong(text, text_size)
                                   : header_wrong(text, text_size);
@@ -304,12 +312,16 @@ static void set_views(struct http_reader *reader, const uint8_t *data)
 {
     struct http_state *state = reader->state;
     struct http_request *request = &reader->request;
+    struct bytes authority = view(data, state->authority);
     request->target = view(data, state->target);
     const uint8_t *mark =
         memchr(request->target.data, '?', request->target.size);
     size_t path =
         mark ? (size_t)(mark - request->target.data) : request->target.size;
-    request->path = bytes_of(request->target.data, path);
+    /* No path is "/" (RFC 9110 4.2.3): there is one before the authority. */
+    bool empty = path == 0 && authority.size > 0;
+    request->path = empty ? bytes_of(authority.data - 1, 1)
+                          : bytes_of(request->target.data, path);
     request->query = mark ? bytes_of(mark + 1, request->target.size - path - 1)
                           : (struct bytes){0};
     request->header_count = state->header_count;
@@ -319,9 +331,48 @@ static void set_views(struct http_reader *reader, const uint8_t *data)
                                   value.data[value.size - 1] == '\t')) {
             value.size--;
         }
-        request->headers[i] = (struct http_header){
-            .name = view(data, state->names[i]), .value = value};
+        struct bytes name = view(data, state->names[i]);
+        if (authority.size > 0 && equal_fold(name, "host")) {
+            value = authority; /* RFC 9112 3.2.2: Host is ignored. */
+        }
+        request->headers[i] =
+            (struct http_header){.name = name, .value = value};
     }
+}
+
+/* The target of the request line -> path and query. In absolute form (RFC 9112
+ * 3.2.2) the authority is kept aside; a user in it is an error (RFC 9110
+ * 4.2.4), and so is none at all (4.2.1). NULL, or what is wrong. */
+static const char *split_target(struct http_reader *reader, const uint8_t *data)
+{
+    static const char scheme[] = "http://";
+    const size_t skip = sizeof(scheme) - 1;
+    struct http_state *state = reader->state;
+    struct http_request *request = &reader->request;
+    struct bytes target = view(data, state->target);
+    bool asks_server = request->verb == HTTP_VERB_OPTIONS;
+    request->of_server = asks_server && bytes_equal_string(target, "*");
+    if (request->of_server || (target.size > 0 && target.data[0] == '/')) {
+        return NULL;
+    }
+    if (target.size < skip ||
+        !equal_fold(bytes_of(target.data, skip), scheme)) {
+        return "the target is neither a path nor an http:// URL";
+    }
+    size_t end = skip;
+    while (end < target.size && target.data[end] != '/' &&
+           target.data[end] != '?') {
+        end++;
+    }
+    state->authority = (struct span){state->target.at + skip, end - skip};
+    if (end == skip || target.data[skip] == ':' ||
+        memchr(target.data + skip, '@', end - skip)) {
+        return "the URL has no host, or a user";
+    }
+    request->of_server = asks_server && end == target.size; /* 3.2.4 */
+    state->target.at += end;
+    state->target.size -= end;
+    return NULL;
 }
 
 struct framing {
@@ -404,8 +455,8 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
     parser->data = state;
     state->data = data;
     state->body_max = reader->body_max;
-    http_parser_execute(parser, &settings, (const char *)data,
-                        state->head_bytes);
+    http_parser_execute(parser, &settings, (const char *)data + state->begin,
+                        state->head_bytes - state->begin);
     enum http_errno error = HTTP_PARSER_ERRNO(parser);
     if (state->too_many) {
         return fail(reader, 431, "headers-too-large", "more than 64 headers");
@@ -455,13 +506,11 @@ static enum http_progress read_head(struct http_reader *reader, uint8_t *data)
         return fail(reader, 431, "headers-too-large",
                     "the headers are over 16384 bytes");
     }
-    set_views(reader, data);
-    if (request->target.size == 0 ||
-        (request->target.data[0] != '/' &&
-         !(request->verb == HTTP_VERB_OPTIONS &&
-           bytes_equal_string(request->target, "*")))) {
-        return bad(reader, "the target must begin with /");
+    const char *wrong = split_target(reader, data);
+    if (wrong) {
+        return bad(reader, wrong);
     }
+    set_views(reader, data);
     struct framing framing = {0};
     for (uint32_t i = 0; i < request->header_count; i++) {
         note_header(request, &framing, &request->headers[i]);
@@ -526,7 +575,9 @@ static void start_anew(struct http_state *state)
     state->body_bytes = 0;
     state->head_told = false;
     state->complete = false;
+    state->begin = 0;
     state->target = (struct span){0};
+    state->authority = (struct span){0};
     for (uint32_t i = 0; i < state->header_count; i++) {
         state->names[i] = (struct span){0};
         state->values[i] = (struct span){0};

@@ -60,6 +60,14 @@ static void test_accepted_whole_and_in_pieces(void **state)
         {"GET /key/a HTTP/1.1\r\n" H "\r\n", "", 0},
         {"GET / HTTP/1.0\r\n\r\n", "", 0},
         {"OPTIONS * HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"OPTIONS http://g HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"GET http://g:80/a?b HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"GET HTTP://[::1]:80?b HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"GET http://g/ HTTP/1.0\r\n\r\n", "", 0},
+        {"\r\nGET / HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"\r\n" POST "Content-Length: 4\r\n\r\nbody\r\nGET", "body", 5},
+        {"\r\n" POST "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+         "body", 0},
         {POST "Content-Length: 4\r\n\r\nbody", "body", 0},
         {POST "content-length:4\r\nX: \t a b\t\r\n\r\nbodyGET ", "body", 4},
         {POST "Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2;x=y\r\ndy\r\n"
@@ -125,7 +133,18 @@ static void test_refused(void **state)
         {"GET / HTTP/1.1\n" H "\r\n", 400},
         {"GET / HTTP/1.1\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" H H "\r\n", 400},
-        {"GET http://h/ HTTP/1.1\r\n" H "\r\n", 400},
+        {"\r\n\r\nGET / HTTP/1.1\r\n" H "\r\n", 400},
+        {"\r\n \r\n", 400},
+        {"GET ftp://h/ HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET https://h/ HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET http:///a HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET http://:80/a HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET http:// HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET http://u@h/ HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET http://h/ HTTP/1.1\r\n\r\n", 400},
+        {"GET http://h/ HTTP/1.1\r\n" H H "\r\n", 400},
+        {"GET a HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET * HTTP/1.1\r\n" H "\r\n", 400},
         {"GET / HTTP/2.0\r\n" H "\r\n", 505},
         {"GET / HTTP/1.2\r\n" H "\r\n", 505},
         {"BREW / HTTP/1.1\r\n" H "\r\n", 501},
@@ -332,6 +351,70 @@ static void test_a_body_is_streamed(void **state)
     buf_free(&body);
 }
 
+/* What a request in absolute form asks for, and of whom. */
+static void test_absolute_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        const char *host;
+        const char *target;
+        const char *path;
+        const char *query;
+        bool of_server;
+    } cases[] = {
+        {"GET /a?b", "h", "/a?b", "/a", "b", false},
+        {"GET //a", "h", "//a", "//a", "", false},
+        {"GET http://g:80/a/b?c=/", "g:80", "/a/b?c=/", "/a/b", "c=/", false},
+        {"GET HTTP://g", "g", "", "/", "", false},
+        {"GET http://g?b=http://c/", "g", "?b=http://c/", "/", "b=http://c/",
+         false},
+        {"GET http://[::1]:80/", "[::1]:80", "/", "/", "", false},
+        {"GET http://g//a", "g", "//a", "//a", "", false},
+        {"OPTIONS *", "h", "*", "*", "", true},
+        {"OPTIONS http://g:80", "g:80", "", "/", "", true},
+        {"OPTIONS http://g/", "g", "/", "/", "", false},
+        {"OPTIONS /", "h", "/", "/", "", false},
+    };
+    struct http_reader reader;
+    http_reader_init(&reader, BODY_MAX);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        const struct http_request *request = &reader.request;
+        struct buf text = {0};
+        buf_printf(&text, "%s%s HTTP/1.1\r\nX: y\r\n" H "\r\n",
+                   i % 2 ? "\r\n" : "", cases[i].line);
+        assert_int_equal(http_read(&reader, text.data, text.size),
+                         HTTP_READ_DONE);
+        assert_int_equal(reader.consumed, text.size);
+        assert_true(bytes_equal_string(request->target, cases[i].target));
+        assert_true(bytes_equal_string(request->path, cases[i].path));
+        assert_true(bytes_equal_string(request->query, cases[i].query));
+        assert_int_equal(request->of_server, cases[i].of_server);
+        assert_true(
+            bytes_equal_string(http_header(request, "host"), cases[i].host));
+        assert_true(bytes_equal_string(http_header(request, "X"), "y"));
+        buf_free(&text);
+    }
+    http_reader_free(&reader);
+}
+
+/* An empty line is no request: who has sent one is idle. */
+static void test_an_empty_line_is_no_request(void **state)
+{
+    (void)state;
+    char text[] = "\r\nGET / HTTP/1.1\r\n" H "\r\n";
+    struct http_reader reader;
+    http_reader_init(&reader, BODY_MAX);
+    assert_int_equal(http_read(&reader, (uint8_t *)text, 2), HTTP_READ_MORE);
+    assert_false(http_in_request(&reader));
+    assert_int_equal(http_read(&reader, (uint8_t *)text, 3), HTTP_READ_MORE);
+    assert_true(http_in_request(&reader));
+    assert_int_equal(http_read(&reader, (uint8_t *)text, strlen(text)),
+                     HTTP_READ_DONE);
+    assert_false(http_in_request(&reader));
+    http_reader_free(&reader);
+}
+
 static void test_percent_coding(void **state)
 {
     (void)state;
@@ -357,6 +440,8 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_expectations_and_keep_alive),
         cmocka_unit_test(test_a_body_is_streamed),
+        cmocka_unit_test(test_absolute_form),
+        cmocka_unit_test(test_an_empty_line_is_no_request),
         cmocka_unit_test(test_percent_coding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
