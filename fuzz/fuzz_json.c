@@ -1,6 +1,8 @@
-/* fuzz_json.c -- the input is a JSON text. Property: it is read to an end,
- * and every string that was accepted comes back byte for byte when written
- * and read again. */
+/* fuzz_json.c -- the input is a JSON text. Properties: it is read to an end,
+ * every string that was accepted comes back byte for byte when written and
+ * read again, and what was accepted says the same when it has been indented,
+ * twice as well as once. */
+#include "base/crc32c.h"
 #include "json/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,6 +18,37 @@ static void round_trip(struct bytes text)
     must(bytes_equal(reader.text, text));
     must(json_next(&reader) == JSON_END);
     buf_free(&out);
+}
+
+/* Of all that it says; the text is overwritten. */
+static uint32_t sum_of(struct buf *text)
+{
+    struct json_reader reader;
+    enum json_token token;
+    uint32_t sum = 0;
+    json_init(&reader, text->data, text->size);
+    do {
+        token = json_next(&reader);
+        must(token != JSON_ERROR);
+        sum = crc32c(sum + (uint32_t)token, reader.text.data, reader.text.size);
+        reader.text = (struct bytes){0};
+    } while (token != JSON_END);
+    return sum;
+}
+
+static void indent(struct bytes text)
+{
+    struct buf plain = {0};
+    struct buf once = {0};
+    struct buf twice = {0};
+    buf_add_bytes(&plain, text);
+    json_add_indented(&once, text);
+    json_add_indented(&twice, buf_bytes(&once));
+    must(bytes_equal(buf_bytes(&once), buf_bytes(&twice)));
+    must(sum_of(&plain) == sum_of(&once));
+    buf_free(&plain);
+    buf_free(&once);
+    buf_free(&twice);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -37,6 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         must(++tokens <= 2 * size + 2);
     } while (token != JSON_ERROR && token != JSON_END);
+    if (token == JSON_END) {
+        indent(bytes_of(data, size));
+    }
     mem_free(copy);
     return 0;
 }

@@ -408,3 +408,75 @@ void json_add_string(struct buf *out, struct bytes text)
     *at++ = '"';
     out->size += (size_t)(at - start);
 }
+
+static void add_line(struct buf *out, size_t depth)
+{
+    uint8_t *at = buf_reserve(out, 1 + 2 * depth);
+    at[0] = '\n';
+    memset(at + 1, ' ', 2 * depth);
+    out->size += 1 + 2 * depth;
+}
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* From `at` on, the size of a string with its quotes, or of a run of anything
+ * else that is copied as it is: a number, true, false, null. */
+static size_t scalar_size(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *start = at;
+    if (*at == '"') {
+        for (at++; at < end && *at != '"'; at++) {
+            at += *at == '\\' && at + 1 < end;
+        }
+        return (size_t)(at - start) + (at < end);
+    }
+    while (at < end && !is_blank(*at) && !memchr("{}[],:\"", *at, 8)) {
+        at++;
+    }
+    return (size_t)(at - start);
+}
+
+void json_add_indented(struct buf *out, struct bytes json)
+{
+    const uint8_t *at = json.data;
+    const uint8_t *end = at ? at + json.size : at;
+    size_t depth = 0;
+    bool opened = false; /* The last thing was a bracket that opens. */
+    while (at < end) {
+        uint8_t c = *at;
+        bool closes = c == '}' || c == ']';
+        if (is_blank(c)) {
+            at++;
+            continue;
+        }
+        depth -= closes && depth > 0;
+        if (opened != closes) { /* But {} and [] stay as they are. */
+            add_line(out, depth);
+        }
+        opened = false;
+        if (c == '{' || c == '[') {
+            buf_add_u8(out, c);
+            depth++;
+            opened = true;
+            at++;
+        } else if (closes) {
+            buf_add_u8(out, c);
+            at++;
+        } else if (c == ':') {
+            buf_add(out, ": ", 2);
+            at++;
+        } else if (c == ',') {
+            buf_add_u8(out, c);
+            add_line(out, depth);
+            at++;
+        } else {
+            size_t size = scalar_size(at, end);
+            buf_add(out, at, size);
+            at += size;
+        }
+    }
+    buf_add_u8(out, '\n');
+}

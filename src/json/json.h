@@ -60,4 +60,9 @@ bool json_is_utf8(struct bytes text);
  * back byte for byte. `text` must be UTF-8. */
 void json_add_string(struct buf *out, struct bytes text);
 
+/* Add `json`, which is well-formed, for people to read: a member or an item a
+ * line, two blanks a level, and a line feed at the end. Strings and numbers are
+ * as they were. Linear in what it adds. */
+void json_add_indented(struct buf *out, struct bytes json);
+
 #endif

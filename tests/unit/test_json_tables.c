@@ -175,6 +175,42 @@ static void test_names_values_and_skipping(void **state)
     assert_int_equal(json_next(&reader), JSON_END);
 }
 
+static void test_indenting(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        const char *indented;
+    } cases[] = {
+        {"{\"k\":\"v\"}", "{\n  \"k\": \"v\"\n}\n"},
+        {"{}\n", "{}\n"},
+        {" [ ] ", "[]\n"},
+        {"\"a\"\n", "\"a\"\n"},
+        {"-1.5e3", "-1.5e3\n"},
+        {"[true,null,[],{},[[]]]\n",
+         "[\n  true,\n  null,\n  [],\n  {},\n  [\n    []\n  ]\n]\n"},
+        {"{\"a\":[1,2],\"b\":{\"c\":false}}\n",
+         "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {\n    \"c\": "
+         "false\n  }\n}\n"},
+        /* What is in a string is not structure. */
+        {"[\"{\\\"[,:]}\\\\\",\" \\\\\\\"\"]",
+         "[\n  \"{\\\"[,:]}\\\\\",\n  \" \\\\\\\"\"\n]\n"},
+        /* Not JSON: whatever comes, it ends. */
+        {"}]\"a\\", NULL},
+        {"\"", NULL},
+        {"", "\n"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct buf out = {0};
+        json_add_indented(&out, bytes_of_string(cases[i].json));
+        if (cases[i].indented) {
+            buf_add_u8(&out, 0);
+            assert_string_equal((char *)out.data, cases[i].indented);
+        }
+        buf_free(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_depth_has_a_bound),
         cmocka_unit_test(test_every_character_comes_back),
         cmocka_unit_test(test_names_values_and_skipping),
+        cmocka_unit_test(test_indenting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
