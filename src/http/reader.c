@@ -2,7 +2,8 @@
  *
  * The head is looked at twice: once here, byte by byte, for what http-parser
  * (Debian builds it lenient) would let pass, then by http-parser, which
- * splits it. Bodies in chunks go through http-parser as they come. */
+ * splits it. Bodies in chunks are read here alone: it would take a byte above
+ * 0x7f for the digit 0, and other things for the end of a line. */
 #include <http_parser.h>
 
 #include "http/http.h"
@@ -12,21 +13,24 @@ struct span {
     size_t size;
 };
 
+/* What comes next of a body in chunks (RFC 9112 7.1). */
+enum chunk_part { CHUNK_SIZE, CHUNK_DATA, CHUNK_END, CHUNK_TRAILER };
+
 struct http_state {
     http_parser parser;
-    size_t scanned;     /* Bytes looked at in search of the end of the head. */
-    size_t line_start;  /* Of the line `scanned` is in. */
-    size_t begin;       /* Of the request line, behind an empty line. */
-    size_t head_bytes;  /* 0: not complete. */
-    size_t parsed;      /* Bytes of a chunked body given to http-parser. */
-    size_t body_bytes;  /* Of it, joined behind the head. */
-    uint64_t body_left; /* Of a streamed one with a length. */
+    size_t scanned;    /* Bytes looked at in search of the end of the head. */
+    size_t line_start; /* Of the line `scanned` is in. */
+    size_t begin;      /* Of the request line, behind an empty line. */
+    size_t head_bytes; /* 0: not complete. */
+    size_t parsed;     /* Where the next part of a chunked body begins. */
+    size_t searched;   /* Of it, for the end of a line. */
+    enum chunk_part part;
+    size_t chunk_left;
+    size_t body_bytes;  /* Of the chunks, joined behind the head. */
+    uint64_t body_left; /* Of a streamed body with a length. */
     bool head_told;
-    bool complete;
-    const char *error;
     /* While http-parser runs: */
     uint8_t *data;
-    size_t body_max;
     struct span target;
     struct span authority; /* Of a target in absolute form, in it. */
     uint32_t header_count;
@@ -34,7 +38,6 @@ struct http_state {
     struct span values[HTTP_HEADERS_MAX];
     bool in_value;
     bool too_many;
-    bool too_big;
 };
 
 void http_reader_init(struct http_reader *reader, size_t body_max)
@@ -103,9 +106,6 @@ static int on_url(http_parser *parser, const char *at, size_t size)
 static int on_field(http_parser *parser, const char *at, size_t size)
 {
     struct http_state *state = state_of(parser);
-    if (state->complete || state->head_bytes == 0 || state->head_told) {
-        return 0; /* A trailer: dropped. */
-    }
     if (state->header_count == 0 || state->in_value) {
         if (state->header_count == HTTP_HEADERS_MAX) {
             state->too_many = true;
@@ -121,36 +121,8 @@ static int on_field(http_parser *parser, const char *at, size_t size)
 static int on_value(http_parser *parser, const char *at, size_t size)
 {
     struct http_state *state = state_of(parser);
-    if (state->complete || state->head_told) {
-        return 0;
-    }
     state->in_value = true;
     extend(state, &state->values[state->header_count - 1], at, size);
-    return 0;
-}
-
-static int on_head(http_parser *parser)
-{
-    (void)parser;
-    return 0;
-}
-
-static int on_body(http_parser *parser, const char *at, size_t size)
-{
-    struct http_state *state = state_of(parser);
-    if (size > state->body_max - state->body_bytes) {
-        state->too_big = true;
-        return 1;
-    }
-    memmove(state->data + state->head_bytes + state->body_bytes, at, size);
-    state->body_bytes += size;
-    return 0;
-}
-
-static int on_complete(http_parser *parser)
-{
-    state_of(parser)->complete = true;
-    http_parser_pause(parser, 1);
     return 0;
 }
 
@@ -158,9 +130,6 @@ static const http_parser_settings settings = {
     .on_url = on_url,
     .on_header_field = on_field,
     .on_header_value = on_value,
-    .on_headers_complete = on_head,
-    .on_body = on_body,
-    .on_message_complete = on_complete,
 };
 
 /* ---- the head, strictly
@@ -193,17 +162,35 @@ static const char *header_wrong(const uint8_t *line, size_t size)
     return NULL;
 }
 
-/* method SP target SP version: printable ASCII, two blanks (RFC 9112 3). */
-static const char *request_line_wrong(const uint8_t *line, size_t size)
+static bool is_digit(uint8_t c)
 {
+    return c >= '0' && c <= '9';
+}
+
+/* method SP target SP version: printable ASCII, two blanks (RFC 9112 3). */
+static enum http_progress check_request_line(struct http_reader *reader,
+                                             const uint8_t *line, size_t size)
+{
+    enum { VERSION_BYTES = 8 }; /* "HTTP/1.1" */
     unsigned blanks = 0;
     for (size_t i = 0; i < size; i++) {
         if (line[i] < 0x20 || line[i] >= 0x7f) {
-            return "a byte outside printable ASCII in the request line";
+            return bad(reader,
+                       "a byte outside printable ASCII in the request line");
         }
         blanks += line[i] == ' ';
     }
-    return blanks == 2 ? NULL : "a malformed request line";
+    const uint8_t *version = line + size - min_size(size, VERSION_BYTES);
+    if (blanks != 2 || size <= VERSION_BYTES || version[-1] != ' ' ||
+        memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
+        version[6] != '.' || !is_digit(version[7])) {
+        return bad(reader, "a malformed request line");
+    }
+    if (version[5] != '1' || version[7] > '1') {
+        return fail(reader, 505, "http-version",
+                    "only HTTP/1.0 and HTTP/1.1 are spoken here");
+    }
+    return HTTP_READ_DONE;
 }
 
 /* Look at whole lines only; DONE when the blank line has been seen. One empty
@@ -248,10 +235,13 @@ static enum http_progress scan_head(struct http_reader *reader,
             state->begin = end + 1;
             continue;
         }
-        const char *wrong = first ? request_line_wrong(text, text_size)
-                                  : header_wrong(text, text_size);
+        const char *wrong = first ? NULL : header_wrong(text, text_size);
         if (wrong) {
             return bad(reader, wrong);
+        }
+        if (first &&
+            check_request_line(reader, text, text_size) == HTTP_READ_ERROR) {
+            return HTTP_READ_ERROR;
         }
     }
     return HTTP_READ_MORE;
@@ -454,7 +444,6 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
     http_parser_init(parser, HTTP_REQUEST);
     parser->data = state;
     state->data = data;
-    state->body_max = reader->body_max;
     http_parser_execute(parser, &settings, (const char *)data + state->begin,
                         state->head_bytes - state->begin);
     enum http_errno error = HTTP_PARSER_ERRNO(parser);
@@ -462,14 +451,10 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
         return fail(reader, 431, "headers-too-large", "more than 64 headers");
     }
     bool upgrade = has_upgrade_or_connect(parser);
-    if (error != HPE_OK && error != HPE_PAUSED && !upgrade) {
+    if (error != HPE_OK && !upgrade) {
         if (error == HPE_INVALID_METHOD) {
             return fail(reader, 501, "unsupported-method",
                         "the method is not known here");
-        }
-        if (error == HPE_INVALID_VERSION) {
-            return fail(reader, 505, "http-version",
-                        "only HTTP/1.0 and HTTP/1.1 are spoken here");
         }
         if (error == HPE_INVALID_TRANSFER_ENCODING) {
             return fail(reader, 501, "transfer-coding",
@@ -477,10 +462,7 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
         }
         return bad(reader, http_errno_description(error));
     }
-    if (parser->http_major != 1 || parser->http_minor > 1) {
-        return fail(reader, 505, "http-version",
-                    "only HTTP/1.0 and HTTP/1.1 are spoken here");
-    }
+    must(upgrade || parser->http_major == 1);
     return HTTP_READ_DONE;
 }
 
@@ -527,6 +509,130 @@ static enum http_progress read_head(struct http_reader *reader, uint8_t *data)
 /* ---- the body
  * ---------------------------------------------------------------------- */
 
+/* The next line of what is around the chunks, without its CRLF. */
+static enum http_progress next_line(struct http_reader *reader,
+                                    const uint8_t *data, size_t size,
+                                    struct bytes *line)
+{
+    struct http_state *state = reader->state;
+    size_t from = state->parsed + state->searched;
+    const uint8_t *lf =
+        size > from ? memchr(data + from, '\n', size - from) : NULL;
+    size_t end = lf ? (size_t)(lf - data) : size;
+    if (end - state->parsed > HTTP_LINE_BYTES_MAX + 1) {
+        return bad(reader, "a line of a chunk or trailer is over 8192 bytes");
+    }
+    state->searched = end - state->parsed;
+    if (!lf) {
+        return HTTP_READ_MORE;
+    }
+    if (end == state->parsed || data[end - 1] != '\r') {
+        return bad(reader, "a line that does not end in CRLF");
+    }
+    *line = bytes_of(data + state->parsed, end - 1 - state->parsed);
+    state->parsed = end + 1;
+    state->searched = 0;
+    return HTTP_READ_DONE;
+}
+
+static int hex_digit(uint8_t c)
+{
+    if (is_digit(c)) {
+        return c - '0';
+    }
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* 1*HEXDIG [";" extension], which is dropped. */
+static enum http_progress take_chunk_size(struct http_reader *reader,
+                                          struct bytes line)
+{
+    enum { DIGITS_MAX = 15 };
+    struct http_state *state = reader->state;
+    uint64_t value = 0;
+    size_t at = 0;
+    while (at < line.size && hex_digit(line.data[at]) >= 0) {
+        if (at == DIGITS_MAX) {
+            return bad(reader, "a chunk size of more than 15 digits");
+        }
+        value = value << 4 | (uint64_t)hex_digit(line.data[at]);
+        at++;
+    }
+    if (at == 0 || (at < line.size && line.data[at] != ';')) {
+        return bad(reader, "a chunk size that is no hexadecimal number");
+    }
+    for (; at < line.size; at++) {
+        if ((line.data[at] < 0x20 && line.data[at] != '\t') ||
+            line.data[at] == 0x7f) {
+            return bad(reader, "a control character in a chunk extension");
+        }
+    }
+    if (!reader->request.streamed &&
+        value > reader->body_max - state->body_bytes) {
+        return fail(reader, 413, "too-large", "the body is over the limit");
+    }
+    state->chunk_left = (size_t)value;
+    state->part = value > 0 ? CHUNK_DATA : CHUNK_TRAILER;
+    return HTTP_READ_MORE;
+}
+
+/* DONE: that was the last line of the body. */
+static enum http_progress take_line(struct http_reader *reader,
+                                    struct bytes line)
+{
+    struct http_state *state = reader->state;
+    if (state->part == CHUNK_SIZE) {
+        return take_chunk_size(reader, line);
+    }
+    if (state->part == CHUNK_END) {
+        state->part = CHUNK_SIZE;
+        return line.size == 0 ? HTTP_READ_MORE
+                              : bad(reader, "more in a chunk than its size");
+    }
+    if (line.size == 0) {
+        return HTTP_READ_DONE;
+    }
+    const char *wrong = header_wrong(line.data, line.size);
+    return wrong ? bad(reader, wrong) : HTTP_READ_MORE; /* Dropped. */
+}
+
+static void take_data(struct http_state *state, uint8_t *data, size_t size)
+{
+    size_t count = min_size(state->chunk_left, size - state->parsed);
+    memmove(data + state->head_bytes + state->body_bytes, data + state->parsed,
+            count);
+    state->body_bytes += count;
+    state->parsed += count;
+    state->chunk_left -= count;
+    if (state->chunk_left == 0) {
+        state->part = CHUNK_END;
+    }
+}
+
+static enum http_progress take_chunks(struct http_reader *reader, uint8_t *data,
+                                      size_t size)
+{
+    struct http_state *state = reader->state;
+    while (state->parsed < size) {
+        if (state->part == CHUNK_DATA) {
+            take_data(state, data, size);
+            continue;
+        }
+        struct bytes line;
+        enum http_progress status = next_line(reader, data, size, &line);
+        if (status == HTTP_READ_DONE) {
+            status = take_line(reader, line);
+        } else if (status == HTTP_READ_MORE) {
+            break;
+        }
+        if (status != HTTP_READ_MORE) {
+            return status;
+        }
+    }
+    return HTTP_READ_MORE;
+}
+
 static enum http_progress read_chunks(struct http_reader *reader, uint8_t *data,
                                       size_t size)
 {
@@ -534,28 +640,9 @@ static enum http_progress read_chunks(struct http_reader *reader, uint8_t *data,
     if (state->parsed == 0) {
         state->parsed = state->head_bytes;
     }
-    if (state->parsed == size) {
-        return HTTP_READ_MORE; /* No bytes would mean the end of the stream. */
-    }
-    state->data = data;
-    http_parser *parser = &state->parser;
-    size_t used = http_parser_execute(parser, &settings,
-                                      (const char *)data + state->parsed,
-                                      size - state->parsed);
-    state->parsed += used;
-    if (state->too_big) {
-        return fail(reader, 413, "too-large", "the body is over the limit");
-    }
-    if (state->complete) {
-        /* It pauses on the last byte, which it does not count. */
-        if (state->parsed < size && data[state->parsed] == '\n' &&
-            state->parsed > 0 && data[state->parsed - 1] == '\r') {
-            state->parsed++;
-        }
-        return HTTP_READ_DONE;
-    }
-    if (HTTP_PARSER_ERRNO(parser) != HPE_OK) {
-        return bad(reader, http_errno_description(HTTP_PARSER_ERRNO(parser)));
+    enum http_progress status = take_chunks(reader, data, size);
+    if (status != HTTP_READ_MORE) {
+        return status;
     }
     /* Framing and trailers cost memory too. */
     if (state->parsed - state->head_bytes >
@@ -572,9 +659,11 @@ static void start_anew(struct http_state *state)
     state->line_start = 0;
     state->head_bytes = 0;
     state->parsed = 0;
+    state->searched = 0;
+    state->part = CHUNK_SIZE;
+    state->chunk_left = 0;
     state->body_bytes = 0;
     state->head_told = false;
-    state->complete = false;
     state->begin = 0;
     state->target = (struct span){0};
     state->authority = (struct span){0};
@@ -610,36 +699,21 @@ static enum http_progress stream_length(struct http_reader *reader,
     return state->body_left == 0 ? HTTP_READ_DONE : HTTP_READ_MORE;
 }
 
-/* What http-parser finds is joined at the beginning of `data`. */
+/* The chunks that are here are joined at the beginning of `data`, as if there
+ * were no head; a line that is not whole stays for the next call. */
 static enum http_progress stream_chunks(struct http_reader *reader,
                                         uint8_t *data, size_t size)
 {
     struct http_state *state = reader->state;
-    http_parser *parser = &state->parser;
     size_t head_bytes = state->head_bytes;
-    reader->request.body = (struct bytes){0};
-    reader->consumed = 0;
-    if (size == 0) {
-        return HTTP_READ_MORE; /* No bytes would mean the end of the stream. */
-    }
-    state->data = data;
     state->head_bytes = 0;
     state->body_bytes = 0;
-    state->body_max = size;
-    size_t used =
-        http_parser_execute(parser, &settings, (const char *)data, size);
+    state->parsed = 0;
+    enum http_progress progress = take_chunks(reader, data, size);
     state->head_bytes = head_bytes;
     reader->request.body = bytes_of(data, state->body_bytes);
-    if (state->complete) {
-        /* It pauses on the last byte, which it does not count. */
-        bool at_last = used < size && data[used] == '\n';
-        reader->consumed = used + at_last;
-        return HTTP_READ_DONE;
-    }
-    reader->consumed = used;
-    return HTTP_PARSER_ERRNO(parser) == HPE_OK
-               ? HTTP_READ_MORE
-               : bad(reader, http_errno_description(HTTP_PARSER_ERRNO(parser)));
+    reader->consumed = state->parsed;
+    return progress;
 }
 
 enum http_progress http_read_body(struct http_reader *reader, uint8_t *data,
