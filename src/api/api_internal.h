@@ -110,6 +110,7 @@ struct api {
     uint64_t page_bytes; /* Of all pages being gathered or sent. */
     /* Scratch for one answer or one command. */
     struct buf body;
+    struct buf indented; /* The same for ?pretty. */
     struct buf headers;
     struct buf command;
     struct buf lists[3]; /* Of a transaction: if, then, else. */
@@ -211,6 +212,7 @@ struct conn {
     bool old; /* HTTP/1.0 */
     bool head_only;
     bool v1;          /* A path of /api/v1: errors are application/json. */
+    bool pretty;      /* JSON is to be indented. */
     uint64_t deleted; /* By a part of the request that has been done. */
     bool raw;         /* The value is to be sent as it is, ... */
     bool meta;        /* ... or with all that is known of it. */
@@ -247,7 +249,8 @@ void answer_outcome(struct conn *conn, const struct node_result *result);
 /* A conn_finish: 200 without a body, or the problem. */
 void finish_plain(struct conn *conn, const struct node_result *result);
 
-/* server.c. Extra headers are in api->headers ("Name: value\r\n"...). */
+/* server.c. Extra headers are in api->headers ("Name: value\r\n"...). JSON is
+ * indented here when that was asked for. */
 void answer(struct conn *conn, int status, const char *type, struct bytes body);
 
 /* An answer in two parts: the head, with the length of what follows, and, when
@@ -255,6 +258,8 @@ void answer(struct conn *conn, int status, const char *type, struct bytes body);
 void answer_head(struct conn *conn, int status, const char *type,
                  uint64_t length);
 void answered(struct conn *conn);
+/* Whether an answer of that type is to be indented. */
+bool is_to_indent(const struct conn *conn, const char *type);
 /* Close it now. The connection is gone. */
 void conn_drop(struct conn *conn);
 
@@ -281,6 +286,8 @@ void on_metrics(struct conn *conn, const struct http_request *request);
 
 /* routes.c */
 void route(struct conn *conn, const struct http_request *request);
+/* A path of /api/v1. */
+bool is_v1(const struct http_request *request);
 /* The deadline that ?timeout= asks for; false: answered 400. */
 bool read_timeout(struct conn *conn, const struct http_request *request);
 /* Flag parameter: present and not 0 or false. */
@@ -352,6 +359,9 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
 void bad_json(struct conn *conn, const struct json_reader *reader,
               const char *why);
 void value_too_large(struct conn *conn);
+/* Known before the body is there: its value will be. */
+bool put_is_too_large(const struct conn *conn,
+                      const struct http_request *request);
 /* What conn->api->command holds is written. */
 void submit(struct conn *conn, conn_finish *finish);
 /* Idempotency-Key; empty when there is none. False: answered 400. */

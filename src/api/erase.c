@@ -140,12 +140,19 @@ void erase_start(struct conn *conn)
 /* What a list takes and a deletion does not would be deleted with the rest. */
 static const char *prefix_wrong(const struct http_request *request, bool any)
 {
-    static const char *const of_lists[] = {"after", "end",     "limit",
-                                           "count", "reverse", "separator",
-                                           "keys",  "format"};
+    static const char takes[] =
+        "a deletion takes prefix, all, timeout and redirect";
+    static const char *const of_lists[] = {"after", "end", "limit", "separator",
+                                           "format"};
+    static const char *const flags[] = {"count", "reverse", "keys"};
     for (size_t i = 0; i < ARRAY_COUNT(of_lists); i++) {
         if (has_parameter(request, of_lists[i])) {
-            return "a deletion takes prefix, all, timeout and redirect";
+            return takes;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        if (flag(request, flags[i])) {
+            return takes;
         }
     }
     return any || flag(request, "all")

@@ -378,7 +378,8 @@ static void get_list(struct conn *conn, const struct http_request *request)
  * of the parameter. */
 static bool knows_all(const struct http_request *request)
 {
-    static const char *const names[] = {"pattern", "timeout", "redirect"};
+    static const char *const names[] = {"pattern", "timeout", "redirect",
+                                        "pretty"};
     const uint8_t *at = request->query.data;
     const uint8_t *end = at ? at + request->query.size : at;
     while (at < end) {

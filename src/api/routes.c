@@ -64,6 +64,11 @@ static const struct route *find(struct bytes path)
     return NULL;
 }
 
+bool is_v1(const struct http_request *request)
+{
+    return is_below(request->path, "/api/v1");
+}
+
 static void options(struct conn *conn, const char *allow)
 {
     http_add_header(&conn->api->headers, "Allow", bytes_of_string(allow));
@@ -74,7 +79,6 @@ void route(struct conn *conn, const struct http_request *request)
 {
     const struct route *found = find(request->path);
     conn->group = found ? found->group : ROUTE_OTHER;
-    conn->v1 = is_below(request->path, "/api/v1");
     if (!conn->api->node) {
         answer_problem(conn, 503, "starting", "the node is starting",
                        "not-applied");

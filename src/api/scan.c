@@ -11,6 +11,7 @@
  * small; when even more is, as with large values that nobody takes, there are
  * none until some have gone. */
 #include "api/api_internal.h"
+#include "json/json.h"
 
 enum {
     TURN_US = 5000,
@@ -169,6 +170,12 @@ void scan_answer(struct conn *conn, const char *type)
         answer(conn, 200, type, buf_bytes(&scan->page));
         scan_close(conn);
         return;
+    }
+    if (is_to_indent(conn, type)) {
+        struct buf indented = {0};
+        json_add_indented(&indented, buf_bytes(&scan->page));
+        buf_free(&scan->page);
+        scan->page = indented;
     }
     count_page(conn);
     scan->sent = 0;

@@ -3,6 +3,7 @@
 
 #include "api/api_internal.h"
 #include "base/log.h"
+#include "json/json.h"
 
 enum {
     HEAD_MS = 10000,
@@ -11,6 +12,7 @@ enum {
     /* Answers that the client has not taken: more of its requests wait. */
     OUTPUT_BYTES_MAX = 256 << 10,
     REQUEST_BYTES_KEPT = 1 << 20,
+    INDENTED_BYTES_KEPT = 1 << 20,
 };
 
 static uint64_t now(const struct api *api)
@@ -122,13 +124,30 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
     return out;
 }
 
+/* Lines of JSON are one object each, and stay so. */
+bool is_to_indent(const struct conn *conn, const char *type)
+{
+    return conn->pretty && type &&
+           (strcmp(type, "application/json") == 0 ||
+            strcmp(type, "application/problem+json") == 0);
+}
+
 void answer(struct conn *conn, int status, const char *type, struct bytes body)
 {
+    struct buf *indented = &conn->api->indented;
     struct buf *out = begin_answer(conn, status, type);
+    if (is_to_indent(conn, type)) {
+        indented->size = 0;
+        json_add_indented(indented, body);
+        body = buf_bytes(indented);
+    }
     if (status == 204 || status == 304) {
         buf_add_string(out, "\r\n");
     } else {
         http_add_body(out, body, conn->head_only);
+    }
+    if (indented->capacity > INDENTED_BYTES_KEPT) {
+        buf_free(indented);
     }
     answered(conn);
 }
@@ -148,6 +167,8 @@ void answered(struct conn *conn)
     conn->busy = false;
     conn->reading = false;
     conn->v1 = false;
+    conn->pretty = false;
+    conn->head_only = false;
     conn->deleted = 0;
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
@@ -180,11 +201,19 @@ static void on_done(struct node_request *request,
 /* ---- reading
  * ---------------------------------------------------------------------- */
 
+/* What the form of an answer depends on, whatever it will be. */
+static void note_form(struct conn *conn, const struct http_request *request)
+{
+    conn->head_only = request->verb == HTTP_VERB_HEAD;
+    conn->v1 = is_v1(request);
+    conn->pretty = request->query.size > 0 && flag(request, "pretty");
+}
+
 static void begin(struct conn *conn, const struct http_request *request)
 {
+    note_form(conn, request);
     conn->keep_alive = request->keep_alive;
     conn->old = request->minor == 0;
-    conn->head_only = request->verb == HTTP_VERB_HEAD;
     conn->now_ms = now(conn->api);
     conn->index = 0;
     conn->verb = request->verb;
@@ -197,11 +226,13 @@ static void refuse_input(struct conn *conn)
 {
     const struct http_reader *reader = &conn->reader;
     conn->keep_alive = false;
-    conn->head_only = false;
     conn->api->headers.size = 0;
     char message[128];
     snprintf(message, sizeof(message), "%s", reader->error_text);
     if (reader->error_status == 413) {
+        if (!reader->request.chunked) {
+            note_form(conn, &reader->request); /* No on_head() before this. */
+        }
         snprintf(message, sizeof(message),
                  "the body is over %llu bytes (--max-body)",
                  (unsigned long long)conn->api->options.body_bytes_max);
@@ -214,12 +245,17 @@ static void refuse_input(struct conn *conn)
 static void on_head(struct conn *conn)
 {
     const struct http_request *request = &conn->reader.request;
+    note_form(conn, request);
     if (request->expect_unknown) {
         begin(conn, request);
         conn->keep_alive = false;
         answer_problem(conn, 417, "expectation-failed",
                        "the only expectation that is met is 100-continue",
                        "not-applied");
+    } else if (request->expect_continue && put_is_too_large(conn, request)) {
+        begin(conn, request);
+        conn->keep_alive = false; /* The body may come, or may not. */
+        value_too_large(conn);
     } else if (request->expect_continue) {
         buf_add_string(stream_output(conn->stream),
                        "HTTP/1.1 100 Continue\r\n\r\n");
@@ -422,8 +458,11 @@ static void on_accept(struct stream *stream, void *arg)
     if (api->conn_count > api->options.conns_max) {
         conn->keep_alive = false;
         api->headers.size = 0;
-        answer_problem(conn, 429, "overloaded",
-                       "too many connections (--max-conns)", "not-applied");
+        char message[64];
+        snprintf(message, sizeof(message),
+                 "there are %u connections already (--max-conns)",
+                 api->options.conns_max);
+        answer_problem(conn, 429, "overloaded", message, "not-applied");
         return;
     }
     set_deadline(conn, now(api) + IDLE_MS);
@@ -502,6 +541,7 @@ void api_close(struct api *api)
     restore_free(api);
     timer_cancel(api->options.reactor, &api->scan_timer);
     buf_free(&api->body);
+    buf_free(&api->indented);
     buf_free(&api->headers);
     buf_free(&api->command);
     for (size_t i = 0; i < ARRAY_COUNT(api->lists); i++) {

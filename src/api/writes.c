@@ -298,8 +298,21 @@ void submit(struct conn *conn, conn_finish *finish)
 
 void value_too_large(struct conn *conn)
 {
-    answer_problem(conn, 413, "too-large",
-                   "a value is over the limit (--max-value)", "not-applied");
+    char message[96];
+    snprintf(message, sizeof(message),
+             "a value is over %llu bytes (--max-value)",
+             (unsigned long long)conn->api->options.value_bytes_max);
+    answer_problem(conn, 413, "too-large", message, "not-applied");
+}
+
+bool put_is_too_large(const struct conn *conn,
+                      const struct http_request *request)
+{
+    static const char root[] = "/key/";
+    const size_t size = sizeof(root) - 1;
+    return request->verb == HTTP_VERB_PUT && request->path.size > size &&
+           memcmp(request->path.data, root, size) == 0 &&
+           request->content_length > conn->api->options.value_bytes_max;
 }
 
 void bad_json(struct conn *conn, const struct json_reader *reader,
