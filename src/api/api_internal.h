@@ -111,6 +111,7 @@ struct api {
     /* Scratch for one answer or one command. */
     struct buf body;
     struct buf indented; /* The same for ?pretty. */
+    struct buf message;  /* Of a problem. */
     struct buf headers;
     struct buf command;
     struct buf lists[3]; /* Of a transaction: if, then, else. */

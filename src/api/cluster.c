@@ -582,6 +582,11 @@ static void show_leader(struct conn *conn)
     answer(conn, 200, "application/json", buf_bytes(&api->body));
 }
 
+static void nobody_leads(struct conn *conn, const char *message)
+{
+    answer_problem(conn, 504, "commit-timeout", message, "unknown");
+}
+
 static void finish_new_leader(struct conn *conn,
                               const struct node_result *result)
 {
@@ -590,10 +595,8 @@ static void finish_new_leader(struct conn *conn,
     if (result->outcome == NODE_OK) {
         show_leader(conn);
     } else {
-        answer_problem(conn, 504, "commit-timeout",
-                       "leadership was handed over; nobody has been heard to "
-                       "lead yet",
-                       "unknown");
+        nobody_leads(conn, "leadership was handed over; nobody has been heard "
+                           "to lead yet");
     }
 }
 
@@ -601,6 +604,13 @@ static void finish_new_leader(struct conn *conn,
  * that one can answer a read. */
 static void finish_leader(struct conn *conn, const struct node_result *result)
 {
+    if (result->outcome == NODE_UNKNOWN && !result->link_down) {
+        conn->api->body.size = 0;
+        conn->api->headers.size = 0;
+        nobody_leads(conn, "no majority of the voters answers: nobody can "
+                           "take over the lead");
+        return;
+    }
     if (result->outcome != NODE_OK) {
         finish_plain(conn, result);
         return;

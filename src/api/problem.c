@@ -10,6 +10,14 @@ static void add_member(struct buf *out, const char *name, const char *value)
     json_add_string(out, bytes_of_string(value));
 }
 
+/* "no-leader" is "no leader". */
+static void add_words(struct buf *out, const char *code)
+{
+    for (; *code; code++) {
+        buf_add_u8(out, *code == '-' ? ' ' : (uint8_t)*code);
+    }
+}
+
 static const char *retry_after(int status, const char *code)
 {
     switch (status) {
@@ -41,10 +49,9 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
     struct buf *body = &conn->api->body;
     const struct node *node = conn->api->node;
     body->size = 0;
-    buf_printf(body,
-               "{\"type\":\"urn:craftd:%s\",\"title\":\"%s\",\"status\":%d,"
-               "\"code\":\"%s\"",
-               code, http_reason(status), status, code);
+    buf_printf(body, "{\"type\":\"urn:craftd:%s\",\"title\":\"", code);
+    add_words(body, code);
+    buf_printf(body, "\",\"status\":%d,\"code\":\"%s\"", status, code);
     add_member(body, "message", message);
     if (conn->deleted > 0) {
         outcome = "unknown"; /* A part of it has been done. */
@@ -69,6 +76,9 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
            buf_bytes(body));
 }
 
+/* ---- what the node says ---------------------------------------------------
+ */
+
 struct row {
     int status;
     const char *message;
@@ -76,10 +86,10 @@ struct row {
 
 static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_NO_LEADER] = {503, "no leader could be reached in time"},
-    [NODE_BUSY] = {429, "too many writes are waiting"},
+    [NODE_BUSY] = {429, "4096 writes, or 16 MiB of them, are waiting"},
     [NODE_CONF_BUSY] = {409, "a membership change or transfer is running"},
-    [NODE_NO_SPACE] = {507, "the disk is full, or the database has reached "
-                            "--max-db (deletes still work)"},
+    [NODE_NO_SPACE] = {507, "the leader's disk is full, or its database has "
+                            "reached --max-db"},
     [NODE_NOT_FOUND] = {404, "there is no such member"},
     [NODE_LAST_VOTER] = {409, "the voters that are left could not decide"},
     [NODE_NOT_CAUGHT_UP] = {409, "it has not caught up"},
@@ -91,14 +101,90 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_UNKNOWN] = {504, "no decision within the time-out"},
 };
 
+/* Of the voters that this node cannot reach, the reasons why. */
+static void add_unreached(struct api *api, const struct node_status *status,
+                          struct buf *out)
+{
+    const char *comma = " (";
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        if (member->suffrage != RAFT_VOTER || member->id == status->raft.self ||
+            api->options.peer_up(api->options.arg, member->id)) {
+            continue;
+        }
+        const char *why = api->options.peer_error(api->options.arg, member->id);
+        buf_printf(out, "%s%s: %s", comma, member->name,
+                   why[0] ? why : "no link");
+        comma = ", ";
+    }
+    buf_add_string(out, comma[0] == ' ' ? "" : ")");
+}
+
+static uint32_t voters_reached(const struct api *api,
+                               const struct node_status *status)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        count += member->suffrage == RAFT_VOTER &&
+                 (member->id == status->raft.self ||
+                  api->options.peer_up(api->options.arg, member->id));
+    }
+    return count;
+}
+
+/* Who looks for the reason should not have to ask twice. */
+static void explain_no_leader(struct api *api, struct buf *out)
+{
+    struct node_status status;
+    node_get_status(api->node, &status);
+    buf_printf(out, "no leader known for %llu.%llus: %u of %u voters reachable",
+               (unsigned long long)(status.last_contact_ms / 1000),
+               (unsigned long long)(status.last_contact_ms / 100 % 10),
+               voters_reached(api, &status), raft_conf_voters(status.conf));
+    add_unreached(api, &status, out);
+}
+
+static void explain(struct api *api, const struct node_result *result,
+                    struct buf *out)
+{
+    struct node_status status;
+    if (result->outcome == NODE_NO_LEADER && !node_leader(api->node) &&
+        node_is_member(api->node)) {
+        explain_no_leader(api, out);
+        return;
+    }
+    if (result->outcome == NODE_UNKNOWN && result->link_down) {
+        buf_add_string(out, "the link to the leader ended before it answered");
+        return;
+    }
+    node_get_status(api->node, &status);
+    if (result->outcome == NODE_NO_SPACE && status.over_quota) {
+        buf_printf(out,
+                   "the database has reached %llu bytes (--max-db); deletes "
+                   "still work",
+                   (unsigned long long)api->options.db_bytes_max);
+        return;
+    }
+    if (result->outcome == NODE_NO_SPACE && status.no_space) {
+        buf_add_string(out, "the disk is full");
+        return;
+    }
+    buf_add_string(out, rows[result->outcome].message);
+}
+
 void answer_outcome(struct conn *conn, const struct node_result *result)
 {
-    const struct row *row = &rows[result->outcome];
-    must(row->status != 0);
+    struct buf *message = &conn->api->message;
+    must(rows[result->outcome].status != 0);
     const char *code = result->outcome == NODE_LOST
                            ? "no-leader"
                            : node_outcome_name(result->outcome);
-    answer_problem(conn, row->status, code, row->message,
+    message->size = 0;
+    explain(conn->api, result, message);
+    buf_add_u8(message, 0);
+    answer_problem(conn, rows[result->outcome].status, code,
+                   (const char *)message->data,
                    result->outcome == NODE_UNKNOWN ? "unknown" : "not-applied");
 }
 

@@ -542,6 +542,7 @@ void api_close(struct api *api)
     timer_cancel(api->options.reactor, &api->scan_timer);
     buf_free(&api->body);
     buf_free(&api->indented);
+    buf_free(&api->message);
     buf_free(&api->headers);
     buf_free(&api->command);
     for (size_t i = 0; i < ARRAY_COUNT(api->lists); i++) {

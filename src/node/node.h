@@ -89,6 +89,8 @@ struct node_result {
     uint64_t index;    /* Of the write; for reads: applied index shown. */
     uint64_t deleted;  /* Keys that a delete found. */
     uint64_t bytes;    /* Of a snapshot; 0: there was nothing new. */
+    bool link_down;    /* NODE_UNKNOWN: the link to the leader ended before the
+                          time did. */
     struct bytes data; /* NODE_OK of a version 2 command: what came of it
                           (command/result.h). Valid during the callback. */
 };

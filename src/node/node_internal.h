@@ -215,6 +215,7 @@ struct node {
     bool ready;
     struct node_request ready_probe;
     bool stopping;
+    uint64_t stopping_ms; /* Since when. */
     bool transfer_asked;
     uint64_t counting_term; /* In which begin_to_count() has proposed. */
     uint64_t restoring;     /* The restore that is under way, ... */
@@ -259,6 +260,8 @@ void requests_expire(struct node *node);
 void requests_call_back(struct node *node);
 void requests_peer_down(struct node *node, raft_id peer);
 void requests_leader_changed(struct node *node);
+/* Why leadership has not been handed over. */
+enum node_outcome request_transfer_failed(const struct node *node);
 bool requests_on_forward(struct node *node, raft_id from,
                          const struct wire_forward *forward);
 bool requests_on_forward_resp(struct node *node, raft_id from,

@@ -264,6 +264,35 @@ static bool forward(struct node *node, struct node_request *request,
 /* ---- one way in for all ----------------------------------------------------
  */
 
+/* A leader of whose voters a majority has not answered for as long as it takes
+ * to elect another. */
+static bool is_cut_off(const struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    uint64_t silent_ms = node->options.election_min_ms;
+    struct raft_status status;
+    uint32_t heard = 0;
+    raft_get_status(node->raft, &status);
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        bool answers = member->id == status.self;
+        for (uint32_t k = 0; k < status.peer_count && !answers; k++) {
+            answers = status.peers[k].id == member->id &&
+                      node->now_ms < status.peers[k].contact_ms + silent_ms;
+        }
+        heard += member->suffrage == RAFT_VOTER && answers;
+    }
+    return heard * 2 <= raft_conf_voters(conf);
+}
+
+/* Who has nobody to hand over to cannot tell what the others do; only among
+ * them can one be behind. */
+enum node_outcome request_transfer_failed(const struct node *node)
+{
+    return !raft_is_leader(node->raft) || is_cut_off(node) ? NODE_UNKNOWN
+                                                           : NODE_NOT_CAUGHT_UP;
+}
+
 static void transfer_step(struct node *node, struct node_request *request)
 {
     struct cursor body = cursor_of(buf_bytes(&request->body));
@@ -285,7 +314,7 @@ static void transfer_step(struct node *node, struct node_request *request)
         return;
     }
     enum node_outcome outcome =
-        err == ERR_BUSY ? NODE_CONF_BUSY : NODE_NOT_CAUGHT_UP;
+        err == ERR_BUSY ? NODE_CONF_BUSY : request_transfer_failed(node);
     if (event.peer != 0 &&
         !raft_conf_find(raft_conf_active(node->raft), event.peer)) {
         outcome = NODE_NOT_FOUND;
@@ -530,6 +559,7 @@ void requests_peer_down(struct node *node, raft_id peer)
         if (request->term == peer && request->kind == REQUEST_APPLIED) {
             request_move(node, request, STATE_WAITING); /* It changes nothing */
         } else if (request->term == peer) {
+            request->result.link_down = true;
             request_finish(node, request, NODE_UNKNOWN, 0);
         }
     }
@@ -810,9 +840,28 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
  * -------------------------------------------------------
  */
 
+/* A node that is told to stop hands over, and what has come meanwhile goes to
+ * the new leader. When there is none after an election could have been, it is
+ * not waited for: the client is told, rather than cut off. */
+static bool gives_up(const struct node *node,
+                     const struct node_request *request)
+{
+    bool waits =
+        request->state == STATE_WAITING || request->state == STATE_ASKING;
+    if (!node->stopping || !waits) {
+        return false;
+    }
+    return !node->member ||
+           (raft_leader(node->raft) == 0 &&
+            node->now_ms >= node->stopping_ms + node->options.election_max_ms);
+}
+
 static enum node_outcome outcome_when_late(const struct node *node,
                                            const struct node_request *request)
 {
+    if (gives_up(node, request)) {
+        return NODE_STOPPING;
+    }
     if (!node->member) {
         return NODE_STARTING;
     }
@@ -865,7 +914,8 @@ void requests_expire(struct node *node)
         for (struct list *at = head->next; at != head;) {
             struct node_request *request = request_of(at);
             at = at->next;
-            if (node->now_ms >= request->deadline_ms) {
+            if (node->now_ms >= request->deadline_ms ||
+                gives_up(node, request)) {
                 request_finish(node, request, outcome_when_late(node, request),
                                0);
             }

@@ -388,7 +388,8 @@ static void end_transfer(struct node *node, bool ok)
     node->transfer_asked = false;
     log_info("transfer", "outcome=%s", ok ? "done" : "failed");
     if (request) {
-        request_finish(node, request, ok ? NODE_OK : NODE_NOT_CAUGHT_UP,
+        request_finish(node, request,
+                       ok ? NODE_OK : request_transfer_failed(node),
                        raft_commit(node->raft));
     }
 }
@@ -869,6 +870,8 @@ void node_stop(struct node *node)
 {
     bool first = !node->stopping;
     node->stopping = true;
+    node->stopping_ms =
+        first ? node->env.now_ms(node->env.self) : node->stopping_ms;
     if (!node->member || !raft_is_leader(node->raft) || !another_voter(node) ||
         node->transfer_asked) {
         return;
