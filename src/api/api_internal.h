@@ -55,6 +55,7 @@ enum { REQUEST_COUNTS_MAX = 36 };
 struct api_metrics {
     struct request_count requests[REQUEST_COUNTS_MAX];
     uint64_t requests_beyond;
+    uint64_t replays;
     struct histogram duration_us[ROUTE_GROUP_COUNT];
 };
 

@@ -142,5 +142,13 @@ void on_backup(struct conn *conn, const struct http_request *request)
         not_allowed(conn, "GET, HEAD, OPTIONS");
         return;
     }
+    struct bytes format;
+    if (http_query(request->query, "format", &format) &&
+        !bytes_equal_string(format, "sqlite")) {
+        answer_problem(
+            conn, 400, "bad-param",
+            "a backup is in the format sqlite (GET /keys has others)", NULL);
+        return;
+    }
     read_start(conn, request, ready);
 }

@@ -396,6 +396,9 @@ static void add_http(struct api *api)
     counter(out, "craftd_http_forwarded_total",
             "Requests passed on to another node.",
             node_get_metrics(api->node)->forwarded);
+    counter(out, "craftd_idempotency_replays_total",
+            "First answers given again for an Idempotency-Key.",
+            api->metrics.replays);
     family(out, "craftd_reactor_stall_seconds_max", "gauge",
            "The longest turn of the event loop.");
     buf_add_string(out, "craftd_reactor_stall_seconds_max ");

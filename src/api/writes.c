@@ -261,6 +261,7 @@ bool read_result(struct conn *conn, const struct node_result *result,
     conn->index = reader->head.index;
     if (reader->head.replayed) {
         buf_add_string(&conn->api->headers, "Idempotency-Replayed: true\r\n");
+        conn->api->metrics.replays++;
     }
     switch (reader->head.status) {
     case RESULT_THEN:
