@@ -8,6 +8,9 @@
 
 #include "http/http.h"
 
+static const char no_target[] =
+    "the target is neither a path nor an http:// URL";
+
 struct span {
     size_t at; /* Offset from the first byte of the request. */
     size_t size;
@@ -342,12 +345,13 @@ static const char *split_target(struct http_reader *reader, const uint8_t *data)
     struct bytes target = view(data, state->target);
     bool asks_server = request->verb == HTTP_VERB_OPTIONS;
     request->of_server = asks_server && bytes_equal_string(target, "*");
-    if (request->of_server || (target.size > 0 && target.data[0] == '/')) {
-        return NULL;
+    if (request->of_server || request->verb == HTTP_VERB_OTHER ||
+        (target.size > 0 && target.data[0] == '/')) {
+        return NULL; /* Others are 501 whatever they name, such as CONNECT. */
     }
     if (target.size < skip ||
         !equal_fold(bytes_of(target.data, skip), scheme)) {
-        return "the target is neither a path nor an http:// URL";
+        return no_target;
     }
     size_t end = skip;
     while (end < target.size && target.data[end] != '/' &&
@@ -460,7 +464,9 @@ static enum http_progress split_head(struct http_reader *reader, uint8_t *data)
             return fail(reader, 501, "transfer-coding",
                         "the only transfer coding is chunked, once");
         }
-        return bad(reader, http_errno_description(error));
+        return bad(reader, error == HPE_INVALID_URL
+                               ? no_target
+                               : http_errno_description(error));
     }
     must(upgrade || parser->http_major == 1);
     return HTTP_READ_DONE;

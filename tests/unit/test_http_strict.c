@@ -61,6 +61,7 @@ static void test_accepted_whole_and_in_pieces(void **state)
         {"GET / HTTP/1.0\r\n\r\n", "", 0},
         {"OPTIONS * HTTP/1.1\r\n" H "\r\n", "", 0},
         {"OPTIONS http://g HTTP/1.1\r\n" H "\r\n", "", 0},
+        {"CONNECT g:80 HTTP/1.1\r\n" H "\r\n", "", 0},
         {"GET http://g:80/a?b HTTP/1.1\r\n" H "\r\n", "", 0},
         {"GET HTTP://[::1]:80?b HTTP/1.1\r\n" H "\r\n", "", 0},
         {"GET http://g/ HTTP/1.0\r\n\r\n", "", 0},
