@@ -84,6 +84,21 @@ def test_first_readme_lines(walk):
     assert walk.curl("curl -v -XGET localhost:11000/key/foo") == '{"foo":"bar"}'
 
 
+def test_first_readme_cluster(walk):
+    """hraftd's first README names a directory before the flags, and ports alone."""
+    walk.daemon(0, "$GOPATH/hraftd -haddr :11000 -raddr :12000 ~/node0")
+    assert walk.curl("""curl -v -XPOST localhost:11000/key -d '{"user1": "batman"}'""") == ""
+    walk.daemon(1, "$GOPATH/hraftd ~/node0 -haddr 11001 -raddr 12001 -join :11000 ~/node1")
+    walk.daemon(2, "$GOPATH/hraftd ~/node0 -haddr 11002 -raddr 12002 -join :11000 ~/node2")
+    for port in (11000, 11001, 11002):
+        assert walk.curl(f"curl -v -XGET localhost:{port}/key/user1") == '{"user1":"batman"}'
+    assert walk.curl("""curl -v -XPOST localhost:11000/key -d '{"user2": "robin"}'""") == ""
+    assert walk.curl("""curl -v -XPOST localhost:11000/key -d '{"foo": "bar"}'""") == ""
+    for port in (11000, 11001, 11002):
+        assert walk.curl(f"curl -v -XGET localhost:{port}/key/user2") == '{"user2":"robin"}'
+    assert walk.curl("curl -v -XGET localhost:11002/key/foo") == '{"foo":"bar"}'
+
+
 def test_brokerd_walk(walk):
     walk.daemon(0, "$GOPATH/bin/hraftd -id node0 -haddr :11000 -raddr :12000 ~/node0")
     assert walk.curl("""curl -XPOST localhost:11000/key -d '{"foo": "bar"}'""") == ""
