@@ -158,6 +158,15 @@ static void explain(struct api *api, const struct node_result *result,
         buf_add_string(out, "the link to the leader ended before it answered");
         return;
     }
+    const struct raft_member *leader = node_leader(api->node);
+    if (result->outcome == NODE_NO_LEADER && leader &&
+        !node_is_leader(api->node) &&
+        !api->options.peer_up(api->options.arg, leader->id)) {
+        const char *why = api->options.peer_error(api->options.arg, leader->id);
+        buf_printf(out, "there is no link to the leader, %s: %s", leader->name,
+                   why[0] ? why : "not yet");
+        return;
+    }
     node_get_status(api->node, &status);
     if (result->outcome == NODE_NO_SPACE && status.over_quota) {
         buf_printf(out,

@@ -525,7 +525,7 @@ def test_without_a_leader(cluster, folder):
 
 def test_a_link_that_ends_is_told(cluster, folder):
     """A follower has passed a write on, and its leader dies: the time was not up."""
-    cluster.start(3)
+    cluster.start(3, args=["--election", "4s"])
     leader = cluster.wait_leader()
     follower = cluster.others(leader)[0]
     leader.send(signal.SIGSTOP)
@@ -537,6 +537,9 @@ def test_a_link_that_ends_is_told(cluster, folder):
         got, _ = answer.result()
     assert time.monotonic() - began < 10
     problem(got, 504, "commit-timeout", "the link to the leader ended", "unknown")
+    # The follower does not yet know that there is none, but it knows why.
+    got, _ = run(f"curl -T one {KEY}/a?timeout=300ms", str(folder), follower.http)
+    problem(got, 503, "no-leader", f"no link to the leader, {leader.name}: .+")
 
 
 def test_the_tables_are_as_large_as_they_were():

@@ -654,7 +654,12 @@ SPELLINGS = {
     "raft-adv": "--raft-adv -raft-adv-addr",
     "join": "-join --join -j",
     "dir": "-d --dir -dir",
+    "leave-on-exit": "--leave-on-exit -raft-cluster-remove-shutdown",
+    "non-voter": "--non-voter -raft-non-voter",
+    "inmem": "--inmem -inmem",
+    "reap": "--reap -raft-reap-node-timeout",
 }
+VALUES = {"leave-on-exit": "true", "non-voter": "true", "inmem": "true", "reap": "72h"}
 
 
 @pytest.mark.parametrize("flag", SPELLINGS)
@@ -662,7 +667,8 @@ def test_flags_of_the_ancestors(flag, tmp_path):
     """Each spelling is taken, with '=' and with a blank: what is complained of
     is the flag behind it."""
     for word in SPELLINGS[flag].split() + (["-h"] if flag == "http" else []):
-        for value in ([word, ":19999"], [word + "=:19999"]):
+        text = VALUES.get(flag, ":19999")
+        for value in ([word] if text == "true" else [word, text], [word + "=" + text]):
             if value == ["-h=:19999"]:
                 continue
             done = subprocess.run([BINARY, *value, "--bogus", str(tmp_path / "d")],
