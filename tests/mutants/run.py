@@ -40,6 +40,8 @@ UNIT = [
     ("test_store_nth", ("store",)),
     ("test_peer", ("peer",)),
     ("test_wire", ("wire",)),
+    ("test_http_strict", ("http",)),
+    ("test_json_tables", ("json",)),
 ]
 
 

@@ -127,6 +127,8 @@ static void test_refused(void **state)
         {POST "Transfer-Encoding: chunked\r\n\r\n;a\r\n", 400},
         {POST "Transfer-Encoding: chunked\r\n\r\n2;\x01\r\n", 400},
         {POST "Transfer-Encoding: chunked\r\n\r\n2\nab\r\n", 400},
+        {POST "Transfer-Encoding: chunked\r\n\r\n2;\nab\r\n0\r\n\r\n", 400},
+        {POST "Transfer-Encoding: chunked\r\n\r\n2\r\nabX\n0\r\n\r\n", 400},
         {POST "Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", 400},
         {POST "Transfer-Encoding: chunked\r\n\r\n2\r\nab\n", 400},
         {POST "Transfer-Encoding: chunked\r\n\r\n0\r\n\n", 400},
