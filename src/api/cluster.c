@@ -607,8 +607,8 @@ static void finish_leader(struct conn *conn, const struct node_result *result)
     if (result->outcome == NODE_UNKNOWN && !result->link_down) {
         conn->api->body.size = 0;
         conn->api->headers.size = 0;
-        nobody_leads(conn, "no majority of the voters answers: nobody can "
-                           "take over the lead");
+        nobody_leads(conn, "the leader leads no longer, and nobody has been "
+                           "heard to take over");
         return;
     }
     if (result->outcome != NODE_OK) {

@@ -264,33 +264,11 @@ static bool forward(struct node *node, struct node_request *request,
 /* ---- one way in for all ----------------------------------------------------
  */
 
-/* A leader of whose voters a majority has not answered for as long as it takes
- * to elect another. */
-static bool is_cut_off(const struct node *node)
-{
-    const struct raft_conf *conf = raft_conf_active(node->raft);
-    uint64_t silent_ms = node->options.election_min_ms;
-    struct raft_status status;
-    uint32_t heard = 0;
-    raft_get_status(node->raft, &status);
-    for (uint32_t i = 0; i < conf->count; i++) {
-        const struct raft_member *member = &conf->members[i];
-        bool answers = member->id == status.self;
-        for (uint32_t k = 0; k < status.peer_count && !answers; k++) {
-            answers = status.peers[k].id == member->id &&
-                      node->now_ms < status.peers[k].contact_ms + silent_ms;
-        }
-        heard += member->suffrage == RAFT_VOTER && answers;
-    }
-    return heard * 2 <= raft_conf_voters(conf);
-}
-
-/* Who has nobody to hand over to cannot tell what the others do; only among
- * them can one be behind. */
+/* As long as we lead, a majority answers, and one among it is behind. Else that
+ * majority was lost, or somebody else won: who leads then, others know. */
 enum node_outcome request_transfer_failed(const struct node *node)
 {
-    return !raft_is_leader(node->raft) || is_cut_off(node) ? NODE_UNKNOWN
-                                                           : NODE_NOT_CAUGHT_UP;
+    return raft_is_leader(node->raft) ? NODE_NOT_CAUGHT_UP : NODE_UNKNOWN;
 }
 
 static void transfer_step(struct node *node, struct node_request *request)
@@ -314,7 +292,7 @@ static void transfer_step(struct node *node, struct node_request *request)
         return;
     }
     enum node_outcome outcome =
-        err == ERR_BUSY ? NODE_CONF_BUSY : request_transfer_failed(node);
+        err == ERR_BUSY ? NODE_CONF_BUSY : NODE_NOT_CAUGHT_UP;
     if (event.peer != 0 &&
         !raft_conf_find(raft_conf_active(node->raft), event.peer)) {
         outcome = NODE_NOT_FOUND;
