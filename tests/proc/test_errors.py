@@ -305,6 +305,22 @@ def test_versions(trio):
         assert got.headers["connection"] == "close"
 
 
+def test_an_error_has_the_form_of_its_own_request(trio):
+    """Not that of the one before it on the connection."""
+    for node in trio:
+        with socket.create_connection((HOST, node.http_port), 10) as s:
+            s.sendall(b"HEAD /api/v1/nowhere?pretty HTTP/1.1\r\nHost: x\r\n\r\nwrong\r\n\r\n")
+            out = b""
+            while piece := s.recv(65536):
+                out += piece
+        first, second, body = out.split(b"\r\n\r\n")
+        (status, _), = parse(first)
+        assert status == 404
+        blocks = parse(second)
+        problem(Answer(*blocks[0], body, blocks), 400, "bad-request", "request line")
+        assert body.count(b"\n") == 1
+
+
 def test_slow_requests(trio):
     """10 s for a head, 30 s without progress in a body; under /api/v1 too."""
     def slow(data):
@@ -454,9 +470,38 @@ def test_a_leader_without_its_majority(cluster, folder):
             if got.status == 503:  # It has stepped down by now.
                 problem(got, 503, "no-leader", "no leader known")
             else:
-                problem(got, 504, "commit-timeout", "no majority", "unknown")
+                problem(got, 504, "commit-timeout", "nobody has been heard", "unknown")
             if not body:
                 assert got.status == 504
+
+
+def test_the_lead_is_not_given_to_who_is_behind(cluster, folder):
+    """One that sleeps, beside a majority that does not: it may catch up."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    sleeper, other = cluster.others(leader)
+    sleeper.send(signal.SIGSTOP)
+    assert leader.put("missed", "1").status == 200
+    for node in (leader, other):
+        got, _ = run(f"curl localhost:11000/leader -d '{{\"id\":\"{sleeper.name}\"}}'",
+                     str(folder), node.http)
+        problem(got, 409, "not-caught-up", "caught up")
+    sleeper.send(signal.SIGCONT)
+    wait_for(lambda: sleeper.get("missed", level="none") == "1", 10, "caught up")
+    got, _ = run(f"curl localhost:11000/leader -d '{{\"id\":\"{sleeper.name}\"}}'",
+                 str(folder), other.http)
+    assert got.status == 200 and json.loads(got.body)["id"] == sleeper.name
+
+
+def test_the_lead_is_not_given_to_the_dead(cluster, folder):
+    """No link is left, and it does not know yet that it leads nobody."""
+    cluster.start(3, args=["--election", "4s"])
+    leader = cluster.wait_leader()
+    for node in cluster.others(leader):
+        node.kill()
+    wait_for(lambda: not any(p["reachable"] for p in leader.status()["peers"]), 3, "seen")
+    got, _ = run("curl -X POST localhost:11000/leader", str(folder), leader.http)
+    problem(got, 504, "commit-timeout", "nobody has been heard", "unknown")
 
 
 def test_without_a_leader(cluster, folder):
