@@ -123,7 +123,8 @@ REFUSED = [
     (TXN + "'{\"if\":[{\"key\":\"text\",\"exists\":true},{\"key\":\"none\",\"exists\":true}],"
      "\"then\":[]}'", "412 precondition-failed", "condition 1", "x"),
     # 413
-    (f"curl -H Expect: -T over-body {KEY}/a", "413 too-large",
+    # Who does not wait for 100 may be cut off while it sends: 64 KiB are drained.
+    (f"curl -H 'Expect: 100-continue' -T over-body {KEY}/a", "413 too-large",
      r"body is over 4194304 bytes \(--max-body\)", "x"),
     (f"curl -H Expect: -H 'Transfer-Encoding: chunked' -T over-body {KEY}/a", "413 too-large",
      r"body is over 4194304 bytes \(--max-body\)", "x"),
@@ -135,7 +136,7 @@ REFUSED = [
      r"value is over 1048576 bytes \(--max-value\)", "x"),
     (f"curl {V1}/properties -d @over-property.json", "413 too-large",
      r"value is over 1048576 bytes \(--max-value\)", "x"),
-    (f"curl -H Expect: {V1}/properties --data-binary @over-body", "413 too-large",
+    (f"curl -H 'Expect: 100-continue' {V1}/properties --data-binary @over-body", "413 too-large",
      r"body is over 4194304 bytes \(--max-body\)", "x"),
     (TXN + "@many-ops", "413 too-large", "512 operations", "x"),
     (TXN + "@many-clauses", "413 too-large", "512 clauses", "x"),
@@ -365,7 +366,8 @@ def test_limits_name_their_flags(cluster, folder):
         got = wait_for(refused, 5, "too many")
         problem(got, 429, "overloaded", r"5 connections already \(--max-conns\)")
         assert got.headers["connection"] == "close"
-    limits = wait_for(lambda: node.status()["limits"], 5, "room again")
+    wait_for(lambda: node.request("GET", "/livez").status == 200, 5, "room again")
+    limits = node.status()["limits"]
     assert (limits["value"], limits["body"], limits["connections"]) == (1024, 4096, 5)
 
 
@@ -389,6 +391,15 @@ def test_a_database_that_is_full(cluster, folder):
         assert got.status == 200
     got, _ = run(f"curl -T one {KEY}/a", str(folder), leader.http)
     problem(got, 507, "no-space", r"1048576 bytes \(--max-db\); deletes still work")
+
+
+def wait_connected(node, count):
+    """So many requests have come in, beside the one that asks; and are read."""
+    def connected():
+        figures = node.request("GET", "/metrics").body.decode()
+        return int(re.search(r"(?m)^craftd_http_connections (\d+)", figures)[1]) > count
+    wait_for(connected, 10, f"{count} connections")
+    time.sleep(0.5)
 
 
 # ---- members -----------------------------------------------------------------------------
@@ -423,7 +434,7 @@ def test_no_member_yet(cluster, folder):
     # Told to stop, it does not keep who waits waiting.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         late = pool.submit(run, f"curl {KEY}/a?timeout=20s", str(folder), node.http)
-        time.sleep(0.5)
+        wait_connected(node, 1)
         assert node.terminate() == 0
         problem(late.result()[0], 503, "stopping", "stopping")
 
@@ -446,7 +457,7 @@ def frozen(cluster):
 
 def test_a_leader_without_its_majority(cluster, folder):
     """As long as it believes to lead, what is proposed has an unknown end."""
-    cluster.start(3, args=["--election", "2s"])
+    cluster.start(3, args=["--election", "3s"])
     cluster.wait_leader().put("a", "0")
     with frozen(cluster) as leader:
         where = str(folder), leader.http
@@ -562,7 +573,7 @@ def test_without_a_leader(cluster, folder):
                 home = folder / f"stop-{i}"
                 home.mkdir()
                 waiting.append(pool.submit(run, line, str(home), node.http, 40))
-            time.sleep(0.5)
+            wait_connected(node, 2)
             assert node.terminate() == 0
             for answer in waiting:
                 problem(answer.result()[0], 503, "stopping", "stopping")
@@ -577,7 +588,7 @@ def test_a_link_that_ends_is_told(cluster, folder):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         answer = pool.submit(run, f"curl -T one {KEY}/a?timeout=20s", str(folder), follower.http)
-        time.sleep(0.3)
+        wait_connected(follower, 1)
         leader.kill()
         got, _ = answer.result()
     assert time.monotonic() - began < 10
