@@ -105,6 +105,10 @@ struct request {
     uint64_t in_bytes;  /* Its length. */
     uint64_t answer_ms; /* How long to wait for the answer; 0: --timeout. */
     bool changes;       /* Once it is sent and not answered, who knows. */
+    char name[33];      /* Idempotency-Key: it may be sent again all the same.
+                           "": none. */
+    bool may_be_plain;  /* A named one keeps what it has read, for which there
+                           may be no room: then it is sent without. */
     bool absent_is_no;  /* 404 is an answer rather than a failure. */
     int out;            /* The body of a 2xx goes there as it comes; -1: into
                            `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
@@ -117,6 +121,9 @@ struct request {
 void request_init(struct request *request, const char *method,
                   const char *path);
 void request_free(struct request *request);
+/* Give it a name that nothing else has, so that it is done once at most
+ * however often it is sent. */
+void request_add_name(struct request *request);
 void request_add_query(struct request *request, const char *name,
                        struct bytes value);
 /* As --level and --stale have it. */
@@ -127,8 +134,10 @@ void request_add_level(struct request *request, const struct options *options);
  *
  * The next server is asked as long as it is certain that nothing was done:
  * no connection, a request that was not sent whole, an answer 429 or 503
- * that does not leave the outcome open; and always when the request changes
- * nothing. A 307 is followed once. */
+ * that does not leave the outcome open; always when the request changes
+ * nothing; and when it has a name, for then its repeat gets the first answer.
+ * As long as the outcome of such a one is open, all servers are asked again
+ * until --timeout is over. A 307 is followed once. */
 int request_run(struct request *request, const struct options *options);
 
 /* Write all of it to the descriptor, or say why not. */

@@ -150,6 +150,7 @@ int run_put(const struct options *options)
     }
     init_key_request(&request, "PUT", options->words[0]);
     request.changes = true;
+    request_add_name(&request);
     request.has_body = true;
     request.body = is_input ? buf_bytes(&input) : bytes_of_string(value);
     add_conditions(&request, options);
@@ -166,6 +167,7 @@ int run_del(const struct options *options)
     struct request request;
     init_key_request(&request, "DELETE", options->words[0]);
     request.changes = true;
+    request_add_name(&request);
     add_conditions(&request, options);
     return finish(&request, request_run(&request, options));
 }
@@ -197,6 +199,8 @@ int run_txn(const struct options *options)
     }
     request_init(&request, "POST", "/txn");
     request.changes = true;
+    request.may_be_plain = true;
+    request_add_name(&request);
     request.has_body = true;
     request.body = buf_bytes(&input);
     buf_add_string(&request.headers, "Content-Type: application/json\r\n");

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "client/client_internal.h"
 #include "sys/sys.h"
 
@@ -13,6 +15,7 @@ enum {
     GRACE_MS = 1000,
     PIECE_BYTES = 64 << 10,
     WHY_BYTES = 256,
+    ROUND_PAUSE_MS = 250, /* Before all servers are asked once more. */
 };
 
 void say(const struct options *options, const char *format, ...)
@@ -47,6 +50,17 @@ void request_free(struct request *request)
     http_answer_free(&request->answer);
 }
 
+void request_add_name(struct request *request)
+{
+    uint8_t random[16];
+    struct buf hex = {0};
+    sys_entropy(random, sizeof(random));
+    text_add_hex(&hex, random, sizeof(random));
+    must(hex.size == sizeof(request->name) - 1);
+    memcpy(request->name, hex.data, hex.size);
+    buf_free(&hex);
+}
+
 void request_add_query(struct request *request, const char *name,
                        struct bytes value)
 {
@@ -79,6 +93,9 @@ static void add_request(struct buf *out, const struct request *request,
                "Accept: */*\r\nConnection: close\r\n",
                addr, options->version);
     buf_add_bytes(out, buf_bytes(&request->headers));
+    if (request->name[0]) {
+        buf_printf(out, "Idempotency-Key: %s\r\n", request->name);
+    }
     if (request->has_body) {
         buf_printf(out, "Content-Length: %zu\r\n", request->body.size);
     } else if (request->in >= 0) {
@@ -365,33 +382,92 @@ static int ask_one(struct request *request, const struct options *options,
     return code;
 }
 
-int request_run(struct request *request, const struct options *options)
+/* Whether this answer is to be had in the order of the log, where the one that
+ * got lost is as well: then it tells of both. */
+static bool is_settled(const struct request *request, int code)
+{
+    return code == EXIT_DONE ||
+           (code != EXIT_AWAY && code != EXIT_UNKNOWN &&
+            (request->answer.status == 409 || request->answer.status == 412));
+}
+
+/* A pause, and whether there is time for another round at all. */
+static bool may_ask_again(const struct options *options, uint64_t start_ms)
+{
+    const struct timespec pause = {.tv_nsec = ROUND_PAUSE_MS * 1000000L};
+    if (sys_now_ms() + ROUND_PAUSE_MS >= start_ms + options->timeout_ms) {
+        return false;
+    }
+    (void)nanosleep(&pause, NULL);
+    return true;
+}
+
+/* Each server once, as long as it may be asked and is of use. `code` is what
+ * came of those before. */
+static int ask_all(struct request *request, const struct options *options,
+                   int code, struct buf *reasons)
 {
     char addr[SERVER_BYTES];
     char why[WHY_BYTES] = "";
-    char timeout[32];
     const char *list = options->addr;
-    struct buf reasons = {0};
-    int code = EXIT_AWAY;
-    (void)snprintf(timeout, sizeof(timeout), "%llums",
-                   (unsigned long long)options->timeout_ms);
-    request_add_query(request, "timeout", bytes_of_string(timeout));
-    while (code == EXIT_AWAY && next_server(&list, addr)) {
+    while ((code == EXIT_AWAY || (code == EXIT_UNKNOWN && request->name[0])) &&
+           next_server(&list, addr)) {
+        bool open = code == EXIT_UNKNOWN;
         code = ask_one(request, options, addr, why);
-        if (code == EXIT_AWAY || code == EXIT_UNKNOWN || code == EXIT_FAILED) {
-            buf_printf(&reasons, "%s%s: %s", reasons.size > 0 ? "; " : "", addr,
+        int status = request->answer.status;
+        if (code == EXIT_FAILED && !open && request->may_be_plain &&
+            request->name[0] && (status == 413 || status == 507)) {
+            request->name[0] = '\0';
+            code = ask_one(request, options, addr, why);
+        }
+        if (code) {
+            buf_printf(reasons, "%s%s: %s", reasons->size > 0 ? "; " : "", addr,
                        why);
         }
+        if (open && !is_settled(request, code)) {
+            code = EXIT_UNKNOWN;
+        }
     }
-    buf_add_u8(&reasons, '\0');
+    return code;
+}
+
+static void explain(const struct request *request,
+                    const struct options *options, int code,
+                    struct buf *reasons)
+{
+    struct field problem[PROBLEM_FIELDS];
+    char why[WHY_BYTES];
+    buf_add_u8(reasons, '\0');
     if (code == EXIT_NO) {
+        read_problem(request, problem);
+        explain_answer(request, problem, why);
         say(options, "%s", why); /* Who answered is not the point. */
     } else if (code == EXIT_UNKNOWN) {
         say(options, "%s (it may have been done, or be done soon)",
-            (const char *)reasons.data);
+            (const char *)reasons->data);
     } else if (code) {
-        say(options, "%s", (const char *)reasons.data);
+        say(options, "%s", (const char *)reasons->data);
     }
+}
+
+int request_run(struct request *request, const struct options *options)
+{
+    char timeout[32];
+    struct buf reasons = {0};
+    struct buf later = {0}; /* The first round tells best what went wrong. */
+    uint64_t start_ms = sys_now_ms();
+    (void)snprintf(timeout, sizeof(timeout), "%llums",
+                   (unsigned long long)options->timeout_ms);
+    request_add_query(request, "timeout", bytes_of_string(timeout));
+    int code = ask_all(request, options, EXIT_AWAY, &reasons);
+    while (code == EXIT_UNKNOWN && request->name[0] &&
+           may_ask_again(options, start_ms)) {
+        later.size = 0;
+        code = ask_all(request, options, code, &later);
+    }
+    explain(request, options, code,
+            code == EXIT_UNKNOWN || later.size == 0 ? &reasons : &later);
     buf_free(&reasons);
+    buf_free(&later);
     return code;
 }

@@ -258,17 +258,74 @@ def test_half_a_request_was_not_done(serve):
 
 # ---- what is known about a write ----------------------------------------------
 
-def test_a_write_without_an_answer_is_not_repeated(serve):
-    second = serve(answer(204))
-    done = craftd("put", "k", "v", addr=f"{serve(b'').addr},{second.addr}")
-    assert done.returncode == UNKNOWN
+def name_of(request):
+    """The Idempotency-Key that it was sent under."""
+    found = re.findall(rb"\r\nIdempotency-Key: (\S+)\r\n", request)
+    assert len(found) == 1
+    return found[0]
+
+
+WRITES = [(("put", "k", "v"), b""), (("del", "k"), b""),
+          (("txn",), b'{"then":[{"incr":"n"}]}')]
+
+
+@pytest.mark.parametrize("words, data", WRITES)
+def test_a_write_without_an_answer_is_repeated_by_name(serve, words, data):
+    first, second = serve(b""), serve(answer(200, b'{"ok":true}'))
+    done = craftd(*words, data=data, addr=f"{first.addr},{second.addr}")
+    assert (done.returncode, done.stderr) == (DONE, b"")
+    assert name_of(first.requests[0]) == name_of(second.requests[0])
+    assert re.fullmatch(rb"[0-9a-f]{32}", name_of(first.requests[0]))
+    other = serve(answer(200, b'{"ok":true}'))
+    assert craftd(*words, data=data, addr=other.addr).returncode == DONE
+    assert name_of(other.requests[0]) != name_of(first.requests[0])
+
+
+def test_one_server_is_asked_again(serve):
+    server = serve(b"", b"", answer(204))
+    assert craftd("put", "k", "v", addr=server.addr).returncode == DONE
+    assert len({name_of(request) for request in server.requests}) == 1
+
+
+def test_what_has_no_name_is_not_repeated(serve):
+    second = serve(answer(200))
+    done = craftd("leader", "n2", addr=f"{serve(b'').addr},{second.addr}")
+    assert (done.returncode, second.requests) == (UNKNOWN, [])
     assert b"it may have been done" in done.stderr
-    assert second.requests == []
+
+
+@pytest.mark.parametrize("then, code", [
+    (problem(503, "no-leader", "there is none"), UNKNOWN),
+    (problem(429, "overloaded", "too many"), UNKNOWN),
+    (problem(400, "bad-key", "no such thing"), UNKNOWN),
+    (problem(413, "too-large", "over --max-value"), UNKNOWN),
+    (problem(507, "no-space", "the disk is full"), UNKNOWN),
+    (problem(412, "precondition-failed", "changed"), NO),
+    (problem(409, "not-a-number", "incr: no number"), FAILED),
+])
+def test_only_the_log_settles_what_is_unknown(serve, then, code):
+    """What refuses the repeat at the door says nothing of the first."""
+    first, second = serve(b""), serve(then)
+    done = craftd("txn", "--timeout", "200ms", data=b'{"then":[]}',
+                  addr=f"{first.addr},{second.addr}")
+    assert done.returncode == code, done
+    assert name_of(first.requests[0]) == name_of(second.requests[0])
+
+
+@pytest.mark.parametrize("status, code", [(413, "too-large"), (507, "no-space")])
+def test_a_txn_goes_without_the_name_it_has_no_room_for(serve, status, code):
+    """Results are kept with a name, 16 KiB at most; and what would grow is
+    refused on a full disk, deletions are not."""
+    server = serve(problem(status, code, "no room"), answer(200, b'{"ok":true}'))
+    done = craftd("txn", data=b'{"then":[{"get":"a"}]}', addr=server.addr)
+    assert (done.returncode, done.stdout) == (DONE, b'{"ok":true}')
+    name_of(server.requests[0])
+    assert b"Idempotency-Key" not in server.requests[1]
+    assert craftd("put", "k", "v", addr=serve(problem(status, code, "no")).addr
+                  ).returncode == FAILED
 
 
 @pytest.mark.parametrize("first, code", [
-    (problem(504, "commit-timeout", "no decision", "unknown"), UNKNOWN),
-    (problem(503, "no-leader", "the leader is gone", "unknown"), UNKNOWN),
     (problem(400, "bad-key", "no such thing"), FAILED),
     (problem(507, "no-space", "the disk is full"), FAILED),
     (problem(412, "precondition-failed", "changed"), NO),
@@ -278,6 +335,18 @@ def test_an_answer_that_settles_it(serve, first, code):
     done = craftd("put", "k", "v", addr=f"{serve(first).addr},{second.addr}")
     assert done.returncode == code
     assert second.requests == []
+
+
+@pytest.mark.parametrize("first", [
+    problem(504, "commit-timeout", "no decision", "unknown"),
+    problem(503, "no-leader", "the leader is gone", "unknown"),
+])
+def test_an_open_outcome_is_asked_for_elsewhere(serve, first):
+    second = serve(answer(204))
+    done = craftd("put", "k", "v", addr=f"{serve(first).addr},{second.addr}")
+    assert (done.returncode, done.stderr) == (DONE, b"")
+    done = craftd("put", "k", "v", "--timeout", "200ms", addr=serve(first).addr)
+    assert done.returncode == UNKNOWN
 
 
 @pytest.mark.parametrize("first", [

@@ -1,11 +1,12 @@
 """craftd get, put, txn against real nodes: what goes in comes out."""
 import json
 import os
+import socket
 import threading
 
 import pytest
 
-from test_client import AWAY, DONE, FAILED, NO, UNKNOWN, craftd, run
+from test_client import AWAY, DONE, FAILED, NO, UNKNOWN, Server, craftd, run
 
 
 @pytest.mark.parametrize("value", [
@@ -97,3 +98,27 @@ def test_stale_reads_work_without_a_leader(cluster):
     assert craftd("get", "k", "--timeout", "1s", addr=addr).returncode == AWAY
     assert run("get", "--stale", "k", addr=addr) == b"v"
     assert craftd("put", "k", "w", "--timeout", "1s", addr=addr).returncode in (AWAY, UNKNOWN)
+
+
+def test_an_answer_that_is_lost_does_not_count_twice(three, addr):
+    """The node has done it, and the connection breaks before it can say so."""
+    text = b'{"then":[{"incr":"cli/counter"}]}'
+
+    def swallow(request, _):
+        host, port = addr.split(",")[0].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as node:
+            node.sendall(request)
+            assert node.recv(4096).startswith(b"HTTP/1.1 200 ")
+    lossy = Server(swallow)
+    answer = json.loads(run("txn", data=text, addr=f"{lossy.addr},{addr}"))
+    lossy.close()
+    assert answer["results"] == [{"value": "1"}]
+    assert run("get", "cli/counter", addr=addr) == b"1"
+
+
+def test_a_txn_may_read_much(three, addr):
+    """More than is kept with a name."""
+    value = b"x" * 200_000
+    run("put", "cli/much", data=value, addr=addr)
+    answer = json.loads(run("txn", data=b'{"then":[{"get":"cli/much"}]}', addr=addr))
+    assert answer["results"][0]["value"].encode() == value
