@@ -109,6 +109,11 @@ struct api {
     struct list scans; /* Under way: struct scan, by link. */
     struct timer scan_timer;
     uint64_t page_bytes; /* Of all pages being gathered or sent. */
+    struct list reads;   /* May be shown, and wait for a turn with time left:
+                            struct conn, by read_link. */
+    struct timer read_timer;
+    uint64_t read_turn; /* The turn in which ... */
+    uint64_t read_us;   /* ... so much was spent on showing. */
     /* Scratch for one answer or one command. */
     struct buf body;
     struct buf indented; /* The same for ?pretty. */
@@ -229,6 +234,7 @@ struct conn {
     struct buf tags; /* Its If-None-Match. */
     bool noleader;   /* /readyz: whether there is a leader is not asked. */
     struct reading reading_at;
+    struct list read_link; /* In api->reads; alone: it does not wait there. */
     struct scan scan;
     enum member_act act;
     uint64_t sync_index;        /* To be reached by all; ... */
@@ -306,6 +312,8 @@ void read_start(struct conn *conn, const struct http_request *request,
 void read_latest(struct conn *conn, void (*show)(struct conn *conn));
 /* The same again: what is applied here has gone back (a full disk). */
 void read_wait(struct conn *conn);
+/* Nothing will be shown to it any more. */
+void read_close(struct conn *conn);
 void add_read_headers(struct conn *conn);
 
 /* scan.c. Walk over conn->scan, a slice a turn, in turn with others; `step` is

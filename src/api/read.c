@@ -10,13 +10,19 @@
  *     auto          none on nodes without a vote, else linearizable
  *
  * Whatever the level, `min_index` has been applied here. Craftd-Level names
- * the level that the answer was read at. */
+ * the level that the answer was read at.
+ *
+ * A value may be large, and many may be asked for in one turn: what has no
+ * room in its time is shown in later ones, in the order in which it could
+ * have been. */
 #include <stdio.h>
 
 #include "api/api_internal.h"
 #include "base/text.h"
 #include "command/command.h"
 #include "json/json.h"
+
+enum { TURN_US = 5000 };
 
 static const char *const level_names[] = {
     [LEVEL_LINEARIZABLE] = "linearizable",
@@ -156,19 +162,87 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
     }
 }
 
-void read_wait(struct conn *conn)
+static bool has_time(struct api *api)
+{
+    uint64_t turn = reactor_turns(api->options.reactor);
+    if (api->read_turn != turn) {
+        api->read_turn = turn;
+        api->read_us = 0;
+    }
+    return api->read_us < TURN_US;
+}
+
+/* True: it has what it needs; else it waits. */
+static bool may_be_shown(struct conn *conn)
 {
     struct node *node = conn->api->node;
     struct reading *reading = &conn->reading_at;
     /* No answer is older than one before it: see node_shown(). */
     reading->index = max_u64(reading->index, node_shown(node));
     if (node_applied(node) >= reading->index) {
-        show(conn);
-        return;
+        return true;
     }
     conn->busy = true;
     conn->finish = finish_wait;
     node_wait(node, &conn->request, reading->index);
+    return false;
+}
+
+static void show_timed(struct conn *conn)
+{
+    struct api *api = conn->api;
+    uint64_t start_us = node_now_us(api->node);
+    show(conn);
+    api->read_us += node_now_us(api->node) - start_us;
+}
+
+static void on_read_turn(void *arg);
+
+/* Not now: it could be called again in this turn, which is long enough. */
+static void wake(struct api *api)
+{
+    struct reactor *reactor = api->options.reactor;
+    timer_arm(reactor, &api->read_timer, reactor_now_ms(reactor) + 1,
+              on_read_turn, api);
+}
+
+static void on_read_turn(void *arg)
+{
+    struct api *api = arg;
+    while (!list_empty(&api->reads) && has_time(api)) {
+        struct conn *conn =
+            container_of(api->reads.next, struct conn, read_link);
+        list_remove(&conn->read_link);
+        if (may_be_shown(conn)) {
+            conn->index = max_u64(conn->index, node_applied(api->node));
+            show_timed(conn);
+        }
+    }
+    if (!list_empty(&api->reads)) {
+        wake(api);
+    }
+}
+
+void read_wait(struct conn *conn)
+{
+    struct api *api = conn->api;
+    if (!may_be_shown(conn)) {
+        return;
+    }
+    if (has_time(api) && list_empty(&api->reads)) {
+        show_timed(conn);
+        return;
+    }
+    conn->busy = true;
+    if (list_empty(&api->reads)) {
+        wake(api);
+    }
+    list_add(&api->reads, &conn->read_link);
+}
+
+void read_close(struct conn *conn)
+{
+    list_remove(&conn->read_link);
 }
 
 /* Of a linearizable read, or of the entry of a strong one. */

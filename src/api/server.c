@@ -42,6 +42,7 @@ static void conn_free(struct conn *conn)
     backup_close(conn);
     restore_close(conn);
     scan_free(conn);
+    read_close(conn);
     timer_cancel(api->options.reactor, &conn->timer);
     if (api->node) {
         node_cancel(api->node, &conn->request);
@@ -439,6 +440,7 @@ static struct conn *conn_take(struct api *api)
     conn->request.cb = on_done;
     list_init(&conn->link);
     list_init(&conn->scan.link);
+    list_init(&conn->read_link);
     list_add(&api->conns, &conn->link);
     api->conn_count++;
     http_reader_init(&conn->reader, api->options.body_bytes_max);
@@ -480,6 +482,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     list_init(&api->idle);
     metrics_init(&api->metrics);
     list_init(&api->scans);
+    list_init(&api->reads);
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
     if (err) {
@@ -540,6 +543,7 @@ void api_close(struct api *api)
     }
     restore_free(api);
     timer_cancel(api->options.reactor, &api->scan_timer);
+    timer_cancel(api->options.reactor, &api->read_timer);
     buf_free(&api->body);
     buf_free(&api->indented);
     buf_free(&api->message);

@@ -72,6 +72,11 @@ uint64_t reactor_now_ms(const struct reactor *reactor)
     return reactor->now_ms;
 }
 
+uint64_t reactor_turns(const struct reactor *reactor)
+{
+    return reactor->turns;
+}
+
 uint64_t reactor_turn_max_ms(const struct reactor *reactor)
 {
     return reactor->turn_max_ms;
@@ -203,6 +208,7 @@ void reactor_turn(struct reactor *reactor, uint64_t wait_ms)
     int count = poller_wait(reactor->poller, sleep_ms(reactor, wait_ms));
     uint64_t start_ms = sys_now_ms();
     reactor->now_ms = start_ms;
+    reactor->turns++;
 
     deliver_events(reactor, count);
     run_timers(reactor);

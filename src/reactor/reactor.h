@@ -50,6 +50,9 @@ uint64_t reactor_now_ms(const struct reactor *reactor);
 /* One turn that sleeps at most `wait_ms`; for tests and reactor_run(). */
 void reactor_turn(struct reactor *reactor, uint64_t wait_ms);
 
+/* Turns so far, this one included: for budgets that are of one turn. */
+uint64_t reactor_turns(const struct reactor *reactor);
+
 /* Called once a turn, after all events, timers and kicks of it. Returns the
  * deadline by which it wants to be called again even if nothing happens
  * (absolute ms; 0 = at once, UINT64_MAX = never). */

@@ -73,6 +73,7 @@ struct reactor {
     struct heap timers;
     uint64_t now_ms;
     uint64_t turn_max_ms;
+    uint64_t turns;
     bool stopping;
 
     reactor_hook_cb *hook;

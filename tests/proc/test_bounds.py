@@ -3,9 +3,11 @@ disks that fill up. Nothing acknowledged is lost, and it all heals."""
 import concurrent.futures
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -83,6 +85,61 @@ def test_a_client_that_does_not_read_costs_bounded_memory(cluster):
             heads += got.count(b"HTTP/1.1 200")
             got = got[-11:]
         assert total <= asked * (MIB + 1000)
+
+
+def stall_seconds(node):
+    metrics = node.request("GET", "/metrics").body.decode()
+    return float(re.search(r"^craftd_reactor_stall_seconds_max (\S+)$", metrics,
+                           re.M).group(1))
+
+
+def read_answer(client):
+    """(status, body), of a socket's file."""
+    status = int(client.readline().split()[1])
+    length = 0
+    while (line := client.readline()) != b"\r\n":
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    return status, client.read(length)
+
+
+@pytest.mark.parametrize("level", ["none", "linearizable"])
+def test_large_values_asked_for_at_once_do_not_hold_the_loop(cluster, level):
+    """While the node sleeps, all of them ask: they are in one turn. A third
+    goes away again, and one has asked for several in a row."""
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    values = [chr(ord("a") + i) * (MIB - 100) for i in range(4)]
+    for i, value in enumerate(values):
+        assert node.put(f"big-{i}", value).status == 200
+    node.terminate()
+    node.start().up()
+    cluster.wait_leader()
+    assert node.get("big-0") == values[0]
+    asks = [(b"GET /key/big-%d?raw&level=" % i) + level.encode() +
+            b" HTTP/1.1\r\nHost: x\r\n\r\n" for i in range(4)]
+    clients = [socket.create_connection((HOST, node.http_port), 20) for _ in range(150)]
+    wait_for(lambda: "craftd_http_connections 15" in
+             node.request("GET", "/metrics").body.decode(), 5, "150 connections")
+    node.send(signal.SIGSTOP)
+    for i, client in enumerate(clients):
+        client.sendall(asks[i % 4] if i > 0 else b"".join(asks))
+    for client in clients[100:]:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    node.send(signal.SIGCONT)
+    time.sleep(0.02)
+    for client in clients[100:]:
+        client.close()
+
+    def take(i):
+        with clients[i].makefile("rb") as file:
+            for k in range(4) if i == 0 else [i % 4]:
+                assert read_answer(file) == (200, values[k].encode())
+        clients[i].close()
+        return True
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        assert all(pool.map(take, range(100)))
+    assert stall_seconds(node) < 0.13  # All in one turn: twice that, and more.
 
 
 def test_a_follower_that_sleeps_costs_bounded_memory(cluster):
