@@ -216,6 +216,9 @@ static void submit_put(struct conn *conn, const struct http_request *request,
     buf_add_u8(page, '\n');
     submit_if(conn, request, exists, &put, exists ? KIND_REPLACE : KIND_CREATE,
               exists ? finish_change : finish_create);
+    if (!conn->busy) {
+        scan_close(conn); /* Refused: nobody will show the page. */
+    }
 }
 
 static void create(struct conn *conn, const struct http_request *request)
