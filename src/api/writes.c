@@ -8,7 +8,8 @@
 #include "api/api_internal.h"
 #include "json/json.h"
 
-enum { COMMAND_BYTES_KEPT = 1 << 20 };
+/* An entry is applied in one turn, and a pair takes some 5 us. */
+enum { COMMAND_BYTES_KEPT = 1 << 20, PAIRS_MAX = 10000 };
 
 /* The kind of a request is part of what it is called (command_sign()). */
 enum { KIND_POST = 1, KIND_PUT = 2, KIND_DELETE = 3 };
@@ -533,6 +534,12 @@ static void post_all(struct conn *conn, const struct command_name *name,
         struct bytes key;
         struct bytes value;
         if (!read_pair(conn, reader, &key, &value)) {
+            return;
+        }
+        if (writer.count == PAIRS_MAX) {
+            answer_problem(conn, 413, "too-large",
+                           "more than 10000 pairs in one request",
+                           "not-applied");
             return;
         }
         command_put(&writer, key, value);

@@ -69,3 +69,25 @@ def test_a_refused_property_leaves_nothing_behind(one, head, status):
     assert rss_bytes(one.pid) - before < 30 * MIB
     for client in clients:
         client.close()
+
+
+# ---- time ---------------------------------------------------------------------
+
+def pairs(count):
+    names = itertools.product(string.ascii_lowercase, repeat=4)
+    return {"".join(name): "" for name in itertools.islice(names, count)}
+
+
+def test_more_pairs_than_a_turn_can_apply_are_refused(one):
+    """Half a million fit the body, and would hold every node for two seconds,
+    which is longer than an election takes."""
+    for headers in ({}, {"Idempotency-Key": "many"}):
+        answer = one.request("POST", "/key", pairs(10_001), headers)
+        assert answer.status == 413
+        assert answer.json()["code"] == "too-large"
+        assert answer.json()["outcome"] == "not-applied"
+    assert one.get("aaaa") is None
+    assert one.request("POST", "/key", pairs(340_000)).status == 413
+    assert one.request("POST", "/key", pairs(10_000)).status == 200
+    assert one.get("aaaa") == ""
+    assert stall_seconds(one) < 0.5
