@@ -66,6 +66,10 @@ static void on_time(void *arg)
         set_deadline(conn, conn->deadline_ms);
     } else if (http_in_request(&conn->reader) && !conn->closing) {
         conn->keep_alive = false;
+        conn->head_only = http_head_done(&conn->reader) &&
+                          conn->reader.request.verb == HTTP_VERB_HEAD;
+        conn->index = 0;
+        conn->api->headers.size = 0;
         answer_problem(conn, 408, "request-timeout",
                        http_head_done(&conn->reader)
                            ? "30s without progress in the body"
