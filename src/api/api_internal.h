@@ -296,6 +296,9 @@ void on_metrics(struct conn *conn, const struct http_request *request);
 void route(struct conn *conn, const struct http_request *request);
 /* A path of /api/v1. */
 bool is_v1(const struct http_request *request);
+/* Of a request whose body is waited for: whether its head is reason enough to
+ * refuse it, or to send it elsewhere. True: answered. */
+bool route_refuses(struct conn *conn, const struct http_request *request);
 /* The deadline that ?timeout= asks for; false: answered 400. */
 bool read_timeout(struct conn *conn, const struct http_request *request);
 /* Flag parameter: present and not 0 or false. */
@@ -361,6 +364,9 @@ void add_value(struct buf *out, struct bytes value);
 void post_keys(struct conn *conn, const struct http_request *request);
 void put_key(struct conn *conn, const struct http_request *request);
 void delete_key(struct conn *conn, const struct http_request *request);
+/* What the head of a write is reason enough for. True: answered. */
+bool write_refused(struct conn *conn, const struct http_request *request,
+                   bool is_put_key);
 /* Whether If-Match, If-None-Match or ?cas= demand something; and what, added to
  * the list of conditions in `writer`. False: answered. */
 bool has_conditions(const struct http_request *request);
@@ -369,9 +375,6 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
 void bad_json(struct conn *conn, const struct json_reader *reader,
               const char *why);
 void value_too_large(struct conn *conn);
-/* Known before the body is there: its value will be. */
-bool put_is_too_large(const struct conn *conn,
-                      const struct http_request *request);
 /* What conn->api->command holds is written. */
 void submit(struct conn *conn, conn_finish *finish);
 /* Idempotency-Key; empty when there is none. False: answered 400. */

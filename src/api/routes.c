@@ -97,6 +97,29 @@ void route(struct conn *conn, const struct http_request *request)
     }
 }
 
+bool route_refuses(struct conn *conn, const struct http_request *request)
+{
+    static const char *const names[] = {
+        [HTTP_VERB_GET] = "GET",       [HTTP_VERB_HEAD] = "HEAD",
+        [HTTP_VERB_POST] = "POST",     [HTTP_VERB_PUT] = "PUT",
+        [HTTP_VERB_DELETE] = "DELETE", [HTTP_VERB_OPTIONS] = "OPTIONS",
+    };
+    const struct route *found = find(request->path);
+    if (!conn->api->node || request->verb == HTTP_VERB_OTHER || !found) {
+        route(conn, request); /* Which has no use for a body then. */
+        return true;
+    }
+    conn->group = found->group;
+    if (!strstr(found->allow, names[request->verb])) {
+        not_allowed(conn, found->allow);
+        return true;
+    }
+    return found->group == ROUTE_KEY && !is_get(request) &&
+           write_refused(conn, request,
+                         request->verb == HTTP_VERB_PUT &&
+                             found->handler == on_key);
+}
+
 void not_allowed(struct conn *conn, const char *allow)
 {
     http_add_header(&conn->api->headers, "Allow", bytes_of_string(allow));

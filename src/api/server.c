@@ -257,13 +257,13 @@ static void on_head(struct conn *conn)
         answer_problem(conn, 417, "expectation-failed",
                        "the only expectation that is met is 100-continue",
                        "not-applied");
-    } else if (request->expect_continue && put_is_too_large(conn, request)) {
-        begin(conn, request);
-        conn->keep_alive = false; /* The body may come, or may not. */
-        value_too_large(conn);
     } else if (request->expect_continue) {
-        buf_add_string(stream_output(conn->stream),
-                       "HTTP/1.1 100 Continue\r\n\r\n");
+        begin(conn, request);
+        conn->keep_alive = false; /* Will the body come now, or not? */
+        if (!route_refuses(conn, request)) {
+            buf_add_string(stream_output(conn->stream),
+                           "HTTP/1.1 100 Continue\r\n\r\n");
+        }
     }
 }
 

@@ -307,16 +307,6 @@ void value_too_large(struct conn *conn)
     answer_problem(conn, 413, "too-large", message, "not-applied");
 }
 
-bool put_is_too_large(const struct conn *conn,
-                      const struct http_request *request)
-{
-    static const char root[] = "/key/";
-    const size_t size = sizeof(root) - 1;
-    return request->verb == HTTP_VERB_PUT && request->path.size > size &&
-           memcmp(request->path.data, root, size) == 0 &&
-           request->content_length > conn->api->options.value_bytes_max;
-}
-
 void bad_json(struct conn *conn, const struct json_reader *reader,
               const char *why)
 {
@@ -440,6 +430,33 @@ void delete_key(struct conn *conn, const struct http_request *request)
     command_add(&writer, &op);
     command_end(&writer);
     submit(conn, finish_delete);
+}
+
+/* ---- before the body is there ---------------------------------------------
+ */
+
+bool write_refused(struct conn *conn, const struct http_request *request,
+                   bool is_put_key)
+{
+    struct command_name name;
+    struct command_writer writer;
+    if (is_put_key && !read_key(conn, request->path, "/key/")) {
+        return true;
+    }
+    if (!read_timeout(conn, request) || redirected(conn, request) ||
+        !read_name(conn, request, &name)) {
+        return true;
+    }
+    if (!is_put_key) {
+        return false;
+    }
+    if (request->content_length > conn->api->options.value_bytes_max) {
+        value_too_large(conn);
+        return true;
+    }
+    conn->api->command.size = 0;
+    command_list(&writer, &conn->api->command);
+    return !add_conditions(conn, request, buf_bytes(&conn->key), &writer);
 }
 
 /* ---- POST -----------------------------------------------------------------

@@ -111,3 +111,64 @@ def test_many_large_entries_are_not_applied_in_one_turn(cluster):
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         client.close()
     assert stall_seconds(node) < 0.8  # Parsing them all is in one turn as well.
+
+
+# ---- what is known from the head ----------------------------------------------
+
+@pytest.mark.parametrize("head, status", [
+    (b"PUT /key/a HTTP/1.1\nContent-Length: 2000000\n", 413),
+    (b"PUT /key/a HTTP/1.1\nContent-Length: 5000000\n", 413),
+    (b"PUT /key/ HTTP/1.1\nContent-Length: 5\n", 400),
+    (b"PUT /key/%00 HTTP/1.1\nTransfer-Encoding: chunked\n", 400),
+    (b"PUT /key/a?timeout=x HTTP/1.1\nContent-Length: 5\n", 400),
+    (b"PUT /key/a?ttl=5 HTTP/1.1\nContent-Length: 5\n", 400),
+    (b"PUT /key/a HTTP/1.1\nIf-Match: 4\nContent-Length: 5\n", 400),
+    (b"PUT /key/a HTTP/1.1\nIdempotency-Key: " + b"x" * 65 + b"\nContent-Length: 5\n", 400),
+    (b"POST /txn?timeout=x HTTP/1.1\nContent-Length: 5\n", 400),
+    (b"PUT /txn HTTP/1.1\nContent-Length: 5\n", 405),
+    (b"POST /nowhere HTTP/1.1\nContent-Length: 5\n", 404),
+    (b"BREW /key/a HTTP/1.1\nContent-Length: 5\n", 501),
+    (b"LOCK /key/a HTTP/1.1\nContent-Length: 5\n", 501),
+])
+def test_who_asks_before_sending_is_told_what_is_wrong(one, head, status):
+    """Instead of 100 (RFC 9110 10.1.1); the body may come or not, and cannot be
+    told from a next request: the connection ends."""
+    with dial(one) as client:
+        client.sendall((head + b"Host: x\nExpect: 100-continue\n\n").replace(b"\n", b"\r\n"))
+        answer = until_closed(client)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+    assert json.loads(answer.split(b"\r\n\r\n")[1])["status"] == status
+
+
+@pytest.mark.parametrize("head, body, status", [
+    (b"PUT /key/cont HTTP/1.1\nContent-Length: 5\n", b"value", 201),
+    (b"PUT /key/cont HTTP/1.1\nIf-Match: *\nTransfer-Encoding: chunked\n",
+     b"3\r\nabc\r\n0\r\n\r\n", 204),
+    (b"POST /key HTTP/1.1\nContent-Length: 9\n", b'{"a":"b"}', 200),
+    (b"POST /txn HTTP/1.1\nContent-Length: 11\n", b'{"then":[]}', 200),
+    (b"POST /join HTTP/1.1\nContent-Length: 2\n", b"{}", 400),
+    (b"GET /key/cont HTTP/1.1\nContent-Length: 2\n", b"{}", 200),
+])
+def test_who_asks_before_sending_may_send(one, head, body, status):
+    with dial(one) as client:
+        client.sendall((head + b"Host: x\nExpect: 100-continue\n\n").replace(b"\n", b"\r\n"))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        answer = client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+        assert b"Connection: close" not in answer
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_time_out_after_a_head_has_its_body(one):
+    """What the last request was says nothing of the answer to half a one."""
+    with dial(one) as client:
+        client.sendall(b"HEAD /key/none HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 404 ")
+        client.sendall(b"GET /ke")
+        head, body = until_closed(client).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["code"] == "request-timeout"
