@@ -49,6 +49,7 @@ static int download(const struct options *options, int fd)
     request_init(&request, "GET", "/backup");
     request_add_level(&request, options);
     request.out = fd;
+    request.out_type = "application/vnd.sqlite3";
     int code = request_run(&request, options);
     request_free(&request);
     return code;

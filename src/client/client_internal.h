@@ -112,6 +112,8 @@ struct request {
     bool absent_is_no;  /* 404 is an answer rather than a failure. */
     int out;            /* The body of a 2xx goes there as it comes; -1: into
                            `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
+    const char *out_type; /* Its Content-Type must be this, and it must say
+                             where it ends: else nothing goes there. */
     /* Filled in by request_run(). */
     struct http_answer answer;
     struct buf answer_body;

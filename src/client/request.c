@@ -149,12 +149,33 @@ static bool is_success(const struct request *request)
     return request->answer.status >= 200 && request->answer.status < 300;
 }
 
+static struct bytes header(const struct request *request, const char *name)
+{
+    return http_header_named(request->answer.headers,
+                             request->answer.header_count, name);
+}
+
+/* Whoever answers at that address may be something else; and what ends with
+ * the connection may have been cut. */
+static bool is_wanted(const struct request *request)
+{
+    return bytes_equal_string(header(request, "content-type"),
+                              request->out_type) &&
+           (header(request, "content-length").data ||
+            header(request, "transfer-encoding").data);
+}
+
 /* What the last call has found of the body goes where it belongs. */
 static bool keep_body(struct request *request, char why[WHY_BYTES])
 {
     struct bytes piece = request->answer.body;
     const char *reason = NULL;
     if (request->out >= 0 && is_success(request)) {
+        if (!is_wanted(request)) {
+            (void)snprintf(why, WHY_BYTES, "the server does not send %s",
+                           request->out_type);
+            return false;
+        }
         if (!write_out(request->out, piece.data, piece.size, &reason)) {
             (void)snprintf(why, WHY_BYTES, "writing: %s", reason);
             return false;

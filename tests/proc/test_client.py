@@ -456,26 +456,46 @@ def test_txn_reads_a_file_or_stdin(serve, tmp_path):
 
 # ---- backup -------------------------------------------------------------------
 
+def database(body):
+    return answer(200, body, ["Content-Type: application/vnd.sqlite3"])
+
+
+@pytest.mark.parametrize("other", [
+    answer(200, b"<html>it works", ["Content-Type: text/html"]),
+    answer(200, b"x" * 9000),
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.sqlite3\r\n\r\nSQLite form",
+], ids=["another server", "of no type", "without an end"])
+def test_what_is_no_backup_does_not_replace_one(serve, tmp_path, other):
+    file = tmp_path / "b.db"
+    file.write_bytes(b"the old one")
+    done = craftd("backup", str(file), addr=serve(other).addr)
+    assert done.returncode == FAILED
+    assert b"does not send application/vnd.sqlite3" in done.stderr
+    assert os.listdir(tmp_path) == ["b.db"] and file.read_bytes() == b"the old one"
+    done = craftd("backup", "-", addr=serve(other).addr)
+    assert (done.returncode, done.stdout) == (FAILED, b"")
+
+
 def test_backup_is_whole_or_not_there(serve, tmp_path):
     body = os.urandom(200_000)
     file = tmp_path / "b.db"
     file.write_bytes(b"the old one")
-    done = craftd("backup", str(file), addr=serve(answer(200, body)[:-1]).addr)
+    done = craftd("backup", str(file), addr=serve(database(body)[:-1]).addr)
     assert done.returncode == FAILED and b"ended before" in done.stderr
     done = craftd("backup", str(file), addr=serve(problem(503, "no-leader", "none")).addr)
     assert done.returncode == AWAY
     assert os.listdir(tmp_path) == ["b.db"] and file.read_bytes() == b"the old one"
-    done = craftd("backup", str(file), addr=serve(answer(200, body)).addr)
+    done = craftd("backup", str(file), addr=serve(database(body)).addr)
     assert (done.returncode, done.stderr) == (DONE, b"")
     assert os.listdir(tmp_path) == ["b.db"] and file.read_bytes() == body
-    done = craftd("backup", "-", addr=serve(answer(200, body)).addr)
+    done = craftd("backup", "-", addr=serve(database(body)).addr)
     assert (done.returncode, done.stdout) == (DONE, body)
 
 
 def test_backup_leaves_other_things_alone(serve, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "no" / "b.db"):
-        server = serve(answer(200, b"x"))
+        server = serve(database(b"x"))
         assert craftd("backup", str(path), addr=server.addr).returncode == FAILED
         assert server.requests == []
     assert os.listdir(tmp_path) == ["pipe"]
@@ -484,7 +504,7 @@ def test_backup_leaves_other_things_alone(serve, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_backup_cleans_up(serve, tmp_path, number):
     def half(_, connection):
-        connection.sendall(answer(200, b"x" * 100_000)[:-1])
+        connection.sendall(database(b"x" * 100_000)[:-1])
         connection.recv(1)
     file = tmp_path / "b.db"
     words = [BINARY, "backup", str(file), "--addr", serve(half).addr]
@@ -503,8 +523,8 @@ def test_a_full_disk_is_reported(serve):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     with open("/dev/full", "wb") as full:
-        for words in (["get", "k"], ["backup", "-"]):
-            done = subprocess.run([BINARY, *words, "--addr", serve(raw(b"v")).addr],
+        for words, sent in ((["get", "k"], raw), (["backup", "-"], database)):
+            done = subprocess.run([BINARY, *words, "--addr", serve(sent(b"v")).addr],
                                   stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
             assert done.returncode == FAILED and b"No space left" in done.stderr
 
