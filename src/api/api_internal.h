@@ -109,8 +109,12 @@ struct api {
     struct list scans; /* Under way: struct scan, by link. */
     struct timer scan_timer;
     uint64_t page_bytes; /* Of all pages being gathered or sent. */
-    struct list reads;   /* May be shown, and wait for a turn with time left:
-                            struct conn, by read_link. */
+    /* Of all other answers that wait in streams: at most; and the turn in
+     * which they were counted last. */
+    uint64_t output_bytes;
+    uint64_t output_turn;
+    struct list reads; /* May be shown, and wait for a turn with time left:
+                          struct conn, by read_link. */
     struct timer read_timer;
     uint64_t read_turn; /* The turn in which ... */
     uint64_t read_us;   /* ... so much was spent on showing. */
@@ -260,6 +264,10 @@ void finish_plain(struct conn *conn, const struct node_result *result);
 /* server.c. Extra headers are in api->headers ("Name: value\r\n"...). JSON is
  * indented here when that was asked for. */
 void answer(struct conn *conn, int status, const char *type, struct bytes body);
+
+/* Whether so much more may wait for clients to take it. False: answered 429;
+ * small answers need not ask. */
+bool has_output_room(struct conn *conn, size_t size);
 
 /* An answer in two parts: the head, with the length of what follows, and, when
  * that has been written, the end. */

@@ -173,6 +173,9 @@ static void answer_key(struct conn *conn)
         read_wait(conn);
         return;
     }
+    if (!err && !has_output_room(conn, row.value.size)) {
+        return;
+    }
     add_read_headers(conn);
     if (err) {
         answer_missing(conn);

@@ -269,6 +269,9 @@ static void show_one(struct conn *conn)
     struct buf *body = &conn->api->body;
     struct node_row row = {0};
     enum err err = node_get(conn->api->node, buf_bytes(&conn->key), &row);
+    if (!err && !has_output_room(conn, row.value.size)) {
+        return;
+    }
     add_read_headers(conn);
     if (err) {
         answer_problem(conn, 404, "not-found", "there is no such property",

@@ -11,6 +11,9 @@ enum {
     IDLE_MS = 75000,
     /* Answers that the client has not taken: more of its requests wait. */
     OUTPUT_BYTES_MAX = 256 << 10,
+    /* The same of all clients together: what is large is refused. */
+    OUTPUTS_BYTES_MAX = 128 << 20,
+    ANSWER_BYTES_SMALL = 64 << 10,
     REQUEST_BYTES_KEPT = 1 << 20,
     INDENTED_BYTES_KEPT = 1 << 20,
 };
@@ -137,6 +140,41 @@ bool is_to_indent(const struct conn *conn, const char *type)
             strcmp(type, "application/problem+json") == 0);
 }
 
+/* What has left is not subtracted one by one: it is counted anew when the sum
+ * seems too large, once a turn. */
+static void count_outputs(struct api *api)
+{
+    uint64_t turn = reactor_turns(api->options.reactor);
+    if (api->output_turn == turn) {
+        return;
+    }
+    api->output_turn = turn;
+    api->output_bytes = 0;
+    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+        const struct conn *conn = container_of(at, struct conn, link);
+        api->output_bytes += stream_output_bytes(conn->stream);
+    }
+}
+
+bool has_output_room(struct conn *conn, size_t size)
+{
+    struct api *api = conn->api;
+    if (size <= ANSWER_BYTES_SMALL) {
+        return true;
+    }
+    if (api->output_bytes + size > OUTPUTS_BYTES_MAX) {
+        count_outputs(api);
+    }
+    if (api->output_bytes + size <= OUTPUTS_BYTES_MAX) {
+        return true;
+    }
+    api->headers.size = 0;
+    answer_problem(conn, 429, "overloaded",
+                   "too many other answers are waiting to be taken",
+                   "not-applied");
+    return false;
+}
+
 void answer(struct conn *conn, int status, const char *type, struct bytes body)
 {
     struct buf *indented = &conn->api->indented;
@@ -146,6 +184,7 @@ void answer(struct conn *conn, int status, const char *type, struct bytes body)
         json_add_indented(indented, body);
         body = buf_bytes(indented);
     }
+    conn->api->output_bytes += body.size;
     if (status == 204 || status == 304) {
         buf_add_string(out, "\r\n");
     } else {

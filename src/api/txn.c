@@ -19,6 +19,7 @@ struct parse {
     struct json_reader reader;
     bool seen[LIST_COUNT];
     uint32_t ops;
+    bool reads;
     bool answered; /* With what is wrong. */
 };
 
@@ -234,6 +235,7 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
         return wrong(parse, 413, "too-large", "more than 512 operations");
     }
     parse->ops++;
+    parse->reads = parse->reads || read.op.type == COMMAND_GET;
     command_add(writer, &read.op);
     return true;
 }
@@ -399,7 +401,10 @@ void on_txn(struct conn *conn, const struct http_request *request)
     /* The body lies in the connection's own, writable input. */
     json_init(&parse.reader, (uint8_t *)(uintptr_t)request->body.data,
               request->body.size);
-    if (read_txn(&parse)) {
+    /* Once it has been done, what it has read has to be sent. (How much that
+     * is of those under way, nobody knows: they are not counted.) */
+    if (read_txn(&parse) &&
+        (!parse.reads || has_output_room(conn, RESULT_BYTES_MAX))) {
         submit_txn(&parse, &name);
     }
     for (int i = 0; i < LIST_COUNT; i++) {

@@ -101,17 +101,17 @@ struct request {
     struct buf headers; /* Whole lines. */
     struct bytes body;  /* Borrowed. */
     bool has_body;
-    int in;             /* A file that is the body, from its beginning; -1. */
-    uint64_t in_bytes;  /* Its length. */
-    uint64_t answer_ms; /* How long to wait for the answer; 0: --timeout. */
-    bool changes;       /* Once it is sent and not answered, who knows. */
-    char name[33];      /* Idempotency-Key: it may be sent again all the same.
-                           "": none. */
-    bool may_be_plain;  /* A named one keeps what it has read, for which there
-                           may be no room: then it is sent without. */
-    bool absent_is_no;  /* 404 is an answer rather than a failure. */
-    int out;            /* The body of a 2xx goes there as it comes; -1: into
-                           `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
+    int in;               /* A file that is the body, from its beginning; -1. */
+    uint64_t in_bytes;    /* Its length. */
+    uint64_t answer_ms;   /* How long to wait for the answer; 0: --timeout. */
+    bool changes;         /* Once it is sent and not answered, who knows. */
+    char name[33];        /* Idempotency-Key: it may be sent again all the same.
+                             "": none. */
+    bool may_be_plain;    /* A named one keeps what it has read, for which there
+                             may be no room: then it is sent without. */
+    bool absent_is_no;    /* 404 is an answer rather than a failure. */
+    int out;              /* The body of a 2xx goes there as it comes; -1: into
+                             `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
     const char *out_type; /* Its Content-Type must be this, and it must say
                              where it ends: else nothing goes there. */
     /* Filled in by request_run(). */

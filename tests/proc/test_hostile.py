@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cluster import HOST, Cluster, rss_bytes
+from cluster import HOST, Cluster, rss_bytes, wait_for
 
 MIB = 1 << 20
 
@@ -72,6 +72,38 @@ def test_a_refused_property_leaves_nothing_behind(one, head, status):
         client.close()
 
 
+@pytest.mark.parametrize("target, body", [
+    ("GET /key/big", b""), ("GET /api/v1/properties/big", b""),
+    ("POST /txn", b'{"then":[{"get":"big"}]}')])
+def test_values_that_nobody_takes_are_bounded(one, target, body):
+    """A value of 1 MiB may be 6 MiB of JSON. 128 MiB may wait, small answers
+    go on, and all is well when the clients have gone."""
+    assert one.request("PUT", "/key/big", b"\x01" * MIB).status in (201, 204)
+    one.put("small", "v")
+    before = rss_bytes(one.pid)
+    clients = []
+    codes = set()
+    for _ in range(60):
+        client = socket.socket()
+        client.settimeout(10)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((HOST, one.http_port))
+        client.sendall(f"{target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+                       "\r\n\r\n".encode() + body)
+        clients.append(client)
+        codes.add(client.recv(12))
+    assert rss_bytes(one.pid) - before < 200 * MIB
+    assert codes == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
+    assert one.get("small") == "v"
+    for client in clients:
+        client.close()
+
+    def well():
+        method, path = target.split()
+        return one.request(method, path, body).status == 200
+    wait_for(well, 5, "room")
+
+
 # ---- time ---------------------------------------------------------------------
 
 def pairs(count):
@@ -79,9 +111,11 @@ def pairs(count):
     return {"".join(name): "" for name in itertools.islice(names, count)}
 
 
-def test_more_pairs_than_a_turn_can_apply_are_refused(one):
+def test_more_pairs_than_a_turn_can_apply_are_refused(cluster):
     """Half a million fit the body, and would hold every node for two seconds,
     which is longer than an election takes."""
+    one = cluster.new().start().up()
+    cluster.wait_leader()
     for headers in ({}, {"Idempotency-Key": "many"}):
         answer = one.request("POST", "/key", pairs(10_001), headers)
         assert answer.status == 413
