@@ -1,9 +1,12 @@
 /* main.c -- wires the rooms, and stops them in order. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/log.h"
@@ -417,10 +420,23 @@ static int other_main(int argc, char **argv)
     return code >= 0 ? code : client_main(argc, argv, CRAFTD_VERSION);
 }
 
+/* When one of the standard three is closed, the next file or socket takes its
+ * place, and what is said goes into that. Theirs are taken by what can be
+ * neither read nor written, as the case may be. */
+static void hold_standard_files(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
     char why[256];
+    hold_standard_files();
     int other = other_main(argc, argv);
     if (other >= 0) {
         return other;

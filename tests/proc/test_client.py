@@ -501,6 +501,15 @@ def test_backup_leaves_other_things_alone(serve, tmp_path):
     assert os.listdir(tmp_path) == ["pipe"]
 
 
+@pytest.mark.parametrize("words", ["get k", "backup -"])
+def test_a_closed_stdout_is_not_the_connection(serve, words):
+    """The next descriptor that is free is the closed one's."""
+    server = serve(database(b"v") if "backup" in words else raw(b"v"))
+    done = subprocess.run(["sh", "-c", f'exec "$0" {words} --addr {server.addr} >&-',
+                           BINARY], stderr=subprocess.PIPE, timeout=20, check=False)
+    assert done.returncode == FAILED and b"Bad file descriptor" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_backup_cleans_up(serve, tmp_path, number):
     def half(_, connection):

@@ -387,3 +387,11 @@ def test_a_damaged_file_of_starts_is_no_reason_to_stay_down(cluster):
     node.start().up()
     cluster.wait_members(2)
     assert node.log().count("file=STARTS") == told
+
+
+def test_the_log_goes_into_no_file_of_the_node(cluster):
+    """With stderr closed, its number was the next file's."""
+    node = cluster.new()
+    node.start(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *node.argv()]).up()
+    for number in range(3):
+        assert os.readlink(f"/proc/{node.pid}/fd/{number}") == "/dev/null"
