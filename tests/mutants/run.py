@@ -175,4 +175,5 @@ def main():
     sys.exit(2 if broken else 1 if lived else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
