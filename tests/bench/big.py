@@ -5,8 +5,9 @@ longest turn of the loop.
     tests/bench/big.py [--keys N] [--value BYTES] [--secs N] [--dir DIR]
 
 One node is loaded by wrk with random keys until nearly all are there, and as
-many writes again go over them. Then it is killed and started, and a newcomer
-joins it under the same load. Prints one JSON object a line.
+many writes again go over them. Then it is killed and started, all keys are
+listed in pages of a thousand, and a newcomer joins it under the same load.
+Prints one JSON object a line.
 """
 import argparse
 import json
@@ -69,6 +70,22 @@ def restart(node):
         tell(what=f"kill -9, start, first read ({level})", ms=first_read(node, level))
 
 
+def list_all(node):
+    """Every form, on a node that has done nothing else since its start."""
+    for form in ("", "&keys", "&reverse", "&format=lines"):
+        path, pages = f"/keys?level=none&limit=1000{form}", 0
+        began = time.monotonic()
+        while path:
+            answer = node.request("GET", path, timeout=30)
+            assert answer.status == 200, answer
+            pages += 1
+            link = answer.headers.get("Link")
+            path = link[1:link.index(">")] if link else None
+        tell(what=f"listed{form}", pages=pages,
+             seconds=round(time.monotonic() - began, 1),
+             turn_ms_max=node.status(timeout=10)["storage"]["turn_ms_max"])
+
+
 def catch_up(cluster, node, args):
     alone = result(wrk(node, args, args.secs))
     newcomer = cluster.new()
@@ -105,6 +122,7 @@ def main():
             cluster.wait_leader()
             load(node, args)
             restart(node)
+            list_all(node)
             wait_for(lambda: node.put("up", "1").status == 200, 20, "a leader")
             catch_up(cluster, node, args)
         finally:

@@ -53,7 +53,10 @@ def leave_network():
 # Ports are taken under the range that the kernel hands out to outgoing
 # connections (32768 and up by default): a node that is down for a moment must
 # find its port free again, not in use as the source port of a stranger.
-_PORTS = list(range(20000, 32000))
+# Each of several workers (pytest-xdist) has ports of its own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PORTS = list(range(20000, 32000))[_WORKER::_WORKERS]
 random.Random(os.getpid() * 7919 + int(time.time())).shuffle(_PORTS)
 
 
