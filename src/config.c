@@ -298,10 +298,48 @@ static const char *full_address(const char *addr, char *out, size_t room)
     return out;
 }
 
+/* "0.0.0.0:11000" is known to others by the host of the other address. */
+static const char *http_address(const struct config *config, char *out,
+                                size_t room)
+{
+    char any[REACTOR_HOST_BYTES];
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    uint16_t raft_port;
+    if (!is_unspecified(config->http) ||
+        !addr_split(config->http, any, &port) ||
+        !addr_split(config->raft_adv, host, &raft_port)) {
+        return full_address(config->http, out, room);
+    }
+    snprintf(out, room, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+             (unsigned)port);
+    return out;
+}
+
+/* The first one in a list with commas that is none; NULL: all are. */
+static const char *no_address(const char *list, char *out, size_t room)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        snprintf(out, room, "%.*s", (int)strcspn(at, ","), at);
+        if (!addr_split(out, host, &port)) {
+            return out;
+        }
+    }
+    return NULL;
+}
+
 static bool check(struct config *config, char *why, size_t why_size)
 {
     static char http_adv[REACTOR_HOST_BYTES + 8];
     static char raft_adv[REACTOR_HOST_BYTES + 8];
+    char target[REACTOR_HOST_BYTES + 8];
+    if (config->join && no_address(config->join, target, sizeof(target))) {
+        snprintf(why, why_size, "--join: \"%s\" is not host:port", target);
+        return false;
+    }
     const char *wrong = NULL;
     if (!config->dir && !config->inmem) {
         wrong = "a data directory is needed: craftd [flags] DIR (or --inmem)";
@@ -310,6 +348,10 @@ static bool check(struct config *config, char *why, size_t why_size)
     } else if (!config->raft_adv && is_unspecified(config->raft)) {
         wrong = "--raft listens on all addresses: say with --raft-adv which "
                 "one the other nodes reach";
+    } else if ((config->raft_adv && is_unspecified(config->raft_adv)) ||
+               (config->http_adv && is_unspecified(config->http_adv))) {
+        wrong = "--raft-adv and --http-adv are for others: they cannot be all "
+                "addresses";
     } else if (config->heartbeat_ms < 10 ||
                config->election_ms < 3 * config->heartbeat_ms) {
         wrong = "--heartbeat is at least 10ms, --election three times that";
@@ -337,8 +379,9 @@ static bool check(struct config *config, char *why, size_t why_size)
         full_address(config->raft_adv ? config->raft_adv : config->raft,
                      raft_adv, sizeof(raft_adv));
     config->http_adv =
-        full_address(config->http_adv ? config->http_adv : config->http,
-                     http_adv, sizeof(http_adv));
+        config->http_adv
+            ? full_address(config->http_adv, http_adv, sizeof(http_adv))
+            : http_address(config, http_adv, sizeof(http_adv));
     return true;
 }
 

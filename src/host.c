@@ -1,8 +1,13 @@
 /* host.c -- clocks and entropy for a node. */
 #include "host.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "base/log.h"
 #include "sys/sys.h"
 
 static uint64_t now_ms(void *self)
@@ -36,5 +41,21 @@ bool host_free_bytes(const char *dir, uint64_t *bytes)
         return false;
     }
     *bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return true;
+}
+
+bool host_make_parents(const char *path)
+{
+    char dir[FS_PATH_BYTES];
+    for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+        int size = snprintf(dir, sizeof(dir), "%.*s", (int)(at - path), path);
+        if (size >= (int)sizeof(dir)) {
+            return true; /* Too long, as will be said of the whole. */
+        }
+        if (mkdir(dir, 0777) < 0 && errno != EEXIST) {
+            log_error("start", "mkdir=%s why=\"%s\"", dir, strerror(errno));
+            return false;
+        }
+    }
     return true;
 }

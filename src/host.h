@@ -11,4 +11,7 @@ struct node_env host_env(const struct fs *fs);
 /* That a process like this one may still write there. */
 bool host_free_bytes(const char *dir, uint64_t *bytes);
 
+/* The directories above `path`, as mkdir -p makes them. False: logged. */
+bool host_make_parents(const char *path);
+
 #endif

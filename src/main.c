@@ -359,7 +359,8 @@ static int start(struct daemon *daemon)
     daemon->reactor = reactor_new();
     if (config->inmem) {
         daemon->fs = fs_memory_new();
-    } else if (fs_posix_new(config->dir, &daemon->fs)) {
+    } else if (!host_make_parents(config->dir) ||
+               fs_posix_new(config->dir, &daemon->fs)) {
         return fail("--dir", config->dir, "cannot be created or used");
     }
     int code = choose_io(daemon);
@@ -415,6 +416,14 @@ static int other_main(int argc, char **argv)
         if (code >= 0) {
             return code;
         }
+    }
+    if (argc > 1 &&
+        (strcmp(argv[1], "watch") == 0 || strcmp(argv[1], "lock") == 0)) {
+        fprintf(stderr,
+                "craftd: %s is not in this version (a directory of that name "
+                "is ./%s)\n",
+                argv[1], argv[1]);
+        return EXIT_USAGE;
     }
     int code = offline_main(argc, argv);
     return code >= 0 ? code : client_main(argc, argv, CRAFTD_VERSION);

@@ -33,9 +33,10 @@ static const char recover_help[] =
 
 static const char restore_help[] =
     "craftd restore FILE [the flags of craftd] DIR\n"
+    "craftd restore [the flags of craftd] --dir DIR FILE\n"
     "craftd restore --addr HOST:PORT FILE\n"
     "\n"
-    "The second, with --addr, replaces all data of a running cluster by that\n"
+    "The last, with --addr, replaces all data of a running cluster by that\n"
     "in FILE: craftd restore --addr HOST:PORT --help. The first is for when\n"
     "there is no cluster:\n"
     "\n"
@@ -124,12 +125,15 @@ static int restore(int argc, char **argv)
     struct fs *from = NULL;
     struct node_founded founded = {0};
     char dir[FS_PATH_BYTES] = ".";
-    if (argc < 3 || argv[2][0] == '-' || strlen(argv[2]) >= sizeof(dir)) {
+    /* Behind the flags, the directory is one of them. */
+    bool last = argc > 3 && argv[2][0] == '-';
+    const char *file = argc < 3 ? "-" : last ? argv[argc - 1] : argv[2];
+    if (file[0] == '-' || strlen(file) >= sizeof(dir)) {
         fputs(restore_help, stderr);
         return EXIT_USAGE;
     }
-    const char *file = argv[2];
-    int code = parse(argc, argv, 2, &config);
+    int code = last ? parse(argc - 1, argv, 1, &config)
+                    : parse(argc, argv, 2, &config);
     if (code) {
         return code;
     }
@@ -140,7 +144,8 @@ static int restore(int argc, char **argv)
         dir[size] = '\0';
         file = slash + 1;
     }
-    enum err err = fs_posix_new(config.dir, &fs);
+    enum err err =
+        host_make_parents(config.dir) ? fs_posix_new(config.dir, &fs) : ERR_IO;
     if (!err) {
         err = fs_posix_new(dir, &from);
     }

@@ -395,6 +395,8 @@ struct tag {
     uint64_t index;
 };
 MUST_CHECK enum err next_tag(struct bytes *rest, struct tag *tag);
+/* The header that says so, when it was done before. */
+void add_replayed(struct conn *conn, const struct result_reader *reader);
 /* The head of what came of it, with the headers that go with it. False: it
  * failed, and that has been answered. */
 bool read_result(struct conn *conn, const struct node_result *result,

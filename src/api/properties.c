@@ -133,13 +133,24 @@ static void finish_write(struct conn *conn, const struct node_result *result)
     scan_answer(conn, "application/json");
 }
 
+/* The first condition did not hold, now or when it was asked first. */
+static void refuse(struct conn *conn, const struct node_result *result,
+                   int status, const char *code, const char *message)
+{
+    struct result_reader reader;
+    enum err err = result_open(&reader, result->data);
+    must(!err); /* was_refused() */
+    conn->api->headers.size = 0;
+    conn->index = reader.head.index;
+    add_replayed(conn, &reader);
+    scan_close(conn);
+    answer_problem(conn, status, code, message, "not-applied");
+}
+
 static void finish_create(struct conn *conn, const struct node_result *result)
 {
     if (was_refused(result)) {
-        conn->api->headers.size = 0;
-        scan_close(conn);
-        answer_problem(conn, 409, "exists", "there is such a property already",
-                       "not-applied");
+        refuse(conn, result, 409, "exists", "there is such a property already");
     } else {
         finish_write(conn, result);
     }
@@ -148,10 +159,7 @@ static void finish_create(struct conn *conn, const struct node_result *result)
 static void finish_change(struct conn *conn, const struct node_result *result)
 {
     if (was_refused(result)) {
-        conn->api->headers.size = 0;
-        scan_close(conn);
-        answer_problem(conn, 404, "not-found", "there is no such property",
-                       "not-applied");
+        refuse(conn, result, 404, "not-found", "there is no such property");
     } else {
         finish_write(conn, result);
     }

@@ -77,14 +77,14 @@ static bool read_min_index(struct conn *conn,
 {
     struct reading *reading = &conn->reading_at;
     struct bytes value;
-    if (!http_query(request->query, "min_index", &value)) {
-        value = http_header(request, "Craftd-Min-Index");
-        if (!value.data) {
-            return true;
-        }
-    }
-    return json_u64(value, &reading->index) ||
-           bad_param(conn, "min_index is the number of a log entry");
+    uint64_t index = 0;
+    bool good = !http_query(request->query, "min_index", &value) ||
+                json_u64(value, &reading->index);
+    value = http_header(request, "Craftd-Min-Index");
+    good = good && (!value.data || json_u64(value, &index));
+    /* Said twice: both hold. */
+    reading->index = max_u64(reading->index, index);
+    return good || bad_param(conn, "min_index is the number of a log entry");
 }
 
 /* ---- may it be shown ------------------------------------------------------

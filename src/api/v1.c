@@ -39,11 +39,7 @@ void on_v1(struct conn *conn, const struct http_request *request)
 {
     static const char name[] = "{\"name\":\"craftd\",\"api\":\"v1\"}\n";
     bool document = bytes_equal_string(request->path, "/api/v1/openapi.yaml");
-    if (!document && !bytes_equal_string(request->path, "/api/v1") &&
-        !bytes_equal_string(request->path, "/api/v1/")) {
-        answer_problem(conn, 404, "not-found", "there is no such path",
-                       "not-applied");
-    } else if (!is_get(request)) {
+    if (!is_get(request)) {
         not_allowed(conn, "GET, HEAD, OPTIONS");
     } else if (document) {
         get_document(conn, request);

@@ -248,6 +248,14 @@ static void answer_failed(struct conn *conn, const struct result *head)
                         "not-applied", members);
 }
 
+void add_replayed(struct conn *conn, const struct result_reader *reader)
+{
+    if (reader->head.replayed) {
+        buf_add_string(&conn->api->headers, "Idempotency-Replayed: true\r\n");
+        conn->api->metrics.replays++;
+    }
+}
+
 bool read_result(struct conn *conn, const struct node_result *result,
                  struct result_reader *reader)
 {
@@ -260,10 +268,7 @@ bool read_result(struct conn *conn, const struct node_result *result,
     enum err err = result_open(reader, result->data);
     must(err == ERR_OK); /* The node has checked what came from elsewhere. */
     conn->index = reader->head.index;
-    if (reader->head.replayed) {
-        buf_add_string(&conn->api->headers, "Idempotency-Replayed: true\r\n");
-        conn->api->metrics.replays++;
-    }
+    add_replayed(conn, reader);
     switch (reader->head.status) {
     case RESULT_THEN:
     case RESULT_ELSE:
@@ -361,11 +366,25 @@ static void finish_put(struct conn *conn, const struct node_result *result)
     answer(conn, op.created ? 201 : 204, NULL, (struct bytes){0});
 }
 
+/* RFC 9110 14.5: a part of a value is not taken for the whole. */
+static bool is_partial(struct conn *conn, const struct http_request *request)
+{
+    if (!http_header(request, "Content-Range").data) {
+        return false;
+    }
+    answer_problem(conn, 400, "bad-request",
+                   "a value is written whole: no Content-Range", "not-applied");
+    return true;
+}
+
 void put_key(struct conn *conn, const struct http_request *request)
 {
     struct command_name name;
     if (!read_timeout(conn, request) || redirected(conn, request) ||
         !read_name(conn, request, &name)) {
+        return;
+    }
+    if (is_partial(conn, request)) {
         return;
     }
     if (request->body.size > conn->api->options.value_bytes_max) {

@@ -301,3 +301,14 @@ def test_helps_and_mistakes(cluster, tmp_path):
     assert done.returncode == 1 and "belongs to node" in done.stderr
     node.start().up()
     wait_for(lambda: node.put("still", "there").status == 200, 10, "a write")
+
+
+def test_restore_with_the_file_behind_the_flags(cluster, tmp_path):
+    cluster.start(1)
+    assert cluster[0].put("k", "1").status == 200
+    file = tmp_path / "backup.db"
+    file.write_bytes(fetch(cluster[0]).body)
+    done = craftd("restore", "-id", "x", "--dir", str(tmp_path / "new" / "x"), str(file))
+    assert done.returncode == 0 and "restored, 1 keys" in done.stdout, done
+    done = craftd("restore", "--dir", str(tmp_path / "y"))
+    assert done.returncode != 0

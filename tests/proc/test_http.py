@@ -518,3 +518,13 @@ def test_probes_tell_what_is_missing(cluster):
     for node in cluster.nodes:
         wait_for(lambda node=node: probe(node, "/readyz")[0] == 200, 15, "ready")
         assert node.get("before") == "1"
+
+
+def test_a_part_of_a_value_is_refused(cluster):
+    """What curl -C sends: the rest of a file is not the file."""
+    cluster.start(1)
+    assert cluster[0].request("PUT", "/key/six", b"abcdef").status == 201
+    part = cluster[0].request("PUT", "/key/six", b"def",
+                              {"Content-Range": "bytes 3-5/6"})
+    assert part.status == 400 and part.json()["outcome"] == "not-applied"
+    assert cluster[0].get("six") == "abcdef"

@@ -172,3 +172,13 @@ def test_a_node_without_a_cluster_says_so_at_every_level(cluster):
             response = node.request("GET", with_(path, f"level={level}&timeout=200ms"))
             assert response.status == 503, (level, response)
             assert response.json()["code"] == "starting"
+
+
+def test_of_two_lowest_indexes_the_higher_holds(cluster):
+    cluster.start(1)
+    assert cluster[0].put("k", "1").status == 200
+    for query, header in ((1, 99999), (99999, 1)):
+        answer = cluster[0].request(
+            "GET", f"/key/k?level=none&timeout=100ms&min_index={query}",
+            headers={"Craftd-Min-Index": str(header)})
+        assert answer.status == 503, answer

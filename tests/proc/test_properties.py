@@ -372,3 +372,34 @@ def test_names_and_what_is_not_there(three):
     # The type of errors is that of the path, also on a connection kept open.
     assert three[0].request("GET", "/nodes/x").headers["Content-Type"] == (
         "application/problem+json")
+
+
+def test_a_refusal_that_is_repeated_says_so(cluster):
+    cluster.start(1)
+    node = cluster[0]
+    assert node.put("there", "1").status == 200
+    cases = [("POST", V1 + "/properties", {"key": "there", "value": "2"}, 409),
+             ("PUT", V1 + "/properties/gone", {"value": "2"}, 404),
+             ("DELETE", V1 + "/properties/gone", None, 404)]
+    for number, (verb, path, body, status) in enumerate(cases):
+        headers = {"Idempotency-Key": f"refused-{number}"}
+        first = node.request(verb, path, body, headers)
+        again = node.request(verb, path, body, headers)
+        assert first.status == again.status == status
+        assert "Idempotency-Replayed" not in first.headers
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert again.headers["Craftd-Index"] == first.headers["Craftd-Index"]
+
+
+def test_options_are_what_is_allowed(cluster):
+    cluster.start(1)
+    for path, allow in ((V1 + "/properties", "GET, HEAD, POST, DELETE, OPTIONS"),
+                        (V1 + "/properties/k", "GET, HEAD, PUT, DELETE, OPTIONS"),
+                        (V1 + "/settings/k", "GET, HEAD, PUT, DELETE, OPTIONS"),
+                        ("/nodes", "GET, HEAD, OPTIONS"),
+                        ("/nodes/node0", "GET, HEAD, PUT, DELETE, OPTIONS")):
+        answer = cluster[0].request("OPTIONS", path)
+        assert answer.status == 204 and answer.headers["Allow"] == allow, path
+    for path in (V1 + "/restore", V1 + "/backup", V1 + "/cluster"):
+        for verb in ("OPTIONS", "GET", "POST"):
+            assert cluster[0].request(verb, path).status == 404, (verb, path)

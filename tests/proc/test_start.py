@@ -395,3 +395,32 @@ def test_the_log_goes_into_no_file_of_the_node(cluster):
     node.start(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *node.argv()]).up()
     for number in range(3):
         assert os.readlink(f"/proc/{node.pid}/fd/{number}") == "/dev/null"
+
+
+def test_directories_are_made(cluster):
+    node = cluster.new()
+    node.dir = os.path.join(node.dir, "deep", "er")
+    node.start().up()
+    cluster.wait_leader()
+    assert node.put("k", "1").status == 200
+
+
+@pytest.mark.parametrize("word", ["watch", "lock"])
+def test_commands_to_come_are_no_directories(word):
+    done = subprocess.run([BINARY, word], capture_output=True, text=True, timeout=5,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and f"./{word}" in done.stderr
+
+
+def test_all_addresses_are_none_to_others(cluster):
+    """Listening everywhere, it is reached where the other nodes reach it."""
+    cluster.start(1)
+    port = free_port()
+    node = cluster.new()
+    node.join = cluster[0].http
+    node.http_port = port
+    node.start([BINARY, "-id", node.name, "-http", f"0.0.0.0:{port}", "-raft", node.raft,
+                "-join", node.join, node.dir]).up()
+    cluster.wait_members(2)
+    rows = {row["id"]: row["http"] for row in cluster[0].request("GET", "/nodes").json()}
+    assert rows[node.name] == f"127.0.0.1:{port}"

@@ -87,6 +87,10 @@ static void test_wrong_values_are_named(void **state)
         {"craftd --max-conns 0 /d", "number"},
         {"craftd --max-value 8M /d", "--max-body"},
         {"craftd --log-level loud /d", "debug"},
+        {"craftd --join localhost:1,nowhere /d", "\"nowhere\" is not"},
+        {"craftd --join localhost:99999 /d", "is not host:port"},
+        {"craftd --http-adv 0.0.0.0:1 /d", "for others"},
+        {"craftd --raft-adv [::]:1 /d", "for others"},
         {"craftd --reap 5s /d", "ten times"},
         {"craftd --backup-every 10ms /d", "at least 1s"},
         {"craftd --backup-keep 0 /d", "number"},
@@ -131,11 +135,32 @@ static void test_environment_gives_way_to_flags(void **state)
     unsetenv("CRAFTD_MAX_CONNS");
 }
 
+static void test_what_others_are_told(void **state)
+{
+    (void)state;
+    const struct {
+        const char *line;
+        const char *http;
+    } cases[] = {
+        {"craftd /d", "localhost:11000"},
+        {"craftd --http :7 /d", "localhost:7"},
+        {"craftd --http 0.0.0.0:7 --raft 10.0.0.1:8 /d", "10.0.0.1:7"},
+        {"craftd --http [::]:7 --raft [fe80::1]:8 /d", "[fe80::1]:7"},
+        {"craftd --http 0.0.0.0:7 --raft 0.0.0.0:8 --raft-adv a:9 /d", "a:7"},
+        {"craftd --http 0.0.0.0:7 --http-adv b:1 /d", "b:1"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        assert_int_equal(parse(cases[i].line), CONFIG_RUN);
+        assert_string_equal(config.http_adv, cases[i].http);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hraftd_spellings),
         cmocka_unit_test(test_brokerd_and_equal_signs),
+        cmocka_unit_test(test_what_others_are_told),
         cmocka_unit_test(test_wrong_values_are_named),
         cmocka_unit_test(test_io),
         cmocka_unit_test(test_environment_gives_way_to_flags),
