@@ -299,6 +299,8 @@ static bool open_node(struct host *host)
 
 static void tear_down(struct host *host, bool quietly)
 {
+    /* What ends it comes first: an error that was due later finds nobody. */
+    simdisk_fail(host->disk, 0, ERR_OK);
     clients_host_gone(host);
     if (host->node) {
         node_close(host->node);

@@ -1026,6 +1026,9 @@ enum err simdisk_resize(struct simdisk *d, int handle, uint64_t size)
 
 void simdisk_fail(struct simdisk *d, uint64_t n, enum err err)
 {
+    if (n == 0) {
+        d->flight.err = ERR_OK;
+    }
     d->fail_in = n;
     d->fail_with = err;
     d->failed = false;

@@ -77,7 +77,7 @@ uint64_t simdisk_hash(const struct simdisk *disk);
 /* The n-th call from now (1 = the next) fails with `err`, once. A write that
  * fails so has written its first half. With ERR_NOSPACE only calls that
  * change something are counted and may fail, fdatasync left out. n = 0 calls
- * it off. */
+ * it off, in flight too. */
 void simdisk_fail(struct simdisk *disk, uint64_t n, enum err err);
 /* Has the failure that was asked for happened? */
 bool simdisk_failed(const struct simdisk *disk);
