@@ -285,17 +285,21 @@ static bool is_unspecified(const char *addr)
            (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0);
 }
 
+static const char *address(const char *host, uint16_t port, char *out,
+                           size_t room)
+{
+    snprintf(out, room, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+             (unsigned)port);
+    return out;
+}
+
 /* ":12001" is known to others as "localhost:12001". */
 static const char *full_address(const char *addr, char *out, size_t room)
 {
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
-    if (!addr_split(addr, host, &port)) {
-        return addr;
-    }
-    snprintf(out, room, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-             (unsigned)port);
-    return out;
+    return addr_split(addr, host, &port) ? address(host, port, out, room)
+                                         : addr;
 }
 
 /* "0.0.0.0:11000" is known to others by the host of the other address. */
@@ -311,9 +315,7 @@ static const char *http_address(const struct config *config, char *out,
         !addr_split(config->raft_adv, host, &raft_port)) {
         return full_address(config->http, out, room);
     }
-    snprintf(out, room, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-             (unsigned)port);
-    return out;
+    return address(host, port, out, room);
 }
 
 /* The first one in a list with commas that is none; NULL: all are. */
