@@ -2,7 +2,6 @@
 #include "upkeep.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/text.h"
