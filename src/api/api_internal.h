@@ -385,6 +385,12 @@ void bad_json(struct conn *conn, const struct json_reader *reader,
 void value_too_large(struct conn *conn);
 /* What conn->api->command holds is written. */
 void submit(struct conn *conn, conn_finish *finish);
+/* One operation on one key, with what the headers demand, behind the condition
+ * `first` if there is one (NULL). */
+void submit_one(struct conn *conn, const struct http_request *request,
+                const struct command_name *name,
+                const struct command_condition *first,
+                const struct command_op *op, uint8_t kind, conn_finish *finish);
 /* Idempotency-Key; empty when there is none. False: answered 400. */
 bool read_name(struct conn *conn, const struct http_request *request,
                struct command_name *name);
@@ -395,6 +401,8 @@ struct tag {
     uint64_t index;
 };
 MUST_CHECK enum err next_tag(struct bytes *rest, struct tag *tag);
+/* Does a list of If-None-Match, or "*", name it? Weakly (RFC 9110 13.1.2). */
+bool has_tag(struct bytes tags, uint64_t index);
 /* The header that says so, when it was done before. */
 void add_replayed(struct conn *conn, const struct result_reader *reader);
 /* The head of what came of it, with the headers that go with it. False: it

@@ -95,22 +95,6 @@ void add_value(struct buf *out, struct bytes value)
     }
 }
 
-/* If-None-Match compares weakly (RFC 9110 13.1.2). */
-static bool is_known(const struct conn *conn, uint64_t index)
-{
-    struct bytes rest = buf_bytes(&conn->tags);
-    struct tag tag;
-    if (bytes_equal_string(rest, "*")) {
-        return true;
-    }
-    while (next_tag(&rest, &tag) == ERR_OK) {
-        if (tag.index == index) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void answer_missing(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
@@ -184,7 +168,8 @@ static void answer_key(struct conn *conn)
     buf_printf(&api->headers, "ETag: \"%llu\"\r\n",
                (unsigned long long)row.modify_index);
     http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
-    if (conn->tags.size > 0 && is_known(conn, row.modify_index)) {
+    if (conn->tags.size > 0 &&
+        has_tag(buf_bytes(&conn->tags), row.modify_index)) {
         answer(conn, 304, NULL, (struct bytes){0});
     } else if (conn->raw) {
         answer_raw(conn, &row);

@@ -184,29 +184,13 @@ static void submit_if(struct conn *conn, const struct http_request *request,
                       bool exists, const struct command_op *op, uint8_t kind,
                       conn_finish *finish)
 {
-    struct buf *command = &conn->api->command;
     struct command_condition there = {
         .field = COMMAND_IF_EXISTS, .key = op->key, .number = exists};
     struct command_name name;
-    struct command_txn txn;
-    struct command_writer writer;
-    if (!read_timeout(conn, request) || redirected(conn, request) ||
-        !read_name(conn, request, &name)) {
-        return;
+    if (read_timeout(conn, request) && !redirected(conn, request) &&
+        read_name(conn, request, &name)) {
+        submit_one(conn, request, &name, &there, op, kind, finish);
     }
-    command->size = 0;
-    command_txn(&txn, command, &name, false);
-    command_list(&writer, command);
-    command_if(&writer, &there);
-    if (!add_conditions(conn, request, op->key, &writer)) {
-        return;
-    }
-    command_end(&writer);
-    command_list(&writer, command);
-    command_add(&writer, op);
-    command_end(&writer);
-    command_sign(&txn, kind);
-    submit(conn, finish);
 }
 
 static void submit_put(struct conn *conn, const struct http_request *request,

@@ -8,26 +8,11 @@
 /* ---- /api/v1/openapi.yaml -------------------------------------------------
  */
 
-static bool has_tag(const struct http_request *request, uint64_t tag)
-{
-    struct bytes rest = http_header(request, "If-None-Match");
-    struct tag next;
-    if (bytes_equal_string(rest, "*")) {
-        return true;
-    }
-    while (next_tag(&rest, &next) == ERR_OK) {
-        if (next.index == tag) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void get_document(struct conn *conn, const struct http_request *request)
 {
     uint32_t tag = crc32c(0, openapi_text, openapi_size);
     buf_printf(&conn->api->headers, "ETag: \"%u\"\r\n", (unsigned)tag);
-    if (has_tag(request, tag)) {
+    if (has_tag(http_header(request, "If-None-Match"), tag)) {
         answer(conn, 304, NULL, (struct bytes){0});
     } else {
         answer(conn, 200, "application/yaml",

@@ -101,6 +101,20 @@ enum err next_tag(struct bytes *rest, struct tag *tag)
     return ERR_OK;
 }
 
+bool has_tag(struct bytes tags, uint64_t index)
+{
+    struct tag tag;
+    if (bytes_equal_string(tags, "*")) {
+        return true;
+    }
+    while (next_tag(&tags, &tag) == ERR_OK) {
+        if (tag.index == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_condition(struct command_writer *writer, struct bytes key,
                           enum command_field field, uint64_t number)
 {
@@ -320,11 +334,10 @@ void bad_json(struct conn *conn, const struct json_reader *reader,
     answer_problem(conn, 400, "bad-json", message, "not-applied");
 }
 
-/* One operation on one key, with what the headers demand. */
-static void submit_one(struct conn *conn, const struct http_request *request,
-                       const struct command_name *name,
-                       const struct command_op *op, uint8_t kind,
-                       conn_finish *finish)
+void submit_one(struct conn *conn, const struct http_request *request,
+                const struct command_name *name,
+                const struct command_condition *first,
+                const struct command_op *op, uint8_t kind, conn_finish *finish)
 {
     struct command_txn txn;
     struct command_writer writer;
@@ -332,6 +345,9 @@ static void submit_one(struct conn *conn, const struct http_request *request,
     command->size = 0;
     command_txn(&txn, command, name, false);
     command_list(&writer, command);
+    if (first) {
+        command_if(&writer, first);
+    }
     if (!add_conditions(conn, request, op->key, &writer)) {
         return;
     }
@@ -394,7 +410,7 @@ void put_key(struct conn *conn, const struct http_request *request)
     struct command_op put = {.type = COMMAND_PUT,
                              .key = buf_bytes(&conn->key),
                              .value = request->body};
-    submit_one(conn, request, &name, &put, KIND_PUT, finish_put);
+    submit_one(conn, request, &name, NULL, &put, KIND_PUT, finish_put);
 }
 
 /* ---- DELETE ---------------------------------------------------------------
@@ -441,7 +457,8 @@ void delete_key(struct conn *conn, const struct http_request *request)
         return;
     }
     if (name.key.size > 0 || has_conditions(request)) {
-        submit_one(conn, request, &name, &op, KIND_DELETE, finish_delete_if);
+        submit_one(conn, request, &name, NULL, &op, KIND_DELETE,
+                   finish_delete_if);
         return;
     }
     conn->api->command.size = 0;
@@ -543,7 +560,7 @@ static void post_one(struct conn *conn, const struct http_request *request,
                        "a condition is for one pair (POST /txn is for more)",
                        "not-applied");
     } else if (read_end(conn, reader, token)) {
-        submit_one(conn, request, name, &put, KIND_POST, finish_post_named);
+        submit_one(conn, request, name, NULL, &put, KIND_POST, finish_post_named);
     }
 }
 
