@@ -69,7 +69,7 @@ enum err store_range_next(struct store *store, struct store_pair *pair)
     }
     if (rc != SQLITE_ROW) {
         store_range_close(store);
-        return store_read_failed(store);
+        return store_failed(store, "reading");
     }
     *pair = (struct store_pair){.key = column(store->range, 0)};
     if (sqlite3_column_count(store->range) > 1) {

@@ -36,7 +36,7 @@ static enum err load_row(struct store *store);
 /* SQLite may have rolled back by itself (its documentation of automatic
  * rollback); only get_autocommit tells. Then we are where the last commit
  * was. Everything but a full disk leaves the data in doubt. */
-static enum err fail(struct store *store, const char *what)
+enum err store_failed(struct store *store, const char *what)
 {
     enum err err = store_error(store->db, what);
     if (err != ERR_NOSPACE) {
@@ -417,7 +417,7 @@ enum err store_begin(struct store *store)
         return ERR_OK;
     }
     if (!store_run(store->begin)) {
-        return fail(store, "beginning a transaction");
+        return store_failed(store, "beginning a transaction");
     }
     store->open = true;
     return ERR_OK;
@@ -539,7 +539,7 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
                   ? apply_plain(store, index, &reader, &result->deleted)
                   : txn_apply(store, index, command, &reader);
     if (!ok) {
-        return fail(store, "applying an entry");
+        return store_failed(store, "applying an entry");
     }
     result->data = buf_bytes(&store->result);
     applied(store, index, term);
@@ -612,7 +612,7 @@ enum err store_flush(struct store *store)
     must(!store->range); /* It would keep the -wal from being emptied. */
     sqlite3_reset(store->select);
     if (!save_row(store) || !store_run(store->commit)) {
-        return fail(store, "committing");
+        return store_failed(store, "committing");
     }
     must(sqlite3_get_autocommit(store->db));
     store->open = false;
@@ -633,16 +633,6 @@ enum err store_checkpoint(struct store *store)
 
 /* ---- looking --------------------------------------------------------------
  */
-
-enum err store_failed(struct store *store, const char *what)
-{
-    return fail(store, what);
-}
-
-enum err store_read_failed(struct store *store)
-{
-    return fail(store, "reading");
-}
 
 bool store_read(struct store *store, struct bytes key, struct store_row *row,
                 bool *found)
@@ -669,7 +659,7 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
 {
     bool found;
     if (!store_read(store, key, row, &found)) {
-        return store_read_failed(store);
+        return store_failed(store, "reading");
     }
     return found ? ERR_OK : ERR_NOT_FOUND;
 }

@@ -184,6 +184,8 @@ MUST_CHECK enum err upload_sweep(const struct fs *fs);
 
 /* In the open transaction, or, when there is none, in one of its own. */
 MUST_CHECK enum err store_begin(struct store *store);
+/* It failed while `what`. ERR_NOSPACE: back to the last flush. Everything else
+ * ends the process. */
 MUST_CHECK enum err store_failed(struct store *store, const char *what);
 
 MUST_CHECK enum err store_ranges_prepare(struct store *store);
@@ -192,10 +194,6 @@ void store_ranges_free(struct store *store);
  * done about it. */
 bool store_read(struct store *store, struct bytes key, struct store_row *row,
                 bool *found);
-/* Reading met a full disk (SQLite may have to write its cache to go on):
- * ERR_NOSPACE, and back to the last flush. Everything else ends the process. */
-MUST_CHECK enum err store_read_failed(struct store *store);
-
 /* Which generation is in use; the first is made when there is none. */
 MUST_CHECK enum err generation_current(const struct fs *fs,
                                        struct generation *generation);

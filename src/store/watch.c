@@ -146,11 +146,10 @@ void watch_drop(struct store *store)
 /* ---- its -wal ------------------------------------------------------------
  */
 
-static bool is_last_header(const uint8_t *data, int size)
+static bool is_last_header(const uint8_t *data)
 {
     static const uint8_t zero[4];
-    return size == FRAME_HEADER_BYTES &&
-           memcmp(data + FRAME_COMMITS, zero, sizeof(zero)) != 0;
+    return memcmp(data + FRAME_COMMITS, zero, sizeof(zero)) != 0;
 }
 
 static int write_log(sqlite3_file *file, const void *data, int size,
@@ -161,7 +160,7 @@ static int write_log(sqlite3_file *file, const void *data, int size,
     store->step = STEP_NONE;
     int rc = gather(&store->wal_file, data, size, (uint64_t)offset);
     if (size == FRAME_HEADER_BYTES) {
-        store->last_frame = is_last_header(data, size);
+        store->last_frame = is_last_header(data);
     } else if (rc == SQLITE_OK && store->last_frame) {
         store->last_frame = false;
         rc = gathered_out(&store->wal_file);
