@@ -341,6 +341,7 @@ bool node_no_space(const struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);
+MUST_CHECK enum err node_propose(struct node *node, struct bytes payload);
 /* For events that cannot be refused. They happen now. */
 void node_tell(struct node *node, struct raft_event event);
 

@@ -189,8 +189,7 @@ static void propose(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_BUSY, 0);
         return;
     }
-    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
-    enum err err = node_step(node, &event, command);
+    enum err err = node_propose(node, command);
     if (!err) {
         request->size_bytes = command.size;
         request_proposed(node, request);

@@ -65,12 +65,11 @@ void restore_watch(struct node *node)
         node_no_space(node)) {
         return;
     }
-    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
     node->conf_scratch.size = 0;
     command_restore(
         NULL, &node->conf_scratch,
         &(struct command_restore){.step = COMMAND_RESTORE_ABORT, .id = id});
-    if (node_step(node, &event, buf_bytes(&node->conf_scratch)) == ERR_OK) {
+    if (node_propose(node, buf_bytes(&node->conf_scratch)) == ERR_OK) {
         log_warn("restore", "keys=%llu why=\"nobody goes on with it\"",
                  (unsigned long long)keys);
     }

@@ -79,6 +79,12 @@ enum err node_step(struct node *node, const struct raft_event *event,
     return ERR_OK;
 }
 
+enum err node_propose(struct node *node, struct bytes payload)
+{
+    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
+    return node_step(node, &event, payload);
+}
+
 void node_tell(struct node *node, struct raft_event event)
 {
     event.now_ms = node->now_ms;
@@ -719,14 +725,13 @@ static void begin_to_count(struct node *node)
     struct command_name nobody = {{0}, 0};
     struct command_txn txn;
     struct command_writer list;
-    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
     node->conf_scratch.size = 0;
     command_txn(&txn, &node->conf_scratch, &nobody, false);
     for (int i = 0; i < 2; i++) { /* No conditions, no operations. */
         command_list(&list, &node->conf_scratch);
         command_end(&list);
     }
-    if (node_step(node, &event, buf_bytes(&node->conf_scratch)) == ERR_OK) {
+    if (node_propose(node, buf_bytes(&node->conf_scratch)) == ERR_OK) {
         node->counting_term = raft_term(node->raft);
     }
 }
