@@ -560,7 +560,8 @@ static void post_one(struct conn *conn, const struct http_request *request,
                        "a condition is for one pair (POST /txn is for more)",
                        "not-applied");
     } else if (read_end(conn, reader, token)) {
-        submit_one(conn, request, name, NULL, &put, KIND_POST, finish_post_named);
+        submit_one(conn, request, name, NULL, &put, KIND_POST,
+                   finish_post_named);
     }
 }
 
