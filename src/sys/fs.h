@@ -70,7 +70,7 @@ struct fs {
      * none (memory). */
     bool (*real_path)(void *self, const char *path, char *out, size_t size);
 
-    /* Optional, both or (NULL) neither: a write and the fdatasync behind it
+    /* Optional, all four or (NULL) none: a write and the fdatasync behind it
      * while the caller goes on. One at a time; the handle stays open and
      * `data` as it is until it has ended, and nobody else writes to the file.
      * What is read there meanwhile may be old, new or part of both. */
@@ -79,6 +79,12 @@ struct fs {
     /* Has it ended? With `wait` it has on return. *err is what write() or
      * fdatasync() would have said; after ERR_NOSPACE nothing was synced. */
     bool (*end_write_sync)(void *self, bool wait, enum err *err);
+    /* There with those two: fdatasync() alone while the caller goes on, beside
+     * a write that they do. One at a time as well; it vouches for what was
+     * written through any handle before it began, and nobody changes the file
+     * until it has ended. */
+    void (*begin_sync)(void *self, int handle);
+    bool (*end_sync)(void *self, bool wait, enum err *err);
 };
 
 /* The kernel's files under directory `root`, which is created (one level)

@@ -29,6 +29,13 @@ struct flight {
     enum err err; /* Once ended. */
 };
 
+/* A sync alone. */
+struct sync {
+    int handle; /* -1: none. */
+    bool ended;
+    enum err err; /* Once ended. */
+};
+
 struct posix_fs {
     struct fs fs;
     int root;           /* Descriptor of the root directory. */
@@ -38,6 +45,7 @@ struct posix_fs {
     bool full_logged;   /* One line per shortage, not one per attempt. */
     struct uring *ring; /* NULL: not in use. */
     struct flight flight;
+    struct sync sync;
 };
 
 /* What is part of the conversation (missing, there already, locked) is left
@@ -139,7 +147,8 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
 static void posix_close(void *arg, int handle)
 {
     struct posix_fs *self = arg;
-    must(path_of(self, handle) && handle != self->flight.handle);
+    must(path_of(self, handle) && handle != self->flight.handle &&
+         handle != self->sync.handle);
     mem_free(self->paths[handle]);
     self->paths[handle] = NULL;
     /* No retry after EINTR: the descriptor is gone either way on Linux. What
@@ -216,7 +225,7 @@ static enum err posix_fdatasync(void *arg, int handle)
     return ERR_OK;
 }
 
-/* ---- a write and its sync beside the process ---------------------------- */
+/* ---- a write and its sync, and one alone, beside the process ------------ */
 
 static void flight_end(struct posix_fs *self, enum err err)
 {
@@ -300,6 +309,53 @@ static bool posix_end_write_sync(void *arg, bool wait, enum err *err)
     return true;
 }
 
+static void sync_end(struct posix_fs *self, int code)
+{
+    struct sync *sync = &self->sync;
+    sync->ended = true;
+    sync->err = ERR_OK;
+    if (code != 0) {
+        errno = code;
+        (void)failed(self, "fdatasync", path_of(self, sync->handle));
+        sync->err = ERR_IO; /* Whatever it was, it is in doubt. */
+    }
+}
+
+static void sync_go_on(struct posix_fs *self)
+{
+    if (!uring_start_sync(self->ring, self->sync.handle)) {
+        sync_end(self, sync_descriptor(self->sync.handle) < 0 ? errno : 0);
+    }
+}
+
+static void posix_begin_sync(void *arg, int handle)
+{
+    struct posix_fs *self = arg;
+    must(path_of(self, handle) && self->sync.handle < 0);
+    self->sync = (struct sync){.handle = handle};
+    sync_go_on(self);
+}
+
+static bool posix_end_sync(void *arg, bool wait, enum err *err)
+{
+    struct posix_fs *self = arg;
+    must(self->sync.handle >= 0);
+    while (!self->sync.ended) {
+        int result;
+        if (!uring_sync_finished(self->ring, wait, &result)) {
+            return false;
+        }
+        if (is_passing(result)) {
+            sync_go_on(self);
+        } else {
+            sync_end(self, -result);
+        }
+    }
+    *err = self->sync.err;
+    self->sync.handle = -1;
+    return true;
+}
+
 bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
 {
     struct posix_fs *self = fs->self;
@@ -310,6 +366,8 @@ bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
     }
     fs->begin_write_sync = posix_begin_write_sync;
     fs->end_write_sync = posix_end_write_sync;
+    fs->begin_sync = posix_begin_sync;
+    fs->end_sync = posix_end_sync;
     return true;
 }
 
@@ -517,6 +575,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
         .root = fd,
         .root_path = root_path,
         .flight = {.handle = -1},
+        .sync = {.handle = -1},
     };
     *fs = &self->fs;
     return ERR_OK;

@@ -1,9 +1,11 @@
 /* uring.c -- see uring.h. Two entries are enough: IORING_OP_WRITE linked to
- * IORING_OP_FSYNC. A write that fails or is short breaks the link, and the
- * kernel cancels the sync: it can never vouch for what was not written.
+ * IORING_OP_FSYNC, or one of the latter alone. A write that fails or is short
+ * breaks the link, and the kernel cancels the sync: it can never vouch for what
+ * was not written.
  *
  * Both rings are shared with the kernel. It reads our entries only inside of
- * io_uring_enter(), so what it did not take can be taken back. */
+ * io_uring_enter(), so what it did not take can be taken back. The one for
+ * completions is twice as large as ours: it has room for all three. */
 #include "sys/uring.h"
 
 #ifdef __linux__
@@ -19,7 +21,7 @@
 enum { ENTRIES = 2, OPS_PROBED = IORING_OP_WRITE + 1, NONE = -EAGAIN };
 
 /* What a completion is of. */
-enum { OF_WRITE = 1, OF_SYNC = 2 };
+enum { OF_WRITE = 1, OF_SYNC = 2, OF_SYNC_ALONE = 3 };
 
 struct uring {
     int fd;
@@ -34,8 +36,10 @@ struct uring {
     _Atomic uint32_t *done_tail;
     uint32_t done_mask;
     const struct io_uring_cqe *done;
-    uint32_t under_way; /* Completions that are still to come. */
+    uint32_t under_way; /* Completions of the first kind, still to come. */
     struct uring_result result;
+    bool syncing; /* The second kind. */
+    int synced;
 };
 
 static int setup(struct io_uring_params *params)
@@ -138,7 +142,7 @@ void uring_free(struct uring *ring)
     if (!ring) {
         return;
     }
-    must(ring->under_way == 0);
+    must(ring->under_way == 0 && !ring->syncing);
     if (ring->entries) {
         (void)munmap(ring->entries, ring->entries_bytes);
     }
@@ -162,6 +166,21 @@ static void put(struct uring *ring, uint32_t tail,
     ring->submit_array[place] = place;
 }
 
+/* How many of those at `tail` the kernel took. */
+static uint32_t submit(struct uring *ring, uint32_t tail, uint32_t entries)
+{
+    atomic_store_explicit(ring->submit_tail, tail + entries,
+                          memory_order_release);
+    int taken = enter(ring, entries, 0);
+    uint32_t count = taken < 0 ? 0 : (uint32_t)taken;
+    if (count < entries) {
+        /* A sync that came later would not wait for the write. */
+        atomic_store_explicit(ring->submit_tail, tail + count,
+                              memory_order_release);
+    }
+    return count;
+}
+
 bool uring_start(struct uring *ring, int fd, uint64_t offset, const void *data,
                  size_t size)
 {
@@ -181,22 +200,33 @@ bool uring_start(struct uring *ring, int fd, uint64_t offset, const void *data,
                                .fd = fd,
                                .fsync_flags = IORING_FSYNC_DATASYNC,
                                .user_data = OF_SYNC});
-    atomic_store_explicit(ring->submit_tail, tail + ENTRIES,
-                          memory_order_release);
-    int taken = enter(ring, ENTRIES, 0);
-    uint32_t count = taken < 0 ? 0 : (uint32_t)taken;
-    if (count < ENTRIES) {
-        /* A sync that came later would not wait for the write. */
-        atomic_store_explicit(ring->submit_tail, tail + count,
-                              memory_order_release);
-    }
-    ring->under_way = count;
+    ring->under_way = submit(ring, tail, ENTRIES);
     ring->result = (struct uring_result){.wrote = NONE, .synced = NONE};
-    return count > 0;
+    return ring->under_way > 0;
+}
+
+bool uring_start_sync(struct uring *ring, int fd)
+{
+    must(!ring->syncing);
+    uint32_t tail =
+        atomic_load_explicit(ring->submit_tail, memory_order_relaxed);
+    put(ring, tail,
+        &(struct io_uring_sqe){.opcode = IORING_OP_FSYNC,
+                               .fd = fd,
+                               .fsync_flags = IORING_FSYNC_DATASYNC,
+                               .user_data = OF_SYNC_ALONE});
+    ring->syncing = submit(ring, tail, 1) > 0;
+    return ring->syncing;
 }
 
 static void take(struct uring *ring, const struct io_uring_cqe *done)
 {
+    if (done->user_data == OF_SYNC_ALONE) {
+        must(ring->syncing);
+        ring->syncing = false;
+        ring->synced = done->res;
+        return;
+    }
     must(ring->under_way > 0);
     ring->under_way--;
     if (done->user_data == OF_WRITE) {
@@ -217,18 +247,36 @@ static void take_all(struct uring *ring)
     }
 }
 
+static void wait_for_one(struct uring *ring)
+{
+    int rc = enter(ring, 0, 1);
+    must(rc >= 0 || errno == EAGAIN || errno == EBUSY);
+    take_all(ring);
+}
+
 bool uring_finished(struct uring *ring, bool wait, struct uring_result *result)
 {
     take_all(ring);
     while (wait && ring->under_way > 0) {
-        int rc = enter(ring, 0, ring->under_way);
-        must(rc >= 0 || errno == EAGAIN || errno == EBUSY);
-        take_all(ring);
+        wait_for_one(ring);
     }
     if (ring->under_way > 0) {
         return false;
     }
     *result = ring->result;
+    return true;
+}
+
+bool uring_sync_finished(struct uring *ring, bool wait, int *result)
+{
+    take_all(ring);
+    while (wait && ring->syncing) {
+        wait_for_one(ring);
+    }
+    if (ring->syncing) {
+        return false;
+    }
+    *result = ring->synced;
     return true;
 }
 
@@ -261,6 +309,18 @@ bool uring_start(struct uring *ring, int fd, uint64_t offset, const void *data,
 }
 
 bool uring_finished(struct uring *ring, bool wait, struct uring_result *result)
+{
+    must(ring && wait && result);
+    return false;
+}
+
+bool uring_start_sync(struct uring *ring, int fd)
+{
+    must(ring && fd >= 0);
+    return false;
+}
+
+bool uring_sync_finished(struct uring *ring, bool wait, int *result)
 {
     must(ring && wait && result);
     return false;

@@ -1,6 +1,6 @@
-/* uring.h -- one write and the sync behind it, done by the kernel while the
- * process goes on: io_uring(7) by its raw system calls. Private to this room;
- * others see it as the optional part of fs.h. */
+/* uring.h -- one write and the sync behind it, and one sync of another file,
+ * done by the kernel while the process goes on: io_uring(7) by its raw system
+ * calls. Private to this room; others see it as the optional part of fs.h. */
 #ifndef CRAFTD_SYS_URING_H
 #define CRAFTD_SYS_URING_H
 
@@ -30,5 +30,10 @@ struct uring_result {
 /* Has it finished? With `wait` it has on return. One that failed is not tried
  * again here. */
 bool uring_finished(struct uring *ring, bool wait, struct uring_result *result);
+
+/* The same for a sync alone, whatever else is under way. */
+MUST_CHECK bool uring_start_sync(struct uring *ring, int fd);
+/* *result: 0; negative: an errno. */
+bool uring_sync_finished(struct uring *ring, bool wait, int *result);
 
 #endif

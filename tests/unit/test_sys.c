@@ -517,6 +517,71 @@ static void test_write_sync_beside_fails(void **state)
     fs_posix_free(fs);
 }
 
+/* A sync alone, with a write of another file under way or not; whichever is
+ * asked for first. */
+static void test_sync_beside(void **state)
+{
+    enum { ROUNDS = 40 };
+    static uint8_t data[100000];
+    const struct fixture *f = *state;
+    struct fs *fs = uring_at(f->root);
+    struct pollfd event = {.fd = fs_posix_event_fd(fs), .events = POLLIN};
+    int log;
+    int synced;
+    assert_int_equal(fs->open(fs->self, "log", FS_CREATE, &log), ERR_OK);
+    assert_int_equal(fs->open(fs->self, "synced", FS_CREATE, &synced), ERR_OK);
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t offset = (uint64_t)i * sizeof(data);
+        enum err err = ERR_CORRUPT;
+        bool flies = i % 4 != 0;
+        assert_int_equal(
+            fs->write(fs->self, synced, offset, data, sizeof(data)), ERR_OK);
+        assert_int_equal(poll(&event, 1, 0), 0);
+        if (flies) {
+            fs->begin_write_sync(fs->self, log, offset, data, sizeof(data));
+        }
+        fs->begin_sync(fs->self, synced);
+        if (i % 3 == 0 && flies) {
+            assert_true(fs->end_write_sync(fs->self, true, &err));
+            assert_int_equal(err, ERR_OK);
+            flies = false;
+        }
+        if (i % 5 == 0) {
+            assert_true(fs->end_sync(fs->self, true, &err));
+        } else {
+            err = ERR_CORRUPT;
+        }
+        while (err == ERR_CORRUPT && !fs->end_sync(fs->self, false, &err)) {
+            assert_int_equal(poll(&event, 1, 20000), 1);
+            err = ERR_CORRUPT;
+        }
+        assert_int_equal(err, ERR_OK);
+        if (flies) {
+            assert_true(fs->end_write_sync(fs->self, true, &err));
+            assert_int_equal(err, ERR_OK);
+        }
+    }
+    fs->close(fs->self, log);
+    fs->close(fs->self, synced);
+    fs_posix_free(fs);
+}
+
+static void test_sync_beside_fails(void **state)
+{
+    (void)state;
+    struct fs *fs = uring_at("/dev");
+    int handle;
+    enum err err = ERR_OK;
+    assert_int_equal(fs->open(fs->self, "null", FS_WRITE, &handle), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        fs->begin_sync(fs->self, handle);
+        assert_true(fs->end_sync(fs->self, true, &err));
+        assert_int_equal(err, ERR_IO); /* It cannot be synced. */
+    }
+    fs->close(fs->self, handle);
+    fs_posix_free(fs);
+}
+
 /* It is the kernel that knows: the sync is not even tried. */
 static void test_the_sync_is_linked_to_its_write(void **state)
 {
@@ -655,6 +720,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_write_sync_beside, setup_posix,
                                         teardown),
         cmocka_unit_test(test_write_sync_beside_fails),
+        cmocka_unit_test_setup_teardown(test_sync_beside, setup_posix,
+                                        teardown),
+        cmocka_unit_test(test_sync_beside_fails),
         cmocka_unit_test_setup_teardown(test_the_sync_is_linked_to_its_write,
                                         setup_posix, teardown),
         cmocka_unit_test_setup_teardown(test_write_sync_beside_is_short,

@@ -84,6 +84,11 @@ struct simdisk {
         enum err err;
     } flight;
     struct {
+        bool begun;
+        int handle;
+        enum err err;
+    } sync;
+    struct {
         const char *what;
         char path[PATH_BYTES]; /* Empty: `file`, by its name of now. */
         size_t file;
@@ -321,6 +326,7 @@ static void sim_close(void *self, int handle)
 {
     struct simdisk *d = self;
     must(!d->flight.begun || handle != d->flight.handle);
+    must(!d->sync.begun || handle != d->sync.handle);
     handle_of(d, handle)->used = false;
     d->counts.handles--;
 }
@@ -384,6 +390,13 @@ static void store(struct sim_file *file, size_t offset, const void *data,
     soil(file, from, pages_of(end));
 }
 
+/* Through whatever handle. */
+static bool is_syncing(struct simdisk *d, int handle)
+{
+    return d->sync.begun &&
+           handle_of(d, handle)->file == handle_of(d, d->sync.handle)->file;
+}
+
 /* On a full disk a file grows into what others have left. */
 static bool has_room(struct simdisk *d, const struct sim_file *file,
                      uint64_t size)
@@ -408,6 +421,7 @@ static enum err sim_write(void *self, int handle, uint64_t offset,
     enum err err = begin(d, true, true);
     d->counts.writes++;
     struct sim_file *file = file_of(d, handle);
+    must(!is_syncing(d, handle));
     if (!err && !has_room(d, file, offset + size)) {
         return ERR_NOSPACE;
     }
@@ -495,11 +509,45 @@ static bool sim_end_write_sync(void *self, bool wait, enum err *err)
     return true;
 }
 
+static void sim_begin_sync(void *self, int handle)
+{
+    struct simdisk *d = self;
+    must(!d->sync.begun);
+    d->sync.handle = handle;
+    d->sync.err = begin(d, true, false);
+    d->sync.begun = true;
+    d->counts.syncs_beside++;
+    d->pilot.sync_begins(d->pilot.arg);
+    end_file(d, "begin to sync", handle_of(d, handle)->file, 0, 0);
+}
+
+static bool sim_end_sync(void *self, bool wait, enum err *err)
+{
+    struct simdisk *d = self;
+    must(d->sync.begun);
+    if (!d->pilot.sync_ended(d->pilot.arg, wait)) {
+        must(!wait);
+        return false;
+    }
+    d->sync.begun = false;
+    enum err sync_err = begin(d, true, false);
+    *err = d->sync.err ? d->sync.err : sync_err;
+    struct sim_file *file = file_of(d, d->sync.handle);
+    if (!*err) {
+        sync_pages(file);
+        file->size_dirty = false;
+    }
+    end_file(d, "sync", handle_of(d, d->sync.handle)->file, 0, 0);
+    return true;
+}
+
 void simdisk_set_pilot(struct simdisk *d, const struct simdisk_pilot *pilot)
 {
     d->pilot = *pilot;
     d->fs.begin_write_sync = sim_begin_write_sync;
     d->fs.end_write_sync = sim_end_write_sync;
+    d->fs.begin_sync = sim_begin_sync;
+    d->fs.end_sync = sim_end_sync;
 }
 
 static void sim_uncache(void *self, int handle)
@@ -1016,6 +1064,7 @@ enum err simdisk_resize(struct simdisk *d, int handle, uint64_t size)
         return err;
     }
     struct sim_file *file = file_of(d, handle);
+    must(!is_syncing(d, handle));
     if (size < file->seen->bytes.size) {
         cut_file(file, (size_t)size);
         file->size_dirty = true;
@@ -1028,6 +1077,7 @@ void simdisk_fail(struct simdisk *d, uint64_t n, enum err err)
 {
     if (n == 0) {
         d->flight.err = ERR_OK;
+        d->sync.err = ERR_OK;
     }
     d->fail_in = n;
     d->fail_with = err;

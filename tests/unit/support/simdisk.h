@@ -25,8 +25,9 @@ struct simdisk_counts {
     uint64_t fdatasyncs;
     uint64_t writes;
     uint64_t flights; /* Begun by begin_write_sync(), which counts as one call
-                         and one change, and so does its end. */
-    uint64_t handles; /* Open now. */
+                         and one change, and so does its end; ... */
+    uint64_t syncs_beside; /* ... by begin_sync(), which counts likewise. */
+    uint64_t handles;      /* Open now. */
 };
 
 struct simdisk *simdisk_new(void);
@@ -92,12 +93,17 @@ MUST_CHECK enum err simdisk_resize(struct simdisk *disk, int handle,
                                    uint64_t size);
 
 /* Have the optional part of struct fs. What a flight writes is there in part
- * when it has begun, and whole, from the caller's buffer, when it has ended. */
+ * when it has begun, and whole, from the caller's buffer, when it has ended.
+ * What a sync alone brings to the platter is there when it has ended; a change
+ * of the file before that ends the test. */
 struct simdisk_pilot {
     /* How much of `size` is there at once, at most all of it. */
     size_t (*begins)(void *arg, size_t size);
     /* Has it ended? With `wait` it must have. */
     bool (*ended)(void *arg, bool wait);
+    /* The same for a sync alone. */
+    void (*sync_begins)(void *arg);
+    bool (*sync_ended)(void *arg, bool wait);
     void *arg;
 };
 void simdisk_set_pilot(struct simdisk *disk, const struct simdisk_pilot *pilot);
