@@ -99,32 +99,57 @@ static void finish(struct store *store)
     store->durable = store->flushed;
 }
 
-static void step(struct store *store)
+static int sync_log(struct store *store, bool beside)
+{
+    store->checkpoints++;
+    store->step = STEP_LOG_SYNCED;
+    return beside && watch_begin_sync(store, &store->wal_file)
+               ? SQLITE_OK
+               : watch_sync_log(store);
+}
+
+static int copy(struct store *store, bool beside)
+{
+    /* From here on the database has pages of two times. */
+    store->torn = true;
+    int rc = pass(store, PASS_COPY);
+    if (rc == SQLITE_OK) {
+        finish(store); /* There was nothing to copy. */
+    } else if (rc == SQLITE_INTERRUPT) {
+        store->step = beside && watch_begin_sync(store, &store->db_file)
+                          ? STEP_SYNCED
+                          : STEP_COPIED;
+        return SQLITE_OK;
+    }
+    return rc;
+}
+
+static int conclude(struct store *store, enum pass last)
+{
+    int rc = pass(store, last);
+    if (rc == SQLITE_OK) {
+        finish(store);
+    }
+    return rc;
+}
+
+/* What the step before began has ended. */
+static void step(struct store *store, bool beside)
 {
     int rc = SQLITE_OK;
+    must(!store->syncing);
     switch (store->step) {
     case STEP_NONE:
-        store->checkpoints++;
-        rc = watch_sync_log(store);
-        store->step = STEP_LOG_SYNCED;
+        rc = sync_log(store, beside);
         break;
     case STEP_LOG_SYNCED:
-        /* From here on the database has pages of two times. */
-        store->torn = true;
-        rc = pass(store, PASS_COPY);
-        store->step = STEP_COPIED;
-        if (rc == SQLITE_INTERRUPT) {
-            return;
-        }
-        if (rc == SQLITE_OK) {
-            finish(store); /* There was nothing to copy. */
-        }
+        rc = copy(store, beside);
         break;
     case STEP_COPIED:
-        rc = pass(store, PASS_SYNC);
-        if (rc == SQLITE_OK) {
-            finish(store);
-        }
+        rc = conclude(store, PASS_SYNC);
+        break;
+    case STEP_SYNCED:
+        rc = conclude(store, PASS_END);
         break;
     }
     if (rc != SQLITE_OK) {
@@ -138,15 +163,26 @@ static void checkpoint(struct store *store)
         return;
     }
     do {
-        step(store);
+        bool ended = watch_sync_ended(store, true);
+        must(ended);
+        step(store, false);
     } while (store->step != STEP_NONE);
 }
 
 bool store_checkpoint_step(struct store *store)
 {
     must(!store->open && !store->in_memory);
-    step(store);
+    if (!store->syncing) {
+        step(store, true);
+    } else {
+        (void)watch_sync_ended(store, false);
+    }
     return store->step != STEP_NONE;
+}
+
+bool store_is_syncing(const struct store *store)
+{
+    return store->syncing;
 }
 
 /* ---- opening --------------------------------------------------------------
@@ -330,7 +366,9 @@ static enum err open_database(struct store *store, unsigned char *image,
         err = load_row(store);
     }
     if (!err && !store->in_memory) {
-        watch(store);
+        err = watch(store);
+    }
+    if (!err && !store->in_memory) {
         err = images_sweep(store->options.fs);
     }
     return err;
@@ -347,6 +385,8 @@ enum err store_open_generation(const struct store_options *options,
         store->options.reserve_bytes = STORE_RESERVE_BYTES;
     }
     store->reserve.handle = -1;
+    store->db_file.handle = -1;
+    store->wal_file.handle = -1;
     store->generation = *generation;
     generation_database(options->fs, generation->number, store->path,
                         sizeof(store->path));
@@ -400,6 +440,8 @@ void store_close(struct store *store)
         sqlite3_finalize(statements[i]);
     }
     store_ranges_free(store);
+    bool ended = watch_sync_ended(store, true);
+    must(ended); /* It had a handle. */
     sqlite3_close(store->db);
     watch_free(store);
     reserve_close(store);
@@ -413,6 +455,7 @@ void store_close(struct store *store)
 
 enum err store_begin(struct store *store)
 {
+    must(!store->syncing);
     if (store->open) {
         return ERR_OK;
     }

@@ -83,9 +83,13 @@ MUST_CHECK enum err store_flush(struct store *store);
 /* The same, and bring the -wal into the database: costs a write of every page
  * in it, twice for what an open image still needs, and two syncs. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
-/* A checkpoint in three steps, for a turn each: nothing may be open. What is
- * committed between them makes it begin anew. True: the next step is due. */
+/* A checkpoint in steps, for a turn each: nothing may be open. What is
+ * committed between them makes it begin anew. True: it goes on. */
 bool store_checkpoint_step(struct store *store);
+/* A step's sync is under way, where the fs can do that beside its caller: the
+ * next step may see that it has ended, and does nothing as long as it has not.
+ * Until then nothing may be applied. A sync that failed ends the process. */
+bool store_is_syncing(const struct store *store);
 /* What a checkpoint would have to bring there now. */
 uint64_t store_checkpoint_bytes(const struct store *store);
 /* What survives a power loss: applied as of the last checkpoint. The log must

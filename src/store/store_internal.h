@@ -69,6 +69,7 @@ struct watched {
     sqlite3_file *file;
     struct store *store;
     struct gather gather;
+    int handle; /* Of the fs, to sync the file beside the loop; -1: cannot. */
 };
 
 struct reserve {
@@ -80,8 +81,8 @@ struct reserve {
 };
 
 /* How far a checkpoint has come, and what SQLite does for it now. */
-enum step { STEP_NONE, STEP_LOG_SYNCED, STEP_COPIED };
-enum pass { PASS_NONE, PASS_COPY, PASS_SYNC };
+enum step { STEP_NONE, STEP_LOG_SYNCED, STEP_COPIED, STEP_SYNCED };
+enum pass { PASS_NONE, PASS_COPY, PASS_SYNC, PASS_END };
 
 struct store {
     sqlite3 *db;
@@ -124,6 +125,7 @@ struct store {
     struct reserve reserve;
     enum step step;
     enum pass pass;
+    const struct watched *syncing; /* Beside the loop; NULL. */
     struct store_image *images[STORE_IMAGES_MAX];
     bool waste; /* There may be tables that nobody needs any more. */
     uint64_t commits;
@@ -159,8 +161,12 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           struct store **store);
 
 /* From now on nothing happens to the files that watch.c does not see. */
-void watch(struct store *store);
+MUST_CHECK enum err watch(struct store *store);
 MUST_CHECK int watch_sync_log(struct store *store); /* SQLite's code. */
+/* Sync the file as it is beside the loop; false: it cannot be. */
+bool watch_begin_sync(struct store *store, const struct watched *watched);
+/* With `wait` it has on return. One that failed ends the process. */
+bool watch_sync_ended(struct store *store, bool wait);
 /* What a checkpoint or a transaction that failed had still to write is not to
  * be written. */
 void watch_drop(struct store *store);

@@ -3,15 +3,23 @@
  *
  * A checkpoint syncs the -wal, copies its pages into the database, syncs that,
  * and then counts as done. All three in one turn of the loop take too long, so
- * it is done in three steps:
+ * it is done in steps:
  *     1 the -wal is synced
  *     2 SQLite's checkpoint, in which that sync is passed over, and the one of
  *       the database refused: the pages are copied, but for SQLite it failed
- *     3 SQLite's checkpoint again, in which it writes what is there already:
- *       the writes are passed over, and the database is synced
+ *     3 the database is synced
+ *     4 SQLite's checkpoint again, in which it writes and syncs what is there
+ *       already: both are passed over
  * So it is SQLite that says when a checkpoint is done, and never before the
  * database has been synced. Whatever is written to the -wal between the steps
  * undoes them: the next one is the first again.
+ *
+ * The two syncs take the disk's time, which is long. Where the file system can
+ * (fs.h) they are done beside the loop, by handles of our own: a sync is the
+ * file's, not the handle's. The first one of the -wal is not, since SQLite
+ * syncs its name with it; that one belongs to opening. Where it cannot, step 3
+ * is left out, and the sync in step 4 is not passed over. Our handles are
+ * closed after SQLite's, whose locks would end with them (POSIX).
  *
  * A write to the -wal for which there is no space costs the reserve
  * (reserve.c), and is tried again before SQLite hears of it.
@@ -119,9 +127,10 @@ static int write_database(sqlite3_file *file, const void *data, int size,
                           sqlite3_int64 offset)
 {
     struct store *store = store_of(file);
-    if (store->pass == PASS_SYNC) {
+    if (store->pass == PASS_SYNC || store->pass == PASS_END) {
         return SQLITE_OK;
     }
+    must(!store->syncing);
     images_before_write(store, (uint64_t)offset, (uint64_t)size);
     return gather(&store->db_file, data, size, (uint64_t)offset);
 }
@@ -133,8 +142,9 @@ static int sync_database(sqlite3_file *file, int flags)
     if (rc != SQLITE_OK) {
         return rc;
     }
-    return store->pass == PASS_COPY ? SQLITE_INTERRUPT
-                                    : store->db_file.base->xSync(file, flags);
+    return store->pass == PASS_COPY  ? SQLITE_INTERRUPT
+           : store->pass == PASS_END ? SQLITE_OK
+                                     : store->db_file.base->xSync(file, flags);
 }
 
 void watch_drop(struct store *store)
@@ -156,7 +166,7 @@ static int write_log(sqlite3_file *file, const void *data, int size,
                      sqlite3_int64 offset)
 {
     struct store *store = store_of(file);
-    must(store->pass == PASS_NONE);
+    must(store->pass == PASS_NONE && !store->syncing);
     store->step = STEP_NONE;
     int rc = gather(&store->wal_file, data, size, (uint64_t)offset);
     if (size == FRAME_HEADER_BYTES) {
@@ -183,6 +193,54 @@ int watch_sync_log(struct store *store)
     return sync_log(store->wal_file.file, SQLITE_SYNC_NORMAL);
 }
 
+/* ---- synced beside the loop -----------------------------------------------
+ */
+
+bool watch_begin_sync(struct store *store, const struct watched *watched)
+{
+    const struct fs *fs = store->options.fs;
+    must(!store->syncing && watched->gather.size == 0);
+    if (watched->handle < 0) {
+        return false;
+    }
+    fs->begin_sync(fs->self, watched->handle);
+    store->syncing = watched;
+    return true;
+}
+
+bool watch_sync_ended(struct store *store, bool wait)
+{
+    const struct fs *fs = store->options.fs;
+    const struct watched *watched = store->syncing;
+    enum err err;
+    if (!watched) {
+        return true;
+    }
+    if (!fs->end_sync(fs->self, wait, &err)) {
+        return false;
+    }
+    store->syncing = NULL;
+    if (err) {
+        die("%s%s: not synced, or in doubt", store->path,
+            watched == &store->wal_file ? "-wal" : "");
+    }
+    return true;
+}
+
+static enum err open_beside(struct store *store, const char *name,
+                            struct watched *watched)
+{
+    const struct fs *fs = store->options.fs;
+    char path[FS_PATH_BYTES];
+    if (!fs->begin_sync) {
+        return ERR_OK;
+    }
+    generation_path(store->generation.number, name, path);
+    return fs->open(fs->self, path, FS_READ, &watched->handle);
+}
+
+/* ---- */
+
 static void watch_file(struct store *store, int which, struct watched *watched)
 {
     int rc = sqlite3_file_control(store->db, "main", which, &watched->file);
@@ -198,7 +256,7 @@ static void watch_file(struct store *store, int which, struct watched *watched)
     watched->gather.end = UINT64_MAX; /* Nobody knows. */
 }
 
-void watch(struct store *store)
+enum err watch(struct store *store)
 {
     watch_file(store, SQLITE_FCNTL_FILE_POINTER, &store->db_file);
     watch_file(store, SQLITE_FCNTL_JOURNAL_POINTER, &store->wal_file);
@@ -206,10 +264,21 @@ void watch(struct store *store)
     store->db_file.methods.xSync = sync_database;
     store->wal_file.methods.xWrite = write_log;
     store->wal_file.methods.xSync = sync_log;
+    enum err err = open_beside(store, "state.db", &store->db_file);
+    return err ? err : open_beside(store, "state.db-wal", &store->wal_file);
+}
+
+static void unwatch_file(struct store *store, struct watched *watched)
+{
+    const struct fs *fs = store->options.fs;
+    mem_free(watched->gather.data);
+    if (watched->handle >= 0) {
+        fs->close(fs->self, watched->handle);
+    }
 }
 
 void watch_free(struct store *store)
 {
-    mem_free(store->db_file.gather.data);
-    mem_free(store->wal_file.gather.data);
+    unwatch_file(store, &store->db_file);
+    unwatch_file(store, &store->wal_file);
 }

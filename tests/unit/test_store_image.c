@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -564,16 +566,55 @@ static void commit_some(struct store *store, struct steps *steps,
     apply(store, 7);
 }
 
-/* Whatever is committed between which steps, and wherever power is lost. */
-static void test_a_checkpoint_in_steps(void **state)
+static uint64_t handles_of(const struct simdisk *disk)
 {
-    (void)state;
+    struct simdisk_counts counts;
+    simdisk_get_counts(disk, &counts);
+    return counts.handles;
+}
+
+/* Syncs beside the caller end when they have been asked for twice. */
+struct patience {
+    unsigned asked;
+    bool breaks; /* The disk, meanwhile. */
+    struct simdisk *disk;
+};
+
+static void sync_begins(void *arg)
+{
+    struct patience *patience = arg;
+    patience->asked = 0;
+    if (patience->breaks) {
+        simdisk_fail(patience->disk, 1, ERR_IO);
+    }
+}
+
+static bool sync_ended(void *arg, bool wait)
+{
+    struct patience *patience = arg;
+    return wait || ++patience->asked == 2;
+}
+
+static void sync_beside(struct simdisk *disk, struct patience *patience)
+{
+    patience->disk = disk;
+    simdisk_set_pilot(disk, &(struct simdisk_pilot){.sync_begins = sync_begins,
+                                                    .sync_ended = sync_ended,
+                                                    .arg = patience});
+}
+
+/* Whatever is committed between which steps, and wherever power is lost. */
+static void checkpoint_in_steps(struct patience *patience)
+{
     static struct steps steps;
     struct simdisk *disk = simdisk_new();
+    if (patience) {
+        sync_beside(disk, patience);
+    }
     struct store *store = open_on(0, disk);
     unsigned whole = 0;
-    steps.hash[0] = store_content_hash(store);
-    for (unsigned round = 0; round < 90; round++) {
+    steps = (struct steps){.hash = {store_content_hash(store)}};
+    for (unsigned round = 0; round < 90;) {
         uint64_t applied = store_applied(store);
         bool more = store_checkpoint_step(store);
         if (store_durable(store) > steps.durable) {
@@ -582,7 +623,12 @@ static void test_a_checkpoint_in_steps(void **state)
             whole++;
         }
         steps.durable = store_durable(store);
-        if (round % 7 != 1 && round % 5 != 2 && round % 3 != 0) {
+        if (store_is_syncing(store)) {
+            assert_true(more && patience);
+            continue;
+        }
+        round++;
+        if (round % 7 != 2 && round % 5 != 3 && round % 3 != 1) {
             commit_some(store, &steps, disk);
         }
     }
@@ -590,6 +636,79 @@ static void test_a_checkpoint_in_steps(void **state)
     printf("%u checkpoints, %llu crash states\n", whole,
            (unsigned long long)steps.states);
     assert_true(whole > 2 && steps.states > 1000);
+    struct simdisk_counts counts;
+    simdisk_get_counts(disk, &counts);
+    assert_true(patience ? counts.syncs_beside > 2 * whole
+                         : counts.syncs_beside == 0);
+    store_close(store);
+    assert_int_equal(handles_of(disk), 0);
+    simdisk_free(disk);
+}
+
+static void test_a_checkpoint_in_steps(void **state)
+{
+    (void)state;
+    struct patience patience = {0};
+    checkpoint_in_steps(NULL);
+    checkpoint_in_steps(&patience);
+}
+
+/* A checkpoint, in whichever step of which the disk breaks; true: the process
+ * has ended. */
+static bool dies_of_a_sync(unsigned breaks_in)
+{
+    struct patience patience = {.breaks = breaks_in == 0};
+    struct simdisk *disk = simdisk_new();
+    sync_beside(disk, &patience);
+    struct store *store = open_on(0, disk);
+    apply(store, 7);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        log_set_level(LOG_OFF);
+        for (unsigned step = 0; store_checkpoint_step(store); step++) {
+            patience.breaks = step + 1 == breaks_in;
+        }
+        _exit(0);
+    }
+    int status;
+    assert_true(waitpid(child, &status, 0) == child);
+    store_close(store);
+    simdisk_free(disk);
+    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+/* What could not be synced is never said to be. */
+static void test_a_sync_beside_fails(void **state)
+{
+    (void)state;
+    unsigned died = 0;
+    for (unsigned breaks_in = 0; breaks_in < 9; breaks_in++) {
+        died += dies_of_a_sync(breaks_in);
+    }
+    assert_int_equal(died, 2);
+}
+
+/* Closing waits for it: it has a handle. */
+static void test_closed_while_it_syncs(void **state)
+{
+    (void)state;
+    struct patience patience = {0};
+    struct simdisk *disk = simdisk_new();
+    sync_beside(disk, &patience);
+    struct store *store = open_on(0, disk);
+    apply(store, 7);
+    assert_true(store_checkpoint_step(store));
+    assert_true(store_is_syncing(store));
+    store_close(store);
+    assert_int_equal(handles_of(disk), 0);
+    store = open_on(0, disk);
+    assert_int_equal(store_applied(store), 7);
+    /* Without patience, whatever was begun. */
+    apply(store, 7);
+    assert_true(store_checkpoint_step(store));
+    assert_int_equal(store_checkpoint(store), ERR_OK);
+    assert_int_equal(store_durable(store), 14);
     store_close(store);
     simdisk_free(disk);
 }
@@ -653,6 +772,8 @@ int main(void)
         cmocka_unit_test(test_no_room_beside_an_image),
         cmocka_unit_test(test_power_lost_beside_an_image),
         cmocka_unit_test(test_a_checkpoint_in_steps),
+        cmocka_unit_test(test_a_sync_beside_fails),
+        cmocka_unit_test(test_closed_while_it_syncs),
         cmocka_unit_test(test_writes_are_gathered),
     };
     return cmocka_run_group_tests(tests, install, tidy);
