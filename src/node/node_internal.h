@@ -35,6 +35,8 @@ enum {
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
     NODE_HEAVY_US = 30000, /* Above this the next one is half as large. */
     NODE_LIGHT_US = 20000,
+    /* A sync beside the loop holds answers, not turns: it may take longer. */
+    NODE_SYNC_PATIENCE = 4,
     /* ... of which SQLite's cache and the store's reserve have most. Of small
      * values less costs a tenth of the throughput. */
     NODE_FLUSH_BYTES = 8 << 20,
@@ -45,8 +47,8 @@ enum {
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
     NODE_CONFS_IN_APPEND = 4,
     NODE_SPACE_RETRY_MS = 500,
-    /* The log's disk has not answered for so long: what can wait, and might
-     * block on it, waits. Less than NODE_FLUSH_QUIET_MS. */
+    /* The disk has not answered for so long: what can wait, and might block on
+     * it, waits. Less than NODE_FLUSH_QUIET_MS. */
     NODE_DISK_SLOW_MS = 25,
     STARTS_MAX = RAFT_MEMBERS_MAX + 1,
 };
@@ -159,7 +161,8 @@ struct node {
     uint64_t persist_due;
     uint64_t persist_flying;
     uint64_t flying_ms; /* Since when. */
-    bool disk_stuck;    /* Told. */
+    bool disk_stuck;    /* Told, ... */
+    uint64_t stuck_ms;  /* ... and since when it is. */
     bool log_tight;     /* The disk has no room for the next segment, ... */
     bool log_full;      /* ... had none for a batch of the log, ... */
     bool db_full;       /* ... or for what is applied. */
@@ -176,6 +179,8 @@ struct node {
     bool checkpoint_wanted; /* Whatever its size. */
     bool checkpointing;     /* Between its steps. */
     uint64_t checkpoint_us; /* The longest step of this one so far. */
+    uint64_t step_us;       /* When the one that goes on began. */
+    uint64_t syncing_ms;    /* The same, where its sync is beside the loop. */
     uint64_t unflushed_ms;  /* When the open transaction got its first entry */
     uint64_t unflushed_bytes; /* In it. */
     struct raft_conf members; /* As told to the network. */

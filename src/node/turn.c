@@ -7,7 +7,8 @@
  *
  * Where the log's files can (wal.h), the fdatasync goes on beside the turn, and
  * a later one, which its end wakes, tells the engine; what is to be persisted
- * meanwhile gathers. A disk that does not answer holds nobody but its node.
+ * meanwhile gathers. So do those of a checkpoint (store.h), during which
+ * nothing is applied. A disk that does not answer holds nobody but its node.
  *
  * node_step() is the only way into the engine, and keeps the payloads of
  * what the engine took into its log. */
@@ -238,6 +239,52 @@ static void log_has_room(struct node *node)
     }
 }
 
+/* Since when the disk owes an answer; UINT64_MAX: it does not. */
+static uint64_t owed_since_ms(const struct node *node)
+{
+    uint64_t log = node->persist_flying > 0 ? node->flying_ms : UINT64_MAX;
+    uint64_t database =
+        store_is_syncing(node->store) ? node->syncing_ms : UINT64_MAX;
+    return min_u64(log, database);
+}
+
+/* True when what else would go to it had better wait: behind the many pages of
+ * a checkpoint it would hold the loop, and a disk that is slow might not come
+ * back at all. */
+static bool disk_is_busy(const struct node *node)
+{
+    return store_is_syncing(node->store) ||
+           (node->persist_flying > 0 &&
+            node->now_ms >= node->flying_ms + NODE_DISK_SLOW_MS);
+}
+
+/* What cannot be applied is not to be written to the log either: for the engine
+ * the disk is stuck, and who leads is another. */
+static bool database_sticks(const struct node *node)
+{
+    return store_is_syncing(node->store) &&
+           node->now_ms >= node->syncing_ms + node->options.election_min_ms;
+}
+
+static void tell_disk(struct node *node)
+{
+    uint64_t since_ms = owed_since_ms(node);
+    bool stuck = since_ms != UINT64_MAX &&
+                 node->now_ms >= since_ms + node->options.election_min_ms;
+    if (stuck && !node->disk_stuck) {
+        log_error("disk-stuck",
+                  "what=%s ms=%llu why=\"the disk does not answer: nothing "
+                  "is written, and this node does not lead\"",
+                  database_sticks(node) ? "database" : "log",
+                  (unsigned long long)(node->now_ms - since_ms));
+        node->stuck_ms = since_ms;
+    } else if (node->disk_stuck && !stuck) {
+        log_info("disk-again", "ms=%llu",
+                 (unsigned long long)(node->now_ms - node->stuck_ms));
+    }
+    node->disk_stuck = stuck;
+}
+
 /* True when what was started has become durable. When there was no space for
  * it the engine goes on without us and we try again: nothing of it has been
  * promised. */
@@ -249,11 +296,6 @@ static bool finish_sync(struct node *node)
     }
     uint64_t seq = node->persist_flying;
     node->persist_flying = 0;
-    if (node->disk_stuck) {
-        log_info("disk-again", "ms=%llu",
-                 (unsigned long long)(node->now_ms - node->flying_ms));
-        node->disk_stuck = false;
-    }
     if (err) {
         must(err == ERR_NOSPACE);
         node->persist_due = max_u64(node->persist_due, seq);
@@ -272,6 +314,7 @@ static bool finish_sync(struct node *node)
 static bool start_sync(struct node *node)
 {
     if (node->persist_due == 0 || node->persist_flying > 0 ||
+        database_sticks(node) ||
         (node->log_full && node->now_ms < node->space_retry_ms)) {
         return false;
     }
@@ -306,25 +349,6 @@ static bool persist_all(struct node *node)
 bool node_is_persisted(const struct node *node)
 {
     return node->persist_due == 0 && node->persist_flying == 0;
-}
-
-/* The log's disk takes its time: true when what else would go to it had
- * better wait, for it might not come back, and the loop with it. */
-static bool disk_is_slow(struct node *node)
-{
-    if (node->persist_flying == 0 ||
-        node->now_ms < node->flying_ms + NODE_DISK_SLOW_MS) {
-        return false;
-    }
-    uint64_t ms = node->now_ms - node->flying_ms;
-    if (!node->disk_stuck && ms >= node->options.election_min_ms) {
-        log_error("disk-stuck",
-                  "what=log ms=%llu why=\"the disk does not answer: nothing "
-                  "is written, and this node does not lead\"",
-                  (unsigned long long)ms);
-        node->disk_stuck = true;
-    }
-    return true;
 }
 
 /* ---- what else an update tells ------------------------------------------- */
@@ -570,7 +594,8 @@ static void checkpointed(struct node *node)
     node->checkpoint_us = 0;
 }
 
-/* Bring SQLite's -wal into its database, a step each turn. True while it goes
+/* Bring SQLite's -wal into its database, a step each turn; what a step costs is
+ * the turn's time, or that of the sync which it has begun. True while it goes
  * on: then nothing is applied. */
 static bool checkpoint_some(struct node *node)
 {
@@ -581,10 +606,17 @@ static bool checkpoint_some(struct node *node)
         }
         return false;
     }
-    uint64_t start_us = node->env.now_us(node->env.self);
+    bool was_syncing = store_is_syncing(node->store);
+    if (!was_syncing) {
+        node->step_us = node->env.now_us(node->env.self);
+        node->syncing_ms = node->now_ms;
+    }
     node->checkpointing = store_checkpoint_step(node->store);
-    node->checkpoint_us = max_u64(node->checkpoint_us,
-                                  node->env.now_us(node->env.self) - start_us);
+    if (!store_is_syncing(node->store)) {
+        uint64_t us = node->env.now_us(node->env.self) - node->step_us;
+        node->checkpoint_us = max_u64(
+            node->checkpoint_us, was_syncing ? us / NODE_SYNC_PATIENCE : us);
+    }
     if (!node->checkpointing) {
         checkpointed(node);
     }
@@ -769,11 +801,11 @@ static void due(struct node *node)
     }
 }
 
-static uint64_t next_deadline(struct node *node, bool more)
+static uint64_t next_deadline(const struct node *node, bool more)
 {
-    /* What waits for a disk that is slow goes on when that is back. */
-    bool slow = disk_is_slow(node);
-    bool wanted = node->checkpoint_wanted && !slow && !node->db_full &&
+    /* What waits for the disk goes on when that is back. */
+    bool busy = node->member && disk_is_busy(node);
+    bool wanted = node->checkpoint_wanted && !busy && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
     if (more || wanted || !list_empty(&node->requests[STATE_DONE])) {
         return 0;
@@ -786,10 +818,11 @@ static uint64_t next_deadline(struct node *node, bool more)
         at = min_u64(at, node->ask_again_ms);
     }
     at = min_u64(at, snapshot_deadline_ms(node));
-    if (node->persist_flying > 0 && !node->disk_stuck) {
-        at = min_u64(at, node->flying_ms + node->options.election_min_ms);
+    uint64_t owed_ms = node->member ? owed_since_ms(node) : UINT64_MAX;
+    if (owed_ms != UINT64_MAX && !node->disk_stuck) {
+        at = min_u64(at, owed_ms + node->options.election_min_ms);
     }
-    if (slow) {
+    if (busy) {
         return at;
     }
     bool log_full = node->log_full && node->persist_flying == 0;
@@ -823,35 +856,40 @@ uint64_t node_turn(struct node *node)
         requests_submit(node);
         address_follow(node);
         requests_ask_reads(node);
+        if (store_is_syncing(node->store)) {
+            (void)checkpoint_some(node); /* It may have ended. */
+        }
         more = carry_out(node);
-        bool slow = disk_is_slow(node);
-        bool checkpointing = slow ? node->checkpointing : checkpoint_some(node);
-        if (!checkpointing && !slow) {
+        bool checkpointing =
+            disk_is_busy(node) ? node->checkpointing : checkpoint_some(node);
+        bool busy = disk_is_busy(node);
+        if (!checkpointing && !busy) {
             requests_checkpointed(node);
         }
         snapshot_send(node);
-        if (!more && node_is_persisted(node)) {
+        if (!more && !busy && node_is_persisted(node)) {
             snapshot_install(node);
         }
         bool applying = !checkpointing && apply_some(node);
-        more = (checkpointing && !slow) || applying || more;
-        if (!more && !slow) {
+        more = (checkpointing && !busy) || applying || more;
+        if (!more && !busy) {
             more = compact_log(node);
         }
         /* Before reads are released: on a full disk SQLite goes back to its
          * last commit, and must not be read before it has come forward. */
-        if (!slow) {
+        if (!busy) {
             flush_some(node);
         }
         requests_release_reads(node);
         entries_trim(&node->entries, node->durable);
-        if (!more && !slow) {
+        if (!more && !busy) {
             more = prepare_log(node);
         }
-        if (!more && !slow) {
+        if (!more && !busy) {
             more = prepare_store(node);
         }
         sweep_some(node);
+        tell_disk(node);
     }
     requests_expire(node);
     requests_call_back(node);

@@ -143,12 +143,27 @@ static uint64_t sync_time(const struct host *host)
 }
 
 /* A disk that stalls meanwhile keeps it. */
+static uint64_t lands_us(const struct host *host, uint64_t at_us,
+                         uint64_t stall_us)
+{
+    return at_us == UINT64_MAX
+               ? UINT64_MAX
+               : max_u64(at_us, max_u64(host->stall_us, stall_us));
+}
+
+static uint64_t flight_lands_us(const struct host *host)
+{
+    return lands_us(host, host->flight_us, host->log_stall_us);
+}
+
+static uint64_t sync_lands_us(const struct host *host)
+{
+    return lands_us(host, host->sync_us, host->db_stall_us);
+}
+
 uint64_t host_lands_us(const struct host *host)
 {
-    return host->flight_us == UINT64_MAX
-               ? UINT64_MAX
-               : max_u64(host->flight_us,
-                         max_u64(host->stall_us, host->log_stall_us));
+    return min_u64(flight_lands_us(host), sync_lands_us(host));
 }
 
 static void on_change(struct simdisk *disk, void *arg)
@@ -177,18 +192,38 @@ static size_t flight_begins(void *arg, size_t size)
     return luck == 0 ? 0 : luck == 1 ? size : (size_t)pages * 4096;
 }
 
-static bool flight_ended(void *arg, bool wait)
+static bool has_landed(struct host *host, uint64_t at_us, bool wait)
 {
-    struct host *host = arg;
-    uint64_t at_us = host_lands_us(host);
     if (wait && at_us > env_now_us(host)) {
         host->turn_sync_us += at_us - env_now_us(host);
     }
-    if (!wait && at_us > env_now_us(host)) {
-        return false;
+    return at_us <= env_now_us(host);
+}
+
+static bool flight_ended(void *arg, bool wait)
+{
+    struct host *host = arg;
+    bool landed = has_landed(host, flight_lands_us(host), wait);
+    if (landed) {
+        host->flight_us = UINT64_MAX;
     }
-    host->flight_us = UINT64_MAX;
-    return true;
+    return landed;
+}
+
+static void sync_begins(void *arg)
+{
+    struct host *host = arg;
+    host->sync_us = env_now_us(host) + sim_spread(world.swarm.sync_us);
+}
+
+static bool sync_ended(void *arg, bool wait)
+{
+    struct host *host = arg;
+    bool landed = has_landed(host, sync_lands_us(host), wait);
+    if (landed) {
+        host->sync_us = UINT64_MAX;
+    }
+    return landed;
 }
 
 static void use_disk(struct host *host, struct simdisk *disk)
@@ -196,10 +231,14 @@ static void use_disk(struct host *host, struct simdisk *disk)
     host->disk = disk;
     host->syncs_seen = 0;
     host->flight_us = UINT64_MAX;
+    host->sync_us = UINT64_MAX;
     if (host->flies) {
-        simdisk_set_pilot(disk, &(struct simdisk_pilot){.begins = flight_begins,
-                                                        .ended = flight_ended,
-                                                        .arg = host});
+        simdisk_set_pilot(disk,
+                          &(struct simdisk_pilot){.begins = flight_begins,
+                                                  .ended = flight_ended,
+                                                  .sync_begins = sync_begins,
+                                                  .sync_ended = sync_ended,
+                                                  .arg = host});
     }
     simvfs_mount(host->number, disk);
     simdisk_set_hook(disk, on_change, host);

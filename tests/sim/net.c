@@ -355,7 +355,7 @@ uint64_t net_next_us(const struct host *host)
 {
     uint64_t next = host_lands_us(host);
     if (host->hook_due_ms != UINT64_MAX) {
-        next = when(host, host->hook_due_ms);
+        next = min_u64(next, when(host, host->hook_due_ms));
     }
     const struct heap_node *timer = heap_min(&host->reactor->timers);
     if (timer) {

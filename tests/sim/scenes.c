@@ -457,8 +457,8 @@ static struct node_status status_of(const struct host *host)
     return status;
 }
 
-/* Its disk does not come back. The log meets that first: what SQLite syncs
- * itself holds the loop. */
+/* Its disk does not come back. The log meets that first: what else is done to
+ * files holds the loop. */
 static void disk_sticks(struct host *host)
 {
     host->log_stall_us = UINT64_MAX / 2;
@@ -507,6 +507,47 @@ static void scene_stuck_disk_beside_the_loop(void)
         chaos_pass(3 * SEC_US);
         status = status_of(stuck);
         must(!status.disk_stuck && status.raft.durable > durable);
+        must_go_on(6 * SEC_US, 1);
+    }
+}
+
+/* Its database's sync does not come back, though its log's would. */
+static void database_sticks(struct host *host)
+{
+    host->db_stall_us = UINT64_MAX / 2;
+    for (int i = 0; i < 1000 && host->sync_us == UINT64_MAX; i++) {
+        chaos_checkpoint(host);
+        chaos_pass(10 * MS_US);
+    }
+    must(host->sync_us != UINT64_MAX);
+}
+
+/* Nothing is applied meanwhile, so who does not apply does not lead: it takes
+ * part in nothing until the disk is back, and then has it all. */
+static void scene_stuck_database_beside_the_loop(void)
+{
+    for (int round = 0; round < 4; round++) {
+        bool leads = round % 2 == 0;
+        struct host *stuck = leads ? leader() : other_than(leader(), NULL);
+        uint64_t term = node_term(leader()->node);
+        database_sticks(stuck);
+        must_go_on(9 * SEC_US, 1);
+        struct host *next = leader();
+        must(next != stuck && (leads || node_term(next->node) == term));
+        uint64_t turns = stuck->turns;
+        uint64_t applied = node_applied(stuck->node);
+        chaos_pass(2 * SEC_US);
+        struct node_status status = status_of(stuck);
+        must(status.disk_stuck && status.raft.role == RAFT_FOLLOWER);
+        must(stuck->turns > turns + 10 && stuck->turns < turns + 5000);
+        must(node_applied(stuck->node) == applied);
+        if (round == 3) {
+            power_off(stuck, SEC_US);
+        }
+        stuck->db_stall_us = 0;
+        chaos_pass(3 * SEC_US);
+        status = status_of(stuck);
+        must(!status.disk_stuck && node_applied(stuck->node) > applied);
         must_go_on(6 * SEC_US, 1);
     }
 }
@@ -722,6 +763,8 @@ void scenes_run(bool trace)
          false},
         {"D13 a disk is stuck beside the loop", 3,
          scene_stuck_disk_beside_the_loop, true, true},
+        {"D13 a database is stuck beside the loop", 3,
+         scene_stuck_database_beside_the_loop, true, true},
         {"a snapshot beside a flight", 3, scene_snapshot_beside_a_flight, true,
          true},
         {"full disks beside the loop", 3, scene_full_disks, false, true},

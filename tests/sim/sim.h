@@ -105,10 +105,12 @@ struct host {
 
     bool flies;            /* Its log is written beside its loop. */
     uint64_t flight_us;    /* When that ends; UINT64_MAX: none. */
+    uint64_t sync_us;      /* The same for a sync alone. */
     uint64_t busy_us;      /* Its disk works until then. */
     uint64_t paused_us;    /* It does not run until then. */
     uint64_t stall_us;     /* Its disk is slow until then. */
-    uint64_t log_stall_us; /* What is in flight is. */
+    uint64_t log_stall_us; /* What is in flight is, ... */
+    uint64_t db_stall_us;  /* ... or a sync alone. */
     uint64_t full_us;      /* It has no space until then. */
     uint64_t down_us;      /* When to start it again; 0: it is up. */
     bool broken;           /* Its data was damaged: only wiping helps. */
