@@ -158,6 +158,11 @@ $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
+# Tests of stores in a directory of their own.
+DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
+  test_store_restore)
+$(DIR_TESTS): $(call objects,check,tests/unit/support/storedir.c)
+
 # Tests in which the process may end itself, and start again.
 DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
 $(DYING_TESTS): $(call objects,check,$(addprefix tests/unit/support/,dying.c nth.c))

@@ -70,10 +70,7 @@ def test_kill_all_at_once(cluster):
     cluster.start(3)
     writers = Writers(cluster.nodes, threads=4, rate=100, count=300).start()
     time.sleep(1)
-    for node in cluster:
-        node.send(signal.SIGKILL)
-    for node in cluster:
-        node.kill()
+    cluster.kill_all()
     writers.stop()
     cluster.start_all()
     cluster.wait_leader(15)

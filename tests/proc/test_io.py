@@ -1,7 +1,6 @@
 """How the log is written (--io): both ways keep what was acknowledged, and
 what is asked for is what one gets."""
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -48,10 +47,7 @@ def test_killed_under_load(cluster, io):
         writers = Writers(cluster.nodes, threads=6, rate=150, count=400,
                           tag=f"r{number}").start()
         time.sleep(0.7)
-        for node in cluster:
-            node.send(signal.SIGKILL)
-        for node in cluster:
-            node.kill()
+        cluster.kill_all()
         writers.stop()
         done.append(writers)
         cluster.start_all()

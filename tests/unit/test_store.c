@@ -15,35 +15,21 @@
 #include "base/log.h"
 #include "command/command.h"
 #include "store/store.h"
+#include "support/storedir.h"
 
-static char root[64];
-static struct fs *fs;
 static struct buf command;
 
 static int setup(void **state)
 {
     (void)state;
-    log_set_level(LOG_OFF);
-    snprintf(root, sizeof(root), "/tmp/craftd-store-XXXXXX");
-    return mkdtemp(root) && fs_posix_new(root, &fs) == ERR_OK ? 0 : -1;
+    return storedir_make();
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    char line[128];
-    fs_posix_free(fs);
     buf_free(&command);
-    snprintf(line, sizeof(line), "rm -rf %s", root);
-    return system(line);
-}
-
-static struct store *opened(void)
-{
-    struct store *store = NULL;
-    struct store_options options = {.fs = fs};
-    assert_int_equal(store_open(&options, &store), ERR_OK);
-    return store;
+    return storedir_remove();
 }
 
 static struct bytes put(const char *key, const char *value)
@@ -89,7 +75,7 @@ static void assert_value(struct store *store, const char *key,
 static void test_apply_get_delete_and_count(void **state)
 {
     (void)state;
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     struct store_row row;
     apply(store, put("a", "1"));
     apply(store, put("a", "2"));
@@ -110,12 +96,12 @@ static void test_apply_get_delete_and_count(void **state)
 static void test_a_crash_goes_back_to_the_last_commit(void **state)
 {
     (void)state;
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     apply(store, put("a", "1"));
     store_close(store);
     pid_t child = fork();
     if (child == 0) {
-        store = opened();
+        store = storedir_open(storedir_fs);
         apply(store, put("a", "lost"));
         apply(store, put("b", "lost"));
         _exit(store_pending(store) == 2 ? 0 : 1);
@@ -123,7 +109,7 @@ static void test_a_crash_goes_back_to_the_last_commit(void **state)
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
-    store = opened();
+    store = storedir_open(storedir_fs);
     assert_int_equal(store_applied(store), 1);
     assert_int_equal(store_key_count(store), 1);
     assert_value(store, "a", "1");
@@ -140,7 +126,7 @@ static void test_flush_survives_and_conf_comes_back(void **state)
 {
     (void)state;
     uint64_t index;
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     assert_int_equal(store_apply_conf(store, 1, 1, bytes_of_string("members")),
                      ERR_OK);
     assert_int_equal(store_apply_noop(store, 2, 1), ERR_OK);
@@ -148,7 +134,7 @@ static void test_flush_survives_and_conf_comes_back(void **state)
     assert_int_equal(store_flushed(store), 2);
     apply(store, put("k", "v"));
     store_close(store); /* Commits. */
-    store = opened();
+    store = storedir_open(storedir_fs);
     assert_int_equal(store_applied(store), 3);
     assert_true(bytes_equal_string(store_conf(store, &index), "members"));
     assert_int_equal(index, 1);
@@ -160,7 +146,7 @@ static void test_equal_logs_give_equal_hashes(void **state)
     (void)state;
     struct fs *memory = fs_memory_new();
     struct store_options options = {.fs = memory};
-    struct store *a = opened();
+    struct store *a = storedir_open(storedir_fs);
     struct store *b = NULL;
     assert_int_equal(store_open(&options, &b), ERR_OK);
     for (int i = 0; i < 100; i++) {
@@ -186,7 +172,7 @@ static void test_equal_logs_give_equal_hashes(void **state)
 static void test_a_bad_command_changes_nothing(void **state)
 {
     (void)state;
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     struct store_result result;
     struct bytes bytes = put("a", "1");
     bytes.size--;
@@ -204,7 +190,7 @@ static void test_a_transaction_larger_than_the_cache(void **state)
 {
     (void)state;
     enum { VALUES = 48, VALUE_BYTES = 1 << 20 };
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     char *value = mem_alloc(VALUE_BYTES + 1);
     char key[16];
     for (int round = 0; round < 2; round++) {
@@ -232,27 +218,27 @@ static void test_a_newer_schema_is_refused(void **state)
     (void)state;
     char path[128];
     sqlite3 *db;
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     store_close(store);
-    snprintf(path, sizeof(path), "%s/db/gen-0000001/state.db", root);
+    snprintf(path, sizeof(path), "%s/db/gen-0000001/state.db", storedir_root);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "INSERT INTO migrations VALUES(999, 'x')",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     sqlite3_close(db);
-    struct store_options options = {.fs = fs};
+    struct store_options options = {.fs = storedir_fs};
     assert_int_equal(store_open(&options, &store), ERR_VERSION);
 }
 
 static void test_a_damaged_current_is_refused(void **state)
 {
     (void)state;
-    struct store *store = opened();
+    struct store *store = storedir_open(storedir_fs);
     store_close(store);
-    assert_int_equal(fs_replace(fs, "db", "db/CURRENT",
+    assert_int_equal(fs_replace(storedir_fs, "db", "db/CURRENT",
                                 "craftd-db 1 0000002 00000000\n", 29),
                      ERR_OK);
-    struct store_options options = {.fs = fs};
+    struct store_options options = {.fs = storedir_fs};
     assert_int_equal(store_open(&options, &store), ERR_CORRUPT);
 }
 

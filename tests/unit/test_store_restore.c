@@ -15,43 +15,29 @@
 #include "base/rng.h"
 #include "command/result.h"
 #include "store/store.h"
+#include "support/storedir.h"
 
-static char root[64];
-static struct fs *fs;
 static struct store *store;
 static struct buf command;
 static struct result came; /* Of the last command. */
 
-static struct store *opened(const struct fs *on)
-{
-    struct store *out = NULL;
-    struct store_options options = {.fs = on};
-    assert_int_equal(store_open(&options, &out), ERR_OK);
-    return out;
-}
-
 static int setup(void **state)
 {
     (void)state;
-    log_set_level(LOG_OFF);
-    snprintf(root, sizeof(root), "/tmp/craftd-store-XXXXXX");
-    if (!mkdtemp(root) || fs_posix_new(root, &fs) != ERR_OK) {
+    if (storedir_make() != 0) {
         return -1;
     }
-    store = opened(fs);
+    store = storedir_open(storedir_fs);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    char line[128];
     store_close(store);
     store = NULL;
-    fs_posix_free(fs);
     buf_free(&command);
-    snprintf(line, sizeof(line), "rm -rf %s", root);
-    return system(line);
+    return storedir_remove();
 }
 
 /* ---- saying it shortly -----------------------------------------------------
@@ -336,16 +322,16 @@ static struct store *crash(struct store *of)
     /* As a process that is killed: what is not committed is gone. */
     char line[512];
     snprintf(line, sizeof(line),
-             "rm -rf %s-crash && cp -r %s %s-crash 2>/dev/null", root, root,
-             root);
+             "rm -rf %s-crash && cp -r %s %s-crash 2>/dev/null", storedir_root,
+             storedir_root, storedir_root);
     (void)system(line);
     store_close(of);
     snprintf(line, sizeof(line),
              "rm -rf %s/db && mv %s-crash/db %s/db && "
              "rm -rf %s-crash",
-             root, root, root, root);
+             storedir_root, storedir_root, storedir_root, storedir_root);
     assert_int_equal(system(line), 0);
-    return opened(fs);
+    return storedir_open(storedir_fs);
 }
 
 static struct store *through_a_snapshot(struct store *of)
@@ -379,7 +365,7 @@ static void test_the_same_after_crashes_snapshots_and_sweeps(void **state)
     static uint64_t counts[SCRIPT + 1];
     struct rng rng;
     struct fs *memory = fs_memory_new();
-    struct store *plain = opened(memory);
+    struct store *plain = storedir_open(memory);
     for (uint64_t i = 1; i <= SCRIPT; i++) {
         say(i);
         (void)apply_to(plain);
@@ -436,7 +422,7 @@ static uint64_t tables_of_waste(void)
     sqlite3_stmt *count = NULL;
     assert_int_equal(store_checkpoint(store), ERR_OK);
     store_close(store);
-    snprintf(sql, sizeof(sql), "%s/db/gen-0000001/state.db", root);
+    snprintf(sql, sizeof(sql), "%s/db/gen-0000001/state.db", storedir_root);
     assert_int_equal(sqlite3_open(sql, &db), SQLITE_OK);
     assert_int_equal(
         sqlite3_prepare_v2(db,
@@ -448,7 +434,7 @@ static uint64_t tables_of_waste(void)
     uint64_t tables = (uint64_t)sqlite3_column_int64(count, 0);
     sqlite3_finalize(count);
     sqlite3_close(db);
-    store = opened(fs);
+    store = storedir_open(storedir_fs);
     return tables;
 }
 
@@ -539,7 +525,7 @@ static void change_backup(const char *sql)
 {
     char path[128];
     sqlite3 *db = NULL;
-    snprintf(path, sizeof(path), "%s/changed.db", root);
+    snprintf(path, sizeof(path), "%s/changed.db", storedir_root);
     FILE *out = fopen(path, "wb");
     assert_non_null(out);
     assert_int_equal(fwrite(file.data, 1, file.size, out), file.size);
@@ -553,8 +539,8 @@ static void change_backup(const char *sql)
     sqlite3_close(db);
     uint8_t *data = NULL;
     size_t size = 0;
-    assert_int_equal(fs_read_all(fs, "changed.db", 1 << 24, &data, &size),
-                     ERR_OK);
+    assert_int_equal(
+        fs_read_all(storedir_fs, "changed.db", 1 << 24, &data, &size), ERR_OK);
     file.size = 0;
     buf_add(&file, data, size);
     mem_free(data);
@@ -677,7 +663,7 @@ static void test_an_upload_in_memory(void **state)
     }
     take_backup();
     store_close(store);
-    store = opened(memory);
+    store = storedir_open(memory);
     assert_int_equal(upload(&count), ERR_OK);
     assert_int_equal(count, 50);
     file.size = file.size / 2;

@@ -14,43 +14,29 @@
 #include "base/rng.h"
 #include "command/result.h"
 #include "store/store.h"
+#include "support/storedir.h"
 
-static char root[64];
-static struct fs *fs;
 static struct store *store;
 static struct buf command;
 static struct result_reader reader;
 
-static struct store *opened(const struct fs *on)
-{
-    struct store *out = NULL;
-    struct store_options options = {.fs = on};
-    assert_int_equal(store_open(&options, &out), ERR_OK);
-    return out;
-}
-
 static int setup(void **state)
 {
     (void)state;
-    log_set_level(LOG_OFF);
-    snprintf(root, sizeof(root), "/tmp/craftd-store-XXXXXX");
-    if (!mkdtemp(root) || fs_posix_new(root, &fs) != ERR_OK) {
+    if (storedir_make() != 0) {
         return -1;
     }
-    store = opened(fs);
+    store = storedir_open(storedir_fs);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    char line[128];
     store_close(store);
     store = NULL;
-    fs_posix_free(fs);
     buf_free(&command);
-    snprintf(line, sizeof(line), "rm -rf %s", root);
-    return system(line);
+    return storedir_remove();
 }
 
 /* ---- saying it shortly -----------------------------------------------------
@@ -394,7 +380,7 @@ static void test_a_repeat_gets_the_first_answer(void **state)
         assert_int_equal(next().number, 1);
         /* Also after a restart. */
         store_close(store);
-        store = opened(fs);
+        store = storedir_open(storedir_fs);
     }
     assert_value("n", "1");
     assert_int_equal(store_answers(store), 1);
@@ -488,7 +474,7 @@ static void test_equal_logs_give_equal_states(void **state)
 {
     (void)state;
     struct fs *memory = fs_memory_new();
-    struct store *other = opened(memory);
+    struct store *other = storedir_open(memory);
     struct rng rng;
     struct script script;
     char name[16];
@@ -502,7 +488,7 @@ static void test_equal_logs_give_equal_states(void **state)
         assert_int_equal(store_key_count(store), store_key_count(other));
         if (rng_below(&rng, 50) == 0) {
             store_close(store);
-            store = opened(fs);
+            store = storedir_open(storedir_fs);
         }
     }
     assert_true(store_answers(store) > 20);
@@ -518,20 +504,20 @@ static void test_the_hash_covers_what_was_seen(void **state)
     (void)state;
     char path[128];
     struct fs *memory = fs_memory_new();
-    struct store *other = opened(memory);
+    struct store *other = storedir_open(memory);
     struct script put = {.thens = {PUT("a", "1")}};
     struct script get = {.thens = {GET("a")}};
     apply(&put);
     apply_to(other, encode(&put));
     store_close(store);
-    snprintf(path, sizeof(path), "%s/db/gen-0000001/state.db", root);
+    snprintf(path, sizeof(path), "%s/db/gen-0000001/state.db", storedir_root);
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(
         sqlite3_exec(db, "UPDATE pairs SET value=x'32'", NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
-    store = opened(fs);
+    store = storedir_open(storedir_fs);
     assert_true(store_hash(store) == store_hash(other));
     apply(&get);
     apply_to(other, encode(&get));
@@ -549,9 +535,9 @@ static void make_old_database(void)
     char path[128];
     sqlite3 *db;
     store_close(store);
-    snprintf(path, sizeof(path), "rm -f %s/db/gen-0000001/*", root);
+    snprintf(path, sizeof(path), "rm -f %s/db/gen-0000001/*", storedir_root);
     assert_int_equal(system(path), 0);
-    snprintf(path, sizeof(path), "%s/db/gen-0000001/state.db", root);
+    snprintf(path, sizeof(path), "%s/db/gen-0000001/state.db", storedir_root);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(
         sqlite3_exec(
@@ -581,7 +567,7 @@ static void test_a_database_of_the_schema_before(void **state)
     struct store_row row;
     make_old_database();
     for (int i = 0; i < 2; i++) { /* Migrated, and migrated already. */
-        store = opened(fs);
+        store = storedir_open(storedir_fs);
         assert_int_equal(store_applied(store), 9);
         assert_int_equal(store_hash(store), 77);
         assert_true(bytes_equal_string(store_conf(store, &index), "m"));
@@ -605,9 +591,9 @@ static void test_versions_count_from_the_same_entry_everywhere(void **state)
 {
     (void)state;
     make_old_database(); /* Upgraded late: all these were applied before, ... */
-    store = opened(fs);
+    store = storedir_open(storedir_fs);
     struct fs *memory = fs_memory_new();
-    struct store *early = opened(memory);
+    struct store *early = storedir_open(memory);
     for (int i = 0; i < 8; i++) {
         apply_plain(early, i == 3 ? "k" : "other", "v");
     }
