@@ -33,8 +33,8 @@ enum {
     NODE_FLUSH_ENTRIES_MAX = 1 << 16,
     NODE_CHECKPOINT_BYTES_MIN = 1 << 20,
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
-    NODE_HEAVY_US = 30000, /* Above this the next one is half as large. */
-    NODE_LIGHT_US = 20000,
+    NODE_HEAVY_US = 15000, /* Above this the next one is half as large. */
+    NODE_LIGHT_US = 10000,
     /* A sync beside the loop holds answers, not turns: it may take longer. */
     NODE_SYNC_PATIENCE = 4,
     /* ... of which SQLite's cache and the store's reserve have most. Of small

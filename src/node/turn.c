@@ -662,9 +662,11 @@ static void flush_some(struct node *node)
     }
     uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_flush(node->store);
-    if (pending >= node->flush_entries) {
+    if (pending >= node->flush_entries ||
+        node->unflushed_bytes >= NODE_FLUSH_BYTES) {
         node->flush_entries = adapt(node->env.now_us(node->env.self) - start_us,
-                                    node->flush_entries, NODE_FLUSH_ENTRIES_MIN,
+                                    min_u64(pending, node->flush_entries),
+                                    NODE_FLUSH_ENTRIES_MIN,
                                     NODE_FLUSH_ENTRIES_MAX);
     }
     if (err) {
@@ -882,8 +884,8 @@ uint64_t node_turn(struct node *node)
         }
         requests_release_reads(node);
         entries_trim(&node->entries, node->durable);
-        if (!more && !busy) {
-            more = prepare_log(node);
+        if (!busy && prepare_log(node)) {
+            more = true; /* It is needed soonest when there is most to do. */
         }
         if (!more && !busy) {
             more = prepare_store(node);

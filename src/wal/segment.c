@@ -84,7 +84,7 @@ static enum err spare_fill(struct wal *wal, uint64_t size, bool *done)
 bool wal_prepare(struct wal *wal)
 {
     bool done = false;
-    if (wal->offset < wal->segment_size / 2 ||
+    if (wal->offset < wal->segment_size / 4 ||
         (wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes)) {
         wal->tight = false;
         return false;
