@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "command/result.h"
 #include "sim.h"
 
 enum { LEADERS_MAX = 1 << 14 };
@@ -276,6 +277,41 @@ void chaos_checkpoint(struct host *host)
         sim_trace("operator: checkpoint at %s", host->name);
         node_snapshot(host->node, &operator_request);
     }
+}
+
+static bool step_done;
+
+static void step_answered(struct node_request *request,
+                          const struct node_result *result)
+{
+    struct result_reader reader;
+    operator_done(request, result);
+    step_done = result->outcome == NODE_OK &&
+                result_open(&reader, result->data) == ERR_OK &&
+                (reader.head.status == RESULT_RESTORE || reader.head.keys > 0);
+}
+
+bool chaos_restore(struct host *at, enum command_step step, uint64_t id)
+{
+    static struct buf command;
+    struct command_writer writer;
+    must(chaos_idle() && ask_operator(at));
+    step_done = false;
+    operator_request.cb = step_answered;
+    command.size = 0;
+    command_restore(&writer, &command,
+                    &(struct command_restore){.step = step, .id = id});
+    if (step == COMMAND_RESTORE_ROWS) {
+        command_restore_row(&writer, bytes_of_string("row"),
+                            bytes_of_string("value"));
+        command_end(&writer);
+    }
+    node_write(at->node, &operator_request, buf_bytes(&command));
+    while (!chaos_idle()) {
+        chaos_pass(100 * MS_US);
+    }
+    buf_free(&command);
+    return step_done;
 }
 
 /* What the barrier is for: read there what was written here. */

@@ -386,6 +386,25 @@ static void scene_restores_across_leader_kills(void)
     }
 }
 
+/* A restore that nobody goes on with is given up two minutes after its last
+ * step, by whoever leads then. */
+static void scene_abandoned_restore(void)
+{
+    enum { ID = 1 << 20 };
+    world.swarm.clients = 0; /* They restore as well. */
+    chaos_pass(20 * SEC_US);
+    must(chaos_restore(leader(), COMMAND_RESTORE_BEGIN, ID));
+    chaos_pass(100 * SEC_US);
+    must(chaos_restore(leader(), COMMAND_RESTORE_ROWS, ID));
+    chaos_pass(100 * SEC_US);
+    must(chaos_restore(leader(), COMMAND_RESTORE_ROWS, ID)); /* A repeat. */
+    power_off(leader(), SEC_US);
+    chaos_pass(140 * SEC_US);
+    must(!chaos_restore(leader(), COMMAND_RESTORE_ROWS, ID));
+    world.swarm.clients = quiet.clients;
+    must_go_on(6 * SEC_US, 1);
+}
+
 /* O05: one peer swallows all and answers nothing; the others do not wait. */
 static void scene_black_hole(void)
 {
@@ -759,6 +778,8 @@ void scenes_run(bool trace)
          scene_repeats_across_leader_kills, true, false},
         {"restores across leader kills", 3, scene_restores_across_leader_kills,
          true, false},
+        {"a restore that nobody goes on with", 3, scene_abandoned_restore, true,
+         false},
         {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true,
          false},
         {"D13 a disk is stuck beside the loop", 3,

@@ -25,6 +25,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/rng.h"
+#include "command/command.h"
 #include "node/node.h"
 #include "peer/peer.h"
 #include "reactor/reactor.h"
@@ -242,6 +243,9 @@ void chaos_remove(struct host *victim, struct host *at);
 void chaos_vote(struct host *member, struct host *at, bool voter);
 /* Ask `host` for a checkpoint. */
 void chaos_checkpoint(struct host *host);
+/* Ask `at` for a step of a restore: BEGIN, or ROWS with the first row. True: it
+ * was done, now or before, and is there still. */
+bool chaos_restore(struct host *at, enum command_step step, uint64_t id);
 /* Ask `at` to wait until `peer` has applied what `at` has: must be true. */
 void chaos_barrier(struct host *peer, struct host *at);
 /* Nobody has been asked for anything that is not answered. */
