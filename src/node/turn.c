@@ -1,17 +1,20 @@
 /* turn.c -- one turn: the engine's decisions become effects, in this order.
  *
- *     due timers -> requests that waited -> members that moved -> reads ask for
- * an index repeat: collect send (appends leave before our own write: the disks
- * of all nodes work in parallel) persist, ONE fdatasync; tell the engine apply
- * what is committed and durable here commit SQLite now and then -> answer
+ *     1 due timers; requests that waited; members that moved; reads ask for an
+ *       index
+ *     2 as long as something becomes durable: collect; send (appends leave
+ *       before our own write: the disks of all nodes work in parallel);
+ *       persist, with ONE fdatasync; tell the engine
+ *     3 apply what is committed and durable here; commit SQLite now and then
+ *     4 answer
  *
  * Where the log's files can (wal.h), the fdatasync goes on beside the turn, and
  * a later one, which its end wakes, tells the engine; what is to be persisted
- * meanwhile gathers. So do those of a checkpoint (store.h), during which
+ * meanwhile gathers. So do the syncs of a checkpoint (store.h), during which
  * nothing is applied. A disk that does not answer holds nobody but its node.
  *
- * node_step() is the only way into the engine, and keeps the payloads of
- * what the engine took into its log. */
+ * node_step() is the only way into the engine, and keeps the payloads of what
+ * the engine took into its log. */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
@@ -664,10 +667,10 @@ static void flush_some(struct node *node)
     enum err err = store_flush(node->store);
     if (pending >= node->flush_entries ||
         node->unflushed_bytes >= NODE_FLUSH_BYTES) {
-        node->flush_entries = adapt(node->env.now_us(node->env.self) - start_us,
-                                    min_u64(pending, node->flush_entries),
-                                    NODE_FLUSH_ENTRIES_MIN,
-                                    NODE_FLUSH_ENTRIES_MAX);
+        node->flush_entries =
+            adapt(node->env.now_us(node->env.self) - start_us,
+                  min_u64(pending, node->flush_entries), NODE_FLUSH_ENTRIES_MIN,
+                  NODE_FLUSH_ENTRIES_MAX);
     }
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
