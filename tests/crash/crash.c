@@ -464,6 +464,49 @@ static void on_change(struct simdisk *disk, void *arg)
     here.total->us += worked_us() - start_us;
 }
 
+/* ---- beside the caller -----------------------------------------------------
+ */
+
+static struct rng luck;
+
+static size_t flight_begins(void *arg, size_t size)
+{
+    (void)arg;
+    crash_reached(REACHED_WRITE_BESIDE);
+    switch (rng_below(&luck, 3)) {
+    case 0:
+        return 0;
+    case 1:
+        return size;
+    default:
+        return (size_t)rng_below(&luck, size);
+    }
+}
+
+static bool has_ended(void *arg, bool wait)
+{
+    (void)arg;
+    return wait || rng_below(&luck, 3) == 0;
+}
+
+static void sync_begins(void *arg)
+{
+    (void)arg;
+    crash_reached(REACHED_SYNC_BESIDE);
+}
+
+void crash_fly(struct simdisk *disk, uint64_t seed)
+{
+    rng_init(&luck, seed);
+    if (rng_below(&luck, 2) == 0) {
+        simdisk_set_pilot(disk,
+                          &(struct simdisk_pilot){.begins = flight_begins,
+                                                  .ended = has_ended,
+                                                  .sync_begins = sync_begins,
+                                                  .sync_ended = has_ended});
+    }
+}
+
 void crash_watch(struct simdisk *disk)
 {
     simdisk_set_hook(disk, on_change, NULL);
@@ -546,7 +589,9 @@ static void all_reached(void)
         "a log begun anew",
         "a compaction",
         "an install",
-        "an interrupted command"};
+        "an interrupted command",
+        "a write beside the caller",
+        "a sync beside the caller"};
     for (size_t i = 0; i < REACHED_COUNT; i++) {
         if (here.reached[i] == 0) {
             fprintf(stderr, "never reached: %s\n", names[i]);

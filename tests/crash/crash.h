@@ -43,6 +43,9 @@ extern const struct workload workload_install;
 extern const struct workload workload_recover;
 extern const struct workload workload_restore;
 
+/* In half of the runs, by the seed, `disk` works beside its caller where it
+ * can: what is begun has arrived in part or not, and ends some time. */
+void crash_fly(struct simdisk *disk, uint64_t seed);
 /* From now on each change of `disk` is a moment to lose power; until NULL. */
 void crash_watch(struct simdisk *disk);
 /* What is promised has changed. */
@@ -56,6 +59,8 @@ enum crash_reached {
     REACHED_COMPACTION,
     REACHED_INSTALL,
     REACHED_INTERRUPTED, /* A recovery or restore that began again. */
+    REACHED_WRITE_BESIDE,
+    REACHED_SYNC_BESIDE,
     REACHED_COUNT,
 };
 void crash_reached(enum crash_reached what);

@@ -442,6 +442,22 @@ static void run_machine(struct machine *m)
     }
 }
 
+static bool flies;
+
+static int fly(void **state)
+{
+    (void)state;
+    flies = true;
+    return 0;
+}
+
+static int stay(void **state)
+{
+    (void)state;
+    flies = false;
+    return 0;
+}
+
 /* True when the failure came. */
 static bool try_fault(const struct failfs_fault *fault)
 {
@@ -453,6 +469,9 @@ static bool try_fault(const struct failfs_fault *fault)
     m->tried.limit = 1;
     m->next.limit = 1;
     failfs_init(&m->fail, simdisk_fs(m->disk));
+    if (flies) {
+        failfs_fly(&m->fail);
+    }
     failfs_fail(&m->fail, fault);
     simdisk_set_hook(m->disk, on_change, m);
     run_machine(m);
@@ -519,14 +538,18 @@ static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
     assert_true(nth_total.deaths > 0);
 }
 
+/* With the log written by its caller, and beside it. */
+#define BOTH(test)                                                             \
+    cmocka_unit_test_setup(test, stay), cmocka_unit_test_setup(test, fly)
+
 int main(void)
 {
     log_set_level(LOG_OFF);
     dying_leaks();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_io_error_at_the_nth_call),
-        cmocka_unit_test(test_no_space_at_the_nth_call),
-        cmocka_unit_test(test_a_failed_sync_is_not_trusted_after_a_restart),
+        BOTH(test_io_error_at_the_nth_call),
+        BOTH(test_no_space_at_the_nth_call),
+        BOTH(test_a_failed_sync_is_not_trusted_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
