@@ -1,5 +1,6 @@
 """How the log is written (--io): both ways keep what was acknowledged, and
 what is asked for is what one gets."""
+import contextlib
 import os
 import subprocess
 import sys
@@ -88,3 +89,81 @@ def test_where_it_is_forbidden(cluster):
     wait_for(lambda: node.put("k", "v").status == 200, 10, "a write")
     assert rings(node) == 0
     assert node.log().count("log=sync") == 1
+
+
+# ---- a disk that does not answer -------------------------------------------
+
+def run(*words):
+    subprocess.run(words, check=True, capture_output=True, timeout=30,
+                   stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def frozen(folder):
+    """Whoever writes to that file system waits. It thaws after a while even if
+    nobody is left to see to it: who waits so cannot be killed."""
+    late = subprocess.Popen(["sh", "-c", 'sleep 60; fsfreeze -u "$1"', "sh",
+                             folder], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        run("fsfreeze", "-f", folder)
+        try:
+            yield
+        finally:
+            run("fsfreeze", "-u", folder)
+    finally:
+        late.kill()
+        late.wait()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Skipped where one may not mount, or the tools are not there."""
+    folder, image = str(tmp_path / "disk"), str(tmp_path / "disk.img")
+    os.makedirs(folder)
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    try:
+        run("mkfs.ext4", "-q", image)
+        run("mount", "-o", "loop", image, folder)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system of our own: {error}")
+    try:
+        try:
+            with frozen(folder):
+                pass
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"it cannot be frozen: {error}")
+        yield folder
+    finally:
+        run("umount", folder)
+
+
+def test_a_disk_that_does_not_answer(small_disk, cluster):
+    """Its node steps down, and goes on with what needs no disk; the others do
+    not wait for it; when the disk is back it catches up."""
+    stuck = cluster.new(args=["--io=uring"])
+    stuck.dir = os.path.join(small_disk, "data")
+    stuck.start().up()
+    if not rings(stuck):
+        pytest.skip("no io_uring here")
+    cluster.wait_leader()
+    for _ in range(2):
+        cluster.add(stuck.http)
+    cluster.wait_members(3)
+    for i in range(20):
+        assert stuck.put(f"before{i}", "v").status == 200
+    other = cluster.others(stuck)[0]
+    time.sleep(1.0)  # All is committed: the log is the next to be written.
+    with frozen(small_disk):
+        wait_for(lambda: other.put("during", "v").status == 200, 40)
+        assert cluster.leader() != stuck
+        assert "disk-stuck" in stuck.log()
+        assert stuck.get("before7", level="none") == "v"
+        for i in range(20):
+            assert other.put(f"during{i}", "v").status == 200
+        assert "disk-again" not in stuck.log()
+    cluster.wait_same()
+    assert "disk-again" in stuck.log()
+    assert stuck.get("during19", level="none") == "v"
+    assert stuck.get("during") == "v"
