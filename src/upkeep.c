@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "host.h"
 #include "sys/fs.h"
 
 enum {
@@ -369,7 +370,9 @@ struct upkeep *upkeep_start(const struct config *config,
         on_reap_time(upkeep);
     }
     if (config->backup_dir) {
-        enum err err = fs_posix_new(config->backup_dir, &upkeep->backups);
+        enum err err = host_make_parents(config->backup_dir)
+                           ? fs_posix_new(config->backup_dir, &upkeep->backups)
+                           : ERR_IO;
         if (err) {
             log_error("start", "--backup-dir=%s why=\"%s\"", config->backup_dir,
                       err_name(err));

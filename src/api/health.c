@@ -64,6 +64,9 @@ void on_health(struct conn *conn, const struct http_request *request)
         answer(conn, 200, "text/plain", bytes_of_string("ok\n"));
     } else if (bytes_equal_string(request->path, "/health")) {
         bool ok = node_leader(api->node) != NULL;
+        if (!ok) {
+            buf_add_string(&api->headers, "Retry-After: 1\r\n");
+        }
         answer(conn, ok ? 200 : 503, "application/json",
                bytes_of_string(ok ? "{\"health\":\"true\"}\n"
                                   : "{\"health\":\"false\"}\n"));

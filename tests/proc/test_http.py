@@ -503,6 +503,7 @@ def test_probes_tell_what_is_missing(cluster):
     assert "[-]leader" in probe(leader, "/readyz")[1]
     assert probe(leader, "/readyz?noleader")[0] == 200
     assert probe(leader, "/health") == (503, '{"health":"false"}\n')
+    assert leader.request("GET", "/health").headers["Retry-After"] == "1"
     # Restarted alone it knows the write, but not that it is the last.
     leader.terminate()
     leader.start().up()

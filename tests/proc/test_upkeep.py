@@ -83,7 +83,7 @@ def backups(directory):
 
 
 def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
-    where = tmp_path / "backups"
+    where = tmp_path / "var" / "backups"
     cluster.start(1, args=["--backup-dir", str(where), "--backup-every", "1s",
                            "--backup-keep", "2"])
     node = cluster[0]
