@@ -179,8 +179,8 @@ struct node {
     bool checkpoint_wanted; /* Whatever its size. */
     bool checkpointing;     /* Between its steps. */
     uint64_t checkpoint_us; /* The longest step of this one so far. */
-    uint64_t step_us;       /* When the one that goes on began. */
-    uint64_t syncing_ms;    /* The same, where its sync is beside the loop. */
+    uint64_t syncing_us;    /* When its sync began that is under way ... */
+    uint64_t syncing_ms;    /* ... beside the loop. */
     uint64_t unflushed_ms;  /* When the open transaction got its first entry */
     uint64_t unflushed_bytes; /* In it. */
     struct raft_conf members; /* As told to the network. */

@@ -78,5 +78,7 @@ void restore_watch(struct node *node)
 
 uint64_t restore_deadline_ms(const struct node *node)
 {
-    return node->restoring ? node->restoring_ms + PATIENCE_MS : UINT64_MAX;
+    return node->restoring && !node_no_space(node)
+               ? node->restoring_ms + PATIENCE_MS
+               : UINT64_MAX;
 }

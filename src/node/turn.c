@@ -597,8 +597,8 @@ static void checkpointed(struct node *node)
     node->checkpoint_us = 0;
 }
 
-/* Bring SQLite's -wal into its database, a step each turn; what a step costs is
- * the turn's time, or that of the sync which it has begun. True while it goes
+/* Bring SQLite's -wal into its database, a step each turn. What it costs is the
+ * turns' time, and part of that of the syncs beside them. True while it goes
  * on: then nothing is applied. */
 static bool checkpoint_some(struct node *node)
 {
@@ -610,15 +610,17 @@ static bool checkpoint_some(struct node *node)
         return false;
     }
     bool was_syncing = store_is_syncing(node->store);
-    if (!was_syncing) {
-        node->step_us = node->env.now_us(node->env.self);
-        node->syncing_ms = node->now_ms;
-    }
+    uint64_t start_us = node->env.now_us(node->env.self);
     node->checkpointing = store_checkpoint_step(node->store);
-    if (!store_is_syncing(node->store)) {
-        uint64_t us = node->env.now_us(node->env.self) - node->step_us;
-        node->checkpoint_us = max_u64(
-            node->checkpoint_us, was_syncing ? us / NODE_SYNC_PATIENCE : us);
+    uint64_t end_us = node->env.now_us(node->env.self);
+    node->checkpoint_us = max_u64(node->checkpoint_us, end_us - start_us);
+    if (!was_syncing) {
+        node->syncing_us = end_us; /* If it has begun one. */
+        node->syncing_ms = node->now_ms;
+    } else if (!store_is_syncing(node->store)) {
+        node->checkpoint_us =
+            max_u64(node->checkpoint_us,
+                    (end_us - node->syncing_us) / NODE_SYNC_PATIENCE);
     }
     if (!node->checkpointing) {
         checkpointed(node);
@@ -665,12 +667,11 @@ static void flush_some(struct node *node)
     }
     uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_flush(node->store);
-    if (pending >= node->flush_entries ||
-        node->unflushed_bytes >= NODE_FLUSH_BYTES) {
+    uint64_t took_us = node->env.now_us(node->env.self) - start_us;
+    if (pending >= node->flush_entries || took_us > NODE_HEAVY_US) {
         node->flush_entries =
-            adapt(node->env.now_us(node->env.self) - start_us,
-                  min_u64(pending, node->flush_entries), NODE_FLUSH_ENTRIES_MIN,
-                  NODE_FLUSH_ENTRIES_MAX);
+            adapt(took_us, min_u64(pending, node->flush_entries),
+                  NODE_FLUSH_ENTRIES_MIN, NODE_FLUSH_ENTRIES_MAX);
     }
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
@@ -812,7 +813,9 @@ static uint64_t next_deadline(const struct node *node, bool more)
     bool busy = node->member && disk_is_busy(node);
     bool wanted = node->checkpoint_wanted && !busy && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
-    if (more || wanted || !list_empty(&node->requests[STATE_DONE])) {
+    if (more || wanted || !list_empty(&node->requests[STATE_DONE]) ||
+        (node->env.fs->has_ended &&
+         node->env.fs->has_ended(node->env.fs->self))) {
         return 0;
     }
     uint64_t at = node->member ? raft_deadline_ms(node->raft) : UINT64_MAX;
@@ -840,7 +843,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (node->member) {
         at = min_u64(at, restore_deadline_ms(node));
     }
-    if (node->waste_ms > 0) {
+    if (node->waste_ms > 0 && !node->db_full) {
         at = min_u64(at, node->waste_ms);
     }
     if (node->member && store_pending(node->store) > 0) {

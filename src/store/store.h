@@ -7,7 +7,8 @@
  *
  * The write transaction stays open across turns: store_apply() works inside
  * it, reads on the same connection see it, and store_flush() commits it (WAL
- * mode, synchronous=NORMAL: a commit costs no fsync). Applied index, term,
+ * mode, synchronous=NORMAL: a commit costs no fsync, except the first after a
+ * checkpoint, which begins the -wal anew). Applied index, term,
  * membership and a rolling hash are one row of the same transaction, so after
  * a crash replay from the log starts at exactly the right entry. Nothing here
  * depends on clock, locale or node: the same log gives the same rows.

@@ -19,7 +19,9 @@
  * file's, not the handle's. The first one of the -wal is not, since SQLite
  * syncs its name with it; that one belongs to opening. Where it cannot, step 3
  * is left out, and the sync in step 4 is not passed over. Our handles are
- * closed after SQLite's, whose locks would end with them (POSIX).
+ * closed after SQLite's, whose locks would end with them (POSIX). The first
+ * write to the -wal after a checkpoint begins it anew: its header is synced by
+ * SQLite there and then.
  *
  * A write to the -wal for which there is no space costs the reserve
  * (reserve.c), and is tried again before SQLite hears of it.

@@ -70,10 +70,10 @@ struct fs {
      * none (memory). */
     bool (*real_path)(void *self, const char *path, char *out, size_t size);
 
-    /* Optional, all four or (NULL) none: a write and the fdatasync behind it
-     * while the caller goes on. One at a time; the handle stays open and
-     * `data` as it is until it has ended, and nobody else writes to the file.
-     * What is read there meanwhile may be old, new or part of both. */
+    /* Optional, all of the rest or (NULL) none: a write and the fdatasync
+     * behind it while the caller goes on. One at a time; the handle stays open
+     * and `data` as it is until it has ended, and nobody else writes to the
+     * file. What is read there meanwhile may be old, new or part of both. */
     void (*begin_write_sync)(void *self, int handle, uint64_t offset,
                              const void *data, size_t size);
     /* Has it ended? With `wait` it has on return. *err is what write() or
@@ -85,6 +85,10 @@ struct fs {
      * until it has ended. */
     void (*begin_sync)(void *self, int handle);
     bool (*end_sync)(void *self, bool wait, enum err *err);
+    /* Asking for the one may find that the other has ended as well, and one
+     * that the kernel did not take has ended at once: then nobody is woken for
+     * it. True: there is such a one, to be asked for. NULL: there never is. */
+    bool (*has_ended)(void *self);
 };
 
 /* The kernel's files under directory `root`, which is created (one level)

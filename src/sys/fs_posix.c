@@ -356,6 +356,17 @@ static bool posix_end_sync(void *arg, bool wait, enum err *err)
     return true;
 }
 
+static bool posix_has_ended(void *arg)
+{
+    const struct posix_fs *self = arg;
+    const struct flight *flight = &self->flight;
+    const struct sync *sync = &self->sync;
+    return (flight->handle >= 0 &&
+            (flight->ended || !uring_is_writing(self->ring))) ||
+           (sync->handle >= 0 &&
+            (sync->ended || !uring_is_syncing(self->ring)));
+}
+
 bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
 {
     struct posix_fs *self = fs->self;
@@ -368,6 +379,7 @@ bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
     fs->end_write_sync = posix_end_write_sync;
     fs->begin_sync = posix_begin_sync;
     fs->end_sync = posix_end_sync;
+    fs->has_ended = posix_has_ended;
     return true;
 }
 

@@ -280,6 +280,16 @@ bool uring_sync_finished(struct uring *ring, bool wait, int *result)
     return true;
 }
 
+bool uring_is_writing(const struct uring *ring)
+{
+    return ring->under_way > 0;
+}
+
+bool uring_is_syncing(const struct uring *ring)
+{
+    return ring->syncing;
+}
+
 #else
 
 #include <stdio.h>
@@ -323,6 +333,18 @@ bool uring_start_sync(struct uring *ring, int fd)
 bool uring_sync_finished(struct uring *ring, bool wait, int *result)
 {
     must(ring && wait && result);
+    return false;
+}
+
+bool uring_is_writing(const struct uring *ring)
+{
+    must(ring);
+    return false;
+}
+
+bool uring_is_syncing(const struct uring *ring)
+{
+    must(ring);
     return false;
 }
 

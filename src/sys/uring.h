@@ -36,4 +36,9 @@ MUST_CHECK bool uring_start_sync(struct uring *ring, int fd);
 /* *result: 0; negative: an errno. */
 bool uring_sync_finished(struct uring *ring, bool wait, int *result);
 
+/* Asking for either takes what the kernel has to say of both; the descriptor
+ * is silent then. As far as was heard so far: is it still under way? */
+bool uring_is_writing(const struct uring *ring);
+bool uring_is_syncing(const struct uring *ring);
+
 #endif

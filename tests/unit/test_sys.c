@@ -542,9 +542,12 @@ static void test_sync_beside(void **state)
         }
         fs->begin_sync(fs->self, synced);
         if (i % 3 == 0 && flies) {
+            (void)usleep(i % 2 ? 20000 : 0);
             assert_true(fs->end_write_sync(fs->self, true, &err));
             assert_int_equal(err, ERR_OK);
             flies = false;
+            /* Heard of with the other, or heard of later. */
+            assert_true(fs->has_ended(fs->self) || poll(&event, 1, 20000) == 1);
         }
         if (i % 5 == 0) {
             assert_true(fs->end_sync(fs->self, true, &err));
@@ -557,9 +560,11 @@ static void test_sync_beside(void **state)
         }
         assert_int_equal(err, ERR_OK);
         if (flies) {
+            assert_true(fs->has_ended(fs->self) || poll(&event, 1, 20000) == 1);
             assert_true(fs->end_write_sync(fs->self, true, &err));
             assert_int_equal(err, ERR_OK);
         }
+        assert_false(fs->has_ended(fs->self));
     }
     fs->close(fs->self, log);
     fs->close(fs->self, synced);
