@@ -476,16 +476,26 @@ static struct node_status status_of(const struct host *host)
     return status;
 }
 
-/* Its disk does not come back. The log meets that first: what else is done to
- * files holds the loop. */
+/* Its disk does not come back. The log meets that first, by what was asked for
+ * just when something had been applied: to commit that would be the first
+ * write to the -wal after a checkpoint, which SQLite syncs there and then. */
 static void disk_sticks(struct host *host)
 {
-    host->log_stall_us = UINT64_MAX / 2;
-    for (int i = 0; i < 1000 && host->flight_us == UINT64_MAX; i++) {
+    chaos_checkpoint(host);
+    while (!chaos_idle()) {
         chaos_pass(10 * MS_US);
     }
+    uint64_t applied = node_applied(host->node);
+    for (int i = 0; i < 5000 && node_applied(host->node) == applied; i++) {
+        chaos_pass(MS_US);
+    }
+    host->log_stall_us = UINT64_MAX / 2;
+    for (int i = 0; i < 20 && host->flight_us == UINT64_MAX; i++) {
+        clients_burst(leader(), 1, true);
+        chaos_pass(MS_US);
+    }
     must(host->flight_us != UINT64_MAX);
-    chaos_pass(50 * MS_US);
+    chaos_pass(30 * MS_US);
     host->stall_us = UINT64_MAX / 2;
 }
 
