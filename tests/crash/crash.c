@@ -495,8 +495,9 @@ static void sync_begins(void *arg)
     crash_reached(REACHED_SYNC_BESIDE);
 }
 
-void crash_fly(struct simdisk *disk, uint64_t seed)
+struct simdisk *crash_disk(uint64_t seed)
 {
+    struct simdisk *disk = simdisk_new();
     rng_init(&luck, seed);
     if (rng_below(&luck, 2) == 0) {
         simdisk_set_pilot(disk,
@@ -505,6 +506,7 @@ void crash_fly(struct simdisk *disk, uint64_t seed)
                                                   .sync_begins = sync_begins,
                                                   .sync_ended = has_ended});
     }
+    return disk;
 }
 
 void crash_watch(struct simdisk *disk)

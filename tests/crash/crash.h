@@ -43,9 +43,9 @@ extern const struct workload workload_install;
 extern const struct workload workload_recover;
 extern const struct workload workload_restore;
 
-/* In half of the runs, by the seed, `disk` works beside its caller where it
- * can: what is begun has arrived in part or not, and ends some time. */
-void crash_fly(struct simdisk *disk, uint64_t seed);
+/* A new one. In half of the runs, by the seed, it works beside its caller where
+ * it can: what is begun has arrived in part or not, and ends some time. */
+struct simdisk *crash_disk(uint64_t seed);
 /* From now on each change of `disk` is a moment to lose power; until NULL. */
 void crash_watch(struct simdisk *disk);
 /* What is promised has changed. */

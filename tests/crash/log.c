@@ -268,8 +268,7 @@ static void begin(uint64_t seed)
 {
     memset(&run, 0, sizeof(run));
     rng_init(&run.rng, seed);
-    run.disk = simdisk_new();
-    crash_fly(run.disk, seed);
+    run.disk = crash_disk(seed);
 }
 
 static void end(void)

@@ -152,13 +152,6 @@ static void machine_init(struct machine *machine, const char *name, int mount,
     simvfs_mount(mount, disk);
 }
 
-static struct simdisk *flying_disk(uint64_t seed)
-{
-    struct simdisk *disk = simdisk_new();
-    crash_fly(disk, seed);
-    return disk;
-}
-
 static enum err start(struct machine *machine, bool joining)
 {
     struct node_env env = env_of(machine);
@@ -343,7 +336,7 @@ static void begin(uint64_t seed, const char *name)
 {
     memset(&run, 0, sizeof(run));
     rng_init(&run.rng, seed);
-    machine_init(&run.own, name, DISK_RUN, flying_disk(seed), seed);
+    machine_init(&run.own, name, DISK_RUN, crash_disk(seed), seed);
 }
 
 static void end(void)
@@ -501,7 +494,7 @@ static void run_install(uint64_t seed)
     struct node_request join = {.cb = on_joined, .deadline_ms = UINT64_MAX};
     struct raft_member member = {.suffrage = RAFT_OBSERVER};
     begin(seed, "n2");
-    machine_init(&run.other, "n1", DISK_OTHER, flying_disk(seed + 1), seed + 1);
+    machine_init(&run.other, "n1", DISK_OTHER, crash_disk(seed + 1), seed + 1);
     CHECK(start(&run.other, false) == ERR_OK);
     until_ready(&run.other);
     fall_behind();
@@ -640,7 +633,7 @@ static void run_restore(uint64_t seed)
 {
     struct fs *backup = fs_memory_new();
     begin(seed, "n1");
-    machine_init(&run.other, "n1", DISK_OTHER, flying_disk(seed + 1), seed + 1);
+    machine_init(&run.other, "n1", DISK_OTHER, crash_disk(seed + 1), seed + 1);
     lead_and_write(&run.other);
     run.backup = backup;
     take_backup(&run.other, backup);

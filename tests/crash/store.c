@@ -314,8 +314,7 @@ static void run_store(uint64_t seed)
     memset(&run, 0, sizeof(run));
     rng_init(&run.rng, seed);
     struct wal_options options = {.segment_bytes = SEGMENT, .salt_seed = 99};
-    run.files.disk = simdisk_new();
-    crash_fly(run.files.disk, seed);
+    run.files.disk = crash_disk(seed);
     simvfs_mount(DISK_RUN, run.files.disk);
     options.fs = simdisk_fs(run.files.disk);
     CHECK(wal_create(&options) == ERR_OK);
