@@ -5,9 +5,11 @@
 
 mutants.txt holds them: a line "## name", the file, and what to replace by
 what. Each is planted in a copy of the tree, built, and hunted: transcripts,
-unit tests, crash states, then the simulator over a fixed range of seeds. A mutant that
-lives on is a test that is missing. The last line counts; the exit code is 1
-when one survived, 2 when one could not be planted.
+unit tests, crash states, then the simulator over a fixed range of seeds. Where
+a line "proc EXPRESSION" follows the file, the process tests of that name hunt
+instead of crash states and simulator: for what only a real process shows. A
+mutant that lives on is a test that is missing. The last line counts; the exit
+code is 1 when one survived, 2 when one could not be planted.
 """
 import argparse
 import os
@@ -46,14 +48,15 @@ UNIT = [
 
 
 def parse(path):
-    """Blocks: '## name', 'file PATH', '--- ', old text, '+++', new text."""
+    """Blocks: '## name', 'file PATH', perhaps 'proc EXPRESSION', '---', old
+    text, '+++', new text."""
     mutants = []
     with open(path) as file:
         text = file.read()
     for block in re.split(r"(?m)^## ", text)[1:]:
         name, rest = block.split("\n", 1)
-        match = re.match(r"file (\S+)\n---\n(.*?)\n\+\+\+\n(.*?)\n*\Z", rest,
-                         re.S)
+        match = re.match(r"file (\S+)\n(?:proc ([^\n]+)\n)?---\n(.*?)\n\+\+\+\n"
+                         r"(.*?)\n*\Z", rest, re.S)
         if not match:
             sys.exit("mutants.txt: %s does not parse" % name)
         mutants.append((name,) + match.groups())
@@ -61,7 +64,7 @@ def parse(path):
 
 
 def copy_tree():
-    for name in ("src", "tests", "fuzz", "Makefile"):
+    for name in ("src", "tests", "fuzz", "scripts", "Makefile"):
         source, target = os.path.join(ROOT, name), os.path.join(TREE, name)
         if os.path.isdir(source):
             # Unchanged files keep their times, so that make has little to do.
@@ -91,7 +94,7 @@ def quiet(command, seconds):
 CRASH = ("wal", "store", "node")
 
 
-def hunt(room, seeds):
+def hunt(room, seeds, proc):
     """Who finds it: a text, or None."""
     for program, rooms in UNIT:
         if room in rooms:
@@ -101,6 +104,15 @@ def hunt(room, seeds):
             well, _ = quiet(["build/check/" + program], 120)
             if not well:
                 return program
+    if proc:
+        built = make("all", "build/craftd-next", "build/craftd-far")
+        if built.returncode != 0:
+            return "DOES NOT BUILD: " + built.stderr[-300:]
+        well, out = quiet(["scripts/proc", proc, "-x"], 300)
+        # Exit code 5: no test has that name.
+        if not well and "passed" not in out and "failed" not in out:
+            return "DOES NOT BUILD: no test matches " + proc
+        return None if well else "tests/proc, " + proc
     if room in CRASH:
         built = make("build/crash")
         if built.returncode != 0:
@@ -143,7 +155,7 @@ def main():
     os.makedirs(TREE, exist_ok=True)
     copy_tree()
     killed, lived, broken = [], [], []
-    for name, file, old, new in parse(os.path.join(HERE, "mutants.txt")):
+    for name, file, proc, old, new in parse(os.path.join(HERE, "mutants.txt")):
         if args.only not in name:
             continue
         path = os.path.join(TREE, file)
@@ -158,7 +170,7 @@ def main():
         try:
             with open(path, "w") as source:
                 source.write(before.replace(old, new))
-            found = hunt(file.split("/")[1], args.seeds)
+            found = hunt(file.split("/")[1], args.seeds, proc)
         finally:
             with open(path, "w") as source:
                 source.write(before)
