@@ -182,35 +182,17 @@ static bool take(const struct flag *flag, const char *value,
     return false;
 }
 
-static size_t distance(const char *a, size_t size, const char *b)
-{
-    /* Enough for a hint: letters that differ, in place or shifted by one. */
-    size_t b_size = strcspn(b, " ");
-    size_t common = 0;
-    for (size_t i = 0; i < size; i++) {
-        for (size_t k = i > 0 ? i - 1 : 0; k <= i + 1 && k < b_size; k++) {
-            if (a[i] == b[k]) {
-                common++;
-                break;
-            }
-        }
-    }
-    size_t longer = size > b_size ? size : b_size;
-    return longer - min_size(common, longer);
-}
-
 static void unknown_flag(const char *word, const char *name, size_t size,
                          char *why, size_t why_size)
 {
-    const char *best = flags[0].names;
-    for (size_t i = 1; i < ARRAY_COUNT(flags); i++) {
-        if (distance(name, size, flags[i].names) < distance(name, size, best)) {
-            best = flags[i].names;
-        }
+    struct text_nearest nearest = text_nearest_to(bytes_of(name, size));
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        const char *names = flags[i].names;
+        text_nearest_offer(&nearest, bytes_of(names, strcspn(names, " ")));
     }
-    if (distance(name, size, best) <= 2) {
+    if (nearest.best.size > 0) {
         snprintf(why, why_size, "unknown flag %s; did you mean --%.*s?", word,
-                 (int)strcspn(best, " "), best);
+                 (int)nearest.best.size, (const char *)nearest.best.data);
     } else {
         snprintf(why, why_size, "unknown flag %s; see craftd --help", word);
     }

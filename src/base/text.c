@@ -1,4 +1,4 @@
-/* text.c -- durations, sizes, numbers, hexadecimal, base64. */
+/* text.c -- durations, sizes, numbers, hexadecimal, base64, typing errors. */
 #include "base/text.h"
 
 static bool digits(struct bytes text, size_t *used, uint64_t *value)
@@ -211,4 +211,58 @@ size_t text_utf8_sequence(const uint8_t *at, size_t left)
         }
     }
     return size;
+}
+
+struct text_nearest text_nearest_to(struct bytes word)
+{
+    return (struct text_nearest){.word = word, .distance = SIZE_MAX};
+}
+
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+/* Edit distance with swaps of neighbours (optimal string alignment), row by
+ * row: each needs the two before it. */
+static size_t edit_distance(struct bytes a, struct bytes b)
+{
+    size_t rows[3][TEXT_NEAREST_BYTES_MAX + 1];
+    must(a.size <= TEXT_NEAREST_BYTES_MAX && b.size <= TEXT_NEAREST_BYTES_MAX);
+    for (size_t k = 0; k <= b.size; k++) {
+        rows[0][k] = k;
+    }
+    for (size_t i = 1; i <= a.size; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i + 2) % 3];
+        const size_t *two_above = rows[(i + 1) % 3];
+        uint8_t c = lower(a.data[i - 1]);
+        row[0] = i;
+        for (size_t k = 1; k <= b.size; k++) {
+            uint8_t d = lower(b.data[k - 1]);
+            size_t best = above[k - 1] + (c != d);
+            best = min_size(best, above[k] + 1);
+            best = min_size(best, row[k - 1] + 1);
+            if (i > 1 && k > 1 && c == lower(b.data[k - 2]) &&
+                d == lower(a.data[i - 2])) {
+                best = min_size(best, two_above[k - 2] + 1);
+            }
+            row[k] = best;
+        }
+    }
+    return rows[a.size % 3][b.size];
+}
+
+void text_nearest_offer(struct text_nearest *nearest, struct bytes name)
+{
+    size_t longer =
+        nearest->word.size > name.size ? nearest->word.size : name.size;
+    if (longer > TEXT_NEAREST_BYTES_MAX) {
+        return;
+    }
+    size_t distance = edit_distance(nearest->word, name);
+    if (distance <= longer / 3 && distance < nearest->distance) {
+        nearest->best = name;
+        nearest->distance = distance;
+    }
 }

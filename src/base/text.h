@@ -29,4 +29,19 @@ void text_add_base64(struct buf *out, struct bytes data);
  * what text_add_base64() writes. */
 bool text_base64(struct bytes text, uint8_t *data, size_t *size);
 
+/* The known name nearest to a mistyped one, for "did you mean". Offer every
+ * name that is known, in any order, then read `best`; views are borrowed.
+ * Distance: bytes inserted, dropped, replaced, or swapped with their
+ * neighbour; case does not count. `best` stays empty when every name is
+ * further away than a typing error explains (a third of the longer one), and
+ * for words over TEXT_NEAREST_BYTES_MAX. */
+enum { TEXT_NEAREST_BYTES_MAX = 64 };
+struct text_nearest {
+    struct bytes word;
+    struct bytes best;
+    size_t distance; /* Of `best`. */
+};
+struct text_nearest text_nearest_to(struct bytes word);
+void text_nearest_offer(struct text_nearest *nearest, struct bytes name);
+
 #endif

@@ -316,6 +316,61 @@ static void test_log_lines_as_json(void **state)
     log_set_json(false);
 }
 
+static const char *nearest_of(const char *word, const char *const *names,
+                              size_t count, char *out, size_t room)
+{
+    struct text_nearest nearest = text_nearest_to(bytes_of_string(word));
+    for (size_t i = 0; i < count; i++) {
+        text_nearest_offer(&nearest, bytes_of_string(names[i]));
+    }
+    snprintf(out, room, "%.*s", (int)nearest.best.size,
+             nearest.best.size > 0 ? (const char *)nearest.best.data : "");
+    return out;
+}
+
+static void test_nearest_name_of_a_typing_error(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cas",    "prefix",    "timeout",
+                                        "level",  "min_index", "all",
+                                        "status", "ls"};
+    static const char *const cases[][2] = {
+        {"caz", "cas"},
+        {"prefx", "prefix"},
+        {"prefixx", "prefix"},
+        {"perfix", "prefix"},
+        {"PREFIX", "prefix"},
+        {"timeuot", "timeout"},
+        {"stats", "status"},
+        {"min-index", "min_index"},
+        {"minindex", "min_index"},
+        {"lvel", "level"},
+        {"sl", ""},
+        {"", ""},
+        {"x", ""},
+        {"acquire", ""},
+        {"al", "all"},
+        {"xyz", ""},
+        {"cas", "cas"},
+        {"prefixprefix", ""},
+    };
+    char got[80];
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        assert_string_equal(nearest_of(cases[i][0], names, ARRAY_COUNT(names),
+                                       got, sizeof(got)),
+                            cases[i][1]);
+    }
+    /* Words too long to compare are near to nothing, themselves included. */
+    char word[TEXT_NEAREST_BYTES_MAX + 2];
+    memset(word, 'a', sizeof(word));
+    word[TEXT_NEAREST_BYTES_MAX + 1] = '\0';
+    const char *long_names[] = {word};
+    assert_string_equal(nearest_of(word, long_names, 1, got, sizeof(got)), "");
+    word[TEXT_NEAREST_BYTES_MAX] = '\0';
+    assert_string_equal(nearest_of(word, long_names, 1, got, sizeof(got)),
+                        word);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_log_lines_as_json),
         cmocka_unit_test(test_histogram_counts_at_the_bounds),
         cmocka_unit_test(test_histogram_quantile_is_an_upper_bound),
+        cmocka_unit_test(test_nearest_name_of_a_typing_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
