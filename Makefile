@@ -263,7 +263,7 @@ endef
 $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
 
 SECONDS ?= 60
-.PHONY: fuzz
+.PHONY: fuzz fuzz-all corpus
 # One target: make fuzz T=http SECONDS=300. Findings go to fuzz/regress/.
 fuzz: $(BUILD)/fuzz/fuzz_$(T)
 	@mkdir -p $(BUILD)/corpus/$(T) fuzz/regress/$(T)
@@ -271,6 +271,18 @@ fuzz: $(BUILD)/fuzz/fuzz_$(T)
 	  -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 -verbosity=1 \
 	  -artifact_prefix=fuzz/regress/$(T)/ \
 	  $(BUILD)/corpus/$(T) $(wildcard fuzz/corpus/$(T)) fuzz/regress/$(T)
+
+# Every target for SECONDS, one on every processor, as CI does.
+FUZZ_PROGRAMS := $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZ_TARGETS))
+fuzz-all: $(FUZZ_PROGRAMS)
+	BUILD=$(BUILD) scripts/fuzz $(SECONDS) $(FUZZ_TARGETS)
+
+# Add to the committed corpus of T what the runs here have found: the fewest
+# inputs that reach every edge. What is there already stays.
+corpus: $(BUILD)/fuzz/fuzz_$(T)
+	@mkdir -p fuzz/corpus/$(T) $(BUILD)/corpus/$(T)
+	$(BUILD)/fuzz/fuzz_$(T) -set_cover_merge=1 -use_counters=0 -max_len=4096 \
+	  -timeout=10 fuzz/corpus/$(T) $(BUILD)/corpus/$(T)
 
 .PHONY: replay
 # Every corpus through every target, with any compiler.
@@ -335,6 +347,8 @@ help:
 	@echo 'make mutants             plant bugs, one by one, and see them found'
 	@echo 'make replay              fuzz corpora through every target'
 	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'
+	@echo 'make fuzz-all SECONDS=n  all of them, n seconds each'
+	@echo 'make corpus T=http       keep what they found, minimised'
 	@echo 'make proc T=name         real processes: kill -9, restarts, joins'
 	@echo 'make bench               throughput, latency, CPU, beside etcd'
 	@echo 'make tidy                clang-tidy, cppcheck, shellcheck'
