@@ -40,7 +40,7 @@ LIBS := -lsqlite3 -lhttp_parser -lm
 # ---- rooms and what each may stand on (scripts/check-layers holds the
 # ---- includes to the same table) ------------------------------------------
 
-ROOMS := base sys reactor http json command raft wire wal store peer node api \
+ROOMS := base sys reactor http json command crypto raft wire wal store peer node api \
   client
 
 stack_base := base
@@ -49,6 +49,7 @@ stack_reactor := base sys reactor
 stack_http := base http
 stack_json := base json
 stack_command := base command
+stack_crypto := base crypto
 stack_raft := base raft
 stack_wire := base raft wire
 stack_wal := base sys wal
