@@ -37,8 +37,9 @@ static bool on_raft(struct node *node, raft_id from, struct bytes payload)
     struct raft_event event = {
         .type = RAFT_MESSAGE, .now_ms = node->now_ms, .message = &message};
     enum err err = node_step(node, &event, (struct bytes){0});
-    /* ERR_BUSY: a bound is reached; as if the network had lost it. */
-    return err == ERR_OK || err == ERR_BUSY;
+    /* As if the network had lost it: a bound is reached, or its sender is no
+     * member. */
+    return err == ERR_OK || err == ERR_BUSY || err == ERR_NOT_FOUND;
 }
 
 bool node_on_frame(struct node *node, raft_id from,

@@ -131,6 +131,41 @@ static bool fields_are_sound(const struct raft *raft,
     return false; /* No such type. */
 }
 
+/* Requests of candidates and leaders count whoever sends them: they may have
+ * become members by entries that have not reached us yet (thesis 4.1), and a
+ * node that has just joined knows nobody. Everything else answers what was
+ * asked of a member, or asks us as its leader, so a stranger has no business
+ * with it: it could commit what no majority holds, or depose us by its term.
+ * The leader that we follow is no stranger: it may have removed itself. */
+bool raft_sender_is_known(const struct raft *raft, const struct raft_message *m)
+{
+    switch (m->type) {
+    case RAFT_MSG_PREVOTE:
+    case RAFT_MSG_VOTE:
+    case RAFT_MSG_APPEND:
+    case RAFT_MSG_HEARTBEAT:
+        return true;
+    case RAFT_MSG_PREVOTE_RESP:
+    case RAFT_MSG_VOTE_RESP:
+    case RAFT_MSG_APPEND_RESP:
+    case RAFT_MSG_HEARTBEAT_RESP:
+    case RAFT_MSG_TIMEOUT_NOW:
+    case RAFT_MSG_READ:
+    case RAFT_MSG_READ_RESP:
+        break;
+    }
+    return m->from == raft->leader ||
+           raft_conf_find(raft_conf_active(raft), m->from) != NULL;
+}
+
+/* A node that has no term yet takes any: the cluster that it joins may have
+ * come a long way. */
+static bool term_is_near(const struct raft *raft, uint64_t term)
+{
+    return raft->term == 0 || term <= raft->term ||
+           term - raft->term <= RAFT_TERM_JUMP_MAX;
+}
+
 enum err raft_message_check(const struct raft *raft,
                             const struct raft_message *m)
 {
@@ -140,7 +175,7 @@ enum err raft_message_check(const struct raft *raft,
     }
     if (m->term >= RAFT_NUMBER_MAX || m->log_index >= RAFT_NUMBER_MAX ||
         m->log_term >= RAFT_NUMBER_MAX || m->commit >= RAFT_NUMBER_MAX ||
-        m->match >= RAFT_NUMBER_MAX) {
+        m->match >= RAFT_NUMBER_MAX || !term_is_near(raft, m->term)) {
         return ERR_INVALID;
     }
     return fields_are_sound(raft, m) ? ERR_OK : ERR_INVALID;

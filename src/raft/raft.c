@@ -54,6 +54,19 @@ void raft_free(struct raft *raft)
 /* ---- one event --------------------------------------------------------------
  */
 
+/* A candidate that a leader hands over to is heard in spite of the leader: by
+ * the leader itself when it has asked for that, by others when they know the
+ * candidate for a voter. */
+static bool is_handover(const struct raft *raft, const struct raft_message *m)
+{
+    if (!m->transfer) {
+        return false;
+    }
+    return raft->role == RAFT_LEADER
+               ? raft->transfer_sent && m->from == raft->transfer_target
+               : raft_conf_is_voter(raft_conf_active(raft), m->from);
+}
+
 /* Whoever knows a later term is right that there is one (thesis 3.3). Except:
  * a PREVOTE only asks what would be, a granted PREVOTE_RESP never comes with
  * a later term, and while we hear a leader a VOTE does not move us. */
@@ -66,7 +79,7 @@ static bool adopts_term(const struct raft *raft, const struct raft_message *m)
         return !m->granted;
     }
     if (m->type == RAFT_MSG_VOTE) {
-        return m->transfer || !raft_is_sticky(raft);
+        return is_handover(raft, m) || !raft_is_sticky(raft);
     }
     return true;
 }
@@ -87,6 +100,9 @@ static enum err on_message(struct raft *raft, const struct raft_message *m)
     enum err err = raft_message_check(raft, m);
     if (err) {
         return err;
+    }
+    if (!raft_sender_is_known(raft, m)) {
+        return ERR_NOT_FOUND;
     }
     if (adopts_term(raft, m)) {
         adopt_term(raft, m);

@@ -203,7 +203,7 @@ void raft_free(struct raft *raft);
 
 enum raft_event_type {
     RAFT_TICK,      /* now >= raft_deadline_ms(). Harmless at any time. */
-    RAFT_MESSAGE,   /* One decoded message of an authenticated member. */
+    RAFT_MESSAGE,   /* One decoded message of a node of this cluster. */
     RAFT_PROPOSE,   /* One client entry. */
     RAFT_CHANGE,    /* A membership change. */
     RAFT_READ,      /* All reads with cookies up to `cookie` (they only grow)
@@ -241,7 +241,9 @@ struct raft_event {
  *   ERR_INVALID   CHANGE makes no sense (unknown id, last voter, no room, a
  *                 loss of the live majority); MESSAGE malformed
  *   ERR_EXISTS    CHANGE would change nothing
- *   ERR_NOT_FOUND CHANGE or TRANSFER names nobody */
+ *   ERR_NOT_FOUND CHANGE or TRANSFER names nobody; MESSAGE is an answer, or a
+ *                 follower's request, of a node that is no member: to be
+ *                 treated as if the network had lost it */
 MUST_CHECK enum err raft_step(struct raft *raft,
                               const struct raft_event *event);
 

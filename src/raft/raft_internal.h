@@ -35,6 +35,9 @@ enum {
 
 /* Terms, indexes and rounds from the network stay below: sums cannot wrap. */
 #define RAFT_NUMBER_MAX ((uint64_t)1 << 62)
+/* More elections than a cluster can hold: a later term by more than that is a
+ * mistake, and would use up the numbers that are left. */
+#define RAFT_TERM_JUMP_MAX ((uint64_t)1 << 32)
 
 /* One member of the active configuration, ourselves included. Slot i belongs
  * to members[i]. All but `id` and `down` mean something on a leader only. */
@@ -222,6 +225,9 @@ uint64_t raft_log_conf_index(const struct raft *raft);
 
 MUST_CHECK enum err raft_message_check(const struct raft *raft,
                                        const struct raft_message *message);
+/* Its sender is known here, as far as this type of message requires it. */
+bool raft_sender_is_known(const struct raft *raft,
+                          const struct raft_message *message);
 
 /* ---- election.c --------------------------------------------------------- */
 

@@ -27,6 +27,7 @@ TREE = os.path.join(ROOT, "build", "mutants")
 UNIT = [
     ("test_raft_transcripts", ("raft",)),
     ("test_raft_messages", ("raft",)),
+    ("test_raft_strangers", ("raft",)),
     ("test_raft_paper", ("raft",)),
     ("test_raft_log", ("raft",)),
     ("test_raft_members", ("raft",)),

@@ -194,8 +194,9 @@ static void test_words_of_the_removed(void **state)
     OK(change(e, RAFT_CHANGE_REMOVE, (struct raft_member){.id = 4}));
     engine_catch_up(e);
     uint64_t digest = engine_digest(e);
-    OK(HEAR(e, .type = RAFT_MSG_HEARTBEAT_RESP, .from = 4,
-            .term = engine_status(e)->term, .round = 1));
+    REFUSED(e, ERR_NOT_FOUND,
+            HEAR(e, .type = RAFT_MSG_HEARTBEAT_RESP, .from = 4,
+                 .term = engine_status(e)->term, .round = 1));
     OK(STEP(e, .type = RAFT_PEER_UP, .peer = 4));
     OK(STEP(e, .type = RAFT_PEER_DOWN, .peer = 1));
     OK(STEP(e, .type = RAFT_SNAPSHOT_SENT, .peer = 2, .index = 1));

@@ -196,7 +196,7 @@ static void test_change_is_in_force_on_append(void **state)
     assert_null(engine_offer(e, 3));
     /* A majority of two is two: our own is not enough any more, nor is 3 of
      * any use. */
-    OK(engine_ack(e, 3, 4));
+    REFUSED(e, ERR_NOT_FOUND, engine_ack(e, 3, 4));
     assert_int_equal(raft_commit(e->raft), 3);
     OK(engine_ack(e, 2, 4));
     assert_int_equal(raft_commit(e->raft), 4);
@@ -938,7 +938,8 @@ static void test_leader_answers_followers_reads(void **state)
     assert_int_equal(engine_sent(e, RAFT_MSG_READ_RESP, 4)->commit, 3);
     assert_int_equal(engine_sent_count(e, RAFT_MSG_HEARTBEAT), beats);
     assert_int_equal(e->read_cookie, 0);
-    OK(HEAR(e, .type = RAFT_MSG_READ, .from = 9, .term = 2, .round = 1));
+    REFUSED(e, ERR_NOT_FOUND,
+            HEAR(e, .type = RAFT_MSG_READ, .from = 9, .term = 2, .round = 1));
     OK(HEAR(e, .type = RAFT_MSG_READ, .from = 3, .term = 1, .round = 1));
     engine_settle(e);
     assert_int_equal(engine_sent_count(e, RAFT_MSG_HEARTBEAT), beats);

@@ -63,6 +63,9 @@ static void test_later_term_is_adopted(void **state)
             assert_int_equal(engine_role(e), role);
             struct raft_message m = later[i];
             m.from = 3;
+            if (m.transfer && role == RAFT_LEADER) {
+                OK(STEP(e, .type = RAFT_TRANSFER, .peer = m.from));
+            }
             m.term = 7;
             OK(engine_hear(e, &m));
             assert_int_equal(raft_term(e->raft), 7);
@@ -558,7 +561,8 @@ static void test_what_is_not_a_vote(void **state)
             print_message("pre %d, message %zu\n", pre, i);
             struct raft_message m = not_votes[i];
             m.term = term;
-            OK(engine_hear(e, &m));
+            assert_int_equal(engine_hear(e, &m),
+                             m.from == 9 ? ERR_NOT_FOUND : ERR_OK);
             assert_int_equal(engine_role(e), role);
         }
         OK(engine_grant(e, 5));
