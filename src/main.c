@@ -41,6 +41,7 @@ struct daemon {
     bool stopping; /* Told to: leaving the cluster first, perhaps, ... */
     bool draining; /* ... then nothing new is taken. */
     uint64_t stop_by_ms;
+    uint64_t log_retry_ms; /* When to try again lines that had no room. */
     int exit_code;
 };
 
@@ -170,6 +171,20 @@ static void drain(struct daemon *daemon)
     api_stop(daemon->api);
 }
 
+/* Returns when it wants to be called again. */
+static uint64_t flush_log(struct daemon *daemon)
+{
+    if (!log_is_pending()) {
+        return UINT64_MAX;
+    }
+    uint64_t now_ms = reactor_now_ms(daemon->reactor);
+    if (now_ms >= daemon->log_retry_ms) {
+        log_flush();
+        daemon->log_retry_ms = now_ms + LOG_RETRY_MS;
+    }
+    return daemon->log_retry_ms;
+}
+
 static uint64_t on_turn(void *arg)
 {
     struct daemon *daemon = arg;
@@ -180,6 +195,7 @@ static uint64_t on_turn(void *arg)
         drain(daemon);
     }
     uint64_t at = node_turn(daemon->node);
+    at = min_u64(at, flush_log(daemon));
     if (!daemon->stopping) {
         return at;
     }
@@ -197,6 +213,7 @@ static void on_signal(int signal_number, void *arg)
     struct daemon *daemon = arg;
     if (daemon->stopping) {
         log_warn("stop", "why=\"second signal\"");
+        log_finish();
         exit(EXIT_RUNTIME);
     }
     log_info("stop", "signal=%d", signal_number);
@@ -464,6 +481,7 @@ int main(int argc, char **argv)
         break;
     }
     signal(SIGPIPE, SIG_IGN);
+    log_open();
     log_set_level(daemon.config.log_level);
     log_set_json(daemon.config.log_json);
     int code = start(&daemon);
@@ -475,5 +493,6 @@ int main(int argc, char **argv)
     if (!code) {
         log_info("stopped", "code=0");
     }
+    log_finish();
     return code;
 }

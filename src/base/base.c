@@ -22,6 +22,7 @@ const char *err_name(enum err err)
 void must_failed(const char *expression, const char *file, int line)
 {
     log_error("bug", "at=%s:%d must=\"%s\"", file, line, expression);
+    log_finish();
     abort();
 }
 
@@ -33,6 +34,7 @@ void die(const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     log_error("fatal", "why=\"%s\"", text);
+    log_finish();
     abort();
 }
 

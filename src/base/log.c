@@ -1,16 +1,17 @@
-/* log.c -- lines to stderr, each with one write(2). */
+/* log.c -- lines to stderr, each with one write(2) where it has room. */
 #include "base/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/output.h"
 #include "base/text.h"
 
 static enum log_level level_min = LOG_INFO;
 static bool as_json;
 static char node_name[72] = "-";
+static uint64_t dropped; /* Lines that had no room, not reported yet. */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error",
                                           "off"};
@@ -166,11 +167,10 @@ static void json_line(struct line *line, const char *time, const char *level,
     add(line, "}", 1);
 }
 
-void log_line(enum log_level level, const char *event, const char *format, ...)
+/* False: there was no room, and the line is lost. */
+static bool write_line(enum log_level level, const char *event,
+                       const char *fields)
 {
-    if (level < level_min) {
-        return;
-    }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     struct tm tm;
@@ -179,7 +179,47 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
     size_t used = strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(time + used, sizeof(time) - used, ".%03dZ",
              (int)(now.tv_nsec / 1000000));
+    struct line line;
+    (as_json ? json_line : plain_line)(&line, time, level_names[level], event,
+                                       fields);
+    add(&line, "\n", 1);
+    return output_write(line.text, line.size);
+}
 
+void log_open(void)
+{
+    output_open();
+}
+
+bool log_is_pending(void)
+{
+    return dropped > 0 || !output_is_empty();
+}
+
+void log_flush(void)
+{
+    if (output_flush() && dropped > 0) {
+        char fields[96];
+        snprintf(fields, sizeof(fields),
+                 "lines=%llu why=\"stderr took no more\"",
+                 (unsigned long long)dropped);
+        if (write_line(LOG_WARN, "log-dropped", fields)) {
+            dropped = 0;
+        }
+    }
+}
+
+void log_finish(void)
+{
+    output_finish(LOG_FINISH_MS);
+    log_flush();
+}
+
+void log_line(enum log_level level, const char *event, const char *format, ...)
+{
+    if (level < level_min) {
+        return;
+    }
     char fields[LOG_LINE_BYTES];
     va_list args;
     va_start(args, format);
@@ -188,12 +228,12 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
     }
     va_end(args);
     make_harmless(fields);
-
-    struct line line;
-    (as_json ? json_line : plain_line)(&line, time, level_names[level], event,
-                                       fields);
-    add(&line, "\n", 1);
-    /* A log that cannot be written is no reason to stop. */
-    ssize_t ignored = write(STDERR_FILENO, line.text, line.size);
-    (void)ignored;
+    if (log_is_pending()) {
+        log_flush();
+    }
+    /* Lines keep their order: behind a gap there is no line before the one
+     * that reports the gap. */
+    if (dropped > 0 || !write_line(level, event, fields)) {
+        dropped++;
+    }
 }

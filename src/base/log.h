@@ -8,13 +8,20 @@
  * that no peer or client can forge a line. As JSON, on request:
  *
  *     {"time":"2026-01-31T12:00:00.123Z","level":"info","node":"n1",
- *      "event":"leader","term":7,"voters":3}                 (in one line) */
+ *      "event":"leader","term":7,"voters":3}                 (in one line)
+ *
+ * After log_open() a line never waits for its reader (output.h). Lines without
+ * room are counted, and `log-dropped lines=N` follows once there is room. */
 #ifndef CRAFTD_BASE_LOG_H
 #define CRAFTD_BASE_LOG_H
 
 #include "base/base.h"
 
-enum { LOG_LINE_BYTES = 1024 };
+enum {
+    LOG_LINE_BYTES = 1024,
+    LOG_RETRY_MS = 250, /* How often to call log_flush() while pending. */
+    LOG_FINISH_MS = 200,
+};
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
@@ -30,6 +37,15 @@ void log_set_node(const char *name);
 
 /* Read "debug", "info", "warn", "error" or "off". False when it is none. */
 bool log_level_parse(const char *text, enum log_level *level);
+
+/* From now on no line waits for whoever reads stderr: for the daemon. */
+void log_open(void);
+/* Whether lines, or the number of those dropped, wait for room. */
+bool log_is_pending(void);
+/* Write them, as far as there is room. Never waits. */
+void log_flush(void);
+/* Before the process ends: give the reader LOG_FINISH_MS at most. */
+void log_finish(void);
 
 void log_line(enum log_level level, const char *event, const char *format, ...)
     PRINTF(3, 4);

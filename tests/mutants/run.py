@@ -25,6 +25,10 @@ TREE = os.path.join(ROOT, "build", "mutants")
 
 # Program, then the rooms whose mutants it may find.
 UNIT = [
+    ("test_base", ("base",)),
+    ("test_base_output", ("base",)),
+    ("test_config", ("config.c",)),
+    ("test_reactor_dial", ("reactor",)),
     ("test_raft_transcripts", ("raft",)),
     ("test_raft_messages", ("raft",)),
     ("test_raft_strangers", ("raft",)),

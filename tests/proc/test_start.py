@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import termios
 
 import pytest
 
@@ -395,6 +396,59 @@ def test_the_log_goes_into_no_file_of_the_node(cluster):
     node.start(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *node.argv()]).up()
     for number in range(3):
         assert os.readlink(f"/proc/{node.pid}/fd/{number}") == "/dev/null"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_a_log_that_nobody_reads_stops_nothing(cluster, kind):
+    """A full pipe, a terminal after Ctrl-S: lines are dropped and counted, the
+    node serves, SIGTERM ends it, and stderr does not become non-blocking for
+    the other processes that have it open."""
+    if kind == "pipe":
+        reader, stderr = os.pipe()
+    else:
+        reader, stderr = os.openpty()
+        termios.tcflow(stderr, termios.TCOOFF)
+    os.set_blocking(stderr, False)
+    try:
+        while kind == "pipe":
+            os.write(stderr, b"filler\n" * 100)
+    except BlockingIOError:
+        pass
+    os.set_blocking(stderr, True)
+
+    def start(node):
+        node.proc = subprocess.Popen(
+            node.argv() + ["--log-level=debug"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=stderr, preexec_fn=die_with_parent)
+        return node.up()
+    node = start(cluster.new())
+    cluster.wait_leader()
+    assert node.put("k", "1").status == 200
+    # More than what waits for room can hold.
+    for _ in range(40):
+        node.request("POST", "/join", {"addr": "127.0.0.1:1", "id": node.name})
+        with socket.create_connection((HOST, node.raft_port)) as s:
+            s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert node.get("k") == "1"
+    assert node.terminate(5) == 0
+    start(node)
+    os.set_blocking(reader, False)
+    if kind == "terminal":
+        termios.tcflow(stderr, termios.TCOON)
+    read = b""
+
+    def started():
+        nonlocal read
+        try:
+            read += os.read(reader, 1 << 20)
+        except BlockingIOError:
+            pass
+        return re.search(rb" start version=", read)
+    wait_for(started, 5, "the lines that waited for room")
+    assert os.get_blocking(stderr)
+    assert node.terminate(5) == 0
+    for fd in (reader, stderr):
+        os.close(fd)
 
 
 def test_directories_are_made(cluster):
