@@ -223,6 +223,15 @@ static void on_signal(int signal_number, void *arg)
     daemon->join = NULL;
 }
 
+/* The files that a later version reads again on SIGHUP are none of ours yet;
+ * without a handler the signal would kill the node. */
+static void on_hangup(int signal_number, void *arg)
+{
+    (void)arg;
+    log_info("hangup", "signal=%d why=\"there is no file to read again\"",
+             signal_number);
+}
+
 static void on_join_refused(void *arg)
 {
     struct daemon *daemon = arg;
@@ -374,6 +383,9 @@ static int start(struct daemon *daemon)
     const struct config *config = &daemon->config;
     raise_descriptors(config->max_conns);
     daemon->reactor = reactor_new();
+    reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
+    reactor_on_signal(daemon->reactor, SIGINT, on_signal, daemon);
+    reactor_on_signal(daemon->reactor, SIGHUP, on_hangup, daemon);
     if (config->inmem) {
         daemon->fs = fs_memory_new();
     } else if (!host_make_parents(config->dir) ||
@@ -396,8 +408,6 @@ static int start(struct daemon *daemon)
     }
     api_set_node(daemon->api, daemon->node);
     reactor_set_hook(daemon->reactor, on_turn, daemon);
-    reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
-    reactor_on_signal(daemon->reactor, SIGINT, on_signal, daemon);
     start_join(daemon);
     log_info("start", "version=%s http=%s raft=%s dir=%s", CRAFTD_VERSION,
              config->http, config->raft,
@@ -458,6 +468,22 @@ static void hold_standard_files(void)
     }
 }
 
+/* Signals as this program wants them, whatever the parent left behind: a
+ * blocked SIGTERM would be lost on us, and an ignored SIGCHLD would let the
+ * kernel reap the resolvers. SIGTTOU stops a background process that writes to
+ * its terminal after "stty tostop". */
+static void prepare_signals(void)
+{
+    static const int ignored[] = {SIGPIPE, SIGUSR1, SIGUSR2, SIGTTOU};
+    for (size_t i = 0; i < ARRAY_COUNT(ignored); i++) {
+        (void)signal(ignored[i], SIG_IGN);
+    }
+    (void)signal(SIGCHLD, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    must(sigprocmask(SIG_SETMASK, &none, NULL) == 0);
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
@@ -480,7 +506,7 @@ int main(int argc, char **argv)
     case CONFIG_RUN:
         break;
     }
-    signal(SIGPIPE, SIG_IGN);
+    prepare_signals();
     log_open();
     log_set_level(daemon.config.log_level);
     log_set_json(daemon.config.log_json);

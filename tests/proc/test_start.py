@@ -61,6 +61,45 @@ def test_signal_stops_with_0_and_data_stays(cluster, number):
     assert wait_for(lambda: node.get("kept"), 5, "the key after a restart") == "1"
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
+                                    signal.SIGPIPE, signal.SIGTTOU])
+def test_signals_that_are_no_order_to_stop(cluster, number):
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    for _ in range(3):
+        node.send(number)
+        assert node.put("k", "1").status == 200
+    if number == signal.SIGHUP:
+        wait_for(lambda: "hangup signal=1" in node.log(), 5, "a line")
+    assert node.terminate(5) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_that_the_parent_has_blocked(cluster, number):
+    """A parent that blocks signals, or ignores SIGCHLD, starts a node that can
+    be stopped, and that looks names up."""
+    node = cluster.new()
+    node.join = "no-such-host.invalid:11000"
+    blocked = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
+
+    def before_exec():
+        die_with_parent()
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(node.log_path, "ab") as log:
+        node.proc = subprocess.Popen(node.argv(), stdin=subprocess.DEVNULL, stdout=log,
+                                     stderr=log, preexec_fn=before_exec)
+    node.up()
+    with open(f"/proc/{node.pid}/status") as f:
+        masks = dict(line.split(":\t") for line in f.read().splitlines()
+                     if line.startswith(("SigBlk", "SigIgn")))
+    assert int(masks["SigBlk"], 16) == 0
+    assert int(masks["SigIgn"], 16) & 1 << (signal.SIGCHLD - 1) == 0
+    wait_for(lambda: "no-such-host.invalid" in node.log(), 10, "a log line")
+    assert node.terminate(5, number) == 0
+
+
 def test_port_in_use_exits_1_with_a_line(cluster):
     for taken in ("http_port", "raft_port"):
         node = cluster.new()
