@@ -70,7 +70,7 @@ static int on_field(http_parser *parser, const char *at, size_t size)
     }
     if (state->in_value) {
         if (state->header_count == HTTP_HEADERS_MAX) {
-            return stop(state, "the answer has more than 64 headers");
+            return stop(state, "the answer has more than 128 headers");
         }
         state->names[state->header_count] = (struct span){0};
         state->values[state->header_count] = (struct span){0};

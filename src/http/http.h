@@ -7,18 +7,21 @@
  * signed, listed or not all digits; any Transfer-Encoding but one "chunked"
  * (501); obs-fold; bare CR; NUL; names that are no token (RFC 9110 5.6.2),
  * blanks before the colon; target bytes outside printable ASCII; Host missing
- * or repeated in HTTP/1.1; versions other than 1.0 and 1.1 (505); targets that
- * are neither a path nor an http:// URL; bare LF. Chunk extensions and trailers
- * are read and dropped. An Upgrade is ignored. One empty line before a request
- * is as good as none (RFC 9112 2.2).
+ * or repeated in HTTP/1.1, or anything but host[:port]; versions other than 1.0
+ * and 1.1 (505); targets that are neither a path nor an http:// URL; bare LF.
+ * Chunk extensions and trailers are read and dropped. An Upgrade is ignored,
+ * and the connection goes on (7.8). Methods that are registered but not ours
+ * are read (the caller answers 405); others are 501. White space is blanks and
+ * tabs wherever it may be (OWS, RFC 9110 5.6.3). One empty line before a
+ * request is as good as none (RFC 9112 2.2).
  *
  * Of a target in absolute form (RFC 9112 3.2.2) the authority takes the place
  * of Host, and what is behind it is the target: we are no proxy, whatever the
  * host is called.
  *
  * Limits (API: request line 8 KiB -> 414, one header 8 KiB or all headers
- * 16 KiB or more than 64 -> 431, body -> 413 as soon as Content-Length or the
- * chunks say so). */
+ * 16 KiB or more than 128 -> 431, the same for trailers, body -> 413 as soon as
+ * Content-Length or the chunks say so). */
 #ifndef CRAFTD_HTTP_HTTP_H
 #define CRAFTD_HTTP_HTTP_H
 
@@ -29,7 +32,7 @@ enum {
     HTTP_LINE_BYTES_MAX = 8192,
     HTTP_HEAD_BYTES_MAX = 16384 + 8192,
     HTTP_HEADERS_BYTES_MAX = 16384,
-    HTTP_HEADERS_MAX = 64,
+    HTTP_HEADERS_MAX = 128,
 };
 
 enum http_verb {
@@ -39,7 +42,7 @@ enum http_verb {
     HTTP_VERB_PUT,
     HTTP_VERB_DELETE,
     HTTP_VERB_OPTIONS,
-    HTTP_VERB_OTHER, /* Known to nobody here: 501 or 405. */
+    HTTP_VERB_OTHER, /* Registered, but nothing here takes it: 405. */
 };
 
 struct http_header {
@@ -55,10 +58,11 @@ struct http_request {
     bool keep_alive;      /* By version and Connection. */
     bool expect_continue; /* Expect: 100-continue, HTTP/1.1. */
     bool expect_unknown;  /* Another Expect: 417. */
-    bool of_server;       /* OPTIONS * or of a URL without a path. */
-    struct bytes target;  /* As received, behind the authority. */
-    struct bytes path;    /* Of it, up to '?': still percent-encoded. */
-    struct bytes query;   /* After '?', empty when there is none. */
+    bool of_server;       /* OPTIONS * or of a URL without a path; CONNECT. */
+    bool connect;
+    struct bytes target; /* As received, behind the authority. */
+    struct bytes path;   /* Of it, up to '?': still percent-encoded. */
+    struct bytes query;  /* After '?', empty when there is none. */
     uint32_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     uint64_t content_length; /* 0 when none or chunked. */
@@ -131,6 +135,19 @@ bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size);
 /* Percent-encode for a path or query value: unreserved characters (RFC 3986
  * 2.3) stay, and '/' when `keep_slash`. */
 void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash);
+/* The next element of a comma-separated list (RFC 9110 5.6.1), without white
+ * space around it; empty ones are skipped. False: that was all. */
+bool http_list_next(struct bytes *rest, struct bytes *element);
+
+/* host[:port] (RFC 3986 3.2), as in Host; a user, an empty host and a comma
+ * are refused. False: it is none. */
+struct http_authority {
+    struct bytes host; /* As written, without brackets; a view. */
+    uint16_t port;     /* 0 when there is none. */
+    bool numeric;      /* An IPv4 or IPv6 address. */
+};
+bool http_authority(struct bytes text, struct http_authority *authority);
+
 /* The raw (still encoded) value of query parameter `name`: found with empty
  * value for "name" and "name=". Returns false when it is not there. */
 bool http_query(struct bytes query, const char *name, struct bytes *value);

@@ -1,5 +1,8 @@
-/* target.c -- percent coding (RFC 3986) and query parameters. */
-#include "http/http.h"
+/* target.c -- small grammars of the head: percent coding and authorities (RFC
+ * 3986), query parameters, lists. */
+#include <arpa/inet.h>
+
+#include "http/http_internal.h"
 
 static int hex(uint8_t c)
 {
@@ -65,4 +68,147 @@ bool http_query(struct bytes query, const char *name, struct bytes *value)
         at = stop + 1;
     }
     return false;
+}
+
+/* ---- lists and names ------------------------------------------------------
+ */
+
+bool http_equal_fold(struct bytes a, const char *text)
+{
+    size_t size = strlen(text);
+    if (a.size != size) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = a.data[i];
+        if (c >= 'A' && c <= 'Z') {
+            c |= 0x20;
+        }
+        uint8_t d = (uint8_t)text[i];
+        if (d >= 'A' && d <= 'Z') {
+            d |= 0x20;
+        }
+        if (c != d) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct bytes http_trim(struct bytes text)
+{
+    while (text.size > 0 && is_blank(text.data[text.size - 1])) {
+        text.size--;
+    }
+    while (text.size > 0 && is_blank(text.data[0])) {
+        text.data++;
+        text.size--;
+    }
+    return text;
+}
+
+bool http_list_next(struct bytes *rest, struct bytes *element)
+{
+    while (rest->size > 0) {
+        const uint8_t *comma = memchr(rest->data, ',', rest->size);
+        size_t size = comma ? (size_t)(comma - rest->data) : rest->size;
+        size_t skip = comma ? size + 1 : size;
+        *element = http_trim(bytes_of(rest->data, size));
+        *rest = bytes_of(rest->data + skip, rest->size - skip);
+        if (element->size > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- host[:port] ----------------------------------------------------------
+ */
+
+/* RFC 3986 3.2.2, but for the comma: in Host it means that somebody joined
+ * two headers. */
+static bool is_reg_name(struct bytes host)
+{
+    static const char marks[] = "-._~!$&'()*+;=";
+    for (size_t i = 0; i < host.size; i++) {
+        uint8_t c = host.data[i];
+        bool letter =
+            (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (c == '%') {
+            if (host.size - i < 3 || hex(host.data[i + 1]) < 0 ||
+                hex(host.data[i + 2]) < 0) {
+                return false;
+            }
+            i += 2;
+        } else if (!letter && (c == 0 || !strchr(marks, c))) {
+            return false;
+        }
+    }
+    return host.size > 0;
+}
+
+/* Numeric: 4 or 6, or 0. */
+static int address_family(struct bytes host)
+{
+    char text[INET6_ADDRSTRLEN];
+    uint8_t address[16];
+    if (host.size == 0 || host.size >= sizeof(text)) {
+        return 0;
+    }
+    memcpy(text, host.data, host.size);
+    text[host.size] = '\0';
+    return inet_pton(AF_INET6, text, address) == 1  ? 6
+           : inet_pton(AF_INET, text, address) == 1 ? 4
+                                                    : 0;
+}
+
+bool http_authority(struct bytes text, struct http_authority *authority)
+{
+    const uint8_t *end = text.data + text.size;
+    const uint8_t *at = text.data;
+    *authority = (struct http_authority){0};
+    if (text.size > 0 && *at == '[') {
+        const uint8_t *close = memchr(at, ']', text.size);
+        if (!close) {
+            return false;
+        }
+        authority->host = bytes_of(at + 1, (size_t)(close - at - 1));
+        authority->numeric = address_family(authority->host) == 6;
+        if (!authority->numeric) {
+            return false;
+        }
+        at = close + 1;
+    } else {
+        const uint8_t *colon =
+            text.size > 0 ? memchr(at, ':', text.size) : NULL;
+        at = colon ? colon : end;
+        authority->host = bytes_of(text.data, (size_t)(at - text.data));
+        authority->numeric = address_family(authority->host) == 4;
+        if (!is_reg_name(authority->host)) {
+            return false;
+        }
+    }
+    if (at == end) {
+        return true;
+    }
+    if (*at != ':') {
+        return false;
+    }
+    uint32_t port = 0;
+    for (at++; at < end; at++) {
+        if (*at < '0' || *at > '9') {
+            return false;
+        }
+        port = port * 10 + (uint32_t)(*at - '0');
+        if (port > UINT16_MAX) {
+            return false;
+        }
+    }
+    authority->port = (uint16_t)port;
+    return true;
 }

@@ -223,19 +223,292 @@ static void test_limits(void **state)
     buf_add_string(&text, "\r\n");
     assert_int_equal(status_of(&text), 431);
 
-    for (int headers = 63; headers <= 64; headers++) {
+    for (int headers = 127; headers <= 128; headers++) {
         buf_add_string(&text, "GET / HTTP/1.1\r\n" H);
         for (int i = 0; i < headers; i++) {
             buf_add_string(&text, "X: y\r\n");
         }
         buf_add_string(&text, "\r\n");
-        assert_int_equal(status_of(&text), headers == 63 ? 200 : 431);
+        assert_int_equal(status_of(&text), headers == 127 ? 200 : 431);
     }
 
     buf_add_string(&text, POST "Transfer-Encoding: chunked\r\n\r\n41\r\n");
     add_many(&text, 'b', 65);
     buf_add_string(&text, "\r\n0\r\n\r\n");
     assert_int_equal(status_of(&text), 413);
+}
+
+static void add_trailers(struct buf *text, const char *line, size_t count,
+                         size_t value_bytes)
+{
+    buf_add_string(text, line);
+    buf_add_string(text, "Transfer-Encoding: chunked\r\n\r\n0\r\n");
+    for (size_t i = 0; i < count; i++) {
+        buf_add_string(text, "X: ");
+        add_many(text, 'a', value_bytes);
+        buf_add_string(text, "\r\n");
+    }
+    buf_add_string(text, "\r\n");
+}
+
+/* Trailers are dropped, but not without end: as many, and as large, as
+ * headers may be (and BODY_MAX is no help: it is for the body). */
+static void test_trailers_are_bounded_like_headers(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t count;
+        size_t value_bytes;
+        int status;
+    } cases[] = {{1, 1, 200},    {128, 1, 200},  {129, 1, 431}, {2, 8000, 200},
+                 {3, 8000, 431}, {1, 8300, 431}, {0, 0, 200}};
+    struct buf text = {0};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        add_trailers(&text, POST, cases[i].count, cases[i].value_bytes);
+        assert_int_equal(status_of(&text), cases[i].status);
+    }
+}
+
+static struct outcome feed_parts(const char *before, const char *part,
+                                 const char *behind)
+{
+    struct buf text = {0};
+    buf_printf(&text, "%s%s%s", before, part, behind);
+    struct outcome outcome =
+        feed((const char *)text.data, text.size, text.size);
+    buf_free(&text);
+    return outcome;
+}
+
+static struct outcome feed_host(const char *host)
+{
+    return feed_parts("GET / HTTP/1.1\r\nHost: ", host, "\r\n\r\n");
+}
+
+static struct outcome feed_authority(const char *host)
+{
+    return feed_parts("GET http://", host, "/ HTTP/1.1\r\n" H "\r\n");
+}
+
+/* RFC 9110 7.2, RFC 3986 3.2.2; a comma would be two hosts joined by a proxy.
+ * The authority of a URL obeys the same rules, but has a host. */
+static void test_a_host_obeys_its_grammar(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "h",         "h:80",          "h:",          "a_b.c-d~e:65535",
+        "127.0.0.1", "[::1]",         "[::1]:80",    "[::ffff:1.2.3.4]:1",
+        "%41.x",     "xn--bcher-kva", "a!$&'()*+;=", "10.0.0.1:0"};
+    static const char *const bad[] = {"a b",
+                                      "a\tb",
+                                      "a,b",
+                                      "a/b",
+                                      "a?b",
+                                      "a#b",
+                                      "u@h",
+                                      "http://h",
+                                      "[::1",
+                                      "::1",
+                                      "[::1]x",
+                                      "[zz]",
+                                      "[]",
+                                      "[1.2.3.4]",
+                                      "h:x",
+                                      "h:1:2",
+                                      "h:65536",
+                                      "h:-1",
+                                      "h:999999999999999999999",
+                                      "%zz",
+                                      "%4",
+                                      "a%",
+                                      "\x80",
+                                      ":80",
+                                      "[::1]:x",
+                                      "a[b]",
+                                      "<a>",
+                                      "a\\b",
+                                      "\"a\"",
+                                      "[fe80::1%25eth0]"};
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        if (feed_host(good[i]).progress != HTTP_READ_DONE ||
+            feed_authority(good[i]).progress != HTTP_READ_DONE) {
+            fail_msg("%s is refused", good[i]);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        if (feed_host(bad[i]).status != 400) {
+            fail_msg("Host: %s is accepted", bad[i]);
+        }
+        /* These end the authority instead. */
+        bool ends = strpbrk(bad[i], "/?") != NULL;
+        if (!ends && feed_authority(bad[i]).status != 400) {
+            fail_msg("http://%s/ is accepted", bad[i]);
+        }
+    }
+    /* No host is known: said so, in Host only. */
+    assert_int_equal(
+        feed_parts("GET / HTTP/1.1\r\nHost:", "", "\r\n\r\n").progress,
+        HTTP_READ_DONE);
+    /* HTTP/1.0 may leave Host out, but not send a bad one. */
+    assert_int_equal(
+        feed_parts("GET / HTTP/1.0\r\nHost: ", "a b", "\r\n\r\n").status, 400);
+}
+
+/* RFC 9110 5.6.3: OWS is blanks and tabs, wherever blanks may be. */
+static void test_tabs_are_white_space(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *headers;
+        bool keep_alive;
+        uint64_t length;
+        bool chunked;
+        bool expects;
+    } cases[] = {
+        {"Content-Length:\t4\t\r\n", true, 4, false, false},
+        {"Content-Length: \t 4 \t\r\n", true, 4, false, false},
+        {"Transfer-Encoding:\tchunked\t\r\n", true, 0, true, false},
+        {"Transfer-Encoding: \tChunked \r\n", true, 0, true, false},
+        {"Connection: keep-alive,\tclose\r\n", false, 0, false, false},
+        {"Connection:\tclose\t\r\n", false, 0, false, false},
+        {"Connection: close\t,keep-alive\r\n", false, 0, false, false},
+        {"Connection: a\r\nConnection:\tClose\r\n", false, 0, false, false},
+        {"Connection: ,,\t,close,\r\n", false, 0, false, false},
+        {"Connection: closed, xclose\r\n", true, 0, false, false},
+        {"Connection: close;q=1\r\n", true, 0, false, false},
+        {"Expect:\t100-continue\t\r\n", true, 0, false, true},
+        {"Expect: 100-Continue\r\n", true, 0, false, true},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct http_reader reader;
+        struct buf text = {0};
+        buf_printf(&text, POST "%s\r\n", cases[i].headers);
+        http_reader_init(&reader, BODY_MAX);
+        enum http_progress progress = http_read(&reader, text.data, text.size);
+        const struct http_request *request = &reader.request;
+        if ((progress != HTTP_READ_HEAD && progress != HTTP_READ_DONE) ||
+            request->keep_alive != cases[i].keep_alive ||
+            request->content_length != cases[i].length ||
+            request->chunked != cases[i].chunked ||
+            request->expect_continue != cases[i].expects) {
+            fail_msg("case %zu: %d", i, (int)progress);
+        }
+        http_reader_free(&reader);
+        buf_free(&text);
+    }
+}
+
+/* What a name only resembles frames nothing, and is no reason to refuse. */
+static void test_names_that_resemble_framing_headers(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Content-Lengt",
+                                        "Content-Length2",
+                                        "Content-Length-",
+                                        "Content",
+                                        "Transfer-Encodin",
+                                        "Transfer-Encodings",
+                                        "Transfer-Encoding1",
+                                        "Transfer",
+                                        "T",
+                                        "C",
+                                        "Connectio",
+                                        "Connections",
+                                        "Upgrad",
+                                        "Upgrade2",
+                                        "Proxy-Connection",
+                                        "Hos",
+                                        "Host2",
+                                        "Expec",
+                                        "Expect2",
+                                        "Te",
+                                        "X-Content-Length"};
+    static const char *const values[] = {"4",     "chunked", "gzip",
+                                         "close", "x y",     "websocket"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        for (size_t k = 0; k < ARRAY_COUNT(values); k++) {
+            struct http_reader reader;
+            struct buf text = {0};
+            buf_printf(&text, POST "%s: %s\r\n\r\nGET", names[i], values[k]);
+            http_reader_init(&reader, BODY_MAX);
+            if (http_read(&reader, text.data, text.size) != HTTP_READ_DONE ||
+                reader.consumed != text.size - 3 ||
+                !reader.request.keep_alive) {
+                fail_msg("%s: %s", names[i], values[k]);
+            }
+            http_reader_free(&reader);
+            buf_free(&text);
+        }
+    }
+}
+
+static void test_known_methods_are_read_and_unknown_are_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        bool of_server;
+        bool keep_alive;
+    } known[] = {
+        {"PATCH /key/x", false, true},    {"TRACE /", false, true},
+        {"PROPFIND /x", false, true},     {"CONNECT h:80", true, false},
+        {"CONNECT [::1]:1", true, false}, {"PURGE http://h/x", false, true},
+    };
+    static const struct {
+        const char *line;
+        int status;
+    } refused[] = {
+        {"BREW /x", 501},    {"get /x", 501},    {"GETX /x", 501},
+        {"CONNECT /x", 400}, {"CONNECT h", 400}, {"CONNECT u@h:1", 400},
+        {"PATCH x", 400},    {"PATCH *", 400},   {"TRACE ftp://h/", 400},
+        {"CONNECT h:", 400},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++) {
+        struct http_reader reader;
+        struct buf text = {0};
+        buf_printf(&text, "%s HTTP/1.1\r\n" H "\r\n", known[i].line);
+        http_reader_init(&reader, BODY_MAX);
+        if (http_read(&reader, text.data, text.size) != HTTP_READ_DONE ||
+            reader.request.verb != HTTP_VERB_OTHER ||
+            reader.request.of_server != known[i].of_server ||
+            reader.request.keep_alive != known[i].keep_alive) {
+            fail_msg("%s: %s", known[i].line, reader.error_text);
+        }
+        http_reader_free(&reader);
+        buf_free(&text);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
+        struct outcome outcome =
+            feed_parts("", refused[i].line, " HTTP/1.1\r\n" H "\r\n");
+        if (outcome.status != refused[i].status) {
+            fail_msg("%s: %d", refused[i].line, outcome.status);
+        }
+    }
+}
+
+/* No other protocol is spoken here: the request is answered as if it had not
+ * asked, and the connection goes on (RFC 9110 7.8). */
+static void test_an_upgrade_is_ignored_and_the_connection_goes_on(void **state)
+{
+    (void)state;
+    static const char *const headers[] = {
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "HTTP2-Settings: AAMAAABk\r\n",
+        "Upgrade: TLS/1.0\r\n"};
+    for (size_t i = 0; i < ARRAY_COUNT(headers); i++) {
+        struct http_reader reader;
+        struct buf text = {0};
+        buf_printf(&text, POST "%sContent-Length: 4\r\n\r\nbodyGET /",
+                   headers[i]);
+        http_reader_init(&reader, BODY_MAX);
+        assert_int_equal(http_read(&reader, text.data, text.size),
+                         HTTP_READ_DONE);
+        assert_true(reader.request.keep_alive);
+        assert_int_equal(reader.consumed, text.size - 5);
+        http_reader_free(&reader);
+        buf_free(&text);
+    }
 }
 
 static void test_expectations_and_keep_alive(void **state)
@@ -465,6 +738,12 @@ int main(void)
         cmocka_unit_test(test_absolute_form),
         cmocka_unit_test(test_an_empty_line_is_no_request),
         cmocka_unit_test(test_percent_coding),
+        cmocka_unit_test(test_trailers_are_bounded_like_headers),
+        cmocka_unit_test(test_a_host_obeys_its_grammar),
+        cmocka_unit_test(test_tabs_are_white_space),
+        cmocka_unit_test(test_names_that_resemble_framing_headers),
+        cmocka_unit_test(test_known_methods_are_read_and_unknown_are_not),
+        cmocka_unit_test(test_an_upgrade_is_ignored_and_the_connection_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
