@@ -218,7 +218,10 @@ struct conn {
     bool eof;     /* The client sends no more. */
     bool closing; /* The last answer has been given. */
     bool in_read; /* Inside on_read: no kick is needed. */
-    bool reading; /* deadline_ms is of the request being received. */
+    /* Inside on_read: received bytes behind the request being answered. */
+    size_t behind_bytes;
+    uint64_t answer_turn; /* Turn of the last answer. */
+    bool reading;         /* deadline_ms is of the request being received. */
     bool keep_alive;
     bool old; /* HTTP/1.0 */
     bool head_only;

@@ -1,4 +1,13 @@
-/* server.c -- connections. */
+/* server.c -- connections.
+ *
+ * A client may end its stream behind its last request (half-close) and wait:
+ * everything received before is executed and answered in order, then the
+ * connection ends. A request that is cut by it is answered 400 (RFC 9112
+ * section 8). A client that closes altogether looks the same until something
+ * is sent to it: its kernel answers that with a reset. So a client that has
+ * ended its stream and waits longer than PROBE_MS is sent an interim 100, which
+ * every client may discard (RFC 9110 15.2); 1.0 has none. After a reset nobody
+ * reads answers: the request in progress and those behind it are dropped. */
 #include <stdio.h>
 
 #include "api/api_internal.h"
@@ -9,6 +18,8 @@ enum {
     HEAD_MS = 10000,
     BODY_MS = 30000,
     IDLE_MS = 75000,
+    PROBE_MS = 250,
+    PROBE_AGAIN_MS = 5000,
     /* Answers that the client has not taken: more of its requests wait. */
     OUTPUT_BYTES_MAX = 256 << 10,
     /* The same of all clients together: what is large is refused. */
@@ -60,24 +71,48 @@ static void conn_free(struct conn *conn)
     list_add(&api->idle, &conn->link);
 }
 
+/* Answer a request that will not be complete any more. */
+static void refuse_partial(struct conn *conn, int status, const char *code,
+                           const char *message)
+{
+    restore_close(conn);
+    conn->keep_alive = false;
+    conn->head_only = http_head_done(&conn->reader) &&
+                      conn->reader.request.verb == HTTP_VERB_HEAD;
+    conn->index = 0;
+    conn->api->headers.size = 0;
+    answer_problem(conn, status, code, message, "not-applied");
+}
+
+/* The timer is that of the answer being sent. */
+static bool is_sending(const struct conn *conn)
+{
+    return conn->backup || conn->scan.sending;
+}
+
+/* See whether the client of a request in progress is still there. */
+static void probe(struct conn *conn)
+{
+    if (conn->eof && !conn->old && !is_sending(conn)) {
+        buf_add_string(stream_output(conn->stream),
+                       "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+}
+
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
-    if (conn->busy) {
-        set_deadline(conn, now(conn->api) + IDLE_MS);
-    } else if (now(conn->api) < conn->deadline_ms) {
+    if (now(conn->api) < conn->deadline_ms) {
         set_deadline(conn, conn->deadline_ms);
+    } else if (conn->busy) {
+        probe(conn);
+        set_deadline(conn,
+                     now(conn->api) + (conn->eof ? PROBE_AGAIN_MS : IDLE_MS));
     } else if (http_in_request(&conn->reader) && !conn->closing) {
-        conn->keep_alive = false;
-        conn->head_only = http_head_done(&conn->reader) &&
-                          conn->reader.request.verb == HTTP_VERB_HEAD;
-        conn->index = 0;
-        conn->api->headers.size = 0;
-        answer_problem(conn, 408, "request-timeout",
+        refuse_partial(conn, 408, "request-timeout",
                        http_head_done(&conn->reader)
                            ? "30s without progress in the body"
-                           : "the headers took longer than 10s",
-                       "not-applied");
+                           : "the headers took longer than 10s");
     } else {
         conn_drop(conn);
     }
@@ -112,6 +147,18 @@ static void add_common(struct conn *conn, struct buf *out)
     }
 }
 
+/* Received bytes behind the request being answered. */
+static size_t bytes_behind(const struct conn *conn)
+{
+    return conn->in_read ? conn->behind_bytes
+                         : stream_input_bytes(conn->stream);
+}
+
+static bool is_last(const struct conn *conn)
+{
+    return !conn->keep_alive || (conn->eof && bytes_behind(conn) == 0);
+}
+
 /* All but the length. */
 static struct buf *begin_answer(struct conn *conn, int status, const char *type)
 {
@@ -119,7 +166,7 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
     struct buf *out = stream_output(conn->stream);
     must(!conn->closing);
     conn->status = status;
-    if (api->stopping || conn->eof) {
+    if (api->stopping || is_last(conn)) {
         conn->keep_alive = false;
     }
     http_add_status(out, status);
@@ -204,6 +251,13 @@ void answer_head(struct conn *conn, int status, const char *type,
     buf_add_string(out, "\r\n");
 }
 
+static void close_when_sent(struct conn *conn)
+{
+    conn->closing = true;
+    timer_cancel(conn->api->options.reactor, &conn->timer);
+    stream_close_after_flush(conn->stream);
+}
+
 void answered(struct conn *conn)
 {
     struct api *api = conn->api;
@@ -217,10 +271,9 @@ void answered(struct conn *conn)
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
     set_deadline(conn, now(api) + IDLE_MS);
-    if (!conn->keep_alive || conn->eof) {
-        conn->closing = true;
-        timer_cancel(api->options.reactor, &conn->timer);
-        stream_close_after_flush(conn->stream);
+    conn->answer_turn = reactor_turns(api->options.reactor);
+    if (is_last(conn)) {
+        close_when_sent(conn);
     } else if (!conn->in_read && stream_input_bytes(conn->stream) > 0) {
         stream_kick(conn->stream);
     }
@@ -264,6 +317,9 @@ static void begin(struct conn *conn, const struct http_request *request)
     conn->begun_us = conn->api->options.now_us(conn->api->options.arg);
     conn->api->headers.size = 0;
     conn->api->body.size = 0;
+    if (conn->eof) {
+        set_deadline(conn, conn->now_ms + PROBE_MS);
+    }
 }
 
 static void refuse_input(struct conn *conn)
@@ -310,6 +366,7 @@ static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
 {
     enum http_progress progress = http_read_body(&conn->reader, data, size);
     size_t used = conn->reader.consumed;
+    conn->behind_bytes = size - used;
     if (progress == HTTP_READ_ERROR) {
         refuse_input(conn);
         return used;
@@ -386,6 +443,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             break;
         }
         size_t consumed = conn->reader.consumed;
+        conn->behind_bytes = size - used - consumed;
         begin(conn, &conn->reader.request);
         if (conn->reader.request.expect_unknown) {
             on_head(conn);
@@ -397,13 +455,29 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
     return conn->closing ? size : used;
 }
 
+/* Everything that was complete has been answered. */
+static void end_after_eof(struct conn *conn)
+{
+    if (restore_takes(conn) || http_in_request(&conn->reader)) {
+        refuse_partial(conn, 400, "bad-request",
+                       "the connection ended before the request did");
+    } else {
+        close_when_sent(conn);
+    }
+}
+
 static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
                       void *arg)
 {
-    (void)stream;
     struct conn *conn = arg;
-    if (conn->busy || output_is_full(conn)) {
-        return 0; /* answer() or on_drain() asks again. */
+    if (conn->busy) {
+        return 0; /* answered() asks again. */
+    }
+    if (output_is_full(conn)) {
+        if (conn->answer_turn == reactor_turns(conn->api->options.reactor)) {
+            stream_kick(stream); /* As in read_requests(). */
+        }
+        return 0; /* on_drain() asks again. */
     }
     conn->in_read = true;
     size_t used = read_requests(conn, data, size);
@@ -412,8 +486,10 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
         return used;
     }
     if (conn->eof) {
-        conn->closing = true;
-        stream_close_after_flush(conn->stream);
+        if (used == size || !output_is_full(conn)) {
+            end_after_eof(conn);
+            return size;
+        }
     } else if (!http_in_request(&conn->reader)) {
         conn->reading = false;
         conn->deadline_ms = now(conn->api) + IDLE_MS;
@@ -442,14 +518,17 @@ static void on_eof(struct stream *stream, void *arg)
 {
     struct conn *conn = arg;
     conn->eof = true;
-    if (conn->busy || conn->closing) {
+    if (conn->closing) {
         return;
     }
-    if (stream_input_bytes(stream) > 0) {
+    if (conn->busy) {
+        if (!is_sending(conn)) {
+            set_deadline(conn, now(conn->api) + PROBE_MS);
+        }
+    } else if (stream_input_bytes(stream) > 0) {
         stream_kick(stream); /* Whole requests may be waiting. */
     } else {
-        conn->closing = true;
-        stream_close_after_flush(stream);
+        end_after_eof(conn);
     }
 }
 
