@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -432,6 +433,32 @@ static void stop(struct daemon *daemon)
     }
 }
 
+/* The first word is the directory of a new node, or a mistyped command: the
+ * latter must not start a server. A slash, --dir, or a directory that is there
+ * make it clear. Behind flags only a directory makes sense, as in hraftd's
+ * command lines. */
+static bool is_mistyped(const char *word)
+{
+    struct stat file;
+    bool is_flag = word[0] == '-' && word[1] != '\0';
+    return !is_flag && !strchr(word, '/') &&
+           (stat(word, &file) != 0 || !S_ISDIR(file.st_mode));
+}
+
+static int explain_mistyped(const char *word)
+{
+    const char *like = client_command_like(word);
+    fprintf(stderr, "craftd: there is no command %s", word);
+    if (like) {
+        fprintf(stderr, "; did you mean craftd %s?", like);
+    }
+    fprintf(stderr,
+            " (for a node in a new directory of that name: craftd ./%s or "
+            "--dir %s; commands: craftd help)\n",
+            word, word);
+    return EXIT_USAGE;
+}
+
 /* A command that is not the daemon: its exit code; -1: it is the daemon. */
 static int other_main(int argc, char **argv)
 {
@@ -453,7 +480,13 @@ static int other_main(int argc, char **argv)
         return EXIT_USAGE;
     }
     int code = offline_main(argc, argv);
-    return code >= 0 ? code : client_main(argc, argv, CRAFTD_VERSION);
+    if (code < 0) {
+        code = client_main(argc, argv, CRAFTD_VERSION);
+    }
+    if (code < 0 && argc > 1 && is_mistyped(argv[1])) {
+        code = explain_mistyped(argv[1]);
+    }
+    return code;
 }
 
 /* When one of the standard three is closed, the next file or socket takes its

@@ -1,8 +1,10 @@
 /* offline.c -- craftd recover, craftd restore. */
 #include "offline.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config.h"
 #include "host.h"
@@ -72,6 +74,25 @@ static int parse(int argc, char **argv, int own, struct config *config)
     return 0;
 }
 
+/* Whether `path` is there, and a directory or a file as wanted: before anything
+ * is made. */
+static bool is_there(const char *path, bool is_directory)
+{
+    struct stat found;
+    const char *why = NULL;
+    if (stat(path, &found) != 0) {
+        why = strerror(errno);
+    } else if (is_directory && !S_ISDIR(found.st_mode)) {
+        why = "is no directory";
+    } else if (!is_directory && S_ISDIR(found.st_mode)) {
+        why = "is a directory, not a backup";
+    }
+    if (why) {
+        fprintf(stderr, "craftd: %s: %s\n", path, why);
+    }
+    return !why;
+}
+
 static int report(const struct config *config, enum err err,
                   const struct node_founded *founded, const char *what)
 {
@@ -108,6 +129,9 @@ static int recover(int argc, char **argv)
     if (code) {
         return code;
     }
+    if (!is_there(config.dir, true)) {
+        return EXIT_RUNTIME;
+    }
     enum err err = fs_posix_new(config.dir, &fs);
     if (!err) {
         struct node_env env = host_env(fs);
@@ -136,6 +160,9 @@ static int restore(int argc, char **argv)
                     : parse(argc, argv, 2, &config);
     if (code) {
         return code;
+    }
+    if (!is_there(file, false)) {
+        return EXIT_RUNTIME;
     }
     const char *slash = strrchr(file, '/');
     if (slash) {

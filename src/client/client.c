@@ -1,6 +1,7 @@
 /* client.c -- the table of commands. */
 #include <stdio.h>
 
+#include "base/text.h"
 #include "client/client_internal.h"
 
 #define REACH "addr timeout "
@@ -31,6 +32,30 @@ const struct command *command_named(const char *name)
     return NULL;
 }
 
+/* What etcdctl, consul, redis-cli and shells call our commands. */
+static const char *const foreign_names[][2] = {
+    {"list", "ls"},       {"set", "put"},       {"delete", "del"},
+    {"rm", "del"},        {"read", "get"},      {"write", "put"},
+    {"members", "nodes"}, {"peers", "nodes"},   {"member", "nodes"},
+    {"info", "status"},   {"health", "status"}, {"snapshot", "backup"},
+};
+
+const char *client_command_like(const char *word)
+{
+    struct text_nearest nearest = text_nearest_to(bytes_of_string(word));
+    for (size_t i = 0; i < ARRAY_COUNT(foreign_names); i++) {
+        if (strcmp(word, foreign_names[i][0]) == 0) {
+            return foreign_names[i][1];
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        text_nearest_offer(&nearest, bytes_of_string(commands[i].name));
+    }
+    text_nearest_offer(&nearest, bytes_of_string("recover"));
+    /* Names are literals: they end where their view ends. */
+    return nearest.best.size > 0 ? (const char *)nearest.best.data : NULL;
+}
+
 int run_version(const struct options *options)
 {
     struct buf line = {0};
@@ -47,8 +72,10 @@ int run_help(const struct options *options)
     }
     const struct command *command = command_named(options->words[0]);
     if (!command) {
-        say(options, "there is no command %s; see craftd help",
-            options->words[0]);
+        const char *like = client_command_like(options->words[0]);
+        say(options, "there is no command %s; %s%s", options->words[0],
+            like ? "did you mean craftd help " : "see craftd help",
+            like ? like : "");
         return EXIT_USAGE;
     }
     return print_bytes(options, bytes_of_string(command->help));

@@ -11,4 +11,8 @@
  * before it knows. `version` is without the name. */
 int client_main(int argc, char **argv, const char *version);
 
+/* The command that `word` was meant to be, for "did you mean": by its spelling,
+ * or another program's name for it. NULL: nothing comes near. */
+const char *client_command_like(const char *word);
+
 #endif

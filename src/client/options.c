@@ -62,6 +62,26 @@ static const struct flag *find(const struct command *command, const char *name,
     return NULL;
 }
 
+static void unknown_flag(const struct command *command, const char *word,
+                         struct bytes name, char *why, size_t why_size)
+{
+    struct text_nearest nearest = text_nearest_to(name);
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        if (is_listed(command->flags, flags[i].name)) {
+            text_nearest_offer(&nearest, bytes_of_string(flags[i].name));
+        }
+    }
+    if (nearest.best.size > 0) {
+        (void)snprintf(why, why_size, "unknown flag %.80s; did you mean --%s?",
+                       word, (const char *)nearest.best.data);
+    } else {
+        (void)snprintf(why, why_size,
+                       "unknown flag %.80s; see craftd help %s (\"--\" goes "
+                       "before a word that begins with a dash)",
+                       word, command->name);
+    }
+}
+
 /* NULL, or what is wanted instead. */
 static const char *take(const struct flag *flag, const char *value,
                         struct options *options)
@@ -101,10 +121,8 @@ static bool read_flag(struct options *options, int argc, char **argv, int *at,
                                    : find(options->command, name, size);
     const char *value = name[size] == '=' ? name + size + 1 : NULL;
     if (!flag) {
-        (void)snprintf(why, why_size,
-                       "unknown flag %s (\"--\" goes before a word that "
-                       "begins with a dash)",
-                       word);
+        unknown_flag(options->command, word, bytes_of(name, size), why,
+                     why_size);
         return false;
     }
     if (flag->kind != FLAG && !value && *at + 1 < argc) {

@@ -290,6 +290,7 @@ def test_helps_and_mistakes(cluster, tmp_path):
         assert done.returncode == 0 and "new cluster of one" in done.stdout
     assert craftd("restore").returncode == 2
     assert craftd("recover").returncode == 2
+    (tmp_path / "empty").mkdir()
     done = craftd("recover", str(tmp_path / "empty"))
     assert done.returncode == 1 and "no node has lived here" in done.stderr
     node = cluster.new().start().up()

@@ -505,6 +505,48 @@ def test_commands_to_come_are_no_directories(word):
     assert done.returncode == 2 and f"./{word}" in done.stderr
 
 
+@pytest.mark.parametrize("argv, hint", [
+    (["stats"], "craftd status"),
+    (["stats", "--addr", "localhost:1"], "craftd status"),
+    (["list"], "craftd ls"),
+    (["members"], "craftd nodes"),
+    (["bakcup", "b.db"], "craftd backup"),
+    (["recver", "-id", "n"], "craftd recover"),
+    (["node0"], "./node0"),
+    (["node0", "-http", ":0"], "--dir node0"),
+    (["file"], "./file"),
+    (["-"], "directory"),
+])
+def test_a_mistyped_command_starts_no_server(argv, hint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no directory")
+    done = run(*argv)
+    assert done.returncode == 2, done
+    assert hint in done.stderr and len(done.stderr.splitlines()) == 1
+    assert os.listdir(tmp_path) == ["file"], "nothing is made"
+
+
+@pytest.mark.parametrize("form", ["./{}", "--dir {}", "-d {}", "-inmem=false {}", "there"])
+def test_directories_that_are_meant(cluster, tmp_path, monkeypatch, form):
+    """A slash, a flag, flags before it, or that it is there already."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    node = cluster.new()
+    words = form.format("fresh").split()
+    node.start([BINARY, *words, "-haddr", node.http, "-raddr", node.raft]).up()
+    assert os.path.exists(tmp_path / words[-1] / "wal")
+
+
+def test_what_works_on_a_directory_makes_none_by_mistake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for argv, names in ((["recover", "nosuch"], "nosuch: No such file"),
+                        (["restore", "nosuch.db", "dir"], "nosuch.db: No such file"),
+                        (["restore", "--dir", "dir", "nosuch.db"], "nosuch.db: No such")):
+        done = run(*argv)
+        assert done.returncode == 1 and names in done.stderr, done
+    assert os.listdir(tmp_path) == []
+
+
 def test_all_addresses_are_none_to_others(cluster):
     """Listening everywhere, it is reached where the other nodes reach it."""
     cluster.start(1)
