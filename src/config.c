@@ -36,6 +36,9 @@ const char config_help[] =
     "  --reap TIME             leading, remove members that were silent so "
     "long\n"
     "                          (0: never)\n"
+    "  --replace-after TIME    leading, let a newcomer at another address take "
+    "the\n"
+    "                          name of a member that was silent so long (30s)\n"
     "Limits:\n"
     "  --max-value SIZE        of one value (1M)\n"
     "  --max-body SIZE         of one request (4M)\n"
@@ -92,6 +95,7 @@ static const struct flag flags[] = {
     {"non-voter raft-non-voter", FLAG, AT(observer)},
     {"leave-on-exit raft-cluster-remove-shutdown", FLAG, AT(leave_on_exit)},
     {"reap raft-reap-node-timeout", DURATION, AT(reap_ms)},
+    {"replace-after", DURATION, AT(replace_after_ms)},
     {"backup-dir", TEXT, AT(backup_dir)},
     {"backup-every", DURATION, AT(backup_every_ms)},
     {"backup-keep", COUNT, AT(backup_keep)},
@@ -384,6 +388,7 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         .max_db = 1 << 30,
         .heartbeat_ms = 100,
         .election_ms = 1000,
+        .replace_after_ms = 30 * 1000,
         .backup_every_ms = 3600 * 1000,
         .backup_keep = 24,
         .log_level = LOG_INFO,

@@ -35,6 +35,7 @@ struct config {
     uint64_t election_ms; /* Least; the most is twice that. */
     uint64_t join_timeout_ms;
     uint64_t reap_ms; /* 0: never. */
+    uint64_t replace_after_ms;
     bool leave_on_exit;
     const char *backup_dir; /* NULL: none are made. */
     uint64_t backup_every_ms;

@@ -27,7 +27,8 @@ enum {
     EXIT_JOIN = 3,
     EXIT_DATA = 4,
     DRAIN_MS = 5000,
-    FDS_BESIDE = 64, /* Descriptors that are no client connections. */
+    REFUSED_MS = 8000, /* Of answers that our name is taken. */
+    FDS_BESIDE = 64,   /* Descriptors that are no client connections. */
 };
 
 struct daemon {
@@ -313,6 +314,7 @@ static int open_node(struct daemon *daemon)
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
         .election_min_ms = (uint32_t)config->election_ms,
         .election_max_ms = (uint32_t)(2 * config->election_ms),
+        .replace_after_ms = config->replace_after_ms,
         .proposals_max = 4096,
         .db_bytes_max = config->max_db,
         .proposals_bytes_max = 16 << 20,
@@ -341,6 +343,7 @@ static void start_join(struct daemon *daemon)
         .http_addr = daemon->config.http_adv,
         .observer = daemon->config.observer,
         .timeout_ms = daemon->config.join_timeout_ms,
+        .refused_ms = max_u64(REFUSED_MS, 3 * daemon->config.election_ms),
         .on_refused = on_join_refused,
         .arg = daemon,
     };

@@ -54,7 +54,9 @@ bool api_stopped(const struct api *api);
 
 /* The joining client: asks the HTTP addresses in `targets` (comma-separated)
  * in turn to add this node, until it is a member. `timeout_ms` 0 = for ever;
- * after it `on_refused` is called. */
+ * after it `on_refused` is called. It is called as well when the cluster has
+ * answered for `refused_ms`, and nothing else, that our name or address is
+ * a live member's. */
 struct join;
 struct join_options {
     struct reactor *reactor;
@@ -64,6 +66,8 @@ struct join_options {
     const char *http_addr;
     bool observer;
     uint64_t timeout_ms;
+    uint64_t refused_ms; /* A member's own disk may be lost, and the member
+                            seem alive for an election time-out. */
     uint64_t seed;
     void (*on_refused)(void *arg);
     void *arg;

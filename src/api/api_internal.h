@@ -261,6 +261,9 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
                          const char *message, const char *outcome,
                          const char *members);
 void answer_outcome(struct conn *conn, const struct node_result *result);
+/* Answer a membership request that was refused; conn->key has the id,
+ * conn->tags the address that were asked for. */
+void answer_refusal(struct conn *conn, const struct node_result *result);
 /* A conn_finish: 200 without a body, or the problem. */
 void finish_plain(struct conn *conn, const struct node_result *result);
 

@@ -245,6 +245,10 @@ struct fields {
     bool has_addr;
     bool has_cluster;
     bool has_voter;
+    bool has_http;
+    bool has_uuid;
+    bool has_replace;
+    bool replace; /* /join: who is at that address may go. */
 };
 
 static bool take_text(struct bytes text, char *out, size_t room)
@@ -280,6 +284,16 @@ static bool take_addr(struct bytes text, char out[RAFT_ADDR_BYTES])
     return size > 0 && size < RAFT_ADDR_BYTES;
 }
 
+static const char *const comes_twice = "a member comes twice";
+
+/* A flag or the text of a member that may come once. */
+static bool is_first(bool *has)
+{
+    bool first = !*has;
+    *has = true;
+    return first;
+}
+
 static const char *take_member(struct fields *fields, struct bytes name,
                                enum json_token token, struct bytes text)
 {
@@ -287,34 +301,44 @@ static const char *take_member(struct fields *fields, struct bytes name,
     if (bytes_equal_string(name, "voter") &&
         (token == JSON_TRUE || token == JSON_FALSE)) {
         member->suffrage = token == JSON_TRUE ? RAFT_LEARNER : RAFT_OBSERVER;
-        fields->has_voter = true;
-        return NULL;
+        return is_first(&fields->has_voter) ? NULL : comes_twice;
+    }
+    if (bytes_equal_string(name, "replace") &&
+        (token == JSON_TRUE || token == JSON_FALSE)) {
+        fields->replace = token == JSON_TRUE;
+        return is_first(&fields->has_replace) ? NULL : comes_twice;
     }
     if (token != JSON_STRING) {
-        return "members are strings (voter: true or false)";
+        return "members are strings (voter, replace: true or false)";
     }
     if (bytes_equal_string(name, "id")) {
-        fields->has_id = take_text(text, member->name, sizeof(member->name));
-        return fields->has_id ? NULL : "id has 1 to 63 visible characters";
+        return !is_first(&fields->has_id) ? comes_twice
+               : take_text(text, member->name, sizeof(member->name))
+                   ? NULL
+                   : "id has 1 to 63 visible characters";
     }
     if (bytes_equal_string(name, "addr")) {
-        fields->has_addr = take_addr(text, member->addr);
-        return fields->has_addr ? NULL : "addr is host:port";
+        return !is_first(&fields->has_addr)    ? comes_twice
+               : take_addr(text, member->addr) ? NULL
+                                               : "addr is host:port";
     }
     if (bytes_equal_string(name, "http")) {
-        return text.size == 0 || take_addr(text, member->http)
+        return !is_first(&fields->has_http) ? comes_twice
+               : text.size == 0 || take_addr(text, member->http)
                    ? NULL
                    : "http is host:port";
     }
     if (bytes_equal_string(name, "uuid")) {
-        return text_hex(text, member->uuid, sizeof(member->uuid))
+        return !is_first(&fields->has_uuid) ? comes_twice
+               : text_hex(text, member->uuid, sizeof(member->uuid))
                    ? NULL
                    : "uuid is 32 hexadecimal digits";
     }
     if (bytes_equal_string(name, "cluster")) {
-        fields->has_cluster =
-            text_hex(text, fields->cluster, sizeof(fields->cluster));
-        return fields->has_cluster ? NULL : "cluster is 32 hexadecimal digits";
+        return !is_first(&fields->has_cluster) ? comes_twice
+               : text_hex(text, fields->cluster, sizeof(fields->cluster))
+                   ? NULL
+                   : "cluster is 32 hexadecimal digits";
     }
     return "a member that is not known here";
 }
@@ -348,6 +372,15 @@ static const char *read_fields(const struct http_request *request,
     return NULL;
 }
 
+/* What an answer names. */
+static void keep_asked(struct conn *conn, const struct fields *fields)
+{
+    conn->key.size = 0;
+    conn->tags.size = 0;
+    buf_add_string(&conn->key, fields->member.name);
+    buf_add_string(&conn->tags, fields->member.addr);
+}
+
 /* Who names its cluster is a member already, and says where it is now. */
 static void on_moved(struct conn *conn, const struct fields *fields)
 {
@@ -372,6 +405,16 @@ static void on_moved(struct conn *conn, const struct fields *fields)
     node_moved(conn->api->node, &conn->request, &member);
 }
 
+static void finish_change(struct conn *conn, const struct node_result *result)
+{
+    conn->api->headers.size = 0;
+    if (result->refusal != NODE_REFUSED_OTHERWISE) {
+        answer_refusal(conn, result);
+    } else {
+        finish_plain(conn, result);
+    }
+}
+
 void on_join(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
@@ -394,8 +437,10 @@ void on_join(struct conn *conn, const struct http_request *request)
         on_moved(conn, &fields);
         return;
     }
-    conn->finish = finish_plain;
+    keep_asked(conn, &fields);
+    conn->finish = finish_change;
     conn->busy = true;
+    fields.member.id = fields.replace ? NODE_JOIN_REPLACE : 0;
     node_join(conn->api->node, &conn->request, &fields.member);
 }
 
@@ -461,7 +506,7 @@ static void put_node(struct conn *conn, const struct http_request *request)
     struct fields fields;
     const char *wrong = read_fields(request, &fields);
     if (!wrong && (!fields.has_voter || fields.has_id || fields.has_addr ||
-                   fields.member.http[0] != '\0')) {
+                   fields.has_http || fields.has_replace)) {
         wrong = "{\"voter\":true} or {\"voter\":false} is expected";
     }
     if (wrong) {
@@ -538,12 +583,6 @@ void on_nodes(struct conn *conn, const struct http_request *request)
     }
 }
 
-static void keep_name(struct conn *conn, const struct fields *fields)
-{
-    conn->key.size = 0;
-    buf_add_string(&conn->key, fields->member.name);
-}
-
 void on_remove(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
@@ -560,7 +599,7 @@ void on_remove(struct conn *conn, const struct http_request *request)
                        "not-applied");
         return;
     }
-    keep_name(conn, &fields);
+    keep_asked(conn, &fields);
     act(conn, ACT_REMOVE);
 }
 
@@ -612,7 +651,7 @@ static void finish_leader(struct conn *conn, const struct node_result *result)
         return;
     }
     if (result->outcome != NODE_OK) {
-        finish_plain(conn, result);
+        finish_change(conn, result);
         return;
     }
     conn->finish = finish_new_leader;
@@ -640,7 +679,7 @@ void on_leader(struct conn *conn, const struct http_request *request)
         return;
     }
     if (fields.has_id) {
-        keep_name(conn, &fields);
+        keep_asked(conn, &fields);
         act(conn, ACT_LEAD);
         return;
     }

@@ -95,6 +95,30 @@ static void add_members(struct api *api, const struct node_status *status)
     }
 }
 
+/* A second node that was given a member's name, or its address. */
+static void add_intruder(struct api *api)
+{
+    const struct node_intruder *it = node_intruder(api->node);
+    if (!it) {
+        return;
+    }
+    if (it->refusal == NODE_REFUSED_ADDR) {
+        add(&api->body, "%s wants to join as %s: that is the address of %s",
+            it->addr, it->name, it->member);
+    } else if (strcmp(it->name, it->member) != 0) {
+        add(&api->body, "%s wants to join as %s: %s is there, and alive",
+            it->addr, it->name, it->member);
+    } else if (it->refusal == NODE_REFUSED_LIVE) {
+        add(&api->body, "%s wants to join as %s, which is alive", it->addr,
+            it->name);
+    } else {
+        add(&api->body,
+            "%s wants to join as %s, which is silent: it may after "
+            "--replace-after, or once %s is removed",
+            it->addr, it->name, it->name);
+    }
+}
+
 void add_hints(struct api *api, const struct node_status *status)
 {
     add_space(api, status);
@@ -107,4 +131,5 @@ void add_hints(struct api *api, const struct node_status *status)
                         "reachable?");
     }
     add_members(api, status);
+    add_intruder(api);
 }

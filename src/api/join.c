@@ -33,6 +33,7 @@ struct join {
     bool was_member;                /* When we started. */
     char redirect[RAFT_ADDR_BYTES]; /* Told by a 307, asked next. */
     uint64_t started_ms;
+    uint64_t refused_ms; /* Since when a live member is in our way; 0: not. */
     uint64_t wait_ms;
 };
 
@@ -66,26 +67,49 @@ static void failed(struct join *join, const char *why)
     again(join, wait);
 }
 
-/* "message" of a problem, as far as it is there. */
-static void read_message(struct bytes body, char *out, size_t room)
+struct problem {
+    char code[32];
+    char message[208];
+};
+
+/* As far as they are there. The body is decoded in place: once. */
+static void read_problem(struct bytes body, struct problem *problem)
 {
     struct json_reader reader;
+    *problem = (struct problem){0};
     json_init(&reader, (uint8_t *)(uintptr_t)body.data, body.size);
     if (json_next(&reader) != JSON_OBJECT_BEGIN) {
         return;
     }
     while (json_next(&reader) == JSON_NAME) {
-        bool wanted = bytes_equal_string(reader.text, "message");
+        bool is_code = bytes_equal_string(reader.text, "code");
+        bool wanted = is_code || bytes_equal_string(reader.text, "message");
         enum json_token token =
             wanted ? json_next(&reader) : json_skip(&reader);
         if (token == JSON_ERROR) {
             return;
         }
         if (wanted && token == JSON_STRING) {
+            char *out = is_code ? problem->code : problem->message;
+            size_t room =
+                is_code ? sizeof(problem->code) : sizeof(problem->message);
             snprintf(out, room, "%.*s", (int)min_size(reader.text.size, 200),
                      (const char *)reader.text.data);
         }
     }
+}
+
+/* Another node has our name: to ask for ever would be to wait until it is
+ * away. */
+static bool is_refused(struct join *join, int status, const char *code)
+{
+    if (status != 409 || strcmp(code, "exists") != 0) {
+        join->refused_ms = 0;
+    } else if (join->refused_ms == 0) {
+        join->refused_ms = now(join);
+    }
+    return join->refused_ms > 0 &&
+           now(join) >= join->refused_ms + join->options.refused_ms;
 }
 
 static void on_answer(struct join *join, const struct http_response *response)
@@ -109,9 +133,14 @@ static void on_answer(struct join *join, const struct http_response *response)
                  host);
     }
     char why[256];
-    char message[208] = "";
-    read_message(response->body, message, sizeof(message));
-    snprintf(why, sizeof(why), "%d %s", response->status, message);
+    struct problem problem;
+    read_problem(response->body, &problem);
+    snprintf(why, sizeof(why), "%d %s", response->status, problem.message);
+    if (is_refused(join, response->status, problem.code)) {
+        log_error("join", "target=%s why=\"%s\"", join->target, why);
+        join->options.on_refused(join->options.arg);
+        return;
+    }
     failed(join, why);
 }
 

@@ -197,6 +197,91 @@ void answer_outcome(struct conn *conn, const struct node_result *result)
                    result->outcome == NODE_UNKNOWN ? "unknown" : "not-applied");
 }
 
+/* The member of that name, else the one at that address; NULL: this node does
+ * not know it. */
+static const struct raft_member *
+in_the_way(const struct raft_conf *conf, struct bytes name, struct bytes addr)
+{
+    const struct raft_member *found = NULL;
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        if (bytes_equal_string(name, member->name)) {
+            return member;
+        }
+        if (bytes_equal_string(addr, member->addr)) {
+            found = member;
+        }
+    }
+    return found;
+}
+
+static const char *refusal_code(enum node_refusal refusal)
+{
+    static const char *const codes[NODE_REFUSAL_COUNT] = {
+        [NODE_REFUSED_LIVE] = "exists",
+        [NODE_REFUSED_NOT_YET] = "member-silent",
+        [NODE_REFUSED_ADDR] = "address-taken",
+        [NODE_REFUSED_UNREACHED] = "unreached-members",
+        [NODE_REFUSED_NO_VOTE] = "no-vote",
+    };
+    must(codes[refusal]);
+    return codes[refusal];
+}
+
+void answer_refusal(struct conn *conn, const struct node_result *result)
+{
+    struct node_status status;
+    struct buf *message = &conn->api->message;
+    uint64_t wait_s = result->wait_ms / 1000 + 1;
+    node_get_status(conn->api->node, &status);
+    const struct raft_member *member =
+        in_the_way(status.conf, buf_bytes(&conn->key), buf_bytes(&conn->tags));
+    const char *name = member ? member->name : "another one";
+    const char *addr = member ? member->addr : "?";
+    message->size = 0;
+    switch (result->refusal) {
+    case NODE_REFUSED_LIVE:
+        buf_printf(message,
+                   "%s at %s is a live member: give the new node another --id "
+                   "and address, or remove that one first",
+                   name, addr);
+        break;
+    case NODE_REFUSED_NOT_YET:
+        buf_printf(message,
+                   "%s at %s may only be rebooting: a node at another address "
+                   "takes its name in %llu s (--replace-after), or at once "
+                   "when it is removed (DELETE /nodes/%s)",
+                   name, addr, (unsigned long long)wait_s, name);
+        buf_printf(&conn->api->headers, "Retry-After: %llu\r\n",
+                   (unsigned long long)wait_s);
+        break;
+    case NODE_REFUSED_ADDR:
+        buf_printf(message,
+                   "%s at %s is a member, and down: join under its id, or say "
+                   "\"replace\":true to remove it",
+                   name, addr);
+        break;
+    case NODE_REFUSED_UNREACHED:
+        buf_printf(message,
+                   "%d members have never been reached: start them, or remove "
+                   "them (GET /nodes) before others are added",
+                   NODE_UNREACHED_MAX);
+        break;
+    case NODE_REFUSED_NO_VOTE:
+        buf_printf(message,
+                   "%s has no vote, and cannot lead: give it one first "
+                   "(PUT /nodes/%s {\"voter\":true})",
+                   name, name);
+        break;
+    case NODE_REFUSED_OTHERWISE:
+    case NODE_REFUSAL_COUNT:
+        must(false);
+    }
+    buf_add_u8(message, 0);
+    answer_problem(conn, 409, refusal_code(result->refusal),
+                   (const char *)message->data, "not-applied");
+}
+
 void finish_plain(struct conn *conn, const struct node_result *result)
 {
     conn->api->body.size = 0;

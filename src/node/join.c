@@ -4,7 +4,12 @@
  * address". Each step makes the one change that is missing and waits for it;
  * then it looks again. So a repeated join does nothing, a wiped machine is
  * first removed and then added under a new id, and a join that meets another
- * change waits for it. */
+ * change waits for it.
+ *
+ * A name belongs to its member. Who comes to the member's own address with
+ * another directory is the member after a lost disk; who comes with its name
+ * from elsewhere may be a second node that was given the same --id, and must
+ * wait for longer than a reboot takes. */
 #include "base/log.h"
 #include "node/node_internal.h"
 
@@ -22,21 +27,48 @@ bool join_same_uuid(const struct raft_member *a, const struct raft_member *b)
            memcmp(a->uuid, b->uuid, RAFT_UUID_BYTES) == 0;
 }
 
-static bool is_live(const struct node *node, raft_id id)
+/* Send time of the newest heartbeat that it answered to this leader; 0 = it
+ * has answered none. */
+static uint64_t contact_ms(const struct node *node, raft_id id)
 {
-    if (id == node->ident.id) {
-        return true;
-    }
     struct raft_status status;
     raft_get_status(node->raft, &status);
     for (uint32_t i = 0; i < status.peer_count; i++) {
-        const struct raft_peer_status *peer = &status.peers[i];
-        if (peer->id == id && peer->contact_ms > 0) {
-            return node->now_ms <
-                   peer->contact_ms + node->options.election_min_ms;
+        if (status.peers[i].id == id) {
+            return status.peers[i].contact_ms;
         }
     }
-    return false;
+    return 0;
+}
+
+static bool is_live(const struct node *node, raft_id id)
+{
+    uint64_t contact = contact_ms(node, id);
+    return id == node->ident.id ||
+           (contact > 0 &&
+            node->now_ms < contact + node->options.election_min_ms);
+}
+
+/* What was silent before this node led, it cannot know. */
+static uint64_t silent_ms(const struct node *node, raft_id id)
+{
+    uint64_t heard = max_u64(contact_ms(node, id), node->leading_ms);
+    return node->now_ms > heard ? node->now_ms - heard : 0;
+}
+
+/* Members without a vote that have never answered this leader: a voter has
+ * caught up once, so it was reached. */
+static uint32_t unreached(const struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        count += member->suffrage != RAFT_VOTER &&
+                 member->id != node->ident.id &&
+                 contact_ms(node, member->id) == 0;
+    }
+    return count;
 }
 
 static enum node_outcome outcome_of_change(enum err err)
@@ -94,18 +126,65 @@ static const struct raft_member *find(const struct raft_conf *conf,
     return NULL;
 }
 
-/* Another directory comes under a known name or address. The old member goes
- * first, unless it is there and well: then somebody has made a mistake. */
-static void replace(struct node *node, struct node_request *request,
-                    const struct raft_member *old,
-                    const struct raft_member *wanted)
+static bool is_at(struct node *node, const struct raft_member *member,
+                  const char *addr)
+{
+    const struct said *said = address_of(node, member->id);
+    return strcmp(member->addr, addr) == 0 ||
+           (said && strcmp(said->addr, addr) == 0);
+}
+
+/* May `wanted` take the place of `old`, whose name or address it has? */
+static enum node_refusal may_replace(struct node *node,
+                                     const struct raft_member *old,
+                                     const struct raft_member *wanted,
+                                     bool by_addr)
 {
     if (is_live(node, old->id)) {
-        log_warn("join",
-                 "id=%s addr=%s why=\"%s at %s is a live member: id or "
-                 "address is taken\"",
-                 wanted->name, wanted->addr, old->name, old->addr);
-        request_finish(node, request, NODE_INVALID, 0);
+        return NODE_REFUSED_LIVE;
+    }
+    if (strcmp(old->name, wanted->name) != 0) {
+        return by_addr ? NODE_REFUSED_OTHERWISE : NODE_REFUSED_ADDR;
+    }
+    return is_at(node, old, wanted->addr) ||
+                   silent_ms(node, old->id) >= node->options.replace_after_ms
+               ? NODE_REFUSED_OTHERWISE
+               : NODE_REFUSED_NOT_YET;
+}
+
+static void refuse(struct node *node, struct node_request *request,
+                   enum node_refusal refusal, const struct raft_member *old,
+                   const struct raft_member *wanted)
+{
+    struct node_intruder *intruder = &node->intruder;
+    uint64_t silent = silent_ms(node, old->id);
+    log_warn("join", "id=%s addr=%s why=\"%s at %s %s\" silent_ms=%llu",
+             wanted->name, wanted->addr, old->name, old->addr,
+             refusal == NODE_REFUSED_LIVE
+                 ? "is a live member: id or address is taken"
+             : refusal == NODE_REFUSED_ADDR ? "is a member at that address"
+                                            : "may come back",
+             (unsigned long long)silent);
+    *intruder = (struct node_intruder){.refusal = refusal};
+    memcpy(intruder->name, wanted->name, sizeof(intruder->name));
+    memcpy(intruder->addr, wanted->addr, sizeof(intruder->addr));
+    memcpy(intruder->member, old->name, sizeof(intruder->member));
+    node->intruder_ms = node->now_ms;
+    if (refusal == NODE_REFUSED_NOT_YET) {
+        request->result.wait_ms = node->options.replace_after_ms - silent;
+    }
+    request_refuse(node, request, NODE_INVALID, refusal);
+}
+
+/* Another directory comes under a known name or address: the old member goes
+ * first. */
+static void replace(struct node *node, struct node_request *request,
+                    const struct raft_member *old,
+                    const struct raft_member *wanted, bool by_addr)
+{
+    enum node_refusal refusal = may_replace(node, old, wanted, by_addr);
+    if (refusal != NODE_REFUSED_OTHERWISE) {
+        refuse(node, request, refusal, old, wanted);
         return;
     }
     if (request->replaced) {
@@ -163,7 +242,8 @@ void join_step(struct node *node, struct node_request *request)
         request_finish(node, request, NODE_INVALID, 0);
         return;
     }
-    if (wanted.id != 0) { /* node_moved() */
+    bool by_addr = wanted.id == NODE_JOIN_REPLACE;
+    if (wanted.id != 0 && !by_addr) { /* node_moved() */
         request_finish(node, request,
                        address_hint(node, &wanted) ? NODE_OK : NODE_NOT_FOUND,
                        0);
@@ -172,12 +252,17 @@ void join_step(struct node *node, struct node_request *request)
     const struct raft_conf *conf = raft_conf_active(node->raft);
     const struct raft_member *named = find(conf, wanted.name, NULL);
     const struct raft_member *there = find(conf, NULL, wanted.addr);
+    wanted.id = 0;
     if (there && there != named) {
-        replace(node, request, there, &wanted);
+        replace(node, request, there, &wanted, by_addr);
     } else if (named && !join_same_uuid(named, &wanted)) {
-        replace(node, request, named, &wanted);
+        replace(node, request, named, &wanted, by_addr);
     } else if (named) {
         refresh(node, request, named, &wanted);
+    } else if (unreached(node) >= NODE_UNREACHED_MAX) {
+        log_warn("join", "id=%s addr=%s why=\"%d members were never reached\"",
+                 wanted.name, wanted.addr, NODE_UNREACHED_MAX);
+        request_refuse(node, request, NODE_INVALID, NODE_REFUSED_UNREACHED);
     } else {
         change(node, request, RAFT_CHANGE_ADD, &wanted);
     }

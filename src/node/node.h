@@ -53,8 +53,10 @@ struct node_options {
     uint32_t election_max_ms;
     uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
     uint64_t proposals_bytes_max;
-    uint64_t segment_bytes; /* Of the log; 0: as wal.h says. */
-    uint64_t reserve_bytes; /* Of the database; 0: as store.h says. */
+    uint64_t replace_after_ms; /* Silence of a member before a newcomer at
+                                  another address may take its name. */
+    uint64_t segment_bytes;    /* Of the log; 0: as wal.h says. */
+    uint64_t reserve_bytes;    /* Of the database; 0: as store.h says. */
     uint64_t db_bytes_max; /* More is not written, only deleted; 0: no limit. */
     uint64_t log_keep_bytes;   /* Of the log that a snapshot holds as well; 0 =
                                   16 MiB. Four times that for a follower that
@@ -84,11 +86,30 @@ enum node_outcome {
 };
 const char *node_outcome_name(enum node_outcome outcome);
 
+/* Why a membership request was refused, beside NODE_INVALID (a join) or
+ * NODE_NOT_CAUGHT_UP (a transfer). NODE_REFUSED_OTHERWISE when the leader is of
+ * a build that does not say. */
+enum node_refusal {
+    NODE_REFUSED_OTHERWISE = 0,
+    NODE_REFUSED_LIVE = 1,      /* A live member has that name or address. */
+    NODE_REFUSED_NOT_YET = 2,   /* The member of that name is silent, but not
+                                   for options.replace_after_ms. */
+    NODE_REFUSED_ADDR = 3,      /* Another member has that address, and is
+                                   down. */
+    NODE_REFUSED_UNREACHED = 4, /* NODE_UNREACHED_MAX members were never
+                                   reached. */
+    NODE_REFUSED_NO_VOTE = 5,   /* Who has no vote cannot lead. */
+    NODE_REFUSAL_COUNT,
+};
+enum { NODE_UNREACHED_MAX = 4 };
+
 struct node_result {
     enum node_outcome outcome;
-    uint64_t index;    /* Of the write; for reads: applied index shown. */
-    uint64_t deleted;  /* Keys that a delete found. */
-    uint64_t bytes;    /* Of a snapshot; 0: there was nothing new. */
+    uint64_t index;   /* Of the write; for reads: applied index shown. */
+    uint64_t deleted; /* Keys that a delete found. */
+    uint64_t bytes;   /* Of a snapshot; 0: there was nothing new. */
+    enum node_refusal refusal;
+    uint64_t wait_ms;  /* NODE_REFUSED_NOT_YET: until it may be asked again. */
     bool link_down;    /* NODE_UNKNOWN: the link to the leader ended before the
                           time did. */
     struct bytes data; /* NODE_OK of a version 2 command: what came of it
@@ -162,9 +183,18 @@ void node_read(struct node *node, struct node_request *request);
 void node_wait(struct node *node, struct node_request *request, uint64_t index);
 
 /* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER), or
- * bring the entry of that name up to date: a member of the same name and
- * another directory, or with the same address and another name, is replaced
- * (removed, then added under a new id). Answered when committed. */
+ * bring the entry of that name up to date. Answered when committed.
+ *
+ * A member of the same name and another directory is replaced (removed, then
+ * added under a new id) as soon as it is silent for an election time-out when
+ * the newcomer is at its own address (its disk was lost), and from another
+ * address once it has been silent for options.replace_after_ms: a second node
+ * that was given the same name must not take the place of one that reboots. A
+ * member of another name at the same address is replaced only when
+ * member->id is NODE_JOIN_REPLACE (else 0), and is silent. At most
+ * NODE_UNREACHED_MAX members that the leader has never reached are added.
+ * NODE_INVALID: result->refusal says why not. */
+#define NODE_JOIN_REPLACE UINT64_MAX
 void node_join(struct node *node, struct node_request *request,
                const struct raft_member *member);
 /* A member of this cluster, `member->id` and its uuid, says that it is at
@@ -325,6 +355,16 @@ struct node_status {
     const char *sqlite_version;
 };
 void node_get_status(struct node *node, struct node_status *status);
+
+/* The last newcomer whose name or address is a member's, at the leader. */
+struct node_intruder {
+    enum node_refusal refusal; /* LIVE, NOT_YET or ADDR. */
+    char name[RAFT_NAME_BYTES];
+    char addr[RAFT_ADDR_BYTES];
+    char member[RAFT_NAME_BYTES]; /* The member in its way. */
+};
+/* NULL: none has asked lately. Valid until the next turn. */
+const struct node_intruder *node_intruder(const struct node *node);
 
 /* Counted since the start of the process. */
 struct node_metrics {

@@ -51,6 +51,7 @@ enum {
      * it, waits. Less than NODE_FLUSH_QUIET_MS. */
     NODE_DISK_SLOW_MS = 25,
     STARTS_MAX = RAFT_MEMBERS_MAX + 1,
+    NODE_INTRUDER_MS = 30000, /* One that asks no more is forgotten. */
 };
 
 enum request_kind {
@@ -186,6 +187,9 @@ struct node {
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
     struct start starts[STARTS_MAX];
+    uint64_t leading_ms; /* When this node became leader last. */
+    struct node_intruder intruder;
+    uint64_t intruder_ms;               /* When it asked last; 0: never. */
     struct said said[RAFT_MEMBERS_MAX]; /* By those whose link is up. */
     bool said_news;                     /* The membership may have to follow. */
 
@@ -242,6 +246,8 @@ struct node {
 };
 
 /* requests.c */
+void request_refuse(struct node *node, struct node_request *request,
+                    enum node_outcome outcome, enum node_refusal refusal);
 void request_finish(struct node *node, struct node_request *request,
                     enum node_outcome outcome, uint64_t index);
 void request_move(struct node *node, struct node_request *request,

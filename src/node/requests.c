@@ -111,6 +111,13 @@ void request_finish(struct node *node, struct node_request *request,
     request_move(node, request, STATE_DONE);
 }
 
+void request_refuse(struct node *node, struct node_request *request,
+                    enum node_outcome outcome, enum node_refusal refusal)
+{
+    request->result.refusal = refusal;
+    request_finish(node, request, outcome, 0);
+}
+
 void node_request_free(struct node_request *request)
 {
     must(request->state == STATE_IDLE);
@@ -290,13 +297,18 @@ static void transfer_step(struct node *node, struct node_request *request)
         request_move(node, request, STATE_TRANSFER);
         return;
     }
-    enum node_outcome outcome =
-        err == ERR_BUSY ? NODE_CONF_BUSY : NODE_NOT_CAUGHT_UP;
-    if (event.peer != 0 &&
-        !raft_conf_find(raft_conf_active(node->raft), event.peer)) {
-        outcome = NODE_NOT_FOUND;
+    const struct raft_member *target =
+        raft_conf_find(raft_conf_active(node->raft), event.peer);
+    if (event.peer != 0 && !target) {
+        request_finish(node, request, NODE_NOT_FOUND, 0);
+    } else if (err == ERR_BUSY) {
+        request_finish(node, request, NODE_CONF_BUSY, 0);
+    } else {
+        request_refuse(node, request, NODE_NOT_CAUGHT_UP,
+                       target && target->suffrage != RAFT_VOTER
+                           ? NODE_REFUSED_NO_VOTE
+                           : NODE_REFUSED_OTHERWISE);
     }
-    request_finish(node, request, outcome, 0);
 }
 
 /* Of another node: wait for it here. Of our own: ask the other one, as soon as
@@ -674,6 +686,30 @@ void requests_checkpointed(struct node *node)
 /* ---- forwarded to us --------------------------------------------------------
  */
 
+/* One number says what a delete found, or why something was refused. A node of
+ * an older build does not look at it then, and sends 0. */
+enum { DETAIL_WAIT_SHIFT = 8 };
+
+static uint64_t detail_of(const struct node_result *result)
+{
+    return result->outcome == NODE_OK
+               ? result->deleted
+               : (uint64_t)result->refusal | result->wait_ms
+                                                 << DETAIL_WAIT_SHIFT;
+}
+
+static void take_detail(struct node_result *result, uint64_t detail,
+                        enum node_outcome outcome)
+{
+    uint64_t refusal = detail & ((1 << DETAIL_WAIT_SHIFT) - 1);
+    if (outcome == NODE_OK) {
+        result->deleted = detail;
+    } else if (refusal < NODE_REFUSAL_COUNT) {
+        result->refusal = (enum node_refusal)refusal;
+        result->wait_ms = detail >> DETAIL_WAIT_SHIFT;
+    }
+}
+
 static void remote_done(struct node_request *request,
                         const struct node_result *result)
 {
@@ -684,7 +720,7 @@ static void remote_done(struct node_request *request,
         struct wire_forward_resp resp = {.request = remote->cookie,
                                          .outcome = (uint8_t)result->outcome,
                                          .index = result->index,
-                                         .detail = result->deleted,
+                                         .detail = detail_of(result),
                                          .result = result->data};
         wire_add_forward_resp(out, &resp);
     }
@@ -801,7 +837,8 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
         request_move(node, request, STATE_WAITING);
         return true;
     }
-    request->result.deleted = resp->detail;
+    take_detail(&request->result, resp->detail,
+                (enum node_outcome)resp->outcome);
     if (resp->outcome == NODE_OK && request->kind == REQUEST_WRITE) {
         if (!result_fits(resp->result, buf_bytes(&request->body))) {
             return false; /* The link ends, and what came of it is unknown. */

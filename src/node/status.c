@@ -87,6 +87,13 @@ void node_get_status(struct node *node, struct node_status *status)
     }
 }
 
+const struct node_intruder *node_intruder(const struct node *node)
+{
+    bool lately = node->intruder_ms > 0 && node_is_leader(node) &&
+                  node->now_ms < node->intruder_ms + NODE_INTRUDER_MS;
+    return lately ? &node->intruder : NULL;
+}
+
 const struct node_metrics *node_get_metrics(const struct node *node)
 {
     return &node->metrics;

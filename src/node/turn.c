@@ -409,6 +409,9 @@ static void count_leader(struct node *node)
     if (leader != 0 &&
         (leader != node->leader_seen || term != node->leader_seen_term)) {
         node->metrics.leader_changes++;
+        if (leader == node->ident.id) {
+            node->leading_ms = node->now_ms;
+        }
         node->leader_seen = leader;
         node->leader_seen_term = term;
     }

@@ -93,8 +93,11 @@ struct wire_refuse {
 };
 
 enum wire_forward_kind {
-    WIRE_FORWARD_COMMAND = 1,  /* body: an encoded command */
-    WIRE_FORWARD_JOIN = 2,     /* body: wire_encode_member() */
+    WIRE_FORWARD_COMMAND = 1, /* body: an encoded command */
+    /* body: wire_encode_member(); id 0, a member's own (it has moved), or
+     * UINT64_MAX: a member at that address may be replaced. Earlier builds
+     * answer to the latter that there is no such member, and do nothing. */
+    WIRE_FORWARD_JOIN = 2,
     WIRE_FORWARD_REMOVE = 3,   /* body: u64 id */
     WIRE_FORWARD_TRANSFER = 4, /* body: u64 id, 0 = any */
     WIRE_FORWARD_SUFFRAGE = 5, /* body: u64 id, u8 1 = voter, 0 = not */
@@ -111,7 +114,9 @@ struct wire_forward_resp {
     uint64_t request;
     uint8_t outcome; /* enum node_outcome; checked by the receiver. */
     uint64_t index;  /* Log index of the write. */
-    uint64_t detail; /* Keys deleted, ... */
+    /* Keys deleted; of what was refused, enum node_refusal in the low byte and
+     * above it the ms to wait. Earlier builds send 0, and do not look. */
+    uint64_t detail;
     /* What came of a version 2 command (command/result.h), to the end of the
      * frame; else empty, and the frame as it always was: a node of an older
      * build gets what it knows, since it does not ask for more. */

@@ -179,8 +179,9 @@ def test_leadership_is_not_given_to_who_cannot_take_it(cluster):
     other = cluster.others(leader)[0]
     assert leader.request("PUT", f"/nodes/{other.name}", {"voter": False}).status == 200
     for node in cluster:
-        problem(node.request("POST", "/leader", {"id": other.name}), 409,
-                "not-caught-up")
+        answer = problem(node.request("POST", "/leader", {"id": other.name}), 409,
+                         "no-vote")
+        assert f"PUT /nodes/{other.name}" in answer.json()["message"]
         problem(node.request("POST", "/leader"), 409, "not-caught-up")
         assert node.request("POST", "/leader", {"id": leader.name}).status == 200
 

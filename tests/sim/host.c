@@ -311,6 +311,7 @@ static bool open_node(struct host *host)
         .election_max_ms = 2000,
         .proposals_max = 256,
         .proposals_bytes_max = 1 << 20,
+        .replace_after_ms = 30000,
         .segment_bytes = 64 << 10,
         /* Enough, or too little for even one page of the -wal. */
         .reserve_bytes = world.seed % 3 == 0 ? 4096 : 32 << 10,
