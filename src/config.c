@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "reactor/addr.h"
 #include "reactor/reactor.h"
 
 const char config_help[] =
@@ -62,7 +63,9 @@ const char config_help[] =
     "  --log-json              the log as JSON, one object a line\n"
     "  --version, --help\n"
     "\n"
-    "ADDR is host:port; :11000 is localhost. One dash or two, '=' or a blank.\n"
+    "ADDR is host:port; :11000 is localhost, on IPv4 and IPv6; 0.0.0.0:11000 "
+    "is\n"
+    "every address of IPv4, *:11000 of both. One dash or two, '=' or a blank.\n"
     "-haddr, -raddr (hraftd) and -i, -h ADDR, -r, -j, -d (brokerd) work too.\n"
     "Every flag has a variable: CRAFTD_HTTP, CRAFTD_MAX_VALUE, ...; flags "
     "win.\n"
@@ -215,21 +218,70 @@ static bool set(const struct flag *flag, const char *name, const char *value,
     return false;
 }
 
+static const char prefix[] = "CRAFTD_";
+
+enum { PREFIX_SIZE = sizeof(prefix) - 1, VARIABLE_BYTES = 64 };
+
+/* "max-conns" is CRAFTD_MAX_CONNS. */
+static void variable_of(const struct flag *flag, char name[VARIABLE_BYTES])
+{
+    size_t size = strcspn(flag->names, " ");
+    must(PREFIX_SIZE + size < VARIABLE_BYTES);
+    memcpy(name, prefix, PREFIX_SIZE);
+    for (size_t i = 0; i < size; i++) {
+        char c = flag->names[i];
+        name[PREFIX_SIZE + i] = (char)(c == '-' ? '_' : c - 'a' + 'A');
+    }
+    name[PREFIX_SIZE + size] = '\0';
+}
+
+/* An empty one is not set: "CRAFTD_JOIN=" in a file of variables. */
 static bool read_environment(struct config *config, char *why, size_t why_size)
 {
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
-        char name[64] = "CRAFTD_";
-        size_t size = strcspn(flags[i].names, " ");
-        for (size_t k = 0; k < size; k++) {
-            char c = flags[i].names[k];
-            name[7 + k] = (char)(c == '-' ? '_' : c - 'a' + 'A');
-        }
+        char name[VARIABLE_BYTES];
+        variable_of(&flags[i], name);
         const char *value = getenv(name);
-        if (value && !set(&flags[i], name, value, config, why, why_size)) {
+        if (value && value[0] != '\0' &&
+            !set(&flags[i], name, value, config, why, why_size)) {
             return false;
         }
     }
     return true;
+}
+
+bool config_knows_variable(const char *variable, char *why, size_t why_size)
+{
+    char names[ARRAY_COUNT(flags)][VARIABLE_BYTES];
+    if (strncmp(variable, prefix, PREFIX_SIZE) != 0) {
+        return true;
+    }
+    const char *name = variable + PREFIX_SIZE;
+    struct bytes word = bytes_of(name, strcspn(name, "="));
+    struct text_nearest nearest = text_nearest_to(word);
+    if (bytes_equal_string(word, "ADDR")) { /* The commands' own. */
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+        variable_of(&flags[i], names[i]);
+        struct bytes known = bytes_of_string(names[i] + PREFIX_SIZE);
+        if (bytes_equal(word, known)) {
+            return true;
+        }
+        text_nearest_offer(&nearest, known);
+    }
+    int used = snprintf(why, why_size, "%s%.*s is no flag", prefix,
+                        (int)min_size(word.size, VARIABLE_BYTES), name);
+    must(used >= 0 && (size_t)used < why_size);
+    why += used;
+    why_size -= (size_t)used;
+    if (nearest.best.size > 0) {
+        snprintf(why, why_size, "; did you mean %s%.*s?", prefix,
+                 (int)nearest.best.size, (const char *)nearest.best.data);
+    } else {
+        snprintf(why, why_size, "; see craftd --help");
+    }
+    return false;
 }
 
 /* One word that begins with '-'; *at is moved over its value. */
@@ -270,8 +322,14 @@ static bool is_unspecified(const char *addr)
 {
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
-    return addr_split(addr, host, &port) &&
-           (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0);
+    return addr_split(addr, host, &port) && addr_is_any(host);
+}
+
+static bool has_port_0(const char *addr)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port = 0;
+    return addr_split(addr, host, &port) && port == 0;
 }
 
 static const char *address(const char *host, uint16_t port, char *out,
@@ -358,9 +416,22 @@ static bool check(struct config *config, char *why, size_t why_size)
     } else if (config->max_body > (16 << 20) ||
                config->max_value > config->max_body) {
         wrong = "--max-body is at most 16M, --max-value at most --max-body";
-    } else if (config->id && (strlen(config->id) > 63 ||
-                              strpbrk(config->id, " \t\r\n\"") != NULL)) {
-        wrong = "--id has 1 to 63 characters without blanks";
+    } else if (config->id &&
+               (strlen(config->id) > 63 || strpbrk(config->id, " \"") ||
+                !text_is_printable(bytes_of_string(config->id)))) {
+        wrong = "--id is 1 to 63 bytes of UTF-8 without blanks, quotes and "
+                "control characters";
+    }
+    if (!wrong && config->raft_adv && has_port_0(config->raft_adv)) {
+        wrong = "--raft-adv: nobody can reach port 0";
+    } else if (!wrong && config->http_adv && has_port_0(config->http_adv)) {
+        wrong = "--http-adv: nobody can reach port 0";
+    } else if (!wrong && !config->raft_adv && has_port_0(config->raft)) {
+        wrong = "--raft with port 0 takes any free port: say with --raft-adv "
+                "where the other nodes reach it";
+    } else if (!wrong && !config->http_adv && has_port_0(config->http)) {
+        wrong = "--http with port 0 takes any free port: say with --http-adv "
+                "where clients reach it";
     }
     if (wrong) {
         snprintf(why, why_size, "%s", wrong);

@@ -1,7 +1,8 @@
 /* config.h -- argv and environment -> checked, constant configuration.
  *
  * One or two dashes, '=' or a blank, the ancestors' spellings; a flag wins
- * over its variable CRAFTD_<NAME>. Nothing here touches files or sockets. */
+ * over its variable CRAFTD_<NAME>, and an empty variable is unset. Nothing here
+ * touches files or sockets. */
 #ifndef CRAFTD_CONFIG_H
 #define CRAFTD_CONFIG_H
 
@@ -51,6 +52,11 @@ enum config_verdict { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_WRONG };
  * sentence with CONFIG_WRONG. */
 enum config_verdict config_parse(int argc, char **argv, struct config *config,
                                  char *why, size_t why_size);
+/* Whether "NAME=value" of the environment is a variable of this program, or
+ * none that begins with CRAFTD_. Otherwise `why` gets a sentence, with the
+ * nearest name: a mistyped one, or those that Kubernetes sets for a service
+ * "craftd". */
+bool config_knows_variable(const char *variable, char *why, size_t why_size);
 extern const char config_help[];
 
 #endif

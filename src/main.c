@@ -22,6 +22,7 @@
 #include "upkeep.h"
 
 enum {
+    STOPPED = -1, /* No exit code: told to stop before it had started. */
     EXIT_RUNTIME = 1,
     EXIT_USAGE = 2,
     EXIT_JOIN = 3,
@@ -30,6 +31,8 @@ enum {
     REFUSED_MS = 8000, /* Of answers that our name is taken. */
     FDS_BESIDE = 64,   /* Descriptors that are no client connections. */
 };
+
+extern char **environ;
 
 struct daemon {
     struct config config;
@@ -250,6 +253,33 @@ static int fail(const char *flag, const char *addr, const char *why)
     return EXIT_RUNTIME;
 }
 
+/* The name of a container may get its address a little after its process has
+ * started. Nothing is open yet, so the loop may turn: for signals. */
+static void await_name(struct daemon *daemon, const char *flag,
+                       const char *addr)
+{
+    enum { PATIENCE_MS = 30000, PAUSE_MS = 1000 };
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    bool ok = addr_split(addr, host, &port);
+    must(ok);
+    uint64_t until_ms = sys_now_ms() + PATIENCE_MS;
+    while (!daemon->stopping && !listener_can_resolve(daemon->reactor, host)) {
+        uint64_t now_ms = sys_now_ms();
+        if (now_ms >= until_ms) {
+            return; /* Opening it will fail and say why. */
+        }
+        log_warn("resolve", "%s=%s why=\"%s does not resolve\" left_s=%llu",
+                 flag, addr, host,
+                 (unsigned long long)((until_ms - now_ms + 999) / 1000));
+        uint64_t next_ms = now_ms + PAUSE_MS;
+        while (!daemon->stopping && now_ms < next_ms) {
+            reactor_turn(daemon->reactor, next_ms - now_ms);
+            now_ms = sys_now_ms();
+        }
+    }
+}
+
 static int open_listeners(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
@@ -382,9 +412,22 @@ static int choose_io(struct daemon *daemon)
     return 0;
 }
 
+/* A mistyped variable would go unnoticed. Kubernetes sets some for a service of
+ * this name, so they are no reason to stop. */
+static void check_environment(void)
+{
+    char why[256];
+    for (char **at = environ; *at; at++) {
+        if (!config_knows_variable(*at, why, sizeof(why))) {
+            log_warn("environment", "why=\"%s\"", why);
+        }
+    }
+}
+
 static int start(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
+    check_environment();
     raise_descriptors(config->max_conns);
     daemon->reactor = reactor_new();
     reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
@@ -398,7 +441,9 @@ static int start(struct daemon *daemon)
     }
     int code = choose_io(daemon);
     if (!code) {
-        code = open_listeners(daemon);
+        await_name(daemon, "--raft", config->raft);
+        await_name(daemon, "--http", config->http);
+        code = daemon->stopping ? STOPPED : open_listeners(daemon);
     }
     if (!code) {
         code = open_node(daemon);
@@ -413,8 +458,10 @@ static int start(struct daemon *daemon)
     api_set_node(daemon->api, daemon->node);
     reactor_set_hook(daemon->reactor, on_turn, daemon);
     start_join(daemon);
-    log_info("start", "version=%s http=%s raft=%s dir=%s", CRAFTD_VERSION,
-             config->http, config->raft,
+    log_info("start",
+             "version=%s http=%s raft=%s http_adv=%s raft_adv=%s dir=%s",
+             CRAFTD_VERSION, api_listening(daemon->api),
+             peers_listening(daemon->peers), config->http_adv, config->raft_adv,
              config->inmem ? "(memory)" : config->dir);
     return 0;
 }
@@ -550,6 +597,8 @@ int main(int argc, char **argv)
     if (!code) {
         reactor_run(daemon.reactor);
         code = daemon.exit_code;
+    } else if (code == STOPPED) {
+        code = 0;
     }
     stop(&daemon);
     if (!code) {

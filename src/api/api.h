@@ -43,6 +43,8 @@ struct api_options {
 
 MUST_CHECK enum err api_open(const struct api_options *options,
                              struct api **api, char *why, size_t why_size);
+/* The addresses that are bound; until api_stop(). */
+const char *api_listening(const struct api *api);
 /* The node exists: requests are answered from now on (503 before). */
 void api_set_node(struct api *api, struct node *node);
 /* Before node_close(): requests in flight are cancelled. */

@@ -253,7 +253,7 @@ struct fields {
 
 static bool take_text(struct bytes text, char *out, size_t room)
 {
-    if (text.size == 0 || text.size >= room) {
+    if (text.size == 0 || text.size >= room || !text_is_printable(text)) {
         return false;
     }
     for (size_t i = 0; i < text.size; i++) {

@@ -615,6 +615,11 @@ enum err api_open(const struct api_options *options, struct api **out,
     return ERR_OK;
 }
 
+const char *api_listening(const struct api *api)
+{
+    return listener_text(api->listener);
+}
+
 void api_set_node(struct api *api, struct node *node)
 {
     api->node = node;

@@ -213,6 +213,21 @@ size_t text_utf8_sequence(const uint8_t *at, size_t left)
     return size;
 }
 
+bool text_is_printable(struct bytes text)
+{
+    for (size_t at = 0; at < text.size;) {
+        const uint8_t *c = text.data + at;
+        size_t size = text_utf8_sequence(c, text.size - at);
+        /* U+0080 to U+009F are C2 80 to C2 9F. */
+        if (size == 0 || c[0] < 0x20 || c[0] == 0x7f ||
+            (c[0] == 0xc2 && c[1] < 0xa0)) {
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
+
 struct text_nearest text_nearest_to(struct bytes word)
 {
     return (struct text_nearest){.word = word, .distance = SIZE_MAX};

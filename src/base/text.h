@@ -23,6 +23,10 @@ bool text_i64(struct bytes text, int64_t *value);
  * which `left` > 0 bytes are there; 0: it is none. */
 size_t text_utf8_sequence(const uint8_t *at, size_t left);
 
+/* Text for people: well-formed UTF-8 without control characters (C0, DEL, C1),
+ * which could forge lines of a log or speak to a terminal. Empty text is. */
+bool text_is_printable(struct bytes text);
+
 /* RFC 4648 section 4, with padding. */
 void text_add_base64(struct buf *out, struct bytes data);
 /* Decode over the input (`data`, which may be text.data); false unless it is

@@ -434,6 +434,11 @@ enum err peers_open(const struct peers_options *options, struct peers **out,
     return ERR_OK;
 }
 
+const char *peers_listening(const struct peers *peers)
+{
+    return listener_text(peers->listener);
+}
+
 static void drop(struct conn *conn)
 {
     if (conn) {

@@ -64,6 +64,8 @@ struct peers_options {
 MUST_CHECK enum err peers_open(const struct peers_options *options,
                                struct peers **peers, char *why,
                                size_t why_size);
+/* The addresses that are bound: "127.0.0.1:12000,[::1]:12000". */
+const char *peers_listening(const struct peers *peers);
 void peers_close(struct peers *peers);
 
 /* Who we are. id 0: not known yet, only on_adopt() is possible. */

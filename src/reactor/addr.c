@@ -109,15 +109,27 @@ static bool is_localhost(const char *host)
             strcasecmp(host + size - suffix_size, suffix) == 0);
 }
 
-size_t addr_known(const char *host, uint16_t port, struct address *out)
+/* As getaddrinfo() reads it; every way to write one address is one address. */
+static bool parse_numeric(const char *host, struct address *out)
 {
     struct in_addr v4;
     struct in6_addr v6;
+    if (inet_pton(AF_INET6, host, &v6) == 1) {
+        set_v6(out, v6);
+        return true;
+    }
+    if (inet_aton(host, &v4) != 0) {
+        set_v4(out, v4);
+        return true;
+    }
+    return false;
+}
+
+size_t addr_known(const char *host, uint16_t port, struct address *out)
+{
     size_t count = 0;
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        set_v4(&out[count++], v4);
-    } else if (inet_pton(AF_INET6, host, &v6) == 1) {
-        set_v6(&out[count++], v6);
+    if (parse_numeric(host, &out[0])) {
+        count = 1;
     } else if (is_localhost(host)) {
         set_v4(&out[count++], (struct in_addr){htonl(INADDR_LOOPBACK)});
         set_v6(&out[count++], in6addr_loopback);
@@ -126,6 +138,31 @@ size_t addr_known(const char *host, uint16_t port, struct address *out)
         addr_set_port(&out[i], port);
     }
     return count;
+}
+
+bool addr_is_any(const char *host)
+{
+    char name[REACTOR_HOST_BYTES];
+    size_t size = strcspn(host, "%"); /* "::%eth0" is "::". */
+    struct address address;
+    if (strcmp(host, "*") == 0) {
+        return true;
+    }
+    if (size >= sizeof(name)) {
+        return false;
+    }
+    memcpy(name, host, size);
+    name[size] = '\0';
+    if (!parse_numeric(name, &address)) {
+        return false;
+    }
+    if (address.any.sa_family == AF_INET) {
+        return address.v4.sin_addr.s_addr == htonl(INADDR_ANY);
+    }
+    struct in6_addr mapped_any = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    const struct in6_addr *v6 = &address.v6.sin6_addr;
+    return IN6_IS_ADDR_UNSPECIFIED(v6) ||
+           memcmp(v6, &mapped_any, sizeof(mapped_any)) == 0;
 }
 
 void addr_text(const struct address *address, char *out, size_t size)

@@ -16,10 +16,17 @@ enum { BACKLOG = 4096, RESOLVE_MS = 5000 };
 
 /* ---- accepting ---------------------------------------------------------- */
 
+static void set_interest(struct listener *listener, unsigned interest)
+{
+    for (size_t i = 0; i < listener->socket_count; i++) {
+        poller_change(listener->reactor->poller, &listener->sockets[i].watch,
+                      interest);
+    }
+}
+
 static void on_pause_end(void *arg)
 {
-    struct listener *listener = arg;
-    poller_change(listener->reactor->poller, &listener->watch, WATCH_READ);
+    set_interest(arg, WATCH_READ);
 }
 
 /* The kernel goes on saying "readable" while there is no descriptor to accept
@@ -32,7 +39,7 @@ static void pause_accepting(struct listener *listener, int error)
         log_warn("accept-paused", "port=%u why=\"%s\"",
                  (unsigned)listener->port, why_of_errno(error));
     }
-    poller_change(reactor->poller, &listener->watch, 0);
+    set_interest(listener, 0);
     timer_arm(reactor, &listener->pause, reactor->now_ms + ACCEPT_PAUSE_MS,
               on_pause_end, listener);
 }
@@ -69,7 +76,8 @@ static void welcome(struct listener *listener, int fd,
 static void on_listener_ready(struct watch *watch, unsigned ready)
 {
     (void)ready;
-    struct listener *listener = container_of(watch, struct listener, watch);
+    struct listener *listener =
+        container_of(watch, struct listening_socket, watch)->listener;
     for (int i = 0; i < REACTOR_ACCEPTS_PER_TURN && watch->active; i++) {
         struct address peer = {0};
         int fd = accept_one(watch->fd, &peer);
@@ -112,27 +120,43 @@ static size_t resolve_now(struct reactor *reactor, const char *host,
     return count;
 }
 
-/* All addresses: one socket for both families where the kernel has IPv6, and
- * IPv4 alone as the second choice. */
-static size_t any_address(uint16_t port, struct address *out)
+/* The addresses to listen on, and whether on all of them ("::" and "*" are all
+ * of both families, and "localhost" is two) or on the first that can be bound
+ * (those of a name). */
+static size_t addresses_of(struct reactor *reactor, const char *host,
+                           uint16_t port, struct address *out, bool *all)
 {
-    must(addr_known("::", port, out) == 1);
-    must(addr_known("0.0.0.0", port, out + 1) == 1);
-    return 2;
+    bool any = host[0] == '\0' || addr_is_any(host);
+    *all = true;
+    if (any && (addr_known(host, port, out) == 0 ||
+                (out->any.sa_family == AF_INET6 &&
+                 IN6_IS_ADDR_UNSPECIFIED(&out->v6.sin6_addr)))) {
+        must(addr_known("::", port, out) == 1);
+        must(addr_known("0.0.0.0", port, out + 1) == 1);
+        return 2;
+    }
+    if (any) { /* Of IPv4, perhaps spelled as IPv6. */
+        return addr_known("0.0.0.0", port, out);
+    }
+    size_t count = addr_known(host, port, out);
+    if (count == 0) {
+        *all = false;
+        count = resolve_now(reactor, host, port, out);
+    }
+    return count;
 }
 
-static int listen_on(const struct address *address, bool both_families)
+static int listen_on(const struct address *address)
 {
     int fd = socket_new(address->any.sa_family);
     if (fd < 0) {
         return -1;
     }
     int on = 1;
-    int v6_only = !both_families;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (address->any.sa_family == AF_INET6) {
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only,
-                         sizeof(v6_only));
+        /* IPv4 has a socket of its own, on every system. */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
     if (bind(fd, &address->any, address->size) < 0 || listen(fd, BACKLOG) < 0) {
         int error = errno;
@@ -143,56 +167,148 @@ static int listen_on(const struct address *address, bool both_families)
     return fd;
 }
 
-static uint16_t port_of(int fd)
+static void address_of(int fd, struct address *here)
 {
-    struct address here = {.size = sizeof(here.v6)};
-    must(getsockname(fd, &here.any, &here.size) == 0);
-    return ntohs(here.any.sa_family == AF_INET ? here.v4.sin_port
-                                               : here.v6.sin6_port);
+    *here = (struct address){.size = sizeof(here->v6)};
+    must(getsockname(fd, &here->any, &here->size) == 0);
+}
+
+/* The machine has no IPv6, or no IPv4: one of two families will do. */
+static bool is_family_missing(int error)
+{
+    return error == EAFNOSUPPORT || error == EPROTONOSUPPORT ||
+           error == EADDRNOTAVAIL;
+}
+
+/* Bind them all, or the first one that can be bound. Returns how many; 0 with
+ * errno. Nobody gets a part of what was asked for when the rest is taken: who
+ * comes by the other address would find a stranger there. */
+static size_t bind_addresses(struct address *addresses, size_t count, bool all,
+                             int *fds)
+{
+    size_t bound = 0;
+    int error = 0;
+    for (size_t i = 0; i < count && (all || bound == 0); i++) {
+        int fd = listen_on(&addresses[i]);
+        if (fd < 0) {
+            error = errno;
+            if (error == EADDRINUSE || (all && !is_family_missing(error))) {
+                break;
+            }
+            char text[REACTOR_ADDR_TEXT_BYTES];
+            addr_text(&addresses[i], text, sizeof(text));
+            log_debug("listen", "addr=%s why=\"%s\"", text,
+                      why_of_errno(error));
+            continue;
+        }
+        struct address here;
+        address_of(fd, &here);
+        fds[bound++] = fd;
+        error = 0;
+        if (i + 1 < count && all) { /* After port 0, the same for both. */
+            addr_set_port(&addresses[i + 1], ntohs(here.any.sa_family == AF_INET
+                                                       ? here.v4.sin_port
+                                                       : here.v6.sin6_port));
+        }
+    }
+    if (bound > 0 && (error == 0 || is_family_missing(error))) {
+        return bound;
+    }
+    for (size_t i = 0; i < bound; i++) {
+        (void)close(fds[i]);
+    }
+    errno = error;
+    return 0;
+}
+
+static bool is_loopback(const struct address *address)
+{
+    return address->any.sa_family == AF_INET
+               ? ntohl(address->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET
+               : IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+}
+
+/* What is bound, in words; `name` led there if it is not NULL. */
+static void describe(struct listener *listener, const char *name)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < listener->socket_count; i++) {
+        struct address here;
+        address_of(listener->sockets[i].watch.fd, &here);
+        listener->port =
+            ntohs(here.any.sa_family == AF_INET ? here.v4.sin_port
+                                                : here.v6.sin6_port);
+        if (used > 0) {
+            listener->text[used++] = ',';
+        }
+        addr_text(&here, listener->text + used, sizeof(listener->text) - used);
+        used += strlen(listener->text + used);
+        if (name && is_loopback(&here)) {
+            log_warn("listen",
+                     "host=%s addr=%s why=\"the name leads to a loopback "
+                     "address (see /etc/hosts), which other machines cannot "
+                     "reach: give an address, or 0.0.0.0\"",
+                     name, listener->text);
+        }
+    }
+}
+
+bool listener_can_resolve(struct reactor *reactor, const char *host)
+{
+    struct address addresses[ADDRESSES_MAX];
+    bool all;
+    return addresses_of(reactor, host, 0, addresses, &all) > 0;
 }
 
 enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
                        listener_cb *cb, void *arg, struct listener **listener,
                        char *why, size_t why_size)
 {
+    enum { PORT_TRIES = 16 };
     struct address addresses[ADDRESSES_MAX];
-    bool any = host[0] == '\0';
-    size_t count =
-        any ? any_address(port, addresses) : addr_known(host, port, addresses);
-    if (count == 0) {
-        count = resolve_now(reactor, host, port, addresses);
-    }
+    int fds[ADDRESSES_KNOWN_MAX];
+    bool all;
+    size_t count = addresses_of(reactor, host, port, addresses, &all);
     if (count == 0) {
         (void)snprintf(why, why_size, "name does not resolve");
         return ERR_NOT_FOUND;
     }
-    int fd = -1;
-    for (size_t i = 0; i < count && fd < 0; i++) {
-        fd = listen_on(&addresses[i], any);
-        if (fd < 0 && errno == EADDRINUSE) {
-            break; /* Not to end up where nobody looks for us. */
-        }
+    size_t bound = bind_addresses(addresses, count, all, fds);
+    /* The port that the system chose for one family may be taken in the
+     * other. */
+    for (int i = 1;
+         bound == 0 && port == 0 && errno == EADDRINUSE && i < PORT_TRIES;
+         i++) {
+        addr_set_port(&addresses[count - 1], 0);
+        bound = bind_addresses(addresses, count, all, fds);
     }
-    if (fd < 0) {
+    if (bound == 0) {
         (void)snprintf(why, why_size, "%s", why_of_errno(errno));
         return errno == EADDRINUSE ? ERR_BUSY : ERR_IO;
     }
     struct listener *self = mem_alloc(sizeof(*self));
     *self = (struct listener){
-        .watch = {.fd = fd, .cb = on_listener_ready},
         .reactor = reactor,
         .cb = cb,
         .arg = arg,
-        .port = port_of(fd),
+        .socket_count = bound,
     };
-    if (!poller_add(reactor->poller, &self->watch, WATCH_READ)) {
-        (void)close(fd);
-        mem_free(self);
-        (void)snprintf(why, why_size, "out of memory");
-        return ERR_IO;
+    bool watched = true;
+    for (size_t i = 0; i < bound; i++) {
+        self->sockets[i] = (struct listening_socket){
+            .watch = {.fd = fds[i], .cb = on_listener_ready}, .listener = self};
+        watched =
+            poller_add(reactor->poller, &self->sockets[i].watch, WATCH_READ) &&
+            watched;
     }
     list_init(&self->link);
     list_add(&reactor->listeners, &self->link);
+    if (!watched) {
+        listener_close(self);
+        (void)snprintf(why, why_size, "out of memory");
+        return ERR_IO;
+    }
+    describe(self, all ? NULL : host);
     *listener = self;
     return ERR_OK;
 }
@@ -202,6 +318,11 @@ uint16_t listener_port(const struct listener *listener)
     return listener->port;
 }
 
+const char *listener_text(const struct listener *listener)
+{
+    return listener->text;
+}
+
 void listener_close(struct listener *listener)
 {
     if (!listener) {
@@ -209,8 +330,11 @@ void listener_close(struct listener *listener)
     }
     struct reactor *reactor = listener->reactor;
     timer_cancel(reactor, &listener->pause);
-    poller_remove(reactor->poller, &listener->watch);
-    (void)close(listener->watch.fd); /* At once: the port is free again. */
+    for (size_t i = 0; i < listener->socket_count; i++) {
+        poller_remove(reactor->poller, &listener->sockets[i].watch);
+        /* At once: the port is free again. */
+        (void)close(listener->sockets[i].watch.fd);
+    }
     list_remove(&listener->link);
     list_add(&reactor->listeners_dead, &listener->link);
 }

@@ -12,9 +12,9 @@
  * freed at the end of the turn, and no event that was already collected for
  * it is delivered (a descriptor number may be in use again by then); work a
  * turn is bounded: one read of at most REACTOR_READ_BYTES a stream, at most
- * REACTOR_ACCEPTS_PER_TURN accepts a listener, one round of timers and kicks:
- * what their callbacks ask for anew is for the next turn. Nothing of epoll or
- * kqueue is visible here.
+ * REACTOR_ACCEPTS_PER_TURN accepts a listening socket, one round of timers and
+ * kicks: what their callbacks ask for anew is for the next turn. Nothing of
+ * epoll or kqueue is visible here.
  *
  * What a turn cannot deliver any more (a send that failed at its end, a kick
  * from the hook) is delivered by the next one, which then does not sleep.
@@ -188,10 +188,14 @@ typedef void listener_cb(struct stream *stream, void *arg);
 void stream_set_handler(struct stream *stream,
                         const struct stream_handler *handler, void *arg);
 
-/* Listen on host:port (SO_REUSEADDR, never SO_REUSEPORT). An empty host is
- * all addresses, IPv4 and IPv6; "localhost" is 127.0.0.1; of a name with
- * several addresses the first that can be bound. A name that is neither
- * numeric nor "localhost" is waited for, 5 s at most: open before running.
+/* Listen on host:port (SO_REUSEADDR, never SO_REUSEPORT). An empty host, "*"
+ * and
+ * "::" are all addresses of IPv4 and IPv6, "0.0.0.0" those of IPv4, and
+ * "localhost" is 127.0.0.1 and ::1: where the machine has one of the families
+ * only, that one; where one of two is taken, ERR_BUSY. Of a name with several
+ * addresses the first that can be bound, with a warning when that is loopback.
+ * A name that is neither numeric nor "localhost" is waited for, 5 s at most:
+ * open before running.
  * When descriptors run out (EMFILE, ENFILE) accepting pauses for 100 ms.
  *
  * On failure `why` (a few words: "address in use") is set:
@@ -202,8 +206,13 @@ MUST_CHECK enum err listener_open(struct reactor *reactor, const char *host,
                                   uint16_t port, listener_cb *cb, void *arg,
                                   struct listener **listener, char *why,
                                   size_t why_size);
+/* Whether listener_open() would find an address for `host` now; waits as it
+ * does. A signal cuts that short: false. */
+bool listener_can_resolve(struct reactor *reactor, const char *host);
 /* The port in use (of interest after port 0). */
 uint16_t listener_port(const struct listener *listener);
+/* What is bound: "127.0.0.1:11000,[::1]:11000". Lives as long as it. */
+const char *listener_text(const struct listener *listener);
 /* The port is free at once; accepted streams live on. NULL is fine. */
 void listener_close(struct listener *listener);
 

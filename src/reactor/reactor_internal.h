@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "base/list.h"
+#include "reactor/addr.h"
 #include "reactor/reactor.h"
 
 /* ---- the back-end ------------------------------------------------------- */
@@ -164,36 +165,26 @@ void stream_free(struct stream *stream);
 
 /* ---- listeners ---------------------------------------------------------- */
 
-struct listener {
+struct listening_socket {
     struct watch watch;
+    struct listener *listener;
+};
+
+struct listener {
+    /* One for each family, or the only one. */
+    struct listening_socket sockets[ADDRESSES_KNOWN_MAX];
+    size_t socket_count;
     struct list link; /* In reactor->listeners, then ->listeners_dead. */
     struct reactor *reactor;
     listener_cb *cb;
     void *arg;
     uint16_t port;
+    char text[ADDRESSES_KNOWN_MAX * REACTOR_ADDR_TEXT_BYTES];
     bool pause_logged;  /* One line per shortage, not one per attempt. */
     struct timer pause; /* Armed while descriptors are short. */
 };
 
 /* ---- addresses and dialling --------------------------------------------- */
-
-enum { ADDRESSES_MAX = 16 };
-
-struct address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    };
-    socklen_t size;
-};
-
-/* Without the network: numeric addresses and "localhost" (RFC 6761 6.3).
- * Returns how many were written to out[ADDRESSES_MAX] (at most 2), 0 when a
- * resolver has to be asked. */
-size_t addr_known(const char *host, uint16_t port, struct address *out);
-void addr_set_port(struct address *address, uint16_t port);
-void addr_text(const struct address *address, char *out, size_t size);
 
 /* A child process that looks one name up. */
 struct resolver {

@@ -9,7 +9,8 @@ import termios
 
 import pytest
 
-from cluster import BINARY, HOST, TROUBLE, die_with_parent, free_port, wait_for
+from cluster import (BINARY, HOST, TROUBLE, die_with_parent, free_port, request,
+                     wait_for)
 
 
 def run(*argv, timeout=10, env=None):
@@ -39,6 +40,9 @@ def test_help_and_version():
     ["-raddr", "localhost", "dir"],
     ["-id", "", "dir"],
     ["-id", "a b", "dir"],
+    ["-id", "a\x1b[2Jb", "dir"],
+    ["-id", b"a\xff", "dir"],
+    ["-id", "a\u0085b", "dir"],
     ["dir", "dir2"],
 ])
 def test_wrong_flags_exit_2_with_a_line(argv, tmp_path, monkeypatch):
@@ -264,7 +268,11 @@ def test_join_request_by_hand(cluster):
     cluster.wait_members(2)
     for bad in ("", "{}", "[]", '{"addr":"x:1"}', '{"id":"n"}',
                 '{"addr":"","id":""}', '{"addr":"nonsense","id":"n"}',
-                '{"addr":"localhost:1","id":"n","vote":"yes"}'):
+                '{"addr":"localhost:1","id":"n","vote":"yes"}',
+                '{"addr":"localhost:1","id":"a\\u0085b"}',
+                '{"addr":"localhost:1","id":"a\\u001b[2Jb"}',
+                '{"addr":"localhost:1","id":"a\\u0000b"}',
+                '{"addr":"local\\u009bhost:1","id":"n"}', b'{"addr":"x:1","id":"\xff"}'):
         assert cluster[0].request("POST", "/join", bad).status == 400, bad
     assert len(cluster[0].status()["followers"]) == 1
 
@@ -490,6 +498,111 @@ def test_a_log_that_nobody_reads_stops_nothing(cluster, kind):
         os.close(fd)
 
 
+# ---- addresses ----------------------------------------------------------------
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
+@pytest.mark.parametrize("host", ["localhost", "[::]", "*", "[::0]"])
+def test_both_families_are_served(cluster, host):
+    """For clients and for the other nodes, and the log says what is bound."""
+    node = cluster.new()
+    words = [BINARY, "-id", node.name, "-http", f"{host}:{node.http_port}",
+             "-raft", f"{host}:{node.raft_port}", "-raft-adv", node.raft, node.dir]
+    node.start(words).up()
+    for port in (node.http_port, node.raft_port):
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), 5).close()
+    near = host == "localhost"
+    for name, port in (("http", node.http_port), ("raft", node.raft_port)):
+        bound = [f"127.0.0.1:{port}" if near else f"0.0.0.0:{port}",
+                 f"[::1]:{port}" if near else f"[::]:{port}"]
+        line = re.search(rf" start version=.* {name}=(\S+) ", node.log())
+        assert line and sorted(line[1].split(",")) == sorted(bound), node.log()
+
+
+def test_the_port_that_the_system_chose_is_logged(cluster):
+    node = cluster.new()
+    node.start([BINARY, "-id", node.name, "-http", "127.0.0.1:0", "-http-adv", node.http,
+                "-raft", node.raft, node.dir])
+    line = wait_for(lambda: re.search(r" http=127\.0\.0\.1:([1-9]\d*) ", node.log()), 10,
+                    "the line of the start")
+    assert request(int(line[1]), "GET", "/livez").status == 200
+
+
+class Hosts:
+    """A machine with an /etc/hosts of its own, in a mount namespace."""
+
+    def __init__(self, tmp_path):
+        self.file = tmp_path / "hosts"
+        self.file.write_text("127.0.0.1 localhost\n")
+        self.prefix = ["unshare", "-m", "sh", "-c",
+                       'mount --bind "$0" /etc/hosts && exec "$@"', str(self.file)]
+        if subprocess.run([*self.prefix, "true"], capture_output=True).returncode:
+            pytest.skip("no mount namespace")
+
+    def add(self, line):
+        self.file.write_text(self.file.read_text() + line + "\n")
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    return Hosts(tmp_path)
+
+
+def named(node, hosts, host="own.test"):
+    return [*hosts.prefix, BINARY, "-id", node.name, "-http", f"{host}:{node.http_port}",
+            "-raft", f"{host}:{node.raft_port}", node.dir]
+
+
+def test_the_own_name_may_resolve_later(cluster, hosts):
+    node = cluster.new()
+    node.start(named(node, hosts))
+    wait_for(lambda: node.log().count("own.test does not resolve") >= 2, 15, "two lines")
+    assert node.alive()
+    hosts.add(f"{HOST} own.test")
+    node.up(10)
+
+
+def test_waiting_for_the_own_name_can_be_stopped(cluster, hosts):
+    node = cluster.new()
+    node.start(named(node, hosts))
+    wait_for(lambda: "own.test does not resolve" in node.log(), 10, "a line")
+    assert node.terminate(3) == 0
+
+
+def test_an_own_name_that_leads_to_loopback_is_warned_about(cluster, hosts):
+    """Debian writes 127.0.1.1 and the host's name into /etc/hosts."""
+    hosts.add("127.0.1.1 own.test")
+    node = cluster.new()
+    node.reach = "127.0.1.1"
+    node.start(named(node, hosts)).up()
+    warned = re.findall(r" warn .* listen host=own\.test addr=127\.0\.1\.1:\d+", node.log())
+    assert len(warned) == 2, node.log()
+    other = cluster.new().start().up()
+    assert " listen " not in other.log(), "an address, or localhost, is meant"
+
+
+def test_mistyped_variables_are_warned_about(cluster):
+    node = cluster.new()
+    env = dict(os.environ, CRAFTD_MAX_CONN="9", CRAFTD_PORT="tcp://10.0.0.1:80",
+               CRAFTD_SERVICE_HOST="10.0.0.1", CRAFTD_JOIN="", CRAFTD_ADDR="localhost:1")
+    with open(node.log_path, "ab") as log:
+        node.proc = subprocess.Popen(node.argv(), stdin=subprocess.DEVNULL, stdout=log,
+                                     stderr=log, preexec_fn=die_with_parent, env=env)
+    node.up()
+    assert "CRAFTD_MAX_CONN is no flag; did you mean CRAFTD_MAX_CONNS?" in node.log()
+    warned = re.findall(r"warn .* environment why=\"(CRAFTD_\w+) is no flag", node.log())
+    assert sorted(warned) == ["CRAFTD_MAX_CONN", "CRAFTD_PORT", "CRAFTD_SERVICE_HOST"]
+
+
 def test_directories_are_made(cluster):
     node = cluster.new()
     node.dir = os.path.join(node.dir, "deep", "er")
@@ -513,7 +626,7 @@ def test_commands_to_come_are_no_directories(word):
     (["bakcup", "b.db"], "craftd backup"),
     (["recver", "-id", "n"], "craftd recover"),
     (["node0"], "./node0"),
-    (["node0", "-http", ":0"], "--dir node0"),
+    (["node0", "-http", ":1"], "--dir node0"),
     (["file"], "./file"),
     (["-"], "directory"),
 ])

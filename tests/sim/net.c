@@ -274,6 +274,12 @@ void stream_close_after_flush(struct stream *stream)
 /* ---- listeners, timers
  * ---------------------------------------------------------- */
 
+const char *listener_text(const struct listener *listener)
+{
+    (void)listener;
+    return "simulated";
+}
+
 enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
                        listener_cb *cb, void *arg, struct listener **listener,
                        char *why, size_t why_size)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -91,6 +92,21 @@ static void test_wrong_values_are_named(void **state)
         {"craftd --join localhost:99999 /d", "is not host:port"},
         {"craftd --http-adv 0.0.0.0:1 /d", "for others"},
         {"craftd --raft-adv [::]:1 /d", "for others"},
+        {"craftd --raft [::0]:1 /d", "--raft-adv"},
+        {"craftd --raft 0:1 /d", "--raft-adv"},
+        {"craftd --raft 0x0:1 /d", "--raft-adv"},
+        {"craftd --raft 000.0.0.0:1 /d", "--raft-adv"},
+        {"craftd --raft [::ffff:0.0.0.0]:1 /d", "--raft-adv"},
+        {"craftd --raft [0:0:0:0:0:0:0:0]:1 /d", "--raft-adv"},
+        {"craftd --raft [::%lo]:1 /d", "--raft-adv"},
+        {"craftd --raft *:1 /d", "--raft-adv"},
+        {"craftd --raft-adv *:1 /d", "for others"},
+        {"craftd --http-adv [::ffff:0:0]:1 /d", "for others"},
+        {"craftd --http-adv 0.0:1 /d", "for others"},
+        {"craftd --http-adv a:0 /d", "port 0"},
+        {"craftd --raft-adv a:0 /d", "port 0"},
+        {"craftd --http :0 /d", "--http-adv"},
+        {"craftd --raft :0 /d", "--raft-adv"},
         {"craftd --reap 5s /d", "ten times"},
         {"craftd --backup-every 10ms /d", "at least 1s"},
         {"craftd --backup-keep 0 /d", "number"},
@@ -135,6 +151,80 @@ static void test_environment_gives_way_to_flags(void **state)
     unsetenv("CRAFTD_MAX_CONNS");
 }
 
+static void test_an_empty_variable_is_unset(void **state)
+{
+    (void)state;
+    setenv("CRAFTD_JOIN", "", 1);
+    setenv("CRAFTD_HTTP", "", 1);
+    setenv("CRAFTD_INMEM", "", 1);
+    assert_int_equal(parse("craftd /d"), CONFIG_RUN);
+    assert_null(config.join);
+    assert_string_equal(config.http, "localhost:11000");
+    unsetenv("CRAFTD_JOIN");
+    unsetenv("CRAFTD_HTTP");
+    unsetenv("CRAFTD_INMEM");
+    /* On the command line somebody wrote it. */
+    assert_int_equal(parse("craftd --join= /d"), CONFIG_WRONG);
+}
+
+static void test_unknown_variables_have_a_hint(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *says; /* NULL: it is known. */
+    } cases[] = {
+        {"CRAFTD_HTPP=:1", "CRAFTD_HTPP is no flag; did you mean CRAFTD_HTTP?"},
+        {"CRAFTD_MAX_CONN=1", "did you mean CRAFTD_MAX_CONNS?"},
+        {"CRAFTD_MAX-CONNS=1", "did you mean CRAFTD_MAX_CONNS?"},
+        {"CRAFTD_PORT=tcp://10.0.0.1:80", "CRAFTD_PORT is no flag"},
+        {"CRAFTD_SERVICE_HOST=10.0.0.1", "CRAFTD_SERVICE_HOST is no flag"},
+        {"CRAFTD_=", "CRAFTD_ is no flag"},
+        {"CRAFTD_HTTP=:1", NULL},
+        {"CRAFTD_LEAVE_ON_EXIT=", NULL},
+        {"CRAFTD_ADDR=x", NULL},
+        {"CRAFTDOG=1", NULL},
+        {"PATH=x", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        why[0] = '\0';
+        bool known = config_knows_variable(cases[i].name, why, sizeof(why));
+        assert_int_equal(known, cases[i].says == NULL);
+        assert_true(known || strstr(why, cases[i].says));
+    }
+}
+
+static void test_names_are_text(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"n1", "db-1.example", "\xc3\xa4",
+                                       "\xe2\x82\xac=\xf0\x9f\x98\x80"};
+    static const char *const bad[] = {
+        "a\tb",
+        "a\x01",
+        "a\x7f",
+        "\xff",
+        "a\xc3",
+        "\xc0\xaf",
+        "\xed\xa0\x80",
+        "a\x1b[2J",
+        "a\"b",
+        "\xc2\x85",
+        "\xc2\x9b"
+        "1m",
+    };
+    char line[128];
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        snprintf(line, sizeof(line), "craftd --id %s /d", good[i]);
+        assert_int_equal(parse(line), CONFIG_RUN);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        snprintf(line, sizeof(line), "craftd --id %s /d", bad[i]);
+        assert_int_equal(parse(line), CONFIG_WRONG);
+        assert_non_null(strstr(why, "--id"));
+    }
+}
+
 static void test_what_others_are_told(void **state)
 {
     (void)state;
@@ -148,6 +238,11 @@ static void test_what_others_are_told(void **state)
         {"craftd --http [::]:7 --raft [fe80::1]:8 /d", "[fe80::1]:7"},
         {"craftd --http 0.0.0.0:7 --raft 0.0.0.0:8 --raft-adv a:9 /d", "a:7"},
         {"craftd --http 0.0.0.0:7 --http-adv b:1 /d", "b:1"},
+        {"craftd --http *:7 --raft 10.0.0.1:8 /d", "10.0.0.1:7"},
+        {"craftd --http 0x0:7 --raft 10.0.0.1:8 /d", "10.0.0.1:7"},
+        {"craftd --http [::ffff:0.0.0.0]:7 --raft a:8 /d", "a:7"},
+        {"craftd --http 10.0.0.0:7 --raft a:8 /d", "10.0.0.0:7"},
+        {"craftd --http :0 --http-adv b:1 /d", "b:1"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         assert_int_equal(parse(cases[i].line), CONFIG_RUN);
@@ -163,6 +258,9 @@ int main(void)
         cmocka_unit_test(test_what_others_are_told),
         cmocka_unit_test(test_wrong_values_are_named),
         cmocka_unit_test(test_io),
+        cmocka_unit_test(test_an_empty_variable_is_unset),
+        cmocka_unit_test(test_unknown_variables_have_a_hint),
+        cmocka_unit_test(test_names_are_text),
         cmocka_unit_test(test_environment_gives_way_to_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

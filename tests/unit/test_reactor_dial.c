@@ -271,6 +271,40 @@ static void test_known_addresses(void **state)
     expect_known("notlocalhost", 1, 0, NULL);
     expect_known("localhost.example", 1, 0, NULL);
     expect_known("", 1, 0, NULL);
+    /* inet_aton(3)'s spellings, as getaddrinfo() has them. */
+    expect_known("0x7f.1", 80, 1, "127.0.0.1:80");
+    expect_known("0", 80, 1, "0.0.0.0:80");
+    expect_known("127.0.0.1.", 80, 0, NULL);
+}
+
+static void test_all_addresses_in_every_spelling(void **state)
+{
+    (void)state;
+    static const char *const any[] = {"*",
+                                      "0.0.0.0",
+                                      "0",
+                                      "0x0",
+                                      "000.0.0.0",
+                                      "0.0",
+                                      "::",
+                                      "::0",
+                                      "0::0",
+                                      "0:0:0:0:0:0:0:0",
+                                      "::0.0.0.0",
+                                      "::%lo",
+                                      "::ffff:0.0.0.0",
+                                      "::ffff:0:0",
+                                      "::FFFF:0.0.0.0"};
+    static const char *const others[] = {
+        "",     "localhost", "127.0.0.1",        "1",  "0.0.0.1",
+        "::1",  "::ffff:1",  "::ffff:127.0.0.1", "**", "0.0.0.0.example",
+        "name", "0x0g"};
+    for (size_t i = 0; i < ARRAY_COUNT(any); i++) {
+        assert_true(addr_is_any(any[i]));
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        assert_false(addr_is_any(others[i]));
+    }
 }
 
 /* ---- dialling -------------------------------------------------------------
@@ -555,6 +589,86 @@ static void test_listen_on_all_addresses(void **state)
     expect_echo();
 }
 
+static bool is_reached(const char *host, uint16_t port)
+{
+    dial(host, port, 5000);
+    TURN_UNTIL(dialled.opens + dialled.closes == 1);
+    if (dialled.opens == 0) {
+        return false;
+    }
+    expect_echo();
+    stream_close(dialled.stream);
+    TURN_UNTIL(served.closes == 1);
+    served.closes = 0;
+    return true;
+}
+
+static bool has_ipv6(void)
+{
+    struct listener *listener = listen_at("::1", 0);
+    listener_close(listener);
+    return listener != NULL;
+}
+
+/* Both families, with one port, also when the system chooses it. */
+static void test_listen_on_both_families(void **state)
+{
+    (void)state;
+    static const char *const both[] = {"", "*", "::", "::0", "localhost"};
+    if (!has_ipv6()) {
+        skip();
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(both); i++) {
+        struct listener *listener = listen_at(both[i], 0);
+        assert_non_null(listener);
+        uint16_t port = listener_port(listener);
+        assert_true(is_reached("127.0.0.1", port));
+        assert_true(is_reached("::1", port));
+        char text[2 * REACTOR_ADDR_TEXT_BYTES];
+        bool near = strcmp(both[i], "localhost") == 0;
+        snprintf(text, sizeof(text),
+                 near ? "127.0.0.1:%u,[::1]:%u" : "[::]:%u,0.0.0.0:%u", port,
+                 port);
+        assert_string_equal(listener_text(listener), text);
+        listener_close(listener);
+        listener = listen_at(both[i], port); /* Both are free at once. */
+        assert_non_null(listener);
+        listener_close(listener);
+    }
+    static const char *const one[] = {"0.0.0.0", "0", "::ffff:0.0.0.0"};
+    for (size_t i = 0; i < ARRAY_COUNT(one); i++) {
+        struct listener *listener = listen_at(one[i], 0);
+        assert_non_null(listener);
+        assert_true(is_reached("127.0.0.1", listener_port(listener)));
+        assert_false(is_reached("::1", listener_port(listener)));
+        listener_close(listener);
+    }
+}
+
+/* Half of it would lead clients to whoever has the other half. */
+static void test_listen_where_one_family_is_taken(void **state)
+{
+    (void)state;
+    if (!has_ipv6()) {
+        skip();
+    }
+    static const char *const halves[] = {"127.0.0.1", "::1"};
+    for (size_t i = 0; i < ARRAY_COUNT(halves); i++) {
+        struct listener *taken = listen_at(halves[i], 0);
+        struct listener *listener = NULL;
+        char why[64] = "";
+        uint16_t port = listener_port(taken);
+        assert_int_equal(listener_open(reactor, "localhost", port, on_accept,
+                                       NULL, &listener, why, sizeof(why)),
+                         ERR_BUSY);
+        assert_null(listener);
+        listener_close(taken);
+        listener = listen_at("localhost", port); /* Nothing was left open. */
+        assert_non_null(listener);
+        listener_close(listener);
+    }
+}
+
 static void test_refuse_in_accept(void **state)
 {
     (void)state;
@@ -577,6 +691,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addr_split),
         cmocka_unit_test(test_known_addresses),
+        cmocka_unit_test(test_all_addresses_in_every_spelling),
         T(test_echo),
         T(test_dial_localhost),
         T(test_dial_second_address),
@@ -592,6 +707,8 @@ int main(void)
         T(test_listen_conflict_and_reuse),
         T(test_listen_on_a_name_that_does_not_resolve),
         T(test_listen_on_all_addresses),
+        T(test_listen_on_both_families),
+        T(test_listen_where_one_family_is_taken),
         T(test_refuse_in_accept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
