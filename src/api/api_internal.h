@@ -217,6 +217,7 @@ struct conn {
     bool busy;    /* A request is with the node. */
     bool eof;     /* The client sends no more. */
     bool closing; /* The last answer has been given. */
+    bool partial; /* More of the request may come than has been received. */
     bool in_read; /* Inside on_read: no kick is needed. */
     /* Inside on_read: received bytes behind the request being answered. */
     size_t behind_bytes;

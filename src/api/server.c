@@ -77,6 +77,7 @@ static void refuse_partial(struct conn *conn, int status, const char *code,
 {
     restore_close(conn);
     conn->keep_alive = false;
+    conn->partial = true;
     conn->head_only = http_head_done(&conn->reader) &&
                       conn->reader.request.verb == HTTP_VERB_HEAD;
     conn->index = 0;
@@ -255,7 +256,11 @@ static void close_when_sent(struct conn *conn)
 {
     conn->closing = true;
     timer_cancel(conn->api->options.reactor, &conn->timer);
-    stream_close_after_flush(conn->stream);
+    if (conn->partial) {
+        stream_close_after_drain(conn->stream);
+    } else {
+        stream_close_after_flush(conn->stream);
+    }
 }
 
 void answered(struct conn *conn)
@@ -326,6 +331,7 @@ static void refuse_input(struct conn *conn)
 {
     const struct http_reader *reader = &conn->reader;
     conn->keep_alive = false;
+    conn->partial = true;
     conn->api->headers.size = 0;
     char message[128];
     snprintf(message, sizeof(message), "%s", reader->error_text);
@@ -345,6 +351,7 @@ static void refuse_input(struct conn *conn)
 static void on_head(struct conn *conn)
 {
     const struct http_request *request = &conn->reader.request;
+    conn->partial = true;
     note_form(conn, request);
     if (request->expect_unknown) {
         begin(conn, request);
@@ -374,6 +381,7 @@ static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
     if (conn->reader.request.body.size > 0) {
         restore_take(conn, conn->reader.request.body);
     }
+    conn->partial = progress != HTTP_READ_DONE;
     if (progress == HTTP_READ_DONE && restore_takes(conn)) {
         restore_received(conn);
     }
@@ -387,6 +395,7 @@ static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
     const struct http_request *request = &conn->reader.request;
     size_t head_bytes = conn->reader.consumed;
     begin(conn, request);
+    conn->partial = true;
     bool keep_alive = conn->keep_alive;
     conn->keep_alive = false;
     if (request->expect_unknown) {
@@ -444,6 +453,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
         }
         size_t consumed = conn->reader.consumed;
         conn->behind_bytes = size - used - consumed;
+        conn->partial = false;
         begin(conn, &conn->reader.request);
         if (conn->reader.request.expect_unknown) {
             on_head(conn);
@@ -581,6 +591,7 @@ static void on_accept(struct stream *stream, void *arg)
                                        2 * api->options.body_bytes_max);
     if (api->conn_count > api->options.conns_max) {
         conn->keep_alive = false;
+        conn->partial = true;
         api->headers.size = 0;
         char message[64];
         snprintf(message, sizeof(message),

@@ -160,6 +160,12 @@ void stream_close(struct stream *stream);
  * called any more. Given up ("timeout") when no byte leaves for 30 s.
  * stream_close() may still cut it short. */
 void stream_close_after_flush(struct stream *stream);
+/* The same for a stream whose other side may be in the middle of sending and
+ * reads nothing before it is done: input is dropped from now on, and for up to
+ * 30 s after the half-close, so that it can finish and then read our last
+ * words. All such streams together drop 1 GiB, and 128 MiB more per second;
+ * over that they end as after stream_close_after_flush(). */
+void stream_close_after_drain(struct stream *stream);
 /* "127.0.0.1:4711" or "[::1]:4711" of the other side; while dialling, the
  * name as given (cut when long). Lives as long as the stream. */
 const char *stream_peer_text(const struct stream *stream);

@@ -90,6 +90,11 @@ struct reactor {
     struct list listeners;
     struct list listeners_dead;
 
+    /* Level of the bucket of bytes that draining streams have dropped, and when
+     * it was last computed. */
+    uint64_t drain_bytes;
+    uint64_t drain_ms;
+
     struct watch wake_watch;   /* -1: none. */
     struct watch signal_watch; /* Reading end of the self-pipe; -1: none. */
     struct signal_slot signals[SIGNALS_MAX];
@@ -109,6 +114,7 @@ struct reactor {
  * OPEN      connected                     -> FLUSHING FAILED CLOSED
  * FLUSHING  closing after flush, output left            -> LINGERING FAILED
  * CLOSED LINGERING half-closed by us, dropping what comes in   -> FAILED CLOSED
+ *           (FLUSHING drops it too when draining)
  * FAILED    over; on_close is owed                      -> CLOSED
  * CLOSED    freed at the end of the turn */
 enum stream_state {
@@ -125,9 +131,9 @@ struct dial;
 struct stream {
     struct watch watch;
     enum stream_state state;
-    bool eof;     /* The other side has sent its last byte. */
-    bool blocked; /* The kernel took less than all; waiting for room. */
-    bool kicked;
+    bool eof;      /* The other side has sent its last byte. */
+    bool blocked;  /* The kernel took less than all; waiting for room. */
+    bool draining; /* stream_close_after_drain(), and it may go on. */
     struct reactor *reactor;
     const struct stream_handler *handler;
     void *arg;

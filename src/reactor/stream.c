@@ -15,6 +15,9 @@ enum {
     INPUT_LIMIT_BYTES = 65536,
     LINGER_BYTES_MAX = 65536,
     LINGER_MS = 2000,
+    DRAIN_MS = 30000,
+    DRAIN_BYTES_MAX = 1 << 30, /* All streams together. */
+    DRAIN_BYTES_PER_MS = 128 << 10,
     FLUSH_STALL_MS = 30000,
 };
 
@@ -67,6 +70,7 @@ static bool wants_input(const struct stream *stream)
         return false;
     }
     return stream->state == STREAM_LINGERING ||
+           (stream->state == STREAM_FLUSHING && stream->draining) ||
            (stream->state == STREAM_OPEN &&
             input_bytes(stream) < stream->input_limit_bytes);
 }
@@ -200,6 +204,8 @@ static void take_eof(struct stream *stream)
     stream->eof = true;
     if (stream->state == STREAM_LINGERING) {
         stream_fail(stream, "closed");
+    } else if (stream->state == STREAM_FLUSHING) {
+        return; /* Our last bytes are still on their way. */
     } else if (stream->handler->on_eof) {
         stream->handler->on_eof(stream, stream->arg);
     } else {
@@ -207,8 +213,33 @@ static void take_eof(struct stream *stream)
     }
 }
 
+/* A leaky bucket for all draining streams. False: it is full. */
+static bool may_drain(struct reactor *reactor, size_t size)
+{
+    uint64_t leaked =
+        (reactor->now_ms - reactor->drain_ms) * DRAIN_BYTES_PER_MS;
+    reactor->drain_ms = reactor->now_ms;
+    reactor->drain_bytes -= min_u64(reactor->drain_bytes, leaked);
+    if (reactor->drain_bytes + size > DRAIN_BYTES_MAX) {
+        return false;
+    }
+    reactor->drain_bytes += size;
+    return true;
+}
+
+static void arm_end(struct stream *stream, uint64_t after_ms);
+
 static void drop_input(struct stream *stream, size_t size)
 {
+    if (stream->draining && may_drain(stream->reactor, size)) {
+        return;
+    }
+    if (stream->draining) {
+        stream->draining = false;
+        if (stream->state == STREAM_LINGERING) {
+            arm_end(stream, LINGER_MS);
+        }
+    }
     stream->lingered_bytes += size;
     if (stream->lingered_bytes > LINGER_BYTES_MAX) {
         stream_fail(stream, "closed");
@@ -227,7 +258,7 @@ static void receive(struct stream *stream)
         }
     } else if (got == 0) {
         take_eof(stream);
-    } else if (stream->state == STREAM_LINGERING) {
+    } else if (stream->state != STREAM_OPEN) {
         drop_input(stream, (size_t)got);
     } else {
         take_input(stream, reactor->input, (size_t)got);
@@ -282,7 +313,7 @@ static void linger(struct stream *stream)
         return;
     }
     stream->state = STREAM_LINGERING;
-    arm_end(stream, LINGER_MS);
+    arm_end(stream, stream->draining ? DRAIN_MS : LINGER_MS);
 }
 
 void stream_flush(struct stream *stream)
@@ -450,6 +481,12 @@ void stream_close(struct stream *stream)
     if (stream && stream->state != STREAM_CLOSED) {
         close_now(stream);
     }
+}
+
+void stream_close_after_drain(struct stream *stream)
+{
+    stream->draining = true;
+    stream_close_after_flush(stream);
 }
 
 void stream_close_after_flush(struct stream *stream)

@@ -787,6 +787,94 @@ static void test_lingering_is_bounded(void **state)
     close(b);
 }
 
+static void test_draining_lets_the_other_side_finish(void **state)
+{
+    (void)state;
+    struct side *calm, *stuffed;
+    int a = client(&calm);
+    int b = client(&stuffed);
+    int reads = calm->reads;
+    stream_write(calm->stream, "no", 2);
+    stream_close_after_drain(calm->stream);
+    /* More output than the kernel takes: input is dropped while it waits. */
+    write_pattern(stuffed->stream, 16 << 20);
+    stream_close_after_drain(stuffed->stream);
+    turns(2);
+    const int fds[] = {a, b};
+    static char block[65536];
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t sent = 0; sent < 40 * sizeof(block);) {
+            ssize_t some =
+                send(fds[i], block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+            assert_true(some > 0 || errno == EAGAIN);
+            sent += some > 0 ? (size_t)some : 0;
+            turns(1);
+        }
+    }
+    assert_int_equal(calm->closes + stuffed->closes, 0);
+    assert_int_equal(calm->reads, reads);
+    expect_hears(a, "no");
+    close(a);
+    TURN_UNTIL(calm->closes == 1);
+    assert_string_equal(calm->why, "closed");
+    /* Its end does not cut what is still being sent to it. */
+    assert_int_equal(shutdown(b, SHUT_WR), 0);
+    turns(2);
+    size_t got = 0;
+    ssize_t some;
+    while ((some = recv(b, block, sizeof(block), MSG_DONTWAIT)) != 0) {
+        assert_true(some > 0 || errno == EAGAIN);
+        got += some > 0 ? (size_t)some : 0;
+        turns(1);
+    }
+    assert_int_equal(got, 16 << 20);
+    assert_int_equal(stuffed->eofs, 0);
+    TURN_UNTIL(stuffed->closes == 1);
+    close(b);
+}
+
+/* A gibibyte at once for all streams together; beyond it a stream lingers like
+ * any other. What has leaked away may be dropped again. */
+static void test_draining_is_bounded_for_all_streams(void **state)
+{
+    (void)state;
+    struct side *side;
+    int fd = client(&side);
+    stream_close_after_drain(side->stream);
+    turns(2);
+    f.reactor->drain_ms = f.reactor->now_ms;
+    f.reactor->drain_bytes = (1 << 30) - (1 << 20);
+    static char block[65536];
+    uint64_t dropped = 0;
+    uint64_t start_ms = f.reactor->now_ms;
+    while (side->closes == 0) {
+        ssize_t some =
+            send(fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+        dropped += some > 0 ? (uint64_t)some : 0;
+        reactor_turn(f.reactor, 0);
+        uint64_t passed_ms = f.reactor->now_ms - start_ms;
+        /* A mebibyte, what has leaked, and what the kernel holds. */
+        assert_true(dropped <
+                    (1 << 20) + (passed_ms + 1) * (128 << 10) + (16 << 20));
+        assert_true(passed_ms < 10000);
+    }
+    assert_string_equal(side->why, "closed");
+    close(fd);
+
+    f.reactor->drain_ms = f.reactor->now_ms - 1000;
+    fd = client(&side);
+    stream_close_after_drain(side->stream);
+    for (uint64_t sent = 0; sent < 32 << 20;) {
+        ssize_t some =
+            send(fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += some > 0 ? (uint64_t)some : 0;
+        reactor_turn(f.reactor, 1);
+        assert_int_equal(side->closes, 0);
+    }
+    close(fd);
+    TURN_UNTIL(side->closes == 1);
+}
+
 static void test_close_while_lingering_or_flushing(void **state)
 {
     (void)state;
@@ -1109,6 +1197,8 @@ int main(void)
         T(test_big_output),
         T(test_close_after_flush),
         T(test_lingering_is_bounded),
+        T(test_draining_lets_the_other_side_finish),
+        T(test_draining_is_bounded_for_all_streams),
         T(test_close_while_lingering_or_flushing),
         T(test_write_to_a_reset_stream),
         T(test_close_inside_on_read),
