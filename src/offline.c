@@ -12,7 +12,7 @@
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_DATA = 4 };
 
 static const char recover_help[] =
-    "craftd recover [--without-log] [the flags of craftd] DIR\n"
+    "craftd recover [the flags of craftd] [--without-log] DIR\n"
     "\n"
     "When a majority of the nodes is lost for ever: make DIR, the directory "
     "of\n"
@@ -119,13 +119,31 @@ static struct node_options options_of(const struct config *config)
                                  .http_addr = config->http_adv};
 }
 
+/* Is it among the words, as a flag? Then not any more. */
+static bool take_word(int *argc, char **argv, const char *flag)
+{
+    bool found = false;
+    int kept = 2;
+    for (int i = 2; i < *argc; i++) {
+        const char *word = argv[i];
+        bool is_it =
+            word[0] == '-' && strcmp(word + 1 + (word[1] == '-'), flag) == 0;
+        found = found || is_it;
+        if (!is_it) {
+            argv[kept++] = argv[i];
+        }
+    }
+    *argc = kept;
+    return found;
+}
+
 static int recover(int argc, char **argv)
 {
     struct config config;
     struct fs *fs = NULL;
     struct node_founded founded = {0};
-    bool without_log = argc > 2 && strcmp(argv[2], "--without-log") == 0;
-    int code = parse(argc, argv, without_log ? 2 : 1, &config);
+    bool without_log = take_word(&argc, argv, "without-log");
+    int code = parse(argc, argv, 1, &config);
     if (code) {
         return code;
     }

@@ -253,14 +253,8 @@ struct fields {
 
 static bool take_text(struct bytes text, char *out, size_t room)
 {
-    if (text.size == 0 || text.size >= room || !text_is_printable(text)) {
+    if (text.size == 0 || text.size >= room || !text_is_word(text)) {
         return false;
-    }
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] <= ' ' || text.data[i] == 0x7f ||
-            text.data[i] == '"') {
-            return false;
-        }
     }
     memset(out, 0, room);
     memcpy(out, text.data, text.size);

@@ -228,6 +228,13 @@ bool text_is_printable(struct bytes text)
     return true;
 }
 
+bool text_is_word(struct bytes text)
+{
+    return text_is_printable(text) &&
+           (text.size == 0 || (memchr(text.data, ' ', text.size) == NULL &&
+                               memchr(text.data, '"', text.size) == NULL));
+}
+
 struct text_nearest text_nearest_to(struct bytes word)
 {
     return (struct text_nearest){.word = word, .distance = SIZE_MAX};

@@ -279,7 +279,7 @@ static enum err restore(struct founding *f)
     if (!err) {
         empty = f->store;
         f->store = NULL;
-        err = store_incoming_finish(incoming, 0, 0, &f->store);
+        err = store_incoming_finish(incoming, 0, 0, node_check_conf, &f->store);
         store_close(empty);
     }
     if (!err) {

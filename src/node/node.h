@@ -160,9 +160,10 @@ bool node_on_frame(struct node *node, raft_id from,
 void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello);
 void node_peer_down(struct node *node, raft_id peer);
-/* A peer's HELLO or WELCOME, before it is believed. False: a newer start of
- * that directory is remembered, so this is an old or a second copy of it. */
-bool node_on_start(struct node *node, const struct wire_hello *hello);
+/* A peer's HELLO or WELCOME, before it is believed. NULL, or why it must not
+ * be (a constant): a newer start of that directory is remembered, so this is an
+ * old or a second copy of it; or the number of its start cannot be true. */
+const char *node_on_start(struct node *node, const struct wire_hello *hello);
 /* HELLO while we have no id (see peer.h on_adopt). */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
 

@@ -46,6 +46,7 @@ enum {
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
     NODE_CONFS_IN_APPEND = 4,
+    NODE_REFUSED_LOG_MS = 60000,
     NODE_SPACE_RETRY_MS = 500,
     /* The disk has not answered for so long: what can wait, and might block on
      * it, waits. Less than NODE_FLUSH_QUIET_MS. */
@@ -192,6 +193,10 @@ struct node {
     uint64_t intruder_ms;               /* When it asked last; 0: never. */
     struct said said[RAFT_MEMBERS_MAX]; /* By those whose link is up. */
     bool said_news;                     /* The membership may have to follow. */
+    /* Sender of the last entries that could not be taken; 0: they could. While
+     * it leads, this node cannot follow, and is not ready. */
+    raft_id entry_refused_from;
+    uint64_t entry_refused_ms; /* When that was logged last; 0: never. */
 
     /* Requests, by enum request_state. WAITING: for a leader, or for a
      * change to be possible. PROPOSED: in our log, by index, to be applied.
@@ -317,6 +322,11 @@ void snapshot_send(struct node *node);
 void snapshot_install(struct node *node);
 void snapshot_free(struct node *node);
 uint64_t snapshot_deadline_ms(const struct node *node);
+
+/* receive.c: a membership that came from elsewhere, encoded, can be used. */
+bool node_check_conf(struct bytes conf);
+/* The leader's entries cannot be taken: written by a later version. */
+bool node_cannot_follow(const struct node *node);
 
 /* open.c */
 struct wal_options node_log_options(const struct node_env *env,

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "node/node_internal.h"
 
 enum {
@@ -62,7 +63,8 @@ static void boot_base(struct boot *boot, const struct wal_entry *entry)
 static void boot_conf(struct boot *boot, const struct wal_entry *entry)
 {
     struct raft_conf conf;
-    if (wire_decode_conf(entry->payload, &conf) != ERR_OK) {
+    if (wire_decode_conf(entry->payload, &conf) != ERR_OK ||
+        !raft_conf_is_sound(&conf)) {
         log_error("log", "index=%llu why=\"membership does not decode\"",
                   (unsigned long long)entry->index);
         boot->bad = true;
@@ -147,7 +149,8 @@ static enum err boot_stored_conf(struct node *node, struct boot *boot)
     if (index == 0) {
         return ERR_OK;
     }
-    if (wire_decode_conf(stored, &conf) != ERR_OK) {
+    if (wire_decode_conf(stored, &conf) != ERR_OK ||
+        !raft_conf_is_sound(&conf)) {
         log_error("open", "why=\"the stored membership does not decode\"");
         return ERR_CORRUPT;
     }
@@ -472,6 +475,11 @@ static enum err set_name(struct node *node, bool known)
     if (wanted[0] == '\0' || strlen(wanted) >= sizeof(node->name)) {
         log_error("open", "id=%s why=\"a name has 1 to %d bytes\"", wanted,
                   RAFT_NAME_BYTES - 1);
+        return ERR_INVALID;
+    }
+    if (!text_is_word(bytes_of_string(wanted))) {
+        log_error("open", "why=\"a name has no blanks, control bytes or "
+                          "quotes\"");
         return ERR_INVALID;
     }
     memcpy(node->name, wanted, strlen(wanted) + 1);

@@ -1,7 +1,54 @@
 /* receive.c -- frames of other members -> engine and requests. Everything in
  * them is checked; what is odd costs the sender its connection. */
 #include "base/log.h"
+#include "command/command.h"
 #include "node/node_internal.h"
+
+bool node_check_conf(struct bytes conf)
+{
+    struct raft_conf decoded;
+    return wire_decode_conf(conf, &decoded) == ERR_OK &&
+           raft_conf_is_sound(&decoded);
+}
+
+/* What was appended must be applied: an entry that cannot be would end this
+ * node, and at every start again. Until it is appended it can be refused. */
+static enum err check_entry(const struct wire_entry *entry)
+{
+    switch (entry->type) {
+    case RAFT_ENTRY_NORMAL:
+        return command_check(entry->payload);
+    case RAFT_ENTRY_NOOP:
+        return entry->payload.size == 0 ? ERR_OK : ERR_CORRUPT;
+    case RAFT_ENTRY_CONF:
+        return ERR_OK; /* It is decoded. */
+    }
+    return ERR_VERSION;
+}
+
+bool node_cannot_follow(const struct node *node)
+{
+    return node->entry_refused_from != 0 &&
+           node->entry_refused_from == raft_leader(node->raft);
+}
+
+/* Logged once a minute: the sender goes on trying. */
+static void refuse_entry(struct node *node, const struct raft_message *message,
+                         uint32_t place, enum err err)
+{
+    node->entry_refused_from = message->from;
+    if (node->entry_refused_ms != 0 &&
+        node->now_ms < node->entry_refused_ms + NODE_REFUSED_LOG_MS) {
+        return;
+    }
+    node->entry_refused_ms = node->now_ms;
+    log_error("entry", "from=%llu index=%llu why=\"%s\"",
+              (unsigned long long)message->from,
+              (unsigned long long)(message->log_index + 1 + place),
+              err == ERR_VERSION ? "written by a later version: upgrade this "
+                                   "node, it cannot follow until then"
+                                 : "malformed: the sender is at fault");
+}
 
 /* Fill node->raft_entries from node->wire_entries. At most a few memberships
  * fit one append here; what comes after them is left to the next. */
@@ -12,6 +59,11 @@ static bool decode_entries(struct node *node, struct raft_message *message)
         const struct wire_entry *entry = &node->wire_entries[i];
         struct raft_entry *out = &node->raft_entries[i];
         *out = (struct raft_entry){.term = entry->term, .type = entry->type};
+        enum err err = check_entry(entry);
+        if (err) {
+            refuse_entry(node, message, i, err);
+            return false;
+        }
         if (entry->type == RAFT_ENTRY_CONF) {
             if (confs == NODE_CONFS_IN_APPEND) {
                 message->entry_count = i;
@@ -22,6 +74,9 @@ static bool decode_entries(struct node *node, struct raft_message *message)
             }
             out->conf = &node->confs[confs++];
         }
+    }
+    if (message->entry_count > 0 && message->from == node->entry_refused_from) {
+        node->entry_refused_from = 0;
     }
     message->entries = node->raft_entries;
     return true;

@@ -159,6 +159,17 @@ void request_proposed(struct node *node, struct node_request *request)
     request_move(node, request, STATE_PROPOSED);
 }
 
+static void refuse_forward(struct node *node, raft_id to, uint64_t request,
+                           enum node_outcome outcome)
+{
+    struct buf *out = node->env.output(node->env.self, to);
+    if (out) {
+        wire_add_forward_resp(
+            out, &(struct wire_forward_resp){.request = request,
+                                             .outcome = (uint8_t)outcome});
+    }
+}
+
 static bool is_remote(const struct node_request *request);
 
 /* The leadership is on its way to another: what is proposed now would be
@@ -794,6 +805,11 @@ bool requests_on_forward(struct node *node, raft_id from,
 {
     if (!forward_valid(forward)) {
         return false;
+    }
+    if (!raft_conf_find(raft_conf_active(node->raft), from)) {
+        /* Surely not done: it has been removed, or never was a member. */
+        refuse_forward(node, from, forward->request, NODE_NO_LEADER);
+        return true;
     }
     struct remote *remote = remote_take(node);
     remote->from = from;

@@ -245,13 +245,16 @@ static bool begin(struct node *node, raft_id from,
     return true;
 }
 
-/* Terms of which we have not heard come with the next heartbeat. */
-static bool is_timely(const struct node *node,
+/* A leader sends one after we have answered it in its term, so that term is
+ * ours, and there is no other leader in it. (While we know none, because
+ * heartbeats were late, it may still be that one.) */
+static bool is_timely(const struct node *node, raft_id from,
                       const struct wire_snapshot *piece)
 {
     uint64_t term = raft_term(node->raft);
-    return piece->term >= term && piece->index_term <= term &&
-           !raft_is_leader(node->raft);
+    raft_id leader = raft_leader(node->raft);
+    return piece->term == term && piece->index_term <= term &&
+           (leader == 0 || leader == from);
 }
 
 static bool add(struct node *node, raft_id from,
@@ -287,7 +290,7 @@ bool snapshot_on_piece(struct node *node, raft_id from,
 {
     if (piece->index <= store_applied(node->store)) {
         answer(node, from, piece->index, 0, WIRE_SNAPSHOT_DONE);
-    } else if (!is_timely(node, piece) || !add(node, from, piece)) {
+    } else if (!is_timely(node, from, piece) || !add(node, from, piece)) {
         answer(node, from, piece->index, 0, WIRE_SNAPSHOT_FAILED);
     } else if (node->arriving.have < node->arriving.total) {
         answer(node, from, piece->index, node->arriving.have,
@@ -361,7 +364,8 @@ void snapshot_install(struct node *node)
         err = err ? err : ERR_INVALID;
     } else {
         node->arriving = (struct arriving){0};
-        err = store_incoming_finish(in.files, index, in.term, &store);
+        err = store_incoming_finish(in.files, index, in.term, node_check_conf,
+                                    &store);
     }
     if (err) {
         node->metrics.snapshots_refused++;

@@ -10,10 +10,16 @@
  * it. It is written, synced, before a start that is news is believed: once a
  * start of a peer, in the handshake, and never for a message.
  *
+ * A start that is more than STARTS_JUMP_MAX ahead of the newest one is not
+ * believed: no directory is started so often, and with it remembered its real
+ * owner would be an old copy for ever. Only members have rows: a stranger
+ * costs no write.
+ *
  * Limits: who was away during the newer start cannot know of it; a copy that
  * was started as often as the member since is not older by this count; and
  * without space, or after damage to the file, the fence is as high as the
- * memory of this process. */
+ * memory of this process; and so it is for a member whose entry we did not have
+ * yet when it greeted us, until it does again. */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "node/node_internal.h"
@@ -26,6 +32,8 @@ enum {
     ROW_BYTES = 8 + RAFT_UUID_BYTES + 8 + 8,
     STARTS_BYTES = AT_ROWS + STARTS_MAX * ROW_BYTES,
 };
+
+#define STARTS_JUMP_MAX ((uint64_t)1 << 32)
 
 static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'S', 'T'};
 
@@ -111,24 +119,30 @@ static struct start *find_row(struct node *node, raft_id id)
     return row;
 }
 
-bool node_on_start(struct node *node, const struct wire_hello *hello)
+const char *node_on_start(struct node *node, const struct wire_hello *hello)
 {
     struct start start = {.id = hello->from_id,
                           .incarnation = hello->from_incarnation,
                           .nonce = hello->from_nonce};
     memcpy(start.uuid, hello->from_uuid, sizeof(start.uuid));
     if (!node->member) {
-        return true;
+        return NULL;
     }
     struct start *row = find_row(node, start.id);
-    if (row->id == start.id &&
-        memcmp(row->uuid, start.uuid, sizeof(row->uuid)) == 0) {
-        if (start.incarnation < row->incarnation) {
-            return false;
-        }
-        if (start.incarnation == row->incarnation) {
-            return start.nonce == row->nonce;
-        }
+    bool is_same = row->id == start.id &&
+                   memcmp(row->uuid, start.uuid, sizeof(row->uuid)) == 0;
+    uint64_t newest = is_same ? row->incarnation : 0;
+    if (start.incarnation < newest ||
+        (is_same && start.incarnation == newest && start.nonce != row->nonce)) {
+        return "an older or second copy of this directory: a newer start of it "
+               "has been seen";
+    }
+    if (start.incarnation - newest > STARTS_JUMP_MAX) {
+        return "the count of this directory's starts is out of all proportion";
+    }
+    if ((is_same && start.incarnation == newest) ||
+        !raft_conf_find(raft_conf_active(node->raft), start.id)) {
+        return NULL;
     }
     *row = start;
     uint8_t data[STARTS_BYTES];
@@ -137,5 +151,5 @@ bool node_on_start(struct node *node, const struct wire_hello *hello)
     if (err) {
         log_warn("starts", "file=STARTS why=\"%s\"", err_name(err));
     }
-    return true;
+    return NULL;
 }

@@ -66,15 +66,16 @@ static void add_storage(struct node *node, struct node_status *status)
 void node_get_status(struct node *node, struct node_status *status)
 {
     static const struct raft_conf nobody;
-    *status = (struct node_status){.conf = &nobody,
-                                   .member = node->member,
-                                   .ready = node->ready,
-                                   .incarnation = node->incarnation,
-                                   .proposals_pending = node->pending_count,
-                                   .writes = node->writes,
-                                   .over_quota = node->over_quota,
-                                   .disk_stuck = node->disk_stuck,
-                                   .sqlite_version = store_version()};
+    *status =
+        (struct node_status){.conf = &nobody,
+                             .member = node->member,
+                             .ready = node->ready && !node_cannot_follow(node),
+                             .incarnation = node->incarnation,
+                             .proposals_pending = node->pending_count,
+                             .writes = node->writes,
+                             .over_quota = node->over_quota,
+                             .disk_stuck = node->disk_stuck,
+                             .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));
     memcpy(status->name, node->name, sizeof(status->name));

@@ -1,8 +1,9 @@
 /* handshake.c -- who may be believed to be whom.
  *
  * Asked of every HELLO and WELCOME: is it of our cluster, does it mean us,
- * our directory, is the sender the directory that the membership names, and
- * its newest start (as this room has seen, and its owner remembers). A sender
+ * our directory, is the sender the directory that the membership names (every
+ * node has one; WELCOME names it to nobody who did not), and its newest start
+ * (as this room has seen, and its owner remembers). A sender
  * that is no member in our eyes is let in: our membership may be older than
  * its, and Raft wants whoever asks answered; there is room for a bounded number
  * of them. */
@@ -80,8 +81,10 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
         return refuse(out, WIRE_REFUSE_UUID,
                       "this member has another directory now");
     }
-    if (hello->from_id == 0) {
-        return refuse(out, WIRE_REFUSE_STRANGER, "who asks has no id");
+    if (hello->from_id == 0 ||
+        memcmp(hello->from_uuid, unknown, sizeof(unknown)) == 0) {
+        return refuse(out, WIRE_REFUSE_STRANGER,
+                      "who asks has no id, or no directory");
     }
     const struct link *link = link_find(peers, hello->from_id);
     if (link && link->member &&
@@ -92,17 +95,19 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
     return true;
 }
 
-static bool is_newest(struct peers *peers, const struct wire_hello *hello)
+static const char *why_old(struct peers *peers, const struct wire_hello *hello)
 {
     const struct link *link = link_find(peers, hello->from_id);
     if (link && memcmp(link->uuid, hello->from_uuid, RAFT_UUID_BYTES) == 0 &&
         (hello->from_incarnation < link->incarnation ||
          (hello->from_incarnation == link->incarnation &&
           hello->from_nonce != link->nonce && link->nonce != 0))) {
-        return false;
+        return "an older or second copy of this directory: a newer start of it "
+               "has been seen";
     }
     const struct peers_handler *handler = peers->options.handler;
-    return !handler->on_start || handler->on_start(hello, peers->options.arg);
+    return handler->on_start ? handler->on_start(hello, peers->options.arg)
+                             : NULL;
 }
 
 bool hello_check(struct peers *peers, const struct wire_hello *hello,
@@ -112,12 +117,8 @@ bool hello_check(struct peers *peers, const struct wire_hello *hello,
     if (!is_right(peers, hello, out)) {
         return false;
     }
-    if (!is_newest(peers, hello)) {
-        return refuse(out, WIRE_REFUSE_CLONE,
-                      "an older or second copy of this directory: a newer "
-                      "start of it has been seen");
-    }
-    return true;
+    const char *why = why_old(peers, hello);
+    return !why || refuse(out, WIRE_REFUSE_CLONE, why);
 }
 
 void hello_note(struct link *link, const struct wire_hello *hello)

@@ -38,8 +38,9 @@ struct peers_handler {
      * the link is dropped. */
     bool (*on_frame)(raft_id from, const struct wire_frame *frame, void *arg);
     /* A HELLO or WELCOME in which all is right as far as this room remembers.
-     * False: a newer start of that directory is known. May be NULL. */
-    bool (*on_start)(const struct wire_hello *hello, void *arg);
+     * NULL, or why that start of its directory is refused, a constant. The
+     * member itself may be NULL. */
+    const char *(*on_start)(const struct wire_hello *hello, void *arg);
     /* A link is up; `hello` is what the other side said of itself. */
     void (*on_up)(raft_id peer, const struct wire_hello *hello, void *arg);
     void (*on_down)(raft_id peer, void *arg);

@@ -73,6 +73,9 @@ struct raft_conf {
 const struct raft_member *raft_conf_find(const struct raft_conf *conf,
                                          raft_id id);
 uint32_t raft_conf_voters(const struct raft_conf *conf);
+/* Ids grow, texts end, and somebody votes: all others are refused in messages,
+ * and must not be given to the engine elsewhere. */
+bool raft_conf_is_sound(const struct raft_conf *conf);
 
 enum raft_change_type {
     RAFT_CHANGE_ADD = 1,     /* `member` as learner or observer; id is given */

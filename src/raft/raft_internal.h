@@ -283,7 +283,6 @@ void raft_on_read_resp(struct raft *raft, const struct raft_message *m);
 
 /* ---- conf.c ------------------------------------------------------------- */
 
-bool raft_conf_is_sound(const struct raft_conf *conf);
 bool raft_conf_is_voter(const struct raft_conf *conf, raft_id id);
 bool raft_is_sole_voter(const struct raft *raft);
 /* Has committed in its own term: may change members and serve reads. */

@@ -152,8 +152,20 @@ static enum err check_whole(struct store *store)
     return whole ? ERR_OK : ERR_CORRUPT;
 }
 
+/* Once it is in use a node cannot start without it. */
+static enum err check_conf(const struct store *store, store_conf_check *check)
+{
+    if (store->now.conf_index <= store->now.applied &&
+        check(buf_bytes(&store->conf))) {
+        return ERR_OK;
+    }
+    log_error("store", "why=\"the membership in it cannot be used\"");
+    return ERR_CORRUPT;
+}
+
 enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
-                               uint64_t term, struct store **out)
+                               uint64_t term, store_conf_check *check,
+                               struct store **out)
 {
     struct store *store = NULL;
     incoming->generation.index = index;
@@ -172,6 +184,9 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
                   (unsigned long long)store->now.applied,
                   (unsigned long long)index);
         err = ERR_CORRUPT;
+    }
+    if (!err) {
+        err = check_conf(store, check);
     }
     if (!err) {
         store->generation.index = store->now.applied;

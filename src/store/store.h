@@ -160,12 +160,17 @@ void store_incoming_free(struct store_incoming *incoming);
  * ERR_NOSPACE, ERR_IO: give it up. */
 MUST_CHECK enum err store_incoming_add(struct store_incoming *incoming,
                                        struct bytes data);
-/* All is there: open it, compare it with what was promised (ERR_CORRUPT; index
- * 0: it need only be whole and hold something, which takes long), and make it
- * the one to be opened from now on, for good. `*store` is a second store then:
- * close the old one, then store_tidy(). Frees `incoming`. */
+/* May the membership in a database that came from elsewhere be used? This room
+ * does not know what is in one. */
+typedef bool store_conf_check(struct bytes conf);
+/* All is there: open it, compare it with what was promised (index 0: it need
+ * only be whole and hold something, which takes long), have its membership
+ * checked, and make it the one to be opened from now on, for good: what is
+ * wrong with it is found before that (ERR_CORRUPT). `*store` is a second store
+ * then: close the old one, then store_tidy(). Frees `incoming`. */
 MUST_CHECK enum err store_incoming_finish(struct store_incoming *incoming,
                                           uint64_t index, uint64_t term,
+                                          store_conf_check *check,
                                           struct store **store);
 /* Remove the files of the generations before. */
 void store_tidy(const struct store *store);

@@ -24,9 +24,9 @@ static void get_member(struct cursor *in, struct raft_member *member)
         in->failed || suffrage < RAFT_VOTER || suffrage > RAFT_OBSERVER;
     member->suffrage = (enum raft_suffrage)suffrage;
     wire_get_raw(in, member->uuid, sizeof(member->uuid));
-    wire_get_text(in, member->name, sizeof(member->name));
-    wire_get_text(in, member->addr, sizeof(member->addr));
-    wire_get_text(in, member->http, sizeof(member->http));
+    wire_get_word(in, member->name, sizeof(member->name));
+    wire_get_word(in, member->addr, sizeof(member->addr));
+    wire_get_word(in, member->http, sizeof(member->http));
 }
 
 enum err wire_decode_member(struct bytes bytes, struct raft_member *member)

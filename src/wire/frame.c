@@ -1,5 +1,6 @@
 /* frame.c -- the frame: length, checksum, type, version. */
 #include "base/crc32c.h"
+#include "base/text.h"
 #include "wire/wire_internal.h"
 
 enum {
@@ -92,6 +93,12 @@ void wire_get_text(struct cursor *in, char *text, size_t room)
     if (bytes.size > 0) {
         memcpy(text, bytes.data, bytes.size);
     }
+}
+
+void wire_get_word(struct cursor *in, char *text, size_t room)
+{
+    wire_get_text(in, text, room);
+    in->failed = in->failed || !text_is_word(bytes_of_string(text));
 }
 
 void wire_get_raw(struct cursor *in, uint8_t *out, size_t size)

@@ -33,12 +33,12 @@ enum err wire_hello(struct bytes payload, struct wire_hello *hello)
     wire_get_raw(&in, h.from_uuid, sizeof(h.from_uuid));
     h.from_incarnation = cursor_u64(&in);
     h.from_nonce = cursor_u64(&in);
-    wire_get_text(&in, h.from_name, sizeof(h.from_name));
+    wire_get_word(&in, h.from_name, sizeof(h.from_name));
     h.to_id = cursor_u64(&in);
     wire_get_raw(&in, h.to_uuid, sizeof(h.to_uuid));
-    wire_get_text(&in, h.to_name, sizeof(h.to_name));
-    wire_get_text(&in, h.from_addr, sizeof(h.from_addr));
-    wire_get_text(&in, h.from_http, sizeof(h.from_http));
+    wire_get_word(&in, h.to_name, sizeof(h.to_name));
+    wire_get_word(&in, h.from_addr, sizeof(h.from_addr));
+    wire_get_word(&in, h.from_http, sizeof(h.from_http));
     if (in.failed) {
         return ERR_CORRUPT;
     }

@@ -18,8 +18,9 @@
  * or a newer one. A version speaks its predecessor's too, so that nodes can be
  * upgraded, and taken back, one after the other.
  *
- * Decoding checks every length and enum: ERR_CORRUPT when anything is odd,
- * ERR_VERSION for a version we do not speak. Views point into the input. */
+ * Decoding checks every length and enum, and that names and addresses are
+ * words (base/text.h): ERR_CORRUPT when anything is odd, ERR_VERSION for a
+ * version we do not speak. Views point into the input. */
 #ifndef CRAFTD_WIRE_WIRE_H
 #define CRAFTD_WIRE_WIRE_H
 

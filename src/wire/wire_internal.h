@@ -12,6 +12,8 @@ void wire_end(struct buf *out, size_t start);
 void wire_add_text(struct buf *out, const char *text, size_t room);
 /* `text` must be zeroed; a zero byte inside or a lack of room fails. */
 void wire_get_text(struct cursor *in, char *text, size_t room);
+/* ... and what is no word fails (base/text.h): names and addresses. */
+void wire_get_word(struct cursor *in, char *text, size_t room);
 void wire_get_raw(struct cursor *in, uint8_t *out, size_t size);
 bool wire_get_bool(struct cursor *in);
 /* ERR_OK when all was read and nothing failed. */

@@ -97,7 +97,7 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
     return node_on_frame(host->node, from, frame);
 }
 
-static bool on_start(const struct wire_hello *hello, void *arg)
+static const char *on_start(const struct wire_hello *hello, void *arg)
 {
     struct host *host = arg;
     return node_on_start(host->node, hello);

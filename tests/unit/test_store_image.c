@@ -61,6 +61,18 @@ static struct store *open_memory(const struct fs *fs)
     return store;
 }
 
+static bool any_conf(struct bytes conf)
+{
+    (void)conf;
+    return true;
+}
+
+static bool no_conf(struct bytes conf)
+{
+    (void)conf;
+    return false;
+}
+
 /* So much of the image; `meanwhile` goes on writing. */
 static enum err copy(struct store_image *image, uint64_t bytes,
                      struct store_incoming *incoming, struct store *meanwhile)
@@ -98,8 +110,9 @@ static void transfer(struct store *from, struct store **to)
     assert_int_equal(copy(image, image->bytes, incoming, from), ERR_OK);
     store_image_close(image);
     struct store *installed;
-    assert_int_equal(store_incoming_finish(incoming, index, TERM, &installed),
-                     ERR_OK);
+    assert_int_equal(
+        store_incoming_finish(incoming, index, TERM, any_conf, &installed),
+        ERR_OK);
     store_close(*to);
     store_tidy(installed);
     *to = installed;
@@ -171,7 +184,8 @@ static void test_memory_and_disk(void **state)
     fs_memory_free(fs[1]);
 }
 
-/* Cut short, or another one than was promised: nothing changes. */
+/* Cut short, another one than was promised, or without a membership that can be
+ * used: nothing changes. */
 static void test_what_is_not_whole_is_not_taken(void **state)
 {
     (void)state;
@@ -185,18 +199,18 @@ static void test_what_is_not_whole_is_not_taken(void **state)
     uint64_t hash = store_content_hash(to);
     assert_int_equal(store_checkpoint(from), ERR_OK);
     log_set_level(LOG_OFF);
-    for (int how = 0; how < 5; how++) {
+    for (int how = 0; how < 6; how++) {
         struct store_incoming *incoming;
         assert_int_equal(store_image_open(from, &image), ERR_OK);
         uint64_t sent = how == 0 ? 0 : how == 1 ? 5000 : image->bytes;
         assert_int_equal(store_incoming_new(to, &incoming), ERR_OK);
         assert_int_equal(copy(image, sent, incoming, NULL), ERR_OK);
-        if (how == 4) {
+        if (how == 5) {
             store_incoming_free(incoming);
         } else {
-            enum err err =
-                store_incoming_finish(incoming, image->index + (how == 2),
-                                      image->term + (how == 3), &installed);
+            enum err err = store_incoming_finish(
+                incoming, image->index + (how == 2), image->term + (how == 3),
+                how == 4 ? no_conf : any_conf, &installed);
             assert_true(err != ERR_OK);
         }
         store_image_close(image);
@@ -265,9 +279,9 @@ static void test_power_lost_at_every_change(void **state)
     assert_int_equal(store_image_open(from, &image), ERR_OK);
     assert_int_equal(store_incoming_new(to, &incoming), ERR_OK);
     assert_int_equal(copy(image, image->bytes, incoming, NULL), ERR_OK);
-    assert_int_equal(
-        store_incoming_finish(incoming, image->index, image->term, &installed),
-        ERR_OK);
+    assert_int_equal(store_incoming_finish(incoming, image->index, image->term,
+                                           any_conf, &installed),
+                     ERR_OK);
     store_image_close(image);
     losses.done = true;
     store_close(to);
@@ -311,7 +325,7 @@ static void test_every_call_fails_once(void **state)
         }
         if (!err) {
             err = store_incoming_finish(incoming, image->index, image->term,
-                                        &installed);
+                                        any_conf, &installed);
         }
         store_image_close(image);
         bool failed = simdisk_failed(disks[1]);

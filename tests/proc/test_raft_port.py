@@ -1,0 +1,334 @@
+"""The Raft port does not believe everybody: what a node of the cluster with a
+bug, or a stranger that knows the cluster's id, may send to it. There is no
+authentication yet, so who plays a leader well is still believed; but nothing
+here is what a correct member would send."""
+import os
+import sqlite3
+import struct
+import subprocess
+import time
+
+import pytest
+
+import fake_peer as fake
+from cluster import BINARY, rss_bytes, wait_for
+from fake_peer import Facts, Peer
+
+MIB = 1 << 20
+EVIL = fake.put(b"evil", b"pwned")
+
+
+@pytest.fixture
+def facts(cluster):
+    cluster.start(3).wait_members()
+    assert cluster[0].put("before", "1").status == 200
+    cluster.wait_same()
+    return Facts(cluster)
+
+
+def followers(cluster):
+    leader = cluster.wait_leader()
+    return [node for node in cluster if node is not leader]
+
+
+def uuid_of(node):
+    """Of its directory: what only the other members know."""
+    with open(os.path.join(node.dir, "IDENT"), "rb") as file:
+        data = file.read()
+    assert data[:8] == b"CRAFTDID"
+    return data[UUID_AT:UUID_AT + 16]
+
+
+UUID_AT = 32
+
+
+def go_on(cluster):
+    """All are alive and agree, writes are taken, elections still happen."""
+    for node in cluster:
+        assert node.alive(), (node.name, node.proc.returncode)
+    leader = cluster.wait_leader()
+    assert leader.put("after", "2").status == 200
+    leader.kill()
+    cluster.wait_leader()
+    leader.start().up()
+    cluster.wait_members()
+    cluster.wait_same()
+    for node in cluster:
+        assert node.get("before") == "1"
+        assert node.get("after") == "2"
+        assert node.get("evil") is None
+
+
+# ---- what is asked, and answered, by members only -------------------------------
+
+def test_a_stranger_writes_and_removes_nothing(cluster, facts):
+    leader = cluster.wait_leader()
+    removed = followers(cluster)[0]
+    peer = facts.stranger(leader)
+    peer.send(fake.forward(fake.COMMAND, EVIL, request=7))
+    answer = peer.await_type(fake.FORWARD_RESP)
+    assert answer and struct.unpack_from("<QB", answer) == (7, 1)  # NO_LEADER
+    number = struct.pack("<Q", facts.numbers[removed.name])
+    peer.send(fake.forward(fake.REMOVE, number))
+    peer.send(fake.forward(fake.JOIN, fake.member(0, "evil", "127.0.0.1:1")))
+    time.sleep(0.5)
+    assert len(leader.status()["peers"]) == 2
+    go_on(cluster)
+
+
+def test_answers_of_strangers_do_not_count(cluster, facts):
+    leader = cluster.wait_leader()
+    state = leader.status()
+    to = facts.numbers[leader.name]
+    # Not with their term either, which would depose it.
+    for kind in (fake.VOTE_RESP, fake.APPEND_RESP, fake.HEARTBEAT_RESP,
+                 fake.READ, fake.READ_RESP, fake.TIMEOUT_NOW):
+        with facts.stranger(leader) as peer:
+            peer.send(fake.message(kind, 99, to, state["term"] + 5, rnd=1,
+                                   sent=1))
+            time.sleep(0.05)
+            assert leader.put("before", "1").status == 200
+    assert leader.status()["term"] == state["term"]
+    # Nor do they keep one in office that has lost its majority, or commit.
+    others = followers_of(cluster, leader)
+    for node in others:
+        node.kill()
+    end = time.monotonic() + 3
+    with facts.stranger(leader) as peer:
+        while time.monotonic() < end and leader.status()["role"] == "leader":
+            last = leader.status()["last_log"]
+            peer.send(fake.message(fake.APPEND_RESP, 99, to, state["term"],
+                                   match=last, flags=fake.GRANTED, sent=1 << 60))
+            peer.send(fake.message(fake.HEARTBEAT_RESP, 99, to, state["term"],
+                                   sent=1 << 60))
+            time.sleep(0.05)
+    assert leader.status()["role"] != "leader"
+    for node in others:
+        node.start().up()
+    cluster.wait_members()
+    go_on(cluster)
+
+
+def followers_of(cluster, leader):
+    return [node for node in cluster if node is not leader]
+
+
+@pytest.mark.parametrize("words", [
+    {},                             # Its directory is not the member's.
+    {"uuid": fake.NOBODY},          # ... and "not known" is no directory.
+    {"uuid": fake.NOBODY, "addr": "127.0.0.1:1", "http": "127.0.0.1:1"},
+    {"uuid": fake.NOBODY, "start": 2**64 - 1},
+])
+def test_who_does_not_know_the_directory_is_not_the_member(cluster, facts, words):
+    """Nor is told it: it would be one then."""
+    leader = cluster.wait_leader()
+    for other in followers_of(cluster, leader):
+        with Peer(leader) as peer:
+            peer.send(fake.hello(facts.cluster, facts.numbers[other.name],
+                                 facts.numbers[leader.name], nonce=7, **words))
+            kind, payload = peer.receive()
+            assert kind == fake.REFUSE
+            assert uuid_of(other) not in payload
+    time.sleep(0.3)
+    addresses = {peer["id"]: peer["address"] for peer in leader.status()["peers"]}
+    for other in followers_of(cluster, leader):
+        assert addresses[other.name] == other.raft
+        assert leader.status()["leader"]["id"] == leader.name
+    go_on(cluster)
+
+
+def test_a_start_that_is_too_far_ahead_is_refused(cluster, facts):
+    """Otherwise the real one would be an old copy for ever."""
+    for node in cluster:
+        for other in followers_of(cluster, node):
+            for start in (2**64 - 1, 2**32 + 1000):
+                with Peer(node) as peer:
+                    assert peer.greet(
+                        facts.cluster, facts.numbers[other.name],
+                        facts.numbers[node.name], uuid=uuid_of(other),
+                        start=start) is None
+    for node in cluster:
+        node.kill()
+    for node in cluster:
+        node.start()
+    cluster.wait_leader()
+    go_on(cluster)
+
+
+def test_a_handover_that_nobody_asked_for(cluster, facts):
+    leader = cluster.wait_leader()
+    state = leader.status()
+    with facts.stranger(leader, 98) as peer:
+        for later in range(1, 11):
+            peer.send(fake.message(
+                fake.VOTE, 98, facts.numbers[leader.name], state["term"] + later,
+                last=state["last_log"], last_term=state["term"], rnd=later,
+                flags=fake.TRANSFER))
+            time.sleep(0.05)
+            assert leader.put(f"key{later}", "1").status == 200
+    assert leader.status()["term"] == state["term"]
+    assert leader.status()["role"] == "leader"
+    go_on(cluster)
+
+
+# ---- numbers ------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", [fake.HEARTBEAT, fake.APPEND, fake.VOTE])
+def test_no_message_uses_up_the_terms(cluster, facts, kind):
+    """196 bytes to one follower ended a cluster for ever."""
+    node = followers(cluster)[0]
+    term = node.status()["term"]
+    with facts.stranger(node) as peer:
+        peer.send(fake.message(kind, 99, facts.numbers[node.name], 2**62 - 1,
+                               flags=fake.TRANSFER if kind == fake.VOTE else 0))
+        assert peer.closed(1.5)
+    time.sleep(0.5)
+    assert node.status()["term"] == term
+    go_on(cluster)
+
+
+# ---- what cannot be applied ------------------------------------------------------
+
+def odd_entries():
+    evil = b"n0\r\nSet-Cookie: a=b"
+    one = fake.member(1, "n0", "127.0.0.1:1")
+    yield "a later version", b"\xff\xff", fake.NORMAL
+    yield "a command cut short", EVIL[:-1], fake.NORMAL
+    yield "bytes behind a command", EVIL + b"x", fake.NORMAL
+    yield "nothing", b"", fake.NORMAL
+    yield "a no-op with a payload", b"x", fake.NOOP
+    yield "no membership", b"\xff", fake.CONF
+    yield "a name with line ends", fake.conf([fake.member(1, evil, "h:1")]), fake.CONF
+    yield "an address with a blank", fake.conf([fake.member(1, "n0", "h :1")]), fake.CONF
+    yield "an HTTP address with ESC", fake.conf(
+        [fake.member(1, "n0", "h:1", http="\x1b:1")]), fake.CONF
+    yield "nobody votes", fake.conf([fake.member(1, "n0", "h:1", suffrage=2)]), fake.CONF
+    yield "the same member twice", fake.conf([one, one]), fake.CONF
+
+
+@pytest.mark.parametrize("payload, kind", [
+    pytest.param(payload, kind, id=name.replace(" ", "-"))
+    for name, payload, kind in odd_entries()])
+def test_an_entry_that_cannot_be_applied_costs_the_link(cluster, facts, payload,
+                                                        kind):
+    """The link, not the node: it would end again at every start."""
+    term = cluster.wait_leader().status()["term"]
+    for node in cluster:
+        last = node.status()["last_log"]
+        with facts.stranger(node) as peer:
+            peer.send(fake.message(
+                fake.APPEND, 99, facts.numbers[node.name], term + 1, last=last,
+                last_term=term, commit=last + 1,
+                entries=[fake.entry(term + 1, payload, kind)]))
+            assert peer.closed(1.5)
+    for node in cluster:
+        assert node.request("GET", "/livez").status == 200
+    go_on(cluster)
+
+
+# ---- snapshots ------------------------------------------------------------------
+
+def image_of(node, tmp_path, applied, term, **columns):
+    """A backup of the node's, as if it were a snapshot at that entry."""
+    path = tmp_path / "image.db"
+    path.write_bytes(node.request("GET", "/backup").body)
+    db = sqlite3.connect(path)
+    db.execute("update raft set applied=?, term=?", (applied, term))
+    for name, value in columns.items():
+        db.execute(f"update raft set {name}=?", (value,))
+    db.execute("insert or replace into pairs values (x'6576696c', x'01', 2, 2, 1)")
+    db.commit()
+    db.close()
+    return path.read_bytes()
+
+
+def install(peer, number, to, term, image, index, index_term):
+    if number:
+        peer.send(fake.message(fake.HEARTBEAT, number, to, term))
+    for piece in fake.snapshot(image, term, index, index_term):
+        peer.send(piece)
+    state = peer.await_type(fake.SNAPSHOT_RESP)
+    while state and state[-1] == 1:  # More is wanted.
+        state = peer.await_type(fake.SNAPSHOT_RESP)
+    return state[-1] if state else None
+
+
+DONE, FAILED = 2, 3
+
+
+@pytest.mark.parametrize("conf", [
+    b"\xff", b"", fake.conf([fake.member(1, "a\nb", "h:1")]),
+    fake.conf([fake.member(1, "a", "h:1", suffrage=3)])],
+    ids=["garbage", "empty", "a-name-with-a-line-end", "nobody-votes"])
+def test_a_snapshot_without_a_membership_is_refused(cluster, facts, tmp_path, conf):
+    """Before it takes the place of the data: there is no way back from that."""
+    node = followers(cluster)[0]
+    state = node.status()
+    term, index = state["term"], state["applied"] + 1000
+    image = image_of(node, tmp_path, index, term, conf=conf)
+    with facts.stranger(node) as peer:
+        assert install(peer, 99, facts.numbers[node.name], term + 1, image,
+                       index, term) == FAILED
+    assert node.alive()
+    node.kill()
+    node.start().up()
+    go_on(cluster)
+
+
+def test_a_snapshot_of_somebody_who_does_not_lead_is_refused(cluster, facts,
+                                                             tmp_path):
+    node = followers(cluster)[0]
+    state = node.status()
+    term, index = state["term"], state["applied"] + 1000
+    image = image_of(node, tmp_path, index, term)
+    for said in (term, term + 1):
+        with facts.stranger(node) as peer:
+            assert install(peer, 0, 0, said, image, index, term) == FAILED
+    go_on(cluster)
+
+
+# ---- the way out ---------------------------------------------------------------
+
+@pytest.mark.parametrize("words", [
+    ["--without-log", "DIR"], ["DIR", "--without-log"],
+    ["-id", "node0", "--without-log", "DIR"], ["-without-log", "DIR"]])
+def test_recovery_without_a_log(cluster, words):
+    """From the command line, wherever among the flags."""
+    node = cluster.start(1)[0]
+    assert node.put("k", "v").status == 200
+    assert node.request("POST", "/snapshot").status == 200
+    node.kill()
+    [name] = [name for name in sorted(os.listdir(os.path.join(node.dir, "wal")))
+              if name.endswith("1.wal")]
+    with open(os.path.join(node.dir, "wal", name), "r+b") as file:
+        file.write(b"damage" * 1000)
+    node.start()
+    assert node.wait_exit() == 4
+    argv = [BINARY, "recover"] + [node.dir if w == "DIR" else w for w in words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    node.start().up()
+    wait_for(lambda: node.get("k") == "v", 10, "the data is there")
+
+
+# ---- memory -------------------------------------------------------------------
+
+def test_unfinished_frames_have_a_bound_together(cluster, facts):
+    """A frame has up to 32 MiB; those of strangers share the room of one."""
+    leader = cluster.wait_leader()
+    before = rss_bytes(leader.pid)
+    peers = [facts.stranger(leader, number) for number in range(100, 114)]
+    try:
+        for peer in peers:
+            peer.send(fake.head((32 << 20) - 12) + bytes(4))
+        chunk = bytes(MIB)
+        for _ in range(20):
+            for peer in peers:
+                peer.send(chunk)
+        time.sleep(0.5)
+        assert rss_bytes(leader.pid) - before < 100 * MIB
+    finally:
+        for peer in peers:
+            peer.close()
+    go_on(cluster)
