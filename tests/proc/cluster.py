@@ -336,12 +336,15 @@ class Cluster:
         return self
 
     def wait_same(self, timeout=20.0):
-        """Every running node has applied the same, and it is all there is."""
+        """Every running node has applied the same, and it is all there is. A
+        new leader's commit index is old until it has committed in its term, so
+        its log is compared as well."""
         def same():
             states = [node.status() for node in self.running()]
+            leaders = [s for s in states if s["role"] == "leader"]
             return (len({s["applied"] for s in states}) == 1
                     and all(s["applied"] == s["commit"] for s in states)
-                    and any(s["role"] == "leader" for s in states))
+                    and any(s["last_log"] == s["commit"] for s in leaders))
         wait_for(same, timeout, "all nodes have applied the same", pause=0.05)
         return self
 
