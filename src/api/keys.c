@@ -153,7 +153,7 @@ static void answer_key(struct conn *conn)
     struct api *api = conn->api;
     struct node_row row = {0};
     enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
-    if (err == ERR_NOSPACE) {
+    if (err_is_shortage(err)) {
         read_wait(conn);
         return;
     }

@@ -179,6 +179,11 @@ static void explain(struct api *api, const struct node_result *result,
         buf_add_string(out, "the disk is full");
         return;
     }
+    if (result->outcome == NODE_BUSY && status.no_resources) {
+        buf_add_string(out, "the process is out of descriptors or memory "
+                            "(ulimit -n, --max-conns)");
+        return;
+    }
     buf_add_string(out, rows[result->outcome].message);
 }
 

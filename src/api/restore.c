@@ -89,6 +89,10 @@ static void fail_err(struct restore *restore, enum err err, const char *why)
 {
     if (err == ERR_NOSPACE) {
         fail(restore, 507, "no-space", "there is no room for the upload");
+    } else if (err == ERR_RESOURCES) {
+        fail(restore, 429, "overloaded",
+             "the process is out of descriptors or memory (ulimit -n, "
+             "--max-conns)");
     } else if (err == ERR_CORRUPT || err == ERR_VERSION) {
         fail(restore, 415, "not-sqlite", why);
     } else {

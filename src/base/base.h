@@ -24,6 +24,7 @@
     X(OK, "ok")                                                                \
     X(IO, "input/output error")                                                \
     X(NOSPACE, "no space left")                                                \
+    X(RESOURCES, "out of descriptors or memory")                               \
     X(CORRUPT, "data damaged")                                                 \
     X(TOO_BIG, "too big")                                                      \
     X(BUSY, "busy")                                                            \
@@ -42,6 +43,14 @@ enum err {
 };
 
 const char *err_name(enum err err);
+
+/* True when something has run out that may come back: space on the disk,
+ * descriptors, or the kernel's memory. Nothing that counts was done and
+ * nothing is in doubt, so the caller tries again later. */
+static inline bool err_is_shortage(enum err err)
+{
+    return err == ERR_NOSPACE || err == ERR_RESOURCES;
+}
 
 /* Print "file:line: must: expression" to stderr and abort(). */
 NORETURN void must_failed(const char *expression, const char *file, int line);

@@ -83,10 +83,11 @@ enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
         memcpy(uuid, data, RAFT_UUID_BYTES);
     }
     mem_free(data);
-    if (there || err == ERR_IO) {
-        return err;
+    bool unusable = !err || err == ERR_NOT_FOUND || err == ERR_TOO_BIG;
+    if (there || !unusable) {
+        return err; /* What cannot be read now may be one that is in use. */
     }
-    /* None, or one that was never used: nothing hangs on it yet. */
+    /* None, or damaged, and then it was never used: nothing hangs on it. */
     memcpy(file, uuid, RAFT_UUID_BYTES);
     store_u32(file + RAFT_UUID_BYTES, crc32c(0, uuid, RAFT_UUID_BYTES));
     return fs_replace(fs, ".", "UUID", file, sizeof(file));

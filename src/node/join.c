@@ -83,6 +83,7 @@ static enum node_outcome outcome_of_change(enum err err)
     case ERR_OK:
     case ERR_IO:
     case ERR_NOSPACE:
+    case ERR_RESOURCES:
     case ERR_CORRUPT:
     case ERR_TOO_BIG:
     case ERR_EXISTS:

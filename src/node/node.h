@@ -350,7 +350,8 @@ struct node_status {
     uint64_t proposals_pending;
     uint64_t writes;          /* Applied commands since start. */
     uint64_t last_contact_ms; /* Since the leader was heard; 0 on it. */
-    bool no_space;
+    bool no_space;            /* Writes are refused: the disk is full; ... */
+    bool no_resources;        /* ... descriptors or memory have run out. */
     bool over_quota;
     bool disk_stuck; /* It has not answered for an election time-out. */
     const char *sqlite_version;

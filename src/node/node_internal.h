@@ -165,17 +165,19 @@ struct node {
     uint64_t flying_ms; /* Since when. */
     bool disk_stuck;    /* Told, ... */
     uint64_t stuck_ms;  /* ... and since when it is. */
-    bool log_tight;     /* The disk has no room for the next segment, ... */
-    bool log_full;      /* ... had none for a batch of the log, ... */
-    bool db_full;       /* ... or for what is applied. */
+    enum err log_tight; /* The shortage for which the next segment cannot be
+                           made, ... */
+    enum err log_full;  /* ... a batch of the log could not be written, ... */
+    enum err db_full;   /* ... or an entry not applied; ERR_OK: none. */
     bool db_full_told;
-    bool store_tight; /* Told: the database has no reserve any more. */
+    enum err store_tight; /* Logged: the database has no reserve any more. */
     uint64_t store_retry_ms;
     uint64_t shown;  /* Applied at some time: reads do not go back behind it. */
     bool over_quota; /* options.db_bytes_max is reached: deletes only. */
     uint64_t space_retry_ms;
     uint64_t applied_ms;          /* When something was applied last. */
-    uint64_t checkpoint_retry_ms; /* It found no space. */
+    bool checkpoint_short;        /* The last one found no space: ... */
+    uint64_t checkpoint_retry_ms; /* ... it is not tried before. */
     uint64_t flush_entries;
     uint64_t checkpoint_bytes;
     bool checkpoint_wanted; /* Whatever its size. */
@@ -357,8 +359,9 @@ MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
 void node_check_quota(struct node *node);
 /* Nothing that the engine wants durable waits for it. */
 bool node_is_persisted(const struct node *node);
-/* New writes are refused for lack of space. */
-bool node_no_space(const struct node *node);
+/* What new writes are refused for: ERR_NOSPACE, ERR_RESOURCES, or ERR_OK when
+ * nothing is short. */
+enum err node_shortage(const struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);

@@ -194,10 +194,14 @@ static void wait_for_leader(struct node *node, struct node_request *request,
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
-    if (node_no_space(node) ||
-        (node->over_quota && !command_only_deletes(command))) {
+    enum err shortage = node_shortage(node);
+    if (node->over_quota && !command_only_deletes(command)) {
+        shortage = ERR_NOSPACE;
+    }
+    if (shortage) {
         node->metrics.failed++;
-        request_finish(node, request, NODE_NO_SPACE, 0);
+        request_finish(node, request,
+                       shortage == ERR_NOSPACE ? NODE_NO_SPACE : NODE_BUSY, 0);
         return;
     }
     if (node->pending_count >= node->options.proposals_max ||

@@ -62,7 +62,7 @@ void restore_watch(struct node *node)
         return;
     }
     if (id == 0 || node->now_ms < node->restoring_ms + PATIENCE_MS ||
-        node_no_space(node)) {
+        node_shortage(node)) {
         return;
     }
     node->conf_scratch.size = 0;
@@ -78,7 +78,7 @@ void restore_watch(struct node *node)
 
 uint64_t restore_deadline_ms(const struct node *node)
 {
-    return node->restoring && !node_no_space(node)
+    return node->restoring && !node_shortage(node)
                ? node->restoring_ms + PATIENCE_MS
                : UINT64_MAX;
 }

@@ -334,7 +334,8 @@ static void use(struct node *node, struct store *store, uint64_t index,
                                         .conf = &conf});
     node->apply_to = max_u64(node->apply_to, index);
     node->durable = max_u64(node->durable, index);
-    node->db_full = false;
+    node->db_full = ERR_OK;
+    node->checkpoint_short = false;
     node_check_quota(node);
     store_tidy(store);
     log_info("snapshot-installed", "index=%llu term=%llu keys=%llu",

@@ -83,7 +83,8 @@ void node_get_status(struct node *node, struct node_status *status)
         raft_get_status(node->raft, &status->raft);
         status->conf = raft_conf_active(node->raft);
         status->last_contact_ms = node_last_contact_ms(node);
-        status->no_space = node_no_space(node);
+        status->no_space = node_shortage(node) == ERR_NOSPACE;
+        status->no_resources = node_shortage(node) == ERR_RESOURCES;
         add_storage(node, status);
     }
 }

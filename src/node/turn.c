@@ -98,12 +98,12 @@ void node_tell(struct node *node, struct raft_event event)
 
 /* ---- send ---- */
 
-/* Entry `index` from memory, else from the log; false when it is not to be
+/* Entry `index` from memory, else from the log; an error when it is not to be
  * had now. `from_log` payloads lie in node->log_scratch until the next. */
-static bool fetch(struct node *node, uint64_t index, struct entry *entry)
+static enum err fetch(struct node *node, uint64_t index, struct entry *entry)
 {
     if (entries_get(&node->entries, index, entry)) {
-        return true;
+        return ERR_OK;
     }
     struct wal_entry read;
     enum err err = wal_read(node->wal, index, &node->log_scratch, &read);
@@ -112,12 +112,12 @@ static bool fetch(struct node *node, uint64_t index, struct entry *entry)
             die("the log entry %llu can no longer be read",
                 (unsigned long long)index);
         }
-        return false;
+        return err;
     }
     *entry = (struct entry){.term = read.term,
                             .type = (enum raft_entry_type)read.type,
                             .payload = read.payload};
-    return true;
+    return ERR_OK;
 }
 
 /* Gather entries lo.. for one append: as many as are worth one frame. What
@@ -131,7 +131,7 @@ static uint32_t gather(struct node *node, uint64_t lo, uint64_t hi)
     bool from_log = lo < node->entries.first;
     for (uint64_t i = lo; i <= hi && count < RAFT_APPEND_ENTRIES_MAX; i++) {
         struct entry entry;
-        if ((i < node->entries.first) != from_log || !fetch(node, i, &entry)) {
+        if ((i < node->entries.first) != from_log || fetch(node, i, &entry)) {
             break;
         }
         if (count > 0 && bytes + entry.payload.size > NODE_APPEND_BYTES) {
@@ -224,13 +224,16 @@ static void write_batch(struct node *node, const struct raft_persist *persist)
     }
 }
 
-static void log_is_full(struct node *node)
+static void log_is_full(struct node *node, enum err err)
 {
-    if (!node->log_full) {
-        log_error("no-space", "what=log why=\"writes are refused until "
-                              "there is room\"");
+    must(err_is_shortage(err));
+    if (node->log_full != err) {
+        log_error("no-space",
+                  "what=log why=\"%s: writes are refused until "
+                  "that is over\"",
+                  err_name(err));
     }
-    node->log_full = true;
+    node->log_full = err;
     node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
 }
 
@@ -238,7 +241,7 @@ static void log_has_room(struct node *node)
 {
     if (node->log_full) {
         log_info("space-again", "what=log");
-        node->log_full = false;
+        node->log_full = ERR_OK;
     }
 }
 
@@ -300,9 +303,8 @@ static bool finish_sync(struct node *node)
     uint64_t seq = node->persist_flying;
     node->persist_flying = 0;
     if (err) {
-        must(err == ERR_NOSPACE);
         node->persist_due = max_u64(node->persist_due, seq);
-        log_is_full(node);
+        log_is_full(node, err);
         return false;
     }
     log_has_room(node);
@@ -323,8 +325,7 @@ static bool start_sync(struct node *node)
     }
     enum err err = wal_start(node->wal);
     if (err) {
-        must(err == ERR_NOSPACE);
-        log_is_full(node);
+        log_is_full(node, err);
         return false;
     }
     node->persist_flying = node->persist_due;
@@ -498,13 +499,16 @@ enum err node_apply(struct store *store, uint64_t index,
 
 static void refuse_to_apply(struct node *node, uint64_t index, enum err err)
 {
-    if (err == ERR_NOSPACE) {
+    if (err_is_shortage(err)) {
         if (!node->db_full_told) {
-            log_error("no-space", "what=database index=%llu",
-                      (unsigned long long)index);
+            log_error("no-space", "what=database index=%llu why=\"%s\"",
+                      (unsigned long long)index, err_name(err));
         }
-        node->db_full = true;
+        node->db_full = err;
         node->db_full_told = true;
+        /* What is committed moves into the database: then its -wal begins anew
+         * in the space that it has. */
+        node->checkpoint_wanted = true;
         node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
         return;
     }
@@ -523,16 +527,19 @@ static bool apply_some(struct node *node)
     if (node->db_full && node->now_ms < node->space_retry_ms) {
         return false;
     }
-    node->db_full = false;
+    node->db_full = ERR_OK;
     while (applied < node->apply_to && applied - start < NODE_APPLY_ENTRIES &&
            bytes < NODE_APPLY_BYTES) {
         struct entry entry;
         struct store_result result = {0};
-        if (!fetch(node, applied + 1, &entry)) {
-            die("committed entry %llu is not in the log",
-                (unsigned long long)applied + 1);
+        enum err err = fetch(node, applied + 1, &entry);
+        if (err && !err_is_shortage(err)) {
+            die("committed entry %llu cannot be read from the log: %s",
+                (unsigned long long)applied + 1, err_name(err));
         }
-        enum err err = node_apply(node->store, applied + 1, &entry, &result);
+        if (!err) {
+            err = node_apply(node->store, applied + 1, &entry, &result);
+        }
         if (err) {
             refuse_to_apply(node, applied + 1, err);
             break;
@@ -583,9 +590,15 @@ static bool checkpoint_due(const struct node *node)
 static void checkpointed(struct node *node)
 {
     node->checkpointing = false;
-    node->checkpoint_wanted = false;
-    if (store_checkpoint_bytes(node->store) > 0) {
+    node->checkpoint_short = store_checkpoint_bytes(node->store) > 0;
+    node->checkpoint_wanted = node->checkpoint_short;
+    if (node->checkpoint_short) {
         node->checkpoint_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+        if (!node->db_full_told) {
+            log_error("no-space", "what=database why=\"it cannot grow: writes "
+                                  "are refused\"");
+            node->db_full_told = true;
+        }
     }
     if (node->checkpoint_us > 2 * NODE_HEAVY_US) {
         /* It cannot be less than one transaction wrote. */
@@ -652,6 +665,16 @@ void node_check_quota(struct node *node)
     node->over_quota = over;
 }
 
+static void log_database_has_room(struct node *node)
+{
+    if (node->db_full_told && !node->db_full && !node->checkpoint_short &&
+        store_applied(node->store) >= node->shown &&
+        !store_shortage(node->store)) {
+        log_info("space-again", "what=database");
+        node->db_full_told = false;
+    }
+}
+
 /* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
  * nothing happens. */
 static void flush_some(struct node *node)
@@ -679,10 +702,7 @@ static void flush_some(struct node *node)
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
     }
-    if (node->db_full_told && !node->db_full && !store_is_tight(node->store)) {
-        log_info("space-again", "what=database");
-        node->db_full_told = false;
-    }
+    log_database_has_room(node);
     node->unflushed_ms = 0;
     node->unflushed_bytes = 0;
     node_check_quota(node);
@@ -697,13 +717,15 @@ static bool prepare_log(struct node *node)
         return false;
     }
     bool more = wal_prepare(node->wal);
-    bool tight = wal_is_tight(node->wal);
+    enum err tight = wal_shortage(node->wal);
     if (tight) {
         node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
     }
     if (tight && !node->log_tight) {
-        log_error("no-space", "what=log why=\"no room for the next segment: "
-                              "writes are refused\"");
+        log_error("no-space",
+                  "what=log why=\"the next segment cannot be made, "
+                  "%s: writes are refused\"",
+                  err_name(tight));
     } else if (node->log_tight && !tight) {
         log_info("space-again", "what=log");
     }
@@ -719,27 +741,34 @@ static bool prepare_store(struct node *node)
         return false;
     }
     /* Just given up: its space is for what is still to be committed. */
-    bool given_up = !node->store_tight && store_is_tight(node->store);
+    bool given_up = !node->store_tight && store_shortage(node->store);
     bool more = !given_up && store_prepare(node->store);
-    bool tight = store_is_tight(node->store);
+    enum err tight = store_shortage(node->store);
     if (tight && !more) {
         node->store_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
     }
-    if (tight && !node->store_tight) {
+    if (tight && !node->store_tight && !node->db_full_told) {
         log_error("no-space", "what=database why=\"no room but its reserve: "
                               "writes are refused\"");
-    } else if (node->store_tight && !tight) {
+    } else if (node->store_tight && !tight && !node->db_full_told) {
         log_info("space-again", "what=database");
-        node->db_full_told = false;
     }
     node->store_tight = tight;
+    log_database_has_room(node);
     return more;
 }
 
-bool node_no_space(const struct node *node)
+enum err node_shortage(const struct node *node)
 {
-    return node->log_full || node->log_tight || node->db_full ||
-           store_is_tight(node->store);
+    const enum err all[] = {node->log_full, node->log_tight, node->db_full,
+                            node->checkpoint_short ? ERR_NOSPACE : ERR_OK,
+                            store_shortage(node->store)};
+    enum err worst = ERR_OK;
+    for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
+        /* A full disk does not end by itself: of two it is the one to know. */
+        worst = worst == ERR_NOSPACE || !all[i] ? worst : all[i];
+    }
+    return worst;
 }
 
 /* ---- the turn ---- */
@@ -760,7 +789,7 @@ static void begin_to_count(struct node *node)
 {
     if (store_counts(node->store) || !raft_is_leader(node->raft) ||
         node->counting_term == raft_term(node->raft) ||
-        raft_conf_active(node->raft)->count != 1 || node_no_space(node)) {
+        raft_conf_active(node->raft)->count != 1 || node_shortage(node)) {
         return;
     }
     struct command_name nobody = {{0}, 0};
@@ -786,7 +815,7 @@ static void sweep_some(struct node *node)
     }
     enum err err = store_sweep(node->store);
     node->waste_ms = err == ERR_NOT_FOUND ? 0 : node->now_ms + NODE_WASTE_MS;
-    if (err == ERR_NOSPACE) {
+    if (err_is_shortage(err)) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
     } else if (!err && store_pending(node->store) > 0) {
         node->unflushed_bytes += NODE_WASTE_BYTES;
@@ -842,6 +871,9 @@ static uint64_t next_deadline(const struct node *node, bool more)
     }
     if (node->store_tight) {
         at = min_u64(at, node->store_retry_ms);
+    }
+    if (node->checkpoint_short) {
+        at = min_u64(at, node->checkpoint_retry_ms);
     }
     if (node->member) {
         at = min_u64(at, restore_deadline_ms(node));

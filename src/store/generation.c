@@ -88,15 +88,22 @@ enum err generation_use(const struct fs *fs,
 {
     char text[TEXT_BYTES];
     struct generation found;
+    bool in_doubt;
     format_current(generation, text);
-    enum err err = fs_replace(fs, "db", "db/CURRENT", text, strlen(text));
-    if (!err || read_current(fs, &found) ||
-        found.number != generation->number) {
+    enum err err = fs_replace_or_not(fs, "db", "db/CURRENT", text, strlen(text),
+                                     &in_doubt);
+    if (!in_doubt) {
         return err;
     }
-    /* It has the name, but perhaps not for good. There is no way back that
-     * could not fail as well; either is fine for the next start. */
-    if (fs->sync_dir(fs->self, "db")) {
+    enum err unread = read_current(fs, &found);
+    if (unread == ERR_NOT_FOUND ||
+        (!unread && found.number != generation->number)) {
+        return err;
+    }
+    /* It has the name, but perhaps not for good; or it cannot be seen whether
+     * it has. There is no way back that could not fail as well; either is fine
+     * for the next start. */
+    if (unread || fs->sync_dir(fs->self, "db")) {
         die("db/CURRENT: it is in doubt which database is the one in use");
     }
     return ERR_OK;

@@ -5,7 +5,7 @@
  * is lost, since the log has it, but what was read yesterday is gone until
  * there is room. So a file of zeros is kept beside the database. A write to
  * the -wal that finds no space removes it, and is tried again; from then on,
- * until the file could be made anew, new writes are refused (store_is_tight()),
+ * until the file could be made anew, new writes are refused (store_shortage()),
  * and what was accepted before is committed in the space that was freed.
  *
  * The zeros are written, since blocks that were never written are none, and
@@ -36,7 +36,7 @@ bool reserve_give_up(struct store *store)
     store->reserve.filled = 0;
     store->reserve.held = false;
     store->reserve.broken = false; /* It is made anew when there is room. */
-    store->reserve.tight = true;
+    store->reserve.shortage = ERR_NOSPACE;
     return fs->unlink(fs->self, reserve_path) == ERR_OK;
 }
 
@@ -72,8 +72,8 @@ bool store_prepare(struct store *store)
         return false;
     }
     enum err err = fill(store);
-    if (err == ERR_NOSPACE) {
-        reserve->tight = true;
+    if (err_is_shortage(err)) {
+        reserve->shortage = err;
         return false;
     }
     if (err) {
@@ -83,7 +83,7 @@ bool store_prepare(struct store *store)
                  reserve_path);
         reserve_close(store);
         reserve->broken = true;
-        reserve->tight = false;
+        reserve->shortage = ERR_OK;
         return false;
     }
     if (reserve->filled < store->options.reserve_bytes) {
@@ -91,11 +91,11 @@ bool store_prepare(struct store *store)
     }
     reserve_close(store);
     reserve->held = true;
-    reserve->tight = false;
+    reserve->shortage = ERR_OK;
     return false;
 }
 
-bool store_is_tight(const struct store *store)
+enum err store_shortage(const struct store *store)
 {
-    return store->reserve.tight;
+    return store->reserve.shortage;
 }

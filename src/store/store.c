@@ -17,13 +17,42 @@ enum {
 /* ---- errors ---------------------------------------------------------------
  */
 
-/* A full disk is the caller's to tell: it asks again and again. */
+/* What has run out, when that is why SQLite failed with the extended `code`.
+ * Its VFS has a name of its own for ENOSPC only: for the rest the errno tells,
+ * but never of a sync, after which what was written is in doubt. */
+static enum err shortage_of(int code, int error)
+{
+    switch (code) {
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+        return ERR_OK;
+    case SQLITE_IOERR_NOMEM:
+        return ERR_RESOURCES;
+    default:
+        break;
+    }
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return ERR_NOSPACE;
+    case SQLITE_NOMEM:
+        return ERR_RESOURCES;
+    case SQLITE_CANTOPEN:
+    case SQLITE_IOERR:
+        return fs_shortage_of(error);
+    default:
+        return ERR_OK;
+    }
+}
+
+/* A shortage is the caller's to log: it asks again and again. */
 enum err store_error(sqlite3 *db, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
-    if (code == SQLITE_FULL) {
-        log_debug("store", "doing=\"%s\" why=\"full\"", what);
-        return ERR_NOSPACE;
+    enum err shortage =
+        shortage_of(sqlite3_extended_errcode(db), sqlite3_system_errno(db));
+    if (shortage) {
+        log_debug("store", "doing=\"%s\" why=\"%s\"", what, err_name(shortage));
+        return shortage;
     }
     log_error("store", "doing=\"%s\" code=%d why=\"%s\"", what,
               sqlite3_extended_errcode(db), sqlite3_errmsg(db));
@@ -35,24 +64,24 @@ static enum err load_row(struct store *store);
 
 /* SQLite may have rolled back by itself (its documentation of automatic
  * rollback); only get_autocommit tells. Then we are where the last commit
- * was. Everything but a full disk leaves the data in doubt. */
+ * was. Everything but a shortage leaves the data in doubt. */
 enum err store_failed(struct store *store, const char *what)
 {
     enum err err = store_error(store->db, what);
-    if (err != ERR_NOSPACE) {
+    if (!err_is_shortage(err)) {
         die("%s: the database failed while %s: %s", store->path, what,
             sqlite3_errmsg(store->db));
     }
     if (!sqlite3_get_autocommit(store->db)) {
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     }
-    must(sqlite3_get_autocommit(store->db));
     watch_drop(store);
     store->open = false;
-    if (load_row(store) != ERR_OK) {
-        die("%s: cannot be read after a full disk", store->path);
+    if (!sqlite3_get_autocommit(store->db) || load_row(store) != ERR_OK) {
+        die("%s: cannot go back to the last commit after a shortage: %s",
+            store->path, sqlite3_errmsg(store->db));
     }
-    return ERR_NOSPACE;
+    return err;
 }
 
 bool store_run(sqlite3_stmt *statement)
@@ -66,13 +95,15 @@ bool store_run(sqlite3_stmt *statement)
 /* ---- checkpoint -----------------------------------------------------------
  */
 
-/* A full disk can wait: the -wal holds all of it. */
-static void must_be_full(struct store *store, int code)
+/* A shortage can wait: the -wal holds all of it. The code alone tells, since
+ * write_base() in watch.c has put the errno into it. */
+static void must_be_short(struct store *store, int code)
 {
-    if ((code & 0xff) != SQLITE_FULL) {
+    enum err shortage = shortage_of(code, 0);
+    if (!shortage) {
         die("%s: checkpoint failed: %s", store->path, sqlite3_errstr(code));
     }
-    log_debug("store", "doing=\"checkpoint\" why=\"full\"");
+    log_debug("store", "doing=\"checkpoint\" why=\"%s\"", err_name(shortage));
     store->step = STEP_NONE;
 }
 
@@ -153,7 +184,7 @@ static void step(struct store *store, bool beside)
         break;
     }
     if (rc != SQLITE_OK) {
-        must_be_full(store, rc);
+        must_be_short(store, rc);
     }
 }
 
@@ -209,7 +240,7 @@ static enum err load_row(struct store *store)
     if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
         enum err err = store_error(store->db, "reading the raft row");
         sqlite3_finalize(load);
-        return err == ERR_NOSPACE ? ERR_IO : err;
+        return err;
     }
     store->now = (struct row){
         .applied = (uint64_t)sqlite3_column_int64(load, 0),
@@ -345,9 +376,13 @@ static enum err open_database(struct store *store, unsigned char *image,
                              store->options.vfs);
     if (rc != SQLITE_OK) {
         sqlite3_free(image);
+        enum err shortage =
+            shortage_of(rc, store->db ? sqlite3_system_errno(store->db) : 0);
         log_error("store", "file=%s why=\"%s\"", store->path,
-                  store->db ? sqlite3_errmsg(store->db) : "no memory");
-        return ERR_IO;
+                  shortage    ? err_name(shortage)
+                  : store->db ? sqlite3_errmsg(store->db)
+                              : "no memory");
+        return shortage ? shortage : ERR_IO;
     }
     enum err err = image ? take_image(store, image, image_bytes) : ERR_OK;
     if (!err) {

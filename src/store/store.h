@@ -17,10 +17,13 @@
  * of the entry that created it and that last changed it, and how often it was
  * written. Results of named commands (command.h) are rows too.
  *
- * Failures of SQLite: SQLITE_FULL, when the reserve is used up as well, is
- * ERR_NOSPACE (the transaction is rolled back to the last flush; the caller
- * stops applying and asks again later); everything else that casts doubt on the
- * data die()s with a sentence. */
+ * Failures of SQLite: SQLITE_FULL, when the reserve is used up as well, and
+ * what an errno of a full disk or quota has caused, is ERR_NOSPACE;
+ * SQLITE_NOMEM and a lack of descriptors are ERR_RESOURCES. After both the
+ * transaction is rolled back to the last flush; the caller stops applying and
+ * asks again later. Where one of them is said below to return ERR_NOSPACE, the
+ * other may come as well. Everything else that casts doubt on the data die()s
+ * with a sentence. */
 #ifndef CRAFTD_STORE_STORE_H
 #define CRAFTD_STORE_STORE_H
 
@@ -105,10 +108,11 @@ uint64_t store_pending(const struct store *store);
  * finds the disk full, so that it need not be rolled back. True: call it
  * again, there is more to do. Nothing when it is there, or in memory. */
 bool store_prepare(struct store *store);
-/* It was given up, or there is no space to make it: what is applied now has
- * only what is left of it, and new work should be refused. A later
- * store_prepare() that succeeds ends it. */
-bool store_is_tight(const struct store *store);
+/* ERR_NOSPACE: it was given up, or there is no space to make it; ERR_RESOURCES:
+ * no descriptor. What is applied now has only what is left of it, and new work
+ * should be refused until a later store_prepare() succeeds. ERR_OK: nothing is
+ * short. */
+enum err store_shortage(const struct store *store);
 
 /* ---- snapshots (image.c, incoming.c) ------------------------------------
  *

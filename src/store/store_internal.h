@@ -75,8 +75,8 @@ struct watched {
 struct reserve {
     int handle; /* While it is being made; else -1. */
     uint64_t filled;
-    bool held;   /* It is there, whole. */
-    bool tight;  /* There was no space for it, or it was needed. */
+    bool held;         /* It is there, whole. */
+    enum err shortage; /* Why it is not there, or that it was needed. */
     bool broken; /* It cannot be made for another reason: we do without. */
 };
 
@@ -132,7 +132,8 @@ struct store {
     uint64_t checkpoints;
 };
 
-/* Log the last error of `db` and name it: ERR_NOSPACE, ERR_CORRUPT, ERR_IO. */
+/* Log the last error of `db` and name it: ERR_CORRUPT, ERR_IO; a shortage is
+ * not logged. */
 enum err store_error(sqlite3 *db, const char *what);
 
 /* ---- between store.c and txn.c. False: SQLite failed. ---- */
@@ -190,7 +191,7 @@ MUST_CHECK enum err upload_sweep(const struct fs *fs);
 
 /* In the open transaction, or, when there is none, in one of its own. */
 MUST_CHECK enum err store_begin(struct store *store);
-/* It failed while `what`. ERR_NOSPACE: back to the last flush. Everything else
+/* It failed while `what`. A shortage: back to the last flush. Everything else
  * ends the process. */
 MUST_CHECK enum err store_failed(struct store *store, const char *what);
 

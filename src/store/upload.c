@@ -149,7 +149,13 @@ static enum err open_database(struct store_upload *upload)
     int rc = sqlite3_open_v2(path, &upload->db,
                              SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
                              upload->vfs);
-    return rc == SQLITE_OK ? ERR_OK : ERR_IO;
+    if (rc == SQLITE_OK) {
+        return ERR_OK;
+    }
+    enum err shortage = rc == SQLITE_NOMEM || !upload->db
+                            ? ERR_RESOURCES
+                            : fs_shortage_of(sqlite3_system_errno(upload->db));
+    return shortage ? shortage : ERR_IO;
 }
 
 static void trust_nothing(sqlite3 *db)
@@ -164,9 +170,10 @@ static void trust_nothing(sqlite3 *db)
 static enum err error_of(struct store_upload *upload)
 {
     switch (sqlite3_errcode(upload->db) & 0xff) {
+    case SQLITE_NOMEM:
+        return ERR_RESOURCES;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-    case SQLITE_NOMEM:
     case SQLITE_BUSY:
         /* A file that ends early is damaged rather than unreadable. */
         return sqlite3_extended_errcode(upload->db) == SQLITE_IOERR_SHORT_READ

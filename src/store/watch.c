@@ -50,14 +50,33 @@ static struct store *store_of(sqlite3_file *file)
 /* ---- writes, gathered ----------------------------------------------------
  */
 
+/* SQLite's VFS answers SQLITE_FULL for ENOSPC only: a quota and a limit of the
+ * file's size are the same thing to us, and the kernel's memory can be waited
+ * for as well. */
+static int write_base(const struct watched *watched, const void *data, int size,
+                      uint64_t offset)
+{
+    sqlite3_file *file = watched->file;
+    int error = 0;
+    int rc = watched->base->xWrite(file, data, size, (sqlite3_int64)offset);
+    if (rc != SQLITE_IOERR_WRITE ||
+        watched->base->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) !=
+            SQLITE_OK) {
+        return rc;
+    }
+    enum err shortage = fs_shortage_of(error);
+    return shortage == ERR_NOSPACE     ? SQLITE_FULL
+           : shortage == ERR_RESOURCES ? SQLITE_IOERR_NOMEM
+                                       : rc;
+}
+
 static int write_through(struct watched *watched, const void *data, int size,
                          uint64_t offset)
 {
-    sqlite3_file *file = watched->file;
-    int rc = watched->base->xWrite(file, data, size, (sqlite3_int64)offset);
+    int rc = write_base(watched, data, size, offset);
     if (watched == &watched->store->wal_file && (rc & 0xff) == SQLITE_FULL &&
         reserve_give_up(watched->store)) {
-        rc = watched->base->xWrite(file, data, size, (sqlite3_int64)offset);
+        rc = write_base(watched, data, size, offset);
     }
     return rc;
 }

@@ -1,7 +1,25 @@
 /* fs.c -- what is built from the file functions, for every back-end. */
 #include "sys/fs.h"
 
+#include <errno.h>
 #include <stdio.h>
+
+enum err fs_shortage_of(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: /* ulimit -f, or the file system's own limit. */
+        return ERR_NOSPACE;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return ERR_RESOURCES;
+    default:
+        return ERR_OK;
+    }
+}
 
 static enum err write_whole(const struct fs *fs, const char *path,
                             const void *data, size_t size)
@@ -19,9 +37,11 @@ static enum err write_whole(const struct fs *fs, const char *path,
     return err;
 }
 
-enum err fs_replace(const struct fs *fs, const char *dir, const char *path,
-                    const void *data, size_t size)
+enum err fs_replace_or_not(const struct fs *fs, const char *dir,
+                           const char *path, const void *data, size_t size,
+                           bool *in_doubt)
 {
+    *in_doubt = false;
     char draft[FS_PATH_BYTES];
     int wrote = snprintf(draft, sizeof(draft), "%s.tmp", path);
     must(wrote > 0 && (size_t)wrote < sizeof(draft));
@@ -35,15 +55,25 @@ enum err fs_replace(const struct fs *fs, const char *dir, const char *path,
     if (err) {
         goto fail;
     }
+    *in_doubt = true;
     err = fs->rename(fs->self, draft, path);
     if (err) {
         goto fail;
     }
-    return fs->sync_dir(fs->self, dir);
+    err = fs->sync_dir(fs->self, dir);
+    *in_doubt = err != ERR_OK;
+    return err;
 
 fail:
     (void)fs->unlink(fs->self, draft); /* The next call tries again. */
     return err;
+}
+
+enum err fs_replace(const struct fs *fs, const char *dir, const char *path,
+                    const void *data, size_t size)
+{
+    bool in_doubt;
+    return fs_replace_or_not(fs, dir, path, data, size, &in_doubt);
 }
 
 enum err fs_write_zeros(const struct fs *fs, int handle, uint64_t offset,

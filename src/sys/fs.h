@@ -8,11 +8,40 @@
  * "" and "." name the root; a leading '/' is a bug of the caller. Every handle
  * is closed by who opened it before the file system is freed.
  *
- * Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_NOSPACE (ENOSPC, EDQUOT), ERR_LOCKED,
- * else ERR_IO; the detail (path, errno) of the latter and of ERR_NOSPACE is
- * logged where it happens, a shortage once until a write succeeds again.
  * Out-parameters are set on success only. EINTR and short transfers are dealt
- * with below this line. */
+ * with below this line. An errno becomes one of these, and only the last kind
+ * may end a running node:
+ *
+ *     ENOENT ENOTDIR           ERR_NOT_FOUND  the caller decides
+ *     EEXIST ENOTEMPTY         ERR_EXISTS     the caller decides
+ *     EWOULDBLOCK of a lock    ERR_LOCKED     the caller decides
+ *     ENOSPC EDQUOT EFBIG      ERR_NOSPACE    tried again later, writes are
+ *                                             refused with 507 meanwhile
+ *     EMFILE ENFILE            ERR_RESOURCES  tried again later, writes are
+ *     ENOMEM ENOBUFS                          refused with 429 meanwhile
+ *     EINVAL of syncing a      ERR_OK         a warning, once a process
+ *     directory
+ *     any of an fdatasync      ERR_IO         never tried again
+ *     any other (EIO, EROFS,   ERR_IO         never tried again
+ *     EACCES, EPERM, ...)
+ *
+ * ERR_IO ends a running node (die()) where going on could lose or forget what
+ * was promised:
+ *
+ *     log       writing a batch, seal, header or meta slot; any fdatasync;
+ *               renaming the spare; removing an old segment; syncing wal/
+ *     database  SQLite's own errors other than SQLITE_FULL, and SQLITE_IOERR,
+ *               SQLITE_CANTOPEN or SQLITE_NOMEM for an errno that stands above
+ *               for a shortage; any sync; db/CURRENT when it is in doubt which
+ *               database it names
+ *     both      an entry of the log that was committed and cannot be read
+ *
+ * It does not end it for what can be done without: the hint, STARTS, images,
+ * backups, uploads, the database's reserve. At the start of a process it is
+ * the exit code 1, and nothing has been promised yet.
+ *
+ * The detail (path, errno) of the last three kinds is logged where it happens;
+ * a shortage once, until a write or an open succeeds again. */
 #ifndef CRAFTD_SYS_FS_H
 #define CRAFTD_SYS_FS_H
 
@@ -106,12 +135,22 @@ int fs_posix_event_fd(const struct fs *fs);
 struct fs *fs_memory_new(void);
 void fs_memory_free(struct fs *fs);
 
+/* The shortage that an errno stands for, as in the table above: ERR_NOSPACE or
+ * ERR_RESOURCES; ERR_OK when it is none. For those who open files past this
+ * table of functions (SQLite). */
+MUST_CHECK enum err fs_shortage_of(int error);
+
 /* Replace `path` by `data` so that after a crash either the old or the new
  * content is there whole: write path.tmp, fdatasync, rename, sync `dir`. `dir`
  * is the directory that `path` is in. After an error the old content is there
  * still, or, when only the last sync failed, perhaps the new one. */
 MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
                                const char *path, const void *data, size_t size);
+/* The same, for whom it matters which of the two is there after an error:
+ * without *in_doubt it is the old content, for good. */
+MUST_CHECK enum err fs_replace_or_not(const struct fs *fs, const char *dir,
+                                      const char *path, const void *data,
+                                      size_t size, bool *in_doubt);
 
 /* Bring what an earlier process wrote to `path` to the disk, and what is only
  * in memory, because its sync failed, out of sight. ERR_NOT_FOUND. */

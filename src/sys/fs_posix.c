@@ -36,17 +36,34 @@ struct sync {
     enum err err; /* Once ended. */
 };
 
+/* A directory at the top level whose descriptor stays open once it was synced,
+ * so that no later sync of it can fail for lack of one. */
+enum { KEPT_DIRS = 4, KEPT_NAME_BYTES = 32 };
+struct kept_dir {
+    char name[KEPT_NAME_BYTES];
+    int fd; /* -1: the place is free. */
+};
+
 struct posix_fs {
     struct fs fs;
-    int root;           /* Descriptor of the root directory. */
-    char *root_path;    /* Absolute, from realpath(). */
-    char **paths;       /* [handle]: owned, NULL when not open. */
-    size_t path_count;  /* Places in `paths`. */
-    bool full_logged;   /* One line per shortage, not one per attempt. */
+    int root;          /* Descriptor of the root directory. */
+    char *root_path;   /* Absolute, from realpath(). */
+    char **paths;      /* [handle]: owned, NULL when not open. */
+    size_t path_count; /* Places in `paths`. */
+    bool full_logged;  /* One line per shortage, not one per attempt: */
+    bool short_logged; /* of space, and of descriptors. */
+    struct kept_dir kept[KEPT_DIRS];
     struct uring *ring; /* NULL: not in use. */
     struct flight flight;
     struct sync sync;
 };
+
+static void log_failure(const struct posix_fs *self, const char *what,
+                        const char *path)
+{
+    log_error("file", "op=%s path=\"%s/%s\" why=\"%s\"", what, self->root_path,
+              path, strerror(errno));
+}
 
 /* What is part of the conversation (missing, there already, locked) is left
  * to the caller's judgement; the rest is logged here, with its detail. */
@@ -62,19 +79,26 @@ static enum err failed(struct posix_fs *self, const char *what,
         return ERR_EXISTS;
     case EWOULDBLOCK:
         return ERR_LOCKED;
-    case ENOSPC:
-    case EDQUOT:
-        if (!self->full_logged) {
-            self->full_logged = true;
-            log_error("file", "op=%s path=\"%s/%s\" why=\"%s\"", what,
-                      self->root_path, path, strerror(errno));
-        }
-        return ERR_NOSPACE;
     default:
-        log_error("file", "op=%s path=\"%s/%s\" why=\"%s\"", what,
-                  self->root_path, path, strerror(errno));
-        return ERR_IO;
+        break;
     }
+    enum err shortage = fs_shortage_of(errno);
+    bool *logged =
+        shortage == ERR_NOSPACE ? &self->full_logged : &self->short_logged;
+    if (!shortage || !*logged) {
+        log_failure(self, what, path);
+    }
+    if (shortage) {
+        *logged = true;
+    }
+    return shortage ? shortage : ERR_IO;
+}
+
+/* An fdatasync is never tried again, whatever the reason. */
+static enum err sync_failed(const struct posix_fs *self, const char *path)
+{
+    log_failure(self, "fdatasync", path);
+    return ERR_IO;
 }
 
 /* "" and "." both are the root; an absolute path would escape it. */
@@ -139,6 +163,7 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
     if (fd < 0) {
         return failed(self, "open", path);
     }
+    self->short_logged = false;
     remember(self, fd, path);
     *handle = fd;
     return ERR_OK;
@@ -220,7 +245,7 @@ static enum err posix_fdatasync(void *arg, int handle)
 {
     struct posix_fs *self = arg;
     if (sync_descriptor(handle) < 0) {
-        return failed(self, "fdatasync", path_of(self, handle));
+        return sync_failed(self, path_of(self, handle));
     }
     return ERR_OK;
 }
@@ -243,8 +268,8 @@ static void flight_go_on(struct posix_fs *self)
     }
     enum err err = posix_write(self, flight->handle, flight->offset,
                                flight->data, flight->size);
-    if (!err && posix_fdatasync(self, flight->handle) != ERR_OK) {
-        err = ERR_IO; /* Whatever it was, it is in doubt. */
+    if (!err) {
+        err = posix_fdatasync(self, flight->handle);
     }
     flight_end(self, err);
 }
@@ -277,8 +302,7 @@ static void flight_take(struct posix_fs *self,
         flight_go_on(self);
     } else {
         errno = -result->synced;
-        (void)failed(self, "fdatasync", path);
-        flight_end(self, ERR_IO);
+        flight_end(self, sync_failed(self, path));
     }
 }
 
@@ -316,8 +340,7 @@ static void sync_end(struct posix_fs *self, int code)
     sync->err = ERR_OK;
     if (code != 0) {
         errno = code;
-        (void)failed(self, "fdatasync", path_of(self, sync->handle));
-        sync->err = ERR_IO; /* Whatever it was, it is in doubt. */
+        sync->err = sync_failed(self, path_of(self, sync->handle));
     }
 }
 
@@ -407,9 +430,57 @@ static enum err posix_size(void *arg, int handle, uint64_t *size)
     return ERR_OK;
 }
 
+/* ---- directories -------------------------------------------------------- */
+
+/* One level below the root, and short: worth keeping open. */
+static bool can_keep(const char *path)
+{
+    return path[0] != '\0' && strchr(path, '/') == NULL &&
+           strcmp(path, ".") != 0 && strlen(path) < KEPT_NAME_BYTES;
+}
+
+/* The descriptor that was kept for `path`, or -1. */
+static int kept_dir(const struct posix_fs *self, const char *path)
+{
+    for (size_t i = 0; i < KEPT_DIRS; i++) {
+        if (self->kept[i].fd >= 0 && strcmp(self->kept[i].name, path) == 0) {
+            return self->kept[i].fd;
+        }
+    }
+    return -1;
+}
+
+/* False when there is no place for it: the caller closes `fd`. */
+static bool keep_dir(struct posix_fs *self, const char *path, int fd)
+{
+    for (size_t i = 0; can_keep(path) && i < KEPT_DIRS; i++) {
+        struct kept_dir *kept = &self->kept[i];
+        if (kept->fd < 0) {
+            kept->fd = fd;
+            memcpy(kept->name, path, strlen(path) + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The name means another directory from now on. */
+static void drop_kept(struct posix_fs *self, const char *path)
+{
+    for (size_t i = 0; i < KEPT_DIRS; i++) {
+        struct kept_dir *kept = &self->kept[i];
+        if (kept->fd >= 0 && strcmp(kept->name, path) == 0) {
+            (void)close(kept->fd);
+            kept->fd = -1;
+        }
+    }
+}
+
 static enum err posix_rename(void *arg, const char *from, const char *to)
 {
     struct posix_fs *self = arg;
+    drop_kept(self, from);
+    drop_kept(self, to);
     if (renameat(self->root, relative(from), self->root, relative(to)) < 0) {
         return failed(self, "rename", from);
     }
@@ -425,6 +496,7 @@ static enum err posix_unlink(void *arg, const char *path)
     /* Linux says EISDIR for a directory, POSIX says EPERM. */
     if (errno == EISDIR || errno == EPERM) {
         if (unlinkat(self->root, relative(path), AT_REMOVEDIR) == 0) {
+            drop_kept(self, path);
             return ERR_OK;
         }
     }
@@ -445,25 +517,47 @@ static enum err posix_mkdir(void *arg, const char *path)
     return failed(self, "mkdir", path);
 }
 
-static int sync_directory(int fd)
+/* EINVAL: the file system has no sync for directories (CIFS, some FUSE): names
+ * are as durable there as it makes them by itself. */
+static int sync_directory(const char *root, int fd)
 {
+    static bool warned;
     int rc;
     do {
         rc = fsync(fd);
     } while (rc < 0 && errno == EINTR);
+    if (rc < 0 && errno == EINVAL) {
+        if (!warned) {
+            warned = true;
+            log_warn("file",
+                     "op=sync-dir path=\"%s\" why=\"%s: this file system does "
+                     "not sync directories, so a power loss may undo the "
+                     "creation or renaming of a file\"",
+                     root, strerror(EINVAL));
+        }
+        return 0;
+    }
     return rc;
 }
 
 static enum err posix_sync_dir(void *arg, const char *path)
 {
     struct posix_fs *self = arg;
-    int fd = open_at(self->root, relative(path), O_RDONLY | O_DIRECTORY);
+    const char *name = relative(path);
+    int fd = strcmp(name, ".") == 0 ? self->root : kept_dir(self, name);
+    bool opened = fd < 0;
+    if (opened) {
+        fd = open_at(self->root, name, O_RDONLY | O_DIRECTORY);
+    }
     if (fd < 0) {
         return failed(self, "open-dir", path);
     }
-    enum err err =
-        sync_directory(fd) < 0 ? failed(self, "sync-dir", path) : ERR_OK;
-    (void)close(fd);
+    enum err err = sync_directory(self->root_path, fd) < 0
+                       ? failed(self, "sync-dir", path)
+                       : ERR_OK;
+    if (opened && !keep_dir(self, name, fd)) {
+        (void)close(fd);
+    }
     return err;
 }
 
@@ -531,38 +625,46 @@ static bool posix_real_path(void *arg, const char *path, char *out, size_t size)
 /* The root's own name must survive a crash as surely as what is in it. A
  * parent that may not be opened (search permission only) is left alone: then
  * somebody else made the root, long ago. */
-static int sync_parent(int root)
+static int sync_parent(const char *path, int root)
 {
     int parent = open_at(root, "..", O_RDONLY | O_DIRECTORY);
     if (parent < 0) {
         return errno == EACCES ? 0 : -1;
     }
-    int rc = sync_directory(parent);
+    int rc = sync_directory(path, parent);
     int saved = errno;
     (void)close(parent);
     errno = saved;
     return rc;
 }
 
+static enum err root_failed(const char *what, const char *root)
+{
+    enum err shortage = fs_shortage_of(errno);
+    log_error("file", "op=%s path=\"%s\" why=\"%s\"", what, root,
+              strerror(errno));
+    return shortage ? shortage : ERR_IO;
+}
+
 enum err fs_posix_new(const char *root, struct fs **fs)
 {
     if (mkdir(root, 0700) < 0 && errno != EEXIST) {
-        log_error("file", "op=mkdir path=\"%s\" why=\"%s\"", root,
-                  strerror(errno));
-        return errno == ENOSPC || errno == EDQUOT ? ERR_NOSPACE : ERR_IO;
+        return root_failed("mkdir", root);
     }
     int fd = open_at(AT_FDCWD, root, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return root_failed("open-dir", root);
+    }
+    const char *what = "sync-parent-dir";
     char *root_path = NULL;
-    if (fd >= 0 && sync_parent(fd) == 0) {
+    if (sync_parent(root, fd) == 0) {
+        what = "realpath";
         root_path = realpath(root, NULL);
     }
     if (!root_path) {
-        log_error("file", "op=open-dir path=\"%s\" why=\"%s\"", root,
-                  strerror(errno));
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        return ERR_IO;
+        enum err err = root_failed(what, root);
+        (void)close(fd);
+        return err;
     }
     struct posix_fs *self = mem_alloc(sizeof(*self));
     *self = (struct posix_fs){
@@ -589,6 +691,9 @@ enum err fs_posix_new(const char *root, struct fs **fs)
         .flight = {.handle = -1},
         .sync = {.handle = -1},
     };
+    for (size_t i = 0; i < KEPT_DIRS; i++) {
+        self->kept[i].fd = -1;
+    }
     *fs = &self->fs;
     return ERR_OK;
 }
@@ -603,6 +708,11 @@ void fs_posix_free(struct fs *fs)
         must(!self->paths[i]); /* Every handle was closed by its owner. */
     }
     uring_free(self->ring);
+    for (size_t i = 0; i < KEPT_DIRS; i++) {
+        if (self->kept[i].fd >= 0) {
+            (void)close(self->kept[i].fd);
+        }
+    }
     (void)close(self->root);
     free(self->root_path); /* realpath() took it from malloc(). */
     mem_free(self->paths);

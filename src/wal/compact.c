@@ -31,7 +31,7 @@ static bool sync_removal(struct wal *wal)
         return true;
     }
     enum err err = wal->fs->sync_dir(wal->fs->self, "wal");
-    if (err && err != ERR_NOSPACE) {
+    if (err && !err_is_shortage(err)) {
         die("wal: a removal cannot be synced: %s", err_name(err));
     }
     wal->removal_due = err != ERR_OK;
@@ -53,7 +53,7 @@ bool wal_compact(struct wal *wal, uint64_t limit)
     char path[64];
     segment_path(wal->segments[0].seq, path);
     enum err err = wal->fs->unlink(wal->fs->self, path);
-    if (err == ERR_NOSPACE) {
+    if (err_is_shortage(err)) {
         return false;
     }
     if (err) {

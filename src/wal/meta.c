@@ -32,19 +32,22 @@ static enum err slot_read(const struct fs *fs, int slot, struct meta *meta)
 static enum err slot_write(struct wal *wal, int slot, const struct meta *meta)
 {
     uint8_t block[BLOCK_BYTES];
-    int handle;
+    int *handle = &wal->meta_handles[slot];
     meta_encode(meta, block);
-    enum err err =
-        wal->fs->open(wal->fs->self, slot_path[slot], FS_CREATE, &handle);
-    if (err) {
-        return err;
+    if (*handle < 0) {
+        enum err err =
+            wal->fs->open(wal->fs->self, slot_path[slot], FS_CREATE, handle);
+        if (err) {
+            *handle = -1;
+            return err;
+        }
     }
-    err = wal->fs->write(wal->fs->self, handle, 0, block, sizeof(block));
+    enum err err =
+        wal->fs->write(wal->fs->self, *handle, 0, block, sizeof(block));
     if (!err) {
-        wal_fdatasync(wal, handle, slot_path[slot]);
+        wal_fdatasync(wal, *handle, slot_path[slot]);
         wal->stats.written_bytes += sizeof(block);
     }
-    wal->fs->close(wal->fs->self, handle);
     return err;
 }
 
@@ -56,7 +59,7 @@ enum err meta_save(struct wal *wal, const struct meta *meta)
     if (!err) {
         err = slot_write(wal, 1 - wal->meta_older, &next);
     }
-    if (err == ERR_NOSPACE) {
+    if (err_is_shortage(err)) {
         return err; /* Slots are preallocated; still, nothing is promised. */
     }
     if (err) {

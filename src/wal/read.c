@@ -234,6 +234,10 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
     struct record record;
     if (!next_in_batch(wal, index, &record)) {
         enum err err = find(wal, index, &record);
+        if (err_is_shortage(err)) {
+            read_forget(wal);
+            return err; /* It has been logged, once. */
+        }
         if (err) {
             log_error("wal", "segment=%llx index=%llu why=\"%s\"",
                       (unsigned long long)wal->read_seq,

@@ -86,18 +86,18 @@ bool wal_prepare(struct wal *wal)
     bool done = false;
     if (wal->offset < wal->segment_size / 4 ||
         (wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes)) {
-        wal->tight = false;
+        wal->shortage = ERR_OK;
         return false;
     }
     /* Any other failure shows when the segment is needed. */
     enum err err = spare_fill(wal, wal->options.segment_bytes, &done);
-    wal->tight = err == ERR_NOSPACE;
+    wal->shortage = err_is_shortage(err) ? err : ERR_OK;
     return err == ERR_OK && !done;
 }
 
-bool wal_is_tight(const struct wal *wal)
+enum err wal_shortage(const struct wal *wal)
 {
-    return wal->tight;
+    return wal->shortage;
 }
 
 static enum err use_spare(struct wal *wal, uint64_t size)
@@ -135,7 +135,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
         wal->spare_renamed = true;
         err = wal->fs->sync_dir(wal->fs->self, "wal");
     }
-    if (err && err != ERR_NOSPACE) {
+    if (err && !err_is_shortage(err)) {
         die("%s cannot be put in place", path);
     }
     if (err) {
@@ -181,7 +181,7 @@ static enum err seal(struct wal *wal)
         wal->batch_seq++;
         wal->chain = batch.chain;
         wal->offset = wal->segment_size; /* Nothing more goes in here. */
-    } else if (err != ERR_NOSPACE) {
+    } else if (!err_is_shortage(err)) {
         die("%s cannot be written", wal->path);
     }
     buf_free(&out);

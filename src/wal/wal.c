@@ -14,6 +14,8 @@ static struct wal *wal_new(const struct wal_options *options)
     }
     must(wal->options.segment_bytes % BLOCK_BYTES == 0);
     wal->handle = -1;
+    wal->meta_handles[0] = -1;
+    wal->meta_handles[1] = -1;
     wal->spare = -1;
     wal->read_handle = -1;
     wal->hint_handle = -1;
@@ -29,8 +31,9 @@ void wal_close(struct wal *wal)
     enum err unheard;
     bool finished = wal_finished(wal, true, &unheard);
     must(finished); /* It had handle and buffer. */
-    const int handles[] = {wal->handle, wal->spare, wal->read_handle,
-                           wal->hint_handle};
+    const int handles[] = {wal->handle,          wal->spare,
+                           wal->read_handle,     wal->hint_handle,
+                           wal->meta_handles[0], wal->meta_handles[1]};
     for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
         if (handles[i] >= 0) {
             wal->fs->close(wal->fs->self, handles[i]);
@@ -236,7 +239,7 @@ static void land_batch(struct wal *wal)
 static enum err end_flight(struct wal *wal, enum err err)
 {
     wal->in_flight = false;
-    if (err == ERR_NOSPACE) {
+    if (err_is_shortage(err)) {
         unseal_batch(wal);
         return err;
     }
@@ -291,7 +294,7 @@ static enum err make_room(struct wal *wal)
         return ERR_OK;
     }
     enum err err = segment_next(wal, bytes);
-    if (err && err != ERR_NOSPACE) {
+    if (err && !err_is_shortage(err)) {
         die("the log cannot go on after %s: %s", wal->path, err_name(err));
     }
     return err;

@@ -100,12 +100,12 @@ void wal_append(struct wal *wal, const struct wal_entry *entry);
  * first (only when it changed), then the batch with ONE fdatasync. It may be
  * done on return, or in flight: ask wal_finished(), and start nothing new
  * before it says so. What is gathered meanwhile belongs to the next batch.
- * ERR_NOSPACE: nothing of the batch counts, it stays gathered, call again
- * later. Any other failure die()s: durability is in doubt (fsync is not
- * retryable). */
+ * ERR_NOSPACE, ERR_RESOURCES: nothing of the batch counts, it stays gathered,
+ * call again later. Any other failure die()s: durability is in doubt (fsync is
+ * not retryable). */
 MUST_CHECK enum err wal_start(struct wal *wal);
 /* Has it ended (or is nothing in flight)? With `wait` it has on return. What
- * was started is durable then, or *err is ERR_NOSPACE, as above. */
+ * was started is durable then, or *err is a shortage, as above. */
 MUST_CHECK bool wal_finished(struct wal *wal, bool wait, enum err *err);
 /* Both, with the wait between. Nothing may be in flight. */
 MUST_CHECK enum err wal_sync(struct wal *wal);
@@ -113,6 +113,7 @@ MUST_CHECK enum err wal_sync(struct wal *wal);
 /* Read the durable entry at `index` into `out` (cleared first); the entry's
  * payload points into `out`. Sequential reads are cheap.
  * ERR_NOT_FOUND  before wal_first() or after what was synced
+ * ERR_RESOURCES  its segment cannot be opened now
  * ERR_CORRUPT    its checksum no longer holds */
 MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
                              struct wal_entry *entry);
@@ -124,7 +125,7 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
 bool wal_compact(struct wal *wal, uint64_t limit);
 /* Is there such a segment? Cheap enough to be asked every turn. */
 bool wal_can_compact(const struct wal *wal, uint64_t limit);
-/* Begin a new segment now. ERR_NOSPACE: not done. */
+/* Begin a new segment now. ERR_NOSPACE, ERR_RESOURCES: not done. */
 MUST_CHECK enum err wal_roll(struct wal *wal);
 /* The log is void, and begins behind (index, term), which came from elsewhere:
  * durable on return. Nothing may be gathered. Give it a fresh segment first
@@ -134,10 +135,10 @@ MUST_CHECK enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term);
 /* One slice (bounded, some 256 KiB) of preparing the next segment; call when
  * idle or once a turn. False when there is nothing (more) to do. */
 bool wal_prepare(struct wal *wal);
-/* The next segment cannot be prepared for lack of space: what is left of this
- * one is the reserve, and new work should be refused while it lasts. A later
- * wal_prepare() that succeeds ends it. */
-bool wal_is_tight(const struct wal *wal);
+/* Why the next segment cannot be prepared: ERR_NOSPACE or ERR_RESOURCES. What
+ * is left of this one is the reserve, and new work should be refused until a
+ * later wal_prepare() succeeds. ERR_OK: nothing is short. */
+enum err wal_shortage(const struct wal *wal);
 
 /* Note on the disk that what was synced was synced, so that damage in the
  * last batch is not taken for an unfinished write. One small write, no sync;

@@ -179,7 +179,9 @@ struct wal {
     uint64_t offset; /* Where the next batch goes. */
 
     struct meta meta;
-    int meta_older; /* Slot to be written first. */
+    int meta_handles[2]; /* Stay open: a vote needs no descriptor. -1: not
+                            opened yet. */
+    int meta_older;      /* Slot to be written first. */
     bool hard_due;
     uint64_t hard_term;
     uint64_t hard_vote;
@@ -217,7 +219,7 @@ struct wal {
     int spare; /* Handle of wal/spare.tmp, -1 when none. */
     uint64_t spare_filled;
     bool spare_renamed; /* It has its final name already. */
-    bool tight;         /* There was no space for it. */
+    enum err shortage;  /* Why it could not be made; ERR_OK: it could. */
 
     int hint_handle; /* Of wal/HINT; -1 when not open. */
     uint64_t hinted; /* The batch it names. */

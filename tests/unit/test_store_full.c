@@ -237,15 +237,15 @@ static void test_a_reserve_that_could_not_be_made(void **state)
     simdisk_fail(m.disk, 1, ERR_IO);
     assert_false(store_prepare(m.store));
     assert_true(simdisk_failed(m.disk));
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
     assert_int_equal(apply(&m, 1), ERR_OK);
     simdisk_set_full(m.disk, true);
     assert_int_equal(store_flush(m.store), ERR_NOSPACE);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     simdisk_set_full(m.disk, false);
     while (store_prepare(m.store)) {
     }
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
     log_set_level(LOG_INFO);
     stop(&m);
 }
@@ -296,29 +296,29 @@ static void test_a_commit_into_the_reserve(void **state)
     struct machine m = {0};
     start(&m, 0);
     prepare(&m);
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
     assert_int_equal(apply(&m, 1), ERR_OK);
     assert_int_equal(store_flush(m.store), ERR_OK);
     simdisk_set_full(m.disk, true);
     assert_int_equal(apply(&m, 2), ERR_OK);
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
     check_committed(&m, 2);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
 
     /* What is left is not enough for another. It is still tight, and what was
      * applied stays. */
     prepare(&m);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     assert_int_equal(store_flushed(m.store), 2);
     simdisk_set_full(m.disk, false);
     prepare(&m);
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
 
     /* And once more. */
     simdisk_set_full(m.disk, true);
     assert_int_equal(apply(&m, 3), ERR_OK);
     check_committed(&m, 3);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     stop(&m);
 }
 
@@ -336,15 +336,16 @@ static void test_more_than_the_reserve_has_room_for(void **state)
     }
     assert_int_equal(store_flush(m.store), ERR_NOSPACE);
     assert_int_equal(store_applied(m.store), 1);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     simdisk_set_full(m.disk, false);
     for (uint64_t i = 2; i <= 4; i++) {
         assert_int_equal(apply(&m, i), ERR_OK);
     }
     check_committed(&m, 4);
-    assert_true(store_is_tight(m.store)); /* Until it has one again. */
+    assert_int_equal(store_shortage(m.store),
+                     ERR_NOSPACE); /* Until it has one again. */
     prepare(&m);
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
     stop(&m);
 }
 
@@ -374,21 +375,21 @@ static void test_opening_on_a_full_disk(void **state)
     simdisk_set_full(m.disk, true);
     start(&m, 0);
     prepare(&m);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     simdisk_set_full(m.disk, false);
     prepare(&m);
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
 
     store_close(m.store);
     simdisk_set_full(m.disk, true);
     start(&m, 0);
     prepare(&m);
-    assert_false(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_OK);
     store_close(m.store);
     start(&m, 0);
     assert_int_equal(apply(&m, 1), ERR_OK);
     check_committed(&m, 1);
-    assert_true(store_is_tight(m.store));
+    assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     stop(&m);
 }
 

@@ -395,7 +395,7 @@ static void on_change(struct simdisk *disk, void *arg)
 
 static enum err expected_err(const struct machine *m)
 {
-    return m->nomem ? ERR_IO : m->fault.err;
+    return m->nomem ? ERR_RESOURCES : m->fault.err;
 }
 
 /* False: it gives up. */
@@ -437,9 +437,9 @@ static void stop(struct machine *m)
  * when there is room. */
 static void on_refusal(struct machine *m, enum err err)
 {
-    assert_int_equal(err, ERR_NOSPACE);
-    assert_int_equal(m->fault.err, ERR_NOSPACE);
-    assert_true(hits(m) > 0 && !m->nomem);
+    assert_true(err_is_shortage(err));
+    assert_int_equal(err, expected_err(m));
+    assert_true(hits(m) > 0);
     assert_true(m->fault.for_ever || m->refusals == 0);
     assert_int_equal(store_applied(m->store), m->acked);
     assert_int_equal(store_flushed(m->store), m->acked);
@@ -484,8 +484,8 @@ static void prepare(struct machine *m)
 {
     while (store_prepare(m->store)) {
     }
-    assert_true(!store_is_tight(m->store) ||
-                (hits(m) > 0 && m->fault.err == ERR_NOSPACE));
+    assert_true(!store_shortage(m->store) ||
+                (hits(m) > 0 && err_is_shortage(expected_err(m))));
 }
 
 static void live(struct machine *m)
@@ -537,7 +537,7 @@ static void use_disk(struct machine *m, struct simdisk *disk)
 static void bury(struct machine *m)
 {
     assert_true(hits(m) > 0);
-    assert_int_equal(expected_err(m), ERR_IO);
+    assert_true(m->nomem || expected_err(m) == ERR_IO);
     assert_true(strlen(dying_words) > 20); /* A sentence. */
     nth_total.deaths++;
     m->deaths++;
@@ -573,7 +573,7 @@ static void live_and_check(struct machine *m)
     if (m->done) {
         heal(m);
         prepare(m);
-        assert_false(store_is_tight(m->store));
+        assert_int_equal(store_shortage(m->store), ERR_OK);
         check_content(m->store);
         assert_true(m->checkpoints > 0 || m->began > REOPEN_AT);
     }
@@ -667,6 +667,14 @@ static void test_no_space_at_the_nth_call(void **state)
     nth_every_call(ERR_NOSPACE, FAILFS_LIST, every_n);
     assert_true(nth_total.deaths == 0 && nth_total.errors > 0 &&
                 nth_total.refusals > 0);
+}
+
+static void test_no_resources_at_the_nth_call(void **state)
+{
+    (void)state;
+    nth_begin();
+    nth_every_call(ERR_RESOURCES, FAILFS_LIST, every_n);
+    assert_true(nth_total.deaths == 0 && nth_total.errors > 0);
 }
 
 /* The kernel has forgotten that there is something to write, and the next
@@ -767,6 +775,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_io_error_at_the_nth_call),
         cmocka_unit_test(test_no_space_at_the_nth_call),
+        cmocka_unit_test(test_no_resources_at_the_nth_call),
         cmocka_unit_test(test_a_failed_sync_is_not_trusted_after_a_restart),
         cmocka_unit_test(test_no_memory_at_the_nth_allocation),
         cmocka_unit_test(test_no_memory_while_opening),

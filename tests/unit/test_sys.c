@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -613,6 +614,55 @@ static void test_the_sync_is_linked_to_its_write(void **state)
     uring_free(ring);
 }
 
+/* A lack of descriptors is no failure of the disk, and what was synced once
+ * needs none to be synced again. */
+static void test_descriptors_run_out(void **state)
+{
+    const struct fixture *f = *state;
+    struct fs *fs = f->fs;
+    int handle;
+    assert_int_equal(fs->mkdir(fs->self, "kept"), ERR_OK);
+    assert_int_equal(fs->mkdir(fs->self, "other"), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "kept"), ERR_OK);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum err opened = fs->open(fs->self, "file", FS_CREATE, &handle);
+    enum err kept = fs->sync_dir(fs->self, "kept");
+    enum err root = fs->sync_dir(fs->self, ".");
+    enum err other = fs->sync_dir(fs->self, "other");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(opened, ERR_RESOURCES);
+    assert_int_equal(kept, ERR_OK);
+    assert_int_equal(root, ERR_OK);
+    assert_int_equal(other, ERR_RESOURCES);
+    assert_true(err_is_shortage(ERR_RESOURCES));
+    assert_false(err_is_shortage(ERR_IO));
+    assert_int_equal(fs->sync_dir(fs->self, "other"), ERR_OK);
+
+    /* The name of another directory now. */
+    assert_int_equal(fs->rename(fs->self, "kept", "gone"), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "kept"), ERR_NOT_FOUND);
+    assert_int_equal(fs->unlink(fs->self, "other"), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "other"), ERR_NOT_FOUND);
+}
+
+/* As on CIFS: there is nothing to sync, which is a warning and no failure. */
+static void test_directories_that_cannot_be_synced(void **state)
+{
+    (void)state;
+    struct fs *fs = NULL;
+    struct stat status;
+    if (stat("/proc/self/task", &status) != 0) {
+        skip();
+    }
+    assert_int_equal(fs_posix_new("/proc/self/task", &fs), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "."), ERR_OK);
+    assert_int_equal(fs->sync_dir(fs->self, "nothing"), ERR_NOT_FOUND);
+    fs_posix_free(fs);
+}
+
 /* A short write is no success: the rest is tried, and tells why. */
 static void test_write_sync_beside_is_short(void **state)
 {
@@ -626,7 +676,7 @@ static void test_write_sync_beside_is_short(void **state)
     struct rlimit limit = {.rlim_cur = 5000, .rlim_max = before.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    begin_and_wait(fs, handle, data, sizeof(data), ERR_IO);
+    begin_and_wait(fs, handle, data, sizeof(data), ERR_NOSPACE); /* EFBIG */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, SIG_DFL);
     uint64_t size;
@@ -730,6 +780,9 @@ int main(void)
         cmocka_unit_test(test_sync_beside_fails),
         cmocka_unit_test_setup_teardown(test_the_sync_is_linked_to_its_write,
                                         setup_posix, teardown),
+        cmocka_unit_test_setup_teardown(test_descriptors_run_out, setup_posix,
+                                        teardown),
+        cmocka_unit_test(test_directories_that_cannot_be_synced),
         cmocka_unit_test_setup_teardown(test_write_sync_beside_is_short,
                                         setup_posix, teardown),
         cmocka_unit_test(test_process),

@@ -311,7 +311,8 @@ static void test_io_error_in_sync_ends_the_process(void **state)
 {
     (void)state;
     static struct run run;
-    for (uint64_t n = 1; n < 8; n++) {
+    /* Two slots and the batch, each written and synced. */
+    for (uint64_t n = 1; n <= 6; n++) {
         begin(&run);
         wal_set_hard_state(run.wal, 3, 1);
         append(&run, 3, 500);

@@ -256,7 +256,7 @@ static bool refused(struct machine *m, enum err err, uint64_t tries)
     if (!err) {
         return false;
     }
-    assert_int_equal(err, ERR_NOSPACE);
+    assert_true(err_is_shortage(err));
     expect_failure(m, err);
     assert_true(m->fault.for_ever || tries == 1);
     nth_total.refusals++;
@@ -290,7 +290,7 @@ static void sync_all(struct machine *m, uint64_t term, uint64_t base)
 static void reset(struct machine *m, uint64_t term)
 {
     enum err err = wal_roll(m->wal);
-    for (uint64_t tries = 1; err == ERR_NOSPACE && refused(m, err, tries);
+    for (uint64_t tries = 1; err_is_shortage(err) && refused(m, err, tries);
          tries++) {
         err = wal_roll(m->wal);
     }
@@ -336,8 +336,8 @@ static void prepare(struct machine *m)
     uint64_t hits = m->fail.hits;
     while (wal_prepare(m->wal)) {
     }
-    if (m->fault.err == ERR_NOSPACE) {
-        assert_int_equal(wal_is_tight(m->wal), m->fail.hits > hits);
+    if (err_is_shortage(m->fault.err)) {
+        assert_int_equal(wal_shortage(m->wal) != ERR_OK, m->fail.hits > hits);
     }
 }
 
@@ -525,6 +525,16 @@ static void test_no_space_at_the_nth_call(void **state)
     assert_true(nth_total.errors > 0 && nth_total.refusals > 0);
 }
 
+/* Descriptors, or the kernel's memory: nothing is in doubt, so nobody ends. */
+static void test_no_resources_at_the_nth_call(void **state)
+{
+    (void)state;
+    nth_begin();
+    nth_every_call(ERR_RESOURCES, FAILFS_TRUNCATE, every_n);
+    assert_true(nth_total.deaths == 0 && nth_total.errors > 0 &&
+                nth_total.refusals > 0);
+}
+
 /* The kernel has forgotten that there is something to write, and the next
  * process reads what is not on the disk: nothing may be built on it. */
 static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
@@ -549,6 +559,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(test_io_error_at_the_nth_call),
         BOTH(test_no_space_at_the_nth_call),
+        BOTH(test_no_resources_at_the_nth_call),
         BOTH(test_a_failed_sync_is_not_trusted_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

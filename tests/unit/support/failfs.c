@@ -266,6 +266,12 @@ bool failfs_takes_space(enum failfs_call call)
     return call != FAILFS_READ && call != FAILFS_SIZE && call != FAILFS_LIST;
 }
 
+bool failfs_takes_resources(enum failfs_call call)
+{
+    return failfs_takes_space(call) && call != FAILFS_FDATASYNC &&
+           call != FAILFS_TRUNCATE;
+}
+
 bool failfs_has_effect(enum failfs_call call)
 {
     return failfs_takes_space(call) && call != FAILFS_OPEN &&

@@ -72,6 +72,9 @@ void failfs_heal(struct failfs *failfs);
 const char *failfs_name(enum failfs_call call);
 /* Can a full disk make this call fail? */
 bool failfs_takes_space(enum failfs_call call);
+/* Can a lack of descriptors, or of the kernel's memory, make it fail with
+ * nothing done? */
+bool failfs_takes_resources(enum failfs_call call);
 /* Can it be done in part, or done and still fail? */
 bool failfs_has_effect(enum failfs_call call);
 

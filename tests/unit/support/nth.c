@@ -31,6 +31,10 @@ static bool can_fail_so(const struct failfs_fault *fault)
     if (fault->err == ERR_NOSPACE && !failfs_takes_space(fault->call)) {
         return false;
     }
+    if (fault->err == ERR_RESOURCES &&
+        (!failfs_takes_resources(fault->call) || fault->done == FAILFS_ALL)) {
+        return false;
+    }
     switch (fault->done) {
     case FAILFS_PART:
         return fault->call == FAILFS_WRITE;

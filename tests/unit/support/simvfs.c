@@ -1,6 +1,7 @@
 /* simvfs.c -- see simvfs.h. */
 #include "support/simvfs.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ struct vfs_file {
     bool sync_dir;
     char path[128];
 };
+
+static int last_errno; /* Of an open that failed. */
 
 static struct vfs_file *file_of(sqlite3_file *file)
 {
@@ -53,7 +56,10 @@ static void parent_of(const char *path, char parent[128])
 
 static int code_of(enum err err, int io)
 {
-    return err == ERR_OK ? SQLITE_OK : err == ERR_NOSPACE ? SQLITE_FULL : io;
+    return err == ERR_OK          ? SQLITE_OK
+           : err == ERR_NOSPACE   ? SQLITE_FULL
+           : err == ERR_RESOURCES ? SQLITE_IOERR_NOMEM
+                                  : io;
 }
 
 static int vfs_close(sqlite3_file *file)
@@ -108,6 +114,9 @@ static int vfs_sync(sqlite3_file *file, int flags)
         char parent[128];
         parent_of(f->path, parent);
         err = f->fs->sync_dir(f->fs->self, parent);
+        /* SQLite's own VFS takes a directory that cannot be opened for one
+         * that cannot be synced. */
+        err = err == ERR_RESOURCES ? ERR_OK : err;
         f->sync_dir = false;
     }
     return code_of(err, SQLITE_IOERR_FSYNC);
@@ -196,6 +205,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
     f->sync_dir =
         create && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL)) != 0;
     if (err) {
+        last_errno = err == ERR_RESOURCES ? EMFILE : EIO;
         return err == ERR_NOSPACE ? SQLITE_FULL : SQLITE_CANTOPEN;
     }
     f->base.pMethods = &methods;
@@ -268,7 +278,7 @@ static int vfs_last_error(sqlite3_vfs *vfs, int size, char *out)
     if (size > 0) {
         out[0] = '\0';
     }
-    return 0;
+    return last_errno;
 }
 
 void simvfs_mount(int number, struct simdisk *disk)
