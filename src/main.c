@@ -29,7 +29,10 @@ enum {
     EXIT_DATA = 4,
     DRAIN_MS = 5000,
     REFUSED_MS = 8000, /* Of answers that our name is taken. */
-    FDS_BESIDE = 64,   /* Descriptors that are no client connections. */
+    /* Descriptors that are no client connections: files, links to peers in both
+     * directions and those being dialled, strangers on the raft port, lookups,
+     * listeners. Of a limit that is too low for it, half. */
+    FDS_RESERVED = 160,
 };
 
 extern char **environ;
@@ -47,6 +50,7 @@ struct daemon {
     bool draining; /* ... then nothing new is taken. */
     uint64_t stop_by_ms;
     uint64_t log_retry_ms; /* When to try again lines that had no room. */
+    uint32_t conns_max;    /* --max-conns, or what the descriptors allow. */
     int exit_code;
 };
 
@@ -309,7 +313,8 @@ static int open_listeners(struct daemon *daemon)
         .value_bytes_max = config->max_value,
         .body_bytes_max = config->max_body,
         .db_bytes_max = config->max_db,
-        .conns_max = (uint32_t)config->max_conns,
+        .conns_max = daemon->conns_max,
+        .conns_wanted = (uint32_t)config->max_conns,
         .version = CRAFTD_VERSION,
         .peer_up = api_peer_up,
         .peer_error = api_peer_error,
@@ -381,17 +386,44 @@ static void start_join(struct daemon *daemon)
     daemon->join = join_start(&options);
 }
 
-/* As many descriptors as the connections may need, if the system lets us. */
-static void raise_descriptors(uint64_t conns)
+/* The limit of descriptors, raised to what the connections may need if the
+ * system lets us; UINT64_MAX when it is not known. */
+static uint64_t raise_descriptors(uint64_t wanted)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-        limit.rlim_cur < conns + FDS_BESIDE) {
-        limit.rlim_cur = min_u64(conns + FDS_BESIDE, limit.rlim_max);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return UINT64_MAX;
+    }
+    uint64_t before = limit.rlim_cur;
+    if (before < wanted) {
+        limit.rlim_cur = min_u64(wanted, limit.rlim_max);
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            log_debug("descriptors", "why=\"limit stays\"");
+            return before;
         }
     }
+    return limit.rlim_cur;
+}
+
+/* Clients never take the descriptors that files and peers need: where the
+ * limit is too low for --max-conns, there are fewer connections. */
+static void fit_connections(struct daemon *daemon)
+{
+    uint64_t wanted = daemon->config.max_conns;
+    uint64_t others = FDS_RESERVED + API_CONNS_BEYOND;
+    uint64_t limit = raise_descriptors(wanted + others);
+    if (limit >= wanted + others) {
+        daemon->conns_max = (uint32_t)wanted;
+        return;
+    }
+    uint64_t conns = max_u64(limit - min_u64(others, limit / 2), 1);
+    daemon->conns_max = (uint32_t)min_u64(conns, wanted);
+    log_warn("descriptors",
+             "limit=%llu --max-conns=%llu used=%u why=\"the limit of "
+             "descriptors is too low for so many connections and %llu for "
+             "files and peers\" help=\"raise it (ulimit -n, LimitNOFILE=), or "
+             "lower --max-conns\"",
+             (unsigned long long)limit, (unsigned long long)wanted,
+             daemon->conns_max, (unsigned long long)others);
 }
 
 /* The log is written beside the loop, if so it may and can be. */
@@ -428,7 +460,7 @@ static int start(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
     check_environment();
-    raise_descriptors(config->max_conns);
+    fit_connections(daemon);
     daemon->reactor = reactor_new();
     reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
     reactor_on_signal(daemon->reactor, SIGINT, on_signal, daemon);
@@ -572,6 +604,9 @@ int main(int argc, char **argv)
     static struct daemon daemon;
     char why[256];
     hold_standard_files();
+    /* A limit of the size of files (ulimit -f) is an error of the write, for
+     * every command. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     int other = other_main(argc, argv);
     if (other >= 0) {
         return other;

@@ -21,6 +21,10 @@ struct api_process { /* See sys_process(). */
     uint64_t max_fds;
 };
 
+/* Connections over conns_max that are held at a time, to be refused with an
+ * answer. Beyond them the kernel's queue of the listener has to wait. */
+enum { API_CONNS_BEYOND = 32 };
+
 struct api_options {
     struct reactor *reactor;
     const char *host;
@@ -29,6 +33,7 @@ struct api_options {
     uint64_t db_bytes_max; /* For /status; the node minds it. */
     uint64_t body_bytes_max;
     uint32_t conns_max;
+    uint32_t conns_wanted; /* More, when descriptors are too few for it. */
     const char *version;
     uint64_t start_s; /* Unix time of the start. */
     /* A few words about the link to a peer, and whether it is up. */

@@ -37,6 +37,16 @@ static void add_space(struct api *api, const struct node_status *status)
     if (status->no_space) {
         add(out, "the disk is full: writes are refused");
     }
+    if (status->no_resources) {
+        add(out, "the process is out of descriptors or memory: writes are "
+                 "refused (ulimit -n, --max-conns)");
+    }
+    if (api->options.conns_max < api->options.conns_wanted) {
+        add(out,
+            "the limit of descriptors leaves room for %u connections, and "
+            "--max-conns is %u: raise it (ulimit -n, LimitNOFILE=)",
+            api->options.conns_max, api->options.conns_wanted);
+    }
     if (syncs && histogram_quantile(syncs, 990) > SLOW_SYNC_US) {
         add(out, "the disk is slow: one fdatasync in a hundred takes more "
                  "than 100 ms");

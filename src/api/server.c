@@ -50,6 +50,12 @@ static void set_deadline(struct conn *conn, uint64_t at_ms)
     }
 }
 
+/* Accept no more: the descriptors that are left are for files and peers. */
+static bool has_conns_beyond(const struct api *api)
+{
+    return api->conn_count >= api->options.conns_max + API_CONNS_BEYOND;
+}
+
 static void conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
@@ -67,6 +73,9 @@ static void conn_free(struct conn *conn)
     node_request_free(&conn->request);
     list_remove(&conn->link);
     api->conn_count--;
+    if (api->listener) {
+        listener_hold(api->listener, has_conns_beyond(api));
+    }
     conn->stream = NULL;
     list_add(&api->idle, &conn->link);
 }
@@ -584,6 +593,7 @@ static void on_accept(struct stream *stream, void *arg)
 {
     struct api *api = arg;
     struct conn *conn = conn_take(api);
+    listener_hold(api->listener, has_conns_beyond(api));
     conn->stream = stream;
     stream_set_handler(stream, &conn_handler, conn);
     stream_set_input_limit(stream, HTTP_HEAD_BYTES_MAX +

@@ -16,17 +16,28 @@ enum { BACKLOG = 4096, RESOLVE_MS = 5000 };
 
 /* ---- accepting ---------------------------------------------------------- */
 
-static void set_interest(struct listener *listener, unsigned interest)
+static void update_interest(struct listener *listener)
 {
+    bool accepts = !listener->paused && !listener->held;
     for (size_t i = 0; i < listener->socket_count; i++) {
         poller_change(listener->reactor->poller, &listener->sockets[i].watch,
-                      interest);
+                      accepts ? WATCH_READ : 0);
     }
 }
 
 static void on_pause_end(void *arg)
 {
-    set_interest(arg, WATCH_READ);
+    struct listener *listener = arg;
+    listener->paused = false;
+    update_interest(listener);
+}
+
+void listener_hold(struct listener *listener, bool hold)
+{
+    if (listener->held != hold) {
+        listener->held = hold;
+        update_interest(listener);
+    }
 }
 
 /* The kernel goes on saying "readable" while there is no descriptor to accept
@@ -39,7 +50,8 @@ static void pause_accepting(struct listener *listener, int error)
         log_warn("accept-paused", "port=%u why=\"%s\"",
                  (unsigned)listener->port, why_of_errno(error));
     }
-    set_interest(listener, 0);
+    listener->paused = true;
+    update_interest(listener);
     timer_arm(reactor, &listener->pause, reactor->now_ms + ACCEPT_PAUSE_MS,
               on_pause_end, listener);
 }
@@ -78,7 +90,9 @@ static void on_listener_ready(struct watch *watch, unsigned ready)
     (void)ready;
     struct listener *listener =
         container_of(watch, struct listening_socket, watch)->listener;
-    for (int i = 0; i < REACTOR_ACCEPTS_PER_TURN && watch->active; i++) {
+    for (int i = 0;
+         i < REACTOR_ACCEPTS_PER_TURN && watch->active && !listener->held;
+         i++) {
         struct address peer = {0};
         int fd = accept_one(watch->fd, &peer);
         if (fd >= 0) {

@@ -219,6 +219,9 @@ bool listener_can_resolve(struct reactor *reactor, const char *host);
 uint16_t listener_port(const struct listener *listener);
 /* What is bound: "127.0.0.1:11000,[::1]:11000". Lives as long as it. */
 const char *listener_text(const struct listener *listener);
+/* Stop to accept, or go on: new connections wait in the kernel's queue
+ * meanwhile. For owners whose places are taken. */
+void listener_hold(struct listener *listener, bool hold);
 /* The port is free at once; accepted streams live on. NULL is fine. */
 void listener_close(struct listener *listener);
 

@@ -188,6 +188,8 @@ struct listener {
     char text[ADDRESSES_KNOWN_MAX * REACTOR_ADDR_TEXT_BYTES];
     bool pause_logged;  /* One line per shortage, not one per attempt. */
     struct timer pause; /* Armed while descriptors are short. */
+    bool paused;        /* For that reason, ... */
+    bool held;          /* ... or because the owner wants it. */
 };
 
 /* ---- addresses and dialling --------------------------------------------- */
