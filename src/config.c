@@ -332,26 +332,15 @@ static bool has_port_0(const char *addr)
     return addr_split(addr, host, &port) && port == 0;
 }
 
-static const char *address(const char *host, uint16_t port, char *out,
-                           size_t room)
-{
-    snprintf(out, room, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-             (unsigned)port);
-    return out;
-}
-
 /* ":12001" is known to others as "localhost:12001". */
-static const char *full_address(const char *addr, char *out, size_t room)
+static const char *full_address(const char *addr, char out[REACTOR_ADDR_BYTES])
 {
-    char host[REACTOR_HOST_BYTES];
-    uint16_t port;
-    return addr_split(addr, host, &port) ? address(host, port, out, room)
-                                         : addr;
+    return addr_full(addr, out) ? out : addr;
 }
 
 /* "0.0.0.0:11000" is known to others by the host of the other address. */
-static const char *http_address(const struct config *config, char *out,
-                                size_t room)
+static const char *http_address(const struct config *config,
+                                char out[REACTOR_ADDR_BYTES])
 {
     char any[REACTOR_HOST_BYTES];
     char host[REACTOR_HOST_BYTES];
@@ -360,9 +349,10 @@ static const char *http_address(const struct config *config, char *out,
     if (!is_unspecified(config->http) ||
         !addr_split(config->http, any, &port) ||
         !addr_split(config->raft_adv, host, &raft_port)) {
-        return full_address(config->http, out, room);
+        return full_address(config->http, out);
     }
-    return address(host, port, out, room);
+    addr_join(host, port, out);
+    return out;
 }
 
 /* The first one in a list with commas that is none; NULL: all are. */
@@ -382,8 +372,8 @@ static const char *no_address(const char *list, char *out, size_t room)
 
 static bool check(struct config *config, char *why, size_t why_size)
 {
-    static char http_adv[REACTOR_HOST_BYTES + 8];
-    static char raft_adv[REACTOR_HOST_BYTES + 8];
+    static char http_adv[REACTOR_ADDR_BYTES];
+    static char raft_adv[REACTOR_ADDR_BYTES];
     char target[REACTOR_HOST_BYTES + 8];
     if (config->join && no_address(config->join, target, sizeof(target))) {
         snprintf(why, why_size, "--join: \"%s\" is not host:port", target);
@@ -437,13 +427,11 @@ static bool check(struct config *config, char *why, size_t why_size)
         snprintf(why, why_size, "%s", wrong);
         return false;
     }
-    config->raft_adv =
-        full_address(config->raft_adv ? config->raft_adv : config->raft,
-                     raft_adv, sizeof(raft_adv));
-    config->http_adv =
-        config->http_adv
-            ? full_address(config->http_adv, http_adv, sizeof(http_adv))
-            : http_address(config, http_adv, sizeof(http_adv));
+    config->raft_adv = full_address(
+        config->raft_adv ? config->raft_adv : config->raft, raft_adv);
+    config->http_adv = config->http_adv
+                           ? full_address(config->http_adv, http_adv)
+                           : http_address(config, http_adv);
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "reactor/addr.h"
 #include "json/json.h"
 
 enum {
@@ -198,10 +199,13 @@ static void send_request(struct join *join)
     }
     buf_add_u8(&body, '}');
     struct buf *out = stream_output(join->stream);
+    char host[REACTOR_ADDR_BYTES]; /* ":11000" is no Host (RFC 9110 7.2). */
+    bool ok = addr_full(join->target, host);
+    must(ok);
     buf_printf(out,
                "POST /join HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-               join->target, body.size);
+               host, body.size);
     buf_add_bytes(out, buf_bytes(&body));
     buf_free(&body);
 }

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "client/client_internal.h"
+#include "reactor/addr.h"
 #include "sys/sys.h"
 
 enum {
@@ -86,12 +87,13 @@ static void add_request(struct buf *out, const struct request *request,
                         const struct options *options, const char *addr,
                         struct bytes target)
 {
+    char host[REACTOR_ADDR_BYTES];
     buf_printf(out, "%s ", request->method);
     buf_add_bytes(out, target);
     buf_printf(out,
                " HTTP/1.1\r\nHost: %s\r\nUser-Agent: craftd/%s\r\n"
                "Accept: */*\r\nConnection: close\r\n",
-               addr, options->version);
+               addr_full(addr, host) ? host : addr, options->version);
     buf_add_bytes(out, buf_bytes(&request->headers));
     if (request->name[0]) {
         buf_printf(out, "Idempotency-Key: %s\r\n", request->name);

@@ -74,6 +74,24 @@ bool addr_split(const char *text, char host[REACTOR_HOST_BYTES], uint16_t *port)
     return true;
 }
 
+void addr_join(const char *host, uint16_t port, char out[REACTOR_ADDR_BYTES])
+{
+    (void)snprintf(out, REACTOR_ADDR_BYTES,
+                   strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                   (unsigned)port);
+}
+
+bool addr_full(const char *text, char out[REACTOR_ADDR_BYTES])
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    if (!addr_split(text, host, &port)) {
+        return false;
+    }
+    addr_join(host, port, out);
+    return true;
+}
+
 static void set_v4(struct address *address, struct in_addr ip)
 {
     *address = (struct address){.size = sizeof(struct sockaddr_in)};

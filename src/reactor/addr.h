@@ -7,6 +7,15 @@
 #include <sys/socket.h>
 
 #include "base/base.h"
+#include "reactor/reactor.h"
+
+enum { REACTOR_ADDR_BYTES = REACTOR_HOST_BYTES + 8 };
+
+/* "host:port" or "[v6]:port", as a Host header and other machines need it. */
+void addr_join(const char *host, uint16_t port, char out[REACTOR_ADDR_BYTES]);
+/* The same from what addr_split() takes: ":11000" is "localhost:11000". False
+ * when it is none. */
+bool addr_full(const char *text, char out[REACTOR_ADDR_BYTES]);
 
 enum { ADDRESSES_MAX = 16, ADDRESSES_KNOWN_MAX = 2 };
 

@@ -634,3 +634,9 @@ def test_no_majority_no_answer(cluster):
     assert b"leader" in done.stderr
     # What needs no leader works on.
     assert craftd("status", addr=cluster[0].http).returncode == DONE
+
+
+@pytest.mark.parametrize("form", [":{}", "{}", "localhost:{}", "http://localhost:{}/"])
+def test_an_address_without_a_host(three, form):
+    """":11000" and "11000" are localhost, also in the Host that is sent."""
+    run("status", "--addr", form.format(three[0].http_port))
