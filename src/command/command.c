@@ -327,6 +327,19 @@ enum err command_check(struct bytes command)
     return walk(command, &grows);
 }
 
+bool command_may_repeat(struct bytes command)
+{
+    struct command_reader reader;
+    struct command_op op;
+    if (command_is_restore(command) ||
+        command_open(&reader, command) != ERR_OK) {
+        return false;
+    }
+    return reader.name.key.size > 0 ||
+           (reader.version == COMMAND_VERSION &&
+            command_next(&reader, &op) == ERR_NOT_FOUND);
+}
+
 bool command_only_deletes(struct bytes command)
 {
     struct command_restore restore;

@@ -169,5 +169,8 @@ uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 MUST_CHECK enum err command_check(struct bytes command);
 /* Nothing in it makes the data larger. */
 bool command_only_deletes(struct bytes command);
+/* Applied twice it does no more than once, and says the same: it has a name, or
+ * no effect at all. (The steps of a restore are repeated by who restores.) */
+bool command_may_repeat(struct bytes command);
 
 #endif

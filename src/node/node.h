@@ -129,8 +129,10 @@ struct node_request {
     struct list link;
     uint8_t state; /* Which of the node's lists it is in; 0 = none. */
     uint8_t kind;
-    bool replaced;  /* A join: it has removed the former self already. */
-    uint64_t index; /* Of its log entry, or of what a read waits for. */
+    bool replaced;        /* A join: it has removed the former self already. */
+    bool uncertain;       /* An earlier attempt of it may have been done. */
+    uint64_t sent_commit; /* What was committed when it was forwarded first. */
+    uint64_t index;       /* Of its log entry, or of what a read waits for. */
     uint64_t term;
     uint64_t since_us; /* When its entry was appended here. */
     uint64_t cookie;   /* Of a read, or of a forwarded request. */

@@ -4,6 +4,7 @@
  *     turn.c      the executor: the only place where effects happen
  *     receive.c   frames of other nodes -> engine and requests
  *     requests.c  clients' requests: propose, forward, wait, answer
+ *     repeat.c    requests whose leader went away before it answered
  *     join.c      requests that change the membership
  *     address.c   the membership follows members that moved
  *     snapshot.c  the database to a follower that the log has left behind
@@ -289,6 +290,21 @@ void requests_installed(struct node *node, uint64_t index);
 bool requests_any(const struct node *node);
 /* The entry that the last step appended is this request's. */
 void request_proposed(struct node *node, struct node_request *request);
+
+/* Here, at the leader, or wait. `body` may be request->body's own bytes. */
+void request_submit(struct node *node, struct node_request *request,
+                    struct bytes body);
+
+/* repeat.c: `request` was forwarded, and nobody will say what came of it. True:
+ * it goes to the next leader, until its time is over. */
+bool repeat_forwarded(struct node *node, struct node_request *request);
+/* A repeat is about to be submitted: true when it has been taken care of. */
+bool repeat_submit(struct node *node, struct node_request *request);
+/* The leader has committed up to `index`: may this write be repeated now? */
+bool repeat_confirmed(const struct node_request *request, uint64_t index);
+/* What to tell the client, after an attempt of which nothing is known. */
+enum node_outcome repeat_outcome(const struct node_request *request,
+                                 enum node_outcome outcome);
 
 /* join.c: one attempt of a membership request at the leader. It ends up in
  * the log, finished, or waiting to be tried again. */

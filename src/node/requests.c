@@ -1,7 +1,8 @@
 /* requests.c -- clients' requests: propose, forward, wait, answer.
  *
  * A write at the leader is proposed at once; elsewhere it is forwarded to the
- * leader, once; without a leader it waits for one until its deadline. It is
+ * leader, once (but see repeat.c); without a leader it waits for one until its
+ * deadline. It is
  * answered when its entry has been applied here. Every way to fail says
  * whether the write can have happened: an entry that is only in our log may
  * still be committed by another leader (NODE_UNKNOWN), one whose index was
@@ -105,7 +106,11 @@ static void count(struct node *node, const struct node_request *request,
 void request_finish(struct node *node, struct node_request *request,
                     enum node_outcome outcome, uint64_t index)
 {
+    outcome = repeat_outcome(request, outcome);
     count(node, request, outcome);
+    if (outcome == NODE_UNKNOWN) {
+        request->result.refusal = NODE_REFUSED_OTHERWISE;
+    }
     request->result.outcome = outcome;
     request->result.index = index;
     request_move(node, request, STATE_DONE);
@@ -265,6 +270,9 @@ static bool forward_to(struct node *node, struct node_request *request,
     keep_body(request, body);
     request->cookie = ++node->forward_cookie;
     request->term = peer; /* Whom we asked. */
+    if (!request->uncertain) {
+        request->sent_commit = raft_commit(node->raft);
+    }
     struct wire_forward frame = {.request = request->cookie,
                                  .kind = forward_kind(request),
                                  .body = buf_bytes(&request->body)};
@@ -340,9 +348,8 @@ static void applied_step(struct node *node, struct node_request *request,
     }
 }
 
-/* Here, at the leader, or wait. `body` may be request->body's own bytes. */
-static void submit(struct node *node, struct node_request *request,
-                   struct bytes body)
+void request_submit(struct node *node, struct node_request *request,
+                    struct bytes body)
 {
     if (!node->member) {
         wait_for_leader(node, request, body); /* Joining takes a moment. */
@@ -375,17 +382,31 @@ static void submit(struct node *node, struct node_request *request,
     }
 }
 
-static void accept_request(struct node *node, struct node_request *request,
-                           enum request_kind kind, struct bytes body)
+static void submit(struct node *node, struct node_request *request,
+                   struct bytes body)
+{
+    if (!repeat_submit(node, request)) {
+        request_submit(node, request, body);
+    }
+}
+
+static void begin(struct node_request *request, enum request_kind kind)
 {
     must(request->state == STATE_IDLE);
     must(request->cb != NULL);
-    node->now_ms = node->env.now_ms(node->env.self);
     request->kind = (uint8_t)kind;
     request->size_bytes = 0;
     request->replaced = false;
+    request->uncertain = false;
     request->result = (struct node_result){0};
-    submit(node, request, body);
+}
+
+static void accept_request(struct node *node, struct node_request *request,
+                           enum request_kind kind, struct bytes body)
+{
+    begin(request, kind);
+    node->now_ms = node->env.now_ms(node->env.self);
+    request_submit(node, request, body);
 }
 
 void node_write(struct node *node, struct node_request *request,
@@ -408,9 +429,7 @@ void node_moved(struct node *node, struct node_request *request,
                 const struct raft_member *member)
 {
     must(member->id != 0);
-    must(request->state == STATE_IDLE);
-    request->kind = REQUEST_JOIN;
-    request->result = (struct node_result){0};
+    begin(request, REQUEST_JOIN);
     bool known = node->member && address_hint(node, member);
     if (known && raft_leader(node->raft) != 0) {
         node_join(node, request, member);
@@ -451,11 +470,8 @@ void node_wait_applied(struct node *node, struct node_request *request,
 static void accept_checkpoint(struct node *node, struct node_request *request,
                               enum request_kind kind)
 {
-    must(request->state == STATE_IDLE);
-    must(request->cb != NULL);
-    request->kind = (uint8_t)kind;
+    begin(request, kind);
     request->index = 0; /* Not looked at yet. */
-    request->result = (struct node_result){0};
     request_move(node, request, STATE_SNAPSHOT);
 }
 
@@ -547,8 +563,25 @@ void requests_cut(struct node *node, uint64_t index)
     }
 }
 
+/* Who passed a request on to us asks the next leader, and may know it before we
+ * do: a node that was removed is never told of one. */
+static void return_remotes(struct node *node)
+{
+    struct list *waiting = &node->requests[STATE_WAITING];
+    for (struct list *at = waiting->next; at != waiting;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        if (is_remote(request)) {
+            request_finish(node, request, NODE_NO_LEADER, 0);
+        }
+    }
+}
+
 void requests_leader_changed(struct node *node)
 {
+    if (!raft_is_leader(node->raft)) {
+        return_remotes(node);
+    }
     if (!list_empty(&node->requests[STATE_ASKING])) {
         node->ask_again_ms = node->now_ms;
     }
@@ -564,7 +597,9 @@ void requests_peer_down(struct node *node, raft_id peer)
             request_move(node, request, STATE_WAITING); /* It changes nothing */
         } else if (request->term == peer) {
             request->result.link_down = true;
-            request_finish(node, request, NODE_UNKNOWN, 0);
+            if (!repeat_forwarded(node, request)) {
+                request_finish(node, request, NODE_UNKNOWN, 0);
+            }
         }
     }
 }
@@ -574,20 +609,14 @@ void requests_peer_down(struct node *node, raft_id peer)
 
 void node_read(struct node *node, struct node_request *request)
 {
-    must(request->state == STATE_IDLE);
-    must(request->cb != NULL);
-    request->kind = REQUEST_READ;
-    request->result = (struct node_result){0};
+    begin(request, REQUEST_READ);
     request->cookie = ++node->read_cookie;
     request_move(node, request, STATE_ASKING);
 }
 
 void node_wait(struct node *node, struct node_request *request, uint64_t index)
 {
-    must(request->state == STATE_IDLE);
-    must(request->cb != NULL);
-    request->kind = REQUEST_READ;
-    request->result = (struct node_result){0};
+    begin(request, REQUEST_READ);
     request->index = index;
     request_move(node, request, STATE_READING);
 }
@@ -638,8 +667,14 @@ void requests_reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
         if (request->cookie > cookie) {
             return;
         }
-        request->index = index;
-        request_move(node, request, STATE_READING);
+        if (request->kind == REQUEST_READ) {
+            request->index = index;
+            request_move(node, request, STATE_READING);
+        } else if (repeat_confirmed(request, index)) {
+            request_submit(node, request, buf_bytes(&request->body));
+        } else {
+            request_finish(node, request, NODE_UNKNOWN, 0);
+        }
     }
 }
 
@@ -856,6 +891,9 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
         /* Surely not done: it may go to the next leader. */
         request_move(node, request, STATE_WAITING);
         return true;
+    }
+    if (resp->outcome == NODE_UNKNOWN && repeat_forwarded(node, request)) {
+        return true; /* It does not lead any more. */
     }
     take_detail(&request->result, resp->detail,
                 (enum node_outcome)resp->outcome);

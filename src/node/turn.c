@@ -400,6 +400,9 @@ void node_set_members(struct node *node)
         }
     }
     node->env.set_members(node->env.self, known);
+    if (!raft_conf_find(conf, node->outgoing.peer)) {
+        snapshot_peer_down(node, node->outgoing.peer);
+    }
 }
 
 /* A leader in a new term is a new one, even if it is the same node. */

@@ -474,14 +474,16 @@ void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
     snprintf(peers->name, sizeof(peers->name), "%s", name);
 }
 
-/* A member that left: what is queued still goes out, so that it can learn of
- * its own removal. */
+/* The link of a member that left stays, as that of one which we do not know: it
+ * has to learn of its removal, and may have to answer what was asked of it. It
+ * ends when the other side does. */
 static void link_leaves(struct link *link)
 {
     link->member = false;
     if (link->conn && link->conn->up) {
-        stream_close_after_flush(link->conn->stream);
-    } else if (link->conn) {
+        return;
+    }
+    if (link->conn) {
         conn_close(link->conn, "no longer a member");
     } else {
         link->id = 0;

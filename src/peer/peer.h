@@ -74,8 +74,8 @@ void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
                     const uint8_t uuid[RAFT_UUID_BYTES], uint64_t incarnation,
                     const char *name);
 
-/* The members now. Links to those who left are closed (after their queue is
- * flushed), to new ones dialled; a changed address is used at the next dial. */
+/* The members now. Links to those who left stay until the other side closes
+ * them, new members are dialled; a changed address is used at the next dial. */
 void peers_set_members(struct peers *peers, const struct raft_conf *conf);
 
 /* Somebody says that member `id` is at `addr` now: dialled by turns with the

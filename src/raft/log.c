@@ -283,6 +283,18 @@ const struct raft_conf *raft_conf_active(const struct raft *raft)
     return &raft->confs[raft->conf_count - 1].conf;
 }
 
+const struct raft_conf *raft_conf_committed(const struct raft *raft,
+                                            uint64_t *index)
+{
+    uint32_t i = raft->conf_count - 1;
+    while (raft->confs[i].index > raft->commit) {
+        must(i > 0); /* The first one is committed: raft_log_prune_confs(). */
+        i--;
+    }
+    *index = raft->confs[i].index;
+    return &raft->confs[i].conf;
+}
+
 const struct raft_conf *raft_conf_at(const struct raft *raft, uint64_t index)
 {
     for (uint32_t i = raft->conf_count; i > 0; i--) {

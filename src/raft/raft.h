@@ -357,6 +357,9 @@ void raft_get_status(const struct raft *raft, struct raft_status *status);
 
 /* The membership in force: the newest in the log (thesis 4.1). */
 const struct raft_conf *raft_conf_active(const struct raft *raft);
+/* The newest one that is committed, and the index of its entry (0: none is). */
+const struct raft_conf *raft_conf_committed(const struct raft *raft,
+                                            uint64_t *index);
 /* The configuration entry at `index`, NULL when that is none or is older
  * than the newest committed one. */
 const struct raft_conf *raft_conf_at(const struct raft *raft, uint64_t index);

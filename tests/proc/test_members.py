@@ -1,10 +1,14 @@
 """Who belongs to a cluster: names and addresses that somebody else has, members
 that are removed, and requests whose leader goes away because of them."""
+import concurrent.futures
+import contextlib
+import signal
+import socket
 import time
 
 import pytest
 
-from cluster import Node, free_port, wait_for
+from cluster import HOST, Node, free_port, wait_for
 
 FAST = ["--election", "300ms", "--heartbeat", "50ms"]
 
@@ -180,3 +184,164 @@ def test_a_member_of_a_request_comes_once(three, body):
     response = three[0].request("POST", "/join", body)
     assert "twice" in problem(response, 400, "bad-json")
     assert len(rows(three[0])) == 3
+
+
+# ---- requests whose leader goes away -------------------------------------------
+
+def test_the_leader_is_removed_through_another(cluster):
+    """It is done within milliseconds, and so is the answer."""
+    cluster.start(5, args=FAST)
+    for _ in range(2):
+        leader = cluster.wait_leader()
+        through = cluster.others(leader)[0]
+        response = through.request("DELETE", "/nodes/" + leader.name)
+        assert response.status == 200, response
+        assert leader.name not in rows(through)
+        cluster.nodes.remove(leader)
+        leader.kill()
+        cluster.wait_members(len(cluster))
+    assert cluster.wait_leader().put("after", "1").status == 200
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_member_is_removed_through_itself(cluster, count):
+    cluster.start(count, args=FAST)
+    leader = cluster.wait_leader()
+    leaver = cluster.others(leader)[0]
+    response = leaver.request("DELETE", "/nodes/" + leaver.name)
+    assert response.status == 200, response
+    wait_for(lambda: leaver.name not in rows(leader), 5, "removed")
+
+
+def test_the_leader_of_two_is_removed_through_the_other(cluster):
+    cluster.start(2, args=FAST)
+    leader = cluster.wait_leader()
+    other = cluster.others(leader)[0]
+    response = other.request("DELETE", "/remove", {"id": leader.name})
+    assert response.status == 200, response
+    wait_for(lambda: other.put("alone", "1").status == 200, 10, "it goes on alone")
+
+
+@contextlib.contextmanager
+def dying_leader(cluster):
+    """Requests are sent to a follower, whose leader dies before it sees them."""
+    leader = cluster.wait_leader()
+    cluster.wait_same()
+    follower = cluster.others(leader)[0]
+    leader.send(signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        yield leader, follower, pool
+        time.sleep(0.3)
+        leader.kill()
+
+
+def test_changes_are_made_though_their_leader_dies(cluster):
+    """What the next leader says tells both."""
+    cluster.start(5, args=FAST)
+    ghost = {"id": "ghost", "addr": f"127.0.0.1:{free_port()}", "voter": False}
+    with dying_leader(cluster) as (leader, follower, pool):
+        second, third = [n for n in cluster if n not in (leader, follower)][:2]
+        answers = [pool.submit(follower.request, *what) for what in (
+            ("DELETE", "/nodes/" + second.name),
+            ("PUT", "/nodes/" + third.name, {"voter": False}),
+            ("POST", "/join", ghost))]
+    assert [a.result().status for a in answers] == [200] * 3, [a.result() for a in answers]
+    now = rows(follower)
+    assert second.name not in now and "ghost" in now
+    assert now[third.name]["role"] == "non-voter"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_leadership_moves_though_the_leader_dies(cluster, named):
+    cluster.start(3, args=FAST)
+    with dying_leader(cluster) as (leader, follower, pool):
+        body = {"id": follower.name} if named else None
+        answer = pool.submit(follower.request, "POST", "/leader", body)
+    answer = answer.result()
+    assert answer.status == 200, answer
+    if named:
+        assert answer.json()["id"] == follower.name
+    else:
+        assert answer.json()["id"] != leader.name
+
+
+def incr(node, key=None, timeout="20s"):
+    headers = {"Idempotency-Key": key} if key else {}
+    return node.request("POST", "/txn?timeout=" + timeout,
+                        {"then": [{"incr": "n", "by": 1}]}, headers, timeout=30)
+
+
+def test_a_named_write_goes_to_the_next_leader(cluster):
+    """It is done once, whoever answers; one without a name is not sent again."""
+    cluster.start(3, args=FAST)
+    with dying_leader(cluster) as (_, follower, pool):
+        named = [pool.submit(incr, follower, f"key-{i}") for i in range(20)]
+        plain = [pool.submit(incr, follower) for i in range(5)]
+        time.sleep(0.3)
+    assert [answer.result().status for answer in named] == [200] * 20
+    for answer in plain:
+        assert problem(answer.result(), 504, "commit-timeout") and (
+            answer.result().json()["outcome"] == "unknown")
+    assert follower.get("n") == "20"
+
+
+def test_named_writes_in_flight_are_done_once(cluster):
+    """As the leader is killed in the midst of them: each is answered, none counts
+    twice."""
+    cluster.start(3, args=FAST)
+    done = 0
+    for burst in range(3):
+        leader = cluster.wait_leader()
+        follower = cluster.others(leader)[0]
+        stop = time.monotonic() + 1.5
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            def work(worker, burst=burst, follower=follower, stop=stop):
+                count = 0
+                while time.monotonic() < stop:
+                    response = incr(follower, f"{burst}-{worker}-{count}")
+                    assert response.status == 200, response
+                    count += 1
+                return count
+            workers = [pool.submit(work, worker) for worker in range(40)]
+            time.sleep(0.5)
+            leader.kill()
+            done += sum(worker.result() for worker in workers)
+        leader.start()
+        cluster.wait_members(3)
+        assert follower.get("n") == str(done)
+
+
+def flood(node, count):
+    """So many writes, on one connection."""
+    body = b'{"flood":"1"}'
+    with socket.create_connection((HOST, node.http_port), 60) as s:
+        s.sendall(b"POST /key HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" %
+                  (len(body), body) * count)
+        answers, rest = 0, b""
+        while answers < count:
+            piece = s.recv(1 << 16)
+            assert piece
+            rest += piece
+            answers += rest.count(b"HTTP/1.1 200")
+            rest = rest[rest.rfind(b"HTTP/1.1 200") + 12:]
+
+
+def test_a_named_write_is_not_repeated_when_its_answer_may_be_forgotten(cluster):
+    """So many writes came between that the cluster need not know it any more."""
+    cluster.start(5, args=FAST)
+    leader = cluster.wait_leader()
+    follower = cluster.others(leader)[0]
+    leader.send(signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        answer = pool.submit(incr, follower, "old", "60s")
+        time.sleep(0.2)
+        follower.send(signal.SIGSTOP)
+        leader.kill()
+        rest = [n for n in cluster if n not in (leader, follower)]
+        wait_for(lambda: rest[0].put("next", "1", timeout=5).status == 200, 20, "a leader")
+        list(pool.map(lambda _: flood(rest[0], 650), range(8)))
+        follower.send(signal.SIGCONT)
+        answer = answer.result()
+    problem(answer, 504, "commit-timeout")
+    assert answer.json()["outcome"] == "unknown"
+    assert rest[0].get("n") is None

@@ -63,8 +63,9 @@ static size_t op_count;
 static uint64_t values;
 static uint64_t seen[KEYS_MAX]; /* What a key had, as far as we have heard. */
 static uint64_t repeated;
-static uint64_t restores; /* Begun, ... */
-static uint64_t restored; /* ... and heard to be done. */
+static uint64_t abandoned; /* Named ones, before their time was over. */
+static uint64_t restores;  /* Begun, ... */
+static uint64_t restored;  /* ... and heard to be done. */
 static bool stopped;
 static bool probe_ok;
 
@@ -330,6 +331,9 @@ static void answered(struct node_request *request,
     }
     client->host = NULL;
     client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
+    abandoned += result->outcome == NODE_UNKNOWN && op->write && op->named &&
+                 !client->restoring.step && result->link_down &&
+                 net_clock_ms(host) < client->request.deadline_ms;
     op->end_us = world.now_us + host->turn_sync_us;
     sim_note((uint64_t)client->number, (uint64_t)result->outcome);
     if (client->restoring.step) {
@@ -474,6 +478,7 @@ void clients_init(void)
     op_count = 0;
     values = 0;
     repeated = 0;
+    abandoned = 0;
     restores = 0;
     restored = 0;
     stopped = false;
@@ -630,6 +635,11 @@ static bool is_read_by_somebody(const struct op *written)
 uint64_t clients_repeated(void)
 {
     return repeated;
+}
+
+uint64_t clients_abandoned(void)
+{
+    return abandoned;
 }
 
 uint64_t clients_restored(void)

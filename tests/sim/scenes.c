@@ -332,6 +332,15 @@ static void scene_wiped_directory(void)
     }
 }
 
+/* Whose leader dies, the next one is asked: with a name that is safe. */
+static void named_are_not_abandoned(void)
+{
+    if (clients_abandoned() > 0) {
+        sim_fail(EXIT_LIVENESS, "%llu named writes were not repeated",
+                 (unsigned long long)clients_abandoned());
+    }
+}
+
 /* C06, C07: the leader loses power while the others pass requests on to it.
  * "Not applied" must be true, and what nobody knows may be either; the
  * history says so at the end. */
@@ -341,6 +350,7 @@ static void scene_leader_dies_with_forwarded_requests(void)
         power_off(leader(), 500 * MS_US);
         chaos_pass(4 * SEC_US);
     }
+    named_are_not_abandoned();
 }
 
 /* C04: the leader dies again and again, with writes under way that will be
@@ -361,6 +371,7 @@ static void scene_repeats_across_leader_kills(void)
         chaos_pass(4 * SEC_US);
     }
     must(world.acked > before + 100);
+    named_are_not_abandoned();
     if (clients_repeated() < 3) {
         sim_fail(EXIT_LIVENESS, "only %llu repeats",
                  (unsigned long long)clients_repeated());

@@ -221,6 +221,9 @@ bool clients_idle(void);
 void clients_check(void);
 /* Answers that were those of an earlier attempt. */
 uint64_t clients_repeated(void);
+/* Named writes whose link to the leader ended, and that were not repeated
+ * though there was time. */
+uint64_t clients_abandoned(void);
 /* Restores that were heard to be done. */
 uint64_t clients_restored(void);
 void clients_free(void);
