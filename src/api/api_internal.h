@@ -2,6 +2,7 @@
  *
  *     server.c   connections, time-outs, framing of answers
  *     routes.c   path and method -> handler
+ *     params.c   query parameters: which a request takes
  *     read.c     levels of consistency: when an answer may be given
  *     keys.c     /key: reading
  *     writes.c   /key: writing; conditions, repeats
@@ -205,6 +206,53 @@ struct scan {
     bool must_match;             /* Nothing to delete is 404. */
 };
 
+/* Query parameters; params.c has their names. */
+enum param {
+    PARAM_CAS,
+    PARAM_RAW,
+    PARAM_META,
+    PARAM_PREFIX,
+    PARAM_ALL,
+    PARAM_AFTER,
+    PARAM_END,
+    PARAM_PATTERN,
+    PARAM_LIMIT,
+    PARAM_OFFSET,
+    PARAM_REVERSE,
+    PARAM_KEYS,
+    PARAM_SEPARATOR,
+    PARAM_COUNT_ONLY,
+    PARAM_FORMAT,
+    PARAM_LEVEL,
+    PARAM_STALE,
+    PARAM_CONSISTENT,
+    PARAM_FRESHNESS,
+    PARAM_FRESHNESS_STRICT,
+    PARAM_MIN_INDEX,
+    PARAM_STATUS,
+    PARAM_NODES,
+    PARAM_NOLEADER,
+    PARAM_SYNC,
+    PARAM_REDIRECT,
+    PARAM_TIMEOUT,
+    PARAM_PRETTY,
+    PARAM_COUNT,
+};
+
+/* In a set of what is taken: others are ignored, not refused. */
+#define PARAMS_ANY (UINT64_C(1) << 63)
+
+/* Of the request being answered. Sets have a bit for each enum param. */
+struct params {
+    uint64_t taken; /* By the route, from params_refused() on. */
+    uint64_t given;
+    uint64_t repeated;
+    struct bytes unknown; /* The first name that is no parameter; encoded. */
+    bool bad_escape;
+    struct bytes values[PARAM_COUNT]; /* Of those given; decoded, in `text`. */
+    struct buf text;
+};
+
 struct conn {
     struct api *api;
     struct stream *stream;
@@ -238,6 +286,7 @@ struct conn {
     int status;
     uint64_t begun_us; /* 0: it could not be read. */
     uint64_t now_ms;
+    struct params params;
     struct buf key;  /* Of the request with the node. */
     struct buf tags; /* Its If-None-Match. */
     bool noleader;   /* /readyz: whether there is a leader is not asked. */
@@ -302,6 +351,7 @@ void restore_close(struct conn *conn);
 void restore_free(struct api *api);
 
 /* metrics.c */
+const char *verb_name(enum http_verb verb);
 void metrics_init(struct api_metrics *metrics);
 /* The answer to the request on `conn` is complete. */
 void metrics_count(struct conn *conn);
@@ -315,12 +365,23 @@ bool is_v1(const struct http_request *request);
  * refuse it, or to send it elsewhere. True: answered. */
 bool route_refuses(struct conn *conn, const struct http_request *request);
 /* The deadline that ?timeout= asks for; false: answered 400. */
-bool read_timeout(struct conn *conn, const struct http_request *request);
-/* Flag parameter: present and not 0 or false. */
-bool flag(const struct http_request *request, const char *name);
-void not_allowed(struct conn *conn, const char *allow);
+bool read_timeout(struct conn *conn);
 /* ?redirect on a node that does not lead: answered 307, true. */
 bool redirected(struct conn *conn, const struct http_request *request);
+
+/* params.c. Fill in conn->params, but for `taken`. Values stay good until the
+ * next request, whatever becomes of this one's bytes. */
+void params_read(struct conn *conn, const struct http_request *request);
+/* Whether one was given that `what` ("GET /keys") does not take, one came
+ * twice, or one cannot be decoded. True: answered 400. */
+bool params_refused(struct conn *conn, uint64_t taken, const char *what);
+/* The value of a parameter that the request's route takes. False: not given. */
+bool get_param(const struct conn *conn, enum param param, struct bytes *value);
+/* The same for one that is said by its name alone, and unsaid by 0 or false. */
+bool flag(const struct conn *conn, enum param param);
+/* The same two, whether the route takes it or not. */
+bool is_given(const struct conn *conn, enum param param);
+bool is_on(const struct conn *conn, enum param param);
 
 /* read.c. Call `show` when this node may answer as ?level=, ?freshness= and
  * ?min_index= demand: at once or in a later turn, or answer the problem. */
@@ -352,10 +413,9 @@ void scan_no_pattern(struct scan *scan);
 bool scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void scan_add_behind(struct buf *out, struct bytes key);
 
-/* list.c. A parameter, percent-decoded; empty when it is not there. */
-bool take_param(struct conn *conn, const struct http_request *request,
-                const char *name, struct buf *out);
-bool take_limit(struct conn *conn, const struct http_request *request);
+/* list.c. A parameter as long as a key may be; empty when it is not given. */
+bool take_param(struct conn *conn, enum param param, struct buf *out);
+bool take_limit(struct conn *conn);
 /* The query but for one parameter, for the link to the next page. */
 void keep_query(struct scan *scan, struct bytes query, const char *without);
 
@@ -384,7 +444,8 @@ bool write_refused(struct conn *conn, const struct http_request *request,
                    bool is_put_key);
 /* Whether If-Match, If-None-Match or ?cas= demand something; and what, added to
  * the list of conditions in `writer`. False: answered. */
-bool has_conditions(const struct http_request *request);
+bool has_conditions(const struct conn *conn,
+                    const struct http_request *request);
 bool add_conditions(struct conn *conn, const struct http_request *request,
                     struct bytes key, struct command_writer *writer);
 void bad_json(struct conn *conn, const struct json_reader *reader,

@@ -138,12 +138,8 @@ static void ready(struct conn *conn)
 
 void on_backup(struct conn *conn, const struct http_request *request)
 {
-    if (!is_get(request)) {
-        not_allowed(conn, "GET, HEAD, OPTIONS");
-        return;
-    }
     struct bytes format;
-    if (http_query(request->query, "format", &format) &&
+    if (get_param(conn, PARAM_FORMAT, &format) &&
         !bytes_equal_string(format, "sqlite")) {
         answer_problem(
             conn, 400, "bad-param",

@@ -162,10 +162,7 @@ void on_status(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
-    if (!is_get(request)) {
-        not_allowed(conn, "GET, HEAD, OPTIONS");
-        return;
-    }
+    (void)request;
     node_get_status(api->node, &status);
     const struct raft_member *leader = node_leader(api->node);
     buf_add_string(&api->body, "{\"me\":");
@@ -412,11 +409,7 @@ static void finish_change(struct conn *conn, const struct node_result *result)
 void on_join(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
-    if (request->verb != HTTP_VERB_POST) {
-        not_allowed(conn, "POST, OPTIONS");
-        return;
-    }
-    if (!read_timeout(conn, request) || redirected(conn, request)) {
+    if (!read_timeout(conn) || redirected(conn, request)) {
         return;
     }
     const char *wrong = read_fields(request, &fields);
@@ -555,7 +548,7 @@ static void get_nodes(struct conn *conn)
 
 void on_nodes(struct conn *conn, const struct http_request *request)
 {
-    if (!read_timeout(conn, request)) {
+    if (!read_timeout(conn)) {
         return;
     }
     if (!read_member_name(conn, request->path)) {
@@ -567,24 +560,17 @@ void on_nodes(struct conn *conn, const struct http_request *request)
         get_node(conn);
     } else if (is_get(request)) {
         get_nodes(conn);
-    } else if (one && request->verb == HTTP_VERB_DELETE) {
+    } else if (request->verb == HTTP_VERB_DELETE) {
         act(conn, ACT_REMOVE);
-    } else if (one && request->verb == HTTP_VERB_PUT) {
-        put_node(conn, request);
     } else {
-        not_allowed(conn, one ? "GET, HEAD, PUT, DELETE, OPTIONS"
-                              : "GET, HEAD, OPTIONS");
+        put_node(conn, request);
     }
 }
 
 void on_remove(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
-    if (request->verb != HTTP_VERB_DELETE) {
-        not_allowed(conn, "DELETE, OPTIONS");
-        return;
-    }
-    if (!read_timeout(conn, request)) {
+    if (!read_timeout(conn)) {
         return;
     }
     const char *wrong = read_fields(request, &fields);
@@ -659,11 +645,7 @@ void on_leader(struct conn *conn, const struct http_request *request)
         show_leader(conn);
         return;
     }
-    if (request->verb != HTTP_VERB_POST) {
-        not_allowed(conn, "GET, HEAD, POST, OPTIONS");
-        return;
-    }
-    if (!read_timeout(conn, request)) {
+    if (!read_timeout(conn)) {
         return;
     }
     const char *wrong =

@@ -118,12 +118,6 @@ static void erase_done(struct conn *conn)
     }
 }
 
-static bool has_parameter(const struct http_request *request, const char *name)
-{
-    struct bytes value;
-    return http_query(request->query, name, &value);
-}
-
 void erase_start(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
@@ -137,35 +131,12 @@ void erase_start(struct conn *conn)
     read_latest(conn, go_on);
 }
 
-/* What a list takes and a deletion does not would be deleted with the rest. */
-static const char *prefix_wrong(const struct http_request *request, bool any)
-{
-    static const char takes[] =
-        "a deletion takes prefix, all, timeout and redirect";
-    static const char *const of_lists[] = {"after", "end", "limit", "separator",
-                                           "format"};
-    static const char *const flags[] = {"count", "reverse", "keys"};
-    for (size_t i = 0; i < ARRAY_COUNT(of_lists); i++) {
-        if (has_parameter(request, of_lists[i])) {
-            return takes;
-        }
-    }
-    for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
-        if (flag(request, flags[i])) {
-            return takes;
-        }
-    }
-    return any || flag(request, "all")
-               ? NULL
-               : "without a prefix all keys go: say so with &all";
-}
-
 /* Conditions are on one key, and a name is for one entry. */
 static bool is_conditional(struct conn *conn,
                            const struct http_request *request)
 {
-    bool is =
-        has_conditions(request) || http_header(request, "Idempotency-Key").data;
+    bool is = has_conditions(conn, request) ||
+              http_header(request, "Idempotency-Key").data;
     if (is) {
         answer_problem(conn, 400, "bad-request",
                        "a deletion of many keys takes no conditions and no "
@@ -177,19 +148,20 @@ static bool is_conditional(struct conn *conn,
 
 bool erase_allowed(struct conn *conn, const struct http_request *request)
 {
-    return read_timeout(conn, request) && !redirected(conn, request) &&
+    return read_timeout(conn) && !redirected(conn, request) &&
            !is_conditional(conn, request);
 }
 
 void delete_keys(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!take_param(conn, request, "prefix", &scan->prefix)) {
+    if (!take_param(conn, PARAM_PREFIX, &scan->prefix)) {
         return;
     }
-    const char *wrong = prefix_wrong(request, scan->prefix.size > 0);
-    if (wrong) {
-        answer_problem(conn, 400, "bad-param", wrong, "not-applied");
+    if (scan->prefix.size == 0 && !flag(conn, PARAM_ALL)) {
+        answer_problem(conn, 400, "bad-param",
+                       "without a prefix all keys go: say so with &all",
+                       "not-applied");
         return;
     }
     if (!erase_allowed(conn, request)) {

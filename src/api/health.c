@@ -40,13 +40,13 @@ static void finish_ready(struct conn *conn, const struct node_result *result)
 
 /* ?sync: has this node applied what was committed when it was asked? That is
  * what a read waits for, ?timeout long. */
-static void ready(struct conn *conn, const struct http_request *request)
+static void ready(struct conn *conn)
 {
-    if (!read_timeout(conn, request)) {
+    if (!read_timeout(conn)) {
         return;
     }
-    conn->noleader = flag(request, "noleader");
-    if (!flag(request, "sync")) {
+    conn->noleader = flag(conn, PARAM_NOLEADER);
+    if (!flag(conn, PARAM_SYNC)) {
         answer_ready(conn, NULL);
         return;
     }
@@ -58,9 +58,7 @@ static void ready(struct conn *conn, const struct http_request *request)
 void on_health(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
-    if (!is_get(request)) {
-        not_allowed(conn, "GET, HEAD, OPTIONS");
-    } else if (bytes_equal_string(request->path, "/livez")) {
+    if (bytes_equal_string(request->path, "/livez")) {
         answer(conn, 200, "text/plain", bytes_of_string("ok\n"));
     } else if (bytes_equal_string(request->path, "/health")) {
         bool ok = node_leader(api->node) != NULL;
@@ -71,6 +69,6 @@ void on_health(struct conn *conn, const struct http_request *request)
                bytes_of_string(ok ? "{\"health\":\"true\"}\n"
                                   : "{\"health\":\"false\"}\n"));
     } else {
-        ready(conn, request);
+        ready(conn);
     }
 }

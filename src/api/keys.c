@@ -65,9 +65,8 @@ static bool read_form(struct conn *conn, const struct http_request *request)
     struct tag tag;
     conn->tags.size = 0;
     buf_add_bytes(&conn->tags, rest);
-    conn->meta = request->query.size > 0 && flag(request, "meta");
-    conn->raw = (request->query.size > 0 && flag(request, "raw")) ||
-                (!conn->meta && wants_raw(request));
+    conn->meta = flag(conn, PARAM_META);
+    conn->raw = flag(conn, PARAM_RAW) || (!conn->meta && wants_raw(request));
     enum err err = bytes_equal_string(rest, "*") ? ERR_NOT_FOUND : ERR_OK;
     while (!err) {
         err = next_tag(&rest, &tag);

@@ -20,48 +20,46 @@ static bool bad_param(struct conn *conn, const char *message)
     return false;
 }
 
-bool take_param(struct conn *conn, const struct http_request *request,
-                const char *name, struct buf *out)
+bool take_param(struct conn *conn, enum param param, struct buf *out)
 {
-    struct bytes raw;
+    struct bytes value;
     out->size = 0;
-    if (!http_query(request->query, name, &raw)) {
+    if (!get_param(conn, param, &value)) {
         return true;
     }
-    uint8_t *at = buf_reserve(out, raw.size);
-    if (!http_percent_decode(raw, at, &out->size)) {
-        return bad_param(conn, "a bad percent escape in the query");
+    if (value.size > COMMAND_KEY_BYTES_MAX) {
+        return bad_param(conn, "longer than a key can be");
     }
-    return out->size <= COMMAND_KEY_BYTES_MAX ||
-           bad_param(conn, "longer than a key can be");
+    buf_add_bytes(out, value);
+    return true;
 }
 
-bool take_limit(struct conn *conn, const struct http_request *request)
+bool take_limit(struct conn *conn)
 {
-    struct bytes raw;
+    struct bytes value;
     conn->scan.limit = LIMIT_DEFAULT;
-    if (!http_query(request->query, "limit", &raw)) {
+    if (!get_param(conn, PARAM_LIMIT, &value)) {
         return true;
     }
-    if (!json_u64(raw, &conn->scan.limit) || conn->scan.limit == 0) {
+    if (!json_u64(value, &conn->scan.limit) || conn->scan.limit == 0) {
         return bad_param(conn, "limit is a number from 1 to 10000");
     }
     conn->scan.limit = min_u64(conn->scan.limit, LIMIT_MAX);
     return true;
 }
 
-static bool take_format(struct conn *conn, const struct http_request *request)
+static bool take_format(struct conn *conn)
 {
     static const char *const names[] = {[FORMAT_JSON] = "json",
                                         [FORMAT_NDJSON] = "ndjson",
                                         [FORMAT_LINES] = "lines"};
-    struct bytes raw;
+    struct bytes value;
     conn->scan.format = FORMAT_JSON;
-    if (!http_query(request->query, "format", &raw)) {
+    if (!get_param(conn, PARAM_FORMAT, &value)) {
         return true;
     }
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        if (bytes_equal_string(raw, names[i])) {
+        if (bytes_equal_string(value, names[i])) {
             conn->scan.format = (enum list_format)i;
             return true;
         }
@@ -74,16 +72,17 @@ static bool take_format(struct conn *conn, const struct http_request *request)
 void keep_query(struct scan *scan, struct bytes query, const char *without)
 {
     static const char escaped[] = "<>\"";
-    const uint8_t *at = query.data;
-    const uint8_t *end = at ? at + query.size : at;
+    struct bytes name;
+    struct bytes value;
     scan->query.size = 0;
-    while (at < end) {
-        const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
-        stop = stop ? stop : end;
-        struct bytes value;
-        bool skipped =
-            http_query(bytes_of(at, (size_t)(stop - at)), without, &value);
-        for (; at < stop && !skipped; at++) {
+    while (http_query_next(&query, &name, &value)) {
+        uint8_t decoded[16];
+        size_t size = 0;
+        bool skipped = name.size <= sizeof(decoded) &&
+                       http_form_decode(name, decoded, &size) &&
+                       bytes_equal_string(bytes_of(decoded, size), without);
+        for (const uint8_t *at = name.data;
+             at < value.data + value.size && !skipped; at++) {
             if (memchr(escaped, *at, strlen(escaped))) {
                 http_percent_encode(&scan->query, bytes_of(at, 1), false);
             } else {
@@ -93,7 +92,6 @@ void keep_query(struct scan *scan, struct bytes query, const char *without)
         if (!skipped) {
             buf_add_u8(&scan->query, '&');
         }
-        at = stop + 1;
     }
 }
 
@@ -404,21 +402,17 @@ void on_list(struct conn *conn, const struct http_request *request)
         delete_keys(conn, request);
         return;
     }
-    if (!is_get(request)) {
-        not_allowed(conn, "GET, HEAD, DELETE, OPTIONS");
-        return;
-    }
     scan->step = list_step;
     scan->done = list_done;
-    scan->reverse = flag(request, "reverse");
-    scan->counting = flag(request, "count");
+    scan->reverse = flag(conn, PARAM_REVERSE);
+    scan->counting = flag(conn, PARAM_COUNT_ONLY);
     scan->mixed = scan->counting;
-    scan->keys_only = scan->counting || flag(request, "keys");
-    if (!take_param(conn, request, "prefix", &scan->prefix) ||
-        !take_param(conn, request, "separator", &scan->separator) ||
-        !take_param(conn, request, "after", after) ||
-        !take_param(conn, request, "end", end) || !take_limit(conn, request) ||
-        !take_format(conn, request)) {
+    scan->keys_only = scan->counting || flag(conn, PARAM_KEYS);
+    if (!take_param(conn, PARAM_PREFIX, &scan->prefix) ||
+        !take_param(conn, PARAM_SEPARATOR, &scan->separator) ||
+        !take_param(conn, PARAM_AFTER, after) ||
+        !take_param(conn, PARAM_END, end) || !take_limit(conn) ||
+        !take_format(conn)) {
         return;
     }
     scan->nothing = !set_bounds(scan, after, end);

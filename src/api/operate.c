@@ -31,9 +31,8 @@ static void finish_snapshot(struct conn *conn, const struct node_result *result)
 
 void on_snapshot(struct conn *conn, const struct http_request *request)
 {
-    if (request->verb != HTTP_VERB_POST) {
-        not_allowed(conn, "POST, OPTIONS");
-    } else if (read_timeout(conn, request)) {
+    (void)request;
+    if (read_timeout(conn)) {
         conn->finish = finish_snapshot;
         conn->busy = true;
         node_snapshot(conn->api->node, &conn->request);
@@ -139,14 +138,11 @@ static void finish_sync_all(struct conn *conn, const struct node_result *result)
 void on_sync(struct conn *conn, const struct http_request *request)
 {
     struct bytes nodes;
-    if (request->verb != HTTP_VERB_POST) {
-        not_allowed(conn, "POST, OPTIONS");
+    (void)request;
+    if (!read_timeout(conn)) {
         return;
     }
-    if (!read_timeout(conn, request)) {
-        return;
-    }
-    bool all = http_query(request->query, "nodes", &nodes);
+    bool all = get_param(conn, PARAM_NODES, &nodes);
     if (all && !bytes_equal_string(nodes, "all")) {
         answer_problem(conn, 400, "bad-param", "nodes is all, or left out",
                        "not-applied");

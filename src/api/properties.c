@@ -19,15 +19,14 @@ enum { KIND_CREATE = 5, KIND_REPLACE = 6, KIND_REMOVE = 7 };
 /* ---- patterns -------------------------------------------------------------
  */
 
-static bool take_pattern(struct conn *conn, const struct http_request *request)
+static bool take_pattern(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    struct bytes raw;
     scan_no_pattern(scan);
-    if (!http_query(request->query, "pattern", &raw)) {
+    if (!is_given(conn, PARAM_PATTERN)) {
         return true;
     }
-    if (!take_param(conn, request, "pattern", &conn->key)) {
+    if (!take_param(conn, PARAM_PATTERN, &conn->key)) {
         return false;
     }
     scan->pattern = mem_alloc(sizeof(*scan->pattern));
@@ -187,7 +186,7 @@ static void submit_if(struct conn *conn, const struct http_request *request,
     struct command_condition there = {
         .field = COMMAND_IF_EXISTS, .key = op->key, .number = exists};
     struct command_name name;
-    if (read_timeout(conn, request) && !redirected(conn, request) &&
+    if (read_timeout(conn) && !redirected(conn, request) &&
         read_name(conn, request, &name)) {
         submit_one(conn, request, &name, &there, op, kind, finish);
     }
@@ -336,11 +335,11 @@ static void show_list(struct conn *conn)
     scan_start(conn);
 }
 
-static bool take_offset(struct conn *conn, const struct http_request *request)
+static bool take_offset(struct conn *conn)
 {
     struct bytes raw;
     conn->scan.offset = 0;
-    if (!http_query(request->query, "offset", &raw) ||
+    if (!get_param(conn, PARAM_OFFSET, &raw) ||
         json_u64(raw, &conn->scan.offset)) {
         return true;
     }
@@ -352,8 +351,7 @@ static bool take_offset(struct conn *conn, const struct http_request *request)
 static void get_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!take_limit(conn, request) || !take_offset(conn, request) ||
-        !take_pattern(conn, request)) {
+    if (!take_limit(conn) || !take_offset(conn) || !take_pattern(conn)) {
         return;
     }
     keep_query(scan, request->query, "offset");
@@ -372,41 +370,10 @@ static void get_list(struct conn *conn, const struct http_request *request)
 /* ---- deleting many --------------------------------------------------------
  */
 
-/* Without a pattern all properties go, as in brokerd: not by a misspelt name
- * of the parameter. */
-static bool knows_all(const struct http_request *request)
-{
-    static const char *const names[] = {"pattern", "timeout", "redirect",
-                                        "pretty"};
-    const uint8_t *at = request->query.data;
-    const uint8_t *end = at ? at + request->query.size : at;
-    while (at < end) {
-        const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
-        stop = stop ? stop : end;
-        struct bytes one = bytes_of(at, (size_t)(stop - at));
-        struct bytes value;
-        bool known = one.size == 0;
-        for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-            known = known || http_query(one, names[i], &value);
-        }
-        if (!known) {
-            return false;
-        }
-        at = stop + 1;
-    }
-    return true;
-}
-
 static void delete_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!knows_all(request)) {
-        answer_problem(conn, 400, "bad-param",
-                       "a deletion takes pattern, timeout and redirect",
-                       "not-applied");
-        return;
-    }
-    if (!erase_allowed(conn, request) || !take_pattern(conn, request)) {
+    if (!erase_allowed(conn, request) || !take_pattern(conn)) {
         return;
     }
     scan->must_match = true;
@@ -424,19 +391,15 @@ static void on_list_of(struct conn *conn, const struct http_request *request)
         get_list(conn, request);
     } else if (request->verb == HTTP_VERB_POST) {
         create(conn, request);
-    } else if (request->verb == HTTP_VERB_DELETE) {
-        delete_list(conn, request);
     } else {
-        not_allowed(conn, "GET, HEAD, POST, DELETE, OPTIONS");
+        delete_list(conn, request);
     }
 }
 
 static void on_one(struct conn *conn, const struct http_request *request,
                    const char *root)
 {
-    if (request->verb == HTTP_VERB_POST) {
-        not_allowed(conn, "GET, HEAD, PUT, DELETE, OPTIONS");
-    } else if (!read_key(conn, request->path, root)) {
+    if (!read_key(conn, request->path, root)) {
         return;
     } else if (request->verb == HTTP_VERB_PUT) {
         replace(conn, request);

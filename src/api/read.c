@@ -41,14 +41,15 @@ static bool bad_param(struct conn *conn, const char *message)
     return false;
 }
 
-static bool read_level(struct conn *conn, const struct http_request *request)
+static bool read_level(struct conn *conn)
 {
     struct reading *reading = &conn->reading_at;
     struct bytes level;
-    if (!http_query(request->query, "level", &level)) {
-        reading->level = flag(request, "stale") && !flag(request, "consistent")
-                             ? LEVEL_NONE
-                             : LEVEL_LINEARIZABLE;
+    if (!get_param(conn, PARAM_LEVEL, &level)) {
+        reading->level =
+            flag(conn, PARAM_STALE) && !flag(conn, PARAM_CONSISTENT)
+                ? LEVEL_NONE
+                : LEVEL_LINEARIZABLE;
         return true;
     }
     for (size_t i = 0; i < ARRAY_COUNT(level_names); i++) {
@@ -60,14 +61,13 @@ static bool read_level(struct conn *conn, const struct http_request *request)
     return bad_param(conn, "level is linearizable, strong, weak, none or auto");
 }
 
-static bool read_freshness(struct conn *conn,
-                           const struct http_request *request)
+static bool read_freshness(struct conn *conn)
 {
     struct reading *reading = &conn->reading_at;
     struct bytes value;
     reading->fresh_ms = UINT64_MAX;
-    reading->fresh_strict = flag(request, "freshness_strict");
-    return !http_query(request->query, "freshness", &value) ||
+    reading->fresh_strict = flag(conn, PARAM_FRESHNESS_STRICT);
+    return !get_param(conn, PARAM_FRESHNESS, &value) ||
            text_duration_ms(value, &reading->fresh_ms) ||
            bad_param(conn, "freshness is a duration such as 500ms or 2s");
 }
@@ -78,7 +78,7 @@ static bool read_min_index(struct conn *conn,
     struct reading *reading = &conn->reading_at;
     struct bytes value;
     uint64_t index = 0;
-    bool good = !http_query(request->query, "min_index", &value) ||
+    bool good = !get_param(conn, PARAM_MIN_INDEX, &value) ||
                 json_u64(value, &reading->index);
     value = http_header(request, "Craftd-Min-Index");
     good = good && (!value.data || json_u64(value, &index));
@@ -298,8 +298,8 @@ void read_start(struct conn *conn, const struct http_request *request,
 {
     struct reading *reading = &conn->reading_at;
     *reading = (struct reading){.show = cb};
-    if (!read_level(conn, request) || !read_freshness(conn, request) ||
-        !read_min_index(conn, request) || !read_timeout(conn, request)) {
+    if (!read_level(conn) || !read_freshness(conn) ||
+        !read_min_index(conn, request) || !read_timeout(conn)) {
         return;
     }
     if (reading->level != LEVEL_NONE && redirected(conn, request)) {

@@ -412,10 +412,10 @@ static bool allowed(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
-    if (!read_timeout(conn, request) || redirected(conn, request)) {
+    if (!read_timeout(conn) || redirected(conn, request)) {
         return false;
     }
-    if (has_conditions(request) ||
+    if (has_conditions(conn, request) ||
         http_header(request, "Idempotency-Key").data) {
         answer_problem(conn, 400, "bad-request",
                        "a restore takes no conditions and no Idempotency-Key",
@@ -475,10 +475,6 @@ static void begin(struct conn *conn)
 
 void on_restore(struct conn *conn, const struct http_request *request)
 {
-    if (request->verb != HTTP_VERB_POST) {
-        not_allowed(conn, "POST, OPTIONS");
-        return;
-    }
     must(request->streamed);
     if (allowed(conn, request)) {
         begin(conn);

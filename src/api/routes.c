@@ -1,124 +1,219 @@
-/* routes.c -- path and method -> handler, and what handlers share. */
+/* routes.c -- path and method -> handler, and what handlers share.
+ *
+ * One table says which methods a path has and which parameters each takes:
+ * 405, OPTIONS and the refusal of parameters come from it, for requests whose
+ * body is waited for as for others. */
+#include <stdio.h>
+
 #include "api/api_internal.h"
 #include "base/text.h"
 
 enum { TIMEOUT_MS = 10000, TIMEOUT_MAX_MS = 60000 };
 
+/* Which paths a row is for. */
+enum reach {
+    ONLY,  /* The path itself. */
+    BELOW, /* Those that go on with a slash behind it. */
+    BOTH,
+};
+
+/* A path has a row for each of its methods, or for several that take the same
+ * parameters; the rows of one path stand together. */
 struct route {
     const char *path;
-    bool below; /* Paths below it too. */
+    enum reach reach;
+    uint8_t verbs;   /* Bits of enum http_verb. */
+    uint64_t params; /* Bits of enum param, but for those that all take. */
     void (*handler)(struct conn *conn, const struct http_request *request);
-    const char *allow;
     enum route_group group;
 };
 
+#define VERB(name) (1u << HTTP_VERB_##name)
+#define GET (VERB(GET) | VERB(HEAD))
+#define POST VERB(POST)
+#define PUT VERB(PUT)
+#define DELETE VERB(DELETE)
+
+#define P(name) (UINT64_C(1) << PARAM_##name)
+#define NONE UINT64_C(0)
+#define WRITE P(REDIRECT)
+#define READ                                                                   \
+    (P(LEVEL) | P(STALE) | P(CONSISTENT) | P(FRESHNESS) |                      \
+     P(FRESHNESS_STRICT) | P(MIN_INDEX) | P(REDIRECT))
+#define LIST                                                                   \
+    (READ | P(PREFIX) | P(AFTER) | P(END) | P(LIMIT) | P(REVERSE) | P(KEYS) |  \
+     P(SEPARATOR) | P(COUNT_ONLY) | P(FORMAT))
+#define V1_LIST (READ | P(PATTERN) | P(LIMIT) | P(OFFSET))
+/* Whoever waits does so for a time, and all may be told to indent. */
+#define EVERYWHERE (P(TIMEOUT) | P(PRETTY))
+
 static const struct route routes[] = {
-    {"/key", true, on_key, "GET, HEAD, POST, PUT, DELETE, OPTIONS", ROUTE_KEY},
-    {"/keys", false, on_list, "GET, HEAD, DELETE, OPTIONS", ROUTE_KEY},
-    {"/txn", false, on_txn, "POST, OPTIONS", ROUTE_KEY},
-    {"/status", false, on_status, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/livez", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/readyz", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/healthz", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/health", false, on_health, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/metrics", false, on_metrics, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/backup", false, on_backup, "GET, HEAD, OPTIONS", ROUTE_BACKUP},
-    {"/restore", false, on_restore, "POST, OPTIONS", ROUTE_BACKUP},
-    {"/join", false, on_join, "POST, OPTIONS", ROUTE_CLUSTER},
-    {"/remove", false, on_remove, "DELETE, OPTIONS", ROUTE_CLUSTER},
-    {"/nodes", false, on_nodes, "GET, HEAD, OPTIONS", ROUTE_CLUSTER},
-    {"/nodes", true, on_nodes, "GET, HEAD, PUT, DELETE, OPTIONS",
-     ROUTE_CLUSTER},
-    {"/snapshot", false, on_snapshot, "POST, OPTIONS", ROUTE_CLUSTER},
-    {"/sync", false, on_sync, "POST, OPTIONS", ROUTE_CLUSTER},
-    {"/leader", false, on_leader, "GET, HEAD, POST, OPTIONS", ROUTE_CLUSTER},
-    {"/api/v1/properties", false, on_properties,
-     "GET, HEAD, POST, DELETE, OPTIONS", ROUTE_KEY},
-    {"/api/v1/properties", true, on_properties,
-     "GET, HEAD, PUT, DELETE, OPTIONS", ROUTE_KEY},
-    {"/api/v1/settings", false, on_properties,
-     "GET, HEAD, POST, DELETE, OPTIONS", ROUTE_KEY},
-    {"/api/v1/settings", true, on_properties, "GET, HEAD, PUT, DELETE, OPTIONS",
+    {"/key", BOTH, GET, READ | P(RAW) | P(META), on_key, ROUTE_KEY},
+    {"/key", BOTH, POST | PUT | DELETE, WRITE | P(CAS), on_key, ROUTE_KEY},
+    {"/keys", ONLY, GET, LIST, on_list, ROUTE_KEY},
+    {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), on_list, ROUTE_KEY},
+    {"/txn", ONLY, POST, WRITE, on_txn, ROUTE_KEY},
+    {"/status", ONLY, GET, NONE, on_status, ROUTE_PROBE},
+    {"/livez", ONLY, GET, PARAMS_ANY, on_health, ROUTE_PROBE},
+    {"/readyz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), on_health,
+     ROUTE_PROBE},
+    {"/healthz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), on_health,
+     ROUTE_PROBE},
+    {"/health", ONLY, GET, PARAMS_ANY, on_health, ROUTE_PROBE},
+    {"/metrics", ONLY, GET, PARAMS_ANY, on_metrics, ROUTE_PROBE},
+    {"/backup", ONLY, GET, READ | P(FORMAT), on_backup, ROUTE_BACKUP},
+    {"/restore", ONLY, POST, WRITE, on_restore, ROUTE_BACKUP},
+    {"/join", ONLY, POST, WRITE, on_join, ROUTE_CLUSTER},
+    {"/remove", ONLY, DELETE, NONE, on_remove, ROUTE_CLUSTER},
+    {"/nodes", ONLY, GET, NONE, on_nodes, ROUTE_CLUSTER},
+    {"/nodes/", ONLY, GET, NONE, on_nodes, ROUTE_CLUSTER},
+    {"/nodes", BELOW, GET | PUT | DELETE, NONE, on_nodes, ROUTE_CLUSTER},
+    {"/snapshot", ONLY, POST, NONE, on_snapshot, ROUTE_CLUSTER},
+    {"/sync", ONLY, POST, P(NODES), on_sync, ROUTE_CLUSTER},
+    {"/leader", ONLY, GET | POST, NONE, on_leader, ROUTE_CLUSTER},
+    {"/api/v1/properties", ONLY, GET, V1_LIST, on_properties, ROUTE_KEY},
+    {"/api/v1/properties", ONLY, POST, WRITE, on_properties, ROUTE_KEY},
+    {"/api/v1/properties", ONLY, DELETE, WRITE | P(PATTERN), on_properties,
      ROUTE_KEY},
-    {"/api/v1/cluster/nodes", false, on_v1_nodes, "GET, HEAD, OPTIONS",
+    {"/api/v1/properties", BELOW, GET, READ, on_properties, ROUTE_KEY},
+    {"/api/v1/properties", BELOW, PUT | DELETE, WRITE | P(CAS), on_properties,
+     ROUTE_KEY},
+    {"/api/v1/settings", ONLY, GET, V1_LIST, on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, POST, WRITE, on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, DELETE, WRITE | P(PATTERN), on_properties,
+     ROUTE_KEY},
+    {"/api/v1/settings", BELOW, GET, READ, on_properties, ROUTE_KEY},
+    {"/api/v1/settings", BELOW, PUT | DELETE, WRITE | P(CAS), on_properties,
+     ROUTE_KEY},
+    {"/api/v1/cluster/nodes", ONLY, GET, P(STATUS), on_v1_nodes, ROUTE_CLUSTER},
+    {"/api/v1/cluster/leader", ONLY, GET | POST, NONE, on_leader,
      ROUTE_CLUSTER},
-    {"/api/v1/cluster/leader", false, on_leader, "GET, HEAD, POST, OPTIONS",
-     ROUTE_CLUSTER},
-    {"/api/v1/cluster/sync", false, on_sync, "POST, OPTIONS", ROUTE_CLUSTER},
-    {"/api/v1/cluster/snapshot", false, on_snapshot, "POST, OPTIONS",
-     ROUTE_CLUSTER},
-    {"/api/v1/join", false, on_join, "POST, OPTIONS", ROUTE_CLUSTER},
-    {"/api/v1", false, on_v1, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/api/v1/", false, on_v1, "GET, HEAD, OPTIONS", ROUTE_PROBE},
-    {"/api/v1/openapi.yaml", false, on_v1, "GET, HEAD, OPTIONS", ROUTE_PROBE},
+    {"/api/v1/cluster/sync", ONLY, POST, P(NODES), on_sync, ROUTE_CLUSTER},
+    {"/api/v1/cluster/snapshot", ONLY, POST, NONE, on_snapshot, ROUTE_CLUSTER},
+    {"/api/v1/join", ONLY, POST, WRITE, on_join, ROUTE_CLUSTER},
+    {"/api/v1", ONLY, GET, NONE, on_v1, ROUTE_PROBE},
+    {"/api/v1/", ONLY, GET, NONE, on_v1, ROUTE_PROBE},
+    {"/api/v1/openapi.yaml", ONLY, GET, NONE, on_v1, ROUTE_PROBE},
 };
+
+/* ---- finding one ----------------------------------------------------------
+ */
 
 static bool is_below(struct bytes path, const char *root)
 {
     size_t size = strlen(root);
-    return path.size >= size && memcmp(path.data, root, size) == 0 &&
-           (path.size == size || path.data[size] == '/');
+    return path.size > size && memcmp(path.data, root, size) == 0 &&
+           path.data[size] == '/';
 }
 
-static const struct route *find(struct bytes path)
+static bool is_for(const struct route *route, struct bytes path)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
-        if (bytes_equal_string(path, routes[i].path) ||
-            (routes[i].below && is_below(path, routes[i].path))) {
-            return &routes[i];
+    return (route->reach != BELOW && bytes_equal_string(path, route->path)) ||
+           (route->reach != ONLY && is_below(path, route->path));
+}
+
+/* The row for this path and verb, and the group of the path in conn. NULL:
+ * none, and `verbs` are those that the path has, 0 when it is no path of ours.
+ * Where rows for several paths would do, the first of them is the path. */
+static const struct route *find(struct conn *conn, struct bytes path,
+                                enum http_verb verb, unsigned *verbs)
+{
+    const struct route *end = routes + ARRAY_COUNT(routes);
+    const struct route *first = routes;
+    const struct route *found = NULL;
+    *verbs = 0;
+    while (first < end && !is_for(first, path)) {
+        first++;
+    }
+    conn->group = first < end ? first->group : ROUTE_OTHER;
+    for (const struct route *row = first;
+         row < end && row->reach == first->reach &&
+         strcmp(row->path, first->path) == 0;
+         row++) {
+        *verbs |= row->verbs;
+        if (row->verbs >> verb & 1) {
+            found = row;
         }
     }
-    return NULL;
+    return found;
 }
 
 bool is_v1(const struct http_request *request)
 {
-    return is_below(request->path, "/api/v1");
+    static const char root[] = "/api/v1";
+    return bytes_equal_string(request->path, root) ||
+           is_below(request->path, root);
 }
 
-static void options(struct conn *conn, const char *allow)
+/* ---- what no handler has to do with ---------------------------------------
+ */
+
+/* "GET, HEAD, OPTIONS" */
+static void add_allow(struct conn *conn, unsigned verbs)
 {
-    http_add_header(&conn->api->headers, "Allow", bytes_of_string(allow));
-    answer(conn, 204, NULL, (struct bytes){0});
+    struct buf *headers = &conn->api->headers;
+    buf_add_string(headers, "Allow: ");
+    for (unsigned i = 0; i < HTTP_VERB_OTHER; i++) {
+        if (verbs >> i & 1) {
+            buf_add_string(headers, verb_name((enum http_verb)i));
+            buf_add_string(headers, i == HTTP_VERB_OPTIONS ? "" : ", ");
+        }
+    }
+    buf_add_string(headers, "\r\n");
+}
+
+/* Of those that the path has, or the server: the answer to OPTIONS, or 405. */
+static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
+{
+    add_allow(conn, verbs | VERB(OPTIONS));
+    if (verb == HTTP_VERB_OPTIONS) {
+        answer(conn, 204, NULL, (struct bytes){0});
+    } else {
+        answer_problem(conn, 405, "method-not-allowed",
+                       "the method is not allowed here", "not-applied");
+    }
+}
+
+/* The row of a request that may be handled. NULL: answered. */
+static const struct route *admit(struct conn *conn,
+                                 const struct http_request *request)
+{
+    enum { WHAT_BYTES = 64 };
+    char what[WHAT_BYTES];
+    unsigned verbs;
+    const struct route *found =
+        find(conn, request->path, request->verb, &verbs);
+    if (!conn->api->node) {
+        answer_problem(conn, 503, "starting", "the node is starting",
+                       "not-applied");
+    } else if (request->of_server) {
+        answer_verbs(conn, request->verb, GET | POST | PUT | DELETE);
+    } else if (verbs == 0) {
+        answer_problem(conn, 404, "not-found", "there is no such path",
+                       "not-applied");
+    } else if (!found) {
+        answer_verbs(conn, request->verb, verbs);
+    } else {
+        (void)snprintf(what, sizeof(what), "%s %s", verb_name(request->verb),
+                       found->path);
+        return params_refused(conn, found->params | EVERYWHERE, what) ? NULL
+                                                                      : found;
+    }
+    return NULL;
 }
 
 void route(struct conn *conn, const struct http_request *request)
 {
-    const struct route *found = find(request->path);
-    conn->group = found ? found->group : ROUTE_OTHER;
-    if (!conn->api->node) {
-        answer_problem(conn, 503, "starting", "the node is starting",
-                       "not-applied");
-    } else if (request->verb == HTTP_VERB_OTHER) {
-        answer_problem(conn, 501, "unsupported-method",
-                       "the method is not known here", "not-applied");
-    } else if (request->of_server) {
-        options(conn, "GET, HEAD, POST, PUT, DELETE, OPTIONS");
-    } else if (!found) {
-        answer_problem(conn, 404, "not-found", "there is no such path",
-                       "not-applied");
-    } else if (request->verb == HTTP_VERB_OPTIONS) {
-        options(conn, found->allow);
-    } else {
+    const struct route *found = admit(conn, request);
+    if (found) {
         found->handler(conn, request);
     }
 }
 
 bool route_refuses(struct conn *conn, const struct http_request *request)
 {
-    static const char *const names[] = {
-        [HTTP_VERB_GET] = "GET",       [HTTP_VERB_HEAD] = "HEAD",
-        [HTTP_VERB_POST] = "POST",     [HTTP_VERB_PUT] = "PUT",
-        [HTTP_VERB_DELETE] = "DELETE", [HTTP_VERB_OPTIONS] = "OPTIONS",
-    };
-    const struct route *found = find(request->path);
-    if (!conn->api->node || request->verb == HTTP_VERB_OTHER || !found) {
-        route(conn, request); /* Which has no use for a body then. */
-        return true;
-    }
-    conn->group = found->group;
-    if (!strstr(found->allow, names[request->verb])) {
-        not_allowed(conn, found->allow);
+    const struct route *found = admit(conn, request);
+    if (!found) {
         return true;
     }
     return found->group == ROUTE_KEY && !is_get(request) &&
@@ -127,26 +222,14 @@ bool route_refuses(struct conn *conn, const struct http_request *request)
                              found->handler == on_key);
 }
 
-void not_allowed(struct conn *conn, const char *allow)
-{
-    http_add_header(&conn->api->headers, "Allow", bytes_of_string(allow));
-    answer_problem(conn, 405, "method-not-allowed",
-                   "the method is not allowed here", "not-applied");
-}
+/* ---- what handlers share --------------------------------------------------
+ */
 
-bool flag(const struct http_request *request, const char *name)
-{
-    struct bytes value;
-    return http_query(request->query, name, &value) &&
-           !bytes_equal_string(value, "0") &&
-           !bytes_equal_string(value, "false");
-}
-
-bool read_timeout(struct conn *conn, const struct http_request *request)
+bool read_timeout(struct conn *conn)
 {
     struct bytes value;
     uint64_t ms = TIMEOUT_MS;
-    if (http_query(request->query, "timeout", &value) &&
+    if (get_param(conn, PARAM_TIMEOUT, &value) &&
         !text_duration_ms(value, &ms)) {
         answer_problem(conn, 400, "bad-param",
                        "timeout is a duration such as 250ms or 5s",
@@ -161,8 +244,7 @@ bool read_timeout(struct conn *conn, const struct http_request *request)
 bool redirected(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
-    if (request->query.size == 0 || !flag(request, "redirect") ||
-        node_is_leader(api->node)) {
+    if (!flag(conn, PARAM_REDIRECT) || node_is_leader(api->node)) {
         return false;
     }
     const struct raft_member *leader = node_leader(api->node);

@@ -70,6 +70,7 @@ static void conn_free(struct conn *conn)
     http_reader_free(&conn->reader);
     buf_free(&conn->key);
     buf_free(&conn->tags);
+    buf_free(&conn->params.text);
     node_request_free(&conn->request);
     list_remove(&conn->link);
     api->conn_count--;
@@ -317,7 +318,8 @@ static void note_form(struct conn *conn, const struct http_request *request)
 {
     conn->head_only = request->verb == HTTP_VERB_HEAD;
     conn->v1 = is_v1(request);
-    conn->pretty = request->query.size > 0 && flag(request, "pretty");
+    params_read(conn, request);
+    conn->pretty = is_on(conn, PARAM_PRETTY);
 }
 
 static void begin(struct conn *conn, const struct http_request *request)

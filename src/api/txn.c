@@ -381,15 +381,11 @@ void on_txn(struct conn *conn, const struct http_request *request)
     struct api *api = conn->api;
     struct command_name name;
     struct parse parse = {.conn = conn};
-    if (request->verb != HTTP_VERB_POST) {
-        not_allowed(conn, "POST, OPTIONS");
-        return;
-    }
-    if (!read_timeout(conn, request) || redirected(conn, request) ||
+    if (!read_timeout(conn) || redirected(conn, request) ||
         !read_name(conn, request, &name)) {
         return;
     }
-    if (has_conditions(request)) {
+    if (has_conditions(conn, request)) {
         answer_problem(conn, 400, "bad-request",
                        "the conditions of a transaction are in its \"if\"",
                        "not-applied");

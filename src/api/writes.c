@@ -45,14 +45,6 @@ bool read_name(struct conn *conn, const struct http_request *request,
                        "not-applied");
         return false;
     }
-    struct bytes ttl;
-    if (http_query(request->query, "ttl", &ttl)) {
-        /* Unknown parameters are ignored, but not a promise such as this. */
-        answer_problem(conn, 400, "bad-param",
-                       "keys do not expire here: ttl is not known",
-                       "not-applied");
-        return false;
-    }
     *name =
         (struct command_name){.key = http_header(request, "Idempotency-Key")};
     if (!name->key.data ||
@@ -175,12 +167,11 @@ static const char *add_cas(struct command_writer *writer, struct bytes key,
     return NULL;
 }
 
-bool has_conditions(const struct http_request *request)
+bool has_conditions(const struct conn *conn, const struct http_request *request)
 {
-    struct bytes cas;
     return http_header(request, "If-Match").data ||
            http_header(request, "If-None-Match").data ||
-           (request->query.size > 0 && http_query(request->query, "cas", &cas));
+           is_given(conn, PARAM_CAS);
 }
 
 bool add_conditions(struct conn *conn, const struct http_request *request,
@@ -197,8 +188,8 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
     if (!wrong && none.data) {
         wrong = add_if_none_match(writer, key, none);
     }
-    if (!wrong && request->query.size > 0 &&
-        http_query(request->query, "cas", &cas)) {
+    if (!wrong && is_given(conn, PARAM_CAS) &&
+        get_param(conn, PARAM_CAS, &cas)) {
         code = "bad-param";
         wrong = add_cas(writer, key, cas);
     }
@@ -396,7 +387,7 @@ static bool is_partial(struct conn *conn, const struct http_request *request)
 void put_key(struct conn *conn, const struct http_request *request)
 {
     struct command_name name;
-    if (!read_timeout(conn, request) || redirected(conn, request) ||
+    if (!read_timeout(conn) || redirected(conn, request) ||
         !read_name(conn, request, &name)) {
         return;
     }
@@ -452,11 +443,11 @@ void delete_key(struct conn *conn, const struct http_request *request)
     struct command_writer writer;
     struct command_op op = {.type = COMMAND_DELETE,
                             .key = buf_bytes(&conn->key)};
-    if (!read_timeout(conn, request) || redirected(conn, request) ||
+    if (!read_timeout(conn) || redirected(conn, request) ||
         !read_name(conn, request, &name)) {
         return;
     }
-    if (name.key.size > 0 || has_conditions(request)) {
+    if (name.key.size > 0 || has_conditions(conn, request)) {
         submit_one(conn, request, &name, NULL, &op, KIND_DELETE,
                    finish_delete_if);
         return;
@@ -479,7 +470,7 @@ bool write_refused(struct conn *conn, const struct http_request *request,
     if (is_put_key && !read_key(conn, request->path, "/key/")) {
         return true;
     }
-    if (!read_timeout(conn, request) || redirected(conn, request) ||
+    if (!read_timeout(conn) || redirected(conn, request) ||
         !read_name(conn, request, &name)) {
         return true;
     }
@@ -616,7 +607,7 @@ void post_keys(struct conn *conn, const struct http_request *request)
 {
     struct json_reader reader;
     struct command_name name;
-    if (!read_timeout(conn, request) || redirected(conn, request) ||
+    if (!read_timeout(conn) || redirected(conn, request) ||
         !read_name(conn, request, &name)) {
         return;
     }
@@ -627,7 +618,7 @@ void post_keys(struct conn *conn, const struct http_request *request)
     if (token != JSON_OBJECT_BEGIN) {
         bad_json(conn, &reader,
                  token == JSON_ERROR ? reader.why : "an object is expected");
-    } else if (has_conditions(request)) {
+    } else if (has_conditions(conn, request)) {
         post_one(conn, request, &name, &reader);
     } else {
         post_all(conn, &name, &reader);

@@ -148,9 +148,13 @@ struct http_authority {
 };
 bool http_authority(struct bytes text, struct http_authority *authority);
 
-/* The raw (still encoded) value of query parameter `name`: found with empty
- * value for "name" and "name=". Returns false when it is not there. */
-bool http_query(struct bytes query, const char *name, struct bytes *value);
+/* The same for names and values in a query, where '+' is a blank: what forms,
+ * URLSearchParams, urlencode and curl --data-urlencode write. */
+bool http_form_decode(struct bytes in, uint8_t *out, size_t *out_size);
+/* The next parameter of a query, still encoded; the value is empty for "name"
+ * and "name=". False: that was all. */
+bool http_query_next(struct bytes *rest, struct bytes *name,
+                     struct bytes *value);
 
 /* ---- responses -------------------------------------------------------- */
 

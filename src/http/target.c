@@ -13,12 +13,14 @@ static int hex(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size)
+static bool decode(struct bytes in, bool plus_is_blank, uint8_t *out,
+                   size_t *out_size)
 {
     size_t size = 0;
     for (size_t i = 0; i < in.size; i++) {
         if (in.data[i] != '%') {
-            out[size++] = in.data[i];
+            bool blank = plus_is_blank && in.data[i] == '+';
+            out[size++] = blank ? ' ' : in.data[i];
             continue;
         }
         int high = in.size - i > 2 ? hex(in.data[i + 1]) : -1;
@@ -31,6 +33,16 @@ bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size)
     }
     *out_size = size;
     return true;
+}
+
+bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size)
+{
+    return decode(in, false, out, out_size);
+}
+
+bool http_form_decode(struct bytes in, uint8_t *out, size_t *out_size)
+{
+    return decode(in, true, out, out_size);
 }
 
 void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash)
@@ -50,22 +62,23 @@ void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash)
     }
 }
 
-bool http_query(struct bytes query, const char *name, struct bytes *value)
+bool http_query_next(struct bytes *rest, struct bytes *name,
+                     struct bytes *value)
 {
-    size_t name_size = strlen(name);
-    const uint8_t *at = query.data;
-    const uint8_t *end = at ? at + query.size : at;
-    while (at < end) {
-        const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
-        stop = stop ? stop : end;
-        size_t size = (size_t)(stop - at);
-        if (size >= name_size && memcmp(at, name, name_size) == 0 &&
-            (size == name_size || at[name_size] == '=')) {
-            size_t skip = size == name_size ? size : name_size + 1;
-            *value = bytes_of(at + skip, size - skip);
+    while (rest->size > 0) {
+        const uint8_t *at = rest->data;
+        const uint8_t *stop = memchr(at, '&', rest->size);
+        size_t size = stop ? (size_t)(stop - at) : rest->size;
+        size_t skip = stop ? size + 1 : size;
+        const uint8_t *equals = size > 0 ? memchr(at, '=', size) : NULL;
+        size_t name_size = equals ? (size_t)(equals - at) : size;
+        size_t value_at = equals ? name_size + 1 : size;
+        *rest = bytes_of(at + skip, rest->size - skip);
+        *name = bytes_of(at, name_size);
+        *value = bytes_of(at + value_at, size - value_at);
+        if (size > 0) {
             return true;
         }
-        at = stop + 1;
     }
     return false;
 }

@@ -38,7 +38,7 @@ def test_nodes_are_listed_by_every_node(three):
         problem(node.request("GET", "/nodes/nobody"), 404, "not-found")
         assert node.request("HEAD", f"/nodes/{leader.name}").status == 200
         response = node.request("PATCH", "/nodes/x")
-        assert response.status == 501
+        assert response.status == 405
         response = node.request("POST", "/nodes", b"")
         assert response.status == 405
         assert response.headers["Allow"] == "GET, HEAD, OPTIONS"

@@ -66,7 +66,7 @@ def test_everything_must_be_meant(cluster):
                   "prefix=b/&separator=/", "all&count", "all&keys"):
         assert code(erase(node, query)) == (400, "bad-param"), query
     assert code(erase(node, "prefix=a", {"If-Match": '"1"'})) == (400, "bad-request")
-    assert code(erase(node, "prefix=a&cas=3")) == (400, "bad-request")
+    assert code(erase(node, "prefix=a&cas=3")) == (400, "bad-param")
     assert code(erase(node, "prefix=a", {"Idempotency-Key": "x"})) == (
         400, "bad-request")
     assert node.status()["keys"] == 3

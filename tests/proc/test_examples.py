@@ -96,7 +96,7 @@ GROUND = [
     ("curl localhost:11000/key/a?stale=false", "200 | Craftd-Level: linearizable", None),
     ("curl 'localhost:11000/keys?prefix=a/&keys=0&reverse=false&count=0'", "200",
      '{"items":[{"key":"a/","value":"2",...},{"key":"a//b",...}],"more":false,"index":...}\n'),
-    ("curl localhost:11000/key/a?unheard=of", "200", '{"a":"1"}'),
+    ("curl localhost:11000/key/a?unheard=of", "400", '{..."code":"bad-param"...}\n'),
     ("""curl localhost:11000/txn -d '{"then":[],"unless":[]}'""", "400", None),
     ("""curl localhost:11000/txn -d '{"then":[{"put":"a","valeu":"1"}]}'""", "400", None),
     ("""curl localhost:11000/join -d '{"id":"x","addr":"h:1","vote":true}'""", "400", None),

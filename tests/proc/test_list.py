@@ -166,9 +166,9 @@ def test_pages_follow_each_other_by_link_and_by_after(one):
 
 def test_the_link_cannot_be_broken_out_of(one):
     put_all(one, {"out/a": "1", "out/b": "2"})
-    response = one.request("GET", '/keys?prefix=out/&limit=1&x=<">;y')
+    response = one.request("GET", '/keys?prefix=out/&limit=1&end=p<">;y')
     assert response.headers["Link"] == (
-        '</keys?prefix=out/&limit=1&x=%3C%22%3E;y&after=out%2Fa>; rel="next"')
+        '</keys?prefix=out/&limit=1&end=p%3C%22%3E;y&after=out%2Fa>; rel="next"')
 
 
 def test_a_page_is_cut_at_four_megabytes(one):

@@ -464,12 +464,12 @@ def test_what_would_be_dropped_is_refused(cluster):
     node = cluster.new().start().up()
     cluster.wait_leader()
     body = '{"then":[{"put":"a","value":"1"}]}'
-    for headers, query in (({"If-Match": '"1"'}, ""),
-                           ({"If-None-Match": "*"}, ""), ({}, "?cas=1")):
-        answer = node.request("POST", "/txn" + query, body, headers)
+    for headers in ({"If-Match": '"1"'}, {"If-None-Match": "*"}):
+        answer = node.request("POST", "/txn", body, headers)
         assert answer.status == 400, answer.body
         assert answer.json()["code"] == "bad-request"
-    for method, path in (("PUT", "/key/a?ttl=30s"), ("POST", "/key?ttl=30s"),
+    for method, path in (("POST", "/txn?cas=1"),
+                         ("PUT", "/key/a?ttl=30s"), ("POST", "/key?ttl=30s"),
                          ("POST", "/txn?ttl=30s")):
         answer = node.request(method, path, body)
         assert answer.status == 400, answer.body

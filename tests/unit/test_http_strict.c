@@ -532,13 +532,41 @@ static void test_expectations_and_keep_alive(void **state)
                      HTTP_READ_DONE);
     assert_true(reader.request.keep_alive);
     assert_true(bytes_equal_string(reader.request.path, "/a"));
-    struct bytes value;
-    assert_true(http_query(reader.request.query, "b", &value));
-    assert_true(bytes_equal_string(value, "c"));
-    assert_true(http_query(reader.request.query, "d", &value));
-    assert_int_equal(value.size, 0);
-    assert_false(http_query(reader.request.query, "c", &value));
     http_reader_free(&reader);
+}
+
+static void test_parameters_of_a_query(void **state)
+{
+    (void)state;
+    static const char *const expected[][2] = {
+        {"b", "c"}, {"d", ""}, {"e", ""}, {"f", "g=h"}, {"", "i"}};
+    struct bytes rest = bytes_of_string("b=c&d&&e=&f=g=h&=i&");
+    struct bytes name;
+    struct bytes value;
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++) {
+        assert_true(http_query_next(&rest, &name, &value));
+        assert_true(bytes_equal_string(name, expected[i][0]));
+        assert_true(bytes_equal_string(value, expected[i][1]));
+    }
+    assert_false(http_query_next(&rest, &name, &value));
+}
+
+/* A plus sign is a blank in a query, and itself in a path. */
+static void test_a_plus_sign_in_paths_and_queries(void **state)
+{
+    (void)state;
+    struct bytes text = bytes_of_string("a+b%20c%2Bd");
+    uint8_t out[16];
+    size_t size = 0;
+    assert_true(http_percent_decode(text, out, &size));
+    assert_true(bytes_equal_string(bytes_of(out, size), "a+b c+d"));
+    assert_true(http_form_decode(text, out, &size));
+    assert_true(bytes_equal_string(bytes_of(out, size), "a b c+d"));
+    static const char *const bad[] = {"%", "%4", "%zz", "a%2", "%%41"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        assert_false(http_percent_decode(bytes_of_string(bad[i]), out, &size));
+        assert_false(http_form_decode(bytes_of_string(bad[i]), out, &size));
+    }
 }
 
 /* ---- bodies that are streamed ----------------------------------------------
@@ -744,6 +772,8 @@ int main(void)
         cmocka_unit_test(test_names_that_resemble_framing_headers),
         cmocka_unit_test(test_known_methods_are_read_and_unknown_are_not),
         cmocka_unit_test(test_an_upgrade_is_ignored_and_the_connection_goes_on),
+        cmocka_unit_test(test_parameters_of_a_query),
+        cmocka_unit_test(test_a_plus_sign_in_paths_and_queries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
