@@ -31,7 +31,12 @@ struct link *link_make(struct peers *peers, raft_id id)
                 (struct link){.id = id, .wait_ms = REDIAL_MIN_MS, .error = ""};
         }
     }
-    return link;
+    if (link) {
+        return link;
+    }
+    bool left = stranger_leaves(peers, 1);
+    must(left); /* There are more slots than members. */
+    return link_make(peers, id);
 }
 
 static const char *link_name(const struct link *link)
@@ -78,15 +83,6 @@ static void tell_failure(struct peers *peers, struct link *link,
 /* ---- connections
  * -------------------------------------------------------------- */
 
-static void guest_forget(struct conn *conn)
-{
-    for (int i = 0; i < GUESTS_MAX; i++) {
-        if (conn->peers->guests[i] == conn) {
-            conn->peers->guests[i] = NULL;
-        }
-    }
-}
-
 /* The stream is closed, or about to be, by the caller. */
 static void conn_end(struct conn *conn, const char *why, bool refused)
 {
@@ -118,7 +114,7 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
     mem_free(conn);
 }
 
-static void conn_close(struct conn *conn, const char *why)
+void conn_close(struct conn *conn, const char *why)
 {
     stream_close(conn->stream);
     conn_end(conn, why, false);
@@ -139,6 +135,7 @@ static void conn_up(struct conn *conn, struct link *link,
     link->conn = conn;
     conn->up = true;
     conn->opened_ms = now(peers);
+    ip_of(stream_peer_text(conn->stream), link->ip);
     stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
     link->error = "";
     link->told_ms = 0;
@@ -190,12 +187,10 @@ static bool on_hello(struct conn *conn, const struct wire_hello *hello)
     if (!hello_check(peers, hello, &why)) {
         return refuse(conn, hello, &why);
     }
-    struct link *link = link_make(peers, hello->from_id);
-    if (!link) {
-        why.reason = WIRE_REFUSE_STRANGER;
-        snprintf(why.text, sizeof(why.text), "too many unknown peers");
-        return refuse(conn, hello, &why);
+    if (!link_find(peers, hello->from_id)) {
+        (void)stranger_leaves(peers, STRANGERS_MAX);
     }
+    struct link *link = link_make(peers, hello->from_id);
     send_hello(conn, link, WIRE_WELCOME);
     conn_up(conn, link, hello);
     return true;
@@ -280,7 +275,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
         struct wire_frame frame;
         enum err err = wire_frame(bytes_of(data + used, size - used), &frame);
         if (err == ERR_NOT_FOUND) {
-            return used;
+            return unfinished_note(conn, size - used, used > 0) ? used : size;
         }
         enum next next = err ? CLOSE : on_frame(conn, &frame);
         if (err) {
@@ -353,22 +348,15 @@ static void dial(struct peers *peers, struct link *link)
 static void on_accept(struct stream *stream, void *arg)
 {
     struct peers *peers = arg;
-    for (int i = 0; i < GUESTS_MAX; i++) {
-        if (peers->guests[i]) {
-            continue;
-        }
-        struct conn *conn = mem_zalloc(sizeof(*conn));
-        *conn = (struct conn){.peers = peers,
-                              .stream = stream,
-                              .opened_ms = now(peers),
-                              .heard_ms = now(peers)};
-        peers->guests[i] = conn;
-        stream_set_handler(stream, &conn_handler, conn);
-        stream_set_input_limit(stream, HANDSHAKE_BYTES_MAX);
-        stream_set_user_timeout(stream, SILENCE_MS);
-        return;
-    }
-    stream_close(stream);
+    struct conn *conn = mem_zalloc(sizeof(*conn));
+    *conn = (struct conn){.peers = peers,
+                          .stream = stream,
+                          .opened_ms = now(peers),
+                          .heard_ms = now(peers)};
+    stream_set_handler(stream, &conn_handler, conn);
+    stream_set_input_limit(stream, HANDSHAKE_BYTES_MAX);
+    stream_set_user_timeout(stream, SILENCE_MS);
+    guest_admit(peers, conn);
 }
 
 /* ---- time
@@ -402,12 +390,7 @@ static void tick(void *arg)
             dial(peers, link);
         }
     }
-    for (int i = 0; i < GUESTS_MAX; i++) {
-        struct conn *guest = peers->guests[i];
-        if (guest && now(peers) > guest->opened_ms + HANDSHAKE_MS) {
-            conn_close(guest, "no HELLO");
-        }
-    }
+    guests_tick(peers);
     timer_arm(peers->reactor, &peers->timer, now(peers) + REDIAL_MIN_MS, tick,
               peers);
 }
@@ -504,9 +487,6 @@ void peers_set_members(struct peers *peers, const struct raft_conf *conf)
             continue;
         }
         struct link *link = link_make(peers, member->id);
-        if (!link) {
-            continue; /* Strangers hold the slots; the next tick has room. */
-        }
         if (!link->member || strcmp(link->info.addr, member->addr) != 0) {
             link->wait_ms = REDIAL_MIN_MS;
             link->dial_ms = now(peers) + courtesy_ms(peers, link);

@@ -16,6 +16,10 @@
  * with one line in the log of both sides (repeated refusals of the same kind by
  * one peer are logged once a minute).
  *
+ * Anybody can connect: connections without a HELLO, links to nodes that are no
+ * members, and the bytes of their unfinished frames are few, and the oldest
+ * goes when there are more (admission.c).
+ *
  * Keep-alive: PING after 300 ms without having sent; a link is dropped after
  * 3 s without a byte received. Output per link is bounded: peer_send() says
  * no when PEER_OUTPUT_BYTES_MAX are queued; nobody waits for a slow peer. */

@@ -1,7 +1,8 @@
 /* peer_internal.h -- what the files of this room share.
  *
  *     peer.c       links: dial, keep alive, frames
- *     handshake.c  who may be believed to be whom */
+ *     handshake.c  who may be believed to be whom
+ *     admission.c  places and memory for those who proved nothing yet */
 #ifndef CRAFTD_PEER_PEER_INTERNAL_H
 #define CRAFTD_PEER_PEER_INTERNAL_H
 
@@ -11,9 +12,21 @@
 enum {
     LINKS_MAX = 2 * RAFT_MEMBERS_MAX, /* Members, and some we do not know of
                                          yet, or no longer. */
-    GUESTS_MAX = 32, /* Accepted connections that have not said HELLO. */
+    STRANGERS_MAX = RAFT_MEMBERS_MAX, /* The latter, at most. */
+    /* Accepted connections that have not said HELLO: from anywhere, those of
+     * one address among them, and from addresses of members. */
+    GUESTS_STRANGE_MAX = 32,
+    GUESTS_ADDRESS_MAX = 8,
+    GUESTS_KNOWN_MAX = 16,
+    GUESTS_MAX = GUESTS_STRANGE_MAX + GUESTS_KNOWN_MAX,
+    GUESTS_CALM = 8, /* From anywhere; with more, HELLO has to come soon. */
     HANDSHAKE_MS = 2000,
-    HANDSHAKE_BYTES_MAX = 16 << 10, /* Of a stranger, at a time. */
+    HANDSHAKE_CROWDED_MS = 200,
+    HANDSHAKE_BYTES_MAX = 16 << 10, /* Of a guest, at a time. */
+    /* Bytes of unfinished frames: of all links, and of those to nodes that are
+     * no members, which share the room of one frame. */
+    UNFINISHED_BYTES_MAX = 4 * WIRE_FRAME_BYTES_MAX,
+    UNFINISHED_STRANGE_BYTES_MAX = WIRE_FRAME_BYTES_MAX,
     PING_MS = 300,
     SILENCE_MS = 3000,
     REDIAL_MIN_MS = 50,
@@ -31,6 +44,9 @@ struct conn {
     struct stream *stream;
     bool dialled;
     bool up;
+    bool known;              /* A guest from an address of a member. */
+    size_t unfinished_bytes; /* Of a frame, received. */
+    uint64_t unfinished_ms;  /* When that frame began. */
     uint64_t opened_ms;
     uint64_t heard_ms;
     uint64_t sent_ms;
@@ -48,6 +64,7 @@ struct link {
     uint64_t wait_ms;           /* Back-off. */
     uint64_t told_ms; /* When its failure was logged last; 0 = never. */
     const char *error;
+    char ip[REACTOR_ADDR_TEXT_BYTES]; /* Where it was connected last. */
     /* The newest start of its directory that we have seen. */
     uint8_t uuid[RAFT_UUID_BYTES];
     uint64_t incarnation;
@@ -71,8 +88,28 @@ struct peers {
 };
 
 struct link *link_find(struct peers *peers, raft_id id);
-/* With a free slot taken for it; NULL when there is none. */
+/* With a slot taken for it, if need be that of a stranger. */
 struct link *link_make(struct peers *peers, raft_id id);
+
+/* Close it and forget it; `why` is a constant. */
+void conn_close(struct conn *conn, const char *why);
+
+/* ---- admission.c -------------------------------------------------------- */
+
+/* The address without the port, of text like "[::1]:4711". */
+void ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES]);
+/* Make a place for a new guest: the oldest one of its kind goes. */
+void guest_admit(struct peers *peers, struct conn *guest);
+void guest_forget(struct conn *guest);
+/* Those that did not say HELLO in time go. */
+void guests_tick(struct peers *peers);
+/* Close the link to the stranger that has had its place the longest; false:
+ * there are fewer than `at_least`. */
+bool stranger_leaves(struct peers *peers, int at_least);
+/* `bytes` of a frame have come and not the rest; `is_new`: it is not the frame
+ * that was unfinished before. Over the bounds somebody is closed, false: this
+ * connection. */
+bool unfinished_note(struct conn *conn, size_t bytes, bool is_new);
 
 void hello_fill(const struct peers *peers, const struct link *link,
                 struct wire_hello *hello);

@@ -46,6 +46,7 @@ UNIT = [
     ("test_store_restore", ("store",)),
     ("test_store_nth", ("store",)),
     ("test_peer", ("peer",)),
+    ("test_peer_admission", ("peer",)),
     ("test_reactor", ("reactor",)),
     ("test_wire", ("wire",)),
     ("test_http_strict", ("http",)),

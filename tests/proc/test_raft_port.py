@@ -2,16 +2,19 @@
 bug, or a stranger that knows the cluster's id, may send to it. There is no
 authentication yet, so who plays a leader well is still believed; but nothing
 here is what a correct member would send."""
+import itertools
 import os
+import socket
 import sqlite3
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
 
 import fake_peer as fake
-from cluster import BINARY, rss_bytes, wait_for
+from cluster import BINARY, HOST, rss_bytes, wait_for
 from fake_peer import Facts, Peer
 
 MIB = 1 << 20
@@ -332,3 +335,72 @@ def test_unfinished_frames_have_a_bound_together(cluster, facts):
         for peer in peers:
             peer.close()
     go_on(cluster)
+
+
+# ---- places -------------------------------------------------------------------
+
+class Crowd(threading.Thread):
+    """Connections that say nothing, to every node, renewed when closed."""
+
+    def __init__(self, cluster, each, source):
+        super().__init__(daemon=True)
+        self.ports = [node.raft_port for node in cluster]
+        self.each = each
+        self.source = source
+        self.over = threading.Event()
+
+    def connect(self, port):
+        client = socket.socket()
+        client.setblocking(False)
+        client.bind((self.source, 0))
+        client.connect_ex((HOST, port))
+        return client
+
+    @staticmethod
+    def is_open(client):
+        try:
+            return client.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def run(self):
+        clients = {port: [] for port in self.ports}
+        while not self.over.is_set():
+            for port, mine in clients.items():
+                for client in [c for c in mine if not self.is_open(c)]:
+                    mine.remove(client)
+                    client.close()
+                mine += [self.connect(port) for _ in range(self.each - len(mine))]
+            self.over.wait(0.02)
+        for client in itertools.chain(*clients.values()):
+            client.close()
+
+
+@pytest.mark.parametrize("source", [HOST, "127.0.0.9"])
+def test_silent_connections_keep_no_member_out(cluster, source):
+    """All three are started again in the crowd. Members have this address, or
+    another one than the crowd."""
+    cluster.start(3).wait_members()
+    assert cluster[0].put("before", "1").status == 200
+    crowd = Crowd(cluster, 64, source)
+    crowd.start()
+    try:
+        time.sleep(1)
+        for _ in range(2):
+            for node in cluster:
+                node.kill()
+            for node in cluster:
+                node.start()
+            for node in cluster:
+                node.up(10)
+            wait_for(lambda: cluster[0].put("after", "2", timeout=2).status == 200,
+                     8, "a write")
+            wait_for(lambda: all(
+                node.request("GET", "/readyz").status == 200 for node in cluster),
+                8, "all are ready")
+    finally:
+        crowd.over.set()
+        crowd.join()
+    cluster.wait_same()

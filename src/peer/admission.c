@@ -1,0 +1,211 @@
+/* admission.c -- places and memory for those who proved nothing yet.
+ *
+ * Anybody can connect. A guest is a connection without a HELLO; a stranger is
+ * a link to a node that is no member as far as we know, which may be a leader
+ * or a candidate that we have yet to hear of. Both have a bounded number of
+ * places, and when one is wanted, who has had a place the longest goes: a
+ * correct node says HELLO at once, and comes again when it was closed, while
+ * who holds places without using them loses them. Guests from addresses of
+ * members have places of their own, so that a crowd from elsewhere cannot keep
+ * a member out. */
+#include <stdio.h>
+
+#include "peer/peer_internal.h"
+
+static uint64_t now(const struct peers *peers)
+{
+    return reactor_now_ms(peers->reactor);
+}
+
+/* ---- guests ------------------------------------------------------------- */
+
+void ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES])
+{
+    const char *colon = strrchr(text, ':');
+    size_t size = colon ? (size_t)(colon - text) : strlen(text);
+    snprintf(ip, REACTOR_ADDR_TEXT_BYTES, "%.*s",
+             (int)min_size(size, REACTOR_ADDR_TEXT_BYTES - 1), text);
+}
+
+static bool is_at(const char *addr, const char *ip)
+{
+    char own[REACTOR_ADDR_TEXT_BYTES];
+    ip_of(addr, own);
+    return strcmp(own, ip) == 0;
+}
+
+/* Its entry may have a name for an address: then where it was reached last. */
+static bool is_members_ip(const struct peers *peers, const char *ip)
+{
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const struct link *link = &peers->links[i];
+        if (link->id != 0 && link->member &&
+            (strcmp(link->ip, ip) == 0 || is_at(link->info.addr, ip) ||
+             is_at(link->said, ip))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct crowd {
+    int count;
+    struct conn *oldest;
+};
+
+/* Of one kind; with `ip` those from there only. */
+static struct crowd crowd_of(const struct peers *peers, bool known,
+                             const char *ip)
+{
+    struct crowd crowd = {0};
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        struct conn *guest = peers->guests[i];
+        if (!guest || guest->known != known ||
+            (ip && !is_at(stream_peer_text(guest->stream), ip))) {
+            continue;
+        }
+        crowd.count++;
+        if (!crowd.oldest || guest->opened_ms < crowd.oldest->opened_ms) {
+            crowd.oldest = guest;
+        }
+    }
+    return crowd;
+}
+
+static bool close_oldest(struct crowd crowd, int max)
+{
+    if (crowd.count < max) {
+        return false;
+    }
+    conn_close(crowd.oldest, "no HELLO, and others are waiting");
+    return true;
+}
+
+void guest_admit(struct peers *peers, struct conn *guest)
+{
+    char ip[REACTOR_ADDR_TEXT_BYTES];
+    ip_of(stream_peer_text(guest->stream), ip);
+    guest->known = is_members_ip(peers, ip);
+    if (guest->known) {
+        (void)close_oldest(crowd_of(peers, true, NULL), GUESTS_KNOWN_MAX);
+    } else if (!close_oldest(crowd_of(peers, false, ip), GUESTS_ADDRESS_MAX)) {
+        (void)close_oldest(crowd_of(peers, false, NULL), GUESTS_STRANGE_MAX);
+    }
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        if (!peers->guests[i]) {
+            peers->guests[i] = guest;
+            return;
+        }
+    }
+    must(false); /* A place has been made. */
+}
+
+void guest_forget(struct conn *guest)
+{
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        if (guest->peers->guests[i] == guest) {
+            guest->peers->guests[i] = NULL;
+        }
+    }
+}
+
+void guests_tick(struct peers *peers)
+{
+    bool crowded = crowd_of(peers, false, NULL).count > GUESTS_CALM;
+    for (int i = 0; i < GUESTS_MAX; i++) {
+        struct conn *guest = peers->guests[i];
+        uint64_t limit = crowded && guest && !guest->known
+                             ? HANDSHAKE_CROWDED_MS
+                             : HANDSHAKE_MS;
+        if (guest && now(peers) > guest->opened_ms + limit) {
+            conn_close(guest, "no HELLO");
+        }
+    }
+}
+
+/* ---- strangers ---------------------------------------------------------- */
+
+bool stranger_leaves(struct peers *peers, int at_least)
+{
+    struct conn *oldest = NULL;
+    int count = 0;
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const struct link *link = &peers->links[i];
+        if (link->id == 0 || link->member || !link->conn) {
+            continue;
+        }
+        count++;
+        if (!oldest || link->conn->opened_ms < oldest->opened_ms) {
+            oldest = link->conn;
+        }
+    }
+    if (!oldest || count < at_least) {
+        return false;
+    }
+    conn_close(oldest, "no member, and others are waiting");
+    return true;
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+static bool is_strange(const struct conn *conn)
+{
+    return !conn->link || !conn->link->member;
+}
+
+/* The unfinished frame that began first goes: a correct sender finishes one,
+ * and the next is begun later. */
+static struct conn *longest_unfinished(const struct peers *peers,
+                                       bool strangers)
+{
+    struct conn *longest = NULL;
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const struct link *link = &peers->links[i];
+        struct conn *conn = link->id != 0 ? link->conn : NULL;
+        if (conn && conn->unfinished_bytes > 0 &&
+            (!strangers || is_strange(conn)) &&
+            (!longest || conn->unfinished_ms < longest->unfinished_ms)) {
+            longest = conn;
+        }
+    }
+    return longest;
+}
+
+static void sum_unfinished(const struct peers *peers, size_t *all,
+                           size_t *strange)
+{
+    *all = 0;
+    *strange = 0;
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const struct link *link = &peers->links[i];
+        if (link->id != 0 && link->conn) {
+            *all += link->conn->unfinished_bytes;
+            *strange +=
+                is_strange(link->conn) ? link->conn->unfinished_bytes : 0;
+        }
+    }
+}
+
+bool unfinished_note(struct conn *conn, size_t bytes, bool is_new)
+{
+    struct peers *peers = conn->peers;
+    if (bytes > 0 && (is_new || conn->unfinished_bytes == 0)) {
+        conn->unfinished_ms = now(peers);
+    }
+    conn->unfinished_bytes = bytes;
+    bool stays = true;
+    while (stays && bytes > HANDSHAKE_BYTES_MAX) {
+        size_t all;
+        size_t strange;
+        sum_unfinished(peers, &all, &strange);
+        bool too_strange = strange > UNFINISHED_STRANGE_BYTES_MAX;
+        if (!too_strange && all <= UNFINISHED_BYTES_MAX) {
+            break;
+        }
+        struct conn *longest =
+            longest_unfinished(peers, too_strange || strange > 0);
+        stays = longest != conn;
+        conn_close(longest, "too many unfinished frames");
+    }
+    return stays;
+}

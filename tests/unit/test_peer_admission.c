@@ -1,0 +1,347 @@
+/* test_peer_admission.c -- a crowd at the Raft port: who says nothing, or never
+ * ends what it says, keeps no member out and takes no memory. The whole of
+ * 127/8 is this machine, so a crowd can come from many addresses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "peer/peer.h"
+#include "sys/sys.h"
+
+enum { SELF = 1, MEMBER = 2, CROWD = 200 };
+
+static const uint8_t cluster[16] = {7};
+static const uint8_t self_uuid[16] = {1};
+static struct reactor *reactor;
+static struct peers *peers;
+static uint16_t port;
+static int ups, frames;
+static int crowd[CROWD];
+static int crowd_count;
+
+/* ---- the room -------------------------------------------------------------
+ */
+
+static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
+{
+    (void)from;
+    (void)frame;
+    (void)arg;
+    frames++;
+    return true;
+}
+
+static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
+{
+    (void)peer;
+    (void)hello;
+    (void)arg;
+    ups++;
+}
+
+static void on_down(raft_id peer, void *arg)
+{
+    (void)peer;
+    (void)arg;
+}
+
+static const struct peers_handler handler = {
+    .on_frame = on_frame, .on_up = on_up, .on_down = on_down};
+
+static int open_socket(const char *ip)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(inet_pton(AF_INET, ip, &at.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    return fd;
+}
+
+/* Member 2 lives at an address where nobody listens: only it dials. */
+static int setup(void **state)
+{
+    (void)state;
+    char why[64];
+    struct sockaddr_in at;
+    socklen_t size = sizeof(at);
+    log_set_level(LOG_OFF);
+    signal(SIGPIPE, SIG_IGN);
+    reactor = reactor_new();
+    int fd = open_socket("127.0.0.1");
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    close(fd);
+    port = ntohs(at.sin_port);
+    struct peers_options options = {.reactor = reactor,
+                                    .host = "127.0.0.1",
+                                    .port = port,
+                                    .nonce = 1,
+                                    .handler = &handler};
+    assert_int_equal(peers_open(&options, &peers, why, sizeof(why)), ERR_OK);
+    peers_set_self(peers, cluster, SELF, self_uuid, 5, "n1");
+    struct raft_conf conf = {.count = 2};
+    conf.members[0] = (struct raft_member){.id = SELF, .suffrage = RAFT_VOTER};
+    conf.members[1] =
+        (struct raft_member){.id = MEMBER, .suffrage = RAFT_VOTER};
+    conf.members[1].uuid[0] = MEMBER;
+    snprintf(conf.members[1].addr, RAFT_ADDR_BYTES, "127.0.0.2:1");
+    peers_set_members(peers, &conf);
+    ups = 0;
+    frames = 0;
+    crowd_count = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int i = 0; i < crowd_count; i++) {
+        close(crowd[i]);
+    }
+    peers_close(peers);
+    reactor_free(reactor);
+    return 0;
+}
+
+static void turn_for(uint64_t ms)
+{
+    uint64_t by_ms = sys_now_ms() + ms;
+    while (sys_now_ms() < by_ms) {
+        reactor_turn(reactor, 1);
+    }
+}
+
+/* What was sent may not have been read yet. */
+#define TURN_UNTIL(done)                                                       \
+    do {                                                                       \
+        uint64_t by_ms = sys_now_ms() + 10000;                                 \
+        while (!(done) && sys_now_ms() < by_ms) {                              \
+            turn_for(5);                                                       \
+        }                                                                      \
+        assert_true(done);                                                     \
+    } while (0)
+
+/* ---- the crowd ------------------------------------------------------------
+ */
+
+static int dial_from(const char *ip)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(port),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = open_socket(ip);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    turn_for(2);
+    return fd;
+}
+
+static int join_crowd(const char *ip)
+{
+    must(crowd_count < CROWD);
+    crowd[crowd_count] = dial_from(ip);
+    return crowd[crowd_count++];
+}
+
+static bool is_closed(int fd)
+{
+    uint8_t data[4096];
+    ssize_t got;
+    do {
+        got = recv(fd, data, sizeof(data), 0);
+    } while (got > 0);
+    return got == 0 || errno != EAGAIN;
+}
+
+static int crowd_left(void)
+{
+    int left = 0;
+    for (int i = 0; i < crowd_count; i++) {
+        left += !is_closed(crowd[i]);
+    }
+    return left;
+}
+
+static void send_all(int fd, const uint8_t *data, size_t size)
+{
+    for (size_t sent = 0; sent < size;) {
+        ssize_t n = send(fd, data + sent, size - sent, MSG_NOSIGNAL);
+        if (n > 0) {
+            sent += (size_t)n;
+        } else if (errno == EAGAIN) {
+            reactor_turn(reactor, 1);
+        } else {
+            return; /* It was closed. */
+        }
+    }
+}
+
+static void say_hello(int fd, raft_id from)
+{
+    struct buf out = {0};
+    struct wire_hello hello = {.version_min = WIRE_VERSION,
+                               .version_max = WIRE_VERSION,
+                               .from_id = from,
+                               .from_uuid = {(uint8_t)from},
+                               .from_incarnation = 5,
+                               .from_nonce = 77,
+                               .to_id = SELF};
+    memcpy(hello.cluster, cluster, sizeof(cluster));
+    wire_add_hello(&out, WIRE_HELLO, &hello);
+    send_all(fd, out.data, out.size);
+    buf_free(&out);
+    turn_for(5);
+}
+
+/* ---- tests ----------------------------------------------------------------
+ */
+
+static void a_crowd_comes(int count)
+{
+    char ip[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(ip, sizeof(ip), "127.0.1.%d", 1 + i % 50);
+        join_crowd(ip);
+    }
+}
+
+static void test_the_oldest_silent_guest_goes(void **state)
+{
+    (void)state;
+    a_crowd_comes(40);
+    assert_true(crowd_left() <= 32);
+    assert_true(is_closed(crowd[0]));
+    assert_false(is_closed(crowd[39]));
+    int guest = dial_from("127.0.0.77");
+    say_hello(guest, 50);
+    TURN_UNTIL(ups == 1);
+    close(guest);
+}
+
+static void test_one_address_has_few_places(void **state)
+{
+    (void)state;
+    int early = join_crowd("127.0.0.78");
+    for (int i = 0; i < 31; i++) {
+        join_crowd("127.0.0.79");
+    }
+    assert_int_equal(crowd_left(), 1 + 8);
+    assert_false(is_closed(early));
+}
+
+/* Whatever the crowd from elsewhere does. */
+static void test_addresses_of_members_have_places_of_their_own(void **state)
+{
+    (void)state;
+    a_crowd_comes(40);
+    int member = dial_from("127.0.0.2");
+    a_crowd_comes(40);
+    assert_false(is_closed(member));
+    say_hello(member, MEMBER);
+    TURN_UNTIL(ups == 1);
+    close(member);
+}
+
+/* Where it came from counts too: its entry may have a name for an address. */
+static void test_a_member_is_known_by_where_it_was(void **state)
+{
+    (void)state;
+    int member = dial_from("127.0.0.3");
+    say_hello(member, MEMBER);
+    close(member);
+    a_crowd_comes(40);
+    member = dial_from("127.0.0.3");
+    a_crowd_comes(40);
+    say_hello(member, MEMBER);
+    TURN_UNTIL(ups == 2);
+    close(member);
+}
+
+static void test_in_a_crowd_hello_has_to_come_soon(void **state)
+{
+    (void)state;
+    a_crowd_comes(8);
+    turn_for(400);
+    assert_int_equal(crowd_left(), 8);
+    join_crowd("127.0.2.1");
+    turn_for(100);
+    assert_int_equal(crowd_left(), 1); /* The others had been there longer. */
+    turn_for(400);
+    assert_int_equal(crowd_left(), 1); /* Alone it has more time. */
+    turn_for(2000);
+    assert_int_equal(crowd_left(), 0);
+}
+
+static void test_the_oldest_stranger_goes(void **state)
+{
+    (void)state;
+    int member = dial_from("127.0.0.2");
+    say_hello(member, MEMBER);
+    for (int i = 0; i < 20; i++) {
+        say_hello(join_crowd("127.0.0.1"), (raft_id)(100 + i));
+    }
+    TURN_UNTIL(ups == 21);
+    TURN_UNTIL(crowd_left() == 15);
+    assert_true(is_closed(crowd[0]));
+    assert_false(is_closed(crowd[19]));
+    assert_false(is_closed(member));
+    close(member);
+}
+
+/* Frames without an end: those of strangers share the room of one, the one
+ * that began first goes, and a member's is not touched. */
+static void test_unfinished_frames_share_a_bound(void **state)
+{
+    (void)state;
+    enum { PIECE = 12 << 20 };
+    static uint8_t piece[PIECE];
+    struct buf whole = {0};
+    struct wire_forward forward = {.kind = WIRE_FORWARD_COMMAND,
+                                   .body = bytes_of(piece, PIECE)};
+    wire_add_forward(&whole, &forward);
+    int member = dial_from("127.0.0.2");
+    say_hello(member, MEMBER);
+    send_all(member, whole.data, PIECE);
+    for (int i = 0; i < 6; i++) {
+        int fd = join_crowd("127.0.0.1");
+        say_hello(fd, (raft_id)(100 + i));
+        send_all(fd, whole.data, PIECE);
+        TURN_UNTIL(crowd_left() == (i == 0 ? 1 : 2)); /* 24 of 32 MiB. */
+    }
+    assert_true(is_closed(crowd[3]));
+    assert_false(is_closed(crowd[5]));
+    assert_int_equal(frames, 0);
+    send_all(member, whole.data + PIECE, whole.size - PIECE);
+    TURN_UNTIL(frames == 1);
+    send_all(crowd[5], whole.data + PIECE, whole.size - PIECE);
+    TURN_UNTIL(frames == 2);
+    buf_free(&whole);
+    close(member);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_oldest_silent_guest_goes),
+        TEST(test_one_address_has_few_places),
+        TEST(test_addresses_of_members_have_places_of_their_own),
+        TEST(test_a_member_is_known_by_where_it_was),
+        TEST(test_in_a_crowd_hello_has_to_come_soon),
+        TEST(test_the_oldest_stranger_goes),
+        TEST(test_unfinished_frames_share_a_bound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
