@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/client_internal.h"
+#include "reactor/addr.h"
 #include "reactor/reactor.h"
 #include "sys/sys.h"
 
@@ -40,12 +41,12 @@ static short await(int fd, short events, uint64_t deadline_ms)
 }
 
 /* 0, or the errno. */
-static int finish_connect(int fd, const struct addrinfo *address,
+static int finish_connect(int fd, const struct address *address,
                           uint64_t deadline_ms)
 {
     int error = 0;
     socklen_t size = sizeof(error);
-    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) {
+    if (connect(fd, &address->any, address->size) == 0) {
         return 0;
     }
     if (errno != EINPROGRESS && errno != EINTR) {
@@ -57,10 +58,10 @@ static int finish_connect(int fd, const struct addrinfo *address,
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
 }
 
-static int dial_one(const struct addrinfo *address, uint64_t deadline_ms,
+static int dial_one(const struct address *address, uint64_t deadline_ms,
                     char *why, size_t why_size)
 {
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         explain(errno, why, why_size);
         return -1;
@@ -76,40 +77,59 @@ static int dial_one(const struct addrinfo *address, uint64_t deadline_ms,
     return fd;
 }
 
+/* How many were written to out[ADDRESSES_MAX]; 0: `why` tells. Numeric hosts
+ * and localhost need no resolver, as for the daemon: a container made from
+ * scratch has no /etc/hosts. */
+static size_t resolve(const char *host, uint16_t port, struct address *out,
+                      char *why, size_t why_size)
+{
+    size_t count = addr_known(host, port, out);
+    if (count > 0) {
+        return count;
+    }
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo(host, NULL, &hints, &found);
+    if (rc) {
+        (void)snprintf(why, why_size, "%s", gai_strerror(rc));
+        return 0;
+    }
+    for (const struct addrinfo *at = found; at && count < ADDRESSES_MAX;
+         at = at->ai_next) {
+        if ((at->ai_family == AF_INET || at->ai_family == AF_INET6) &&
+            at->ai_addrlen <= sizeof(out->v6)) {
+            struct address *address = &out[count++];
+            *address = (struct address){.size = at->ai_addrlen};
+            memcpy(&address->v6, at->ai_addr, at->ai_addrlen);
+            addr_set_port(address, port);
+        }
+    }
+    freeaddrinfo(found);
+    (void)snprintf(why, why_size, "the name has no address");
+    return count;
+}
+
 int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
+    struct address addresses[ADDRESSES_MAX];
     char host[REACTOR_HOST_BYTES];
-    char service[8];
     uint16_t port;
     if (!addr_split(addr, host, &port)) { /* Of a Location. */
         (void)snprintf(why, why_size, "is not host:port");
         return -1;
     }
-    (void)snprintf(service, sizeof(service), "%u", (unsigned)port);
-    int rc = getaddrinfo(host, service, &hints, &found);
-    if (rc) {
-        (void)snprintf(why, why_size, "%s", gai_strerror(rc));
-        return -1;
-    }
+    size_t count = resolve(host, port, addresses, why, why_size);
     int fd = -1;
-    uint64_t count = 0;
-    for (const struct addrinfo *at = found; at; at = at->ai_next) {
-        count++;
-    }
     uint64_t deadline_ms = sys_now_ms() + timeout_ms;
-    for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
+    for (size_t i = 0; i < count && fd < 0; i++) {
         /* A share for each, so that one that swallows packets does not keep
          * the others from being tried. */
         uint64_t now_ms = sys_now_ms();
         uint64_t left = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-        fd = dial_one(at, now_ms + left / count, why, why_size);
-        count--;
+        fd =
+            dial_one(&addresses[i], now_ms + left / (count - i), why, why_size);
     }
-    freeaddrinfo(found);
     return fd;
 }
 

@@ -640,3 +640,17 @@ def test_no_majority_no_answer(cluster):
 def test_an_address_without_a_host(three, form):
     """":11000" and "11000" are localhost, also in the Host that is sent."""
     run("status", "--addr", form.format(three[0].http_port))
+
+
+def test_localhost_needs_no_hosts_file(three, tmp_path):
+    """As in a container made from scratch: no /etc/hosts, no name service."""
+    (tmp_path / "empty").write_text("")
+    script = ('for f in /etc/hosts /etc/resolv.conf /etc/nsswitch.conf; do '
+              '[ ! -e $f ] || mount --bind "$0" $f || exit 99; done; exec "$@"')
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, str(tmp_path / "empty"), BINARY, "status",
+         "--timeout", "5s", "--addr", f"localhost:{three[0].http_port}"],
+        capture_output=True, timeout=60, check=False)
+    if done.returncode == 99 or b"unshare" in done.stderr:
+        pytest.skip("no mount namespace")
+    assert (done.returncode, done.stderr) == (DONE, b""), done
