@@ -106,6 +106,13 @@ $(BUILD)/craftd: $(call objects,release,$(SOURCES))
 	$(CC) $(RELEASE_CFLAGS) $(RELEASE_LDFLAGS) -o $@.debug $^ $(LIBS)
 	strip -o $@ $@.debug
 
+PREFIX ?= /usr/local
+DESTDIR ?=
+.PHONY: install
+install: $(BUILD)/craftd
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $< $(DESTDIR)$(PREFIX)/bin/craftd
+
 # The document of the API is in the binary.
 $(generated_api): src/api/openapi.yaml
 	@mkdir -p $(@D)
@@ -343,6 +350,7 @@ clean:
 
 help:
 	@echo 'make                     build/craftd: static, hardened, asserts on'
+	@echo 'make install             into PREFIX/bin (/usr/local); DESTDIR'
 	@echo 'make check               format, layers, headers, unit tests, corpora'
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
 	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'

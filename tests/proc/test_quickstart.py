@@ -2,13 +2,14 @@
 
 The lines are theirs, with the ports mapped to free ones, craftd in place of
 hraftd, and a home directory of the test's own."""
+import itertools
 import os
 import shlex
 import subprocess
 
 import pytest
 
-from cluster import BINARY, request, wait_for
+from cluster import BINARY, ROOT, request, wait_for
 
 
 class Walk:
@@ -32,6 +33,13 @@ class Walk:
         argv = [word.replace("~", self.home, 1) if word.startswith("~") else word
                 for word in argv]
         return self.nodes[i].start(argv).up()
+
+    def block(self, text, folder, shell="sh"):
+        """A block of a README, pasted into a fresh shell there."""
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": self.home}
+        return subprocess.run([shell, "-e", "-u"], input=self.map(text), timeout=60,
+                              cwd=folder, capture_output=True, env=environment,
+                              text=True, check=False)
 
     def curl(self, line, code=0):
         # curl's own words (-v) go to stderr; the body is what counts.
@@ -134,3 +142,50 @@ def test_default_id_is_the_raft_address(walk):
     me = walk.nodes[0].status()["me"]
     assert me["id"] == f"localhost:{walk.nodes[0].raft_port}"
     assert me["address"] == me["id"]
+
+
+def readme_block(title):
+    """The indented block of a section of our README."""
+    with open(os.path.join(ROOT, "README.md")) as f:
+        section = f.read().split(f"\n## {title}\n")[1].split("\n## ")[0]
+    lines = section.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("    "))
+    block = itertools.takewhile(lambda line: line.startswith("    "), lines[first:])
+    return "".join(line[4:] + "\n" for line in block)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_own_readme_from_the_shell(walk, tmp_path, shell):
+    """As printed, twice: no file is missing, the lock is free again, nothing is
+    replaced, and every command ends with 0."""
+    for i in range(3):
+        join = "-join :11000 " if i else ""
+        walk.daemon(i, f"$GOPATH/bin/hraftd -id node{i} -haddr :1100{i} -raddr :1200{i} "
+                       f"{join}~/node{i}")
+    walk.cluster.wait_members(3)
+    os.symlink(os.path.dirname(BINARY), tmp_path / "build")
+    block = readme_block("From the shell")
+    for command in ("put", "get", "ls", "txn", "nodes", "leader", "status", "backup",
+                    "del", "bench-disk"):
+        assert f"craftd {command}" in block
+    for _ in range(2):
+        done = walk.block(block, tmp_path, shell)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        assert "hello" in done.stdout and "fencing token" in done.stdout
+        walk.nodes[0].put("since", "kept")
+    assert walk.nodes[0].get("since") == "kept"
+    assert walk.nodes[0].get("lock") is None
+    with open(tmp_path / "backup.db", "rb") as f:
+        assert f.read(15) == b"SQLite format 3"
+
+
+def test_make_install(tmp_path):
+    done = subprocess.run(["make", "-s", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr"],
+                          cwd=ROOT, capture_output=True, text=True, timeout=600,
+                          check=False)
+    assert done.returncode == 0, done
+    installed = tmp_path / "usr" / "bin" / "craftd"
+    assert os.access(installed, os.X_OK)
+    done = subprocess.run([installed, "version"], capture_output=True, text=True,
+                          timeout=10, check=False)
+    assert done.stdout.startswith("craftd ")
