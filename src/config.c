@@ -32,6 +32,10 @@ const char config_help[] =
     "empty\n"
     "                          directory starts a cluster of one\n"
     "  --join-timeout TIME     give up joining, exit code 3 (0: never)\n"
+    "  --bootstrap-anyway      found a cluster of one, or keep it, though a "
+    "member\n"
+    "                          of another cluster counts this node as its "
+    "own\n"
     "  --non-voter             join without a vote\n"
     "  --leave-on-exit         stopped, leave the cluster, for good\n"
     "  --reap TIME             leading, remove members that were silent so "
@@ -93,6 +97,7 @@ static const struct flag flags[] = {
     {"raft-adv raft-adv-addr", ADDRESS, AT(raft_adv)},
     {"join j", TEXT, AT(join)},
     {"join-timeout", DURATION, AT(join_timeout_ms)},
+    {"bootstrap-anyway", FLAG, AT(bootstrap_anyway)},
     {"dir d", TEXT, AT(dir)},
     {"inmem", FLAG, AT(inmem)},
     {"non-voter raft-non-voter", FLAG, AT(observer)},

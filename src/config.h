@@ -25,7 +25,8 @@ struct config {
     const char *http_adv; /* What others reach us by; never NULL. */
     const char *raft_adv;
     const char *join; /* NULL: none. */
-    const char *dir;  /* NULL with inmem only. */
+    bool bootstrap_anyway;
+    const char *dir; /* NULL with inmem only. */
     bool inmem;
     bool observer;
     uint64_t max_value;

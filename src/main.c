@@ -122,18 +122,31 @@ static bool on_adopt(const struct wire_hello *hello, void *arg)
     return node_adopt(daemon->node, hello);
 }
 
+static void on_foreign(const struct wire_hello *hello, void *arg)
+{
+    struct daemon *daemon = arg;
+    node_on_foreign(daemon->node, hello);
+}
+
 static const struct peers_handler peers_handler = {
     .on_frame = on_frame,
     .on_start = on_start,
     .on_up = on_up,
     .on_down = on_down,
     .on_adopt = on_adopt,
+    .on_foreign = on_foreign,
 };
 
 static bool api_peer_up(void *arg, raft_id id)
 {
     struct daemon *daemon = arg;
     return peer_is_up(daemon->peers, id);
+}
+
+static bool api_peer_foreign(void *arg, raft_id id)
+{
+    struct daemon *daemon = arg;
+    return peer_is_foreign(daemon->peers, id);
 }
 
 static const char *api_peer_error(void *arg, raft_id id)
@@ -318,6 +331,7 @@ static int open_listeners(struct daemon *daemon)
         .version = CRAFTD_VERSION,
         .peer_up = api_peer_up,
         .peer_error = api_peer_error,
+        .peer_foreign = api_peer_foreign,
         .now_us = api_now_us,
         .process = api_process,
         .free_bytes = api_free_bytes,
@@ -328,6 +342,18 @@ static int open_listeners(struct daemon *daemon)
         return fail("--http", config->http, why);
     }
     return 0;
+}
+
+/* Two election time-outs at their longest: the members of another cluster dial
+ * one that was away every three to four seconds. Nobody else can have been on
+ * an address of loopback, but whoever started this node. */
+static uint32_t bootstrap_wait_ms(const struct config *config)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    bool near =
+        addr_split(config->raft_adv, host, &port) && addr_is_loopback(host);
+    return near ? 0 : (uint32_t)(2 * 2 * config->election_ms);
 }
 
 static int open_node(struct daemon *daemon)
@@ -345,6 +371,9 @@ static int open_node(struct daemon *daemon)
         .raft_addr = config->raft_adv,
         .http_addr = config->http_adv,
         .joining = config->join != NULL,
+        .join = config->join,
+        .bootstrap_wait_ms = bootstrap_wait_ms(config),
+        .bootstrap_anyway = config->bootstrap_anyway,
         .observer = config->observer,
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
         .election_min_ms = (uint32_t)config->election_ms,
@@ -365,15 +394,17 @@ static int open_node(struct daemon *daemon)
 
 static void start_join(struct daemon *daemon)
 {
-    struct node_status status;
-    node_get_status(daemon->node, &status);
-    if (!daemon->config.join) {
+    const char *targets = node_remembered_join(daemon->node);
+    if (!targets) {
+        targets = daemon->config.join;
+    }
+    if (!targets) {
         return;
     }
     struct join_options options = {
         .reactor = daemon->reactor,
         .node = daemon->node,
-        .targets = daemon->config.join,
+        .targets = targets,
         .raft_addr = daemon->config.raft_adv,
         .http_addr = daemon->config.http_adv,
         .observer = daemon->config.observer,

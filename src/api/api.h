@@ -39,6 +39,8 @@ struct api_options {
     /* A few words about the link to a peer, and whether it is up. */
     bool (*peer_up)(void *arg, raft_id id);
     const char *(*peer_error)(void *arg, raft_id id);
+    /* Another cluster answers at its address. */
+    bool (*peer_foreign)(void *arg, raft_id id);
     uint64_t (*now_us)(void *arg); /* To measure requests by. */
     bool (*process)(void *arg, struct api_process *process);
     /* Of the disk that the node is on. False: not known, or in memory. */

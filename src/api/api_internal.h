@@ -314,6 +314,9 @@ void answer_outcome(struct conn *conn, const struct node_result *result);
 /* Answer a membership request that was refused; conn->key has the id,
  * conn->tags the address that were asked for. */
 void answer_refusal(struct conn *conn, const struct node_result *result);
+/* What it is and what to do, a sentence. */
+void explain_second_cluster(const struct node_foreign *foreign,
+                            struct buf *out);
 /* A conn_finish: 200 without a body, or the problem. */
 void finish_plain(struct conn *conn, const struct node_result *result);
 

@@ -13,8 +13,15 @@ static void answer_ready(struct conn *conn, const bool *synced)
     struct api *api = conn->api;
     struct node_status status;
     node_get_status(api->node, &status);
-    bool ok = line(&api->body, status.member && !api->stopping, "node",
-                   api->stopping ? "stopping" : "no member of a cluster yet");
+    const char *why = api->stopping ? "stopping"
+                      : node_bootstrap_in_ms(api->node) > 0
+                          ? "listens before it founds a cluster"
+                          : "no member of a cluster yet";
+    bool ok = line(&api->body, status.member && !api->stopping, "node", why);
+    if (node_foreign(api->node)) {
+        ok &= line(&api->body, false, "cluster",
+                   "another cluster counts this node as its member");
+    }
     if (!conn->noleader) {
         ok &= line(&api->body, node_leader(api->node) != NULL, "leader",
                    "no leader known");
@@ -61,7 +68,7 @@ void on_health(struct conn *conn, const struct http_request *request)
     if (bytes_equal_string(request->path, "/livez")) {
         answer(conn, 200, "text/plain", bytes_of_string("ok\n"));
     } else if (bytes_equal_string(request->path, "/health")) {
-        bool ok = node_leader(api->node) != NULL;
+        bool ok = node_leader(api->node) != NULL && !node_foreign(api->node);
         if (!ok) {
             buf_add_string(&api->headers, "Retry-After: 1\r\n");
         }

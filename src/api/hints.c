@@ -18,7 +18,7 @@ static void add(struct buf *out, const char *format, ...) PRINTF(2, 3);
 
 static void add(struct buf *out, const char *format, ...)
 {
-    char text[RAFT_NAME_BYTES + 256];
+    char text[RAFT_NAME_BYTES + 2 * RAFT_ADDR_BYTES + 256];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
@@ -61,6 +61,13 @@ static void add_member(struct api *api, const struct node_status *status,
     struct buf *out = &api->body;
     void *arg = api->options.arg;
     const char *why = api->options.peer_error(arg, member->id);
+    if (api->options.peer_foreign(arg, member->id)) {
+        add(out,
+            "another cluster lives at %s, which is %s here: empty its "
+            "directory and start it with --join",
+            member->addr, member->name);
+        return;
+    }
     uint64_t now_ms = reactor_now_ms(api->options.reactor);
     if (!why[0]) {
         why = "no answer";
@@ -129,11 +136,30 @@ static void add_intruder(struct api *api)
     }
 }
 
+static void add_waiting(struct api *api)
+{
+    uint64_t in_ms = node_bootstrap_in_ms(api->node);
+    if (in_ms > 0) {
+        add(&api->body,
+            "it founds a cluster in %llu ms, unless a member of another "
+            "cluster that counts it as its own dials it",
+            U(in_ms));
+    } else if (!node_foreign(api->node)) {
+        add(&api->body, "no member of a cluster yet: it waits to be added");
+    }
+}
+
 void add_hints(struct api *api, const struct node_status *status)
 {
     add_space(api, status);
+    if (node_foreign(api->node)) {
+        api->message.size = 0;
+        explain_second_cluster(node_foreign(api->node), &api->message);
+        buf_add_u8(&api->message, 0);
+        add(&api->body, "%s", (const char *)api->message.data);
+    }
     if (!status->member) {
-        add(&api->body, "no member of a cluster yet: it waits to be added");
+        add_waiting(api);
         return;
     }
     if (!node_leader(api->node)) {

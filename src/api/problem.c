@@ -99,6 +99,7 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_STARTING] = {503, "this node is no member of a cluster yet"},
     [NODE_LOST] = {503, "the leader changed; the write was not done"},
     [NODE_UNKNOWN] = {504, "no decision within the time-out"},
+    [NODE_SECOND_CLUSTER] = {503, "this node is a second cluster"},
 };
 
 /* Of the voters that this node cannot reach, the reasons why. */
@@ -145,10 +146,26 @@ static void explain_no_leader(struct api *api, struct buf *out)
     add_unreached(api, &status, out);
 }
 
+void explain_second_cluster(const struct node_foreign *foreign, struct buf *out)
+{
+    buf_printf(out,
+               "this node is a cluster of its own, and %s at %s, of another "
+               "cluster, counts it as a member: empty its directory and start "
+               "it with --join %s, or keep it with --bootstrap-anyway",
+               foreign->name[0] ? foreign->name : "a member",
+               foreign->addr[0] ? foreign->addr : "?",
+               foreign->http[0] ? foreign->http : "HOST:PORT");
+}
+
 static void explain(struct api *api, const struct node_result *result,
                     struct buf *out)
 {
     struct node_status status;
+    const struct node_foreign *foreign = node_foreign(api->node);
+    if (result->outcome == NODE_SECOND_CLUSTER && foreign) {
+        explain_second_cluster(foreign, out);
+        return;
+    }
     if (result->outcome == NODE_NO_LEADER && !node_leader(api->node) &&
         node_is_member(api->node)) {
         explain_no_leader(api, out);

@@ -279,7 +279,8 @@ static void settle_level(struct conn *conn)
     if (reading->level == LEVEL_AUTO) {
         reading->level = node_is_voter(node) ? LEVEL_LINEARIZABLE : LEVEL_NONE;
     }
-    if (reading->level == LEVEL_WEAK && !node_is_leader(node)) {
+    if (reading->level == LEVEL_WEAK &&
+        (!node_is_leader(node) || node_foreign(node))) {
         reading->level = LEVEL_LINEARIZABLE;
     }
 }

@@ -253,9 +253,10 @@ static void step_failed(struct restore *restore,
                         const struct node_result *result)
 {
     uint64_t now_ms = reactor_now_ms(restore->api->options.reactor);
-    bool later = result->outcome != NODE_NO_SPACE &&
-                 result->outcome != NODE_TOO_BIG && !restore->api->stopping &&
-                 now_ms + AGAIN_MS < restore->deadline_ms;
+    bool later =
+        result->outcome != NODE_NO_SPACE && result->outcome != NODE_TOO_BIG &&
+        result->outcome != NODE_SECOND_CLUSTER && !restore->api->stopping &&
+        now_ms + AGAIN_MS < restore->deadline_ms;
     restore->uncertain = restore->uncertain || result->outcome == NODE_UNKNOWN;
     if (later) {
         restore->again = true;

@@ -92,3 +92,48 @@ enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
     store_u32(file + RAFT_UUID_BYTES, crc32c(0, uuid, RAFT_UUID_BYTES));
     return fs_replace(fs, ".", "UUID", file, sizeof(file));
 }
+
+enum err ident_is_waiting(const struct fs *fs, bool *waiting)
+{
+    int handle;
+    enum err err = fs->open(fs->self, "UUID", FS_READ, &handle);
+    *waiting = err == ERR_OK;
+    if (!err) {
+        fs->close(fs->self, handle);
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err ident_read_join(const struct fs *fs, char join[IDENT_JOIN_BYTES])
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    enum err err =
+        fs_read_all(fs, "JOIN", 4 + IDENT_JOIN_BYTES - 1, &data, &size);
+    if (!err && (size <= 4 || load_u32(data) != crc32c(0, data + 4, size - 4) ||
+                 memchr(data + 4, 0, size - 4))) {
+        err = ERR_NOT_FOUND;
+    }
+    if (!err) {
+        memcpy(join, data + 4, size - 4);
+        join[size - 4] = '\0';
+    }
+    mem_free(data);
+    return err == ERR_TOO_BIG ? ERR_NOT_FOUND : err;
+}
+
+enum err ident_write_join(const struct fs *fs, const char *join)
+{
+    uint8_t file[4 + IDENT_JOIN_BYTES];
+    size_t size = strlen(join);
+    char known[IDENT_JOIN_BYTES];
+    if (size >= IDENT_JOIN_BYTES) {
+        return ERR_TOO_BIG;
+    }
+    if (ident_read_join(fs, known) == ERR_OK && strcmp(known, join) == 0) {
+        return ERR_OK;
+    }
+    memcpy(file + 4, join, size);
+    store_u32(file, crc32c(0, file + 4, size));
+    return fs_replace(fs, ".", "JOIN", file, 4 + size);
+}

@@ -30,4 +30,17 @@ MUST_CHECK enum err ident_write(const struct fs *fs, const struct ident *ident);
 MUST_CHECK enum err ident_waiting(const struct fs *fs,
                                   uint8_t uuid[RAFT_UUID_BYTES]);
 
+/* Whether this directory was started with --join: file UUID is there. Without
+ * IDENT it waits to be adopted, and must not found a cluster. */
+MUST_CHECK enum err ident_is_waiting(const struct fs *fs, bool *waiting);
+
+/* The addresses that a waiting directory asks, as --join gave them last. File
+ * JOIN: u32 crc32c of what follows | text. Directories of builds before have
+ * none: ERR_NOT_FOUND, as for one that is damaged. `join` has room for
+ * IDENT_JOIN_BYTES. */
+enum { IDENT_JOIN_BYTES = 1024 };
+MUST_CHECK enum err ident_read_join(const struct fs *fs,
+                                    char join[IDENT_JOIN_BYTES]);
+MUST_CHECK enum err ident_write_join(const struct fs *fs, const char *join);
+
 #endif

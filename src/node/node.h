@@ -45,9 +45,15 @@ struct node_options {
     const char *name;      /* NULL: the stored one, else raft_addr. */
     const char *raft_addr; /* What others reach us by. */
     const char *http_addr;
-    bool joining;  /* An empty directory waits to be adopted instead of
-                      bootstrapping a cluster of one. */
-    bool observer; /* Join as non-voter. */
+    bool joining;     /* An empty directory waits to be adopted instead of
+                         bootstrapping a cluster of one. */
+    const char *join; /* Whom it asks: remembered until it is adopted. NULL:
+                         nothing is. */
+    /* An empty directory listens for so long whether another cluster counts
+     * this node as its member, before it founds one. */
+    uint32_t bootstrap_wait_ms;
+    bool bootstrap_anyway; /* ... and whatever another cluster says. */
+    bool observer;         /* Join as non-voter. */
     uint32_t heartbeat_ms;
     uint32_t election_min_ms;
     uint32_t election_max_ms;
@@ -82,6 +88,8 @@ enum node_outcome {
     NODE_LOST = 12, /* Another leader's entry took its place. */
     /* May or may not have been done: */
     NODE_UNKNOWN = 13,
+    /* Not done, and no node answers so to another: */
+    NODE_SECOND_CLUSTER = 14, /* See node_foreign(). */
     NODE_OUTCOME_COUNT,
 };
 const char *node_outcome_name(enum node_outcome outcome);
@@ -168,6 +176,8 @@ void node_peer_down(struct node *node, raft_id peer);
 const char *node_on_start(struct node *node, const struct wire_hello *hello);
 /* HELLO while we have no id (see peer.h on_adopt). */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
+/* HELLO of another cluster's member (see peer.h on_foreign). */
+void node_on_foreign(struct node *node, const struct wire_hello *hello);
 
 /* Append `command` (command.h; copied) to the log, here or at the leader,
  * and answer when it is applied. */
@@ -329,6 +339,24 @@ void node_range_open(struct node *node, const struct node_range *range);
 /* ERR_NOT_FOUND at the end. */
 MUST_CHECK enum err node_range_next(struct node *node, struct node_pair *pair);
 void node_range_close(struct node *node);
+
+/* The member of another cluster that has dialled this node as a member of its
+ * own. Texts may be "". */
+struct node_foreign {
+    bool known;
+    uint8_t cluster[16];
+    char name[RAFT_NAME_BYTES];
+    char addr[RAFT_ADDR_BYTES];
+    char http[RAFT_ADDR_BYTES];
+};
+/* This node is a second cluster, of one, or would found it: writes and
+ * linearizable reads are answered NODE_SECOND_CLUSTER. NULL: it is not. */
+const struct node_foreign *node_foreign(const struct node *node);
+/* ms until it founds a cluster; 0: it has, or does not. */
+uint64_t node_bootstrap_in_ms(const struct node *node);
+/* Not adopted yet and started without --join: whom an earlier start asked.
+ * NULL: nobody. */
+const char *node_remembered_join(const struct node *node);
 
 struct node_status {
     struct raft_status raft;

@@ -10,6 +10,7 @@
  *     snapshot.c  the database to a follower that the log has left behind
  *     compact.c   what the log need not hold any more
  *     restore.c   backups that come; restores that nobody goes on with
+ *     foreign.c   another cluster counts this node as its member
  *     starts.c    the newest starts of the others, against copies
  *     found.c     offline: a new cluster on data that is there
  *     status.c    looking */
@@ -144,6 +145,10 @@ struct node {
     char http_addr[RAFT_ADDR_BYTES];
 
     bool member; /* ident, wal, store and raft exist. */
+    /* Not a member yet: when to found a cluster; 0: never. */
+    uint64_t bootstrap_at_ms;
+    struct node_foreign foreign; /* As heard, whether it concerns us or not. */
+    char join[IDENT_JOIN_BYTES]; /* Remembered; "": nothing is. */
     struct ident ident;
     int lock;
     struct wal *wal;
@@ -313,6 +318,12 @@ void join_step(struct node *node, struct node_request *request);
 void remove_step(struct node *node, struct node_request *request);
 void suffrage_step(struct node *node, struct node_request *request);
 
+/* foreign.c. Read what an earlier start remembered; ERR_IO, ...: logged. */
+MUST_CHECK enum err foreign_read(struct node *node);
+MUST_CHECK enum err foreign_forget(struct node *node);
+/* Log an error, if it concerns us. */
+void foreign_report(const struct node *node);
+
 /* starts.c. ERR_VERSION, ERR_IO: logged. */
 MUST_CHECK enum err starts_read(struct node *node);
 
@@ -356,6 +367,9 @@ MUST_CHECK enum err node_found_log(const struct node_env *env,
                                    const struct node_options *options,
                                    const struct ident *ident, uint64_t index,
                                    uint64_t term);
+
+/* Found the cluster that was put off, if it is time. */
+void node_bootstrap_when_due(struct node *node);
 
 /* found.c: node_recover() or node_restore() was interrupted here. */
 bool node_is_half_recovered(const struct fs *fs);

@@ -446,6 +446,9 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
         err = ident_write(node->env.fs, &node->ident);
     }
     if (!err) {
+        err = foreign_forget(node);
+    }
+    if (!err) {
         err = open_member(node);
     }
     if (err) {
@@ -456,6 +459,102 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
     log_info("adopted", "by=%s number=%llu", hello->from_name,
              (unsigned long long)node->ident.id);
     return true;
+}
+
+/* What is asked for while we wait: once more what was asked for before, when
+ * --join is not given any more. */
+static enum err recall_join(struct node *node)
+{
+    const struct fs *fs = node->env.fs;
+    bool waiting = false;
+    if (node->options.joining) {
+        return node->options.join ? ident_write_join(fs, node->options.join)
+                                  : ERR_OK;
+    }
+    enum err err = ident_is_waiting(fs, &waiting);
+    if (err || !waiting) {
+        return err;
+    }
+    node->options.joining = true;
+    err = ident_read_join(fs, node->join);
+    if (err == ERR_NOT_FOUND) {
+        log_error("open", "why=\"this directory was started with --join and is "
+                          "no member yet: start it with --join, or with an "
+                          "empty directory\"");
+        return ERR_INVALID;
+    }
+    if (!err) {
+        log_warn("open",
+                 "join=%s why=\"no --join, but this directory waits to "
+                 "join: the same members are asked\"",
+                 node->join);
+    }
+    return err;
+}
+
+const char *node_remembered_join(const struct node *node)
+{
+    return !node->member && node->join[0] != '\0' ? node->join : NULL;
+}
+
+static enum err wait_for_adoption(struct node *node)
+{
+    /* Who we are comes with the first HELLO: node_adopt(). */
+    node->env.entropy(node->env.self, node->ident.uuid, 16);
+    enum err err = ident_waiting(node->env.fs, node->ident.uuid);
+    if (!err) {
+        node->env.set_self(node->env.self, node->ident.cluster, 0,
+                           node->ident.uuid, 0, node->name);
+    }
+    return err;
+}
+
+/* Found a cluster, now or after a while of listening whether another one counts
+ * us as its member; not at all if one was heard. */
+static enum err found_or_listen(struct node *node)
+{
+    uint32_t wait_ms =
+        node->options.bootstrap_anyway ? 0 : node->options.bootstrap_wait_ms;
+    if (node->foreign.known || wait_ms > 0) {
+        node->env.set_self(node->env.self, node->ident.cluster, 0,
+                           node->ident.uuid, 0, node->name);
+    }
+    if (node->foreign.known) {
+        return ERR_OK;
+    }
+    if (wait_ms > 0) {
+        node->bootstrap_at_ms = node->now_ms + wait_ms;
+        log_info("bootstrap",
+                 "in_ms=%u why=\"a new directory listens first whether "
+                 "another cluster counts this node as its member\"",
+                 wait_ms);
+        return ERR_OK;
+    }
+    enum err err = bootstrap(node);
+    return err ? err : open_member(node);
+}
+
+uint64_t node_bootstrap_in_ms(const struct node *node)
+{
+    uint64_t now_ms = node->env.now_ms(node->env.self);
+    return node->bootstrap_at_ms > now_ms ? node->bootstrap_at_ms - now_ms : 0;
+}
+
+void node_bootstrap_when_due(struct node *node)
+{
+    if (node->bootstrap_at_ms == 0 || node->now_ms < node->bootstrap_at_ms ||
+        node->stopping) {
+        return;
+    }
+    node->bootstrap_at_ms = 0;
+    enum err err = bootstrap(node);
+    if (!err) {
+        err = open_member(node);
+    }
+    if (err) {
+        /* As in node_adopt(). */
+        die("cannot set up the directory for a new cluster: %s", err_name(err));
+    }
 }
 
 static enum err set_name(struct node *node, bool known)
@@ -513,24 +612,23 @@ static enum err open_directory(struct node *node)
     if (err) {
         return err;
     }
-    if (!known && node->options.joining) {
-        /* Who we are comes with the first HELLO: node_adopt(). */
-        node->env.entropy(node->env.self, node->ident.uuid, 16);
-        err = ident_waiting(fs, node->ident.uuid);
-        if (err) {
-            return err;
-        }
-        node->env.set_self(node->env.self, node->ident.cluster, 0,
-                           node->ident.uuid, 0, node->name);
-        return ERR_OK;
+    err = foreign_read(node);
+    if (!err && !known) {
+        err = recall_join(node);
+    }
+    if (err) {
+        return err;
     }
     if (!known) {
-        err = bootstrap(node);
-        if (err) {
-            return err;
-        }
+        err = node->options.joining ? wait_for_adoption(node)
+                                    : found_or_listen(node);
+    } else {
+        err = open_member(node);
     }
-    return open_member(node);
+    if (!err) {
+        foreign_report(node);
+    }
+    return err;
 }
 
 enum err node_open(const struct node_options *options,

@@ -30,6 +30,7 @@ static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
     [NODE_STARTING] = "starting",
     [NODE_LOST] = "lost",
     [NODE_UNKNOWN] = "commit-timeout",
+    [NODE_SECOND_CLUSTER] = "second-cluster",
 };
 
 const char *node_outcome_name(enum node_outcome outcome)
@@ -351,6 +352,13 @@ static void applied_step(struct node *node, struct node_request *request,
 void request_submit(struct node *node, struct node_request *request,
                     struct bytes body)
 {
+    if (node_foreign(node)) {
+        /* Adding members too: it would be one cluster more of several. */
+        request_finish(
+            node, request,
+            is_remote(request) ? NODE_NO_LEADER : NODE_SECOND_CLUSTER, 0);
+        return;
+    }
     if (!node->member) {
         wait_for_leader(node, request, body); /* Joining takes a moment. */
         return;
@@ -610,6 +618,11 @@ void requests_peer_down(struct node *node, raft_id peer)
 void node_read(struct node *node, struct node_request *request)
 {
     begin(request, REQUEST_READ);
+    if (node_foreign(node)) {
+        /* What is not here may well be in the other cluster. */
+        request_finish(node, request, NODE_SECOND_CLUSTER, 0);
+        return;
+    }
     request->cookie = ++node->read_cookie;
     request_move(node, request, STATE_ASKING);
 }

@@ -854,6 +854,9 @@ static uint64_t next_deadline(const struct node *node, bool more)
         return 0;
     }
     uint64_t at = node->member ? raft_deadline_ms(node->raft) : UINT64_MAX;
+    if (node->bootstrap_at_ms > 0) {
+        at = min_u64(at, node->bootstrap_at_ms);
+    }
     if (requests_any(node)) {
         at = min_u64(at, node->sweep_ms);
     }
@@ -894,6 +897,7 @@ uint64_t node_turn(struct node *node)
 {
     node->now_ms = node->env.now_ms(node->env.self);
     bool more = false;
+    node_bootstrap_when_due(node);
     if (node->member) {
         due(node);
         ask_whether_ready(node);

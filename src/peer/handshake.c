@@ -53,6 +53,11 @@ static bool uuid_differs(const uint8_t a[RAFT_UUID_BYTES],
            memcmp(a, b, RAFT_UUID_BYTES) != 0;
 }
 
+bool hello_is_foreign(const struct peers *peers, const struct wire_hello *hello)
+{
+    return memcmp(hello->cluster, peers->cluster, sizeof(peers->cluster)) != 0;
+}
+
 static bool is_right(struct peers *peers, const struct wire_hello *hello,
                      struct wire_refuse *out)
 {
@@ -69,7 +74,7 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
         return refuse(out, WIRE_REFUSE_NOT_READY,
                       "this node is no member of a cluster yet");
     }
-    if (memcmp(hello->cluster, peers->cluster, sizeof(peers->cluster)) != 0) {
+    if (hello_is_foreign(peers, hello)) {
         return refuse(out, WIRE_REFUSE_CLUSTER,
                       "this node belongs to another cluster");
     }

@@ -100,6 +100,7 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
                 link->wait_ms = REDIAL_MIN_MS;
             }
         } else if (!refused) {
+            link->foreign = false;
             tell_failure(peers, link, "peer-unreachable", why);
         }
         dial_later(peers, link, refused);
@@ -138,6 +139,7 @@ static void conn_up(struct conn *conn, struct link *link,
     ip_of(stream_peer_text(conn->stream), link->ip);
     stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
     link->error = "";
+    link->foreign = false;
     link->told_ms = 0;
     log_info("peer-up", "peer=%s number=%llu at=%s version=%d", link_name(link),
              (unsigned long long)link->id, stream_peer_text(conn->stream),
@@ -184,6 +186,10 @@ static bool on_hello(struct conn *conn, const struct wire_hello *hello)
         /* On success peers_set_self() has been called. */
         (void)peers->options.handler->on_adopt(hello, peers->options.arg);
     }
+    bool foreign = peers->id == 0 || hello_is_foreign(peers, hello);
+    if (foreign && hello->from_id != 0 && peers->options.handler->on_foreign) {
+        peers->options.handler->on_foreign(hello, peers->options.arg);
+    }
     if (!hello_check(peers, hello, &why)) {
         return refuse(conn, hello, &why);
     }
@@ -228,6 +234,7 @@ static enum next on_handshake(struct conn *conn, const struct wire_frame *frame)
     }
     if (conn->dialled && frame->type == WIRE_REFUSE &&
         wire_refuse(frame->payload, &refused) == ERR_OK) {
+        conn->link->foreign = refused.reason == WIRE_REFUSE_CLUSTER;
         tell_failure(conn->peers, conn->link, "peer-refused", refused.text);
     }
     return CLOSE;
@@ -535,6 +542,16 @@ bool peer_is_up(const struct peers *peers, raft_id id)
         const struct link *link = &peers->links[i];
         if (link->id == id) {
             return link->conn && link->conn->up;
+        }
+    }
+    return false;
+}
+
+bool peer_is_foreign(const struct peers *peers, raft_id id)
+{
+    for (int i = 0; i < LINKS_MAX; i++) {
+        if (peers->links[i].id == id) {
+            return peers->links[i].foreign;
         }
     }
     return false;

@@ -52,6 +52,11 @@ struct peers_handler {
      * while we have no id yet: it tells ours (to_id). True: adopted and
      * durable, peers_set_self() was called. May be NULL. */
     bool (*on_adopt)(const struct wire_hello *hello, void *arg);
+    /* A member of another cluster, `hello->from_*`, dialled this address as
+     * that of its member `hello->to_*`; or anybody did who was not adopted,
+     * while we have no id. It is refused. Nothing in it is proved: see
+     * node_on_foreign(). May be NULL. */
+    void (*on_foreign)(const struct wire_hello *hello, void *arg);
 };
 
 struct peers_options {
@@ -94,6 +99,9 @@ struct buf *peer_output(struct peers *peers, raft_id id);
 void peers_flush(struct peers *peers);
 
 bool peer_is_up(const struct peers *peers, raft_id id);
+/* The last answer of the link's address was that another cluster lives there.
+ */
+bool peer_is_foreign(const struct peers *peers, raft_id id);
 /* A few words about the last failure, "" when none. A constant. */
 const char *peer_last_error(const struct peers *peers, raft_id id);
 

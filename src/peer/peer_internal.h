@@ -65,6 +65,7 @@ struct link {
     uint64_t told_ms; /* When its failure was logged last; 0 = never. */
     const char *error;
     char ip[REACTOR_ADDR_TEXT_BYTES]; /* Where it was connected last. */
+    bool foreign; /* The address answered that it is of another cluster. */
     /* The newest start of its directory that we have seen. */
     uint8_t uuid[RAFT_UUID_BYTES];
     uint64_t incarnation;
@@ -113,6 +114,9 @@ bool unfinished_note(struct conn *conn, size_t bytes, bool is_new);
 
 void hello_fill(const struct peers *peers, const struct link *link,
                 struct wire_hello *hello);
+/* Its sender is of another cluster than we are. */
+bool hello_is_foreign(const struct peers *peers,
+                      const struct wire_hello *hello);
 /* Is the sender of this HELLO (or WELCOME) whom we may talk to? False with
  * the reason filled in. */
 bool hello_check(struct peers *peers, const struct wire_hello *hello,

@@ -183,6 +183,20 @@ bool addr_is_any(const char *host)
            memcmp(v6, &mapped_any, sizeof(mapped_any)) == 0;
 }
 
+bool addr_is_loopback(const char *host)
+{
+    struct address address;
+    if (!parse_numeric(host, &address)) {
+        return is_localhost(host);
+    }
+    if (address.any.sa_family == AF_INET) {
+        return ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    const struct in6_addr *v6 = &address.v6.sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(v6) ||
+           (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+}
+
 void addr_text(const struct address *address, char *out, size_t size)
 {
     char ip[INET6_ADDRSTRLEN] = "?";

@@ -98,6 +98,9 @@ void timer_cancel(struct reactor *reactor, struct timer *timer);
  * these; host and port are then untouched. */
 bool addr_split(const char *text, char host[REACTOR_HOST_BYTES],
                 uint16_t *port);
+/* A host that only this machine reaches: 127.0.0.0/8, ::1 (RFC 6890), localhost
+ * (RFC 6761 6.3). Other names are not looked up: false. */
+bool addr_is_loopback(const char *host);
 
 /* ---- streams: connected byte streams ---------------------------------- */
 

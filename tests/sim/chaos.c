@@ -604,7 +604,7 @@ static uint64_t due_us(const struct host *host)
 
 static void check_leader(const struct host *host)
 {
-    if (!node_is_leader(host->node)) {
+    if (!node_is_leader(host->node) || host->second) {
         return;
     }
     uint64_t term = node_term(host->node);

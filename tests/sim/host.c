@@ -121,12 +121,19 @@ static bool on_adopt(const struct wire_hello *hello, void *arg)
     return node_adopt(host->node, hello);
 }
 
+static void on_foreign(const struct wire_hello *hello, void *arg)
+{
+    struct host *host = arg;
+    node_on_foreign(host->node, hello);
+}
+
 static const struct peers_handler handler = {
     .on_frame = on_frame,
     .on_start = on_start,
     .on_up = on_up,
     .on_down = on_down,
     .on_adopt = on_adopt,
+    .on_foreign = on_foreign,
 };
 
 /* ---- its disk
@@ -306,6 +313,7 @@ static bool open_node(struct host *host)
         .name = host->name,
         .raft_addr = host->addr,
         .joining = !host->bootstraps,
+        .bootstrap_wait_ms = host->bootstrap_wait_ms,
         .heartbeat_ms = 100,
         .election_min_ms = 1000,
         .election_max_ms = 2000,
@@ -501,6 +509,7 @@ void host_wipe(struct host *host)
     host->flipped = false;
     host->wiped = true;
     host->bootstraps = false;
+    host->second = false;
     host->join_us = world.now_us;
     world.faults++;
 }
@@ -546,7 +555,7 @@ struct host *host_leader(void)
     uint64_t term = 0;
     for (uint32_t i = 0; i < world.swarm.hosts; i++) {
         struct host *host = &world.hosts[i];
-        if (host_is_up(host) && node_is_leader(host->node) &&
+        if (host_is_up(host) && !host->second && node_is_leader(host->node) &&
             node_term(host->node) > term) {
             leader = host;
             term = node_term(host->node);

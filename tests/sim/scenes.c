@@ -710,6 +710,75 @@ static void scene_members_move(void)
     must_be_listed();
 }
 
+/* A new disk, and the command line of its first start. */
+static void start_as_founder(struct host *host, uint32_t wait_ms)
+{
+    power_off(host, 1);
+    host_wipe(host);
+    host->bootstraps = true;
+    host->second = true;
+    host->bootstrap_wait_ms = wait_ms;
+    host->down_us = world.now_us + 1;
+}
+
+static void part_from_all(struct host *host, uint64_t us)
+{
+    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+        if (&world.hosts[i] != host) {
+            part(host, &world.hosts[i], us);
+        }
+    }
+}
+
+static void must_know_the_other(const struct host *host, bool founded)
+{
+    must(host_is_up(host));
+    if (!node_foreign(host->node) || node_is_member(host->node) != founded) {
+        sim_fail(EXIT_CORRECTNESS, "%s %s, and does not know of the others",
+                 host->name, founded ? "founded a cluster" : "was to listen");
+    }
+}
+
+/* The founder's disk is lost, and it starts as it did the first time. Nothing
+ * is ever written to a second cluster while clients ask all three: their
+ * history says so at the end. */
+static void scene_wiped_founder(void)
+{
+    struct host *founder = &world.hosts[0];
+    start_as_founder(founder, 4000);
+    chaos_pass(20 * SEC_US);
+    must_know_the_other(founder, false);
+    /* What it has heard outlives a restart, though nobody greets it then. */
+    part_from_all(founder, 10 * SEC_US);
+    power_off(founder, 1);
+    chaos_pass(8 * SEC_US);
+    must_know_the_other(founder, false);
+
+    /* Cut off, it does found one. Nobody asks meanwhile. */
+    world.swarm.pace_us = 1000000 * SEC_US;
+    chaos_pass(10 * SEC_US);
+    part_from_all(founder, 8 * SEC_US);
+    start_as_founder(founder, 0);
+    chaos_pass(6 * SEC_US);
+    must(host_is_up(founder) && node_is_leader(founder->node));
+    must(!node_foreign(founder->node));
+    chaos_pass(12 * SEC_US);
+    must_know_the_other(founder, true);
+    clients_burst(founder, 4, true);
+    chaos_pass(5 * SEC_US);
+    part_from_all(founder, 10 * SEC_US);
+    power_off(founder, 1);
+    chaos_pass(2 * SEC_US);
+    must_know_the_other(founder, true);
+    clients_burst(founder, 4, true);
+    clients_burst(founder, 4, false);
+    chaos_pass(5 * SEC_US);
+
+    power_off(founder, 1);
+    host_wipe(founder);
+    founder->down_us = world.now_us + 1;
+}
+
 static void wait_for_operator(void)
 {
     for (int i = 0; i < 100 && !chaos_idle(); i++) {
@@ -793,6 +862,7 @@ void scenes_run(bool trace)
         {"R13 a follower sleeps", 3, scene_follower_sleeps, true, false},
         {"M07 a wiped directory", 3, scene_wiped_directory, true, false},
         {"M13 members move", 3, scene_members_move, true, false},
+        {"a wiped founder", 3, scene_wiped_founder, true, false},
         {"C06 the leader dies with forwarded requests", 3,
          scene_leader_dies_with_forwarded_requests, true, false},
         {"C04 repeats across leader kills", 3,

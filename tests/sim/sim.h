@@ -99,7 +99,9 @@ struct host {
     uint64_t clock_rate; /* Thousandths. */
     uint64_t clock_offset_us;
 
-    bool bootstraps; /* The one that founds the cluster. */
+    bool bootstraps;            /* The one that founds the cluster. */
+    uint32_t bootstrap_wait_ms; /* ... and listens first. */
+    bool second; /* It may found another one: its terms are not theirs. */
     struct node_request join;
     uint64_t join_us; /* When to ask again. */
     int join_at;      /* The host that was asked; -1. */

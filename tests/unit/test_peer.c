@@ -31,6 +31,7 @@ struct side {
     bool rejects;   /* on_frame() says that it is malformed. */
     raft_id adopts; /* The id it takes when told; 0: it does not. */
     uint8_t uuid[16];
+    int foreigners;             /* Greetings of another cluster's members. */
     char said[RAFT_ADDR_BYTES]; /* Where the one that came up last is, by its
                                    word. */
 };
@@ -77,10 +78,18 @@ static bool on_adopt(const struct wire_hello *hello, void *arg)
     return true;
 }
 
+static void on_foreign(const struct wire_hello *hello, void *arg)
+{
+    struct side *side = arg;
+    assert_true(hello->from_id != 0);
+    side->foreigners++;
+}
+
 static const struct peers_handler handler = {.on_frame = on_frame,
                                              .on_up = on_up,
                                              .on_down = on_down,
-                                             .on_adopt = on_adopt};
+                                             .on_adopt = on_adopt,
+                                             .on_foreign = on_foreign};
 
 static uint16_t free_port(void)
 {
@@ -433,7 +442,70 @@ static void test_refused_when_it_dials(void **state)
     assert_int_equal(a.downs, 0);
     assert_int_equal(a.frames, 0);
     assert_true(peer_is_up(a.peers, 2));
+    assert_int_equal(a.foreigners, 1); /* The one of another cluster. */
     raw_end(&first);
+}
+
+static void refused_by(struct side *side, const struct wire_hello *hello)
+{
+    struct raw raw;
+    struct wire_frame frame;
+    raw_dial(&raw, side->port);
+    raw_hello(&raw, WIRE_HELLO, hello);
+    TURN_UNTIL(raw_got(&raw, WIRE_REFUSE, &frame));
+    raw_end(&raw);
+}
+
+/* Whoever has no id yet hears of everybody that does not adopt it; a version
+ * that is too far away is no reason to overlook another cluster. */
+static void test_another_cluster_that_dials_is_reported(void **state)
+{
+    (void)state;
+    struct wire_hello hello = good_hello();
+    open_side(&b, 0, 22);
+    b.adopts = 9;
+    refused_by(&b, &hello);
+    assert_int_equal(b.foreigners, 1);
+    hello.from_id = 0; /* No member of anything. */
+    refused_by(&b, &hello);
+    assert_int_equal(b.foreigners, 1);
+
+    open_side(&a, 1, 11);
+    knows(&a, 2, "127.0.0.1:1");
+    hello = good_hello();
+    hello.version_min = hello.version_max = WIRE_VERSION + 1;
+    refused_by(&a, &hello);
+    assert_int_equal(a.foreigners, 0);
+    hello.cluster[0] = 8;
+    refused_by(&a, &hello);
+    assert_int_equal(a.foreigners, 1);
+    hello = good_hello();
+    hello.cluster[0] = 8;
+    hello.from_id = 0;
+    refused_by(&a, &hello);
+    assert_int_equal(a.foreigners, 1);
+}
+
+/* The dialling side remembers that until the address says something else. */
+static void test_an_address_of_another_cluster_is_known(void **state)
+{
+    (void)state;
+    open_side(&a, 1, 11);
+    open_side(&b, 2, 22);
+    const uint8_t other[16] = {8};
+    peers_set_self(b.peers, other, 2, b.uuid, 5, "me");
+    knows(&a, 2, b.addr);
+    TURN_UNTIL(peer_is_foreign(a.peers, 2));
+    assert_int_equal(a.ups, 0);
+    assert_true(b.foreigners > 0);
+    peers_set_self(b.peers, cluster, 2, b.uuid, 5, "me");
+    TURN_UNTIL(a.ups == 1);
+    assert_false(peer_is_foreign(a.peers, 2));
+    peers_set_self(b.peers, other, 2, b.uuid, 5, "me");
+    peers_close(b.peers);
+    b.peers = NULL;
+    TURN_UNTIL(a.downs == 1);
+    assert_false(peer_is_foreign(a.peers, 2));
 }
 
 /* The same when we dial: the answer is judged too, and we try again. */
@@ -787,6 +859,8 @@ int main(void)
         TEST(test_a_link_carries_frames_both_ways_in_order),
         TEST(test_cut_at_every_byte),
         TEST(test_refused_when_it_dials),
+        TEST(test_another_cluster_that_dials_is_reported),
+        TEST(test_an_address_of_another_cluster_is_known),
         TEST(test_refused_when_we_dial),
         TEST(test_a_member_is_dialled_where_it_says_it_is),
         TEST(test_a_hint_is_tried_and_not_believed),

@@ -1,0 +1,293 @@
+"""A node that founds a cluster where another one counts it as its member: the
+founder that lost its directory and starts with its usual command line, which
+has no -join."""
+import os
+import time
+
+import pytest
+
+import netns
+from cluster import BINARY, Cluster, wait_for
+
+CODE = "second-cluster"
+ANYWAY = ["--bootstrap-anyway"]
+
+
+def ready(node):
+    return node.request("GET", "/readyz").status == 200
+
+
+def stopped(node):
+    """It knows that it is a second cluster, and its load balancer does."""
+    answer = node.request("GET", "/readyz")
+    return answer.status == 503 and "another cluster" in answer.body.decode()
+
+
+def wipe(node):
+    node.kill()
+    node.wipe()
+    return node
+
+
+def refused(node, method, path, body=None):
+    answer = node.request(method, path, body)
+    assert answer.status == 503, (path, answer)
+    problem = answer.json()
+    assert problem["code"] == CODE and problem["outcome"] == "not-applied"
+    assert "--join" in problem["message"], problem
+    assert "--bootstrap-anyway" in problem["message"], problem
+    return True
+
+
+def orphan_of(cluster, count=3):
+    """A cluster whose founder was wiped and started again as it always is."""
+    cluster.start(count)
+    assert cluster[0].put("before", "1").status == 200
+    assert cluster[0].join is None
+    wipe(cluster[0]).start().up()
+    wait_for(lambda: stopped(cluster[0]), 15, "the orphan is stopped")
+    return cluster[0]
+
+
+# ---- the orphan -------------------------------------------------------------------
+
+def test_a_wiped_founder_takes_no_writes(cluster):
+    orphan = orphan_of(cluster)
+    refused(orphan, "POST", "/key", {"lost": "1"})
+    refused(orphan, "PUT", "/key/lost", "1")
+    refused(orphan, "DELETE", "/key/before")
+    refused(orphan, "POST", "/txn", {"then": [{"put": "lost", "value": "1"}]})
+    # What is not there is there, in the other cluster: only a read that asks
+    # for this node's own state may say otherwise.
+    for level in ("", "?level=strong", "?level=weak", "?level=auto"):
+        refused(orphan, "GET", "/key/before" + level)
+    assert orphan.get("before", "none") is None
+    # Nobody may grow it to a size that counts as established.
+    refused(orphan, "POST", "/join", {"id": "more", "addr": "localhost:1"})
+    assert orphan.request("GET", "/health").status == 503
+    assert orphan.request("GET", "/livez").status == 200
+    hint = " ".join(orphan.status()["hints"])
+    assert "another cluster" in hint and "--join" in hint, hint
+    assert cluster[1].http in hint or cluster[2].http in hint, hint
+    assert "error" in [line.split()[1] for line in orphan.log().splitlines()
+                       if "second-cluster" in line], orphan.log()
+    # The other cluster has a name for it as well.
+    hints = wait_for(lambda: [hint for hint in cluster[1].status()["hints"]
+                              if "another cluster lives at" in hint], 15, "a hint")
+    assert orphan.raft in hints[0] and orphan.name in hints[0], hints
+    assert cluster[1].put("on", "1").status == 200
+
+
+def test_an_orphan_stays_one_when_it_starts_again(cluster):
+    """It needs no second greeting, since a write may come before that."""
+    orphan = orphan_of(cluster)
+    for node in cluster.others(orphan):
+        node.kill()
+    orphan.kill()
+    orphan.start().up()
+    assert stopped(orphan)
+    refused(orphan, "PUT", "/key/lost", "1")
+    assert CODE in orphan.log().splitlines()[-1] or CODE in orphan.log()
+
+
+def test_an_orphan_keeps_its_data_and_the_operator_may_want_it(cluster):
+    """What was written before the first greeting is not taken away, and the
+    flag says that this is the cluster to go on with."""
+    cluster.start(2)
+    first, second = cluster
+    second.kill()
+    wipe(first).start().up()
+    wait_for(lambda: first.put("mine", "1").status == 200, 10, "a write")
+    second.start().up()
+    wait_for(lambda: stopped(first), 15, "the orphan is stopped")
+    assert first.get("mine", "none") == "1"
+    assert first.request("GET", "/backup?level=none").status == 200
+    assert first.terminate() == 0
+    first.args = ANYWAY
+    first.start().up()
+    wait_for(lambda: ready(first), 10, "it is ready")
+    assert first.get("mine") == "1"
+    # It is greeted all the while.
+    refusals = first.log().count("peer-refused")
+    wait_for(lambda: first.log().count("peer-refused") > refusals, 15, "a greeting")
+    assert ready(first) and first.put("mine", "2").status == 200
+    second.kill()
+    assert first.terminate() == 0
+    first.args = []
+    first.start().up()
+    wait_for(lambda: ready(first), 10, "nothing is remembered against it")
+
+
+def test_an_orphan_that_is_emptied_joins_the_cluster(cluster):
+    orphan = orphan_of(cluster)
+    orphan.join = f"{cluster[1].http},{cluster[2].http}"
+    wipe(orphan).start().up()
+    cluster.wait_members(3)
+    cluster.wait_same()
+    assert orphan.get("before") == "1"
+
+
+def test_behind_a_balancer_nothing_is_written_to_an_orphan(cluster):
+    """A balancer that asks /readyz sends requests to whoever is ready. Before
+    the first greeting an orphan on loopback is; from then on every acknowledged
+    write is in the one cluster."""
+    orphan = orphan_of(cluster)
+    acked = {}
+    for number in range(12):
+        backends = [node for node in cluster if ready(node)]
+        node = backends[number % len(backends)]
+        assert node is not orphan
+        key = f"key{number}"
+        if node.put(key, "v").status == 200:
+            acked[key] = "v"
+    assert len(acked) == 12
+    for key in acked:
+        assert cluster[1].get(key) == "v"
+
+
+def test_every_member_that_forgot_its_join_is_an_orphan(cluster):
+    """Not only the founder: the kind is an empty directory without -join."""
+    cluster.start(3)
+    node = cluster[2]
+    node.join = None
+    wipe(node).start().up()
+    wait_for(lambda: stopped(node), 15, "it is stopped")
+    refused(node, "PUT", "/key/lost", "1")
+
+
+def test_another_name_at_the_same_address_is_an_orphan_too(cluster):
+    cluster.start(3)
+    node = cluster[0]
+    wipe(node)
+    node.start([BINARY, "-id", "another", "-haddr", node.http, "-raddr", node.raft,
+                node.dir]).up()
+    wait_for(lambda: stopped(node), 15, "it is stopped")
+
+
+# ---- who is no orphan ---------------------------------------------------------------
+
+UUID = "11" * 16  # Of a directory that nobody has.
+
+
+def test_a_greeting_does_not_stop_a_cluster_of_two(cluster):
+    """Anybody can greet; an established cluster goes on."""
+    cluster.start(2)
+    stranger = cluster.new("stranger").start().up()
+    wait_for(lambda: stranger.put("x", "1").status == 200, 10, "a leader")
+    for node in cluster.nodes[:2]:
+        assert stranger.request("POST", "/join", {
+            "id": node.name, "addr": node.raft, "uuid": UUID}).status == 200
+        wait_for(lambda n=node: "stranger" in n.log(), 15, "a greeting")
+        time.sleep(0.2)
+        assert ready(node)
+        assert node.put("on", "1").status == 200
+        assert stranger.request("DELETE", f"/nodes/{node.name}").status == 200
+
+
+def test_a_recovered_cluster_is_wanted(cluster, tmp_path):
+    """craftd recover says in so many words that the old one is lost."""
+    cluster.start(3)
+    assert cluster[0].put("kept", "1").status == 200
+    cluster.wait_same()
+    survivor = cluster[0]
+    cluster[2].kill()
+    assert survivor.terminate() == 0
+    done = survivor.start([BINARY, "recover", *survivor.argv()[1:]]).wait_exit()
+    assert done == 0, survivor.log()
+    survivor.start().up()
+    wait_for(lambda: "node1" in survivor.log().rsplit("recovered", 1)[-1] and
+             "peer-refused" in survivor.log(), 15, "a greeting by the old cluster")
+    assert ready(survivor)
+    assert survivor.put("on", "1").status == 200
+
+
+# ---- before it founds ----------------------------------------------------------------
+
+@pytest.fixture
+def network(tmp_path):
+    if not netns.INSIDE:
+        yield ()
+        return
+    with netns.cluster_in(tmp_path) as nodes:
+        yield nodes
+
+
+@netns.inside
+def test_on_a_network_an_empty_directory_listens_before_it_founds(network, tmp_path):
+    """Nothing is ever acknowledged by the second cluster, which never is."""
+    network.start(2)
+    founder = network[0]
+    assert founder.put("before", "1").status == 200
+    wipe(founder).start().up()
+    assert not ready(founder)
+    wait_for(lambda: stopped(founder), 15, "it has heard the other cluster")
+    refused(founder, "PUT", "/key/lost", "1")
+    refused(founder, "GET", "/key/before")
+    assert founder.status()["cluster"] == "0" * 32
+    assert not os.path.exists(os.path.join(founder.dir, "IDENT"))
+    assert "bootstrap id=" not in founder.log().rsplit("start version=", 1)[-1]
+    # It does not forget, though nobody greets it this time.
+    network[1].kill()
+    founder.kill()
+    founder.start().up()
+    assert stopped(founder)
+    time.sleep(5)
+    assert stopped(founder)
+    founder.kill()
+    founder.args = ANYWAY
+    founder.start().up()
+    wait_for(lambda: founder.put("new", "1").status == 200, 10, "a cluster")
+
+
+@netns.inside
+def test_on_a_network_the_first_node_of_all_founds_a_cluster(network, tmp_path):
+    node = network.new().start().up()
+    assert not ready(node)
+    assert "listens" in node.request("GET", "/readyz").body.decode()
+    assert wait_for(lambda: node.put("first", "1").status == 200, 10, "a cluster")
+    node.kill()
+    before = time.monotonic()
+    node.start().up()
+    wait_for(lambda: ready(node), 10, "ready")
+    assert time.monotonic() - before < 3.5, "a directory that is no new one waits not"
+
+
+def test_on_loopback_the_start_is_fast(cluster):
+    before = time.monotonic()
+    node = cluster.new().start().up()
+    wait_for(lambda: node.put("first", "1").status == 200, 10, "a write")
+    assert time.monotonic() - before < 1.5
+    assert "listens" not in node.log()
+
+
+# ---- directories that wait to join --------------------------------------------------
+
+def test_a_directory_that_waited_to_join_never_founds(cluster):
+    """Started with -join once and not adopted; then the flag is forgotten. It
+    goes on asking the same members."""
+    cluster.start(1)
+    first = cluster[0]
+    first.kill()
+    node = cluster.add(first.http).up()
+    wait_for(lambda: "join-retry" in node.log(), 10, "it asks")
+    node.kill()
+    node.join = None
+    node.start().up()
+    assert not ready(node)
+    assert not os.path.exists(os.path.join(node.dir, "IDENT"))
+    wait_for(lambda: node.log().count("join-retry") > 1, 10, "it asks again")
+    first.start().up()
+    cluster.wait_members(2)
+    assert node.status()["cluster"] == first.status()["cluster"]
+
+
+def test_a_directory_of_an_older_build_that_waits_says_that_it_needs_join(cluster):
+    """Those did not write down whom they asked."""
+    node = cluster.add("localhost:1").up()
+    node.kill()
+    os.unlink(os.path.join(node.dir, "JOIN"))
+    node.join = None
+    node.start()
+    assert node.wait_exit() != 0
+    assert "--join" in node.log()
+    assert not os.path.exists(os.path.join(node.dir, "IDENT"))
