@@ -17,8 +17,6 @@ enum {
     NAME_BYTES = 64,
 };
 
-static const char backup_tmp[] = "craftd-backup.tmp";
-
 /* A member, as the leader that we are sees it. */
 struct seen {
     raft_id id;
@@ -46,6 +44,7 @@ struct upkeep {
     struct node_request checkpoint;
     struct fs *backups;
     struct store_image *image; /* NULL: none is being written. */
+    char draft[NAME_BYTES];    /* Its name until it is whole. */
     int file;
     uint64_t index;
     uint64_t bytes;
@@ -212,6 +211,54 @@ static void backup_name(struct upkeep *upkeep, char out[NAME_BYTES])
              (unsigned long long)upkeep->index);
 }
 
+/* "craftd-backup-91d0c2f35b7a4e18-": the drafts of this node's directory.
+ * Several nodes may write to one place, each under names of its own. */
+static void draft_prefix(struct upkeep *upkeep, char out[NAME_BYTES])
+{
+    struct node_status status;
+    struct buf name = {0};
+    node_get_status(upkeep->node, &status);
+    text_add_hex(&name, status.uuid, 8);
+    snprintf(out, NAME_BYTES, "craftd-backup-%.*s-", (int)name.size,
+             (const char *)name.data);
+    buf_free(&name);
+}
+
+/* Every attempt has its own: nobody else opens, removes or renames it. */
+static void draft_name(struct upkeep *upkeep, char out[NAME_BYTES])
+{
+    char prefix[NAME_BYTES];
+    draft_prefix(upkeep, prefix);
+    snprintf(out, NAME_BYTES, "%.40s%016llx.tmp", prefix,
+             (unsigned long long)node_random(upkeep->node));
+}
+
+struct leftovers {
+    const struct fs *fs;
+    char prefix[NAME_BYTES];
+};
+
+static void remove_leftover(const char *name, void *arg)
+{
+    const struct leftovers *leftovers = arg;
+    size_t prefix = strlen(leftovers->prefix);
+    if (strncmp(name, leftovers->prefix, prefix) == 0 &&
+        strspn(name + prefix, "0123456789abcdef") == 16 &&
+        strcmp(name + prefix + 16, ".tmp") == 0) {
+        enum err gone = leftovers->fs->unlink(leftovers->fs->self, name);
+        (void)gone; /* Looked for again before the next one. */
+    }
+}
+
+/* Drafts of an earlier process of this node. */
+static enum err remove_leftovers(struct upkeep *upkeep)
+{
+    const struct fs *fs = upkeep->backups;
+    struct leftovers leftovers = {.fs = fs};
+    draft_prefix(upkeep, leftovers.prefix);
+    return fs->list(fs->self, ".", remove_leftover, &leftovers);
+}
+
 /* The oldest one, and how many there are. */
 struct found {
     char prefix[NAME_BYTES];
@@ -246,6 +293,18 @@ static bool prune_one(struct upkeep *upkeep)
            fs->unlink(fs->self, found.oldest) == ERR_OK;
 }
 
+/* All of it is on the disk: nobody has made it shorter meanwhile. */
+static enum err finish_draft(struct upkeep *upkeep)
+{
+    const struct fs *fs = upkeep->backups;
+    uint64_t size = 0;
+    enum err err = fs->fdatasync(fs->self, upkeep->file);
+    if (!err) {
+        err = fs->size(fs->self, upkeep->file, &size);
+    }
+    return !err && size != upkeep->bytes ? ERR_CORRUPT : err;
+}
+
 static void end_backup(struct upkeep *upkeep, enum err err)
 {
     const struct fs *fs = upkeep->backups;
@@ -253,20 +312,20 @@ static void end_backup(struct upkeep *upkeep, enum err err)
     node_image_close(upkeep->image);
     upkeep->image = NULL;
     if (!err) {
-        err = fs->fdatasync(fs->self, upkeep->file);
+        err = finish_draft(upkeep);
     }
     fs->close(fs->self, upkeep->file);
     backup_name(upkeep, name);
     if (!err) {
-        err = fs->rename(fs->self, backup_tmp, name);
+        err = fs->rename(fs->self, upkeep->draft, name);
     }
     if (!err) {
         err = fs->sync_dir(fs->self, ".");
     }
     if (err) {
         log_error("backup", "why=\"cannot be written: %s\"", err_name(err));
-        enum err gone = fs->unlink(fs->self, backup_tmp);
-        (void)gone; /* The next one begins with this. */
+        enum err gone = fs->unlink(fs->self, upkeep->draft);
+        (void)gone; /* The next one begins with its leftovers. */
     } else {
         upkeep->saved_index = upkeep->index;
         log_info("backup", "file=%s bytes=%llu ms=%llu", name,
@@ -301,8 +360,8 @@ static void write_slice(struct upkeep *upkeep)
 static enum err open_backup(struct upkeep *upkeep)
 {
     const struct fs *fs = upkeep->backups;
-    enum err err = fs->unlink(fs->self, backup_tmp); /* Of a process before. */
-    if (err && err != ERR_NOT_FOUND) {
+    enum err err = remove_leftovers(upkeep);
+    if (err) {
         return err;
     }
     err = node_image_open(upkeep->node, &upkeep->image, &upkeep->index,
@@ -311,7 +370,8 @@ static enum err open_backup(struct upkeep *upkeep)
         upkeep->image = NULL;
         return err;
     }
-    err = fs->open(fs->self, backup_tmp, FS_CREATE_NEW, &upkeep->file);
+    draft_name(upkeep, upkeep->draft);
+    err = fs->open(fs->self, upkeep->draft, FS_CREATE_NEW, &upkeep->file);
     if (err) {
         node_image_close(upkeep->image);
         upkeep->image = NULL;
@@ -401,7 +461,7 @@ void upkeep_free(struct upkeep *upkeep)
         const struct fs *fs = upkeep->backups;
         node_image_close(upkeep->image);
         fs->close(fs->self, upkeep->file);
-        enum err gone = fs->unlink(fs->self, backup_tmp);
+        enum err gone = fs->unlink(fs->self, upkeep->draft);
         (void)gone;
     }
     if (upkeep->backups) {

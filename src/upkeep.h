@@ -7,7 +7,9 @@
  *
  * A backup is what GET /backup?level=none sends, under the same name with the
  * index in twenty digits, so that names sort by age. It is written in slices,
- * beside the turns of the node; when nothing has changed none is written. */
+ * a turn each; when nothing has changed none is written. Several nodes may
+ * share DIR: a backup has a name of its node and attempt until it is whole,
+ * and a node removes no unfinished ones but its own. */
 #ifndef CRAFTD_UPKEEP_H
 #define CRAFTD_UPKEEP_H
 

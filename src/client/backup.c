@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "client/client_internal.h"
+#include "sys/sys.h"
 
 /* For the signal handler. */
 static char part_path[PATH_MAX];
@@ -113,8 +114,11 @@ int run_backup(const struct options *options)
         say(options, "%s: is there, and no file (\"-\" is stdout)", path);
         return EXIT_FAILED;
     }
-    int size = snprintf(part_path, sizeof(part_path), "%s.part-%ld", path,
-                        (long)getpid());
+    /* Not the pid: two containers may have the same one, and a directory. */
+    uint64_t random;
+    sys_entropy(&random, sizeof(random));
+    int size = snprintf(part_path, sizeof(part_path), "%s.part-%016llx", path,
+                        (unsigned long long)random);
     if (size < 0 || (size_t)size >= sizeof(part_path)) {
         errno = ENAMETOOLONG;
         return fail(options, path);

@@ -267,7 +267,7 @@ const char help_backup[] =
     "    Writes a consistent copy of the database, while the cluster goes on,\n"
     "    to FILE, or to stdout for \"-\". It is a SQLite file; craftd restore\n"
     "    makes a cluster of it. It is written under another name beside FILE\n"
-    "    (FILE.part-PID), synced, and put in the place of FILE when it is\n"
+    "    (FILE.part-RANDOM), synced, and put in the place of FILE when it is\n"
     "    complete, and not before. On stdout, only the exit code tells. A\n"
     "    server leaves readers that take less than a megabyte a second: in\n"
     "    front of something slow, put a file.\n"

@@ -82,6 +82,22 @@ def backups(directory):
     return sorted(name for name in os.listdir(directory) if name.endswith(".db"))
 
 
+def drafts(directory):
+    return sorted(name for name in os.listdir(directory) if name.endswith(".tmp"))
+
+
+def check_backup(path):
+    """"ok", or what is wrong with it. A pruned one is as good."""
+    db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+    try:
+        rows = db.execute("SELECT count(*) FROM pairs").fetchone()[0]
+        return db.execute("PRAGMA integrity_check").fetchone()[0] if rows else "empty"
+    except sqlite3.Error as error:
+        return repr(error)
+    finally:
+        db.close()
+
+
 def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
     where = tmp_path / "var" / "backups"
     cluster.start(1, args=["--backup-dir", str(where), "--backup-every", "1s",
@@ -95,23 +111,61 @@ def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
         before = set(backups(where))
         wait_for(lambda: set(backups(where)) - before, 5, "a backup", pause=0.02)
         seen |= set(backups(where))
-    ours = [n for n in backups(where) if n.startswith("craftd-") and "-00000000-" not in n]
-    assert len(ours) == 2 and len(seen) >= 6
+
+    def ours():
+        return [n for n in backups(where)
+                if n.startswith("craftd-") and "-00000000-" not in n]
+    assert len(seen) >= 6
+    # The one too many goes after the newest has its name.
+    wait_for(lambda: len(ours()) == 2, 2, "the oldest gone")
     assert len(backups(where)) == 4, "what is not ours stays"
-    rows = sqlite3.connect(where / ours[-1]).execute("SELECT key, value FROM pairs").fetchall()
+    rows = sqlite3.connect(where / ours()[-1]).execute("SELECT key, value FROM pairs").fetchall()
     assert rows == [(b"k", b"4" * 100000)]
     # Nothing has changed: nothing is written.
     last = backups(where)
     time.sleep(2.5)
     assert backups(where) == last
-    assert not os.path.exists(where / "craftd-backup.tmp")
-    # What a killed process left behind is no backup, and no obstacle.
+    assert not drafts(where)
+    # What a killed process left behind is no backup, and goes; what another
+    # node is writing there stays.
+    with open(os.path.join(node.dir, "IDENT"), "rb") as ident:
+        uuid = ident.read()[32:48].hex()
     node.send(signal.SIGKILL)
     node.proc.wait()
-    (where / "craftd-backup.tmp").write_text("half")
+    mine = f"craftd-backup-{uuid[:16]}-0123456789abcdef.tmp"
+    others = ["craftd-backup.tmp", f"craftd-backup-{'0' * 16}-0123456789abcdef.tmp",
+              f"craftd-backup-{uuid[:16]}-mine.tmp"]
+    for name in [mine] + others:
+        (where / name).write_text("half")
     node.start().up()
     assert node.put("k", "new").status == 200
     wait_for(lambda: backups(where) != last, 5, "a backup")
+    assert drafts(where) == sorted(others)
+
+
+def test_nodes_share_a_backup_directory(cluster, tmp_path):
+    """Each writes to names of its own: every backup that is there is whole, and
+    no attempt is disturbed by another's."""
+    where = tmp_path / "shared"
+    cluster.start(3, args=["--backup-dir", str(where), "--backup-every", "1s",
+                           "--backup-keep", "100"])
+    leader = cluster.wait_leader()
+    for i in range(30):  # Some 12 MB: several slices, and some turns.
+        assert leader.put(f"large-{i}", f"{i:04}" * 100000).status == 200
+    checked = {}
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        assert cluster.wait_leader().put("k", f"{time.monotonic()}").status == 200
+        time.sleep(0.1)
+        for name in backups(where):
+            if name.endswith(".db") and name not in checked:
+                checked[name] = check_backup(where / name)
+    assert len(checked) >= 6, checked
+    assert set(checked.values()) == {"ok"}, checked
+    for node in cluster:
+        assert "error" not in node.log(), node.log()
+        assert node.terminate() == 0
+    assert not drafts(where)
 
 
 def test_a_backup_that_cannot_be_written_is_told(cluster, tmp_path):
