@@ -44,6 +44,17 @@ bool host_free_bytes(const char *dir, uint64_t *bytes)
     return true;
 }
 
+enum err host_file_at(const char *path, struct host_file *file)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_IO;
+    }
+    *file = (struct host_file){.device = (uint64_t)status.st_dev,
+                               .inode = (uint64_t)status.st_ino};
+    return ERR_OK;
+}
+
 bool host_make_parents(const char *path)
 {
     char dir[FS_PATH_BYTES];

@@ -11,6 +11,14 @@ struct node_env host_env(const struct fs *fs);
 /* That a process like this one may still write there. */
 bool host_free_bytes(const char *dir, uint64_t *bytes);
 
+/* Which file a path means: the same numbers are the same file. */
+struct host_file {
+    uint64_t device;
+    uint64_t inode;
+};
+/* ERR_NOT_FOUND: there is none. ERR_IO: it cannot be told now. */
+MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
+
 /* The directories above `path`, as mkdir -p makes them. False: logged. */
 bool host_make_parents(const char *path);
 

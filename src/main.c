@@ -28,6 +28,7 @@ enum {
     EXIT_JOIN = 3,
     EXIT_DATA = 4,
     DRAIN_MS = 5000,
+    DIRECTORY_CHECK_MS = 3000,
     REFUSED_MS = 8000, /* Of answers that our name is taken. */
     /* Descriptors that are no client connections: files, links to peers in both
      * directions and those being dialled, strangers on the raft port, lookups,
@@ -52,6 +53,10 @@ struct daemon {
     uint64_t log_retry_ms; /* When to try again lines that had no room. */
     uint32_t conns_max;    /* --max-conns, or what the descriptors allow. */
     int exit_code;
+    /* The lock file as it was found at the start, by its full path. */
+    char lock_path[2 * FS_PATH_BYTES];
+    struct host_file lock_file;
+    struct timer directory_timer;
 };
 
 /* ---- what the node sees of the world
@@ -230,6 +235,60 @@ static uint64_t on_turn(void *arg)
     return min_u64(at, now_ms + 10);
 }
 
+static void begin_to_stop(struct daemon *daemon)
+{
+    daemon->stopping = true;
+    daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
+    join_free(daemon->join);
+    daemon->join = NULL;
+}
+
+static void check_directory_later(struct daemon *daemon);
+
+/* A directory that was removed, or replaced by another, is noticed by nobody
+ * who has its files open: writes go on, and are gone with the process. So what
+ * is there is compared now and then, and a node without a directory stops. */
+static void on_directory_time(void *arg)
+{
+    struct daemon *daemon = arg;
+    const struct host_file *lock = &daemon->lock_file;
+    struct host_file found;
+    enum err err = host_file_at(daemon->lock_path, &found);
+    bool gone =
+        err == ERR_NOT_FOUND ||
+        (!err && (found.device != lock->device || found.inode != lock->inode));
+    if (daemon->stopping || !gone) {
+        check_directory_later(daemon);
+        return;
+    }
+    log_error("directory-gone",
+              "file=\"%s\" why=\"%s: what this node has stored is not "
+              "where the next start would look for it; stopping\"",
+              daemon->lock_path,
+              err ? "the data directory was removed or renamed"
+                  : "another directory is in the place of ours");
+    daemon->exit_code = EXIT_RUNTIME;
+    begin_to_stop(daemon);
+}
+
+static void check_directory_later(struct daemon *daemon)
+{
+    timer_arm(daemon->reactor, &daemon->directory_timer,
+              reactor_now_ms(daemon->reactor) + DIRECTORY_CHECK_MS,
+              on_directory_time, daemon);
+}
+
+/* The node is open, and holds the lock. */
+static void watch_directory(struct daemon *daemon)
+{
+    const struct fs *fs = daemon->fs;
+    if (fs->real_path(fs->self, "LOCK", daemon->lock_path,
+                      sizeof(daemon->lock_path)) &&
+        host_file_at(daemon->lock_path, &daemon->lock_file) == ERR_OK) {
+        check_directory_later(daemon);
+    }
+}
+
 static void on_signal(int signal_number, void *arg)
 {
     struct daemon *daemon = arg;
@@ -239,10 +298,7 @@ static void on_signal(int signal_number, void *arg)
         exit(EXIT_RUNTIME);
     }
     log_info("stop", "signal=%d", signal_number);
-    daemon->stopping = true;
-    daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
-    join_free(daemon->join);
-    daemon->join = NULL;
+    begin_to_stop(daemon);
 }
 
 /* The files that a later version reads again on SIGHUP are none of ours yet;
@@ -518,6 +574,7 @@ static int start(struct daemon *daemon)
     if (!daemon->upkeep) {
         return EXIT_RUNTIME;
     }
+    watch_directory(daemon);
     api_set_node(daemon->api, daemon->node);
     reactor_set_hook(daemon->reactor, on_turn, daemon);
     start_join(daemon);

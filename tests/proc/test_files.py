@@ -2,6 +2,7 @@
 a directory that stays where it is."""
 import contextlib
 import os
+import shutil
 import socket
 import time
 
@@ -171,3 +172,44 @@ def test_a_limit_of_the_size_of_files_is_a_full_disk(cluster):
     wait_for(lambda: node.put("healed", "1").status == 200, 10, "a write again")
     for key in acked:
         assert node.get(key) == LARGE, key
+
+
+# ---- the directory ------------------------------------------------------------
+
+def removed(node):
+    shutil.rmtree(node.dir)
+
+
+def renamed(node):
+    os.rename(node.dir, node.dir + ".old")
+
+
+def replaced(node):
+    os.rename(node.dir, node.dir + ".old")
+    shutil.copytree(node.dir + ".old", node.dir)
+
+
+@pytest.mark.parametrize("lose", [removed, renamed, replaced])
+def test_a_node_without_its_directory_hands_over_and_ends(cluster, lose):
+    """What it acknowledges from now on would be gone with it."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    assert leader.put("before", "1").status == 200
+    with socket.create_connection((HOST, leader.http_port), timeout=15):
+        lose(leader)
+        assert leader.wait_exit(12) == 1
+    log = leader.log()
+    assert log.count("directory-gone") == 1 and leader.dir in log, log
+    assert "transfer outcome=done" in log or "role=follower" in log, log
+    after = wait_for(cluster.leader, 5, "another leader")
+    assert after is not leader
+    assert after.get("before") == "1"
+    assert after.put("after", "1").status == 200
+
+
+def test_a_directory_that_stays_is_no_matter(cluster):
+    cluster.start(1)
+    node = cluster.wait_leader()
+    time.sleep(3.5)
+    assert node.put("k", "1").status == 200
+    assert "directory-gone" not in node.log()
