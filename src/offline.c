@@ -46,6 +46,8 @@ static const char restore_help[] =
     "which GET /backup gave. Start it with the same flags, and join new, "
     "empty\n"
     "nodes to it. Every key keeps its value; indexes go on where they were.\n"
+    "FILE becomes the database: one with tables, indexes or triggers that\n"
+    "craftd did not make is refused.\n"
     "\n"
     "Exit: 0 done, 1 not done, 2 wrong flags, 4 FILE is damaged or no "
     "backup.\n";

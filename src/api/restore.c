@@ -84,6 +84,12 @@ static void fail(struct restore *restore, int status, const char *code,
     }
 }
 
+static void row_too_large(struct restore *restore)
+{
+    fail(restore, 413, "too-large",
+         "a value in it is over the limit (--max-value)");
+}
+
 /* Of the file. */
 static void fail_err(struct restore *restore, enum err err, const char *why)
 {
@@ -95,6 +101,8 @@ static void fail_err(struct restore *restore, enum err err, const char *why)
              "--max-conns)");
     } else if (err == ERR_CORRUPT || err == ERR_VERSION) {
         fail(restore, 415, "not-sqlite", why);
+    } else if (err == ERR_TOO_BIG) {
+        row_too_large(restore);
     } else {
         fail(restore, 500, "internal", "the upload cannot be read back");
     }
@@ -332,8 +340,7 @@ static void check_some(struct restore *restore)
             return;
         }
         if (value.size > api->options.value_bytes_max) {
-            fail(restore, 413, "too-large",
-                 "a value in it is over the limit (--max-value)");
+            row_too_large(restore);
             return;
         }
         restore->row_bytes += key.size * 2 + value.size + ROW_BYTES;
@@ -344,7 +351,8 @@ static void check_some(struct restore *restore)
 static void open_upload(struct restore *restore)
 {
     const char *why = "";
-    enum err err = node_upload_open(restore->upload, &why);
+    enum err err = node_upload_open(
+        restore->upload, restore->api->options.value_bytes_max, &why);
     if (!err) {
         err = node_upload_begin(restore->upload, false);
     }

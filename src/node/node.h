@@ -266,6 +266,7 @@ void node_upload_free(struct store_upload *upload);
 MUST_CHECK enum err node_upload_add(struct store_upload *upload,
                                     struct bytes data);
 MUST_CHECK enum err node_upload_open(struct store_upload *upload,
+                                     uint64_t value_bytes_max,
                                      const char **why);
 MUST_CHECK enum err node_upload_begin(struct store_upload *upload, bool by_key);
 MUST_CHECK enum err node_upload_next(struct store_upload *upload,

@@ -25,9 +25,10 @@ enum err node_upload_add(struct store_upload *upload, struct bytes data)
     return store_upload_add(upload, data);
 }
 
-enum err node_upload_open(struct store_upload *upload, const char **why)
+enum err node_upload_open(struct store_upload *upload, uint64_t value_bytes_max,
+                          const char **why)
 {
-    return store_upload_open(upload, why);
+    return store_upload_open(upload, value_bytes_max, why);
 }
 
 enum err node_upload_begin(struct store_upload *upload, bool by_key)

@@ -131,10 +131,33 @@ static enum err open_incoming(struct store_incoming *incoming,
         }
     }
     return store_open_generation(&incoming->options, &incoming->generation,
-                                 image, incoming->bytes, store);
+                                 true, image, incoming->bytes, store);
 }
 
-/* Somebody's file: is it a backup of ours? */
+/* Every row is one that a write could have made, and they are as many as the
+ * raft row says. */
+static bool check_pairs(struct store *store)
+{
+    sqlite3_stmt *count = NULL;
+    uint64_t keys = store->now.keys;
+    bool ok = sqlite3_prepare_v2(
+                  store->db,
+                  "SELECT count(*), coalesce(sum(typeof(key) = 'blob' AND "
+                  "length(key) BETWEEN 1 AND ?1 AND typeof(value) = 'blob' "
+                  "AND length(value) <= ?2), 0) FROM pairs",
+                  -1, &count, NULL) == SQLITE_OK;
+    if (ok) {
+        sqlite3_bind_int(count, 1, COMMAND_KEY_BYTES_MAX);
+        sqlite3_bind_int(count, 2, COMMAND_VALUE_BYTES_MAX);
+        ok = sqlite3_step(count) == SQLITE_ROW &&
+             (uint64_t)sqlite3_column_int64(count, 0) == keys &&
+             (uint64_t)sqlite3_column_int64(count, 1) == keys;
+    }
+    sqlite3_finalize(count);
+    return ok;
+}
+
+/* Somebody's file, with a schema of ours: is the rest of it whole? */
 static enum err check_whole(struct store *store)
 {
     sqlite3_stmt *check = NULL;
@@ -143,13 +166,11 @@ static enum err check_whole(struct store *store)
                  sqlite3_step(check) == SQLITE_ROW &&
                  strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
     sqlite3_finalize(check);
-    if (!whole) {
+    if (!whole || !check_pairs(store)) {
         log_error("store", "why=\"the file is damaged\"");
-    } else if (store->now.applied == 0) {
-        log_error("store", "why=\"this is no backup of craftd's\"");
-        whole = false;
+        return ERR_CORRUPT;
     }
-    return whole ? ERR_OK : ERR_CORRUPT;
+    return ERR_OK;
 }
 
 /* Once it is in use a node cannot start without it. */

@@ -106,6 +106,11 @@ int store_schema(void)
 
 enum err store_migrate(sqlite3 *db)
 {
+    return store_migrate_to(db, store_schema());
+}
+
+enum err store_migrate_to(sqlite3 *db, int last)
+{
     int version = 0;
     enum err err = read_version(db, &version);
     int newest = store_schema();
@@ -116,7 +121,7 @@ enum err store_migrate(sqlite3 *db)
         return ERR_VERSION;
     }
     for (size_t i = 0; !err && i < ARRAY_COUNT(migrations); i++) {
-        if (migrations[i].version > version) {
+        if (migrations[i].version > version && migrations[i].version <= last) {
             err = run(db, &migrations[i]);
         }
     }

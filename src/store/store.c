@@ -44,12 +44,16 @@ static enum err shortage_of(int code, int error)
     }
 }
 
+enum err store_error_shortage(sqlite3 *db)
+{
+    return shortage_of(sqlite3_extended_errcode(db), sqlite3_system_errno(db));
+}
+
 /* A shortage is the caller's to log: it asks again and again. */
 enum err store_error(sqlite3 *db, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
-    enum err shortage =
-        shortage_of(sqlite3_extended_errcode(db), sqlite3_system_errno(db));
+    enum err shortage = store_error_shortage(db);
     if (shortage) {
         log_debug("store", "doing=\"%s\" why=\"%s\"", what, err_name(shortage));
         return shortage;
@@ -360,8 +364,27 @@ static enum err take_image(struct store *store, unsigned char *image,
     return ERR_OK;
 }
 
-static enum err open_database(struct store *store, unsigned char *image,
-                              uint64_t image_bytes)
+/* Before SQLite has looked at anything in it. */
+static enum err check_foreign(struct store *store)
+{
+    struct guard guard;
+    const char *why = "";
+    /* As configure() has it: the -wal index is in memory from the start. */
+    if (sqlite3_exec(store->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL,
+                     NULL) != SQLITE_OK) {
+        return store_error(store->db, "locking");
+    }
+    guard_begin(&guard, store->db);
+    enum err err = schema_check(&guard, true, &why);
+    guard_end(&guard);
+    if (err && !err_is_shortage(err)) {
+        log_error("store", "file=%s why=\"%s\"", store->path, why);
+    }
+    return err;
+}
+
+static enum err open_database(struct store *store, bool foreign,
+                              unsigned char *image, uint64_t image_bytes)
 {
     static bool configured;
     if (!configured) {
@@ -385,6 +408,9 @@ static enum err open_database(struct store *store, unsigned char *image,
         return shortage ? shortage : ERR_IO;
     }
     enum err err = image ? take_image(store, image, image_bytes) : ERR_OK;
+    if (!err && foreign) {
+        err = check_foreign(store);
+    }
     if (!err) {
         err = configure(store);
     }
@@ -411,8 +437,8 @@ static enum err open_database(struct store *store, unsigned char *image,
 
 enum err store_open_generation(const struct store_options *options,
                                const struct generation *generation,
-                               unsigned char *image, uint64_t image_bytes,
-                               struct store **out)
+                               bool foreign, unsigned char *image,
+                               uint64_t image_bytes, struct store **out)
 {
     struct store *store = mem_zalloc(sizeof(*store));
     store->options = *options;
@@ -427,7 +453,7 @@ enum err store_open_generation(const struct store_options *options,
                         sizeof(store->path));
     store->in_memory = strcmp(store->path, ":memory:") == 0;
     store->waste = true; /* Who knows. */
-    enum err err = open_database(store, image, image_bytes);
+    enum err err = open_database(store, foreign, image, image_bytes);
     if (err) {
         store_close(store);
         return err;
@@ -452,7 +478,8 @@ enum err store_open(const struct store_options *options, struct store **out)
         err = upload_sweep(options->fs);
     }
     return err ? err
-               : store_open_generation(options, &generation, NULL, 0, out);
+               : store_open_generation(options, &generation, false, NULL, 0,
+                                       out);
 }
 
 void store_close(struct store *store)

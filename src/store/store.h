@@ -209,15 +209,19 @@ void store_upload_free(struct store_upload *upload);
 MUST_CHECK enum err store_upload_add(struct store_upload *upload,
                                      struct bytes data);
 /* All is there. ERR_CORRUPT: it is no backup of ours; ERR_VERSION: one of a
- * newer version's; `why` is a sentence. */
+ * newer version's; `why` is a sentence. What the file asks for is bounded
+ * here and in what follows, whoever made it. */
 MUST_CHECK enum err store_upload_open(struct store_upload *upload,
+                                      uint64_t value_bytes_max,
                                       const char **why);
 /* As it lies there, or by key: then it has shown that it is whole. Begins with
  * the first row. ERR_CORRUPT as above. */
 MUST_CHECK enum err store_upload_begin(struct store_upload *upload,
                                        bool by_key);
-/* ERR_NOT_FOUND at the end; ERR_CORRUPT: damaged, or no row of ours; ERR_IO:
- * it cannot be read. Both views are valid until the next call. */
+/* ERR_NOT_FOUND at the end; ERR_CORRUPT: damaged, or no row of ours;
+ * ERR_TOO_BIG: a value that is clearly over value_bytes_max (one that is only
+ * a little larger may come); ERR_IO: it cannot be read. Both views are valid
+ * until the next call. */
 MUST_CHECK enum err store_upload_next(struct store_upload *upload,
                                       struct bytes *key, struct bytes *value);
 

@@ -10,7 +10,8 @@
  *     watch.c       what SQLite does to its files
  *     reserve.c     space for a full disk
  *     generation.c  which directory holds the database
- *     migrate.c     the schema */
+ *     migrate.c     the schema
+ *     schema.c      is a stranger's database one of ours? */
 #ifndef CRAFTD_STORE_STORE_INTERNAL_H
 #define CRAFTD_STORE_STORE_INTERNAL_H
 
@@ -135,6 +136,8 @@ struct store {
 /* Log the last error of `db` and name it: ERR_CORRUPT, ERR_IO; a shortage is
  * not logged. */
 enum err store_error(sqlite3 *db, const char *what);
+/* The shortage that caused the last error of `db`; ERR_OK: none did. */
+enum err store_error_shortage(sqlite3 *db);
 
 /* ---- between store.c and txn.c. False: SQLite failed. ---- */
 
@@ -153,11 +156,13 @@ bool txn_apply(struct store *store, uint64_t index, struct bytes command,
 /* Apply one step of a restore. The result is in store->result. */
 bool restore_apply(struct store *store, uint64_t index, struct bytes command);
 
-/* Open the database of `generation`, whatever db/CURRENT says. In memory it
- * begins as `image` (from sqlite3_malloc64, taken over) when there is one. */
+/* Open the database of `generation`, whatever db/CURRENT says. A `foreign` one
+ * was not written by this node: it is looked at first (schema_check(), of ours
+ * alone; ERR_CORRUPT or ERR_VERSION with a log line). In memory it begins as
+ * `image` (from sqlite3_malloc64, taken over) when there is one. */
 MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           const struct generation *generation,
-                                          unsigned char *image,
+                                          bool foreign, unsigned char *image,
                                           uint64_t image_bytes,
                                           struct store **store);
 
@@ -185,9 +190,44 @@ void images_before_write(struct store *store, uint64_t offset, uint64_t size);
 MUST_CHECK enum err images_sweep(const struct fs *fs);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);
+/* The same up to `version`, at most the newest one. */
+MUST_CHECK enum err store_migrate_to(sqlite3 *db, int version);
 int store_schema(void); /* The newest version of it. */
 /* What an earlier process left of an upload. */
 MUST_CHECK enum err upload_sweep(const struct fs *fs);
+
+/* ---- databases that this node did not write (schema.c) ---- */
+
+/* Keeps a connection to an untrusted database from doing harm: limits, nothing
+ * but reads of our tables, and a count of SQLite's steps. In the caller's
+ * memory, where it stays until guard_end() or until the connection is closed.
+ * To begin before the database is looked at for the first time. */
+enum { GUARD_LIMITS = 16 };
+struct guard {
+    sqlite3 *db;
+    uint64_t steps; /* Instructions of its virtual machine since the start, */
+    uint64_t steps_max;       /* ... and how many there may be, about. */
+    int limits[GUARD_LIMITS]; /* As they were. */
+};
+void guard_begin(struct guard *guard, sqlite3 *db);
+/* Count from 0 again. */
+void guard_renew(struct guard *guard, uint64_t steps_max);
+/* The database is trusted from here on. */
+void guard_end(struct guard *guard);
+/* The connection's last error. ERR_CORRUPT: damaged, or over the number of
+ * steps; ERR_TOO_BIG: over the limit of a length; ERR_IO: cannot be read; or
+ * a shortage. */
+enum err guard_error(const struct guard *guard);
+
+/* Is it a database of craftd's, with something in it? Takes a time that is
+ * bounded, whatever it is: right behind guard_begin(). With `only_ours` there
+ * is nothing else in it (triggers, views, indexes of somebody's), so that it
+ * can become a node's own.
+ *   ERR_VERSION  of a newer version
+ *   ERR_CORRUPT  no; ERR_IO, a shortage
+ * `why` is then a sentence, valid until the next call. */
+MUST_CHECK enum err schema_check(struct guard *guard, bool only_ours,
+                                 const char **why);
 
 /* In the open transaction, or, when there is none, in one of its own. */
 MUST_CHECK enum err store_begin(struct store *store);

@@ -1,11 +1,12 @@
 /* upload.c -- a database of somebody's, to be restored. See store.h.
  *
  * Whatever is in it may be wrong, or meant to be: it is opened read-only in a
- * connection of its own that trusts nothing, and read row by row, a few in a
- * turn of the caller's. All of it is read twice. In the table's own order every
- * row is looked at, and a sum of them all is kept; by key, which goes through
- * the index, all must come again, each key greater than the one before. So an
- * index that has lost rows is found out.
+ * guarded connection of its own (schema.c), and read row by row, a few in a
+ * turn of the caller's: no call takes longer than one row of the greatest size.
+ * All of it is read twice. In the table's own order every row is looked at, and
+ * a sum of them all is kept; by key, which goes through the index, all must
+ * come again, each key greater than the one before. So an index that has lost
+ * rows is found out.
  *
  * Limit: SQLite keeps no checksums; a bit that was changed within a value is
  * the value. */
@@ -16,7 +17,13 @@
 
 static const char upload_path[] = "db/upload.tmp";
 
-enum { HEADER_BYTES = 100, FORMATS_AT = 18, LENGTH_MAX = 1 << 30 };
+enum {
+    HEADER_BYTES = 100,
+    FORMATS_AT = 18,
+    ROW_STEPS_MAX = 1000, /* Of SQLite, for one row. */
+    ROW_BYTES_MIN = 8,    /* What a row takes in a file beside its bytes. */
+    ROW_BYTES_MAX = 1024, /* ... and what it may take, its key included. */
+};
 
 struct store_upload {
     const struct fs *fs;
@@ -24,12 +31,15 @@ struct store_upload {
     int handle; /* While it is added to; else -1. */
     uint64_t bytes;
     sqlite3 *db;
+    struct guard guard;
     sqlite3_stmt *rows;
     bool by_key;
+    sqlite3_int64 last_rowid;
     struct buf last; /* By key: the one before. */
     uint64_t count;
-    uint64_t sum;       /* Of the hashes of the rows, in any order. */
-    uint64_t all_count; /* ... when all had been seen. */
+    uint64_t seen_bytes; /* What the rows so far must take in the file. */
+    uint64_t sum;        /* Of the hashes of the rows, in any order. */
+    uint64_t all_count;  /* ... when all had been seen. */
     uint64_t all_sum;
 };
 
@@ -158,94 +168,8 @@ static enum err open_database(struct store_upload *upload)
     return shortage ? shortage : ERR_IO;
 }
 
-static void trust_nothing(sqlite3 *db)
-{
-    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
-    sqlite3_exec(db, "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0", NULL,
-                 NULL, NULL);
-}
-
-static enum err error_of(struct store_upload *upload)
-{
-    switch (sqlite3_errcode(upload->db) & 0xff) {
-    case SQLITE_NOMEM:
-        return ERR_RESOURCES;
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN:
-    case SQLITE_BUSY:
-        /* A file that ends early is damaged rather than unreadable. */
-        return sqlite3_extended_errcode(upload->db) == SQLITE_IOERR_SHORT_READ
-                   ? ERR_CORRUPT
-                   : ERR_IO;
-    default:
-        return ERR_CORRUPT;
-    }
-}
-
-/* The first row's number. ERR_NOT_FOUND: no row. */
-static enum err number(struct store_upload *upload, const char *sql,
-                       sqlite3_int64 *value)
-{
-    sqlite3_stmt *select = NULL;
-    enum err err = ERR_OK;
-    if (sqlite3_prepare_v2(upload->db, sql, -1, &select, NULL) != SQLITE_OK) {
-        return error_of(upload);
-    }
-    int rc = sqlite3_step(select);
-    if (rc == SQLITE_ROW) {
-        *value = sqlite3_column_int64(select, 0);
-    } else {
-        err = rc == SQLITE_DONE ? ERR_NOT_FOUND : error_of(upload);
-    }
-    sqlite3_finalize(select);
-    return err;
-}
-
-/* A plain table with the columns that it has here, and nothing that would be
- * computed: what looks like a row of it is one. */
-static enum err check_schema(struct store_upload *upload, const char **why)
-{
-    sqlite3_int64 value = 0;
-    *why = "it has no tables of craftd's: it is no backup";
-    enum err err = number(upload,
-                          "SELECT count(*) FROM sqlite_schema WHERE "
-                          "type = 'table' AND rootpage > 0 AND "
-                          "name IN ('pairs', 'raft', 'migrations')",
-                          &value);
-    if (!err && value != 3) {
-        err = ERR_CORRUPT;
-    }
-    if (!err) {
-        err = number(upload, "SELECT max(version) FROM migrations", &value);
-    }
-    if (!err && value > store_schema()) {
-        *why = "it was written by a newer craftd";
-        return ERR_VERSION;
-    }
-    if (!err) {
-        err = number(upload,
-                     "SELECT count(*) FROM pragma_table_xinfo('pairs') WHERE "
-                     "hidden = 0 AND ((cid = 0 AND name = 'key') OR "
-                     "(cid = 1 AND name = 'value') OR (cid > 1 AND name IN "
-                     "('create_index', 'modify_index', 'version')))",
-                     &value);
-    }
-    if (!err && value < 4) {
-        err = ERR_CORRUPT;
-    }
-    if (!err) {
-        err = number(upload, "SELECT applied FROM raft", &value);
-    }
-    if (!err && value <= 0) {
-        *why = "it holds nothing yet: it is no backup";
-        err = ERR_CORRUPT;
-    }
-    return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
-}
-
-enum err store_upload_open(struct store_upload *upload, const char **why)
+enum err store_upload_open(struct store_upload *upload,
+                           uint64_t value_bytes_max, const char **why)
 {
     *why = "it is no SQLite database";
     enum err err = settle_header(upload);
@@ -256,8 +180,12 @@ enum err store_upload_open(struct store_upload *upload, const char **why)
     if (err) {
         return err;
     }
-    trust_nothing(upload->db);
-    return check_schema(upload, why);
+    guard_begin(&upload->guard, upload->db);
+    err = schema_check(&upload->guard, false, why);
+    uint64_t row_bytes_max = min_u64(value_bytes_max, COMMAND_VALUE_BYTES_MAX) +
+                             COMMAND_KEY_BYTES_MAX + ROW_BYTES_MAX;
+    sqlite3_limit(upload->db, SQLITE_LIMIT_LENGTH, (int)row_bytes_max);
+    return err;
 }
 
 /* ---- its rows -------------------------------------------------------------
@@ -266,18 +194,22 @@ enum err store_upload_open(struct store_upload *upload, const char **why)
 enum err store_upload_begin(struct store_upload *upload, bool by_key)
 {
     /* Without its own index SQLite would sort all of it first. */
-    const char *sql =
-        by_key ? "SELECT key, value FROM pairs INDEXED BY "
-                 "sqlite_autoindex_pairs_1 ORDER BY key"
-               : "SELECT key, value FROM pairs NOT INDEXED ORDER BY rowid";
+    const char *sql = by_key
+                          ? "SELECT key, value, rowid FROM pairs INDEXED BY "
+                            "sqlite_autoindex_pairs_1 ORDER BY key"
+                          : "SELECT key, value, rowid FROM pairs NOT INDEXED "
+                            "ORDER BY rowid";
     sqlite3_finalize(upload->rows);
     upload->rows = NULL;
     upload->by_key = by_key;
     upload->last.size = 0;
+    upload->last_rowid = INT64_MIN;
     upload->count = 0;
+    upload->seen_bytes = 0;
     upload->sum = 0;
+    guard_renew(&upload->guard, ROW_STEPS_MAX);
     int rc = sqlite3_prepare_v2(upload->db, sql, -1, &upload->rows, NULL);
-    return rc == SQLITE_OK ? ERR_OK : error_of(upload);
+    return rc == SQLITE_OK ? ERR_OK : guard_error(&upload->guard);
 }
 
 static enum err end(struct store_upload *upload)
@@ -299,10 +231,30 @@ static bool comes_after(const struct buf *last, struct bytes key)
     return order < 0 || (order == 0 && last->size < key.size);
 }
 
+/* A b-tree that leads back to itself shows rows again and again, and rows that
+ * share their pages show more bytes than there are. Neither goes on for ever:
+ * rows come in the order that was asked for, each once, and all together take
+ * no more than the file. */
+static bool is_in_bounds(struct store_upload *upload, struct bytes key,
+                         struct bytes value, sqlite3_int64 rowid)
+{
+    upload->seen_bytes += key.size + value.size + ROW_BYTES_MIN;
+    if (upload->seen_bytes > upload->bytes) {
+        return false;
+    }
+    if (upload->by_key) {
+        return comes_after(&upload->last, key);
+    }
+    bool after = upload->count == 0 || rowid > upload->last_rowid;
+    upload->last_rowid = rowid;
+    return after;
+}
+
 enum err store_upload_next(struct store_upload *upload, struct bytes *key,
                            struct bytes *value)
 {
     sqlite3_stmt *rows = upload->rows;
+    guard_renew(&upload->guard, ROW_STEPS_MAX);
     int rc = rows ? sqlite3_step(rows) : SQLITE_DONE;
     if (rc == SQLITE_DONE) {
         sqlite3_finalize(rows); /* Another step would begin anew. */
@@ -310,7 +262,7 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
         return end(upload);
     }
     if (rc != SQLITE_ROW) {
-        return error_of(upload);
+        return guard_error(&upload->guard);
     }
     if (sqlite3_column_type(rows, 0) != SQLITE_BLOB ||
         sqlite3_column_type(rows, 1) != SQLITE_BLOB) {
@@ -322,7 +274,7 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
                       (size_t)sqlite3_column_bytes(rows, 1));
     if (key->size < 1 || key->size > COMMAND_KEY_BYTES_MAX ||
         value->size > COMMAND_VALUE_BYTES_MAX ||
-        (upload->by_key && !comes_after(&upload->last, *key))) {
+        !is_in_bounds(upload, *key, *value, sqlite3_column_int64(rows, 2))) {
         return ERR_CORRUPT;
     }
     if (upload->by_key) {

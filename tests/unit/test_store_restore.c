@@ -481,6 +481,8 @@ static void test_what_was_replaced_goes_in_slices(void **state)
 /* ---- files that come -------------------------------------------------------
  */
 
+enum { VALUE_MAX = 1 << 20 };
+
 static struct buf file;
 
 static void take_backup(void)
@@ -510,7 +512,7 @@ static enum err upload(uint64_t *count)
         assert_int_equal(store_upload_add(in, bytes_of(file.data + at, size)),
                          ERR_OK);
     }
-    enum err err = store_upload_open(in, &why);
+    enum err err = store_upload_open(in, VALUE_MAX, &why);
     for (int by_key = 0; by_key < 2 && !err; by_key++) {
         *count = 0;
         err = store_upload_begin(in, by_key);
