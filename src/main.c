@@ -239,6 +239,7 @@ static void begin_to_stop(struct daemon *daemon)
 {
     daemon->stopping = true;
     daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
+    api_set_join(daemon->api, NULL);
     join_free(daemon->join);
     daemon->join = NULL;
 }
@@ -463,6 +464,7 @@ static void start_join(struct daemon *daemon)
         .targets = targets,
         .raft_addr = daemon->config.raft_adv,
         .http_addr = daemon->config.http_adv,
+        .http_listen = daemon->config.http,
         .observer = daemon->config.observer,
         .timeout_ms = daemon->config.join_timeout_ms,
         .refused_ms = max_u64(REFUSED_MS, 3 * daemon->config.election_ms),
@@ -471,6 +473,7 @@ static void start_join(struct daemon *daemon)
     };
     sys_entropy(&options.seed, sizeof(options.seed));
     daemon->join = join_start(&options);
+    api_set_join(daemon->api, daemon->join);
 }
 
 /* The limit of descriptors, raised to what the connections may need if the

@@ -12,6 +12,7 @@
 #include "reactor/reactor.h"
 
 struct api;
+struct join;
 
 struct api_process { /* See sys_process(). */
     uint64_t resident_bytes;
@@ -54,6 +55,9 @@ MUST_CHECK enum err api_open(const struct api_options *options,
 const char *api_listening(const struct api *api);
 /* The node exists: requests are answered from now on (503 before). */
 void api_set_node(struct api *api, struct node *node);
+/* What the joining client has found out is shown among the hints. NULL: no
+ * more. */
+void api_set_join(struct api *api, const struct join *join);
 /* Before node_close(): requests in flight are cancelled. */
 void api_close(struct api *api);
 
@@ -62,17 +66,18 @@ void api_stop(struct api *api);
 bool api_stopped(const struct api *api);
 
 /* The joining client: asks the HTTP addresses in `targets` (comma-separated)
- * in turn to add this node, until it is a member. `timeout_ms` 0 = for ever;
- * after it `on_refused` is called. It is called as well when the cluster has
- * answered for `refused_ms`, and nothing else, that our name or address is
- * a live member's. */
-struct join;
+ * in turn to add this node, until it is a member. Its own address, `http_addr`,
+ * is passed over, so that all nodes may have the same list. `timeout_ms` 0 =
+ * for ever; after it `on_refused` is called. It is called as well when the
+ * cluster has answered for `refused_ms`, and nothing else, that our name or
+ * address is a live member's. */
 struct join_options {
     struct reactor *reactor;
     struct node *node;
     const char *targets;
     const char *raft_addr;
-    const char *http_addr;
+    const char *http_addr;   /* What others reach us by, ... */
+    const char *http_listen; /* ... and where we listen. */
     bool observer;
     uint64_t timeout_ms;
     uint64_t refused_ms; /* A member's own disk may be lost, and the member
@@ -82,6 +87,9 @@ struct join_options {
     void *arg;
 };
 struct join *join_start(const struct join_options *options);
+/* A sentence about what is in the way, "" when nothing is known. Valid until
+ * the next turn. */
+const char *join_trouble(const struct join *join);
 void join_free(struct join *join);
 
 #endif

@@ -101,7 +101,8 @@ struct restore {
 
 struct api {
     struct api_options options;
-    struct node *node; /* NULL while starting. */
+    struct node *node;       /* NULL while starting. */
+    const struct join *join; /* NULL: none. */
     struct listener *listener;
     struct list conns;
     struct list idle; /* Closed ones, to be used again. */

@@ -406,6 +406,47 @@ static void finish_change(struct conn *conn, const struct node_result *result)
     }
 }
 
+/* What craftd's own joiner wants to know beyond hraftd's empty 200: whose
+ * member it is now, and that nobody gets through to it. Why not is left out:
+ * the address is whatever a client said. */
+static void add_join_headers(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    struct buf hex = {0};
+    node_get_status(api->node, &status);
+    text_add_hex(&hex, status.cluster, sizeof(status.cluster));
+    http_add_header(&api->headers, "Craftd-Cluster", buf_bytes(&hex));
+    buf_free(&hex);
+    const struct raft_member *member =
+        member_named(conn, buf_bytes(&conn->key));
+    if (member && !reachable(api, &status, member->id) &&
+        api->options.peer_error(api->options.arg, member->id)[0] != '\0') {
+        http_add_header(&api->headers, "Craftd-Unreached",
+                        bytes_of_string(member->addr));
+    }
+}
+
+static void finish_join(struct conn *conn, const struct node_result *result)
+{
+    if (result->outcome != NODE_OK) {
+        finish_change(conn, result);
+        return;
+    }
+    conn->api->body.size = 0;
+    conn->api->headers.size = 0;
+    conn->index = result->index;
+    add_join_headers(conn);
+    answer(conn, 200, NULL, (struct bytes){0});
+}
+
+/* Who waits to be added cannot add others, and does not know when it can. */
+static bool is_joining(const struct api *api)
+{
+    return !node_is_member(api->node) && !node_foreign(api->node) &&
+           node_bootstrap_in_ms(api->node) == 0;
+}
+
 void on_join(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
@@ -424,8 +465,14 @@ void on_join(struct conn *conn, const struct http_request *request)
         on_moved(conn, &fields);
         return;
     }
+    if (is_joining(conn->api)) {
+        answer_problem(conn, 503, "starting",
+                       "this node waits to join a cluster itself",
+                       "not-applied");
+        return;
+    }
     keep_asked(conn, &fields);
-    conn->finish = finish_change;
+    conn->finish = finish_join;
     conn->busy = true;
     fields.member.id = fields.replace ? NODE_JOIN_REPLACE : 0;
     node_join(conn->api->node, &conn->request, &fields.member);

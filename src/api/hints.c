@@ -147,6 +147,10 @@ static void add_waiting(struct api *api)
     } else if (!node_foreign(api->node)) {
         add(&api->body, "no member of a cluster yet: it waits to be added");
     }
+    const char *trouble = api->join ? join_trouble(api->join) : "";
+    if (trouble[0]) {
+        add(&api->body, "--join: %s", trouble);
+    }
 }
 
 void add_hints(struct api *api, const struct node_status *status)

@@ -6,6 +6,7 @@
  * where it is, with the cluster in the request, so that no other one takes it
  * for a newcomer. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "api/api_internal.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@ enum {
     WAIT_MAX_MS = 5000,
     ADDED_WAIT_MS = 2000,
     MEMBER_WAIT_MS = 1000, /* The others are mostly found without help. */
+    LOG_AGAIN_MS = 30000,
 };
 
 struct join {
@@ -36,6 +38,10 @@ struct join {
     uint64_t started_ms;
     uint64_t refused_ms; /* Since when a live member is in our way; 0: not. */
     uint64_t wait_ms;
+    /* Targets in a row that wait to join as well. */
+    uint32_t waiting_targets;
+    char trouble[RAFT_ADDR_BYTES + 256]; /* "": none is known. */
+    uint64_t trouble_logged_ms;          /* 0: not yet. */
 };
 
 static void ask(void *arg);
@@ -52,6 +58,24 @@ static bool is_done(const struct join *join, struct node_status *status)
            (!join->was_member || node_leader(join->options.node));
 }
 
+const char *join_trouble(const struct join *join)
+{
+    return node_is_member(join->options.node) ? "" : join->trouble;
+}
+
+/* Log it when it is news, and now and then; "" is never logged. */
+static void set_trouble(struct join *join, const char *text)
+{
+    bool same = strcmp(join->trouble, text) == 0;
+    snprintf(join->trouble, sizeof(join->trouble), "%s", text);
+    if (text[0] == '\0' ||
+        (same && now(join) < join->trouble_logged_ms + LOG_AGAIN_MS)) {
+        return;
+    }
+    join->trouble_logged_ms = now(join);
+    log_warn("join", "why=\"%s\"", text);
+}
+
 static void again(struct join *join, uint64_t wait_ms)
 {
     stream_close(join->stream);
@@ -66,6 +90,14 @@ static void failed(struct join *join, const char *why)
     uint64_t wait = join->wait_ms + rng_below(&join->rng, WAIT_MIN_MS);
     join->wait_ms = min_u64(join->wait_ms * 2, WAIT_MAX_MS);
     again(join, wait);
+}
+
+/* It did not answer: nothing is known of what it waits for. */
+static void lost(struct join *join, const char *why)
+{
+    join->waiting_targets = 0;
+    set_trouble(join, "");
+    failed(join, why);
 }
 
 struct problem {
@@ -113,12 +145,61 @@ static bool is_refused(struct join *join, int status, const char *code)
            now(join) >= join->refused_ms + join->options.refused_ms;
 }
 
+static bool is_own(const struct join *join, const char *target);
+
+static uint32_t other_targets(const struct join *join)
+{
+    uint32_t count = 0;
+    char target[RAFT_ADDR_BYTES];
+    for (const char *at = join->targets; *at;) {
+        size_t size = strcspn(at, ",");
+        snprintf(target, sizeof(target), "%.*s", (int)size, at);
+        count += !is_own(join, target);
+        at += size;
+        at += *at == ',';
+    }
+    return count;
+}
+
+/* Whoever answers waits to join as well. When all do, nobody is left to found
+ * the cluster. */
+static void on_waiting_target(struct join *join)
+{
+    join->waiting_targets++;
+    if (join->waiting_targets >= other_targets(join)) {
+        set_trouble(join, "all of these nodes wait to join a cluster: start "
+                          "one node without --join, with an empty directory");
+    }
+}
+
+/* Added: now a member has to reach us. */
+static void on_accepted(struct join *join, const struct http_response *response)
+{
+    uint8_t cluster[16];
+    char text[sizeof(join->trouble)];
+    if (text_hex(response->cluster, cluster, sizeof(cluster))) {
+        node_join_answered(join->options.node, cluster);
+    }
+    if (response->unreached.size > 0) {
+        snprintf(text, sizeof(text),
+                 "%s has accepted this node, but cannot reach it at %.*s "
+                 "(--raft-adv, else --raft)",
+                 join->target, (int)min_size(response->unreached.size, 255),
+                 (const char *)response->unreached.data);
+        set_trouble(join, text);
+    } else {
+        log_info("join", "target=%s outcome=accepted", join->target);
+        set_trouble(join, "");
+    }
+    join->wait_ms = WAIT_MIN_MS;
+    again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
+}
+
 static void on_answer(struct join *join, const struct http_response *response)
 {
     if (response->status == 200) {
-        log_info("join", "target=%s outcome=accepted", join->target);
-        join->wait_ms = WAIT_MIN_MS;
-        again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
+        join->waiting_targets = 0;
+        on_accepted(join, response);
         return;
     }
     static const char scheme[] = "http://";
@@ -142,6 +223,12 @@ static void on_answer(struct join *join, const struct http_response *response)
         join->options.on_refused(join->options.arg);
         return;
     }
+    if (strcmp(problem.code, "starting") == 0) {
+        on_waiting_target(join);
+    } else {
+        join->waiting_targets = 0;
+        set_trouble(join, "");
+    }
     failed(join, why);
 }
 
@@ -159,7 +246,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
     if (progress == HTTP_READ_DONE) {
         on_answer(join, &response);
     } else {
-        failed(join, "an answer that is not HTTP");
+        lost(join, "an answer that is not HTTP");
     }
     return size;
 }
@@ -169,12 +256,12 @@ static void on_close(struct stream *stream, const char *why, void *arg)
     (void)stream;
     struct join *join = arg;
     join->stream = NULL;
-    failed(join, why);
+    lost(join, why);
 }
 
 static void on_late(void *arg)
 {
-    failed(arg, "no answer");
+    lost(arg, "no answer");
 }
 
 static void send_request(struct join *join)
@@ -215,13 +302,31 @@ static const struct stream_handler handler = {
     .on_close = on_close,
 };
 
-static void choose_target(struct join *join)
+/* As others reach us, or as we listen: all that is known without asking for
+ * names. Who is asked by another name answers at once that it waits as well. */
+static bool is_own(const struct join *join, const char *target)
 {
-    if (join->redirect[0] != '\0') {
-        memcpy(join->target, join->redirect, sizeof(join->target));
-        join->redirect[0] = '\0';
-        return;
+    const char *own[] = {join->options.http_addr, join->options.http_listen};
+    char host[REACTOR_HOST_BYTES];
+    char own_host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    uint16_t own_port;
+    if (!addr_split(target, host, &port)) {
+        return false;
     }
+    for (size_t i = 0; i < ARRAY_COUNT(own); i++) {
+        if (own[i] && addr_split(own[i], own_host, &own_port) &&
+            port == own_port &&
+            (strcasecmp(host, own_host) == 0 ||
+             (addr_is_loopback(host) && addr_is_loopback(own_host)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void next_target(struct join *join)
+{
     if (*join->next == '\0') {
         join->next = join->targets;
     }
@@ -229,6 +334,23 @@ static void choose_target(struct join *join)
     snprintf(join->target, sizeof(join->target), "%.*s", (int)size, join->next);
     join->next += size;
     join->next += *join->next == ',';
+}
+
+/* False: the list has nobody but ourselves. */
+static bool choose_target(struct join *join)
+{
+    if (join->redirect[0] != '\0') {
+        memcpy(join->target, join->redirect, sizeof(join->target));
+        join->redirect[0] = '\0';
+        return true;
+    }
+    if (other_targets(join) == 0) {
+        return false;
+    }
+    do {
+        next_target(join);
+    } while (is_own(join, join->target));
+    return true;
 }
 
 static void ask(void *arg)
@@ -246,7 +368,13 @@ static void ask(void *arg)
         join->options.on_refused(join->options.arg);
         return;
     }
-    choose_target(join);
+    if (!choose_target(join)) {
+        if (!status.member) {
+            set_trouble(join, "the list has no address but this node's own");
+        }
+        again(join, WAIT_MAX_MS);
+        return;
+    }
     if (!addr_split(join->target, host, &port)) {
         failed(join, "not an address");
         return;

@@ -172,7 +172,9 @@ void http_add_body(struct buf *out, struct bytes body, bool head_only);
 
 struct http_response {
     int status;
-    struct bytes location; /* Header Location, empty when none. */
+    struct bytes location;  /* Header Location, empty when none. */
+    struct bytes cluster;   /* Header Craftd-Cluster, ... */
+    struct bytes unreached; /* ... and Craftd-Unreached. */
     struct bytes body;
 };
 

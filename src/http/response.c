@@ -1,5 +1,6 @@
 /* response.c -- responses -> bytes, and the client's view of one response. */
 #include <http_parser.h>
+#include <strings.h>
 
 #include "http/http.h"
 
@@ -64,25 +65,31 @@ void http_add_body(struct buf *out, struct bytes body, bool head_only)
 struct reading {
     struct http_response *response;
     bool complete;
-    bool is_location;
+    struct bytes *value; /* Of the header being read; NULL: of no interest. */
 };
+
+static bool is_name(const char *at, size_t size, const char *name)
+{
+    return size == strlen(name) && strncasecmp(at, name, size) == 0;
+}
 
 static int on_field(http_parser *parser, const char *at, size_t size)
 {
     struct reading *reading = parser->data;
-    static const char location[] = "location";
-    reading->is_location = size == sizeof(location) - 1;
-    for (size_t i = 0; reading->is_location && i < size; i++) {
-        reading->is_location = (at[i] | 0x20) == location[i];
-    }
+    struct http_response *response = reading->response;
+    reading->value = is_name(at, size, "Location")         ? &response->location
+                     : is_name(at, size, "Craftd-Cluster") ? &response->cluster
+                     : is_name(at, size, "Craftd-Unreached")
+                         ? &response->unreached
+                         : NULL;
     return 0;
 }
 
 static int on_value(http_parser *parser, const char *at, size_t size)
 {
     struct reading *reading = parser->data;
-    if (reading->is_location) {
-        reading->response->location = bytes_of(at, size);
+    if (reading->value) {
+        *reading->value = bytes_of(at, size);
     }
     return 0;
 }

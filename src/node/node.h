@@ -174,8 +174,13 @@ void node_peer_down(struct node *node, raft_id peer);
  * be (a constant): a newer start of that directory is remembered, so this is an
  * old or a second copy of it; or the number of its start cannot be true. */
 const char *node_on_start(struct node *node, const struct wire_hello *hello);
-/* HELLO while we have no id (see peer.h on_adopt). */
+/* HELLO while we have no id (see peer.h on_adopt). It has to name the
+ * directory that node_get_status() shows, which only those know whom we asked,
+ * and come from the cluster that node_join_answered() named last. */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
+/* POST /join has been answered: this cluster has made us its member. Nodes of
+ * older builds do not say which: then the directory has to do. */
+void node_join_answered(struct node *node, const uint8_t cluster[16]);
 /* HELLO of another cluster's member (see peer.h on_foreign). */
 void node_on_foreign(struct node *node, const struct wire_hello *hello);
 

@@ -149,6 +149,8 @@ struct node {
     uint64_t bootstrap_at_ms;
     struct node_foreign foreign; /* As heard, whether it concerns us or not. */
     char join[IDENT_JOIN_BYTES]; /* Remembered; "": nothing is. */
+    bool join_cluster_known;     /* The cluster that answered our join, ... */
+    uint8_t join_cluster[16];    /* ... which alone may adopt us. */
     struct ident ident;
     int lock;
     struct wal *wal;

@@ -425,11 +425,19 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
                  hello->from_name, hello->to_name);
         return false;
     }
-    if (memcmp(hello->to_uuid, unknown, sizeof(unknown)) != 0 &&
-        memcmp(hello->to_uuid, node->ident.uuid, RAFT_UUID_BYTES) != 0) {
+    if (memcmp(hello->to_uuid, node->ident.uuid, RAFT_UUID_BYTES) != 0) {
         log_warn("adopt",
-                 "from=%s why=\"the cluster knows another directory by our "
+                 "from=%s why=\"the cluster knows %s directory by our "
                  "name; joining again\"",
+                 hello->from_name,
+                 memcmp(hello->to_uuid, unknown, sizeof(unknown)) == 0
+                     ? "no"
+                     : "another");
+        return false;
+    }
+    if (node->join_cluster_known &&
+        memcmp(hello->cluster, node->join_cluster, 16) != 0) {
+        log_warn("adopt", "from=%s why=\"another cluster has answered --join\"",
                  hello->from_name);
         return false;
     }
@@ -459,6 +467,12 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
     log_info("adopted", "by=%s number=%llu", hello->from_name,
              (unsigned long long)node->ident.id);
     return true;
+}
+
+void node_join_answered(struct node *node, const uint8_t cluster[16])
+{
+    node->join_cluster_known = true;
+    memcpy(node->join_cluster, cluster, sizeof(node->join_cluster));
 }
 
 /* What is asked for while we wait: once more what was asked for before, when

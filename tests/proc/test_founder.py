@@ -1,13 +1,15 @@
 """A node that founds a cluster where another one counts it as its member: the
 founder that lost its directory and starts with its usual command line, which
 has no -join."""
+import http.server
 import os
+import threading
 import time
 
 import pytest
 
 import netns
-from cluster import BINARY, Cluster, wait_for
+from cluster import BINARY, HOST, Cluster, free_port, request, wait_for
 
 CODE = "second-cluster"
 ANYWAY = ["--bootstrap-anyway"]
@@ -291,3 +293,149 @@ def test_a_directory_of_an_older_build_that_waits_says_that_it_needs_join(cluste
     assert node.wait_exit() != 0
     assert "--join" in node.log()
     assert not os.path.exists(os.path.join(node.dir, "IDENT"))
+
+
+# ---- every node with -join ------------------------------------------------------------
+
+def test_a_founder_with_itself_in_its_list_is_harmless(cluster):
+    """The same list everywhere, once the cluster stands: the founder restarts
+    with it, and a founder that was wiped comes back as a member."""
+    cluster.start(3)
+    everybody = ",".join(node.http for node in cluster)
+    for node in cluster:
+        assert node.terminate() == 0
+        node.join = everybody
+        node.start().up()
+        cluster.wait_members(3)
+    assert cluster[1].put("k", "1").status == 200
+    founder = cluster[0]
+    wipe(founder).start().up()
+    cluster.wait_members(3)
+    cluster.wait_same()
+    assert founder.get("k") == "1"
+    assert f"target={founder.http}" not in founder.log()
+
+
+def test_nodes_that_all_wait_for_each_other_say_so(tmp_path):
+    """One and the same -join list on all of three new nodes: nobody founds, the
+    answers come at once, and the sentence says what to do."""
+    nodes = Cluster(tmp_path)
+    try:
+        for _ in range(3):
+            nodes.new()
+        for node in nodes:
+            node.join = ",".join(other.http for other in nodes)
+            node.start()
+        for node in nodes:
+            node.up()
+        began = time.monotonic()
+        answer = nodes[0].request("POST", "/join", {"id": "x", "addr": "localhost:1"})
+        assert time.monotonic() - began < 2
+        assert answer.status == 503 and answer.json()["code"] == "starting"
+        sentence = "start one node without --join"
+        for node in nodes:
+            wait_for(lambda n=node: sentence in n.log(), 10, "a sentence")
+            assert f"target={node.http}" not in node.log()
+            assert any(sentence in hint for hint in node.status()["hints"])
+    finally:
+        nodes.stop()
+
+
+# ---- who may adopt a node that joins ---------------------------------------------------
+
+def uuid_of(node):
+    """Of a directory that waits, as it tells those whom it asks."""
+    with open(os.path.join(node.dir, "UUID"), "rb") as f:
+        return f.read(16).hex()
+
+
+def stranger_of(cluster):
+    node = cluster.new("stranger").start().up()
+    wait_for(lambda: node.put("x", "1").status == 200, 10, "a leader")
+    return node
+
+
+def test_a_stranger_does_not_adopt_a_node_that_joins(cluster):
+    """The first HELLO with its name did, whoever sent it."""
+    first, stranger = cluster.new(), stranger_of(cluster)
+    node = cluster.add(first.http).up()
+    for directory in ({}, {"uuid": UUID}):
+        assert stranger.request("POST", "/join", {
+            "id": node.name, "addr": node.raft, **directory}).status == 200
+        wait_for(lambda: "adopt from=stranger" in node.log().splitlines()[-1] or
+                 node.log().count("adopt from=stranger") > 0, 15, "a greeting")
+        time.sleep(0.5)
+        assert node.status()["cluster"] == "0" * 32
+        assert stranger.request("DELETE", f"/nodes/{node.name}").status == 200
+        node.kill()
+        os.truncate(node.log_path, 0)
+        node.start().up()
+    first.start().up()
+    wait_for(lambda: node.status()["cluster"] == first.status()["cluster"], 15,
+             "the cluster that was asked adopts it")
+
+
+def test_only_the_cluster_that_answered_adopts(cluster):
+    """Another one that knows the directory, for it was asked as well, or has
+    overheard it, does not."""
+    first, stranger = cluster.new().start().up(), stranger_of(cluster)
+    wait_for(lambda: first.put("y", "1").status == 200, 10, "a leader")
+    node = cluster.new(args=["--raft-adv", f"{HOST}:{free_port()}"])
+    node.join = first.http
+    node.start().up()
+    wait_for(lambda: "outcome=accepted" in node.log(), 10, "an answer")
+    assert stranger.request("POST", "/join", {
+        "id": node.name, "addr": node.raft, "uuid": uuid_of(node)}).status == 200
+    wait_for(lambda: "another cluster has answered --join" in node.log(), 15,
+             "it is refused")
+    assert node.status()["cluster"] == "0" * 32
+
+
+def test_an_older_cluster_adopts_by_the_directory_alone(cluster):
+    """Nodes of the build before answer POST /join without Craftd-Cluster."""
+    first, stranger = cluster.new().start().up(), stranger_of(cluster)
+    wait_for(lambda: first.put("y", "1").status == 200, 10, "a leader")
+
+    class Bare(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = request(first.http_port, "POST", self.path, body)
+            self.send_response(answer.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer((HOST, 0), Bare)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        node = cluster.add(f"{HOST}:{server.server_port}")
+        node.up()
+        stranger.request("POST", "/join", {"id": node.name, "addr": node.raft})
+        wait_for(lambda: node.status()["cluster"] == first.status()["cluster"], 15,
+                 "it is adopted")
+    finally:
+        server.shutdown()
+
+
+# ---- words for what is in the way ---------------------------------------------------------
+
+def test_an_address_that_nobody_reaches_is_named(cluster):
+    """The newcomer logged "accepted" every two seconds."""
+    cluster.start(1)
+    port = free_port()
+    node = cluster.new(args=["--raft-adv", f"{HOST}:{port}"])
+    node.join = cluster[0].http
+    node.start().up()
+    sentence = f"cannot reach it at {HOST}:{port} (--raft-adv"
+    wait_for(lambda: sentence in node.log(), 15, "a sentence")
+    assert any(sentence in hint for hint in node.status()["hints"])
+    time.sleep(5)
+    assert node.log().count(sentence) == 1 and node.log().count("accepted") <= 3
+    answer = cluster[0].request("POST", "/join", {
+        "id": node.name, "addr": f"{HOST}:{port}", "uuid": uuid_of(node),
+        "voter": True})
+    assert answer.status == 200 and answer.body == b""
+    assert answer.headers["Craftd-Unreached"] == f"{HOST}:{port}"
+    assert answer.headers["Craftd-Cluster"] == cluster[0].status()["cluster"]
