@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "reactor/addr.h"
@@ -360,28 +361,51 @@ static const char *http_address(const struct config *config,
     return out;
 }
 
-/* The first one in a list with commas that is none; NULL: all are. */
-static const char *no_address(const char *list, char *out, size_t room)
+/* The addresses of --join, of which each may be written as a URL. False: `why`
+ * says which one is none. */
+static bool read_join(struct config *config, char *why, size_t why_size)
 {
+    static const char scheme[] = "http://";
+    static char join[CONFIG_JOIN_BYTES];
+    size_t used = 0;
+    char item[REACTOR_HOST_BYTES + 16];
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
-    for (const char *at = list; at; at = strchr(at, ',')) {
+    for (const char *at = config->join; at; at = strchr(at, ',')) {
         at += *at == ',';
-        snprintf(out, room, "%.*s", (int)strcspn(at, ","), at);
-        if (!addr_split(out, host, &port)) {
-            return out;
+        size_t size = strcspn(at, ",");
+        const char *from = at;
+        if (strncasecmp(at, scheme, strlen(scheme)) == 0) {
+            from += strlen(scheme);
+            size -= strlen(scheme);
+            size -= size > 0 && from[size - 1] == '/';
         }
+        snprintf(item, sizeof(item), "%.*s", (int)size, from);
+        if (!addr_split(item, host, &port)) {
+            snprintf(why, why_size, "--join: \"%.*s\" is not host:port%s",
+                     (int)strcspn(at, ","), at,
+                     strncasecmp(at, "https:", 6) == 0
+                         ? " (there is no TLS: the members speak plain HTTP)"
+                         : "");
+            return false;
+        }
+        if (used + strlen(item) + 2 > sizeof(join)) {
+            snprintf(why, why_size, "--join is at most %d bytes",
+                     CONFIG_JOIN_BYTES - 1);
+            return false;
+        }
+        used += (size_t)snprintf(join + used, sizeof(join) - used, "%s%s",
+                                 used > 0 ? "," : "", item);
     }
-    return NULL;
+    config->join = config->join ? join : NULL;
+    return true;
 }
 
 static bool check(struct config *config, char *why, size_t why_size)
 {
     static char http_adv[REACTOR_ADDR_BYTES];
     static char raft_adv[REACTOR_ADDR_BYTES];
-    char target[REACTOR_HOST_BYTES + 8];
-    if (config->join && no_address(config->join, target, sizeof(target))) {
-        snprintf(why, why_size, "--join: \"%s\" is not host:port", target);
+    if (!read_join(config, why, why_size)) {
         return false;
     }
     const char *wrong = NULL;

@@ -18,13 +18,15 @@ enum config_io {
     CONFIG_IO_URING,
 };
 
+enum { CONFIG_JOIN_BYTES = 1024 }; /* Of the list --join, ended by a 0. */
+
 struct config {
     const char *id;   /* NULL: as stored, else the raft address. */
     const char *http; /* Listen addresses, host:port. */
     const char *raft;
     const char *http_adv; /* What others reach us by; never NULL. */
     const char *raft_adv;
-    const char *join; /* NULL: none. */
+    const char *join; /* host:port, ...; NULL: none. */
     bool bootstrap_anyway;
     const char *dir; /* NULL with inmem only. */
     bool inmem;

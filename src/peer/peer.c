@@ -160,13 +160,22 @@ static void send_hello(struct conn *conn, const struct link *link,
 /* ---- handshake
  * ------------------------------------------------------------------ */
 
+/* Of the refusals of strangers one a second is logged. */
+static bool refusal_is_due(struct peers *peers)
+{
+    if (peers->refused_told_ms != 0 &&
+        now(peers) < peers->refused_told_ms + 1000) {
+        return false;
+    }
+    peers->refused_told_ms = now(peers);
+    return true;
+}
+
 static bool refuse(struct conn *conn, const struct wire_hello *hello,
                    const struct wire_refuse *why)
 {
     struct peers *peers = conn->peers;
-    if (peers->refused_told_ms == 0 ||
-        now(peers) >= peers->refused_told_ms + 1000) {
-        peers->refused_told_ms = now(peers);
+    if (refusal_is_due(peers)) {
         log_warn("peer-refused", "from=%s at=%s to=%s why=\"%s\"",
                  hello->from_name, stream_peer_text(conn->stream),
                  hello->to_name, why->text);
@@ -272,6 +281,50 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     return GO_ON; /* A type of a later minor version: skipped. */
 }
 
+/* A client that was given the Raft port by mistake, for example by --join. */
+static bool is_http_request(struct bytes in)
+{
+    static const char *const methods[] = {"GET /", "POST /", "HEAD /", "PUT /",
+                                          "DELETE /"};
+    for (size_t i = 0; i < ARRAY_COUNT(methods); i++) {
+        size_t size = strlen(methods[i]);
+        if (in.size >= size && memcmp(in.data, methods[i], size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void answer_http(struct conn *conn)
+{
+    static const char body[] =
+        "{\"status\":400,\"code\":\"raft-port\",\"message\":\"this is a Raft "
+        "port: the HTTP address of that node (its --http) is meant\"}\n";
+    buf_printf(stream_output(conn->stream),
+               "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
+               "Content-Type: application/problem+json\r\n"
+               "Content-Length: %zu\r\n\r\n%s",
+               sizeof(body) - 1, body);
+}
+
+/* Bytes that are no frame. */
+static enum next on_garbage(struct conn *conn, struct bytes in, enum err err)
+{
+    struct peers *peers = conn->peers;
+    if (!conn->up && !conn->dialled && is_http_request(in)) {
+        answer_http(conn);
+        if (refusal_is_due(peers)) {
+            log_warn("peer-refused",
+                     "at=%s why=\"an HTTP request on the Raft port\"",
+                     stream_peer_text(conn->stream));
+        }
+        return CLOSE_AFTER_FLUSH;
+    }
+    log_warn("peer-garbage", "at=%s why=\"%s\"", stream_peer_text(conn->stream),
+             err_name(err));
+    return CLOSE;
+}
+
 static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
                       void *arg)
 {
@@ -284,11 +337,9 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
         if (err == ERR_NOT_FOUND) {
             return unfinished_note(conn, size - used, used > 0) ? used : size;
         }
-        enum next next = err ? CLOSE : on_frame(conn, &frame);
-        if (err) {
-            log_warn("peer-garbage", "at=%s why=\"%s\"",
-                     stream_peer_text(stream), err_name(err));
-        }
+        enum next next =
+            err ? on_garbage(conn, bytes_of(data + used, size - used), err)
+                : on_frame(conn, &frame);
         if (next == CLOSE_AFTER_FLUSH) {
             stream_close_after_flush(stream);
             return size;

@@ -439,3 +439,21 @@ def test_an_address_that_nobody_reaches_is_named(cluster):
     assert answer.status == 200 and answer.body == b""
     assert answer.headers["Craftd-Unreached"] == f"{HOST}:{port}"
     assert answer.headers["Craftd-Cluster"] == cluster[0].status()["cluster"]
+
+
+def test_a_raft_port_in_join_says_that_it_is_one(cluster):
+    cluster.start(1)
+    first = cluster[0]
+    node = cluster.add(first.raft).up()
+    wait_for(lambda: "Raft port" in node.log(), 10, "a sentence")
+    assert "HTTP address" in node.log()
+    answer = request(first.raft_port, "GET", "/status")
+    assert answer.status == 400 and "Raft port" in answer.json()["message"]
+    assert "peer-garbage" not in first.log()
+
+
+@pytest.mark.parametrize("form", ["http://{}", "http://{}/", "HTTP://{}"])
+def test_a_url_in_join_is_taken(cluster, form):
+    cluster.start(1)
+    cluster.add(form.format(cluster[0].http) + "," + cluster[0].http)
+    cluster.wait_members(2)

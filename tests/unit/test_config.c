@@ -51,6 +51,33 @@ static void test_hraftd_spellings(void **state)
     assert_string_equal(config.http_adv, "localhost:11001");
 }
 
+static void test_urls_in_a_list(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        parse("craftd -j http://a:1,HTTP://[::1]:2/,:3,http://b:4 /d"),
+        CONFIG_RUN);
+    assert_string_equal(config.join, "a:1,[::1]:2,:3,b:4");
+}
+
+static void test_a_list_that_is_too_long(void **state)
+{
+    (void)state;
+    char list[2048] = "localhost:11000";
+    while (strlen(list) < CONFIG_JOIN_BYTES - 16) {
+        strcat(list, ",localhost:11000");
+    }
+    char command[] = "craftd", flag[] = "--join", dir[] = "/d";
+    char *argv[] = {command, flag, list, dir};
+    assert_int_equal(config_parse(4, argv, &config, why, sizeof(why)),
+                     CONFIG_RUN);
+    assert_string_equal(config.join, list);
+    strcat(list, ",localhost:11000");
+    assert_int_equal(config_parse(4, argv, &config, why, sizeof(why)),
+                     CONFIG_WRONG);
+    assert_non_null(strstr(why, "--join is at most 1023 bytes"));
+}
+
 static void test_brokerd_and_equal_signs(void **state)
 {
     (void)state;
@@ -90,6 +117,9 @@ static void test_wrong_values_are_named(void **state)
         {"craftd --log-level loud /d", "debug"},
         {"craftd --join localhost:1,nowhere /d", "\"nowhere\" is not"},
         {"craftd --join localhost:99999 /d", "is not host:port"},
+        {"craftd --join http:// /d", "\"http://\" is not host:port"},
+        {"craftd --join http://a:1/key /d", "is not host:port"},
+        {"craftd --join a:1,https://b:2 /d", "there is no TLS"},
         {"craftd --http-adv 0.0.0.0:1 /d", "for others"},
         {"craftd --raft-adv [::]:1 /d", "for others"},
         {"craftd --raft [::0]:1 /d", "--raft-adv"},
@@ -255,6 +285,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hraftd_spellings),
         cmocka_unit_test(test_brokerd_and_equal_signs),
+        cmocka_unit_test(test_urls_in_a_list),
+        cmocka_unit_test(test_a_list_that_is_too_long),
         cmocka_unit_test(test_what_others_are_told),
         cmocka_unit_test(test_wrong_values_are_named),
         cmocka_unit_test(test_io),
