@@ -99,6 +99,15 @@ struct restore {
     uint64_t hash;
 };
 
+/* Where a walk over many keys is (scan.c). */
+enum scan_stage {
+    SCAN_IDLE, /* Not under way; in no list. */
+    SCAN_NEW,
+    SCAN_WORKING,
+    SCAN_WAITING,
+    SCAN_STAGES,
+};
+
 struct api {
     struct api_options options;
     struct node *node;       /* NULL while starting. */
@@ -108,9 +117,12 @@ struct api {
     struct list idle; /* Closed ones, to be used again. */
     uint32_t conn_count;
     bool stopping;
-    struct list scans; /* Under way: struct scan, by link. */
+    struct list scans[SCAN_STAGES]; /* struct scan, by link. */
+    uint32_t scan_counts[SCAN_STAGES];
     struct timer scan_timer;
-    uint64_t page_bytes; /* Of all pages being gathered or sent. */
+    uint64_t scan_turn;   /* Turn of the last slice, ... */
+    uint64_t scan_end_us; /* ... and when it ended. */
+    uint64_t page_bytes;  /* Of all pages being gathered or sent. */
     /* Of all other answers that wait in streams: at most; and the turn in
      * which they were counted last. */
     uint64_t output_bytes;
@@ -165,7 +177,9 @@ enum scan_step {
 
 /* A walk over many keys (scan.c). */
 struct scan {
-    struct list link; /* In api->scans; alone: it is not under way. */
+    struct list link; /* In api->scans[stage]. */
+    enum scan_stage stage;
+    uint64_t took_us; /* Time that it has taken. */
     /* What is left of it: [from, to); no end when `to` is empty. */
     struct buf from;
     struct buf to;
@@ -411,6 +425,8 @@ void scan_free(struct conn *conn);
  * tell), and whether the time of the request is over (then scan->late). */
 bool scan_matches(struct scan *scan, struct bytes key);
 bool scan_is_late(struct conn *conn);
+/* 504, for done() when scan->late is set. */
+void scan_answer_late(struct conn *conn);
 void scan_no_pattern(struct scan *scan);
 /* For the start of a walk: the first key behind all that begin with `prefix`
  * (false: there is none), and the first behind `key`. */

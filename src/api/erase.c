@@ -127,7 +127,6 @@ void erase_start(struct conn *conn)
     scan->keys_only = false; /* How large they are is of interest. */
     scan->mixed = true;
     scan->counting = false;
-    scan->late = false;
     read_latest(conn, go_on);
 }
 

@@ -352,6 +352,10 @@ static void end_count(struct scan *scan)
 static void list_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
+    if (scan->late) {
+        scan_answer_late(conn);
+        return;
+    }
     add_read_headers(conn);
     if (scan->counting) {
         end_count(scan);

@@ -307,9 +307,7 @@ static void list_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     if (scan->late) {
-        scan_close(conn);
-        answer_problem(conn, 504, "timeout",
-                       "the list was not complete within the time-out", NULL);
+        scan_answer_late(conn);
         return;
     }
     scan->index = scan->first_index;
@@ -361,7 +359,6 @@ static void get_list(struct conn *conn, const struct http_request *request)
     scan->keys_only = false;
     scan->mixed = true;
     scan->counting = false;
-    scan->late = false;
     scan->from.size = 0;
     scan->to.size = 0;
     read_start(conn, request, show_list);

@@ -1,20 +1,36 @@
 /* scan.c -- walking over many keys without holding the loop.
  *
- * All walks that are under way share one slice of a turn, each in its turn.
- * The write transaction goes on beside them, so what a walk sees may be newer
+ * Walks share one slice of a turn: at most as long as everything else since
+ * the slice before, and TURN_US_MAX, but TURN_US_MIN in any case. A new walk is
+ * served at once, in order of arrival, until it has taken LIGHT_US; most are
+ * done by then. Of those that are not, WORKING_MAX are at work at a time, in
+ * turn with each other, WAITING_MAX wait in order of arrival, and what is more
+ * is refused: shared by all, the time would be enough for none of them. Slices
+ * go to new walks and to those at work alternately.
+ *
+ * A walk ends with its client (server.c has how that is found out) and with the
+ * time of its request.
+ *
+ * The write transaction goes on meanwhile, so what a walk sees may be newer
  * in the next turn. A page shows one state: when something was applied between
  * two of its slices, it ends there, and the client goes on behind it. A walk
- * that may be mixed (a count) goes on, and tells.
+ * that may be mixed (a count) goes on, and says so.
  *
  * A page is gathered in memory and sent in pieces as the client takes them.
- * All pages together are bounded: when much is on its way, new pages are
+ * All pages together are bounded: when much is in flight, new pages are
  * small; when even more is, as with large values that nobody takes, there are
  * none until some have gone. */
+#include <stdio.h>
+
 #include "api/api_internal.h"
 #include "json/json.h"
 
 enum {
-    TURN_US = 5000,
+    TURN_US_MIN = 100,
+    TURN_US_MAX = 1000,
+    LIGHT_US = 2000,
+    WORKING_MAX = 2,
+    WAITING_MAX = 64,
     CLOCK_PAIRS = 16, /* How many small pairs between two looks at the clock. */
     CLOCK_BYTES = 4096,
     PAGE_BYTES_MAX = 4 << 20,
@@ -68,6 +84,13 @@ bool scan_matches(struct scan *scan, struct bytes key)
     return pattern_matches(scan->pattern, key);
 }
 
+void scan_answer_late(struct conn *conn)
+{
+    scan_close(conn);
+    answer_problem(conn, 504, "timeout",
+                   "the list was not complete within the time-out", NULL);
+}
+
 bool scan_is_late(struct conn *conn)
 {
     if (reactor_now_ms(conn->api->options.reactor) >=
@@ -88,10 +111,12 @@ static void count_page(struct conn *conn)
     scan->page_counted = scan->page.size;
 }
 
+static void leave(struct conn *conn);
+
 void scan_close(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    list_remove(&scan->link);
+    leave(conn);
     scan->sending = false;
     scan->page.size = 0;
     count_page(conn);
@@ -298,10 +323,10 @@ static void begin(struct conn *conn)
                                                              : PAGE_BYTES_SMALL;
 }
 
-/* Out of the list, and answered. */
+/* Answer it. */
 static void end(struct conn *conn, bool ok)
 {
-    list_remove(&conn->scan.link);
+    leave(conn);
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (ok) {
@@ -320,28 +345,108 @@ static bool is_room(const struct conn *conn)
     return conn->scan.counting || conn->api->page_bytes < PAGES_BYTES_FULL;
 }
 
-static void refuse(struct conn *conn)
+static void refuse(struct conn *conn, const char *message)
 {
-    list_remove(&conn->scan.link);
     scan_close(conn);
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
-    answer_problem(conn, 429, "overloaded",
-                   "too much of other lists is waiting to be taken",
-                   "not-applied");
+    answer_problem(conn, 429, "overloaded", message, "not-applied");
+}
+
+/* ---- whose turn it is -----------------------------------------------------
+ */
+
+static void enter(struct conn *conn, enum scan_stage stage)
+{
+    struct api *api = conn->api;
+    must(conn->scan.stage == SCAN_IDLE && stage != SCAN_IDLE);
+    conn->scan.stage = stage;
+    api->scan_counts[stage]++;
+    list_add(&api->scans[stage], &conn->scan.link);
+}
+
+/* Safe on a walk that is not under way. */
+static void leave(struct conn *conn)
+{
+    struct scan *scan = &conn->scan;
+    if (scan->stage != SCAN_IDLE) {
+        conn->api->scan_counts[scan->stage]--;
+        list_remove(&scan->link);
+        scan->stage = SCAN_IDLE;
+    }
+}
+
+/* Behind the others of its stage, or, when it has proved long, of the next. */
+static void enter_again(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct scan *scan = &conn->scan;
+    enum scan_stage stage = scan->stage;
+    if (stage == SCAN_NEW && scan->took_us < LIGHT_US) {
+        return; /* It stays the first. */
+    }
+    leave(conn);
+    if (stage == SCAN_WORKING ||
+        (api->scan_counts[SCAN_WORKING] < WORKING_MAX &&
+         api->scan_counts[SCAN_WAITING] == 0)) {
+        enter(conn, SCAN_WORKING);
+    } else if (api->scan_counts[SCAN_WAITING] < WAITING_MAX) {
+        enter(conn, SCAN_WAITING);
+    } else {
+        char message[96];
+        snprintf(message, sizeof(message),
+                 "%d long lists are being read here already, and %d wait",
+                 WORKING_MAX, WAITING_MAX);
+        refuse(conn, message);
+    }
+}
+
+static struct conn *first_of(struct api *api, enum scan_stage stage)
+{
+    struct list *list = &api->scans[stage];
+    return list_empty(list) ? NULL
+                            : container_of(list->next, struct conn, scan.link);
+}
+
+/* WAITING_MAX is few enough to look at all of them in every turn. */
+static void end_late_ones(struct api *api)
+{
+    struct list *list = &api->scans[SCAN_WAITING];
+    for (struct list *at = list->next; at != list;) {
+        struct conn *conn = container_of(at, struct conn, scan.link);
+        at = at->next;
+        if (scan_is_late(conn)) {
+            end(conn, true);
+        }
+    }
+}
+
+static void fill_places(struct api *api)
+{
+    struct conn *conn;
+    while (api->scan_counts[SCAN_WORKING] < WORKING_MAX &&
+           (conn = first_of(api, SCAN_WAITING))) {
+        leave(conn);
+        enter(conn, SCAN_WORKING);
+    }
 }
 
 static void slice(struct conn *conn, uint64_t until_us)
 {
     struct scan *scan = &conn->scan;
-    uint64_t applied = node_applied(conn->api->node);
+    struct node *node = conn->api->node;
+    uint64_t applied = node_applied(node);
     if (!scan->begun && applied < conn->reading_at.index) {
-        list_remove(&scan->link);
+        leave(conn);
         read_wait(conn); /* Comes back by scan_start(). */
         return;
     }
     if (!scan->begun && !is_room(conn)) {
-        refuse(conn);
+        refuse(conn, "too much of other lists is waiting to be taken");
+        return;
+    }
+    if (scan_is_late(conn)) {
+        end(conn, true);
         return;
     }
     if (!scan->begun) {
@@ -352,14 +457,16 @@ static void slice(struct conn *conn, uint64_t until_us)
         return;
     }
     scan->index = applied;
-    switch (walk(conn, until_us)) {
+    uint64_t start_us = node_now_us(node);
+    enum progress progress = walk(conn, until_us);
+    scan->took_us += node_now_us(node) - start_us;
+    switch (progress) {
     case AGAIN:
         if (!scan->jumped) {
             move_on(scan);
         }
         count_page(conn);
-        list_remove(&scan->link); /* To the end: the others' turn. */
-        list_add(&conn->api->scans, &scan->link);
+        enter_again(conn);
         return;
     case DONE:
         count_page(conn);
@@ -374,15 +481,34 @@ static void slice(struct conn *conn, uint64_t until_us)
 static void on_turn(void *arg)
 {
     struct api *api = arg;
-    uint64_t until_us = node_now_us(api->node) + TURN_US;
+    uint64_t turn = reactor_turns(api->options.reactor);
+    if (turn == api->scan_turn) {
+        wake_all(api, 0); /* Once per turn; the others' work comes first. */
+        return;
+    }
+    api->scan_turn = turn;
+    uint64_t now_us = node_now_us(api->node);
+    uint64_t until_us =
+        now_us +
+        min_u64(max_u64(now_us - api->scan_end_us, TURN_US_MIN), TURN_US_MAX);
+    enum scan_stage first = turn % 2 ? SCAN_NEW : SCAN_WORKING;
+    struct conn *conn;
+    end_late_ones(api);
     do {
-        if (list_empty(&api->scans)) {
-            return;
+        fill_places(api);
+        conn = first_of(api, first);
+        if (!conn) {
+            conn = first_of(api, first == SCAN_NEW ? SCAN_WORKING : SCAN_NEW);
         }
-        slice(container_of(api->scans.next, struct conn, scan.link), until_us);
-    } while (node_now_us(api->node) < until_us);
-    if (!list_empty(&api->scans)) {
-        wake_all(api, 1); /* Not now: it could be called again in this turn. */
+        if (conn) {
+            slice(conn, until_us);
+        }
+        now_us = node_now_us(api->node);
+    } while (conn && now_us < until_us);
+    api->scan_end_us = now_us;
+    if (first_of(api, SCAN_NEW) || first_of(api, SCAN_WORKING) ||
+        first_of(api, SCAN_WAITING)) {
+        wake_all(api, 0);
     }
 }
 
@@ -394,7 +520,9 @@ void scan_start(struct conn *conn)
     scan->begun = false;
     scan->jumped = false;
     scan->more = false;
-    list_add(&api->scans, &scan->link);
+    scan->late = false;
+    scan->took_us = 0;
+    enter(conn, SCAN_NEW);
     if (api->scan_timer.node.place == 0) {
         wake_all(api, 0);
     }

@@ -626,7 +626,9 @@ enum err api_open(const struct api_options *options, struct api **out,
     list_init(&api->conns);
     list_init(&api->idle);
     metrics_init(&api->metrics);
-    list_init(&api->scans);
+    for (size_t i = 0; i < ARRAY_COUNT(api->scans); i++) {
+        list_init(&api->scans[i]);
+    }
     list_init(&api->reads);
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
