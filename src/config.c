@@ -66,7 +66,7 @@ const char config_help[] =
     "                          there is one) (auto)\n"
     "  --log-level LEVEL       debug, info, warn, error, off (info)\n"
     "  --log-json              the log as JSON, one object a line\n"
-    "  --version, --help\n"
+    "  --version (-v), --help (-h)\n"
     "\n"
     "ADDR is host:port; :11000 is localhost, on IPv4 and IPv6; 0.0.0.0:11000 "
     "is\n"
@@ -303,7 +303,8 @@ static enum config_verdict read_flag(int argc, char **argv, int *at,
         (strcmp(word, "-h") == 0 && (last || argv[*at + 1][0] == '-'))) {
         return CONFIG_HELP; /* -h ADDR is brokerd's. */
     }
-    if (strcmp(name, "version") == 0) {
+    if (strcmp(name, "version") == 0 || strcmp(word, "-v") == 0 ||
+        strcmp(word, "-V") == 0) {
         return CONFIG_VERSION;
     }
     const struct flag *flag = find(name, size);
@@ -410,7 +411,8 @@ static bool check(struct config *config, char *why, size_t why_size)
     }
     const char *wrong = NULL;
     if (!config->dir && !config->inmem) {
-        wrong = "a data directory is needed: craftd [flags] DIR (or --inmem)";
+        wrong = "a data directory is needed: craftd [flags] DIR (or --inmem); "
+                "craftd help lists the commands, craftd --help the flags";
     } else if (config->dir && config->dir[0] == '\0') {
         wrong = "the data directory must not be empty text";
     } else if (!config->raft_adv && is_unspecified(config->raft)) {

@@ -635,22 +635,23 @@ static int explain_mistyped(const char *word)
 /* A command that is not the daemon: its exit code; -1: it is the daemon. */
 static int other_main(int argc, char **argv)
 {
+    bool is_help = argc == 3 && strcmp(argv[1], "help") == 0;
+    const char *command = is_help ? argv[2] : argc > 1 ? argv[1] : "";
+    if (strcmp(command, "watch") == 0 || strcmp(command, "lock") == 0) {
+        fprintf(stderr,
+                "craftd: %s is not in this version (a directory of that name "
+                "is ./%s); see craftd help\n",
+                command, command);
+        return EXIT_USAGE;
+    }
     /* "help NAME" is "NAME --help", so that each room explains its own. */
-    if (argc == 3 && strcmp(argv[1], "help") == 0) {
+    if (is_help) {
         static char help[] = "--help";
         char *words[] = {argv[0], argv[2], help, NULL};
         int code = offline_main(3, words);
         if (code >= 0) {
             return code;
         }
-    }
-    if (argc > 1 &&
-        (strcmp(argv[1], "watch") == 0 || strcmp(argv[1], "lock") == 0)) {
-        fprintf(stderr,
-                "craftd: %s is not in this version (a directory of that name "
-                "is ./%s)\n",
-                argv[1], argv[1]);
-        return EXIT_USAGE;
     }
     int code = offline_main(argc, argv);
     if (code < 0) {

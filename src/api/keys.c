@@ -20,7 +20,8 @@ const char *key_wrong(struct bytes key)
 bool read_key(struct conn *conn, struct bytes path, const char *root)
 {
     const size_t prefix = strlen(root);
-    const char *wrong = "the path ends in a slash and a key";
+    const char *wrong = "the path names no key: GET /key/KEY reads one, "
+                        "GET /keys lists them";
     conn->key.size = 0;
     if (path.size > prefix) {
         struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);

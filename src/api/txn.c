@@ -6,6 +6,8 @@
  *
  * Members come in any order, so each list is encoded aside. What is not known
  * is refused: a typing error must not become a write without its condition. */
+#include <stdio.h>
+
 #include "api/api_internal.h"
 #include "base/text.h"
 #include "json/json.h"
@@ -42,6 +44,42 @@ static bool wrong_json(struct parse *parse, const char *why)
                  parse->reader.why ? parse->reader.why : why);
     }
     return false;
+}
+
+static bool name_is(const struct parse *parse, const char *name)
+{
+    return bytes_equal_string(parse->reader.text, name);
+}
+
+/* The member whose name has just been read does not belong `where`: `names`
+ * (ends with NULL) do. */
+static bool wrong_member(struct parse *parse, const char *where,
+                         const char *const *names)
+{
+    char why[160];
+    struct bytes name = parse->reader.text;
+    struct text_nearest nearest = text_nearest_to(name);
+    bool shown = text_is_printable(name) && name.size <= TEXT_NEAREST_BYTES_MAX;
+    int used = snprintf(why, sizeof(why), "%s has no member \"%.*s\"", where,
+                        shown ? (int)name.size : 3,
+                        shown ? (const char *)name.data : "...");
+    bool known = false;
+    for (; *names; names++) {
+        known = known || name_is(parse, *names);
+        text_nearest_offer(&nearest, bytes_of_string(*names));
+    }
+    must(used > 0 && (size_t)used < sizeof(why));
+    if (known) {
+        (void)snprintf(why, sizeof(why),
+                       "%s has \"%.*s\" twice, or two of "
+                       "which one is possible",
+                       where, (int)name.size, (const char *)name.data);
+    } else if (nearest.best.size > 0) {
+        (void)snprintf(why + used, sizeof(why) - (size_t)used,
+                       "; did you mean \"%.*s\"?", (int)nearest.best.size,
+                       (const char *)nearest.best.data);
+    }
+    return wrong_json(parse, why);
 }
 
 static bool expect(struct parse *parse, enum json_token token, const char *why)
@@ -105,39 +143,34 @@ static bool read_bool(struct parse *parse, uint64_t *number)
            wrong_json(parse, "exists is true or false");
 }
 
-static bool name_is(const struct parse *parse, const char *name)
-{
-    return bytes_equal_string(parse->reader.text, name);
-}
-
 /* ---- conditions -----------------------------------------------------------
  */
 
 static bool read_comparison(struct parse *parse,
                             struct command_condition *condition)
 {
-    if (condition->field != 0) {
-        return wrong(parse, 400, "bad-request",
-                     "a clause has one key and one comparison");
-    }
-    if (name_is(parse, "index")) {
+    bool second = condition->field != 0;
+    if (name_is(parse, "index") && !second) {
         condition->field = COMMAND_IF_INDEX;
         return read_u64(parse, &condition->number);
     }
-    if (name_is(parse, "create_index")) {
+    if (name_is(parse, "create_index") && !second) {
         condition->field = COMMAND_IF_CREATED;
         return read_u64(parse, &condition->number);
     }
-    if (name_is(parse, "exists")) {
+    if (name_is(parse, "exists") && !second) {
         condition->field = COMMAND_IF_EXISTS;
         return read_bool(parse, &condition->number);
     }
     bool base64 = name_is(parse, "value_base64");
-    if (base64 || name_is(parse, "value")) {
+    if ((base64 || name_is(parse, "value")) && !second) {
         condition->field = COMMAND_IF_VALUE;
         return read_value(parse, base64, &condition->value);
     }
-    return wrong_json(parse, "an unknown member of a clause");
+    static const char *const names[] = {"key",    "index", "create_index",
+                                        "exists", "value", "value_base64",
+                                        NULL};
+    return wrong_member(parse, "a clause", names);
 }
 
 static bool read_condition(struct parse *parse, struct command_writer *writer)
@@ -208,7 +241,10 @@ static bool read_op_member(struct parse *parse, struct read_op *read)
             return read_text_key(parse, &read->op.key);
         }
     }
-    return wrong_json(parse, "an unknown or second member of an operation");
+    static const char *const names[] = {"put",           "delete", "get",
+                                        "delete_prefix", "incr",   "value",
+                                        "value_base64",  "by",     NULL};
+    return wrong_member(parse, "an operation", names);
 }
 
 static bool read_op(struct parse *parse, struct command_writer *writer)
@@ -269,7 +305,7 @@ static bool read_list(struct parse *parse, enum part list)
 
 static bool read_txn(struct parse *parse)
 {
-    static const char *const names[LIST_COUNT] = {"if", "then", "else"};
+    static const char *const names[] = {"if", "then", "else", NULL};
     enum json_token token;
     if (!expect(parse, JSON_OBJECT_BEGIN, "an object is expected")) {
         return false;
@@ -280,7 +316,7 @@ static bool read_txn(struct parse *parse)
             list++;
         }
         if (list == LIST_COUNT) {
-            return wrong_json(parse, "the members are if, then and else");
+            return wrong_member(parse, "a transaction (if, then, else)", names);
         }
         if (!read_list(parse, (enum part)list)) {
             return false;

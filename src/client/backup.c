@@ -107,6 +107,12 @@ static int download_to(const struct options *options, const char *path, int fd)
 int run_backup(const struct options *options)
 {
     const char *path = options->words[0];
+    if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO)) {
+        say(options, "stdout is a terminal, and a backup is no text: name a "
+                     "file, or put a command behind it (craftd backup - | "
+                     "gzip >backup.db.gz)");
+        return EXIT_USAGE;
+    }
     if (strcmp(path, "-") == 0) {
         return download(options, STDOUT_FILENO);
     }

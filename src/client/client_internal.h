@@ -110,6 +110,8 @@ struct request {
     bool may_be_plain;    /* A named one keeps what it has read, for which there
                              may be no room: then it is sent without. */
     bool absent_is_no;    /* 404 is an answer rather than a failure. */
+    const char *key;      /* What a 404 or a 412 is about, for the words on
+                             stderr; NULL: nothing in particular. */
     int out;              /* The body of a 2xx goes there as it comes; -1: into
                              `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
     const char *out_type; /* Its Content-Type must be this, and it must say

@@ -10,6 +10,7 @@ static void init_key_request(struct request *request, const char *method,
                              const char *key)
 {
     request_init(request, method, "/key/");
+    request->key = key;
     http_percent_encode(&request->target, bytes_of_string(key), true);
 }
 
@@ -95,6 +96,9 @@ static bool read_input(const struct options *options, const char *path,
 {
     const char *why = NULL;
     bool is_stdin = !path || strcmp(path, "-") == 0;
+    if (is_stdin && isatty(STDIN_FILENO)) {
+        say(options, "reading stdin, up to Ctrl-D at the start of a line");
+    }
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     bool ok = fd >= 0 && read_all(fd, out, &why);
     if (!ok) {

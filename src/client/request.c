@@ -454,17 +454,40 @@ static int ask_all(struct request *request, const struct options *options,
     return code;
 }
 
+/* "lock exists already, index 19". The ETag of a 412 is what is there. */
+static void explain_no(const struct request *request,
+                       const struct options *options)
+{
+    struct field problem[PROBLEM_FIELDS];
+    char why[WHY_BYTES];
+    struct bytes etag = header(request, "etag");
+    bool has_index = etag.size > 2 && etag.data[0] == '"';
+    int index_size = has_index ? (int)min_size(etag.size - 2, 20) : 0;
+    const char *index = has_index ? (const char *)etag.data + 1 : "";
+    read_problem(request, problem);
+    explain_answer(request, problem, why);
+    if (!request->key) {
+        say(options, "%s", why);
+    } else if (request->answer.status == 404) {
+        say(options, "there is no key %s", request->key);
+    } else if (has_index && options->create) {
+        say(options, "%s exists already, index %.*s", request->key, index_size,
+            index);
+    } else if (has_index && options->has_if_index) {
+        say(options, "%s is at index %.*s, not %llu", request->key, index_size,
+            index, (unsigned long long)options->if_index);
+    } else {
+        say(options, "%s: %s", request->key, why);
+    }
+}
+
 static void explain(const struct request *request,
                     const struct options *options, int code,
                     struct buf *reasons)
 {
-    struct field problem[PROBLEM_FIELDS];
-    char why[WHY_BYTES];
     buf_add_u8(reasons, '\0');
     if (code == EXIT_NO) {
-        read_problem(request, problem);
-        explain_answer(request, problem, why);
-        say(options, "%s", why); /* Who answered is not the point. */
+        explain_no(request, options); /* Who answered is not the point. */
     } else if (code == EXIT_UNKNOWN) {
         say(options, "%s (it may have been done, or be done soon)",
             (const char *)reasons->data);

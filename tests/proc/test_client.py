@@ -167,10 +167,10 @@ def test_json_is_not_taken_for_a_value(serve):
 def test_not_found_is_told_from_no_answer(serve):
     done = craftd("get", "k", addr=serve(answer(404, b'{"k":""}')).addr)
     assert (done.returncode, done.stdout) == (NO, b"")
-    assert done.stderr == b"craftd: get: no such key\n"
+    assert done.stderr == b"craftd: get: there is no key k\n"
     # A key may be named as a member of a problem is.
     done = craftd("get", "message", addr=serve(answer(404, b'{"message":""}')).addr)
-    assert (done.returncode, done.stderr) == (NO, b"craftd: get: no such key\n")
+    assert (done.returncode, done.stderr) == (NO, b"craftd: get: there is no key message\n")
     addr = f"{nowhere()},{nowhere()}"
     done = craftd("get", "k", addr=addr)
     assert done.returncode == AWAY
@@ -211,7 +211,7 @@ def test_put_with_conditions(serve):
     assert craftd("put", "--if-index=7", "k", "v", addr=server.addr).returncode == DONE
     assert b'If-Match: "7"\r\n' in server.requests[1]
     done = craftd("put", "--create", "k", "v", addr=server.addr)
-    assert (done.returncode, done.stderr) == (NO, b"craftd: put: it is there\n")
+    assert (done.returncode, done.stderr) == (NO, b"craftd: put: k: it is there\n")
 
 
 def test_too_much_input_is_not_sent():
@@ -654,3 +654,93 @@ def test_localhost_needs_no_hosts_file(three, tmp_path):
     if done.returncode == 99 or b"unshare" in done.stderr:
         pytest.skip("no mount namespace")
     assert (done.returncode, done.stderr) == (DONE, b""), done
+
+
+def test_a_no_names_the_key_and_the_index(three, addr):
+    run("put", "words/lock", "me", addr=addr)
+    index = re.search(rb'"index":(\d+)', run("get", "--meta", "words/lock", addr=addr))[1]
+    for words, says in (
+            (["get", "words/nosuch"], b"get: there is no key words/nosuch"),
+            (["put", "--create", "words/lock", "x"],
+             b"put: words/lock exists already, index " + index),
+            (["put", "--if-index", "1", "words/lock", "x"],
+             b"put: words/lock is at index " + index + b", not 1"),
+            (["del", "--if-index", "1", "words/lock"],
+             b"del: words/lock is at index " + index + b", not 1"),
+            (["put", "--if-index", "1", "words/nosuch", "x"],
+             b"put: words/nosuch: condition 0 does not hold: there is no such key")):
+        done = craftd(*words, addr=addr)
+        assert (done.returncode, done.stderr) == (NO, b"craftd: " + says + b"\n"), done
+
+
+@pytest.mark.parametrize("body, says", [
+    ('{"thn":[]}', 'a transaction (if, then, else) has no member "thn"; did you mean "then"?'),
+    ('{"then":[{"putt":"a"}]}', 'an operation has no member "putt"; did you mean "put"?'),
+    ('{"then":[{"put":"a","valeu":"b"}]}',
+     'an operation has no member "valeu"; did you mean "value"?'),
+    ('{"if":[{"kye":"a"}],"then":[]}', 'a clause has no member "kye"; did you mean "key"?'),
+    ('{"if":[{"key":"a","nonsense":1}],"then":[]}', 'a clause has no member "nonsense"'),
+    ('{"if":[{"key":"a","index":1,"exists":true}],"then":[]}', 'a clause has "exists" twice'),
+    ('{"then":[{"put":"a","put":"b"}]}', 'an operation has "put" twice'),
+    ('{"then":[{"\\u0007":1}]}', 'an operation has no member "..."'),
+    ('{"then":[{"' + "x" * 500 + '":1}]}', 'an operation has no member "..."'),
+])
+def test_a_wrong_member_of_a_transaction_is_named(three, addr, body, says):
+    done = craftd("txn", addr=addr, data=body.encode())
+    assert done.returncode == FAILED and says.encode() in done.stderr, done
+
+
+def test_a_path_without_a_key_says_where_lists_are(three):
+    for path in ("/key", "/key/"):
+        response = three[0].request("GET", path)
+        assert response.status == 400 and "GET /keys" in response.json()["message"]
+
+
+@pytest.mark.parametrize("words, code, says", [
+    ([], USAGE, b"craftd help"),
+    (["-v"], DONE, b"craftd 0."),
+    (["-V"], DONE, b"craftd 0."),
+    (["help", "watch"], USAGE, b"watch is not in this version"),
+    (["watch"], USAGE, b"./watch"),
+    (["help", "bakcup"], USAGE, b"did you mean craftd help backup"),
+    (["help", "zzzzz"], USAGE, b"see craftd help"),
+    (["get", "--levle", "none", "k"], USAGE, b"did you mean --level?"),
+    (["get", "--create", "k"], USAGE, b"see craftd help get"),
+])
+def test_words_of_a_newcomer(words, code, says):
+    done = craftd(*words)
+    assert done.returncode == code and says in done.stdout + done.stderr, done
+    assert len((done.stdout + done.stderr).splitlines()) == 1
+
+
+def on_terminal(*words, typed=b"", addr=None):
+    """On a terminal: what it shows, and the exit code."""
+    master, terminal = os.openpty()
+    environment = dict(os.environ, CRAFTD_ADDR=addr) if addr else None
+    child = subprocess.Popen([BINARY, *words], stdin=terminal, stdout=terminal,
+                             stderr=terminal, env=environment)
+    os.close(terminal)
+    shown = b""
+    try:
+        while not typed or b"stdin" not in shown:
+            shown += os.read(master, 4096)
+        os.write(master, typed)
+        while True:
+            shown += os.read(master, 4096)
+    except OSError:
+        pass  # EIO: the other side has closed it.
+    finally:
+        os.close(master)
+    return child.wait(10), shown
+
+
+def test_a_backup_does_not_go_to_a_terminal(three, addr):
+    code, shown = on_terminal("backup", "-", addr=addr)
+    assert code == USAGE and b"terminal" in shown and b"SQLite" not in shown
+
+
+@pytest.mark.parametrize("words", [["put", "typed"], ["put", "typed", "-"]])
+def test_reading_from_a_terminal_is_said(three, addr, words):
+    code, shown = on_terminal(*words, typed=b"by hand\n\x04", addr=addr)
+    assert code == DONE and b"reading stdin" in shown and b"Ctrl-D" in shown
+    assert run("get", "typed", addr=addr) == b"by hand\n"
