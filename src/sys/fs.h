@@ -89,7 +89,8 @@ struct fs {
     /* Make creations, renames and removals in directory `path` durable. */
     enum err (*sync_dir)(void *self, const char *path);
     /* Call back for each name in directory `path`, "." and ".." left out, in
-     * no set order. The callback may remove the name it is given. */
+     * no set order. The callback may remove the name that it is given, and
+     * what is below it. */
     enum err (*list)(void *self, const char *path, fs_name_cb *cb, void *arg);
     /* Hold an exclusive lock on `path` (created if missing) until the handle
      * is closed or the process ends. ERR_LOCKED when somebody holds it, be it

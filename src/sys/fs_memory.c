@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "base/list.h"
 
 struct memory_file {
@@ -344,15 +345,20 @@ static enum err memory_list(void *arg, const char *path, fs_name_cb *cb,
     if (!directory_exists(self, path)) {
         return ERR_NOT_FOUND;
     }
-    /* The callback may remove what it is told about: step on before it. */
-    struct list *next;
-    for (struct list *l = self->files.next; l != &self->files; l = next) {
-        next = l->next;
+    /* The callback may remove names, here and below. */
+    struct buf names = {0};
+    for (struct list *l = self->files.next; l != &self->files; l = l->next) {
         const char *rest;
         if (below(file_of_link(l)->path, path, &rest) && !strchr(rest, '/')) {
-            cb(rest, cb_arg);
+            buf_add(&names, rest, strlen(rest) + 1);
         }
     }
+    for (size_t at = 0; at < names.size;) {
+        const char *name = (const char *)names.data + at;
+        at += strlen(name) + 1;
+        cb(name, cb_arg);
+    }
+    buf_free(&names);
     return ERR_OK;
 }
 

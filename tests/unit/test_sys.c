@@ -245,6 +245,33 @@ static void test_list_and_remove(void **state)
     assert_int_equal(sweep.count, 40);
 }
 
+static void remove_directory(const char *name, void *arg)
+{
+    struct sweep *sweep = arg;
+    assert_int_equal(fs_empty(sweep->fs, name), ERR_OK);
+    remove_name(name, arg);
+}
+
+/* A name goes, and with it all that is below. */
+static void test_list_and_remove_trees(void **state)
+{
+    const struct fs *fs = ((struct fixture *)*state)->fs;
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "d%d", i);
+        assert_int_equal(fs->mkdir(fs->self, name), ERR_OK);
+        for (int k = 0; k < 3; k++) {
+            snprintf(name, sizeof(name), "d%d/f%d", i, k);
+            put(fs, name, "x");
+        }
+    }
+    struct sweep sweep = {.fs = fs};
+    assert_int_equal(fs->list(fs->self, ".", remove_directory, &sweep), ERR_OK);
+    assert_int_equal(sweep.count, 5);
+    assert_int_equal(fs->list(fs->self, ".", remove_directory, &sweep), ERR_OK);
+    assert_int_equal(sweep.count, 5);
+}
+
 static void test_lock(void **state)
 {
     const struct fs *fs = ((struct fixture *)*state)->fs;
@@ -760,6 +787,7 @@ int main(void)
         BOTH(test_rename_and_unlink),
         BOTH(test_directories),
         BOTH(test_list_and_remove),
+        BOTH(test_list_and_remove_trees),
         BOTH(test_lock),
         BOTH(test_replace),
         BOTH(test_replace_survives_any_one_fault),
