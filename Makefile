@@ -292,7 +292,7 @@ fuzz-all: $(FUZZ_PROGRAMS)
 # inputs that reach every edge. What is there already stays.
 corpus: $(BUILD)/fuzz/fuzz_$(T)
 	@mkdir -p fuzz/corpus/$(T) $(BUILD)/corpus/$(T)
-	$(BUILD)/fuzz/fuzz_$(T) -set_cover_merge=1 -use_counters=0 -max_len=4096 \
+	$(BUILD)/fuzz/fuzz_$(T) -set_cover_merge=1 -use_counters=0 -max_len=16384 \
 	  -timeout=10 fuzz/corpus/$(T) $(BUILD)/corpus/$(T)
 
 .PHONY: replay

@@ -195,6 +195,7 @@ static void add_row(struct buf *out, const char *name, const char *sql)
 }
 
 struct known {
+    bool whole;
     size_t count;
     struct buf rows[KNOWN_MAX];
 };
@@ -207,13 +208,6 @@ static bool is_known(const struct known *known, struct bytes row)
         }
     }
     return false;
-}
-
-static void known_free(struct known *known)
-{
-    for (size_t i = 0; i < known->count; i++) {
-        buf_free(&known->rows[i]);
-    }
 }
 
 static bool learn(struct known *known, sqlite3 *db)
@@ -236,15 +230,19 @@ static bool learn(struct known *known, sqlite3 *db)
     return sqlite3_finalize(select) == SQLITE_OK && rc == SQLITE_OK;
 }
 
-/* All that the migrations have ever made. */
-static enum err learn_all(struct known *known)
+/* All that the migrations have ever made: learned once, kept for good. */
+static enum err learn_all(const struct known **out)
 {
+    static struct known known;
     sqlite3 *db = NULL;
-    bool ok = sqlite3_open(":memory:", &db) == SQLITE_OK;
-    for (int version = 1; ok && version <= store_schema(); version++) {
-        ok = store_migrate_to(db, version) == ERR_OK && learn(known, db);
+    bool ok = known.whole || sqlite3_open(":memory:", &db) == SQLITE_OK;
+    for (int version = 1; !known.whole && ok && version <= store_schema();
+         version++) {
+        ok = store_migrate_to(db, version) == ERR_OK && learn(&known, db);
     }
     sqlite3_close(db);
+    known.whole = ok;
+    *out = &known;
     return ok ? ERR_OK : ERR_RESOURCES; /* All it needs is memory. */
 }
 
@@ -392,14 +390,13 @@ static enum err check_found(struct guard *guard, const struct found *found,
 
 enum err schema_check(struct guard *guard, bool only_ours, const char **why)
 {
-    struct known known = {0};
+    const struct known *known;
     struct found found = {0};
     *why = "it has no tables of craftd's: it is no backup";
     enum err err = learn_all(&known);
     if (!err) {
-        err = check_rows(guard, &known, &found);
+        err = check_rows(guard, known, &found);
     }
-    known_free(&known);
     if (!err) {
         err = check_found(guard, &found, only_ours, why);
     }
