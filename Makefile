@@ -60,7 +60,7 @@ stack_api := $(filter-out client,$(ROOMS))
 stack_client := base sys reactor http json client
 stack_main := $(ROOMS)
 # Not a room, but tested like one.
-stack_config := base sys reactor
+stack_config := base sys reactor http
 extra_config := src/config.c
 # The simulator's judge.
 stack_linear := base

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "http/http.h"
 #include "reactor/addr.h"
 #include "reactor/reactor.h"
 
@@ -51,6 +52,12 @@ const char config_help[] =
     "  --max-conns N           connections at a time (1024)\n"
     "  --max-db SIZE           of the database; then only deletes (1G; 0: no "
     "limit)\n"
+    "Browsers:\n"
+    "  --allow-origin URL[,URL]  pages of other sites that may change things\n"
+    "                          here, such as https://ui.example.com (none)\n"
+    "  --allow-host NAME[,NAME]  names of this node for browsers, besides "
+    "those\n"
+    "                          of --http, --http-adv, the machine, localhost\n"
     "Backups:\n"
     "  --backup-dir DIR        write the database there, ...\n"
     "  --backup-every TIME     ... so often, if it has changed (1h), ...\n"
@@ -80,7 +87,19 @@ const char config_help[] =
 
 enum { REAP_ELECTIONS = 10 };
 
-enum kind { TEXT, ADDRESS, FLAG, SIZE, LIMIT, COUNT, DURATION, LEVEL, IO };
+enum kind {
+    TEXT,
+    ADDRESS,
+    FLAG,
+    SIZE,
+    LIMIT,
+    COUNT,
+    DURATION,
+    LEVEL,
+    IO,
+    ORIGINS,
+    HOSTS,
+};
 
 struct flag {
     const char *names; /* Separated by blanks; the first one is ours. */
@@ -114,6 +133,8 @@ static const struct flag flags[] = {
     {"max-db", LIMIT, AT(max_db)},
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
+    {"allow-origin", ORIGINS, AT(allow_origins)},
+    {"allow-host", HOSTS, AT(allow_hosts)},
     {"io", IO, AT(io)},
     {"log-level", LEVEL, AT(log_level)},
     {"log-json", FLAG, AT(log_json)},
@@ -156,6 +177,28 @@ static bool io_parse(const char *text, enum config_io *io)
     return false;
 }
 
+/* Of a list with commas: all are origins, "null" (a page without one) or "*";
+ * or all are names of hosts without a port. */
+static bool is_list_of(enum kind kind, const char *list)
+{
+    struct bytes rest = bytes_of_string(list);
+    struct bytes one;
+    struct http_authority authority;
+    uint16_t port;
+    bool good = false;
+    while (http_list_next(&rest, &one)) {
+        bool any = bytes_equal_string(one, "*");
+        good = any || (kind == ORIGINS ? bytes_equal_string(one, "null") ||
+                                             http_origin(one, &authority, &port)
+                                       : http_authority(one, &authority) &&
+                                             authority.host.size == one.size);
+        if (!good) {
+            return false;
+        }
+    }
+    return good;
+}
+
 static bool take(const struct flag *flag, const char *value,
                  struct config *config, const char **wanted)
 {
@@ -190,6 +233,14 @@ static bool take(const struct flag *flag, const char *value,
     case LEVEL:
         *wanted = "is none of debug, info, warn, error, off";
         return log_level_parse(value, field);
+    case ORIGINS:
+        *wanted = "is no list of origins such as https://ui.example.com";
+        *(const char **)field = value;
+        return is_list_of(ORIGINS, value);
+    case HOSTS:
+        *wanted = "is no list of names without a port such as kv.example.com";
+        *(const char **)field = value;
+        return is_list_of(HOSTS, value);
     case IO:
         *wanted = "is none of auto, sync, uring";
         return io_parse(value, field);

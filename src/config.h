@@ -44,6 +44,9 @@ struct config {
     const char *backup_dir; /* NULL: none are made. */
     uint64_t backup_every_ms;
     uint64_t backup_keep;
+    /* Lists with commas, well-formed; NULL: none. See api.h. */
+    const char *allow_origins;
+    const char *allow_hosts;
     enum config_io io;
     enum log_level log_level;
     bool log_json;

@@ -1,4 +1,4 @@
-/* host.c -- clocks and entropy for a node. */
+/* host.c -- what a node gets from its machine: clocks, entropy, a name. */
 #include "host.h"
 
 #include <errno.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "sys/sys.h"
@@ -69,4 +70,13 @@ bool host_make_parents(const char *path)
         }
     }
     return true;
+}
+
+const char *host_name(void)
+{
+    static char name[256];
+    if (gethostname(name, sizeof(name)) != 0 || name[sizeof(name) - 1] != 0) {
+        return NULL;
+    }
+    return name[0] ? name : NULL;
 }

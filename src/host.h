@@ -19,6 +19,9 @@ struct host_file {
 /* ERR_NOT_FOUND: there is none. ERR_IO: it cannot be told now. */
 MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
 
+/* What the machine calls itself; NULL: nothing. Static. */
+const char *host_name(void);
+
 /* The directories above `path`, as mkdir -p makes them. False: logged. */
 bool host_make_parents(const char *path);
 

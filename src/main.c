@@ -154,6 +154,12 @@ static bool api_peer_foreign(void *arg, raft_id id)
     return peer_is_foreign(daemon->peers, id);
 }
 
+static uint64_t api_wall_s(void *arg)
+{
+    (void)arg;
+    return (uint64_t)time(NULL);
+}
+
 static const char *api_peer_error(void *arg, raft_id id)
 {
     struct daemon *daemon = arg;
@@ -385,11 +391,16 @@ static int open_listeners(struct daemon *daemon)
         .db_bytes_max = config->max_db,
         .conns_max = daemon->conns_max,
         .conns_wanted = (uint32_t)config->max_conns,
+        .http_adv = config->http_adv,
+        .host_name = host_name(),
+        .allow_hosts = config->allow_hosts,
+        .allow_origins = config->allow_origins,
         .version = CRAFTD_VERSION,
         .peer_up = api_peer_up,
         .peer_error = api_peer_error,
         .peer_foreign = api_peer_foreign,
         .now_us = api_now_us,
+        .wall_s = api_wall_s,
         .process = api_process,
         .free_bytes = api_free_bytes,
         .start_s = (uint64_t)time(NULL),

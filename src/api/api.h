@@ -35,6 +35,14 @@ struct api_options {
     uint64_t body_bytes_max;
     uint32_t conns_max;
     uint32_t conns_wanted; /* More, when descriptors are too few for it. */
+    /* Names of this node for browsers: the host of http_adv, the machine's name
+     * (NULL: none), and a list with commas. Origins of pages that may do what
+     * our own may, likewise. Lists are NULL or well-formed; "*" is any. All
+     * outlive the api. See browser.c. */
+    const char *http_adv;
+    const char *host_name;
+    const char *allow_hosts;
+    const char *allow_origins;
     const char *version;
     uint64_t start_s; /* Unix time of the start. */
     /* A few words about the link to a peer, and whether it is up. */
@@ -43,6 +51,7 @@ struct api_options {
     /* Another cluster answers at its address. */
     bool (*peer_foreign)(void *arg, raft_id id);
     uint64_t (*now_us)(void *arg); /* To measure requests by. */
+    uint64_t (*wall_s)(void *arg); /* Unix time, for Date. */
     bool (*process)(void *arg, struct api_process *process);
     /* Of the disk that the node is on. False: not known, or in memory. */
     bool (*free_bytes)(void *arg, uint64_t *bytes);

@@ -3,6 +3,7 @@
  *     server.c   connections, time-outs, framing of answers
  *     routes.c   path and method -> handler
  *     params.c   query parameters: which a request takes
+ *     browser.c  what web pages may ask for
  *     read.c     levels of consistency: when an answer may be given
  *     keys.c     /key: reading
  *     writes.c   /key: writing; conditions, repeats
@@ -132,6 +133,9 @@ struct api {
     struct timer read_timer;
     uint64_t read_turn; /* The turn in which ... */
     uint64_t read_us;   /* ... so much was spent on showing. */
+    /* Headers of every answer, with the Date of this second. */
+    struct buf common;
+    uint64_t common_s;
     /* Scratch for one answer or one command. */
     struct buf body;
     struct buf indented; /* The same for ?pretty. */
@@ -302,6 +306,8 @@ struct conn {
     uint64_t begun_us; /* 0: it could not be read. */
     uint64_t now_ms;
     struct params params;
+    /* Of the page that may read the answer (--allow-origin); empty: none. */
+    struct bytes origin;
     struct buf key;  /* Of the request with the node. */
     struct buf tags; /* Its If-None-Match. */
     bool noleader;   /* /readyz: whether there is a leader is not asked. */
@@ -386,6 +392,10 @@ bool route_refuses(struct conn *conn, const struct http_request *request);
 bool read_timeout(struct conn *conn);
 /* ?redirect on a node that does not lead: answered 307, true. */
 bool redirected(struct conn *conn, const struct http_request *request);
+
+/* browser.c. Whether a page that is none of ours asks, for what it may not
+ * have. True: answered 403. */
+bool browser_refused(struct conn *conn, const struct http_request *request);
 
 /* params.c. Fill in conn->params, but for `taken`. Values stay good until the
  * next request, whatever becomes of this one's bytes. */

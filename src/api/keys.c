@@ -111,8 +111,7 @@ static void answer_missing(struct conn *conn)
 static void answer_raw(struct conn *conn, const struct node_row *row)
 {
     /* A browser must not take what somebody has stored for a page of ours. */
-    buf_add_string(&conn->api->headers, "X-Content-Type-Options: nosniff\r\n"
-                                        "Content-Security-Policy: sandbox\r\n");
+    buf_add_string(&conn->api->headers, "Content-Security-Policy: sandbox\r\n");
     answer(conn, 200, "application/octet-stream", row->value);
 }
 

@@ -183,6 +183,9 @@ static const struct route *admit(struct conn *conn,
     unsigned verbs;
     const struct route *found =
         find(conn, request->path, request->verb, &verbs);
+    if (browser_refused(conn, request)) {
+        return NULL;
+    }
     if (!conn->api->node) {
         answer_problem(conn, 503, "starting", "the node is starting",
                        "not-applied");

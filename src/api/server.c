@@ -138,9 +138,31 @@ void conn_drop(struct conn *conn)
 /* ---- answers
  * -------------------------------------------------------------------- */
 
+/* Answers are of this moment, and for who asked: nothing between here and there
+ * keeps them, or takes them for another type than they say. One answer depends
+ * on Accept (GET /key/k), and with --allow-origin all do on Origin. The Date
+ * (RFC 9110 6.6.1) is written once a second. */
+static struct bytes common_headers(struct api *api)
+{
+    uint64_t s = now(api) / 1000;
+    if (api->common.size == 0 || s != api->common_s) {
+        api->common_s = s;
+        api->common.size = 0;
+        buf_add_string(&api->common, "Date: ");
+        http_add_date(&api->common, api->options.wall_s(api->options.arg));
+        buf_add_string(&api->common,
+                       "\r\nCache-Control: no-store\r\n"
+                       "X-Content-Type-Options: nosniff\r\nVary: Accept");
+        buf_add_string(&api->common,
+                       api->options.allow_origins ? ", Origin\r\n" : "\r\n");
+    }
+    return buf_bytes(&api->common);
+}
+
 static void add_common(struct conn *conn, struct buf *out)
 {
     const struct node *node = conn->api->node;
+    buf_add_bytes(out, common_headers(conn->api));
     if (node) {
         http_add_header_u64(out, "Craftd-Index",
                             conn->index ? conn->index : node_applied(node));
@@ -150,6 +172,10 @@ static void add_common(struct conn *conn, struct buf *out)
                             bytes_of_string(leader->name));
         }
         http_add_header(out, "Craftd-Node", bytes_of_string(node_name(node)));
+    }
+    if (conn->origin.size > 0) {
+        http_add_header(out, "Access-Control-Allow-Origin", conn->origin);
+        buf_add_string(out, "Access-Control-Expose-Headers: *\r\n");
     }
     if (!conn->keep_alive) {
         buf_add_string(out, "Connection: close\r\n");
@@ -282,6 +308,7 @@ void answered(struct conn *conn)
     conn->v1 = false;
     conn->pretty = false;
     conn->head_only = false;
+    conn->origin = (struct bytes){0};
     conn->deleted = 0;
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
@@ -701,6 +728,7 @@ void api_close(struct api *api)
     restore_free(api);
     timer_cancel(api->options.reactor, &api->scan_timer);
     timer_cancel(api->options.reactor, &api->read_timer);
+    buf_free(&api->common);
     buf_free(&api->body);
     buf_free(&api->indented);
     buf_free(&api->message);

@@ -147,6 +147,10 @@ struct http_authority {
     bool numeric;      /* An IPv4 or IPv6 address. */
 };
 bool http_authority(struct bytes text, struct http_authority *authority);
+/* scheme://host[:port] as in Origin (RFC 6454 7), for http and https; the port
+ * is the scheme's, also in *scheme_port, when there is none. */
+bool http_origin(struct bytes text, struct http_authority *authority,
+                 uint16_t *scheme_port);
 
 /* The same for names and values in a query, where '+' is a blank: what forms,
  * URLSearchParams, urlencode and curl --data-urlencode write. */
@@ -159,6 +163,10 @@ bool http_query_next(struct bytes *rest, struct bytes *name,
 /* ---- responses -------------------------------------------------------- */
 
 const char *http_reason(int status);
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7), of years up to 9999;
+ * whatever the locale and the time zone are. */
+void http_add_date(struct buf *out, uint64_t unix_s);
 
 /* "HTTP/1.1 200 OK\r\n". */
 void http_add_status(struct buf *out, int status);

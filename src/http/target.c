@@ -225,3 +225,26 @@ bool http_authority(struct bytes text, struct http_authority *authority)
     authority->port = (uint16_t)port;
     return true;
 }
+
+bool http_origin(struct bytes text, struct http_authority *authority,
+                 uint16_t *scheme_port)
+{
+    static const struct {
+        const char *prefix;
+        uint16_t port;
+    } schemes[] = {{"http://", 80}, {"https://", 443}};
+    for (size_t i = 0; i < ARRAY_COUNT(schemes); i++) {
+        size_t size = strlen(schemes[i].prefix);
+        if (text.size > size &&
+            http_equal_fold(bytes_of(text.data, size), schemes[i].prefix)) {
+            text = bytes_of(text.data + size, text.size - size);
+            *scheme_port = schemes[i].port;
+            if (!http_authority(text, authority)) {
+                return false;
+            }
+            authority->port = authority->port ? authority->port : *scheme_port;
+            return true;
+        }
+    }
+    return false;
+}

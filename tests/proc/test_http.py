@@ -1,5 +1,6 @@
 """What a client sees: bodies, codes, big requests, and hostile ones."""
 import contextlib
+import email.utils
 import json
 import socket
 import subprocess
@@ -111,6 +112,37 @@ def test_curl_f_fails_on_a_missing_key(three):
     done = subprocess.run(["curl", "-sf", f"http://{three[0].http}/key/nope"],
                           timeout=10, capture_output=True)
     assert done.returncode == 22
+
+
+def dated(response):
+    return email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
+
+
+def test_every_answer_has_a_date_and_is_not_kept(three):
+    """RFC 9110 6.6.1; and nothing in between may keep an answer, or take it for
+    another type than it says."""
+    for method, path, body in (
+            ("GET", "/key/nope", None), ("HEAD", "/key/nope", None), ("POST", "/key", "{}"),
+            ("POST", "/key", "{"), ("PUT", "/key/dated", "v"), ("GET", "/key/dated?raw", None),
+            ("GET", "/key/dated?meta", None), ("GET", "/keys", None), ("DELETE", "/key/d", None),
+            ("GET", "/backup", None), ("GET", "/status", None), ("GET", "/metrics", None),
+            ("GET", "/livez", None), ("GET", "/nowhere", None), ("OPTIONS", "/key", None),
+            ("BREW", "/key", None), ("GET", "/api/v1/properties", None),
+            ("GET", "/key/dated?timeout=x", None), ("POST", "/restore", "x")):
+        response = three[1].request(method, path, body)
+        names = [name.lower() for name in response.headers.keys()]
+        assert len(names) == len(set(names)), (path, names)
+        assert abs(dated(response) - time.time()) < 3, path
+        assert response.headers["Date"].endswith(" GMT")
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Vary"] == "Accept"
+    got = three[1].request("GET", "/key/dated",
+                           headers={"If-None-Match": "*"})
+    assert (got.status, got.headers["Vary"]) == (304, "Accept")
+    first = dated(three[0].request("GET", "/livez"))
+    time.sleep(2.1)
+    assert 1 < dated(three[0].request("GET", "/livez")) - first < 4
 
 
 # ---- status -----------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 #include "http/http.h"
 
@@ -535,6 +536,38 @@ static void test_expectations_and_keep_alive(void **state)
     http_reader_free(&reader);
 }
 
+/* Against the C library, at every day of two eras and at odd seconds. */
+static void test_dates(void **state)
+{
+    (void)state;
+    static const uint64_t times[] = {0,           784111777,  951782400,
+                                     951868800,   4107542399, 4107542400,
+                                     253402300799};
+    struct buf out = {0};
+    char expected[64];
+    http_add_date(&out, 784111777);
+    assert_true(
+        bytes_equal_string(buf_bytes(&out), "Sun, 06 Nov 1994 08:49:37 GMT"));
+    for (uint64_t i = 0; i < 800 * 366 + ARRAY_COUNT(times); i++) {
+        uint64_t s = i < ARRAY_COUNT(times) ? times[i] : i * 86399;
+        time_t at = (time_t)s;
+        struct tm tm;
+        assert_non_null(gmtime_r(&at, &tm));
+        assert_true(strftime(expected, sizeof(expected),
+                             "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0);
+        out.size = 0;
+        http_add_date(&out, s);
+        if (!bytes_equal_string(buf_bytes(&out), expected)) {
+            fail_msg("%s", expected);
+        }
+    }
+    out.size = 0;
+    http_add_date(&out, UINT64_MAX);
+    assert_true(
+        bytes_equal_string(buf_bytes(&out), "Fri, 31 Dec 9999 23:59:59 GMT"));
+    buf_free(&out);
+}
+
 static void test_parameters_of_a_query(void **state)
 {
     (void)state;
@@ -774,6 +807,7 @@ int main(void)
         cmocka_unit_test(test_an_upgrade_is_ignored_and_the_connection_goes_on),
         cmocka_unit_test(test_parameters_of_a_query),
         cmocka_unit_test(test_a_plus_sign_in_paths_and_queries),
+        cmocka_unit_test(test_dates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

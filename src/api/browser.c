@@ -1,0 +1,206 @@
+/* browser.c -- requests that a web page makes in its reader's name.
+ *
+ * A page of any site may send requests to addresses that only its reader
+ * reaches, this node's among them. Browsers mark them: with Origin (all that
+ * may change something, Fetch 3.2), with Sec-Fetch-Site (Fetch Metadata 2.3),
+ * Referer, and a User-Agent that begins with Mozilla. Requests without these
+ * are left alone: curl and clients of other programs see no difference.
+ *
+ * 1. Nothing is changed for a page of another origin than the one asked.
+ * 2. Nothing is shown under a name that is not known as ours: a site may let
+ *    its own name lead to this address (DNS rebinding), and then its pages are
+ *    of the origin asked. An address in digits cannot be rebound, nor localhost
+ *    (RFC 6761 6.3).
+ *
+ * --allow-origin names origins that may do what our own may, and read the
+ * answers (CORS); --allow-host names names of ours.
+ *
+ * Known limit: a browser that lets a page set User-Agent, and leave out
+ * Referer, hides its reads (not its writes) from rule 2. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/text.h"
+
+static bool equal_fold(struct bytes a, struct bytes b)
+{
+    if (a.size != b.size) {
+        return false;
+    }
+    for (size_t i = 0; i < a.size; i++) {
+        uint8_t c = a.data[i];
+        uint8_t d = b.data[i];
+        c = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+        d = d >= 'A' && d <= 'Z' ? d | 0x20 : d;
+        if (c != d) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- origins --------------------------------------------------------------
+ */
+
+/* The origin is the one that was asked. Its scheme is not known here: there may
+ * be TLS in front, so that it is the one that Origin says. */
+static bool is_own_origin(struct bytes origin, struct bytes host)
+{
+    struct http_authority ours;
+    struct http_authority theirs;
+    uint16_t port = 0;
+    if (!http_origin(origin, &theirs, &port) || !http_authority(host, &ours)) {
+        return false;
+    }
+    return equal_fold(ours.host, theirs.host) &&
+           (ours.port ? ours.port : port) == theirs.port;
+}
+
+/* The element of a list with commas that is `text`, or "*". */
+static struct bytes listed(const char *list, struct bytes text)
+{
+    struct bytes rest = list ? bytes_of_string(list) : (struct bytes){0};
+    struct bytes element;
+    while (http_list_next(&rest, &element)) {
+        if (equal_fold(element, text) || bytes_equal_string(element, "*")) {
+            return element;
+        }
+    }
+    return (struct bytes){0};
+}
+
+/* ---- our names ------------------------------------------------------------
+ */
+
+static bool ends_with(struct bytes text, const char *end)
+{
+    size_t size = strlen(end);
+    return text.size >= size &&
+           equal_fold(bytes_of(text.data + text.size - size, size),
+                      bytes_of_string(end));
+}
+
+/* `name` may be host or host:port. */
+static bool is_host_of(struct bytes host, const char *name)
+{
+    struct http_authority known;
+    return name && http_authority(bytes_of_string(name), &known) &&
+           equal_fold(host, known.host);
+}
+
+static bool is_our_host(const struct api_options *options, struct bytes host)
+{
+    struct http_authority asked;
+    if (!http_authority(host, &asked)) {
+        return false;
+    }
+    struct bytes name = asked.host;
+    if (name.size > 1 && name.data[name.size - 1] == '.') {
+        name.size--; /* The root of all names. */
+    }
+    if (asked.numeric || equal_fold(name, bytes_of_string("localhost")) ||
+        ends_with(name, ".localhost")) {
+        return true;
+    }
+    return is_host_of(name, options->host) ||
+           is_host_of(name, options->http_adv) ||
+           is_host_of(name, options->host_name) ||
+           listed(options->allow_hosts, name).data != NULL;
+}
+
+/* ---- a request ------------------------------------------------------------
+ */
+
+struct marks {
+    bool browser;
+    bool foreign;        /* Of another origin than the one asked. */
+    struct bytes host;   /* As asked; empty when there is none. */
+    struct bytes origin; /* The foreign one, empty when it was not named. */
+};
+
+static bool begins_with(struct bytes text, const char *start)
+{
+    size_t size = strlen(start);
+    return text.size >= size && memcmp(text.data, start, size) == 0;
+}
+
+static struct marks read_marks(const struct http_request *request)
+{
+    struct marks marks = {.host = http_header(request, "Host")};
+    for (uint32_t i = 0; i < request->header_count; i++) {
+        const struct http_header *header = &request->headers[i];
+        if (http_header_named(header, 1, "Origin").data) {
+            marks.browser = true;
+            if (!is_own_origin(header->value, marks.host)) {
+                marks.foreign = true;
+                marks.origin = header->value;
+            }
+        } else if (http_header_named(header, 1, "Sec-Fetch-Site").data) {
+            marks.browser = true;
+            marks.foreign |= !bytes_equal_string(header->value, "none") &&
+                             !bytes_equal_string(header->value, "same-origin");
+        } else if (http_header_named(header, 1, "Referer").data ||
+                   (http_header_named(header, 1, "User-Agent").data &&
+                    begins_with(header->value, "Mozilla/"))) {
+            marks.browser = true;
+        }
+    }
+    return marks;
+}
+
+static void refuse(struct conn *conn, const char *before, struct bytes name,
+                   const char *behind)
+{
+    enum { NAME_BYTES_SHOWN = 128 };
+    struct buf *message = &conn->api->message;
+    message->size = 0;
+    buf_add_string(message, before);
+    if (name.size > 0 && name.size <= NAME_BYTES_SHOWN &&
+        text_is_printable(name)) {
+        buf_add_u8(message, ' ');
+        buf_add_bytes(message, name);
+    }
+    buf_add_string(message, behind);
+    buf_add_u8(message, 0);
+    answer_problem(conn, 403, "forbidden", (const char *)message->data,
+                   "not-applied");
+}
+
+static void allow_preflight(struct conn *conn)
+{
+    buf_add_string(&conn->api->headers,
+                   "Access-Control-Allow-Methods: *\r\n"
+                   "Access-Control-Allow-Headers: *, Authorization\r\n"
+                   "Access-Control-Max-Age: 600\r\n");
+}
+
+bool browser_refused(struct conn *conn, const struct http_request *request)
+{
+    const struct api_options *options = &conn->api->options;
+    struct marks marks = read_marks(request);
+    if (!marks.browser) {
+        return false;
+    }
+    if (!is_our_host(options, marks.host)) {
+        refuse(conn, "the host", marks.host,
+               " is not known as a name of this node, and a page of its own "
+               "could be asking: see --allow-host");
+        return true;
+    }
+    if (marks.origin.size > 0) {
+        conn->origin = listed(options->allow_origins, marks.origin);
+    }
+    if (conn->origin.size > 0) {
+        if (request->verb == HTTP_VERB_OPTIONS) {
+            allow_preflight(conn);
+        }
+        return false;
+    }
+    bool changes = !is_get(request) && request->verb != HTTP_VERB_OPTIONS;
+    if (changes && marks.foreign) {
+        refuse(conn, "a page of another site", marks.origin,
+               " may not change anything here: see --allow-origin");
+        return true;
+    }
+    return false;
+}
