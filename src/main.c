@@ -193,6 +193,12 @@ static bool api_process(void *arg, struct api_process *out)
     return true;
 }
 
+static bool api_backup_time(void *arg, uint64_t *unix_s)
+{
+    const struct daemon *daemon = arg;
+    return daemon->upkeep && upkeep_backup_time(daemon->upkeep, unix_s);
+}
+
 /* ---- the turn, and the end
  * ---------------------------------------------------------- */
 
@@ -403,6 +409,7 @@ static int open_listeners(struct daemon *daemon)
         .wall_s = api_wall_s,
         .process = api_process,
         .free_bytes = api_free_bytes,
+        .backup_time = api_backup_time,
         .start_s = (uint64_t)time(NULL),
         .arg = daemon,
     };

@@ -2,6 +2,7 @@
 #include "upkeep.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -51,6 +52,7 @@ struct upkeep {
     uint64_t at;
     uint64_t began_ms;
     uint64_t saved_index; /* Of the newest one of this process. */
+    uint64_t saved_s;     /* Unix time; 0: none yet. */
     uint8_t slice[SLICE_BYTES];
 };
 
@@ -328,6 +330,7 @@ static void end_backup(struct upkeep *upkeep, enum err err)
         (void)gone; /* The next one begins with its leftovers. */
     } else {
         upkeep->saved_index = upkeep->index;
+        upkeep->saved_s = (uint64_t)time(NULL);
         log_info("backup", "file=%s bytes=%llu ms=%llu", name,
                  (unsigned long long)upkeep->bytes,
                  (unsigned long long)(now_ms(upkeep) - upkeep->began_ms));
@@ -386,6 +389,7 @@ static void on_checkpoint(struct node_request *request,
     const char *why = node_outcome_name(result->outcome);
     enum err err = ERR_OK;
     if (result->outcome == NODE_OK && result->index == upkeep->saved_index) {
+        upkeep->saved_s = (uint64_t)time(NULL);
         back_up_in(upkeep, upkeep->config->backup_every_ms);
         return;
     }
@@ -442,6 +446,12 @@ struct upkeep *upkeep_start(const struct config *config,
         back_up_in(upkeep, config->backup_every_ms);
     }
     return upkeep;
+}
+
+bool upkeep_backup_time(const struct upkeep *upkeep, uint64_t *unix_s)
+{
+    *unix_s = upkeep->saved_s;
+    return upkeep->config->backup_dir != NULL;
 }
 
 void upkeep_free(struct upkeep *upkeep)

@@ -25,6 +25,9 @@ struct upkeep *upkeep_start(const struct config *config,
 /* Leave, if it is to: true while that goes on. The node serves meanwhile; call
  * it each turn, until `by_ms` at the latest. */
 bool upkeep_leave(struct upkeep *upkeep, uint64_t by_ms);
+/* Unix time when a backup was last written whole, or found to hold everything
+ * that there is; 0: not since the start. False without --backup-dir. */
+bool upkeep_backup_time(const struct upkeep *upkeep, uint64_t *unix_s);
 /* Before the node is closed. NULL is fine. */
 void upkeep_free(struct upkeep *upkeep);
 

@@ -55,6 +55,9 @@ struct api_options {
     bool (*process)(void *arg, struct api_process *process);
     /* Of the disk that the node is on. False: not known, or in memory. */
     bool (*free_bytes)(void *arg, uint64_t *bytes);
+    /* Unix time of the newest good backup of --backup-dir, 0 while there is
+     * none. False: none is to be made. */
+    bool (*backup_time)(void *arg, uint64_t *unix_s);
     void *arg;
 };
 

@@ -27,7 +27,7 @@ static const uint64_t duration_us[] = {500,    2000,    10000,  50000,
 
 enum {
     SERIES_MAX = 200,
-    PLAIN_MAX = 42,      /* Those without a bound of their own below. */
+    PLAIN_MAX = 45,      /* Those without a bound of their own below. */
     HISTOGRAM_EXTRA = 3, /* +Inf, _sum, _count */
 };
 _Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + 1 + 2 * (RAFT_MEMBERS_MAX - 1) +
@@ -201,6 +201,9 @@ static void add_process(struct api *api, const struct node_status *status)
         api->options.version, status->sqlite_version, ARCH);
     gauge(out, "craftd_start_time_seconds", "Unix time of the start.",
           api->options.start_s);
+    /* Under the name that client libraries give it as well. */
+    gauge(out, "process_start_time_seconds", "Unix time of the start.",
+          api->options.start_s);
     if (!api->options.process(api->options.arg, &process)) {
         return;
     }
@@ -233,6 +236,18 @@ static void add_members(struct buf *out, const struct node_status *status)
         labelled(out, "craftd_raft_peers", "role", names[i]);
         buf_printf(out, "%llu\n", U(counts[i]));
     }
+}
+
+static void add_reachable(struct api *api, const struct node_status *status)
+{
+    uint64_t reachable = 0;
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        raft_id id = status->conf->members[i].id;
+        reachable += id != status->raft.self &&
+                     api->options.peer_up(api->options.arg, id);
+    }
+    gauge(&api->body, "craftd_raft_peers_reachable",
+          "Other members that this node has a connection with.", reachable);
 }
 
 /* The leader knows these, nobody else does. */
@@ -327,6 +342,7 @@ static void add_raft(struct api *api, const struct node_status *status)
     gauge(out, "craftd_raft_last_log_index", "Last entry in the log.",
           status->raft.last);
     add_members(out, status);
+    add_reachable(api, status);
     add_progress(out, status);
     add_proposals(out, status, metrics);
     add_snapshots(out, status, metrics);
@@ -356,6 +372,13 @@ static void add_storage(struct api *api, const struct node_status *status)
           "1 while writes are refused for lack of space.",
           status->no_space || status->over_quota);
     gauge(out, "craftd_keys", "Keys in the database.", status->keys);
+    uint64_t backup_s;
+    if (api->options.backup_time(api->options.arg, &backup_s)) {
+        gauge(out, "craftd_backup_last_success_time_seconds",
+              "Unix time when --backup-dir last had a backup of everything; "
+              "0: not since the start.",
+              backup_s);
+    }
 }
 
 static void add_requests(struct api *api)

@@ -1,5 +1,6 @@
 """/metrics as a scraper reads it: the text format of Prometheus 0.0.4, held to
 the letter, and figures that move when what they count happens."""
+import os
 import re
 import shutil
 import subprocess
@@ -141,6 +142,10 @@ def test_metrics_of_a_cluster(three):
         assert value(now, "process_resident_memory_bytes") > 1 << 20
         assert 5 < value(now, "process_open_fds") < 100
         assert abs(value(now, "craftd_start_time_seconds") - time.time()) < 3600
+        assert value(now, "process_start_time_seconds") == value(
+            now, "craftd_start_time_seconds")
+        assert value(now, "craftd_raft_peers_reachable") == 2
+        assert not [key for key in now if "backup_last" in key[0]], "no --backup-dir"
         assert grown(node, "craftd_raft_commit_index") >= 20
         assert grown(node, "craftd_storage_fsync_duration_seconds_count") > 0
         assert grown(node, "craftd_storage_written_bytes_total", file="log") > 0
@@ -213,6 +218,42 @@ def test_metrics_of_leaders_that_come_and_go(cluster):
             5, "the change was counted")
     assert sum(value(scrape(node), "craftd_raft_elections_total")
                for node in cluster.others(leader)) >= 1
+
+
+def test_metrics_of_peers_that_are_away(cluster):
+    """Members that cannot be reached still count as members."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    cluster.others(leader)[0].kill()
+
+    def reachable():
+        return value(scrape(leader), "craftd_raft_peers_reachable")
+    wait_for(lambda: reachable() == 1, 10, "one is away")
+    assert value(scrape(leader), "craftd_raft_peers", role="voter") == 3
+    cluster.start_all()
+    wait_for(lambda: reachable() == 2, 10, "it is back")
+
+
+def test_metrics_of_the_last_good_backup(cluster, tmp_path):
+    """It moves on while backups hold everything, and stays when they fail."""
+    where = tmp_path / "backups"
+    cluster.start(1, args=["--backup-dir", str(where), "--backup-every", "1s"])
+    node = cluster[0]
+
+    def last():
+        return value(scrape(node), "craftd_backup_last_success_time_seconds")
+    assert last() == 0 or os.listdir(where)
+    assert node.put("k", "1").status == 200
+    first = wait_for(last, 10, "a backup")
+    assert abs(first - time.time()) < 60 and os.listdir(where)
+    # Nothing has changed, so nothing is written: the newest is as good.
+    later = wait_for(lambda: last() > first and last(), 10, "the time moves on")
+    shutil.rmtree(where)
+    assert node.put("k", "2").status == 200
+    wait_for(lambda: " error " in node.log() and "backup" in node.log(), 10, "it fails")
+    stays = last()
+    time.sleep(2.2)
+    assert last() == stays and stays >= later
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here")
