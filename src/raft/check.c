@@ -15,27 +15,27 @@ static void check_change(const struct raft *raft)
              raft->leader == raft->before.leader);
         /* L8: a leader never truncates its own log. */
         must(raft->before.role != RAFT_LEADER ||
-             raft->last >= raft->before.last);
+             raft->log.last >= raft->before.last);
     }
     must(raft->commit >= raft->before.commit); /* L4 */
-    must(raft->seq_persisted >= raft->before.seq_persisted);
+    must(raft->disk.seq_persisted >= raft->before.seq_persisted);
 }
 
 static void check_log(const struct raft *raft)
 {
-    must(raft->base <= raft->applied);        /* L7 */
-    must(raft->applied <= raft->apply_given); /* L6 */
-    must(raft->apply_given <= raft->commit);  /* L6 */
-    must(raft->apply_given <= raft->durable); /* L6 */
-    must(raft->commit <= raft->last);         /* L4 */
-    must(raft->durable <= raft->last);
-    must(raft->verified <= raft->last);
-    must((raft->run_count == 0) == (raft->base == raft->last));
-    must(raft_term_at(raft, raft->last) <= raft->term);
-    must(raft->conf_count > 0); /* L10 */
-    must(raft_log_conf_index(raft) <= raft->last);
+    must(raft->log.base <= raft->applied);         /* L7 */
+    must(raft->applied <= raft->apply_given);      /* L6 */
+    must(raft->apply_given <= raft->commit);       /* L6 */
+    must(raft->apply_given <= raft->disk.durable); /* L6 */
+    must(raft->commit <= raft->log.last);          /* L4 */
+    must(raft->disk.durable <= raft->log.last);
+    must(raft->verified <= raft->log.last);
+    must((raft->log.run_count == 0) == (raft->log.base == raft->log.last));
+    must(raft_term_at(raft, raft->log.last) <= raft->term);
+    must(raft->log.conf_count > 0); /* L10 */
+    must(raft_log_conf_index(raft) <= raft->log.last);
     /* Not written, being written, or written. */
-    must(raft->dirty_lo == 0 || raft->durable < raft->dirty_lo);
+    must(raft->disk.dirty_lo == 0 || raft->disk.durable < raft->disk.dirty_lo);
 }
 
 static void check_peers(struct raft *raft)
@@ -51,7 +51,7 @@ static void check_peers(struct raft *raft)
         must(peer->match < peer->next); /* L9 */
         must(peer->match >= peer->match_seen);
         peer->match_seen = peer->match;
-        must(peer->next <= raft->last + 1);
+        must(peer->next <= raft->log.last + 1);
         must(peer->inflight_count <= raft->options.inflight_max); /* L15 */
         must(peer->state == RAFT_PEER_REPLICATE || peer->inflight_count == 0);
     }
@@ -62,7 +62,7 @@ static void check_role(const struct raft *raft)
     switch (raft->role) {
     case RAFT_FOLLOWER:
         must(raft->leader != raft->options.self);
-        must(raft->transfer_target == 0 && !raft->leaving);
+        must(raft->transfer.target == 0 && !raft->leaving);
         break;
     case RAFT_PRECANDIDATE:
         must(raft->leader == 0);
@@ -73,32 +73,33 @@ static void check_role(const struct raft *raft)
     case RAFT_LEADER: /* L14 */
         must(raft->leader == raft->options.self);
         must(raft->vote == raft->options.self);
-        must(raft->term_start <= raft->last);
-        must(raft->term_start <= raft->base ||
+        must(raft->term_start <= raft->log.last);
+        must(raft->term_start <= raft->log.base ||
              raft_term_at(raft, raft->term_start) == raft->term);
         /* L4: what we committed ourselves ends in our own term. */
         must(raft->before.role != RAFT_LEADER ||
              raft->commit == raft->before.commit ||
-             raft->commit <= raft->base ||
+             raft->commit <= raft->log.base ||
              raft_term_at(raft, raft->commit) == raft->term);
         break;
     }
-    must(raft->read_done <= raft->read_asked);
-    must(raft->role != RAFT_LEADER || !raft->read_open ||
+    must(raft->reads.done <= raft->reads.asked);
+    must(raft->role != RAFT_LEADER || !raft->reads.open ||
          raft_is_ready(raft)); /* L12 */
 }
 
 static void check_output(const struct raft *raft)
 {
-    must(raft->op_count <= RAFT_OPS_MAX); /* L15 */
-    must(raft->ready_count <= RAFT_MESSAGES_MAX);
-    must(raft->gated_count <= RAFT_GATED_MAX);
-    must(raft->seq_persisted + raft->op_count == raft->seq_last);
-    must(raft->hard_seq <= raft->seq_last);
-    if (raft->gated_count > 1) { /* L17 */
-        uint32_t newest = raft->gated_head + raft->gated_count - 1;
-        must(raft->gated[newest % RAFT_GATED_MAX].gate >=
-             raft->gated[(newest - 1) % RAFT_GATED_MAX].gate);
+    must(raft->disk.op_count <= RAFT_OPS_MAX); /* L15 */
+    must(raft->outbox.ready_count <= RAFT_MESSAGES_MAX);
+    must(raft->outbox.gated_count <= RAFT_GATED_MAX);
+    must(raft->disk.seq_persisted + raft->disk.op_count == raft->disk.seq_last);
+    must(raft->disk.hard_seq <= raft->disk.seq_last);
+    if (raft->outbox.gated_count > 1) { /* L17 */
+        uint32_t newest =
+            raft->outbox.gated_head + raft->outbox.gated_count - 1;
+        must(raft->outbox.gated[newest % RAFT_GATED_MAX].gate >=
+             raft->outbox.gated[(newest - 1) % RAFT_GATED_MAX].gate);
     }
 }
 
@@ -113,28 +114,28 @@ void raft_check(struct raft *raft)
     raft->before.vote = raft->vote;
     raft->before.leader = raft->leader;
     raft->before.commit = raft->commit;
-    raft->before.seq_persisted = raft->seq_persisted;
+    raft->before.seq_persisted = raft->disk.seq_persisted;
     raft->before.role = raft->role;
-    raft->before.last = raft->last;
+    raft->before.last = raft->log.last;
 }
 
 /* At the door: what would be a lie if we crashed right after sending. */
 void raft_check_message(const struct raft *raft, const struct raft_message *m)
 {
     must(m->term == raft->term);
-    must(m->term == raft->durable_term); /* L1 */
+    must(m->term == raft->disk.durable_term); /* L1 */
     must(m->from == raft->options.self && m->to != raft->options.self);
     if (m->type == RAFT_MSG_VOTE) {
-        must(raft->durable_vote == raft->options.self);
+        must(raft->disk.durable_vote == raft->options.self);
     }
     if (m->type == RAFT_MSG_VOTE_RESP && m->granted) { /* L3 */
-        must(raft->durable_vote == m->to);
+        must(raft->disk.durable_vote == m->to);
     }
     if (m->type == RAFT_MSG_APPEND_RESP && m->granted) { /* L3 */
-        must(m->match <= raft->durable && m->match <= raft->verified);
+        must(m->match <= raft->disk.durable && m->match <= raft->verified);
     }
     if (m->type == RAFT_MSG_APPEND) { /* L13 */
-        must(m->log_index + m->entry_count <= raft->last);
+        must(m->log_index + m->entry_count <= raft->log.last);
         must(raft_term_at(raft, m->log_index) == m->log_term);
     }
 }

@@ -129,7 +129,7 @@ void raft_catch_up(struct raft *raft, struct raft_peer *peer)
         peer->caught_up = peer->catch_up_rounds >= RAFT_CATCH_UP_ROUNDS &&
                           took_ms < raft->options.election_min_ms;
         peer->catch_up_ms = raft->now_ms;
-        peer->catch_up_target = raft->last;
+        peer->catch_up_target = raft->log.last;
     }
 }
 
@@ -138,13 +138,13 @@ static bool may_vote_soon(const struct raft *raft, const struct raft_peer *peer)
 {
     return peer->caught_up && peer->state == RAFT_PEER_REPLICATE &&
            raft_peer_is_live(raft, peer) &&
-           raft->last - peer->match <= RAFT_APPEND_ENTRIES_MAX;
+           raft->log.last - peer->match <= RAFT_APPEND_ENTRIES_MAX;
 }
 
 void raft_promote_learner(struct raft *raft)
 {
     if (!raft_is_ready(raft) || raft_change_is_running(raft) ||
-        raft->transfer_target != 0) {
+        raft->transfer.target != 0) {
         return;
     }
     const struct raft_conf *conf = raft_conf_active(raft);
@@ -178,7 +178,7 @@ static enum err change_add(struct raft *raft, struct raft_conf *conf,
     /* The newest id is the highest: the list stays sorted. */
     struct raft_member *added = &conf->members[conf->count++];
     *added = *member;
-    added->id = raft->last + 1;
+    added->id = raft->log.last + 1;
     return ERR_OK;
 }
 
@@ -278,7 +278,7 @@ enum err raft_conf_change(struct raft *raft, const struct raft_change *change)
         return ERR_CLOSED;
     }
     if (!raft_is_ready(raft) || raft_change_is_running(raft) ||
-        raft->transfer_target != 0) {
+        raft->transfer.target != 0) {
         return ERR_BUSY;
     }
     struct raft_conf conf = *raft_conf_active(raft);

@@ -42,8 +42,9 @@ void raft_arm_first_election(struct raft *raft)
 
 bool raft_storage_stalled(const struct raft *raft)
 {
-    return raft->op_count > 0 && raft->now_ms - raft->ops[raft->op_head].ms >
-                                     raft->options.storage_stall_ms;
+    return raft->disk.op_count > 0 &&
+           raft->now_ms - raft->disk.ops[raft->disk.op_head].ms >
+               raft->options.storage_stall_ms;
 }
 
 static bool may_campaign(const struct raft *raft)
@@ -64,12 +65,12 @@ static void set_leader(struct raft *raft, raft_id leader)
         raft_reads_fail(raft);
     }
     raft->leader = leader;
-    raft->out_role_changed = true;
+    raft->out.role_changed = true;
 }
 
 static void set_role(struct raft *raft, enum raft_role role)
 {
-    raft->out_role_changed = raft->out_role_changed || raft->role != role;
+    raft->out.role_changed = raft->out.role_changed || raft->role != role;
     raft->role = role;
 }
 
@@ -78,10 +79,10 @@ static void set_term(struct raft *raft, uint64_t term, raft_id vote)
     must(term > raft->term);
     raft->term = term;
     raft->vote = vote;
-    raft->hard_dirty = true;
+    raft->disk.hard_dirty = true;
     raft->verified = 0;
-    raft->ack_due = false;
-    raft->out_role_changed = true;
+    raft->outbox.ack_due = false;
+    raft->out.role_changed = true;
 }
 
 void raft_become_follower(struct raft *raft, uint64_t term, raft_id leader)
@@ -89,7 +90,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, raft_id leader)
     must(leader != raft->options.self);
     bool was_follower = raft->role == RAFT_FOLLOWER;
     set_role(raft, RAFT_FOLLOWER);
-    raft_transfer_end(raft, raft->transfer_won);
+    raft_transfer_end(raft, raft->transfer.won);
     raft->leaving = false;
     set_leader(raft, leader);
     if (term != raft->term) {
@@ -119,14 +120,14 @@ static void become_leader(struct raft *raft)
     set_leader(raft, raft->options.self);
     raft->leader_since_ms = raft->now_ms;
     raft->leaving = false;
-    raft->ack_due = false;
+    raft->outbox.ack_due = false;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         raft_peer_reset(raft, &raft->peers[i]);
     }
     /* An entry of our own term: only it can be committed by counting, and
      * everything before it with it (thesis 3.6.2, 6.4). */
     raft_log_append(raft, raft->term, RAFT_ENTRY_NOOP, NULL);
-    raft->term_start = raft->last;
+    raft->term_start = raft->log.last;
     raft_broadcast_heartbeat(raft);
 }
 
@@ -148,8 +149,8 @@ static void ask_for_votes(struct raft *raft, enum raft_message_type type)
                   (struct raft_message){
                       .type = type,
                       .to = member->id,
-                      .log_index = raft->last,
-                      .log_term = raft_term_at(raft, raft->last),
+                      .log_index = raft->log.last,
+                      .log_term = raft_term_at(raft, raft->log.last),
                       .round = raft->election_round,
                       .transfer = raft->election_transfer,
                   },
@@ -247,9 +248,9 @@ bool raft_is_sticky(const struct raft *raft)
 /* Thesis 3.6.1: the later last term wins; with equal terms, the longer log. */
 static bool is_up_to_date(const struct raft *raft, const struct raft_message *m)
 {
-    uint64_t last_term = raft_term_at(raft, raft->last);
+    uint64_t last_term = raft_term_at(raft, raft->log.last);
     return m->log_term > last_term ||
-           (m->log_term == last_term && m->log_index >= raft->last);
+           (m->log_term == last_term && m->log_index >= raft->log.last);
 }
 
 /* Note that we answer whoever asks: which votes count is for the candidate's
@@ -294,7 +295,7 @@ void raft_on_vote(struct raft *raft, const struct raft_message *m)
         must(raft->role != RAFT_LEADER && raft->role != RAFT_CANDIDATE);
         if (raft->vote == 0) {
             raft->vote = m->from;
-            raft->hard_dirty = true;
+            raft->disk.hard_dirty = true;
         }
         if (raft->role != RAFT_FOLLOWER) {
             raft_become_follower(raft, raft->term, 0);

@@ -44,7 +44,7 @@ static bool agrees_with_settled(const struct raft *raft,
     uint64_t settled = m->term == raft->term
                            ? max_u64(raft->commit, raft->verified)
                            : raft->commit;
-    if (m->log_index >= raft->base && m->log_index <= settled &&
+    if (m->log_index >= raft->log.base && m->log_index <= settled &&
         raft_term_at(raft, m->log_index) != m->log_term) {
         return false;
     }
@@ -53,7 +53,7 @@ static bool agrees_with_settled(const struct raft *raft,
         if (index > settled) {
             break;
         }
-        if (index >= raft->base &&
+        if (index >= raft->log.base &&
             raft_term_at(raft, index) != m->entries[i].term) {
             return false;
         }
@@ -92,7 +92,7 @@ static bool append_resp_is_sound(const struct raft *raft,
     }
     /* An answer in our own term is an answer to us, and our log of this term
      * only grew since. */
-    if (raft->role == RAFT_LEADER && m->match > raft->last) {
+    if (raft->role == RAFT_LEADER && m->match > raft->log.last) {
         return false;
     }
     return m->granted || (m->log_index <= m->match && m->log_term <= m->term);

@@ -13,61 +13,64 @@
 
 bool raft_hard_is_durable(const struct raft *raft)
 {
-    return !raft->hard_dirty && raft->hard_seq <= raft->seq_persisted;
+    return !raft->disk.hard_dirty &&
+           raft->disk.hard_seq <= raft->disk.seq_persisted;
 }
 
 static void collect_persist(struct raft *raft, struct raft_persist *persist)
 {
     *persist = (struct raft_persist){.lo = 1, .hi = 0};
-    bool dirty = raft->dirty_lo != 0;
-    if ((!dirty && !raft->hard_dirty) || raft->op_count == RAFT_OPS_MAX) {
+    bool dirty = raft->disk.dirty_lo != 0;
+    if ((!dirty && !raft->disk.hard_dirty) ||
+        raft->disk.op_count == RAFT_OPS_MAX) {
         return;
     }
-    uint64_t seq = ++raft->seq_last;
+    uint64_t seq = ++raft->disk.seq_last;
     *persist = (struct raft_persist){
         .seq = seq,
-        .hard = raft->hard_dirty,
+        .hard = raft->disk.hard_dirty,
         .term = raft->term,
         .vote = raft->vote,
-        .lo = raft->last + 1,
-        .hi = raft->last,
+        .lo = raft->log.last + 1,
+        .hi = raft->log.last,
     };
     if (dirty) {
-        persist->lo = raft->dirty_lo;
-        if (raft->dirty_lo <= raft->handed) {
-            persist->truncate_from = raft->dirty_lo;
+        persist->lo = raft->disk.dirty_lo;
+        if (raft->disk.dirty_lo <= raft->disk.handed) {
+            persist->truncate_from = raft->disk.dirty_lo;
             must(persist->truncate_from > raft->commit ||
                  raft->role != RAFT_LEADER);
         }
-        raft->handed = raft->last;
+        raft->disk.handed = raft->log.last;
     }
-    if (raft->hard_dirty) {
-        raft->hard_seq = seq;
-        raft->hard_dirty = false;
+    if (raft->disk.hard_dirty) {
+        raft->disk.hard_seq = seq;
+        raft->disk.hard_dirty = false;
     }
-    raft->dirty_lo = 0;
-    uint32_t place = (raft->op_head + raft->op_count) % RAFT_OPS_MAX;
-    raft->ops[place] = (struct raft_op){.seq = seq,
-                                        .hi = raft->last,
-                                        .ms = raft->now_ms,
-                                        .term = raft->term,
-                                        .vote = raft->vote};
-    raft->op_count++;
+    raft->disk.dirty_lo = 0;
+    uint32_t place = (raft->disk.op_head + raft->disk.op_count) % RAFT_OPS_MAX;
+    raft->disk.ops[place] = (struct raft_op){.seq = seq,
+                                             .hi = raft->log.last,
+                                             .ms = raft->now_ms,
+                                             .term = raft->term,
+                                             .vote = raft->vote};
+    raft->disk.op_count++;
 }
 
 void raft_persisted(struct raft *raft, uint64_t seq)
 {
-    must(seq <= raft->seq_last);
-    while (raft->op_count > 0 && raft->ops[raft->op_head].seq <= seq) {
-        const struct raft_op *op = &raft->ops[raft->op_head];
-        raft->durable = max_u64(raft->durable, op->hi);
-        raft->seq_persisted = op->seq;
-        raft->durable_term = op->term;
-        raft->durable_vote = op->vote;
-        raft->op_head = (raft->op_head + 1) % RAFT_OPS_MAX;
-        raft->op_count--;
+    must(seq <= raft->disk.seq_last);
+    while (raft->disk.op_count > 0 &&
+           raft->disk.ops[raft->disk.op_head].seq <= seq) {
+        const struct raft_op *op = &raft->disk.ops[raft->disk.op_head];
+        raft->disk.durable = max_u64(raft->disk.durable, op->hi);
+        raft->disk.seq_persisted = op->seq;
+        raft->disk.durable_term = op->term;
+        raft->disk.durable_vote = op->vote;
+        raft->disk.op_head = (raft->disk.op_head + 1) % RAFT_OPS_MAX;
+        raft->disk.op_count--;
     }
-    must(raft->durable <= raft->last);
+    must(raft->disk.durable <= raft->log.last);
     raft_maybe_commit(raft);
 }
 
@@ -78,22 +81,23 @@ void raft_persisted(struct raft *raft, uint64_t seq)
  * dirty now will be durable with it. */
 static uint64_t hard_gate(const struct raft *raft)
 {
-    return raft->hard_dirty ? raft->seq_last + 1 : raft->hard_seq;
+    return raft->disk.hard_dirty ? raft->disk.seq_last + 1
+                                 : raft->disk.hard_seq;
 }
 
 static uint64_t index_gate(const struct raft *raft, uint64_t index)
 {
-    if (index <= raft->durable) {
+    if (index <= raft->disk.durable) {
         return 0;
     }
-    if (raft->dirty_lo != 0 && index >= raft->dirty_lo) {
-        return raft->seq_last + 1;
+    if (raft->disk.dirty_lo != 0 && index >= raft->disk.dirty_lo) {
+        return raft->disk.seq_last + 1;
     }
     const struct raft_op *op;
     uint32_t i = 0;
     do {
-        must(i < raft->op_count); /* Not durable, so it is on its way. */
-        op = &raft->ops[(raft->op_head + i++) % RAFT_OPS_MAX];
+        must(i < raft->disk.op_count); /* Not durable, so it is on its way. */
+        op = &raft->disk.ops[(raft->disk.op_head + i++) % RAFT_OPS_MAX];
     } while (op->hi < index);
     return op->seq;
 }
@@ -105,23 +109,24 @@ void raft_send(struct raft *raft, struct raft_message message,
     message.from = raft->options.self;
     message.term = raft->term;
     uint64_t gate = max_u64(hard_gate(raft), index_gate(raft, durable_index));
-    if (gate <= raft->seq_persisted) {
-        if (raft->ready_count < RAFT_MESSAGES_MAX) {
-            raft->ready[raft->ready_count++] = message;
+    if (gate <= raft->disk.seq_persisted) {
+        if (raft->outbox.ready_count < RAFT_MESSAGES_MAX) {
+            raft->outbox.ready[raft->outbox.ready_count++] = message;
         }
         return;
     }
-    if (raft->gated_count == RAFT_GATED_MAX) {
+    if (raft->outbox.gated_count == RAFT_GATED_MAX) {
         return; /* As if the network had lost it. */
     }
     /* First in, first out, so a gate is never lower than the one before. */
-    uint32_t place = raft->gated_head + raft->gated_count;
-    if (raft->gated_count > 0) {
-        gate = max_u64(gate, raft->gated[(place - 1) % RAFT_GATED_MAX].gate);
+    uint32_t place = raft->outbox.gated_head + raft->outbox.gated_count;
+    if (raft->outbox.gated_count > 0) {
+        gate = max_u64(gate,
+                       raft->outbox.gated[(place - 1) % RAFT_GATED_MAX].gate);
     }
-    raft->gated[place % RAFT_GATED_MAX] =
+    raft->outbox.gated[place % RAFT_GATED_MAX] =
         (struct raft_gated){.message = message, .gate = gate};
-    raft->gated_count++;
+    raft->outbox.gated_count++;
 }
 
 /* Does it still speak for us? */
@@ -167,41 +172,45 @@ static void hand_out(struct raft *raft, const struct raft_message *m,
 static void collect_messages(struct raft *raft, struct raft_update *update)
 {
     update->message_count = 0;
-    while (raft->gated_count > 0 && update->message_count < RAFT_MESSAGES_MAX) {
-        const struct raft_gated *oldest = &raft->gated[raft->gated_head];
-        if (oldest->gate > raft->seq_persisted) {
+    while (raft->outbox.gated_count > 0 &&
+           update->message_count < RAFT_MESSAGES_MAX) {
+        const struct raft_gated *oldest =
+            &raft->outbox.gated[raft->outbox.gated_head];
+        if (oldest->gate > raft->disk.seq_persisted) {
             break;
         }
         hand_out(raft, &oldest->message, update);
-        raft->gated_head = (raft->gated_head + 1) % RAFT_GATED_MAX;
-        raft->gated_count--;
+        raft->outbox.gated_head =
+            (raft->outbox.gated_head + 1) % RAFT_GATED_MAX;
+        raft->outbox.gated_count--;
     }
-    for (uint32_t i = 0;
-         i < raft->ready_count && update->message_count < RAFT_MESSAGES_MAX;
+    for (uint32_t i = 0; i < raft->outbox.ready_count &&
+                         update->message_count < RAFT_MESSAGES_MAX;
          i++) {
-        hand_out(raft, &raft->ready[i], update);
+        hand_out(raft, &raft->outbox.ready[i], update);
     }
-    raft->ready_count = 0;
+    raft->outbox.ready_count = 0;
 }
 
 static void collect_ack(struct raft *raft)
 {
-    if (!raft->ack_due) {
+    if (!raft->outbox.ack_due) {
         return;
     }
-    raft->ack_due = false;
-    if (raft->ack_term != raft->term || raft->ack_to != raft->leader) {
+    raft->outbox.ack_due = false;
+    if (raft->outbox.ack_term != raft->term ||
+        raft->outbox.ack_to != raft->leader) {
         return;
     }
     raft_send(raft,
               (struct raft_message){
                   .type = RAFT_MSG_APPEND_RESP,
-                  .to = raft->ack_to,
-                  .match = raft->ack_match,
-                  .sent_ms = raft->ack_sent_ms,
+                  .to = raft->outbox.ack_to,
+                  .match = raft->outbox.ack_match,
+                  .sent_ms = raft->outbox.ack_sent_ms,
                   .granted = true,
               },
-              raft->ack_match);
+              raft->outbox.ack_match);
 }
 
 /* ---- the rest
@@ -213,26 +222,26 @@ static void collect_apply(struct raft *raft, struct raft_update *update)
 {
     update->apply_lo = raft->apply_given + 1;
     update->apply_hi =
-        max_u64(raft->apply_given, min_u64(raft->commit, raft->durable));
+        max_u64(raft->apply_given, min_u64(raft->commit, raft->disk.durable));
     raft->apply_given = update->apply_hi;
 }
 
 static void collect_flags(struct raft *raft, struct raft_update *update)
 {
-    update->read_cookie = raft->out_read_cookie;
-    update->read_index = raft->out_read_index;
-    update->read_failed = raft->out_read_failed;
-    update->role_changed = raft->out_role_changed;
-    update->conf_changed = raft->out_conf_changed;
-    update->transfer_done = raft->out_transfer_done;
-    update->transfer_ok = raft->out_transfer_ok;
-    raft->out_read_cookie = 0;
-    raft->out_read_index = 0;
-    raft->out_read_failed = 0;
-    raft->out_role_changed = false;
-    raft->out_conf_changed = false;
-    raft->out_transfer_done = false;
-    raft->out_transfer_ok = false;
+    update->read_cookie = raft->out.read_cookie;
+    update->read_index = raft->out.read_index;
+    update->read_failed = raft->out.read_failed;
+    update->role_changed = raft->out.role_changed;
+    update->conf_changed = raft->out.conf_changed;
+    update->transfer_done = raft->out.transfer_done;
+    update->transfer_ok = raft->out.transfer_ok;
+    raft->out.read_cookie = 0;
+    raft->out.read_index = 0;
+    raft->out.read_failed = 0;
+    raft->out.role_changed = false;
+    raft->out.conf_changed = false;
+    raft->out.transfer_done = false;
+    raft->out.transfer_ok = false;
 }
 
 void raft_collect(struct raft *raft, struct raft_update *update)

@@ -25,12 +25,12 @@ struct raft *raft_new(const struct raft_options *options,
     raft->now_ms = now_ms;
     raft->term = boot->term;
     raft->vote = boot->vote;
-    raft->durable_term = boot->term;
-    raft->durable_vote = boot->vote;
+    raft->disk.durable_term = boot->term;
+    raft->disk.durable_vote = boot->vote;
     raft->appended_first = 1;
     /* Where to begin is any number that an earlier life did not use. */
     raft->election_round = rng_next(&raft->rng) >> 2;
-    raft->read_request = rng_next(&raft->rng) >> 2;
+    raft->reads.request = rng_next(&raft->rng) >> 2;
     raft_log_open(raft, boot);
     raft_arm_first_election(raft);
 
@@ -46,8 +46,8 @@ void raft_free(struct raft *raft)
     if (!raft) {
         return;
     }
-    mem_free(raft->runs);
-    mem_free(raft->confs);
+    mem_free(raft->log.runs);
+    mem_free(raft->log.confs);
     mem_free(raft);
 }
 
@@ -63,7 +63,7 @@ static bool is_handover(const struct raft *raft, const struct raft_message *m)
         return false;
     }
     return raft->role == RAFT_LEADER
-               ? raft->transfer_sent && m->from == raft->transfer_target
+               ? raft->transfer.sent && m->from == raft->transfer.target
                : raft_conf_is_voter(raft_conf_active(raft), m->from);
 }
 
@@ -86,11 +86,11 @@ static bool adopts_term(const struct raft *raft, const struct raft_message *m)
 
 static void adopt_term(struct raft *raft, const struct raft_message *m)
 {
-    if (m->from == raft->transfer_target && m->type == RAFT_MSG_VOTE) {
-        raft->transfer_won = true;
+    if (m->from == raft->transfer.target && m->type == RAFT_MSG_VOTE) {
+        raft->transfer.won = true;
     }
     if (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT) {
-        raft->transfer_won = true; /* A later leader, whoever it is. */
+        raft->transfer.won = true; /* A later leader, whoever it is. */
     }
     raft_become_follower(raft, m->term, 0);
 }
@@ -172,8 +172,8 @@ static enum err on_propose(struct raft *raft)
     if (raft->role != RAFT_LEADER) {
         return ERR_CLOSED;
     }
-    if (raft->transfer_target != 0 || raft->leaving ||
-        raft->last - raft->commit >= raft->options.uncommitted_max) {
+    if (raft->transfer.target != 0 || raft->leaving ||
+        raft->log.last - raft->commit >= raft->options.uncommitted_max) {
         return ERR_BUSY;
     }
     raft_log_append(raft, raft->term, RAFT_ENTRY_NORMAL, NULL);
@@ -188,7 +188,7 @@ static enum err on_installed(struct raft *raft, const struct raft_event *event)
     }
     must(event->conf && raft_conf_is_sound(event->conf));
     bool matches =
-        index <= raft->last && raft_term_at(raft, index) == event->term;
+        index <= raft->log.last && raft_term_at(raft, index) == event->term;
     if (!matches && (raft->role == RAFT_LEADER || index <= raft->commit)) {
         return ERR_INVALID; /* It contradicts what is committed here. */
     }
@@ -228,7 +228,7 @@ static enum err dispatch(struct raft *raft, const struct raft_event *event)
     case RAFT_CHANGE:
         return raft_conf_change(raft, event->change);
     case RAFT_READ:
-        raft->read_asked = max_u64(raft->read_asked, event->cookie);
+        raft->reads.asked = max_u64(raft->reads.asked, event->cookie);
         return ERR_OK;
     case RAFT_PERSISTED:
         raft_persisted(raft, event->seq);
@@ -288,12 +288,12 @@ uint64_t raft_deadline_ms(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER) {
         uint64_t deadline = raft->election_deadline_ms;
-        return raft->read_open ? min_u64(deadline, raft->read_resend_ms)
-                               : deadline;
+        return raft->reads.open ? min_u64(deadline, raft->reads.resend_ms)
+                                : deadline;
     }
     uint64_t deadline = raft->heartbeat_due_ms;
-    if (raft->transfer_target != 0 || raft->leaving) {
-        deadline = min_u64(deadline, raft->transfer_deadline_ms);
+    if (raft->transfer.target != 0 || raft->leaving) {
+        deadline = min_u64(deadline, raft->transfer.deadline_ms);
     }
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_peer *peer = &raft->peers[i];
@@ -321,12 +321,12 @@ uint64_t raft_commit(const struct raft *raft)
 
 uint64_t raft_last(const struct raft *raft)
 {
-    return raft->last;
+    return raft->log.last;
 }
 
 uint64_t raft_durable(const struct raft *raft)
 {
-    return raft->durable;
+    return raft->disk.durable;
 }
 
 uint64_t raft_term(const struct raft *raft)

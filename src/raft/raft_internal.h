@@ -3,7 +3,8 @@
  *   raft.c       new, step: one event to its handler; small accessors
  *   message.c    is a message of the network fit to be believed
  *   election.c   become_*(), pre-vote, vote, timers, check-quorum
- *   replicate.c  the leader's picture of its peers; appends, both sides; commit
+ *   progress.c   what the leader knows of each peer
+ *   replicate.c  appends and heartbeats, both sides; commit
  *   read.c       read index, both sides
  *   conf.c       membership: helpers, changes, promotion
  *   transfer.c   handing leadership over
@@ -95,29 +96,9 @@ struct raft_gated {
     uint64_t gate; /* Seq of the operation that must be durable first. */
 };
 
-struct raft {
-    struct raft_options options;
-    struct rng rng;
-    uint64_t now_ms;
-
-    /* Hard state. */
-    uint64_t term;
-    raft_id vote;
-    bool hard_dirty;       /* Changed since the last persist operation. */
-    uint64_t hard_seq;     /* The operation that holds it when not dirty. */
-    uint64_t durable_term; /* What a crash now would leave us with. */
-    raft_id durable_vote;
-
-    enum raft_role role;
-    raft_id leader;
-    uint64_t leader_heard_ms;
-    uint64_t election_deadline_ms;
-    uint64_t election_round;
-    bool election_transfer; /* This candidacy was asked for by the leader. */
-    uint64_t elections;
-
-    /* Log. */
-    uint64_t base;
+/* Which term each index has, and the configurations (log.c). */
+struct raft_log {
+    uint64_t base; /* Entries up to here are gone: a snapshot has them. */
     uint64_t base_term;
     uint64_t last;
     struct raft_run *runs;
@@ -126,26 +107,29 @@ struct raft {
     struct raft_conf_entry *confs; /* The last one is in force. Never empty. */
     uint32_t conf_count;
     uint32_t conf_capacity;
+};
 
-    uint64_t commit;
-    uint64_t applied;
-    uint64_t apply_given; /* Handed out to be applied. */
-    uint64_t verified;    /* Matches the log of this term's leader. */
-
-    /* Persisting. */
+/* What is on disk, and on its way there (output.c). */
+struct raft_disk {
+    bool hard_dirty;       /* Term or vote changed since the last operation. */
+    uint64_t hard_seq;     /* The operation that holds them when not dirty. */
+    uint64_t durable_term; /* What a crash now would leave us with. */
+    raft_id durable_vote;
     uint64_t durable;  /* Entries up to here, as they are now, are on disk. */
     uint64_t handed;   /* Highest index in the log file, or on its way. */
     uint64_t dirty_lo; /* First index changed since; 0 = none. */
     uint64_t seq_last;
     uint64_t seq_persisted;
-    struct raft_op ops[RAFT_OPS_MAX];
+    struct raft_op ops[RAFT_OPS_MAX]; /* A ring. */
     uint32_t op_head;
     uint32_t op_count;
+};
 
-    /* Messages that may leave, and those that wait for the disk. */
+/* Messages that may leave, and those that wait for the disk (output.c). */
+struct raft_outbox {
     struct raft_message ready[RAFT_MESSAGES_MAX];
     uint32_t ready_count;
-    struct raft_gated gated[RAFT_GATED_MAX];
+    struct raft_gated gated[RAFT_GATED_MAX]; /* A ring. */
     uint32_t gated_head;
     uint32_t gated_count;
     /* One ack for all appends between two collects. */
@@ -154,6 +138,67 @@ struct raft {
     uint64_t ack_term;
     uint64_t ack_match;
     uint64_t ack_sent_ms;
+};
+
+/* Linearizable reads (read.c). Cookies only grow, so one number stands for
+ * many reads. */
+struct raft_reads {
+    uint64_t asked;
+    uint64_t done;
+    bool open; /* Leader: a round is running. Follower: a request is. */
+    uint64_t cookie;
+    uint64_t index;
+    uint64_t round;
+    uint64_t request; /* Follower: id of our newest request. */
+    uint64_t resend_ms;
+};
+
+/* A handover of leadership (transfer.c). */
+struct raft_transfer {
+    raft_id target; /* 0 = none running. */
+    bool asked;     /* By RAFT_TRANSFER, whose sender waits for the outcome. */
+    bool won;
+    bool sent;
+    uint64_t deadline_ms;
+};
+
+/* For the next update; raft_collect() hands it out and clears it. */
+struct raft_out {
+    uint64_t read_cookie;
+    uint64_t read_index;
+    uint64_t read_failed;
+    bool role_changed;
+    bool conf_changed;
+    bool transfer_done;
+    bool transfer_ok;
+};
+
+struct raft {
+    struct raft_options options;
+    struct rng rng;
+    uint64_t now_ms;
+
+    uint64_t term;
+    raft_id vote;
+    enum raft_role role;
+    raft_id leader;
+    uint64_t leader_heard_ms;
+    uint64_t election_deadline_ms;
+    uint64_t election_round;
+    bool election_transfer; /* This candidacy was asked for by the leader. */
+    uint64_t elections;
+
+    struct raft_log log;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t apply_given; /* Handed out to be applied. */
+    uint64_t verified;    /* Matches the log of this term's leader. */
+    /* Appended by the last step; none when last < first. */
+    uint64_t appended_first;
+    uint64_t appended_last;
+
+    struct raft_disk disk;
+    struct raft_outbox outbox;
 
     /* Leader. */
     struct raft_peer peers[RAFT_MEMBERS_MAX];
@@ -162,34 +207,11 @@ struct raft {
     uint64_t term_start; /* Index of our no-op. */
     uint64_t heartbeat_due_ms;
     uint64_t round; /* Of heartbeats; only grows. */
+    bool leaving;   /* Our removal is committed. */
 
-    raft_id transfer_target; /* 0 = none running. */
-    bool transfer_asked;     /* By RAFT_TRANSFER, who wants to hear. */
-    bool transfer_won;
-    bool transfer_sent;
-    bool leaving; /* Our removal is committed. */
-    uint64_t transfer_deadline_ms;
-
-    /* Reads. Cookies only grow, so one number stands for many reads. */
-    uint64_t read_asked;
-    uint64_t read_done;
-    bool read_open; /* Leader: a round is running. Follower: a request is. */
-    uint64_t read_cookie;
-    uint64_t read_index;
-    uint64_t read_round;
-    uint64_t read_request; /* Follower: id of our newest request. */
-    uint64_t read_resend_ms;
-
-    /* For the next update. */
-    uint64_t out_read_cookie;
-    uint64_t out_read_index;
-    uint64_t out_read_failed;
-    bool out_role_changed;
-    bool out_conf_changed;
-    bool out_transfer_done;
-    bool out_transfer_ok;
-    uint64_t appended_first;
-    uint64_t appended_last;
+    struct raft_transfer transfer;
+    struct raft_reads reads;
+    struct raft_out out;
 
     /* check.c: how things stood before. */
     struct {
@@ -246,20 +268,49 @@ void raft_on_prevote_resp(struct raft *raft, const struct raft_message *m);
 void raft_on_vote(struct raft *raft, const struct raft_message *m);
 void raft_on_vote_resp(struct raft *raft, const struct raft_message *m);
 
-/* ---- replicate.c -------------------------------------------------------- */
+/* ---- progress.c --------------------------------------------------------- */
 
 struct raft_peer *raft_peer_find(struct raft *raft, raft_id id);
 /* Bring the slots in line with the configuration in force. */
 void raft_peers_sync(struct raft *raft);
+/* A new leadership: nothing is known of it but its id. */
 void raft_peer_reset(struct raft *raft, struct raft_peer *peer);
 bool raft_peer_is_live(const struct raft *raft, const struct raft_peer *peer);
+uint64_t raft_peer_match(const struct raft_peer *peer);
+/* A majority of the voters by `value`: the highest number that a majority
+ * has reached, ours being `own`. */
+uint64_t raft_quorum_of(const struct raft *raft, uint64_t own,
+                        uint64_t (*value)(const struct raft_peer *peer));
+
+/* The only writers of peer->state, beside raft_peer_acked(). */
 void raft_become_probe(struct raft *raft, struct raft_peer *peer,
                        uint64_t next);
-void raft_tick_peers(struct raft *raft);
+void raft_become_snapshot(struct raft_peer *peer);
+/* The transport lost the link, or has it again. */
 void raft_peer_down(struct raft *raft, struct raft_peer *peer);
 void raft_peer_up(struct raft *raft, struct raft_peer *peer);
 void raft_snapshot_over(struct raft *raft, struct raft_peer *peer,
                         uint64_t index, bool sent);
+
+/* May another append be sent to it now? */
+bool raft_peer_has_room(const struct raft *raft, const struct raft_peer *peer);
+/* An append with entries up to `hi` leaves. */
+void raft_peer_sent(struct raft *raft, struct raft_peer *peer, uint64_t hi);
+/* When nothing comes back for too long, start over behind `match`. */
+void raft_peer_tick(struct raft *raft, struct raft_peer *peer);
+
+/* It answered what was sent at `sent_ms`. */
+void raft_peer_contact(struct raft *raft, struct raft_peer *peer,
+                       uint64_t sent_ms);
+/* It holds our log up to `match`, durably. False: that was known. */
+bool raft_peer_acked(struct raft *raft, struct raft_peer *peer, uint64_t match);
+/* It refused an append: go back to where the logs may meet. */
+void raft_peer_refused(struct raft *raft, struct raft_peer *peer,
+                       const struct raft_message *m);
+
+/* ---- replicate.c -------------------------------------------------------- */
+
+void raft_tick_peers(struct raft *raft);
 void raft_offer_appends(struct raft *raft, struct raft_update *update);
 void raft_broadcast_heartbeat(struct raft *raft);
 void raft_maybe_commit(struct raft *raft);
@@ -267,11 +318,6 @@ void raft_on_append(struct raft *raft, const struct raft_message *m);
 void raft_on_append_resp(struct raft *raft, const struct raft_message *m);
 void raft_on_heartbeat(struct raft *raft, const struct raft_message *m);
 void raft_on_heartbeat_resp(struct raft *raft, const struct raft_message *m);
-/* A majority of the voters by `value`: the highest number that a majority
- * has reached, ours being `own`. */
-uint64_t raft_quorum_of(const struct raft *raft, uint64_t own,
-                        uint64_t (*value)(const struct raft_peer *peer));
-uint64_t raft_peer_match(const struct raft_peer *peer);
 
 /* ---- read.c ------------------------------------------------------------- */
 

@@ -15,24 +15,24 @@
 
 static bool reads_wait(const struct raft *raft)
 {
-    return raft->read_asked > raft->read_done;
+    return raft->reads.asked > raft->reads.done;
 }
 
 static void serve(struct raft *raft, uint64_t cookie, uint64_t index)
 {
-    if (cookie > raft->read_done) {
-        raft->read_done = cookie;
-        raft->out_read_cookie = cookie;
-        raft->out_read_index = index;
+    if (cookie > raft->reads.done) {
+        raft->reads.done = cookie;
+        raft->out.read_cookie = cookie;
+        raft->out.read_index = index;
     }
 }
 
 void raft_reads_fail(struct raft *raft)
 {
-    raft->read_open = false;
+    raft->reads.open = false;
     if (reads_wait(raft)) {
-        raft->read_done = raft->read_asked;
-        raft->out_read_failed = raft->read_asked;
+        raft->reads.done = raft->reads.asked;
+        raft->out.read_failed = raft->reads.asked;
     }
 }
 
@@ -46,16 +46,16 @@ static uint64_t peer_acked_round(const struct raft_peer *peer)
 void raft_reads_confirm(struct raft *raft)
 {
     must(raft->role == RAFT_LEADER);
-    if (!raft->read_open) {
+    if (!raft->reads.open) {
         return;
     }
     must(raft_is_ready(raft));
     if (raft_quorum_of(raft, raft->round, peer_acked_round) <
-        raft->read_round) {
+        raft->reads.round) {
         return;
     }
-    raft->read_open = false;
-    serve(raft, raft->read_cookie, raft->read_index);
+    raft->reads.open = false;
+    serve(raft, raft->reads.cookie, raft->reads.index);
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         struct raft_peer *peer = &raft->peers[i];
         if (peer->read_in_round == 0) {
@@ -66,7 +66,7 @@ void raft_reads_confirm(struct raft *raft)
                       .type = RAFT_MSG_READ_RESP,
                       .to = peer->id,
                       .round = peer->read_in_round,
-                      .commit = raft->read_index,
+                      .commit = raft->reads.index,
                   },
                   0);
         peer->read_in_round = 0;
@@ -85,16 +85,16 @@ static void open_round(struct raft *raft)
     if (!wanted) {
         return;
     }
-    raft->read_open = true;
-    raft->read_cookie = raft->read_asked;
-    raft->read_index = raft->commit;
-    raft->read_round = raft->round + 1;
+    raft->reads.open = true;
+    raft->reads.cookie = raft->reads.asked;
+    raft->reads.index = raft->commit;
+    raft->reads.round = raft->round + 1;
     if (raft_is_sole_voter(raft)) {
         raft->round++; /* Nobody to ask. */
     } else {
         raft_broadcast_heartbeat(raft);
     }
-    must(raft->round == raft->read_round);
+    must(raft->round == raft->reads.round);
     raft_reads_confirm(raft);
 }
 
@@ -105,7 +105,7 @@ void raft_on_read(struct raft *raft, const struct raft_message *m)
         return; /* It asks again, or hears of the new leader. */
     }
     /* A repeated request that is being answered needs no second round. */
-    if (raft->read_open && peer->read_in_round == m->round) {
+    if (raft->reads.open && peer->read_in_round == m->round) {
         return;
     }
     peer->read_waiting = m->round;
@@ -116,19 +116,19 @@ void raft_on_read(struct raft *raft, const struct raft_message *m)
 
 static void ask_leader(struct raft *raft)
 {
-    if (!raft->read_open) {
-        raft->read_open = true;
-        raft->read_cookie = raft->read_asked;
-        raft->read_request++;
-    } else if (raft->now_ms < raft->read_resend_ms) {
+    if (!raft->reads.open) {
+        raft->reads.open = true;
+        raft->reads.cookie = raft->reads.asked;
+        raft->reads.request++;
+    } else if (raft->now_ms < raft->reads.resend_ms) {
         return;
     }
-    raft->read_resend_ms = raft->now_ms + raft->options.heartbeat_ms;
+    raft->reads.resend_ms = raft->now_ms + raft->options.heartbeat_ms;
     raft_send(raft,
               (struct raft_message){
                   .type = RAFT_MSG_READ,
                   .to = raft->leader,
-                  .round = raft->read_request,
+                  .round = raft->reads.request,
               },
               0);
 }
@@ -136,12 +136,12 @@ static void ask_leader(struct raft *raft)
 void raft_on_read_resp(struct raft *raft, const struct raft_message *m)
 {
     if (raft->role != RAFT_FOLLOWER || m->term != raft->term ||
-        m->from != raft->leader || !raft->read_open ||
-        m->round != raft->read_request) {
+        m->from != raft->leader || !raft->reads.open ||
+        m->round != raft->reads.request) {
         return;
     }
-    raft->read_open = false;
-    serve(raft, raft->read_cookie, m->commit);
+    raft->reads.open = false;
+    serve(raft, raft->reads.cookie, m->commit);
 }
 
 /* ---- both -------------------------------------------------------------------
@@ -151,7 +151,7 @@ void raft_on_read_resp(struct raft *raft, const struct raft_message *m)
 void raft_reads_collect(struct raft *raft)
 {
     if (raft->role == RAFT_LEADER) {
-        if (!raft->read_open && raft_is_ready(raft)) {
+        if (!raft->reads.open && raft_is_ready(raft)) {
             open_round(raft);
         }
         return;

@@ -27,10 +27,10 @@ void raft_get_status(const struct raft *raft, struct raft_status *status)
         .term = raft->term,
         .commit = raft->commit,
         .applied = raft->applied,
-        .last = raft->last,
-        .durable = raft->durable,
-        .base = raft->base,
-        .transferring = raft->transfer_target != 0,
+        .last = raft->log.last,
+        .durable = raft->disk.durable,
+        .base = raft->log.base,
+        .transferring = raft->transfer.target != 0,
         .changing = raft_change_is_running(raft),
         .leader_ready = raft_is_ready(raft),
         .elections = raft->elections,
@@ -56,13 +56,27 @@ void raft_get_status(const struct raft *raft, struct raft_status *status)
     }
 }
 
-/* ---- digest: every field by value, never memory with holes in it ----------
- */
+/* ---- digest ---------------------------------------------------------------
+ *
+ * Every field by value, never memory with holes in it: one function a struct,
+ * in the order of its declaration. Left out are capacities, what a ring holds
+ * outside of [head, head + count), and `before`, which check.c keeps for
+ * itself. */
 
 static void add(uint64_t *hash, uint64_t value)
 {
     *hash = mix_u64(*hash ^ value) + 0x9e3779b97f4a7c15u;
 }
+
+static void add_all(uint64_t *hash, const uint64_t *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        add(hash, fields[i]);
+    }
+}
+#define ADD(hash, ...)                                                         \
+    add_all(hash, (const uint64_t[]){__VA_ARGS__},                             \
+            ARRAY_COUNT(((const uint64_t[]){__VA_ARGS__})))
 
 static void add_bytes(uint64_t *hash, const void *bytes, size_t size)
 {
@@ -72,183 +86,129 @@ static void add_bytes(uint64_t *hash, const void *bytes, size_t size)
     }
 }
 
+static void add_options(uint64_t *hash, const struct raft_options *options)
+{
+    ADD(hash, options->self, options->seed, options->heartbeat_ms,
+        options->election_min_ms, options->election_max_ms,
+        options->storage_stall_ms, options->uncommitted_max,
+        options->inflight_max);
+}
+
 static void add_message(uint64_t *hash, const struct raft_message *m)
 {
-    const uint64_t fields[] = {
-        m->type,     m->from,     m->to,          m->term,  m->log_index,
-        m->log_term, m->round,    m->commit,      m->match, m->sent_ms,
-        m->granted,  m->transfer, m->entry_count,
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
-        add(hash, fields[i]);
+    ADD(hash, m->type, m->from, m->to, m->term, m->log_index, m->log_term,
+        m->round, m->commit, m->match, m->sent_ms, m->granted, m->transfer,
+        m->entry_count);
+}
+
+static void add_conf(uint64_t *hash, const struct raft_conf_entry *entry)
+{
+    ADD(hash, entry->index, entry->conf.count);
+    for (uint32_t i = 0; i < entry->conf.count; i++) {
+        const struct raft_member *member = &entry->conf.members[i];
+        ADD(hash, member->id, member->suffrage);
+        add_bytes(hash, member->uuid, sizeof(member->uuid));
+        add_bytes(hash, member->name, strlen(member->name));
+        add_bytes(hash, member->addr, strlen(member->addr));
+        add_bytes(hash, member->http, strlen(member->http));
     }
 }
 
-static void add_confs(uint64_t *hash, const struct raft *raft)
+static void add_log(uint64_t *hash, const struct raft_log *log)
 {
-    add(hash, raft->conf_count);
-    for (uint32_t i = 0; i < raft->conf_count; i++) {
-        const struct raft_conf_entry *entry = &raft->confs[i];
-        add(hash, entry->index);
-        add(hash, entry->conf.count);
-        for (uint32_t k = 0; k < entry->conf.count; k++) {
-            const struct raft_member *member = &entry->conf.members[k];
-            add(hash, member->id);
-            add(hash, member->suffrage);
-            add_bytes(hash, member->uuid, sizeof(member->uuid));
-            add_bytes(hash, member->name, strlen(member->name));
-            add_bytes(hash, member->addr, strlen(member->addr));
-            add_bytes(hash, member->http, strlen(member->http));
-        }
+    ADD(hash, log->base, log->base_term, log->last, log->run_count,
+        log->conf_count);
+    for (uint32_t i = 0; i < log->run_count; i++) {
+        ADD(hash, log->runs[i].first, log->runs[i].term);
+    }
+    for (uint32_t i = 0; i < log->conf_count; i++) {
+        add_conf(hash, &log->confs[i]);
+    }
+}
+
+static void add_disk(uint64_t *hash, const struct raft_disk *disk)
+{
+    ADD(hash, disk->hard_dirty, disk->hard_seq, disk->durable_term,
+        disk->durable_vote, disk->durable, disk->handed, disk->dirty_lo,
+        disk->seq_last, disk->seq_persisted, disk->op_count);
+    for (uint32_t i = 0; i < disk->op_count; i++) {
+        const struct raft_op *op =
+            &disk->ops[(disk->op_head + i) % RAFT_OPS_MAX];
+        ADD(hash, op->seq, op->hi, op->ms, op->term, op->vote);
+    }
+}
+
+static void add_outbox(uint64_t *hash, const struct raft_outbox *outbox)
+{
+    ADD(hash, outbox->ready_count, outbox->gated_count, outbox->ack_due,
+        outbox->ack_to, outbox->ack_term, outbox->ack_match,
+        outbox->ack_sent_ms);
+    for (uint32_t i = 0; i < outbox->ready_count; i++) {
+        add_message(hash, &outbox->ready[i]);
+    }
+    for (uint32_t i = 0; i < outbox->gated_count; i++) {
+        const struct raft_gated *gated =
+            &outbox->gated[(outbox->gated_head + i) % RAFT_GATED_MAX];
+        add(hash, gated->gate);
+        add_message(hash, &gated->message);
     }
 }
 
 static void add_peer(uint64_t *hash, const struct raft_peer *peer)
 {
-    const uint64_t fields[] = {
-        peer->id,
-        peer->down,
-        peer->granted,
-        peer->state,
-        peer->match,
-        peer->next,
-        peer->probe_sent,
-        peer->probe_ms,
-        peer->snapshot_told,
-        peer->inflight_count,
-        peer->answer_ms,
-        peer->heard,
-        peer->contact_ms,
-        peer->rtt_ms,
-        peer->acked_round,
-        peer->commit_sent,
-        peer->notice_ms,
-        peer->notice_due,
-        peer->read_waiting,
-        peer->read_in_round,
-        peer->catch_up_rounds,
-        peer->catch_up_target,
-        peer->catch_up_ms,
-        peer->caught_up,
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
-        add(hash, fields[i]);
-    }
+    ADD(hash, peer->id, peer->down, peer->granted, peer->state, peer->match,
+        peer->match_seen, peer->next, peer->probe_sent, peer->probe_ms,
+        peer->snapshot_told, peer->inflight_count, peer->answer_ms, peer->heard,
+        peer->contact_ms, peer->rtt_ms, peer->acked_round, peer->commit_sent,
+        peer->notice_ms, peer->notice_due, peer->read_waiting,
+        peer->read_in_round, peer->catch_up_rounds, peer->catch_up_target,
+        peer->catch_up_ms, peer->caught_up);
     for (uint32_t i = 0; i < peer->inflight_count; i++) {
         add(hash,
             peer->inflight[(peer->inflight_head + i) % RAFT_INFLIGHT_MAX]);
     }
 }
 
-static void add_output(uint64_t *hash, const struct raft *raft)
+static void add_transfer(uint64_t *hash, const struct raft_transfer *transfer)
 {
-    for (uint32_t i = 0; i < raft->op_count; i++) {
-        const struct raft_op *op =
-            &raft->ops[(raft->op_head + i) % RAFT_OPS_MAX];
-        add(hash, op->seq);
-        add(hash, op->hi);
-        add(hash, op->ms);
-    }
-    for (uint32_t i = 0; i < raft->ready_count; i++) {
-        add_message(hash, &raft->ready[i]);
-    }
-    for (uint32_t i = 0; i < raft->gated_count; i++) {
-        const struct raft_gated *gated =
-            &raft->gated[(raft->gated_head + i) % RAFT_GATED_MAX];
-        add(hash, gated->gate);
-        add_message(hash, &gated->message);
-    }
+    ADD(hash, transfer->target, transfer->asked, transfer->won, transfer->sent,
+        transfer->deadline_ms);
+}
+
+static void add_reads(uint64_t *hash, const struct raft_reads *reads)
+{
+    ADD(hash, reads->asked, reads->done, reads->open, reads->cookie,
+        reads->index, reads->round, reads->request, reads->resend_ms);
+}
+
+static void add_out(uint64_t *hash, const struct raft_out *out)
+{
+    ADD(hash, out->read_cookie, out->read_index, out->read_failed,
+        out->role_changed, out->conf_changed, out->transfer_done,
+        out->transfer_ok);
 }
 
 uint64_t raft_digest(const struct raft *raft)
 {
-    const uint64_t fields[] = {
-        raft->options.self,
-        raft->options.seed,
-        raft->options.heartbeat_ms,
-        raft->options.election_min_ms,
-        raft->options.election_max_ms,
-        raft->options.storage_stall_ms,
-        raft->options.uncommitted_max,
-        raft->options.inflight_max,
-        raft->rng.s[0],
-        raft->rng.s[1],
-        raft->rng.s[2],
-        raft->rng.s[3],
-        raft->now_ms,
-        raft->term,
-        raft->vote,
-        raft->hard_dirty,
-        raft->hard_seq,
-        raft->role,
-        raft->leader,
-        raft->leader_heard_ms,
-        raft->election_deadline_ms,
-        raft->election_round,
-        raft->election_transfer,
-        raft->elections,
-        raft->base,
-        raft->base_term,
-        raft->last,
-        raft->commit,
-        raft->applied,
-        raft->apply_given,
-        raft->verified,
-        raft->durable,
-        raft->handed,
-        raft->dirty_lo,
-        raft->seq_last,
-        raft->seq_persisted,
-        raft->op_count,
-        raft->ready_count,
-        raft->gated_count,
-        raft->ack_due,
-        raft->ack_to,
-        raft->ack_term,
-        raft->ack_match,
-        raft->ack_sent_ms,
-        raft->peer_count,
-        raft->leader_since_ms,
-        raft->term_start,
-        raft->heartbeat_due_ms,
-        raft->round,
-        raft->transfer_target,
-        raft->transfer_asked,
-        raft->transfer_won,
-        raft->transfer_sent,
-        raft->leaving,
-        raft->transfer_deadline_ms,
-        raft->read_asked,
-        raft->read_done,
-        raft->read_open,
-        raft->read_cookie,
-        raft->read_index,
-        raft->read_round,
-        raft->read_request,
-        raft->read_resend_ms,
-        raft->out_read_cookie,
-        raft->out_read_index,
-        raft->out_read_failed,
-        raft->out_role_changed,
-        raft->out_conf_changed,
-        raft->out_transfer_done,
-        raft->out_transfer_ok,
-        raft->appended_first,
-        raft->appended_last,
-        raft->run_count,
-    };
     uint64_t hash = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
-        add(&hash, fields[i]);
-    }
-    for (uint32_t i = 0; i < raft->run_count; i++) {
-        add(&hash, raft->runs[i].first);
-        add(&hash, raft->runs[i].term);
-    }
-    add_confs(&hash, raft);
+    add_options(&hash, &raft->options);
+    add_all(&hash, raft->rng.s, ARRAY_COUNT(raft->rng.s));
+    ADD(&hash, raft->now_ms, raft->term, raft->vote, raft->role, raft->leader,
+        raft->leader_heard_ms, raft->election_deadline_ms, raft->election_round,
+        raft->election_transfer, raft->elections);
+    add_log(&hash, &raft->log);
+    ADD(&hash, raft->commit, raft->applied, raft->apply_given, raft->verified,
+        raft->appended_first, raft->appended_last);
+    add_disk(&hash, &raft->disk);
+    add_outbox(&hash, &raft->outbox);
+    add(&hash, raft->peer_count);
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         add_peer(&hash, &raft->peers[i]);
     }
-    add_output(&hash, raft);
+    ADD(&hash, raft->leader_since_ms, raft->term_start, raft->heartbeat_due_ms,
+        raft->round, raft->leaving);
+    add_transfer(&hash, &raft->transfer);
+    add_reads(&hash, &raft->reads);
+    add_out(&hash, &raft->out);
     return hash;
 }

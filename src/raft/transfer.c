@@ -24,11 +24,11 @@ static raft_id best_target(const struct raft *raft)
 
 static void start(struct raft *raft, raft_id target, bool asked)
 {
-    raft->transfer_target = target;
-    raft->transfer_asked = asked;
-    raft->transfer_won = false;
-    raft->transfer_sent = false;
-    raft->transfer_deadline_ms = raft->now_ms + raft->options.election_min_ms;
+    raft->transfer.target = target;
+    raft->transfer.asked = asked;
+    raft->transfer.won = false;
+    raft->transfer.sent = false;
+    raft->transfer.deadline_ms = raft->now_ms + raft->options.election_min_ms;
 }
 
 enum err raft_transfer(struct raft *raft, raft_id target)
@@ -36,7 +36,7 @@ enum err raft_transfer(struct raft *raft, raft_id target)
     if (raft->role != RAFT_LEADER) {
         return ERR_CLOSED;
     }
-    if (raft->transfer_target != 0 || raft->leaving) {
+    if (raft->transfer.target != 0 || raft->leaving) {
         return ERR_BUSY;
     }
     if (target == 0) {
@@ -59,12 +59,12 @@ void raft_transfer_leave(struct raft *raft)
         return;
     }
     raft->leaving = true;
-    if (raft->transfer_target == 0) {
+    if (raft->transfer.target == 0) {
         raft_id target = best_target(raft);
         if (target != 0) {
             start(raft, target, false);
         } else {
-            raft->transfer_deadline_ms = raft->now_ms;
+            raft->transfer.deadline_ms = raft->now_ms;
         }
     }
 }
@@ -73,22 +73,22 @@ void raft_transfer_leave(struct raft *raft)
 void raft_transfer_try(struct raft *raft)
 {
     must(raft->role == RAFT_LEADER);
-    if (raft->transfer_target == 0 || raft->transfer_sent) {
+    if (raft->transfer.target == 0 || raft->transfer.sent) {
         return;
     }
     const struct raft_peer *target =
-        raft_peer_find(raft, raft->transfer_target);
+        raft_peer_find(raft, raft->transfer.target);
     must(target); /* The members do not change meanwhile. */
-    if (target->match != raft->last) {
+    if (target->match != raft->log.last) {
         return;
     }
-    raft->transfer_sent = true;
+    raft->transfer.sent = true;
     raft_send(raft,
               (struct raft_message){
                   .type = RAFT_MSG_TIMEOUT_NOW,
                   .to = target->id,
-                  .log_index = raft->last,
-                  .log_term = raft_term_at(raft, raft->last),
+                  .log_index = raft->log.last,
+                  .log_term = raft_term_at(raft, raft->log.last),
               },
               0);
     if (raft->leaving) {
@@ -98,26 +98,26 @@ void raft_transfer_try(struct raft *raft)
 
 void raft_transfer_tick(struct raft *raft)
 {
-    if (raft->now_ms < raft->transfer_deadline_ms) {
+    if (raft->now_ms < raft->transfer.deadline_ms) {
         return;
     }
     if (raft->leaving) {
         raft_become_follower(raft, raft->term, 0);
-    } else if (raft->transfer_target != 0) {
+    } else if (raft->transfer.target != 0) {
         raft_transfer_end(raft, false);
     }
 }
 
 void raft_transfer_end(struct raft *raft, bool ok)
 {
-    if (raft->transfer_target != 0 && raft->transfer_asked) {
-        raft->out_transfer_done = true;
-        raft->out_transfer_ok = ok;
+    if (raft->transfer.target != 0 && raft->transfer.asked) {
+        raft->out.transfer_done = true;
+        raft->out.transfer_ok = ok;
     }
-    raft->transfer_target = 0;
-    raft->transfer_asked = false;
-    raft->transfer_won = false;
-    raft->transfer_sent = false;
+    raft->transfer.target = 0;
+    raft->transfer.asked = false;
+    raft->transfer.won = false;
+    raft->transfer.sent = false;
 }
 
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *m)
@@ -126,8 +126,8 @@ void raft_on_timeout_now(struct raft *raft, const struct raft_message *m)
      * with would mean that it is not our leader any more. */
     if (m->term != raft->term || raft->role == RAFT_LEADER ||
         (raft->leader != 0 && raft->leader != m->from) ||
-        raft->last != m->log_index ||
-        raft_term_at(raft, raft->last) != m->log_term ||
+        raft->log.last != m->log_index ||
+        raft_term_at(raft, raft->log.last) != m->log_term ||
         !raft_conf_is_voter(raft_conf_active(raft), raft->options.self)) {
         return;
     }
