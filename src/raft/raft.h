@@ -11,14 +11,17 @@
  * Sources: Ongaro, "Consensus: Bridging Theory and Practice" (2014), quoted
  * as "thesis 3.6"; the erratum on single-server changes (raft-dev, 2015).
  *
- * What the caller owes, in this order, each time raft_collect() filled an
+ * The caller's duties, in this order, each time raft_collect() filled an
  * update:
  *   1. send `messages` (all of them may leave at once: the engine itself
- *      holds back what must wait for the disk), and offer `appends`;
+ *      holds back what must wait for the disk), and for each of `offers` make
+ *      appends with raft_make_append() and send them;
  *   2. when `persist.seq` is set: truncate, append, write term and vote, in
  *      FIFO order with earlier operations, one fdatasync for all that is
- *      queued; then RAFT_PERSISTED with the last seq. A failed write ends the
- *      process. Term and vote are durable before the entries of the same op;
+ *      queued; then RAFT_PERSISTED with the last seq. A write that finds no
+ *      space is tried again, and RAFT_PERSISTED comes later; every other
+ *      failure, and every failed fdatasync, ends the process. Term and vote are
+ *      durable before the entries of the same op;
  *   3. apply entries `apply_lo..apply_hi` in order, then RAFT_APPLIED;
  *   4. serve reads up to `read_cookie` once `read_index` is applied.
  * After every raft_step() that returned ERR_OK the caller asks
@@ -374,7 +377,8 @@ uint64_t raft_last(const struct raft *raft);
 uint64_t raft_durable(const struct raft *raft);
 uint64_t raft_term(const struct raft *raft);
 
-/* Hash of the whole state, for determinism tests. */
+/* Hash of every field that can influence what the engine does next, for tests
+ * of determinism: equal states have equal digests. */
 uint64_t raft_digest(const struct raft *raft);
 
 #endif
