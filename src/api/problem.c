@@ -139,10 +139,15 @@ static void explain_no_leader(struct api *api, struct buf *out)
 {
     struct node_status status;
     node_get_status(api->node, &status);
-    buf_printf(out, "no leader known for %llu.%llus: %u of %u voters reachable",
-               (unsigned long long)(status.last_contact_ms / 1000),
-               (unsigned long long)(status.last_contact_ms / 100 % 10),
-               voters_reached(api, &status), raft_conf_voters(status.conf));
+    if (status.last_contact_ms == UINT64_MAX) {
+        buf_add_string(out, "no leader known since the start");
+    } else {
+        buf_printf(out, "no leader known for %llu.%llus",
+                   (unsigned long long)(status.last_contact_ms / 1000),
+                   (unsigned long long)(status.last_contact_ms / 100 % 10));
+    }
+    buf_printf(out, ": %u of %u voters reachable", voters_reached(api, &status),
+               raft_conf_voters(status.conf));
     add_unreached(api, &status, out);
 }
 

@@ -120,9 +120,12 @@ static void show(struct conn *conn)
                        "this node is no member of a cluster yet",
                        "not-applied");
     } else if (conn->reading_at.level == LEVEL_NONE && !is_fresh(conn)) {
-        char message[96];
-        snprintf(message, sizeof(message), "the leader was heard %llu ms ago",
-                 (unsigned long long)node_last_contact_ms(api->node));
+        char message[96] = "no leader has been heard since the start";
+        if (node_last_contact_ms(api->node) != UINT64_MAX) {
+            snprintf(message, sizeof(message),
+                     "the leader was heard %llu ms ago",
+                     (unsigned long long)node_last_contact_ms(api->node));
+        }
         stale(conn, node_last_contact_ms(api->node) > conn->reading_at.fresh_ms
                         ? message
                         : "not all that is committed has been applied here");
@@ -136,9 +139,9 @@ void add_read_headers(struct conn *conn)
     struct buf *headers = &conn->api->headers;
     http_add_header(headers, "Craftd-Level",
                     bytes_of_string(level_names[conn->reading_at.level]));
-    if (!node_is_leader(conn->api->node)) {
-        http_add_header_u64(headers, "Craftd-Last-Contact",
-                            node_last_contact_ms(conn->api->node));
+    uint64_t contact_ms = node_last_contact_ms(conn->api->node);
+    if (!node_is_leader(conn->api->node) && contact_ms != UINT64_MAX) {
+        http_add_header_u64(headers, "Craftd-Last-Contact", contact_ms);
     }
 }
 

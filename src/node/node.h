@@ -385,7 +385,7 @@ struct node_status {
     uint64_t sync_us_max;
     uint64_t proposals_pending;
     uint64_t writes;          /* Applied commands since start. */
-    uint64_t last_contact_ms; /* Since the leader was heard; 0 on it. */
+    uint64_t last_contact_ms; /* As node_last_contact_ms(). */
     bool no_space;            /* Writes are refused: the disk is full; ... */
     bool no_resources;        /* ... descriptors or memory have run out. */
     bool over_quota;
@@ -439,7 +439,8 @@ const char *node_name(const struct node *node);
 const struct raft_member *node_leader(const struct node *node);
 bool node_is_leader(const struct node *node);
 uint64_t node_term(const struct node *node);
-/* ms since a leader was heard; 0 on the leader. */
+/* ms since a leader was heard, or we led; 0 on the leader. UINT64_MAX: never
+ * since the start, so that nobody knows how old our state is. */
 uint64_t node_last_contact_ms(const struct node *node);
 
 #endif

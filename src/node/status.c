@@ -172,11 +172,17 @@ uint64_t node_term(const struct node *node)
 
 uint64_t node_last_contact_ms(const struct node *node)
 {
-    if (!node->member || raft_is_leader(node->raft)) {
+    if (!node->member) {
+        return UINT64_MAX;
+    }
+    if (raft_is_leader(node->raft)) {
         return 0;
     }
     struct raft_status status;
     raft_get_status(node->raft, &status);
+    if (status.leader_heard_ms == 0) {
+        return UINT64_MAX;
+    }
     uint64_t now_ms = node->env.now_ms(node->env.self);
     return now_ms > status.leader_heard_ms ? now_ms - status.leader_heard_ms
                                            : 0;

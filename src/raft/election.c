@@ -85,10 +85,26 @@ static void set_term(struct raft *raft, uint64_t term, raft_id vote)
     raft->out.role_changed = true;
 }
 
+static uint64_t peer_contact_ms(const struct raft_peer *peer)
+{
+    return peer->heard ? peer->contact_ms : 0;
+}
+
+/* Whoever led knows that nobody else did up to the last contact with a quorum,
+ * which may have been before it noticed the silence. */
+static void note_own_lead(struct raft *raft)
+{
+    uint64_t contact_ms = raft_quorum_of(raft, raft->now_ms, peer_contact_ms);
+    raft->leader_heard_ms = max_u64(contact_ms, raft->leader_since_ms);
+}
+
 void raft_become_follower(struct raft *raft, uint64_t term, raft_id leader)
 {
     must(leader != raft->options.self);
     bool was_follower = raft->role == RAFT_FOLLOWER;
+    if (raft->role == RAFT_LEADER) {
+        note_own_lead(raft);
+    }
     set_role(raft, RAFT_FOLLOWER);
     raft_transfer_end(raft, raft->transfer.won);
     raft->leaving = false;

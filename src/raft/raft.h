@@ -349,11 +349,12 @@ struct raft_status {
     uint64_t durable;
     uint64_t base;
     bool transferring;
-    bool changing;      /* A membership change is not committed yet. */
-    bool leader_ready;  /* Leader, and has committed in its term. */
-    uint64_t elections; /* Started by this node since its start. */
-    uint64_t leader_heard_ms;
-    uint32_t peer_count; /* Leader only. */
+    bool changing;            /* A membership change is not committed yet. */
+    bool leader_ready;        /* Leader, and has committed in its term. */
+    uint64_t elections;       /* Started by this node since its start. */
+    uint64_t leader_heard_ms; /* By itself, while it led; 0: never since its
+                                 start. */
+    uint32_t peer_count;      /* Leader only. */
     struct raft_peer_status peers[RAFT_MEMBERS_MAX];
 };
 void raft_get_status(const struct raft *raft, struct raft_status *status);

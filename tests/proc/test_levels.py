@@ -1,4 +1,5 @@
 """How fresh a read is: ?level=, ?freshness=, ?min_index=, and what is refused."""
+import re
 import signal
 import threading
 import time
@@ -182,3 +183,46 @@ def test_of_two_lowest_indexes_the_higher_holds(cluster):
             "GET", f"/key/k?level=none&timeout=100ms&min_index={query}",
             headers={"Craftd-Min-Index": str(header)})
         assert answer.status == 503, answer
+
+
+# ---- how long ago a leader was heard ------------------------------------------------
+
+def no_leader(node):
+    answer = node.request("POST", "/key?timeout=200ms", {"w": "1"})
+    return answer.json()["message"] if answer.status == 503 else None
+
+
+def test_a_deposed_leader_counts_silence_from_its_own_time(cluster):
+    """It counted from the machine's start, and its state was too old for any
+    freshness."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    assert leader.put("k", "1").status == 200
+    for node in cluster.others(leader):
+        node.kill()
+    message = wait_for(lambda: no_leader(leader), 10, "it does not lead any more")
+    silence = float(re.search(r"no leader known for ([0-9.]+)s", message)[1])
+    assert 0.9 <= silence < 10, message
+    fresh = leader.request("GET", "/key/k?level=none&freshness=60s")
+    assert fresh.status == 200 and fresh.json() == {"k": "1"}, fresh
+    assert 900 <= int(fresh.headers["Craftd-Last-Contact"]) < 20000
+    # The silence began before it noticed: what others wrote since it cannot have.
+    assert leader.request("GET", "/key/k?level=none&freshness=500ms").status == 503
+
+
+def test_who_has_never_heard_a_leader_says_so(cluster):
+    """Since its start: how old its state is nobody knows."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    assert leader.put("k", "1").status == 200
+    cluster.wait_same()
+    cluster.kill_all()
+    node = cluster[1].start().up()
+    assert "no leader known since the start" in wait_for(
+        lambda: no_leader(node), 10, "an answer")
+    stale = node.request("GET", "/key/k?level=none&freshness=1d")
+    assert stale.status == 503 and stale.json()["code"] == "stale", stale
+    assert "since the start" in stale.json()["message"]
+    answer = node.request("GET", "/key/k?level=none")
+    assert answer.status in (200, 404)  # What was committed it learns later.
+    assert answer.headers["Craftd-Last-Contact"] is None

@@ -915,6 +915,9 @@ static void test_leader_without_quorum_steps_down(void **state)
     engine_tick(e, 100);
     assert_int_equal(engine_role(e), RAFT_FOLLOWER);
     assert_int_equal(raft_leader(e->raft), 0);
+    /* Nobody can tell it that it was deposed before that. */
+    assert_int_equal(engine_status(e)->leader_heard_ms,
+                     e->now_ms - ENGINE_ELECTION_MS);
     engine_settle(e);
     engine_forget(e);
     engine_tick(e, 200);
