@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/log_format.h"
 #include "base/output.h"
 #include "base/text.h"
 
@@ -32,9 +33,11 @@ static void make_harmless(char *text)
     size_t left = strlen(text);
     while (left > 0) {
         size_t size = text_utf8_sequence((const uint8_t *)text, left);
-        if (size == 0 || (unsigned char)text[0] < 0x20 || text[0] == 0x7f) {
-            text[0] = '?';
-            size = 1;
+        struct bytes one = {(const uint8_t *)text, size};
+        bool is_odd = size == 0 || !text_is_printable(one);
+        size = size == 0 ? 1 : size;
+        if (is_odd) {
+            memset(text, '?', size);
         }
         text += size;
         left -= size;
@@ -123,34 +126,43 @@ static bool is_number(const char *text, size_t size)
            text_i64((struct bytes){(const uint8_t *)text, size}, &number);
 }
 
-/* One `key=value`; returns its end. A quoted value ends at the quote behind
- * which the field ends. A word without '=' is a member of its own. */
+/* A quoted value, behind its first quote; returns its end. What log_format()
+ * escaped is escaped in JSON too. */
+static const char *add_quoted_value(struct line *line, const char *value)
+{
+    add(line, "\"", 1);
+    while (*value != '\0' && *value != '"') {
+        bool pair = value[0] == '\\' && (value[1] == '"' || value[1] == '\\');
+        if (value[0] == '\\' && !pair) {
+            add(line, "\\", 1);
+        }
+        add(line, value, pair ? 2 : 1);
+        value += pair ? 2 : 1;
+    }
+    add(line, "\"", 1);
+    return value + (*value == '"');
+}
+
+/* One `key=value`; returns its end. A word without '=' is a member of its
+ * own. */
 static const char *add_field(struct line *line, const char *field)
 {
     size_t name = strcspn(field, "= ");
     const char *value = field + name;
-    size_t size = 0;
-    bool quoted = value[0] == '=' && value[1] == '"';
-    if (quoted) {
-        value += 2;
-        while (value[size] != '\0' &&
-               !(value[size] == '"' &&
-                 (value[size + 1] == ' ' || value[size + 1] == '\0'))) {
-            size++;
-        }
-    } else if (value[0] == '=') {
-        value++;
-        size = strcspn(value, " ");
-    }
     add(line, ",", 1);
     add_quoted(line, field, name);
     add(line, ":", 1);
-    if (!quoted && is_number(value, size)) {
+    if (value[0] == '=' && value[1] == '"') {
+        return add_quoted_value(line, value + 2);
+    }
+    value += value[0] == '=';
+    size_t size = strcspn(value, " ");
+    if (is_number(value, size)) {
         add(line, value, size);
     } else {
         add_quoted(line, value, size);
     }
-    return value + size + (quoted && value[size] == '"');
+    return value + size;
 }
 
 static void json_line(struct line *line, const char *time, const char *level,
@@ -223,9 +235,7 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
     char fields[LOG_LINE_BYTES];
     va_list args;
     va_start(args, format);
-    if (vsnprintf(fields, sizeof(fields), format, args) < 0) {
-        fields[0] = '\0';
-    }
+    log_format(fields, sizeof(fields), format, args);
     va_end(args);
     make_harmless(fields);
     if (log_is_pending()) {

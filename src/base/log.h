@@ -3,9 +3,11 @@
  *     2026-01-31T12:00:00.123Z info  n1 leader term=7 voters=3
  *
  * The event is a word or a few joined by '-'; the rest is key=value, values
- * with blanks in double quotes (the caller writes them). The fields are cut at
- * LOG_LINE_BYTES; control characters and what is not UTF-8 are shown as '?', so
- * that no peer or client can forge a line. As JSON, on request:
+ * with blanks in double quotes, in which `"` and `\` have a `\` before them.
+ * The format writes the quotes of a sentence; what %s inserts stays one value,
+ * whatever is in it (log_format.h). The fields are cut at LOG_LINE_BYTES;
+ * control characters and what is not UTF-8 are shown as '?': no peer or client
+ * can forge a line, or a field. As JSON, on request:
  *
  *     {"time":"2026-01-31T12:00:00.123Z","level":"info","node":"n1",
  *      "event":"leader","term":7,"voters":3}                 (in one line)
@@ -46,6 +48,28 @@ bool log_is_pending(void);
 void log_flush(void);
 /* Before the process ends: give the reader LOG_FINISH_MS at most. */
 void log_finish(void);
+
+/* For lines that others can provoke: one in `every_ms`. True: log now, and say
+ * that it stands for `*count` events. False: it was counted. After a while
+ * without events log_limit_due() says that some were counted and not logged. */
+struct log_limit {
+    uint64_t count;   /* Not logged. */
+    uint64_t next_ms; /* Not before; 0: at once. */
+};
+static inline bool log_limit(struct log_limit *limit, uint64_t now_ms,
+                             uint64_t every_ms, uint64_t *count)
+{
+    *count = ++limit->count;
+    if (now_ms < limit->next_ms) {
+        return false;
+    }
+    *limit = (struct log_limit){.next_ms = now_ms + every_ms};
+    return true;
+}
+static inline bool log_limit_due(const struct log_limit *limit, uint64_t now_ms)
+{
+    return limit->count > 0 && now_ms >= limit->next_ms;
+}
 
 void log_line(enum log_level level, const char *event, const char *format, ...)
     PRINTF(3, 4);

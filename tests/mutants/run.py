@@ -25,6 +25,7 @@ TREE = os.path.join(ROOT, "build", "mutants")
 
 # Program, then the rooms whose mutants it may find.
 UNIT = [
+    ("test_base_log", ("base",)),
     ("test_base", ("base",)),
     ("test_base_output", ("base",)),
     ("test_config", ("config.c",)),

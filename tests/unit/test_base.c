@@ -255,67 +255,6 @@ static void test_histogram_quantile_is_an_upper_bound(void **state)
     assert_int_equal(histogram_quantile(&h, 1000), UINT64_MAX);
 }
 
-/* What a call of log_line() writes to stderr, without the time. */
-static const char *logged(const char *event, const char *fields)
-{
-    static char line[8192];
-    int ends[2];
-    int before = dup(STDERR_FILENO);
-    assert_int_equal(pipe(ends), 0);
-    dup2(ends[1], STDERR_FILENO);
-    log_line(LOG_INFO, event, "%s", fields);
-    dup2(before, STDERR_FILENO);
-    close(before);
-    close(ends[1]);
-    ssize_t size = read(ends[0], line, sizeof(line) - 1);
-    close(ends[0]);
-    assert_true(size > 0 && line[size - 1] == '\n');
-    line[size - 1] = '\0';
-    return strstr(line, "info") + 4;
-}
-
-static void test_log_lines_cannot_be_forged(void **state)
-{
-    (void)state;
-    log_set_node("n\n1");
-    assert_string_equal(logged("start", "a=1 why=\"x\ny\xff\""),
-                        "  n?1 start a=1 why=\"x?y?\"");
-    assert_string_equal(logged("stopped", ""), "  n?1 stopped");
-}
-
-static void test_log_lines_as_json(void **state)
-{
-    (void)state;
-    const char *const cases[][2] = {
-        {"", ""},
-        {"role=leader term=7", ",\"role\":\"leader\",\"term\":7"},
-        {"why=\"no room: \\x\" n=-3", ",\"why\":\"no room: \\\\x\",\"n\":-3"},
-        {"id=1234567890123456", ",\"id\":\"1234567890123456\""},
-        {"n=007 empty= bare", ",\"n\":\"007\",\"empty\":\"\",\"bare\":\"\""},
-        {"why=\"says \"no\"\" a=b", ",\"why\":\"says \\\"no\\\"\",\"a\":\"b\""},
-        {"why=\"cut", ",\"why\":\"cut\""},
-        {"a=\xc3\xa4 b=\xc3", ",\"a\":\"\xc3\xa4\",\"b\":\"?\""},
-    };
-    log_set_node("n\"1");
-    log_set_json(true);
-    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        char expected[256];
-        snprintf(expected, sizeof(expected),
-                 "\",\"node\":\"n\\\"1\",\"event\":\"e\"%s}", cases[i][1]);
-        assert_string_equal(logged("e", cases[i][0]), expected);
-    }
-    /* Escaped all over, the longest one still fits. */
-    char quotes[2 * LOG_LINE_BYTES];
-    memset(quotes, '"', sizeof(quotes) - 1);
-    quotes[sizeof(quotes) - 1] = '\0';
-    assert_int_equal(strlen(logged("e", quotes)) / LOG_LINE_BYTES, 2);
-    for (size_t i = 1; i < sizeof(quotes) - 1; i += 2) {
-        quotes[i] = ' ';
-    }
-    assert_int_equal(strlen(logged("e", quotes)) / LOG_LINE_BYTES, 4);
-    log_set_json(false);
-}
-
 static const char *nearest_of(const char *word, const char *const *names,
                               size_t count, char *out, size_t room)
 {
@@ -382,8 +321,6 @@ int main(void)
         cmocka_unit_test(test_list_splice_keeps_order),
         cmocka_unit_test(test_cursor_past_the_end_fails_and_gives_zeros),
         cmocka_unit_test(test_buf_grows_consumes_and_prints),
-        cmocka_unit_test(test_log_lines_cannot_be_forged),
-        cmocka_unit_test(test_log_lines_as_json),
         cmocka_unit_test(test_histogram_counts_at_the_bounds),
         cmocka_unit_test(test_histogram_quantile_is_an_upper_bound),
         cmocka_unit_test(test_nearest_name_of_a_typing_error),
