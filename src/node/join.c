@@ -159,13 +159,17 @@ static void refuse(struct node *node, struct node_request *request,
 {
     struct node_intruder *intruder = &node->intruder;
     uint64_t silent = silent_ms(node, old->id);
-    log_warn("join", "id=%s addr=%s why=\"%s at %s %s\" silent_ms=%llu",
-             wanted->name, wanted->addr, old->name, old->addr,
-             refusal == NODE_REFUSED_LIVE
-                 ? "is a live member: id or address is taken"
-             : refusal == NODE_REFUSED_ADDR ? "is a member at that address"
-                                            : "may come back",
-             (unsigned long long)silent);
+    uint64_t count;
+    if (log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS, &count)) {
+        log_warn("join",
+                 "id=%s addr=%s why=\"%s at %s %s\" silent_ms=%llu count=%llu",
+                 wanted->name, wanted->addr, old->name, old->addr,
+                 refusal == NODE_REFUSED_LIVE
+                     ? "is a live member: id or address is taken"
+                 : refusal == NODE_REFUSED_ADDR ? "is a member at that address"
+                                                : "may come back",
+                 (unsigned long long)silent, (unsigned long long)count);
+    }
     *intruder = (struct node_intruder){.refusal = refusal};
     memcpy(intruder->name, wanted->name, sizeof(intruder->name));
     memcpy(intruder->addr, wanted->addr, sizeof(intruder->addr));
@@ -211,9 +215,12 @@ static void refresh(struct node *node, struct node_request *request,
     if (uuid_known(wanted->uuid)) {
         memcpy(update.uuid, wanted->uuid, sizeof(update.uuid));
     }
-    if (said && strcmp(said->addr, wanted->addr) != 0) {
-        log_warn("join", "id=%s addr=%s why=\"it is here, and at %s\"",
-                 wanted->name, wanted->addr, said->addr);
+    uint64_t count;
+    if (said && strcmp(said->addr, wanted->addr) != 0 &&
+        log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS, &count)) {
+        log_warn(
+            "join", "id=%s addr=%s why=\"it is here, and at %s\" count=%llu",
+            wanted->name, wanted->addr, said->addr, (unsigned long long)count);
     }
     if (said) {
         memcpy(update.addr, said->addr, sizeof(update.addr));
@@ -261,8 +268,15 @@ void join_step(struct node *node, struct node_request *request)
     } else if (named) {
         refresh(node, request, named, &wanted);
     } else if (unreached(node) >= NODE_UNREACHED_MAX) {
-        log_warn("join", "id=%s addr=%s why=\"%d members were never reached\"",
-                 wanted.name, wanted.addr, NODE_UNREACHED_MAX);
+        uint64_t count;
+        if (log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS,
+                      &count)) {
+            log_warn("join",
+                     "id=%s addr=%s why=\"%d members were never reached\" "
+                     "count=%llu",
+                     wanted.name, wanted.addr, NODE_UNREACHED_MAX,
+                     (unsigned long long)count);
+        }
         request_refuse(node, request, NODE_INVALID, NODE_REFUSED_UNREACHED);
     } else {
         change(node, request, RAFT_CHANGE_ADD, &wanted);

@@ -17,6 +17,7 @@
 #ifndef CRAFTD_NODE_NODE_INTERNAL_H
 #define CRAFTD_NODE_NODE_INTERNAL_H
 
+#include "base/log.h"
 #include "node/entries.h"
 #include "node/ident.h"
 #include "node/node.h"
@@ -49,6 +50,7 @@ enum {
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
     NODE_CONFS_IN_APPEND = 4,
     NODE_REFUSED_LOG_MS = 60000,
+    NODE_LIMITED_LOG_MS = 1000,
     NODE_SPACE_RETRY_MS = 500,
     /* The disk has not answered for so long: what can wait, and might block on
      * it, waits. Less than NODE_FLUSH_QUIET_MS. */
@@ -198,6 +200,8 @@ struct node {
     struct raft_conf members; /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
     struct start starts[STARTS_MAX];
+    struct start strangers[STARTS_MAX]; /* Of no members, the newest. */
+    int strangers_next;
     uint64_t leading_ms; /* When this node became leader last. */
     struct node_intruder intruder;
     uint64_t intruder_ms;               /* When it asked last; 0: never. */
@@ -207,6 +211,9 @@ struct node {
      * it leads, this node cannot follow, and is not ready. */
     raft_id entry_refused_from;
     uint64_t entry_refused_ms; /* When that was logged last; 0: never. */
+    /* Lines that strangers and clients can provoke, one a second. */
+    struct log_limit adopt_log;
+    struct log_limit join_log;
 
     /* Requests, by enum request_state. WAITING: for a leader, or for a
      * change to be possible. PROPOSED: in our log, by index, to be applied.
@@ -328,6 +335,8 @@ void foreign_report(const struct node *node);
 
 /* starts.c. ERR_VERSION, ERR_IO: logged. */
 MUST_CHECK enum err starts_read(struct node *node);
+/* Those of nodes that are members now are written down. */
+void starts_members_changed(struct node *node);
 
 /* address.c */
 void address_said(struct node *node, raft_id peer,

@@ -414,31 +414,40 @@ static enum err bootstrap(struct node *node)
     return err;
 }
 
-bool node_adopt(struct node *node, const struct wire_hello *hello)
+static const char *why_not_adopted(const struct node *node,
+                                   const struct wire_hello *hello)
 {
     static const uint8_t unknown[RAFT_UUID_BYTES];
-    if (node->member || !node->options.joining || node->stopping) {
-        return false;
-    }
     if (strcmp(hello->to_name, node->name) != 0 || hello->to_id == 0) {
-        log_warn("adopt", "from=%s to=%s why=\"our name is another\"",
-                 hello->from_name, hello->to_name);
-        return false;
+        return "our name is another";
     }
     if (memcmp(hello->to_uuid, node->ident.uuid, RAFT_UUID_BYTES) != 0) {
-        log_warn("adopt",
-                 "from=%s why=\"the cluster knows %s directory by our "
-                 "name; joining again\"",
-                 hello->from_name,
-                 memcmp(hello->to_uuid, unknown, sizeof(unknown)) == 0
-                     ? "no"
-                     : "another");
-        return false;
+        return memcmp(hello->to_uuid, unknown, sizeof(unknown)) == 0
+                   ? "the cluster knows no directory by our name; joining again"
+                   : "the cluster knows another directory by our name; joining "
+                     "again";
     }
     if (node->join_cluster_known &&
         memcmp(hello->cluster, node->join_cluster, 16) != 0) {
-        log_warn("adopt", "from=%s why=\"another cluster has answered --join\"",
-                 hello->from_name);
+        return "another cluster has answered --join";
+    }
+    return NULL;
+}
+
+bool node_adopt(struct node *node, const struct wire_hello *hello)
+{
+    if (node->member || !node->options.joining || node->stopping) {
+        return false;
+    }
+    const char *why = why_not_adopted(node, hello);
+    if (why) {
+        uint64_t count;
+        uint64_t now_ms = node->env.now_ms(node->env.self);
+        if (log_limit(&node->adopt_log, now_ms, NODE_LIMITED_LOG_MS, &count)) {
+            log_warn("adopt", "from=%s to=%s why=\"%s\" count=%llu",
+                     hello->from_name, hello->to_name, why,
+                     (unsigned long long)count);
+        }
         return false;
     }
     node->ident.id = hello->to_id;

@@ -12,14 +12,14 @@
  *
  * A start that is more than STARTS_JUMP_MAX ahead of the newest one is not
  * believed: no directory is started so often, and with it remembered its real
- * owner would be an old copy for ever. Only members have rows: a stranger
- * costs no write.
+ * owner would be an old copy for ever. Only members have rows, so that a
+ * stranger costs no write: the start of a node whose entry comes later is
+ * written down when it does.
  *
  * Limits: who was away during the newer start cannot know of it; a copy that
  * was started as often as the member since is not older by this count; and
  * without space, or after damage to the file, the fence is as high as the
- * memory of this process; and so it is for a member whose entry we did not have
- * yet when it greeted us, until it does again. */
+ * memory of this process. */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "node/node_internal.h"
@@ -119,6 +119,56 @@ static struct start *find_row(struct node *node, raft_id id)
     return row;
 }
 
+static void write_rows(struct node *node)
+{
+    uint8_t data[STARTS_BYTES];
+    encode(node, data);
+    enum err err = fs_replace(node->env.fs, ".", "STARTS", data, sizeof(data));
+    if (err) {
+        log_warn("starts", "file=STARTS why=\"%s\"", err_name(err));
+    }
+}
+
+/* Of a node whose entry we do not have (yet): in memory, and few. */
+static void keep_stranger(struct node *node, const struct start *start)
+{
+    struct start *row = &node->strangers[node->strangers_next];
+    for (int i = 0; i < STARTS_MAX; i++) {
+        if (node->strangers[i].id == start->id) {
+            row = &node->strangers[i];
+        }
+    }
+    if (row == &node->strangers[node->strangers_next]) {
+        node->strangers_next = (node->strangers_next + 1) % STARTS_MAX;
+    }
+    *row = *start;
+}
+
+void starts_members_changed(struct node *node)
+{
+    static const uint8_t unknown[RAFT_UUID_BYTES];
+    bool any = false;
+    for (int i = 0; i < STARTS_MAX; i++) {
+        struct start *start = &node->strangers[i];
+        const struct raft_member *member =
+            start->id == 0
+                ? NULL
+                : raft_conf_find(raft_conf_active(node->raft), start->id);
+        if (!member) {
+            continue;
+        }
+        if (memcmp(member->uuid, unknown, sizeof(unknown)) == 0 ||
+            memcmp(member->uuid, start->uuid, sizeof(start->uuid)) == 0) {
+            *find_row(node, start->id) = *start;
+            any = true;
+        }
+        *start = (struct start){0};
+    }
+    if (any) {
+        write_rows(node);
+    }
+}
+
 const char *node_on_start(struct node *node, const struct wire_hello *hello)
 {
     struct start start = {.id = hello->from_id,
@@ -140,16 +190,14 @@ const char *node_on_start(struct node *node, const struct wire_hello *hello)
     if (start.incarnation - newest > STARTS_JUMP_MAX) {
         return "the count of this directory's starts is out of all proportion";
     }
-    if ((is_same && start.incarnation == newest) ||
-        !raft_conf_find(raft_conf_active(node->raft), start.id)) {
+    if (is_same && start.incarnation == newest) {
         return NULL;
     }
-    *row = start;
-    uint8_t data[STARTS_BYTES];
-    encode(node, data);
-    enum err err = fs_replace(node->env.fs, ".", "STARTS", data, sizeof(data));
-    if (err) {
-        log_warn("starts", "file=STARTS why=\"%s\"", err_name(err));
+    if (raft_conf_find(raft_conf_active(node->raft), start.id)) {
+        *row = start;
+        write_rows(node);
+    } else {
+        keep_stranger(node, &start);
     }
     return NULL;
 }

@@ -400,6 +400,7 @@ void node_set_members(struct node *node)
         }
     }
     node->env.set_members(node->env.self, known);
+    starts_members_changed(node);
     if (!raft_conf_find(conf, node->outgoing.peer)) {
         snapshot_peer_down(node, node->outgoing.peer);
     }

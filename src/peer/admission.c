@@ -1,4 +1,5 @@
-/* admission.c -- places and memory for those who proved nothing yet.
+/* admission.c -- places, memory and lines of the log for those who proved
+ * nothing yet.
  *
  * Anybody can connect. A guest is a connection without a HELLO; a stranger is
  * a link to a node that is no member as far as we know, which may be a leader
@@ -208,4 +209,67 @@ bool unfinished_note(struct conn *conn, size_t bytes, bool is_new)
         conn_close(longest, "too many unfinished frames");
     }
     return stays;
+}
+
+/* ---- lines of the log --------------------------------------------------- */
+
+void log_refused(struct conn *conn, const struct wire_hello *hello,
+                 const char *why)
+{
+    struct peers *peers = conn->peers;
+    uint64_t count;
+    if (!log_limit(&peers->refused_log, now(peers), LOG_STRANGER_MS, &count)) {
+        return;
+    }
+    if (!hello) {
+        log_warn("peer-refused", "at=%s why=\"%s\" count=%llu",
+                 stream_peer_text(conn->stream), why,
+                 (unsigned long long)count);
+    } else {
+        log_warn("peer-refused", "from=%s at=%s to=%s why=\"%s\" count=%llu",
+                 hello->from_name, stream_peer_text(conn->stream),
+                 hello->to_name, why, (unsigned long long)count);
+    }
+}
+
+void log_garbage(struct conn *conn, const char *why)
+{
+    struct peers *peers = conn->peers;
+    uint64_t count;
+    if (log_limit(&peers->garbage_log, now(peers), LOG_STRANGER_MS, &count)) {
+        log_warn("peer-garbage", "at=%s why=\"%s\" count=%llu",
+                 stream_peer_text(conn->stream), why,
+                 (unsigned long long)count);
+    }
+}
+
+void log_stranger(struct conn *conn, const char *event, const char *why)
+{
+    struct peers *peers = conn->peers;
+    uint64_t count;
+    if (log_limit(&peers->stranger_log, now(peers), LOG_STRANGER_MS, &count)) {
+        log_info(event, "peer=? number=%llu at=%s why=\"%s\" count=%llu",
+                 (unsigned long long)conn->link->id,
+                 stream_peer_text(conn->stream), why,
+                 (unsigned long long)count);
+    }
+}
+
+void strangers_log_rest(struct peers *peers)
+{
+    struct {
+        const char *event;
+        struct log_limit *limit;
+    } kinds[] = {{"peer-refused", &peers->refused_log},
+                 {"peer-garbage", &peers->garbage_log},
+                 {"peer-strangers", &peers->stranger_log}};
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        uint64_t count = kinds[i].limit->count;
+        if (log_limit_due(kinds[i].limit, now(peers))) {
+            *kinds[i].limit =
+                (struct log_limit){.next_ms = now(peers) + LOG_STRANGER_MS};
+            log_warn(kinds[i].event, "why=\"more of them\" count=%llu",
+                     (unsigned long long)count);
+        }
+    }
 }

@@ -93,9 +93,13 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
         bool was_up = conn->up;
         link->conn = NULL;
         link->error = why;
-        if (was_up) {
+        if (was_up && !link->member) {
+            log_stranger(conn, "peer-down", why);
+        } else if (was_up) {
             log_info("peer-down", "peer=%s number=%llu why=\"%s\"",
                      link_name(link), (unsigned long long)link->id, why);
+        }
+        if (was_up) {
             if (now(peers) > conn->opened_ms + 1000) {
                 link->wait_ms = REDIAL_MIN_MS;
             }
@@ -141,10 +145,15 @@ static void conn_up(struct conn *conn, struct link *link,
     link->error = "";
     link->foreign = false;
     link->told_ms = 0;
-    log_info("peer-up", "peer=%s number=%llu at=%s version=%d", link_name(link),
-             (unsigned long long)link->id, stream_peer_text(conn->stream),
-             hello->version_max < WIRE_VERSION ? hello->version_max
-                                               : WIRE_VERSION);
+    if (link->member) {
+        log_info("peer-up", "peer=%s number=%llu at=%s version=%d",
+                 link_name(link), (unsigned long long)link->id,
+                 stream_peer_text(conn->stream),
+                 hello->version_max < WIRE_VERSION ? hello->version_max
+                                                   : WIRE_VERSION);
+    } else {
+        log_stranger(conn, "peer-up", "no member that is known here");
+    }
     peers->options.handler->on_up(link->id, hello, peers->options.arg);
 }
 
@@ -160,26 +169,10 @@ static void send_hello(struct conn *conn, const struct link *link,
 /* ---- handshake
  * ------------------------------------------------------------------ */
 
-/* Of the refusals of strangers one a second is logged. */
-static bool refusal_is_due(struct peers *peers)
-{
-    if (peers->refused_told_ms != 0 &&
-        now(peers) < peers->refused_told_ms + 1000) {
-        return false;
-    }
-    peers->refused_told_ms = now(peers);
-    return true;
-}
-
 static bool refuse(struct conn *conn, const struct wire_hello *hello,
                    const struct wire_refuse *why)
 {
-    struct peers *peers = conn->peers;
-    if (refusal_is_due(peers)) {
-        log_warn("peer-refused", "from=%s at=%s to=%s why=\"%s\"",
-                 hello->from_name, stream_peer_text(conn->stream),
-                 hello->to_name, why->text);
-    }
+    log_refused(conn, hello, why->text);
     wire_add_refuse(stream_output(conn->stream), why);
     return false;
 }
@@ -310,18 +303,12 @@ static void answer_http(struct conn *conn)
 /* Bytes that are no frame. */
 static enum next on_garbage(struct conn *conn, struct bytes in, enum err err)
 {
-    struct peers *peers = conn->peers;
     if (!conn->up && !conn->dialled && is_http_request(in)) {
         answer_http(conn);
-        if (refusal_is_due(peers)) {
-            log_warn("peer-refused",
-                     "at=%s why=\"an HTTP request on the Raft port\"",
-                     stream_peer_text(conn->stream));
-        }
+        log_refused(conn, NULL, "an HTTP request on the Raft port");
         return CLOSE_AFTER_FLUSH;
     }
-    log_warn("peer-garbage", "at=%s why=\"%s\"", stream_peer_text(conn->stream),
-             err_name(err));
+    log_garbage(conn, err_name(err));
     return CLOSE;
 }
 
@@ -449,6 +436,7 @@ static void tick(void *arg)
         }
     }
     guests_tick(peers);
+    strangers_log_rest(peers);
     timer_arm(peers->reactor, &peers->timer, now(peers) + REDIAL_MIN_MS, tick,
               peers);
 }

@@ -2,10 +2,12 @@
  *
  *     peer.c       links: dial, keep alive, frames
  *     handshake.c  who may be believed to be whom
- *     admission.c  places and memory for those who proved nothing yet */
+ *     admission.c  places, memory and lines of the log for those who proved
+ *                  nothing yet */
 #ifndef CRAFTD_PEER_PEER_INTERNAL_H
 #define CRAFTD_PEER_PEER_INTERNAL_H
 
+#include "base/log.h"
 #include "base/rng.h"
 #include "peer/peer.h"
 
@@ -35,6 +37,7 @@ enum {
     REFUSED_MIN_MS = 1000,
     REFUSED_MAX_MS = 5000,
     LOG_AGAIN_MS = 60000,
+    LOG_STRANGER_MS = 1000,
 };
 
 /* One connection. Dialled: its link is known. Accepted: a guest until HELLO. */
@@ -85,7 +88,10 @@ struct peers {
     char name[RAFT_NAME_BYTES];
     struct link links[LINKS_MAX];
     struct conn *guests[GUESTS_MAX];
-    uint64_t refused_told_ms;
+    /* Lines that strangers can provoke. */
+    struct log_limit refused_log;
+    struct log_limit garbage_log;
+    struct log_limit stranger_log;
 };
 
 struct link *link_find(struct peers *peers, raft_id id);
@@ -107,6 +113,14 @@ void guests_tick(struct peers *peers);
 /* Close the link to the stranger that has had its place the longest; false:
  * there are fewer than `at_least`. */
 bool stranger_leaves(struct peers *peers, int at_least);
+/* Log lines about nodes that are no members: one a second of each kind, which
+ * says how many it stands for. `hello` may be NULL. */
+void log_refused(struct conn *conn, const struct wire_hello *hello,
+                 const char *why);
+void log_garbage(struct conn *conn, const char *why);
+void log_stranger(struct conn *conn, const char *event, const char *why);
+/* Those that were counted and not followed by another. */
+void strangers_log_rest(struct peers *peers);
 /* `bytes` of a frame have come and not the rest; `is_new`: it is not the frame
  * that was unfinished before. Over the bounds somebody is closed, false: this
  * connection. */

@@ -3,7 +3,9 @@ bug, or a stranger that knows the cluster's id, may send to it. There is no
 authentication yet, so who plays a leader well is still believed; but nothing
 here is what a correct member would send."""
 import itertools
+import json
 import os
+import re
 import socket
 import sqlite3
 import struct
@@ -404,3 +406,57 @@ def test_silent_connections_keep_no_member_out(cluster, source):
         crowd.over.set()
         crowd.join()
     cluster.wait_same()
+
+
+# ---- lines of the log -----------------------------------------------------------
+
+def flood(node, data, count):
+    for _ in range(count):
+        with Peer(node) as peer:
+            peer.send(data)
+            peer.receive()  # An answer, or the end.
+
+
+@pytest.mark.parametrize("kind, event", [
+    ("garbage", "peer-garbage"), ("hello", "peer-refused"),
+    ("stranger", "peer-")])
+def test_strangers_fill_no_log(cluster, kind, event):
+    """A line a second, with the number that it stands for."""
+    cluster.start(3).wait_members()
+    facts = Facts(cluster)
+    node = cluster[0]
+    data = {"garbage": b"\xff" * 40,
+            "hello": fake.hello(bytes(16), 9, 1),
+            "stranger": fake.hello(facts.cluster, 99, facts.numbers[node.name]),
+            }[kind]
+    time.sleep(1.2)  # What counting the members has left.
+    begin = len(node.log())
+    began = time.monotonic()
+    flood(node, data, 300)
+    took = time.monotonic() - began
+    time.sleep(1.2)
+    lines = [line for line in node.log()[begin:].splitlines() if event in line]
+    assert 1 <= len(lines) <= took + 4, lines
+    assert sum(int(re.search(r" count=(\d+)$", line)[1]) for line in lines) >= 300
+
+
+def test_the_name_of_a_stranger_is_no_field(cluster):
+    """Nor a second one of the same name."""
+    def pairs(items):
+        assert len({key for key, _ in items}) == len(items), items
+        return dict(items)
+    node = cluster.new(args=["--log-json"]).start().up()
+    for name in (b"x\\", b"x=1", b"l\\\\"):
+        with Peer(node) as peer:
+            peer.send(fake.hello(bytes(16), 9, 1, name=name, to_name=name))
+            peer.receive()
+        time.sleep(1.1)
+    for name in (b"x level=fatal admin=1", b'x" level="error', b"x\n{}"):
+        with Peer(node) as peer:
+            peer.send(fake.hello(bytes(16), 9, 1, name=name))
+            assert peer.receive() is None  # No word: no HELLO.
+    lines = [json.loads(line, object_pairs_hook=pairs)
+             for line in node.log().splitlines()]
+    refused = [line for line in lines if line["event"] == "peer-refused"]
+    assert [line["from"] for line in refused] == ["x\\", "x=1", "l\\\\"]
+    assert all(line["level"] == "warn" and HOST in line["at"] for line in refused)
