@@ -474,7 +474,7 @@ static void test_a_schema_without_an_end(void **state)
     take_backup();
     change("PRAGMA writable_schema=ON; CREATE TABLE t(a);"
            "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a /*' || "
-           "hex(zeroblob(5000)) || '*/)' WHERE name = 't'",
+           "hex(zeroblob(1200)) || '*/)' WHERE name = 't'",
            false);
     assert_int_equal(upload(), ERR_CORRUPT);
 }
