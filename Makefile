@@ -168,7 +168,7 @@ $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
 # Tests of stores in a directory of their own.
 DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
-  test_store_restore test_store_hostile)
+  test_store_restore test_store_hostile test_store_view)
 $(DIR_TESTS): $(call objects,check,tests/unit/support/storedir.c)
 
 # Tests in which the process may end itself, and start again.

@@ -199,6 +199,7 @@ enum err node_image_open(struct node *node, struct store_image **image,
     }
     enum err err = store_image_open(node->store, image);
     if (!err) {
+        store_image_add_view(*image);
         *index = (*image)->index;
         *bytes = (*image)->bytes;
     }

@@ -153,6 +153,57 @@ enum err store_image_open(struct store *store, struct store_image **out)
     return ERR_OK;
 }
 
+/* Nothing has been written since it was opened: no page is saved yet. */
+static bool read_page(const struct store_image *image, uint64_t number,
+                      uint8_t page[PAGE_BYTES])
+{
+    uint64_t at = (number - 1) * PAGE_BYTES;
+    if (number == 0 || at >= image->bytes || image->bytes - at < PAGE_BYTES) {
+        return false;
+    }
+    if (image->copy) {
+        memcpy(page, image->copy + at, PAGE_BYTES);
+        return true;
+    }
+    const struct watched *db = &image->store->db_file;
+    return db->base->xRead(db->file, page, PAGE_BYTES, (sqlite3_int64)at) ==
+           SQLITE_OK;
+}
+
+void store_image_add_view(struct store_image *image)
+{
+    enum { FILE_HEADER_BYTES = 100, DEPTH_MAX = 4 };
+    must(image->at == 0 && !image->saved && !image->changed);
+    uint8_t *page = mem_alloc(PAGE_BYTES);
+    uint64_t number = 1;
+    uint64_t next = 1;
+    bool there = false;
+    for (int depth = 0; next != 0 && depth < DEPTH_MAX; depth++) {
+        number = next;
+        there = read_page(image, number, page);
+        next = there ? view_next_page(page, number == 1 ? FILE_HEADER_BYTES : 0)
+                     : 0;
+    }
+    if (!there || !view_add(page, number == 1 ? FILE_HEADER_BYTES : 0)) {
+        log_debug("image", "why=\"no room for the view kv\"");
+        mem_free(page);
+        return;
+    }
+    image->changed = page;
+    image->changed_at = (number - 1) * PAGE_BYTES;
+}
+
+/* `size` bytes have been read to `out`; what came last is at image->at. */
+static void overlay(const struct store_image *image, uint8_t *out, size_t size)
+{
+    uint64_t from = max_u64(image->at - size, image->changed_at);
+    uint64_t to = min_u64(image->at, image->changed_at + PAGE_BYTES);
+    if (image->changed && from < to) {
+        memcpy(out + (from - (image->at - size)),
+               image->changed + (from - image->changed_at), to - from);
+    }
+}
+
 /* Up to `size` bytes that lie in the same file, one behind the other. */
 static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
                          size_t *got)
@@ -177,15 +228,9 @@ static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
     return rc == SQLITE_OK ? ERR_OK : ERR_IO;
 }
 
-enum err store_image_read(struct store_image *image, void *out, size_t size)
+static enum err read_file(struct store_image *image, uint8_t *to, size_t size)
 {
-    must(size <= image->bytes - image->at);
-    if (image->copy) {
-        memcpy(out, image->copy + image->at, size);
-        image->at += size;
-        return ERR_OK;
-    }
-    for (uint8_t *to = out; size > 0;) {
+    while (size > 0) {
         size_t got = 0;
         enum err err =
             image->lost ? ERR_NOSPACE : read_run(image, to, size, &got);
@@ -197,6 +242,22 @@ enum err store_image_read(struct store_image *image, void *out, size_t size)
         size -= got;
     }
     return ERR_OK;
+}
+
+enum err store_image_read(struct store_image *image, void *out, size_t size)
+{
+    enum err err = ERR_OK;
+    must(size <= image->bytes - image->at);
+    if (image->copy) {
+        memcpy(out, image->copy + image->at, size);
+        image->at += size;
+    } else {
+        err = read_file(image, out, size);
+    }
+    if (!err) {
+        overlay(image, out, size);
+    }
+    return err;
 }
 
 void store_image_close(struct store_image *image)
@@ -213,6 +274,7 @@ void store_image_close(struct store_image *image)
     image->store->images[image->slot] = NULL;
     sqlite3_free(image->copy);
     mem_free(image->saved);
+    mem_free(image->changed);
     mem_free(image);
 }
 

@@ -16,6 +16,7 @@
  * blanks and quotes, in which versions of SQLite differ. */
 #include <stdio.h>
 
+#include "base/log.h"
 #include "store/store_internal.h"
 
 enum {
@@ -274,6 +275,10 @@ static bool is_ours(const struct known *known, const char *type,
     if (strcmp(type, "index") == 0) {
         return strncmp(name, automatic, strlen(automatic)) == 0 && !sql;
     }
+    if (strcmp(type, "view") == 0) {
+        return strcmp(name, view_name) == 0 && sql &&
+               strcmp(sql, view_sql) == 0;
+    }
     if (strcmp(type, "table") != 0 || !sql) {
         return false;
     }
@@ -402,6 +407,24 @@ enum err schema_check(struct guard *guard, bool only_ours, const char **why)
     }
     if (err && guard->steps > guard->steps_max) {
         *why = "its schema is larger than craftd's ever is: it is no backup";
+    }
+    return err;
+}
+
+enum err schema_check_foreign(sqlite3 *db)
+{
+    struct guard guard;
+    const char *why = "";
+    /* As a store has it: the -wal index is in memory from the start. */
+    if (sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL) !=
+        SQLITE_OK) {
+        return store_error(db, "locking");
+    }
+    guard_begin(&guard, db);
+    enum err err = schema_check(&guard, true, &why);
+    guard_end(&guard);
+    if (err && !err_is_shortage(err)) {
+        log_error("store", "why=\"%s\"", why);
     }
     return err;
 }

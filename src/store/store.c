@@ -364,25 +364,6 @@ static enum err take_image(struct store *store, unsigned char *image,
     return ERR_OK;
 }
 
-/* Before SQLite has looked at anything in it. */
-static enum err check_foreign(struct store *store)
-{
-    struct guard guard;
-    const char *why = "";
-    /* As configure() has it: the -wal index is in memory from the start. */
-    if (sqlite3_exec(store->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL,
-                     NULL) != SQLITE_OK) {
-        return store_error(store->db, "locking");
-    }
-    guard_begin(&guard, store->db);
-    enum err err = schema_check(&guard, true, &why);
-    guard_end(&guard);
-    if (err && !err_is_shortage(err)) {
-        log_error("store", "file=%s why=\"%s\"", store->path, why);
-    }
-    return err;
-}
-
 static enum err open_database(struct store *store, bool foreign,
                               unsigned char *image, uint64_t image_bytes)
 {
@@ -409,10 +390,13 @@ static enum err open_database(struct store *store, bool foreign,
     }
     enum err err = image ? take_image(store, image, image_bytes) : ERR_OK;
     if (!err && foreign) {
-        err = check_foreign(store);
+        err = schema_check_foreign(store->db);
     }
     if (!err) {
         err = configure(store);
+    }
+    if (!err) {
+        err = view_drop(store->db);
     }
     if (!err) {
         err = store_migrate(store->db);

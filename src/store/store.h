@@ -136,7 +136,9 @@ struct store_image {
     int handle;          /* Of the pages that were saved; -1: none yet. */
     uint32_t *saved;     /* By page: 1 + its place there; 0: not saved. */
     uint32_t saved_count;
-    bool lost; /* A page could not be saved. */
+    bool lost;        /* A page could not be saved. */
+    uint8_t *changed; /* A page that is to be read so; NULL: none. */
+    uint64_t changed_at;
 };
 /* To be closed before the store is.
  *   ERR_NOT_FOUND  there is nothing in it yet
@@ -145,6 +147,10 @@ struct store_image {
  *                  because it still goes on */
 MUST_CHECK enum err store_image_open(struct store *store,
                                      struct store_image **image);
+/* For people: let it have a view kv(key, value) of text (view.c). Before the
+ * first read; not for snapshots, which nodes work with. Without room for it
+ * nothing happens. */
+void store_image_add_view(struct store_image *image);
 /* The next `size` bytes, at most what is left. ERR_NOSPACE, ERR_IO: what it
  * needs could not be kept; close it. */
 MUST_CHECK enum err store_image_read(struct store_image *image, void *out,

@@ -11,7 +11,8 @@
  *     reserve.c     space for a full disk
  *     generation.c  which directory holds the database
  *     migrate.c     the schema
- *     schema.c      is a stranger's database one of ours? */
+ *     schema.c      is a stranger's database one of ours?
+ *     view.c        a view of keys and values as text, in backups */
 #ifndef CRAFTD_STORE_STORE_INTERNAL_H
 #define CRAFTD_STORE_STORE_INTERNAL_H
 
@@ -228,6 +229,24 @@ enum err guard_error(const struct guard *guard);
  * `why` is then a sentence, valid until the next call. */
 MUST_CHECK enum err schema_check(struct guard *guard, bool only_ours,
                                  const char **why);
+
+/* A database that is to be a node's own, of which SQLite has read nothing yet:
+ * as schema_check() with `only_ours`, with a log line. */
+MUST_CHECK enum err schema_check_foreign(sqlite3 *db);
+
+/* ---- the view in backups (view.c) ---- */
+
+extern const char view_name[];
+extern const char view_sql[];
+/* Add its row to the last leaf of the schema's b-tree: a page of 4096 bytes,
+ * whose b-tree begins at page[start] (100 on page 1, else 0). False: it has no
+ * room, or is no such page; it is as it was then. */
+bool view_add(uint8_t *page, size_t start);
+/* The number of the page to look at next on the way to that leaf; 0: this is a
+ * leaf. */
+uint64_t view_next_page(const uint8_t *page, size_t start);
+/* A backup that has become a node's database has it still. */
+MUST_CHECK enum err view_drop(sqlite3 *db);
 
 /* In the open transaction, or, when there is none, in one of its own. */
 MUST_CHECK enum err store_begin(struct store *store);

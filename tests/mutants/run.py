@@ -46,6 +46,7 @@ UNIT = [
     ("test_store_image", ("store",)),
     ("test_store_restore", ("store",)),
     ("test_store_hostile", ("store",)),
+    ("test_store_view", ("store",)),
     ("test_store_nth", ("store",)),
     ("test_peer", ("peer",)),
     ("test_peer_admission", ("peer",)),

@@ -1,4 +1,5 @@
 """Backups that SQLite opens, and clusters founded on what is left."""
+import contextlib
 import os
 import socket
 import sqlite3
@@ -31,6 +32,12 @@ def craftd(*words):
                           timeout=60, check=False)
 
 
+def value_as_text(file, key):
+    """What somebody types who opens a backup with sqlite3."""
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        return db.execute(f"SELECT value FROM kv WHERE key = '{key}'").fetchall()
+
+
 def test_backup_is_a_database(cluster, tmp_path):
     cluster.start(3)
     for i in range(300):
@@ -48,6 +55,7 @@ def test_backup_is_a_database(cluster, tmp_path):
             file.write_bytes(answer.body)
             if path == "/backup":
                 found = rows(file)
+                assert value_as_text(file, "key-7") == [("value-7",)]
                 assert len(found) == 300
                 assert all(found[f"key-{i}"] == f"value-{i}" for i in range(300))
     head = cluster[0].request("HEAD", "/backup")
@@ -118,6 +126,7 @@ def test_backup_of_a_node_in_memory(cluster, tmp_path):
     file = tmp_path / "memory.db"
     file.write_bytes(fetch(node).body)
     assert rows(file)["key-99"] == "value-99"
+    assert value_as_text(file, "key-99") == [("value-99",)]
 
 
 # ---- restore --------------------------------------------------------------------
