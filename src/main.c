@@ -251,7 +251,9 @@ static void begin_to_stop(struct daemon *daemon)
 {
     daemon->stopping = true;
     daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
-    api_set_join(daemon->api, NULL);
+    if (daemon->join) {
+        api_set_join(daemon->api, NULL);
+    }
     join_free(daemon->join);
     daemon->join = NULL;
 }

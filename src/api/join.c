@@ -38,6 +38,7 @@ struct join {
     uint64_t started_ms;
     uint64_t refused_ms; /* Since when a live member is in our way; 0: not. */
     uint64_t wait_ms;
+    uint32_t asked; /* Targets, since the last pause. */
     /* Targets in a row that wait to join as well. */
     uint32_t waiting_targets;
     char trouble[RAFT_ADDR_BYTES + 256]; /* "": none is known. */
@@ -84,9 +85,18 @@ static void again(struct join *join, uint64_t wait_ms)
               join);
 }
 
+static uint32_t other_targets(const struct join *join);
+
+/* The next target at once; after the last one of the list, a pause. */
 static void failed(struct join *join, const char *why)
 {
     log_warn("join-retry", "target=%s why=\"%s\"", join->target, why);
+    join->asked++;
+    if (join->asked < other_targets(join)) {
+        again(join, 0);
+        return;
+    }
+    join->asked = 0;
     uint64_t wait = join->wait_ms + rng_below(&join->rng, WAIT_MIN_MS);
     join->wait_ms = min_u64(join->wait_ms * 2, WAIT_MAX_MS);
     again(join, wait);

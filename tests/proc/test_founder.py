@@ -59,6 +59,8 @@ def test_a_wiped_founder_takes_no_writes(cluster):
     refused(orphan, "PUT", "/key/lost", "1")
     refused(orphan, "DELETE", "/key/before")
     refused(orphan, "POST", "/txn", {"then": [{"put": "lost", "value": "1"}]})
+    backup = orphan.request("GET", "/backup?level=none").body
+    refused(orphan, "POST", "/restore", backup)
     # What is not there is there, in the other cluster: only a read that asks
     # for this node's own state may say otherwise.
     for level in ("", "?level=strong", "?level=weak", "?level=auto"):
