@@ -260,16 +260,21 @@ $(BUILD)/fuzz/%.o: %.c
 # The room's results are compared with OpenSSL's.
 fuzz_libs_crypto := -lcrypto
 
+# The fuzzer is the server that the commands reach.
+fuzz_wrap_client := -Wl,--wrap=dial
+
 define fuzz_rule
 $(BUILD)/fuzz/fuzz_$(1): $(BUILD)/fuzz/fuzz/fuzz_$(1).o \
   $$(call objects,fuzz,$$(call stack_sources,$(call room_of,$(1)))) \
+  $$(call objects,fuzz,$$(extra_$(call room_of,$(1)))) \
   $$(call objects,fuzz,$$(call support_sources,$(call room_of,$(1))))
-	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS) $$(fuzz_libs_$(1))
+	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS) $$(fuzz_libs_$(1)) $$(fuzz_wrap_$(1))
 $(BUILD)/check/replay_$(1): $(BUILD)/check/fuzz/fuzz_$(1).o \
   $(BUILD)/check/fuzz/replay.o \
   $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
+  $$(call objects,check,$$(extra_$(call room_of,$(1)))) \
   $$(call objects,check,$$(call support_sources,$(call room_of,$(1))))
-	$$(CC) $$(SANITIZE) -o $$@ $$^ $$(LIBS) $$(fuzz_libs_$(1))
+	$$(CC) $$(SANITIZE) -o $$@ $$^ $$(LIBS) $$(fuzz_libs_$(1)) $$(fuzz_wrap_$(1))
 endef
 $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
 

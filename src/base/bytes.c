@@ -16,7 +16,8 @@ uint8_t *buf_reserve(struct buf *buf, size_t more)
         buf->data = mem_realloc(buf->data, capacity);
         buf->capacity = capacity;
     }
-    return buf->data + buf->size;
+    /* An empty buffer may have no memory, and nothing may be added to NULL. */
+    return buf->size > 0 ? buf->data + buf->size : buf->data;
 }
 
 void buf_free(struct buf *buf)

@@ -205,6 +205,10 @@ struct resolver {
 MUST_CHECK bool resolver_start(struct reactor *reactor,
                                struct resolver *resolver, const char *host,
                                uint32_t timeout_ms, watch_cb *cb);
+/* A child's answer, untrusted -> at most ADDRESSES_MAX addresses; entries of
+ * other families and what is no whole entry do not count. */
+size_t resolver_decode(const uint8_t *data, size_t size, uint16_t port,
+                       struct address *out);
 /* The answer, once the pipe is readable; 0 when there is none. */
 size_t resolver_read(struct resolver *resolver, uint16_t port,
                      struct address *out);

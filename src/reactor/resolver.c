@@ -154,29 +154,44 @@ bool resolver_start(struct reactor *reactor, struct resolver *resolver,
     return true;
 }
 
+/* The child has spoken to name servers, through a library: what it says is
+ * checked like any other input. */
+size_t resolver_decode(const uint8_t *data, size_t size, uint16_t port,
+                       struct address *out)
+{
+    size_t count = 0;
+    struct answer_entry entry;
+    for (size_t at = 0; size - at >= sizeof(entry) && count < ADDRESSES_MAX;
+         at += sizeof(entry)) {
+        memcpy(&entry, data + at, sizeof(entry));
+        struct address *address = &out[count];
+        *address = (struct address){0};
+        if (entry.family == AF_INET) {
+            struct sockaddr_in *in = &address->v4;
+            address->size = sizeof(*in);
+            in->sin_family = AF_INET;
+            memcpy(&in->sin_addr, entry.ip, 4);
+        } else if (entry.family == AF_INET6) {
+            struct sockaddr_in6 *in = &address->v6;
+            address->size = sizeof(*in);
+            in->sin6_family = AF_INET6;
+            in->sin6_scope_id = entry.scope;
+            memcpy(&in->sin6_addr, entry.ip, 16);
+        } else {
+            continue; /* Nothing that could be connected to. */
+        }
+        addr_set_port(address, port);
+        count++;
+    }
+    return count;
+}
+
 size_t resolver_read(struct resolver *resolver, uint16_t port,
                      struct address *out)
 {
-    struct answer_entry entries[ADDRESSES_MAX];
-    ssize_t got = read(resolver->watch.fd, entries, sizeof(entries));
-    size_t count = got > 0 ? (size_t)got / sizeof(entries[0]) : 0;
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (struct address){0};
-        if (entries[i].family == AF_INET) {
-            struct sockaddr_in *in = &out[i].v4;
-            out[i].size = sizeof(*in);
-            in->sin_family = AF_INET;
-            memcpy(&in->sin_addr, entries[i].ip, 4);
-        } else {
-            struct sockaddr_in6 *in = &out[i].v6;
-            out[i].size = sizeof(*in);
-            in->sin6_family = AF_INET6;
-            in->sin6_scope_id = entries[i].scope;
-            memcpy(&in->sin6_addr, entries[i].ip, 16);
-        }
-        addr_set_port(&out[i], port);
-    }
-    return count;
+    uint8_t answer[sizeof(struct answer_entry) * ADDRESSES_MAX];
+    ssize_t got = read(resolver->watch.fd, answer, sizeof(answer));
+    return got > 0 ? resolver_decode(answer, (size_t)got, port, out) : 0;
 }
 
 static bool reaped(pid_t pid, int flags)

@@ -1,0 +1,104 @@
+/* fuzz_client.c -- the first byte chooses a command, the second where the first
+ * of two answers ends; the rest is what a server sends, connection by
+ * connection, before it closes. Property: every command ends with an exit code
+ * of its own, whatever it is told: status lines, headers, JSON, pages that go
+ * on for ever, redirects. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/client_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int __wrap_dial(const char *addr, uint64_t timeout_ms, char *why,
+                size_t why_size);
+
+enum { ANSWERS = 2, WORDS = 6 };
+
+static struct bytes answers[ANSWERS];
+static int answered;
+
+/* In place of connect.c's: the next answer is there already. */
+int __wrap_dial(const char *addr, uint64_t timeout_ms, char *why,
+                size_t why_size)
+{
+    int ends[2];
+    (void)addr;
+    (void)timeout_ms;
+    if (answered == ANSWERS || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) {
+        (void)snprintf(why, why_size, "no more connections");
+        return -1;
+    }
+    for (int i = 0; i < 2; i++) {
+        must(fcntl(ends[i], F_SETFL, O_NONBLOCK) == 0);
+    }
+    struct bytes answer = answers[answered++];
+    /* What does not fit is lost, as when a server dies. */
+    ssize_t sent = send(ends[1], answer.data, answer.size, MSG_NOSIGNAL);
+    (void)sent;
+    (void)shutdown(ends[1], SHUT_WR);
+    (void)close(ends[1]);
+    return ends[0];
+}
+
+/* What commands print goes nowhere; the fuzzer's own words do not come by
+ * these. */
+static void be_quiet(void)
+{
+    static bool quiet;
+    if (!quiet) {
+        int null = open("/dev/null", O_RDWR);
+        must(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO);
+        must(dup2(null, STDOUT_FILENO) == STDOUT_FILENO);
+        stderr = fdopen(null, "w");
+        must(stderr);
+        quiet = true;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char lines[][WORDS][16] = {
+        {"get", "k"},
+        {"get", "--meta", "k"},
+        {"put", "k", "v"},
+        {"put", "--print-index", "--create", "k", "v"},
+        {"del", "k"},
+        {"ls"},
+        {"ls", "--keys", "p"},
+        {"ls", "--limit", "3"},
+        {"txn", "-"},
+        {"status"},
+        {"status", "--json"},
+        {"nodes"},
+        {"nodes", "--json"},
+        {"leader"},
+        {"leader", "n2"},
+        {"backup", "-"},
+        {"del", "--if-index", "7", "k"},
+    };
+    static char program[] = "craftd";
+    static char flag[] = "--timeout=20ms";
+    char *argv[WORDS + 2] = {program};
+    int argc = 1;
+    if (size < 2) {
+        return 0;
+    }
+    be_quiet();
+    char(*line)[16] = lines[data[0] % ARRAY_COUNT(lines)];
+    size_t first = (size_t)data[1] * (size - 2) / 255;
+    answers[0] = bytes_of(data + 2, first);
+    answers[1] = bytes_of(data + 2 + first, size - 2 - first);
+    answered = 0;
+    for (int i = 0; i < WORDS && line[i][0] != '\0'; i++) {
+        argv[argc++] = line[i];
+        if (i == 0) {
+            argv[argc++] = flag;
+        }
+    }
+    int code = client_main(argc, argv, "0.0.0");
+    must(code == EXIT_DONE || code == EXIT_FAILED || code == EXIT_NO ||
+         code == EXIT_AWAY || code == EXIT_UNKNOWN);
+    return 0;
+}
