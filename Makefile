@@ -65,6 +65,9 @@ extra_config := src/config.c
 # The simulator's judge.
 stack_linear := base
 extra_linear := tests/sim/linear.c
+# The room peer/ over a reactor of the fuzz target.
+stack_link := base raft wire
+extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c
 
 generated_api := $(BUILD)/generated/openapi.c
 
