@@ -6,6 +6,7 @@
  *     browser.c  what web pages may ask for
  *     read.c     levels of consistency: when an answer may be given
  *     keys.c     /key: reading
+ *     accept.c   the form of a value that Accept asks for
  *     writes.c   /key: writing; conditions, repeats
  *     list.c     /keys
  *     erase.c    DELETE /keys
@@ -51,12 +52,13 @@ struct request_count {
 };
 
 /* The combinations that came first have a count of their own; clients can make
- * up more than is worth a series each. */
-enum { REQUEST_COUNTS_MAX = 36 };
+ * up more than is worth a series each. The others are counted by the class of
+ * their status, so that errors stay errors. */
+enum { REQUEST_COUNTS_MAX = 36, STATUS_CLASSES = 5 };
 
 struct api_metrics {
     struct request_count requests[REQUEST_COUNTS_MAX];
-    uint64_t requests_beyond;
+    uint64_t requests_beyond[STATUS_CLASSES]; /* 1xx, 2xx, ... */
     uint64_t replays;
     struct histogram duration_us[ROUTE_GROUP_COUNT];
 };
@@ -296,6 +298,7 @@ struct conn {
     bool v1;          /* A path of /api/v1: errors are application/json. */
     bool pretty;      /* JSON is to be indented. */
     uint64_t deleted; /* By a part of the request that has been done. */
+    bool creates;     /* A write on condition that the key is not there. */
     bool raw;         /* The value is to be sent as it is, ... */
     bool meta;        /* ... or with all that is known of it. */
     uint64_t index;   /* What Craftd-Index says; 0: what was applied last. */
@@ -332,6 +335,8 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
                          const char *message, const char *outcome,
                          const char *members);
 void answer_outcome(struct conn *conn, const struct node_result *result);
+/* A key or name for people: in quotes, cut where it is long. */
+void add_quoted(struct buf *out, struct bytes name);
 /* Answer a membership request that was refused; conn->key has the id,
  * conn->tags the address that were asked for. */
 void answer_refusal(struct conn *conn, const struct node_result *result);
@@ -340,6 +345,11 @@ void explain_second_cluster(const struct node_foreign *foreign,
                             struct buf *out);
 /* A conn_finish: 200 without a body, or the problem. */
 void finish_plain(struct conn *conn, const struct node_result *result);
+
+/* cluster.c. Why there is no link to a member, for those who may ask. */
+const char *peer_trouble(const struct api *api,
+                         const struct node_status *status,
+                         const struct raft_member *member);
 
 /* server.c. Extra headers are in api->headers ("Name: value\r\n"...). JSON is
  * indented here when that was asked for. */
@@ -456,6 +466,9 @@ void erase_start(struct conn *conn);
 
 /* A deletion of many may be asked for in this way. False: answered. */
 bool erase_allowed(struct conn *conn, const struct http_request *request);
+
+/* accept.c. The bytes of a value rather than JSON. */
+bool accepts_raw(const struct http_request *request);
 
 /* keys.c */
 /* All behind `root` ("/key/"), percent-decoded once, into conn->key. False:

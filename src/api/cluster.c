@@ -54,6 +54,20 @@ progress_of(const struct node_status *status, raft_id id)
     return NULL;
 }
 
+/* A client may name any address in POST /join, and would learn from the reason
+ * whether somebody listens there. So there is none for members that have not
+ * shown yet to be ours, by having a vote or a part of the log; the log of this
+ * node has it. */
+const char *peer_trouble(const struct api *api,
+                         const struct node_status *status,
+                         const struct raft_member *member)
+{
+    const char *why = api->options.peer_error(api->options.arg, member->id);
+    const struct raft_peer_status *peer = progress_of(status, member->id);
+    bool proven = member->suffrage == RAFT_VOTER || (peer && peer->match > 0);
+    return proven || !why[0] ? why : "not reached yet";
+}
+
 /* ---- /status
  * ------------------------------------------------------------------- */
 
@@ -81,8 +95,7 @@ static void add_peers(struct api *api, const struct node_status *status)
         }
         buf_printf(out, ",\"reachable\":%s,",
                    reachable(api, status, member->id) ? "true" : "false");
-        add_text(out, "last_error",
-                 api->options.peer_error(api->options.arg, member->id));
+        add_text(out, "last_error", peer_trouble(api, status, member));
         buf_add_u8(out, '}');
     }
     buf_add_string(out, "]");
@@ -116,7 +129,8 @@ static void add_engine(struct api *api, const struct node_status *status)
                U(status->raft.commit), U(status->applied),
                U(status->raft.last));
     text_add_hex(out, status->cluster, sizeof(status->cluster));
-    buf_printf(out, "\",\"version\":\"%s\",\"sqlite\":\"%s\",\"level\":1,",
+    buf_printf(out,
+               "\",\"version\":\"%s\",\"sqlite\":\"%s\",\"api_version\":1,",
                api->options.version, status->sqlite_version);
     buf_printf(out, "\"hash\":\"%016llx\",\"keys\":%llu,\"ready\":%s,",
                U(status->hash), U(status->keys),
@@ -226,8 +240,7 @@ static void add_node(struct api *api, const struct node_status *status,
     }
     if (member->id != status->raft.self) {
         buf_add_u8(out, ',');
-        add_text(out, "last_error",
-                 api->options.peer_error(api->options.arg, member->id));
+        add_text(out, "last_error", peer_trouble(api, status, member));
     }
     buf_add_u8(out, '}');
 }
@@ -331,7 +344,8 @@ static const char *take_member(struct fields *fields, struct bytes name,
                    ? NULL
                    : "cluster is 32 hexadecimal digits";
     }
-    return "a member that is not known here";
+    return "a member that is not known here: there are id, addr, http, voter, "
+           "replace, uuid and cluster";
 }
 
 /* The object in the body; NULL or what is wrong with it. */

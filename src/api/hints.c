@@ -60,7 +60,7 @@ static void add_member(struct api *api, const struct node_status *status,
 {
     struct buf *out = &api->body;
     void *arg = api->options.arg;
-    const char *why = api->options.peer_error(arg, member->id);
+    const char *why = peer_trouble(api, status, member);
     if (api->options.peer_foreign(arg, member->id)) {
         add(out,
             "another cluster lives at %s, which is %s here: empty its "

@@ -39,27 +39,6 @@ bool read_key(struct conn *conn, struct bytes path, const char *root)
 /* ---- what is asked for ----------------------------------------------------
  */
 
-/* Of the two that we have, the one that Accept names first. Weights are not
- * looked at: who names only one gets it. */
-static bool wants_raw(const struct http_request *request)
-{
-    static const char raw[] = "application/octet-stream";
-    static const char json[] = "application/json";
-    struct bytes accept = http_header(request, "Accept");
-    for (size_t i = 0; i < accept.size; i++) {
-        size_t left = accept.size - i;
-        if (left >= sizeof(raw) - 1 &&
-            memcmp(accept.data + i, raw, sizeof(raw) - 1) == 0) {
-            return true;
-        }
-        if (left >= sizeof(json) - 1 &&
-            memcmp(accept.data + i, json, sizeof(json) - 1) == 0) {
-            return false;
-        }
-    }
-    return false;
-}
-
 static bool read_form(struct conn *conn, const struct http_request *request)
 {
     struct bytes rest = http_header(request, "If-None-Match");
@@ -67,7 +46,7 @@ static bool read_form(struct conn *conn, const struct http_request *request)
     conn->tags.size = 0;
     buf_add_bytes(&conn->tags, rest);
     conn->meta = flag(conn, PARAM_META);
-    conn->raw = flag(conn, PARAM_RAW) || (!conn->meta && wants_raw(request));
+    conn->raw = flag(conn, PARAM_RAW) || (!conn->meta && accepts_raw(request));
     enum err err = bytes_equal_string(rest, "*") ? ERR_NOT_FOUND : ERR_OK;
     while (!err) {
         err = next_tag(&rest, &tag);
@@ -181,10 +160,14 @@ static void answer_key(struct conn *conn)
 
 void on_key(struct conn *conn, const struct http_request *request)
 {
-    if (request->verb == HTTP_VERB_POST) {
-        post_keys(conn, request); /* hraftd does not look at the path. */
-    } else if (!read_key(conn, request->path, "/key/")) {
+    static const char root[] = "/key/";
+    bool post = request->verb == HTTP_VERB_POST;
+    if (post && request->path.size < sizeof(root)) {
+        post_keys(conn, request); /* "/key/" is "/key". */
+    } else if (!read_key(conn, request->path, root)) {
         return;
+    } else if (post) {
+        post_keys(conn, request); /* hraftd does not look at the path. */
     } else if (request->verb == HTTP_VERB_PUT) {
         put_key(conn, request);
     } else if (request->verb == HTTP_VERB_DELETE) {

@@ -30,7 +30,8 @@ enum {
     PLAIN_MAX = 45,      /* Those without a bound of their own below. */
     HISTOGRAM_EXTRA = 3, /* +Inf, _sum, _count */
 };
-_Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + 1 + 2 * (RAFT_MEMBERS_MAX - 1) +
+_Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + STATUS_CLASSES +
+                       2 * (RAFT_MEMBERS_MAX - 1) +
                        2 * (HISTOGRAM_BOUNDS_MAX + HISTOGRAM_EXTRA) +
                        ROUTE_GROUP_COUNT *
                            (int)(ARRAY_COUNT(duration_us) + HISTOGRAM_EXTRA) <=
@@ -90,7 +91,9 @@ static uint64_t *count_of(struct api_metrics *metrics, const struct conn *conn)
             return &count->count;
         }
     }
-    return &metrics->requests_beyond;
+    int class = conn->status / 100 - 1;
+    must(class >= 0 && class < STATUS_CLASSES);
+    return &metrics->requests_beyond[class];
 }
 
 void metrics_count(struct conn *conn)
@@ -358,9 +361,11 @@ static void add_storage(struct api *api, const struct node_status *status)
         add_histogram(out, "craftd_storage_fsync_duration_seconds", "", syncs);
     }
     family(out, "craftd_storage_written_bytes_total", "counter",
-           "Bytes written to the log.");
+           "Bytes written to the log, and to the database in use.");
     labelled(out, "craftd_storage_written_bytes_total", "file", "log");
     buf_printf(out, "%llu\n", U(status->written_bytes));
+    labelled(out, "craftd_storage_written_bytes_total", "file", "db");
+    buf_printf(out, "%llu\n", U(status->db_written_bytes));
     gauge(out, "craftd_storage_db_size_bytes",
           "Size of the database, with what is not yet in its file.",
           status->db_bytes);
@@ -398,8 +403,10 @@ static void add_requests(struct api *api)
                    row->what & 0xffff, U(row->count));
     }
     /* "any" is no route, method or code: it cannot meet one of the above. */
-    buf_printf(out, "%s{route=\"any\",method=\"any\",code=\"any\"} %llu\n",
-               name, U(metrics->requests_beyond));
+    for (int i = 1; i < STATUS_CLASSES; i++) { /* 1xx is no answer. */
+        buf_printf(out, "%s{route=\"any\",method=\"any\",code=\"%dxx\"} %llu\n",
+                   name, i + 1, U(metrics->requests_beyond[i]));
+    }
 }
 
 static void add_http(struct api *api)

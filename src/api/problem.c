@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/api_internal.h"
+#include "base/text.h"
 #include "json/json.h"
 
 static void add_member(struct buf *out, const char *name, const char *value)
@@ -74,6 +75,22 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
     answer(conn, status,
            conn->v1 ? "application/json" : "application/problem+json",
            buf_bytes(body));
+}
+
+void add_quoted(struct buf *out, struct bytes name)
+{
+    enum { BYTES_SHOWN = 64 };
+    size_t size = 0;
+    while (size < name.size) {
+        size_t step = text_utf8_sequence(name.data + size, name.size - size);
+        if (step == 0 || size + step > BYTES_SHOWN) {
+            break;
+        }
+        size += step;
+    }
+    buf_add_u8(out, '"');
+    buf_add(out, name.data, size);
+    buf_add_string(out, size < name.size ? "...\"" : "\"");
 }
 
 /* ---- what the node says ---------------------------------------------------

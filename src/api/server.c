@@ -357,6 +357,8 @@ static void begin(struct conn *conn, const struct http_request *request)
     conn->now_ms = now(conn->api);
     conn->index = 0;
     conn->verb = request->verb;
+    conn->key.size = 0;
+    conn->creates = false;
     conn->begun_us = conn->api->options.now_us(conn->api->options.arg);
     conn->api->headers.size = 0;
     conn->api->body.size = 0;

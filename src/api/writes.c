@@ -153,12 +153,13 @@ static const char *add_if_none_match(struct command_writer *writer,
 }
 
 static const char *add_cas(struct command_writer *writer, struct bytes key,
-                           struct bytes text)
+                           struct bytes text, bool *creates)
 {
     uint64_t index;
     if (!json_u64(text, &index)) {
         return "cas is the index that last changed the key, or 0";
     }
+    *creates = index == 0;
     if (index == 0) {
         add_condition(writer, key, COMMAND_IF_EXISTS, 0);
     } else {
@@ -180,6 +181,7 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
     struct bytes match = http_header(request, "If-Match");
     struct bytes none = http_header(request, "If-None-Match");
     struct bytes cas;
+    bool creates = false;
     const char *wrong = NULL;
     const char *code = "bad-request";
     if (match.data) {
@@ -191,11 +193,12 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
     if (!wrong && is_given(conn, PARAM_CAS) &&
         get_param(conn, PARAM_CAS, &cas)) {
         code = "bad-param";
-        wrong = add_cas(writer, key, cas);
+        wrong = add_cas(writer, key, cas, &creates);
     }
     if (wrong) {
         answer_problem(conn, 400, code, wrong, "not-applied");
     }
+    conn->creates = bytes_equal_string(none, "*") || creates;
     return !wrong;
 }
 
@@ -205,20 +208,36 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
 static void answer_refused(struct conn *conn, const struct result *head)
 {
     char members[64];
-    char message[96];
+    struct buf *message = &conn->api->message;
+    message->size = 0;
     if (head->current > 0) {
         buf_printf(&conn->api->headers, "ETag: \"%llu\"\r\n",
                    (unsigned long long)head->current);
-        snprintf(message, sizeof(message),
-                 "condition %u does not hold: index %llu last changed the key",
-                 head->at, (unsigned long long)head->current);
-    } else {
-        snprintf(message, sizeof(message),
-                 "condition %u does not hold: there is no such key", head->at);
     }
+    if (conn->key.size > 0 && conn->creates && head->current > 0) {
+        add_quoted(message, buf_bytes(&conn->key));
+        buf_printf(message, " exists already, index %llu",
+                   (unsigned long long)head->current);
+    } else if (conn->key.size > 0 && head->current > 0) {
+        buf_printf(message, "index %llu last changed ",
+                   (unsigned long long)head->current);
+        add_quoted(message, buf_bytes(&conn->key));
+    } else if (conn->key.size > 0) {
+        buf_add_string(message, "there is no key ");
+        add_quoted(message, buf_bytes(&conn->key));
+    } else if (head->current > 0) {
+        buf_printf(message,
+                   "condition %u does not hold: index %llu last changed the "
+                   "key",
+                   head->at, (unsigned long long)head->current);
+    } else {
+        buf_printf(message, "condition %u does not hold: there is no such key",
+                   head->at);
+    }
+    buf_add_u8(message, 0);
     snprintf(members, sizeof(members), ",\"clause\":%u", head->at);
-    answer_problem_with(conn, 412, "precondition-failed", message,
-                        "not-applied", members);
+    answer_problem_with(conn, 412, "precondition-failed",
+                        (const char *)message->data, "not-applied", members);
 }
 
 static void answer_failed(struct conn *conn, const struct result *head)
@@ -498,12 +517,16 @@ static void finish_post_named(struct conn *conn,
     }
 }
 
-/* The value behind its name, checked. False: answered. */
+/* The value behind its name, checked. False: answered. A key that the path
+ * wants is in conn->key until it has been met. */
 static bool read_pair(struct conn *conn, struct json_reader *reader,
                       struct bytes *key, struct bytes *value)
 {
     *key = reader->text;
     const char *wrong = key_wrong(*key);
+    if (bytes_equal(*key, buf_bytes(&conn->key))) {
+        conn->key.size = 0;
+    }
     if (wrong) {
         answer_problem(conn, 400, "bad-key", wrong, "not-applied");
         return false;
@@ -529,6 +552,11 @@ static bool read_end(struct conn *conn, struct json_reader *reader,
     bool ended = token == JSON_OBJECT_END && json_next(reader) == JSON_END;
     if (!ended) {
         bad_json(conn, reader, reader->why ? reader->why : "not an object");
+    } else if (conn->key.size > 0) {
+        answer_problem(conn, 400, "bad-key",
+                       "the body has no value for the key of the path",
+                       "not-applied");
+        return false;
     }
     return ended;
 }
@@ -551,6 +579,7 @@ static void post_one(struct conn *conn, const struct http_request *request,
                        "a condition is for one pair (POST /txn is for more)",
                        "not-applied");
     } else if (read_end(conn, reader, token)) {
+        buf_add_bytes(&conn->key, put.key); /* To be named in the answer. */
         submit_one(conn, request, name, NULL, &put, KIND_POST,
                    finish_post_named);
     }

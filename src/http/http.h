@@ -135,6 +135,10 @@ bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size);
 /* Percent-encode for a path or query value: unreserved characters (RFC 3986
  * 2.3) stay, and '/' when `keep_slash`. */
 void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash);
+/* Equal but for the case of ASCII letters. */
+bool http_equal_fold(struct bytes a, const char *text);
+/* Without blanks and tabs at both ends (OWS, RFC 9110 5.6.3). */
+struct bytes http_trim(struct bytes text);
 /* The next element of a comma-separated list (RFC 9110 5.6.1), without white
  * space around it; empty ones are skipped. False: that was all. */
 bool http_list_next(struct bytes *rest, struct bytes *element);

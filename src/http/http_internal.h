@@ -59,9 +59,4 @@ void http_set_views(struct http_reader *reader, const uint8_t *data);
  * the size of its name, or 0 and what is wrong. */
 size_t http_header_name(const uint8_t *line, size_t size, const char **wrong);
 
-/* Equal but for the case of ASCII letters. */
-bool http_equal_fold(struct bytes a, const char *text);
-/* Without blanks and tabs at both ends (OWS, RFC 9110 5.6.3). */
-struct bytes http_trim(struct bytes text);
-
 #endif

@@ -380,7 +380,8 @@ struct node_status {
     uint64_t used_bytes;  /* Of it: without pages that are free. */
     uint64_t checkpoints; /* Of the database in use, since it was opened. */
     uint64_t log_bytes;
-    uint64_t written_bytes;
+    uint64_t written_bytes;    /* To the log, since the start. */
+    uint64_t db_written_bytes; /* To the database in use, since its open. */
     uint64_t syncs;
     uint64_t sync_us_max;
     uint64_t proposals_pending;

@@ -59,6 +59,7 @@ static void add_storage(struct node *node, struct node_status *status)
     status->checkpoints = store.checkpoints;
     status->log_bytes = wal.log_bytes;
     status->written_bytes = wal.written_bytes;
+    status->db_written_bytes = store.written_bytes;
     status->syncs = wal.syncs;
     status->sync_us_max = wal.sync_us_max;
 }

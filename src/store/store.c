@@ -873,6 +873,7 @@ void store_get_stats(struct store *store, struct store_stats *stats)
         .used_bytes = (pages - pragma(store, "PRAGMA freelist_count")) * 4096,
         .commits = store->commits,
         .checkpoints = store->checkpoints,
+        .written_bytes = store->written_bytes,
     };
 }
 

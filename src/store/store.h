@@ -287,6 +287,7 @@ struct store_stats {
     uint64_t used_bytes; /* Of the database: without pages that are free. */
     uint64_t commits;
     uint64_t checkpoints;
+    uint64_t written_bytes; /* To the database and its -wal, since the open. */
 };
 void store_get_stats(struct store *store, struct store_stats *stats);
 const char *store_version(void); /* Of SQLite. */

@@ -132,6 +132,7 @@ struct store {
     bool waste; /* There may be tables that nobody needs any more. */
     uint64_t commits;
     uint64_t checkpoints;
+    uint64_t written_bytes;
 };
 
 /* Log the last error of `db` and name it: ERR_CORRUPT, ERR_IO; a shortage is

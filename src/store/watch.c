@@ -59,6 +59,9 @@ static int write_base(const struct watched *watched, const void *data, int size,
     sqlite3_file *file = watched->file;
     int error = 0;
     int rc = watched->base->xWrite(file, data, size, (sqlite3_int64)offset);
+    if (rc == SQLITE_OK) {
+        watched->store->written_bytes += (uint64_t)size;
+    }
     if (rc != SQLITE_IOERR_WRITE ||
         watched->base->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) !=
             SQLITE_OK) {

@@ -668,7 +668,7 @@ def test_a_no_names_the_key_and_the_index(three, addr):
             (["del", "--if-index", "1", "words/lock"],
              b"del: words/lock is at index " + index + b", not 1"),
             (["put", "--if-index", "1", "words/nosuch", "x"],
-             b"put: words/nosuch: condition 0 does not hold: there is no such key")):
+             b"put: words/nosuch: there is no key \"words/nosuch\"")):
         done = craftd(*words, addr=addr)
         assert (done.returncode, done.stderr) == (NO, b"craftd: " + says + b"\n"), done
 

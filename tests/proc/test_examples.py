@@ -355,7 +355,7 @@ TRANSACTIONS = [
 
 STATUS = """{"me":{"id":"$me","address":"$raft"},"leader":{"id":"$leader","address":"$leader_raft"},
 "followers":[{"id":"...","address":"..."},{"id":"...","address":"..."}],"role":"$role","term":...,
-"commit":...,"applied":...,"last_log":...,"cluster":"...","version":"...","sqlite":"...","level":1,
+"commit":...,"applied":...,"last_log":...,"cluster":"...","version":"...","sqlite":"...","api_version":1,
 ...,"peers":[{"id":"...","address":"...","role":"voter"...,"reachable":true,"last_error":""},{...}],
 "storage":{"db_bytes":...,"log_bytes":...,"written_bytes":...,"fsync_p99_ms":...,
 "quota_bytes":1073741824,...},

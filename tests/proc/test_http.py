@@ -114,6 +114,63 @@ def test_curl_f_fails_on_a_missing_key(three):
     assert done.returncode == 22
 
 
+@pytest.mark.parametrize("accept,raw", [
+    ("", False), ("*/*", False), ("application/*", False), ("text/html", False),
+    ("application/octet-stream", True), ("Application/Octet-Stream", True),
+    ("application/octet-stream, application/json", True),
+    ("application/json, application/octet-stream", False),
+    ("application/json;q=0.5, application/octet-stream", True),
+    ("application/json;q=0.5,application/octet-stream;q=0.4", False),
+    ("application/octet-stream;q=0.001, application/json;q=0", True),
+    ("application/octet-stream;q=0, */*", False),
+    ("application/octet-stream;q=0.5, */*;q=0.8", False),
+    ("application/octet-stream;q=0.9, */*;q=0.8", True),
+    ("application/octet-stream, */*", True),
+    ("*/*, application/json;q=0.1", True),
+    ("application/*;q=0.2, application/json;q=0.1", True),
+    ("application/json;charset=utf-8;q=0.3, application/octet-stream;\tq=0.4", True),
+    ("application/octet-stream;q=x, application/json;q=0.9", True),
+    ("application/octet-stream-but-not-quite", False), ("application/json", False)])
+def test_accept_chooses_the_form_by_weight(three, accept, raw):
+    """RFC 9110 12.5.1: the most exact range gives the weight of a type."""
+    assert three[0].put("accepted", "v").status == 200
+    got = three[0].request("GET", "/key/accepted", headers={"Accept": accept})
+    assert got.body == (b"v" if raw else b'{"accepted":"v"}')
+
+
+def test_a_post_below_key_has_that_key(three):
+    """hraftd does not look at the path; here the body has to have what it names."""
+    for path in ("/key", "/key/", "/key/below", "/key/b%65low"):
+        assert three[1].request("POST", path, {"x": "1", "below": path}).status == 200
+        assert three[1].get("below") == path
+    for body in ({}, {"x": "2"}, {"belo": "2", "below/": "2"}):
+        for headers in ({}, {"Idempotency-Key": "below"}, {"If-None-Match": "*"}):
+            got = three[1].request("POST", "/key/below", body, headers)
+            assert got.status == 400, (body, headers)
+    assert three[1].request("POST", "/key/%zz", {"x": "2"}).json()["code"] == "bad-key"
+    assert three[1].get("x") == "1"
+
+
+def test_an_address_that_a_client_named_is_not_scanned(cluster):
+    """POST /join may name any address: what there is must not be told."""
+    node = cluster.start(1)[0]
+    with socket.create_server((HOST, 0)) as server:
+        for name, port in (("nobody", 1), ("somebody", server.getsockname()[1])):
+            assert node.request("POST", "/join", {
+                "id": name, "addr": f"{HOST}:{port}", "voter": False}).status in (200, 409)
+        reasons = set()
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            state = node.status()
+            reasons |= {peer["last_error"] for peer in state["peers"]}
+            reasons |= {peer.get("last_error", "") for peer in node.request("GET", "/nodes").json()}
+            assert "refused" not in str(state["hints"])
+            time.sleep(0.1)
+    assert reasons <= {"", "not reached yet"}, reasons
+    assert "not reached yet" in reasons
+    assert "connection refused" in node.log()
+
+
 def dated(response):
     return email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
 

@@ -124,6 +124,8 @@ def test_metrics_of_a_cluster(three):
         assert three[i % 3].put(f"metric-{i}", "1").status == 200
     three[0].request("GET", "/key/metric-0")
     three[0].request("GET", "/no/such/path")
+    for node in three:
+        assert node.request("POST", "/snapshot").status == 200
     three.wait_same()
     after = {node.name: scrape(node) for node in three}
 
@@ -149,6 +151,7 @@ def test_metrics_of_a_cluster(three):
         assert grown(node, "craftd_raft_commit_index") >= 20
         assert grown(node, "craftd_storage_fsync_duration_seconds_count") > 0
         assert grown(node, "craftd_storage_written_bytes_total", file="log") > 0
+        assert grown(node, "craftd_storage_written_bytes_total", file="db") > 4096
         lags = [key for key in now if key[0] == "craftd_raft_peer_lag_entries"]
         assert len(lags) == (2 if leads else 0)
         # Those of one's own, and those that others passed on.
@@ -181,8 +184,8 @@ def test_metrics_count_what_was_refused(three):
 
 
 def test_metrics_stay_few(cluster):
-    """Whatever clients send: one row for all the combinations beyond the first
-    ones, and none of them is lost."""
+    """Whatever clients send: the combinations beyond the first ones share a row
+    for each class of status, and none of them is lost."""
     node = cluster.new(inmem=True).start().up()
     cluster.wait_leader()
     paths = ["/key/x", "/key/", "/nodes", "/nodes/x", "/status", "/livez",
@@ -195,10 +198,22 @@ def test_metrics_stay_few(cluster):
     samples = scrape(node)
     rows = {key: count for key, count in samples.items()
             if key[0] == "craftd_http_requests_total"}
-    assert len(rows) == 37
-    beyond = value(samples, "craftd_http_requests_total", route="any",
-                   method="any", code="any")
-    assert beyond > 0
+    assert len(rows) == 40
+    beyond = {c: value(samples, "craftd_http_requests_total", route="any",
+                       method="any", code=f"{c}xx") for c in (2, 3, 4, 5)}
+    assert beyond[4] > 0 and beyond[5] == 0
+
+    # Beyond them, an error is still told from a success.
+    for _ in range(3):
+        assert node.request("DELETE", "/nowhere").status == 404
+        assert node.request("PUT", "/nowhere", b"").status == 404
+    samples = scrape(node)
+    grown = value(samples, "craftd_http_requests_total", route="any", method="any",
+                  code="4xx") - beyond[4]
+    assert grown == 6
+    sent += 6
+    rows = {key: count for key, count in samples.items()
+            if key[0] == "craftd_http_requests_total"}
     # And those of waiting for it to be up.
     assert sum(rows.values()) >= sent
     assert node.request("HEAD", "/metrics").body == b""

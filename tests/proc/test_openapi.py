@@ -8,6 +8,7 @@ fails on others.
 """
 import itertools
 import os
+import re
 
 import pytest
 import yaml
@@ -122,6 +123,12 @@ class Document:
         return path, method.lower()
 
 
+def test_pairs_are_taken_whatever_content_type_says(document):
+    """curl -d says that it is a form, and hraftd does not look."""
+    contents = document.operations[("/key", "post")]["requestBody"]["content"]
+    assert contents["*/*"] == contents["application/json"]
+
+
 @pytest.fixture(scope="module")
 def document(three):
     response = three[0].request("GET", SPEC_PATH)
@@ -172,6 +179,9 @@ def test_its_references_lead_somewhere_and_all_parts_are_used(document):
 def test_every_operation_says_what_openapi_wants(document):
     assert document.tree["openapi"].startswith("3.0.")
     tags = {tag["name"] for tag in document.tree["tags"]}
+    names = [operation.get("operationId", "") for operation in document.operations.values()]
+    assert all(re.fullmatch(r"[a-z][A-Za-z]+", name) for name in names), names
+    assert len(set(names)) == len(names)  # Generators make functions of them.
     for (path, method), operation in document.operations.items():
         assert operation["summary"] and set(operation["tags"]) <= tags
         parameters = [document.resolve(p) for p in
@@ -219,6 +229,8 @@ def requests(three):
     keys = [
         on("POST", "/key", {"oa/a": "1", "oa/b": "2"}), on("POST", "/key", "{"),
         on("POST", "/key?redirect", {"oa/a": "1"}),
+        on("POST", "/key", {"oa/a": "1"}, {"Content-Type": "application/x-www-form-urlencoded"}),
+        on("POST", "/key", {"oa/a": "1"}, {"Content-Type": "text/plain"}),
         on("POST", "/key", {"oa/a": "1"}, {"If-Match": '"1"'}),
         on("POST", "/key", {"oa/n": "1"}, late), on("POST", "/key", {"oa/n": "2"}, late),
         on("POST", "/key", {"oa/n": "x" * ((1 << 20) + 1)}),
