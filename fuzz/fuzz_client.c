@@ -42,19 +42,28 @@ int __wrap_dial(const char *addr, uint64_t timeout_ms, char *why,
     return ends[0];
 }
 
-/* What commands print goes nowhere; the fuzzer's own words do not come by
- * these. */
-static void be_quiet(void)
+/* What commands read and print comes from nowhere and goes there; what the
+ * fuzzer prints in between does not. */
+static int run_quietly(int argc, char **argv)
 {
-    static bool quiet;
-    if (!quiet) {
-        int null = open("/dev/null", O_RDWR);
-        must(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO);
-        must(dup2(null, STDOUT_FILENO) == STDOUT_FILENO);
-        stderr = fdopen(null, "w");
-        must(stderr);
-        quiet = true;
+    static int null = -1;
+    static FILE *sink;
+    if (null < 0) {
+        null = open("/dev/null", O_RDWR);
+        sink = fopen("/dev/null", "w");
+        must(null >= 0 && sink);
+        must(dup2(null, STDIN_FILENO) == STDIN_FILENO);
     }
+    (void)fflush(stdout);
+    FILE *messages = stderr;
+    int out = dup(STDOUT_FILENO);
+    must(out >= 0 && dup2(null, STDOUT_FILENO) == STDOUT_FILENO);
+    stderr = sink;
+    int code = client_main(argc, argv, "0.0.0");
+    stderr = messages;
+    must(dup2(out, STDOUT_FILENO) == STDOUT_FILENO);
+    (void)close(out);
+    return code;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -85,7 +94,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2) {
         return 0;
     }
-    be_quiet();
     char(*line)[16] = lines[data[0] % ARRAY_COUNT(lines)];
     size_t first = (size_t)data[1] * (size - 2) / 255;
     answers[0] = bytes_of(data + 2, first);
@@ -97,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             argv[argc++] = flag;
         }
     }
-    int code = client_main(argc, argv, "0.0.0");
+    int code = run_quietly(argc, argv);
     must(code == EXIT_DONE || code == EXIT_FAILED || code == EXIT_NO ||
          code == EXIT_AWAY || code == EXIT_UNKNOWN);
     return 0;
