@@ -7,6 +7,7 @@
 
 #include "api/api_internal.h"
 #include "base/text.h"
+#include "reactor/addr.h"
 #include "json/json.h"
 
 #define U(x) ((unsigned long long)(x))
@@ -271,21 +272,26 @@ static bool take_text(struct bytes text, char *out, size_t room)
     return true;
 }
 
-/* "host:port"; a missing host is localhost, as in hraftd. */
+/* "host:port"; a missing host is localhost, as in hraftd. "0.0.0.0" in all its
+ * spellings is no place where others find somebody. */
 static bool take_addr(struct bytes text, char out[RAFT_ADDR_BYTES])
 {
     char copy[RAFT_ADDR_BYTES];
     char host[REACTOR_HOST_BYTES];
+    char full[REACTOR_ADDR_BYTES];
     uint16_t port;
     if (!take_text(text, copy, sizeof(copy)) ||
-        !addr_split(copy, host, &port) || port == 0) {
+        !addr_split(copy, host, &port) || port == 0 || addr_is_any(host)) {
+        return false;
+    }
+    addr_join(host, port, full);
+    size_t size = strlen(full);
+    if (size >= RAFT_ADDR_BYTES) {
         return false;
     }
     memset(out, 0, RAFT_ADDR_BYTES);
-    bool v6 = strchr(host, ':') != NULL;
-    int size = snprintf(out, RAFT_ADDR_BYTES, v6 ? "[%s]:%u" : "%s:%u", host,
-                        (unsigned)port);
-    return size > 0 && size < RAFT_ADDR_BYTES;
+    memcpy(out, full, size);
+    return true;
 }
 
 static const char *const comes_twice = "a member comes twice";
@@ -322,15 +328,16 @@ static const char *take_member(struct fields *fields, struct bytes name,
                    : "id has 1 to 63 visible characters";
     }
     if (bytes_equal_string(name, "addr")) {
-        return !is_first(&fields->has_addr)    ? comes_twice
-               : take_addr(text, member->addr) ? NULL
-                                               : "addr is host:port";
+        return !is_first(&fields->has_addr) ? comes_twice
+               : take_addr(text, member->addr)
+                   ? NULL
+                   : "addr is host:port of one machine";
     }
     if (bytes_equal_string(name, "http")) {
         return !is_first(&fields->has_http) ? comes_twice
                : text.size == 0 || take_addr(text, member->http)
                    ? NULL
-                   : "http is host:port";
+                   : "http is host:port of one machine";
     }
     if (bytes_equal_string(name, "uuid")) {
         return !is_first(&fields->has_uuid) ? comes_twice

@@ -269,6 +269,9 @@ def test_join_request_by_hand(cluster):
     for bad in ("", "{}", "[]", '{"addr":"x:1"}', '{"id":"n"}',
                 '{"addr":"","id":""}', '{"addr":"nonsense","id":"n"}',
                 '{"addr":"localhost:1","id":"n","vote":"yes"}',
+                '{"addr":"0.0.0.0:1","id":"n"}', '{"addr":"0x0:1","id":"n"}',
+                '{"addr":"[::0]:1","id":"n"}', '{"addr":"localhost:0","id":"n"}',
+                '{"addr":"localhost:1","http":"*:2","id":"n"}',
                 '{"addr":"localhost:1","id":"a\\u0085b"}',
                 '{"addr":"localhost:1","id":"a\\u001b[2Jb"}',
                 '{"addr":"localhost:1","id":"a\\u0000b"}',
@@ -526,6 +529,25 @@ def test_both_families_are_served(cluster, host):
                  f"[::1]:{port}" if near else f"[::]:{port}"]
         line = re.search(rf" start version=.* {name}=(\S+) ", node.log())
         assert line and sorted(line[1].split(",")) == sorted(bound), node.log()
+
+
+def test_a_machine_without_ipv6(cluster):
+    """localhost is its IPv4 half there, and a line at level debug says so."""
+    prefix = ["unshare", "-n", "sh", "-c",
+              "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && "
+              'exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace")
+    node = cluster.new()
+    node.start([*prefix, BINARY, "-id", node.name, "-http", f"localhost:{node.http_port}",
+                "-raft", f"localhost:{node.raft_port}", "--log-level=debug", node.dir])
+    wait_for(lambda: "start version=" in node.log(), 10, "the start")
+    assert f" http=127.0.0.1:{node.http_port} " in node.log()
+    assert len(re.findall(r" debug .* listen addr=\[::1\]:\d+ why=", node.log())) == 2
+    done = subprocess.run(["nsenter", "-n", "-t", str(node.pid), BINARY, "status", "--addr",
+                           f"localhost:{node.http_port}"], capture_output=True, timeout=30)
+    assert done.returncode == 0, done
+    assert node.terminate() == 0
 
 
 def test_the_port_that_the_system_chose_is_logged(cluster):
