@@ -330,14 +330,31 @@ static void read_connection(struct framing *framing, struct bytes list)
     }
 }
 
+/* Without a host; perhaps with a port. */
+static bool is_empty_host(struct bytes value)
+{
+    struct http_authority authority;
+    char text[16] = "h";
+    if (value.size == 0) {
+        return true;
+    }
+    if (value.data[0] != ':' || value.size > sizeof(text) - 1) {
+        return false;
+    }
+    memcpy(text + 1, value.data, value.size);
+    return http_authority(bytes_of(text, 1 + value.size), &authority);
+}
+
 static void read_header(struct http_request *request, struct framing *framing,
                         const struct http_header *header)
 {
     struct http_authority authority;
     if (http_equal_fold(header->name, "host")) {
         framing->hosts++;
-        /* An empty one: the client knows none (RFC 9110 7.2). */
-        framing->bad_host |= header->value.size > 0 &&
+        /* An empty one: the client knows none (RFC 9110 7.2). Nodes of the
+         * build before ask POST /join with ":port", when --join is written so.
+         */
+        framing->bad_host |= !is_empty_host(header->value) &&
                              !http_authority(header->value, &authority);
     } else if (http_equal_fold(header->name, "content-length")) {
         framing->lengths++;
