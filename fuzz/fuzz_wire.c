@@ -24,6 +24,7 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
     struct wire_snapshot_resp snapshot_resp;
     struct raft_message message;
     struct raft_member member;
+    uint64_t index;
     if ((type == WIRE_HELLO || type == WIRE_WELCOME) &&
         wire_hello(in, &hello) == ERR_OK) {
         wire_add_hello(out, (enum wire_type)type, &hello);
@@ -43,6 +44,8 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
     } else if (type == WIRE_SNAPSHOT_RESP &&
                wire_snapshot_resp(in, &snapshot_resp) == ERR_OK) {
         wire_add_snapshot_resp(out, &snapshot_resp);
+    } else if (type == WIRE_REMOVED && wire_removed(in, &index) == ERR_OK) {
+        wire_add_removed(out, index);
     } else if (type == CONF && wire_decode_conf(in, &conf) == ERR_OK) {
         wire_encode_conf(out, &conf);
         must(bytes_equal(buf_bytes(out), in));

@@ -29,6 +29,7 @@ enum {
     EXIT_DATA = 4,
     DRAIN_MS = 5000,
     DIRECTORY_CHECK_MS = 3000,
+    REMOVED_MS = 5000, /* For those who look why. */
     REFUSED_MS = 8000, /* Of answers that our name is taken. */
     /* Descriptors that are no client connections: files, links to peers in both
      * directions and those being dialled, strangers on the raft port, lookups,
@@ -50,8 +51,9 @@ struct daemon {
     bool stopping; /* Told to: leaving the cluster first, perhaps, ... */
     bool draining; /* ... then nothing new is taken. */
     uint64_t stop_by_ms;
-    uint64_t log_retry_ms; /* When to try again lines that had no room. */
-    uint32_t conns_max;    /* --max-conns, or what the descriptors allow. */
+    uint64_t removed_by_ms; /* No member any more: when it ends; 0: it is. */
+    uint64_t log_retry_ms;  /* When to try again lines that had no room. */
+    uint32_t conns_max;     /* --max-conns, or what the descriptors allow. */
     int exit_code;
     /* The lock file as it was found at the start, by its full path. */
     char lock_path[2 * FS_PATH_BYTES];
@@ -210,6 +212,42 @@ static void drain(struct daemon *daemon)
     api_stop(daemon->api);
 }
 
+static void begin_to_stop(struct daemon *daemon)
+{
+    daemon->stopping = true;
+    daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
+    if (daemon->join) {
+        api_set_join(daemon->api, NULL);
+    }
+    join_free(daemon->join);
+    daemon->join = NULL;
+}
+
+/* A node that was removed says so for a while; started with --join it has
+ * nothing more to wait for. Returns when it wants to be called again. */
+static uint64_t end_removed(struct daemon *daemon)
+{
+    if (!daemon->config.join || daemon->stopping ||
+        node_removed_index(daemon->node) == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t now_ms = reactor_now_ms(daemon->reactor);
+    if (daemon->removed_by_ms == 0) {
+        daemon->removed_by_ms = now_ms + REMOVED_MS;
+    }
+    if (now_ms < daemon->removed_by_ms) {
+        return daemon->removed_by_ms;
+    }
+    log_error("stop",
+              "why=\"removed from its cluster at index %llu: empty "
+              "the directory to join anew\"",
+              (unsigned long long)node_removed_index(daemon->node));
+    daemon->exit_code = EXIT_JOIN;
+    begin_to_stop(daemon);
+    drain(daemon);
+    return now_ms;
+}
+
 /* Returns when it wants to be called again. */
 static uint64_t flush_log(struct daemon *daemon)
 {
@@ -235,6 +273,7 @@ static uint64_t on_turn(void *arg)
     }
     uint64_t at = node_turn(daemon->node);
     at = min_u64(at, flush_log(daemon));
+    at = min_u64(at, end_removed(daemon));
     if (!daemon->stopping) {
         return at;
     }
@@ -245,17 +284,6 @@ static uint64_t on_turn(void *arg)
         reactor_stop(daemon->reactor);
     }
     return min_u64(at, now_ms + 10);
-}
-
-static void begin_to_stop(struct daemon *daemon)
-{
-    daemon->stopping = true;
-    daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
-    if (daemon->join) {
-        api_set_join(daemon->api, NULL);
-    }
-    join_free(daemon->join);
-    daemon->join = NULL;
 }
 
 static void check_directory_later(struct daemon *daemon);

@@ -68,6 +68,7 @@ static void left(struct node_request *request, const struct node_result *result)
     struct upkeep *upkeep = container_of(request, struct upkeep, leave);
     upkeep->leaving = LEAVING_DONE;
     if (result->outcome == NODE_OK) {
+        node_mark_left(upkeep->node);
         log_info("left", "index=%llu", (unsigned long long)result->index);
     } else if (result->outcome == NODE_UNKNOWN) {
         /* As a rule: who is no member any more is not answered. */

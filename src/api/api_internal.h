@@ -337,6 +337,8 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
 void answer_outcome(struct conn *conn, const struct node_result *result);
 /* A key or name for people: in quotes, cut where it is long. */
 void add_quoted(struct buf *out, struct bytes name);
+/* That this node is no member any more; in api->message. */
+const char *removed_text(struct api *api, const struct node_status *status);
 /* Answer a membership request that was refused; conn->key has the id,
  * conn->tags the address that were asked for. */
 void answer_refusal(struct conn *conn, const struct node_result *result);

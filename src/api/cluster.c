@@ -393,6 +393,20 @@ static void keep_asked(struct conn *conn, const struct fields *fields)
     buf_add_string(&conn->tags, fields->member.addr);
 }
 
+/* With a proof for the one who asks, whose id this node does not know: there is
+ * nobody of that name in a membership that came after it was added. */
+static void no_member_any_more(struct conn *conn, const char *name)
+{
+    char members[64] = "";
+    uint64_t index;
+    if (node_has_removed(conn->api->node, name, &index)) {
+        snprintf(members, sizeof(members), ",\"membership_index\":%llu",
+                 U(index));
+    }
+    answer_problem_with(conn, 404, "not-found", "there is no such member",
+                        "not-applied", members);
+}
+
 /* Who names its cluster is a member already, and says where it is now. */
 static void on_moved(struct conn *conn, const struct fields *fields)
 {
@@ -408,7 +422,7 @@ static void on_moved(struct conn *conn, const struct fields *fields)
     const struct raft_member *known =
         member_named(conn, bytes_of_string(member.name));
     if (!known) {
-        no_member(conn);
+        no_member_any_more(conn, member.name);
         return;
     }
     member.id = known->id;

@@ -7,17 +7,29 @@ static bool line(struct buf *out, bool ok, const char *what, const char *why)
     return ok;
 }
 
+static const char *why_no_member(struct api *api,
+                                 const struct node_status *status)
+{
+    if (api->stopping) {
+        return "stopping";
+    }
+    if (status->removed_index) {
+        return removed_text(api, status);
+    }
+    return node_bootstrap_in_ms(api->node) > 0
+               ? "listens before it founds a cluster"
+               : "no member of a cluster yet";
+}
+
 /* `synced` is NULL when nobody asked whether this node is up to date. */
 static void answer_ready(struct conn *conn, const bool *synced)
 {
     struct api *api = conn->api;
     struct node_status status;
     node_get_status(api->node, &status);
-    const char *why = api->stopping ? "stopping"
-                      : node_bootstrap_in_ms(api->node) > 0
-                          ? "listens before it founds a cluster"
-                          : "no member of a cluster yet";
-    bool ok = line(&api->body, status.member && !api->stopping, "node", why);
+    bool ok = line(&api->body,
+                   status.member && !api->stopping && !status.removed_index,
+                   "node", why_no_member(api, &status));
     if (node_foreign(api->node)) {
         ok &= line(&api->body, false, "cluster",
                    "another cluster counts this node as its member");

@@ -166,6 +166,10 @@ void add_hints(struct api *api, const struct node_status *status)
         add_waiting(api);
         return;
     }
+    if (status->removed_index) {
+        add(&api->body, "%s", removed_text(api, status));
+        return;
+    }
     if (!node_leader(api->node)) {
         add(&api->body, "no leader: is a majority of the voters running and "
                         "reachable?");

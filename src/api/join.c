@@ -113,6 +113,7 @@ static void lost(struct join *join, const char *why)
 struct problem {
     char code[32];
     char message[208];
+    uint64_t membership_index; /* 0: not there. */
 };
 
 /* As far as they are there. The body is decoded in place: once. */
@@ -126,10 +127,15 @@ static void read_problem(struct bytes body, struct problem *problem)
     }
     while (json_next(&reader) == JSON_NAME) {
         bool is_code = bytes_equal_string(reader.text, "code");
-        bool wanted = is_code || bytes_equal_string(reader.text, "message");
+        bool is_index = bytes_equal_string(reader.text, "membership_index");
+        bool wanted =
+            is_code || is_index || bytes_equal_string(reader.text, "message");
         enum json_token token =
             wanted ? json_next(&reader) : json_skip(&reader);
         if (token == JSON_ERROR) {
+            return;
+        }
+        if (is_index && !json_u64(reader.text, &problem->membership_index)) {
             return;
         }
         if (wanted && token == JSON_STRING) {
@@ -228,6 +234,9 @@ static void on_answer(struct join *join, const struct http_response *response)
     struct problem problem;
     read_problem(response->body, &problem);
     snprintf(why, sizeof(why), "%d %s", response->status, problem.message);
+    if (join->was_member && response->status == 404) {
+        node_on_removed(join->options.node, problem.membership_index);
+    }
     if (is_refused(join, response->status, problem.code)) {
         log_error("join", "target=%s why=\"%s\"", join->target, why);
         join->options.on_refused(join->options.arg);

@@ -151,6 +151,22 @@ static uint32_t voters_reached(const struct api *api,
     return count;
 }
 
+static void add_removed(struct buf *out, const struct node_status *status)
+{
+    buf_printf(out,
+               "removed from its cluster at index %llu: empty the directory to "
+               "join anew",
+               (unsigned long long)status->removed_index);
+}
+
+const char *removed_text(struct api *api, const struct node_status *status)
+{
+    api->message.size = 0;
+    add_removed(&api->message, status);
+    buf_add_u8(&api->message, 0);
+    return (const char *)api->message.data;
+}
+
 /* Who looks for the reason should not have to ask twice. */
 static void explain_no_leader(struct api *api, struct buf *out)
 {
@@ -188,6 +204,12 @@ static void explain(struct api *api, const struct node_result *result,
         explain_second_cluster(foreign, out);
         return;
     }
+    node_get_status(api->node, &status);
+    if (result->outcome == NODE_NO_LEADER && status.removed_index > 0) {
+        buf_add_string(out, "this node was ");
+        add_removed(out, &status);
+        return;
+    }
     if (result->outcome == NODE_NO_LEADER && !node_leader(api->node) &&
         node_is_member(api->node)) {
         explain_no_leader(api, out);
@@ -206,7 +228,6 @@ static void explain(struct api *api, const struct node_result *result,
                    why[0] ? why : "not yet");
         return;
     }
-    node_get_status(api->node, &status);
     if (result->outcome == NODE_NO_SPACE && status.over_quota) {
         buf_printf(out,
                    "the database has reached %llu bytes (--max-db); deletes "

@@ -14,6 +14,7 @@ enum {
     AT_UUID = 32,
     AT_ID = 48,
     AT_NAME = 56,
+    UUID_FILE_BYTES = RAFT_UUID_BYTES + 4,
 };
 _Static_assert(AT_NAME + RAFT_NAME_BYTES <= IDENT_BYTES, "the name fits");
 
@@ -70,27 +71,72 @@ enum err ident_write(const struct fs *fs, const struct ident *ident)
     return fs_replace(fs, ".", "IDENT", data, sizeof(data));
 }
 
-enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
+/* UUID and LEFT: uuid[16] | u32 crc32c. ERR_NOT_FOUND also when it is damaged:
+ * nothing hangs on it then. */
+static enum err read_uuid(const struct fs *fs, const char *path,
+                          uint8_t uuid[RAFT_UUID_BYTES])
 {
-    uint8_t file[RAFT_UUID_BYTES + 4];
     uint8_t *data = NULL;
     size_t size = 0;
-    enum err err = fs_read_all(fs, "UUID", sizeof(file), &data, &size);
+    enum err err = fs_read_all(fs, path, UUID_FILE_BYTES, &data, &size);
     bool there =
-        !err && size == sizeof(file) &&
+        !err && size == UUID_FILE_BYTES &&
         load_u32(data + RAFT_UUID_BYTES) == crc32c(0, data, RAFT_UUID_BYTES);
     if (there) {
         memcpy(uuid, data, RAFT_UUID_BYTES);
     }
     mem_free(data);
-    bool unusable = !err || err == ERR_NOT_FOUND || err == ERR_TOO_BIG;
-    if (there || !unusable) {
-        return err; /* What cannot be read now may be one that is in use. */
+    if (there) {
+        return ERR_OK;
     }
-    /* None, or damaged, and then it was never used: nothing hangs on it. */
+    return !err || err == ERR_TOO_BIG ? ERR_NOT_FOUND : err;
+}
+
+static enum err write_uuid(const struct fs *fs, const char *path,
+                           const uint8_t uuid[RAFT_UUID_BYTES])
+{
+    uint8_t file[UUID_FILE_BYTES];
     memcpy(file, uuid, RAFT_UUID_BYTES);
     store_u32(file + RAFT_UUID_BYTES, crc32c(0, uuid, RAFT_UUID_BYTES));
-    return fs_replace(fs, ".", "UUID", file, sizeof(file));
+    return fs_replace(fs, ".", path, file, sizeof(file));
+}
+
+static enum err remove_file(const struct fs *fs, const char *path)
+{
+    enum err err = fs->unlink(fs->self, path);
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK;
+    }
+    return err ? err : fs->sync_dir(fs->self, ".");
+}
+
+enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
+{
+    enum err err = read_uuid(fs, "UUID", uuid);
+    /* What cannot be read now may be one that is in use. */
+    return err == ERR_NOT_FOUND ? write_uuid(fs, "UUID", uuid) : err;
+}
+
+enum err ident_mark_left(const struct fs *fs,
+                         const uint8_t uuid[RAFT_UUID_BYTES])
+{
+    enum err err = remove_file(fs, "UUID"); /* Who comes back is another. */
+    return err ? err : write_uuid(fs, "LEFT", uuid);
+}
+
+enum err ident_read_left(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
+{
+    return read_uuid(fs, "LEFT", uuid);
+}
+
+enum err ident_remove(const struct fs *fs)
+{
+    return remove_file(fs, "IDENT");
+}
+
+enum err ident_remove_left(const struct fs *fs)
+{
+    return remove_file(fs, "LEFT");
 }
 
 enum err ident_is_waiting(const struct fs *fs, bool *waiting)

@@ -42,5 +42,14 @@ enum { IDENT_JOIN_BYTES = 1024 };
 MUST_CHECK enum err ident_read_join(const struct fs *fs,
                                     char join[IDENT_JOIN_BYTES]);
 MUST_CHECK enum err ident_write_join(const struct fs *fs, const char *join);
+/* The member that this directory is has left its cluster by its own will (file
+ * LEFT: its uuid[16] | u32 crc32c). Of another uuid it says nothing. */
+MUST_CHECK enum err ident_mark_left(const struct fs *fs,
+                                    const uint8_t uuid[RAFT_UUID_BYTES]);
+/* ERR_NOT_FOUND: it has not. */
+MUST_CHECK enum err ident_read_left(const struct fs *fs,
+                                    uint8_t uuid[RAFT_UUID_BYTES]);
+MUST_CHECK enum err ident_remove(const struct fs *fs);
+MUST_CHECK enum err ident_remove_left(const struct fs *fs);
 
 #endif

@@ -184,6 +184,14 @@ void node_join_answered(struct node *node, const uint8_t cluster[16]);
 /* HELLO of another cluster's member (see peer.h on_foreign). */
 void node_on_foreign(struct node *node, const struct wire_hello *hello);
 
+/* A node of our cluster that is trusted says that the committed membership of
+ * entry `index` is without us. */
+void node_on_removed(struct node *node, uint64_t index);
+/* This node has been removed by its own will: with options.joining the next
+ * start joins anew, under a new id, and drops the data of this one as soon as
+ * the cluster has accepted it. Logged on failure. */
+void node_mark_left(struct node *node);
+
 /* Append `command` (command.h; copied) to the log, here or at the leader,
  * and answer when it is applied. */
 void node_write(struct node *node, struct node_request *request,
@@ -368,6 +376,9 @@ struct node_status {
     struct raft_status raft;
     const struct raft_conf *conf; /* Valid until the next turn. */
     bool member;                  /* We have an id. */
+    uint64_t removed_index; /* The entry of a membership without us; 0: we are
+                               in it, as far as known here. Then `conf` has
+                               the others. */
     bool ready; /* Applied what was committed when we started or joined. */
     uint8_t cluster[16];
     uint8_t uuid[16];
@@ -394,6 +405,10 @@ struct node_status {
     const char *sqlite_version;
 };
 void node_get_status(struct node *node, struct node_status *status);
+uint64_t node_removed_index(const struct node *node);
+/* In the newest committed membership, of entry *index, nobody has that name. */
+bool node_has_removed(const struct node *node, const char *name,
+                      uint64_t *index);
 
 /* The last newcomer whose name or address is a member's, at the leader. */
 struct node_intruder {

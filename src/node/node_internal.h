@@ -11,6 +11,8 @@
  *     compact.c   what the log need not hold any more
  *     restore.c   backups that come; restores that nobody goes on with
  *     foreign.c   another cluster counts this node as its member
+ *     left.c      a directory whose member has left by its own will
+ *     removed.c   who is no member any more, and how it learns so
  *     starts.c    the newest starts of the others, against copies
  *     found.c     offline: a new cluster on data that is there
  *     status.c    looking */
@@ -56,6 +58,7 @@ enum {
      * it, waits. Less than NODE_FLUSH_QUIET_MS. */
     NODE_DISK_SLOW_MS = 25,
     STARTS_MAX = RAFT_MEMBERS_MAX + 1,
+    NODE_LINKS_MAX = 2 * RAFT_MEMBERS_MAX, /* See peer/. */
     NODE_INTRUDER_MS = 30000, /* One that asks no more is forgotten. */
 };
 
@@ -110,6 +113,12 @@ struct start {
     uint8_t uuid[RAFT_UUID_BYTES];
     uint64_t incarnation;
     uint64_t nonce;
+};
+
+/* A node to which there is a link. */
+struct linked {
+    raft_id id;   /* 0: the row is free. */
+    bool removed; /* It has been told so. */
 };
 
 /* Where a member says that it can be reached. */
@@ -202,7 +211,14 @@ struct node {
     struct start starts[STARTS_MAX];
     struct start strangers[STARTS_MAX]; /* Of no members, the newest. */
     int strangers_next;
-    uint64_t leading_ms; /* When this node became leader last. */
+    bool leaves_behind; /* Waiting to be adopted, with data of a member that
+                           has left: left.c. */
+    struct linked linked[NODE_LINKS_MAX];
+    bool linked_news;        /* A link came up since removed_look(). */
+    uint64_t looked_conf;    /* The committed membership of the last look. */
+    uint64_t removed_index;  /* Membership without us; 0: we are a member. */
+    struct raft_conf others; /* ... the others, as last known here. */
+    uint64_t leading_ms;     /* When this node became leader last. */
     struct node_intruder intruder;
     uint64_t intruder_ms;               /* When it asked last; 0: never. */
     struct said said[RAFT_MEMBERS_MAX]; /* By those whose link is up. */
@@ -332,6 +348,24 @@ MUST_CHECK enum err foreign_read(struct node *node);
 MUST_CHECK enum err foreign_forget(struct node *node);
 /* Log an error, if it concerns us. */
 void foreign_report(const struct node *node);
+/* left.c. Has the member of this directory left? Then it is none any more:
+ * *known becomes false. */
+MUST_CHECK enum err left_look(struct node *node, bool *known);
+/* Before and after the directory becomes that of another member. */
+MUST_CHECK enum err left_clear(struct node *node);
+MUST_CHECK enum err left_done(struct node *node);
+
+/* removed.c */
+void removed_link(struct node *node, raft_id peer, bool up);
+bool removed_on_notice(struct node *node, raft_id from, uint64_t index);
+/* Notify those whose link is up and who are no members any more; see whether we
+ * are one. */
+void removed_look(struct node *node);
+/* The membership in force, without us when we have been removed. */
+const struct raft_conf *removed_conf(struct node *node);
+/* This request waits for what a node that was removed never gets. */
+bool removed_gives_up(const struct node *node,
+                      const struct node_request *request);
 
 /* starts.c. ERR_VERSION, ERR_IO: logged. */
 MUST_CHECK enum err starts_read(struct node *node);

@@ -455,7 +455,10 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
     memcpy(node->ident.name, node->name, sizeof(node->ident.name));
     struct wal_options options =
         node_log_options(&node->env, &node->options, &node->ident);
-    enum err err = clear_leftovers(node);
+    enum err err = left_clear(node);
+    if (!err) {
+        err = clear_leftovers(node);
+    }
     if (!err) {
         err = wal_create(&options);
     }
@@ -467,6 +470,9 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
     }
     if (!err) {
         err = open_member(node);
+    }
+    if (!err) {
+        err = left_done(node);
     }
     if (err) {
         /* Half a member must not go on; the next start tries again. */
@@ -632,6 +638,9 @@ static enum err open_directory(struct node *node)
         return err;
     }
     err = set_name(node, known);
+    if (!err) {
+        err = left_look(node, &known);
+    }
     if (err) {
         return err;
     }

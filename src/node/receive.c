@@ -108,6 +108,7 @@ bool node_on_frame(struct node *node, raft_id from,
     struct wire_forward_resp resp;
     struct wire_snapshot piece;
     struct wire_snapshot_resp snapshot_resp;
+    uint64_t index;
     switch (frame->type) {
     case WIRE_RAFT:
         return on_raft(node, from, frame->payload);
@@ -123,6 +124,9 @@ bool node_on_frame(struct node *node, raft_id from,
     case WIRE_SNAPSHOT_RESP:
         return wire_snapshot_resp(frame->payload, &snapshot_resp) == ERR_OK &&
                snapshot_on_resp(node, from, &snapshot_resp);
+    case WIRE_REMOVED:
+        return wire_removed(frame->payload, &index) == ERR_OK &&
+               removed_on_notice(node, from, index);
     case WIRE_HELLO:
     case WIRE_WELCOME:
     case WIRE_REFUSE:
@@ -153,12 +157,14 @@ void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello)
 {
     address_said(node, peer, hello);
+    removed_link(node, peer, true);
     link_changed(node, RAFT_PEER_UP, peer);
 }
 
 void node_peer_down(struct node *node, raft_id peer)
 {
     address_forget(node, peer);
+    removed_link(node, peer, false);
     link_changed(node, RAFT_PEER_DOWN, peer);
     snapshot_peer_down(node, peer);
     requests_peer_down(node, peer);

@@ -931,6 +931,9 @@ bool requests_on_forward_resp(struct node *node, raft_id from,
 static bool gives_up(const struct node *node,
                      const struct node_request *request)
 {
+    if (node->member && removed_gives_up(node, request)) {
+        return true;
+    }
     bool waits =
         request->state == STATE_WAITING || request->state == STATE_ASKING;
     if (!node->stopping || !waits) {
@@ -944,7 +947,8 @@ static bool gives_up(const struct node *node,
 static enum node_outcome outcome_when_late(const struct node *node,
                                            const struct node_request *request)
 {
-    if (gives_up(node, request)) {
+    if (node->stopping && gives_up(node, request) &&
+        request->state != STATE_PROPOSED && request->state != STATE_ORPHAN) {
         return NODE_STOPPING;
     }
     if (!node->member) {

@@ -82,7 +82,8 @@ void node_get_status(struct node *node, struct node_status *status)
     memcpy(status->name, node->name, sizeof(status->name));
     if (node->member) {
         raft_get_status(node->raft, &status->raft);
-        status->conf = raft_conf_active(node->raft);
+        status->conf = removed_conf(node);
+        status->removed_index = node->removed_index;
         status->last_contact_ms = node_last_contact_ms(node);
         status->no_space = node_shortage(node) == ERR_NOSPACE;
         status->no_resources = node_shortage(node) == ERR_RESOURCES;

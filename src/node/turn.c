@@ -911,6 +911,7 @@ uint64_t node_turn(struct node *node)
             (void)checkpoint_some(node); /* It may have ended. */
         }
         more = carry_out(node);
+        removed_look(node);
         bool checkpointing =
             disk_is_busy(node) ? node->checkpointing : checkpoint_some(node);
         bool busy = disk_is_busy(node);

@@ -257,6 +257,7 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     case WIRE_FORWARD_RESP:
     case WIRE_SNAPSHOT:
     case WIRE_SNAPSHOT_RESP:
+    case WIRE_REMOVED:
         return peers->options.handler->on_frame(conn->link->id, frame,
                                                 peers->options.arg)
                    ? GO_ON

@@ -198,3 +198,15 @@ enum err generation_settle(const struct fs *fs, unsigned number)
     }
     return ERR_OK;
 }
+
+enum err store_remove(const struct fs *fs)
+{
+    enum err err = fs->unlink(fs->self, "db/CURRENT");
+    if (!err) {
+        err = fs->sync_dir(fs->self, "db");
+    }
+    if (!err || err == ERR_NOT_FOUND) {
+        err = generation_sweep(fs, 0); /* There is no generation 0. */
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}

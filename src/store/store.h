@@ -159,6 +159,10 @@ void store_image_close(struct store_image *image);
 /* Some image is open: the store must not be closed. */
 bool store_is_held(const struct store *store);
 
+/* Remove the database, whatever is left of it. Can be interrupted and run
+ * again. None may be open. */
+MUST_CHECK enum err store_remove(const struct fs *fs);
+
 /* An image from elsewhere, on its way in: the next generation. One at a
  * time; nothing that is in use is touched. */
 struct store_incoming;

@@ -121,3 +121,21 @@ enum err wire_forward_resp(struct bytes payload, struct wire_forward_resp *resp)
     }
     return err;
 }
+
+void wire_add_removed(struct buf *out, uint64_t index)
+{
+    size_t start = wire_begin(out, WIRE_REMOVED);
+    buf_add_u64(out, index);
+    wire_end(out, start);
+}
+
+enum err wire_removed(struct bytes payload, uint64_t *index)
+{
+    struct cursor in = cursor_of(payload);
+    uint64_t value = cursor_u64(&in);
+    enum err err = wire_done(&in);
+    if (!err) {
+        *index = value;
+    }
+    return err;
+}

@@ -55,6 +55,8 @@ enum wire_type {
     WIRE_FORWARD_RESP = 8, /* ... and gets its outcome. */
     WIRE_SNAPSHOT = 9,     /* A piece of the database. */
     WIRE_SNAPSHOT_RESP = 10,
+    WIRE_REMOVED = 11, /* The receiver is no member any more. (Builds that do
+                          not know it skip it.) */
 };
 
 /* HELLO and WELCOME carry the same: who speaks to whom. They and REFUSE stay
@@ -171,6 +173,9 @@ void wire_add_snapshot(struct buf *out, const struct wire_snapshot *snapshot);
 void wire_add_snapshot_resp(struct buf *out,
                             const struct wire_snapshot_resp *resp);
 
+/* `index`: the entry of the newest committed membership that the sender has. */
+void wire_add_removed(struct buf *out, uint64_t index);
+
 /* ---- decoding ---------------------------------------------------------- */
 
 struct wire_frame {
@@ -202,6 +207,8 @@ MUST_CHECK enum err wire_snapshot(struct bytes payload,
                                   struct wire_snapshot *snapshot);
 MUST_CHECK enum err wire_snapshot_resp(struct bytes payload,
                                        struct wire_snapshot_resp *resp);
+
+MUST_CHECK enum err wire_removed(struct bytes payload, uint64_t *index);
 
 /* ---- what is also stored: the payload of RAFT_ENTRY_CONF --------------- */
 

@@ -2,13 +2,16 @@
 that are removed, and requests whose leader goes away because of them."""
 import concurrent.futures
 import contextlib
+import re
 import signal
 import socket
+import struct
 import time
 
 import pytest
 
-from cluster import HOST, Node, free_port, wait_for
+from cluster import HOST, TROUBLE, Node, free_port, wait_for
+from fake_peer import Peer, frame
 
 FAST = ["--election", "300ms", "--heartbeat", "50ms"]
 
@@ -243,9 +246,10 @@ def test_changes_are_made_though_their_leader_dies(cluster):
         second, third = [n for n in cluster if n not in (leader, follower)][:2]
         answers = [pool.submit(follower.request, *what) for what in (
             ("DELETE", "/nodes/" + second.name),
+            ("DELETE", "/nodes/" + second.name),  # One of them finds it gone.
             ("PUT", "/nodes/" + third.name, {"voter": False}),
             ("POST", "/join", ghost))]
-    assert [a.result().status for a in answers] == [200] * 3, [a.result() for a in answers]
+    assert [a.result().status for a in answers] == [200] * 4, [a.result() for a in answers]
     now = rows(follower)
     assert second.name not in now and "ghost" in now
     assert now[third.name]["role"] == "non-voter"
@@ -345,3 +349,172 @@ def test_a_named_write_is_not_repeated_when_its_answer_may_be_forgotten(cluster)
     problem(answer, 504, "commit-timeout")
     assert answer.json()["outcome"] == "unknown"
     assert rest[0].get("n") is None
+
+
+# ---- members that are removed ---------------------------------------------------
+
+def test_a_removed_leader_answers_and_stops_at_once(cluster):
+    """Its clients write, and read, while it is removed: none waits for a leader
+    that will not come, and what it took is decided."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    other = cluster.others(leader)[0]
+    until = time.monotonic() + 2
+    answers = []
+
+    def work(name):
+        count = 0
+        while time.monotonic() < until:
+            began = time.monotonic()
+            try:
+                response = (leader.put(f"{name}-{count}", "1") if name % 2 else
+                            leader.request("GET", "/key/1-0"))
+            except TROUBLE:
+                return  # It has stopped.
+            answers.append((response.status, time.monotonic() - began))
+            count += 1
+            if response.status == 503:
+                time.sleep(0.05)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        workers = [pool.submit(work, name) for name in range(16)]
+        time.sleep(0.5)
+        assert other.request("DELETE", "/nodes/" + leader.name).status == 200
+        time.sleep(0.7)
+        began = time.monotonic()
+        assert leader.terminate() in (0, 3)
+        took = time.monotonic() - began
+        for worker in workers:
+            worker.result()
+    assert took < 0.5
+    assert {status for status, _ in answers} <= {200, 404, 503}
+    assert max(seconds for _, seconds in answers) < 1
+
+
+REMOVED = r"removed from its cluster at index \d+: empty the directory to join anew"
+
+
+def says_removed(node):
+    """It is logged, /readyz and the only hint say it, and nothing else."""
+    ready = node.request("GET", "/readyz")
+    hints = node.status()["hints"]
+    return (ready.status == 503 and re.search(r"\[-\]node " + REMOVED, ready.body.decode())
+            and len(hints) == 1 and re.fullmatch(REMOVED, hints[0])
+            and node.name not in rows(node)
+            and re.search("error .* removed index=", node.log()))
+
+
+@pytest.mark.parametrize("who", ["leader", "follower", "founder"])
+def test_a_removed_member_knows(cluster, who):
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    removed = {"leader": leader, "follower": cluster.others(leader)[0],
+               "founder": cluster[0]}[who]
+    other = cluster.others(removed)[0]
+    began = time.monotonic()
+    assert other.request("DELETE", "/nodes/" + removed.name).status == 200
+    wait_for(lambda: says_removed(removed), 2, "it says so")
+    assert time.monotonic() - began < 1
+    # Who asks it is not kept waiting for a leader.
+    for method, path, body in (("GET", "/key/a", None), ("POST", "/key", {"a": "1"})):
+        response = wait_for(lambda m=method, p=path, b=body: (
+            lambda r: r.status == 503 and r)(removed.request(m, p, b)), 3, "503")
+        assert re.search(REMOVED, problem(response, 503, "no-leader"))
+    began = time.monotonic()
+    assert removed.request("GET", "/key/a").status == 503
+    assert time.monotonic() - began < 0.5
+    if not removed.join:
+        time.sleep(6)
+        assert removed.terminate() == 0
+        removed.start().up()  # Nor is it told later only.
+        wait_for(lambda: says_removed(removed), 5, "it says so again")
+    else:
+        assert removed.wait_exit(10) == 3
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_who_was_removed_while_it_was_down_is_told(cluster, moved):
+    """By the members, or, when it knows none of their addresses, by the answer to
+    its --join."""
+    cluster.start(3, args=FAST)
+    leader = cluster.wait_leader()
+    removed = [n for n in cluster.others(leader) if n is not cluster[0]][0]
+    removed.kill()
+    wait_for(lambda: leader.request("DELETE", "/nodes/" + removed.name).status == 200, 5,
+             "removed")
+    rest = cluster.others(removed)
+    if moved:
+        for node in rest:
+            node.terminate()
+            node.raft_port = free_port()
+        rest[0].join, rest[1].join = rest[1].http, rest[0].http
+        for node in rest:
+            node.start()
+        wait_for(lambda: all(rows(n)[o.name]["address"] == o.raft
+                             for n in rest for o in rest), 20, "they have moved")
+    removed.join = ",".join(node.http for node in rest)
+    removed.start().up()
+    wait_for(lambda: says_removed(removed), 8, "it says so")
+    assert removed.wait_exit(10) == 3
+    removed.wipe()
+    removed.start()
+    wait_for(lambda: rows(rest[0]).get(removed.name, {}).get("role") == "voter", 15,
+             "it has joined anew")
+
+
+def test_strangers_cannot_say_that_a_member_is_removed(cluster):
+    """Somebody who knows the cluster's id says so, but is no member of it."""
+    cluster.start(2)
+    member = cluster[1]
+    peer = Peer(member)
+    number = rows(member)[member.name]["number"]
+    assert peer.greet(bytes.fromhex(member.status()["cluster"]), 99, number)
+    peer.send(frame(11, struct.pack("<Q", 1000)))
+    assert peer.closed()
+    assert "not believed" in member.log()
+    assert member.request("GET", "/readyz").status == 200
+    assert member.put("still", "a member").status == 200
+
+
+def test_who_has_left_joins_anew(cluster):
+    """With the directory that it has: it is another member, with the same data."""
+    args = FAST + ["--leave-on-exit"]
+    cluster.start(3, args=args)
+    leader = cluster.wait_leader()
+    leaver = [n for n in cluster.others(leader) if n is not cluster[0]][0]
+    number = rows(leader)[leaver.name]["number"]
+    assert leader.put("kept", "1").status == 200
+    for _ in range(2):
+        assert leaver.terminate() == 0
+        wait_for(lambda: leaver.name not in rows(leader), 5, "it has left")
+        assert leader.put("meanwhile", "2").status == 200
+        leaver.start().up()
+        wait_for(lambda: rows(leader).get(leaver.name, {}).get("role") == "voter", 15,
+                 "it is back")
+        assert rows(leader)[leaver.name]["number"] > number
+        number = rows(leader)[leaver.name]["number"]
+        cluster.wait_members(3)
+        assert leaver.get("kept", "none") == "1"
+    # From now on it is a member as any other.
+    leaver.kill()
+    leaver.start().up()
+    cluster.wait_members(3)
+    assert rows(leader)[leaver.name]["number"] == number
+
+
+def test_who_has_left_keeps_its_data_until_it_is_taken(cluster):
+    """Nobody answers its --join: what it has may be all that there is."""
+    args = FAST + ["--leave-on-exit"]
+    cluster.start(2, args=args)
+    leader = cluster.wait_leader()
+    leaver = cluster.others(leader)[0]
+    assert leader.put("kept", "1").status == 200
+    assert leaver.terminate() == 0
+    leader.kill()
+    leaver.join = leader.http
+    leaver.start().up()
+    assert leaver.request("GET", "/readyz").status == 503
+    assert leaver.terminate() == 0
+    leaver.join = None  # As it was, it is readable.
+    leaver.start().up()
+    assert leaver.get("kept", "none") == "1"
+    assert "start it with --join" in leaver.log()

@@ -829,6 +829,98 @@ static void scene_votes_come_and_go(void)
     must(taken >= 7);
 }
 
+static struct node_request removal;
+static bool removal_ok;
+static bool removal_done;
+
+static void removed(struct node_request *request,
+                    const struct node_result *result)
+{
+    (void)request;
+    removal_done = true;
+    removal_ok = result->outcome == NODE_OK;
+}
+
+/* Through another node, also when that is the leader who goes; also when it is
+ * down and comes back later: the answer is "done", and it learns of it. */
+static void scene_removed_members_know(void)
+{
+    for (int round = 0; round < 8; round++) {
+        bool is_down = round % 4 >= 2;
+        struct host *victim =
+            round % 2 == 0 ? leader() : other_than(leader(), NULL);
+        struct host *at = other_than(victim, NULL);
+        raft_id id = status_of(victim).raft.self;
+        if (is_down) {
+            host_crash(victim, false, 0);
+            victim->down_us = UINT64_MAX;
+            chaos_pass(4 * SEC_US);
+            (void)leader();
+        }
+        node_request_free(&removal);
+        removal = (struct node_request){.cb = removed,
+                                        .deadline_ms = net_clock_ms(at) + 5000};
+        removal_done = false;
+        node_remove(at->node, &removal, id);
+        at->hook_due_ms = 0;
+        chaos_pass(2 * SEC_US);
+        must(removal_done && removal_ok);
+        if (is_down) {
+            victim->down_us = world.now_us + 1;
+            chaos_pass(3 * SEC_US);
+        }
+        must(host_is_up(victim));
+        if (node_removed_index(victim->node) <= id) {
+            sim_fail(EXIT_LIVENESS, "%s does not know that it was removed",
+                     victim->name);
+        }
+        for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+            must(&world.hosts[i] == victim ||
+                 node_removed_index(world.hosts[i].node) == 0);
+        }
+        host_crash(victim, false, 0);
+        host_wipe(victim);
+        victim->down_us = world.now_us + 1;
+        for (int i = 0; i < 400 && !host_is_voter(victim); i++) {
+            chaos_pass(50 * MS_US);
+        }
+        must(host_is_voter(victim));
+        must_go_on(3 * SEC_US, 1);
+    }
+    node_request_free(&removal);
+}
+
+/* A leader and the one that it removes are cut off from the one whose vote it
+ * takes: as long as that is not committed, nobody is removed. */
+static void scene_removal_that_may_be_lost(void)
+{
+    struct host *old = leader();
+    struct host *victim = other_than(old, NULL);
+    struct host *third = other_than(old, victim);
+    raft_id id = status_of(victim).raft.self;
+    part(third, old, 8 * SEC_US);
+    part(third, victim, 8 * SEC_US);
+    node_request_free(&removal);
+    removal = (struct node_request){.cb = removed,
+                                    .deadline_ms = net_clock_ms(old) + 20000};
+    removal_done = false;
+    node_remove(old->node, &removal, id);
+    old->hook_due_ms = 0;
+    for (int i = 0; i < 70; i++) {
+        chaos_pass(100 * MS_US);
+        must(!removal_done);
+        must(!raft_conf_find(status_of(old).conf, id));
+        must(node_removed_index(victim->node) == 0);
+    }
+    chaos_pass(20 * SEC_US); /* It is committed, or lost: and then known. */
+    must(removal_done);
+    bool lost = raft_conf_find(status_of(leader()).conf, id) != NULL;
+    bool knows = node_removed_index(victim->node) > 0 ||
+                 status_of(victim).raft.self != id; /* It was replaced. */
+    must(knows == !lost);
+    node_request_free(&removal);
+}
+
 void scenes_run(bool trace)
 {
     static const struct {
@@ -861,6 +953,9 @@ void scenes_run(bool trace)
          true, false},
         {"R13 a follower sleeps", 3, scene_follower_sleeps, true, false},
         {"M07 a wiped directory", 3, scene_wiped_directory, true, false},
+        {"removed members know", 3, scene_removed_members_know, true, false},
+        {"a removal that may be lost", 3, scene_removal_that_may_be_lost, true,
+         false},
         {"M13 members move", 3, scene_members_move, true, false},
         {"a wiped founder", 3, scene_wiped_founder, true, false},
         {"C06 the leader dies with forwarded requests", 3,

@@ -507,8 +507,9 @@ static void test_removed_leader_leaves(void **state)
     }
 }
 
-/* The same when whoever is to take over is still behind: it waits for it, for
- * an election timeout at most, and takes nothing new meanwhile. */
+/* The same when whoever is to take over is still behind, or what was taken is
+ * not committed yet, which nobody would tell us later: it waits for it, for an
+ * election timeout at most, and takes nothing new meanwhile. */
 static void test_removed_leader_waits_for_its_heir(void **state)
 {
     (void)state;
@@ -525,6 +526,11 @@ static void test_removed_leader_waits_for_its_heir(void **state)
         } else {
             OK(engine_ack(e, 2, 5));
             engine_settle(e);
+            assert_int_equal(engine_role(e), RAFT_LEADER);
+            assert_int_equal(engine_sent_count(e, RAFT_MSG_TIMEOUT_NOW), 0);
+            OK(engine_ack(e, 3, 5));
+            engine_settle(e);
+            assert_int_equal(engine_status(e)->commit, 5);
         }
         assert_int_equal(engine_role(e), RAFT_FOLLOWER);
         assert_int_equal(engine_sent_count(e, RAFT_MSG_TIMEOUT_NOW), !late);

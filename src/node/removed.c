@@ -1,0 +1,178 @@
+/* removed.c -- who is no member any more, and how it learns so.
+ *
+ * A removal is final: ids are never reused, and an id is the index of the entry
+ * that added it. So a node that is not in the newest committed membership, and
+ * whose own entry is committed here, has been removed. A membership that is
+ * not committed yet proves nothing.
+ *
+ * The one who left is not sent the log any more. Its links stay, others may
+ * come up when it starts again, and each member that it reaches notifies it
+ * (WIRE_REMOVED). Only the word of a member of its own membership is taken:
+ * anybody could say it. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+static bool is_removed(const struct node *node, raft_id id)
+{
+    uint64_t index;
+    const struct raft_conf *conf = raft_conf_committed(node->raft, &index);
+    return index > 0 && id <= raft_commit(node->raft) &&
+           !raft_conf_find(conf, id);
+}
+
+bool node_has_removed(const struct node *node, const char *name,
+                      uint64_t *index)
+{
+    if (!node->member) {
+        return false;
+    }
+    const struct raft_conf *conf = raft_conf_committed(node->raft, index);
+    for (uint32_t i = 0; i < conf->count; i++) {
+        if (strcmp(conf->members[i].name, name) == 0) {
+            return false;
+        }
+    }
+    return *index > 0;
+}
+
+static struct linked *find(struct node *node, raft_id id)
+{
+    for (int i = 0; i < NODE_LINKS_MAX; i++) {
+        if (node->linked[i].id == id) {
+            return &node->linked[i];
+        }
+    }
+    return NULL;
+}
+
+void removed_link(struct node *node, raft_id peer, bool up)
+{
+    struct linked *linked = find(node, peer);
+    if (!up && linked) {
+        *linked = (struct linked){0};
+        return;
+    }
+    linked = linked ? linked : find(node, 0);
+    must(linked || !up); /* Links have as many slots. */
+    if (up) {
+        *linked = (struct linked){.id = peer};
+        node->linked_news = true;
+    }
+}
+
+static void notify(struct node *node, uint64_t index)
+{
+    for (int i = 0; i < NODE_LINKS_MAX; i++) {
+        struct linked *linked = &node->linked[i];
+        if (linked->id == 0 || linked->removed ||
+            !is_removed(node, linked->id)) {
+            continue;
+        }
+        struct buf *out = node->env.output(node->env.self, linked->id);
+        if (out) {
+            wire_add_removed(out, index);
+            linked->removed = true;
+        } else {
+            node->linked_news = true; /* Its queue is full: again. */
+        }
+    }
+}
+
+static void learn(struct node *node, uint64_t index, const char *from)
+{
+    if (node->removed_index > 0) {
+        return;
+    }
+    node->removed_index = index;
+    log_error("removed",
+              "index=%llu by=%s why=\"removed from its cluster: empty the "
+              "directory to join anew\"",
+              (unsigned long long)index, from);
+}
+
+void removed_look(struct node *node)
+{
+    uint64_t index;
+    raft_conf_committed(node->raft, &index);
+    if (index == node->looked_conf && !node->linked_news) {
+        return;
+    }
+    node->looked_conf = index;
+    node->linked_news = false;
+    notify(node, index);
+    if (is_removed(node, node->ident.id)) {
+        learn(node, index, "its own log");
+    }
+}
+
+bool removed_on_notice(struct node *node, raft_id from, uint64_t index)
+{
+    uint64_t committed;
+    const struct raft_member *member =
+        raft_conf_find(raft_conf_active(node->raft), from);
+    if (!member) {
+        member =
+            raft_conf_find(raft_conf_committed(node->raft, &committed), from);
+    }
+    if (!member || index < node->ident.id) {
+        log_warn("removed",
+                 "from=%llu index=%llu why=\"not believed: no member says so\"",
+                 (unsigned long long)from, (unsigned long long)index);
+        return false;
+    }
+    learn(node, index, member->name);
+    return true;
+}
+
+void node_on_removed(struct node *node, uint64_t index)
+{
+    if (node->member && index >= node->ident.id) {
+        learn(node, index, "--join");
+    }
+}
+
+uint64_t node_removed_index(const struct node *node)
+{
+    return node->removed_index;
+}
+
+const struct raft_conf *removed_conf(struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    if (node->removed_index == 0) {
+        return conf;
+    }
+    node->others.count = 0;
+    for (uint32_t i = 0; i < conf->count; i++) {
+        if (conf->members[i].id != node->ident.id) {
+            node->others.members[node->others.count++] = conf->members[i];
+        }
+    }
+    return &node->others;
+}
+
+bool removed_gives_up(const struct node *node,
+                      const struct node_request *request)
+{
+    if (node->removed_index == 0 || raft_is_leader(node->raft)) {
+        return false;
+    }
+    switch ((enum request_state)request->state) {
+    case STATE_WAITING:
+        return raft_leader(node->raft) == 0;
+    case STATE_ASKING:
+        return true; /* A leader does not answer who is no member. */
+    case STATE_PROPOSED:
+    case STATE_ORPHAN:
+    case STATE_READING:
+        return request->index > raft_commit(node->raft);
+    case STATE_FORWARDED:
+    case STATE_TRANSFER:
+    case STATE_SNAPSHOT:
+    case STATE_IDLE:
+    case STATE_DONE:
+    case STATE_COUNT:
+        break;
+    }
+    return false;
+}
