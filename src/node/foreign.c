@@ -9,12 +9,13 @@
  * listen for such a greeting (options.bootstrap_wait_ms).
  *
  * HELLO is not authenticated, so the rule is narrow. It concerns a node that
- * founded its cluster (number 1) and is alone in it; an established cluster
- * is never stopped. A recovered node has another number: `craftd recover` is
- * the operator's word that the old cluster is lost. A member that was added by
- * hand and never reached has no directory in HELLO, and is no evidence. Whoever
- * reaches the Raft port can still stop a cluster of one, until it is started
- * with --bootstrap-anyway; nothing is deleted.
+ * founded its cluster (number 1), perhaps on a backup, and is alone in it; an
+ * established cluster is never stopped. A recovered node has another number:
+ * `craftd recover` is the operator's word that a majority of the old cluster is
+ * lost, and those who greet may be what is left of it. A member that was added
+ * by hand and never reached has no directory in HELLO, and is no evidence.
+ * Whoever reaches the Raft port can still stop a cluster of one, until it is
+ * started with --bootstrap-anyway; nothing is deleted.
  *
  * File FOREIGN, little-endian, written when the first such greeting is heard:
  *     magic "CRAFTDFC" | u32 crc32c of what follows | u32 format = 1 |
@@ -135,7 +136,7 @@ enum err foreign_forget(struct node *node)
 /* Founded here, and nobody was ever added, or all have left again. */
 static bool is_alone(const struct node *node)
 {
-    return node->ident.id == FOUNDER_ID &&
+    return (node->ident.id == FOUNDER_ID || node->ident.restored) &&
            raft_conf_active(node->raft)->count == 1;
 }
 

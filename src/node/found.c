@@ -70,6 +70,7 @@ static enum err found(struct founding *f, const char *name)
     env->entropy(env->self, f->ident.cluster, sizeof(f->ident.cluster));
     env->entropy(env->self, f->ident.uuid, sizeof(f->ident.uuid));
     f->ident.id = store_applied(f->store) + 1;
+    f->ident.restored = f->from != NULL;
     snprintf(f->ident.name, sizeof(f->ident.name), "%s", name);
     enum err err =
         node_found_log(env, f->options, &f->ident, store_applied(f->store),

@@ -15,8 +15,9 @@ enum {
     AT_ID = 48,
     AT_NAME = 56,
     UUID_FILE_BYTES = RAFT_UUID_BYTES + 4,
+    AT_RESTORED = 120,
 };
-_Static_assert(AT_NAME + RAFT_NAME_BYTES <= IDENT_BYTES, "the name fits");
+_Static_assert(AT_NAME + RAFT_NAME_BYTES == AT_RESTORED, "the name fits");
 
 static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'I', 'D'};
 
@@ -36,7 +37,8 @@ static enum err decode(const uint8_t *data, size_t size, struct ident *ident)
                   load_u32(data + AT_FORMAT), IDENT_FORMAT);
         return ERR_VERSION;
     }
-    *ident = (struct ident){.id = load_u64(data + AT_ID)};
+    *ident = (struct ident){.id = load_u64(data + AT_ID),
+                            .restored = data[AT_RESTORED] == 1};
     memcpy(ident->cluster, data + AT_CLUSTER, sizeof(ident->cluster));
     memcpy(ident->uuid, data + AT_UUID, sizeof(ident->uuid));
     memcpy(ident->name, data + AT_NAME, RAFT_NAME_BYTES - 1);
@@ -66,6 +68,7 @@ enum err ident_write(const struct fs *fs, const struct ident *ident)
     memcpy(data + AT_UUID, ident->uuid, sizeof(ident->uuid));
     store_u64(data + AT_ID, ident->id);
     memcpy(data + AT_NAME, ident->name, strnlen(ident->name, RAFT_NAME_BYTES));
+    data[AT_RESTORED] = ident->restored;
     store_u32(data + AT_CRC,
               crc32c(0, data + AT_FORMAT, IDENT_BYTES - AT_FORMAT));
     return fs_replace(fs, ".", "IDENT", data, sizeof(data));

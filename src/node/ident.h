@@ -2,7 +2,7 @@
  *
  * IDENT, 128 bytes, little-endian:
  *     magic "CRAFTDID" | u32 crc32c of what follows | u32 format = 1 |
- *     cluster[16] | uuid[16] | u64 id | name[64] | zeros
+ *     cluster[16] | uuid[16] | u64 id | name[64] | u8 restored | zeros
  * It is put in place by a rename after everything else of a new directory is
  * durable: a directory without it has promised nothing to anybody. */
 #ifndef CRAFTD_NODE_IDENT_H
@@ -17,6 +17,8 @@ struct ident {
     uint8_t uuid[16];
     uint64_t id;
     char name[RAFT_NAME_BYTES];
+    bool restored; /* Founded on a backup, when there was no cluster. Builds
+                      before wrote 0. */
 };
 
 /* ERR_NOT_FOUND: a new directory. ERR_CORRUPT, ERR_VERSION: logged. */

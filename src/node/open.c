@@ -451,6 +451,7 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
         return false;
     }
     node->ident.id = hello->to_id;
+    node->ident.restored = false;
     memcpy(node->ident.cluster, hello->cluster, sizeof(node->ident.cluster));
     memcpy(node->ident.name, node->name, sizeof(node->ident.name));
     struct wal_options options =

@@ -459,3 +459,38 @@ def test_a_url_in_join_is_taken(cluster, form):
     cluster.start(1)
     cluster.add(form.format(cluster[0].http) + "," + cluster[0].http)
     cluster.wait_members(2)
+
+
+def test_a_bare_port_in_join_is_an_address_here(cluster):
+    """As README has it: -join :11000. Nodes of the build before put that into
+    Host as well."""
+    cluster.start(1)
+    cluster.add(f":{cluster[0].http_port}")
+    cluster.wait_members(2)
+    body = f'{{"id":"x","addr":"{HOST}:{free_port()}"}}'
+    answer = cluster[0].request("POST", "/join", body, {
+        "Host": f":{cluster[0].http_port}"})
+    assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize("kind", ["inmem", "restored"])
+def test_every_way_to_found_again_is_seen(cluster, kind):
+    """A founder in memory is wiped by every restart; one that is restored from a
+    backup has data, and is a second cluster all the same."""
+    cluster.start(2)
+    first = cluster[0]
+    assert first.put("old", "1").status == 200
+    backup = os.path.join(str(cluster.base), "backup.db")
+    with open(backup, "wb") as f:
+        f.write(first.request("GET", "/backup").body)
+    wipe(first)
+    if kind == "inmem":
+        first.inmem = True
+    else:
+        done = first.start([BINARY, "restore", backup, *first.argv()[1:]]).wait_exit()
+        assert done == 0, first.log()
+    first.start().up()
+    wait_for(lambda: stopped(first), 15, "it is stopped")
+    refused(first, "PUT", "/key/lost", "1")
+    if kind == "restored":
+        assert first.get("old", "none") == "1"
