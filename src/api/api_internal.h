@@ -224,7 +224,8 @@ struct scan {
     bool late;                   /* The request's time is over. */
     struct command_writer batch; /* In `page`. */
     size_t batch_bytes;          /* Of the values that go. */
-    bool must_match;             /* Nothing to delete is 404. */
+    uint32_t batch_keys_max;
+    bool must_match; /* Nothing to delete is 404. */
 };
 
 /* Query parameters; params.c has their names. */

@@ -17,6 +17,8 @@ enum {
     BATCH_KEYS_MAX = RESULT_PREFIX_KEYS_MAX,
     BATCH_VALUES_BYTES_MAX = RESULT_PREFIX_BYTES_MAX,
     BATCH_BYTES_MAX = 256 << 10,
+    /* On a full disk: what the space kept for deletes has room for. */
+    BATCH_KEYS_FULL = 16,
 };
 
 static void go_on(struct conn *conn)
@@ -54,11 +56,32 @@ static void answer_late(struct conn *conn)
                    "not-applied");
 }
 
+/* From the first key of the batch that found no room. */
+static void begin_again_smaller(struct scan *scan)
+{
+    struct command_reader reader;
+    struct command_op first;
+    enum err err = command_open(&reader, buf_bytes(&scan->page));
+    if (!err) {
+        err = command_next(&reader, &first);
+    }
+    must(!err); /* It is ours. */
+    scan->from.size = 0;
+    buf_add_bytes(&scan->from, first.key);
+    scan->batch_keys_max = BATCH_KEYS_FULL;
+}
+
 static void finish_batch(struct conn *conn, const struct node_result *result)
 {
     struct scan *scan = &conn->scan;
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
+    if (result->outcome == NODE_NO_SPACE &&
+        scan->batch_keys_max > BATCH_KEYS_FULL) {
+        begin_again_smaller(scan);
+        go_on(conn);
+        return;
+    }
     if (result->outcome != NODE_OK) {
         scan_close(conn);
         answer_outcome(conn, result);
@@ -94,7 +117,7 @@ static enum scan_step erase_step(struct conn *conn,
     if (!scan_matches(scan, pair->key)) {
         return SCAN_ON;
     }
-    if (scan->batch.count == BATCH_KEYS_MAX ||
+    if (scan->batch.count == scan->batch_keys_max ||
         (scan->batch.count > 0 &&
          (scan->batch_bytes + pair->value.size > BATCH_VALUES_BYTES_MAX ||
           scan->page.size + pair->key.size > BATCH_BYTES_MAX))) {
@@ -127,6 +150,7 @@ void erase_start(struct conn *conn)
     scan->keys_only = false; /* How large they are is of interest. */
     scan->mixed = true;
     scan->counting = false;
+    scan->batch_keys_max = BATCH_KEYS_MAX;
     read_latest(conn, go_on);
 }
 

@@ -35,7 +35,7 @@ static void add_space(struct api *api, const struct node_status *status)
         add(out, "--max-db is reached: only deletes are accepted");
     }
     if (status->no_space) {
-        add(out, "the disk is full: writes are refused");
+        add(out, "the disk is full: only deletes are accepted");
     }
     if (status->no_resources) {
         add(out, "the process is out of descriptors or memory: writes are "

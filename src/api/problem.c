@@ -236,7 +236,8 @@ static void explain(struct api *api, const struct node_result *result,
         return;
     }
     if (result->outcome == NODE_NO_SPACE && status.no_space) {
-        buf_add_string(out, "the disk is full");
+        buf_add_string(out, "the disk is full; deletes still work, as far as "
+                            "there is space kept for them");
         return;
     }
     if (result->outcome == NODE_BUSY && status.no_resources) {

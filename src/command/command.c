@@ -14,6 +14,7 @@
 #include "command/command.h"
 
 #include "base/rng.h"
+#include "command/result.h"
 
 enum {
     FLAG_NAME = 1,
@@ -289,7 +290,12 @@ enum err command_else(struct command_reader *reader)
 /* ---- all of it ------------------------------------------------------------
  */
 
-static enum err walk(struct bytes command, bool *grows)
+struct walked {
+    bool grows;
+    uint64_t deletes; /* Keys, at most. */
+};
+
+static enum err walk(struct bytes command, struct walked *walked)
 {
     struct command_reader reader;
     struct command_condition condition;
@@ -304,9 +310,14 @@ static enum err walk(struct bytes command, bool *grows)
     do {
         while ((err = command_next(&reader, &op)) == ERR_OK) {
             /* What a named command has read is kept with its name. */
-            *grows = *grows || op.type == COMMAND_PUT ||
-                     op.type == COMMAND_INCR ||
-                     (op.type == COMMAND_GET && reader.name.key.size > 0);
+            walked->grows =
+                walked->grows || op.type == COMMAND_PUT ||
+                op.type == COMMAND_INCR ||
+                (op.type == COMMAND_GET && reader.name.key.size > 0);
+            walked->deletes += op.type == COMMAND_DELETE ? 1
+                               : op.type == COMMAND_DELETE_PREFIX
+                                   ? RESULT_PREFIX_KEYS_MAX
+                                   : 0;
         }
         if (err == ERR_NOT_FOUND) {
             err = command_else(&reader);
@@ -323,8 +334,8 @@ enum err command_check(struct bytes command)
     if (command_is_restore(command)) {
         return command_restore_check(command);
     }
-    bool grows = false;
-    return walk(command, &grows);
+    struct walked walked = {0};
+    return walk(command, &walked);
 }
 
 bool command_may_repeat(struct bytes command)
@@ -340,14 +351,17 @@ bool command_may_repeat(struct bytes command)
             command_next(&reader, &op) == ERR_NOT_FOUND);
 }
 
-bool command_only_deletes(struct bytes command)
+bool command_only_deletes(struct bytes command, uint64_t *keys_max)
 {
     struct command_restore restore;
     if (command_is_restore(command)) {
+        *keys_max = UINT64_MAX;
         return command_restore_open(&restore, command) == ERR_OK &&
                (restore.step == COMMAND_RESTORE_COMMIT ||
                 restore.step == COMMAND_RESTORE_ABORT);
     }
-    bool grows = false;
-    return walk(command, &grows) == ERR_OK && !grows;
+    struct walked walked = {0};
+    bool ok = walk(command, &walked) == ERR_OK && !walked.grows;
+    *keys_max = walked.deletes;
+    return ok;
 }

@@ -167,8 +167,9 @@ uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 
 /* Walk all of it: ERR_OK when everything decodes. */
 MUST_CHECK enum err command_check(struct bytes command);
-/* Nothing in it makes the data larger. */
-bool command_only_deletes(struct bytes command);
+/* Nothing in it makes the data larger; *keys_max is how many keys it can delete
+ * at most (UINT64_MAX: not known). */
+bool command_only_deletes(struct bytes command, uint64_t *keys_max);
 /* Applied twice it does no more than once, and says the same: it has a name, or
  * no effect at all. (The steps of a restore are repeated by who restores.) */
 bool command_may_repeat(struct bytes command);

@@ -3,8 +3,10 @@
  * Entries that SQLite holds durably (a checkpoint has synced them) are only of
  * use to followers that are behind. A few segments are kept for those, more
  * when one is known to be behind, and whatever a snapshot that is on its way
- * will be continued with. Where all writes go to the same few pages the -wal
- * hardly grows, and it is the log that calls for a checkpoint. */
+ * will be continued with. On a full disk only those who are there and behind
+ * are waited for: what is dropped is where the next segment goes. Where all
+ * writes go to the same few pages the -wal hardly grows, and it is the log that
+ * calls for a checkpoint. */
 #include "node/node_internal.h"
 
 enum {
@@ -16,8 +18,9 @@ enum {
 
 static uint64_t keep_bytes(const struct node *node)
 {
-    return node->options.log_keep_bytes ? node->options.log_keep_bytes
-                                        : KEEP_BYTES;
+    uint64_t bytes = node->options.log_keep_bytes ? node->options.log_keep_bytes
+                                                  : KEEP_BYTES;
+    return node->scarce ? min_u64(bytes, NODE_SCARCE_KEEP_BYTES) : bytes;
 }
 
 /* The log has grown by half of what is kept since the last time. */
@@ -93,11 +96,15 @@ bool compact_log(struct node *node)
 {
     struct wal_stats stats;
     wal_get_stats(node->wal, &stats);
-    bool asked = node->compact_asked && stats.log_bytes <= keep_bytes(node);
-    if (stats.log_bytes <= keep_bytes(node) && !asked) {
+    bool full = space_is_full(node);
+    bool little = stats.log_bytes <= keep_bytes(node);
+    bool asked = node->compact_asked && little && !full;
+    if (little && !asked && !full) {
         return false;
     }
-    force_checkpoint(node, &stats);
+    if (!full) { /* Else it is wanted anyway. */
+        force_checkpoint(node, &stats);
+    }
     if (!wal_can_compact(node->wal, store_durable(node->store))) {
         node->compact_asked = false;
         return false; /* Most turns end here: the peers need not be asked. */

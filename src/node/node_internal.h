@@ -9,6 +9,7 @@
  *     address.c   the membership follows members that moved
  *     snapshot.c  the database to a follower that the log has left behind
  *     compact.c   what the log need not hold any more
+ *     space.c     before and during a full disk
  *     restore.c   backups that come; restores that nobody goes on with
  *     foreign.c   another cluster counts this node as its member
  *     left.c      a directory whose member has left by its own will
@@ -48,6 +49,12 @@ enum {
     NODE_WASTE_MS = 20, /* Between two slices of what was replaced, ... */
     NODE_WASTE_BYTES = 512 << 10, /* ... each about so large. */
     NODE_FLUSH_QUIET_MS = 50,
+    /* With less space than that on the disk, ... */
+    NODE_SCARCE_BYTES = 64 << 20,
+    /* ... this is how much is applied before a commit, and kept of the log for
+     * followers. */
+    NODE_SCARCE_FLUSH_BYTES = STORE_RESERVE_BYTES,
+    NODE_SCARCE_KEEP_BYTES = 4 << 20,
     NODE_FLUSH_AFTER_MS = 5000,
     NODE_SWEEP_MS = 100, /* How exact a request's deadline is. */
     NODE_CONFS_IN_APPEND = 4,
@@ -191,6 +198,12 @@ struct node {
     bool db_full_told;
     enum err store_tight; /* Logged: the database has no reserve any more. */
     uint64_t store_retry_ms;
+    enum err reserve_tight; /* Logged: the log has no reserve any more. */
+    uint64_t reserve_retry_ms;
+    bool scarce; /* Little space is left: the log and the -wal stay short. */
+    uint64_t space_check_ms; /* When to look at that again. */
+    uint64_t unused_bytes;   /* Within the database, as of the last commit. */
+    uint64_t deletes_room;   /* Of the -wal, for deletes on a full disk. */
     uint64_t shown;  /* Applied at some time: reads do not go back behind it. */
     bool over_quota; /* options.db_bytes_max is reached: deletes only. */
     uint64_t space_retry_ms;
@@ -424,6 +437,31 @@ void restore_watch(struct node *node);
 /* When to look next. */
 uint64_t restore_deadline_ms(const struct node *node);
 
+/* space.c. Look at what the database holds, after it has changed. */
+void node_check_quota(struct node *node);
+/* What new data is refused for: ERR_NOSPACE, ERR_RESOURCES, or ERR_OK when
+ * nothing is short. */
+enum err node_shortage(const struct node *node);
+bool space_is_full(const struct node *node);
+enum space_answer {
+    SPACE_YES,
+    SPACE_BUSY,  /* Descriptors or memory are short. */
+    SPACE_LATER, /* A delete for which there will be room after a checkpoint. */
+    SPACE_NO,
+};
+/* May the command be proposed? On a full disk SPACE_YES takes the room that a
+ * delete needs. */
+enum space_answer space_admit(struct node *node, struct bytes command);
+/* A slice of what is kept for a full disk: the next segment of the log, then,
+ * when there is nothing more urgent, the reserves. True: there is more. */
+bool space_prepare_log(struct node *node);
+bool space_prepare(struct node *node);
+uint64_t space_deadline_ms(const struct node *node);
+/* The database may have room again: then that is logged. */
+void space_log_database(struct node *node);
+/* Once a turn, before anything is flushed. */
+void space_check(struct node *node);
+
 /* compact.c: true when there may be more to drop. */
 bool compact_log(struct node *node);
 
@@ -431,12 +469,8 @@ bool compact_log(struct node *node);
 MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
                                const struct entry *entry,
                                struct store_result *result);
-void node_check_quota(struct node *node);
 /* Nothing that the engine wants durable waits for it. */
 bool node_is_persisted(const struct node *node);
-/* What new writes are refused for: ERR_NOSPACE, ERR_RESOURCES, or ERR_OK when
- * nothing is short. */
-enum err node_shortage(const struct node *node);
 void node_set_members(struct node *node);
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);

@@ -223,9 +223,12 @@ struct wal_options node_log_options(const struct node_env *env,
                                     const struct node_options *node_options,
                                     const struct ident *ident)
 {
+    char path[2 * FS_PATH_BYTES]; /* In memory there is none, nor a disk. */
     struct wal_options options = {
         .fs = env->fs,
         .segment_bytes = node_options->segment_bytes,
+        .keeps_reserve =
+            env->fs->real_path(env->fs->self, "wal", path, sizeof(path)),
         .now_us = env->now_us,
         .now_us_arg = env->self,
     };

@@ -13,7 +13,7 @@
 #include "node/node_internal.h"
 
 /* Of a forwarded request's memory, for the next one. */
-enum { REMOTE_BYTES_KEPT = 64 << 10 };
+enum { REMOTE_BYTES_KEPT = 64 << 10, DELETES_WAITING_MAX = 256 };
 
 static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
     [NODE_OK] = "ok",
@@ -200,14 +200,17 @@ static void wait_for_leader(struct node *node, struct node_request *request,
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
-    enum err shortage = node_shortage(node);
-    if (node->over_quota && !command_only_deletes(command)) {
-        shortage = ERR_NOSPACE;
+    enum space_answer space = space_admit(node, command);
+    if (space == SPACE_LATER && node->waiting_count < DELETES_WAITING_MAX) {
+        leave(node, request);
+        keep_body(request, command);
+        request_move(node, request, STATE_WAITING);
+        return;
     }
-    if (shortage) {
+    if (space != SPACE_YES) {
         node->metrics.failed++;
         request_finish(node, request,
-                       shortage == ERR_NOSPACE ? NODE_NO_SPACE : NODE_BUSY, 0);
+                       space == SPACE_NO ? NODE_NO_SPACE : NODE_BUSY, 0);
         return;
     }
     if (node->pending_count >= node->options.proposals_max ||

@@ -552,8 +552,11 @@ static bool apply_some(struct node *node)
         node->writes += entry.type == RAFT_ENTRY_NORMAL;
         bytes += entry.payload.size + result.data.size;
         requests_applied(node, applied, entry.term, &result);
-        /* Each time: one entry may have thousands of operations. */
-        if (node->env.now_us(node->env.self) >= until_us) {
+        /* Each time: one entry may have thousands of operations. On a full
+         * disk each is committed by itself, in as little of the -wal as
+         * possible. */
+        if (node->env.now_us(node->env.self) >= until_us ||
+            node->db_full_told) {
             break;
         }
     }
@@ -588,7 +591,8 @@ static bool checkpoint_due(const struct node *node)
     uint64_t bytes = store_checkpoint_bytes(node->store);
     return store_pending(node->store) == 0 && bytes > 0 &&
            node->now_ms >= node->checkpoint_retry_ms &&
-           (bytes >= node->checkpoint_bytes || node->checkpoint_wanted);
+           (bytes >= node->checkpoint_bytes || node->checkpoint_wanted ||
+            (node->scarce && bytes >= NODE_CHECKPOINT_BYTES_MIN));
 }
 
 static void checkpointed(struct node *node)
@@ -602,6 +606,9 @@ static void checkpointed(struct node *node)
             log_error("no-space", "what=database why=\"it cannot grow: writes "
                                   "are refused\"");
             node->db_full_told = true;
+        }
+        if (wal_release_reserve(node->wal)) {
+            node->checkpoint_retry_ms = node->now_ms; /* Into its space. */
         }
     }
     if (node->checkpoint_us > 2 * NODE_HEAVY_US) {
@@ -648,37 +655,6 @@ static bool checkpoint_some(struct node *node)
     return node->checkpointing;
 }
 
-void node_check_quota(struct node *node)
-{
-    struct store_stats stats;
-    if (node->options.db_bytes_max == 0) {
-        return;
-    }
-    store_get_stats(node->store, &stats);
-    bool over = stats.used_bytes >= node->options.db_bytes_max;
-    if (over && !node->over_quota) {
-        log_error("no-space",
-                  "what=quota used=%llu max=%llu why=\"only deletes "
-                  "are accepted\"",
-                  (unsigned long long)stats.used_bytes,
-                  (unsigned long long)node->options.db_bytes_max);
-    } else if (!over && node->over_quota) {
-        log_info("space-again", "what=quota used=%llu",
-                 (unsigned long long)stats.used_bytes);
-    }
-    node->over_quota = over;
-}
-
-static void log_database_has_room(struct node *node)
-{
-    if (node->db_full_told && !node->db_full && !node->checkpoint_short &&
-        store_applied(node->store) >= node->shown &&
-        !store_shortage(node->store)) {
-        log_info("space-again", "what=database");
-        node->db_full_told = false;
-    }
-}
-
 /* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
  * nothing happens. */
 static void flush_some(struct node *node)
@@ -690,7 +666,8 @@ static void flush_some(struct node *node)
         return;
     }
     if (pending < node->flush_entries && !node->checkpoint_wanted &&
-        node->unflushed_bytes < NODE_FLUSH_BYTES &&
+        node->unflushed_bytes <
+            (node->scarce ? NODE_SCARCE_FLUSH_BYTES : NODE_FLUSH_BYTES) &&
         node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
         node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
         return;
@@ -706,73 +683,11 @@ static void flush_some(struct node *node)
     if (err) {
         refuse_to_apply(node, store_applied(node->store) + 1, err);
     }
-    log_database_has_room(node);
+    space_log_database(node);
     node->unflushed_ms = 0;
     node->unflushed_bytes = 0;
     node_check_quota(node);
     wal_hint(node->wal);
-}
-
-/* Prepare the next segment of the log, a slice at a time. Without space for
- * it writes are refused, before one of them can fail half-way. */
-static bool prepare_log(struct node *node)
-{
-    if (node->log_tight && node->now_ms < node->space_retry_ms) {
-        return false;
-    }
-    bool more = wal_prepare(node->wal);
-    enum err tight = wal_shortage(node->wal);
-    if (tight) {
-        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
-    }
-    if (tight && !node->log_tight) {
-        log_error("no-space",
-                  "what=log why=\"the next segment cannot be made, "
-                  "%s: writes are refused\"",
-                  err_name(tight));
-    } else if (node->log_tight && !tight) {
-        log_info("space-again", "what=log");
-    }
-    node->log_tight = tight;
-    return more;
-}
-
-/* The same for the database: its reserve, which is what commits are left with
- * on a full disk. */
-static bool prepare_store(struct node *node)
-{
-    if (node->store_tight && node->now_ms < node->store_retry_ms) {
-        return false;
-    }
-    /* Just given up: its space is for what is still to be committed. */
-    bool given_up = !node->store_tight && store_shortage(node->store);
-    bool more = !given_up && store_prepare(node->store);
-    enum err tight = store_shortage(node->store);
-    if (tight && !more) {
-        node->store_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
-    }
-    if (tight && !node->store_tight && !node->db_full_told) {
-        log_error("no-space", "what=database why=\"no room but its reserve: "
-                              "writes are refused\"");
-    } else if (node->store_tight && !tight && !node->db_full_told) {
-        log_info("space-again", "what=database");
-    }
-    node->store_tight = tight;
-    log_database_has_room(node);
-    return more;
-}
-
-enum err node_shortage(const struct node *node)
-{
-    const enum err all[] = {node->log_full, node->log_tight, node->db_full,
-                            node->checkpoint_short ? ERR_NOSPACE : ERR_OK,
-                            store_shortage(node->store)};
-    enum err worst = ERR_OK;
-    for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
-        /* A full disk does not end by itself: of two it is the one to know. */
-        worst = worst == ERR_NOSPACE || !all[i] ? worst : all[i];
-    }
-    return worst;
 }
 
 /* ---- the turn ---- */
@@ -872,17 +787,8 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (busy) {
         return at;
     }
-    bool log_full = node->log_full && node->persist_flying == 0;
-    if (log_full || node->log_tight || node->db_full) {
-        at = min_u64(at, node->space_retry_ms);
-    }
-    if (node->store_tight) {
-        at = min_u64(at, node->store_retry_ms);
-    }
-    if (node->checkpoint_short) {
-        at = min_u64(at, node->checkpoint_retry_ms);
-    }
     if (node->member) {
+        at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
     }
     if (node->waste_ms > 0 && !node->db_full) {
@@ -919,6 +825,7 @@ uint64_t node_turn(struct node *node)
             requests_checkpointed(node);
         }
         snapshot_send(node);
+        space_check(node);
         if (!more && !busy && node_is_persisted(node)) {
             snapshot_install(node);
         }
@@ -934,11 +841,11 @@ uint64_t node_turn(struct node *node)
         }
         requests_release_reads(node);
         entries_trim(&node->entries, node->durable);
-        if (!busy && prepare_log(node)) {
+        if (!busy && space_prepare_log(node)) {
             more = true; /* It is needed soonest when there is most to do. */
         }
         if (!more && !busy) {
-            more = prepare_store(node);
+            more = space_prepare(node);
         }
         sweep_some(node);
         tell_disk(node);

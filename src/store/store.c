@@ -429,13 +429,14 @@ enum err store_open_generation(const struct store_options *options,
     if (store->options.reserve_bytes == 0) {
         store->options.reserve_bytes = STORE_RESERVE_BYTES;
     }
-    store->reserve.handle = -1;
     store->db_file.handle = -1;
     store->wal_file.handle = -1;
     store->generation = *generation;
     generation_database(options->fs, generation->number, store->path,
                         sizeof(store->path));
     store->in_memory = strcmp(store->path, ":memory:") == 0;
+    reserve_init(&store->reserve, options->fs, "db/reserve.tmp",
+                 store->in_memory ? 0 : store->options.reserve_bytes);
     store->waste = true; /* Who knows. */
     enum err err = open_database(store, foreign, image, image_bytes);
     if (err) {
@@ -490,7 +491,7 @@ void store_close(struct store *store)
     must(ended); /* It had a handle. */
     sqlite3_close(store->db);
     watch_free(store);
-    reserve_close(store);
+    reserve_close(&store->reserve);
     buf_free(&store->conf);
     buf_free(&store->result);
     mem_free(store);
@@ -868,9 +869,11 @@ static uint64_t pragma(struct store *store, const char *sql)
 void store_get_stats(struct store *store, struct store_stats *stats)
 {
     uint64_t pages = pragma(store, "PRAGMA page_count");
+    uint64_t unused = pragma(store, "PRAGMA freelist_count");
     *stats = (struct store_stats){
         .db_bytes = (pages + (uint64_t)store->wal_pages) * 4096,
-        .used_bytes = (pages - pragma(store, "PRAGMA freelist_count")) * 4096,
+        .used_bytes = (pages - unused) * 4096,
+        .unused_bytes = unused * 4096,
         .commits = store->commits,
         .checkpoints = store->checkpoints,
         .written_bytes = store->written_bytes,

@@ -113,6 +113,9 @@ bool store_prepare(struct store *store);
  * should be refused until a later store_prepare() succeeds. ERR_OK: nothing is
  * short. */
 enum err store_shortage(const struct store *store);
+/* Bytes that a transaction can write on a full disk: the reserve, and what the
+ * -wal has left of its file (all of it after a checkpoint). A system call. */
+uint64_t store_room(const struct store *store);
 
 /* ---- snapshots (image.c, incoming.c) ------------------------------------
  *
@@ -287,8 +290,9 @@ uint64_t store_content_hash(struct store *store);
 uint64_t store_key_count(struct store *store);
 
 struct store_stats {
-    uint64_t db_bytes;   /* Database and its -wal. */
-    uint64_t used_bytes; /* Of the database: without pages that are free. */
+    uint64_t db_bytes;     /* Database and its -wal. */
+    uint64_t used_bytes;   /* Of the database: without pages that are free. */
+    uint64_t unused_bytes; /* Those pages. */
     uint64_t commits;
     uint64_t checkpoints;
     uint64_t written_bytes; /* To the database and its -wal, since the open. */

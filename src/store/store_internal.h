@@ -20,6 +20,7 @@
 
 #include "command/command.h"
 #include "store/store.h"
+#include "sys/reserve.h"
 
 struct generation {
     unsigned number;
@@ -72,14 +73,6 @@ struct watched {
     struct store *store;
     struct gather gather;
     int handle; /* Of the fs, to sync the file beside the loop; -1: cannot. */
-};
-
-struct reserve {
-    int handle; /* While it is being made; else -1. */
-    uint64_t filled;
-    bool held;         /* It is there, whole. */
-    enum err shortage; /* Why it is not there, or that it was needed. */
-    bool broken; /* It cannot be made for another reason: we do without. */
 };
 
 /* How far a checkpoint has come, and what SQLite does for it now. */
@@ -180,11 +173,6 @@ bool watch_sync_ended(struct store *store, bool wait);
 void watch_drop(struct store *store);
 /* After SQLite has closed the files. */
 void watch_free(struct store *store);
-
-/* True: there is space now that was not there before. */
-bool reserve_give_up(struct store *store);
-/* What there is of it stays. */
-void reserve_close(struct store *store);
 
 /* The file changes there: what is still to be read is saved. */
 void images_before_write(struct store *store, uint64_t offset, uint64_t size);

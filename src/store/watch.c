@@ -23,8 +23,8 @@
  * write to the -wal after a checkpoint begins it anew: its header is synced by
  * SQLite there and then.
  *
- * A write to the -wal for which there is no space costs the reserve
- * (reserve.c), and is tried again before SQLite hears of it.
+ * A write for which there is no space costs the reserve (reserve.c), and is
+ * tried again before SQLite hears of it.
  *
  * SQLite writes a page at a time, and to the -wal a header of 24 bytes before
  * each. What lies one behind the other is gathered, and written at once: when
@@ -77,8 +77,8 @@ static int write_through(struct watched *watched, const void *data, int size,
                          uint64_t offset)
 {
     int rc = write_base(watched, data, size, offset);
-    if (watched == &watched->store->wal_file && (rc & 0xff) == SQLITE_FULL &&
-        reserve_give_up(watched->store)) {
+    if ((rc & 0xff) == SQLITE_FULL &&
+        reserve_release(&watched->store->reserve)) {
         rc = write_base(watched, data, size, offset);
     }
     return rc;

@@ -41,7 +41,7 @@
  * the exit code 1, and nothing has been promised yet.
  *
  * The detail (path, errno) of the last three kinds is logged where it happens;
- * a shortage once, until a write or an open succeeds again. */
+ * a shortage once a minute. */
 #ifndef CRAFTD_SYS_FS_H
 #define CRAFTD_SYS_FS_H
 
@@ -99,6 +99,9 @@ struct fs {
     /* The path the kernel knows `path` by, for SQLite; false when there is
      * none (memory). */
     bool (*real_path)(void *self, const char *path, char *out, size_t size);
+    /* Optional (NULL): bytes on its disk that this process may still take.
+     * False: not known. */
+    bool (*free_bytes)(void *self, uint64_t *bytes);
 
     /* Optional, all of the rest or (NULL) none: a write and the fdatasync
      * behind it while the caller goes on. One at a time; the handle stays open

@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sys/sys.h"
 #include "sys/uring.h"
 
 /* A write and its sync that are under way. */
@@ -38,7 +40,7 @@ struct sync {
 
 /* A directory at the top level whose descriptor stays open once it was synced,
  * so that no later sync of it can fail for lack of one. */
-enum { KEPT_DIRS = 4, KEPT_NAME_BYTES = 32 };
+enum { KEPT_DIRS = 4, KEPT_NAME_BYTES = 32, SHORTAGE_LOG_MS = 60000 };
 struct kept_dir {
     char name[KEPT_NAME_BYTES];
     int fd; /* -1: the place is free. */
@@ -50,8 +52,10 @@ struct posix_fs {
     char *root_path;   /* Absolute, from realpath(). */
     char **paths;      /* [handle]: owned, NULL when not open. */
     size_t path_count; /* Places in `paths`. */
-    bool full_logged;  /* One line per shortage, not one per attempt: */
-    bool short_logged; /* of space, and of descriptors. */
+    /* One line per shortage, not one per attempt: when that of space, and of
+     * descriptors, was logged last; 0: never. */
+    uint64_t full_logged_ms;
+    uint64_t short_logged_ms;
     struct kept_dir kept[KEPT_DIRS];
     struct uring *ring; /* NULL: not in use. */
     struct flight flight;
@@ -83,15 +87,20 @@ static enum err failed(struct posix_fs *self, const char *what,
         break;
     }
     enum err shortage = fs_shortage_of(errno);
-    bool *logged =
-        shortage == ERR_NOSPACE ? &self->full_logged : &self->short_logged;
-    if (!shortage || !*logged) {
+    if (!shortage) {
+        log_failure(self, what, path);
+        return ERR_IO;
+    }
+    int error = errno;
+    uint64_t now_ms = sys_now_ms();
+    uint64_t *logged_ms = shortage == ERR_NOSPACE ? &self->full_logged_ms
+                                                  : &self->short_logged_ms;
+    if (*logged_ms == 0 || now_ms >= *logged_ms + SHORTAGE_LOG_MS) {
+        *logged_ms = now_ms;
+        errno = error;
         log_failure(self, what, path);
     }
-    if (shortage) {
-        *logged = true;
-    }
-    return shortage ? shortage : ERR_IO;
+    return shortage;
 }
 
 /* An fdatasync is never tried again, whatever the reason. */
@@ -163,7 +172,6 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
     if (fd < 0) {
         return failed(self, "open", path);
     }
-    self->short_logged = false;
     remember(self, fd, path);
     *handle = fd;
     return ERR_OK;
@@ -223,7 +231,6 @@ static enum err posix_write(void *arg, int handle, uint64_t offset,
         offset += (uint64_t)n;
         size -= (size_t)n;
     }
-    self->full_logged = false;
     return ERR_OK;
 }
 
@@ -287,7 +294,6 @@ static void flight_take(struct posix_fs *self,
     struct flight *flight = &self->flight;
     const char *path = path_of(self, flight->handle);
     if (result->wrote == (int64_t)flight->size && result->synced == 0) {
-        self->full_logged = false;
         flight_end(self, ERR_OK);
     } else if (result->wrote > 0 && result->wrote < (int64_t)flight->size) {
         flight->data += result->wrote;
@@ -622,6 +628,17 @@ static bool posix_real_path(void *arg, const char *path, char *out, size_t size)
     return wrote > 0 && (size_t)wrote < size;
 }
 
+static bool posix_free_bytes(void *arg, uint64_t *bytes)
+{
+    const struct posix_fs *self = arg;
+    struct statvfs disk;
+    if (fstatvfs(self->root, &disk) != 0) {
+        return false;
+    }
+    *bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return true;
+}
+
 /* The root's own name must survive a crash as surely as what is in it. A
  * parent that may not be opened (search permission only) is left alone: then
  * somebody else made the root, long ago. */
@@ -685,6 +702,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
                 .list = posix_list,
                 .lock = posix_lock,
                 .real_path = posix_real_path,
+                .free_bytes = posix_free_bytes,
             },
         .root = fd,
         .root_path = root_path,

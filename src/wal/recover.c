@@ -295,9 +295,15 @@ enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg)
     if (!err) {
         err = wal->fs->sync_dir(wal->fs->self, ".");
     }
-    /* Sealed last: the crash was between the seal and the next segment. */
+    /* Sealed last: the crash was between the seal and the next segment. What is
+     * there can be read without one. */
     if (!err && wal->offset >= wal->segment_size) {
         err = segment_next(wal, 0);
+        if (err_is_shortage(err)) {
+            log_warn("wal", "why=\"there is no room for the next segment: %s\"",
+                     err_name(err));
+            err = ERR_OK;
+        }
     }
     return err;
 }

@@ -81,16 +81,24 @@ static enum err spare_fill(struct wal *wal, uint64_t size, bool *done)
     return ERR_OK;
 }
 
+static bool has_spare(const struct wal *wal)
+{
+    return wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes;
+}
+
 bool wal_prepare(struct wal *wal)
 {
-    bool done = false;
-    if (wal->offset < wal->segment_size / 4 ||
-        (wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes)) {
+    bool half_used = wal->offset >= wal->segment_size / 2;
+    bool done = has_spare(wal);
+    enum err err = ERR_OK;
+    if (done || wal->offset < wal->segment_size / 4) {
         wal->shortage = ERR_OK;
         return false;
     }
+    do {
+        err = spare_fill(wal, wal->options.segment_bytes, &done);
+    } while (!err && !done && half_used);
     /* Any other failure shows when the segment is needed. */
-    enum err err = spare_fill(wal, wal->options.segment_bytes, &done);
     wal->shortage = err_is_shortage(err) ? err : ERR_OK;
     return err == ERR_OK && !done;
 }
@@ -100,11 +108,49 @@ enum err wal_shortage(const struct wal *wal)
     return wal->shortage;
 }
 
+bool wal_prepare_reserve(struct wal *wal)
+{
+    return reserve_prepare(&wal->reserve);
+}
+
+enum err wal_reserve_shortage(const struct wal *wal)
+{
+    return wal->reserve.shortage;
+}
+
+bool wal_release_reserve(struct wal *wal)
+{
+    return wal->reserve.filled > 0 && reserve_release(&wal->reserve);
+}
+
+/* Whole segments that are there or can be made in the space of the reserve,
+ * each with a header and a seal. */
+uint64_t wal_room(const struct wal *wal)
+{
+    uint64_t segment = wal->options.segment_bytes;
+    uint64_t kept = wal->reserve.held ? wal->reserve.size_bytes : 0;
+    uint64_t spare = wal->spare >= 0 ? wal->spare_filled : 0;
+    uint64_t next = (spare + kept) / segment * segment;
+    uint64_t here = wal->segment_size - min_u64(wal->offset, wal->segment_size);
+    uint64_t overhead = (uint64_t)2 * BLOCK_BYTES;
+    return (here > overhead ? here - overhead : 0) +
+           (next > overhead ? next - overhead : 0);
+}
+
+/* What was accepted goes into the space that was kept for it. */
+static enum err fill_or_release(struct wal *wal, uint64_t size, bool *done)
+{
+    enum err err = spare_fill(wal, size, done);
+    return err == ERR_NOSPACE && wal_release_reserve(wal)
+               ? spare_fill(wal, size, done)
+               : err;
+}
+
 static enum err use_spare(struct wal *wal, uint64_t size)
 {
     bool done = false;
     while (!done) {
-        enum err err = spare_fill(wal, size, &done);
+        enum err err = fill_or_release(wal, size, &done);
         if (err) {
             return err;
         }

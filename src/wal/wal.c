@@ -13,6 +13,9 @@ static struct wal *wal_new(const struct wal_options *options)
         wal->options.segment_bytes = SEGMENT_BYTES_DEFAULT;
     }
     must(wal->options.segment_bytes % BLOCK_BYTES == 0);
+    reserve_init(&wal->reserve, wal->fs, "wal/reserve.tmp",
+                 options->keeps_reserve ? wal->options.segment_bytes * 3 / 2
+                                        : 0);
     wal->handle = -1;
     wal->meta_handles[0] = -1;
     wal->meta_handles[1] = -1;
@@ -39,6 +42,7 @@ void wal_close(struct wal *wal)
             wal->fs->close(wal->fs->self, handles[i]);
         }
     }
+    reserve_close(&wal->reserve);
     buf_free(&wal->batch.buf);
     buf_free(&wal->flight.buf);
     buf_free(&wal->read_buf);

@@ -5,6 +5,7 @@
  *     wal/%016x.wal        segments, filled with real zeros when made, never
  *                          recycled, renamed or truncated once in use
  *     wal/spare.tmp        the next segment, being prepared
+ *     wal/reserve.tmp      space for one more, for when the disk is full
  *     wal/torn-%016x.bin   what recovery cut off, kept for a look
  *     wal/HINT             the last batch known to be synced (hint.c)
  *
@@ -36,6 +37,7 @@ struct wal;
 struct wal_options {
     const struct fs *fs;    /* Borrowed; outlives the wal. */
     uint64_t segment_bytes; /* 0 = 4 MiB; a larger batch gets a larger one */
+    bool keeps_reserve;     /* wal/reserve.tmp: a segment and a half. */
     /* A clock to time the syncs by, for the statistics; may be NULL. */
     uint64_t (*now_us)(void *arg);
     void *now_us_arg;
@@ -75,7 +77,9 @@ typedef void wal_entry_cb(const struct wal_entry *entry, void *arg);
  *   ERR_CORRUPT    damage in acknowledged data; logged in detail
  *   ERR_MISMATCH   another cluster's or directory's files
  *   ERR_VERSION    written by a newer program
- *   ERR_IO         as the kernel said */
+ *   ERR_IO         as the kernel said
+ * A full disk is no error as long as nothing has to be written: a log that
+ * ended with its last segment goes on in the first batch that finds room. */
 MUST_CHECK enum err wal_open(const struct wal_options *options,
                              wal_entry_cb *cb, void *arg, struct wal **wal);
 /* Waits for what is in flight. NULL is fine. */
@@ -132,13 +136,26 @@ MUST_CHECK enum err wal_roll(struct wal *wal);
  * (wal_roll), so that it does not fail for lack of space. */
 MUST_CHECK enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term);
 
-/* One slice (bounded, some 256 KiB) of preparing the next segment; call when
- * idle or once a turn. False when there is nothing (more) to do. */
+/* One slice (bounded, some 256 KiB) of preparing the next segment, once a
+ * quarter of this one is in use; call once a turn. Once half of this one is in
+ * use, all of the next is prepared at once: from then on it is there, or it is
+ * known that it cannot be. False when there is nothing (more) to do. */
 bool wal_prepare(struct wal *wal);
 /* Why the next segment cannot be prepared: ERR_NOSPACE or ERR_RESOURCES. What
- * is left of this one is the reserve, and new work should be refused until a
- * later wal_prepare() succeeds. ERR_OK: nothing is short. */
+ * is left of this one, and the reserve, are for what was accepted before, and
+ * new work should be refused until a later wal_prepare() succeeds. ERR_OK:
+ * nothing is short. */
 enum err wal_shortage(const struct wal *wal);
+/* The same of the reserve: a slice, and why it is not there. It is released
+ * when a batch needs a segment for which there is no space. */
+bool wal_prepare_reserve(struct wal *wal);
+enum err wal_reserve_shortage(const struct wal *wal);
+/* Give the reserve back to the disk. True: there is space now that was not
+ * there before. */
+bool wal_release_reserve(struct wal *wal);
+/* Bytes of batches that can be written whatever else is on the disk: in this
+ * segment, in the next one as far as it is prepared, and in the reserve. */
+uint64_t wal_room(const struct wal *wal);
 
 /* Note on the disk that what was synced was synced, so that damage in the
  * last batch is not taken for an unfinished write. One small write, no sync;

@@ -30,6 +30,7 @@
 #define CRAFTD_WAL_WAL_INTERNAL_H
 
 #include "base/bytes.h"
+#include "sys/reserve.h"
 #include "wal/wal.h"
 
 enum {
@@ -220,6 +221,7 @@ struct wal {
     uint64_t spare_filled;
     bool spare_renamed; /* It has its final name already. */
     enum err shortage;  /* Why it could not be made; ERR_OK: it could. */
+    struct reserve reserve;
 
     int hint_handle; /* Of wal/HINT; -1 when not open. */
     uint64_t hinted; /* The batch it names. */

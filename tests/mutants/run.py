@@ -42,7 +42,7 @@ UNIT = [
     ("test_wal_nth", ("wal",)),
     ("test_store", ("store",)),
     ("test_store_txn", ("store",)),
-    ("test_store_full", ("store",)),
+    ("test_store_full", ("store", "sys")),
     ("test_store_image", ("store",)),
     ("test_store_restore", ("store",)),
     ("test_store_hostile", ("store",)),

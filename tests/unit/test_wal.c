@@ -391,6 +391,112 @@ static void test_a_full_disk_is_told_before_it_matters(void **state)
     finish();
 }
 
+/* One call a turn is enough: once half of a segment is in use the next one is
+ * there, however large the batches are. */
+static void test_the_next_segment_is_there_in_time(void **state)
+{
+    (void)state;
+    for (size_t size = 500; size < SEGMENT / 2; size *= 2) {
+        begin();
+        for (int i = 0; i < 60; i++) {
+            append(1, size);
+            sync_all();
+            (void)wal_prepare(f.wal);
+            assert_true(wal_room(f.wal) >= SEGMENT / 2 - 4 * 4096);
+        }
+        finish();
+    }
+}
+
+static void begin_with_reserve(void)
+{
+    begin();
+    wal_close(f.wal);
+    f.options.keeps_reserve = true;
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    while (wal_prepare_reserve(f.wal)) {
+    }
+    assert_int_equal(wal_reserve_shortage(f.wal), ERR_OK);
+}
+
+/* What was accepted is finished in the reserve: a whole segment more than what
+ * is left of this one, though the next one cannot be made. */
+static void test_the_log_goes_on_in_its_reserve(void **state)
+{
+    (void)state;
+    begin_with_reserve();
+    append(1, 100);
+    sync_all();
+    simdisk_set_full(f.disk, true);
+    uint64_t room = wal_room(f.wal);
+    assert_true(room > SEGMENT);
+    for (uint64_t written = 0; written + 4096 <= room; written += 4096) {
+        append(1, 1000);
+        sync_all();
+        (void)wal_prepare(f.wal);
+    }
+    assert_int_equal(wal_shortage(f.wal), ERR_NOSPACE);
+    assert_int_equal(wal_reserve_shortage(f.wal), ERR_NOSPACE);
+    assert_true(wal_room(f.wal) < 4096);
+    simdisk_set_full(f.disk, false);
+    while (wal_prepare(f.wal) || wal_prepare_reserve(f.wal)) {
+    }
+    assert_int_equal(wal_shortage(f.wal), ERR_OK);
+    assert_int_equal(wal_reserve_shortage(f.wal), ERR_OK);
+    read_all();
+    finish();
+}
+
+/* Preparing ahead takes nothing from it. */
+static void test_the_reserve_is_for_what_was_accepted(void **state)
+{
+    (void)state;
+    begin_with_reserve();
+    simdisk_set_full(f.disk, true);
+    while (!wal_shortage(f.wal)) {
+        append(1, 2000);
+        sync_all();
+        (void)wal_prepare(f.wal);
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_false(wal_prepare(f.wal));
+    }
+    assert_int_equal(wal_reserve_shortage(f.wal), ERR_OK);
+    assert_true(wal_release_reserve(f.wal));
+    assert_false(wal_release_reserve(f.wal));
+    while (wal_prepare(f.wal)) {
+    }
+    assert_int_equal(wal_shortage(f.wal), ERR_OK);
+    finish();
+}
+
+/* The last segment is complete, and there is no room for another: it can be
+ * opened and read all the same, and goes on when there is room. */
+static void test_a_start_on_a_full_disk(void **state)
+{
+    (void)state;
+    begin();
+    simdisk_set_full(f.disk, true);
+    enum err err = ERR_OK;
+    while (!err) {
+        append(1, 3000);
+        err = wal_sync(f.wal);
+    }
+    assert_int_equal(err, ERR_NOSPACE);
+    f.count--; /* Gathered, and not written. */
+    wal_close(f.wal);
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    read_all();
+    append(1, 3000);
+    assert_int_equal(wal_sync(f.wal), ERR_NOSPACE);
+    simdisk_set_full(f.disk, false);
+    sync_all();
+    read_all();
+    reopen();
+    read_all();
+    finish();
+}
+
 /* ---- compaction -------------------------------------------------------------
  */
 
@@ -696,6 +802,10 @@ int main(void)
         BOTH(test_hard_state_survives_one_damaged_slot_only),
         BOTH(test_files_of_another_are_refused),
         BOTH(test_a_full_disk_is_told_before_it_matters),
+        BOTH(test_the_next_segment_is_there_in_time),
+        BOTH(test_the_log_goes_on_in_its_reserve),
+        BOTH(test_the_reserve_is_for_what_was_accepted),
+        BOTH(test_a_start_on_a_full_disk),
         BOTH(test_a_failed_read_can_be_tried_again),
         BOTH(test_compaction_drops_whole_segments),
         BOTH(test_reset_begins_behind_a_snapshot),
