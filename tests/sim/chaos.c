@@ -128,6 +128,7 @@ static void draw_swarm(struct swarm *swarm)
         .remove = maybe(40),
         .transfer = maybe(200),
         .clocks = sim_below(2) == 0,
+        .hold = hold_draw(),
     };
 }
 
@@ -350,9 +351,8 @@ bool chaos_idle(void)
     return operator_at < 0;
 }
 
-static void transfer(void)
+void chaos_transfer(struct host *at)
 {
-    struct host *at = any_up();
     if (ask_operator(at)) {
         sim_trace("operator: transfer");
         node_transfer(at->node, &operator_request, 0);
@@ -570,8 +570,9 @@ static void weather(void)
         remove_somebody();
     }
     if (now_and_then(swarm->transfer)) {
-        transfer();
+        chaos_transfer(any_up());
     }
+    hold_step();
 }
 
 static void housekeeping(void)
@@ -788,6 +789,7 @@ void chaos_begin(uint64_t seed, bool trace, const struct swarm *swarm)
     formed_once = false;
     next_weather_us = 0;
     simvfs_install();
+    hold_init(seed);
     if (swarm) {
         world.swarm = *swarm;
     } else {

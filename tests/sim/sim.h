@@ -10,6 +10,7 @@
  *     clients.c  writes and reads, and the history of their answers
  *     linear.c   is that history linearizable?
  *     chaos.c    the faults of a run, and the run itself
+ *     hold.c     one of them: what is delivered to a deposed leader
  *     main.c     seeds, in parallel; exit 127 crash, 128 liveness,
  *                129 correctness
  *
@@ -75,8 +76,9 @@ struct swarm {
     uint32_t wipe;
     uint32_t remove;
     uint32_t transfer;
-    bool clocks;  /* Rates from half to double. */
-    bool all_fly; /* Every log is written beside the loop; else see host.c. */
+    uint32_t hold; /* hold.c */
+    bool clocks;   /* Rates from half to double. */
+    bool all_fly;  /* Every log is written beside the loop; else see host.c. */
 };
 
 /* ---- hosts ------------------------------------------------------------------
@@ -246,6 +248,8 @@ void chaos_join(struct host *host, struct host *at);
 void chaos_remove(struct host *victim, struct host *at);
 /* Ask `at` to give `member` a vote, or to take it. */
 void chaos_vote(struct host *member, struct host *at, bool voter);
+/* Ask `at` to give the leadership to somebody. */
+void chaos_transfer(struct host *at);
 /* Ask `host` for a checkpoint. */
 void chaos_checkpoint(struct host *host);
 /* Ask `at` for a step of a restore: BEGIN, or ROWS with the first row. True: it
@@ -255,6 +259,12 @@ bool chaos_restore(struct host *at, enum command_step step, uint64_t id);
 void chaos_barrier(struct host *peer, struct host *at);
 /* Nobody has been asked for anything that is not answered. */
 bool chaos_idle(void);
+
+/* hold.c: a leader whose links hold what they carry across an election. */
+void hold_init(uint64_t seed);
+uint32_t hold_draw(void); /* For swarm.hold. */
+/* Ten times a second, in bad weather. */
+void hold_step(void);
 
 /* scenes.c: what the simulator found once, without the dice. */
 void scenes_run(bool trace);
