@@ -469,7 +469,11 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             break;
         }
         if (restore_takes(conn)) {
-            used += read_stream(conn, data + used, size - used);
+            size_t taken = read_stream(conn, data + used, size - used);
+            used += taken;
+            if (taken == 0) {
+                break; /* A line around a chunk that is not whole. */
+            }
             continue;
         }
         enum http_progress progress =

@@ -350,6 +350,22 @@ def test_request_in_single_bytes(three):
     assert responses(answer) == [(404, b'{"nope":""}')]
 
 
+def test_an_upload_in_chunks_may_be_cut_anywhere(three):
+    """A line that is not whole waits for the rest of it, and nobody for that."""
+    packet = (b"POST /restore HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+              b"Transfer-Encoding: chunked\r\n\r\n"
+              b"10;name=value\r\nno SQLite at all\r\n2\r\nno\r\n0\r\nT: t\r\n\r\n")
+    body = packet.index(b"\r\n\r\n") + 4
+    for cut in range(body - 2, len(packet)):
+        with connect(three[0]) as s:
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s.sendall(packet[:cut])
+            time.sleep(0.01)
+            assert three[0].request("GET", "/livez").status == 200, packet[:cut]
+            s.sendall(packet[cut:])
+            assert read_until_closed(s).startswith(b"HTTP/1.1 415 "), packet[:cut]
+
+
 HIDDEN = b"POST /key HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n{\"smuggled\":\"1\"}"
 SMUGGLING = {
     "length and chunked": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
