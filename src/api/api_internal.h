@@ -1,6 +1,7 @@
 /* api_internal.h -- what the files of this room share.
  *
- *     server.c   connections, time-outs, framing of answers
+ *     server.c   requests of a connection, framing of answers
+ *     conns.c    connections: places, time-outs, memory for input
  *     routes.c   path and method -> handler
  *     params.c   query parameters: which a request takes
  *     browser.c  what web pages may ask for
@@ -116,9 +117,19 @@ struct api {
     struct node *node;       /* NULL while starting. */
     const struct join *join; /* NULL: none. */
     struct listener *listener;
+    /* conns.c */
     struct list conns;
-    struct list idle; /* Closed ones, to be used again. */
+    struct list free_conns; /* Closed ones, to be used again. */
     uint32_t conn_count;
+    struct list idle_conns; /* Those without a request or an answer, longest
+                               idle first: struct conn, by idle_link. */
+    struct list guests;     /* Those without a place, by guest_link. */
+    uint32_t guest_count;
+    struct timer guest_timer;
+    bool full_logged;   /* One line per shortage of places. */
+    struct list *hosts; /* A hash table: struct conn_host. */
+    uint32_t host_list_count;
+    uint64_t input_bytes; /* Received and not consumed, all connections. */
     bool stopping;
     struct list scans[SCAN_STAGES]; /* struct scan, by link. */
     uint32_t scan_counts[SCAN_STAGES];
@@ -279,6 +290,18 @@ struct conn {
     struct api *api;
     struct stream *stream;
     struct list link;
+    /* conns.c */
+    struct conn_host *host;
+    struct list idle_link; /* Alone: it is not idle. */
+    struct list host_idle_link;
+    struct list guest_link;
+    bool guest;          /* It has no place: probes only, and one request. */
+    bool wide_input;     /* The stream may hold a whole body. */
+    bool receiving;      /* Bytes of a request that is not complete wait, ... */
+    uint64_t receive_ms; /* ... since then. */
+    uint64_t accept_ms;
+    uint64_t idle_turn; /* Turn in which it became idle. */
+    size_t input_bytes; /* Counted in api->input_bytes. */
     struct http_reader reader;
     struct node_request request;
     conn_finish *finish;
@@ -369,8 +392,38 @@ void answer_head(struct conn *conn, int status, const char *type,
 void answered(struct conn *conn);
 /* Whether an answer of that type is to be indented. */
 bool is_to_indent(const struct conn *conn, const char *type);
+
+/* conns.c. A new connection; others may be dropped for it. */
+struct conn *conn_open(struct api *api, struct stream *stream,
+                       const struct stream_handler *handler,
+                       node_request_cb *cb);
 /* Close it now. The connection is gone. */
 void conn_drop(struct conn *conn);
+/* The same when its stream is closed already. */
+void conn_free(struct conn *conn);
+/* It waits for a request or for its end, and may be dropped for another. */
+void conn_mark_idle(struct conn *conn);
+void conn_mark_active(struct conn *conn);
+/* It may wait for its next request from now on. */
+void conn_may_idle(struct conn *conn);
+void conn_set_deadline(struct conn *conn, uint64_t at_ms);
+/* Whether it has no place, as is found out anew. Not for guests: all but
+ * probes is refused. */
+bool conn_is_guest(struct conn *conn);
+void conn_refuse_guest(struct conn *conn);
+/* Answer a request that will not be complete any more. */
+void conn_refuse_partial(struct conn *conn, int status, const char *code,
+                         const char *message);
+/* Its timer is that of the answer being sent. */
+bool conn_is_sending(const struct conn *conn);
+/* A request is in progress: see in a while whether its client is still there,
+ * if it would not be seen to go. */
+void conn_watch_client(struct conn *conn);
+/* At the end of on_read(): so much waits in the stream. It may be refused. */
+void conn_count_input(struct conn *conn, size_t size);
+void conns_init(struct api *api);
+/* Drop them all. */
+void conns_free(struct api *api);
 
 /* backup.c */
 void on_backup(struct conn *conn, const struct http_request *request);

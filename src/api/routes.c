@@ -186,7 +186,9 @@ static const struct route *admit(struct conn *conn,
     if (browser_refused(conn, request)) {
         return NULL;
     }
-    if (!conn->api->node) {
+    if (conn->guest && conn->group != ROUTE_PROBE) {
+        conn_refuse_guest(conn);
+    } else if (!conn->api->node) {
         answer_problem(conn, 503, "starting", "the node is starting",
                        "not-applied");
     } else if (request->of_server) {

@@ -1,13 +1,15 @@
-/* server.c -- connections.
+/* server.c -- requests of a connection, and the framing of answers.
  *
  * A client may end its stream behind its last request (half-close) and wait:
  * everything received before is executed and answered in order, then the
  * connection ends. A request that is cut by it is answered 400 (RFC 9112
  * section 8). A client that closes altogether looks the same until something
  * is sent to it: its kernel answers that with a reset. So a client that has
- * ended its stream and waits longer than PROBE_MS is sent an interim 100, which
- * every client may discard (RFC 9110 15.2); 1.0 has none. After a reset nobody
- * reads answers: the request in progress and those behind it are dropped. */
+ * ended its stream and waits is sent an interim 100 after 250 ms, which every
+ * client may discard (RFC 9110 15.2); 1.0 has none. The same goes for one that
+ * has sent more than is read ahead of a request in progress: its end is behind
+ * that. After a reset nobody reads answers: the request in progress and those
+ * behind it are dropped. */
 #include <stdio.h>
 
 #include "api/api_internal.h"
@@ -17,122 +19,18 @@
 enum {
     HEAD_MS = 10000,
     BODY_MS = 30000,
-    IDLE_MS = 75000,
-    PROBE_MS = 250,
-    PROBE_AGAIN_MS = 5000,
     /* Answers that the client has not taken: more of its requests wait. */
     OUTPUT_BYTES_MAX = 256 << 10,
     /* The same of all clients together: what is large is refused. */
     OUTPUTS_BYTES_MAX = 128 << 20,
     ANSWER_BYTES_SMALL = 64 << 10,
-    REQUEST_BYTES_KEPT = 1 << 20,
+    REQUEST_BYTES_KEPT = 64 << 10, /* By each connection. */
     INDENTED_BYTES_KEPT = 1 << 20,
 };
 
 static uint64_t now(const struct api *api)
 {
     return reactor_now_ms(api->options.reactor);
-}
-
-/* ---- time-outs
- * ---------------------------------------------------------------- */
-
-static void on_time(void *arg);
-
-/* The timer is armed late rather than moved with every request: when it
- * fires early it is armed again. */
-static void set_deadline(struct conn *conn, uint64_t at_ms)
-{
-    conn->deadline_ms = at_ms;
-    if (conn->timer.node.place == 0 || conn->timer.node.key > at_ms) {
-        timer_arm(conn->api->options.reactor, &conn->timer, at_ms, on_time,
-                  conn);
-    }
-}
-
-/* Accept no more: the descriptors that are left are for files and peers. */
-static bool has_conns_beyond(const struct api *api)
-{
-    return api->conn_count >= api->options.conns_max + API_CONNS_BEYOND;
-}
-
-static void conn_free(struct conn *conn)
-{
-    struct api *api = conn->api;
-    backup_close(conn);
-    restore_close(conn);
-    scan_free(conn);
-    read_close(conn);
-    timer_cancel(api->options.reactor, &conn->timer);
-    if (api->node) {
-        node_cancel(api->node, &conn->request);
-    }
-    http_reader_free(&conn->reader);
-    buf_free(&conn->key);
-    buf_free(&conn->tags);
-    buf_free(&conn->params.text);
-    node_request_free(&conn->request);
-    list_remove(&conn->link);
-    api->conn_count--;
-    if (api->listener) {
-        listener_hold(api->listener, has_conns_beyond(api));
-    }
-    conn->stream = NULL;
-    list_add(&api->idle, &conn->link);
-}
-
-/* Answer a request that will not be complete any more. */
-static void refuse_partial(struct conn *conn, int status, const char *code,
-                           const char *message)
-{
-    restore_close(conn);
-    conn->keep_alive = false;
-    conn->partial = true;
-    conn->head_only = http_head_done(&conn->reader) &&
-                      conn->reader.request.verb == HTTP_VERB_HEAD;
-    conn->index = 0;
-    conn->api->headers.size = 0;
-    answer_problem(conn, status, code, message, "not-applied");
-}
-
-/* The timer is that of the answer being sent. */
-static bool is_sending(const struct conn *conn)
-{
-    return conn->backup || conn->scan.sending;
-}
-
-/* See whether the client of a request in progress is still there. */
-static void probe(struct conn *conn)
-{
-    if (conn->eof && !conn->old && !is_sending(conn)) {
-        buf_add_string(stream_output(conn->stream),
-                       "HTTP/1.1 100 Continue\r\n\r\n");
-    }
-}
-
-static void on_time(void *arg)
-{
-    struct conn *conn = arg;
-    if (now(conn->api) < conn->deadline_ms) {
-        set_deadline(conn, conn->deadline_ms);
-    } else if (conn->busy) {
-        probe(conn);
-        set_deadline(conn,
-                     now(conn->api) + (conn->eof ? PROBE_AGAIN_MS : IDLE_MS));
-    } else if (http_in_request(&conn->reader) && !conn->closing) {
-        refuse_partial(conn, 408, "request-timeout",
-                       http_head_done(&conn->reader)
-                           ? "30s without progress in the body"
-                           : "the headers took longer than 10s");
-    } else {
-        conn_drop(conn);
-    }
-}
-
-void conn_drop(struct conn *conn)
-{
-    stream_close(conn->stream);
-    conn_free(conn);
 }
 
 /* ---- answers
@@ -291,6 +189,7 @@ void answer_head(struct conn *conn, int status, const char *type,
 static void close_when_sent(struct conn *conn)
 {
     conn->closing = true;
+    conn_mark_idle(conn);
     timer_cancel(conn->api->options.reactor, &conn->timer);
     if (conn->partial) {
         stream_close_after_drain(conn->stream);
@@ -312,12 +211,16 @@ void answered(struct conn *conn)
     conn->deleted = 0;
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
-    set_deadline(conn, now(api) + IDLE_MS);
+    conn_may_idle(conn);
     conn->answer_turn = reactor_turns(api->options.reactor);
     if (is_last(conn)) {
         close_when_sent(conn);
-    } else if (!conn->in_read && stream_input_bytes(conn->stream) > 0) {
+    } else if (conn->in_read) {
+        return; /* on_read() sees what follows. */
+    } else if (stream_input_bytes(conn->stream) > 0) {
         stream_kick(conn->stream);
+    } else {
+        conn_mark_idle(conn);
     }
 }
 
@@ -352,7 +255,7 @@ static void note_form(struct conn *conn, const struct http_request *request)
 static void begin(struct conn *conn, const struct http_request *request)
 {
     note_form(conn, request);
-    conn->keep_alive = request->keep_alive;
+    conn->keep_alive = request->keep_alive && !conn_is_guest(conn);
     conn->old = request->minor == 0;
     conn->now_ms = now(conn->api);
     conn->index = 0;
@@ -362,9 +265,6 @@ static void begin(struct conn *conn, const struct http_request *request)
     conn->begun_us = conn->api->options.now_us(conn->api->options.arg);
     conn->api->headers.size = 0;
     conn->api->body.size = 0;
-    if (conn->eof) {
-        set_deadline(conn, conn->now_ms + PROBE_MS);
-    }
 }
 
 static void refuse_input(struct conn *conn)
@@ -513,10 +413,31 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
 static void end_after_eof(struct conn *conn)
 {
     if (restore_takes(conn) || http_in_request(&conn->reader)) {
-        refuse_partial(conn, 400, "bad-request",
-                       "the connection ended before the request did");
+        conn_refuse_partial(conn, 400, "bad-request",
+                            "the connection ended before the request did");
     } else {
         close_when_sent(conn);
+    }
+}
+
+/* Some input has been seen, and what is left of it waits. */
+static void expect_more(struct conn *conn, size_t left)
+{
+    if (conn->eof) {
+        if (left == 0 || !output_is_full(conn)) {
+            end_after_eof(conn);
+        }
+    } else if (!http_in_request(&conn->reader)) {
+        conn->reading = false;
+        conn_may_idle(conn);
+        if (left == 0) {
+            conn_mark_idle(conn);
+        }
+    } else if (http_head_done(&conn->reader)) {
+        conn_set_deadline(conn, now(conn->api) + BODY_MS);
+    } else if (!conn->reading) {
+        conn->reading = true;
+        conn_set_deadline(conn, now(conn->api) + HEAD_MS);
     }
 }
 
@@ -524,36 +445,24 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
                       void *arg)
 {
     struct conn *conn = arg;
+    size_t used = 0;
     if (conn->busy) {
-        return 0; /* answered() asks again. */
-    }
-    if (output_is_full(conn)) {
+        /* answered() asks again. */
+    } else if (output_is_full(conn)) {
         if (conn->answer_turn == reactor_turns(conn->api->options.reactor)) {
             stream_kick(stream); /* As in read_requests(). */
+        }                        /* Else on_drain() asks again. */
+    } else {
+        conn_mark_active(conn);
+        conn->in_read = true;
+        used = read_requests(conn, data, size);
+        conn->in_read = false;
+        if (!conn->closing && !conn->busy) {
+            expect_more(conn, size - used);
         }
-        return 0; /* on_drain() asks again. */
     }
-    conn->in_read = true;
-    size_t used = read_requests(conn, data, size);
-    conn->in_read = false;
-    if (conn->closing || conn->busy) {
-        return used;
-    }
-    if (conn->eof) {
-        if (used == size || !output_is_full(conn)) {
-            end_after_eof(conn);
-            return size;
-        }
-    } else if (!http_in_request(&conn->reader)) {
-        conn->reading = false;
-        conn->deadline_ms = now(conn->api) + IDLE_MS;
-    } else if (http_head_done(&conn->reader)) {
-        set_deadline(conn, now(conn->api) + BODY_MS);
-    } else if (!conn->reading) {
-        conn->reading = true;
-        set_deadline(conn, now(conn->api) + HEAD_MS);
-    }
-    return used;
+    conn_count_input(conn, size - used);
+    return conn->closing ? size : used;
 }
 
 static void on_drain(struct stream *stream, void *arg)
@@ -576,9 +485,7 @@ static void on_eof(struct stream *stream, void *arg)
         return;
     }
     if (conn->busy) {
-        if (!is_sending(conn)) {
-            set_deadline(conn, now(conn->api) + PROBE_MS);
-        }
+        conn_watch_client(conn);
     } else if (stream_input_bytes(stream) > 0) {
         stream_kick(stream); /* Whole requests may be waiting. */
     } else {
@@ -600,52 +507,9 @@ static const struct stream_handler conn_handler = {
     .on_close = on_close,
 };
 
-static struct conn *conn_take(struct api *api)
-{
-    struct conn *conn;
-    if (list_empty(&api->idle)) {
-        conn = mem_alloc(sizeof(*conn));
-    } else {
-        conn = container_of(api->idle.next, struct conn, link);
-        list_remove(&conn->link);
-    }
-    memset(conn, 0, sizeof(*conn));
-    conn->api = api;
-    conn->verb = HTTP_VERB_OTHER;
-    conn->group = ROUTE_OTHER;
-    conn->request.cb = on_done;
-    list_init(&conn->link);
-    list_init(&conn->scan.link);
-    list_init(&conn->read_link);
-    list_add(&api->conns, &conn->link);
-    api->conn_count++;
-    http_reader_init(&conn->reader, api->options.body_bytes_max);
-    conn->reader.streams = restore_streams;
-    return conn;
-}
-
 static void on_accept(struct stream *stream, void *arg)
 {
-    struct api *api = arg;
-    struct conn *conn = conn_take(api);
-    listener_hold(api->listener, has_conns_beyond(api));
-    conn->stream = stream;
-    stream_set_handler(stream, &conn_handler, conn);
-    stream_set_input_limit(stream, HTTP_HEAD_BYTES_MAX +
-                                       HTTP_HEADERS_BYTES_MAX +
-                                       2 * api->options.body_bytes_max);
-    if (api->conn_count > api->options.conns_max) {
-        conn->keep_alive = false;
-        conn->partial = true;
-        api->headers.size = 0;
-        char message[64];
-        snprintf(message, sizeof(message),
-                 "there are %u connections already (--max-conns)",
-                 api->options.conns_max);
-        answer_problem(conn, 429, "overloaded", message, "not-applied");
-        return;
-    }
-    set_deadline(conn, now(api) + IDLE_MS);
+    (void)conn_open(arg, stream, &conn_handler, on_done);
 }
 
 /* ---- the room's door
@@ -656,8 +520,7 @@ enum err api_open(const struct api_options *options, struct api **out,
 {
     struct api *api = mem_zalloc(sizeof(*api));
     api->options = *options;
-    list_init(&api->conns);
-    list_init(&api->idle);
+    conns_init(api);
     metrics_init(&api->metrics);
     for (size_t i = 0; i < ARRAY_COUNT(api->scans); i++) {
         list_init(&api->scans[i]);
@@ -666,6 +529,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
     if (err) {
+        conns_free(api);
         mem_free(api);
         return err;
     }
@@ -721,16 +585,8 @@ void api_close(struct api *api)
         return;
     }
     listener_close(api->listener);
-    while (!list_empty(&api->conns)) {
-        struct conn *conn = container_of(api->conns.next, struct conn, link);
-        stream_close(conn->stream);
-        conn_free(conn);
-    }
-    while (!list_empty(&api->idle)) {
-        struct conn *conn = container_of(api->idle.next, struct conn, link);
-        list_remove(&conn->link);
-        mem_free(conn);
-    }
+    api->listener = NULL;
+    conns_free(api);
     restore_free(api);
     timer_cancel(api->options.reactor, &api->scan_timer);
     timer_cancel(api->options.reactor, &api->read_timer);

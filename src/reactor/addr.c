@@ -217,3 +217,27 @@ void addr_text(const struct address *address, char *out, size_t size)
         (void)snprintf(out, size, "[%s]:%u", ip, port);
     }
 }
+
+uint64_t addr_network(const struct address *address)
+{
+    const uint8_t *bytes = (const uint8_t *)&address->v4.sin_addr;
+    size_t size = 4;
+    if (address->any.sa_family == AF_INET6) {
+        const struct in6_addr *v6 = &address->v6.sin6_addr;
+        if (IN6_IS_ADDR_LOOPBACK(v6)) {
+            return 0;
+        }
+        bool mapped = IN6_IS_ADDR_V4MAPPED(v6);
+        bytes = &v6->s6_addr[mapped ? 12 : 0];
+        size = mapped ? 4 : 8;
+    }
+    if (size == 4 && bytes[0] == 127) {
+        return 0;
+    }
+    /* No IPv6 prefix in use begins with the 32 zero bits of an IPv4 address. */
+    uint64_t network = 0;
+    for (size_t i = 0; i < size; i++) {
+        network = network << 8 | bytes[i];
+    }
+    return network;
+}

@@ -36,6 +36,10 @@ void addr_set_port(struct address *address, uint16_t port);
 /* "127.0.0.1:80", "[::1]:80"; an IPv4 address inside IPv6 (RFC 4291 2.5.5.2)
  * reads like any other. */
 void addr_text(const struct address *address, char *out, size_t size);
+/* The same number for addresses that one machine or site can choose from: an
+ * IPv4 address, however it is written, or the first 64 bits of IPv6 (RFC 4291
+ * 2.5.4). 0 for loopback. */
+uint64_t addr_network(const struct address *address);
 
 /* A host that means all addresses of this machine, to listen on: "*",
  * "0.0.0.0" and "::" in any spelling. It is no address for others. */

@@ -77,6 +77,7 @@ static void welcome(struct listener *listener, int fd,
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     struct stream *stream = stream_new(listener->reactor, fd);
+    stream->peer_network = addr_network(peer);
     addr_text(peer, stream->peer_text, sizeof(stream->peer_text));
     stream_become_open(stream);
     if (stream->state == STREAM_OPEN) {

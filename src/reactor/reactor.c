@@ -200,6 +200,7 @@ static void flush_written(struct reactor *reactor)
             container_of(reactor->flush.next, struct stream, flush_link);
         list_remove(&stream->flush_link);
         stream_flush(stream);
+        stream_free_dropped(stream);
     }
 }
 

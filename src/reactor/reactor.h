@@ -154,6 +154,8 @@ void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 void stream_kick(struct stream *stream);
 /* Bytes that wait for on_read. */
 size_t stream_input_bytes(const struct stream *stream);
+/* Whether the kernel holds bytes that have not been read: a system call. */
+bool stream_has_unread(const struct stream *stream);
 /* Stop without on_close; what is queued is dropped. The stream must not be
  * used after. NULL is fine. */
 void stream_close(struct stream *stream);
@@ -172,6 +174,9 @@ void stream_close_after_drain(struct stream *stream);
 /* "127.0.0.1:4711" or "[::1]:4711" of the other side; while dialling, the
  * name as given (cut when long). Lives as long as the stream. */
 const char *stream_peer_text(const struct stream *stream);
+/* The same number for all accepted streams from one network of the other side:
+ * one IPv4 address, or 64 bits of IPv6. 0: this machine's loopback. */
+uint64_t stream_peer_network(const struct stream *stream);
 /* Close unless the kernel sees an acknowledgement within this time
  * (TCP_USER_TIMEOUT where there is one). */
 void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms);

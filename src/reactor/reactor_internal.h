@@ -154,6 +154,7 @@ struct stream {
     uint32_t user_timeout_ms; /* 0: the system's own. */
     const char *why;          /* For on_close. */
     struct dial *dial;        /* Owned; NULL when accepted. */
+    uint64_t peer_network;    /* addr_network(), of accepted ones. */
     char peer_text[REACTOR_ADDR_TEXT_BYTES];
 };
 
@@ -168,6 +169,8 @@ void stream_schedule_flush(struct stream *stream);
 /* Called by the turn. */
 void stream_settle(struct stream *stream); /* What is owed. */
 void stream_free(struct stream *stream);
+/* Free input that nobody will be offered any more. */
+void stream_free_dropped(struct stream *stream);
 
 /* ---- listeners ---------------------------------------------------------- */
 

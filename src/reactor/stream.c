@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "reactor/reactor_internal.h"
@@ -412,6 +413,14 @@ void stream_become_open(struct stream *stream)
     }
 }
 
+void stream_free_dropped(struct stream *stream)
+{
+    if (stream->state != STREAM_OPEN && stream->state != STREAM_DIALLING) {
+        buf_free(&stream->input);
+        stream->input_at = 0;
+    }
+}
+
 /* Give what is owed: the last word of a failed stream, or a kick. */
 void stream_settle(struct stream *stream)
 {
@@ -476,6 +485,12 @@ size_t stream_input_bytes(const struct stream *stream)
     return input_bytes(stream);
 }
 
+bool stream_has_unread(const struct stream *stream)
+{
+    int bytes = 0;
+    return ioctl(stream->watch.fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 void stream_close(struct stream *stream)
 {
     if (stream && stream->state != STREAM_CLOSED) {
@@ -500,6 +515,11 @@ void stream_close_after_flush(struct stream *stream)
     stream->state = STREAM_FLUSHING;
     arm_end(stream, FLUSH_STALL_MS);
     stream_schedule_flush(stream);
+}
+
+uint64_t stream_peer_network(const struct stream *stream)
+{
+    return stream->peer_network;
 }
 
 const char *stream_peer_text(const struct stream *stream)

@@ -69,10 +69,6 @@ def test_idle_clients_leave_descriptors_for_files(cluster, idle, limit, clients)
     """Clients take the places that there are for clients; the log goes on from
     segment to segment, and members reach each other."""
     start_limited(cluster, 3, f"-n {limit}")
-    writers = []
-    for node in cluster:
-        writer = socket.create_connection((HOST, node.http_port), timeout=15)
-        writers.append(writer)
     for node in cluster:
         idle.open(node, clients)
     end = time.monotonic() + 2.5
@@ -80,6 +76,10 @@ def test_idle_clients_leave_descriptors_for_files(cluster, idle, limit, clients)
         for node in cluster:
             idle.open(node, 60 if limit == 1024 else 20)
         time.sleep(0.1)
+    writers = []
+    for node in cluster:
+        writer = socket.create_connection((HOST, node.http_port), timeout=15)
+        writers.append(writer)
     for i in range(16):  # Three segments and more.
         body = LARGE.encode()
         writers[i % 3].sendall(

@@ -307,6 +307,30 @@ static void test_all_addresses_in_every_spelling(void **state)
     }
 }
 
+/* What counts as one address of the other side. */
+static uint64_t network_of(const char *host)
+{
+    struct address address[ADDRESSES_KNOWN_MAX];
+    assert_true(addr_known(host, 80, address) > 0);
+    return addr_network(&address[0]);
+}
+
+static void test_networks(void **state)
+{
+    (void)state;
+    static const char *const loopback[] = {"127.0.0.1", "127.8.9.1", "::1",
+                                           "::ffff:127.0.0.1"};
+    for (size_t i = 0; i < ARRAY_COUNT(loopback); i++) {
+        assert_true(network_of(loopback[i]) == 0);
+    }
+    assert_true(network_of("10.0.0.1") != 0);
+    assert_true(network_of("10.0.0.1") != network_of("10.0.0.2"));
+    assert_true(network_of("10.0.0.1") == network_of("::ffff:10.0.0.1"));
+    assert_true(network_of("2001:db8::1") == network_of("2001:db8::2:3"));
+    assert_true(network_of("2001:db8::1") != network_of("2001:db8:0:1::1"));
+    assert_true(network_of("2001:db8::1") != 0);
+}
+
 /* ---- dialling -------------------------------------------------------------
  */
 
@@ -692,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_addr_split),
         cmocka_unit_test(test_known_addresses),
         cmocka_unit_test(test_all_addresses_in_every_spelling),
+        T(test_networks),
         T(test_echo),
         T(test_dial_localhost),
         T(test_dial_second_address),

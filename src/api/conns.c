@@ -1,0 +1,507 @@
+/* conns.c -- connections: who is let in, who goes, and how long they last.
+ *
+ * Places. --max-conns connections are served. When more than nine tenths of
+ * the places are taken, each new connection ends the one that has been idle
+ * longest. A connection that finds no place is a guest: it is held for its
+ * first request, answered if that is a probe (health, status, metrics), refused
+ * with 429 if not, and closed. There are API_CONNS_BEYOND guests at a time;
+ * beyond them the kernel's queue has to wait, while guests that send nothing
+ * are dropped after GUEST_MIN_MS.
+ *
+ * A share per address. One IPv4 address, or one IPv6 network of 64 bits, has
+ * three quarters of the places at most; a connection over that ends the one of
+ * the same address that has been idle longest, or is a guest. That is less than
+ * the nine tenths: one address alone costs nobody else a connection. It is
+ * enough for a proxy, behind which all clients have its address; loopback,
+ * where proxies and tests of the same machine are, has no share.
+ *
+ * Input. A request that is not complete waits in the stream. Beyond
+ * INPUT_BYTES_SMALL it counts against one budget of all connections: when that
+ * is used up, the request that has been on its way longest is refused, if
+ * that is more than PATIENCE_MS, else the one that would need more. While a
+ * request is being answered, no more than INPUT_BYTES_SMALL and one read is
+ * taken from the kernel. */
+#include <stdio.h>
+
+#include "api/api_internal.h"
+#include "base/log.h"
+
+enum {
+    IDLE_MS = 75000,
+    GUEST_MS = 2000,
+    GUEST_MIN_MS = 100,
+    PROBE_MS = 250,
+    PROBE_AGAIN_MS = 5000,
+    EVICT_STEPS_MAX = 16,
+    INPUT_BYTES_SMALL = 64 << 10,
+    INPUTS_BYTES_MAX = 128 << 20,
+    PATIENCE_MS = 5000,
+};
+
+_Static_assert(INPUT_BYTES_SMALL > HTTP_HEAD_BYTES_MAX + HTTP_HEADERS_BYTES_MAX,
+               "a head has to fit");
+
+static uint64_t now(const struct api *api)
+{
+    return reactor_now_ms(api->options.reactor);
+}
+
+/* ---- idle connections
+ * ---------------------------------------------------------------- */
+
+/* Connections from one address. */
+struct conn_host {
+    struct list link; /* In one of api->hosts. */
+    uint64_t network; /* stream_peer_network() */
+    uint32_t conn_count;
+    struct list idle_conns; /* struct conn, by host_idle_link. */
+};
+
+void conn_mark_active(struct conn *conn)
+{
+    list_remove(&conn->idle_link);
+    list_remove(&conn->host_idle_link);
+}
+
+void conn_mark_idle(struct conn *conn)
+{
+    conn_mark_active(conn);
+    if (!conn->guest) {
+        conn->idle_turn = reactor_turns(conn->api->options.reactor);
+        list_add(&conn->api->idle_conns, &conn->idle_link);
+        list_add(&conn->host->idle_conns, &conn->host_idle_link);
+    }
+}
+
+static uint32_t places_taken(const struct api *api)
+{
+    return api->conn_count - api->guest_count;
+}
+
+/* Drop the first of a list that is idle indeed. Those that have not been read
+ * yet since, or whose answer has not left, come to its end. What became idle
+ * in this turn has not had a chance to be read, and nor has what is behind. */
+static void evict(struct list *idle, bool of_host)
+{
+    for (int i = 0; i < EVICT_STEPS_MAX && !list_empty(idle); i++) {
+        struct conn *conn =
+            of_host ? container_of(idle->next, struct conn, host_idle_link)
+                    : container_of(idle->next, struct conn, idle_link);
+        if (conn->idle_turn == reactor_turns(conn->api->options.reactor)) {
+            return;
+        }
+        if (stream_output_bytes(conn->stream) == 0 &&
+            (conn->closing || !stream_has_unread(conn->stream))) {
+            conn_drop(conn);
+            return;
+        }
+        conn_mark_idle(conn);
+    }
+}
+
+/* ---- addresses
+ * ------------------------------------------------------------------- */
+
+static struct list *hosts_of(struct api *api, uint64_t network)
+{
+    uint64_t mixed = (network ^ (network >> 32)) * 0x9e3779b97f4a7c15U;
+    return &api->hosts[(mixed >> 32) % api->host_list_count];
+}
+
+static struct conn_host *host_take(struct api *api, uint64_t network)
+{
+    struct list *hosts = hosts_of(api, network);
+    for (struct list *at = hosts->next; at != hosts; at = at->next) {
+        struct conn_host *host = container_of(at, struct conn_host, link);
+        if (host->network == network) {
+            host->conn_count++;
+            return host;
+        }
+    }
+    struct conn_host *host = mem_alloc(sizeof(*host));
+    *host = (struct conn_host){.network = network, .conn_count = 1};
+    list_init(&host->idle_conns);
+    list_add(hosts, &host->link);
+    return host;
+}
+
+static void host_release(struct conn_host *host)
+{
+    if (--host->conn_count == 0) {
+        list_remove(&host->link);
+        mem_free(host);
+    }
+}
+
+static uint32_t share_of(const struct api *api)
+{
+    return api->options.conns_max - api->options.conns_max / 4;
+}
+
+static bool is_over_share(const struct api *api, const struct conn_host *host)
+{
+    return host->network != 0 && host->conn_count > share_of(api);
+}
+
+/* ---- guests
+ * ---------------------------------------------------------------------- */
+
+static void on_guest_time(void *arg);
+
+/* Accept no more while all guests' places are taken: the descriptors that are
+ * left are for files and peers. */
+static void hold_listener(struct api *api)
+{
+    bool full = api->guest_count >= API_CONNS_BEYOND;
+    if (!api->listener) {
+        return;
+    }
+    listener_hold(api->listener, full);
+    if (full && api->guest_timer.node.place == 0) {
+        timer_arm(api->options.reactor, &api->guest_timer,
+                  now(api) + GUEST_MIN_MS, on_guest_time, api);
+    }
+}
+
+/* Others wait: guests without a request have had their time by now, and those
+ * that are closing their answer. */
+static void on_guest_time(void *arg)
+{
+    struct api *api = arg;
+    bool full = api->guest_count >= API_CONNS_BEYOND;
+    for (struct list *at = api->guests.next; full && at != &api->guests;) {
+        struct conn *conn = container_of(at, struct conn, guest_link);
+        at = at->next;
+        if (!conn->busy && now(api) >= conn->accept_ms + GUEST_MIN_MS &&
+            (conn->closing || !stream_has_unread(conn->stream))) {
+            conn_drop(conn);
+        }
+    }
+    hold_listener(api);
+}
+
+static void become_guest(struct conn *conn)
+{
+    struct api *api = conn->api;
+    conn->guest = true;
+    api->guest_count++;
+    list_add(&api->guests, &conn->guest_link);
+    conn_set_deadline(conn, now(api) + GUEST_MS);
+    if (!api->full_logged) {
+        api->full_logged = true;
+        log_warn("connections-full",
+                 "taken=%u max=%u at=%s why=\"probes are "
+                 "still answered, other requests refused\"",
+                 places_taken(api), api->options.conns_max,
+                 stream_peer_text(conn->stream));
+    }
+}
+
+static void leave_guests(struct conn *conn)
+{
+    if (conn->guest) {
+        conn->guest = false;
+        conn->api->guest_count--;
+        list_remove(&conn->guest_link);
+    }
+}
+
+/* It has a request now: an idle one gives way. */
+bool conn_is_guest(struct conn *conn)
+{
+    struct api *api = conn->api;
+    if (!conn->guest) {
+        return false;
+    }
+    if (is_over_share(api, conn->host)) {
+        evict(&conn->host->idle_conns, true);
+    }
+    if (places_taken(api) >= api->options.conns_max) {
+        evict(&api->idle_conns, false);
+    }
+    if (places_taken(api) < api->options.conns_max &&
+        !is_over_share(api, conn->host)) {
+        leave_guests(conn);
+        hold_listener(api);
+    }
+    return conn->guest;
+}
+
+void conn_refuse_guest(struct conn *conn)
+{
+    struct api *api = conn->api;
+    char message[96];
+    bool over_share = is_over_share(api, conn->host);
+    snprintf(message, sizeof(message),
+             "there are %u connections already%s (--max-conns)",
+             over_share ? share_of(api) : api->options.conns_max,
+             over_share ? " from this address, three quarters" : "");
+    answer_problem(conn, 429, "overloaded", message, "not-applied");
+}
+
+static void admit(struct conn *conn)
+{
+    struct api *api = conn->api;
+    uint32_t max = api->options.conns_max;
+    if (places_taken(api) > max - max / 10) {
+        evict(&api->idle_conns, false);
+    } else {
+        api->full_logged = false;
+    }
+    if (is_over_share(api, conn->host)) {
+        evict(&conn->host->idle_conns, true);
+    }
+    if (places_taken(api) > max || is_over_share(api, conn->host)) {
+        become_guest(conn);
+    } else {
+        conn_set_deadline(conn, now(api) + IDLE_MS);
+        conn_mark_idle(conn);
+    }
+    hold_listener(api);
+}
+
+/* ---- time-outs
+ * ---------------------------------------------------------------- */
+
+static void on_time(void *arg);
+
+/* The timer is armed late rather than moved with every request: when it
+ * fires early it is armed again. */
+void conn_set_deadline(struct conn *conn, uint64_t at_ms)
+{
+    conn->deadline_ms = at_ms;
+    if (conn->timer.node.place == 0 || conn->timer.node.key > at_ms) {
+        timer_arm(conn->api->options.reactor, &conn->timer, at_ms, on_time,
+                  conn);
+    }
+}
+
+void conn_refuse_partial(struct conn *conn, int status, const char *code,
+                         const char *message)
+{
+    restore_close(conn);
+    conn->keep_alive = false;
+    conn->partial = true;
+    conn->head_only = http_head_done(&conn->reader) &&
+                      conn->reader.request.verb == HTTP_VERB_HEAD;
+    conn->index = 0;
+    conn->api->headers.size = 0;
+    answer_problem(conn, status, code, message, "not-applied");
+}
+
+bool conn_is_sending(const struct conn *conn)
+{
+    return conn->backup || conn->scan.sending;
+}
+
+/* While a request is in progress: whether the end of its client would not be
+ * seen. Either its input has ended already, or no more of it is read. */
+static bool is_deaf(const struct conn *conn)
+{
+    return conn->busy && !conn->old && !conn_is_sending(conn) &&
+           (conn->eof || conn->input_bytes >= INPUT_BYTES_SMALL);
+}
+
+void conn_watch_client(struct conn *conn)
+{
+    if (is_deaf(conn)) {
+        conn_set_deadline(conn, now(conn->api) + PROBE_MS);
+    }
+}
+
+/* See whether it is still there. */
+static uint64_t probe(struct conn *conn)
+{
+    if (!is_deaf(conn)) {
+        return IDLE_MS;
+    }
+    buf_add_string(stream_output(conn->stream),
+                   "HTTP/1.1 100 Continue\r\n\r\n");
+    return PROBE_AGAIN_MS;
+}
+
+static void on_time(void *arg)
+{
+    struct conn *conn = arg;
+    if (now(conn->api) < conn->deadline_ms) {
+        conn_set_deadline(conn, conn->deadline_ms);
+    } else if (conn->busy) {
+        conn_set_deadline(conn, now(conn->api) + probe(conn));
+    } else if (http_in_request(&conn->reader) && !conn->closing) {
+        conn_refuse_partial(conn, 408, "request-timeout",
+                            http_head_done(&conn->reader)
+                                ? "30s without progress in the body"
+                                : "the headers took longer than 10s");
+    } else {
+        conn_drop(conn);
+    }
+}
+
+void conn_may_idle(struct conn *conn)
+{
+    conn_set_deadline(conn, now(conn->api) + IDLE_MS);
+}
+
+/* ---- input
+ * ----------------------------------------------------------------------- */
+
+static void set_input_bytes(struct conn *conn, size_t size)
+{
+    conn->api->input_bytes += size;
+    conn->api->input_bytes -= conn->input_bytes;
+    conn->input_bytes = size;
+}
+
+static bool is_large(const struct conn *conn)
+{
+    return conn->receiving && conn->input_bytes > INPUT_BYTES_SMALL;
+}
+
+/* The budget is used up: one of those whose requests are large goes. */
+static void make_input_room(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct conn *victim = conn;
+    uint64_t patient_ms = now(api) - min_u64(now(api), PATIENCE_MS);
+    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+        struct conn *other = container_of(at, struct conn, link);
+        if (is_large(other) && other->receive_ms < patient_ms &&
+            other->receive_ms < victim->receive_ms) {
+            victim = other;
+        }
+    }
+    set_input_bytes(victim, 0);
+    victim->receiving = false;
+    conn_refuse_partial(victim, 429, "overloaded",
+                        "the requests being received take 128 MiB already");
+}
+
+void conn_count_input(struct conn *conn, size_t size)
+{
+    struct api *api = conn->api;
+    bool receiving = !conn->busy && !conn->closing && size > 0 &&
+                     http_in_request(&conn->reader);
+    if (receiving && !conn->receiving) {
+        conn->receive_ms = now(api);
+    }
+    conn->receiving = receiving;
+    set_input_bytes(conn, conn->closing ? 0 : size);
+    conn_watch_client(conn);
+    if (is_large(conn) && api->input_bytes > INPUTS_BYTES_MAX) {
+        make_input_room(conn);
+    }
+    bool wide = receiving && !conn->closing && http_head_done(&conn->reader);
+    if (wide != conn->wide_input) {
+        conn->wide_input = wide;
+        stream_set_input_limit(conn->stream,
+                               wide ? INPUT_BYTES_SMALL +
+                                          2 * api->options.body_bytes_max
+                                    : INPUT_BYTES_SMALL);
+    }
+}
+
+/* ---- the connection
+ * -------------------------------------------------------------- */
+
+static struct conn *conn_take(struct api *api)
+{
+    if (list_empty(&api->free_conns)) {
+        return mem_alloc(sizeof(struct conn));
+    }
+    struct conn *conn = container_of(api->free_conns.next, struct conn, link);
+    list_remove(&conn->link);
+    return conn;
+}
+
+struct conn *conn_open(struct api *api, struct stream *stream,
+                       const struct stream_handler *handler,
+                       node_request_cb *cb)
+{
+    struct conn *conn = conn_take(api);
+    memset(conn, 0, sizeof(*conn));
+    conn->api = api;
+    conn->stream = stream;
+    conn->verb = HTTP_VERB_OTHER;
+    conn->group = ROUTE_OTHER;
+    conn->request.cb = cb;
+    conn->accept_ms = now(api);
+    list_init(&conn->link);
+    list_init(&conn->idle_link);
+    list_init(&conn->host_idle_link);
+    list_init(&conn->guest_link);
+    list_init(&conn->scan.link);
+    list_init(&conn->read_link);
+    list_add(&api->conns, &conn->link);
+    api->conn_count++;
+    http_reader_init(&conn->reader, api->options.body_bytes_max);
+    conn->reader.streams = restore_streams;
+    stream_set_handler(stream, handler, conn);
+    stream_set_input_limit(stream, INPUT_BYTES_SMALL);
+    conn->host = host_take(api, stream_peer_network(stream));
+    admit(conn);
+    return conn;
+}
+
+void conn_free(struct conn *conn)
+{
+    struct api *api = conn->api;
+    backup_close(conn);
+    restore_close(conn);
+    scan_free(conn);
+    read_close(conn);
+    timer_cancel(api->options.reactor, &conn->timer);
+    if (api->node) {
+        node_cancel(api->node, &conn->request);
+    }
+    http_reader_free(&conn->reader);
+    buf_free(&conn->key);
+    buf_free(&conn->tags);
+    buf_free(&conn->params.text);
+    node_request_free(&conn->request);
+    set_input_bytes(conn, 0);
+    conn_mark_active(conn);
+    leave_guests(conn);
+    host_release(conn->host);
+    list_remove(&conn->link);
+    api->conn_count--;
+    hold_listener(api);
+    conn->stream = NULL;
+    list_add(&api->free_conns, &conn->link);
+}
+
+void conn_drop(struct conn *conn)
+{
+    stream_close(conn->stream);
+    conn_free(conn);
+}
+
+/* ---- all of them
+ * ----------------------------------------------------------------- */
+
+void conns_init(struct api *api)
+{
+    list_init(&api->conns);
+    list_init(&api->idle_conns);
+    list_init(&api->guests);
+    list_init(&api->free_conns);
+    api->host_list_count = api->options.conns_max;
+    api->hosts = mem_alloc(api->host_list_count * sizeof(api->hosts[0]));
+    for (uint32_t i = 0; i < api->host_list_count; i++) {
+        list_init(&api->hosts[i]);
+    }
+}
+
+void conns_free(struct api *api)
+{
+    while (!list_empty(&api->conns)) {
+        conn_drop(container_of(api->conns.next, struct conn, link));
+    }
+    while (!list_empty(&api->free_conns)) {
+        struct conn *conn =
+            container_of(api->free_conns.next, struct conn, link);
+        list_remove(&conn->link);
+        mem_free(conn);
+    }
+    timer_cancel(api->options.reactor, &api->guest_timer);
+    mem_free(api->hosts);
+}
