@@ -254,7 +254,7 @@ static bool is_timely(const struct node *node, raft_id from,
     uint64_t term = raft_term(node->raft);
     raft_id leader = raft_leader(node->raft);
     return piece->term == term && piece->index_term <= term &&
-           (leader == 0 || leader == from);
+           piece->index < RAFT_NUMBER_MAX && (leader == 0 || leader == from);
 }
 
 static bool add(struct node *node, raft_id from,

@@ -50,6 +50,10 @@ enum {
     RAFT_MESSAGES_MAX = 256,
 };
 
+/* Terms, indexes and rounds from elsewhere stay below: sums cannot wrap. Also
+ * those of RAFT_INSTALLED. */
+#define RAFT_NUMBER_MAX ((uint64_t)1 << 62)
+
 /* ---- membership ------------------------------------------------------- */
 
 enum raft_suffrage {

@@ -34,8 +34,6 @@ enum {
     RAFT_CATCH_UP_ROUNDS = 3,
 };
 
-/* Terms, indexes and rounds from the network stay below: sums cannot wrap. */
-#define RAFT_NUMBER_MAX ((uint64_t)1 << 62)
 /* More elections than a cluster can hold: a later term by more than that is a
  * mistake, and would use up the numbers that are left. */
 #define RAFT_TERM_JUMP_MAX ((uint64_t)1 << 32)

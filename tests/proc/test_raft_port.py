@@ -280,6 +280,17 @@ def test_a_snapshot_without_a_membership_is_refused(cluster, facts, tmp_path, co
     go_on(cluster)
 
 
+def test_a_snapshot_at_the_end_of_all_numbers_is_refused(cluster, facts, tmp_path):
+    """No entry could come after it."""
+    node = followers(cluster)[0]
+    term, index = node.status()["term"], 2**62
+    image = image_of(node, tmp_path, index, term)
+    with facts.stranger(node) as peer:
+        assert install(peer, 99, facts.numbers[node.name], term + 1, image,
+                       index, term) == FAILED
+    go_on(cluster)
+
+
 def test_a_snapshot_of_somebody_who_does_not_lead_is_refused(cluster, facts,
                                                              tmp_path):
     node = followers(cluster)[0]

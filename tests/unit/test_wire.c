@@ -276,6 +276,57 @@ static void test_conf_is_strict(void **state)
     buf_free(&out);
 }
 
+/* Names and addresses, wherever they are: a word, or the frame is none. */
+static void test_names_and_addresses_are_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_word;
+    } cases[] = {
+        {"", true},          {"n-1_\xc3\xa4=,;'", true},
+        {"a b", false},      {"a\nb", false},
+        {"a\r", false},      {"\x1b[2J", false},
+        {"a\x7f", false},    {"a\"", false},
+        {"\xc2\x9b", false}, {"\xff", false},
+        {"\t", false},
+    };
+    struct buf out = {0};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        enum err expected = cases[i].is_word ? ERR_OK : ERR_CORRUPT;
+        for (int field = 0; field < 4; field++) {
+            struct wire_hello hello = example_hello();
+            struct wire_hello back;
+            char *const at[] = {hello.from_name, hello.to_name, hello.from_addr,
+                                hello.from_http};
+            snprintf(at[field], sizeof(hello.to_name), "%s", cases[i].text);
+            out.size = 0;
+            wire_add_hello(&out, WIRE_HELLO, &hello);
+            assert_int_equal(wire_hello(one_frame(&out, WIRE_HELLO), &back),
+                             expected);
+        }
+        for (int field = 0; field < 3; field++) {
+            struct raft_conf conf = example_conf();
+            struct raft_conf back;
+            struct raft_member *member = &conf.members[1];
+            char *const at[] = {member->name, member->addr, member->http};
+            snprintf(at[field], sizeof(member->name), "%s", cases[i].text);
+            out.size = 0;
+            wire_encode_conf(&out, &conf);
+            assert_int_equal(wire_decode_conf(buf_bytes(&out), &back),
+                             expected);
+        }
+    }
+    /* The reason of a refusal is a sentence. */
+    struct wire_refuse refuse = {.reason = WIRE_REFUSE_CLUSTER};
+    snprintf(refuse.text, sizeof(refuse.text), "another \"cluster\"");
+    out.size = 0;
+    wire_add_refuse(&out, &refuse);
+    assert_int_equal(wire_refuse(one_frame(&out, WIRE_REFUSE), &refuse),
+                     ERR_OK);
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_raft_messages_round_trip),
         cmocka_unit_test(test_a_frame_is_whole_or_not_there),
         cmocka_unit_test(test_conf_is_strict),
+        cmocka_unit_test(test_names_and_addresses_are_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
