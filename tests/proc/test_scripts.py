@@ -3,6 +3,7 @@ fixed."""
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 
@@ -60,3 +61,31 @@ def test_a_cluster_for_newcomers(network, tmp_path):
     finally:
         script.send_signal(signal.SIGINT)
         script.wait(30)
+
+
+def run_cluster(directory, out):
+    with open(out, "wb") as file:
+        script = subprocess.Popen([*PREFIX, "scripts/cluster", "--dir", str(directory)],
+                                  cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file,
+                                  stderr=file, preexec_fn=die_with_parent)
+    return script
+
+
+def test_a_first_node_that_lost_its_directory_joins(network, tmp_path):
+    """It founds the cluster only when no node is a member of one, be its
+    directory there or not."""
+    directory = tmp_path / "d"
+    os.makedirs(directory / "node0")  # A first start that did not come far.
+    for number, command in enumerate(("put kept 1", "get kept")):
+        out = tmp_path / f"out{number}"
+        script = run_cluster(directory, out)
+        try:
+            wait_for(lambda o=out: "node2: pid" in o.read_text(), 240, "three nodes")
+            done = inside(script.pid, "build/craftd", *command.split(), "--addr",
+                          "localhost:11000")
+            assert done.returncode == 0, (done, out.read_text())
+        finally:
+            script.send_signal(signal.SIGINT)
+            script.wait(30)
+        shutil.rmtree(directory / "node0")
+    assert done.stdout == "1"
