@@ -361,6 +361,9 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
 void answer_outcome(struct conn *conn, const struct node_result *result);
 /* A key or name for people: in quotes, cut where it is long. */
 void add_quoted(struct buf *out, struct bytes name);
+/* Why this node answers no reads, and what to do. */
+void explain_contradiction(const struct node_contradiction *contradiction,
+                           struct buf *out);
 /* That this node is no member any more; in api->message. */
 const char *removed_text(struct api *api, const struct node_status *status);
 /* Answer a membership request that was refused; conn->key has the id,

@@ -38,7 +38,10 @@ static void answer_ready(struct conn *conn, const bool *synced)
         ok &= line(&api->body, node_leader(api->node) != NULL, "leader",
                    "no leader known");
     }
-    ok &= line(&api->body, status.ready, "store", "not caught up yet");
+    bool contradicts = node_contradiction(api->node) != NULL;
+    ok &= line(&api->body, status.ready && !contradicts, "store",
+               contradicts ? "contradicts the cluster: see hints in /status"
+                           : "not caught up yet");
     if (synced) {
         ok &=
             line(&api->body, *synced, "sync", "behind, or no leader to say so");
@@ -80,7 +83,8 @@ void on_health(struct conn *conn, const struct http_request *request)
     if (bytes_equal_string(request->path, "/livez")) {
         answer(conn, 200, "text/plain", bytes_of_string("ok\n"));
     } else if (bytes_equal_string(request->path, "/health")) {
-        bool ok = node_leader(api->node) != NULL && !node_foreign(api->node);
+        bool ok = node_leader(api->node) != NULL && !node_foreign(api->node) &&
+                  !node_contradiction(api->node);
         if (!ok) {
             buf_add_string(&api->headers, "Retry-After: 1\r\n");
         }

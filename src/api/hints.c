@@ -166,6 +166,12 @@ void add_hints(struct api *api, const struct node_status *status)
         add_waiting(api);
         return;
     }
+    if (node_contradiction(api->node)) {
+        api->message.size = 0;
+        explain_contradiction(node_contradiction(api->node), &api->message);
+        buf_add_u8(&api->message, 0);
+        add(&api->body, "%s", (const char *)api->message.data);
+    }
     if (status->removed_index) {
         add(&api->body, "%s", removed_text(api, status));
         return;

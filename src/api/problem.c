@@ -117,6 +117,7 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_LOST] = {503, "the leader changed; the write was not done"},
     [NODE_UNKNOWN] = {504, "no decision within the time-out"},
     [NODE_SECOND_CLUSTER] = {503, "this node is a second cluster"},
+    [NODE_QUARANTINED] = {503, "this node contradicts its cluster"},
 };
 
 /* Of the voters that this node cannot reach, the reasons why. */
@@ -157,6 +158,16 @@ static void add_removed(struct buf *out, const struct node_status *status)
                "removed from its cluster at index %llu: empty the directory to "
                "join anew",
                (unsigned long long)status->removed_index);
+}
+
+void explain_contradiction(const struct node_contradiction *contradiction,
+                           struct buf *out)
+{
+    buf_printf(out,
+               "this node contradicts its cluster: what it holds as committed "
+               "at index %llu is not what the leader, %s, has. Stop it, empty "
+               "its directory, start it with --join",
+               (unsigned long long)contradiction->index, contradiction->leader);
 }
 
 const char *removed_text(struct api *api, const struct node_status *status)
@@ -213,6 +224,10 @@ static void explain(struct api *api, const struct node_result *result,
     if (result->outcome == NODE_NO_LEADER && !node_leader(api->node) &&
         node_is_member(api->node)) {
         explain_no_leader(api, out);
+        return;
+    }
+    if (result->outcome == NODE_QUARANTINED && node_contradiction(api->node)) {
+        explain_contradiction(node_contradiction(api->node), out);
         return;
     }
     if (result->outcome == NODE_UNKNOWN && result->link_down) {

@@ -119,6 +119,9 @@ static void show(struct conn *conn)
         answer_problem(conn, 503, "starting",
                        "this node is no member of a cluster yet",
                        "not-applied");
+    } else if (node_contradiction(api->node)) {
+        answer_outcome(conn,
+                       &(struct node_result){.outcome = NODE_QUARANTINED});
     } else if (conn->reading_at.level == LEVEL_NONE && !is_fresh(conn)) {
         char message[96] = "no leader has been heard since the start";
         if (node_last_contact_ms(api->node) != UINT64_MAX) {

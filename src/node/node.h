@@ -90,6 +90,7 @@ enum node_outcome {
     NODE_UNKNOWN = 13,
     /* Not done, and no node answers so to another: */
     NODE_SECOND_CLUSTER = 14, /* See node_foreign(). */
+    NODE_QUARANTINED = 15,    /* See node_contradiction(). */
     NODE_OUTCOME_COUNT,
 };
 const char *node_outcome_name(enum node_outcome outcome);
@@ -406,6 +407,14 @@ struct node_status {
 };
 void node_get_status(struct node *node, struct node_status *status);
 uint64_t node_removed_index(const struct node *node);
+/* A leader of this node's cluster has another entry at an index that is
+ * committed here. Reads are answered NODE_QUARANTINED, and what node_get() and
+ * the like give is not to be shown. NULL: none has. */
+struct node_contradiction {
+    uint64_t index;
+    char leader[RAFT_NAME_BYTES];
+};
+const struct node_contradiction *node_contradiction(const struct node *node);
 /* In the newest committed membership, of entry *index, nobody has that name. */
 bool node_has_removed(const struct node *node, const char *name,
                       uint64_t *index);

@@ -13,6 +13,7 @@
  *     restore.c   backups that come; restores that nobody goes on with
  *     foreign.c   another cluster counts this node as its member
  *     left.c      a directory whose member has left by its own will
+ *     quarantine.c  a node that contradicts its cluster
  *     removed.c   who is no member any more, and how it learns so
  *     starts.c    the newest starts of the others, against copies
  *     found.c     offline: a new cluster on data that is there
@@ -224,6 +225,11 @@ struct node {
     struct start starts[STARTS_MAX];
     struct start strangers[STARTS_MAX]; /* Of no members, the newest. */
     int strangers_next;
+    struct node_contradiction contradiction; /* Index 0: none. */
+    uint64_t contradiction_commit; /* What was committed when it was found. */
+    raft_id contradiction_from;    /* The newest leader that did it, ... */
+    uint64_t contradiction_term;
+    uint64_t contradiction_look_ms; /* ... and when to hear it again. */
     bool leaves_behind; /* Waiting to be adopted, with data of a member that
                            has left: left.c. */
     struct linked linked[NODE_LINKS_MAX];
@@ -367,6 +373,15 @@ MUST_CHECK enum err left_look(struct node *node, bool *known);
 /* Before and after the directory becomes that of another member. */
 MUST_CHECK enum err left_clear(struct node *node);
 MUST_CHECK enum err left_done(struct node *node);
+
+/* quarantine.c. This append contradicts what is committed here. True: its
+ * sender is believed, and the append is as if the network had lost it. */
+bool quarantine_begin(struct node *node, const struct raft_message *message);
+/* This message is of the leader that contradicts, and not to be heard now. */
+bool quarantine_ignores(const struct node *node,
+                        const struct raft_message *message);
+/* Is it over? */
+void quarantine_look(struct node *node);
 
 /* removed.c */
 void removed_link(struct node *node, raft_id peer, bool up);

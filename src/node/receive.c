@@ -89,9 +89,15 @@ static bool on_raft(struct node *node, raft_id from, struct bytes payload)
         message.from != from || !decode_entries(node, &message)) {
         return false;
     }
+    if (quarantine_ignores(node, &message)) {
+        return true;
+    }
     struct raft_event event = {
         .type = RAFT_MESSAGE, .now_ms = node->now_ms, .message = &message};
     enum err err = node_step(node, &event, (struct bytes){0});
+    if (err == ERR_MISMATCH) {
+        return quarantine_begin(node, &message);
+    }
     /* As if the network had lost it: a bound is reached, or its sender is no
      * member. */
     return err == ERR_OK || err == ERR_BUSY || err == ERR_NOT_FOUND;

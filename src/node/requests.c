@@ -31,6 +31,7 @@ static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
     [NODE_LOST] = "lost",
     [NODE_UNKNOWN] = "commit-timeout",
     [NODE_SECOND_CLUSTER] = "second-cluster",
+    [NODE_QUARANTINED] = "quarantined",
 };
 
 const char *node_outcome_name(enum node_outcome outcome)
@@ -370,6 +371,13 @@ void request_submit(struct node *node, struct node_request *request,
         applied_step(node, request, body);
         return;
     }
+    if (node_contradiction(node) && !raft_is_leader(node->raft)) {
+        /* It follows nobody to whom this could go. */
+        request_finish(node, request,
+                       is_remote(request) ? NODE_NO_LEADER : NODE_QUARANTINED,
+                       0);
+        return;
+    }
     if (!raft_is_leader(node->raft)) {
         if (is_remote(request) || !forward(node, request, body)) {
             wait_for_leader(node, request, body);
@@ -626,6 +634,10 @@ void node_read(struct node *node, struct node_request *request)
         request_finish(node, request, NODE_SECOND_CLUSTER, 0);
         return;
     }
+    if (node_contradiction(node)) {
+        request_finish(node, request, NODE_QUARANTINED, 0);
+        return;
+    }
     request->cookie = ++node->read_cookie;
     request_move(node, request, STATE_ASKING);
 }
@@ -633,6 +645,10 @@ void node_read(struct node *node, struct node_request *request)
 void node_wait(struct node *node, struct node_request *request, uint64_t index)
 {
     begin(request, REQUEST_READ);
+    if (node_contradiction(node)) {
+        request_finish(node, request, NODE_QUARANTINED, 0);
+        return;
+    }
     request->index = index;
     request_move(node, request, STATE_READING);
 }
@@ -703,6 +719,9 @@ void requests_release_reads(struct node *node)
 {
     uint64_t applied = store_applied(node->store);
     struct list *reading = &node->requests[STATE_READING];
+    if (node_contradiction(node)) {
+        return; /* What was applied here is not what others ask for. */
+    }
     for (struct list *at = reading->next; at != reading;) {
         struct node_request *request = request_of(at);
         at = at->next;

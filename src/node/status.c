@@ -196,7 +196,7 @@ uint64_t node_last_contact_ms(const struct node *node)
 enum err node_image_open(struct node *node, struct store_image **image,
                          uint64_t *index, uint64_t *bytes)
 {
-    if (!node->member) {
+    if (!node->member || node_contradiction(node)) {
         return ERR_NOT_FOUND;
     }
     enum err err = store_image_open(node->store, image);

@@ -818,6 +818,7 @@ uint64_t node_turn(struct node *node)
         }
         more = carry_out(node);
         removed_look(node);
+        quarantine_look(node);
         bool checkpointing =
             disk_is_busy(node) ? node->checkpointing : checkpoint_some(node);
         bool busy = disk_is_busy(node);

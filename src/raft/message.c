@@ -35,18 +35,14 @@ static bool entries_are_sound(const struct raft_message *m)
     return true;
 }
 
-/* Does it agree with what cannot change any more? State-machine safety says
- * that every leader's log holds what is committed (thesis 3.6.3), and within
- * its term a leader never takes back what we found equal to its log (3.5). */
-static bool agrees_with_settled(const struct raft *raft,
-                                const struct raft_message *m)
+/* The first entry up to `settled` that is another one in this append; 0: none
+ * is. */
+static uint64_t first_difference(const struct raft *raft,
+                                 const struct raft_message *m, uint64_t settled)
 {
-    uint64_t settled = m->term == raft->term
-                           ? max_u64(raft->commit, raft->verified)
-                           : raft->commit;
     if (m->log_index >= raft->log.base && m->log_index <= settled &&
         raft_term_at(raft, m->log_index) != m->log_term) {
-        return false;
+        return m->log_index;
     }
     for (uint32_t i = 0; i < m->entry_count; i++) {
         uint64_t index = m->log_index + 1 + i;
@@ -55,10 +51,29 @@ static bool agrees_with_settled(const struct raft *raft,
         }
         if (index >= raft->log.base &&
             raft_term_at(raft, index) != m->entries[i].term) {
-            return false;
+            return index;
         }
     }
-    return true;
+    return 0;
+}
+
+/* State-machine safety says that every leader's log holds what is committed
+ * (thesis 3.6.3): here or there it was lost, or never right. */
+uint64_t raft_contradiction(const struct raft *raft,
+                            const struct raft_message *m)
+{
+    return m->type == RAFT_MSG_APPEND && m->term >= raft->term
+               ? first_difference(raft, m, raft->commit)
+               : 0;
+}
+
+/* Within its term a leader never takes back what we found equal to its log
+ * (3.5). */
+static bool agrees_with_verified(const struct raft *raft,
+                                 const struct raft_message *m)
+{
+    return m->term != raft->term ||
+           first_difference(raft, m, raft->verified) == 0;
 }
 
 /* At most one leader a term (3.4). */
@@ -81,7 +96,8 @@ static bool append_is_sound(const struct raft *raft,
         (m->log_index == 0) != (m->log_term == 0) || !entries_are_sound(m)) {
         return false;
     }
-    return m->term < raft->term || agrees_with_settled(raft, m);
+    return m->term < raft->term || raft_contradiction(raft, m) != 0 ||
+           agrees_with_verified(raft, m);
 }
 
 static bool append_resp_is_sound(const struct raft *raft,
@@ -178,5 +194,8 @@ enum err raft_message_check(const struct raft *raft,
         m->match >= RAFT_NUMBER_MAX || !term_is_near(raft, m->term)) {
         return ERR_INVALID;
     }
-    return fields_are_sound(raft, m) ? ERR_OK : ERR_INVALID;
+    if (!fields_are_sound(raft, m)) {
+        return ERR_INVALID;
+    }
+    return raft_contradiction(raft, m) == 0 ? ERR_OK : ERR_MISMATCH;
 }

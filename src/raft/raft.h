@@ -253,9 +253,16 @@ struct raft_event {
  *   ERR_EXISTS    CHANGE would change nothing
  *   ERR_NOT_FOUND CHANGE or TRANSFER names nobody; MESSAGE is an answer, or a
  *                 follower's request, of a node that is no member: to be
- *                 treated as if the network had lost it */
+ *                 treated as if the network had lost it
+ *   ERR_MISMATCH  MESSAGE contradicts what is committed here, see
+ *                 raft_contradiction() */
 MUST_CHECK enum err raft_step(struct raft *raft,
                               const struct raft_event *event);
+
+/* The index of an entry that is committed here and that this append by a leader
+ * of our term or a later one has as another one; 0: there is none. */
+uint64_t raft_contradiction(const struct raft *raft,
+                            const struct raft_message *message);
 
 /* The entries that the last raft_step() added: first..last, empty when
  * last < first. */

@@ -2,7 +2,9 @@
 that are removed, and requests whose leader goes away because of them."""
 import concurrent.futures
 import contextlib
+import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -518,3 +520,84 @@ def test_who_has_left_keeps_its_data_until_it_is_taken(cluster):
     leaver.start().up()
     assert leaver.get("kept", "none") == "1"
     assert "start it with --join" in leaver.log()
+
+
+# ---- a member that contradicts the others ---------------------------------------
+
+def raise_term(cluster, times):
+    for _ in range(times):
+        leader = cluster.wait_leader()
+        assert leader.request("POST", "/leader").status == 200
+
+
+@pytest.mark.parametrize("newer", ["the others", "the odd one"])
+def test_a_node_that_contradicts_its_cluster_says_so(cluster, newer):
+    """The disks of a majority are those of yesterday: the third one holds as
+    committed what the cluster never had. It shows nothing of it any more. When
+    its terms are the newer ones it even wins an election, and still the majority
+    prevails."""
+    cluster.start(3, args=FAST)
+    assert cluster.wait_leader().put("k", "old").status == 200
+    cluster.wait_same()
+    for node in cluster:
+        assert node.terminate() == 0
+    odd, rest = cluster[2], [cluster[0], cluster[1]]
+    for node in rest:
+        shutil.copytree(node.dir, node.dir + ".yesterday")
+    for node in cluster:
+        node.start()
+    cluster.wait_members(3)
+    raise_term(cluster, 6 if newer == "the odd one" else 0)
+    for i in range(10):
+        assert cluster.wait_leader().put("k", f"lost-{i}").status == 200
+    cluster.wait_same()
+    for node in cluster:
+        assert node.terminate() == 0
+    for node in rest:
+        shutil.rmtree(node.dir)
+        os.rename(node.dir + ".yesterday", node.dir)
+    # It has forgotten their newer starts, or it would not talk to them at all.
+    os.unlink(os.path.join(odd.dir, "STARTS"))
+    for node in rest:
+        node.start()
+    cluster.wait_leader()
+    raise_term(cluster, 12 if newer == "the others" else 0)
+    for i in range(20):
+        assert cluster.wait_leader().put("k", f"new-{i}").status == 200
+    odd.start().up()
+
+    def quarantined():
+        answer = odd.request("GET", "/key/k?level=none")
+        return answer.status == 503 and answer
+    answer = wait_for(quarantined, 20, "it answers no more")
+    assert "empty its directory" in problem(answer, 503, "quarantined")
+    for path in ("/key/k", "/key/k?level=strong", "/keys?level=none", "/backup?level=none",
+                 "/api/v1/properties/k?level=none", "/key/k?level=none&min_index=1"):
+        problem(odd.request("GET", path), 503, "quarantined")
+    for method, path in (("PUT", "/key/k"), ("DELETE", "/nodes/" + odd.name)):
+        answer = odd.request(method, path, b"v")
+        assert "its directory" in problem(answer, 503, "quarantined")
+        assert answer.json()["outcome"] == "not-applied"
+    assert hinted(odd, "contradicts its cluster", "--join")
+    ready = odd.request("GET", "/readyz")
+    assert ready.status == 503 and b"[-]store contradicts" in ready.body
+    assert re.search("error .* contradiction index=", odd.log())
+    # It neither goes on to be dialled in vain, nor to fill its log.
+    lines = len(odd.log().splitlines())
+    time.sleep(3)
+    assert len(odd.log().splitlines()) < lines + 5
+    problem(odd.request("GET", "/key/k?level=none"), 503, "quarantined")
+    # Which of the two sides is odd is a question of numbers.
+    wait_for(lambda: all(n.request("GET", "/readyz").status == 200 for n in rest), 15,
+             "the others are well")
+    leader = wait_for(lambda: next((n for n in rest if n.status()["role"] == "leader"), None),
+                      15, "a leader")
+    assert leader.put("goes", "on").status == 200
+    # What helps is what it says.
+    odd.kill()
+    odd.wipe()
+    odd.join = leader.http
+    odd.start()
+    cluster.wait_members(3, timeout=30)
+    assert odd.get("k") == "new-19" and odd.get("goes") == "on"
+    assert odd.request("GET", "/readyz").status == 200

@@ -1128,8 +1128,8 @@ static void test_malformed_appends(void **state)
                                              .entry_count = 2,
                                              .entries = entries_good};
     struct raft_message bad[] = {
-        good, good, good, good, good, good, good, good,
-        good, good, good, good, good, good, good, good,
+        good, good, good, good, good, good, good,
+        good, good, good, good, good, good, good,
     };
     size_t i = 0;
     bad[i++].entries = NULL;
@@ -1152,8 +1152,6 @@ static void test_malformed_appends(void **state)
     bad[i++].log_term = 4;  /* Above its own. */
     bad[i++].log_term = 0;  /* An index has a term, */
     bad[i++].log_index = 0; /* and a term an index. */
-    bad[i++].log_term = 2;  /* Entry 2 is committed with term 1. */
-    bad[i++].log_index = 1; /* So is it as the first of the entries. */
     bad[i++].from = 3;      /* Leader of term 3 is 2. */
     assert_int_equal(i, ARRAY_COUNT(bad));
 
@@ -1162,9 +1160,46 @@ static void test_malformed_appends(void **state)
     OK(HEAR(e, .type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 3));
     engine_settle(e);
     refuse_all(e, bad, ARRAY_COUNT(bad));
+    assert_int_equal(raft_contradiction(e->raft, &good), 0);
     OK(engine_hear(e, &good));
     assert_true(engine_log_is(e, TERMS(1, 1, 2, 3)));
     engine_free(e);
+}
+
+/* Committed is committed (3.6.3): who has another entry there is told from what
+ * is malformed, in this term and in later ones; an old term says nothing. */
+static void test_appends_that_contradict_what_is_committed(void **state)
+{
+    (void)state;
+    for (uint64_t term = 2; term <= 4; term++) {
+        struct raft_message before = {.type = RAFT_MSG_APPEND,
+                                      .from = 2,
+                                      .to = 1,
+                                      .term = term,
+                                      .log_index = 2,
+                                      .log_term = 2};
+        struct raft_message within = before;
+        within.log_index = 1;
+        within.log_term = 1;
+        within.entry_count = 1;
+        within.entries =
+            &(struct raft_entry){.term = 2, .type = RAFT_ENTRY_NORMAL};
+        struct engine *e =
+            ENGINE(.voters = 3, .log = {1, 1, 2}, .term = 3, .applied = 2);
+        if (term < 3) {
+            assert_int_equal(raft_contradiction(e->raft, &before), 0);
+            OK(engine_hear(e, &before));
+        } else {
+            assert_int_equal(raft_contradiction(e->raft, &before), 2);
+            assert_int_equal(raft_contradiction(e->raft, &within), 2);
+            REFUSED(e, ERR_MISMATCH, engine_hear(e, &before));
+            REFUSED(e, ERR_MISMATCH, engine_hear(e, &within));
+        }
+        /* Entry 3 is not committed here, and may go. */
+        within.log_index = 2;
+        assert_int_equal(raft_contradiction(e->raft, &within), 0);
+        engine_free(e);
+    }
 }
 
 /* 3.5, leader append-only, seen from the follower: within a term the leader's
@@ -1194,6 +1229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_consistency_check),
+        cmocka_unit_test(test_appends_that_contradict_what_is_committed),
         cmocka_unit_test(test_only_a_conflict_truncates),
         cmocka_unit_test(test_late_append_truncates_nothing),
         cmocka_unit_test(test_refusal_carries_a_hint),

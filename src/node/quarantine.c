@@ -1,0 +1,94 @@
+/* quarantine.c -- a node that contradicts its cluster.
+ *
+ * It holds an entry as committed, and a leader has another one at that index.
+ * One of them lost, or made up, what was promised (a disk that lied about its
+ * syncs, a directory that was copied back), and a majority is with the leader.
+ * Such a node can follow no more, and what it shows may never have been true in
+ * the cluster: it answers no reads, is not ready, and asks to be emptied.
+ *
+ * It does not follow that leader either: its answers to heartbeats would keep
+ * one in office with whom a majority cannot agree. So what most of the nodes
+ * hold prevails, and the odd one is in quarantine, whoever won first.
+ *
+ * Only a member is believed: one frame of anybody else would be enough. It ends
+ * when the node commits more, which takes a log that agrees with the leader's
+ * (3.5), or a snapshot in place of what it had; so an append is looked at now
+ * and then. In memory only: after a restart the next one says it again. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+enum { LOOK_MS = 10000 };
+
+const struct node_contradiction *node_contradiction(const struct node *node)
+{
+    return node->contradiction.index > 0 ? &node->contradiction : NULL;
+}
+
+/* Those who wait for a leader's word about what this node holds. The requests
+ * of others stay: they ask when something has been applied here. */
+static void refuse_reads(struct node *node)
+{
+    static const enum request_state states[] = {STATE_ASKING, STATE_READING};
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        struct list *list = &node->requests[states[i]];
+        for (struct list *at = list->next; at != list;) {
+            struct node_request *request =
+                container_of(at, struct node_request, link);
+            at = at->next;
+            if (request->kind == REQUEST_READ) {
+                request_finish(node, request, NODE_QUARANTINED, 0);
+            }
+        }
+    }
+}
+
+bool quarantine_begin(struct node *node, const struct raft_message *message)
+{
+    const struct raft_member *leader =
+        raft_conf_find(raft_conf_active(node->raft), message->from);
+    uint64_t index = raft_contradiction(node->raft, message);
+    must(index > 0);
+    if (!leader) {
+        return false;
+    }
+    bool known = node->contradiction.index > 0;
+    node->contradiction_from = message->from;
+    node->contradiction_term = message->term;
+    node->contradiction_look_ms = node->now_ms + LOOK_MS;
+    if (known) {
+        return true;
+    }
+    node->contradiction = (struct node_contradiction){.index = index};
+    memcpy(node->contradiction.leader, leader->name, RAFT_NAME_BYTES);
+    node->contradiction_commit = raft_commit(node->raft);
+    log_error("contradiction",
+              "index=%llu term_here=%llu leader=%s term=%llu why=\"what is "
+              "committed here the leader does not have: no reads are answered; "
+              "stop this node, empty its directory, start it with --join\"",
+              (unsigned long long)index,
+              (unsigned long long)raft_term_at(node->raft, index), leader->name,
+              (unsigned long long)message->term);
+    refuse_reads(node);
+    return true;
+}
+
+bool quarantine_ignores(const struct node *node,
+                        const struct raft_message *message)
+{
+    return node->contradiction.index > 0 &&
+           message->from == node->contradiction_from &&
+           message->term == node->contradiction_term &&
+           (message->type == RAFT_MSG_HEARTBEAT ||
+            (message->type == RAFT_MSG_APPEND &&
+             node->now_ms < node->contradiction_look_ms));
+}
+
+void quarantine_look(struct node *node)
+{
+    if (node->contradiction.index > 0 &&
+        raft_commit(node->raft) > node->contradiction_commit) {
+        log_info("contradiction", "index=%llu why=\"it agrees again\"",
+                 (unsigned long long)node->contradiction.index);
+        node->contradiction = (struct node_contradiction){0};
+    }
+}
