@@ -63,7 +63,8 @@ static void check_command(struct bytes input)
     struct command_reader reader;
     struct buf again = {0};
     if (command_check(input) != ERR_OK) {
-        must(!command_only_deletes(input));
+        uint64_t keys_max;
+        must(!command_only_deletes(input, &keys_max));
         return;
     }
     if (command_is_restore(input)) {
