@@ -266,6 +266,14 @@ fuzz_libs_crypto := -lcrypto
 # The fuzzer is the server that the commands reach.
 fuzz_wrap_client := -Wl,--wrap=dial
 
+# The fuzzer is the reactor of the API, and sees what is read and answered.
+fuzz_wrap_api := $(addprefix -Wl$(comma)--wrap=,reactor_now_ms reactor_turns \
+  reactor_turn_max_ms timer_arm timer_cancel listener_open listener_close \
+  listener_hold stream_set_handler stream_set_input_limit stream_output \
+  stream_write stream_output_bytes stream_input_bytes stream_kick stream_close \
+  stream_close_after_flush stream_close_after_drain http_read http_read_body \
+  metrics_count)
+
 define fuzz_rule
 $(BUILD)/fuzz/fuzz_$(1): $(BUILD)/fuzz/fuzz/fuzz_$(1).o \
   $$(call objects,fuzz,$$(call stack_sources,$(call room_of,$(1)))) \
