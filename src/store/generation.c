@@ -43,7 +43,10 @@ static enum err parse_current(const uint8_t *data, size_t size,
     generation->index = index;
     generation->term = term;
     format_current(generation, again);
-    return strcmp(text, again) == 0 ? ERR_OK : ERR_CORRUPT;
+    /* Nothing behind it either, where a NUL would end the text. */
+    return size == strlen(again) && memcmp(text, again, size) == 0
+               ? ERR_OK
+               : ERR_CORRUPT;
 }
 
 void generation_path(unsigned number, const char *file,
