@@ -38,7 +38,7 @@ struct stream {
     struct buf input;
     struct buf output;
     size_t limit;
-    size_t said; /* Of the output, in the digest. */
+    size_t said; /* Output bytes that are in the digest. */
 };
 
 struct world {
@@ -57,7 +57,7 @@ struct world {
     struct stream *conns[CONNS];
     struct peers *peers;
     unsigned up[256]; /* Links, by the low byte of their id. */
-    uint64_t digest;  /* Of all effects, in order. */
+    uint64_t digest;  /* Hash of all effects, in order. */
 };
 
 static struct world world;

@@ -68,7 +68,7 @@ enum length { INT, LONG, LONG_LONG, SIZE };
 
 /* One conversion: %, flags, width, precision, length, letter. */
 struct spec {
-    char text[16]; /* Of it alone, for printf(). */
+    char text[16]; /* The conversion alone, for printf(). */
     enum length length;
     char letter;
     size_t size;

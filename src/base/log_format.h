@@ -2,7 +2,8 @@
  * that no argument can become a field of its own.
  *
  * A format is literal text of ours and conversions of printf(3) without `*`.
- * What %s inserts is data: within double quotes of the format `"` and `\` get a
+ * Text that %s inserts is data: within double quotes of the format `"` and `\`
+ * get a
  * `\` before them; as the whole of a bare value (key=%s) it is put in quotes
  * when it is empty or would not stay one value; elsewhere blanks, quotes and
  * backslashes become '?'. Longer text than LOG_VALUE_BYTES is cut, and a quote

@@ -26,9 +26,9 @@ size_t text_utf8_sequence(const uint8_t *at, size_t left);
 /* Text for people: well-formed UTF-8 without control characters (C0, DEL, C1),
  * which could forge lines of a log or speak to a terminal. Empty text is. */
 bool text_is_printable(struct bytes text);
-/* What a name or an address may consist of, wherever it comes from: printable,
- * no blanks, no double quotes. It can be put into a header, or a line of the
- * log. Empty text is one. */
+/* Names and addresses are words, wherever they come from: printable, without
+ * blanks and double quotes. A word can be put into a header or a log line.
+ * Empty text is one. */
 bool text_is_word(struct bytes text);
 
 /* RFC 4648 section 4, with padding. */

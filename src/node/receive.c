@@ -11,8 +11,8 @@ bool node_check_conf(struct bytes conf)
            raft_conf_is_sound(&decoded);
 }
 
-/* What was appended must be applied: an entry that cannot be would end this
- * node, and at every start again. Until it is appended it can be refused. */
+/* An appended entry must be applied: one that cannot be would end this node,
+ * and each of its starts. Before it is appended it can still be refused. */
 static enum err check_entry(const struct wire_entry *entry)
 {
     switch (entry->type) {

@@ -129,7 +129,8 @@ static void write_rows(struct node *node)
     }
 }
 
-/* Of a node whose entry we do not have (yet): in memory, and few. */
+/* Keep the start of a node that is not in the membership (yet), in memory; the
+ * oldest is replaced. */
 static void keep_stranger(struct node *node, const struct start *start)
 {
     struct start *row = &node->strangers[node->strangers_next];

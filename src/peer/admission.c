@@ -1,14 +1,13 @@
-/* admission.c -- places, memory and lines of the log for those who proved
- * nothing yet.
+/* admission.c -- bounds for unauthenticated peers: connections, links, memory
+ * and log lines.
  *
  * Anybody can connect. A guest is a connection without a HELLO; a stranger is
- * a link to a node that is no member as far as we know, which may be a leader
- * or a candidate that we have yet to hear of. Both have a bounded number of
- * places, and when one is wanted, who has had a place the longest goes: a
- * correct node says HELLO at once, and comes again when it was closed, while
- * who holds places without using them loses them. Guests from addresses of
- * members have places of their own, so that a crowd from elsewhere cannot keep
- * a member out. */
+ * a link to a node that is not in our membership, which may be a leader or a
+ * candidate whose entry has not reached us yet. Both have a bounded number of
+ * slots. A new one replaces the oldest of its kind: a correct node sends HELLO
+ * at once, and redials when it was closed, so the oldest is the least likely
+ * to be one. Guests from addresses of members have slots of their own, so that
+ * a crowd from elsewhere cannot keep a member out. */
 #include <stdio.h>
 
 #include "peer/peer_internal.h"
@@ -35,7 +34,8 @@ static bool is_at(const char *addr, const char *ip)
     return strcmp(own, ip) == 0;
 }
 
-/* Its entry may have a name for an address: then where it was reached last. */
+/* A member entry may hold a DNS name; the address of its last connection counts
+ * then. */
 static bool is_members_ip(const struct peers *peers, const char *ip)
 {
     for (int i = 0; i < LINKS_MAX; i++) {
@@ -54,7 +54,7 @@ struct crowd {
     struct conn *oldest;
 };
 
-/* Of one kind; with `ip` those from there only. */
+/* The guests of one kind; with `ip`, only those from that address. */
 static struct crowd crowd_of(const struct peers *peers, bool known,
                              const char *ip)
 {
@@ -154,8 +154,8 @@ static bool is_strange(const struct conn *conn)
     return !conn->link || !conn->link->member;
 }
 
-/* The unfinished frame that began first goes: a correct sender finishes one,
- * and the next is begun later. */
+/* The link whose unfinished frame began first: a correct sender finishes its
+ * frame, and its next one begins later. */
 static struct conn *longest_unfinished(const struct peers *peers,
                                        bool strangers)
 {

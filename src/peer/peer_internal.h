@@ -2,8 +2,7 @@
  *
  *     peer.c       links: dial, keep alive, frames
  *     handshake.c  who may be believed to be whom
- *     admission.c  places, memory and lines of the log for those who proved
- *                  nothing yet */
+ *     admission.c  bounds for unauthenticated peers */
 #ifndef CRAFTD_PEER_PEER_INTERNAL_H
 #define CRAFTD_PEER_PEER_INTERNAL_H
 
@@ -24,7 +23,7 @@ enum {
     GUESTS_CALM = 8, /* From anywhere; with more, HELLO has to come soon. */
     HANDSHAKE_MS = 2000,
     HANDSHAKE_CROWDED_MS = 200,
-    HANDSHAKE_BYTES_MAX = 16 << 10, /* Of a guest, at a time. */
+    HANDSHAKE_BYTES_MAX = 16 << 10, /* Input buffered for a guest. */
     /* Bytes of unfinished frames: of all links, and of those to nodes that are
      * no members, which share the room of one frame. */
     UNFINISHED_BYTES_MAX = 4 * WIRE_FRAME_BYTES_MAX,
@@ -48,7 +47,7 @@ struct conn {
     bool dialled;
     bool up;
     bool known;              /* A guest from an address of a member. */
-    size_t unfinished_bytes; /* Of a frame, received. */
+    size_t unfinished_bytes; /* Received part of an unfinished frame. */
     uint64_t unfinished_ms;  /* When that frame began. */
     uint64_t opened_ms;
     uint64_t heard_ms;
@@ -95,7 +94,7 @@ struct peers {
 };
 
 struct link *link_find(struct peers *peers, raft_id id);
-/* With a slot taken for it, if need be that of a stranger. */
+/* Finds the link or takes a slot for it, if need be that of a stranger. */
 struct link *link_make(struct peers *peers, raft_id id);
 
 /* Close it and forget it; `why` is a constant. */
@@ -108,7 +107,7 @@ void ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES]);
 /* Make a place for a new guest: the oldest one of its kind goes. */
 void guest_admit(struct peers *peers, struct conn *guest);
 void guest_forget(struct conn *guest);
-/* Those that did not say HELLO in time go. */
+/* Close guests that did not send HELLO in time. */
 void guests_tick(struct peers *peers);
 /* Close the link to the stranger that has had its place the longest; false:
  * there are fewer than `at_least`. */
@@ -119,7 +118,7 @@ void log_refused(struct conn *conn, const struct wire_hello *hello,
                  const char *why);
 void log_garbage(struct conn *conn, const char *why);
 void log_stranger(struct conn *conn, const char *event, const char *why);
-/* Those that were counted and not followed by another. */
+/* Log the events that were counted and not followed by another. */
 void strangers_log_rest(struct peers *peers);
 /* `bytes` of a frame have come and not the rest; `is_new`: it is not the frame
  * that was unfinished before. Over the bounds somebody is closed, false: this

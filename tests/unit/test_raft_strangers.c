@@ -1,6 +1,6 @@
-/* test_raft_strangers.c -- whom the engine listens to: requests of candidates
- * and leaders count whoever sends them (thesis 4.1), answers only when they
- * come from members. And no message uses up the numbers of terms. */
+/* test_raft_strangers.c -- messages of nodes that are no members: requests of
+ * candidates and leaders count (thesis 4.1), answers do not. And no message
+ * uses up the numbers of terms. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
