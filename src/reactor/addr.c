@@ -116,12 +116,16 @@ void addr_set_port(struct address *address, uint16_t port)
     }
 }
 
-/* "localhost" and every name below it (RFC 6761 6.3). */
+/* "localhost" and every name below it (RFC 6761 6.3). An IPv6 address whose
+ * zone ends like that ("::%a.localhost") is no name. */
 static bool is_localhost(const char *host)
 {
     const char *suffix = ".localhost";
     size_t size = strlen(host);
     size_t suffix_size = strlen(suffix);
+    if (strpbrk(host, ":%")) {
+        return false;
+    }
     return strcasecmp(host, suffix + 1) == 0 ||
            (size > suffix_size &&
             strcasecmp(host + size - suffix_size, suffix) == 0);
@@ -161,7 +165,8 @@ size_t addr_known(const char *host, uint16_t port, struct address *out)
 bool addr_is_any(const char *host)
 {
     char name[REACTOR_HOST_BYTES];
-    size_t size = strcspn(host, "%"); /* "::%eth0" is "::". */
+    /* "::%eth0" is "::"; only IPv6 addresses have zones (RFC 4007 11). */
+    size_t size = strchr(host, ':') ? strcspn(host, "%") : strlen(host);
     struct address address;
     if (strcmp(host, "*") == 0) {
         return true;

@@ -295,16 +295,22 @@ static void test_all_addresses_in_every_spelling(void **state)
                                       "::ffff:0.0.0.0",
                                       "::ffff:0:0",
                                       "::FFFF:0.0.0.0"};
-    static const char *const others[] = {
-        "",     "localhost", "127.0.0.1",        "1",  "0.0.0.1",
-        "::1",  "::ffff:1",  "::ffff:127.0.0.1", "**", "0.0.0.0.example",
-        "name", "0x0g"};
+    static const char *const others[] = {"",          "localhost",
+                                         "127.0.0.1", "1",
+                                         "0.0.0.1",   "::1",
+                                         "::ffff:1",  "::ffff:127.0.0.1",
+                                         "**",        "0.0.0.0.example",
+                                         "name",      "0x0g",
+                                         "0%lo",      "0.0.0.0%a.localhost"};
     for (size_t i = 0; i < ARRAY_COUNT(any); i++) {
         assert_true(addr_is_any(any[i]));
     }
     for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
         assert_false(addr_is_any(others[i]));
     }
+    /* Only a name can be below localhost: this is an address with a zone. */
+    assert_false(addr_is_loopback("::%a.localhost"));
+    assert_true(addr_is_loopback("a.localhost"));
 }
 
 /* What counts as one address of the other side. */
