@@ -1,21 +1,17 @@
 /* main.c -- wires the rooms, and stops them in order. */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "api/api.h"
 #include "base/log.h"
-#include "client/client.h"
 #include "config.h"
+#include "dispatch.h"
 #include "host.h"
-#include "offline.h"
 #include "peer/peer.h"
+#include "process.h"
 #include "reactor/reactor.h"
 #include "sys/fs.h"
 #include "sys/sys.h"
@@ -36,8 +32,6 @@ enum {
      * listeners. Of a limit that is too low for it, half. */
     FDS_RESERVED = 160,
 };
-
-extern char **environ;
 
 struct daemon {
     struct config config;
@@ -582,22 +576,10 @@ static int choose_io(struct daemon *daemon)
     return 0;
 }
 
-/* A mistyped variable would go unnoticed. Kubernetes sets some for a service of
- * this name, so they are no reason to stop. */
-static void check_environment(void)
-{
-    char why[256];
-    for (char **at = environ; *at; at++) {
-        if (!config_knows_variable(*at, why, sizeof(why))) {
-            log_warn("environment", "why=\"%s\"", why);
-        }
-    }
-}
-
 static int start(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
-    check_environment();
+    process_check_environment();
     fit_connections(daemon);
     daemon->reactor = reactor_new();
     reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
@@ -654,100 +636,15 @@ static void stop(struct daemon *daemon)
     }
 }
 
-/* The first word is the directory of a new node, or a mistyped command: the
- * latter must not start a server. A slash, --dir, or a directory that is there
- * make it clear. Behind flags only a directory makes sense, as in hraftd's
- * command lines. */
-static bool is_mistyped(const char *word)
-{
-    struct stat file;
-    bool is_flag = word[0] == '-' && word[1] != '\0';
-    return !is_flag && !strchr(word, '/') &&
-           (stat(word, &file) != 0 || !S_ISDIR(file.st_mode));
-}
-
-static int explain_mistyped(const char *word)
-{
-    const char *like = client_command_like(word);
-    fprintf(stderr, "craftd: there is no command %s", word);
-    if (like) {
-        fprintf(stderr, "; did you mean craftd %s?", like);
-    }
-    fprintf(stderr,
-            " (for a node in a new directory of that name: craftd ./%s or "
-            "--dir %s; commands: craftd help)\n",
-            word, word);
-    return EXIT_USAGE;
-}
-
-/* A command that is not the daemon: its exit code; -1: it is the daemon. */
-static int other_main(int argc, char **argv)
-{
-    bool is_help = argc == 3 && strcmp(argv[1], "help") == 0;
-    const char *command = is_help ? argv[2] : argc > 1 ? argv[1] : "";
-    if (strcmp(command, "watch") == 0 || strcmp(command, "lock") == 0) {
-        fprintf(stderr,
-                "craftd: %s is not in this version (a directory of that name "
-                "is ./%s); see craftd help\n",
-                command, command);
-        return EXIT_USAGE;
-    }
-    /* "help NAME" is "NAME --help", so that each room explains its own. */
-    if (is_help) {
-        static char help[] = "--help";
-        char *words[] = {argv[0], argv[2], help, NULL};
-        int code = offline_main(3, words);
-        if (code >= 0) {
-            return code;
-        }
-    }
-    int code = offline_main(argc, argv);
-    if (code < 0) {
-        code = client_main(argc, argv, CRAFTD_VERSION);
-    }
-    if (code < 0 && argc > 1 && is_mistyped(argv[1])) {
-        code = explain_mistyped(argv[1]);
-    }
-    return code;
-}
-
-/* When one of the standard three is closed, the next file or socket takes its
- * place, and what is said goes into that. Theirs are taken by what can be
- * neither read nor written, as the case may be. */
-static void hold_standard_files(void)
-{
-    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
-            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-        }
-    }
-}
-
-/* Signals as this program wants them, whatever the parent left behind: a
- * blocked SIGTERM would be lost on us, and an ignored SIGCHLD would let the
- * kernel reap the resolvers. SIGTTOU stops a background process that writes to
- * its terminal after "stty tostop". */
-static void prepare_signals(void)
-{
-    static const int ignored[] = {SIGPIPE, SIGUSR1, SIGUSR2, SIGTTOU};
-    for (size_t i = 0; i < ARRAY_COUNT(ignored); i++) {
-        (void)signal(ignored[i], SIG_IGN);
-    }
-    (void)signal(SIGCHLD, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    must(sigprocmask(SIG_SETMASK, &none, NULL) == 0);
-}
-
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
     char why[256];
-    hold_standard_files();
+    process_hold_standard_files();
     /* A limit of the size of files (ulimit -f) is an error of the write, for
      * every command. */
     (void)signal(SIGXFSZ, SIG_IGN);
-    int other = other_main(argc, argv);
+    int other = dispatch_command(argc, argv);
     if (other >= 0) {
         return other;
     }
@@ -764,7 +661,7 @@ int main(int argc, char **argv)
     case CONFIG_RUN:
         break;
     }
-    prepare_signals();
+    process_prepare_signals();
     log_open();
     log_set_level(daemon.config.log_level);
     log_set_json(daemon.config.log_json);

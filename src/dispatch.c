@@ -1,0 +1,69 @@
+/* dispatch.c -- which program the command line means. */
+#include "dispatch.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "client/client.h"
+#include "config.h"
+#include "offline.h"
+
+enum { EXIT_USAGE = 2 };
+
+/* The first word is the directory of a new node, or a mistyped command: the
+ * latter must not start a server. A slash, --dir, or a directory that is there
+ * make it clear. Behind flags only a directory makes sense, as in hraftd's
+ * command lines. */
+static bool is_mistyped(const char *word)
+{
+    struct stat file;
+    bool is_flag = word[0] == '-' && word[1] != '\0';
+    return !is_flag && !strchr(word, '/') &&
+           (stat(word, &file) != 0 || !S_ISDIR(file.st_mode));
+}
+
+static int explain_mistyped(const char *word)
+{
+    const char *like = client_command_like(word);
+    fprintf(stderr, "craftd: there is no command %s", word);
+    if (like) {
+        fprintf(stderr, "; did you mean craftd %s?", like);
+    }
+    fprintf(stderr,
+            " (for a node in a new directory of that name: craftd ./%s or "
+            "--dir %s; commands: craftd help)\n",
+            word, word);
+    return EXIT_USAGE;
+}
+
+int dispatch_command(int argc, char **argv)
+{
+    bool is_help = argc == 3 && strcmp(argv[1], "help") == 0;
+    const char *command = is_help ? argv[2] : argc > 1 ? argv[1] : "";
+    if (strcmp(command, "watch") == 0 || strcmp(command, "lock") == 0) {
+        fprintf(stderr,
+                "craftd: %s is not in this version (a directory of that name "
+                "is ./%s); see craftd help\n",
+                command, command);
+        return EXIT_USAGE;
+    }
+    /* "help NAME" is "NAME --help", so that each room explains its own. */
+    if (is_help) {
+        static char help[] = "--help";
+        char *words[] = {argv[0], argv[2], help, NULL};
+        int code = offline_main(3, words);
+        if (code >= 0) {
+            return code;
+        }
+    }
+    int code = offline_main(argc, argv);
+    if (code < 0) {
+        code = client_main(argc, argv, CRAFTD_VERSION);
+    }
+    if (code < 0 && argc > 1 && is_mistyped(argv[1])) {
+        code = explain_mistyped(argv[1]);
+    }
+    return code;
+}
