@@ -19,9 +19,9 @@
  * upgraded, and taken back, one after the other.
  *
  * Decoding checks every length and enum, and that names and addresses are
- * words (base/text.h), as every build has written them: ERR_CORRUPT when
- * anything is odd, ERR_VERSION for a version we do not speak. Views point into
- * the input. */
+ * words (base/text.h; earlier builds let --id have control bytes, and such a
+ * node is not understood any more): ERR_CORRUPT when anything is odd,
+ * ERR_VERSION for a version we do not speak. Views point into the input. */
 #ifndef CRAFTD_WIRE_WIRE_H
 #define CRAFTD_WIRE_WIRE_H
 
