@@ -64,7 +64,7 @@ def test_no_node_is_made_of_one(cluster, backup, tmp_path, name):
     path = tmp_path / "hostile.db"
     path.write_bytes(FILES[name](path, backup))
     done = subprocess.run(
-        [BINARY, "restore", path, "-id", "n1", "-haddr", "localhost:0",
+        [BINARY, "restore", path, "-id", "n1", "-haddr", "localhost:2",
          "-raddr", "localhost:1", str(tmp_path / "new")],
         capture_output=True, text=True, timeout=10)
     assert done.returncode == 4, done
