@@ -85,6 +85,7 @@ struct restore {
     enum restore_stage stage;
     struct store_upload *upload;
     bool opened;
+    uint64_t begun_ms;
     uint64_t received;
     uint64_t row_bytes; /* What its rows will take, about. */
     struct timer timer;
@@ -314,7 +315,9 @@ struct conn {
     bool in_read; /* Inside on_read: no kick is needed. */
     /* Inside on_read: received bytes behind the request being answered. */
     size_t behind_bytes;
-    uint64_t answer_turn; /* Turn of the last answer. */
+    uint64_t answer_turn; /* Turn of the last answer, ... */
+    uint64_t answer_ms;   /* ... its time, ... */
+    size_t output_bytes;  /* ... and what was to be sent then. */
     bool reading;         /* deadline_ms is of the request being received. */
     bool keep_alive;
     bool old; /* HTTP/1.0 */
@@ -422,6 +425,9 @@ bool conn_is_sending(const struct conn *conn);
 /* A request is in progress: see in a while whether its client is still there,
  * if it would not be seen to go. */
 void conn_watch_client(struct conn *conn);
+/* Its client has taken `sent` of `total` bytes since then, and is left. */
+void conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
+                   uint64_t total, uint64_t since_ms);
 /* At the end of on_read(): so much waits in the stream. It may be refused. */
 void conn_count_input(struct conn *conn, size_t size);
 void conns_init(struct api *api);

@@ -1,8 +1,11 @@
 /* backup.c -- GET /backup: the database as a file, in pieces, as fast as the
- * client takes them. A client that takes nothing for half a minute, or less
- * than a megabyte a second, is left: meanwhile what writes overwrite is kept
- * for it, and a snapshot that has come must wait. */
+ * client takes them. While one is being sent, what writes overwrite is kept for
+ * it, as much as it has bytes at most, a snapshot that has come must wait, and
+ * one of few places is taken. So a client that takes nothing for half a minute
+ * is left, and so is one that takes less than a mebibyte a second while
+ * somebody waits for that: a snapshot, or another backup. */
 #include "api/api_internal.h"
+#include "base/log.h"
 #include "base/text.h"
 
 enum {
@@ -63,18 +66,49 @@ void backup_go_on(struct conn *conn)
     wake(conn, any ? 1 : STALL_MS / 3);
 }
 
+static bool is_slow(const struct conn *conn, uint64_t now_ms)
+{
+    return now_ms >
+           conn->backup_begun_ms + STALL_MS + conn->backup_at / BYTES_PER_MS;
+}
+
+static void drop_slow(struct conn *conn)
+{
+    conn_log_slow(conn, "backup", conn->backup_at, conn->backup_bytes,
+                  conn->backup_begun_ms);
+    conn_drop(conn);
+}
+
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
     uint64_t now_ms = reactor_now_ms(conn->api->options.reactor);
     bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
     if ((full && now_ms >= conn->backup_moved_ms + STALL_MS) ||
-        now_ms >
-            conn->backup_begun_ms + STALL_MS + conn->backup_at / BYTES_PER_MS) {
-        conn_drop(conn);
+        (is_slow(conn, now_ms) && node_image_awaited(conn->api->node))) {
+        drop_slow(conn);
         return;
     }
     backup_go_on(conn);
+}
+
+/* Of those that are slow, the one that has been at it longest gives its place
+ * to another backup. */
+static bool make_place(struct api *api)
+{
+    uint64_t now_ms = reactor_now_ms(api->options.reactor);
+    struct conn *slow = NULL;
+    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+        struct conn *conn = container_of(at, struct conn, link);
+        if (conn->backup && is_slow(conn, now_ms) &&
+            (!slow || conn->backup_begun_ms < slow->backup_begun_ms)) {
+            slow = conn;
+        }
+    }
+    if (slow) {
+        drop_slow(slow);
+    }
+    return slow != NULL;
 }
 
 static void start(struct conn *conn, const struct node_result *result)
@@ -93,6 +127,9 @@ static void start(struct conn *conn, const struct node_result *result)
         result->outcome == NODE_NO_SPACE
             ? ERR_NOSPACE
             : node_image_open(api->node, &conn->backup, &index, &bytes);
+    if (err == ERR_BUSY && make_place(api)) {
+        err = node_image_open(api->node, &conn->backup, &index, &bytes);
+    }
     if (err == ERR_NOT_FOUND) {
         answer_problem(conn, 503, "starting", "no member of a cluster yet",
                        NULL);

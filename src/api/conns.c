@@ -333,6 +333,11 @@ static void on_time(void *arg)
                                 ? "30s without progress in the body"
                                 : "the headers took longer than 10s");
     } else {
+        size_t left = stream_output_bytes(conn->stream);
+        if (left > 0) {
+            conn_log_slow(conn, "answer", conn->output_bytes - left,
+                          conn->output_bytes, conn->deadline_ms - IDLE_MS);
+        }
         conn_drop(conn);
     }
 }
@@ -340,6 +345,19 @@ static void on_time(void *arg)
 void conn_may_idle(struct conn *conn)
 {
     conn_set_deadline(conn, now(conn->api) + IDLE_MS);
+}
+
+void conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
+                   uint64_t total, uint64_t since_ms)
+{
+    uint64_t took_ms = max_u64(now(conn->api) - since_ms, 1);
+    log_warn("slow-reader",
+             "what=%s at=%s sent=%llu of=%llu seconds=%llu "
+             "bytes_per_second=%llu limit=%d why=\"%s\"",
+             what, stream_peer_text(conn->stream), (unsigned long long)sent,
+             (unsigned long long)total, (unsigned long long)took_ms / 1000,
+             (unsigned long long)(sent * 1000 / took_ms), 1 << 20,
+             "the client takes it too slowly: the connection is closed");
 }
 
 /* ---- input

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "api/api_internal.h"
+#include "base/log.h"
 
 enum {
     BATCH_ROWS_MAX = 1000,
@@ -23,6 +24,9 @@ enum {
     FREE_BYTES_MIN = 64 << 20,
     FREE_CHECK_BYTES = 1 << 20,
     IN_MEMORY_BYTES_MAX = 1 << 30,
+    /* A slower upload gives its place to another, after that time. */
+    SLOW_MS = 30000,
+    SLOW_BYTES_PER_MS = 64,
 };
 
 static void go_on(void *arg);
@@ -416,6 +420,33 @@ static void too_large(struct conn *conn)
                    "not-applied");
 }
 
+static bool is_slow(const struct restore *restore)
+{
+    uint64_t now_ms = reactor_now_ms(restore->api->options.reactor);
+    return restore->stage == RESTORE_RECEIVE &&
+           now_ms > restore->begun_ms + SLOW_MS +
+                        restore->received / SLOW_BYTES_PER_MS;
+}
+
+static void end_slow(struct restore *restore)
+{
+    uint64_t took_ms =
+        reactor_now_ms(restore->api->options.reactor) - restore->begun_ms;
+    log_warn("slow-upload",
+             "at=%s received=%llu seconds=%llu bytes_per_second=%llu limit=%d "
+             "why=\"another restore takes its place\"",
+             stream_peer_text(restore->conn->stream),
+             (unsigned long long)restore->received,
+             (unsigned long long)took_ms / 1000,
+             (unsigned long long)(restore->received * 1000 / took_ms),
+             SLOW_BYTES_PER_MS * 1000);
+    conn_refuse_partial(restore->conn, 408, "request-timeout",
+                        "the upload was slower than 64 kB/s, and another "
+                        "restore has taken its place");
+    restore->api->headers.size = 0;
+    restore->api->body.size = 0;
+}
+
 /* What can be said before the body has come. False: answered. */
 static bool allowed(struct conn *conn, const struct http_request *request)
 {
@@ -431,7 +462,7 @@ static bool allowed(struct conn *conn, const struct http_request *request)
                        "not-applied");
         return false;
     }
-    if (api->restore.stage != RESTORE_NONE) {
+    if (api->restore.stage != RESTORE_NONE && !is_slow(&api->restore)) {
         answer_problem(conn, 429, "overloaded",
                        "another restore is running at this node",
                        "not-applied");
@@ -449,6 +480,9 @@ static bool allowed(struct conn *conn, const struct http_request *request)
     if (!disk_has_room(api, 2 * request->content_length)) {
         answer_problem(conn, 507, "no-space", disk_text, "not-applied");
         return false;
+    }
+    if (api->restore.stage != RESTORE_NONE) {
+        end_slow(&api->restore);
     }
     return true;
 }
@@ -473,6 +507,7 @@ static void begin(struct conn *conn)
         .api = api,
         .conn = conn,
         .stage = RESTORE_RECEIVE,
+        .begun_ms = conn->now_ms,
         .upload = upload,
         .request = request,
         .command = command,

@@ -181,6 +181,8 @@ static void on_send_time(void *arg)
     bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
     if ((full && now_ms >= scan->send_moved_ms + STALL_MS) ||
         now_ms > scan->send_begun_ms + STALL_MS + scan->sent / BYTES_PER_MS) {
+        conn_log_slow(conn, "list", scan->sent, scan->page.size,
+                      scan->send_begun_ms);
         conn_drop(conn);
     } else {
         scan_go_on(conn);

@@ -213,6 +213,8 @@ void answered(struct conn *conn)
      * that it may be idle from here on. */
     conn_may_idle(conn);
     conn->answer_turn = reactor_turns(api->options.reactor);
+    conn->answer_ms = now(api);
+    conn->output_bytes = stream_output_bytes(conn->stream);
     if (is_last(conn)) {
         close_when_sent(conn);
     } else if (conn->in_read) {
@@ -495,9 +497,13 @@ static void on_eof(struct stream *stream, void *arg)
 
 static void on_close(struct stream *stream, const char *why, void *arg)
 {
-    (void)stream;
-    (void)why;
-    conn_free(arg);
+    struct conn *conn = arg;
+    if (strcmp(why, "timeout") == 0 && conn->closing) {
+        size_t left = stream_output_bytes(stream);
+        conn_log_slow(conn, "answer", conn->output_bytes - left,
+                      conn->output_bytes, conn->answer_ms);
+    }
+    conn_free(conn);
 }
 
 static const struct stream_handler conn_handler = {

@@ -267,6 +267,9 @@ MUST_CHECK enum err node_image_open(struct node *node,
 MUST_CHECK enum err node_image_read(struct store_image *image, void *out,
                                     size_t size);
 void node_image_close(struct store_image *image);
+/* Somebody waits for images to be closed: a snapshot that is whole, or in the
+ * last half minute a follower that needs one and found too many open. */
+bool node_image_awaited(const struct node *node);
 
 /* A backup that has come, to be restored: written to a file of the node's
  * directory, opened, and read (store.h has the details). Its rows then go into

@@ -271,6 +271,8 @@ struct node {
     struct list remotes_idle;
 
     struct outgoing outgoing;
+    uint64_t image_refused_ms; /* When a snapshot found too many images open;
+                                  0: never. */
     struct arriving arriving;
     struct pin pin;
     uint64_t snapshot_wait_ms; /* After a failure: twice as long each time. */

@@ -81,8 +81,14 @@ void snapshot_wanted(struct node *node, raft_id peer)
 {
     struct store_image *image;
     /* Another one is being served: this one's turn comes. */
-    if (node->outgoing.peer != 0 || node->now_ms < node->snapshot_at_ms ||
-        store_image_open(node->store, &image) != ERR_OK) {
+    enum err err =
+        node->outgoing.peer != 0 || node->now_ms < node->snapshot_at_ms
+            ? ERR_BUSY
+            : store_image_open(node->store, &image);
+    if (err) {
+        if (err == ERR_BUSY && node->outgoing.peer == 0) {
+            node->image_refused_ms = node->now_ms;
+        }
         node_tell(node, (struct raft_event){.type = RAFT_SNAPSHOT_FAILED,
                                             .peer = peer});
         return;

@@ -213,6 +213,15 @@ enum err node_image_read(struct store_image *image, void *out, size_t size)
     return store_image_read(image, out, size);
 }
 
+bool node_image_awaited(const struct node *node)
+{
+    enum { MEMORY_MS = 30000 };
+    const struct arriving *in = &node->arriving;
+    return (in->files && in->have == in->total) ||
+           (node->image_refused_ms != 0 &&
+            node->now_ms < node->image_refused_ms + MEMORY_MS);
+}
+
 void node_image_close(struct store_image *image)
 {
     store_image_close(image);

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from cluster import BINARY, TROUBLE, free_port, wait_for
+from cluster import BINARY, HOST, TROUBLE, free_port, wait_for
 from load import compare_hashes
 
 
@@ -487,3 +487,34 @@ def test_a_newcomer_in_the_midst(cluster):
     assert answers and answers[0].status == 200, answers
     cluster.wait_members(3, 30)
     assert all_or_nothing(cluster, 30001) == "new"
+
+
+def test_a_trickled_upload_gives_its_place_to_another(cluster, tmp_path):
+    """It held the only place of its node for as long as a byte came every half
+    minute. An upload that is no faster than a slow line keeps its place."""
+    cluster.start(3)
+    assert cluster[0].put("kept", "1").status == 200
+    cluster.wait_same()
+    backup = cluster[0].request("GET", "/backup").body
+    clients = []
+    for node, first in ((cluster[0], 1), (cluster[1], 1 << 17)):
+        client = socket.create_connection((HOST, node.http_port), 20)
+        client.sendall(b"POST /restore HTTP/1.1\r\nHost: x\r\n"
+                       b"Content-Length: 99000000\r\n\r\n" + b"x" * first)
+        clients.append(client)
+    began = time.monotonic()
+    while time.monotonic() < began + 33:
+        if time.monotonic() < began + 28:
+            assert cluster[0].request("POST", "/restore", backup).status == 429
+        time.sleep(1)
+        clients[0].sendall(b"x")
+        clients[1].sendall(b"x" * (1 << 17))
+    assert cluster[1].request("POST", "/restore", backup).status == 429
+    answer = cluster[0].request("POST", "/restore", backup, timeout=60)
+    assert answer.status == 200, answer
+    refused = clients[0].recv(4096)
+    assert refused.startswith(b"HTTP/1.1 408 ") and b"64 kB/s" in refused
+    assert "slow-upload" in cluster[0].log()
+    assert cluster[2].get("kept") == "1"
+    for client in clients:
+        client.close()
