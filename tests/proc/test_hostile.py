@@ -162,7 +162,7 @@ def test_many_large_entries_are_not_applied_in_one_turn(cluster):
     (b"PUT /txn HTTP/1.1\nContent-Length: 5\n", 405),
     (b"POST /nowhere HTTP/1.1\nContent-Length: 5\n", 404),
     (b"BREW /key/a HTTP/1.1\nContent-Length: 5\n", 501),
-    (b"LOCK /key/a HTTP/1.1\nContent-Length: 5\n", 501),
+    (b"LOCK /key/a HTTP/1.1\nContent-Length: 5\n", 405),
 ])
 def test_who_asks_before_sending_is_told_what_is_wrong(one, head, status):
     """Instead of 100 (RFC 9110 10.1.1); the body may come or not, and cannot be
