@@ -82,12 +82,12 @@ def test_every_write_before_a_half_close_is_done(three):
 
 
 @pytest.mark.parametrize("path", [
-    "/key/half", "/key/half?level=none", "/key/half?level=strong",
+    "/key/halves", "/key/halves?level=none", "/key/halves?level=strong",
     "/keys?prefix=half", "/api/v1/properties?pattern=^half$", "/nodes",
     "/status", "/metrics", "/readyz?sync", "/nowhere"])
 def test_every_read_before_a_half_close_is_answered(three, path):
     leader = three.wait_leader()
-    assert leader.put("half", "v").status == 200
+    assert leader.put("halves", "v").status == 200
     for node in (leader, three.others(leader)[0]):
         got = answers(send_and_end(node, get(path) * 20))
         want = node.request("GET", path).status
@@ -122,10 +122,10 @@ def test_large_answers_before_a_half_close_all_arrive(three, level):
     """More than an output buffer holds, taken at once and slowly."""
     node = three[0]
     value = b"L" * MIB
-    assert node.request("PUT", "/key/large", value).status in (201, 204)
+    assert node.request("PUT", "/key/halves-large", value).status in (201, 204)
     for i in range(4):
-        node.request("PUT", f"/key/large-{i}", value)
-    large = get(f"/key/large?raw&level={level}")
+        node.request("PUT", f"/key/halves-large-{i}", value)
+    large = get(f"/key/halves-large?raw&level={level}")
     packet = large * 12 + get("/keys?prefix=large-") + large * 3
     for receive_bytes, pause in ((None, 0), (4096, 0.5)):
         got = answers(send_and_end(node, packet, pause, receive_bytes))
