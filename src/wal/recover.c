@@ -233,6 +233,7 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
                                 : max_u64(size, scan->offset + BLOCK_BYTES);
         wal->offset =
             verdict == VERDICT_SEALED ? wal->segment_size : scan->offset;
+        wal->opened_at = wal->offset;
         memcpy(wal->path, path, sizeof(wal->path));
     }
 done:

@@ -88,7 +88,7 @@ static bool has_spare(const struct wal *wal)
 
 bool wal_prepare(struct wal *wal)
 {
-    bool half_used = wal->offset >= wal->segment_size / 2;
+    uint64_t from = max_u64(wal->opened_at, wal->segment_size / 4);
     bool done = has_spare(wal);
     enum err err = ERR_OK;
     if (done || wal->offset < wal->segment_size / 4) {
@@ -97,7 +97,7 @@ bool wal_prepare(struct wal *wal)
     }
     do {
         err = spare_fill(wal, wal->options.segment_bytes, &done);
-    } while (!err && !done && half_used);
+    } while (!err && !done && wal->spare_filled < 4 * (wal->offset - from));
     /* Any other failure shows when the segment is needed. */
     wal->shortage = err_is_shortage(err) ? err : ERR_OK;
     return err == ERR_OK && !done;
@@ -199,6 +199,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     wal->stats.log_bytes += wal->segment_size;
     segment_add(wal, header.seq, wal->segment_size, header.next_index);
     wal->offset = BLOCK_BYTES;
+    wal->opened_at = 0;
     wal->anchor_wanted = true;
     return ERR_OK;
 }

@@ -136,10 +136,11 @@ MUST_CHECK enum err wal_roll(struct wal *wal);
  * (wal_roll), so that it does not fail for lack of space. */
 MUST_CHECK enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term);
 
-/* One slice (bounded, some 256 KiB) of preparing the next segment, once a
- * quarter of this one is in use; call once a turn. Once half of this one is in
- * use, all of the next is prepared at once: from then on it is there, or it is
- * known that it cannot be. False when there is nothing (more) to do. */
+/* Prepare the next segment, once a quarter of this one is in use; call once a
+ * turn. At least one slice (some 256 KiB), and as many as it takes to keep up
+ * with what is written: when half of this one is in use the next one is there,
+ * or it is known that it cannot be (after a start within this one, when as much
+ * more has been written). False when there is nothing (more) to do. */
 bool wal_prepare(struct wal *wal);
 /* Why the next segment cannot be prepared: ERR_NOSPACE or ERR_RESOURCES. What
  * is left of this one, and the reserve, are for what was accepted before, and

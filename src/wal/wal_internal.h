@@ -177,7 +177,9 @@ struct wal {
     int handle;    /* Of it; -1 when closed. */
     struct segment_header segment;
     uint64_t segment_size;
-    uint64_t offset; /* Where the next batch goes. */
+    uint64_t offset;    /* Where the next batch goes. */
+    uint64_t opened_at; /* Where that was at the start of the process; 0: the
+                           segment is newer. */
 
     struct meta meta;
     int meta_handles[2]; /* Stay open: a vote needs no descriptor. -1: not
