@@ -257,7 +257,9 @@ void node_cancel(struct node *node, struct node_request *request);
  * makes that a recent one. A view kv(key, value) in it shows both as text. It
  * is read from its beginning to its end. While one is open, checkpoints cost up
  * to twice as much, and a snapshot that has come waits: do not keep it without
- * need. ERR_NOT_FOUND  no member of a cluster yet, or nothing is stored
+ * need.
+ *   ERR_NOT_FOUND  no member of a cluster yet, nothing is stored, or it
+ *                  contradicts the cluster
  *   ERR_BUSY       too many are open
  *   ERR_NOSPACE    the checkpoint found no room, or another one goes on */
 struct store_image;
