@@ -270,7 +270,8 @@ fuzz_wrap_client := -Wl,--wrap=dial
 fuzz_wrap_api := $(addprefix -Wl$(comma)--wrap=,reactor_now_ms reactor_turns \
   reactor_turn_max_ms timer_arm timer_cancel listener_open listener_close \
   listener_hold stream_set_handler stream_set_input_limit stream_output \
-  stream_write stream_output_bytes stream_input_bytes stream_kick stream_close \
+  stream_write stream_output_bytes stream_input_bytes stream_peer_network \
+  stream_peer_text stream_has_unread stream_kick stream_close \
   stream_close_after_flush stream_close_after_drain http_read http_read_body \
   metrics_count)
 

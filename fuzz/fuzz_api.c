@@ -92,6 +92,9 @@ struct buf *__wrap_stream_output(struct stream *stream);
 void __wrap_stream_write(struct stream *stream, const void *data, size_t size);
 size_t __wrap_stream_output_bytes(const struct stream *stream);
 size_t __wrap_stream_input_bytes(const struct stream *stream);
+uint64_t __wrap_stream_peer_network(const struct stream *stream);
+const char *__wrap_stream_peer_text(const struct stream *stream);
+bool __wrap_stream_has_unread(const struct stream *stream);
 void __wrap_stream_kick(struct stream *stream);
 void __wrap_stream_close(struct stream *stream);
 void __wrap_stream_close_after_flush(struct stream *stream);
@@ -200,6 +203,24 @@ size_t __wrap_stream_output_bytes(const struct stream *stream)
 size_t __wrap_stream_input_bytes(const struct stream *stream)
 {
     return stream->in.size;
+}
+
+uint64_t __wrap_stream_peer_network(const struct stream *stream)
+{
+    (void)stream;
+    return 1;
+}
+
+const char *__wrap_stream_peer_text(const struct stream *stream)
+{
+    (void)stream;
+    return "10.0.0.1:4711";
+}
+
+bool __wrap_stream_has_unread(const struct stream *stream)
+{
+    (void)stream;
+    return false;
 }
 
 void __wrap_stream_kick(struct stream *stream)
