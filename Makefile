@@ -11,6 +11,7 @@ CC := gcc
 endif
 CLANG ?= clang
 BUILD := build
+comma := ,
 V := $(shell sed -n 's/^.define CRAFTD_VERSION "\(.*\)"/\1/p' src/config.h)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
@@ -34,39 +35,29 @@ HARDEN += -fcf-protection=full
 endif
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
-comma := ,
 LIBS := -lsqlite3 -lhttp_parser -lm
 
-# ---- rooms and what each may stand on (scripts/check-layers holds the
-# ---- includes to the same table) ------------------------------------------
+# ---- the rooms, from scripts/rooms ------------------------------------------
 
-ROOMS := base sys reactor http json command crypto raft wire wal store peer node api \
-  client
+# ROWS is "base=", "sys=base", "reactor=base,sys", ...; uses_ROOM what it names.
+ROWS := $(shell sed -n 's/ *\#.*//; s/^[^ ]\{1,\}$$/&=/; s/  */=/; \
+  s/  */,/g; /=/p' scripts/rooms)
+define row_rule
+ROOMS += $(1)
+uses_$(1) := $(2)
+endef
+$(foreach row,$(ROWS),$(eval $(call row_rule,$(firstword $(subst =, ,$(row))),\
+  $(subst $(comma), ,$(word 2,$(subst =, ,$(row)))))))
 
-stack_base := base
-stack_sys := base sys
-stack_reactor := base sys reactor
-stack_http := base http
-stack_json := base json
-stack_command := base command
-stack_crypto := base crypto
-stack_raft := base raft
-stack_wire := base raft wire
-stack_wal := base sys wal
-stack_store := base sys command store
-stack_peer := base sys raft wire reactor peer
-stack_node := base sys raft wire wal command store node
-stack_api := $(filter-out client,$(ROOMS))
-stack_client := base sys reactor http json client
-stack_main := $(ROOMS)
-# Not a room, but tested like one.
-stack_config := base sys reactor http
-extra_config := src/config.c
-# The simulator's judge.
-stack_linear := base
+# All that a room stands on and the room, the lowest first.
+under = $(1) $(foreach room,$(uses_$(1)),$(call under,$(room)))
+stack = $(filter $(call under,$(1)),$(ROOMS))
+
+# Tests of what is no room: the simulator's judge, ...
+uses_linear := base
 extra_linear := tests/sim/linear.c
-# The room peer/ over a reactor of the fuzz target.
-stack_link := base raft wire
+# ... and the room peer/ over a reactor of the fuzz target.
+uses_link := base raft wire
 extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c
 
 generated_api := $(BUILD)/generated/openapi.c
@@ -78,18 +69,18 @@ else
 NOT_HERE := src/reactor/epoll.c
 endif
 room_sources = $(filter-out $(NOT_HERE),$(sort $(wildcard src/$(1)/*.c))) \
-  $(generated_$(1))
-stack_sources = $(foreach room,$(stack_$(1)),$(call room_sources,$(room)))
+  $(wildcard src/$(1).c) $(generated_$(1))
+sources_of = $(foreach room,$(1),$(call room_sources,$(room)))
+stack_sources = $(call sources_of,$(call stack,$(1)))
 objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 
-SOURCES := $(foreach room,$(ROOMS),$(call room_sources,$(room))) \
-  $(filter-out src/main.c,$(wildcard src/*.c)) src/main.c
+SOURCES := $(call sources_of,$(ROOMS))
 
 # What tests of a room, and of the rooms above it, share.
 support_raft := tests/unit/support/engine.c
 support_sys := tests/unit/support/simdisk.c tests/unit/support/failfs.c
 support_store := tests/unit/support/simvfs.c
-support_sources = $(foreach room,$(stack_$(1)),$(support_$(room)))
+support_sources = $(foreach room,$(call stack,$(1)),$(support_$(room)))
 
 # tests/unit/test_ROOM[_more].c links with the rooms under and including ROOM,
 # and with their support.
@@ -136,7 +127,7 @@ $(BUILD)/craftd-check: $(call objects,check,$(SOURCES))
 # For tests of mixed versions: a next version, which speaks this one's too, and
 # one so far away that it does not. Only what they differ in is built anew.
 NEXT_ROOMS := wire peer
-NEXT_SOURCES := $(foreach room,$(NEXT_ROOMS),$(call room_sources,$(room)))
+NEXT_SOURCES := $(call sources_of,$(NEXT_ROOMS))
 NEXT_SHARED := $(call objects,release,$(filter-out $(NEXT_SOURCES),$(SOURCES)))
 NEXT_WRAP := $(addprefix -Wl$(comma)--wrap=,wire_add_hello wire_add_empty \
   command_begin command_txn command_open command_check)
@@ -188,9 +179,8 @@ unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 
 # The daemon's own rooms over a virtual network and disk: what tests/sim/net.c
 # is, reactor/ is not.
-SIM_ROOMS := base sys command raft wire wal store peer node
-SIM_SOURCES := $(foreach room,$(SIM_ROOMS),$(call room_sources,$(room))) \
-  src/reactor/addr.c $(support_sys) $(support_store) \
+SIM_ROOMS := $(filter-out reactor,$(call stack,tests/sim))
+SIM_SOURCES := $(call sources_of,$(SIM_ROOMS)) src/reactor/addr.c $(support_sys) $(support_store) \
   $(sort $(wildcard tests/sim/*.c))
 SIM_LDFLAGS := -Wl,--wrap=die
 SIM_CFLAGS := -O2 -g
@@ -206,8 +196,7 @@ $(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
 # ---- every crash state ---------------------------------------------------------
 
 # Whole nodes, as in the simulator, without a network.
-CRASH_SOURCES := $(foreach room,$(filter-out peer,$(SIM_ROOMS)),\
-  $(call room_sources,$(room))) $(support_sys) $(support_store) \
+CRASH_SOURCES := $(call stack_sources,tests/crash) $(support_sys) $(support_store) \
   $(sort $(wildcard tests/crash/*.c))
 $(BUILD)/crash: $(call objects,sim,$(CRASH_SOURCES))
 	$(CC) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
