@@ -36,17 +36,20 @@ def fds(node):
 
 
 class Idle:
-    """Connections that say nothing. Those that are refused are opened anew."""
+    """Connections that say nothing, or begin to. Those that are refused are
+    opened anew."""
 
     def __init__(self):
         self.sockets = []
 
-    def open(self, node, count):
+    def open(self, node, count, data=b""):
         for _ in range(count):
             s = socket.socket()
             s.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 s.connect((HOST, node.http_port))
+            with contextlib.suppress(OSError):
+                s.send(data)
             self.sockets.append(s)
 
     def close(self):
@@ -101,6 +104,24 @@ def test_idle_clients_leave_descriptors_for_files(cluster, idle, limit, clients)
     status = cluster.leader().status()
     assert any("limit of descriptors" in hint for hint in status["hints"]), status
     assert status["limits"]["connections"] < limit
+
+
+def test_half_requests_leave_descriptors_for_files(cluster, idle):
+    """Connections in the midst of a request do not give way to others: no more
+    of them are accepted, and the rest waits in the kernel's queue."""
+    limit = 256
+    leader = start_limited(cluster, 3, f"-n {limit}")
+    other = cluster.others(leader)[0]
+    idle.open(leader, 300, b"GET /key/a HTTP/1.1\r\n")
+    wait_for(lambda: fds(leader) > 160, 5, "the places are taken")
+    for i in range(16):
+        idle.open(leader, 20, b"GET /key/a HTTP/1.1\r\n")
+        answer = other.request("PUT", "/key/large-%d" % i, LARGE)
+        assert answer.status == 201, (i, answer)
+        assert fds(leader) <= limit - 16, fds(leader)
+    assert leader.alive() and "op=open" not in leader.log()
+    idle.close()
+    cluster.wait_same()
 
 
 def test_enough_descriptors_are_no_matter_to_log(cluster):
