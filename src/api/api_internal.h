@@ -22,7 +22,6 @@
  *     metrics.c  /metrics, and what it counts
  *     v1.c       /api/v1: what brokerd's document has
  *     properties.c  /api/v1/properties, /api/v1/settings
- *     pattern.c  expressions to list by
  *     openapi.yaml  the document of all this; in the binary
  *     problem.c  errors
  *     join.c     the client's half of a join */
@@ -30,11 +29,11 @@
 #define CRAFTD_API_API_INTERNAL_H
 
 #include "api/api.h"
-#include "api/pattern.h"
 #include "base/histogram.h"
 #include "base/list.h"
 #include "command/result.h"
 #include "http/http.h"
+#include "pattern/pattern.h"
 
 /* What requests are counted by: few enough to have a histogram each. */
 enum route_group {

@@ -6,13 +6,12 @@
  * a fragment: the places it begins and ends with, and whether it may be empty;
  * to put fragments behind each other is to let what ends one be followed by
  * what begins the next. '^' and '$' are places too, which take no byte. */
-#include "api/pattern.h"
+#include "pattern/pattern.h"
 
 #include "base/text.h"
 #include "json/json.h"
 
-/* ---- sets -----------------------------------------------------------------
- */
+/* ---- sets ---- */
 
 static void set_add(struct places *set, uint32_t place)
 {
@@ -55,8 +54,7 @@ static bool set_equal(const struct places *a, const struct places *b)
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-/* ---- fragments ------------------------------------------------------------
- */
+/* ---- fragments ---- */
 
 struct fragment {
     uint32_t from; /* Its places are [from, to). */
@@ -73,7 +71,7 @@ struct group {
     struct fragment branch; /* The one being read, ... */
     struct fragment atom;   /* ... but for its end, which may be repeated. */
     bool has_atom;
-    bool fixed; /* That is '^' or '$': it is undefined what many of it are. */
+    bool fixed; /* It is '^' or '$', whose repetition is undefined. */
 };
 
 struct compiler {
@@ -97,7 +95,7 @@ static struct fragment nothing(const struct compiler *compiler)
     return (struct fragment){.from = at, .to = at, .nullable = true};
 }
 
-/* Whatever ends `ends` may be followed by whatever is in `next`. */
+/* Let every place of `next` follow every place of `ends`. */
 static void link(struct pattern *pattern, const struct places *ends,
                  const struct places *next)
 {
@@ -139,7 +137,7 @@ static bool has_room(struct compiler *compiler, uint32_t count)
                            "written out");
 }
 
-/* One more place; false: too many. */
+/* Make `fragment` one new place. False: there are too many. */
 static bool add_place(struct compiler *compiler, struct fragment *fragment)
 {
     uint32_t place = compiler->pattern->count;
@@ -153,8 +151,7 @@ static bool add_place(struct compiler *compiler, struct fragment *fragment)
     return true;
 }
 
-/* ---- repetition -----------------------------------------------------------
- */
+/* ---- repetition ---- */
 
 static struct places set_moved(const struct places *set,
                                const struct fragment *from, uint32_t by)
@@ -254,7 +251,7 @@ static bool next_is(struct compiler *compiler, uint8_t c)
     return is;
 }
 
-/* Behind the brace. */
+/* Read a count; the opening brace has been read. */
 static bool read_count(struct compiler *compiler, uint32_t *min, uint32_t *max)
 {
     if (!read_number(compiler, min)) {
@@ -288,10 +285,9 @@ static bool read_repetition(struct compiler *compiler, uint8_t c)
     return repeat(compiler, &group->atom, min, max);
 }
 
-/* ---- atoms ----------------------------------------------------------------
- */
+/* ---- atoms ---- */
 
-/* What was read before it is final now. */
+/* The atom read last cannot be repeated any more: append it. */
 static void end_atom(struct compiler *compiler)
 {
     struct group *group = &compiler->groups[compiler->depth];
@@ -397,15 +393,14 @@ static bool add_anchor(struct compiler *compiler, struct places *anchors)
     return true;
 }
 
-/* ---- brackets -------------------------------------------------------------
- */
+/* ---- brackets ---- */
 
 static bool is_in(uint8_t c, uint8_t low, uint8_t high)
 {
     return c >= low && c <= high;
 }
 
-/* Of the C locale: the same on every node. */
+/* The classes of the C locale, so that all nodes agree. */
 static bool is_of_class(uint8_t c, int class)
 {
     bool upper = is_in(c, 'A', 'Z');
@@ -444,7 +439,7 @@ static const char *const classes[] = {
     "blank:]", "punct:]", "print:]", "graph:]", "cntrl:]", "xdigit:]",
 };
 
-/* Behind "[:". */
+/* Read the name of a class; "[:" has been read. */
 static bool add_class(struct compiler *compiler, bool lead[256])
 {
     size_t left = (size_t)(compiler->end - compiler->at);
@@ -507,7 +502,8 @@ static bool read_bracket_item(struct compiler *compiler, bool lead[256])
     return true;
 }
 
-/* Behind the '['. A ']' that comes first is one of the characters. */
+/* Read a bracket expression; the '[' has been read. A ']' that comes first is
+ * one of the characters. */
 static bool add_bracket(struct compiler *compiler)
 {
     bool listed[256] = {false};
@@ -525,8 +521,7 @@ static bool add_bracket(struct compiler *compiler)
     return add_character(compiler, lead);
 }
 
-/* ---- the whole ------------------------------------------------------------
- */
+/* ---- the whole ---- */
 
 static void begin_group(struct compiler *compiler)
 {
@@ -630,8 +625,7 @@ const char *pattern_compile(struct pattern *pattern, struct bytes text)
     return NULL;
 }
 
-/* ---- matching -------------------------------------------------------------
- */
+/* ---- matching ---- */
 
 static void add_followers(const struct pattern *pattern,
                           const struct places *matched, struct places *next)

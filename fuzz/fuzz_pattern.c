@@ -1,7 +1,7 @@
-/* fuzz_api_pattern.c -- the input is an expression, a line feed, and a text.
+/* fuzz_pattern.c -- the input is an expression, a line feed, and a text.
  * Properties: both are read to an end; and what matches a text, and does not
  * ask where it ends, matches whatever goes on behind it. */
-#include "api/pattern.h"
+#include "pattern/pattern.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

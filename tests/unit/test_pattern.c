@@ -1,4 +1,4 @@
-/* test_api_pattern.c -- expressions of strangers: the same answers as libc's
+/* test_pattern.c -- expressions of strangers: the same answers as libc's
  * regexec() gives, in a time that nobody can choose. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "api/pattern.h"
 #include "base/rng.h"
+#include "pattern/pattern.h"
 
 static struct pattern pattern;
 
@@ -235,8 +235,7 @@ static void test_as_libc_says(void **state)
     assert_in_range(matched, taken * TEXTS / 10, taken * TEXTS * 9 / 10);
 }
 
-/* ---- time -----------------------------------------------------------------
- */
+/* ---- time ---- */
 
 static uint64_t cpu_us(void)
 {
