@@ -77,9 +77,9 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 SOURCES := $(call sources_of,$(ROOMS))
 
 # What tests of a room, and of the rooms above it, share.
-support_raft := tests/unit/support/engine.c
-support_sys := tests/unit/support/simdisk.c tests/unit/support/failfs.c
-support_store := tests/unit/support/simvfs.c
+support_raft := tests/support/engine.c
+support_sys := tests/support/simdisk.c tests/support/failfs.c
+support_store := tests/support/simvfs.c
 support_sources = $(foreach room,$(call stack,$(1)),$(support_$(room)))
 
 # tests/unit/test_ROOM[_more].c links with the rooms under and including ROOM,
@@ -147,7 +147,7 @@ $(foreach next,next far,$(eval $(call next_rule,$(next))))
 CHECK_CFLAGS := -O1 -g $(SANITIZE)
 $(BUILD)/check/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(LANGUAGE) -Itests/unit $(WARN) $(CHECK_CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(LANGUAGE) -Itests $(WARN) $(CHECK_CFLAGS) -MMD -MP -c -o $@ $<
 
 # ---- unit tests -------------------------------------------------------------
 
@@ -163,11 +163,11 @@ $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 # Tests of stores in a directory of their own.
 DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
   test_store_restore test_store_hostile test_store_view)
-$(DIR_TESTS): $(call objects,check,tests/unit/support/storedir.c)
+$(DIR_TESTS): $(call objects,check,tests/support/storedir.c)
 
 # Tests in which the process may end itself, and start again.
 DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
-$(DYING_TESTS): $(call objects,check,$(addprefix tests/unit/support/,dying.c nth.c))
+$(DYING_TESTS): $(call objects,check,$(addprefix tests/support/,dying.c nth.c))
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 
 .PHONY: unit
@@ -186,7 +186,7 @@ SIM_LDFLAGS := -Wl,--wrap=die
 SIM_CFLAGS := -O2 -g
 $(BUILD)/sim/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(LANGUAGE) -Itests/unit $(WARN) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(LANGUAGE) -Itests $(WARN) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/simulator: $(call objects,sim,$(SIM_SOURCES))
 	$(CC) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
 # With the sanitizers: what a run leaves behind when a host dies is no leak.
@@ -247,7 +247,7 @@ mutants:
 FUZZ_CFLAGS := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
-	$(CLANG) $(LANGUAGE) -Itests/unit $(CLANG_WARN) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+	$(CLANG) $(LANGUAGE) -Itests $(CLANG_WARN) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The room's results are compared with OpenSSL's.
 fuzz_libs_crypto := -lcrypto
@@ -334,7 +334,7 @@ tidy: $(generated_api)
 	cppcheck --quiet --error-exitcode=1 --std=c11 \
 	  --enable=warning,performance,portability \
 	  --inline-suppr -Isrc $(SOURCES)
-	shellcheck scripts/* .ci/run
+	shellcheck $(filter-out scripts/rooms,$(wildcard scripts/*)) .ci/run
 
 .PHONY: proc bench cover compdb static repro clean help
 proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far
