@@ -124,25 +124,7 @@ $(BUILD)/release/%.o: %.c
 $(BUILD)/craftd-check: $(call objects,check,$(SOURCES))
 	$(CC) $(SANITIZE) -o $@ $^ $(LIBS)
 
-# For tests of mixed versions: a next version, which speaks this one's too, and
-# one so far away that it does not. Only what they differ in is built anew.
-NEXT_ROOMS := wire peer
-NEXT_SOURCES := $(call sources_of,$(NEXT_ROOMS))
-NEXT_SHARED := $(call objects,release,$(filter-out $(NEXT_SOURCES),$(SOURCES)))
-NEXT_WRAP := $(addprefix -Wl$(comma)--wrap=,wire_add_hello wire_add_empty \
-  command_begin command_txn command_open command_check)
-NEXT_VERSIONS_next := -DCRAFTD_WIRE_VERSION=2
-NEXT_VERSIONS_far := -DCRAFTD_WIRE_VERSION=2 -DCRAFTD_WIRE_VERSION_MIN=2
-define next_rule
-$(BUILD)/craftd-$(1): $(call objects,$(1),$(NEXT_SOURCES) tests/proc/next.c) \
-  $(NEXT_SHARED)
-	$$(CC) $$(RELEASE_CFLAGS) $$(RELEASE_LDFLAGS) $$(NEXT_WRAP) -o $$@ $$^ $$(LIBS)
-$(BUILD)/$(1)/%.o: %.c
-	@mkdir -p $$(@D)
-	$$(CC) $$(LANGUAGE) $$(WARN) $$(RELEASE_CFLAGS) $(NEXT_VERSIONS_$(1)) \
-	  -ffunction-sections -fdata-sections -MMD -MP -c -o $$@ $$<
-endef
-$(foreach next,next far,$(eval $(call next_rule,$(next))))
+include tests/proc/next.mk
 
 CHECK_CFLAGS := -O1 -g $(SANITIZE)
 $(BUILD)/check/%.o: %.c
