@@ -54,6 +54,7 @@ struct conn_host {
     struct list link; /* In one of api->hosts. */
     uint64_t network; /* stream_peer_network() */
     uint32_t conn_count;
+    uint32_t guest_count;
     struct list idle_conns; /* struct conn, by host_idle_link. */
 };
 
@@ -138,9 +139,12 @@ static uint32_t share_of(const struct api *api)
     return api->options.conns_max - api->options.conns_max / 4;
 }
 
-static bool is_over_share(const struct api *api, const struct conn_host *host)
+/* With `more` places than its connections have now; guests have none. */
+static bool is_over_share(const struct api *api, const struct conn_host *host,
+                          uint32_t more)
 {
-    return host->network != 0 && host->conn_count > share_of(api);
+    uint32_t places = host->conn_count - host->guest_count + more;
+    return host->network != 0 && places > share_of(api);
 }
 
 /* ---- guests
@@ -185,6 +189,7 @@ static void become_guest(struct conn *conn)
     struct api *api = conn->api;
     conn->guest = true;
     api->guest_count++;
+    conn->host->guest_count++;
     list_add(&api->guests, &conn->guest_link);
     conn_set_deadline(conn, now(api) + GUEST_MS);
     if (!api->full_logged) {
@@ -202,6 +207,7 @@ static void leave_guests(struct conn *conn)
     if (conn->guest) {
         conn->guest = false;
         conn->api->guest_count--;
+        conn->host->guest_count--;
         list_remove(&conn->guest_link);
     }
 }
@@ -213,14 +219,14 @@ bool conn_is_guest(struct conn *conn)
     if (!conn->guest) {
         return false;
     }
-    if (is_over_share(api, conn->host)) {
+    if (is_over_share(api, conn->host, 1)) {
         evict(&conn->host->idle_conns, true);
     }
     if (places_taken(api) >= api->options.conns_max) {
         evict(&api->idle_conns, false);
     }
     if (places_taken(api) < api->options.conns_max &&
-        !is_over_share(api, conn->host)) {
+        !is_over_share(api, conn->host, 1)) {
         leave_guests(conn);
         hold_listener(api);
     }
@@ -231,7 +237,7 @@ void conn_refuse_guest(struct conn *conn)
 {
     struct api *api = conn->api;
     char message[96];
-    bool over_share = is_over_share(api, conn->host);
+    bool over_share = is_over_share(api, conn->host, 1);
     snprintf(message, sizeof(message),
              "there are %u connections already%s (--max-conns)",
              over_share ? share_of(api) : api->options.conns_max,
@@ -248,10 +254,10 @@ static void admit(struct conn *conn)
     } else {
         api->full_logged = false;
     }
-    if (is_over_share(api, conn->host)) {
+    if (is_over_share(api, conn->host, 0)) {
         evict(&conn->host->idle_conns, true);
     }
-    if (places_taken(api) > max || is_over_share(api, conn->host)) {
+    if (places_taken(api) > max || is_over_share(api, conn->host, 0)) {
         become_guest(conn);
     } else {
         conn_set_deadline(conn, now(api) + IDLE_MS);

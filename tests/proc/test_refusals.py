@@ -34,7 +34,7 @@ def send_whole_then_read(node, method, path, headers, size):
 
 @pytest.mark.parametrize("method, path, headers, mebibytes, status", [
     ("PUT", "/key/much", {}, 5, 413),
-    ("POST", "/key", {}, 20, 413),
+    ("POST", "/key", {}, 6, 413),
     ("POST", "/txn", {}, 5, 413),
     ("POST", "/restore?timeout=x", {}, 6, 400),
     ("POST", "/restore", {"If-Match": "*"}, 6, 400),
@@ -59,7 +59,7 @@ def test_refused_bodies_take_no_memory_and_no_time_of_others(three):
     before = rss_bytes(node.pid)
 
     def one(_):
-        return send_whole_then_read(node, "PUT", "/key/m", {}, 20 * MIB)[0]
+        return send_whole_then_read(node, "PUT", "/key/m", {}, 8 * MIB)[0]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         sent = [pool.submit(one, i) for i in range(16)]
         slowest = 0.0
