@@ -267,7 +267,7 @@ void join_step(struct node *node, struct node_request *request)
         replace(node, request, named, &wanted, by_addr);
     } else if (named) {
         refresh(node, request, named, &wanted);
-    } else if (unreached(node) >= NODE_UNREACHED_MAX) {
+    } else if (!request->replaced && unreached(node) >= NODE_UNREACHED_MAX) {
         uint64_t count;
         if (log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS,
                       &count)) {

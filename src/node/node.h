@@ -219,7 +219,8 @@ void node_wait(struct node *node, struct node_request *request, uint64_t index);
  * that was given the same name must not take the place of one that reboots. A
  * member of another name at the same address is replaced only when
  * member->id is NODE_JOIN_REPLACE (else 0), and is silent. At most
- * NODE_UNREACHED_MAX members that the leader has never reached are added.
+ * NODE_UNREACHED_MAX members that the leader has never reached are added,
+ * beside those that replace one: their former selves are gone already.
  * NODE_INVALID: result->refusal says why not. */
 #define NODE_JOIN_REPLACE UINT64_MAX
 void node_join(struct node *node, struct node_request *request,

@@ -176,6 +176,26 @@ def test_members_that_nobody_has_reached_are_few(cluster):
     assert leader.request("POST", "/join", ghosts[4]).status == 200
 
 
+def test_a_lost_disk_comes_back_beside_members_that_nobody_has_reached(cluster):
+    """Its former self is removed first: a refusal then would leave none."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    member = cluster.others(leader)[0]
+    number = rows(leader)[member.name]["number"]
+    for i in range(4):
+        ghost = {"id": f"ghost-{i}", "addr": f"127.0.0.1:{free_port()}"}
+        assert leader.request("POST", "/join", ghost).status == 200
+    member.kill()
+    member.wipe()
+    member.join = leader.http
+    member.start().up()
+    wait_for(lambda: rows(leader).get(member.name, {"number": 0})["number"] > number
+             and rows(leader)[member.name]["role"] == "voter", 15, "back")
+    # It has taken no place of theirs.
+    other = {"id": "other", "addr": f"127.0.0.1:{free_port()}"}
+    problem(leader.request("POST", "/join", other), 409, "unreached-members")
+
+
 @pytest.mark.parametrize("body", [
     '{"id":"a","id":"a","addr":"h:1"}',
     '{"id":"a","addr":"h:1","addr":"h:1"}',
