@@ -468,8 +468,9 @@ bool read_timeout(struct conn *conn);
 bool redirected(struct conn *conn, const struct http_request *request);
 
 /* browser.c. Whether a page that is none of ours asks, for what it may not
- * have. True: answered 403. */
-bool browser_refused(struct conn *conn, const struct http_request *request);
+ * have; a probe shows it nothing. True: answered 403. */
+bool browser_refused(struct conn *conn, const struct http_request *request,
+                     bool is_probe);
 
 /* params.c. Fill in conn->params, but for `taken`. Values stay good until the
  * next request, whatever becomes of this one's bytes. */

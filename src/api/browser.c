@@ -10,7 +10,8 @@
  * 2. Nothing is shown under a name that is not known as ours: a site may let
  *    its own name lead to this address (DNS rebinding), and then its pages are
  *    of the origin asked. An address in digits cannot be rebound, nor localhost
- *    (RFC 6761 6.3).
+ *    (RFC 6761 6.3). Probes are no secret: health checkers ask for them by
+ *    names of their own, and some call themselves Mozilla.
  *
  * --allow-origin names origins that may do what our own may, and read the
  * answers (CORS); --allow-host names names of ours.
@@ -174,14 +175,15 @@ static void allow_preflight(struct conn *conn)
                    "Access-Control-Max-Age: 600\r\n");
 }
 
-bool browser_refused(struct conn *conn, const struct http_request *request)
+bool browser_refused(struct conn *conn, const struct http_request *request,
+                     bool is_probe)
 {
     const struct api_options *options = &conn->api->options;
     struct marks marks = read_marks(request);
     if (!marks.browser) {
         return false;
     }
-    if (!is_our_host(options, marks.host)) {
+    if (!is_probe && !is_our_host(options, marks.host)) {
         refuse(conn, "the host", marks.host,
                " is not known as a name of this node, and a page of its own "
                "could be asking: see --allow-host");

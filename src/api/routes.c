@@ -183,7 +183,8 @@ static const struct route *admit(struct conn *conn,
     unsigned verbs;
     const struct route *found =
         find(conn, request->path, request->verb, &verbs);
-    if (browser_refused(conn, request)) {
+    bool is_probe = found && found->handler == on_health;
+    if (browser_refused(conn, request, is_probe)) {
         return NULL;
     }
     if (conn->guest && conn->group != ROUTE_PROBE) {

@@ -153,6 +153,19 @@ def test_a_name_that_is_not_ours_shows_a_page_nothing(node, marks):
     assert "evil.example" in forbidden(got, "--allow-host")
 
 
+def test_a_health_checker_that_calls_itself_a_browser(node):
+    """They ask by a name of their own; what a probe answers is no secret."""
+    for agent in ("Mozilla/5.0+(compatible; UptimeRobot/2.0)",
+                  "Mozilla/5.0 (compatible; Pingdom.com_bot_version_1.4)"):
+        words = {"User-Agent": agent, "Host": "kv.example.com"}
+        for path in ("/livez", "/readyz", "/readyz?noleader&cachebuster=1"):
+            for method in ("GET", "HEAD"):
+                got = node.request(method, path, headers=words)
+                assert got.status == 200, (method, path, got)
+        for path in ("/livez/", "/metrics", "/status", "/key/livez"):
+            forbidden(node.request("GET", path, headers=words), "--allow-host")
+
+
 def test_it_is_refused_before_the_body_is_sent(node):
     with connect(node) as s:
         s.sendall(b"PUT /key/early HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil\r\n"
