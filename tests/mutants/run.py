@@ -100,6 +100,12 @@ def quiet(command, seconds):
     return done.returncode == 0, done.stdout + done.stderr
 
 
+def killer(name, out):
+    """A time-out is a kill of bugs that hang, and a false one on a machine
+    that has other work: the line says so."""
+    return name + (" (time-out)" if out == "time-out" else "")
+
+
 # The rooms that keep something on the disk.
 CRASH = ("wal", "store", "node")
 
@@ -111,9 +117,9 @@ def hunt(room, seeds, proc):
             built = make("build/check/" + program)
             if built.returncode != 0:
                 return "DOES NOT BUILD: " + built.stderr[-300:]
-            well, _ = quiet(["build/check/" + program], 120)
+            well, out = quiet(["build/check/" + program], 120)
             if not well:
-                return program
+                return killer(program, out)
     if proc:
         built = make("all", "build/craftd-next", "build/craftd-far")
         if built.returncode != 0:
@@ -122,14 +128,14 @@ def hunt(room, seeds, proc):
         # Exit code 5: no test has that name.
         if not well and "passed" not in out and "failed" not in out:
             return "DOES NOT BUILD: no test matches " + proc
-        return None if well else "tests/proc, " + proc
+        return None if well else killer("tests/proc, " + proc, out)
     if room in CRASH:
         built = make("build/crash")
         if built.returncode != 0:
             return "DOES NOT BUILD: " + built.stderr[-300:]
-        well, _ = quiet(["build/crash", "--states", "20000"], 200)
+        well, out = quiet(["build/crash", "--states", "20000"], 200)
         if not well:
-            return "crash"
+            return killer("crash", out)
     built = make("build/simulator")
     if built.returncode != 0:
         return "DOES NOT BUILD: " + built.stderr[-300:]
@@ -137,7 +143,7 @@ def hunt(room, seeds, proc):
         regress = re.findall(r"(?m)^(\d+) ", file.read())
     well, out = quiet(["build/simulator", "--scenes"], 100)
     if not well:
-        return "the simulator's scenes"
+        return killer("the simulator's scenes", out)
     well, out = quiet(["build/simulator", "--seeds", "1-%d" % seeds], 300)
     for seed in regress if well else []:
         well, out = quiet(["build/simulator", "--seed", seed], 60)
