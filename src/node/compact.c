@@ -116,8 +116,9 @@ bool compact_log(struct node *node)
     if (!wal_compact(node->wal, limit)) {
         return false;
     }
-    node_tell(node, (struct raft_event){
-                        .type = RAFT_COMPACTED,
-                        .index = min_u64(wal_first(node->wal), limit)});
+    node_notify_engine(
+        node,
+        (struct raft_event){.type = RAFT_COMPACTED,
+                            .index = min_u64(wal_first(node->wal), limit)});
     return true;
 }

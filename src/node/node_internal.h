@@ -1,23 +1,34 @@
 /* node_internal.h -- what the files of this room share.
  *
- *     open.c      directory -> node: identity, recovery, bootstrap, adoption
- *     turn.c      the executor: the only place where effects happen
- *     receive.c   frames of other nodes -> engine and requests
- *     requests.c  clients' requests: propose, forward, wait, answer
- *     repeat.c    requests whose leader went away before it answered
- *     join.c      requests that change the membership
- *     address.c   the membership follows members that moved
- *     snapshot.c  the database to a follower that the log has left behind
- *     compact.c   what the log need not hold any more
- *     space.c     before and during a full disk
- *     restore.c   backups that come; restores that nobody goes on with
- *     foreign.c   another cluster counts this node as its member
- *     left.c      a directory whose member has left by its own will
+ *     open.c        directory -> node: identity, recovery, bootstrap, adoption
+ *     turn.c        the executor: one turn as a sequence of phases
+ *     engine.c      events into the engine, and the payloads of its log
+ *     send.c        messages and appends of an update, to the peers
+ *     persist.c     what the engine wants durable, into the log
+ *     disk.c        outstanding operations of the disk, and stalls
+ *     update.c      what else an update says: role, membership, ...
+ *     apply.c       committed entries into the state machine
+ *     checkpoint.c  SQLite's transaction and -wal file, a step per turn
+ *     duties.c      what a leader does by itself
+ *     receive.c     frames of other nodes -> engine and requests
+ *     requests.c    clients' requests: propose, forward, wait, answer
+ *     repeat.c      requests whose leader went away before it answered
+ *     transfer.c    leadership handed over to another node
+ *     join.c        requests that change the membership
+ *     address.c     the membership follows members that moved
+ *     snapshot.c    the database to a follower whose log entries are gone here
+ *     compact.c     drops the part of the log that nobody needs any more
+ *     space.c       before and during a full disk
+ *     restore.c     backups that come; restores that do not go on
+ *     foreign.c     another cluster counts this node as its member
+ *     left.c        a directory whose member has left by its own will
  *     quarantine.c  a node that contradicts its cluster
- *     removed.c   who is no member any more, and how it learns so
- *     starts.c    the newest starts of the others, against copies
- *     found.c     offline: a new cluster on data that is there
- *     status.c    looking */
+ *     removed.c     nodes that are no members any more, and their notices
+ *     starts.c      the newest starts of the other nodes, against copies
+ *     found.c       offline: a new cluster on data that is there
+ *     ident.c       the identity file of a directory (ident.h)
+ *     entries.c     payloads of the newest entries, in memory (entries.h)
+ *     status.c      reads of the node's state, for its callers */
 #ifndef CRAFTD_NODE_NODE_INTERNAL_H
 #define CRAFTD_NODE_NODE_INTERNAL_H
 
@@ -482,17 +493,57 @@ void space_check(struct node *node);
 /* compact.c: true when there may be more to drop. */
 bool compact_log(struct node *node);
 
-/* turn.c. ERR_VERSION: a kind of entry that this version does not know. */
-MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
-                               const struct entry *entry,
-                               struct store_result *result);
-/* Nothing that the engine wants durable waits for it. */
-bool node_is_persisted(const struct node *node);
-void node_set_members(struct node *node);
+/* engine.c. One event, which happens now; every error leaves the engine as it
+ * was. `payload` is that of a RAFT_PROPOSE, and is copied. */
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
                               struct bytes payload);
 MUST_CHECK enum err node_propose(struct node *node, struct bytes payload);
-/* For events that cannot be refused. They happen now. */
-void node_tell(struct node *node, struct raft_event event);
+/* For events that the engine cannot refuse. */
+void node_notify_engine(struct node *node, struct raft_event event);
+/* Entry `index` from memory, else from the log. A payload from the log lies in
+ * node->log_scratch, until the next call. ERR_NOT_FOUND, or a shortage. */
+MUST_CHECK enum err node_fetch_entry(struct node *node, uint64_t index,
+                                     struct entry *entry);
+
+/* send.c: the messages and appends of node->update. */
+void send_update(struct node *node);
+
+/* persist.c: node->update.persist into the log. True when something became
+ * durable, and the engine was notified. */
+bool persist_update(struct node *node);
+/* Nothing that the engine wants durable waits for it. */
+bool node_is_persisted(const struct node *node);
+
+/* disk.c. Start time of the oldest outstanding operation of the disk, in ms;
+ * UINT64_MAX when there is none. */
+uint64_t disk_pending_since_ms(const struct node *node);
+bool disk_is_busy(const struct node *node);
+bool database_sync_stalled(const struct node *node);
+void disk_report_stall(struct node *node);
+
+/* update.c */
+void handle_update(struct node *node);
+void node_set_members(struct node *node);
+
+/* apply.c. ERR_VERSION: a kind of entry that this version does not know. */
+MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
+                               const struct entry *entry,
+                               struct store_result *result);
+/* True when there is more to apply than one turn may do. */
+bool apply_committed(struct node *node);
+/* The database could not take entry `index`. A shortage is logged, and the
+ * entry tried again later; every other error ends the process. */
+void apply_failed(struct node *node, uint64_t index, enum err err);
+
+/* checkpoint.c. True while a checkpoint goes on: then nothing is applied. */
+bool checkpoint_step(struct node *node);
+void flush_when_due(struct node *node);
+void sweep_replaced(struct node *node);
+
+/* transfer.c */
+void transfer_finished(struct node *node, bool ok);
+
+/* duties.c */
+void enable_row_versions(struct node *node);
 
 #endif

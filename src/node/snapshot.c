@@ -74,7 +74,7 @@ static void end(struct node *node, const char *why)
                                  .until_ms = node->now_ms + PIN_MS,
                                  .log_bytes_max = log_bytes_max(bytes)};
     }
-    node_tell(node, over);
+    node_notify_engine(node, over);
 }
 
 void snapshot_wanted(struct node *node, raft_id peer)
@@ -89,8 +89,9 @@ void snapshot_wanted(struct node *node, raft_id peer)
         if (err == ERR_BUSY && node->outgoing.peer == 0) {
             node->image_refused_ms = node->now_ms;
         }
-        node_tell(node, (struct raft_event){.type = RAFT_SNAPSHOT_FAILED,
-                                            .peer = peer});
+        node_notify_engine(
+            node,
+            (struct raft_event){.type = RAFT_SNAPSHOT_FAILED, .peer = peer});
         return;
     }
     node->outgoing = (struct outgoing){
@@ -334,10 +335,10 @@ static void use(struct node *node, struct store *store, uint64_t index,
         die("the membership in a snapshot does not decode");
     }
     requests_installed(node, index);
-    node_tell(node, (struct raft_event){.type = RAFT_INSTALLED,
-                                        .index = index,
-                                        .term = term,
-                                        .conf = &conf});
+    node_notify_engine(node, (struct raft_event){.type = RAFT_INSTALLED,
+                                                 .index = index,
+                                                 .term = term,
+                                                 .conf = &conf});
     node->apply_to = max_u64(node->apply_to, index);
     node->durable = max_u64(node->durable, index);
     node->db_full = ERR_OK;

@@ -1,0 +1,94 @@
+/* apply.c -- committed entries into the state machine.
+ *
+ * An entry is applied once it is committed and durable here, a bounded number
+ * per turn, and its request is answered. On a full disk the entry waits; every
+ * other failure ends the process, since skipping an entry would make this node
+ * differ from the others for ever. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+enum err node_apply(struct store *store, uint64_t index,
+                    const struct entry *entry, struct store_result *result)
+{
+    switch (entry->type) {
+    case RAFT_ENTRY_NORMAL:
+        return store_apply(store, index, entry->term, entry->payload, result);
+    case RAFT_ENTRY_NOOP:
+        return store_apply_noop(store, index, entry->term);
+    case RAFT_ENTRY_CONF:
+        return store_apply_conf(store, index, entry->term, entry->payload);
+    }
+    return ERR_VERSION;
+}
+
+void apply_failed(struct node *node, uint64_t index, enum err err)
+{
+    if (err_is_shortage(err)) {
+        if (!node->db_full_told) {
+            log_error("no-space", "what=database index=%llu why=\"%s\"",
+                      (unsigned long long)index, err_name(err));
+        }
+        node->db_full = err;
+        node->db_full_told = true;
+        /* What is committed moves into the database: then its -wal begins anew
+         * in the space that it has. */
+        node->checkpoint_wanted = true;
+        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+        return;
+    }
+    /* Skipping it would make this node differ from the others for ever. */
+    die("entry %llu cannot be applied: %s", (unsigned long long)index,
+        err_name(err));
+}
+
+/* True when there is more to apply than one turn may do. */
+bool apply_committed(struct node *node)
+{
+    uint64_t applied = store_applied(node->store);
+    uint64_t start = applied;
+    uint64_t bytes = 0;
+    uint64_t until_us = node->env.now_us(node->env.self) + NODE_APPLY_US;
+    if (node->db_full && node->now_ms < node->space_retry_ms) {
+        return false;
+    }
+    node->db_full = ERR_OK;
+    while (applied < node->apply_to && applied - start < NODE_APPLY_ENTRIES &&
+           bytes < NODE_APPLY_BYTES) {
+        struct entry entry;
+        struct store_result result = {0};
+        enum err err = node_fetch_entry(node, applied + 1, &entry);
+        if (err && !err_is_shortage(err)) {
+            die("committed entry %llu cannot be read from the log: %s",
+                (unsigned long long)applied + 1, err_name(err));
+        }
+        if (!err) {
+            err = node_apply(node->store, applied + 1, &entry, &result);
+        }
+        if (err) {
+            apply_failed(node, applied + 1, err);
+            break;
+        }
+        applied++;
+        node->writes += entry.type == RAFT_ENTRY_NORMAL;
+        bytes += entry.payload.size + result.data.size;
+        requests_applied(node, applied, entry.term, &result);
+        /* Each time: one entry may have thousands of operations. On a full
+         * disk each is committed by itself, in as little of the -wal as
+         * possible. */
+        if (node->env.now_us(node->env.self) >= until_us ||
+            node->db_full_told) {
+            break;
+        }
+    }
+    if (applied > start) {
+        node->applied_ms = node->now_ms;
+        node->shown = max_u64(node->shown, applied);
+        node->unflushed_bytes += bytes;
+        if (node->unflushed_ms == 0) {
+            node->unflushed_ms = node->now_ms;
+        }
+        node_notify_engine(
+            node, (struct raft_event){.type = RAFT_APPLIED, .index = applied});
+    }
+    return applied < node->apply_to && !node->db_full;
+}

@@ -1,0 +1,144 @@
+/* checkpoint.c -- SQLite's transaction and -wal file, a bounded step per turn.
+ *
+ * Applied entries gather in one transaction, which is committed (flushed) when
+ * it is long or old. Commits gather in SQLite's -wal, which a checkpoint copies
+ * into the database in steps; nothing is applied between them. Both adapt their
+ * size to the time that they took, since that depends on how large the database
+ * is and how fast its disk. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+/* What one turn did took so long: how much the next one may do. Depends on how
+ * large the database is, and how fast its disk. */
+static uint64_t adapt(uint64_t took_us, uint64_t amount, uint64_t least,
+                      uint64_t most)
+{
+    if (took_us > NODE_HEAVY_US) {
+        amount /= 2;
+    } else if (took_us < NODE_LIGHT_US) {
+        amount += amount / 4;
+    }
+    return min_u64(max_u64(amount, least), most);
+}
+
+static bool checkpoint_due(const struct node *node)
+{
+    uint64_t bytes = store_checkpoint_bytes(node->store);
+    return store_pending(node->store) == 0 && bytes > 0 &&
+           node->now_ms >= node->checkpoint_retry_ms &&
+           (bytes >= node->checkpoint_bytes || node->checkpoint_wanted ||
+            (node->scarce && bytes >= NODE_CHECKPOINT_BYTES_MIN));
+}
+
+static void checkpointed(struct node *node)
+{
+    node->checkpointing = false;
+    node->checkpoint_short = store_checkpoint_bytes(node->store) > 0;
+    node->checkpoint_wanted = node->checkpoint_short;
+    if (node->checkpoint_short) {
+        node->checkpoint_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+        if (!node->db_full_told) {
+            log_error("no-space", "what=database why=\"it cannot grow: writes "
+                                  "are refused\"");
+            node->db_full_told = true;
+        }
+        if (wal_release_reserve(node->wal)) {
+            node->checkpoint_retry_ms = node->now_ms; /* Into its space. */
+        }
+    }
+    if (node->checkpoint_us > 2 * NODE_HEAVY_US) {
+        /* It cannot be less than one transaction wrote. */
+        node->flush_entries =
+            max_u64(node->flush_entries / 2, NODE_FLUSH_ENTRIES_MIN);
+    }
+    if (node->options.checkpoint_bytes == 0) {
+        node->checkpoint_bytes =
+            adapt(node->checkpoint_us, node->checkpoint_bytes,
+                  NODE_CHECKPOINT_BYTES_MIN, NODE_CHECKPOINT_BYTES_MAX);
+    }
+    node->checkpoint_us = 0;
+}
+
+/* Bring SQLite's -wal into its database, a step each turn. What it costs is the
+ * turns' time, and part of that of the syncs beside them. True while it goes
+ * on: then nothing is applied. */
+bool checkpoint_step(struct node *node)
+{
+    if (!node->checkpointing && !checkpoint_due(node)) {
+        if (store_pending(node->store) == 0 &&
+            store_checkpoint_bytes(node->store) == 0) {
+            node->checkpoint_wanted = false; /* There is nothing to bring. */
+        }
+        return false;
+    }
+    bool was_syncing = store_is_syncing(node->store);
+    uint64_t start_us = node->env.now_us(node->env.self);
+    node->checkpointing = store_checkpoint_step(node->store);
+    uint64_t end_us = node->env.now_us(node->env.self);
+    node->checkpoint_us = max_u64(node->checkpoint_us, end_us - start_us);
+    if (!was_syncing) {
+        node->syncing_us = end_us; /* If it has begun one. */
+        node->syncing_ms = node->now_ms;
+    } else if (!store_is_syncing(node->store)) {
+        node->checkpoint_us =
+            max_u64(node->checkpoint_us,
+                    (end_us - node->syncing_us) / NODE_SYNC_PATIENCE);
+    }
+    if (!node->checkpointing) {
+        checkpointed(node);
+    }
+    return node->checkpointing;
+}
+
+/* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
+ * nothing happens. */
+void flush_when_due(struct node *node)
+{
+    uint64_t pending = store_pending(node->store);
+    if (pending == 0) {
+        node->unflushed_ms = 0;
+        node->unflushed_bytes = 0;
+        return;
+    }
+    if (pending < node->flush_entries && !node->checkpoint_wanted &&
+        node->unflushed_bytes <
+            (node->scarce ? NODE_SCARCE_FLUSH_BYTES : NODE_FLUSH_BYTES) &&
+        node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
+        node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
+        return;
+    }
+    uint64_t start_us = node->env.now_us(node->env.self);
+    enum err err = store_flush(node->store);
+    uint64_t took_us = node->env.now_us(node->env.self) - start_us;
+    if (pending >= node->flush_entries || took_us > NODE_HEAVY_US) {
+        node->flush_entries =
+            adapt(took_us, min_u64(pending, node->flush_entries),
+                  NODE_FLUSH_ENTRIES_MIN, NODE_FLUSH_ENTRIES_MAX);
+    }
+    if (err) {
+        apply_failed(node, store_applied(node->store) + 1, err);
+    }
+    space_log_database(node);
+    node->unflushed_ms = 0;
+    node->unflushed_bytes = 0;
+    node_check_quota(node);
+    wal_hint(node->wal);
+}
+
+/* What a restore has replaced, a slice now and then: checkpoints of what it
+ * changes would take all of the disk. */
+void sweep_replaced(struct node *node)
+{
+    if (node->now_ms < node->waste_ms || node->checkpointing || node->db_full) {
+        return;
+    }
+    enum err err = store_sweep(node->store);
+    node->waste_ms = err == ERR_NOT_FOUND ? 0 : node->now_ms + NODE_WASTE_MS;
+    if (err_is_shortage(err)) {
+        apply_failed(node, store_applied(node->store) + 1, err);
+    } else if (!err && store_pending(node->store) > 0) {
+        node->unflushed_bytes += NODE_WASTE_BYTES;
+    } else if (err == ERR_NOT_FOUND && node->over_quota) {
+        node_check_quota(node);
+    }
+}

@@ -1,0 +1,55 @@
+/* disk.c -- outstanding operations of the disk, and stalls.
+ *
+ * Two operations run off the event loop: the fdatasync of a batch of the log,
+ * and a sync of a checkpoint. While one of them takes long, everything else
+ * that might block on the same disk is put off; one that takes longer than an
+ * election time-out is a stall: it is logged, and the engine sees that nothing
+ * becomes durable and steps down. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+/* Since when the disk owes an answer; UINT64_MAX: it does not. */
+uint64_t disk_pending_since_ms(const struct node *node)
+{
+    uint64_t log = node->persist_flying > 0 ? node->flying_ms : UINT64_MAX;
+    uint64_t database =
+        store_is_syncing(node->store) ? node->syncing_ms : UINT64_MAX;
+    return min_u64(log, database);
+}
+
+/* True when what else would go to it had better wait: behind the many pages of
+ * a checkpoint it would hold the loop, and a disk that is slow might not come
+ * back at all. */
+bool disk_is_busy(const struct node *node)
+{
+    return store_is_syncing(node->store) ||
+           (node->persist_flying > 0 &&
+            node->now_ms >= node->flying_ms + NODE_DISK_SLOW_MS);
+}
+
+/* What cannot be applied is not to be written to the log either: for the engine
+ * the disk is stuck, and who leads is another. */
+bool database_sync_stalled(const struct node *node)
+{
+    return store_is_syncing(node->store) &&
+           node->now_ms >= node->syncing_ms + node->options.election_min_ms;
+}
+
+void disk_report_stall(struct node *node)
+{
+    uint64_t since_ms = disk_pending_since_ms(node);
+    bool stuck = since_ms != UINT64_MAX &&
+                 node->now_ms >= since_ms + node->options.election_min_ms;
+    if (stuck && !node->disk_stuck) {
+        log_error("disk-stuck",
+                  "what=%s ms=%llu why=\"the disk does not answer: nothing "
+                  "is written, and this node does not lead\"",
+                  database_sync_stalled(node) ? "database" : "log",
+                  (unsigned long long)(node->now_ms - since_ms));
+        node->stuck_ms = since_ms;
+    } else if (node->disk_stuck && !stuck) {
+        log_info("disk-again", "ms=%llu",
+                 (unsigned long long)(node->now_ms - node->stuck_ms));
+    }
+    node->disk_stuck = stuck;
+}

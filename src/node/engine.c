@@ -1,0 +1,105 @@
+/* engine.c -- events into the engine, and the payloads of its log.
+ *
+ * The engine handles indexes and terms, never payload bytes. node_step() is the
+ * only way into it, and retains the payloads of the entries that a step has
+ * appended until they are durable and applied; node_fetch_entry() finds them
+ * again, in memory or in the log. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+static void retain_payload(struct node *node, uint64_t index,
+                           enum raft_entry_type type, struct bytes payload)
+{
+    if (index <= node->entries.last) {
+        requests_cut(node, index);
+    }
+    if (node->durable >= index) {
+        node->durable = index - 1;
+    }
+    entries_put(&node->entries, index, raft_term_at(node->raft, index), type,
+                payload);
+}
+
+/* An entry the engine made by itself. */
+static void retain_own_entry(struct node *node, uint64_t index)
+{
+    const struct raft_conf *conf = raft_conf_at(node->raft, index);
+    if (!conf) {
+        retain_payload(node, index, RAFT_ENTRY_NOOP, (struct bytes){0});
+        return;
+    }
+    node->conf_scratch.size = 0;
+    wire_encode_conf(&node->conf_scratch, conf);
+    retain_payload(node, index, RAFT_ENTRY_CONF,
+                   buf_bytes(&node->conf_scratch));
+}
+
+/* Entries of a received append: their payloads are in node->wire_entries. */
+static void retain_received_entry(struct node *node, uint64_t index,
+                                  const struct raft_message *message)
+{
+    must(index > message->log_index);
+    uint64_t place = index - message->log_index - 1;
+    must(place < message->entry_count);
+    const struct wire_entry *entry = &node->wire_entries[place];
+    retain_payload(node, index, entry->type, entry->payload);
+}
+
+enum err node_step(struct node *node, const struct raft_event *event,
+                   struct bytes payload)
+{
+    enum err err = raft_step(node->raft, event);
+    if (err) {
+        return err;
+    }
+    uint64_t first;
+    uint64_t last;
+    raft_appended(node->raft, &first, &last);
+    for (uint64_t i = first; i <= last; i++) {
+        if (event->type == RAFT_PROPOSE) {
+            retain_payload(node, i, RAFT_ENTRY_NORMAL, payload);
+        } else if (event->type == RAFT_MESSAGE &&
+                   event->message->type == RAFT_MSG_APPEND) {
+            retain_received_entry(node, i, event->message);
+        } else {
+            retain_own_entry(node, i);
+        }
+    }
+    return ERR_OK;
+}
+
+enum err node_propose(struct node *node, struct bytes payload)
+{
+    struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
+    return node_step(node, &event, payload);
+}
+
+void node_notify_engine(struct node *node, struct raft_event event)
+{
+    event.now_ms = node->now_ms;
+    enum err err = node_step(node, &event, (struct bytes){0});
+    must(err == ERR_OK);
+}
+
+/* Entry `index` from memory, else from the log; an error when it is not to be
+ * had now. `from_log` payloads lie in node->log_scratch until the next. */
+enum err node_fetch_entry(struct node *node, uint64_t index,
+                          struct entry *entry)
+{
+    if (entries_get(&node->entries, index, entry)) {
+        return ERR_OK;
+    }
+    struct wal_entry read;
+    enum err err = wal_read(node->wal, index, &node->log_scratch, &read);
+    if (err) {
+        if (err == ERR_CORRUPT) {
+            die("the log entry %llu can no longer be read",
+                (unsigned long long)index);
+        }
+        return err;
+    }
+    *entry = (struct entry){.term = read.term,
+                            .type = (enum raft_entry_type)read.type,
+                            .payload = read.payload};
+    return ERR_OK;
+}

@@ -1,0 +1,117 @@
+/* persist.c -- what the engine wants durable, into the log.
+ *
+ * One batch is in flight at a time, with ONE fdatasync for all of it; what
+ * gathers meanwhile is the next batch. Where the log's files can (wal.h), the
+ * fdatasync runs asynchronously, and the turn after its completion notifies the
+ * engine. A batch that found no space is tried again: nothing of it has been
+ * promised. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+static void write_batch(struct node *node, const struct raft_persist *persist)
+{
+    if (persist->hard) {
+        wal_set_hard_state(node->wal, persist->term, persist->vote);
+    }
+    if (persist->truncate_from > 0 &&
+        persist->truncate_from <= wal_last(node->wal)) {
+        wal_truncate(node->wal, persist->truncate_from);
+    }
+    for (uint64_t i = persist->lo; i <= persist->hi; i++) {
+        struct entry entry;
+        bool there = entries_get(&node->entries, i, &entry);
+        must(there);
+        must(entry.term == raft_term_at(node->raft, i));
+        struct wal_entry out = {.index = i,
+                                .term = entry.term,
+                                .type = (uint8_t)entry.type,
+                                .payload = entry.payload};
+        wal_append(node->wal, &out);
+    }
+}
+
+static void log_write_failed(struct node *node, enum err err)
+{
+    must(err_is_shortage(err));
+    if (node->log_full != err) {
+        log_error("no-space",
+                  "what=log why=\"%s: writes are refused until "
+                  "that is over\"",
+                  err_name(err));
+    }
+    node->log_full = err;
+    node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+}
+
+static void log_write_succeeded(struct node *node)
+{
+    if (node->log_full) {
+        log_info("space-again", "what=log");
+        node->log_full = ERR_OK;
+    }
+}
+
+/* True when what was started has become durable. When there was no space for
+ * it the engine goes on without us and we try again: nothing of it has been
+ * promised. */
+static bool finish_sync(struct node *node)
+{
+    enum err err;
+    if (node->persist_flying == 0 || !wal_finished(node->wal, false, &err)) {
+        return false;
+    }
+    uint64_t seq = node->persist_flying;
+    node->persist_flying = 0;
+    if (err) {
+        node->persist_due = max_u64(node->persist_due, seq);
+        log_write_failed(node, err);
+        return false;
+    }
+    log_write_succeeded(node);
+    node_notify_engine(node,
+                       (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
+    /* The engine knows what has been replaced meanwhile, told or not. */
+    node->durable = raft_durable(node->raft);
+    must(node->durable <= wal_durable(node->wal));
+    return true;
+}
+
+/* One batch at a time: what comes meanwhile is the next one. */
+static bool start_sync(struct node *node)
+{
+    if (node->persist_due == 0 || node->persist_flying > 0 ||
+        database_sync_stalled(node) ||
+        (node->log_full && node->now_ms < node->space_retry_ms)) {
+        return false;
+    }
+    enum err err = wal_start(node->wal);
+    if (err) {
+        log_write_failed(node, err);
+        return false;
+    }
+    node->persist_flying = node->persist_due;
+    node->persist_due = 0;
+    node->flying_ms = node->now_ms;
+    return true;
+}
+
+/* True when something became durable. */
+bool persist_update(struct node *node)
+{
+    const struct raft_persist *persist = &node->update.persist;
+    if (persist->seq > 0) {
+        write_batch(node, persist);
+        node->persist_due = persist->seq;
+    }
+    bool finished = finish_sync(node);
+    if (start_sync(node)) {
+        /* It may have blocked, and be done. */
+        finished = finish_sync(node) || finished;
+    }
+    return finished;
+}
+
+bool node_is_persisted(const struct node *node)
+{
+    return node->persist_due == 0 && node->persist_flying == 0;
+}

@@ -1,0 +1,86 @@
+/* send.c -- messages and appends of an update, to the queues of the peers.
+ *
+ * Appends leave before this node's own write, so that the disks of all nodes
+ * work in parallel. A full queue drops a message, as the network may. */
+#include "node/node_internal.h"
+
+/* Gather entries lo.. for one append: as many as are worth one frame. What
+ * comes from the log is copied aside, since only one entry at a time is
+ * readable there. */
+static uint32_t gather_entries(struct node *node, uint64_t lo, uint64_t hi)
+{
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    node->scratch.size = 0;
+    bool from_log = lo < node->entries.first;
+    for (uint64_t i = lo; i <= hi && count < RAFT_APPEND_ENTRIES_MAX; i++) {
+        struct entry entry;
+        if ((i < node->entries.first) != from_log ||
+            node_fetch_entry(node, i, &entry)) {
+            break;
+        }
+        if (count > 0 && bytes + entry.payload.size > NODE_APPEND_BYTES) {
+            break;
+        }
+        bytes += entry.payload.size;
+        must(entry.term == raft_term_at(node->raft, i));
+        if (from_log) {
+            buf_add_bytes(&node->scratch, entry.payload);
+        }
+        node->wire_entries[count++] = (struct wire_entry){
+            .term = entry.term, .type = entry.type, .payload = entry.payload};
+    }
+    if (from_log) {
+        const uint8_t *at = node->scratch.data;
+        for (uint32_t k = 0; k < count; k++) {
+            node->wire_entries[k].payload.data = at;
+            at += node->wire_entries[k].payload.size;
+        }
+    }
+    return count;
+}
+
+static void send_appends(struct node *node,
+                         const struct raft_append_offer *offer)
+{
+    uint64_t next = offer->next;
+    for (int frame = 0; frame < NODE_CATCH_UP_FRAMES; frame++) {
+        struct buf *out = node->env.output(node->env.self, offer->peer);
+        if (!out) {
+            return;
+        }
+        uint32_t count = gather_entries(node, next, offer->last);
+        if (count == 0 && next <= offer->last) {
+            return;
+        }
+        struct raft_message message;
+        if (!raft_make_append(node->raft, offer->peer, next, next + count - 1,
+                              node->now_ms, &message)) {
+            return;
+        }
+        must(message.entry_count == count);
+        wire_add_raft(out, &message, node->wire_entries);
+        next += count;
+        if (next > offer->last) {
+            return;
+        }
+    }
+}
+
+void send_update(struct node *node)
+{
+    const struct raft_update *update = &node->update;
+    for (uint32_t i = 0; i < update->message_count; i++) {
+        const struct raft_message *message = &update->messages[i];
+        struct buf *out = node->env.output(node->env.self, message->to);
+        if (out) {
+            wire_add_raft(out, message, NULL);
+        }
+    }
+    for (uint32_t i = 0; i < update->offer_count; i++) {
+        send_appends(node, &update->offers[i]);
+    }
+    if (update->message_count > 0 || update->offer_count > 0) {
+        node->env.flush(node->env.self);
+    }
+}

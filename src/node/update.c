@@ -1,0 +1,104 @@
+/* update.c -- all that an update of the engine says beside messages and
+ * persistence: role, membership, commit index, reads, snapshots, transfers. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+static void log_role(struct node *node)
+{
+    struct raft_status status;
+    raft_get_status(node->raft, &status);
+    const struct raft_member *leader = node_leader(node);
+    log_info("role", "role=%s term=%llu leader=%s commit=%llu last=%llu",
+             raft_role_name(status.role), (unsigned long long)status.term,
+             leader ? leader->name : "-", (unsigned long long)status.commit,
+             (unsigned long long)status.last);
+}
+
+static void log_members(struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        log_info("member", "id=%s number=%llu addr=%s role=%s", member->name,
+                 (unsigned long long)member->id, member->addr,
+                 member->suffrage == RAFT_VOTER     ? "voter"
+                 : member->suffrage == RAFT_LEARNER ? "learner"
+                                                    : "observer");
+    }
+}
+
+/* Who is to be dialled: all members, except a newcomer that may yet not have
+ * been added at all. The first HELLO tells it its id for good, so the entry
+ * that adds it must be committed before; it has no vote, and can wait. */
+void node_set_members(struct node *node)
+{
+    const struct raft_conf *conf = raft_conf_active(node->raft);
+    uint64_t commit = raft_commit(node->raft);
+    struct raft_conf *known = &node->members;
+    *known = (struct raft_conf){0};
+    node->newcomer = 0;
+    for (uint32_t i = 0; i < conf->count; i++) {
+        const struct raft_member *member = &conf->members[i];
+        if (member->suffrage == RAFT_VOTER || member->id <= commit) {
+            known->members[known->count++] = *member;
+        } else {
+            node->newcomer = member->id; /* One change at a time. */
+        }
+    }
+    node->env.set_members(node->env.self, known);
+    starts_members_changed(node);
+    if (!raft_conf_find(conf, node->outgoing.peer)) {
+        snapshot_peer_down(node, node->outgoing.peer);
+    }
+}
+
+/* A leader in a new term is a new one, even if it is the same node. */
+static void count_leader(struct node *node)
+{
+    raft_id leader = raft_leader(node->raft);
+    uint64_t term = raft_term(node->raft);
+    if (leader != 0 &&
+        (leader != node->leader_seen || term != node->leader_seen_term)) {
+        node->metrics.leader_changes++;
+        if (leader == node->ident.id) {
+            node->leading_ms = node->now_ms;
+        }
+        node->leader_seen = leader;
+        node->leader_seen_term = term;
+    }
+}
+
+void handle_update(struct node *node)
+{
+    const struct raft_update *update = &node->update;
+    if (update->apply_hi >= update->apply_lo) {
+        must(update->apply_lo == node->apply_to + 1);
+        node->apply_to = update->apply_hi;
+    }
+    if (update->read_cookie > 0) {
+        requests_reads_indexed(node, update->read_cookie, update->read_index);
+    }
+    if (update->read_failed > 0) {
+        requests_reads_failed(node);
+    }
+    if (update->role_changed) {
+        log_role(node);
+        node->said_news = true;
+        count_leader(node);
+        requests_leader_changed(node);
+    }
+    if (update->conf_changed) {
+        node->said_news = true;
+        log_members(node);
+    }
+    if (update->conf_changed ||
+        (node->newcomer != 0 && raft_commit(node->raft) >= node->newcomer)) {
+        node_set_members(node);
+    }
+    if (update->snapshot_peer != 0) {
+        snapshot_wanted(node, update->snapshot_peer);
+    }
+    if (update->transfer_done) {
+        transfer_finished(node, update->transfer_ok);
+    }
+}
