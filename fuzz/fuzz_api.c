@@ -382,6 +382,12 @@ static bool disk_of_64_mib(void *arg, uint64_t *bytes)
     return true;
 }
 
+static const char *no_trouble(void *arg)
+{
+    (void)arg;
+    return "";
+}
+
 static bool no_backup(void *arg, uint64_t *unix_s)
 {
     (void)arg;
@@ -451,7 +457,8 @@ static void start_node(void)
                               .wall_s = wall_s,
                               .process = no_process,
                               .free_bytes = disk_of_64_mib,
-                              .backup_time = no_backup};
+                              .backup_time = no_backup,
+                              .join_trouble = no_trouble};
     err = api_open(&api, &world.api, why, sizeof(why));
     must(!err);
     api_set_node(world.api, world.node);

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "dispatch.h"
 #include "host.h"
+#include "ops/ops.h"
 #include "peer/peer.h"
 #include "process.h"
 #include "reactor/reactor.h"
@@ -40,7 +41,7 @@ struct daemon {
     struct peers *peers;
     struct api *api;
     struct node *node;
-    struct join *join;
+    struct ops_join *join; /* NULL: it does not ask. */
     struct upkeep *upkeep;
     bool stopping; /* Told to: leaving the cluster first, perhaps, ... */
     bool draining; /* ... then nothing new is taken. */
@@ -195,6 +196,12 @@ static bool api_backup_time(void *arg, uint64_t *unix_s)
     return daemon->upkeep && upkeep_backup_time(daemon->upkeep, unix_s);
 }
 
+static const char *api_join_trouble(void *arg)
+{
+    const struct daemon *daemon = arg;
+    return daemon->join ? ops_join_trouble(daemon->join) : "";
+}
+
 /* ---- the turn, and the end
  * ---------------------------------------------------------- */
 
@@ -210,10 +217,7 @@ static void begin_to_stop(struct daemon *daemon)
 {
     daemon->stopping = true;
     daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
-    if (daemon->join) {
-        api_set_join(daemon->api, NULL);
-    }
-    join_free(daemon->join);
+    ops_join_free(daemon->join);
     daemon->join = NULL;
 }
 
@@ -434,6 +438,7 @@ static int open_listeners(struct daemon *daemon)
         .process = api_process,
         .free_bytes = api_free_bytes,
         .backup_time = api_backup_time,
+        .join_trouble = api_join_trouble,
         .start_s = (uint64_t)time(NULL),
         .arg = daemon,
     };
@@ -500,7 +505,7 @@ static void start_join(struct daemon *daemon)
     if (!targets) {
         return;
     }
-    struct join_options options = {
+    struct ops_join_options options = {
         .reactor = daemon->reactor,
         .node = daemon->node,
         .targets = targets,
@@ -514,8 +519,7 @@ static void start_join(struct daemon *daemon)
         .arg = daemon,
     };
     sys_entropy(&options.seed, sizeof(options.seed));
-    daemon->join = join_start(&options);
-    api_set_join(daemon->api, daemon->join);
+    daemon->join = ops_join_start(&options);
 }
 
 /* The limit of descriptors, raised to what the connections may need if the
@@ -621,7 +625,7 @@ static int start(struct daemon *daemon)
 
 static void stop(struct daemon *daemon)
 {
-    join_free(daemon->join);
+    ops_join_free(daemon->join);
     api_close(daemon->api);
     upkeep_free(daemon->upkeep);
     node_close(daemon->node);

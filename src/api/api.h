@@ -1,5 +1,4 @@
-/* api.h -- HTTP for clients: connections, routes, answers; and the client's
- * half of a join.
+/* api.h -- HTTP for clients: connections, routes, answers.
  *
  * One request at a time is in flight per connection; pipelined ones wait in
  * the stream. Nothing is allocated per request: connections come from a free
@@ -12,7 +11,6 @@
 #include "reactor/reactor.h"
 
 struct api;
-struct join;
 
 struct api_process { /* See sys_process(). */
     uint64_t resident_bytes;
@@ -58,6 +56,9 @@ struct api_options {
     /* Unix time of the newest good backup of --backup-dir, 0 while there is
      * none. False: none is to be made. */
     bool (*backup_time)(void *arg, uint64_t *unix_s);
+    /* A sentence about what is in the way of this node's own join, for the
+     * hints of /status; "" when nothing is known, or it does not join. */
+    const char *(*join_trouble)(void *arg);
     void *arg;
 };
 
@@ -67,41 +68,11 @@ MUST_CHECK enum err api_open(const struct api_options *options,
 const char *api_listening(const struct api *api);
 /* The node exists: requests are answered from now on (503 before). */
 void api_set_node(struct api *api, struct node *node);
-/* What the joining client has found out is shown among the hints. NULL: no
- * more. */
-void api_set_join(struct api *api, const struct join *join);
 /* Before node_close(): requests in flight are cancelled. */
 void api_close(struct api *api);
 
 /* Accept no more, answer what is in flight, close what is idle. */
 void api_stop(struct api *api);
 bool api_stopped(const struct api *api);
-
-/* The joining client: asks the HTTP addresses in `targets` (comma-separated)
- * in turn to add this node, until it is a member. Its own address, `http_addr`,
- * is passed over, so that all nodes may have the same list. `timeout_ms` 0 =
- * for ever; after it `on_refused` is called. It is called as well when the
- * cluster has answered for `refused_ms`, and nothing else, that our name or
- * address is a live member's. */
-struct join_options {
-    struct reactor *reactor;
-    struct node *node;
-    const char *targets;
-    const char *raft_addr;
-    const char *http_addr;   /* What others reach us by, ... */
-    const char *http_listen; /* ... and where we listen. */
-    bool observer;
-    uint64_t timeout_ms;
-    uint64_t refused_ms; /* A member's own disk may be lost, and the member
-                            seem alive for an election time-out. */
-    uint64_t seed;
-    void (*on_refused)(void *arg);
-    void *arg;
-};
-struct join *join_start(const struct join_options *options);
-/* A sentence about what is in the way, "" when nothing is known. Valid until
- * the next turn. */
-const char *join_trouble(const struct join *join);
-void join_free(struct join *join);
 
 #endif

@@ -23,8 +23,7 @@
  *     v1.c       /api/v1: what brokerd's document has
  *     properties.c  /api/v1/properties, /api/v1/settings
  *     openapi.yaml  the document of all this; in the binary
- *     problem.c  errors
- *     join.c     the client's half of a join */
+ *     problem.c  errors */
 #ifndef CRAFTD_API_API_INTERNAL_H
 #define CRAFTD_API_API_INTERNAL_H
 
@@ -114,8 +113,7 @@ enum scan_stage {
 
 struct api {
     struct api_options options;
-    struct node *node;       /* NULL while starting. */
-    const struct join *join; /* NULL: none. */
+    struct node *node; /* NULL while starting. */
     struct listener *listener;
     /* conns.c */
     struct list conns;

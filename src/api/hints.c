@@ -147,7 +147,7 @@ static void add_waiting(struct api *api)
     } else if (!node_foreign(api->node)) {
         add(&api->body, "no member of a cluster yet: it waits to be added");
     }
-    const char *trouble = api->join ? join_trouble(api->join) : "";
+    const char *trouble = api->options.join_trouble(api->options.arg);
     if (trouble[0]) {
         add(&api->body, "--join: %s", trouble);
     }

@@ -553,11 +553,6 @@ void api_set_node(struct api *api, struct node *node)
     api->node = node;
 }
 
-void api_set_join(struct api *api, const struct join *join)
-{
-    api->join = join;
-}
-
 void api_stop(struct api *api)
 {
     api->stopping = true;

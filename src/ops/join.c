@@ -1,17 +1,18 @@
 /* join.c -- the client's half of a join: POST /join to each target in turn,
  * until a leader has made us a member and its HELLO has reached us.
  *
- * For a member the targets are hints where somebody is, for when all have
- * moved and nobody finds anybody: as long as no leader is known it tells them
- * where it is, with the cluster in the request, so that no other one takes it
- * for a newcomer. */
+ * A member asks as well while it knows no leader, in case all members have
+ * moved and none finds another: its request reports where it is. The request
+ * names its cluster, so that no other cluster takes it for a new node. */
+#include "ops/ops.h"
+
 #include <stdio.h>
 #include <strings.h>
 
-#include "api/api_internal.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "http/http.h"
 #include "reactor/addr.h"
 #include "json/json.h"
 
@@ -25,8 +26,8 @@ enum {
     LOG_AGAIN_MS = 30000,
 };
 
-struct join {
-    struct join_options options;
+struct ops_join {
+    struct ops_join_options options;
     struct timer timer;
     struct stream *stream;
     struct rng rng;
@@ -47,25 +48,25 @@ struct join {
 
 static void ask(void *arg);
 
-static uint64_t now(const struct join *join)
+static uint64_t now(const struct ops_join *join)
 {
     return reactor_now_ms(join->options.reactor);
 }
 
-static bool is_done(const struct join *join, struct node_status *status)
+static bool is_done(const struct ops_join *join, struct node_status *status)
 {
     node_get_status(join->options.node, status);
     return status->member &&
            (!join->was_member || node_leader(join->options.node));
 }
 
-const char *join_trouble(const struct join *join)
+const char *ops_join_trouble(const struct ops_join *join)
 {
     return node_is_member(join->options.node) ? "" : join->trouble;
 }
 
 /* Log it when it is news, and now and then; "" is never logged. */
-static void set_trouble(struct join *join, const char *text)
+static void set_trouble(struct ops_join *join, const char *text)
 {
     bool same = strcmp(join->trouble, text) == 0;
     snprintf(join->trouble, sizeof(join->trouble), "%s", text);
@@ -77,7 +78,7 @@ static void set_trouble(struct join *join, const char *text)
     log_warn("join", "why=\"%s\"", text);
 }
 
-static void again(struct join *join, uint64_t wait_ms)
+static void again(struct ops_join *join, uint64_t wait_ms)
 {
     stream_close(join->stream);
     join->stream = NULL;
@@ -85,10 +86,10 @@ static void again(struct join *join, uint64_t wait_ms)
               join);
 }
 
-static uint32_t other_targets(const struct join *join);
+static uint32_t other_targets(const struct ops_join *join);
 
 /* The next target at once; after the last one of the list, a pause. */
-static void failed(struct join *join, const char *why)
+static void failed(struct ops_join *join, const char *why)
 {
     log_warn("join-retry", "target=%s why=\"%s\"", join->target, why);
     join->asked++;
@@ -103,7 +104,7 @@ static void failed(struct join *join, const char *why)
 }
 
 /* It did not answer: nothing is known of what it waits for. */
-static void lost(struct join *join, const char *why)
+static void lost(struct ops_join *join, const char *why)
 {
     join->waiting_targets = 0;
     set_trouble(join, "");
@@ -150,7 +151,7 @@ static void read_problem(struct bytes body, struct problem *problem)
 
 /* Another node has our name: to ask for ever would be to wait until it is
  * away. */
-static bool is_refused(struct join *join, int status, const char *code)
+static bool is_refused(struct ops_join *join, int status, const char *code)
 {
     if (status != 409 || strcmp(code, "exists") != 0) {
         join->refused_ms = 0;
@@ -161,9 +162,9 @@ static bool is_refused(struct join *join, int status, const char *code)
            now(join) >= join->refused_ms + join->options.refused_ms;
 }
 
-static bool is_own(const struct join *join, const char *target);
+static bool is_own(const struct ops_join *join, const char *target);
 
-static uint32_t other_targets(const struct join *join)
+static uint32_t other_targets(const struct ops_join *join)
 {
     uint32_t count = 0;
     char target[RAFT_ADDR_BYTES];
@@ -179,7 +180,7 @@ static uint32_t other_targets(const struct join *join)
 
 /* Whoever answers waits to join as well. When all do, nobody is left to found
  * the cluster. */
-static void on_waiting_target(struct join *join)
+static void on_waiting_target(struct ops_join *join)
 {
     join->waiting_targets++;
     if (join->waiting_targets >= other_targets(join)) {
@@ -189,7 +190,8 @@ static void on_waiting_target(struct join *join)
 }
 
 /* Added: now a member has to reach us. */
-static void on_accepted(struct join *join, const struct http_response *response)
+static void on_accepted(struct ops_join *join,
+                        const struct http_response *response)
 {
     uint8_t cluster[16];
     char text[sizeof(join->trouble)];
@@ -211,7 +213,8 @@ static void on_accepted(struct join *join, const struct http_response *response)
     again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
 }
 
-static void on_answer(struct join *join, const struct http_response *response)
+static void on_answer(struct ops_join *join,
+                      const struct http_response *response)
 {
     if (response->status == 200) {
         join->waiting_targets = 0;
@@ -255,7 +258,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
                       void *arg)
 {
     (void)stream;
-    struct join *join = arg;
+    struct ops_join *join = arg;
     struct http_response response;
     enum http_progress progress =
         http_read_response(data, size, false, &response);
@@ -273,7 +276,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
 static void on_close(struct stream *stream, const char *why, void *arg)
 {
     (void)stream;
-    struct join *join = arg;
+    struct ops_join *join = arg;
     join->stream = NULL;
     lost(join, why);
 }
@@ -283,9 +286,9 @@ static void on_late(void *arg)
     lost(arg, "no answer");
 }
 
-static void send_request(struct join *join)
+static void send_request(struct ops_join *join)
 {
-    const struct join_options *options = &join->options;
+    const struct ops_join_options *options = &join->options;
     struct node_status status;
     struct buf body = {0};
     node_get_status(options->node, &status);
@@ -323,7 +326,7 @@ static const struct stream_handler handler = {
 
 /* As others reach us, or as we listen: all that is known without asking for
  * names. Who is asked by another name answers at once that it waits as well. */
-static bool is_own(const struct join *join, const char *target)
+static bool is_own(const struct ops_join *join, const char *target)
 {
     const char *own[] = {join->options.http_addr, join->options.http_listen};
     char host[REACTOR_HOST_BYTES];
@@ -344,7 +347,7 @@ static bool is_own(const struct join *join, const char *target)
     return false;
 }
 
-static void next_target(struct join *join)
+static void next_target(struct ops_join *join)
 {
     if (*join->next == '\0') {
         join->next = join->targets;
@@ -356,7 +359,7 @@ static void next_target(struct join *join)
 }
 
 /* False: the list has nobody but ourselves. */
-static bool choose_target(struct join *join)
+static bool choose_target(struct ops_join *join)
 {
     if (join->redirect[0] != '\0') {
         memcpy(join->target, join->redirect, sizeof(join->target));
@@ -374,7 +377,7 @@ static bool choose_target(struct join *join)
 
 static void ask(void *arg)
 {
-    struct join *join = arg;
+    struct ops_join *join = arg;
     struct node_status status;
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
@@ -405,9 +408,9 @@ static void ask(void *arg)
               join);
 }
 
-struct join *join_start(const struct join_options *options)
+struct ops_join *ops_join_start(const struct ops_join_options *options)
 {
-    struct join *join = mem_zalloc(sizeof(*join));
+    struct ops_join *join = mem_zalloc(sizeof(*join));
     join->options = *options;
     snprintf(join->targets, sizeof(join->targets), "%s", options->targets);
     join->next = join->targets;
@@ -422,7 +425,7 @@ struct join *join_start(const struct join_options *options)
     return join;
 }
 
-void join_free(struct join *join)
+void ops_join_free(struct ops_join *join)
 {
     if (join) {
         timer_cancel(join->options.reactor, &join->timer);
