@@ -271,12 +271,12 @@ static void on_foreign(const struct wire_hello *hello, void *arg)
     note("foreign", hello->cluster, sizeof(hello->cluster));
 }
 
-static const struct peers_handler handler = {.on_frame = on_frame,
-                                             .on_start = on_start,
-                                             .on_up = on_up,
-                                             .on_down = on_down,
-                                             .on_adopt = on_adopt,
-                                             .on_foreign = on_foreign};
+static const struct transport_handler handler = {.on_frame = on_frame,
+                                                 .on_start = on_start,
+                                                 .on_up = on_up,
+                                                 .on_down = on_down,
+                                                 .on_adopt = on_adopt,
+                                                 .on_foreign = on_foreign};
 
 /* ---- one input ------------------------------------------------------------
  */
@@ -415,13 +415,11 @@ static void set_up(uint8_t flags)
 {
     char why[64];
     static const uint8_t uuid[16] = {1};
-    struct peers_options options = {.addr = "10.0.0.1:1",
-                                    .http = "10.0.0.1:2",
-                                    .nonce = 11,
-                                    .seed = 1,
-                                    .handler = &handler};
+    struct peers_options options = {
+        .addr = "10.0.0.1:1", .http = "10.0.0.1:2", .nonce = 11, .seed = 1};
     enum err err = peers_open(&options, &world.peers, why, sizeof(why));
     must(err == ERR_OK);
+    peers_set_handler(world.peers, &handler, NULL);
     if (flags & 1) {
         return;
     }

@@ -56,88 +56,7 @@ struct daemon {
     struct timer directory_timer;
 };
 
-/* ---- what the node sees of the world
- * ------------------------------------------ */
-
-static struct buf *env_output(void *self, raft_id peer)
-{
-    struct daemon *daemon = self;
-    return peer_output(daemon->peers, peer);
-}
-
-static void env_set_self(void *self, const uint8_t cluster[16], raft_id id,
-                         const uint8_t uuid[16], uint64_t incarnation,
-                         const char *name)
-{
-    struct daemon *daemon = self;
-    peers_set_self(daemon->peers, cluster, id, uuid, incarnation, name);
-}
-
-static void env_set_members(void *self, const struct raft_conf *conf)
-{
-    struct daemon *daemon = self;
-    peers_set_members(daemon->peers, conf);
-}
-
-static void env_hint(void *self, raft_id id, const char *addr)
-{
-    struct daemon *daemon = self;
-    peers_hint(daemon->peers, id, addr);
-}
-
-static void env_flush(void *self)
-{
-    struct daemon *daemon = self;
-    peers_flush(daemon->peers);
-}
-
-/* ---- and the other way round
- * ----------------------------------------------------- */
-
-static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
-{
-    struct daemon *daemon = arg;
-    return node_on_frame(daemon->node, from, frame);
-}
-
-static const char *on_start(const struct wire_hello *hello, void *arg)
-{
-    struct daemon *daemon = arg;
-    return node_on_start(daemon->node, hello);
-}
-
-static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
-{
-    struct daemon *daemon = arg;
-    node_peer_up(daemon->node, peer, hello);
-}
-
-static void on_down(raft_id peer, void *arg)
-{
-    struct daemon *daemon = arg;
-    node_peer_down(daemon->node, peer);
-}
-
-static bool on_adopt(const struct wire_hello *hello, void *arg)
-{
-    struct daemon *daemon = arg;
-    return node_adopt(daemon->node, hello);
-}
-
-static void on_foreign(const struct wire_hello *hello, void *arg)
-{
-    struct daemon *daemon = arg;
-    node_on_foreign(daemon->node, hello);
-}
-
-static const struct peers_handler peers_handler = {
-    .on_frame = on_frame,
-    .on_start = on_start,
-    .on_up = on_up,
-    .on_down = on_down,
-    .on_adopt = on_adopt,
-    .on_foreign = on_foreign,
-};
+/* ---- what the API sees of the process ---- */
 
 static bool api_peer_up(void *arg, raft_id id)
 {
@@ -406,9 +325,7 @@ static int open_listeners(struct daemon *daemon)
                                           .host = host,
                                           .port = port,
                                           .addr = config->raft_adv,
-                                          .http = config->http_adv,
-                                          .handler = &peers_handler,
-                                          .arg = daemon};
+                                          .http = config->http_adv};
     sys_entropy(&peers_options.nonce, sizeof(peers_options.nonce));
     sys_entropy(&peers_options.seed, sizeof(peers_options.seed));
     if (peers_open(&peers_options, &daemon->peers, why, sizeof(why))) {
@@ -464,12 +381,7 @@ static int open_node(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
     struct node_env env = host_env(daemon->fs);
-    env.self = daemon;
-    env.output = env_output;
-    env.set_self = env_set_self;
-    env.set_members = env_set_members;
-    env.hint = env_hint;
-    env.flush = env_flush;
+    env.transport = peers_transport(daemon->peers);
     struct node_options options = {
         .name = config->id,
         .raft_addr = config->raft_adv,
@@ -493,6 +405,7 @@ static int open_node(struct daemon *daemon)
                   config->dir ? config->dir : "(memory)", err_name(err));
         return err == ERR_CORRUPT ? EXIT_DATA : EXIT_RUNTIME;
     }
+    peers_set_handler(daemon->peers, &node_transport_handler, daemon->node);
     return 0;
 }
 

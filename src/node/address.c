@@ -77,7 +77,8 @@ bool address_hint(struct node *node, const struct raft_member *wanted)
         return false;
     }
     if (wanted->id != node->ident.id) {
-        node->env.hint(node->env.self, wanted->id, wanted->addr);
+        node->env.transport.hint(node->env.transport.self, wanted->id,
+                                 wanted->addr);
     }
     return true;
 }

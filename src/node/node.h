@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "raft/raft.h"
 #include "sys/fs.h"
+#include "wire/transport.h"
 #include "wire/wire.h"
 
 struct node;
@@ -26,19 +27,7 @@ struct node_env {
     void (*entropy)(void *self, void *out, size_t size);
     const struct fs *fs;
     const char *sqlite_vfs;
-    /* The queue to a peer, to add one frame to; NULL: down or full. */
-    struct buf *(*output)(void *self, raft_id peer);
-    /* Who we are has become known (at start, or by adoption). */
-    void (*set_self)(void *self, const uint8_t cluster[16], raft_id id,
-                     const uint8_t uuid[16], uint64_t incarnation,
-                     const char *name);
-    /* Whom to keep a link to. */
-    void (*set_members)(void *self, const struct raft_conf *conf);
-    /* Member `id` is said to be at `addr` now (peers_hint). */
-    void (*hint)(void *self, raft_id id, const char *addr);
-    /* Send now what was added to the queues: called before the log is
-     * written, so that the disks of all nodes work in parallel. */
-    void (*flush)(void *self);
+    struct transport transport; /* Zero for node_recover() and _restore(). */
 };
 
 struct node_options {
@@ -163,6 +152,9 @@ void node_close(struct node *node);
 
 /* ---- input ------------------------------------------------------------- */
 
+/* The functions below, as the handler of the links; `arg` is the node. */
+extern const struct transport_handler node_transport_handler;
+
 /* False: malformed, drop the link. */
 bool node_on_frame(struct node *node, raft_id from,
                    const struct wire_frame *frame);
@@ -175,14 +167,14 @@ void node_peer_down(struct node *node, raft_id peer);
  * be (a constant): a newer start of that directory is remembered, so this is an
  * old or a second copy of it; or the number of its start cannot be true. */
 const char *node_on_start(struct node *node, const struct wire_hello *hello);
-/* HELLO while we have no id (see peer.h on_adopt). It has to name the
+/* HELLO while we have no id (see transport.h, on_adopt). It has to name the
  * directory that node_get_status() shows, which only those know whom we asked,
  * and come from the cluster that node_join_answered() named last. */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
 /* POST /join has been answered: this cluster has made us its member. Nodes of
  * older builds do not say which: then the directory has to do. */
 void node_join_answered(struct node *node, const uint8_t cluster[16]);
-/* HELLO of another cluster's member (see peer.h on_foreign). */
+/* HELLO of another cluster's member (see transport.h, on_foreign). */
 void node_on_foreign(struct node *node, const struct wire_hello *hello);
 
 /* A node of our cluster that is trusted says that the committed membership of

@@ -311,8 +311,9 @@ static enum err open_member(struct node *node)
         start_engine(node, &boot);
         node->member = true;
         node_check_quota(node);
-        node->env.set_self(node->env.self, node->ident.cluster, node->ident.id,
-                           node->ident.uuid, node->incarnation, node->name);
+        node->env.transport.set_self(
+            node->env.transport.self, node->ident.cluster, node->ident.id,
+            node->ident.uuid, node->incarnation, node->name);
         node_set_members(node);
     } else if (err == ERR_NOT_FOUND) {
         log_error("open", "why=\"IDENT is there, but the log is not\"");
@@ -536,8 +537,9 @@ static enum err wait_for_adoption(struct node *node)
     node->env.entropy(node->env.self, node->ident.uuid, 16);
     enum err err = ident_waiting(node->env.fs, node->ident.uuid);
     if (!err) {
-        node->env.set_self(node->env.self, node->ident.cluster, 0,
-                           node->ident.uuid, 0, node->name);
+        node->env.transport.set_self(node->env.transport.self,
+                                     node->ident.cluster, 0, node->ident.uuid,
+                                     0, node->name);
     }
     return err;
 }
@@ -549,8 +551,9 @@ static enum err found_or_listen(struct node *node)
     uint32_t wait_ms =
         node->options.bootstrap_anyway ? 0 : node->options.bootstrap_wait_ms;
     if (node->foreign.known || wait_ms > 0) {
-        node->env.set_self(node->env.self, node->ident.cluster, 0,
-                           node->ident.uuid, 0, node->name);
+        node->env.transport.set_self(node->env.transport.self,
+                                     node->ident.cluster, 0, node->ident.uuid,
+                                     0, node->name);
     }
     if (node->foreign.known) {
         return ERR_OK;

@@ -68,7 +68,7 @@ static void notify(struct node *node, uint64_t index)
             !is_removed(node, linked->id)) {
             continue;
         }
-        struct buf *out = node->env.output(node->env.self, linked->id);
+        struct buf *out = transport_output(&node->env.transport, linked->id);
         if (out) {
             wire_add_removed(out, index);
             linked->removed = true;

@@ -169,7 +169,7 @@ void request_proposed(struct node *node, struct node_request *request)
 static void refuse_forward(struct node *node, raft_id to, uint64_t request,
                            enum node_outcome outcome)
 {
-    struct buf *out = node->env.output(node->env.self, to);
+    struct buf *out = transport_output(&node->env.transport, to);
     if (out) {
         wire_add_forward_resp(
             out, &(struct wire_forward_resp){.request = request,
@@ -267,7 +267,7 @@ static enum wire_forward_kind forward_kind(const struct node_request *request)
 static bool forward_to(struct node *node, struct node_request *request,
                        raft_id peer, struct bytes body)
 {
-    struct buf *out = node->env.output(node->env.self, peer);
+    struct buf *out = transport_output(&node->env.transport, peer);
     if (!out) {
         return false;
     }
@@ -517,7 +517,7 @@ void requests_submit(struct node *node)
     }
     raft_id leader = raft_leader(node->raft);
     if (leader == 0 || (leader != node->ident.id &&
-                        !node->env.output(node->env.self, leader))) {
+                        !transport_output(&node->env.transport, leader))) {
         return;
     }
     /* One pass: what has to go on waiting is added at the end. */
@@ -800,7 +800,7 @@ static void remote_done(struct node_request *request,
 {
     struct remote *remote = container_of(request, struct remote, request);
     struct node *node = remote->node;
-    struct buf *out = node->env.output(node->env.self, remote->from);
+    struct buf *out = transport_output(&node->env.transport, remote->from);
     if (out) {
         struct wire_forward_resp resp = {.request = remote->cookie,
                                          .outcome = (uint8_t)result->outcome,

@@ -45,7 +45,7 @@ static void send_appends(struct node *node,
 {
     uint64_t next = offer->next;
     for (int frame = 0; frame < NODE_CATCH_UP_FRAMES; frame++) {
-        struct buf *out = node->env.output(node->env.self, offer->peer);
+        struct buf *out = transport_output(&node->env.transport, offer->peer);
         if (!out) {
             return;
         }
@@ -72,7 +72,7 @@ void send_update(struct node *node)
     const struct raft_update *update = &node->update;
     for (uint32_t i = 0; i < update->message_count; i++) {
         const struct raft_message *message = &update->messages[i];
-        struct buf *out = node->env.output(node->env.self, message->to);
+        struct buf *out = transport_output(&node->env.transport, message->to);
         if (out) {
             wire_add_raft(out, message, NULL);
         }
@@ -81,6 +81,6 @@ void send_update(struct node *node)
         send_appends(node, &update->offers[i]);
     }
     if (update->message_count > 0 || update->offer_count > 0) {
-        node->env.flush(node->env.self);
+        transport_flush(&node->env.transport);
     }
 }

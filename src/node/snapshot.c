@@ -147,7 +147,7 @@ bool snapshot_on_resp(struct node *node, raft_id from,
 static bool send_piece(struct node *node)
 {
     struct outgoing *out = &node->outgoing;
-    struct buf *queue = node->env.output(node->env.self, out->peer);
+    struct buf *queue = transport_output(&node->env.transport, out->peer);
     if (!queue) {
         return false;
     }
@@ -200,7 +200,7 @@ void snapshot_send(struct node *node)
         any = true;
     }
     if (any) {
-        node->env.flush(node->env.self);
+        transport_flush(&node->env.transport);
     }
 }
 
@@ -220,14 +220,14 @@ uint64_t snapshot_deadline_ms(const struct node *node)
 static void answer(struct node *node, raft_id to, uint64_t index, uint64_t have,
                    enum wire_snapshot_state state)
 {
-    struct buf *queue = node->env.output(node->env.self, to);
+    struct buf *queue = transport_output(&node->env.transport, to);
     if (!queue) {
         return; /* The sender stops waiting after a while. */
     }
     wire_add_snapshot_resp(queue, &(struct wire_snapshot_resp){.index = index,
                                                                .have = have,
                                                                .state = state});
-    node->env.flush(node->env.self);
+    transport_flush(&node->env.transport);
 }
 
 static bool begin(struct node *node, raft_id from,

@@ -45,7 +45,7 @@ void node_set_members(struct node *node)
             node->newcomer = member->id; /* One change at a time. */
         }
     }
-    node->env.set_members(node->env.self, known);
+    node->env.transport.set_members(node->env.transport.self, known);
     starts_members_changed(node);
     if (!raft_conf_find(conf, node->outgoing.peer)) {
         snapshot_peer_down(node, node->outgoing.peer);

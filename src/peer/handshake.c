@@ -110,8 +110,8 @@ static const char *why_old(struct peers *peers, const struct wire_hello *hello)
         return "an older or second copy of this directory: a newer start of it "
                "has been seen";
     }
-    const struct peers_handler *handler = peers->options.handler;
-    return handler->on_start ? handler->on_start(hello, peers->options.arg)
+    const struct transport_handler *handler = peers->handler;
+    return handler->on_start ? handler->on_start(hello, peers->handler_arg)
                              : NULL;
 }
 

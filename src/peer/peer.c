@@ -113,7 +113,7 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
             link->id = 0;
         }
         if (was_up) {
-            peers->options.handler->on_down(id, peers->options.arg);
+            peers->handler->on_down(id, peers->handler_arg);
         }
     }
     mem_free(conn);
@@ -154,7 +154,7 @@ static void conn_up(struct conn *conn, struct link *link,
     } else {
         log_stranger(conn, "peer-up", "no member that is known here");
     }
-    peers->options.handler->on_up(link->id, hello, peers->options.arg);
+    peers->handler->on_up(link->id, hello, peers->handler_arg);
 }
 
 static void send_hello(struct conn *conn, const struct link *link,
@@ -182,15 +182,15 @@ static bool on_hello(struct conn *conn, const struct wire_hello *hello)
 {
     struct peers *peers = conn->peers;
     struct wire_refuse why;
-    if (peers->id == 0 && peers->options.handler->on_adopt &&
+    if (peers->id == 0 && peers->handler->on_adopt &&
         hello->version_min <= WIRE_VERSION &&
         hello->version_max >= WIRE_VERSION_MIN && hello->from_id != 0) {
         /* On success peers_set_self() has been called. */
-        (void)peers->options.handler->on_adopt(hello, peers->options.arg);
+        (void)peers->handler->on_adopt(hello, peers->handler_arg);
     }
     bool foreign = peers->id == 0 || hello_is_foreign(peers, hello);
-    if (foreign && hello->from_id != 0 && peers->options.handler->on_foreign) {
-        peers->options.handler->on_foreign(hello, peers->options.arg);
+    if (foreign && hello->from_id != 0 && peers->handler->on_foreign) {
+        peers->handler->on_foreign(hello, peers->handler_arg);
     }
     if (!hello_check(peers, hello, &why)) {
         return refuse(conn, hello, &why);
@@ -258,8 +258,8 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     case WIRE_SNAPSHOT:
     case WIRE_SNAPSHOT_RESP:
     case WIRE_REMOVED:
-        return peers->options.handler->on_frame(conn->link->id, frame,
-                                                peers->options.arg)
+        return peers->handler->on_frame(conn->link->id, frame,
+                                        peers->handler_arg)
                    ? GO_ON
                    : CLOSE;
     case WIRE_PING:
@@ -462,6 +462,13 @@ enum err peers_open(const struct peers_options *options, struct peers **out,
     timer_arm(peers->reactor, &peers->timer, now(peers), tick, peers);
     *out = peers;
     return ERR_OK;
+}
+
+void peers_set_handler(struct peers *peers,
+                       const struct transport_handler *handler, void *arg)
+{
+    peers->handler = handler;
+    peers->handler_arg = arg;
 }
 
 const char *peers_listening(const struct peers *peers)

@@ -30,34 +30,11 @@
 #include "base/bytes.h"
 #include "raft/raft.h"
 #include "reactor/reactor.h"
-#include "wire/wire.h"
+#include "wire/transport.h"
 
 enum { PEER_OUTPUT_BYTES_MAX = 8 << 20 };
 
 struct peers;
-
-struct peers_handler {
-    /* One frame (RAFT, FORWARD, FORWARD_RESP) of the member `from`. The
-     * payload is valid during the call. Return false when it is malformed:
-     * the link is dropped. */
-    bool (*on_frame)(raft_id from, const struct wire_frame *frame, void *arg);
-    /* A HELLO or WELCOME in which all is right as far as this room remembers.
-     * NULL, or why that start of its directory is refused, a constant. The
-     * member itself may be NULL. */
-    const char *(*on_start)(const struct wire_hello *hello, void *arg);
-    /* A link is up; `hello` is what the other side said of itself. */
-    void (*on_up)(raft_id peer, const struct wire_hello *hello, void *arg);
-    void (*on_down)(raft_id peer, void *arg);
-    /* HELLO of the member `hello->from_*` in the cluster `hello->cluster`
-     * while we have no id yet: it tells ours (to_id). True: adopted and
-     * durable, peers_set_self() was called. May be NULL. */
-    bool (*on_adopt)(const struct wire_hello *hello, void *arg);
-    /* A member of another cluster, `hello->from_*`, dialled this address as
-     * that of its member `hello->to_*`; or anybody did who was not adopted,
-     * while we have no id. It is refused. Nothing in it is proved: see
-     * node_on_foreign(). May be NULL. */
-    void (*on_foreign)(const struct wire_hello *hello, void *arg);
-};
 
 struct peers_options {
     struct reactor *reactor;
@@ -67,13 +44,18 @@ struct peers_options {
     const char *http;
     uint64_t nonce;
     uint64_t seed; /* Jitter. */
-    const struct peers_handler *handler;
-    void *arg;
 };
 
 MUST_CHECK enum err peers_open(const struct peers_options *options,
                                struct peers **peers, char *why,
                                size_t why_size);
+/* Whom the links report to; to be set before the loop turns. `handler` is
+ * borrowed until peers_close(). */
+void peers_set_handler(struct peers *peers,
+                       const struct transport_handler *handler, void *arg);
+/* The links as a node uses them: the functions below; valid until
+ * peers_close(). */
+struct transport peers_transport(struct peers *peers);
 /* The addresses that are bound: "127.0.0.1:12000,[::1]:12000". */
 const char *peers_listening(const struct peers *peers);
 void peers_close(struct peers *peers);

@@ -76,6 +76,8 @@ struct link {
 
 struct peers {
     struct peers_options options;
+    const struct transport_handler *handler;
+    void *handler_arg;
     struct reactor *reactor;
     struct listener *listener;
     struct timer timer;

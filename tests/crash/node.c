@@ -79,16 +79,16 @@ static void env_entropy(void *self, void *out, size_t size)
     }
 }
 
-static struct buf *env_output(void *self, raft_id peer)
+static struct buf *output(void *self, raft_id peer)
 {
     struct machine *machine = self;
     (void)peer;
     return machine->linked ? &machine->out : NULL;
 }
 
-static void env_set_self(void *self, const uint8_t cluster[16], raft_id id,
-                         const uint8_t uuid[16], uint64_t incarnation,
-                         const char *name)
+static void set_self(void *self, const uint8_t cluster[16], raft_id id,
+                     const uint8_t uuid[16], uint64_t incarnation,
+                     const char *name)
 {
     struct machine *machine = self;
     (void)name;
@@ -98,13 +98,13 @@ static void env_set_self(void *self, const uint8_t cluster[16], raft_id id,
     memcpy(machine->uuid, uuid, sizeof(machine->uuid));
 }
 
-static void env_set_members(void *self, const struct raft_conf *conf)
+static void set_members(void *self, const struct raft_conf *conf)
 {
     (void)self;
     (void)conf;
 }
 
-static void env_flush(void *self)
+static void flush(void *self)
 {
     (void)self;
 }
@@ -118,10 +118,11 @@ static struct node_env env_of(struct machine *machine)
         .entropy = env_entropy,
         .fs = simdisk_fs(machine->disk),
         .sqlite_vfs = simvfs_name,
-        .output = env_output,
-        .set_self = env_set_self,
-        .set_members = env_set_members,
-        .flush = env_flush,
+        .transport = {.self = machine,
+                      .output = output,
+                      .set_self = set_self,
+                      .set_members = set_members,
+                      .flush = flush},
     };
 }
 

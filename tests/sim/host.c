@@ -59,83 +59,6 @@ static void env_entropy(void *self, void *out, size_t size)
     }
 }
 
-static struct buf *env_output(void *self, raft_id peer)
-{
-    struct host *host = self;
-    return peer_output(host->peers, peer);
-}
-
-static void env_set_self(void *self, const uint8_t cluster[16], raft_id id,
-                         const uint8_t uuid[16], uint64_t incarnation,
-                         const char *name)
-{
-    struct host *host = self;
-    peers_set_self(host->peers, cluster, id, uuid, incarnation, name);
-}
-
-static void env_set_members(void *self, const struct raft_conf *conf)
-{
-    struct host *host = self;
-    peers_set_members(host->peers, conf);
-}
-
-static void env_hint(void *self, raft_id id, const char *addr)
-{
-    struct host *host = self;
-    peers_hint(host->peers, id, addr);
-}
-
-static void env_flush(void *self)
-{
-    struct host *host = self;
-    peers_flush(host->peers);
-}
-
-static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
-{
-    struct host *host = arg;
-    return node_on_frame(host->node, from, frame);
-}
-
-static const char *on_start(const struct wire_hello *hello, void *arg)
-{
-    struct host *host = arg;
-    return node_on_start(host->node, hello);
-}
-
-static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
-{
-    struct host *host = arg;
-    node_peer_up(host->node, peer, hello);
-}
-
-static void on_down(raft_id peer, void *arg)
-{
-    struct host *host = arg;
-    node_peer_down(host->node, peer);
-}
-
-static bool on_adopt(const struct wire_hello *hello, void *arg)
-{
-    struct host *host = arg;
-    return node_adopt(host->node, hello);
-}
-
-static void on_foreign(const struct wire_hello *hello, void *arg)
-{
-    struct host *host = arg;
-    node_on_foreign(host->node, hello);
-}
-
-static const struct peers_handler handler = {
-    .on_frame = on_frame,
-    .on_start = on_start,
-    .on_up = on_up,
-    .on_down = on_down,
-    .on_adopt = on_adopt,
-    .on_foreign = on_foreign,
-};
-
 /* ---- its disk
  * ------------------------------------------------------------------- */
 
@@ -303,11 +226,7 @@ static bool open_node(struct host *host)
         .entropy = env_entropy,
         .fs = simdisk_fs(host->disk),
         .sqlite_vfs = simvfs_name,
-        .output = env_output,
-        .set_self = env_set_self,
-        .set_members = env_set_members,
-        .hint = env_hint,
-        .flush = env_flush,
+        .transport = peers_transport(host->peers),
     };
     struct node_options options = {
         .name = host->name,
@@ -342,6 +261,7 @@ static bool open_node(struct host *host)
         }
         return false;
     }
+    peers_set_handler(host->peers, &node_transport_handler, host->node);
     return true;
 }
 
@@ -379,11 +299,8 @@ void host_start(struct host *host)
     host->reactor = net_reactor(host);
     world.running = host;
     if (setjmp(world.died) == 0) {
-        struct peers_options options = {.reactor = host->reactor,
-                                        .host = host->name,
-                                        .addr = host->addr,
-                                        .handler = &handler,
-                                        .arg = host};
+        struct peers_options options = {
+            .reactor = host->reactor, .host = host->name, .addr = host->addr};
         env_entropy(host, &options.nonce, sizeof(options.nonce));
         env_entropy(host, &options.seed, sizeof(options.seed));
         char why[64];

@@ -85,11 +85,11 @@ static void on_foreign(const struct wire_hello *hello, void *arg)
     side->foreigners++;
 }
 
-static const struct peers_handler handler = {.on_frame = on_frame,
-                                             .on_up = on_up,
-                                             .on_down = on_down,
-                                             .on_adopt = on_adopt,
-                                             .on_foreign = on_foreign};
+static const struct transport_handler handler = {.on_frame = on_frame,
+                                                 .on_up = on_up,
+                                                 .on_down = on_down,
+                                                 .on_adopt = on_adopt,
+                                                 .on_foreign = on_foreign};
 
 static uint16_t free_port(void)
 {
@@ -114,11 +114,10 @@ static void open_side(struct side *side, raft_id id, uint64_t nonce)
                                     .port = side->port,
                                     .addr = side->addr,
                                     .nonce = nonce,
-                                    .seed = id,
-                                    .handler = &handler,
-                                    .arg = side};
+                                    .seed = id};
     assert_int_equal(peers_open(&options, &side->peers, why, sizeof(why)),
                      ERR_OK);
+    peers_set_handler(side->peers, &handler, side);
     if (id != 0) {
         peers_set_self(side->peers, cluster, id, side->uuid, 5, "me");
     }
@@ -804,10 +803,9 @@ static void test_a_restarted_peer_is_dialled_again(void **state)
                                     .host = "127.0.0.1",
                                     .port = port,
                                     .nonce = 23,
-                                    .seed = 5,
-                                    .handler = &handler,
-                                    .arg = &b};
+                                    .seed = 5};
     assert_int_equal(peers_open(&options, &b.peers, why, sizeof(why)), ERR_OK);
+    peers_set_handler(b.peers, &handler, &b);
     peers_set_self(b.peers, cluster, 2, b.uuid, 6, "me");
     TURN_UNTIL(a.ups == 2 && b.ups == 2);
 }

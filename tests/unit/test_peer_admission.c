@@ -58,7 +58,7 @@ static void on_down(raft_id peer, void *arg)
     (void)arg;
 }
 
-static const struct peers_handler handler = {
+static const struct transport_handler handler = {
     .on_frame = on_frame, .on_up = on_up, .on_down = on_down};
 
 static int open_socket(const char *ip)
@@ -84,12 +84,10 @@ static int setup(void **state)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
     close(fd);
     port = ntohs(at.sin_port);
-    struct peers_options options = {.reactor = reactor,
-                                    .host = "127.0.0.1",
-                                    .port = port,
-                                    .nonce = 1,
-                                    .handler = &handler};
+    struct peers_options options = {
+        .reactor = reactor, .host = "127.0.0.1", .port = port, .nonce = 1};
     assert_int_equal(peers_open(&options, &peers, why, sizeof(why)), ERR_OK);
+    peers_set_handler(peers, &handler, NULL);
     peers_set_self(peers, cluster, SELF, self_uuid, 5, "n1");
     struct raft_conf conf = {.count = 2};
     conf.members[0] = (struct raft_member){.id = SELF, .suffrage = RAFT_VOTER};
