@@ -142,3 +142,57 @@ void sweep_replaced(struct node *node)
         node_check_quota(node);
     }
 }
+
+/* ---- requests for a checkpoint ---- */
+
+static void request_checkpoint(struct node *node, struct node_request *request,
+                               enum request_kind kind)
+{
+    request_begin(request, kind);
+    request->index = 0; /* Not looked at yet. */
+    request_move(node, request, STATE_SNAPSHOT);
+}
+
+void node_checkpoint(struct node *node, struct node_request *request)
+{
+    request_checkpoint(node, request, REQUEST_CHECKPOINT);
+}
+
+void node_snapshot(struct node *node, struct node_request *request)
+{
+    request_checkpoint(node, request, REQUEST_SNAPSHOT);
+}
+
+/* What was applied when it was first looked at is in the database file. */
+static void finish_checkpoint(struct node *node, struct node_request *request,
+                              bool anything_new)
+{
+    struct store_stats stats;
+    store_get_stats(node->store, &stats);
+    request->result.bytes = anything_new ? stats.db_bytes : 0;
+    if (request->kind == REQUEST_SNAPSHOT) {
+        node->compact_asked = true;
+    }
+    request_finish(node, request, NODE_OK, store_durable(node->store));
+}
+
+void checkpoint_answer_requests(struct node *node)
+{
+    struct list *waiting = &node->requests[STATE_SNAPSHOT];
+    bool no_space = node->db_full || node->now_ms < node->checkpoint_retry_ms;
+    for (struct list *at = waiting->next; at != waiting;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        bool first = request->index == 0;
+        if (first) {
+            request->index = store_applied(node->store);
+        }
+        if (store_durable(node->store) >= request->index) {
+            finish_checkpoint(node, request, !first);
+        } else if (no_space) {
+            request_finish(node, request, NODE_NO_SPACE, 0);
+        } else {
+            node->checkpoint_wanted = true;
+        }
+    }
+}

@@ -309,3 +309,42 @@ void remove_step(struct node *node, struct node_request *request)
     struct raft_member member = {.id = cursor_u64(&body)};
     change(node, request, RAFT_CHANGE_REMOVE, &member);
 }
+
+/* ---- requests ---- */
+
+void node_join(struct node *node, struct node_request *request,
+               const struct raft_member *member)
+{
+    node->conf_scratch.size = 0;
+    wire_encode_member(&node->conf_scratch, member);
+    request->body.size = 0;
+    buf_add_bytes(&request->body, buf_bytes(&node->conf_scratch));
+    request_accept(node, request, REQUEST_JOIN, buf_bytes(&request->body));
+}
+
+void node_moved(struct node *node, struct node_request *request,
+                const struct raft_member *member)
+{
+    must(member->id != 0);
+    request_begin(request, REQUEST_JOIN);
+    bool known = node->member && address_hint(node, member);
+    if (known && raft_leader(node->raft) != 0) {
+        node_join(node, request, member);
+    } else {
+        request_finish(node, request, known ? NODE_OK : NODE_NOT_FOUND, 0);
+    }
+}
+
+void node_remove(struct node *node, struct node_request *request, raft_id id)
+{
+    request_accept_id(node, request, REQUEST_REMOVE, id);
+}
+
+void node_set_voter(struct node *node, struct node_request *request, raft_id id,
+                    bool voter)
+{
+    request->body.size = 0;
+    buf_add_u64(&request->body, id);
+    buf_add_u8(&request->body, voter);
+    request_accept(node, request, REQUEST_SUFFRAGE, buf_bytes(&request->body));
+}

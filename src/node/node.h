@@ -131,7 +131,10 @@ struct node_request {
     bool uncertain;       /* An earlier attempt of it may have been done. */
     uint64_t sent_commit; /* What was committed when it was forwarded first. */
     uint64_t index;       /* Of its log entry, or of what a read waits for. */
-    uint64_t term;
+    union {
+        uint64_t term; /* PROPOSED, ORPHAN: the term of its log entry. */
+        raft_id peer;  /* Whom it was forwarded to, or is to be asked. */
+    };
     uint64_t since_us; /* When its entry was appended here. */
     uint64_t cookie;   /* Of a read, or of a forwarded request. */
     uint64_t size_bytes;

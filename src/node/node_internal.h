@@ -11,7 +11,9 @@
  *     checkpoint.c  SQLite's transaction and -wal file, a step per turn
  *     duties.c      what a leader does by itself
  *     receive.c     frames of other nodes -> engine and requests
- *     requests.c    clients' requests: propose, forward, wait, answer
+ *     requests.c    the life of a request
+ *     forward.c     requests between a follower and the leader
+ *     reads.c       linearizable reads, and waits for an applied index
  *     repeat.c      requests whose leader went away before it answered
  *     transfer.c    leadership handed over to another node
  *     join.c        requests that change the membership
@@ -28,6 +30,7 @@
  *     found.c       offline: a new cluster on data that is there
  *     ident.c       the identity file of a directory (ident.h)
  *     entries.c     payloads of the newest entries, in memory (entries.h)
+ *     transport.c   the node as the handler of its links (wire/transport.h)
  *     status.c      reads of the node's state, for its callers */
 #ifndef CRAFTD_NODE_NODE_INTERNAL_H
 #define CRAFTD_NODE_NODE_INTERNAL_H
@@ -315,47 +318,93 @@ struct node {
     struct buf conf_scratch;
 };
 
-/* requests.c */
-void request_refuse(struct node *node, struct node_request *request,
-                    enum node_outcome outcome, enum node_refusal refusal);
-void request_finish(struct node *node, struct node_request *request,
-                    enum node_outcome outcome, uint64_t index);
-void request_move(struct node *node, struct node_request *request,
-                  enum request_state state);
+/* requests.c. A request is in one list of node->requests, by its state. */
+static inline struct node_request *request_of(struct list *link)
+{
+    return container_of(link, struct node_request, link);
+}
 void requests_init(struct node *node);
 void requests_free(struct node *node);
-/* What waited for a leader is proposed or forwarded, if there is one now. */
+/* Out of its list, into none; before its body is changed, since the bytes of
+ * waiting bodies are counted. */
+void request_leave(struct node *node, struct node_request *request);
+void request_move(struct node *node, struct node_request *request,
+                  enum request_state state);
+/* It will be called back at the end of the turn. */
+void request_finish(struct node *node, struct node_request *request,
+                    enum node_outcome outcome, uint64_t index);
+void request_refuse(struct node *node, struct node_request *request,
+                    enum node_outcome outcome, enum node_refusal refusal);
+/* Copy what is to be proposed or forwarded, unless it is request->body's own.
+ */
+void request_keep_body(struct node_request *request, struct bytes body);
+/* Copy the answer in place of the body, which is not needed any more. */
+void request_keep_result(struct node_request *request, struct bytes data);
+void request_begin(struct node_request *request, enum request_kind kind);
+/* Begin and submit it. */
+void request_accept(struct node *node, struct node_request *request,
+                    enum request_kind kind, struct bytes body);
+void request_accept_id(struct node *node, struct node_request *request,
+                       enum request_kind kind, raft_id id);
+/* Carry it out here, send it to the leader, or let it wait for one. `body` may
+ * be request->body's own bytes. */
+void request_submit(struct node *node, struct node_request *request,
+                    struct bytes body);
+/* The entry that the last step appended is this request's. */
+void request_proposed(struct node *node, struct node_request *request);
+/* Requests that wait for a leader are submitted, if there is one now. */
 void requests_submit(struct node *node);
 /* Entry `index` was applied. */
 void requests_applied(struct node *node, uint64_t index, uint64_t term,
                       const struct store_result *result);
 /* Our log was cut from `index` on. */
 void requests_cut(struct node *node, uint64_t index);
-void requests_ask_reads(struct node *node);
-void requests_reads_indexed(struct node *node, uint64_t cookie, uint64_t index);
-void requests_reads_failed(struct node *node);
-void requests_release_reads(struct node *node);
-/* Whoever waits for a checkpoint has it, cannot have it, or wants it. */
-void requests_checkpointed(struct node *node);
+/* Entries up to `index` came with a snapshot, which does not say what became of
+ * each of them. */
+void requests_installed(struct node *node, uint64_t index);
+void requests_leader_changed(struct node *node);
+/* A request waits for something, and has a deadline. */
+bool requests_any(const struct node *node);
 void requests_expire(struct node *node);
 void requests_call_back(struct node *node);
-void requests_peer_down(struct node *node, raft_id peer);
-void requests_leader_changed(struct node *node);
-/* Why leadership has not been handed over. */
-enum node_outcome request_transfer_failed(const struct node *node);
-bool requests_on_forward(struct node *node, raft_id from,
-                         const struct wire_forward *forward);
-bool requests_on_forward_resp(struct node *node, raft_id from,
-                              const struct wire_forward_resp *resp);
-/* Entries up to `index` came with a snapshot: who wrote them is not told. */
-void requests_installed(struct node *node, uint64_t index);
-bool requests_any(const struct node *node);
-/* The entry that the last step appended is this request's. */
-void request_proposed(struct node *node, struct node_request *request);
 
-/* Here, at the leader, or wait. `body` may be request->body's own bytes. */
-void request_submit(struct node *node, struct node_request *request,
-                    struct bytes body);
+/* forward.c. False: there is no room in the queue to `peer`. Else the request
+ * is FORWARDED. */
+MUST_CHECK bool forward_to(struct node *node, struct node_request *request,
+                           raft_id peer, struct bytes body);
+/* The same; false too when no other node is known to lead. */
+MUST_CHECK bool forward_to_leader(struct node *node,
+                                  struct node_request *request,
+                                  struct bytes body);
+/* Another node forwarded it to us. */
+bool request_is_remote(const struct node_request *request);
+/* Frames of other nodes. False: malformed. */
+bool forward_on_request(struct node *node, raft_id from,
+                        const struct wire_forward *forward);
+bool forward_on_response(struct node *node, raft_id from,
+                         const struct wire_forward_resp *resp);
+/* We do not lead: remote requests that wait for a leader go back. */
+void forward_return_waiting(struct node *node);
+/* What was forwarded to `peer` is not answered any more. */
+void forward_peer_down(struct node *node, raft_id peer);
+void forward_init(struct node *node);
+void forward_free(struct node *node);
+
+/* reads.c. Ask the engine for the index of the reads that have gathered. */
+void reads_ask(struct node *node);
+/* The engine's answer for reads up to `cookie`, ... */
+void reads_indexed(struct node *node, uint64_t cookie, uint64_t index);
+/* ... or there is none: they are asked for anew. */
+void reads_failed(struct node *node);
+/* Finish those whose index is applied. */
+void reads_release(struct node *node);
+/* One attempt of a request REQUEST_APPLIED. */
+void applied_step(struct node *node, struct node_request *request,
+                  struct bytes body);
+/* A read of the node's own, until it is ready. */
+void reads_probe_readiness(struct node *node);
+void reads_init(struct node *node);
+void reads_free(struct node *node);
 
 /* repeat.c: `request` was forwarded, and nobody will say what came of it. True:
  * it goes to the next leader, until its time is over. */
@@ -537,10 +586,13 @@ void apply_failed(struct node *node, uint64_t index, enum err err);
 
 /* checkpoint.c. True while a checkpoint goes on: then nothing is applied. */
 bool checkpoint_step(struct node *node);
+/* Finish the requests that wait for a checkpoint, or ask for one. */
+void checkpoint_answer_requests(struct node *node);
 void flush_when_due(struct node *node);
 void sweep_replaced(struct node *node);
 
-/* transfer.c */
+/* transfer.c. One attempt of a request REQUEST_TRANSFER at the leader. */
+void transfer_step(struct node *node, struct node_request *request);
 void transfer_finished(struct node *node, bool ok);
 
 /* duties.c */

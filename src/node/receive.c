@@ -120,10 +120,10 @@ bool node_on_frame(struct node *node, raft_id from,
         return on_raft(node, from, frame->payload);
     case WIRE_FORWARD:
         return wire_forward(frame->payload, &forward) == ERR_OK &&
-               requests_on_forward(node, from, &forward);
+               forward_on_request(node, from, &forward);
     case WIRE_FORWARD_RESP:
         return wire_forward_resp(frame->payload, &resp) == ERR_OK &&
-               requests_on_forward_resp(node, from, &resp);
+               forward_on_response(node, from, &resp);
     case WIRE_SNAPSHOT:
         return wire_snapshot(frame->payload, &piece) == ERR_OK &&
                snapshot_on_piece(node, from, &piece);
@@ -173,5 +173,5 @@ void node_peer_down(struct node *node, raft_id peer)
     removed_link(node, peer, false);
     link_changed(node, RAFT_PEER_DOWN, peer);
     snapshot_peer_down(node, peer);
-    requests_peer_down(node, peer);
+    forward_peer_down(node, peer);
 }

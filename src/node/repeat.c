@@ -59,7 +59,7 @@ static bool is_handed_over(const struct node *node,
 {
     struct cursor body = cursor_of(buf_bytes(&request->body));
     raft_id leader = raft_leader(node->raft);
-    return cursor_u64(&body) == 0 && leader != 0 && leader != request->term;
+    return cursor_u64(&body) == 0 && leader != 0 && leader != request->peer;
 }
 
 bool repeat_submit(struct node *node, struct node_request *request)

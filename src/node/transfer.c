@@ -2,6 +2,52 @@
 #include "base/log.h"
 #include "node/node_internal.h"
 
+/* As long as we lead, a majority answers, and one among it is behind. Else that
+ * majority was lost, or somebody else won: who leads then, others know. */
+static enum node_outcome failure_outcome(const struct node *node)
+{
+    return raft_is_leader(node->raft) ? NODE_NOT_CAUGHT_UP : NODE_UNKNOWN;
+}
+
+void transfer_step(struct node *node, struct node_request *request)
+{
+    struct cursor body = cursor_of(buf_bytes(&request->body));
+    struct raft_event event = {.type = RAFT_TRANSFER,
+                               .now_ms = node->now_ms,
+                               .peer = cursor_u64(&body)};
+    if (event.peer == node->ident.id) {
+        request_finish(node, request, NODE_OK, raft_commit(node->raft));
+        return;
+    }
+    if (node->transfer_asked) {
+        request_finish(node, request, NODE_CONF_BUSY, 0);
+        return;
+    }
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (!err) {
+        node->transfer_asked = true;
+        request_move(node, request, STATE_TRANSFER);
+        return;
+    }
+    const struct raft_member *target =
+        raft_conf_find(raft_conf_active(node->raft), event.peer);
+    if (event.peer != 0 && !target) {
+        request_finish(node, request, NODE_NOT_FOUND, 0);
+    } else if (err == ERR_BUSY) {
+        request_finish(node, request, NODE_CONF_BUSY, 0);
+    } else {
+        request_refuse(node, request, NODE_NOT_CAUGHT_UP,
+                       target && target->suffrage != RAFT_VOTER
+                           ? NODE_REFUSED_NO_VOTE
+                           : NODE_REFUSED_OTHERWISE);
+    }
+}
+
+void node_transfer(struct node *node, struct node_request *request, raft_id id)
+{
+    request_accept_id(node, request, REQUEST_TRANSFER, id);
+}
+
 void transfer_finished(struct node *node, bool ok)
 {
     struct node_request *request = node->transfer;
@@ -9,8 +55,7 @@ void transfer_finished(struct node *node, bool ok)
     node->transfer_asked = false;
     log_info("transfer", "outcome=%s", ok ? "done" : "failed");
     if (request) {
-        request_finish(node, request,
-                       ok ? NODE_OK : request_transfer_failed(node),
+        request_finish(node, request, ok ? NODE_OK : failure_outcome(node),
                        raft_commit(node->raft));
     }
 }

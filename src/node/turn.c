@@ -33,15 +33,6 @@ static bool carry_out(struct node *node)
     return true;
 }
 
-static void ask_whether_ready(struct node *node)
-{
-    if (!node->ready && node->ready_probe.state == STATE_IDLE &&
-        raft_leader(node->raft) != 0) {
-        node->ready_probe.deadline_ms = node->now_ms + 10000;
-        node_read(node, &node->ready_probe);
-    }
-}
-
 static void run_timers(struct node *node)
 {
     if (node->now_ms > node->turn_ms + node->options.election_min_ms &&
@@ -106,12 +97,12 @@ uint64_t node_turn(struct node *node)
     node_bootstrap_when_due(node);
     if (node->member) {
         run_timers(node);
-        ask_whether_ready(node);
+        reads_probe_readiness(node);
         enable_row_versions(node);
         restore_watch(node);
         requests_submit(node);
         address_follow(node);
-        requests_ask_reads(node);
+        reads_ask(node);
         if (store_is_syncing(node->store)) {
             (void)checkpoint_step(node); /* It may have ended. */
         }
@@ -122,7 +113,7 @@ uint64_t node_turn(struct node *node)
             disk_is_busy(node) ? node->checkpointing : checkpoint_step(node);
         bool busy = disk_is_busy(node);
         if (!checkpointing && !busy) {
-            requests_checkpointed(node);
+            checkpoint_answer_requests(node);
         }
         snapshot_send(node);
         space_check(node);
@@ -139,7 +130,7 @@ uint64_t node_turn(struct node *node)
         if (!busy) {
             flush_when_due(node);
         }
-        requests_release_reads(node);
+        reads_release(node);
         entries_trim(&node->entries, node->durable);
         if (!busy && space_prepare_log(node)) {
             more = true; /* It is needed soonest when there is most to do. */

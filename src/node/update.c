@@ -76,10 +76,10 @@ void handle_update(struct node *node)
         node->apply_to = update->apply_hi;
     }
     if (update->read_cookie > 0) {
-        requests_reads_indexed(node, update->read_cookie, update->read_index);
+        reads_indexed(node, update->read_cookie, update->read_index);
     }
     if (update->read_failed > 0) {
-        requests_reads_failed(node);
+        reads_failed(node);
     }
     if (update->role_changed) {
         log_role(node);

@@ -1,0 +1,153 @@
+/* reads.c -- linearizable reads, and waits for an applied index.
+ *
+ * A read asks the engine for an index (ASKING): the leader's commit index,
+ * which a majority has confirmed since the read came. One question is for all
+ * reads that have gathered. Once the index is applied here (READING) the state
+ * shows every write that was acknowledged before the read. */
+#include "base/log.h"
+#include "node/node_internal.h"
+
+void node_read(struct node *node, struct node_request *request)
+{
+    request_begin(request, REQUEST_READ);
+    if (node_foreign(node)) {
+        /* What is not here may well be in the other cluster. */
+        request_finish(node, request, NODE_SECOND_CLUSTER, 0);
+        return;
+    }
+    if (node_contradiction(node)) {
+        request_finish(node, request, NODE_QUARANTINED, 0);
+        return;
+    }
+    request->cookie = ++node->read_cookie;
+    request_move(node, request, STATE_ASKING);
+}
+
+void node_wait(struct node *node, struct node_request *request, uint64_t index)
+{
+    request_begin(request, REQUEST_READ);
+    if (node_contradiction(node)) {
+        request_finish(node, request, NODE_QUARANTINED, 0);
+        return;
+    }
+    request->index = index;
+    request_move(node, request, STATE_READING);
+}
+
+void reads_ask(struct node *node)
+{
+    if (list_empty(&node->requests[STATE_ASKING])) {
+        node->ask_again_ms = 0;
+        return;
+    }
+    bool again = node->ask_again_ms > 0 && node->now_ms >= node->ask_again_ms;
+    if (node->read_cookie <= node->asked_cookie && !again) {
+        return;
+    }
+    if (again) {
+        node->ask_again_ms = 0;
+        node->read_cookie++; /* The engine wants growing cookies. */
+    }
+    struct raft_event event = {
+        .type = RAFT_READ, .now_ms = node->now_ms, .cookie = node->read_cookie};
+    enum err err = node_step(node, &event, (struct bytes){0});
+    if (err) {
+        node->ask_again_ms = node->now_ms + node->options.heartbeat_ms;
+    }
+    node->asked_cookie = node->read_cookie;
+}
+
+void reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
+{
+    struct list *asking = &node->requests[STATE_ASKING];
+    while (!list_empty(asking)) {
+        struct node_request *request = request_of(asking->next);
+        if (request->cookie > cookie) {
+            return;
+        }
+        if (request->kind == REQUEST_READ) {
+            request->index = index;
+            request_move(node, request, STATE_READING);
+        } else if (repeat_confirmed(request, index)) {
+            request_submit(node, request, buf_bytes(&request->body));
+        } else {
+            request_finish(node, request, NODE_UNKNOWN, 0);
+        }
+    }
+}
+
+void reads_failed(struct node *node)
+{
+    node->ask_again_ms = node->now_ms + node->options.heartbeat_ms;
+}
+
+void reads_release(struct node *node)
+{
+    uint64_t applied = store_applied(node->store);
+    struct list *reading = &node->requests[STATE_READING];
+    if (node_contradiction(node)) {
+        return; /* What was applied here is not what others ask for. */
+    }
+    for (struct list *at = reading->next; at != reading;) {
+        struct node_request *request = request_of(at);
+        at = at->next;
+        if (request->index <= applied) {
+            request_finish(node, request, NODE_OK, applied);
+        }
+    }
+}
+
+/* ---- another member ---- */
+
+/* Of another node: wait for it here. Of our own: ask the other one, as soon as
+ * there is a link. */
+void applied_step(struct node *node, struct node_request *request,
+                  struct bytes body)
+{
+    if (request_is_remote(request)) {
+        struct cursor in = cursor_of(body);
+        request->index = cursor_u64(&in);
+        request_move(node, request, STATE_READING);
+    } else if (!forward_to(node, request, request->peer, body)) {
+        request_move(node, request, STATE_WAITING);
+    }
+}
+
+void node_wait_applied(struct node *node, struct node_request *request,
+                       raft_id peer, uint64_t index)
+{
+    request->peer = peer;
+    request_accept_id(node, request, REQUEST_APPLIED, index);
+}
+
+/* ---- readiness ---- */
+
+static void ready_done(struct node_request *request,
+                       const struct node_result *result)
+{
+    struct node *node = container_of(request, struct node, ready_probe);
+    if (result->outcome == NODE_OK) {
+        node->ready = true;
+        log_info("ready", "applied=%llu",
+                 (unsigned long long)store_applied(node->store));
+    }
+}
+
+void reads_probe_readiness(struct node *node)
+{
+    if (!node->ready && node->ready_probe.state == STATE_IDLE &&
+        raft_leader(node->raft) != 0) {
+        node->ready_probe.deadline_ms = node->now_ms + 10000;
+        node_read(node, &node->ready_probe);
+    }
+}
+
+void reads_init(struct node *node)
+{
+    node->ready_probe.cb = ready_done;
+}
+
+void reads_free(struct node *node)
+{
+    buf_free(&node->ready_probe.body);
+}
