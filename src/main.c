@@ -16,7 +16,6 @@
 #include "reactor/reactor.h"
 #include "sys/fs.h"
 #include "sys/sys.h"
-#include "upkeep.h"
 
 enum {
     STOPPED = -1, /* No exit code: told to stop before it had started. */
@@ -42,7 +41,10 @@ struct daemon {
     struct api *api;
     struct node *node;
     struct ops_join *join; /* NULL: it does not ask. */
-    struct upkeep *upkeep;
+    /* NULL without their flags. */
+    struct ops_leave *leave;
+    struct ops_reap *reap;
+    struct ops_backups *backups;
     bool stopping; /* Told to: leaving the cluster first, perhaps, ... */
     bool draining; /* ... then nothing new is taken. */
     uint64_t stop_by_ms;
@@ -112,7 +114,11 @@ static bool api_process(void *arg, struct api_process *out)
 static bool api_backup_time(void *arg, uint64_t *unix_s)
 {
     const struct daemon *daemon = arg;
-    return daemon->upkeep && upkeep_backup_time(daemon->upkeep, unix_s);
+    if (!daemon->backups) {
+        return false;
+    }
+    *unix_s = ops_backups_time_s(daemon->backups);
+    return true;
 }
 
 static const char *api_join_trouble(void *arg)
@@ -185,7 +191,7 @@ static uint64_t on_turn(void *arg)
     if (daemon->draining) {
         node_stop(daemon->node);
     } else if (daemon->stopping &&
-               !upkeep_leave(daemon->upkeep, daemon->stop_by_ms)) {
+               !ops_leave_run(daemon->leave, daemon->stop_by_ms)) {
         drain(daemon);
     }
     uint64_t at = node_turn(daemon->node);
@@ -435,6 +441,32 @@ static void start_join(struct daemon *daemon)
     daemon->join = ops_join_start(&options);
 }
 
+static int start_ops(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    if (config->leave_on_exit) {
+        daemon->leave = ops_leave_new(daemon->reactor, daemon->node);
+    }
+    if (config->reap_ms > 0) {
+        daemon->reap =
+            ops_reap_start(daemon->reactor, daemon->node, config->reap_ms);
+    }
+    if (config->backup_dir) {
+        struct ops_backups_options options = {
+            .reactor = daemon->reactor,
+            .node = daemon->node,
+            .dir = config->backup_dir,
+            .every_ms = config->backup_every_ms,
+            .keep = config->backup_keep,
+        };
+        daemon->backups = ops_backups_start(&options);
+        if (!daemon->backups) {
+            return EXIT_RUNTIME;
+        }
+    }
+    return 0;
+}
+
 /* The limit of descriptors, raised to what the connections may need if the
  * system lets us; UINT64_MAX when it is not known. */
 static uint64_t raise_descriptors(uint64_t wanted)
@@ -520,9 +552,9 @@ static int start(struct daemon *daemon)
     if (code) {
         return code;
     }
-    daemon->upkeep = upkeep_start(config, daemon->reactor, daemon->node);
-    if (!daemon->upkeep) {
-        return EXIT_RUNTIME;
+    code = start_ops(daemon);
+    if (code) {
+        return code;
     }
     watch_directory(daemon);
     api_set_node(daemon->api, daemon->node);
@@ -540,7 +572,9 @@ static void stop(struct daemon *daemon)
 {
     ops_join_free(daemon->join);
     api_close(daemon->api);
-    upkeep_free(daemon->upkeep);
+    ops_leave_free(daemon->leave);
+    ops_reap_free(daemon->reap);
+    ops_backups_free(daemon->backups);
     node_close(daemon->node);
     peers_close(daemon->peers);
     if (daemon->reactor) {

@@ -1,0 +1,328 @@
+/* backups.c -- a node writes its database to a directory every now and then,
+ * and keeps the newest files.
+ *
+ * A backup is written as a draft, a slice per turn of the event loop, and gets
+ * its name when all of it is durable. */
+#include "ops/ops.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "host.h"
+#include "sys/fs.h"
+
+enum {
+    SLICE_BYTES = 256 << 10,
+    SYNC_BYTES = 4 << 20, /* So that the last sync is not a long one. */
+    CHECKPOINT_MS = 60000,
+    NOT_MEMBER_MS = 1000, /* Pause of a node that is no member yet. */
+    NAME_BYTES = 64,
+};
+
+struct ops_backups {
+    struct ops_backups_options options;
+    struct fs *fs; /* The directory. */
+    struct timer timer;
+    struct node_request checkpoint;
+    /* The backup that is being written. */
+    struct store_image *image; /* NULL: none is. */
+    char draft[NAME_BYTES];    /* Its name until it is whole. */
+    int file;
+    uint64_t index; /* Applied index of the image. */
+    uint64_t bytes; /* Size of the image, ... */
+    uint64_t at;    /* ... and how much of it is written. */
+    uint64_t began_ms;
+    /* The newest complete one of this process. */
+    uint64_t saved_index;
+    uint64_t saved_s; /* Unix time; 0: none yet. */
+    uint8_t slice[SLICE_BYTES];
+};
+
+static uint64_t now_ms(const struct ops_backups *backups)
+{
+    return reactor_now_ms(backups->options.reactor);
+}
+
+static void on_time(void *arg);
+
+static void run_in(struct ops_backups *backups, uint64_t in_ms)
+{
+    timer_arm(backups->options.reactor, &backups->timer,
+              now_ms(backups) + in_ms, on_time, backups);
+}
+
+/* The names of this cluster's backups begin with "craftd-6f1c09aa-". */
+static void backup_prefix(struct ops_backups *backups, char out[NAME_BYTES])
+{
+    struct node_status status;
+    struct buf name = {0};
+    node_get_status(backups->options.node, &status);
+    text_add_hex(&name, status.cluster, 4);
+    snprintf(out, NAME_BYTES, "craftd-%.*s-", (int)name.size,
+             (const char *)name.data);
+    buf_free(&name);
+}
+
+static void backup_name(struct ops_backups *backups, char out[NAME_BYTES])
+{
+    char prefix[NAME_BYTES];
+    backup_prefix(backups, prefix);
+    snprintf(out, NAME_BYTES, "%.32s%020llu.db", prefix,
+             (unsigned long long)backups->index);
+}
+
+/* The names of this node's drafts begin with "craftd-backup-91d0c2f35b7a4e18-":
+ * several nodes may write to one place, each under names of its own. */
+static void draft_prefix(struct ops_backups *backups, char out[NAME_BYTES])
+{
+    struct node_status status;
+    struct buf name = {0};
+    node_get_status(backups->options.node, &status);
+    text_add_hex(&name, status.uuid, 8);
+    snprintf(out, NAME_BYTES, "craftd-backup-%.*s-", (int)name.size,
+             (const char *)name.data);
+    buf_free(&name);
+}
+
+/* Every attempt has a name of its own, which no other opens, removes or
+ * renames. */
+static void draft_name(struct ops_backups *backups, char out[NAME_BYTES])
+{
+    char prefix[NAME_BYTES];
+    draft_prefix(backups, prefix);
+    snprintf(out, NAME_BYTES, "%.40s%016llx.tmp", prefix,
+             (unsigned long long)node_random(backups->options.node));
+}
+
+struct leftovers {
+    const struct fs *fs;
+    char prefix[NAME_BYTES];
+};
+
+static void remove_leftover(const char *name, void *arg)
+{
+    const struct leftovers *leftovers = arg;
+    size_t prefix = strlen(leftovers->prefix);
+    if (strncmp(name, leftovers->prefix, prefix) == 0 &&
+        strspn(name + prefix, "0123456789abcdef") == 16 &&
+        strcmp(name + prefix + 16, ".tmp") == 0) {
+        enum err gone = leftovers->fs->unlink(leftovers->fs->self, name);
+        (void)gone; /* The next backup looks for it again. */
+    }
+}
+
+/* Remove drafts that an earlier process of this node has left. */
+static enum err remove_leftovers(struct ops_backups *backups)
+{
+    const struct fs *fs = backups->fs;
+    struct leftovers leftovers = {.fs = fs};
+    draft_prefix(backups, leftovers.prefix);
+    return fs->list(fs->self, ".", remove_leftover, &leftovers);
+}
+
+/* The backups of this cluster in the directory. */
+struct found {
+    char prefix[NAME_BYTES];
+    char oldest[NAME_BYTES];
+    uint64_t count;
+};
+
+static void count_backup(const char *name, void *arg)
+{
+    struct found *found = arg;
+    size_t prefix = strlen(found->prefix);
+    size_t size = strlen(name);
+    if (strncmp(name, found->prefix, prefix) != 0 ||
+        strspn(name + prefix, "0123456789") != 20 || size != prefix + 23 ||
+        strcmp(name + size - 3, ".db") != 0) {
+        return;
+    }
+    if (found->count == 0 || strcmp(name, found->oldest) < 0) {
+        snprintf(found->oldest, sizeof(found->oldest), "%s", name);
+    }
+    found->count++;
+}
+
+/* Remove the oldest backup if there are more than are kept. False: there are
+ * not, or it cannot be removed. */
+static bool prune_one(struct ops_backups *backups)
+{
+    const struct fs *fs = backups->fs;
+    struct found found = {.count = 0};
+    backup_prefix(backups, found.prefix);
+    return fs->list(fs->self, ".", count_backup, &found) == ERR_OK &&
+           found.count > backups->options.keep &&
+           fs->unlink(fs->self, found.oldest) == ERR_OK;
+}
+
+/* Make the draft durable, and see that it still has its whole length. */
+static enum err finish_draft(struct ops_backups *backups)
+{
+    const struct fs *fs = backups->fs;
+    uint64_t size = 0;
+    enum err err = fs->fdatasync(fs->self, backups->file);
+    if (!err) {
+        err = fs->size(fs->self, backups->file, &size);
+    }
+    return !err && size != backups->bytes ? ERR_CORRUPT : err;
+}
+
+static void complete_backup(struct ops_backups *backups, enum err err)
+{
+    const struct fs *fs = backups->fs;
+    char name[NAME_BYTES];
+    node_image_close(backups->image);
+    backups->image = NULL;
+    if (!err) {
+        err = finish_draft(backups);
+    }
+    fs->close(fs->self, backups->file);
+    backup_name(backups, name);
+    if (!err) {
+        err = fs->rename(fs->self, backups->draft, name);
+    }
+    if (!err) {
+        err = fs->sync_dir(fs->self, ".");
+    }
+    if (err) {
+        log_error("backup", "why=\"cannot be written: %s\"", err_name(err));
+        enum err gone = fs->unlink(fs->self, backups->draft);
+        (void)gone; /* The next one starts by removing leftovers. */
+    } else {
+        backups->saved_index = backups->index;
+        backups->saved_s = (uint64_t)time(NULL);
+        log_info("backup", "file=%s bytes=%llu ms=%llu", name,
+                 (unsigned long long)backups->bytes,
+                 (unsigned long long)(now_ms(backups) - backups->began_ms));
+        while (prune_one(backups)) {
+        }
+    }
+    run_in(backups, backups->options.every_ms);
+}
+
+static void write_slice(struct ops_backups *backups)
+{
+    const struct fs *fs = backups->fs;
+    size_t size = (size_t)min_u64(SLICE_BYTES, backups->bytes - backups->at);
+    enum err err = node_image_read(backups->image, backups->slice, size);
+    if (!err) {
+        err = fs->write(fs->self, backups->file, backups->at, backups->slice,
+                        size);
+    }
+    backups->at += size;
+    if (!err && backups->at % SYNC_BYTES == 0) {
+        err = fs->fdatasync(fs->self, backups->file);
+    }
+    if (err || backups->at == backups->bytes) {
+        complete_backup(backups, err);
+    } else {
+        run_in(backups, 1);
+    }
+}
+
+static enum err open_backup(struct ops_backups *backups)
+{
+    const struct fs *fs = backups->fs;
+    enum err err = remove_leftovers(backups);
+    if (err) {
+        return err;
+    }
+    err = node_image_open(backups->options.node, &backups->image,
+                          &backups->index, &backups->bytes);
+    if (err) {
+        backups->image = NULL;
+        return err;
+    }
+    draft_name(backups, backups->draft);
+    err = fs->open(fs->self, backups->draft, FS_CREATE_NEW, &backups->file);
+    if (err) {
+        node_image_close(backups->image);
+        backups->image = NULL;
+    }
+    return err;
+}
+
+static void on_checkpoint(struct node_request *request,
+                          const struct node_result *result)
+{
+    struct ops_backups *backups =
+        container_of(request, struct ops_backups, checkpoint);
+    const char *why = node_outcome_name(result->outcome);
+    enum err err = ERR_OK;
+    if (result->outcome == NODE_OK && result->index == backups->saved_index) {
+        backups->saved_s = (uint64_t)time(NULL);
+        run_in(backups, backups->options.every_ms);
+        return;
+    }
+    if (result->outcome == NODE_OK) {
+        err = open_backup(backups);
+        why = err_name(err);
+    }
+    if (result->outcome != NODE_OK || err) {
+        log_error("backup", "why=\"%s\"", why);
+        run_in(backups, backups->options.every_ms);
+        return;
+    }
+    backups->at = 0;
+    run_in(backups, 0);
+}
+
+static void on_time(void *arg)
+{
+    struct ops_backups *backups = arg;
+    if (backups->image) {
+        write_slice(backups);
+    } else if (!node_is_member(backups->options.node)) {
+        run_in(backups, NOT_MEMBER_MS);
+    } else {
+        backups->began_ms = now_ms(backups);
+        backups->checkpoint.cb = on_checkpoint;
+        backups->checkpoint.deadline_ms = backups->began_ms + CHECKPOINT_MS;
+        node_checkpoint(backups->options.node, &backups->checkpoint);
+    }
+}
+
+struct ops_backups *ops_backups_start(const struct ops_backups_options *options)
+{
+    struct ops_backups *backups = mem_zalloc(sizeof(*backups));
+    backups->options = *options;
+    enum err err = host_make_parents(options->dir)
+                       ? fs_posix_new(options->dir, &backups->fs)
+                       : ERR_IO;
+    if (err) {
+        log_error("start", "--backup-dir=%s why=\"%s\"", options->dir,
+                  err_name(err));
+        ops_backups_free(backups);
+        return NULL;
+    }
+    run_in(backups, options->every_ms);
+    return backups;
+}
+
+uint64_t ops_backups_time_s(const struct ops_backups *backups)
+{
+    return backups->saved_s;
+}
+
+void ops_backups_free(struct ops_backups *backups)
+{
+    if (!backups) {
+        return;
+    }
+    node_cancel(backups->options.node, &backups->checkpoint);
+    node_request_free(&backups->checkpoint);
+    timer_cancel(backups->options.reactor, &backups->timer);
+    if (backups->image) {
+        const struct fs *fs = backups->fs;
+        node_image_close(backups->image);
+        fs->close(fs->self, backups->file);
+        enum err gone = fs->unlink(fs->self, backups->draft);
+        (void)gone; /* The next start removes it. */
+    }
+    if (backups->fs) {
+        fs_posix_free(backups->fs);
+    }
+    mem_free(backups);
+}
