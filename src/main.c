@@ -401,9 +401,9 @@ static int open_node(struct daemon *daemon)
         .election_min_ms = (uint32_t)config->election_ms,
         .election_max_ms = (uint32_t)(2 * config->election_ms),
         .replace_after_ms = config->replace_after_ms,
-        .proposals_max = 4096,
+        .proposals_max = NODE_PROPOSALS_MAX,
         .db_bytes_max = config->max_db,
-        .proposals_bytes_max = 16 << 20,
+        .proposals_bytes_max = NODE_PROPOSALS_BYTES_MAX,
     };
     enum err err = node_open(&options, &env, &daemon->node);
     if (err) {

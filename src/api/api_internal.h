@@ -201,7 +201,7 @@ struct scan {
     bool reverse;
     bool keys_only;
     bool mixed; /* May show several states; else it is cut when one ends. */
-    enum scan_step (*step)(struct conn *conn, const struct node_pair *pair);
+    enum scan_step (*step)(struct conn *conn, const struct store_pair *pair);
     void (*done)(struct conn *conn);
     struct buf page; /* The body so far. */
     size_t page_counted;

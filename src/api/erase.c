@@ -108,7 +108,7 @@ static void write_batch(struct conn *conn)
 }
 
 static enum scan_step erase_step(struct conn *conn,
-                                 const struct node_pair *pair)
+                                 const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
     if (scan_is_late(conn)) {

@@ -87,14 +87,14 @@ static void answer_missing(struct conn *conn)
     answer(conn, 404, "application/json", buf_bytes(body));
 }
 
-static void answer_raw(struct conn *conn, const struct node_row *row)
+static void answer_raw(struct conn *conn, const struct store_row *row)
 {
     /* A browser must not take what somebody has stored for a page of ours. */
     buf_add_string(&conn->api->headers, "Content-Security-Policy: sandbox\r\n");
     answer(conn, 200, "application/octet-stream", row->value);
 }
 
-static void answer_meta(struct conn *conn, const struct node_row *row)
+static void answer_meta(struct conn *conn, const struct store_row *row)
 {
     struct buf *body = &conn->api->body;
     buf_add_string(body, "{\"key\":");
@@ -109,7 +109,7 @@ static void answer_meta(struct conn *conn, const struct node_row *row)
     answer(conn, 200, "application/json", buf_bytes(body));
 }
 
-static void answer_pair(struct conn *conn, const struct node_row *row)
+static void answer_pair(struct conn *conn, const struct store_row *row)
 {
     struct buf *body = &conn->api->body;
     if (!json_is_utf8(row->value)) {
@@ -129,7 +129,7 @@ static void answer_pair(struct conn *conn, const struct node_row *row)
 static void answer_key(struct conn *conn)
 {
     struct api *api = conn->api;
-    struct node_row row = {0};
+    struct store_row row = {0};
     enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
     if (err_is_shortage(err)) {
         read_wait(conn);

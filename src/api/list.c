@@ -230,7 +230,7 @@ static void add_line_text(struct buf *out, struct bytes text)
     out->size += (size_t)(at - start);
 }
 
-static void add_line(struct scan *scan, const struct node_pair *pair,
+static void add_line(struct scan *scan, const struct store_pair *pair,
                      size_t common)
 {
     struct buf *out = &scan->page;
@@ -244,7 +244,7 @@ static void add_line(struct scan *scan, const struct node_pair *pair,
     buf_add_u8(out, '\n');
 }
 
-static void add_object(struct scan *scan, const struct node_pair *pair,
+static void add_object(struct scan *scan, const struct store_pair *pair,
                        size_t common)
 {
     struct buf *out = &scan->page;
@@ -264,7 +264,7 @@ static void add_object(struct scan *scan, const struct node_pair *pair,
     buf_add_u8(out, '}');
 }
 
-static void add_item(struct scan *scan, const struct node_pair *pair,
+static void add_item(struct scan *scan, const struct store_pair *pair,
                      size_t common)
 {
     if (scan->format == FORMAT_LINES) {
@@ -280,7 +280,8 @@ static void add_item(struct scan *scan, const struct node_pair *pair,
     }
 }
 
-static enum scan_step list_step(struct conn *conn, const struct node_pair *pair)
+static enum scan_step list_step(struct conn *conn,
+                                const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
     size_t common = common_size(scan, pair->key);

@@ -119,6 +119,9 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_SECOND_CLUSTER] = {503, "this node is a second cluster"},
     [NODE_QUARANTINED] = {503, "this node contradicts its cluster"},
 };
+_Static_assert(NODE_PROPOSALS_MAX == 4096 &&
+                   NODE_PROPOSALS_BYTES_MAX == 16 << 20,
+               "the message of NODE_BUSY");
 
 /* Of the voters that this node cannot reach, the reasons why. */
 static void add_unreached(struct api *api, const struct node_status *status,

@@ -258,7 +258,7 @@ static void show_one(struct conn *conn)
 {
     struct buf *headers = &conn->api->headers;
     struct buf *body = &conn->api->body;
-    struct node_row row = {0};
+    struct store_row row = {0};
     enum err err = node_get(conn->api->node, buf_bytes(&conn->key), &row);
     if (!err && !has_output_room(conn, row.value.size)) {
         return;
@@ -276,7 +276,8 @@ static void show_one(struct conn *conn)
     answer(conn, 200, "application/json", buf_bytes(body));
 }
 
-static enum scan_step list_step(struct conn *conn, const struct node_pair *pair)
+static enum scan_step list_step(struct conn *conn,
+                                const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
     size_t before = scan->page.size;

@@ -43,7 +43,7 @@ static void wake(struct restore *restore, uint64_t in_ms)
 
 static void drop_upload(struct restore *restore)
 {
-    node_upload_free(restore->upload);
+    store_upload_free(restore->upload);
     restore->upload = NULL;
     timer_cancel(restore->api->options.reactor, &restore->timer);
 }
@@ -173,8 +173,8 @@ static enum err gather(struct restore *restore)
                                               .keys = restore->sent});
     while (writer.count < BATCH_ROWS_MAX) {
         if (!restore->held) {
-            err = node_upload_next(restore->upload, &restore->key,
-                                   &restore->value);
+            err = store_upload_next(restore->upload, &restore->key,
+                                    &restore->value);
         }
         if (err) {
             break;
@@ -219,7 +219,7 @@ static void step_done(struct restore *restore, const struct result *result)
     enum err err;
     switch (restore->stage) {
     case RESTORE_BEGIN:
-        err = node_upload_begin(restore->upload, true);
+        err = store_upload_begin(restore->upload, true);
         if (err) {
             fail_err(restore, err, "it has no index of its keys");
             return;
@@ -331,7 +331,7 @@ static void check_some(struct restore *restore)
     do {
         struct bytes key;
         struct bytes value;
-        enum err err = node_upload_next(restore->upload, &key, &value);
+        enum err err = store_upload_next(restore->upload, &key, &value);
         if (err == ERR_NOT_FOUND) {
             checked(restore);
             return;
@@ -355,10 +355,10 @@ static void check_some(struct restore *restore)
 static void open_upload(struct restore *restore)
 {
     const char *why = "";
-    enum err err = node_upload_open(
+    enum err err = store_upload_open(
         restore->upload, restore->api->options.value_bytes_max, &why);
     if (!err) {
-        err = node_upload_begin(restore->upload, false);
+        err = store_upload_begin(restore->upload, false);
     }
     if (err) {
         fail_err(restore, err, why);
@@ -554,7 +554,7 @@ void restore_take(struct conn *conn, struct bytes piece)
         fail(restore, 507, "no-space", disk_text);
         return;
     }
-    enum err err = node_upload_add(restore->upload, piece);
+    enum err err = store_upload_add(restore->upload, piece);
     if (err) {
         fail_err(restore, err, "");
     }

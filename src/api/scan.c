@@ -252,10 +252,10 @@ static bool jump(struct scan *scan)
 static void open_range(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    struct node_range range = {.from = buf_bytes(&scan->from),
-                               .to = buf_bytes(&scan->to),
-                               .reverse = scan->reverse,
-                               .keys_only = scan->keys_only};
+    struct store_range range = {.from = buf_bytes(&scan->from),
+                                .to = buf_bytes(&scan->to),
+                                .reverse = scan->reverse,
+                                .keys_only = scan->keys_only};
     node_range_open(conn->api->node, &range);
 }
 
@@ -265,7 +265,7 @@ enum progress { AGAIN, DONE, NO_SPACE };
 static enum progress one_pair(struct conn *conn, size_t *cost)
 {
     struct scan *scan = &conn->scan;
-    struct node_pair pair;
+    struct store_pair pair;
     enum err err = node_range_next(conn->api->node, &pair);
     if (err) {
         return err == ERR_NOT_FOUND ? DONE : NO_SPACE;

@@ -155,13 +155,12 @@ const struct node_foreign *node_foreign(const struct node *node)
  * nothing yet has nothing to lose by believing less. */
 static bool is_evidence(const struct node *node, const struct wire_hello *hello)
 {
-    static const uint8_t unknown[RAFT_UUID_BYTES];
     if (hello->from_id == 0 || hello->to_id == 0) {
         return false;
     }
     return !node->member ||
            (memcmp(hello->cluster, node->ident.cluster, 16) != 0 &&
-            memcmp(hello->to_uuid, unknown, RAFT_UUID_BYTES) != 0 &&
+            raft_uuid_is_known(hello->to_uuid) &&
             memcmp(hello->to_uuid, node->ident.uuid, RAFT_UUID_BYTES) != 0);
 }
 

@@ -13,17 +13,10 @@
 #include "base/log.h"
 #include "node/node_internal.h"
 
-static const uint8_t uuid_unknown[RAFT_UUID_BYTES];
-
-static bool uuid_known(const uint8_t uuid[RAFT_UUID_BYTES])
-{
-    return memcmp(uuid, uuid_unknown, RAFT_UUID_BYTES) != 0;
-}
-
 /* The same directory, as far as both sides know. */
 bool join_same_uuid(const struct raft_member *a, const struct raft_member *b)
 {
-    return !uuid_known(a->uuid) || !uuid_known(b->uuid) ||
+    return !raft_uuid_is_known(a->uuid) || !raft_uuid_is_known(b->uuid) ||
            memcmp(a->uuid, b->uuid, RAFT_UUID_BYTES) == 0;
 }
 
@@ -212,7 +205,7 @@ static void refresh(struct node *node, struct node_request *request,
 {
     struct raft_member update = *old;
     const struct said *said = address_of(node, old->id);
-    if (uuid_known(wanted->uuid)) {
+    if (raft_uuid_is_known(wanted->uuid)) {
         memcpy(update.uuid, wanted->uuid, sizeof(update.uuid));
     }
     uint64_t count;

@@ -14,6 +14,8 @@
 #include "base/histogram.h"
 #include "base/list.h"
 #include "raft/raft.h"
+#include "store/rows.h"
+#include "store/upload.h"
 #include "sys/fs.h"
 #include "wire/transport.h"
 #include "wire/wire.h"
@@ -59,6 +61,9 @@ struct node_options {
     uint64_t checkpoint_bytes; /* Of -wal; 0: what a turn can take. */
     uint64_t snapshot_piece_bytes; /* 0 = 256 KiB. */
 };
+
+/* What the daemon sets proposals_max and proposals_bytes_max to. */
+enum { NODE_PROPOSALS_MAX = 4096, NODE_PROPOSALS_BYTES_MAX = 16 << 20 };
 
 enum node_outcome {
     NODE_OK = 0,
@@ -193,9 +198,8 @@ void node_mark_left(struct node *node);
 void node_write(struct node *node, struct node_request *request,
                 struct bytes command);
 
-enum node_level { NODE_LINEARIZABLE, NODE_LOCAL };
 /* Answer when node_get() will show at least every write that was
- * acknowledged before this call (NODE_LINEARIZABLE). node_get() may be called
+ * acknowledged before this call. node_get() may be called
  * from the callback. NODE_LOCAL needs no request: call
  * node_get(), unless node_applied() is behind node_shown(). */
 void node_read(struct node *node, struct node_request *request);
@@ -269,23 +273,13 @@ void node_image_close(struct store_image *image);
  * last half minute a follower that needs one and found too many open. */
 bool node_image_awaited(const struct node *node);
 
-/* A backup that has come, to be restored: written to a file of the node's
- * directory, opened, and read (store.h has the details). Its rows then go into
- * the log by node_write(), as the steps of command.h; a leader gives up a
- * restore that nobody goes on with. One at a time; to be freed before the node
- * is closed. */
-struct store_upload;
+/* A file for a backup that a client sends, to be restored (store/upload.h has
+ * what can be done with it). Its rows then go into the log by node_write(), as
+ * the steps of command.h; a leader aborts a restore that does not go on. One at
+ * a time; to be freed before the node is closed. ERR_NOT_FOUND: this node is
+ * no member. */
 MUST_CHECK enum err node_upload_new(struct node *node,
                                     struct store_upload **upload);
-void node_upload_free(struct store_upload *upload);
-MUST_CHECK enum err node_upload_add(struct store_upload *upload,
-                                    struct bytes data);
-MUST_CHECK enum err node_upload_open(struct store_upload *upload,
-                                     uint64_t value_bytes_max,
-                                     const char **why);
-MUST_CHECK enum err node_upload_begin(struct store_upload *upload, bool by_key);
-MUST_CHECK enum err node_upload_next(struct store_upload *upload,
-                                     struct bytes *key, struct bytes *value);
 /* Not 0; drawn from the environment. */
 uint64_t node_random(struct node *node);
 
@@ -324,36 +318,18 @@ bool node_stopped(const struct node *node);
 
 /* ---- looking ----------------------------------------------------------- */
 
-struct node_row {
-    struct bytes value; /* Valid until the next call on the node. */
-    uint64_t create_index;
-    uint64_t modify_index;
-    uint64_t version;
-};
 /* This node's own state. ERR_NOT_FOUND; ERR_NOSPACE: reading on a full disk
  * took the state back: node_wait() for node_shown(). */
 MUST_CHECK enum err node_get(struct node *node, struct bytes key,
-                             struct node_row *row);
+                             struct store_row *row);
 
 /* Keys in [from, to) in order (store.h has the details); opened, read and
  * closed within one turn and outside of the node's callbacks: on a full disk
  * reading may take the state back (ERR_NOSPACE), and others are about to be
  * answered from it. Only of a member. */
-struct node_range {
-    struct bytes from;
-    struct bytes to; /* Empty: no end. */
-    bool reverse;
-    bool keys_only;
-};
-struct node_pair {
-    struct bytes key;
-    struct bytes value; /* Valid until the next call on the node. */
-    uint64_t create_index;
-    uint64_t modify_index;
-};
-void node_range_open(struct node *node, const struct node_range *range);
+void node_range_open(struct node *node, const struct store_range *range);
 /* ERR_NOT_FOUND at the end. */
-MUST_CHECK enum err node_range_next(struct node *node, struct node_pair *pair);
+MUST_CHECK enum err node_range_next(struct node *node, struct store_pair *pair);
 void node_range_close(struct node *node);
 
 /* The member of another cluster that has dialled this node as a member of its

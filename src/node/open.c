@@ -421,14 +421,14 @@ static enum err bootstrap(struct node *node)
 static const char *why_not_adopted(const struct node *node,
                                    const struct wire_hello *hello)
 {
-    static const uint8_t unknown[RAFT_UUID_BYTES];
     if (strcmp(hello->to_name, node->name) != 0 || hello->to_id == 0) {
         return "our name is another";
     }
     if (memcmp(hello->to_uuid, node->ident.uuid, RAFT_UUID_BYTES) != 0) {
-        return memcmp(hello->to_uuid, unknown, sizeof(unknown)) == 0
-                   ? "the cluster knows no directory by our name; joining again"
-                   : "the cluster knows another directory by our name; joining "
+        return raft_uuid_is_known(hello->to_uuid)
+                   ? "the cluster knows another directory by our name; joining "
+                     "again"
+                   : "the cluster knows no directory by our name; joining "
                      "again";
     }
     if (node->join_cluster_known &&

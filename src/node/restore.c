@@ -15,33 +15,6 @@ enum err node_upload_new(struct node *node, struct store_upload **upload)
     return node->member ? store_upload_new(node->store, upload) : ERR_NOT_FOUND;
 }
 
-void node_upload_free(struct store_upload *upload)
-{
-    store_upload_free(upload);
-}
-
-enum err node_upload_add(struct store_upload *upload, struct bytes data)
-{
-    return store_upload_add(upload, data);
-}
-
-enum err node_upload_open(struct store_upload *upload, uint64_t value_bytes_max,
-                          const char **why)
-{
-    return store_upload_open(upload, value_bytes_max, why);
-}
-
-enum err node_upload_begin(struct store_upload *upload, bool by_key)
-{
-    return store_upload_begin(upload, by_key);
-}
-
-enum err node_upload_next(struct store_upload *upload, struct bytes *key,
-                          struct bytes *value)
-{
-    return store_upload_next(upload, key, value);
-}
-
 uint64_t node_random(struct node *node)
 {
     uint64_t number = 0;

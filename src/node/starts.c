@@ -147,7 +147,6 @@ static void keep_stranger(struct node *node, const struct start *start)
 
 void starts_members_changed(struct node *node)
 {
-    static const uint8_t unknown[RAFT_UUID_BYTES];
     bool any = false;
     for (int i = 0; i < STARTS_MAX; i++) {
         struct start *start = &node->strangers[i];
@@ -158,7 +157,7 @@ void starts_members_changed(struct node *node)
         if (!member) {
             continue;
         }
-        if (memcmp(member->uuid, unknown, sizeof(unknown)) == 0 ||
+        if (!raft_uuid_is_known(member->uuid) ||
             memcmp(member->uuid, start->uuid, sizeof(start->uuid)) == 0) {
             *find_row(node, start->id) = *start;
             any = true;

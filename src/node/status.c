@@ -1,43 +1,20 @@
 /* status.c -- looking. */
 #include "node/node_internal.h"
 
-enum err node_get(struct node *node, struct bytes key, struct node_row *row)
+enum err node_get(struct node *node, struct bytes key, struct store_row *row)
 {
-    if (!node->member) {
-        return ERR_NOT_FOUND;
-    }
-    struct store_row found;
-    enum err err = store_get(node->store, key, &found);
-    if (!err) {
-        *row = (struct node_row){.value = found.value,
-                                 .create_index = found.create_index,
-                                 .modify_index = found.modify_index,
-                                 .version = found.version};
-    }
-    return err;
+    return node->member ? store_get(node->store, key, row) : ERR_NOT_FOUND;
 }
 
-void node_range_open(struct node *node, const struct node_range *range)
+void node_range_open(struct node *node, const struct store_range *range)
 {
     must(node->member);
-    struct store_range inner = {.from = range->from,
-                                .to = range->to,
-                                .reverse = range->reverse,
-                                .keys_only = range->keys_only};
-    store_range_open(node->store, &inner);
+    store_range_open(node->store, range);
 }
 
-enum err node_range_next(struct node *node, struct node_pair *pair)
+enum err node_range_next(struct node *node, struct store_pair *pair)
 {
-    struct store_pair found;
-    enum err err = store_range_next(node->store, &found);
-    if (!err) {
-        *pair = (struct node_pair){.key = found.key,
-                                   .value = found.value,
-                                   .create_index = found.create_index,
-                                   .modify_index = found.modify_index};
-    }
-    return err;
+    return store_range_next(node->store, pair);
 }
 
 void node_range_close(struct node *node)

@@ -11,8 +11,6 @@
 
 #include "peer/peer_internal.h"
 
-static const uint8_t unknown[RAFT_UUID_BYTES];
-
 void hello_fill(const struct peers *peers, const struct link *link,
                 struct wire_hello *hello)
 {
@@ -48,8 +46,7 @@ static bool refuse(struct wire_refuse *out, enum wire_refusal reason,
 static bool uuid_differs(const uint8_t a[RAFT_UUID_BYTES],
                          const uint8_t b[RAFT_UUID_BYTES])
 {
-    return memcmp(a, unknown, RAFT_UUID_BYTES) != 0 &&
-           memcmp(b, unknown, RAFT_UUID_BYTES) != 0 &&
+    return raft_uuid_is_known(a) && raft_uuid_is_known(b) &&
            memcmp(a, b, RAFT_UUID_BYTES) != 0;
 }
 
@@ -86,8 +83,7 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
         return refuse(out, WIRE_REFUSE_UUID,
                       "this member has another directory now");
     }
-    if (hello->from_id == 0 ||
-        memcmp(hello->from_uuid, unknown, sizeof(unknown)) == 0) {
+    if (hello->from_id == 0 || !raft_uuid_is_known(hello->from_uuid)) {
         return refuse(out, WIRE_REFUSE_STRANGER,
                       "who asks has no id, or no directory");
     }

@@ -73,7 +73,7 @@ bool raft_conf_is_sound(const struct raft_conf *conf)
     return raft_conf_voters(conf) > 0;
 }
 
-static bool uuid_is_known(const uint8_t uuid[RAFT_UUID_BYTES])
+bool raft_uuid_is_known(const uint8_t uuid[RAFT_UUID_BYTES])
 {
     static const uint8_t unknown[RAFT_UUID_BYTES];
     return memcmp(uuid, unknown, RAFT_UUID_BYTES) != 0;
@@ -170,7 +170,7 @@ static enum err change_add(struct raft *raft, struct raft_conf *conf,
         return ERR_INVALID;
     }
     for (uint32_t i = 0; i < conf->count; i++) {
-        if (uuid_is_known(member->uuid) &&
+        if (raft_uuid_is_known(member->uuid) &&
             memcmp(conf->members[i].uuid, member->uuid, RAFT_UUID_BYTES) == 0) {
             return ERR_EXISTS;
         }
@@ -232,8 +232,8 @@ static enum err change_update(struct raft_member *target,
         return ERR_INVALID;
     }
     struct raft_member old = *target;
-    if (uuid_is_known(member->uuid)) {
-        if (uuid_is_known(target->uuid) &&
+    if (raft_uuid_is_known(member->uuid)) {
+        if (raft_uuid_is_known(target->uuid) &&
             memcmp(target->uuid, member->uuid, RAFT_UUID_BYTES) != 0) {
             return ERR_INVALID; /* Another directory is another node. */
         }

@@ -79,6 +79,8 @@ struct raft_conf {
 
 const struct raft_member *raft_conf_find(const struct raft_conf *conf,
                                          raft_id id);
+/* Not all zero, which stands for a directory that is not known yet. */
+bool raft_uuid_is_known(const uint8_t uuid[RAFT_UUID_BYTES]);
 uint32_t raft_conf_voters(const struct raft_conf *conf);
 /* Ids grow, texts end, and somebody votes: all others are refused in messages,
  * and must not be given to the engine elsewhere. */

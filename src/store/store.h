@@ -29,6 +29,8 @@
 
 #include "base/base.h"
 #include "base/bytes.h"
+#include "store/rows.h"
+#include "store/upload.h"
 #include "sys/fs.h"
 
 struct store;
@@ -210,40 +212,6 @@ MUST_CHECK enum err store_sweep(struct store *store);
  * whether it goes on. */
 uint64_t store_restoring(const struct store *store, uint64_t *staged);
 
-/* A file of somebody's that may be a backup: first to be added, then opened,
- * then read from its beginning to its end, as often as wanted. It has nothing
- * to do with the store any more, which may be closed. */
-struct store_upload;
-/* ERR_NOSPACE, ERR_IO. One at a time: it has one name. */
-MUST_CHECK enum err store_upload_new(const struct store *store,
-                                     struct store_upload **upload);
-/* NULL is fine. */
-void store_upload_free(struct store_upload *upload);
-MUST_CHECK enum err store_upload_add(struct store_upload *upload,
-                                     struct bytes data);
-/* All is there. ERR_CORRUPT: it is no backup of ours; ERR_VERSION: one of a
- * newer version's; `why` is a sentence. What the file asks for is bounded
- * here and in what follows, whoever made it. */
-MUST_CHECK enum err store_upload_open(struct store_upload *upload,
-                                      uint64_t value_bytes_max,
-                                      const char **why);
-/* As it lies there, or by key: then it has shown that it is whole. Begins with
- * the first row. ERR_CORRUPT as above. */
-MUST_CHECK enum err store_upload_begin(struct store_upload *upload,
-                                       bool by_key);
-/* ERR_NOT_FOUND at the end; ERR_CORRUPT: damaged, or no row of ours;
- * ERR_TOO_BIG: a value that is clearly over value_bytes_max (one that is only
- * a little larger may come); ERR_IO: it cannot be read. Both views are valid
- * until the next call. */
-MUST_CHECK enum err store_upload_next(struct store_upload *upload,
-                                      struct bytes *key, struct bytes *value);
-
-struct store_row {
-    struct bytes value; /* Valid until the next call on the store. */
-    uint64_t create_index;
-    uint64_t modify_index;
-    uint64_t version; /* How often it was written; see store_counts(). */
-};
 /* ERR_NOT_FOUND; ERR_NOSPACE: to read, SQLite had to write, and the store has
  * gone back as with store_apply(). */
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
@@ -263,18 +231,7 @@ uint64_t store_answers(const struct store *store);
  * All keys in [from, to), compared by memcmp. One range is open at a time;
  * it is closed before the next entry is applied or anything is committed, so
  * that what it shows is one state. */
-struct store_range {
-    struct bytes from;
-    struct bytes to; /* Empty: no end. */
-    bool reverse;    /* The greatest first. */
-    bool keys_only;  /* Much cheaper: no row is read. */
-};
-struct store_pair {
-    struct bytes key;
-    struct bytes value;    /* This and the rest: unless keys_only. */
-    uint64_t create_index; /* All valid until the next call on the store. */
-    uint64_t modify_index;
-};
+
 /* The bytes of `range` stay where they are until it is closed. */
 void store_range_open(struct store *store, const struct store_range *range);
 /* ERR_OK; ERR_NOT_FOUND at the end; ERR_NOSPACE: the range is closed, and the

@@ -47,7 +47,7 @@
 
 #include "base/base.h"
 
-enum { FS_PATH_BYTES = 512, FS_NAME_BYTES = 128 };
+enum { FS_PATH_BYTES = 512 };
 
 enum fs_open_mode {
     FS_READ,       /* Must exist; reading only. */

@@ -109,14 +109,6 @@ void wire_get_raw(struct cursor *in, uint8_t *out, size_t size)
     }
 }
 
-/* 0 or 1 and nothing else, so that what is accepted re-encodes alike. */
-bool wire_get_bool(struct cursor *in)
-{
-    uint8_t value = cursor_u8(in);
-    in->failed = in->failed || value > 1;
-    return value == 1;
-}
-
 enum err wire_done(const struct cursor *in)
 {
     return in->failed || cursor_left(in) > 0 ? ERR_CORRUPT : ERR_OK;

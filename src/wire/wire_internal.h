@@ -15,7 +15,6 @@ void wire_get_text(struct cursor *in, char *text, size_t room);
 /* ... and what is no word fails (base/text.h): names and addresses. */
 void wire_get_word(struct cursor *in, char *text, size_t room);
 void wire_get_raw(struct cursor *in, uint8_t *out, size_t size);
-bool wire_get_bool(struct cursor *in);
 /* ERR_OK when all was read and nothing failed. */
 MUST_CHECK enum err wire_done(const struct cursor *in);
 

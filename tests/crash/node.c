@@ -263,7 +263,7 @@ static uint64_t check_rows(struct node *node)
     uint64_t digest = 0;
     for (unsigned key = 0; key < KEYS; key++) {
         uint8_t name = (uint8_t)('a' + key);
-        struct node_row row;
+        struct store_row row;
         unsigned least = newest(key, applied);
         enum err err = node_get(node, bytes_of(&name, 1), &row);
         CHECK(err == ERR_OK || (err == ERR_NOT_FOUND && least == 0));

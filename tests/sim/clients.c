@@ -93,7 +93,7 @@ static void check_index(uint64_t value, uint64_t index)
 static uint64_t read_value(struct host *host, uint32_t key)
 {
     char name[16];
-    struct node_row row;
+    struct store_row row;
     key_name(key, name);
     if (node_get(host->node, bytes_of_string(name), &row) != ERR_OK) {
         return 0;

@@ -1,0 +1,33 @@
+/* rows.h -- what a read of the database gives: a row, or keys in order. For
+ * the users of this room and for theirs, who read through node/. */
+#ifndef CRAFTD_STORE_ROWS_H
+#define CRAFTD_STORE_ROWS_H
+
+#include "base/base.h"
+#include "base/bytes.h"
+
+struct store_row {
+    struct bytes value;    /* Valid until the next call on the store. */
+    uint64_t create_index; /* Log index of the write that created the key ... */
+    uint64_t modify_index; /* ... and of the last one. */
+    uint64_t version;      /* How often it was written; see store_counts(). */
+};
+
+/* The keys in [from, to), compared by memcmp. */
+struct store_range {
+    struct bytes from;
+    struct bytes to; /* Empty: no end. */
+    bool reverse;    /* The greatest first. */
+    bool keys_only;  /* Much cheaper: no row is read. */
+};
+
+/* One key of a range. Views are valid until the next call on the store. */
+struct store_pair {
+    struct bytes key;
+    /* Without keys_only; otherwise empty and 0. */
+    struct bytes value;
+    uint64_t create_index;
+    uint64_t modify_index;
+};
+
+#endif
