@@ -361,6 +361,8 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
 void answer_outcome(struct conn *conn, const struct node_result *result);
 /* A key or name for people: in quotes, cut where it is long. */
 void add_quoted(struct buf *out, struct bytes name);
+/* 404: there is no `kind` ("key", "member") of the name in conn->key. */
+void answer_no_such(struct conn *conn, const char *kind, const char *outcome);
 /* Why this node answers no reads, and what to do. */
 void explain_contradiction(const struct node_contradiction *contradiction,
                            struct buf *out);

@@ -209,10 +209,10 @@ static const struct raft_member *member_named(struct conn *conn,
     return NULL;
 }
 
+/* Answer that no member has the name in conn->key. */
 static void no_member(struct conn *conn)
 {
-    answer_problem(conn, 404, "not-found", "there is no such member",
-                   "not-applied");
+    answer_no_such(conn, "member", "not-applied");
 }
 
 static void add_node(struct api *api, const struct node_status *status,

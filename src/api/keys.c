@@ -78,7 +78,7 @@ static void answer_missing(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
     if (conn->raw || conn->meta) {
-        answer_problem(conn, 404, "not-found", "there is no such key", NULL);
+        answer_no_such(conn, "key", NULL);
         return;
     }
     buf_add_u8(body, '{');

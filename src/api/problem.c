@@ -93,6 +93,17 @@ void add_quoted(struct buf *out, struct bytes name)
     buf_add_string(out, size < name.size ? "...\"" : "\"");
 }
 
+void answer_no_such(struct conn *conn, const char *kind, const char *outcome)
+{
+    struct buf *message = &conn->api->message;
+    message->size = 0;
+    buf_printf(message, "there is no %s ", kind);
+    add_quoted(message, buf_bytes(&conn->key));
+    buf_add_u8(message, 0);
+    answer_problem(conn, 404, "not-found", (const char *)message->data,
+                   outcome);
+}
+
 /* ---- what the node says ---------------------------------------------------
  */
 
