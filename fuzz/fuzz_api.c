@@ -33,8 +33,7 @@ enum {
     SMALL_TAKE = 700,
 };
 
-/* ---- the reactor's place ----------------------------------------------------
- */
+/* ---- the reactor's place ---- */
 
 struct answered {
     int status;
@@ -247,8 +246,7 @@ void __wrap_stream_close_after_drain(struct stream *stream)
     stream->closing = true;
 }
 
-/* ---- answers are counted ----------------------------------------------------
- */
+/* ---- answers are counted ---- */
 
 static struct stream *stream_of(const struct http_reader *reader)
 {
@@ -287,8 +285,7 @@ void __wrap_metrics_count(struct conn *conn)
     __real_metrics_count(conn);
 }
 
-/* ---- the node -------------------------------------------------------------
- */
+/* ---- the node ---- */
 
 static uint64_t env_now_ms(void *self)
 {
@@ -480,8 +477,7 @@ static void stop_node(void)
     must(!heap_min(&world.timers));
 }
 
-/* ---- one turn ---------------------------------------------------------------
- */
+/* ---- one turn ---- */
 
 static struct conn *conn_of(const struct stream *stream)
 {
@@ -591,9 +587,7 @@ static void run_until_quiet(size_t most)
     }
 }
 
-/* ---- what came back
- * -----------------------------------------------------------
- */
+/* ---- what came back ---- */
 
 static bool is_line_text(struct bytes line)
 {
@@ -693,9 +687,7 @@ static void check_answers(const struct stream *stream)
     }
 }
 
-/* ---- an input
- * -----------------------------------------------------------------
- */
+/* ---- an input ---- */
 
 static void accept_stream(struct stream *stream)
 {

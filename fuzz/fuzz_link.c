@@ -26,8 +26,7 @@ enum kind { KIND_BYTES, KIND_FRAME, KIND_TIME, KIND_CLOSE };
 
 static const uint8_t cluster[16] = "a cluster";
 
-/* ---- the reactor ----------------------------------------------------------
- */
+/* ---- the reactor ---- */
 
 enum state { DIALLING, OPEN, FLUSHING, CLOSED };
 
@@ -211,8 +210,7 @@ static void fail(struct stream *stream)
     stream->handler->on_close(stream, "eof", stream->arg);
 }
 
-/* ---- the owner of the room --------------------------------------------------
- */
+/* ---- the owner of the room ---- */
 
 static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
 {
@@ -278,8 +276,7 @@ static const struct transport_handler handler = {.on_frame = on_frame,
                                                  .on_adopt = on_adopt,
                                                  .on_foreign = on_foreign};
 
-/* ---- one input ------------------------------------------------------------
- */
+/* ---- one input ---- */
 
 static void note_output(void)
 {

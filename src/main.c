@@ -127,8 +127,7 @@ static const char *api_join_trouble(void *arg)
     return daemon->join ? ops_join_trouble(daemon->join) : "";
 }
 
-/* ---- the turn, and the end
- * ---------------------------------------------------------- */
+/* ---- the turn, and the end ---- */
 
 static void drain(struct daemon *daemon)
 {
@@ -283,8 +282,7 @@ static void on_join_refused(void *arg)
     reactor_stop(daemon->reactor);
 }
 
-/* ---- starting
- * -------------------------------------------------------------------------- */
+/* ---- starting ---- */
 
 static int fail(const char *flag, const char *addr, const char *why)
 {

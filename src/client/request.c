@@ -34,8 +34,7 @@ void say(const struct options *options, const char *format, ...)
     (void)fprintf(stderr, "craftd: %s: %s\n", options->command->name, line);
 }
 
-/* ---- what is asked
- * -------------------------------------------------------------- */
+/* ---- what is asked ---- */
 
 void request_init(struct request *request, const char *method, const char *path)
 {
@@ -108,8 +107,7 @@ static void add_request(struct buf *out, const struct request *request,
     buf_add_bytes(out, request->body);
 }
 
-/* ---- one server
- * ----------------------------------------------------------------- */
+/* ---- one server ---- */
 
 enum attempt {
     ATTEMPT_ANSWERED,
@@ -283,8 +281,7 @@ static enum attempt attempt(struct request *request,
     return result;
 }
 
-/* ---- what the answer means
- * -------------------------------------------------------- */
+/* ---- what the answer means ---- */
 
 enum { PROBLEM_MESSAGE, PROBLEM_OUTCOME, PROBLEM_FIELDS };
 

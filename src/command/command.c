@@ -22,8 +22,7 @@ enum {
     DIGEST_BYTES = 8,
 };
 
-/* ---- encoding -------------------------------------------------------------
- */
+/* ---- encoding ---- */
 
 void command_begin(struct command_writer *writer, struct buf *out)
 {
@@ -145,8 +144,7 @@ void command_sign(const struct command_txn *txn, uint8_t kind)
         digest(bytes_of(txn->out->data + rest, txn->out->size - rest), kind));
 }
 
-/* ---- decoding -------------------------------------------------------------
- */
+/* ---- decoding ---- */
 
 static enum err open_list(struct command_reader *reader)
 {
@@ -287,8 +285,7 @@ enum err command_else(struct command_reader *reader)
     return next_list(reader);
 }
 
-/* ---- all of it ------------------------------------------------------------
- */
+/* ---- all of it ---- */
 
 struct walked {
     bool grows;

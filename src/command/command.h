@@ -70,7 +70,7 @@ struct command_name {
     uint64_t digest;
 };
 
-/* ---- encoding ------------------------------------------------------------
+/* ---- encoding ----
  *
  * Version 1: command_begin(), operations, command_end(). `out` may hold other
  * bytes before. Version 2: command_txn(), then lists, each command_list(),
@@ -126,7 +126,7 @@ MUST_CHECK enum err command_next(struct command_reader *reader,
  * when there are none. */
 MUST_CHECK enum err command_else(struct command_reader *reader);
 
-/* ---- a restore (restore.c) -----------------------------------------------
+/* ---- a restore (restore.c) ----
  *
  * BEGIN, ROWS as often as need be, COMMIT; or ABORT. `id` is drawn by whoever
  * restores. Each step can be repeated: it is done once. */

@@ -88,8 +88,7 @@ void result_mark_replayed(struct buf *result)
     result->data[REPLAYED_AT] = 1;
 }
 
-/* ---- decoding -------------------------------------------------------------
- */
+/* ---- decoding ---- */
 
 static bool get_bool(struct cursor *cursor)
 {

@@ -12,8 +12,7 @@
 static const char no_target[] =
     "the target is neither a path nor an http:// URL";
 
-/* ---- lines ----------------------------------------------------------------
- */
+/* ---- lines ---- */
 
 static bool is_token(uint8_t c)
 {
@@ -173,8 +172,7 @@ enum http_progress http_scan_head(struct http_reader *reader,
     return HTTP_READ_MORE;
 }
 
-/* ---- the request line -----------------------------------------------------
- */
+/* ---- the request line ---- */
 
 static int on_url(http_parser *parser, const char *at, size_t size)
 {
@@ -278,8 +276,7 @@ static const char *split_target(struct http_reader *reader, const uint8_t *data)
     return NULL;
 }
 
-/* ---- what the headers mean ------------------------------------------------
- */
+/* ---- what the headers mean ---- */
 
 void http_set_views(struct http_reader *reader, const uint8_t *data)
 {
@@ -460,8 +457,7 @@ enum http_progress http_read_head(struct http_reader *reader, uint8_t *data)
     return HTTP_READ_DONE;
 }
 
-/* ---- finding headers ------------------------------------------------------
- */
+/* ---- finding headers ---- */
 
 struct bytes http_header_named(const struct http_header *headers,
                                uint32_t count, const char *name)

@@ -42,8 +42,7 @@ enum http_progress http_bad(struct http_reader *reader, const char *text)
     return http_fail(reader, 400, "bad-request", text);
 }
 
-/* ---- the body
- * ---------------------------------------------------------------------- */
+/* ---- the body ---- */
 
 /* The next line of what is around the chunks, without its CRLF. */
 static enum http_progress next_line(struct http_reader *reader,
@@ -243,8 +242,7 @@ static enum http_progress finish(struct http_reader *reader, size_t body_bytes,
     return HTTP_READ_DONE;
 }
 
-/* ---- a body that is streamed ----------------------------------------------
- */
+/* ---- a body that is streamed ---- */
 
 static enum http_progress stream_length(struct http_reader *reader,
                                         const uint8_t *data, size_t size)

@@ -86,8 +86,7 @@ void http_add_body(struct buf *out, struct bytes body, bool head_only)
     }
 }
 
-/* ---- the client's side
- * -------------------------------------------------------- */
+/* ---- the client's side ---- */
 
 struct reading {
     struct http_response *response;

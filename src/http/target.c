@@ -83,8 +83,7 @@ bool http_query_next(struct bytes *rest, struct bytes *name,
     return false;
 }
 
-/* ---- lists and names ------------------------------------------------------
- */
+/* ---- lists and names ---- */
 
 bool http_equal_fold(struct bytes a, const char *text)
 {
@@ -140,8 +139,7 @@ bool http_list_next(struct bytes *rest, struct bytes *element)
     return false;
 }
 
-/* ---- host[:port] ----------------------------------------------------------
- */
+/* ---- host[:port] ---- */
 
 /* RFC 3986 3.2.2, but for the comma: in Host it means that somebody joined
  * two headers. */

@@ -43,8 +43,7 @@ static void skip_blanks(struct json_reader *reader)
     }
 }
 
-/* ---- UTF-8 ------------------------------------------------------------------
- */
+/* ---- UTF-8 ---- */
 
 bool json_is_utf8(struct bytes text)
 {
@@ -82,8 +81,7 @@ static size_t utf8_encode(uint8_t *out, uint32_t code)
     return 4;
 }
 
-/* ---- strings
- * ------------------------------------------------------------------ */
+/* ---- strings ---- */
 
 static bool hex4(const uint8_t *at, const uint8_t *end, uint32_t *value)
 {
@@ -191,8 +189,7 @@ static enum json_token read_string(struct json_reader *reader,
     return fail(reader, why);
 }
 
-/* ---- numbers and words
- * ---------------------------------------------------------- */
+/* ---- numbers and words ---- */
 
 static bool read_digits(struct json_reader *reader)
 {
@@ -245,8 +242,7 @@ static enum json_token read_word(struct json_reader *reader, const char *word,
     return token;
 }
 
-/* ---- structure
- * -------------------------------------------------------------------- */
+/* ---- structure ---- */
 
 static void after_value(struct json_reader *reader)
 {
@@ -379,8 +375,7 @@ bool json_u64(struct bytes number, uint64_t *value)
     return true;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------ */
+/* ---- writing ---- */
 
 void json_add_string(struct buf *out, struct bytes text)
 {

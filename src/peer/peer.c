@@ -8,8 +8,7 @@
 
 static void tick(void *arg);
 
-/* ---- links ------------------------------------------------------------------
- */
+/* ---- links ---- */
 
 struct link *link_find(struct peers *peers, raft_id id)
 {
@@ -80,8 +79,7 @@ static void tell_failure(struct peers *peers, struct link *link,
              why);
 }
 
-/* ---- connections
- * -------------------------------------------------------------- */
+/* ---- connections ---- */
 
 /* The stream is closed, or about to be, by the caller. */
 static void conn_end(struct conn *conn, const char *why, bool refused)
@@ -166,8 +164,7 @@ static void send_hello(struct conn *conn, const struct link *link,
     conn->sent_ms = now(conn->peers);
 }
 
-/* ---- handshake
- * ------------------------------------------------------------------ */
+/* ---- handshake ---- */
 
 static bool refuse(struct conn *conn, const struct wire_hello *hello,
                    const struct wire_refuse *why)
@@ -242,8 +239,7 @@ static enum next on_handshake(struct conn *conn, const struct wire_frame *frame)
     return CLOSE;
 }
 
-/* ---- frames
- * ------------------------------------------------------------------------ */
+/* ---- frames ---- */
 
 static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
 {
@@ -405,9 +401,7 @@ static void on_accept(struct stream *stream, void *arg)
     guest_admit(peers, conn);
 }
 
-/* ---- time
- * ----------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 static void keep_alive(struct peers *peers, struct link *link)
 {
@@ -442,8 +436,7 @@ static void tick(void *arg)
               peers);
 }
 
-/* ---- the room's door
- * ------------------------------------------------------------------- */
+/* ---- the room's door ---- */
 
 enum err peers_open(const struct peers_options *options, struct peers **out,
                     char *why, size_t why_size)

@@ -7,8 +7,7 @@
  * New members start as learners and vote once they have caught up. */
 #include "raft/raft_internal.h"
 
-/* ---- helpers ----------------------------------------------------------------
- */
+/* ---- helpers ---- */
 
 const struct raft_member *raft_conf_find(const struct raft_conf *conf,
                                          raft_id id)
@@ -115,8 +114,7 @@ bool raft_change_is_running(const struct raft *raft)
     return raft_log_conf_index(raft) > raft->commit;
 }
 
-/* ---- catching up ----------------------------------------------------------
- */
+/* ---- catching up ---- */
 
 /* A round lasts until the learner holds what the log held when the round
  * began. When the last of three is short, the rest is too. Counts real acks

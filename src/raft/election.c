@@ -258,8 +258,7 @@ bool raft_is_sticky(const struct raft *raft)
            raft->now_ms - raft->leader_heard_ms < raft->options.election_min_ms;
 }
 
-/* ---- votes ----------------------------------------------------------------
- */
+/* ---- votes ---- */
 
 /* Thesis 3.6.1: the later last term wins; with equal terms, the longer log. */
 static bool is_up_to_date(const struct raft *raft, const struct raft_message *m)

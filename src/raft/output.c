@@ -8,8 +8,7 @@
  * others that is a lost message. */
 #include "raft/raft_internal.h"
 
-/* ---- persist operations ----------------------------------------------------
- */
+/* ---- persist operations ---- */
 
 bool raft_hard_is_durable(const struct raft *raft)
 {
@@ -74,8 +73,7 @@ void raft_persisted(struct raft *raft, uint64_t seq)
     raft_maybe_commit(raft);
 }
 
-/* ---- gates
- * -------------------------------------------------------------------- */
+/* ---- gates ---- */
 
 /* The operation that the next collect makes has the next number: what is
  * dirty now will be durable with it. */
@@ -213,8 +211,7 @@ static void collect_ack(struct raft *raft)
               raft->outbox.ack_match);
 }
 
-/* ---- the rest
- * ------------------------------------------------------------------ */
+/* ---- the rest ---- */
 
 /* Only what our own disk holds is applied: the state machine must never be
  * ahead of the log beneath it. */

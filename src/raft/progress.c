@@ -11,8 +11,7 @@
  * ever and never counted; telling so is the handshake's task. */
 #include "raft/raft_internal.h"
 
-/* ---- the slots of the members ---------------------------------------------
- */
+/* ---- the slots of the members ---- */
 
 struct raft_peer *raft_peer_find(struct raft *raft, raft_id id)
 {
@@ -107,8 +106,7 @@ uint64_t raft_quorum_of(const struct raft *raft, uint64_t own,
     return sorted[count / 2];
 }
 
-/* ---- states --------------------------------------------------------------
- */
+/* ---- states ---- */
 
 static void become_replicate(struct raft *raft, struct raft_peer *peer)
 {
@@ -176,8 +174,7 @@ void raft_snapshot_over(struct raft *raft, struct raft_peer *peer,
     }
 }
 
-/* ---- sending -------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 bool raft_peer_has_room(const struct raft *raft, const struct raft_peer *peer)
 {
@@ -230,8 +227,7 @@ void raft_peer_tick(struct raft *raft, struct raft_peer *peer)
     }
 }
 
-/* ---- answers -------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 /* Contact is timed from when we sent what was answered (never from receipt),
  * and an echo from the future is no older than now. */

@@ -51,8 +51,7 @@ void raft_free(struct raft *raft)
     mem_free(raft);
 }
 
-/* ---- one event --------------------------------------------------------------
- */
+/* ---- one event ---- */
 
 /* A candidate that a leader hands over to is heard in spite of the leader: by
  * the leader itself when it has asked for that, by others when they know the
@@ -275,8 +274,7 @@ enum err raft_step(struct raft *raft, const struct raft_event *event)
     return err;
 }
 
-/* ---- small things ---------------------------------------------------------
- */
+/* ---- small things ---- */
 
 void raft_appended(const struct raft *raft, uint64_t *first, uint64_t *last)
 {

@@ -111,8 +111,7 @@ void raft_on_read(struct raft *raft, const struct raft_message *m)
     peer->read_waiting = m->round;
 }
 
-/* ---- the follower ---------------------------------------------------------
- */
+/* ---- the follower ---- */
 
 static void ask_leader(struct raft *raft)
 {
@@ -144,8 +143,7 @@ void raft_on_read_resp(struct raft *raft, const struct raft_message *m)
     serve(raft, raft->reads.cookie, m->commit);
 }
 
-/* ---- both -------------------------------------------------------------------
- */
+/* ---- both ---- */
 
 /* Once per collect, so that all reads of a turn share a round. */
 void raft_reads_collect(struct raft *raft)

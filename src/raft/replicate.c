@@ -3,8 +3,7 @@
  * the next append, is in progress.c. */
 #include "raft/raft_internal.h"
 
-/* ---- heartbeats of the leader --------------------------------------------
- */
+/* ---- heartbeats of the leader ---- */
 
 void raft_tick_peers(struct raft *raft)
 {
@@ -46,8 +45,7 @@ void raft_broadcast_heartbeat(struct raft *raft)
     raft->heartbeat_due_ms = raft->now_ms + raft->options.heartbeat_ms;
 }
 
-/* ---- sending ---------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 static void offer(struct raft *raft, struct raft_peer *peer,
                   struct raft_update *update)
@@ -130,8 +128,7 @@ bool raft_make_append(struct raft *raft, raft_id id, uint64_t lo, uint64_t hi,
     return true;
 }
 
-/* ---- commit ----------------------------------------------------------------
- */
+/* ---- commit ---- */
 
 /* The one place where a leader advances the commit index; called after our
  * own disk, an ack, or a configuration moved. Only an entry of the current
@@ -153,8 +150,7 @@ void raft_maybe_commit(struct raft *raft)
     }
 }
 
-/* ---- append: the follower
- * ---------------------------------------------------- */
+/* ---- append: the follower ---- */
 
 static void refuse_append(struct raft *raft, const struct raft_message *m)
 {
@@ -234,8 +230,7 @@ void raft_on_append(struct raft *raft, const struct raft_message *m)
     raft->outbox.ack_sent_ms = max_u64(raft->outbox.ack_sent_ms, m->sent_ms);
 }
 
-/* ---- append: the answer ---------------------------------------------------
- */
+/* ---- append: the answer ---- */
 
 static void on_ack(struct raft *raft, struct raft_peer *peer, uint64_t match)
 {
@@ -262,8 +257,7 @@ void raft_on_append_resp(struct raft *raft, const struct raft_message *m)
     }
 }
 
-/* ---- heartbeat --------------------------------------------------------------
- */
+/* ---- heartbeat ---- */
 
 void raft_on_heartbeat(struct raft *raft, const struct raft_message *m)
 {

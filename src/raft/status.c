@@ -56,7 +56,7 @@ void raft_get_status(const struct raft *raft, struct raft_status *status)
     }
 }
 
-/* ---- digest ---------------------------------------------------------------
+/* ---- digest ----
  *
  * Every field by value, never memory with holes in it: one function a struct,
  * in the order of its declaration. Left out are capacities, what a ring holds

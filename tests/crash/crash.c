@@ -44,8 +44,7 @@ static const struct workload *const workloads[] = {
     &workload_node, &workload_install, &workload_recover, &workload_restore,
 };
 
-/* ---- sets of hashes -------------------------------------------------------
- */
+/* ---- sets of hashes ---- */
 
 struct set {
     uint64_t *places; /* 0: free. */
@@ -85,8 +84,7 @@ static bool set_add(struct set *set, uint64_t hash)
     return new;
 }
 
-/* ---- where we are ---------------------------------------------------------
- */
+/* ---- where we are ---- */
 
 struct totals {
     uint64_t made;  /* Choices. */
@@ -190,8 +188,7 @@ void crash_reached(enum crash_reached what)
     here.reached[what]++;
 }
 
-/* ---- choosing -------------------------------------------------------------
- */
+/* ---- choosing ---- */
 
 enum manner { EACH_SECTOR, EACH_PAGE, BY_LUCK };
 
@@ -284,8 +281,7 @@ static uint64_t choose(void *arg, enum simdisk_chance chance, uint64_t among)
     return way;
 }
 
-/* ---- one disk that was found ----------------------------------------------
- */
+/* ---- one disk that was found ---- */
 
 static uint64_t luck_of(uint64_t salt)
 {
@@ -464,8 +460,7 @@ static void on_change(struct simdisk *disk, void *arg)
     here.total->us += worked_us() - start_us;
 }
 
-/* ---- beside the caller -----------------------------------------------------
- */
+/* ---- beside the caller ---- */
 
 static struct rng luck;
 
@@ -514,8 +509,7 @@ void crash_watch(struct simdisk *disk)
     simdisk_set_hook(disk, on_change, NULL);
 }
 
-/* ---- runs -----------------------------------------------------------------
- */
+/* ---- runs ---- */
 
 static void run(size_t which, uint64_t seed)
 {

@@ -56,8 +56,7 @@ static struct bytes body_of(uint64_t index, uint64_t term, size_t size)
     return bytes_of(bytes + (uint8_t)(index * 31 + term * 7 + 1), size);
 }
 
-/* ---- what is found --------------------------------------------------------
- */
+/* ---- what is found ---- */
 
 static void on_entry(const struct wal_entry *entry, void *arg)
 {
@@ -177,8 +176,7 @@ static void go_on(struct simdisk *disk, int mount)
     CHECK(before.first == 0 || digest_of(&before) == digest_of(&after));
 }
 
-/* ---- what is done ---------------------------------------------------------
- */
+/* ---- what is done ---- */
 
 static void append(uint64_t term, size_t size)
 {
@@ -302,7 +300,7 @@ static void run_compact(uint64_t seed)
     run_steps(seed, true);
 }
 
-/* ---- while it is made -----------------------------------------------------
+/* ---- while it is made ----
  *
  * Nothing is promised before the end: it may be there, empty; or be called
  * damaged, as it has no identity yet and is cleared. */

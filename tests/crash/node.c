@@ -55,8 +55,7 @@ static struct {
     struct rng rng;
 } run;
 
-/* ---- a machine --------------------------------------------------------------
- */
+/* ---- a machine ---- */
 
 static uint64_t env_now_ms(void *self)
 {
@@ -188,8 +187,7 @@ static void turn(struct machine *machine)
     (void)node_turn(machine->node);
 }
 
-/* ---- rows -----------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 /* A row's value is the number of its write, repeated. */
 static void put_value(struct buf *out, unsigned number, size_t size)
@@ -322,8 +320,7 @@ static void found_init(struct machine *found, struct simdisk *disk, int mount)
     machine_init(found, "n1", mount, disk, 77);
 }
 
-/* ---- a node alone -----------------------------------------------------------
- */
+/* ---- a node alone ---- */
 
 static uint64_t recover_node(struct simdisk *disk, int mount)
 {
@@ -382,8 +379,7 @@ static void run_node(uint64_t seed)
     end();
 }
 
-/* ---- a snapshot from elsewhere ----------------------------------------------
- */
+/* ---- a snapshot from elsewhere ---- */
 
 /* Without the leader it cannot become ready; what it has must be right. */
 static uint64_t recover_install(struct simdisk *disk, int mount)
@@ -528,8 +524,7 @@ static void run_install(uint64_t seed)
     end();
 }
 
-/* ---- a new cluster on what is left ------------------------------------------
- */
+/* ---- a new cluster on what is left ---- */
 
 static void lead_and_write(struct machine *machine)
 {

@@ -170,8 +170,7 @@ static void apply_one(struct files *files, uint64_t index)
                       &result) == ERR_OK);
 }
 
-/* ---- after a power loss -----------------------------------------------------
- */
+/* ---- after a power loss ---- */
 
 static void check_files(const struct files *files, const struct log *found)
 {
@@ -227,8 +226,7 @@ static void catch_up(struct simdisk *disk, int mount)
     close_files(&files);
 }
 
-/* ---- the run ----------------------------------------------------------------
- */
+/* ---- the run ---- */
 
 static void append(uint64_t term)
 {

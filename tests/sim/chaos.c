@@ -28,8 +28,7 @@ static int operator_at; /* Host that was asked; -1. */
 static int removing;    /* Host to be removed; -1. */
 static bool formed_once;
 
-/* ---- small things ---------------------------------------------------------
- */
+/* ---- small things ---- */
 
 void sim_fail(int exit_code, const char *format, ...)
 {
@@ -91,8 +90,7 @@ static bool now_and_then(uint32_t per_mille_a_second)
     return sim_below(10000) < per_mille_a_second;
 }
 
-/* ---- the mix
- * ------------------------------------------------------------------ */
+/* ---- the mix ---- */
 
 static uint32_t maybe(uint32_t most)
 {
@@ -132,8 +130,7 @@ static void draw_swarm(struct swarm *swarm)
     };
 }
 
-/* ---- the operator
- * --------------------------------------------------------------- */
+/* ---- the operator ---- */
 
 /* Everybody but `lost` (which may be NULL) is up, votes, and follows one leader
  * that counts all of them: then the data of one may be lost. */
@@ -418,8 +415,7 @@ static void operator_host_gone(const struct host *host)
     }
 }
 
-/* ---- the weather
- * ------------------------------------------------------------------ */
+/* ---- the weather ---- */
 
 static void cut(bool one_way)
 {
@@ -592,8 +588,7 @@ static void housekeeping(void)
     }
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------ */
+/* ---- the loop ---- */
 
 static uint64_t due_us(const struct host *host)
 {

@@ -167,8 +167,7 @@ static void not_known(struct client *client, struct op *op)
     op->outcome = UNKNOWN;
 }
 
-/* ---- restores -------------------------------------------------------------
- */
+/* ---- restores ---- */
 
 static void end_restore(struct client *client, enum outcome outcome,
                         uint64_t end_us)
@@ -312,8 +311,7 @@ static void begin_restore(struct client *client)
     }
 }
 
-/* ---- answers --------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 static void answered(struct node_request *request,
                      const struct node_result *result)
@@ -616,8 +614,7 @@ bool clients_probe_done(void)
     return probe_ok;
 }
 
-/* ---- the history
- * ------------------------------------------------------------- */
+/* ---- the history ---- */
 
 static bool is_read_by_somebody(const struct op *written)
 {

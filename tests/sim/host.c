@@ -36,8 +36,7 @@ NORETURN void __wrap_die(const char *format, ...)
     longjmp(world.died, 1);
 }
 
-/* ---- the node's world
- * --------------------------------------------------------- */
+/* ---- the node's world ---- */
 
 static uint64_t env_now_ms(void *self)
 {
@@ -59,8 +58,7 @@ static void env_entropy(void *self, void *out, size_t size)
     }
 }
 
-/* ---- its disk
- * ------------------------------------------------------------------- */
+/* ---- its disk ---- */
 
 static uint64_t sync_time(const struct host *host)
 {
@@ -174,8 +172,7 @@ static void use_disk(struct host *host, struct simdisk *disk)
     simdisk_set_hook(disk, on_change, host);
 }
 
-/* ---- starting
- * -------------------------------------------------------------------- */
+/* ---- starting ---- */
 
 void host_move(struct host *host, uint16_t port)
 {
@@ -319,8 +316,7 @@ void host_start(struct host *host)
     world.running = NULL;
 }
 
-/* ---- running
- * ------------------------------------------------------------------------ */
+/* ---- running ---- */
 
 static void crash_now(struct host *host)
 {
@@ -444,8 +440,7 @@ void host_free(struct host *host)
     }
 }
 
-/* ---- looking
- * ------------------------------------------------------------------------- */
+/* ---- looking ---- */
 
 bool host_is_up(const struct host *host)
 {

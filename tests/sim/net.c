@@ -66,8 +66,7 @@ struct reactor {
 
 static struct list wires = {&wires, &wires};
 
-/* ---- wires ------------------------------------------------------------------
- */
+/* ---- wires ---- */
 
 static uint64_t local_now_us(const struct host *host)
 {
@@ -143,8 +142,7 @@ static void sweep_wires(void)
     }
 }
 
-/* ---- streams
- * ------------------------------------------------------------------ */
+/* ---- streams ---- */
 
 static struct stream *stream_make(struct reactor *reactor, struct wire *wire,
                                   int side)
@@ -271,8 +269,7 @@ void stream_close_after_flush(struct stream *stream)
     }
 }
 
-/* ---- listeners, timers
- * ---------------------------------------------------------- */
+/* ---- listeners, timers ---- */
 
 const char *listener_text(const struct listener *listener)
 {
@@ -332,9 +329,7 @@ struct reactor *net_reactor(struct host *host)
     return reactor;
 }
 
-/* ---- time
- * -------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 uint64_t net_clock_ms(const struct host *host)
 {
@@ -387,9 +382,7 @@ uint64_t net_next_us(const struct host *host)
     return next;
 }
 
-/* ---- arrivals
- * ---------------------------------------------------------------------
- */
+/* ---- arrivals ---- */
 
 static void read_input(struct stream *stream)
 {
@@ -561,9 +554,7 @@ void net_turn(struct host *host)
     sweep_wires();
 }
 
-/* ---- the end of a host
- * --------------------------------------------------------------
- */
+/* ---- the end of a host ---- */
 
 void net_drop(struct host *host, bool quietly)
 {

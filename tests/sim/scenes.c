@@ -247,8 +247,7 @@ static void scene_leaders_are_cut_off(void)
     }
 }
 
-/* ---- named scenarios --------------------------------------------------------
- */
+/* ---- named scenarios ---- */
 
 /* Writes go on in every piece of so long. */
 static void must_go_on(uint64_t piece_us, int pieces)

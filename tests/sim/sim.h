@@ -47,8 +47,7 @@ enum {
 #define SEC_US UINT64_C(1000000)
 #define MS_US UINT64_C(1000)
 
-/* ---- what a run draws at its start ----------------------------------------
- */
+/* ---- what a run draws at its start ---- */
 
 /* Chances are per host (or link, or client) and second, in thousandths. 0
  * turns a class off. */
@@ -81,8 +80,7 @@ struct swarm {
     bool all_fly;  /* Every log is written beside the loop; else see host.c. */
 };
 
-/* ---- hosts ------------------------------------------------------------------
- */
+/* ---- hosts ---- */
 
 struct host {
     int number; /* 0.. */
@@ -139,8 +137,7 @@ struct host {
     uint64_t syncs_seen;
 };
 
-/* ---- the world
- * ---------------------------------------------------------------- */
+/* ---- the world ---- */
 
 struct world {
     uint64_t seed;

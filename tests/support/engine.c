@@ -2,8 +2,7 @@
  * must(), what it is about is for the test to assert. */
 #include "support/engine.h"
 
-/* ---- making one ------------------------------------------------------------
- */
+/* ---- making one ---- */
 
 void engine_conf(struct raft_conf *conf, uint32_t voters, uint32_t learners,
                  uint32_t observers)
@@ -98,8 +97,7 @@ void engine_free(struct engine *engine)
     mem_free(engine);
 }
 
-/* ---- in --------------------------------------------------------------------
- */
+/* ---- in ---- */
 
 enum err engine_step(struct engine *engine, const struct raft_event *event)
 {
@@ -167,8 +165,7 @@ void engine_pass(struct engine *engine, uint64_t ms, const raft_id *alive)
     }
 }
 
-/* ---- out -------------------------------------------------------------------
- */
+/* ---- out ---- */
 
 void engine_collect(struct engine *engine)
 {
@@ -284,8 +281,7 @@ bool engine_send_append(struct engine *engine, raft_id peer, uint64_t count,
                             message);
 }
 
-/* ---- as the peers would ----------------------------------------------------
- */
+/* ---- as the peers would ---- */
 
 enum err engine_grant(struct engine *engine, raft_id from)
 {
@@ -391,8 +387,7 @@ struct engine *engine_new_ready(const struct engine_setup *setup)
     return engine;
 }
 
-/* ---- looking ---------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 const struct raft_status *engine_status(struct engine *engine)
 {

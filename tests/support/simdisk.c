@@ -97,8 +97,7 @@ struct simdisk {
     } last; /* The last change. */
 };
 
-/* ---- names ------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static struct sim_name *find(const struct sim_names *names, const char *path)
 {
@@ -234,8 +233,7 @@ static size_t file_new(struct simdisk *d)
     return file_add(d, content_new(), content_new());
 }
 
-/* ---- calls ------------------------------------------------------------------
- */
+/* ---- calls ---- */
 
 static enum err begin(struct simdisk *d, bool changes, bool may_lack_space)
 {
@@ -699,8 +697,7 @@ static bool sim_real_path(void *self, const char *path, char *out, size_t size)
     return true;
 }
 
-/* ---- the tests' side --------------------------------------------------------
- */
+/* ---- the tests' side ---- */
 
 struct simdisk *simdisk_new(void)
 {

@@ -48,8 +48,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* ---- the plain form -------------------------------------------------------
- */
+/* ---- the plain form ---- */
 
 static void test_lines_cannot_be_forged(void **state)
 {
@@ -129,8 +128,7 @@ static void test_long_values_are_cut(void **state)
     assert_true(strlen(line) <= LOG_LINE_BYTES + 16);
 }
 
-/* ---- JSON -----------------------------------------------------------------
- */
+/* ---- JSON ---- */
 
 static void test_lines_as_json(void **state)
 {
@@ -181,8 +179,7 @@ static void test_the_longest_line_as_json(void **state)
     assert_string_equal(line + strlen(line) - 2, "\"}");
 }
 
-/* ---- often ----------------------------------------------------------------
- */
+/* ---- often ---- */
 
 static void test_what_others_provoke_is_counted(void **state)
 {

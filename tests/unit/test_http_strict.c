@@ -607,8 +607,7 @@ static void test_a_plus_sign_in_paths_and_queries(void **state)
     }
 }
 
-/* ---- bodies that are streamed ----------------------------------------------
- */
+/* ---- bodies that are streamed ---- */
 
 static bool is_streamed(const struct http_request *request)
 {

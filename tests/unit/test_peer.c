@@ -40,8 +40,7 @@ static const uint8_t cluster[16] = {7, 7, 7};
 static struct reactor *reactor;
 static struct side a, b;
 
-/* ---- the two rooms ---------------------------------------------------------
- */
+/* ---- the two rooms ---- */
 
 static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
 {
@@ -182,8 +181,7 @@ static void turn_for(uint64_t ms)
     }
 }
 
-/* ---- the socket by hand
- * ------------------------------------------------------- */
+/* ---- the socket by hand ---- */
 
 struct raw {
     int fd;
@@ -322,8 +320,7 @@ static void add_response(struct buf *out, uint64_t request)
     wire_add_forward_resp(out, &resp);
 }
 
-/* ---- tests
- * ----------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void pair_up(void)
 {

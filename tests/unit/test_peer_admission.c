@@ -32,8 +32,7 @@ static int ups, frames;
 static int crowd[CROWD];
 static int crowd_count;
 
-/* ---- the room -------------------------------------------------------------
- */
+/* ---- the room ---- */
 
 static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
 {
@@ -131,8 +130,7 @@ static void turn_for(uint64_t ms)
         assert_true(done);                                                     \
     } while (0)
 
-/* ---- the crowd ------------------------------------------------------------
- */
+/* ---- the crowd ---- */
 
 static int dial_from(const char *ip)
 {
@@ -203,8 +201,7 @@ static void say_hello(int fd, raft_id from)
     turn_for(5);
 }
 
-/* ---- tests ----------------------------------------------------------------
- */
+/* ---- tests ---- */
 
 static void a_crowd_comes(int count)
 {

@@ -76,8 +76,7 @@ static bool chance(uint64_t per_mille)
     return chaos && rng_below(&rng, 1000) < per_mille;
 }
 
-/* ---- running one node ------------------------------------------------------
- */
+/* ---- running one node ---- */
 
 static void start(uint32_t i)
 {
@@ -240,8 +239,7 @@ static void step(struct node *node, struct raft_event event)
     }
 }
 
-/* ---- the world
- * --------------------------------------------------------------- */
+/* ---- the world ---- */
 
 static void deliver(void)
 {
@@ -402,8 +400,7 @@ static void test_safety_and_liveness_under_chaos(void **state)
            (unsigned long long)committed);
 }
 
-/* ---- who can lead when not everybody reaches everybody ----------------------
- */
+/* ---- who can lead when not everybody reaches everybody ---- */
 
 static const uint32_t pairs[10][2] = {{0, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3},
                                       {2, 3}, {0, 4}, {1, 4}, {2, 4}, {3, 4}};

@@ -91,8 +91,7 @@ static void test_a_precandidate_may_vote(void **state)
     engine_free(e);
 }
 
-/* ---- members --------------------------------------------------------------
- */
+/* ---- members ---- */
 
 /* An observer is promoted by hand only: caught up, connected, and close. */
 static void test_promotion_by_hand(void **state)
@@ -210,8 +209,7 @@ static void test_words_of_the_removed(void **state)
     engine_free(e);
 }
 
-/* ---- logs that begin later ------------------------------------------------
- */
+/* ---- logs that begin later ---- */
 
 /* The whole of it is another leader's. */
 static void test_truncation_down_to_the_base(void **state)
@@ -278,8 +276,7 @@ static void test_no_configuration_at_0(void **state)
     engine_free(e);
 }
 
-/* ---- snapshots ------------------------------------------------------------
- */
+/* ---- snapshots ---- */
 
 /* One that matches a log of which the end is still on its way to the disk. */
 static void test_a_snapshot_over_an_unwritten_log(void **state)
@@ -355,8 +352,7 @@ static void test_two_followers_behind_the_log(void **state)
     engine_free(e);
 }
 
-/* ---- full queues ----------------------------------------------------------
- */
+/* ---- full queues ---- */
 
 /* The disk does not answer, the leader goes on sending: nothing is acked that
  * is not on disk, and the rest waits in the log. */

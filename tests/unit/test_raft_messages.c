@@ -112,8 +112,7 @@ static struct raft_entry entry(uint64_t term)
     return (struct raft_entry){.term = term, .type = RAFT_ENTRY_NORMAL};
 }
 
-/* ---- what may be committed (3.5, 3.6.2) -----------------------------------
- */
+/* ---- what may be committed (3.5, 3.6.2) ---- */
 
 /* The leader's commit index reaches beyond what this append proves: behind it
  * lies a tail of another leader, and it must stay uncommitted. */
@@ -150,8 +149,7 @@ static void test_a_heartbeat_commits_only_what_was_proved(void **state)
     assert_int_equal(look().commit, 3);
 }
 
-/* ---- which entries go (3.5)
- * -------------------------------------------------- */
+/* ---- which entries go (3.5) ---- */
 
 static void test_a_conflict_anywhere_removes_it_and_all_behind(void **state)
 {
@@ -191,8 +189,7 @@ static void test_a_late_short_append_removes_nothing(void **state)
     assert_int_equal(sent(RAFT_MSG_APPEND_RESP)->match, 2);
 }
 
-/* ---- votes (3.4, 9.6)
- * ---------------------------------------------------------- */
+/* ---- votes (3.4, 9.6) ---- */
 
 static void campaign(void)
 {
@@ -298,8 +295,7 @@ static void test_a_vote_beside_another_answer_in_one_turn(void **state)
     assert_non_null(sent(RAFT_MSG_VOTE_RESP));
 }
 
-/* ---- what is malformed is refused, and changes nothing
- * ------------------------- */
+/* ---- what is malformed is refused, and changes nothing ---- */
 
 static void test_malformed_messages_change_nothing(void **state)
 {

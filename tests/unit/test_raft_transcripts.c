@@ -108,8 +108,7 @@ static struct raft_update update;
 static struct buf out;
 static bool quiet; /* Messages are not told. */
 
-/* ---- telling --------------------------------------------------------------
- */
+/* ---- telling ---- */
 
 __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 {
@@ -204,8 +203,7 @@ static void tell_changes(struct actor *actor)
     *shown = now;
 }
 
-/* ---- actors ---------------------------------------------------------------
- */
+/* ---- actors ---- */
 
 static struct actor *find(raft_id id)
 {
@@ -289,8 +287,7 @@ static void post(const struct raft_message *m, const struct raft_entry *entries)
     }
 }
 
-/* ---- what must hold ---------------------------------------------------------
- */
+/* ---- what must hold ---- */
 
 static void check_leader(const struct actor *actor)
 {
@@ -347,8 +344,7 @@ static void check_reads(struct actor *actor)
     }
 }
 
-/* ---- running
- * ------------------------------------------------------------------ */
+/* ---- running ---- */
 
 static const struct raft_conf *keep_conf(const struct raft_conf *conf)
 {
@@ -563,8 +559,7 @@ static void run(uint64_t ms)
     }
 }
 
-/* ---- commands
- * ----------------------------------------------------------------- */
+/* ---- commands ---- */
 
 struct words {
     int count;
@@ -985,8 +980,7 @@ static void command(char *line)
     }
 }
 
-/* ---- scripts
- * ------------------------------------------------------------------ */
+/* ---- scripts ---- */
 
 static char *read_script(const char *path)
 {

@@ -185,8 +185,7 @@ static void expect_hears(int fd, const char *text)
     assert_memory_equal(got, text, strlen(text));
 }
 
-/* ---- timers, hook, signals ------------------------------------------------
- */
+/* ---- timers, hook, signals ---- */
 
 struct tick {
     struct timer timer;
@@ -439,8 +438,7 @@ static void test_signal_wakes_the_poll(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static void test_peer_text(void **state)
 {
@@ -662,8 +660,7 @@ static void test_at_least_the_limit_can_be_pending(void **state)
     close(fd);
 }
 
-/* ---- writing --------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 static uint8_t pattern(size_t i)
 {
@@ -906,8 +903,7 @@ static void test_write_to_a_reset_stream(void **state)
     assert_string_equal(side->why, "reset");
 }
 
-/* ---- closing inside callbacks ----------------------------------------------
- */
+/* ---- closing inside callbacks ---- */
 
 static void act_close(struct side *side)
 {
@@ -1105,8 +1101,7 @@ static void test_reactor_free_with_everything_open(void **state)
     close(fd); /* teardown frees; the sanitizer counts. */
 }
 
-/* ---- descriptors -----------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 static int lowest_free_descriptor(void)
 {

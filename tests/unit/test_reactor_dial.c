@@ -195,8 +195,7 @@ static uint16_t unused_port(void)
     return port;
 }
 
-/* ---- addresses ------------------------------------------------------------
- */
+/* ---- addresses ---- */
 
 static void test_addr_split(void **state)
 {
@@ -337,8 +336,7 @@ static void test_networks(void **state)
     assert_true(network_of("2001:db8::1") != 0);
 }
 
-/* ---- dialling -------------------------------------------------------------
- */
+/* ---- dialling ---- */
 
 static void test_echo(void **state)
 {
@@ -572,8 +570,7 @@ static void test_child_holds_nothing(void **state)
     close(pair[0]);
 }
 
-/* ---- listeners -------------------------------------------------------------
- */
+/* ---- listeners ---- */
 
 static void test_listen_conflict_and_reuse(void **state)
 {

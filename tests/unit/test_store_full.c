@@ -269,8 +269,7 @@ static void test_a_crash_on_a_full_disk(void **state)
     stop(&found);
 }
 
-/* ---- with a reserve -------------------------------------------------------
- */
+/* ---- with a reserve ---- */
 
 static void prepare(struct machine *m)
 {

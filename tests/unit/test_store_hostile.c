@@ -56,8 +56,7 @@ static int teardown(void **state)
     return storedir_remove();
 }
 
-/* ---- making files ----------------------------------------------------------
- */
+/* ---- making files ---- */
 
 static void take_backup(void)
 {
@@ -175,8 +174,7 @@ static void make_bomb(const char *table)
     put_u32(file.data + 28, pages + 2);
 }
 
-/* ---- reading them ----------------------------------------------------------
- */
+/* ---- reading them ---- */
 
 /* As a restore does; the second time by key. */
 static enum err upload(void)
@@ -252,8 +250,7 @@ static void check_sees_all(void)
     assert_int_equal(rows_seen, KEYS);
 }
 
-/* ---- backups of every build ------------------------------------------------
- */
+/* ---- backups of every build ---- */
 
 /* As these versions wrote them, to the letter. */
 #define SCHEMA_1                                                               \
@@ -329,8 +326,7 @@ static void test_backups_of_every_build_are_known(void **state)
     check_sees_all();
 }
 
-/* ---- texts of the schema ---------------------------------------------------
- */
+/* ---- texts of the schema ---- */
 
 #define REWRITE(table, sql)                                                    \
     "PRAGMA writable_schema=ON;"                                               \
@@ -426,8 +422,7 @@ static void test_rows_that_no_write_made(void **state)
     assert_int_equal(upload(), ERR_VERSION);
 }
 
-/* ---- work without an end ---------------------------------------------------
- */
+/* ---- work without an end ---- */
 
 static void test_a_tree_that_leads_back_to_itself(void **state)
 {

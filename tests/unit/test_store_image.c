@@ -227,8 +227,7 @@ static void test_what_is_not_whole_is_not_taken(void **state)
     simdisk_free(disks[1]);
 }
 
-/* ---- power losses ---------------------------------------------------------
- */
+/* ---- power losses ---- */
 
 struct losses {
     uint64_t before; /* Hash of the content. */
@@ -355,8 +354,7 @@ static void test_every_call_fails_once(void **state)
     simdisk_free(disks[1]);
 }
 
-/* ---- images while the database changes ------------------------------------
- */
+/* ---- images while the database changes ---- */
 
 struct seen {
     struct store_image *image;
@@ -540,8 +538,7 @@ static void test_power_lost_beside_an_image(void **state)
     simdisk_free(disk);
 }
 
-/* ---- a checkpoint in steps -------------------------------------------------
- */
+/* ---- a checkpoint in steps ---- */
 
 struct steps {
     uint64_t hash[2000]; /* Of the content, by applied index; 0: none such. */

@@ -38,8 +38,7 @@ enum {
     IMAGE = 1, /* Where copies of the disk are mounted. */
 };
 
-/* ---- SQLite's memory --------------------------------------------------------
- */
+/* ---- SQLite's memory ---- */
 
 /* Of SQLite, with what it takes to fail, and to free what a dead process
  * leaves behind. */
@@ -184,8 +183,7 @@ static void memory_install(void)
     must(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
 }
 
-/* ---- the log, and what it makes ---------------------------------------------
- */
+/* ---- the log, and what it makes ---- */
 
 struct pair {
     bool there;
@@ -314,8 +312,7 @@ static void check_content(struct store *store)
     }
 }
 
-/* ---- a process --------------------------------------------------------------
- */
+/* ---- a process ---- */
 
 struct machine {
     struct simdisk *disk;
@@ -518,8 +515,7 @@ static void live(struct machine *m)
     m->done = true;
 }
 
-/* ---- and its machine --------------------------------------------------------
- */
+/* ---- and its machine ---- */
 
 static void use_disk(struct machine *m, struct simdisk *disk)
 {

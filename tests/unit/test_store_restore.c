@@ -40,8 +40,7 @@ static int teardown(void **state)
     return storedir_remove();
 }
 
-/* ---- saying it shortly -----------------------------------------------------
- */
+/* ---- saying it shortly ---- */
 
 static uint64_t apply_to(struct store *to)
 {
@@ -146,8 +145,7 @@ static void sweep_all(void)
     assert_int_equal(err, ERR_NOT_FOUND);
 }
 
-/* ---- the steps -------------------------------------------------------------
- */
+/* ---- the steps ---- */
 
 static void test_a_restore_replaces_all(void **state)
 {
@@ -281,8 +279,7 @@ static void test_a_key_that_comes_twice_is_missed(void **state)
     assert_true(has("k", "v"));
 }
 
-/* ---- the same on every node ------------------------------------------------
- */
+/* ---- the same on every node ---- */
 
 enum { SCRIPT = 120, BATCH = 40 };
 
@@ -478,8 +475,7 @@ static void test_what_was_replaced_goes_in_slices(void **state)
     assert_int_equal(tables_of_waste(), 0);
 }
 
-/* ---- files that come -------------------------------------------------------
- */
+/* ---- files that come ---- */
 
 enum { VALUE_MAX = 1 << 20 };
 

@@ -39,8 +39,7 @@ static int teardown(void **state)
     return storedir_remove();
 }
 
-/* ---- saying it shortly -----------------------------------------------------
- */
+/* ---- saying it shortly ---- */
 
 #define KEY(text)                                                              \
     {                                                                          \
@@ -175,8 +174,7 @@ static uint64_t version_of(struct store *of, const char *key)
     return row.version;
 }
 
-/* ---- operations and conditions ---------------------------------------------
- */
+/* ---- operations and conditions ---- */
 
 static void test_every_operation_tells_what_it_did(void **state)
 {
@@ -364,8 +362,7 @@ static void test_results_have_a_limit(void **state)
     assert_int_equal(APPLY(.thens = {DELETE_PREFIX("big/")}), RESULT_TOO_MANY);
 }
 
-/* ---- repeats ----------------------------------------------------------------
- */
+/* ---- repeats ---- */
 
 static void test_a_repeat_gets_the_first_answer(void **state)
 {
@@ -432,8 +429,7 @@ static void test_the_oldest_answer_leaves(void **state)
     assert_int_equal(store_answers(store), STORE_ANSWERS_MAX);
 }
 
-/* ---- the same everywhere ----------------------------------------------------
- */
+/* ---- the same everywhere ---- */
 
 static void random_script(struct rng *rng, struct script *script, char *name)
 {
@@ -526,8 +522,7 @@ static void test_the_hash_covers_what_was_seen(void **state)
     fs_memory_free(memory);
 }
 
-/* ---- older builds -----------------------------------------------------------
- */
+/* ---- older builds ---- */
 
 /* As the first version of the schema left it. */
 static void make_old_database(void)

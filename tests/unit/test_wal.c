@@ -500,8 +500,7 @@ static void test_a_start_on_a_full_disk(void **state)
     finish();
 }
 
-/* ---- compaction -------------------------------------------------------------
- */
+/* ---- compaction ---- */
 
 static uint64_t compact_to(uint64_t limit)
 {
@@ -586,8 +585,7 @@ static void test_reset_begins_behind_a_snapshot(void **state)
     finish();
 }
 
-/* ---- in flight --------------------------------------------------------------
- */
+/* ---- in flight ---- */
 
 static void start(void)
 {

@@ -259,8 +259,7 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
     }
 }
 
-/* ---- a full disk ------------------------------------------------------------
- */
+/* ---- a full disk ---- */
 
 static void test_no_space_keeps_the_batch_and_a_retry_succeeds(void **state)
 {
@@ -304,8 +303,7 @@ static void test_no_space_keeps_the_batch_and_a_retry_succeeds(void **state)
     assert_true(failures > 5);
 }
 
-/* ---- errors of the disk -----------------------------------------------------
- */
+/* ---- errors of the disk ---- */
 
 static void test_io_error_in_sync_ends_the_process(void **state)
 {
@@ -375,8 +373,7 @@ static void test_io_error_in_recovery(void **state)
     finish(&run);
 }
 
-/* ---- damage -----------------------------------------------------------------
- */
+/* ---- damage ---- */
 
 static enum err open_damaged(struct simdisk *disk, size_t *count)
 {

@@ -58,8 +58,7 @@ struct machine {
     uint64_t looks;
 };
 
-/* ---- what should be there ---------------------------------------------------
- */
+/* ---- what should be there ---- */
 
 static void options_for(const struct fs *fs, struct wal_options *options)
 {
@@ -179,8 +178,7 @@ static void on_change(struct simdisk *disk, void *arg)
     }
 }
 
-/* ---- a process --------------------------------------------------------------
- */
+/* ---- a process ---- */
 
 static void expect_failure(const struct machine *m, enum err err)
 {
@@ -396,8 +394,7 @@ static void live(struct machine *m)
     m->done = true;
 }
 
-/* ---- and its machine --------------------------------------------------------
- */
+/* ---- and its machine ---- */
 
 /* It may end itself after an error of the disk; for lack of space only when a
  * sync says so. */
