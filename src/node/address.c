@@ -128,12 +128,15 @@ static bool find_moved(struct node *node, struct raft_member *moved)
     return false;
 }
 
+bool address_has_changed(const struct node *node)
+{
+    return node->said_news;
+}
+
 void address_follow(struct node *node)
 {
     struct raft_member moved;
-    if (!node->said_news || !raft_is_leader(node->raft)) {
-        return;
-    }
+    must(raft_is_leader(node->raft));
     put_said(node, node->ident.id, node->raft_addr, node->http_addr);
     if (!find_moved(node, &moved)) {
         node->said_news = false;

@@ -129,7 +129,7 @@ void flush_when_due(struct node *node)
  * changes would take all of the disk. */
 void sweep_replaced(struct node *node)
 {
-    if (node->now_ms < node->waste_ms || node->checkpointing || node->db_full) {
+    if (node->now_ms < node->waste_ms || node->db_full) {
         return;
     }
     enum err err = store_sweep(node->store);

@@ -1,17 +1,27 @@
-/* duties.c -- what a leader does by itself. */
+/* duties.c -- what a leader does by itself, without a request: one table.
+ *
+ * Each duty is an entry that the leader proposes when it is due. A proposal
+ * that is refused is made again when the duty is due the next time. */
 #include "command/command.h"
 #include "node/node_internal.h"
 
+struct duty {
+    bool (*due)(const struct node *node); /* Asked of a leader only. */
+    void (*run)(struct node *node);
+};
+
 /* Row versions are counted from the first version 2 command on (store.h). A
- * cluster of one has nobody of an older build to wait for, and begins at once;
+ * cluster of one has no node of an older build to wait for, and begins at once;
  * a larger one that was upgraded begins with the first such write. */
-void enable_row_versions(struct node *node)
+static bool row_versions_due(const struct node *node)
 {
-    if (store_counts(node->store) || !raft_is_leader(node->raft) ||
-        node->counting_term == raft_term(node->raft) ||
-        raft_conf_active(node->raft)->count != 1 || node_shortage(node)) {
-        return;
-    }
+    return !store_counts(node->store) &&
+           node->counting_term != raft_term(node->raft) &&
+           raft_conf_active(node->raft)->count == 1 && !node_shortage(node);
+}
+
+static void enable_row_versions(struct node *node)
+{
     struct command_name nobody = {{0}, 0};
     struct command_txn txn;
     struct command_writer list;
@@ -23,5 +33,21 @@ void enable_row_versions(struct node *node)
     }
     if (node_propose(node, buf_bytes(&node->conf_scratch)) == ERR_OK) {
         node->counting_term = raft_term(node->raft);
+    }
+}
+
+static const struct duty duties[] = {
+    {row_versions_due, enable_row_versions},
+    {restore_is_abandoned, restore_abort},
+    {address_has_changed, address_follow},
+};
+
+void duties_run(struct node *node)
+{
+    restore_observe(node);
+    for (size_t i = 0; i < ARRAY_COUNT(duties); i++) {
+        if (raft_is_leader(node->raft) && duties[i].due(node)) {
+            duties[i].run(node);
+        }
     }
 }

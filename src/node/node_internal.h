@@ -470,7 +470,8 @@ const struct said *address_of(struct node *node, raft_id id);
 void address_forget(struct node *node, raft_id peer);
 /* Look for a member where it is said to be. True when it is one of ours. */
 bool address_hint(struct node *node, const struct raft_member *wanted);
-/* At the leader: propose what has changed, one entry at a time. */
+/* A duty: a member may have moved; propose its entry anew, one at a time. */
+bool address_has_changed(const struct node *node);
 void address_follow(struct node *node);
 
 /* snapshot.c */
@@ -509,8 +510,11 @@ void node_bootstrap_when_due(struct node *node);
 /* found.c: node_recover() or node_restore() was interrupted here. */
 bool node_is_half_recovered(const struct fs *fs);
 
-/* restore.c: at the leader, give up a restore that does not go on. */
-void restore_watch(struct node *node);
+/* restore.c. Note the progress of a restore, if one is under way. */
+void restore_observe(struct node *node);
+/* A duty: abort a restore that has made no progress for a while. */
+bool restore_is_abandoned(const struct node *node);
+void restore_abort(struct node *node);
 /* When to look next. */
 uint64_t restore_deadline_ms(const struct node *node);
 
@@ -595,7 +599,7 @@ void sweep_replaced(struct node *node);
 void transfer_step(struct node *node, struct node_request *request);
 void transfer_finished(struct node *node, bool ok);
 
-/* duties.c */
-void enable_row_versions(struct node *node);
+/* duties.c: what a leader does by itself, as far as it is due. */
+void duties_run(struct node *node);
 
 #endif

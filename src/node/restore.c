@@ -1,14 +1,16 @@
-/* restore.c -- backups that come, and restores that do not go on.
+/* restore.c -- uploads of backups, and restores that do not go on.
  *
- * Who restores may die, or lose its way to the leader, and what it has put
- * beside the data takes space on every node. So the leader watches: when
- * nothing has come for a while, it gives the restore up, by an entry. Should it
- * be wrong, the next step says so to who is late. */
+ * A client that restores may die, or lose its way to the leader, and the rows
+ * that it has uploaded take space beside the data on every node. So the leader
+ * aborts a restore that has made no progress for a while, by an entry. If the
+ * client was only slow, its next step is answered with an error that says so.
+ */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
 
-enum { PATIENCE_MS = 120000 }; /* Longer than who restores waits for a step. */
+/* Longer than a client that restores waits for one step. */
+enum { PATIENCE_MS = 120000 };
 
 enum err node_upload_new(struct node *node, struct store_upload **upload)
 {
@@ -24,7 +26,7 @@ uint64_t node_random(struct node *node)
     return number;
 }
 
-void restore_watch(struct node *node)
+void restore_observe(struct node *node)
 {
     uint64_t keys;
     uint64_t id = store_restoring(node->store, &keys);
@@ -33,21 +35,27 @@ void restore_watch(struct node *node)
         node->restoring = id;
         node->restoring_keys = keys;
         node->restoring_ms = node->now_ms;
-        return;
     }
-    if (id == 0 || node->now_ms < node->restoring_ms + PATIENCE_MS ||
-        node_shortage(node)) {
-        return;
-    }
+}
+
+bool restore_is_abandoned(const struct node *node)
+{
+    return node->restoring != 0 &&
+           node->now_ms >= node->restoring_ms + PATIENCE_MS &&
+           !node_shortage(node);
+}
+
+void restore_abort(struct node *node)
+{
     node->conf_scratch.size = 0;
-    command_restore(
-        NULL, &node->conf_scratch,
-        &(struct command_restore){.step = COMMAND_RESTORE_ABORT, .id = id});
+    command_restore(NULL, &node->conf_scratch,
+                    &(struct command_restore){.step = COMMAND_RESTORE_ABORT,
+                                              .id = node->restoring});
     if (node_propose(node, buf_bytes(&node->conf_scratch)) == ERR_OK) {
         log_warn("restore", "keys=%llu why=\"nobody goes on with it\"",
-                 (unsigned long long)keys);
+                 (unsigned long long)node->restoring_keys);
     }
-    node->restoring_ms = node->now_ms; /* Or later again. */
+    node->restoring_ms = node->now_ms; /* Else again after as long. */
 }
 
 uint64_t restore_deadline_ms(const struct node *node)

@@ -1,14 +1,10 @@
 /* turn.c -- one turn of the event loop: decisions of the engine become effects.
  *
- *     1 timers that are due, duties of a leader, requests that waited, reads
- *     2 as long as something becomes durable: collect an update; send its
- *       messages (send.c), persist (persist.c), handle the rest (update.c)
- *     3 notices to removed nodes; a step of a checkpoint (checkpoint.c);
- *       snapshots sent and installed
- *     4 apply what is committed and durable here (apply.c); drop old log;
- *       commit SQLite's transaction when that is due
- *     5 release reads; prepare space for a full disk (space.c)
- *     6 expire requests; call back those that are done
+ * A turn runs the table of phases below, in its order. A phase does its part
+ * of the work, and no more than one turn may take; a phase that has more to do
+ * says so, and then the next turn follows at once. Each row names the
+ * conditions without which its phase must not run. What a phase does lives in
+ * the file named after its subject.
  *
  * Where the log's files can (wal.h), the fdatasync runs asynchronously, and so
  * do the syncs of a checkpoint (store.h), during which nothing is applied. A
@@ -18,8 +14,30 @@
 
 enum { COLLECTS_PER_TURN = 8 };
 
-/* True when there may be more to do than one turn should. */
-static bool carry_out(struct node *node)
+/* Conditions of a phase. */
+enum {
+    /* No operation of the disk is outstanding for long: whatever else went to
+     * it could block the loop behind that one (disk.c). */
+    DISK_IDLE = 1 << 0,
+    /* A sync of a checkpoint is outstanding. */
+    DATABASE_SYNCING = 1 << 1,
+    NOT_CHECKPOINTING = 1 << 2,
+    /* Nothing that the engine wants durable waits for it. */
+    ALL_PERSISTED = 1 << 3,
+    /* No earlier phase of this turn has more to do. */
+    IF_NOTHING_MORE_URGENT = 1 << 4,
+};
+
+/* Each phase has one of the two functions. */
+struct phase {
+    unsigned needs;
+    void (*run)(struct node *node);
+    bool (*run_some)(struct node *node); /* True when there is more to do. */
+};
+
+/* Collect updates of the engine as long as something becomes durable: send the
+ * messages, persist, handle the rest. True when there may be more. */
+static bool carry_out_updates(struct node *node)
 {
     for (int i = 0; i < COLLECTS_PER_TURN; i++) {
         raft_collect(node->raft, &node->update);
@@ -48,9 +66,90 @@ static void run_timers(struct node *node)
     }
 }
 
+/* The first step of this turn is for a sync that may have completed. */
+static void poll_checkpoint(struct node *node)
+{
+    must(node->checkpointing);
+    (void)checkpoint_step(node);
+}
+
+static void step_checkpoint(struct node *node)
+{
+    (void)checkpoint_step(node);
+}
+
+/* The next turn takes the next step. */
+static bool checkpoint_goes_on(struct node *node)
+{
+    return node->checkpointing;
+}
+
+static void trim_entries(struct node *node)
+{
+    entries_trim(&node->entries, node->durable);
+}
+
+static const struct phase phases[] = {
+    {.run = run_timers},
+    {.run = reads_probe_readiness},
+    {.run = duties_run},
+    {.run = requests_submit},
+    {.run = reads_ask},
+    {.run = poll_checkpoint, .needs = DATABASE_SYNCING},
+    {.run_some = carry_out_updates},
+    {.run = removed_look},
+    {.run = quarantine_look},
+    {.run = step_checkpoint, .needs = DISK_IDLE},
+    {.run = checkpoint_answer_requests, .needs = DISK_IDLE | NOT_CHECKPOINTING},
+    {.run = snapshot_send},
+    {.run = space_check},
+    {.run = snapshot_install,
+     .needs = DISK_IDLE | ALL_PERSISTED | IF_NOTHING_MORE_URGENT},
+    {.run_some = apply_committed, .needs = NOT_CHECKPOINTING},
+    {.run_some = checkpoint_goes_on, .needs = DISK_IDLE},
+    {.run_some = compact_log, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
+    /* Before reads are released: on a full disk SQLite goes back to its last
+     * commit, and must not be read before it has come forward. */
+    {.run = flush_when_due, .needs = DISK_IDLE},
+    {.run = reads_release},
+    {.run = trim_entries},
+    /* The log's next segment is needed soonest when there is most to do. */
+    {.run_some = space_prepare_log, .needs = DISK_IDLE},
+    {.run_some = space_prepare, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
+    {.run = sweep_replaced, .needs = NOT_CHECKPOINTING},
+    {.run = disk_report_stall},
+};
+
+static bool is_met(const struct node *node, unsigned needs, bool more)
+{
+    return !((needs & IF_NOTHING_MORE_URGENT) && more) &&
+           !((needs & NOT_CHECKPOINTING) && node->checkpointing) &&
+           !((needs & DISK_IDLE) && disk_is_busy(node)) &&
+           !((needs & DATABASE_SYNCING) && !store_is_syncing(node->store)) &&
+           !((needs & ALL_PERSISTED) && !node_is_persisted(node));
+}
+
+/* True when one of them has more to do. */
+static bool run_phases(struct node *node)
+{
+    bool more = false;
+    for (size_t i = 0; i < ARRAY_COUNT(phases); i++) {
+        const struct phase *phase = &phases[i];
+        if (!is_met(node, phase->needs, more)) {
+            continue;
+        }
+        if (phase->run_some) {
+            more = phase->run_some(node) || more;
+        } else {
+            phase->run(node);
+        }
+    }
+    return more;
+}
+
 static uint64_t next_deadline(const struct node *node, bool more)
 {
-    /* What waits for the disk goes on when that is back. */
+    /* Phases that need an idle disk go on when its operation completes. */
     bool busy = node->member && disk_is_busy(node);
     bool wanted = node->checkpoint_wanted && !busy && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
@@ -70,9 +169,10 @@ static uint64_t next_deadline(const struct node *node, bool more)
         at = min_u64(at, node->ask_again_ms);
     }
     at = min_u64(at, snapshot_deadline_ms(node));
-    uint64_t owed_ms = node->member ? disk_pending_since_ms(node) : UINT64_MAX;
-    if (owed_ms != UINT64_MAX && !node->disk_stuck) {
-        at = min_u64(at, owed_ms + node->options.election_min_ms);
+    uint64_t pending_ms =
+        node->member ? disk_pending_since_ms(node) : UINT64_MAX;
+    if (pending_ms != UINT64_MAX && !node->disk_stuck) {
+        at = min_u64(at, pending_ms + node->options.election_min_ms);
     }
     if (busy) {
         return at;
@@ -93,54 +193,8 @@ static uint64_t next_deadline(const struct node *node, bool more)
 uint64_t node_turn(struct node *node)
 {
     node->now_ms = node->env.now_ms(node->env.self);
-    bool more = false;
     node_bootstrap_when_due(node);
-    if (node->member) {
-        run_timers(node);
-        reads_probe_readiness(node);
-        enable_row_versions(node);
-        restore_watch(node);
-        requests_submit(node);
-        address_follow(node);
-        reads_ask(node);
-        if (store_is_syncing(node->store)) {
-            (void)checkpoint_step(node); /* It may have ended. */
-        }
-        more = carry_out(node);
-        removed_look(node);
-        quarantine_look(node);
-        bool checkpointing =
-            disk_is_busy(node) ? node->checkpointing : checkpoint_step(node);
-        bool busy = disk_is_busy(node);
-        if (!checkpointing && !busy) {
-            checkpoint_answer_requests(node);
-        }
-        snapshot_send(node);
-        space_check(node);
-        if (!more && !busy && node_is_persisted(node)) {
-            snapshot_install(node);
-        }
-        bool applying = !checkpointing && apply_committed(node);
-        more = (checkpointing && !busy) || applying || more;
-        if (!more && !busy) {
-            more = compact_log(node);
-        }
-        /* Before reads are released: on a full disk SQLite goes back to its
-         * last commit, and must not be read before it has come forward. */
-        if (!busy) {
-            flush_when_due(node);
-        }
-        reads_release(node);
-        entries_trim(&node->entries, node->durable);
-        if (!busy && space_prepare_log(node)) {
-            more = true; /* It is needed soonest when there is most to do. */
-        }
-        if (!more && !busy) {
-            more = space_prepare(node);
-        }
-        sweep_replaced(node);
-        disk_report_stall(node);
-    }
+    bool more = node->member && run_phases(node);
     requests_expire(node);
     requests_call_back(node);
     return next_deadline(node, more);
