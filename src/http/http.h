@@ -180,23 +180,7 @@ void http_add_header_u64(struct buf *out, const char *name, uint64_t value);
  * that of the body all the same, RFC 9110 9.3.2). */
 void http_add_body(struct buf *out, struct bytes body, bool head_only);
 
-/* ---- the client's side: one response ---------------------------------- */
-
-struct http_response {
-    int status;
-    struct bytes location;  /* Header Location, empty when none. */
-    struct bytes cluster;   /* Header Craftd-Cluster, ... */
-    struct bytes unreached; /* ... and Craftd-Unreached. */
-    struct bytes body;
-};
-
-/* Parse one whole response (of at most 64 KiB) in `data`. HTTP_READ_MORE until
- * it is complete; `eof` tells that no more bytes come. HTTP_READ_DONE =
- * complete. */
-enum http_progress http_read_response(uint8_t *data, size_t size, bool eof,
-                                      struct http_response *response);
-
-/* ---- the client's side: one answer of any length, piece by piece ------- */
+/* ---- the client's side: one answer of any length, piece by piece ---- */
 
 struct http_answer_state; /* PRIVATE, see answer.c. */
 

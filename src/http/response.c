@@ -1,10 +1,7 @@
-/* response.c -- responses -> bytes, and the client's view of one response. */
+/* response.c -- responses -> bytes. */
 #include <http_parser.h>
-#include <strings.h>
 
 #include "http/http.h"
-
-enum { RESPONSE_BYTES_MAX = 64 << 10 };
 
 const char *http_reason(int status)
 {
@@ -84,87 +81,4 @@ void http_add_body(struct buf *out, struct bytes body, bool head_only)
     if (!head_only) {
         buf_add_bytes(out, body);
     }
-}
-
-/* ---- the client's side ---- */
-
-struct reading {
-    struct http_response *response;
-    bool complete;
-    struct bytes *value; /* Of the header being read; NULL: of no interest. */
-};
-
-static bool is_name(const char *at, size_t size, const char *name)
-{
-    return size == strlen(name) && strncasecmp(at, name, size) == 0;
-}
-
-static int on_field(http_parser *parser, const char *at, size_t size)
-{
-    struct reading *reading = parser->data;
-    struct http_response *response = reading->response;
-    reading->value = is_name(at, size, "Location")         ? &response->location
-                     : is_name(at, size, "Craftd-Cluster") ? &response->cluster
-                     : is_name(at, size, "Craftd-Unreached")
-                         ? &response->unreached
-                         : NULL;
-    return 0;
-}
-
-static int on_value(http_parser *parser, const char *at, size_t size)
-{
-    struct reading *reading = parser->data;
-    if (reading->value) {
-        *reading->value = bytes_of(at, size);
-    }
-    return 0;
-}
-
-static int on_body(http_parser *parser, const char *at, size_t size)
-{
-    struct reading *reading = parser->data;
-    struct bytes *body = &reading->response->body;
-    if (!body->data) {
-        body->data = (const uint8_t *)at;
-    } else if (body->data + body->size != (const uint8_t *)at) {
-        /* Chunks: only the first counts; messages to people are short. */
-        return 0;
-    }
-    body->size += size;
-    return 0;
-}
-
-static int on_complete(http_parser *parser)
-{
-    struct reading *reading = parser->data;
-    reading->complete = true;
-    return 0;
-}
-
-enum http_progress http_read_response(uint8_t *data, size_t size, bool eof,
-                                      struct http_response *response)
-{
-    static const http_parser_settings settings = {
-        .on_header_field = on_field,
-        .on_header_value = on_value,
-        .on_body = on_body,
-        .on_message_complete = on_complete,
-    };
-    http_parser parser;
-    struct reading reading = {.response = response};
-    *response = (struct http_response){0};
-    http_parser_init(&parser, HTTP_RESPONSE);
-    parser.data = &reading;
-    http_parser_execute(&parser, &settings, (const char *)data, size);
-    if (eof && HTTP_PARSER_ERRNO(&parser) == HPE_OK && !reading.complete) {
-        http_parser_execute(&parser, &settings, (const char *)data, 0);
-    }
-    response->status = (int)parser.status_code;
-    if (reading.complete) {
-        return HTTP_READ_DONE;
-    }
-    return eof || HTTP_PARSER_ERRNO(&parser) != HPE_OK ||
-                   size >= RESPONSE_BYTES_MAX
-               ? HTTP_READ_ERROR
-               : HTTP_READ_MORE;
 }

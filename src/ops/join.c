@@ -24,22 +24,25 @@ enum {
     ADDED_WAIT_MS = 2000,
     MEMBER_WAIT_MS = 1000, /* The others are mostly found without help. */
     LOG_AGAIN_MS = 30000,
+    ANSWER_BYTES_MAX = 64 << 10, /* Of its body: a problem is short. */
 };
 
 struct ops_join {
     struct ops_join_options options;
     struct timer timer;
     struct stream *stream;
+    struct http_answer answer; /* To the request that is in flight, ... */
+    struct buf body;           /* ... and what has come of its body. */
     struct rng rng;
     char targets[1024];
     const char *next; /* Into targets. */
     char target[RAFT_ADDR_BYTES];
     bool was_member;                /* When we started. */
-    char redirect[RAFT_ADDR_BYTES]; /* Told by a 307, asked next. */
+    char redirect[RAFT_ADDR_BYTES]; /* From a 307; asked next. */
     uint64_t started_ms;
-    uint64_t refused_ms; /* Since when a live member is in our way; 0: not. */
+    uint64_t refused_ms; /* Time of the first such refusal in a row; 0: none. */
     uint64_t wait_ms;
-    uint32_t asked; /* Targets, since the last pause. */
+    uint32_t asked; /* Targets since the last pause. */
     /* Targets in a row that wait to join as well. */
     uint32_t waiting_targets;
     char trouble[RAFT_ADDR_BYTES + 256]; /* "": none is known. */
@@ -65,7 +68,8 @@ const char *ops_join_trouble(const struct ops_join *join)
     return node_is_member(join->options.node) ? "" : join->trouble;
 }
 
-/* Log it when it is news, and now and then; "" is never logged. */
+/* Keep `text`, and log it when it is new or was logged some time ago; "" is
+ * never logged. */
 static void set_trouble(struct ops_join *join, const char *text)
 {
     bool same = strcmp(join->trouble, text) == 0;
@@ -78,10 +82,16 @@ static void set_trouble(struct ops_join *join, const char *text)
     log_warn("join", "why=\"%s\"", text);
 }
 
-static void again(struct ops_join *join, uint64_t wait_ms)
+static void close_stream(struct ops_join *join)
 {
     stream_close(join->stream);
     join->stream = NULL;
+    http_answer_free(&join->answer);
+}
+
+static void again(struct ops_join *join, uint64_t wait_ms)
+{
+    close_stream(join);
     timer_arm(join->options.reactor, &join->timer, now(join) + wait_ms, ask,
               join);
 }
@@ -103,7 +113,7 @@ static void failed(struct ops_join *join, const char *why)
     again(join, wait);
 }
 
-/* It did not answer: nothing is known of what it waits for. */
+/* The target has not answered, so nothing is known of what it waits for. */
 static void lost(struct ops_join *join, const char *why)
 {
     join->waiting_targets = 0;
@@ -117,12 +127,13 @@ struct problem {
     uint64_t membership_index; /* 0: not there. */
 };
 
-/* As far as they are there. The body is decoded in place: once. */
-static void read_problem(struct bytes body, struct problem *problem)
+/* Members that are not there stay empty. `body` is decoded in place, so that it
+ * can be read once. */
+static void read_problem(struct buf *body, struct problem *problem)
 {
     struct json_reader reader;
     *problem = (struct problem){0};
-    json_init(&reader, (uint8_t *)(uintptr_t)body.data, body.size);
+    json_init(&reader, body->data, body->size);
     if (json_next(&reader) != JSON_OBJECT_BEGIN) {
         return;
     }
@@ -149,8 +160,8 @@ static void read_problem(struct bytes body, struct problem *problem)
     }
 }
 
-/* Another node has our name: to ask for ever would be to wait until it is
- * away. */
+/* Whether a live member has had our name or address for too long. To go on
+ * asking would be to wait until that member is away. */
 static bool is_refused(struct ops_join *join, int status, const char *code)
 {
     if (status != 409 || strcmp(code, "exists") != 0) {
@@ -178,8 +189,8 @@ static uint32_t other_targets(const struct ops_join *join)
     return count;
 }
 
-/* Whoever answers waits to join as well. When all do, nobody is left to found
- * the cluster. */
+/* The target waits to join as well. When all of them do, no node is left to
+ * bootstrap the cluster. */
 static void on_waiting_target(struct ops_join *join)
 {
     join->waiting_targets++;
@@ -189,21 +200,27 @@ static void on_waiting_target(struct ops_join *join)
     }
 }
 
+static struct bytes header(const struct ops_join *join, const char *name)
+{
+    return http_header_named(join->answer.headers, join->answer.header_count,
+                             name);
+}
+
 /* Added: now a member has to reach us. */
-static void on_accepted(struct ops_join *join,
-                        const struct http_response *response)
+static void on_accepted(struct ops_join *join)
 {
     uint8_t cluster[16];
     char text[sizeof(join->trouble)];
-    if (text_hex(response->cluster, cluster, sizeof(cluster))) {
+    struct bytes unreached = header(join, "Craftd-Unreached");
+    if (text_hex(header(join, "Craftd-Cluster"), cluster, sizeof(cluster))) {
         node_join_answered(join->options.node, cluster);
     }
-    if (response->unreached.size > 0) {
+    if (unreached.size > 0) {
         snprintf(text, sizeof(text),
                  "%s has accepted this node, but cannot reach it at %.*s "
                  "(--raft-adv, else --raft)",
-                 join->target, (int)min_size(response->unreached.size, 255),
-                 (const char *)response->unreached.data);
+                 join->target, (int)min_size(unreached.size, 255),
+                 (const char *)unreached.data);
         set_trouble(join, text);
     } else {
         log_info("join", "target=%s outcome=accepted", join->target);
@@ -213,21 +230,22 @@ static void on_accepted(struct ops_join *join,
     again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
 }
 
-static void on_answer(struct ops_join *join,
-                      const struct http_response *response)
+static void on_answer(struct ops_join *join)
 {
-    if (response->status == 200) {
+    int status = join->answer.status;
+    if (status == 200) {
         join->waiting_targets = 0;
-        on_accepted(join, response);
+        on_accepted(join);
         return;
     }
     static const char scheme[] = "http://";
     const size_t skip = sizeof(scheme) - 1;
-    if (response->status == 307 && response->location.size > skip &&
-        memcmp(response->location.data, scheme, skip) == 0) {
-        const char *host = (const char *)response->location.data + skip;
+    struct bytes location = header(join, "Location");
+    if (status == 307 && location.size > skip &&
+        memcmp(location.data, scheme, skip) == 0) {
+        const char *host = (const char *)location.data + skip;
         size_t size = 0;
-        while (size < response->location.size - skip && host[size] != '/') {
+        while (size < location.size - skip && host[size] != '/') {
             size++;
         }
         snprintf(join->redirect, sizeof(join->redirect), "%.*s", (int)size,
@@ -235,13 +253,15 @@ static void on_answer(struct ops_join *join,
     }
     char why[256];
     struct problem problem;
-    read_problem(response->body, &problem);
-    snprintf(why, sizeof(why), "%d %s", response->status, problem.message);
-    if (join->was_member && response->status == 404) {
+    read_problem(&join->body, &problem);
+    snprintf(why, sizeof(why), "%d %s", status, problem.message);
+    if (join->was_member && status == 404) {
         node_on_removed(join->options.node, problem.membership_index);
     }
-    if (is_refused(join, response->status, problem.code)) {
+    if (is_refused(join, status, problem.code)) {
         log_error("join", "target=%s why=\"%s\"", join->target, why);
+        close_stream(join);
+        timer_cancel(join->options.reactor, &join->timer);
         join->options.on_refused(join->options.arg);
         return;
     }
@@ -254,23 +274,37 @@ static void on_answer(struct ops_join *join,
     failed(join, why);
 }
 
+/* `size` 0: the other side has closed. */
+static void read_answer(struct ops_join *join, uint8_t *data, size_t size)
+{
+    struct http_answer *answer = &join->answer;
+    enum http_progress progress = http_answer_read(answer, data, size);
+    if (progress == HTTP_READ_ERROR) {
+        lost(join, answer->error_text);
+        return;
+    }
+    if (answer->body.size > ANSWER_BYTES_MAX - join->body.size) {
+        lost(join, "an answer that is too long");
+        return;
+    }
+    buf_add_bytes(&join->body, answer->body);
+    if (progress == HTTP_READ_DONE) {
+        on_answer(join);
+    }
+}
+
 static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
                       void *arg)
 {
     (void)stream;
-    struct ops_join *join = arg;
-    struct http_response response;
-    enum http_progress progress =
-        http_read_response(data, size, false, &response);
-    if (progress == HTTP_READ_MORE) {
-        return 0;
-    }
-    if (progress == HTTP_READ_DONE) {
-        on_answer(join, &response);
-    } else {
-        lost(join, "an answer that is not HTTP");
-    }
+    read_answer(arg, data, size);
     return size;
+}
+
+static void on_eof(struct stream *stream, void *arg)
+{
+    (void)stream;
+    read_answer(arg, NULL, 0);
 }
 
 static void on_close(struct stream *stream, const char *why, void *arg)
@@ -321,11 +355,13 @@ static void send_request(struct ops_join *join)
 
 static const struct stream_handler handler = {
     .on_read = on_read,
+    .on_eof = on_eof,
     .on_close = on_close,
 };
 
-/* As others reach us, or as we listen: all that is known without asking for
- * names. Who is asked by another name answers at once that it waits as well. */
+/* Whether `target` is this node, by the address that others reach us by or
+ * where we listen; no name is resolved for it. If we ask ourselves under
+ * another name, the answer is at once that the target waits to join. */
 static bool is_own(const struct ops_join *join, const char *target)
 {
     const char *own[] = {join->options.http_addr, join->options.http_listen};
@@ -358,7 +394,7 @@ static void next_target(struct ops_join *join)
     join->next += *join->next == ',';
 }
 
-/* False: the list has nobody but ourselves. */
+/* False: the list has no address but our own. */
 static bool choose_target(struct ops_join *join)
 {
     if (join->redirect[0] != '\0') {
@@ -403,6 +439,8 @@ static void ask(void *arg)
     }
     join->stream =
         stream_dial(join->options.reactor, host, port, DIAL_MS, &handler, join);
+    http_answer_init(&join->answer);
+    join->body.size = 0;
     send_request(join);
     timer_arm(join->options.reactor, &join->timer, now(join) + ASK_MS, on_late,
               join);
@@ -429,7 +467,8 @@ void ops_join_free(struct ops_join *join)
 {
     if (join) {
         timer_cancel(join->options.reactor, &join->timer);
-        stream_close(join->stream);
+        close_stream(join);
+        buf_free(&join->body);
         mem_free(join);
     }
 }

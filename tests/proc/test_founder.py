@@ -421,6 +421,45 @@ def test_an_older_cluster_adopts_by_the_directory_alone(cluster):
         server.shutdown()
 
 
+def test_the_answer_to_a_join_may_come_in_chunks(cluster):
+    """As a proxy passes it on. Each chunk ends where it likes, and an answer
+    without a length ends with its connection."""
+    problem = b'{"code":"starting","message":"it waits to join a cluster"}'
+
+    class Chunked(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(503)
+            if self.server.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for piece in (problem[:15], problem[15:]):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece)
+                                 if self.server.chunked else piece)
+                time.sleep(0.1)
+            if self.server.chunked:
+                self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, *_):
+            pass
+
+    for chunked in (True, False):
+        server = http.server.ThreadingHTTPServer((HOST, 0), Chunked)
+        server.chunked = chunked
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            node = cluster.add(f"{HOST}:{server.server_port}").up()
+            wait_for(lambda: 'why="503 it waits to join a cluster"' in node.log(),
+                     10, f"the whole message ({chunked=})")
+            wait_for(lambda: "all of these nodes wait to join" in node.log(), 5,
+                     "what the code means")
+        finally:
+            server.shutdown()
+
+
 # ---- words for what is in the way ---------------------------------------------------------
 
 def test_an_address_that_nobody_reaches_is_named(cluster):
