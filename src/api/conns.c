@@ -18,9 +18,10 @@
  * Input. A request that is not complete waits in the stream. Beyond
  * INPUT_BYTES_SMALL it counts against one budget of all connections: when that
  * is used up, the request that has been on its way longest is refused, if
- * that is more than PATIENCE_MS, else the one that would need more. While a
- * request is being answered, no more than INPUT_BYTES_SMALL and one read is
- * taken from the kernel. */
+ * that is more than PATIENCE_MS, else the one that would need more. One address
+ * has three quarters of the budget at most, as of the places. While a request
+ * is being answered, no more than INPUT_BYTES_SMALL and one read is taken from
+ * the kernel. */
 #include <stdio.h>
 
 #include "api/api_internal.h"
@@ -55,6 +56,7 @@ struct conn_host {
     uint64_t network; /* stream_peer_network() */
     uint32_t conn_count;
     uint32_t guest_count;
+    uint64_t input_bytes;   /* Of api->input_bytes. */
     struct list idle_conns; /* struct conn, by host_idle_link. */
 };
 
@@ -373,6 +375,8 @@ static void set_input_bytes(struct conn *conn, size_t size)
 {
     conn->api->input_bytes += size;
     conn->api->input_bytes -= conn->input_bytes;
+    conn->host->input_bytes += size;
+    conn->host->input_bytes -= conn->input_bytes;
     conn->input_bytes = size;
 }
 
@@ -381,15 +385,26 @@ static bool is_large(const struct conn *conn)
     return conn->receiving && conn->input_bytes > INPUT_BYTES_SMALL;
 }
 
-/* The budget is used up: one of those whose requests are large goes. */
+/* Without one, an address that sends new bodies in place of those that have
+ * become slow would leave nothing of the budget to others. */
+static bool is_over_input_share(const struct conn_host *host)
+{
+    return host->network != 0 &&
+           host->input_bytes > INPUTS_BYTES_MAX - INPUTS_BYTES_MAX / 4;
+}
+
+/* The budget is used up, or its address's share: one of those whose requests
+ * are large goes. */
 static void make_input_room(struct conn *conn)
 {
     struct api *api = conn->api;
     struct conn *victim = conn;
+    bool of_host = is_over_input_share(conn->host);
     uint64_t patient_ms = now(api) - min_u64(now(api), PATIENCE_MS);
     for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
         struct conn *other = container_of(at, struct conn, link);
-        if (is_large(other) && other->receive_ms < patient_ms &&
+        if (is_large(other) && (!of_host || other->host == conn->host) &&
+            other->receive_ms < patient_ms &&
             other->receive_ms < victim->receive_ms) {
             victim = other;
         }
@@ -397,7 +412,10 @@ static void make_input_room(struct conn *conn)
     set_input_bytes(victim, 0);
     victim->receiving = false;
     conn_refuse_partial(victim, 429, "overloaded",
-                        "the requests being received take 128 MiB already");
+                        of_host ? "the requests being received from this "
+                                  "address take 96 MiB already"
+                                : "the requests being received take 128 MiB "
+                                  "already");
 }
 
 void conn_count_input(struct conn *conn, size_t size)
@@ -411,7 +429,8 @@ void conn_count_input(struct conn *conn, size_t size)
     conn->receiving = receiving;
     set_input_bytes(conn, conn->closing ? 0 : size);
     conn_watch_client(conn);
-    if (is_large(conn) && api->input_bytes > INPUTS_BYTES_MAX) {
+    if (is_large(conn) && (api->input_bytes > INPUTS_BYTES_MAX ||
+                           is_over_input_share(conn->host))) {
         make_input_room(conn);
     }
     bool wide = receiving && !conn->closing && http_head_done(&conn->reader);

@@ -279,6 +279,26 @@ def test_bodies_in_progress_share_one_budget(cluster):
     assert rss_bytes(node.pid) - before < 100 * MIB
 
 
+@netns.inside
+def test_bodies_of_one_address_leave_room_for_others(tmp_path):
+    """However fast it sends new ones in place of those that are slow."""
+    with netns.cluster_in(tmp_path) as nodes:
+        node = nodes.new().start().up()
+        nodes.wait_leader()
+        netns.ip("addr add 10.2.1.3/24 dev http1", "addr add 10.2.1.4/24 dev http1")
+        with closing() as keep:
+            for packet in [part(4 * MIB - 1)] * 31 + [part(80_000)] * 60:
+                client = keep(dial(node, ("10.2.1.3", 0)))
+                client.settimeout(2)
+                with contextlib.suppress(OSError):
+                    client.sendall(packet)
+            for _ in range(3):
+                client = keep(dial(node, ("10.2.1.4", 0)))
+                client.sendall(b"PUT /key/large HTTP/1.1\r\nHost: x\r\n"
+                               b"Content-Length: %d\r\n\r\n" % MIB + b"l" * MIB)
+                assert client.recv(99).split()[1] in (b"201", b"204")
+
+
 def test_slow_bodies_make_room_for_others(cluster):
     """Those that have been on their way for more than 5 s."""
     node = cluster.new().start().up()
