@@ -154,8 +154,8 @@ static uint64_t next_deadline(const struct node *node, bool more)
     bool wanted = node->checkpoint_wanted && !busy && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
     if (more || wanted || !list_empty(&node->requests[STATE_DONE]) ||
-        (node->env.fs->has_ended &&
-         node->env.fs->has_ended(node->env.fs->self))) {
+        (node->member && (wal_has_completion(node->wal) ||
+                          store_has_completion(node->store)))) {
         return 0;
     }
     uint64_t at = node->member ? raft_deadline_ms(node->raft) : UINT64_MAX;

@@ -220,6 +220,11 @@ bool store_is_syncing(const struct store *store)
     return store->syncing;
 }
 
+bool store_has_completion(const struct store *store)
+{
+    return store->syncing && store->sync.completed;
+}
+
 /* ---- opening --------------------------------------------------------------
  */
 

@@ -92,10 +92,13 @@ MUST_CHECK enum err store_checkpoint(struct store *store);
 /* A checkpoint in steps, for a turn each: nothing may be open. What is
  * committed between them makes it begin anew. True: it goes on. */
 bool store_checkpoint_step(struct store *store);
-/* A step's sync is under way, where the fs can do that beside its caller: the
- * next step may see that it has ended, and does nothing as long as it has not.
- * Until then nothing may be applied. A sync that failed ends the process. */
+/* Is the sync of a step in flight? Only where the fs has asynchronous
+ * operations. store_checkpoint_step() then polls it, and does nothing else;
+ * until it has completed nothing may be applied. A failure ends the process. */
 bool store_is_syncing(const struct store *store);
+/* Has that sync completed already, without a system call to find out? Then the
+ * next step is worth its turn, and the fs's event descriptor may be silent. */
+bool store_has_completion(const struct store *store);
 /* What a checkpoint would have to bring there now. */
 uint64_t store_checkpoint_bytes(const struct store *store);
 /* What survives a power loss: applied as of the last checkpoint. The log must

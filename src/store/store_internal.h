@@ -120,7 +120,8 @@ struct store {
     struct reserve reserve;
     enum step step;
     enum pass pass;
-    const struct watched *syncing; /* Beside the loop; NULL. */
+    const struct watched *syncing; /* The file that `sync` is of, or NULL. */
+    struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];
     bool waste; /* There may be tables that nobody needs any more. */
     uint64_t commits;

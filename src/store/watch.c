@@ -227,8 +227,9 @@ bool watch_begin_sync(struct store *store, const struct watched *watched)
     if (watched->handle < 0) {
         return false;
     }
-    fs->begin_sync(fs->self, watched->handle);
     store->syncing = watched;
+    store->sync = (struct fs_op){.handle = watched->handle};
+    fs->submit(fs->self, &store->sync);
     return true;
 }
 
@@ -236,15 +237,17 @@ bool watch_sync_ended(struct store *store, bool wait)
 {
     const struct fs *fs = store->options.fs;
     const struct watched *watched = store->syncing;
-    enum err err;
     if (!watched) {
         return true;
     }
-    if (!fs->end_sync(fs->self, wait, &err)) {
+    if (wait) {
+        fs->wait(fs->self, &store->sync);
+    } else if (!fs->poll(fs->self, &store->sync)) {
         return false;
     }
+    must(store->sync.completed);
     store->syncing = NULL;
-    if (err) {
+    if (store->sync.err) {
         die("%s%s: not synced, or in doubt", store->path,
             watched == &store->wal_file ? "-wal" : "");
     }
@@ -256,7 +259,7 @@ static enum err open_beside(struct store *store, const char *name,
 {
     const struct fs *fs = store->options.fs;
     char path[FS_PATH_BYTES];
-    if (!fs->begin_sync) {
+    if (!fs->submit) {
         return ERR_OK;
     }
     generation_path(store->generation.number, name, path);

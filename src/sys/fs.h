@@ -1,6 +1,6 @@
 /* fs.h -- files, behind a table of functions, so that the log and the state
- * machine run on a real disk (fs_posix()), in memory (fs_memory_new()) or on
- * a simulated disk in the tests, unchanged.
+ * machine run on a real disk (fs_posix_new()), in memory (fs_memory_new()) or
+ * on a simulated disk in the tests, unchanged.
  *
  * Paths are relative to the file system's root directory, with '/' between
  * names. Offsets and sizes are bytes. A handle is a small number >= 0.
@@ -58,6 +58,29 @@ enum fs_open_mode {
 
 typedef void fs_name_cb(const char *name, void *arg);
 
+/* An asynchronous write and the fdatasync() behind it, or an fdatasync()
+ * alone, which vouches for what was written through any handle before it was
+ * submitted.
+ *
+ * The caller owns it, and does not move it before it has completed. Until then
+ * the handle stays open, `data` unchanged, and nobody else changes the file; a
+ * read of the range may return old data, new data or a mix. */
+enum { FS_OPS_MAX = 2 };
+struct fs_op {
+    /* Set by the caller. */
+    int handle;
+    uint64_t offset;
+    const void *data;
+    size_t size; /* 0: fdatasync() alone. */
+    /* Set by the file system: submit() clears it; submit(), poll() and wait()
+     * of this operation or of another one may set it. fs_posix_event_fd() is
+     * silent then, so a caller looks at it before it sleeps on that. */
+    bool completed;
+    /* Once completed: what write() or fdatasync() would have returned. After
+     * ERR_NOSPACE and ERR_RESOURCES nothing was synced. */
+    enum err err;
+};
+
 struct fs {
     void *self;
 
@@ -103,36 +126,29 @@ struct fs {
      * False: not known. */
     bool (*free_bytes)(void *self, uint64_t *bytes);
 
-    /* Optional, all of the rest or (NULL) none: a write and the fdatasync
-     * behind it while the caller goes on. One at a time; the handle stays open
-     * and `data` as it is until it has ended, and nobody else writes to the
-     * file. What is read there meanwhile may be old, new or part of both. */
-    void (*begin_write_sync)(void *self, int handle, uint64_t offset,
-                             const void *data, size_t size);
-    /* Has it ended? With `wait` it has on return. *err is what write() or
-     * fdatasync() would have said; after ERR_NOSPACE nothing was synced. */
-    bool (*end_write_sync)(void *self, bool wait, enum err *err);
-    /* There with those two: fdatasync() alone while the caller goes on, beside
-     * a write that they do. One at a time as well; it vouches for what was
-     * written through any handle before it began, and nobody changes the file
-     * until it has ended. */
-    void (*begin_sync)(void *self, int handle);
-    bool (*end_sync)(void *self, bool wait, enum err *err);
-    /* Asking for the one may find that the other has ended as well, and one
-     * that the kernel did not take has ended at once: then nobody is woken for
-     * it. True: there is such a one, to be asked for. NULL: there never is. */
-    bool (*has_ended)(void *self);
+    /* Optional, the rest or (NULL) none: asynchronous operations, at most
+     * FS_OPS_MAX in flight, each of another file.
+     *
+     * submit() starts `op` and never fails: an error is the result of the
+     * operation. It may have completed when submit() returns. */
+    void (*submit)(void *self, struct fs_op *op);
+    /* Reap what has completed, of all operations, without blocking. Returns
+     * op->completed. */
+    bool (*poll)(void *self, struct fs_op *op);
+    /* Block until `op` has completed. */
+    void (*wait)(void *self, struct fs_op *op);
 };
 
 /* The kernel's files under directory `root`, which is created (one level)
  * when missing. Free with fs_posix_free(). */
 MUST_CHECK enum err fs_posix_new(const char *root, struct fs **fs);
 void fs_posix_free(struct fs *fs);
-/* Have the optional part, by io_uring. False where there is none; `why` then
- * has a few words. */
+/* Provide asynchronous operations, by io_uring. False where there is none: then
+ * `why` has the reason in a few words. */
 MUST_CHECK bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size);
-/* Readable when what was begun may have ended; -1 without the optional part.
- * Not to be read from. */
+/* A descriptor to poll, which is readable while a completion has not been
+ * reaped; -1 without asynchronous operations. It belongs to `fs`, and is not to
+ * be read from. */
 int fs_posix_event_fd(const struct fs *fs);
 
 /* Files in memory: nothing outlives the process, every sync is a no-op. */

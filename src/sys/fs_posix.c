@@ -21,22 +21,15 @@
 #include "sys/sys.h"
 #include "sys/uring.h"
 
-/* A write and its sync that are under way. */
-struct flight {
-    int handle; /* -1: none. */
+/* An operation in flight. */
+struct pending {
+    struct fs_op *op; /* NULL: the place is free. */
     uint64_t offset;
-    const uint8_t *data; /* What is left of it. */
+    const uint8_t *data; /* The rest of it, after short writes. */
     size_t size;
-    bool ended;
-    enum err err; /* Once ended. */
+    struct uring_op io;
 };
-
-/* A sync alone. */
-struct sync {
-    int handle; /* -1: none. */
-    bool ended;
-    enum err err; /* Once ended. */
-};
+_Static_assert((int)FS_OPS_MAX <= (int)URING_OPS_MAX, "the ring has room");
 
 /* A directory at the top level whose descriptor stays open once it was synced,
  * so that no later sync of it can fail for lack of one. */
@@ -58,8 +51,7 @@ struct posix_fs {
     uint64_t short_logged_ms;
     struct kept_dir kept[KEPT_DIRS];
     struct uring *ring; /* NULL: not in use. */
-    struct flight flight;
-    struct sync sync;
+    struct pending pending[FS_OPS_MAX];
 };
 
 static void log_failure(const struct posix_fs *self, const char *what,
@@ -180,8 +172,11 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
 static void posix_close(void *arg, int handle)
 {
     struct posix_fs *self = arg;
-    must(path_of(self, handle) && handle != self->flight.handle &&
-         handle != self->sync.handle);
+    must(path_of(self, handle));
+    for (size_t i = 0; i < FS_OPS_MAX; i++) {
+        const struct fs_op *op = self->pending[i].op;
+        must(!op || op->handle != handle);
+    }
     mem_free(self->paths[handle]);
     self->paths[handle] = NULL;
     /* No retry after EINTR: the descriptor is gone either way on Linux. What
@@ -257,143 +252,115 @@ static enum err posix_fdatasync(void *arg, int handle)
     return ERR_OK;
 }
 
-/* ---- a write and its sync, and one alone, beside the process ------------ */
+/* ---- asynchronous operations ---- */
 
-static void flight_end(struct posix_fs *self, enum err err)
+static void complete(struct pending *pending, enum err err)
 {
-    self->flight.ended = true;
-    self->flight.err = err;
+    pending->op->err = err;
+    pending->op->completed = true;
+    pending->op = NULL;
 }
 
-/* What the kernel does not take now is done here and now. */
-static void flight_go_on(struct posix_fs *self)
+/* An operation that the kernel does not take is done here and now. */
+static void start(struct posix_fs *self, struct pending *pending)
 {
-    const struct flight *flight = &self->flight;
-    if (uring_start(self->ring, flight->handle, flight->offset, flight->data,
-                    flight->size)) {
+    int handle = pending->op->handle;
+    bool writes = pending->size > 0;
+    bool taken =
+        writes ? uring_write_sync(self->ring, &pending->io, handle,
+                                  pending->offset, pending->data, pending->size)
+               : uring_sync(self->ring, &pending->io, handle);
+    if (taken) {
         return;
     }
-    enum err err = posix_write(self, flight->handle, flight->offset,
-                               flight->data, flight->size);
-    if (!err) {
-        err = posix_fdatasync(self, flight->handle);
-    }
-    flight_end(self, err);
+    enum err err = writes ? posix_write(self, handle, pending->offset,
+                                        pending->data, pending->size)
+                          : ERR_OK;
+    complete(pending, err ? err : posix_fdatasync(self, handle));
 }
 
-static bool is_passing(int64_t result)
+static bool is_transient(int64_t result)
 {
     return result == -EINTR || result == -EAGAIN;
 }
 
-/* A write that was short goes on with the rest: when it was for lack of space
- * that fails, and says so. */
-static void flight_take(struct posix_fs *self,
-                        const struct uring_result *result)
+/* A short write goes on with the rest: when the reason is a lack of space,
+ * that fails, and the error says so. */
+static void on_incomplete_write(struct posix_fs *self, struct pending *pending)
 {
-    struct flight *flight = &self->flight;
-    const char *path = path_of(self, flight->handle);
-    if (result->wrote == (int64_t)flight->size && result->synced == 0) {
-        flight_end(self, ERR_OK);
-    } else if (result->wrote > 0 && result->wrote < (int64_t)flight->size) {
-        flight->data += result->wrote;
-        flight->offset += (uint64_t)result->wrote;
-        flight->size -= (size_t)result->wrote;
-        flight_go_on(self);
-    } else if (result->wrote <= 0 && !is_passing(result->wrote)) {
-        /* No progress is no success. */
-        errno = result->wrote == 0 ? EIO : (int)-result->wrote;
-        flight_end(self, failed(self, "write", path));
-    } else if (result->wrote <= 0 || is_passing(result->synced)) {
-        flight_go_on(self);
+    int64_t wrote = pending->io.wrote;
+    must(wrote < (int64_t)pending->size);
+    if (wrote > 0) {
+        pending->data += wrote;
+        pending->offset += (uint64_t)wrote;
+        pending->size -= (size_t)wrote;
+        start(self, pending);
+    } else if (is_transient(wrote)) {
+        start(self, pending);
     } else {
-        errno = -result->synced;
-        flight_end(self, sync_failed(self, path));
+        /* No progress is no success. */
+        errno = wrote == 0 ? EIO : (int)-wrote;
+        complete(pending,
+                 failed(self, "write", path_of(self, pending->op->handle)));
     }
 }
 
-static void posix_begin_write_sync(void *arg, int handle, uint64_t offset,
-                                   const void *data, size_t size)
+static void on_completion(struct posix_fs *self, struct pending *pending)
 {
-    struct posix_fs *self = arg;
-    must(path_of(self, handle));
-    must(self->flight.handle < 0 && size > 0);
-    self->flight = (struct flight){
-        .handle = handle, .offset = offset, .data = data, .size = size};
-    flight_go_on(self);
-}
-
-static bool posix_end_write_sync(void *arg, bool wait, enum err *err)
-{
-    struct posix_fs *self = arg;
-    must(self->flight.handle >= 0);
-    while (!self->flight.ended) {
-        struct uring_result result;
-        if (!uring_finished(self->ring, wait, &result)) {
-            return false;
-        }
-        flight_take(self, &result);
-    }
-    *err = self->flight.err;
-    self->flight.handle = -1;
-    return true;
-}
-
-static void sync_end(struct posix_fs *self, int code)
-{
-    struct sync *sync = &self->sync;
-    sync->ended = true;
-    sync->err = ERR_OK;
-    if (code != 0) {
-        errno = code;
-        sync->err = sync_failed(self, path_of(self, sync->handle));
+    const struct uring_op *io = &pending->io;
+    if (io->wrote != (int64_t)pending->size) {
+        on_incomplete_write(self, pending);
+    } else if (io->synced == 0) {
+        complete(pending, ERR_OK);
+    } else if (is_transient(io->synced)) {
+        start(self, pending);
+    } else {
+        errno = -io->synced;
+        complete(pending,
+                 sync_failed(self, path_of(self, pending->op->handle)));
     }
 }
 
-static void sync_go_on(struct posix_fs *self)
+static void reap(struct posix_fs *self, bool wait)
 {
-    if (!uring_start_sync(self->ring, self->sync.handle)) {
-        sync_end(self, sync_descriptor(self->sync.handle) < 0 ? errno : 0);
-    }
-}
-
-static void posix_begin_sync(void *arg, int handle)
-{
-    struct posix_fs *self = arg;
-    must(path_of(self, handle) && self->sync.handle < 0);
-    self->sync = (struct sync){.handle = handle};
-    sync_go_on(self);
-}
-
-static bool posix_end_sync(void *arg, bool wait, enum err *err)
-{
-    struct posix_fs *self = arg;
-    must(self->sync.handle >= 0);
-    while (!self->sync.ended) {
-        int result;
-        if (!uring_sync_finished(self->ring, wait, &result)) {
-            return false;
-        }
-        if (is_passing(result)) {
-            sync_go_on(self);
-        } else {
-            sync_end(self, -result);
+    uring_reap(self->ring, wait);
+    for (size_t i = 0; i < FS_OPS_MAX; i++) {
+        struct pending *pending = &self->pending[i];
+        if (pending->op && pending->io.pending == 0) {
+            on_completion(self, pending);
         }
     }
-    *err = self->sync.err;
-    self->sync.handle = -1;
-    return true;
 }
 
-static bool posix_has_ended(void *arg)
+static void posix_submit(void *arg, struct fs_op *op)
 {
-    const struct posix_fs *self = arg;
-    const struct flight *flight = &self->flight;
-    const struct sync *sync = &self->sync;
-    return (flight->handle >= 0 &&
-            (flight->ended || !uring_is_writing(self->ring))) ||
-           (sync->handle >= 0 &&
-            (sync->ended || !uring_is_syncing(self->ring)));
+    struct posix_fs *self = arg;
+    struct pending *place = NULL;
+    must(path_of(self, op->handle));
+    for (size_t i = 0; i < FS_OPS_MAX; i++) {
+        must(self->pending[i].op != op);
+        place = self->pending[i].op ? place : &self->pending[i];
+    }
+    must(place);
+    op->completed = false;
+    *place = (struct pending){
+        .op = op, .offset = op->offset, .data = op->data, .size = op->size};
+    start(self, place);
+}
+
+static bool posix_poll(void *arg, struct fs_op *op)
+{
+    if (!op->completed) {
+        reap(arg, false);
+    }
+    return op->completed;
+}
+
+static void posix_wait(void *arg, struct fs_op *op)
+{
+    while (!op->completed) {
+        reap(arg, true);
+    }
 }
 
 bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
@@ -404,11 +371,9 @@ bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
     if (!self->ring) {
         return false;
     }
-    fs->begin_write_sync = posix_begin_write_sync;
-    fs->end_write_sync = posix_end_write_sync;
-    fs->begin_sync = posix_begin_sync;
-    fs->end_sync = posix_end_sync;
-    fs->has_ended = posix_has_ended;
+    fs->submit = posix_submit;
+    fs->poll = posix_poll;
+    fs->wait = posix_wait;
     return true;
 }
 
@@ -706,8 +671,6 @@ enum err fs_posix_new(const char *root, struct fs **fs)
             },
         .root = fd,
         .root_path = root_path,
-        .flight = {.handle = -1},
-        .sync = {.handle = -1},
     };
     for (size_t i = 0; i < KEPT_DIRS; i++) {
         self->kept[i].fd = -1;

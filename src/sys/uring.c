@@ -1,11 +1,11 @@
-/* uring.c -- see uring.h. Two entries are enough: IORING_OP_WRITE linked to
- * IORING_OP_FSYNC, or one of the latter alone. A write that fails or is short
- * breaks the link, and the kernel cancels the sync: it can never vouch for what
- * was not written.
+/* uring.c -- see uring.h. A write is IORING_OP_WRITE linked to IORING_OP_FSYNC.
+ * A write that fails or is short breaks the link, and the kernel cancels the
+ * sync: it can never vouch for what was not written.
  *
  * Both rings are shared with the kernel. It reads our entries only inside of
- * io_uring_enter(), so what it did not take can be taken back. The one for
- * completions is twice as large as ours: it has room for all three. */
+ * io_uring_enter(), so entries that it did not take can be taken back. The ring
+ * of completions is twice as large as the one of entries: it has room for all
+ * operations that may be in flight. */
 #include "sys/uring.h"
 
 #ifdef __linux__
@@ -18,10 +18,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ENTRIES = 2, OPS_PROBED = IORING_OP_WRITE + 1, NONE = -EAGAIN };
+enum {
+    ENTRIES = 2, /* Of one operation. */
+    COMPLETIONS_MAX = URING_OPS_MAX * ENTRIES,
+    OPS_PROBED = IORING_OP_WRITE + 1,
+    NOT_TAKEN = -EAGAIN,
+};
+_Static_assert(COMPLETIONS_MAX <= 2 * ENTRIES, "the ring holds them all");
 
-/* What a completion is of. */
-enum { OF_WRITE = 1, OF_SYNC = 2, OF_SYNC_ALONE = 3 };
+/* Lowest bit of a completion's user data, which is the operation's address. */
+enum { TAG_SYNC = 0, TAG_WRITE = 1 };
 
 struct uring {
     int fd;
@@ -36,10 +42,7 @@ struct uring {
     _Atomic uint32_t *done_tail;
     uint32_t done_mask;
     const struct io_uring_cqe *done;
-    uint32_t under_way; /* Completions of the first kind, still to come. */
-    struct uring_result result;
-    bool syncing; /* The second kind. */
-    int synced;
+    uint32_t pending; /* Completions still to come, of all operations. */
 };
 
 static int setup(struct io_uring_params *params)
@@ -81,7 +84,7 @@ static void *map(int fd, size_t size, uint64_t offset)
     if (at == MAP_FAILED) {
         return NULL;
     }
-    /* A child that resolves a name has no business here. */
+    /* The child that resolves names must not see it. */
     (void)madvise(at, size, MADV_DONTFORK);
     return at;
 }
@@ -142,7 +145,7 @@ void uring_free(struct uring *ring)
     if (!ring) {
         return;
     }
-    must(ring->under_way == 0 && !ring->syncing);
+    must(ring->pending == 0);
     if (ring->entries) {
         (void)munmap(ring->entries, ring->entries_bytes);
     }
@@ -166,9 +169,11 @@ static void put(struct uring *ring, uint32_t tail,
     ring->submit_array[place] = place;
 }
 
-/* How many of those at `tail` the kernel took. */
-static uint32_t submit(struct uring *ring, uint32_t tail, uint32_t entries)
+/* Submit the entries at `tail`. False: the kernel took none of them. */
+static bool submit(struct uring *ring, struct uring_op *op, uint32_t tail,
+                   uint32_t entries)
 {
+    must(ring->pending + entries <= COMPLETIONS_MAX);
     atomic_store_explicit(ring->submit_tail, tail + entries,
                           memory_order_release);
     int taken = enter(ring, entries, 0);
@@ -178,13 +183,21 @@ static uint32_t submit(struct uring *ring, uint32_t tail, uint32_t entries)
         atomic_store_explicit(ring->submit_tail, tail + count,
                               memory_order_release);
     }
-    return count;
+    op->pending = count;
+    ring->pending += count;
+    return count > 0;
 }
 
-bool uring_start(struct uring *ring, int fd, uint64_t offset, const void *data,
-                 size_t size)
+static uint64_t tagged(const struct uring_op *op, uint64_t tag)
 {
-    must(ring->under_way == 0 && size > 0 && size <= UINT32_MAX);
+    _Static_assert(_Alignof(struct uring_op) > TAG_WRITE, "a bit is free");
+    return (uint64_t)(uintptr_t)op | tag;
+}
+
+bool uring_write_sync(struct uring *ring, struct uring_op *op, int fd,
+                      uint64_t offset, const void *data, size_t size)
+{
+    must(op->pending == 0 && size > 0 && size <= UINT32_MAX);
     uint32_t tail =
         atomic_load_explicit(ring->submit_tail, memory_order_relaxed);
     put(ring, tail,
@@ -194,100 +207,58 @@ bool uring_start(struct uring *ring, int fd, uint64_t offset, const void *data,
                                .off = offset,
                                .addr = (uint64_t)(uintptr_t)data,
                                .len = (uint32_t)size,
-                               .user_data = OF_WRITE});
+                               .user_data = tagged(op, TAG_WRITE)});
     put(ring, tail + 1,
         &(struct io_uring_sqe){.opcode = IORING_OP_FSYNC,
                                .fd = fd,
                                .fsync_flags = IORING_FSYNC_DATASYNC,
-                               .user_data = OF_SYNC});
-    ring->under_way = submit(ring, tail, ENTRIES);
-    ring->result = (struct uring_result){.wrote = NONE, .synced = NONE};
-    return ring->under_way > 0;
+                               .user_data = tagged(op, TAG_SYNC)});
+    *op = (struct uring_op){.wrote = NOT_TAKEN, .synced = NOT_TAKEN};
+    return submit(ring, op, tail, ENTRIES);
 }
 
-bool uring_start_sync(struct uring *ring, int fd)
+bool uring_sync(struct uring *ring, struct uring_op *op, int fd)
 {
-    must(!ring->syncing);
+    must(op->pending == 0);
     uint32_t tail =
         atomic_load_explicit(ring->submit_tail, memory_order_relaxed);
     put(ring, tail,
         &(struct io_uring_sqe){.opcode = IORING_OP_FSYNC,
                                .fd = fd,
                                .fsync_flags = IORING_FSYNC_DATASYNC,
-                               .user_data = OF_SYNC_ALONE});
-    ring->syncing = submit(ring, tail, 1) > 0;
-    return ring->syncing;
+                               .user_data = tagged(op, TAG_SYNC)});
+    *op = (struct uring_op){.synced = NOT_TAKEN};
+    return submit(ring, op, tail, 1);
 }
 
-static void take(struct uring *ring, const struct io_uring_cqe *done)
+static void deliver(struct uring *ring, const struct io_uring_cqe *done)
 {
-    if (done->user_data == OF_SYNC_ALONE) {
-        must(ring->syncing);
-        ring->syncing = false;
-        ring->synced = done->res;
-        return;
-    }
-    must(ring->under_way > 0);
-    ring->under_way--;
-    if (done->user_data == OF_WRITE) {
-        ring->result.wrote = done->res;
+    uint64_t tag = done->user_data & TAG_WRITE;
+    struct uring_op *op = (void *)(uintptr_t)(done->user_data - tag);
+    must(op->pending > 0 && ring->pending > 0);
+    op->pending--;
+    ring->pending--;
+    if (tag == TAG_WRITE) {
+        op->wrote = done->res;
     } else {
-        must(done->user_data == OF_SYNC);
-        ring->result.synced = done->res;
+        op->synced = done->res;
     }
 }
 
-static void take_all(struct uring *ring)
+void uring_reap(struct uring *ring, bool wait)
 {
     uint32_t head = atomic_load_explicit(ring->done_head, memory_order_relaxed);
+    if (wait &&
+        head == atomic_load_explicit(ring->done_tail, memory_order_acquire)) {
+        must(ring->pending > 0);
+        int rc = enter(ring, 0, 1);
+        must(rc >= 0 || errno == EAGAIN || errno == EBUSY);
+    }
     while (head !=
            atomic_load_explicit(ring->done_tail, memory_order_acquire)) {
-        take(ring, &ring->done[head & ring->done_mask]);
+        deliver(ring, &ring->done[head & ring->done_mask]);
         atomic_store_explicit(ring->done_head, ++head, memory_order_release);
     }
-}
-
-static void wait_for_one(struct uring *ring)
-{
-    int rc = enter(ring, 0, 1);
-    must(rc >= 0 || errno == EAGAIN || errno == EBUSY);
-    take_all(ring);
-}
-
-bool uring_finished(struct uring *ring, bool wait, struct uring_result *result)
-{
-    take_all(ring);
-    while (wait && ring->under_way > 0) {
-        wait_for_one(ring);
-    }
-    if (ring->under_way > 0) {
-        return false;
-    }
-    *result = ring->result;
-    return true;
-}
-
-bool uring_sync_finished(struct uring *ring, bool wait, int *result)
-{
-    take_all(ring);
-    while (wait && ring->syncing) {
-        wait_for_one(ring);
-    }
-    if (ring->syncing) {
-        return false;
-    }
-    *result = ring->synced;
-    return true;
-}
-
-bool uring_is_writing(const struct uring *ring)
-{
-    return ring->under_way > 0;
-}
-
-bool uring_is_syncing(const struct uring *ring)
-{
-    return ring->syncing;
 }
 
 #else
@@ -311,41 +282,22 @@ int uring_fd(const struct uring *ring)
     return -1;
 }
 
-bool uring_start(struct uring *ring, int fd, uint64_t offset, const void *data,
-                 size_t size)
+bool uring_write_sync(struct uring *ring, struct uring_op *op, int fd,
+                      uint64_t offset, const void *data, size_t size)
 {
-    must(ring && fd >= 0 && offset < UINT64_MAX && data && size > 0);
+    must(ring && op && fd >= 0 && offset < UINT64_MAX && data && size > 0);
     return false;
 }
 
-bool uring_finished(struct uring *ring, bool wait, struct uring_result *result)
+bool uring_sync(struct uring *ring, struct uring_op *op, int fd)
 {
-    must(ring && wait && result);
+    must(ring && op && fd >= 0);
     return false;
 }
 
-bool uring_start_sync(struct uring *ring, int fd)
+void uring_reap(struct uring *ring, bool wait)
 {
-    must(ring && fd >= 0);
-    return false;
-}
-
-bool uring_sync_finished(struct uring *ring, bool wait, int *result)
-{
-    must(ring && wait && result);
-    return false;
-}
-
-bool uring_is_writing(const struct uring *ring)
-{
-    must(ring);
-    return false;
-}
-
-bool uring_is_syncing(const struct uring *ring)
-{
-    must(ring);
-    return false;
+    must(ring && wait);
 }
 
 #endif

@@ -44,7 +44,7 @@ void wal_close(struct wal *wal)
     }
     reserve_close(&wal->reserve);
     buf_free(&wal->batch.buf);
-    buf_free(&wal->flight.buf);
+    buf_free(&wal->inflight.buf);
     buf_free(&wal->read_buf);
     mem_free(wal->anchors);
     mem_free(wal->segments);
@@ -113,7 +113,7 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
     wal->hard_term = wal->meta.term;
     wal->hard_vote = wal->meta.vote;
     gathering_begin(&wal->batch);
-    gathering_begin(&wal->flight);
+    gathering_begin(&wal->inflight);
     *out = wal;
     return ERR_OK;
 }
@@ -148,8 +148,8 @@ void wal_truncate(struct wal *wal, uint64_t from)
     wal->synced = min_u64(wal->synced, from - 1);
     /* The same index may come again, and even the same term: what is in
      * flight must not vouch for that. */
-    forget_from(&wal->flight, from);
-    wal->flight_last = min_u64(wal->flight_last, from - 1);
+    forget_from(&wal->inflight, from);
+    wal->inflight_last = min_u64(wal->inflight_last, from - 1);
     anchor_cut(wal, from);
     read_forget(wal);
 }
@@ -177,15 +177,15 @@ void wal_append(struct wal *wal, const struct wal_entry *entry)
 static void seal_batch(struct wal *wal)
 {
     struct gathering sealed = wal->batch;
-    wal->batch = wal->flight;
-    wal->flight = sealed;
-    struct buf *buf = &wal->flight.buf;
+    wal->batch = wal->inflight;
+    wal->inflight = sealed;
+    struct buf *buf = &wal->inflight.buf;
     struct batch batch = {
         .batch_seq = wal->batch_seq,
         .durable_seq = wal->batch_seq - 1,
         .offset = wal->offset,
         .incarnation = wal->meta.incarnation,
-        .record_count = wal->flight.records,
+        .record_count = wal->inflight.records,
         .payload = bytes_of(buf->data + BATCH_HEADER_BYTES,
                             buf->size - BATCH_HEADER_BYTES),
     };
@@ -193,54 +193,54 @@ static void seal_batch(struct wal *wal)
     batch_seal(buf->data, &wal->segment, &batch, wal->chain);
     /* Zeros are there already, except where a write that failed for lack of
      * space left its beginning: padding covers that within the last block. */
-    wal->flight_bytes = buf->size;
+    wal->inflight_bytes = buf->size;
     size_t padding = align_up(buf->size, BLOCK_BYTES) - buf->size;
     memset(buf_reserve(buf, padding), 0, padding);
     buf->size += padding;
-    wal->flight_chain = batch.chain;
-    wal->flight_last = wal->last;
-    wal->flight_disk_last = wal->last;
+    wal->inflight_chain = batch.chain;
+    wal->inflight_last = wal->last;
+    wal->inflight_disk_last = wal->last;
 }
 
 /* It never happened. What was gathered meanwhile goes behind it again. */
 static void unseal_batch(struct wal *wal)
 {
-    struct gathering *flight = &wal->flight;
+    struct gathering *inflight = &wal->inflight;
     const struct gathering *later = &wal->batch;
-    flight->buf.size = wal->flight_bytes;
-    buf_add(&flight->buf, later->buf.data + BATCH_HEADER_BYTES,
+    inflight->buf.size = wal->inflight_bytes;
+    buf_add(&inflight->buf, later->buf.data + BATCH_HEADER_BYTES,
             later->buf.size - BATCH_HEADER_BYTES);
-    flight->records += later->records;
-    flight->first = flight->first > 0 ? flight->first : later->first;
-    flight->truncates = flight->truncates || later->truncates;
-    struct gathering whole = *flight;
-    wal->flight = wal->batch;
+    inflight->records += later->records;
+    inflight->first = inflight->first > 0 ? inflight->first : later->first;
+    inflight->truncates = inflight->truncates || later->truncates;
+    struct gathering whole = *inflight;
+    wal->inflight = wal->batch;
     wal->batch = whole;
-    gathering_begin(&wal->flight);
+    gathering_begin(&wal->inflight);
 }
 
-static void land_batch(struct wal *wal)
+static void complete_batch(struct wal *wal)
 {
-    const struct gathering *flight = &wal->flight;
-    if (flight->first > 0) {
-        anchor_add(wal, flight->first, wal->segment.seq, wal->offset,
-                   flight->truncates);
+    const struct gathering *inflight = &wal->inflight;
+    if (inflight->first > 0) {
+        anchor_add(wal, inflight->first, wal->segment.seq, wal->offset,
+                   inflight->truncates);
     }
-    if (flight->truncates) {
+    if (inflight->truncates) {
         /* It may end with a truncation: then what follows is there twice. */
         wal->anchor_wanted = true;
     }
-    wal->stats.written_bytes += flight->buf.size;
+    wal->stats.written_bytes += inflight->buf.size;
     wal->stats.batches++;
-    wal->chain = wal->flight_chain;
-    wal->offset += flight->buf.size;
+    wal->chain = wal->inflight_chain;
+    wal->offset += inflight->buf.size;
     wal->batch_seq++;
-    wal->synced = wal->flight_last;
-    wal->disk_last = wal->flight_disk_last;
-    gathering_begin(&wal->flight);
+    wal->synced = wal->inflight_last;
+    wal->disk_last = wal->inflight_disk_last;
+    gathering_begin(&wal->inflight);
 }
 
-static enum err end_flight(struct wal *wal, enum err err)
+static enum err complete_write(struct wal *wal, enum err err)
 {
     wal->in_flight = false;
     if (err_is_shortage(err)) {
@@ -253,7 +253,7 @@ static enum err end_flight(struct wal *wal, enum err err)
         die("%s at %llu: not written, or in doubt", wal->path,
             (unsigned long long)wal->offset);
     }
-    land_batch(wal);
+    complete_batch(wal);
     return ERR_OK;
 }
 
@@ -261,12 +261,15 @@ static enum err write_batch(struct wal *wal)
 {
     const struct fs *fs = wal->fs;
     seal_batch(wal);
-    const struct buf *buf = &wal->flight.buf;
-    if (fs->begin_write_sync) {
+    const struct buf *buf = &wal->inflight.buf;
+    if (fs->submit) {
         wal->in_flight = true;
-        wal->flight_us = wal_now_us(wal);
-        fs->begin_write_sync(fs->self, wal->handle, wal->offset, buf->data,
-                             buf->size);
+        wal->inflight_us = wal_now_us(wal);
+        wal->write = (struct fs_op){.handle = wal->handle,
+                                    .offset = wal->offset,
+                                    .data = buf->data,
+                                    .size = buf->size};
+        fs->submit(fs->self, &wal->write);
         return ERR_OK;
     }
     enum err err =
@@ -274,7 +277,7 @@ static enum err write_batch(struct wal *wal)
     if (!err) {
         wal_fdatasync(wal, wal->handle, wal->path);
     }
-    return end_flight(wal, err);
+    return complete_write(wal, err);
 }
 
 static enum err save_hard_state(struct wal *wal)
@@ -317,18 +320,27 @@ enum err wal_start(struct wal *wal)
 
 bool wal_finished(struct wal *wal, bool wait, enum err *err)
 {
+    const struct fs *fs = wal->fs;
     *err = ERR_OK;
     if (!wal->in_flight) {
         return true;
     }
-    if (!wal->fs->end_write_sync(wal->fs->self, wait, err)) {
+    if (wait) {
+        fs->wait(fs->self, &wal->write);
+    } else if (!fs->poll(fs->self, &wal->write)) {
         return false;
     }
-    if (*err == ERR_OK) {
-        wal_count_sync(wal, wal->flight_us);
+    must(wal->write.completed);
+    if (wal->write.err == ERR_OK) {
+        wal_count_sync(wal, wal->inflight_us);
     }
-    *err = end_flight(wal, *err);
+    *err = complete_write(wal, wal->write.err);
     return true;
+}
+
+bool wal_has_completion(const struct wal *wal)
+{
+    return wal->in_flight && wal->write.completed;
 }
 
 enum err wal_sync(struct wal *wal)

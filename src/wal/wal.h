@@ -113,6 +113,10 @@ MUST_CHECK enum err wal_start(struct wal *wal);
 MUST_CHECK bool wal_finished(struct wal *wal, bool wait, enum err *err);
 /* Both, with the wait between. Nothing may be in flight. */
 MUST_CHECK enum err wal_sync(struct wal *wal);
+/* Has the write in flight completed already, as far as is known without a
+ * system call? wal_finished() is true then, and the fs's event descriptor may
+ * be silent. */
+bool wal_has_completion(const struct wal *wal);
 
 /* Read the durable entry at `index` into `out` (cleared first); the entry's
  * payload points into `out`. Sequential reads are cheap.

@@ -191,15 +191,16 @@ struct wal {
 
     struct gathering batch; /* The next one. */
 
-    /* The one on its way to the disk. What is gathered meanwhile may truncate
-     * it: `first` of it and `flight_last` tell what is left. */
-    bool in_flight;
-    struct gathering flight;
-    size_t flight_bytes; /* Without the padding. */
-    uint32_t flight_chain;
-    uint64_t flight_last;      /* Durable with it, and still in the log. */
-    uint64_t flight_disk_last; /* Last index with it on disk. */
-    uint64_t flight_us;        /* When it began. */
+    /* The batch that is being written. Records that are gathered meanwhile may
+     * truncate it: its `first` and `inflight_last` are what is left of it. */
+    bool in_flight; /* `write` was submitted, its result not yet handled. */
+    struct fs_op write;
+    struct gathering inflight;
+    size_t inflight_bytes; /* Without the padding. */
+    uint32_t inflight_chain;
+    uint64_t inflight_last;      /* Durable with it, and still in the log. */
+    uint64_t inflight_disk_last; /* Last index on disk with it. */
+    uint64_t inflight_us;        /* When it was submitted. */
 
     uint64_t batch_seq; /* Of the next batch, or the one in flight. */
     uint32_t chain;

@@ -179,58 +179,43 @@ void failfs_init(struct failfs *f, const struct fs *under)
                .lock = fail_lock,
                .real_path = fail_real_path},
         .under = under,
-        .flight = {.handle = -1},
-        .syncing = -1,
     };
 }
 
-/* A process that has ended does not come back for what it had begun. */
-static void fail_begin_write_sync(void *self, int handle, uint64_t offset,
-                                  const void *data, size_t size)
+/* All of it happens when it is polled: a process that has ended does not come
+ * back for what it had submitted. */
+static void fail_submit(void *self, struct fs_op *op)
 {
-    struct failfs *f = self;
-    f->flight = (struct failfs_flight){
-        .handle = handle, .offset = offset, .data = data, .size = size};
+    (void)self;
+    op->completed = false;
 }
 
-static bool fail_end_write_sync(void *self, bool wait, enum err *err)
+static bool fail_poll(void *self, struct fs_op *op)
 {
     struct failfs *f = self;
-    const struct failfs_flight flight = f->flight;
-    (void)wait;
-    must(flight.handle >= 0);
-    f->flight.handle = -1;
-    *err =
-        fail_write(f, flight.handle, flight.offset, flight.data, flight.size);
-    if (!*err && fail_fdatasync(f, flight.handle) != ERR_OK) {
-        *err = ERR_IO; /* It is in doubt, whatever it was. */
+    if (op->completed) {
+        return true;
     }
+    op->err = op->size > 0
+                  ? fail_write(f, op->handle, op->offset, op->data, op->size)
+                  : ERR_OK;
+    if (!op->err && fail_fdatasync(f, op->handle) != ERR_OK) {
+        op->err = ERR_IO; /* It is in doubt, whatever it was. */
+    }
+    op->completed = true;
     return true;
 }
 
-static void fail_begin_sync(void *self, int handle)
+static void fail_wait(void *self, struct fs_op *op)
 {
-    struct failfs *f = self;
-    f->syncing = handle;
+    (void)fail_poll(self, op);
 }
 
-static bool fail_end_sync(void *self, bool wait, enum err *err)
+void failfs_set_async(struct failfs *f)
 {
-    struct failfs *f = self;
-    int handle = f->syncing;
-    (void)wait;
-    must(handle >= 0);
-    f->syncing = -1;
-    *err = fail_fdatasync(f, handle) == ERR_OK ? ERR_OK : ERR_IO;
-    return true;
-}
-
-void failfs_fly(struct failfs *f)
-{
-    f->fs.begin_write_sync = fail_begin_write_sync;
-    f->fs.end_write_sync = fail_end_write_sync;
-    f->fs.begin_sync = fail_begin_sync;
-    f->fs.end_sync = fail_end_sync;
+    f->fs.submit = fail_submit;
+    f->fs.poll = fail_poll;
+    f->fs.wait = fail_wait;
 }
 
 void failfs_fail(struct failfs *f, const struct failfs_fault *fault)

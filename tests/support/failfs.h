@@ -47,20 +47,13 @@ struct failfs {
     const struct fs *under;
     struct failfs_fault fault;
     uint64_t hits; /* Calls that have failed. */
-    struct failfs_flight {
-        int handle; /* -1: none. */
-        uint64_t offset;
-        const void *data;
-        size_t size;
-    } flight;    /* A write and its sync, ... */
-    int syncing; /* ... and one alone; -1. */
 };
 
 /* With no fault; `under` is borrowed. */
 void failfs_init(struct failfs *failfs, const struct fs *under);
-/* Have the optional part of struct fs: all is done, or fails, when its end is
- * asked for. */
-void failfs_fly(struct failfs *failfs);
+/* Provide asynchronous operations: each is done, or fails, when it is polled.
+ */
+void failfs_set_async(struct failfs *failfs);
 /* `hits` begins anew. Opening a file that is there needs no space, nor does
  * reading: with ERR_NOSPACE such calls are neither counted nor failed. */
 void failfs_fail(struct failfs *failfs, const struct failfs_fault *fault);

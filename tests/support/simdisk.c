@@ -75,19 +75,10 @@ struct simdisk {
     uint64_t room; /* Of what was removed since. */
     const char *prefix;
     struct simdisk_pilot pilot;
-    struct {
-        bool begun;
-        int handle;
-        uint64_t offset;
-        const uint8_t *data;
-        size_t size;
-        enum err err;
-    } flight;
-    struct {
-        bool begun;
-        int handle;
-        enum err err;
-    } sync;
+    struct sim_op_async {
+        struct fs_op *op; /* In flight, or NULL. */
+        enum err err;     /* What it will fail with. */
+    } write, sync;        /* One that writes, and an fdatasync() alone. */
     struct {
         const char *what;
         char path[PATH_BYTES]; /* Empty: `file`, by its name of now. */
@@ -323,8 +314,8 @@ static enum err sim_open(void *self, const char *path, enum fs_open_mode mode,
 static void sim_close(void *self, int handle)
 {
     struct simdisk *d = self;
-    must(!d->flight.begun || handle != d->flight.handle);
-    must(!d->sync.begun || handle != d->sync.handle);
+    must(!d->write.op || handle != d->write.op->handle);
+    must(!d->sync.op || handle != d->sync.op->handle);
     handle_of(d, handle)->used = false;
     d->counts.handles--;
 }
@@ -391,8 +382,8 @@ static void store(struct sim_file *file, size_t offset, const void *data,
 /* Through whatever handle. */
 static bool is_syncing(struct simdisk *d, int handle)
 {
-    return d->sync.begun &&
-           handle_of(d, handle)->file == handle_of(d, d->sync.handle)->file;
+    return d->sync.op &&
+           handle_of(d, handle)->file == handle_of(d, d->sync.op->handle)->file;
 }
 
 /* On a full disk a file grows into what others have left. */
@@ -461,91 +452,99 @@ static enum err sim_fdatasync(void *self, int handle)
     return ERR_OK;
 }
 
-/* A failure of the write shows at its end, as the kernel has it. */
-static void sim_begin_write_sync(void *self, int handle, uint64_t offset,
-                                 const void *data, size_t size)
+/* ---- asynchronous operations ---- */
+
+/* A failure of the write is its result, as with the kernel. */
+static void submit_write(struct simdisk *d, const struct fs_op *op)
 {
-    struct simdisk *d = self;
-    must(handle_of(d, handle)->writable && !d->flight.begun && size > 0);
-    d->flight.begun = true;
-    d->flight.handle = handle;
-    d->flight.offset = offset;
-    d->flight.data = data;
-    d->flight.size = size;
-    d->flight.err = begin(d, true, true);
-    d->counts.flights++;
-    struct sim_file *file = file_of(d, handle);
-    if (!d->flight.err && !has_room(d, file, offset + size)) {
-        d->flight.err = ERR_NOSPACE;
+    must(handle_of(d, op->handle)->writable);
+    d->write.err = begin(d, true, true);
+    d->counts.async_writes++;
+    struct sim_file *file = file_of(d, op->handle);
+    if (!d->write.err && !has_room(d, file, op->offset + op->size)) {
+        d->write.err = ERR_NOSPACE;
     }
-    size_t early = d->pilot.begins(d->pilot.arg, size);
-    must(early <= size);
-    store(file, (size_t)offset, data,
-          d->flight.err ? min_size(early, size / 2) : early);
-    end_file(d, "begin to write", handle_of(d, handle)->file, offset, size);
+    size_t early = d->pilot.begins(d->pilot.arg, op->size);
+    must(early <= op->size);
+    store(file, (size_t)op->offset, op->data,
+          d->write.err ? min_size(early, op->size / 2) : early);
+    end_file(d, "begin to write", handle_of(d, op->handle)->file, op->offset,
+             op->size);
 }
 
-static bool sim_end_write_sync(void *self, bool wait, enum err *err)
+static void submit_sync(struct simdisk *d, const struct fs_op *op)
 {
-    struct simdisk *d = self;
-    must(d->flight.begun);
-    if (!d->pilot.ended(d->pilot.arg, wait)) {
-        must(!wait);
-        return false;
-    }
-    d->flight.begun = false;
-    enum err sync_err = begin(d, true, false);
-    *err = d->flight.err ? d->flight.err : sync_err;
-    struct sim_file *file = file_of(d, d->flight.handle);
-    if (!*err) {
-        store(file, (size_t)d->flight.offset, d->flight.data, d->flight.size);
-        sync_pages(file);
-        file->size_dirty = false;
-    }
-    end_file(d, "write and sync", handle_of(d, d->flight.handle)->file,
-             d->flight.offset, d->flight.size);
-    return true;
-}
-
-static void sim_begin_sync(void *self, int handle)
-{
-    struct simdisk *d = self;
-    must(!d->sync.begun);
-    d->sync.handle = handle;
     d->sync.err = begin(d, true, false);
-    d->sync.begun = true;
-    d->counts.syncs_beside++;
+    d->counts.async_syncs++;
     d->pilot.sync_begins(d->pilot.arg);
-    end_file(d, "begin to sync", handle_of(d, handle)->file, 0, 0);
+    end_file(d, "begin to sync", handle_of(d, op->handle)->file, 0, 0);
 }
 
-static bool sim_end_sync(void *self, bool wait, enum err *err)
+static void sim_submit(void *self, struct fs_op *op)
 {
     struct simdisk *d = self;
-    must(d->sync.begun);
-    if (!d->pilot.sync_ended(d->pilot.arg, wait)) {
-        must(!wait);
-        return false;
+    struct sim_op_async *async = op->size > 0 ? &d->write : &d->sync;
+    must(!async->op);
+    op->completed = false;
+    async->op = op;
+    if (op->size > 0) {
+        submit_write(d, op);
+    } else {
+        submit_sync(d, op);
     }
-    d->sync.begun = false;
+}
+
+static void complete(struct simdisk *d, struct sim_op_async *async)
+{
+    struct fs_op *op = async->op;
+    async->op = NULL;
     enum err sync_err = begin(d, true, false);
-    *err = d->sync.err ? d->sync.err : sync_err;
-    struct sim_file *file = file_of(d, d->sync.handle);
-    if (!*err) {
+    op->err = async->err ? async->err : sync_err;
+    op->completed = true;
+    struct sim_file *file = file_of(d, op->handle);
+    if (!op->err) {
+        if (op->size > 0) {
+            store(file, (size_t)op->offset, op->data, op->size);
+        }
         sync_pages(file);
         file->size_dirty = false;
     }
-    end_file(d, "sync", handle_of(d, d->sync.handle)->file, 0, 0);
-    return true;
+    end_file(d, op->size > 0 ? "write and sync" : "sync",
+             handle_of(d, op->handle)->file, op->offset, op->size);
+}
+
+static bool poll_or_wait(struct simdisk *d, struct fs_op *op, bool wait)
+{
+    if (op->completed) {
+        return true;
+    }
+    struct sim_op_async *async = op->size > 0 ? &d->write : &d->sync;
+    must(async->op == op);
+    bool ended = op->size > 0 ? d->pilot.ended(d->pilot.arg, wait)
+                              : d->pilot.sync_ended(d->pilot.arg, wait);
+    if (ended) {
+        complete(d, async);
+    }
+    return ended;
+}
+
+static bool sim_poll(void *self, struct fs_op *op)
+{
+    return poll_or_wait(self, op, false);
+}
+
+static void sim_wait(void *self, struct fs_op *op)
+{
+    bool ended = poll_or_wait(self, op, true);
+    must(ended);
 }
 
 void simdisk_set_pilot(struct simdisk *d, const struct simdisk_pilot *pilot)
 {
     d->pilot = *pilot;
-    d->fs.begin_write_sync = sim_begin_write_sync;
-    d->fs.end_write_sync = sim_end_write_sync;
-    d->fs.begin_sync = sim_begin_sync;
-    d->fs.end_sync = sim_end_sync;
+    d->fs.submit = sim_submit;
+    d->fs.poll = sim_poll;
+    d->fs.wait = sim_wait;
 }
 
 static void sim_uncache(void *self, int handle)
@@ -1073,7 +1072,7 @@ enum err simdisk_resize(struct simdisk *d, int handle, uint64_t size)
 void simdisk_fail(struct simdisk *d, uint64_t n, enum err err)
 {
     if (n == 0) {
-        d->flight.err = ERR_OK;
+        d->write.err = ERR_OK;
         d->sync.err = ERR_OK;
     }
     d->fail_in = n;

@@ -24,10 +24,11 @@ struct simdisk_counts {
     uint64_t changes; /* Calls that change something, syncs included. */
     uint64_t fdatasyncs;
     uint64_t writes;
-    uint64_t flights; /* Begun by begin_write_sync(), which counts as one call
-                         and one change, and so does its end; ... */
-    uint64_t syncs_beside; /* ... by begin_sync(), which counts likewise. */
-    uint64_t handles;      /* Open now. */
+    /* Asynchronous operations, by kind. The submission of each counts as one
+     * call and one change, and so does its completion. */
+    uint64_t async_writes;
+    uint64_t async_syncs;
+    uint64_t handles; /* Open now. */
 };
 
 struct simdisk *simdisk_new(void);
@@ -92,10 +93,10 @@ void simdisk_set_prefix(struct simdisk *disk, const char *prefix);
 MUST_CHECK enum err simdisk_resize(struct simdisk *disk, int handle,
                                    uint64_t size);
 
-/* Have the optional part of struct fs. What a flight writes is there in part
- * when it has begun, and whole, from the caller's buffer, when it has ended.
- * What a sync alone brings to the platter is there when it has ended; a change
- * of the file before that ends the test. */
+/* Provide asynchronous operations. What one writes is there in part when it was
+ * submitted, and whole, from the caller's buffer, when it has completed. What a
+ * sync alone brings to the platter is there when it has completed; a change of
+ * the file before that ends the test. */
 struct simdisk_pilot {
     /* How much of `size` is there at once, at most all of it. */
     size_t (*begins)(void *arg, size_t size);

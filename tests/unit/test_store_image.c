@@ -649,8 +649,8 @@ static void checkpoint_in_steps(struct patience *patience)
     assert_true(whole > 2 && steps.states > 1000);
     struct simdisk_counts counts;
     simdisk_get_counts(disk, &counts);
-    assert_true(patience ? counts.syncs_beside > 2 * whole
-                         : counts.syncs_beside == 0);
+    assert_true(patience ? counts.async_syncs > 2 * whole
+                         : counts.async_syncs == 0);
     store_close(store);
     assert_int_equal(handles_of(disk), 0);
     simdisk_free(disk);

@@ -598,7 +598,7 @@ static bool try_one(const struct failfs_fault *fault, bool nomem)
      * in SQLite's own VFS; ours takes it for a refusal. */
     bool doubt = fault->call == FAILFS_FDATASYNC && fault->err == ERR_NOSPACE;
     if (fault->n % 2 == 0 && !doubt) {
-        failfs_fly(&m->fail);
+        failfs_set_async(&m->fail);
     }
     memory.hits = 0;
     if (nomem) {

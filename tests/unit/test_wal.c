@@ -291,7 +291,7 @@ static void test_one_sync_a_batch_and_none_for_nothing(void **state)
         simdisk_get_counts(f.disk, &after);
         assert_int_equal(after.fdatasyncs, before.fdatasyncs + !pilot.on);
         assert_int_equal(after.writes, before.writes + !pilot.on);
-        assert_int_equal(after.flights, before.flights + pilot.on);
+        assert_int_equal(after.async_writes, before.async_writes + pilot.on);
         before = after;
     }
     /* Term and vote: once a slot. */

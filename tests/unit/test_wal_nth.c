@@ -467,7 +467,7 @@ static bool try_fault(const struct failfs_fault *fault)
     m->next.limit = 1;
     failfs_init(&m->fail, simdisk_fs(m->disk));
     if (flies) {
-        failfs_fly(&m->fail);
+        failfs_set_async(&m->fail);
     }
     failfs_fail(&m->fail, fault);
     simdisk_set_hook(m->disk, on_change, m);
