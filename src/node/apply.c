@@ -32,7 +32,7 @@ void apply_failed(struct node *node, uint64_t index, enum err err)
         node->db_full_told = true;
         /* What is committed moves into the database: then its -wal begins anew
          * in the space that it has. */
-        node->checkpoint_wanted = true;
+        node->checkpoint.wanted = true;
         node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
         return;
     }
@@ -52,7 +52,7 @@ bool apply_committed(struct node *node)
         return false;
     }
     node->db_full = ERR_OK;
-    while (applied < node->apply_to && applied - start < NODE_APPLY_ENTRIES &&
+    while (applied < node->apply.to && applied - start < NODE_APPLY_ENTRIES &&
            bytes < NODE_APPLY_BYTES) {
         struct entry entry;
         struct store_result result = {0};
@@ -69,7 +69,7 @@ bool apply_committed(struct node *node)
             break;
         }
         applied++;
-        node->writes += entry.type == RAFT_ENTRY_NORMAL;
+        node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
         bytes += entry.payload.size + result.data.size;
         requests_applied(node, applied, entry.term, &result);
         /* Each time: one entry may have thousands of operations. On a full
@@ -81,14 +81,14 @@ bool apply_committed(struct node *node)
         }
     }
     if (applied > start) {
-        node->applied_ms = node->now_ms;
-        node->shown = max_u64(node->shown, applied);
-        node->unflushed_bytes += bytes;
-        if (node->unflushed_ms == 0) {
-            node->unflushed_ms = node->now_ms;
+        node->apply.last_ms = node->now_ms;
+        node->apply.shown = max_u64(node->apply.shown, applied);
+        node->flush.bytes += bytes;
+        if (node->flush.since_ms == 0) {
+            node->flush.since_ms = node->now_ms;
         }
         node_notify_engine(
             node, (struct raft_event){.type = RAFT_APPLIED, .index = applied});
     }
-    return applied < node->apply_to && !node->db_full;
+    return applied < node->apply.to && !node->db_full;
 }

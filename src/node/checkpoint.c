@@ -26,15 +26,15 @@ static bool checkpoint_due(const struct node *node)
     uint64_t bytes = store_checkpoint_bytes(node->store);
     return store_pending(node->store) == 0 && bytes > 0 &&
            node->now_ms >= node->checkpoint_retry_ms &&
-           (bytes >= node->checkpoint_bytes || node->checkpoint_wanted ||
+           (bytes >= node->checkpoint.bytes_max || node->checkpoint.wanted ||
             (node->scarce && bytes >= NODE_CHECKPOINT_BYTES_MIN));
 }
 
 static void checkpointed(struct node *node)
 {
-    node->checkpointing = false;
+    node->checkpoint.running = false;
     node->checkpoint_short = store_checkpoint_bytes(node->store) > 0;
-    node->checkpoint_wanted = node->checkpoint_short;
+    node->checkpoint.wanted = node->checkpoint_short;
     if (node->checkpoint_short) {
         node->checkpoint_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
         if (!node->db_full_told) {
@@ -46,17 +46,17 @@ static void checkpointed(struct node *node)
             node->checkpoint_retry_ms = node->now_ms; /* Into its space. */
         }
     }
-    if (node->checkpoint_us > 2 * NODE_HEAVY_US) {
+    if (node->checkpoint.longest_us > 2 * NODE_HEAVY_US) {
         /* It cannot be less than one transaction wrote. */
-        node->flush_entries =
-            max_u64(node->flush_entries / 2, NODE_FLUSH_ENTRIES_MIN);
+        node->flush.entries_max =
+            max_u64(node->flush.entries_max / 2, NODE_FLUSH_ENTRIES_MIN);
     }
     if (node->options.checkpoint_bytes == 0) {
-        node->checkpoint_bytes =
-            adapt(node->checkpoint_us, node->checkpoint_bytes,
+        node->checkpoint.bytes_max =
+            adapt(node->checkpoint.longest_us, node->checkpoint.bytes_max,
                   NODE_CHECKPOINT_BYTES_MIN, NODE_CHECKPOINT_BYTES_MAX);
     }
-    node->checkpoint_us = 0;
+    node->checkpoint.longest_us = 0;
 }
 
 /* Bring SQLite's -wal into its database, a step each turn. What it costs is the
@@ -64,30 +64,31 @@ static void checkpointed(struct node *node)
  * on: then nothing is applied. */
 bool checkpoint_step(struct node *node)
 {
-    if (!node->checkpointing && !checkpoint_due(node)) {
+    if (!node->checkpoint.running && !checkpoint_due(node)) {
         if (store_pending(node->store) == 0 &&
             store_checkpoint_bytes(node->store) == 0) {
-            node->checkpoint_wanted = false; /* There is nothing to bring. */
+            node->checkpoint.wanted = false; /* There is nothing to bring. */
         }
         return false;
     }
     bool was_syncing = store_is_syncing(node->store);
     uint64_t start_us = node->env.now_us(node->env.self);
-    node->checkpointing = store_checkpoint_step(node->store);
+    node->checkpoint.running = store_checkpoint_step(node->store);
     uint64_t end_us = node->env.now_us(node->env.self);
-    node->checkpoint_us = max_u64(node->checkpoint_us, end_us - start_us);
+    node->checkpoint.longest_us =
+        max_u64(node->checkpoint.longest_us, end_us - start_us);
     if (!was_syncing) {
-        node->syncing_us = end_us; /* If it has begun one. */
-        node->syncing_ms = node->now_ms;
+        node->checkpoint.sync_started_us = end_us; /* If it has begun one. */
+        node->checkpoint.sync_started_ms = node->now_ms;
     } else if (!store_is_syncing(node->store)) {
-        node->checkpoint_us =
-            max_u64(node->checkpoint_us,
-                    (end_us - node->syncing_us) / NODE_SYNC_PATIENCE);
+        node->checkpoint.longest_us = max_u64(
+            node->checkpoint.longest_us,
+            (end_us - node->checkpoint.sync_started_us) / NODE_SYNC_PATIENCE);
     }
-    if (!node->checkpointing) {
+    if (!node->checkpoint.running) {
         checkpointed(node);
     }
-    return node->checkpointing;
+    return node->checkpoint.running;
 }
 
 /* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
@@ -96,31 +97,31 @@ void flush_when_due(struct node *node)
 {
     uint64_t pending = store_pending(node->store);
     if (pending == 0) {
-        node->unflushed_ms = 0;
-        node->unflushed_bytes = 0;
+        node->flush.since_ms = 0;
+        node->flush.bytes = 0;
         return;
     }
-    if (pending < node->flush_entries && !node->checkpoint_wanted &&
-        node->unflushed_bytes <
+    if (pending < node->flush.entries_max && !node->checkpoint.wanted &&
+        node->flush.bytes <
             (node->scarce ? NODE_SCARCE_FLUSH_BYTES : NODE_FLUSH_BYTES) &&
-        node->now_ms < node->applied_ms + NODE_FLUSH_QUIET_MS &&
-        node->now_ms < node->unflushed_ms + NODE_FLUSH_AFTER_MS) {
+        node->now_ms < node->apply.last_ms + NODE_FLUSH_QUIET_MS &&
+        node->now_ms < node->flush.since_ms + NODE_FLUSH_AFTER_MS) {
         return;
     }
     uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_flush(node->store);
     uint64_t took_us = node->env.now_us(node->env.self) - start_us;
-    if (pending >= node->flush_entries || took_us > NODE_HEAVY_US) {
-        node->flush_entries =
-            adapt(took_us, min_u64(pending, node->flush_entries),
+    if (pending >= node->flush.entries_max || took_us > NODE_HEAVY_US) {
+        node->flush.entries_max =
+            adapt(took_us, min_u64(pending, node->flush.entries_max),
                   NODE_FLUSH_ENTRIES_MIN, NODE_FLUSH_ENTRIES_MAX);
     }
     if (err) {
         apply_failed(node, store_applied(node->store) + 1, err);
     }
     space_log_database(node);
-    node->unflushed_ms = 0;
-    node->unflushed_bytes = 0;
+    node->flush.since_ms = 0;
+    node->flush.bytes = 0;
     node_check_quota(node);
     wal_hint(node->wal);
 }
@@ -129,15 +130,16 @@ void flush_when_due(struct node *node)
  * changes would take all of the disk. */
 void sweep_replaced(struct node *node)
 {
-    if (node->now_ms < node->waste_ms || node->db_full) {
+    if (node->now_ms < node->flush.sweep_ms || node->db_full) {
         return;
     }
     enum err err = store_sweep(node->store);
-    node->waste_ms = err == ERR_NOT_FOUND ? 0 : node->now_ms + NODE_WASTE_MS;
+    node->flush.sweep_ms =
+        err == ERR_NOT_FOUND ? 0 : node->now_ms + NODE_WASTE_MS;
     if (err_is_shortage(err)) {
         apply_failed(node, store_applied(node->store) + 1, err);
     } else if (!err && store_pending(node->store) > 0) {
-        node->unflushed_bytes += NODE_WASTE_BYTES;
+        node->flush.bytes += NODE_WASTE_BYTES;
     } else if (err == ERR_NOT_FOUND && node->over_quota) {
         node_check_quota(node);
     }
@@ -192,7 +194,7 @@ void checkpoint_answer_requests(struct node *node)
         } else if (no_space) {
             request_finish(node, request, NODE_NO_SPACE, 0);
         } else {
-            node->checkpoint_wanted = true;
+            node->checkpoint.wanted = true;
         }
     }
 }

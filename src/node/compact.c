@@ -32,7 +32,7 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
         return;
     }
     node->forced_at = stats->written_bytes;
-    node->checkpoint_wanted = true;
+    node->checkpoint.wanted = true;
 }
 
 /* Until it has caught up or was removed, but neither for ever nor for any

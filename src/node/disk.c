@@ -11,9 +11,11 @@
 /* Since when the disk owes an answer; UINT64_MAX: it does not. */
 uint64_t disk_pending_since_ms(const struct node *node)
 {
-    uint64_t log = node->persist_flying > 0 ? node->flying_ms : UINT64_MAX;
-    uint64_t database =
-        store_is_syncing(node->store) ? node->syncing_ms : UINT64_MAX;
+    uint64_t log =
+        node->persist.inflight_seq > 0 ? node->persist.started_ms : UINT64_MAX;
+    uint64_t database = store_is_syncing(node->store)
+                            ? node->checkpoint.sync_started_ms
+                            : UINT64_MAX;
     return min_u64(log, database);
 }
 
@@ -23,8 +25,8 @@ uint64_t disk_pending_since_ms(const struct node *node)
 bool disk_is_busy(const struct node *node)
 {
     return store_is_syncing(node->store) ||
-           (node->persist_flying > 0 &&
-            node->now_ms >= node->flying_ms + NODE_DISK_SLOW_MS);
+           (node->persist.inflight_seq > 0 &&
+            node->now_ms >= node->persist.started_ms + NODE_DISK_SLOW_MS);
 }
 
 /* What cannot be applied is not to be written to the log either: for the engine
@@ -32,7 +34,8 @@ bool disk_is_busy(const struct node *node)
 bool database_sync_stalled(const struct node *node)
 {
     return store_is_syncing(node->store) &&
-           node->now_ms >= node->syncing_ms + node->options.election_min_ms;
+           node->now_ms >=
+               node->checkpoint.sync_started_ms + node->options.election_min_ms;
 }
 
 void disk_report_stall(struct node *node)
@@ -40,16 +43,16 @@ void disk_report_stall(struct node *node)
     uint64_t since_ms = disk_pending_since_ms(node);
     bool stuck = since_ms != UINT64_MAX &&
                  node->now_ms >= since_ms + node->options.election_min_ms;
-    if (stuck && !node->disk_stuck) {
+    if (stuck && !node->stall.reported) {
         log_error("disk-stuck",
                   "what=%s ms=%llu why=\"the disk does not answer: nothing "
                   "is written, and this node does not lead\"",
                   database_sync_stalled(node) ? "database" : "log",
                   (unsigned long long)(node->now_ms - since_ms));
-        node->stuck_ms = since_ms;
-    } else if (node->disk_stuck && !stuck) {
+        node->stall.since_ms = since_ms;
+    } else if (node->stall.reported && !stuck) {
         log_info("disk-again", "ms=%llu",
-                 (unsigned long long)(node->now_ms - node->stuck_ms));
+                 (unsigned long long)(node->now_ms - node->stall.since_ms));
     }
-    node->disk_stuck = stuck;
+    node->stall.reported = stuck;
 }

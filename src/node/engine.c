@@ -13,8 +13,8 @@ static void retain_payload(struct node *node, uint64_t index,
     if (index <= node->entries.last) {
         requests_cut(node, index);
     }
-    if (node->durable >= index) {
-        node->durable = index - 1;
+    if (node->persist.durable >= index) {
+        node->persist.durable = index - 1;
     }
     entries_put(&node->entries, index, raft_term_at(node->raft, index), type,
                 payload);

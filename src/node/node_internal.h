@@ -194,18 +194,51 @@ struct node {
 
     /* The turn. */
     uint64_t now_ms;
-    uint64_t turn_ms;  /* When the last one was. */
-    uint64_t apply_to; /* Committed and durable here: may be applied. */
-    uint64_t durable;  /* Last index that was synced. */
+    uint64_t turn_ms; /* Time of the last one. */
     struct raft_update update;
-    /* Operations of the engine, by the number of the last one: gathered in
-     * the log and not started yet (the one before is in flight, or the disk
-     * was full), and in flight. 0: none. */
-    uint64_t persist_due;
-    uint64_t persist_flying;
-    uint64_t flying_ms; /* Since when. */
-    bool disk_stuck;    /* Told, ... */
-    uint64_t stuck_ms;  /* ... and since when it is. */
+
+    /* persist.c. Operations of the engine go by the number of the last one of a
+     * batch; 0: none. */
+    struct {
+        uint64_t due_seq;      /* In the log's buffer, and not started yet. */
+        uint64_t inflight_seq; /* Started, and not completed. */
+        uint64_t started_ms;   /* When inflight_seq was. */
+        uint64_t durable;      /* Last index that is durable here. */
+    } persist;
+
+    /* disk.c: a stall that was logged, and when its operation started. */
+    struct {
+        bool reported;
+        uint64_t since_ms;
+    } stall;
+
+    /* apply.c */
+    struct {
+        uint64_t to;      /* Last index that is committed and durable here. */
+        uint64_t shown;   /* Highest index ever applied: reads do not go back
+                             behind it. */
+        uint64_t last_ms; /* When something was applied last. */
+        uint64_t writes;  /* Commands applied since the start. */
+    } apply;
+
+    /* checkpoint.c: the open transaction, ... */
+    struct {
+        uint64_t entries_max; /* It is committed with as many entries. */
+        uint64_t since_ms;    /* When it got its first entry; 0: it is empty. */
+        uint64_t bytes;       /* Of its entries. */
+        uint64_t sweep_ms; /* Time of the next slice of rows that a restore has
+                              replaced; 0: no such rows are left. */
+    } flush;
+    /* ... and the -wal. */
+    struct {
+        bool wanted;              /* Whatever the size of the -wal. */
+        bool running;             /* Between two steps. */
+        uint64_t bytes_max;       /* Of the -wal before one starts by itself. */
+        uint64_t longest_us;      /* Longest step so far of the running one. */
+        uint64_t sync_started_us; /* Start of the outstanding sync, ... */
+        uint64_t sync_started_ms; /* ... by both clocks. */
+    } checkpoint;
+
     enum err log_tight; /* The shortage for which the next segment cannot be
                            made, ... */
     enum err log_full;  /* ... a batch of the log could not be written, ... */
@@ -219,22 +252,11 @@ struct node {
     uint64_t space_check_ms; /* When to look at that again. */
     uint64_t unused_bytes;   /* Within the database, as of the last commit. */
     uint64_t deletes_room;   /* Of the -wal, for deletes on a full disk. */
-    uint64_t shown;  /* Applied at some time: reads do not go back behind it. */
     bool over_quota; /* options.db_bytes_max is reached: deletes only. */
     uint64_t space_retry_ms;
-    uint64_t applied_ms;          /* When something was applied last. */
     bool checkpoint_short;        /* The last one found no space: ... */
     uint64_t checkpoint_retry_ms; /* ... it is not tried before. */
-    uint64_t flush_entries;
-    uint64_t checkpoint_bytes;
-    bool checkpoint_wanted; /* Whatever its size. */
-    bool checkpointing;     /* Between its steps. */
-    uint64_t checkpoint_us; /* The longest step of this one so far. */
-    uint64_t syncing_us;    /* When its sync began that is under way ... */
-    uint64_t syncing_ms;    /* ... beside the loop. */
-    uint64_t unflushed_ms;  /* When the open transaction got its first entry */
-    uint64_t unflushed_bytes; /* In it. */
-    struct raft_conf members; /* As told to the network. */
+    struct raft_conf members;     /* As told to the network. */
     raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
     struct start starts[STARTS_MAX];
     struct start strangers[STARTS_MAX]; /* Of no members, the newest. */
@@ -303,8 +325,6 @@ struct node {
     uint64_t restoring;     /* The restore that is under way, ... */
     uint64_t restoring_keys;
     uint64_t restoring_ms; /* ... and since when it stands there. */
-    uint64_t waste_ms; /* When to go on with what was replaced; 0: nothing. */
-    uint64_t writes;
     struct node_metrics metrics;
     raft_id leader_seen; /* The last one counted, and its term. */
     uint64_t leader_seen_term;

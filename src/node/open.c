@@ -268,13 +268,13 @@ static void start_engine(struct node *node, const struct boot *boot)
     node->now_ms = node->env.now_ms(node->env.self);
     node->raft = raft_new(&options, &raft_boot, node->now_ms);
     entries_init(&node->entries, boot->last + 1);
-    node->durable = boot->last;
-    node->apply_to = boot->applied;
+    node->persist.durable = boot->last;
+    node->apply.to = boot->applied;
     node->turn_ms = node->now_ms;
-    node->flush_entries = 16 * NODE_FLUSH_ENTRIES_MIN;
-    node->checkpoint_bytes = node->options.checkpoint_bytes
-                                 ? node->options.checkpoint_bytes
-                                 : NODE_CHECKPOINT_BYTES_MAX;
+    node->flush.entries_max = 16 * NODE_FLUSH_ENTRIES_MIN;
+    node->checkpoint.bytes_max = node->options.checkpoint_bytes
+                                     ? node->options.checkpoint_bytes
+                                     : NODE_CHECKPOINT_BYTES_MAX;
 }
 
 static enum err open_member(struct node *node)

@@ -57,13 +57,14 @@ static void log_write_succeeded(struct node *node)
 static bool finish_sync(struct node *node)
 {
     enum err err;
-    if (node->persist_flying == 0 || !wal_finished(node->wal, false, &err)) {
+    if (node->persist.inflight_seq == 0 ||
+        !wal_finished(node->wal, false, &err)) {
         return false;
     }
-    uint64_t seq = node->persist_flying;
-    node->persist_flying = 0;
+    uint64_t seq = node->persist.inflight_seq;
+    node->persist.inflight_seq = 0;
     if (err) {
-        node->persist_due = max_u64(node->persist_due, seq);
+        node->persist.due_seq = max_u64(node->persist.due_seq, seq);
         log_write_failed(node, err);
         return false;
     }
@@ -71,15 +72,15 @@ static bool finish_sync(struct node *node)
     node_notify_engine(node,
                        (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
     /* The engine knows what has been replaced meanwhile, told or not. */
-    node->durable = raft_durable(node->raft);
-    must(node->durable <= wal_durable(node->wal));
+    node->persist.durable = raft_durable(node->raft);
+    must(node->persist.durable <= wal_durable(node->wal));
     return true;
 }
 
 /* One batch at a time: what comes meanwhile is the next one. */
 static bool start_sync(struct node *node)
 {
-    if (node->persist_due == 0 || node->persist_flying > 0 ||
+    if (node->persist.due_seq == 0 || node->persist.inflight_seq > 0 ||
         database_sync_stalled(node) ||
         (node->log_full && node->now_ms < node->space_retry_ms)) {
         return false;
@@ -89,9 +90,9 @@ static bool start_sync(struct node *node)
         log_write_failed(node, err);
         return false;
     }
-    node->persist_flying = node->persist_due;
-    node->persist_due = 0;
-    node->flying_ms = node->now_ms;
+    node->persist.inflight_seq = node->persist.due_seq;
+    node->persist.due_seq = 0;
+    node->persist.started_ms = node->now_ms;
     return true;
 }
 
@@ -101,7 +102,7 @@ bool persist_update(struct node *node)
     const struct raft_persist *persist = &node->update.persist;
     if (persist->seq > 0) {
         write_batch(node, persist);
-        node->persist_due = persist->seq;
+        node->persist.due_seq = persist->seq;
     }
     bool finished = finish_sync(node);
     if (start_sync(node)) {
@@ -113,5 +114,5 @@ bool persist_update(struct node *node)
 
 bool node_is_persisted(const struct node *node)
 {
-    return node->persist_due == 0 && node->persist_flying == 0;
+    return node->persist.due_seq == 0 && node->persist.inflight_seq == 0;
 }

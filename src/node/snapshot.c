@@ -326,7 +326,7 @@ static void use(struct node *node, struct store *store, uint64_t index,
         }
         entries_free(&node->entries);
         entries_init(&node->entries, index + 1);
-        node->durable = index;
+        node->persist.durable = index;
         requests_cut(node, index + 1);
     }
     uint64_t conf_index;
@@ -339,8 +339,8 @@ static void use(struct node *node, struct store *store, uint64_t index,
                                                  .index = index,
                                                  .term = term,
                                                  .conf = &conf});
-    node->apply_to = max_u64(node->apply_to, index);
-    node->durable = max_u64(node->durable, index);
+    node->apply.to = max_u64(node->apply.to, index);
+    node->persist.durable = max_u64(node->persist.durable, index);
     node->db_full = ERR_OK;
     node->checkpoint_short = false;
     node_check_quota(node);

@@ -54,7 +54,7 @@ void node_check_quota(struct node *node)
 void space_log_database(struct node *node)
 {
     if (node->db_full_told && !node->db_full && !node->checkpoint_short &&
-        store_applied(node->store) >= node->shown &&
+        store_applied(node->store) >= node->apply.shown &&
         !store_shortage(node->store)) {
         log_info("space-again", "what=database");
         node->db_full_told = false;
@@ -74,7 +74,7 @@ static enum err worse(enum err a, enum err b)
 static enum err standstill(const struct node *node)
 {
     enum err err = worse(node->log_full, node->db_full);
-    bool behind = store_applied(node->store) < node->shown;
+    bool behind = store_applied(node->store) < node->apply.shown;
     return worse(err, behind ? ERR_NOSPACE : ERR_OK);
 }
 
@@ -183,7 +183,7 @@ bool space_prepare(struct node *node)
 uint64_t space_deadline_ms(const struct node *node)
 {
     uint64_t at = UINT64_MAX;
-    bool log_full = node->log_full && node->persist_flying == 0;
+    bool log_full = node->log_full && node->persist.inflight_seq == 0;
     if (log_full || node->log_tight || node->db_full) {
         at = min_u64(at, node->space_retry_ms);
     }
@@ -213,7 +213,7 @@ static enum err growth_shortage(const struct node *node, uint64_t size)
         return worse(err, reserve);
     }
     uint64_t under_way =
-        node->pending_bytes + node->unflushed_bytes + size + GROWTH_BYTES;
+        node->pending_bytes + node->flush.bytes + size + GROWTH_BYTES;
     bool fits = under_way <= node->unused_bytes / 2 &&
                 under_way <= store_room(node->store) / 2;
     return worse(err, fits ? ERR_OK : reserve);
@@ -233,7 +233,7 @@ bool space_is_full(const struct node *node)
 static bool is_quiet(const struct node *node)
 {
     return node->pending_count == 0 && store_pending(node->store) == 0 &&
-           store_applied(node->store) >= node->apply_to;
+           store_applied(node->store) >= node->apply.to;
 }
 
 /* On a full disk: is there room for it, now, later, or never? */
@@ -256,7 +256,7 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
         return SPACE_NO;
     }
     if (!fits) {
-        node->checkpoint_wanted = true;
+        node->checkpoint.wanted = true;
         return SPACE_LATER;
     }
     node->deletes_room -= need;
@@ -296,6 +296,6 @@ void space_check(struct node *node)
         (store_pending(node->store) > 0 ||
          store_checkpoint_bytes(node->store) > 0)) {
         /* Then old segments of the log can go, and the -wal begins anew. */
-        node->checkpoint_wanted = true;
+        node->checkpoint.wanted = true;
     }
 }

@@ -50,9 +50,9 @@ void node_get_status(struct node *node, struct node_status *status)
                              .ready = node->ready && !node_cannot_follow(node),
                              .incarnation = node->incarnation,
                              .proposals_pending = node->pending_count,
-                             .writes = node->writes,
+                             .writes = node->apply.writes,
                              .over_quota = node->over_quota,
-                             .disk_stuck = node->disk_stuck,
+                             .disk_stuck = node->stall.reported,
                              .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));
@@ -92,7 +92,7 @@ uint64_t node_applied(const struct node *node)
 
 uint64_t node_shown(const struct node *node)
 {
-    return node->shown;
+    return node->apply.shown;
 }
 
 uint64_t node_committed(const struct node *node)

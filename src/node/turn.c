@@ -69,7 +69,7 @@ static void run_timers(struct node *node)
 /* The first step of this turn is for a sync that may have completed. */
 static void poll_checkpoint(struct node *node)
 {
-    must(node->checkpointing);
+    must(node->checkpoint.running);
     (void)checkpoint_step(node);
 }
 
@@ -81,12 +81,12 @@ static void step_checkpoint(struct node *node)
 /* The next turn takes the next step. */
 static bool checkpoint_goes_on(struct node *node)
 {
-    return node->checkpointing;
+    return node->checkpoint.running;
 }
 
 static void trim_entries(struct node *node)
 {
-    entries_trim(&node->entries, node->durable);
+    entries_trim(&node->entries, node->persist.durable);
 }
 
 static const struct phase phases[] = {
@@ -123,7 +123,7 @@ static const struct phase phases[] = {
 static bool is_met(const struct node *node, unsigned needs, bool more)
 {
     return !((needs & IF_NOTHING_MORE_URGENT) && more) &&
-           !((needs & NOT_CHECKPOINTING) && node->checkpointing) &&
+           !((needs & NOT_CHECKPOINTING) && node->checkpoint.running) &&
            !((needs & DISK_IDLE) && disk_is_busy(node)) &&
            !((needs & DATABASE_SYNCING) && !store_is_syncing(node->store)) &&
            !((needs & ALL_PERSISTED) && !node_is_persisted(node));
@@ -151,7 +151,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
 {
     /* Phases that need an idle disk go on when its operation completes. */
     bool busy = node->member && disk_is_busy(node);
-    bool wanted = node->checkpoint_wanted && !busy && !node->db_full &&
+    bool wanted = node->checkpoint.wanted && !busy && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
     if (more || wanted || !list_empty(&node->requests[STATE_DONE]) ||
         (node->member && (wal_has_completion(node->wal) ||
@@ -171,7 +171,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     at = min_u64(at, snapshot_deadline_ms(node));
     uint64_t pending_ms =
         node->member ? disk_pending_since_ms(node) : UINT64_MAX;
-    if (pending_ms != UINT64_MAX && !node->disk_stuck) {
+    if (pending_ms != UINT64_MAX && !node->stall.reported) {
         at = min_u64(at, pending_ms + node->options.election_min_ms);
     }
     if (busy) {
@@ -181,11 +181,11 @@ static uint64_t next_deadline(const struct node *node, bool more)
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
     }
-    if (node->waste_ms > 0 && !node->db_full) {
-        at = min_u64(at, node->waste_ms);
+    if (node->flush.sweep_ms > 0 && !node->db_full) {
+        at = min_u64(at, node->flush.sweep_ms);
     }
     if (node->member && store_pending(node->store) > 0) {
-        at = min_u64(at, node->applied_ms + NODE_FLUSH_QUIET_MS);
+        at = min_u64(at, node->apply.last_ms + NODE_FLUSH_QUIET_MS);
     }
     return at;
 }

@@ -72,8 +72,8 @@ void handle_update(struct node *node)
 {
     const struct raft_update *update = &node->update;
     if (update->apply_hi >= update->apply_lo) {
-        must(update->apply_lo == node->apply_to + 1);
-        node->apply_to = update->apply_hi;
+        must(update->apply_lo == node->apply.to + 1);
+        node->apply.to = update->apply_hi;
     }
     if (update->read_cookie > 0) {
         reads_indexed(node, update->read_cookie, update->read_index);
