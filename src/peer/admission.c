@@ -73,12 +73,20 @@ static struct crowd crowd_of(const struct peers *peers, bool known,
     return crowd;
 }
 
+static void close_guest(struct conn *guest, const char *why)
+{
+    if (!guest->refused) {
+        log_refused(guest, NULL, why);
+    }
+    conn_close(guest, why);
+}
+
 static bool close_oldest(struct crowd crowd, int max)
 {
     if (crowd.count < max) {
         return false;
     }
-    conn_close(crowd.oldest, "no HELLO, and others are waiting");
+    close_guest(crowd.oldest, "no HELLO, and others are waiting");
     return true;
 }
 
@@ -119,7 +127,7 @@ void guests_tick(struct peers *peers)
                              ? HANDSHAKE_CROWDED_MS
                              : HANDSHAKE_MS;
         if (guest && now(peers) > guest->opened_ms + limit) {
-            conn_close(guest, "no HELLO");
+            close_guest(guest, "no HELLO");
         }
     }
 }

@@ -325,6 +325,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
             err ? on_garbage(conn, bytes_of(data + used, size - used), err)
                 : on_frame(conn, &frame);
         if (next == CLOSE_AFTER_FLUSH) {
+            conn->refused = true;
             stream_close_after_flush(stream);
             return size;
         }

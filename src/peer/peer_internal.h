@@ -47,6 +47,7 @@ struct conn {
     bool dialled;
     bool up;
     bool known;              /* A guest from an address of a member. */
+    bool refused;            /* Logged; closes when its answer has left. */
     size_t unfinished_bytes; /* Received part of an unfinished frame. */
     uint64_t unfinished_ms;  /* When that frame began. */
     uint64_t opened_ms;

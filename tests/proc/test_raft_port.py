@@ -451,6 +451,26 @@ def test_strangers_fill_no_log(cluster, kind, event):
     assert sum(int(re.search(r" count=(\d+)$", line)[1]) for line in lines) >= 300
 
 
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n\r\n"])
+def test_a_crowd_without_a_word_is_logged(cluster, data):
+    """Who is closed without a HELLO, for others or for its time, is counted as
+    those are that say something else."""
+    node = cluster.start(1)[0]
+    time.sleep(1.2)
+    begin = len(node.log())
+    began = time.monotonic()
+    crowd = []
+    for _ in range(300):
+        crowd.append(socket.create_connection((HOST, node.raft_port)))
+        crowd[-1].sendall(data)
+    time.sleep(4)
+    for s in crowd:
+        s.close()
+    lines = [line for line in node.log()[begin:].splitlines() if "peer-refused" in line]
+    assert 1 <= len(lines) <= time.monotonic() - began + 2, lines
+    assert sum(int(re.search(r" count=(\d+)$", line)[1]) for line in lines) == 300, lines
+
+
 def test_the_name_of_a_stranger_is_no_field(cluster):
     """Nor a second one of the same name."""
     def pairs(items):
