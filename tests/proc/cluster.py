@@ -31,7 +31,10 @@ _CLONE_NEWNET = 0x40000000
 
 
 def die_with_parent():
+    """In the child. A shell that runs the tests in its background ignores
+    SIGINT, and so would everything that is started from them."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _checked(result):
