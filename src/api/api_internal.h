@@ -14,6 +14,7 @@
  *     scan.c     walking over many keys, a slice a turn
  *     txn.c      /txn
  *     cluster.c  /join /status /nodes /leader /remove
+ *     body.c     bodies that come or go in pieces
  *     backup.c   /backup
  *     restore.c  /restore
  *     hints.c    what in /status wants an operator's eye
@@ -28,6 +29,7 @@
 #define CRAFTD_API_API_INTERNAL_H
 
 #include "api/api.h"
+#include "api/body_internal.h"
 #include "base/histogram.h"
 #include "base/list.h"
 #include "command/result.h"
@@ -214,9 +216,6 @@ struct scan {
     uint64_t first_index; /* Applied when it began ... */
     uint64_t index;       /* ... and in what is shown. */
     uint64_t sent;
-    bool sending;
-    uint64_t send_begun_ms;
-    uint64_t send_moved_ms;
     /* list.c */
     struct buf prefix;
     struct buf separator;
@@ -342,13 +341,11 @@ struct conn {
     struct list read_link; /* In api->reads; alone: it does not wait there. */
     struct scan scan;
     enum member_act act;
-    uint64_t sync_index;        /* To be reached by all; ... */
-    raft_id sync_id;            /* ... and this one is being waited for. */
+    uint64_t sync_index; /* To be reached by all; ... */
+    raft_id sync_id;     /* ... and this one is being waited for. */
+    struct body_in in;
+    struct body_out out;
     struct store_image *backup; /* NULL: none is being sent. */
-    uint64_t backup_at;
-    uint64_t backup_bytes;
-    uint64_t backup_begun_ms;
-    uint64_t backup_moved_ms; /* When the client last made room for a piece. */
 };
 
 /* problem.c. A code of API 1, a sentence; `outcome` may be NULL. */
@@ -419,8 +416,6 @@ void conn_refuse_guest(struct conn *conn);
 /* Answer a request that will not be complete any more. */
 void conn_refuse_partial(struct conn *conn, int status, const char *code,
                          const char *message);
-/* Its timer is that of the answer being sent. */
-bool conn_is_sending(const struct conn *conn);
 /* A request is in progress: see in a while whether its client is still there,
  * if it would not be seen to go. */
 void conn_watch_client(struct conn *conn);
@@ -435,17 +430,10 @@ void conns_free(struct api *api);
 
 /* backup.c */
 void on_backup(struct conn *conn, const struct http_request *request);
-void backup_go_on(struct conn *conn);
-void backup_close(struct conn *conn);
 
-/* restore.c. The body comes piece by piece, from restore_takes() being true
- * until it is not, or restore_received(). */
+/* restore.c. The body goes to a sink. */
 void on_restore(struct conn *conn, const struct http_request *request);
 bool restore_streams(const struct http_request *request);
-bool restore_takes(const struct conn *conn);
-void restore_take(struct conn *conn, struct bytes piece);
-void restore_received(struct conn *conn);
-void restore_close(struct conn *conn);
 void restore_free(struct api *api);
 
 /* metrics.c */
@@ -502,8 +490,6 @@ void add_read_headers(struct conn *conn);
  * called for every pair, `done` at the end, to call scan_answer(). */
 void scan_start(struct conn *conn);
 void scan_answer(struct conn *conn, const char *type);
-/* There is room for more of a page that is being sent. */
-void scan_go_on(struct conn *conn);
 void scan_close(struct conn *conn);
 void scan_free(struct conn *conn);
 /* For step(): whether the key is wanted (scan->spent says how long it took to

@@ -8,105 +8,51 @@
 #include "base/log.h"
 #include "base/text.h"
 
-enum {
-    PIECE_BYTES = 64 << 10,
-    QUEUE_BYTES = 128 << 10, /* With a piece, below what stops reading. */
-    STALL_MS = 30000,
-    BYTES_PER_MS = 1 << 10, /* Slower ones are left, after that time. */
+/* With a piece of 64 KiB, below what stops reading. */
+enum { QUEUE_BYTES = 128 << 10 };
+
+static enum err pull(struct conn *conn, struct buf *out, size_t size)
+{
+    enum err err = node_image_read(conn->backup, buf_reserve(out, size), size);
+    if (!err) {
+        out->size += size;
+    }
+    return err;
+}
+
+static void close_image(struct conn *conn)
+{
+    node_image_close(conn->backup);
+    conn->backup = NULL;
+}
+
+static bool is_awaited(const struct conn *conn)
+{
+    return node_image_awaited(conn->api->node);
+}
+
+static const struct body_source source = {
+    .name = "backup",
+    .queue_bytes = QUEUE_BYTES,
+    .pull = pull,
+    .close = close_image,
+    .is_awaited = is_awaited,
 };
 
-static void on_time(void *arg);
-
-static void wake(struct conn *conn, uint64_t in_ms)
-{
-    struct reactor *reactor = conn->api->options.reactor;
-    timer_arm(reactor, &conn->timer, reactor_now_ms(reactor) + in_ms, on_time,
-              conn);
-}
-
-void backup_close(struct conn *conn)
-{
-    if (conn->backup) {
-        node_image_close(conn->backup);
-        conn->backup = NULL;
-    }
-}
-
-static void finish(struct conn *conn)
-{
-    backup_close(conn);
-    timer_cancel(conn->api->options.reactor, &conn->timer);
-    answered(conn);
-}
-
-void backup_go_on(struct conn *conn)
-{
-    bool any = false;
-    while (conn->backup_at < conn->backup_bytes &&
-           stream_output_bytes(conn->stream) < QUEUE_BYTES) {
-        size_t size =
-            (size_t)min_u64(PIECE_BYTES, conn->backup_bytes - conn->backup_at);
-        struct buf *out = stream_output(conn->stream);
-        if (node_image_read(conn->backup, buf_reserve(out, size), size)) {
-            /* The length was promised: the end of it all is the only word. */
-            conn->keep_alive = false;
-            finish(conn);
-            return;
-        }
-        out->size += size;
-        conn->backup_at += size;
-        conn->backup_moved_ms = reactor_now_ms(conn->api->options.reactor);
-        any = true;
-    }
-    if (conn->backup_at == conn->backup_bytes) {
-        finish(conn);
-        return;
-    }
-    /* What leaves at the end of this turn makes room without a word. */
-    wake(conn, any ? 1 : STALL_MS / 3);
-}
-
-static bool is_slow(const struct conn *conn, uint64_t now_ms)
-{
-    return now_ms >
-           conn->backup_begun_ms + STALL_MS + conn->backup_at / BYTES_PER_MS;
-}
-
-static void drop_slow(struct conn *conn)
-{
-    conn_log_slow(conn, "backup", conn->backup_at, conn->backup_bytes,
-                  conn->backup_begun_ms);
-    conn_drop(conn);
-}
-
-static void on_time(void *arg)
-{
-    struct conn *conn = arg;
-    uint64_t now_ms = reactor_now_ms(conn->api->options.reactor);
-    bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
-    if ((full && now_ms >= conn->backup_moved_ms + STALL_MS) ||
-        (is_slow(conn, now_ms) && node_image_awaited(conn->api->node))) {
-        drop_slow(conn);
-        return;
-    }
-    backup_go_on(conn);
-}
-
-/* Of those that are slow, the one that has been at it longest gives its place
- * to another backup. */
+/* The slow client whose backup began first gives its place to another. False:
+ * none is slow. */
 static bool make_place(struct api *api)
 {
-    uint64_t now_ms = reactor_now_ms(api->options.reactor);
     struct conn *slow = NULL;
     for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
         struct conn *conn = container_of(at, struct conn, link);
-        if (conn->backup && is_slow(conn, now_ms) &&
-            (!slow || conn->backup_begun_ms < slow->backup_begun_ms)) {
+        if (conn->out.source == &source && body_is_slow(conn) &&
+            (!slow || conn->out.begin_ms < slow->out.begin_ms)) {
             slow = conn;
         }
     }
     if (slow) {
-        drop_slow(slow);
+        body_drop_slow(slow);
     }
     return slow != NULL;
 }
@@ -146,9 +92,6 @@ static void start(struct conn *conn, const struct node_result *result)
                        NULL);
         return;
     }
-    conn->backup_at = 0;
-    conn->backup_begun_ms = reactor_now_ms(api->options.reactor);
-    conn->backup_bytes = bytes;
     conn->index = index;
     node_get_status(api->node, &status);
     add_read_headers(conn);
@@ -159,13 +102,15 @@ static void start(struct conn *conn, const struct node_result *result)
                (unsigned long long)index, (unsigned long long)index);
     answer_head(conn, 200, "application/vnd.sqlite3", bytes);
     if (conn->head_only) {
-        finish(conn);
+        close_image(conn);
+        answered(conn);
     } else {
-        backup_go_on(conn);
+        body_send(conn, &source, bytes);
     }
 }
 
-/* What is to be in it has been applied: now into the file. */
+/* Everything that the backup is to hold has been applied; write it to the
+ * database file. */
 static void ready(struct conn *conn)
 {
     conn->busy = true;

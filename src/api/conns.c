@@ -287,7 +287,7 @@ void conn_set_deadline(struct conn *conn, uint64_t at_ms)
 void conn_refuse_partial(struct conn *conn, int status, const char *code,
                          const char *message)
 {
-    restore_close(conn);
+    body_close(conn);
     conn->keep_alive = false;
     conn->partial = true;
     conn->head_only = http_head_done(&conn->reader) &&
@@ -297,16 +297,11 @@ void conn_refuse_partial(struct conn *conn, int status, const char *code,
     answer_problem(conn, status, code, message, "not-applied");
 }
 
-bool conn_is_sending(const struct conn *conn)
-{
-    return conn->backup || conn->scan.sending;
-}
-
 /* While a request is in progress: whether the end of its client would not be
  * seen. Either its input has ended already, or no more of it is read. */
 static bool is_deaf(const struct conn *conn)
 {
-    return conn->busy && !conn->old && !conn_is_sending(conn) &&
+    return conn->busy && !conn->old && !body_is_sending(conn) &&
            (conn->eof || conn->input_bytes >= INPUT_BYTES_SMALL);
 }
 
@@ -488,8 +483,7 @@ struct conn *conn_open(struct api *api, struct stream *stream,
 void conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
-    backup_close(conn);
-    restore_close(conn);
+    body_close(conn);
     scan_free(conn);
     read_close(conn);
     timer_cancel(api->options.reactor, &conn->timer);

@@ -24,9 +24,6 @@ enum {
     FREE_BYTES_MIN = 64 << 20,
     FREE_CHECK_BYTES = 1 << 20,
     IN_MEMORY_BYTES_MAX = 1 << 30,
-    /* A slower upload gives its place to another, after that time. */
-    SLOW_MS = 30000,
-    SLOW_BYTES_PER_MS = 64,
 };
 
 static void go_on(void *arg);
@@ -422,10 +419,9 @@ static void too_large(struct conn *conn)
 
 static bool is_slow(const struct restore *restore)
 {
-    uint64_t now_ms = reactor_now_ms(restore->api->options.reactor);
     return restore->stage == RESTORE_RECEIVE &&
-           now_ms > restore->begun_ms + SLOW_MS +
-                        restore->received / SLOW_BYTES_PER_MS;
+           body_is_slow_upload(restore->conn, restore->begun_ms,
+                               restore->received);
 }
 
 static void end_slow(struct restore *restore)
@@ -439,7 +435,7 @@ static void end_slow(struct restore *restore)
              (unsigned long long)restore->received,
              (unsigned long long)took_ms / 1000,
              (unsigned long long)(restore->received * 1000 / took_ms),
-             SLOW_BYTES_PER_MS * 1000);
+             BODY_UPLOAD_BYTES_PER_S);
     conn_refuse_partial(restore->conn, 408, "request-timeout",
                         "the upload was slower than 64 kB/s, and another "
                         "restore has taken its place");
@@ -487,6 +483,53 @@ static bool allowed(struct conn *conn, const struct http_request *request)
     return true;
 }
 
+static void take(struct conn *conn, struct bytes piece)
+{
+    struct restore *restore = &conn->api->restore;
+    uint64_t before = restore->received;
+    restore->received += piece.size;
+    if (restore->received > bytes_max(conn->api)) {
+        give_up(restore);
+        conn->keep_alive = false;
+        too_large(conn);
+        return;
+    }
+    /* Its own bytes are gone from what is free. */
+    if (before / FREE_CHECK_BYTES != restore->received / FREE_CHECK_BYTES &&
+        !disk_has_room(conn->api, restore->received)) {
+        fail(restore, 507, "no-space", disk_text);
+        return;
+    }
+    enum err err = store_upload_add(restore->upload, piece);
+    if (err) {
+        fail_err(restore, err, "");
+    }
+}
+
+static void complete(struct conn *conn)
+{
+    struct restore *restore = &conn->api->restore;
+    conn->busy = true;
+    restore->stage = RESTORE_CHECK;
+    wake(restore, 0);
+}
+
+static void close_sink(struct conn *conn)
+{
+    struct restore *restore = &conn->api->restore;
+    if (restore->conn == conn) {
+        node_cancel(conn->api->node, &restore->request);
+        restore->again = false;
+        give_up(restore);
+    }
+}
+
+static const struct body_sink sink = {
+    .take = take,
+    .complete = complete,
+    .close = close_sink,
+};
+
 static void begin(struct conn *conn)
 {
     struct api *api = conn->api;
@@ -515,6 +558,7 @@ static void begin(struct conn *conn)
         .patience_ms = conn->request.deadline_ms - conn->now_ms,
     };
     restore->request.cb = on_step;
+    body_receive(conn, &sink);
 }
 
 void on_restore(struct conn *conn, const struct http_request *request)
@@ -529,53 +573,6 @@ bool restore_streams(const struct http_request *request)
 {
     return request->verb == HTTP_VERB_POST &&
            bytes_equal_string(request->path, "/restore");
-}
-
-bool restore_takes(const struct conn *conn)
-{
-    return conn->api->restore.conn == conn &&
-           conn->api->restore.stage == RESTORE_RECEIVE;
-}
-
-void restore_take(struct conn *conn, struct bytes piece)
-{
-    struct restore *restore = &conn->api->restore;
-    uint64_t before = restore->received;
-    restore->received += piece.size;
-    if (restore->received > bytes_max(conn->api)) {
-        give_up(restore);
-        conn->keep_alive = false;
-        too_large(conn);
-        return;
-    }
-    /* Its own bytes are gone from what is free. */
-    if (before / FREE_CHECK_BYTES != restore->received / FREE_CHECK_BYTES &&
-        !disk_has_room(conn->api, restore->received)) {
-        fail(restore, 507, "no-space", disk_text);
-        return;
-    }
-    enum err err = store_upload_add(restore->upload, piece);
-    if (err) {
-        fail_err(restore, err, "");
-    }
-}
-
-void restore_received(struct conn *conn)
-{
-    struct restore *restore = &conn->api->restore;
-    conn->busy = true;
-    restore->stage = RESTORE_CHECK;
-    wake(restore, 0);
-}
-
-void restore_close(struct conn *conn)
-{
-    struct restore *restore = &conn->api->restore;
-    if (restore->conn == conn) {
-        node_cancel(conn->api->node, &restore->request);
-        restore->again = false;
-        give_up(restore);
-    }
 }
 
 void restore_free(struct api *api)

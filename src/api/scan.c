@@ -37,10 +37,7 @@ enum {
     PAGE_BYTES_SMALL = 64 << 10,
     PAGES_BYTES_MAX = 32 << 20,
     PAGES_BYTES_FULL = 128 << 20,
-    PIECE_BYTES = 64 << 10,
     QUEUE_BYTES = 256 << 10, /* In the stream, and one piece. */
-    STALL_MS = 30000,
-    BYTES_PER_MS = 1 << 10, /* Slower ones are left, after that time. */
 };
 
 /* ---- keys -----------------------------------------------------------------
@@ -117,7 +114,6 @@ void scan_close(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     leave(conn);
-    scan->sending = false;
     scan->page.size = 0;
     count_page(conn);
     scan_no_pattern(scan);
@@ -141,53 +137,20 @@ void scan_free(struct conn *conn)
 /* ---- sending --------------------------------------------------------------
  */
 
-static void on_send_time(void *arg);
-
-static void wake(struct conn *conn, uint64_t in_ms)
-{
-    struct reactor *reactor = conn->api->options.reactor;
-    timer_arm(reactor, &conn->timer, reactor_now_ms(reactor) + in_ms,
-              on_send_time, conn);
-}
-
-void scan_go_on(struct conn *conn)
+static enum err pull(struct conn *conn, struct buf *out, size_t size)
 {
     struct scan *scan = &conn->scan;
-    bool any = false;
-    while (scan->sent < scan->page.size &&
-           stream_output_bytes(conn->stream) < QUEUE_BYTES) {
-        size_t size = min_size(PIECE_BYTES, scan->page.size - scan->sent);
-        stream_write(conn->stream, scan->page.data + scan->sent, size);
-        scan->sent += size;
-        scan->send_moved_ms = reactor_now_ms(conn->api->options.reactor);
-        any = true;
-    }
-    if (scan->sent < scan->page.size) {
-        /* What leaves at the end of this turn makes room without a word: look
-         * again in a later one. */
-        wake(conn, any ? 1 : STALL_MS / 3);
-        return;
-    }
-    scan_close(conn);
-    timer_cancel(conn->api->options.reactor, &conn->timer);
-    answered(conn);
+    buf_add(out, scan->page.data + scan->sent, size);
+    scan->sent += size;
+    return ERR_OK;
 }
 
-static void on_send_time(void *arg)
-{
-    struct conn *conn = arg;
-    struct scan *scan = &conn->scan;
-    uint64_t now_ms = reactor_now_ms(conn->api->options.reactor);
-    bool full = stream_output_bytes(conn->stream) >= QUEUE_BYTES;
-    if ((full && now_ms >= scan->send_moved_ms + STALL_MS) ||
-        now_ms > scan->send_begun_ms + STALL_MS + scan->sent / BYTES_PER_MS) {
-        conn_log_slow(conn, "list", scan->sent, scan->page.size,
-                      scan->send_begun_ms);
-        conn_drop(conn);
-    } else {
-        scan_go_on(conn);
-    }
-}
+static const struct body_source source = {
+    .name = "list",
+    .queue_bytes = QUEUE_BYTES,
+    .pull = pull,
+    .close = scan_close,
+};
 
 void scan_answer(struct conn *conn, const char *type)
 {
@@ -206,11 +169,8 @@ void scan_answer(struct conn *conn, const char *type)
     }
     count_page(conn);
     scan->sent = 0;
-    scan->sending = true;
-    scan->send_begun_ms = reactor_now_ms(conn->api->options.reactor);
-    scan->send_moved_ms = scan->send_begun_ms;
     answer_head(conn, 200, type, scan->page.size);
-    scan_go_on(conn);
+    body_send(conn, &source, scan->page.size);
 }
 
 /* ---- slices ---------------------------------------------------------------

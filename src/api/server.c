@@ -202,6 +202,7 @@ void answered(struct conn *conn)
 {
     struct api *api = conn->api;
     metrics_count(conn);
+    body_close(conn);
     conn->busy = false;
     conn->reading = false;
     conn->v1 = false;
@@ -321,11 +322,11 @@ static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
         return used;
     }
     if (conn->reader.request.body.size > 0) {
-        restore_take(conn, conn->reader.request.body);
+        body_take(conn, conn->reader.request.body);
     }
     conn->partial = progress != HTTP_READ_DONE;
-    if (progress == HTTP_READ_DONE && restore_takes(conn)) {
-        restore_received(conn);
+    if (progress == HTTP_READ_DONE && body_is_receiving(conn)) {
+        body_complete(conn);
     }
     return used;
 }
@@ -345,7 +346,7 @@ static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
     } else {
         route(conn, request);
     }
-    if (!restore_takes(conn)) {
+    if (!body_is_receiving(conn)) {
         must(conn->closing);
         return head_bytes;
     }
@@ -370,7 +371,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             stream_kick(conn->stream);
             break;
         }
-        if (restore_takes(conn)) {
+        if (body_is_receiving(conn)) {
             size_t taken = read_stream(conn, data + used, size - used);
             used += taken;
             if (taken == 0) {
@@ -414,7 +415,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
 /* Everything that was complete has been answered. */
 static void end_after_eof(struct conn *conn)
 {
-    if (restore_takes(conn) || http_in_request(&conn->reader)) {
+    if (body_is_receiving(conn) || http_in_request(&conn->reader)) {
         conn_refuse_partial(conn, 400, "bad-request",
                             "the connection ended before the request did");
     } else {
@@ -470,10 +471,8 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
 static void on_drain(struct stream *stream, void *arg)
 {
     struct conn *conn = arg;
-    if (conn->backup) {
-        backup_go_on(conn);
-    } else if (conn->scan.sending) {
-        scan_go_on(conn);
+    if (body_is_sending(conn)) {
+        body_send_more(conn);
     } else if (!conn->closing) {
         stream_kick(stream);
     }

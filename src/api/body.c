@@ -1,0 +1,162 @@
+/* body.c -- bodies that come or go in pieces: pacing and time-outs. */
+#include "api/api_internal.h"
+
+enum {
+    PIECE_BYTES = 64 << 10,
+    STALL_MS = 30000,
+    /* A client that takes, or sends, fewer is slow, after STALL_MS. */
+    SENT_BYTES_PER_MS = 1 << 10,
+    RECEIVED_BYTES_PER_MS = BODY_UPLOAD_BYTES_PER_S / 1000,
+};
+
+static uint64_t now(const struct conn *conn)
+{
+    return reactor_now_ms(conn->api->options.reactor);
+}
+
+/* ---- sending ---- */
+
+static void on_time(void *arg);
+
+static void send_more_in(struct conn *conn, uint64_t in_ms)
+{
+    timer_arm(conn->api->options.reactor, &conn->timer, now(conn) + in_ms,
+              on_time, conn);
+}
+
+static void close_source(struct conn *conn)
+{
+    const struct body_source *source = conn->out.source;
+    if (source) {
+        conn->out.source = NULL;
+        source->close(conn);
+    }
+}
+
+static void finish(struct conn *conn)
+{
+    close_source(conn);
+    timer_cancel(conn->api->options.reactor, &conn->timer);
+    answered(conn);
+}
+
+bool body_is_sending(const struct conn *conn)
+{
+    return conn->out.source != NULL;
+}
+
+static bool is_queue_full(const struct conn *conn)
+{
+    return stream_output_bytes(conn->stream) >= conn->out.source->queue_bytes;
+}
+
+void body_send_more(struct conn *conn)
+{
+    struct body_out *out = &conn->out;
+    bool any = false;
+    must(out->source);
+    while (out->sent_bytes < out->size_bytes && !is_queue_full(conn)) {
+        size_t size =
+            (size_t)min_u64(PIECE_BYTES, out->size_bytes - out->sent_bytes);
+        if (out->source->pull(conn, stream_output(conn->stream), size)) {
+            conn->keep_alive = false;
+            finish(conn);
+            return;
+        }
+        out->sent_bytes += size;
+        out->moved_ms = now(conn);
+        any = true;
+    }
+    if (out->sent_bytes == out->size_bytes) {
+        finish(conn);
+        return;
+    }
+    /* What leaves at the end of this turn makes room without an on_drain():
+     * look again in the next. */
+    send_more_in(conn, any ? 1 : STALL_MS / 3);
+}
+
+bool body_is_slow(const struct conn *conn)
+{
+    return now(conn) >= conn->out.begin_ms + STALL_MS +
+                            conn->out.sent_bytes / SENT_BYTES_PER_MS;
+}
+
+void body_drop_slow(struct conn *conn)
+{
+    conn_log_slow(conn, conn->out.source->name, conn->out.sent_bytes,
+                  conn->out.size_bytes, conn->out.begin_ms);
+    conn_drop(conn);
+}
+
+static bool is_awaited(const struct conn *conn)
+{
+    const struct body_source *source = conn->out.source;
+    return !source->is_awaited || source->is_awaited(conn);
+}
+
+static void on_time(void *arg)
+{
+    struct conn *conn = arg;
+    if ((is_queue_full(conn) && now(conn) >= conn->out.moved_ms + STALL_MS) ||
+        (body_is_slow(conn) && is_awaited(conn))) {
+        body_drop_slow(conn);
+        return;
+    }
+    body_send_more(conn);
+}
+
+void body_send(struct conn *conn, const struct body_source *source,
+               uint64_t size_bytes)
+{
+    must(!body_is_sending(conn));
+    conn->out = (struct body_out){.source = source,
+                                  .size_bytes = size_bytes,
+                                  .begin_ms = now(conn),
+                                  .moved_ms = now(conn)};
+    body_send_more(conn);
+}
+
+/* ---- receiving ---- */
+
+void body_receive(struct conn *conn, const struct body_sink *sink)
+{
+    must(!conn->in.sink);
+    conn->in = (struct body_in){.sink = sink};
+}
+
+bool body_is_receiving(const struct conn *conn)
+{
+    return conn->in.sink && !conn->in.is_complete;
+}
+
+void body_take(struct conn *conn, struct bytes piece)
+{
+    must(body_is_receiving(conn));
+    conn->in.sink->take(conn, piece);
+}
+
+void body_complete(struct conn *conn)
+{
+    must(body_is_receiving(conn));
+    conn->in.is_complete = true;
+    conn->in.sink->complete(conn);
+}
+
+bool body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
+                         uint64_t bytes)
+{
+    return now(conn) > begin_ms + STALL_MS + bytes / RECEIVED_BYTES_PER_MS;
+}
+
+/* ---- the end of both ---- */
+
+void body_close(struct conn *conn)
+{
+    const struct body_sink *sink = conn->in.sink;
+    close_source(conn);
+    if (sink) {
+        conn->in.sink = NULL;
+        sink->close(conn);
+    }
+}
