@@ -429,11 +429,11 @@ static void start_node(void)
                            .now_us = env_now_us,
                            .entropy = env_entropy,
                            .fs = world.fs,
-                           .output = env_output,
-                           .set_self = env_set_self,
-                           .set_members = env_set_members,
-                           .hint = env_hint,
-                           .flush = env_flush};
+                           .transport = {.output = env_output,
+                                         .set_self = env_set_self,
+                                         .set_members = env_set_members,
+                                         .hint = env_hint,
+                                         .flush = env_flush}};
     enum err err = node_open(&options, &env, &world.node);
     must(!err);
     struct api_options api = {.host = "127.0.0.1",

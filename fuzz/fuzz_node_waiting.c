@@ -80,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                            .now_us = now,
                            .entropy = entropy,
                            .fs = fs,
-                           .set_self = set_self};
+                           .transport = {.set_self = set_self}};
     struct node_options options = {.raft_addr = "n",
                                    .heartbeat_ms = 100,
                                    .election_min_ms = 1000,
