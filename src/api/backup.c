@@ -13,7 +13,8 @@ enum { QUEUE_BYTES = 128 << 10 };
 
 static enum err pull(struct conn *conn, struct buf *out, size_t size)
 {
-    enum err err = node_image_read(conn->backup, buf_reserve(out, size), size);
+    enum err err =
+        node_image_read(conn->state.backup, buf_reserve(out, size), size);
     if (!err) {
         out->size += size;
     }
@@ -22,8 +23,8 @@ static enum err pull(struct conn *conn, struct buf *out, size_t size)
 
 static void close_image(struct conn *conn)
 {
-    node_image_close(conn->backup);
-    conn->backup = NULL;
+    node_image_close(conn->state.backup);
+    conn->state.backup = NULL;
 }
 
 static bool is_awaited(const struct conn *conn)
@@ -72,9 +73,9 @@ static void start(struct conn *conn, const struct node_result *result)
     enum err err =
         result->outcome == NODE_NO_SPACE
             ? ERR_NOSPACE
-            : node_image_open(api->node, &conn->backup, &index, &bytes);
+            : node_image_open(api->node, &conn->state.backup, &index, &bytes);
     if (err == ERR_BUSY && make_place(api)) {
-        err = node_image_open(api->node, &conn->backup, &index, &bytes);
+        err = node_image_open(api->node, &conn->state.backup, &index, &bytes);
     }
     if (err == ERR_NOT_FOUND) {
         answer_problem(conn, 503, "starting", "no member of a cluster yet",

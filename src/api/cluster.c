@@ -522,8 +522,8 @@ static void act_on(struct conn *conn, const struct raft_member *member)
 {
     struct node *node = conn->api->node;
     conn->busy = true;
-    conn->finish = conn->act == ACT_LEAD ? finish_leader : finish_plain;
-    switch (conn->act) {
+    conn->finish = conn->state.act == ACT_LEAD ? finish_leader : finish_plain;
+    switch (conn->state.act) {
     case ACT_REMOVE:
         node_remove(node, &conn->request, member->id);
         break;
@@ -560,7 +560,7 @@ static void act(struct conn *conn, enum member_act what)
 {
     const struct raft_member *member =
         member_named(conn, buf_bytes(&conn->key));
-    conn->act = what;
+    conn->state.act = what;
     if (member) {
         act_on(conn, member);
         return;

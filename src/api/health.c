@@ -34,7 +34,7 @@ static void answer_ready(struct conn *conn, const bool *synced)
         ok &= line(&api->body, false, "cluster",
                    "another cluster counts this node as its member");
     }
-    if (!conn->noleader) {
+    if (!conn->state.noleader) {
         ok &= line(&api->body, node_leader(api->node) != NULL, "leader",
                    "no leader known");
     }
@@ -67,7 +67,7 @@ static void ready(struct conn *conn)
     if (!read_timeout(conn)) {
         return;
     }
-    conn->noleader = flag(conn, PARAM_NOLEADER);
+    conn->state.noleader = flag(conn, PARAM_NOLEADER);
     if (!flag(conn, PARAM_SYNC)) {
         answer_ready(conn, NULL);
         return;

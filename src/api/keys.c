@@ -45,8 +45,9 @@ static bool read_form(struct conn *conn, const struct http_request *request)
     struct tag tag;
     conn->tags.size = 0;
     buf_add_bytes(&conn->tags, rest);
-    conn->meta = flag(conn, PARAM_META);
-    conn->raw = flag(conn, PARAM_RAW) || (!conn->meta && accepts_raw(request));
+    conn->state.get.meta = flag(conn, PARAM_META);
+    conn->state.get.raw = flag(conn, PARAM_RAW) ||
+                          (!conn->state.get.meta && accepts_raw(request));
     enum err err = bytes_equal_string(rest, "*") ? ERR_NOT_FOUND : ERR_OK;
     while (!err) {
         err = next_tag(&rest, &tag);
@@ -77,7 +78,7 @@ void add_value(struct buf *out, struct bytes value)
 static void answer_missing(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
-    if (conn->raw || conn->meta) {
+    if (conn->state.get.raw || conn->state.get.meta) {
         answer_no_such(conn, "key", NULL);
         return;
     }
@@ -149,9 +150,9 @@ static void answer_key(struct conn *conn)
     if (conn->tags.size > 0 &&
         has_tag(buf_bytes(&conn->tags), row.modify_index)) {
         answer(conn, 304, NULL, (struct bytes){0});
-    } else if (conn->raw) {
+    } else if (conn->state.get.raw) {
         answer_raw(conn, &row);
-    } else if (conn->meta) {
+    } else if (conn->state.get.meta) {
         answer_meta(conn, &row);
     } else {
         answer_pair(conn, &row);

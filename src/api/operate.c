@@ -57,7 +57,7 @@ static void add_reached(struct conn *conn, const char *name, uint64_t index)
 static void answer_sync(struct conn *conn)
 {
     struct buf *out = &conn->api->body;
-    buf_printf(out, "{\"index\":%llu,\"nodes\":{", U(conn->sync_index));
+    buf_printf(out, "{\"index\":%llu,\"nodes\":{", U(conn->state.sync.index));
     buf_add_bytes(out, buf_bytes(&conn->key));
     buf_add_string(out, "}}\n");
     answer(conn, 200, "application/json", buf_bytes(out));
@@ -72,11 +72,11 @@ static void ask_next(struct conn *conn)
     node_get_status(conn->api->node, &status);
     for (uint32_t i = 0; i < status.conf->count; i++) {
         raft_id id = status.conf->members[i].id;
-        if (id > conn->sync_id && id != status.raft.self) {
-            conn->sync_id = id;
+        if (id > conn->state.sync.id && id != status.raft.self) {
+            conn->state.sync.id = id;
             conn->finish = finish_member;
             node_wait_applied(conn->api->node, &conn->request, id,
-                              conn->sync_index);
+                              conn->state.sync.index);
             return;
         }
     }
@@ -89,14 +89,14 @@ static void finish_member(struct conn *conn, const struct node_result *result)
     clear(conn);
     node_get_status(conn->api->node, &status);
     const struct raft_member *member =
-        raft_conf_find(status.conf, conn->sync_id);
+        raft_conf_find(status.conf, conn->state.sync.id);
     if (result->outcome == NODE_OK && member) {
         add_reached(conn, member->name, result->index);
     } else if (member) {
         char message[RAFT_NAME_BYTES + 64];
         snprintf(message, sizeof(message),
                  "%s has not been heard to have reached %llu", member->name,
-                 U(conn->sync_index));
+                 U(conn->state.sync.index));
         answer_problem(conn, 504, "commit-timeout", message, "unknown");
         return;
     } /* Else it has left: nobody need wait for it. */
@@ -114,8 +114,8 @@ static void finish_own(struct conn *conn, const struct node_result *result,
                        "unknown");
         return;
     }
-    conn->sync_index = result->index;
-    conn->sync_id = 0;
+    conn->state.sync.index = result->index;
+    conn->state.sync.id = 0;
     conn->key.size = 0;
     add_reached(conn, node_name(conn->api->node), result->index);
     if (all) {

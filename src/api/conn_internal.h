@@ -1,0 +1,187 @@
+/* conn_internal.h -- the API, its connections and their requests: conns.c. */
+#ifndef CRAFTD_API_CONN_INTERNAL_H
+#define CRAFTD_API_CONN_INTERNAL_H
+
+#include "api/api.h"
+#include "api/body_internal.h"
+#include "api/metrics_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/restore_internal.h"
+#include "api/scan_internal.h"
+#include "base/list.h"
+#include "http/http.h"
+
+struct api {
+    struct api_options options;
+    struct node *node; /* NULL while starting. */
+    struct listener *listener;
+    /* conns.c */
+    struct list conns;
+    struct list free_conns; /* Closed ones, to be used again. */
+    uint32_t conn_count;
+    struct list idle_conns; /* Those without a request or an answer, longest
+                               idle first: struct conn, by idle_link. */
+    struct list guests;     /* Those without a place, by guest_link. */
+    uint32_t guest_count;
+    struct timer guest_timer;
+    bool full_logged;   /* One line per shortage of places. */
+    struct list *hosts; /* A hash table: struct conn_host. */
+    uint32_t host_list_count;
+    uint64_t input_bytes; /* Received and not consumed, all connections. */
+    bool stopping;
+    struct list scans[SCAN_STAGES]; /* struct scan, by link. */
+    uint32_t scan_counts[SCAN_STAGES];
+    struct timer scan_timer;
+    uint64_t scan_turn;   /* Turn of the last slice, ... */
+    uint64_t scan_end_us; /* ... and when it ended. */
+    uint64_t page_bytes;  /* Of all pages being gathered or sent. */
+    /* Of all other answers that wait in streams: at most; and the turn in
+     * which they were counted last. */
+    uint64_t output_bytes;
+    uint64_t output_turn;
+    struct list reads; /* May be shown, and wait for a turn with time left:
+                          struct conn, by read_link. */
+    struct timer read_timer;
+    uint64_t read_turn; /* The turn in which ... */
+    uint64_t read_us;   /* ... so much was spent on showing. */
+    /* Headers of every answer, with the Date of this second. */
+    struct buf common;
+    uint64_t common_s;
+    /* Scratch for one answer or one command. */
+    struct buf body;
+    struct buf indented; /* The same for ?pretty. */
+    struct buf message;  /* Of a problem. */
+    struct buf headers;
+    struct buf command;
+    struct buf lists[3]; /* Of a transaction: if, then, else. */
+    struct api_metrics metrics;
+    struct restore restore;
+};
+
+struct conn;
+/* Finishes what the handler began; called when the node has an outcome. */
+typedef void conn_finish(struct conn *conn, const struct node_result *result);
+
+enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
+
+/* One connection and the request that is being answered on it. */
+struct conn {
+    struct api *api;
+    struct stream *stream;
+    struct list link; /* In api->conns, or api->free_conns. */
+
+    /* ---- the connection ---- */
+    /* Its place: conns.c. */
+    struct conn_host *host;
+    struct list idle_link; /* Alone: it is not idle. */
+    struct list host_idle_link;
+    struct list guest_link;
+    bool guest; /* It has no place: probes only, and one request. */
+    uint64_t accept_ms;
+    uint64_t idle_turn; /* Turn in which it became idle. */
+    struct timer timer; /* deadline_ms, or that of the body being sent. */
+    uint64_t deadline_ms;
+    bool reading; /* deadline_ms is of the request being received. */
+    /* Input: conns.c counts it, server.c reads it. */
+    struct http_reader reader;
+    bool wide_input;     /* The stream may hold a whole body. */
+    bool receiving;      /* Bytes of a request that is not complete wait, ... */
+    uint64_t receive_ms; /* ... since then. */
+    size_t input_bytes;  /* Counted in api->input_bytes. */
+    bool eof;            /* The client sends no more. */
+    bool partial;        /* More of the request may come than was received. */
+    bool in_read;        /* Inside on_read: no kick is needed. */
+    /* Inside on_read: received bytes behind the request being answered. */
+    size_t behind_bytes;
+    /* Output. */
+    bool keep_alive;
+    bool closing;         /* The last answer has been given. */
+    uint64_t answer_turn; /* Turn of the last answer, ... */
+    uint64_t answer_ms;   /* ... its time, ... */
+    size_t output_bytes;  /* ... and what was to be sent then. */
+
+    /* ---- the request being answered ---- */
+    bool busy; /* It is with the node, or its answer is being sent. */
+    struct node_request request;
+    conn_finish *finish;
+    struct params params;
+    struct buf key;  /* The key or the member that it names. */
+    struct buf tags; /* If-None-Match; address of a joining node. */
+    struct body_in in;
+    struct body_out out;
+    /* Whether and when it may be shown, if it is a read. */
+    struct reading reading_at;
+    struct list read_link; /* In api->reads; alone: it does not wait there. */
+    bool creates;          /* A write on condition that the key is not there. */
+    uint64_t deleted;      /* By a part of the request that has been done. */
+    uint64_t index;        /* Value of Craftd-Index; 0: applied last. */
+    uint64_t now_ms;
+    /* The form of the answer. */
+    bool old; /* HTTP/1.0 */
+    bool head_only;
+    bool v1;     /* A path of /api/v1: errors are application/json. */
+    bool pretty; /* JSON is to be indented. */
+    /* Origin of the page that may read the answer (--allow-origin); empty:
+     * none. */
+    struct bytes origin;
+    /* For the metrics. */
+    enum http_verb verb;
+    enum route_group group;
+    int status;
+    uint64_t begun_us; /* 0: it could not be read. */
+
+    /* ---- what its handler keeps ---- */
+    union {
+        struct {       /* GET /key */
+            bool raw;  /* The value is to be sent as it is, ... */
+            bool meta; /* ... or with all that is known of it. */
+        } get;
+        bool noleader; /* /readyz: a leader is not asked for. */
+        enum member_act act;
+        struct {            /* POST /sync */
+            uint64_t index; /* To be reached by all; ... */
+            raft_id id;     /* ... and this one is being waited for. */
+        } sync;
+        struct store_image *backup; /* NULL: it is not open. */
+    } state;
+    struct scan scan; /* Its buffers are kept for the next request. */
+};
+
+/* A new connection; others may be dropped for it. */
+struct conn *conn_open(struct api *api, struct stream *stream,
+                       const struct stream_handler *handler,
+                       node_request_cb *cb);
+/* Close it now. The connection is gone. */
+void conn_drop(struct conn *conn);
+/* The same when its stream is closed already. */
+void conn_free(struct conn *conn);
+/* The connection waits for a request or for its end, and may be dropped in
+ * favour of another; or it does so no longer. */
+void conn_mark_idle(struct conn *conn);
+void conn_mark_active(struct conn *conn);
+/* The time in which the connection may wait for a request starts now. */
+void conn_may_idle(struct conn *conn);
+void conn_set_deadline(struct conn *conn, uint64_t at_ms);
+/* Whether the connection still has no place, after a try to find one. Guests
+ * are answered probes alone. */
+bool conn_is_guest(struct conn *conn);
+void conn_refuse_guest(struct conn *conn);
+/* Answer a request that will not become complete. */
+void conn_refuse_partial(struct conn *conn, int status, const char *code,
+                         const char *message);
+/* A request is in progress. If the end of its client would not be seen, probe
+ * for it after a while. */
+void conn_watch_client(struct conn *conn);
+/* Log that the client has taken only `sent` of `total` bytes since `since_ms`,
+ * before the connection is closed. */
+void conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
+                   uint64_t total, uint64_t since_ms);
+/* At the end of on_read(): `size` bytes wait in the stream. The request may be
+ * refused for it. */
+void conn_count_input(struct conn *conn, size_t size);
+void conns_init(struct api *api);
+/* Drop them all. */
+void conns_free(struct api *api);
+
+#endif

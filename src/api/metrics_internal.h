@@ -1,0 +1,43 @@
+/* metrics_internal.h -- what requests are counted by: metrics.c. */
+#ifndef CRAFTD_API_METRICS_INTERNAL_H
+#define CRAFTD_API_METRICS_INTERNAL_H
+
+#include "base/histogram.h"
+#include "http/http.h"
+
+struct conn;
+
+/* What requests are counted by: few enough to have a histogram each. */
+enum route_group {
+    ROUTE_KEY, /* The data: keys, lists of them. */
+    ROUTE_CLUSTER,
+    ROUTE_PROBE, /* Health, status, metrics. */
+    ROUTE_BACKUP,
+    ROUTE_OTHER, /* No route, or no request that could be read. */
+    ROUTE_GROUP_COUNT,
+};
+
+/* Requests of one group, method and status. */
+struct request_count {
+    uint32_t what; /* 0: free. */
+    uint64_t count;
+};
+
+/* The combinations that came first have a count of their own; clients can make
+ * up more than is worth a series each. The others are counted by the class of
+ * their status, so that errors stay errors. */
+enum { REQUEST_COUNTS_MAX = 36, STATUS_CLASSES = 5 };
+
+struct api_metrics {
+    struct request_count requests[REQUEST_COUNTS_MAX];
+    uint64_t requests_beyond[STATUS_CLASSES]; /* 1xx, 2xx, ... */
+    uint64_t replays;
+    struct histogram duration_us[ROUTE_GROUP_COUNT];
+};
+
+const char *verb_name(enum http_verb verb);
+void metrics_init(struct api_metrics *metrics);
+/* The answer to the request on `conn` is complete. */
+void metrics_count(struct conn *conn);
+
+#endif

@@ -1,0 +1,39 @@
+/* read_internal.h -- levels of consistency, and when a read may be answered:
+ * read.c. */
+#ifndef CRAFTD_API_READ_INTERNAL_H
+#define CRAFTD_API_READ_INTERNAL_H
+
+#include "http/http.h"
+
+struct conn;
+
+enum read_level {
+    LEVEL_LINEARIZABLE,
+    LEVEL_STRONG,
+    LEVEL_WEAK,
+    LEVEL_NONE,
+    LEVEL_AUTO, /* Until read_start() has chosen. */
+};
+
+/* What must be true before an answer is given (read.c). */
+struct reading {
+    enum read_level level;
+    uint64_t index;    /* Has been applied here. */
+    uint64_t fresh_ms; /* The leader was heard since; UINT64_MAX: whenever. */
+    bool fresh_strict;
+    void (*show)(struct conn *conn);
+};
+
+/* Call `show` when this node may answer as ?level=, ?freshness= and
+ * ?min_index= demand: at once or in a later turn, or answer the problem. */
+void read_start(struct conn *conn, const struct http_request *request,
+                void (*show)(struct conn *conn));
+/* For a request that is no read, but begins with one: linearizable. */
+void read_latest(struct conn *conn, void (*show)(struct conn *conn));
+/* The same again: what is applied here has gone back (a full disk). */
+void read_wait(struct conn *conn);
+/* Nothing will be shown to it any more. */
+void read_close(struct conn *conn);
+void add_read_headers(struct conn *conn);
+
+#endif

@@ -1,0 +1,55 @@
+/* restore_internal.h -- a restore: restore.c. */
+#ifndef CRAFTD_API_RESTORE_INTERNAL_H
+#define CRAFTD_API_RESTORE_INTERNAL_H
+
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
+
+struct api;
+struct conn;
+
+enum restore_stage {
+    RESTORE_NONE,
+    RESTORE_RECEIVE, /* The body is coming. */
+    RESTORE_CHECK,
+    /* From here on the cluster knows of it: */
+    RESTORE_BEGIN,
+    RESTORE_ROWS,
+    RESTORE_COMMIT,
+    RESTORE_ABORT, /* Nobody waits for it any more. */
+};
+
+/* One at a time (restore.c). */
+struct restore {
+    struct api *api;
+    struct conn *conn; /* NULL: it is gone, or was answered. */
+    enum restore_stage stage;
+    struct store_upload *upload;
+    bool opened;
+    uint64_t begun_ms;
+    uint64_t received;
+    uint64_t row_bytes; /* What its rows will take, about. */
+    struct timer timer;
+    struct node_request request;
+    struct buf command; /* The step that is being done. */
+    uint64_t id;
+    uint64_t patience_ms; /* For a step. */
+    uint64_t deadline_ms; /* Of this one. */
+    bool again;           /* The same step once more. */
+    bool uncertain;       /* An earlier attempt at it may have been done. */
+    bool held;            /* key and value are the next row. */
+    struct bytes key;
+    struct bytes value;
+    uint64_t batch; /* Rows in `command`. */
+    uint64_t sent;  /* ... and before it. */
+    uint64_t hash;
+};
+
+/* Whether the body of a request is read in pieces: it is the one of a restore.
+ */
+bool restore_streams(const struct http_request *request);
+/* Abandon the one that is under way, if there is one. */
+void restore_free(struct api *api);
+
+#endif

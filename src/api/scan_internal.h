@@ -1,0 +1,98 @@
+/* scan_internal.h -- a walk over many keys: scan.c, and what its users list.c,
+ * properties.c and erase.c keep in it. */
+#ifndef CRAFTD_API_SCAN_INTERNAL_H
+#define CRAFTD_API_SCAN_INTERNAL_H
+
+#include "base/list.h"
+#include "command/command.h"
+#include "node/node.h"
+#include "pattern/pattern.h"
+
+struct conn;
+
+/* Where a walk over many keys is */
+enum scan_stage {
+    SCAN_IDLE, /* Not under way; in no list. */
+    SCAN_NEW,
+    SCAN_WORKING,
+    SCAN_WAITING,
+    SCAN_STAGES,
+};
+
+enum list_format { FORMAT_JSON, FORMAT_NDJSON, FORMAT_LINES };
+
+enum scan_step {
+    SCAN_ON,   /* Taken, or of no interest. */
+    SCAN_JUMP, /* Taken; go on behind all keys that begin with scan->last. */
+    SCAN_FULL, /* Not taken: there is more than this answer has room for. */
+};
+
+/* A walk over many keys */
+struct scan {
+    struct list link; /* In api->scans[stage]. */
+    enum scan_stage stage;
+    uint64_t took_us; /* Time that it has taken. */
+    /* What is left of it: [from, to); no end when `to` is empty. */
+    struct buf from;
+    struct buf to;
+    bool reverse;
+    bool keys_only;
+    bool mixed; /* May show several states; else it is cut when one ends. */
+    enum scan_step (*step)(struct conn *conn, const struct store_pair *pair);
+    void (*done)(struct conn *conn);
+    struct buf page; /* The body so far. */
+    size_t page_counted;
+    size_t page_max; /* But one item may be larger. */
+    struct buf last; /* Key or common prefix that was taken last. */
+    bool begun;
+    bool jumped;  /* `last` is a prefix, and the bounds are behind it. */
+    size_t spent; /* By step(), in bytes that could have been read instead. */
+    bool more;
+    uint64_t first_index; /* Applied when it began ... */
+    uint64_t index;       /* ... and in what is shown. */
+    uint64_t sent;
+    /* list.c */
+    struct buf prefix;
+    struct buf separator;
+    struct buf query; /* As received, for the link to the next page. */
+    enum list_format format;
+    bool counting;
+    bool nothing; /* No key can be in it. */
+    uint64_t limit;
+    uint64_t count;
+    /* properties.c, erase.c */
+    struct pattern *pattern; /* NULL: all match. */
+    uint64_t offset;
+    uint64_t skip;               /* What is left of it. */
+    bool late;                   /* The request's time is over. */
+    struct command_writer batch; /* In `page`. */
+    size_t batch_bytes;          /* Of the values that go. */
+    uint32_t batch_keys_max;
+    bool must_match; /* Nothing to delete is 404. */
+};
+
+/* Walk over conn->scan, a slice a turn, in turn with others; `step` is
+ * called for every pair, `done` at the end, to call scan_answer(). */
+void scan_start(struct conn *conn);
+void scan_answer(struct conn *conn, const char *type);
+void scan_close(struct conn *conn);
+void scan_free(struct conn *conn);
+/* For step(): whether the key is wanted (scan->spent says how long it took to
+ * tell), and whether the time of the request is over (then scan->late). */
+bool scan_matches(struct scan *scan, struct bytes key);
+bool scan_is_late(struct conn *conn);
+/* 504, for done() when scan->late is set. */
+void scan_answer_late(struct conn *conn);
+void scan_no_pattern(struct scan *scan);
+/* For the start of a walk: the first key behind all that begin with `prefix`
+ * (false: there is none), and the first behind `key`. */
+bool scan_add_behind_prefix(struct buf *out, struct bytes prefix);
+void scan_add_behind(struct buf *out, struct bytes key);
+
+/* The query but for one parameter, for the link to the next page. */
+void keep_query(struct scan *scan, struct bytes query, const char *without);
+
+/* All between scan->from and scan->to that scan->pattern matches. */
+void erase_start(struct conn *conn);
+
+#endif
