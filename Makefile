@@ -79,6 +79,7 @@ SOURCES := $(call sources_of,$(ROOMS))
 # What tests of a room, and of the rooms above it, share.
 support_raft := tests/support/engine.c
 support_sys := tests/support/simdisk.c tests/support/failfs.c
+support_wal := tests/support/walmodel.c
 support_store := tests/support/simvfs.c
 support_sources = $(foreach room,$(call stack,$(1)),$(support_$(room)))
 
@@ -178,8 +179,8 @@ $(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
 # ---- every crash state ---------------------------------------------------------
 
 # Whole nodes, as in the simulator, without a network.
-CRASH_SOURCES := $(call stack_sources,tests/crash) $(support_sys) $(support_store) \
-  $(sort $(wildcard tests/crash/*.c))
+CRASH_SOURCES := $(call stack_sources,tests/crash) $(support_sys) \
+  $(support_wal) $(support_store) $(sort $(wildcard tests/crash/*.c))
 $(BUILD)/crash: $(call objects,sim,$(CRASH_SOURCES))
 	$(CC) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/crash-check: $(call objects,check,$(CRASH_SOURCES))

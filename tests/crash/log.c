@@ -3,124 +3,22 @@
  * What is found must be exactly what was acknowledged last, or exactly what
  * was being synced. */
 #include "crash.h"
-#include "wal/wal.h"
+#include "support/walmodel.h"
 
-enum {
-    ENTRIES_MAX = 400,
-    SEGMENT = 16 << 10,
-    STEPS = 22,
-    BODY_BYTES_MAX = 30000
-};
-
-struct state {
-    uint64_t term;
-    uint64_t vote;
-    uint64_t base; /* All up to it is void, and the log begins behind it. */
-    uint64_t base_term;
-    uint64_t first; /* Found: the first entry that is there; 0 = none. */
-    uint64_t limit; /* Entries before it may have been dropped. */
-    uint64_t last;
-    struct {
-        uint64_t term;
-        size_t size;
-    } entries[ENTRIES_MAX + 1]; /* [index] */
-};
+enum { STEPS = 22 };
 
 static struct {
     struct simdisk *disk;
     struct wal *wal;
-    struct state acked;
-    struct state next;
+    struct walmodel acked;
+    struct walmodel next;
     uint64_t incarnation;
     bool made;
     struct rng rng;
 } run;
 
-static struct wal_options options_for(struct simdisk *disk)
-{
-    struct wal_options options = {
-        .fs = simdisk_fs(disk), .segment_bytes = SEGMENT, .salt_seed = 99};
-    memset(options.cluster, 1, 16);
-    memset(options.uuid, 2, 16);
-    return options;
-}
-
-/* The body of an entry, of any size: a piece of one that counts. */
-static struct bytes body_of(uint64_t index, uint64_t term, size_t size)
-{
-    static uint8_t bytes[256 + BODY_BYTES_MAX];
-    CHECK(size <= BODY_BYTES_MAX);
-    for (size_t i = 0; bytes[1] == 0 && i < sizeof(bytes); i++) {
-        bytes[i] = (uint8_t)i;
-    }
-    return bytes_of(bytes + (uint8_t)(index * 31 + term * 7 + 1), size);
-}
-
-/* ---- what is found ---- */
-
-static void on_entry(const struct wal_entry *entry, void *arg)
-{
-    struct state *state = arg;
-    if (entry->type == WAL_ENTRY_BASE) {
-        state->base = entry->index;
-        state->base_term = entry->term;
-        state->last = entry->index;
-        state->first = 0;
-        return;
-    }
-    if (state->first == 0) {
-        CHECK(state->base == 0 || entry->index == state->base + 1);
-        state->first = entry->index;
-        state->last = entry->index - 1;
-    }
-    /* The first segment that is left may cut into one that is gone. */
-    state->first = min_u64(state->first, entry->index);
-    CHECK(entry->index >= 1 && entry->index <= state->last + 1 &&
-          entry->index <= ENTRIES_MAX);
-    CHECK(bytes_equal(entry->payload,
-                      body_of(entry->index, entry->term, entry->payload.size)));
-    state->last = entry->index;
-    state->entries[entry->index].term = entry->term;
-    state->entries[entry->index].size = entry->payload.size;
-}
-
-static bool same_log(const struct state *found, const struct state *wanted)
-{
-    uint64_t limit = max_u64(1, max_u64(wanted->limit, wanted->base + 1));
-    if (found->first > limit || found->last != wanted->last ||
-        (found->base != wanted->base && found->base != 0) ||
-        (found->base == wanted->base &&
-         found->base_term != wanted->base_term)) {
-        return false;
-    }
-    /* The record of the base may be gone with its segment. */
-    if (found->base == 0 && wanted->base != 0 && found->first <= wanted->base) {
-        return false;
-    }
-    for (uint64_t i = limit; i <= found->last; i++) {
-        if (found->entries[i].term != wanted->entries[i].term ||
-            found->entries[i].size != wanted->entries[i].size) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool same_vote(const struct state *a, const struct state *b)
-{
-    return a->term == b->term && a->vote == b->vote;
-}
-
-static struct state *look(struct wal *wal, struct state *found)
-{
-    found->last = wal_last(wal);
-    found->term = wal_term(wal);
-    found->vote = wal_vote(wal);
-    return found;
-}
-
 /* The former content of entries that were cut does not count. */
-static uint64_t digest_of(const struct state *found)
+static uint64_t digest_of(const struct walmodel *found)
 {
     uint64_t hash = mix_u64(found->term * 31 + found->vote);
     hash = mix_u64(hash ^ found->base) + found->base_term;
@@ -134,17 +32,17 @@ static uint64_t digest_of(const struct state *found)
 
 static uint64_t recover(struct simdisk *disk, int mount)
 {
-    static struct state places[DISKS];
-    struct state *found = &places[mount]; /* It is called within itself. */
-    struct wal_options options = options_for(disk);
+    static struct walmodel places[DISKS];
+    struct walmodel *found = &places[mount]; /* It is called within itself. */
     struct wal *wal;
-    memset(found, 0, sizeof(*found));
-    CHECK(wal_open(&options, on_entry, found, &wal) == ERR_OK);
-    look(wal, found);
-    CHECK(same_log(found, &run.acked) || same_log(found, &run.next));
-    CHECK(same_vote(found, &run.acked) || same_vote(found, &run.next));
+    CHECK(walmodel_open(simdisk_fs(disk), found, &wal) == ERR_OK);
+    CHECK(walmodel_same_log(found, &run.acked) ||
+          walmodel_same_log(found, &run.next));
+    CHECK(walmodel_same_vote(found, &run.acked) ||
+          walmodel_same_vote(found, &run.next));
     /* The vote goes first. */
-    CHECK(same_log(found, &run.acked) || same_vote(found, &run.next));
+    CHECK(walmodel_same_log(found, &run.acked) ||
+          walmodel_same_vote(found, &run.next));
     CHECK(wal_incarnation(wal) > run.incarnation);
     wal_close(wal);
     return digest_of(found);
@@ -154,22 +52,18 @@ static uint64_t recover(struct simdisk *disk, int mount)
 static void go_on(struct simdisk *disk, int mount)
 {
     (void)mount;
-    static struct state before;
-    static struct state after;
-    struct wal_options options = options_for(disk);
+    static struct walmodel before;
+    static struct walmodel after;
     struct wal *wal;
-    memset(&before, 0, sizeof(before));
-    memset(&after, 0, sizeof(after));
-    CHECK(wal_open(&options, on_entry, &before, &wal) == ERR_OK);
-    look(wal, &before);
+    CHECK(walmodel_open(simdisk_fs(disk), &before, &wal) == ERR_OK);
     struct wal_entry entry = {.index = before.last + 1,
                               .term = 1000,
-                              .payload = body_of(before.last + 1, 1000, 1)};
+                              .payload =
+                                  walmodel_body(before.last + 1, 1000, 1)};
     wal_append(wal, &entry);
     CHECK(wal_sync(wal) == ERR_OK);
     wal_close(wal);
-    CHECK(wal_open(&options, on_entry, &after, &wal) == ERR_OK);
-    look(wal, &after);
+    CHECK(walmodel_open(simdisk_fs(disk), &after, &wal) == ERR_OK);
     wal_close(wal);
     CHECK(after.last == before.last + 1 && after.entries[after.last].size == 1);
     after.last = before.last;
@@ -180,13 +74,7 @@ static void go_on(struct simdisk *disk, int mount)
 
 static void append(uint64_t term, size_t size)
 {
-    uint64_t index = ++run.next.last;
-    CHECK(index <= ENTRIES_MAX);
-    struct wal_entry entry = {
-        .index = index, .term = term, .payload = body_of(index, term, size)};
-    wal_append(run.wal, &entry);
-    run.next.entries[index].term = term;
-    run.next.entries[index].size = size;
+    walmodel_append(&run.next, run.wal, term, size);
 }
 
 static void cut(uint64_t from)
@@ -279,7 +167,7 @@ static void end(void)
 static void run_steps(uint64_t seed, bool compacts)
 {
     begin(seed);
-    struct wal_options options = options_for(run.disk);
+    struct wal_options options = walmodel_options(simdisk_fs(run.disk));
     CHECK(wal_create(&options) == ERR_OK);
     CHECK(wal_open(&options, NULL, NULL, &run.wal) == ERR_OK);
     run.incarnation = wal_incarnation(run.wal);
@@ -307,16 +195,13 @@ static void run_compact(uint64_t seed)
 
 static uint64_t recover_created(struct simdisk *disk, int mount)
 {
-    static struct state places[DISKS];
-    struct state *found = &places[mount]; /* It is called within itself. */
-    struct wal_options options = options_for(disk);
+    static struct walmodel places[DISKS];
+    struct walmodel *found = &places[mount]; /* It is called within itself. */
     struct wal *wal = NULL;
-    memset(found, 0, sizeof(*found));
-    enum err err = wal_open(&options, on_entry, found, &wal);
+    enum err err = walmodel_open(simdisk_fs(disk), found, &wal);
     CHECK(!err || err == ERR_NOT_FOUND || err == ERR_CORRUPT);
     CHECK(!err || !run.made);
     if (!err) {
-        look(wal, found);
         CHECK(found->last == 0 && found->term == 0 && found->vote == 0);
     }
     wal_close(wal);
@@ -325,7 +210,7 @@ static uint64_t recover_created(struct simdisk *disk, int mount)
 
 static void make_again(struct simdisk *disk, int mount)
 {
-    struct wal_options options = options_for(disk);
+    struct wal_options options = walmodel_options(simdisk_fs(disk));
     CHECK(wal_remove(simdisk_fs(disk)) == ERR_OK);
     CHECK(wal_create(&options) == ERR_OK);
     CHECK(recover_created(disk, mount) == 1);
@@ -334,7 +219,7 @@ static void make_again(struct simdisk *disk, int mount)
 static void run_create(uint64_t seed)
 {
     begin(seed);
-    struct wal_options options = options_for(run.disk);
+    struct wal_options options = walmodel_options(simdisk_fs(run.disk));
     crash_watch(run.disk);
     CHECK(wal_create(&options) == ERR_OK);
     run.made = true;

@@ -16,150 +16,58 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "support/simdisk.h"
-#include "wal/wal.h"
+#include "support/walmodel.h"
 
-enum { ENTRIES_MAX = 400, SEGMENT = 16 << 10, SEEDS = 6 };
-
-struct state {
-    uint64_t term;
-    uint64_t vote;
-    uint64_t base; /* All up to it is void, and the log begins behind it. */
-    uint64_t base_term;
-    uint64_t first; /* Found: the first entry that is there; 0 = none. */
-    uint64_t limit; /* Entries before it may have been dropped. */
-    size_t count;
-    struct {
-        uint64_t term;
-        size_t size;
-    } entries[ENTRIES_MAX]; /* [index - 1] */
-};
+enum { SEEDS = 6 };
 
 struct run {
     struct simdisk *disk;
     struct wal *wal;
-    struct state acked;
-    struct state next;
+    struct walmodel acked;
+    struct walmodel next;
     uint64_t states;
     uint64_t incarnation;
 };
 
-static void options_for(struct simdisk *disk, struct wal_options *options)
+static void expect_state(const struct run *run, const struct walmodel *found)
 {
-    *options = (struct wal_options){
-        .fs = simdisk_fs(disk), .segment_bytes = SEGMENT, .salt_seed = 99};
-    memset(options->cluster, 1, 16);
-    memset(options->uuid, 2, 16);
-}
-
-static uint8_t byte_of(uint64_t index, uint64_t term, size_t at)
-{
-    return (uint8_t)(index * 31 + term * 7 + at + 1);
-}
-
-static void on_entry(const struct wal_entry *entry, void *arg)
-{
-    struct state *state = arg;
-    if (entry->type == WAL_ENTRY_BASE) {
-        state->base = entry->index;
-        state->base_term = entry->term;
-        state->count = entry->index;
-        state->first = 0;
-        return;
-    }
-    if (state->first == 0) {
-        assert_true(state->base == 0 || entry->index == state->base + 1);
-        state->first = entry->index;
-        state->count = entry->index - 1;
-    }
-    /* The first segment that is left may cut into one that is gone. */
-    state->first = min_u64(state->first, entry->index);
-    assert_true(entry->index >= 1 && entry->index <= state->count + 1 &&
-                entry->index <= ENTRIES_MAX);
-    for (size_t i = 0; i < entry->payload.size; i++) {
-        assert_int_equal(entry->payload.data[i],
-                         byte_of(entry->index, entry->term, i));
-    }
-    state->count = entry->index;
-    state->entries[entry->index - 1].term = entry->term;
-    state->entries[entry->index - 1].size = entry->payload.size;
-}
-
-/* `a` was found on a disk. */
-static bool same_log(const struct state *a, const struct state *b)
-{
-    uint64_t limit = max_u64(1, max_u64(b->limit, b->base + 1));
-    if (a->first > limit || (a->base != b->base && a->base != 0) ||
-        (a->base == b->base && a->base_term != b->base_term)) {
-        return false;
-    }
-    /* The record of the base may be gone with its segment. */
-    if (a->base == 0 && b->base != 0 && a->first <= b->base) {
-        return false;
-    }
-    for (size_t i = limit - 1; i < a->count && a->count == b->count; i++) {
-        if (a->entries[i].term != b->entries[i].term ||
-            a->entries[i].size != b->entries[i].size) {
-            return false;
-        }
-    }
-    return a->count == b->count;
-}
-
-static bool same_vote(const struct state *a, const struct state *b)
-{
-    return a->term == b->term && a->vote == b->vote;
-}
-
-static enum err open_into(struct simdisk *disk, struct state *found,
-                          struct wal **wal)
-{
-    struct wal_options options;
-    options_for(disk, &options);
-    memset(found, 0, sizeof(*found));
-    enum err err = wal_open(&options, on_entry, found, wal);
-    if (!err) {
-        found->count = (size_t)wal_last(*wal);
-        found->term = wal_term(*wal);
-        found->vote = wal_vote(*wal);
-    }
-    return err;
-}
-
-static void expect_state(const struct run *run, const struct state *found)
-{
-    assert_true(same_log(found, &run->acked) || same_log(found, &run->next));
-    assert_true(same_vote(found, &run->acked) || same_vote(found, &run->next));
+    assert_true(walmodel_same_log(found, &run->acked) ||
+                walmodel_same_log(found, &run->next));
+    assert_true(walmodel_same_vote(found, &run->acked) ||
+                walmodel_same_vote(found, &run->next));
     /* The vote goes first. */
-    assert_true(same_log(found, &run->acked) || same_vote(found, &run->next));
+    assert_true(walmodel_same_log(found, &run->acked) ||
+                walmodel_same_vote(found, &run->next));
 }
 
 /* Recover; nothing acknowledged is missing; a second recovery finds the same;
  * the log takes another entry. */
 static void recover(struct run *run, struct simdisk *disk)
 {
-    static struct state found;
-    static struct state again;
+    static struct walmodel found;
+    static struct walmodel again;
     struct wal *wal;
-    assert_int_equal(open_into(disk, &found, &wal), ERR_OK);
+    assert_int_equal(walmodel_open(simdisk_fs(disk), &found, &wal), ERR_OK);
     found.limit = max_u64(run->acked.limit, run->next.limit);
     expect_state(run, &found);
     assert_true(wal_incarnation(wal) > run->incarnation);
     wal_close(wal);
-    assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
+    assert_int_equal(walmodel_open(simdisk_fs(disk), &again, &wal), ERR_OK);
     again.limit = found.limit;
-    assert_true(same_log(&found, &again) && same_vote(&found, &again));
-    uint8_t byte = byte_of(wal_last(wal) + 1, 1000, 0);
+    assert_true(walmodel_same_log(&found, &again) &&
+                walmodel_same_vote(&found, &again));
     struct wal_entry entry = {.index = wal_last(wal) + 1,
                               .term = 1000,
-                              .payload = bytes_of(&byte, 1)};
+                              .payload =
+                                  walmodel_body(wal_last(wal) + 1, 1000, 1)};
     wal_append(wal, &entry);
     assert_int_equal(wal_sync(wal), ERR_OK);
     wal_close(wal);
-    assert_int_equal(open_into(disk, &again, &wal), ERR_OK);
-    assert_int_equal(again.count, found.count + 1);
+    assert_int_equal(walmodel_open(simdisk_fs(disk), &again, &wal), ERR_OK);
+    assert_int_equal(again.last, found.last + 1);
     again.limit = found.limit;
-    again.count--;
-    assert_true(same_log(&found, &again));
+    again.last--;
+    assert_true(walmodel_same_log(&found, &again));
     wal_close(wal);
     struct simdisk_counts counts;
     simdisk_get_counts(disk, &counts);
@@ -182,19 +90,7 @@ static void on_call(struct simdisk *disk, void *arg)
 
 static void append(struct run *run, uint64_t term, size_t size)
 {
-    struct state *next = &run->next;
-    uint64_t index = next->count + 1;
-    uint8_t *data = mem_alloc(size);
-    for (size_t i = 0; i < size; i++) {
-        data[i] = byte_of(index, term, i);
-    }
-    struct wal_entry entry = {
-        .index = index, .term = term, .payload = bytes_of(data, size)};
-    wal_append(run->wal, &entry);
-    mem_free(data);
-    next->entries[next->count].term = term;
-    next->entries[next->count].size = size;
-    next->count++;
+    walmodel_append(&run->next, run->wal, term, size);
 }
 
 static void sync_all(struct run *run)
@@ -205,10 +101,9 @@ static void sync_all(struct run *run)
 
 static void begin(struct run *run)
 {
-    struct wal_options options;
     memset(run, 0, sizeof(*run));
     run->disk = simdisk_new();
-    options_for(run->disk, &options);
+    struct wal_options options = walmodel_options(simdisk_fs(run->disk));
     assert_int_equal(wal_create(&options), ERR_OK);
     assert_int_equal(wal_open(&options, NULL, NULL, &run->wal), ERR_OK);
     run->incarnation = wal_incarnation(run->wal);
@@ -224,7 +119,7 @@ static void finish(struct run *run)
 static void cut(struct run *run, uint64_t from)
 {
     wal_truncate(run->wal, from);
-    run->next.count = (size_t)from - 1;
+    run->next.last = from - 1;
 }
 
 static void step(struct run *run, struct rng *rng, uint64_t i)
@@ -235,8 +130,8 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
         run->next.term = term;
         run->next.vote = i % 3;
     }
-    if (i % 7 == 6 && run->next.count > max_u64(run->next.base, 3) + 3) {
-        cut(run, run->next.count - rng_below(rng, 3));
+    if (i % 7 == 6 && run->next.last > max_u64(run->next.base, 3) + 3) {
+        cut(run, run->next.last - rng_below(rng, 3));
     }
     for (uint64_t n = rng_below(rng, 3); n > 0; n--) {
         append(run, term, rng_below(rng, 3000));
@@ -244,7 +139,7 @@ static void step(struct run *run, struct rng *rng, uint64_t i)
     if (i % 11 == 10) {
         append(run, term, 9000);
         append(run, term, 10);
-        cut(run, run->next.count);
+        cut(run, run->next.last);
         append(run, term, 20);
     }
     if (i == 20) {
@@ -265,7 +160,7 @@ static void test_no_space_keeps_the_batch_and_a_retry_succeeds(void **state)
 {
     (void)state;
     static struct run run;
-    static struct state found;
+    static struct walmodel found;
     unsigned failures = 0;
     for (uint64_t n = 1;; n++) {
         struct rng rng;
@@ -292,9 +187,10 @@ static void test_no_space_keeps_the_batch_and_a_retry_succeeds(void **state)
         sync_all(&run);
         struct simdisk *after = simdisk_crash(run.disk, SIMDISK_NOTHING, 0);
         struct wal *wal;
-        assert_int_equal(open_into(after, &found, &wal), ERR_OK);
-        assert_true(same_log(&found, &run.acked) &&
-                    same_vote(&found, &run.acked));
+        assert_int_equal(walmodel_open(simdisk_fs(after), &found, &wal),
+                         ERR_OK);
+        assert_true(walmodel_same_log(&found, &run.acked) &&
+                    walmodel_same_vote(&found, &run.acked));
         wal_close(wal);
         simdisk_free(after);
         finish(&run);
@@ -337,7 +233,7 @@ static void test_io_error_in_recovery(void **state)
 {
     (void)state;
     static struct run run;
-    static struct state found;
+    static struct walmodel found;
     begin(&run);
     for (int i = 0; i < 10; i++) {
         append(&run, 1, 3000);
@@ -354,11 +250,11 @@ static void test_io_error_in_recovery(void **state)
             struct simdisk *after = simdisk_crash(run.disk, SIMDISK_ALL, 0);
             struct wal *wal = NULL;
             simdisk_fail(after, n, ERR_IO);
-            enum err err = open_into(after, &found, &wal);
+            enum err err = walmodel_open(simdisk_fs(after), &found, &wal);
             if (err) {
                 _exit(err == ERR_IO && simdisk_failed(after) ? 1 : 9);
             }
-            _exit(simdisk_failed(after) || found.count != 10 ? 9 : 0);
+            _exit(simdisk_failed(after) || found.last != 10 ? 9 : 0);
         }
         int status = 0;
         assert_int_equal(waitpid(child, &status, 0), child);
@@ -377,10 +273,10 @@ static void test_io_error_in_recovery(void **state)
 
 static enum err open_damaged(struct simdisk *disk, size_t *count)
 {
-    static struct state found;
+    static struct walmodel found;
     struct wal *wal = NULL;
-    enum err err = open_into(disk, &found, &wal);
-    *count = found.count;
+    enum err err = walmodel_open(simdisk_fs(disk), &found, &wal);
+    *count = found.last;
     wal_close(wal);
     return err;
 }
@@ -481,7 +377,6 @@ static void test_a_batch_of_an_earlier_life_breaks_the_chain(void **state)
     (void)state;
     static struct run run;
     static const char segment[] = "wal/0000000000000001.wal";
-    struct wal_options options;
     size_t size;
     begin(&run);
     struct simdisk *first = simdisk_crash(run.disk, SIMDISK_ALL, 0);
@@ -490,7 +385,7 @@ static void test_a_batch_of_an_earlier_life_breaks_the_chain(void **state)
     uint8_t before[4096];
     memcpy(before, simdisk_bytes(run.disk, segment, &size) + 4096, 4096);
 
-    options_for(first, &options);
+    struct wal_options options = walmodel_options(simdisk_fs(first));
     struct wal *wal;
     assert_int_equal(wal_open(&options, NULL, NULL, &wal), ERR_OK);
     const uint8_t other[100] = {42};
@@ -503,7 +398,7 @@ static void test_a_batch_of_an_earlier_life_breaks_the_chain(void **state)
     wal_close(wal);
     memcpy(simdisk_bytes(first, segment, &size) + 4096, before, 4096);
     struct simdisk *after = simdisk_crash(first, SIMDISK_ALL, 0);
-    options_for(after, &options);
+    options = walmodel_options(simdisk_fs(after));
     assert_int_equal(wal_open(&options, NULL, NULL, &wal), ERR_CORRUPT);
     simdisk_free(after);
     simdisk_free(first);
