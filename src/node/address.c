@@ -14,8 +14,8 @@
 static struct said *find_said(struct node *node, raft_id id)
 {
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        if (node->said[i].id == id) {
-            return &node->said[i];
+        if (node->addresses.said[i].id == id) {
+            return &node->addresses.said[i];
         }
     }
     return NULL;
@@ -26,7 +26,7 @@ static void put_said(struct node *node, raft_id id, const char *addr,
 {
     struct said *free_slot = NULL;
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        struct said *said = &node->said[i];
+        struct said *said = &node->addresses.said[i];
         if (said->id == id || (said->id == 0 && !free_slot)) {
             free_slot = said;
         }
@@ -40,7 +40,7 @@ static void put_said(struct node *node, raft_id id, const char *addr,
     *free_slot = (struct said){.id = id};
     snprintf(free_slot->addr, sizeof(free_slot->addr), "%s", addr);
     snprintf(free_slot->http, sizeof(free_slot->http), "%s", http);
-    node->said_news = true;
+    node->addresses.changed = true;
 }
 
 void address_said(struct node *node, raft_id peer,
@@ -54,8 +54,8 @@ void address_said(struct node *node, raft_id peer,
 void address_forget(struct node *node, raft_id peer)
 {
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        if (node->said[i].id == peer) {
-            node->said[i] = (struct said){0};
+        if (node->addresses.said[i].id == peer) {
+            node->addresses.said[i] = (struct said){0};
         }
     }
 }
@@ -130,7 +130,7 @@ static bool find_moved(struct node *node, struct raft_member *moved)
 
 bool address_has_changed(const struct node *node)
 {
-    return node->said_news;
+    return node->addresses.changed;
 }
 
 void address_follow(struct node *node)
@@ -139,7 +139,7 @@ void address_follow(struct node *node)
     must(raft_is_leader(node->raft));
     put_said(node, node->ident.id, node->raft_addr, node->http_addr);
     if (!find_moved(node, &moved)) {
-        node->said_news = false;
+        node->addresses.changed = false;
         return;
     }
     struct raft_change change = {.type = RAFT_CHANGE_UPDATE, .member = moved};
@@ -151,5 +151,5 @@ void address_follow(struct node *node)
                  moved.http);
     }
     /* ERR_BUSY: another change is running, or we are new in office. */
-    node->said_news = !err || err == ERR_BUSY;
+    node->addresses.changed = !err || err == ERR_BUSY;
 }

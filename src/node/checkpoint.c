@@ -173,14 +173,14 @@ static void finish_checkpoint(struct node *node, struct node_request *request,
     store_get_stats(node->store, &stats);
     request->result.bytes = anything_new ? stats.db_bytes : 0;
     if (request->kind == REQUEST_SNAPSHOT) {
-        node->compact_asked = true;
+        node->compact.asked = true;
     }
     request_finish(node, request, NODE_OK, store_durable(node->store));
 }
 
 void checkpoint_answer_requests(struct node *node)
 {
-    struct list *waiting = &node->requests[STATE_SNAPSHOT];
+    struct list *waiting = &node->requests.by_state[STATE_SNAPSHOT];
     bool no_space = node->db_full || node->now_ms < node->checkpoint_retry_ms;
     for (struct list *at = waiting->next; at != waiting;) {
         struct node_request *request = request_of(at);

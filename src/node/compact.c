@@ -27,11 +27,12 @@ static uint64_t keep_bytes(const struct node *node)
 static void force_checkpoint(struct node *node, const struct wal_stats *stats)
 {
     if (stats->log_bytes < 2 * keep_bytes(node) ||
-        stats->written_bytes < node->forced_at + keep_bytes(node) / 2 ||
+        stats->written_bytes <
+            node->compact.forced_bytes + keep_bytes(node) / 2 ||
         store_durable(node->store) == store_applied(node->store)) {
         return;
     }
-    node->forced_at = stats->written_bytes;
+    node->compact.forced_bytes = stats->written_bytes;
     node->checkpoint.wanted = true;
 }
 
@@ -40,7 +41,7 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
 static uint64_t pinned(struct node *node, const struct raft_status *status,
                        uint64_t log_bytes)
 {
-    struct pin *pin = &node->pin;
+    struct pin *pin = &node->compact.pin;
     uint64_t match = UINT64_MAX - CAUGHT_UP_ENTRIES;
     for (uint32_t i = 0; i < status->peer_count; i++) {
         if (status->peers[i].id == pin->peer) {
@@ -58,16 +59,16 @@ static uint64_t pinned(struct node *node, const struct raft_status *status,
 static uint64_t limit_of(struct node *node, uint64_t log_bytes)
 {
     uint64_t limit = store_durable(node->store);
-    if (node->outgoing.peer != 0) {
-        limit = min_u64(limit, node->outgoing.image->index);
+    if (node->snapshot.outgoing.peer != 0) {
+        limit = min_u64(limit, node->snapshot.outgoing.image->index);
     }
     if (!raft_is_leader(node->raft)) {
-        node->pin.peer = 0;
+        node->compact.pin.peer = 0;
         return limit;
     }
     struct raft_status status;
     raft_get_status(node->raft, &status);
-    if (node->pin.peer != 0) {
+    if (node->compact.pin.peer != 0) {
         limit = min_u64(limit, pinned(node, &status, log_bytes));
     }
     if (log_bytes > PATIENCE * keep_bytes(node)) {
@@ -88,7 +89,7 @@ static uint64_t limit_as_asked(struct node *node, uint64_t limit)
     uint64_t applied = store_applied(node->store);
     uint64_t keep_from = applied > KEEP_ENTRIES ? applied - KEEP_ENTRIES : 0;
     limit = min_u64(limit, keep_from);
-    node->compact_asked = wal_can_compact(node->wal, limit);
+    node->compact.asked = wal_can_compact(node->wal, limit);
     return limit;
 }
 
@@ -98,7 +99,7 @@ bool compact_log(struct node *node)
     wal_get_stats(node->wal, &stats);
     bool full = space_is_full(node);
     bool little = stats.log_bytes <= keep_bytes(node);
-    bool asked = node->compact_asked && little && !full;
+    bool asked = node->compact.asked && little && !full;
     if (little && !asked && !full) {
         return false;
     }
@@ -106,7 +107,7 @@ bool compact_log(struct node *node)
         force_checkpoint(node, &stats);
     }
     if (!wal_can_compact(node->wal, store_durable(node->store))) {
-        node->compact_asked = false;
+        node->compact.asked = false;
         return false; /* Most turns end here: the peers need not be asked. */
     }
     uint64_t limit = limit_of(node, stats.log_bytes);

@@ -16,7 +16,7 @@ struct duty {
 static bool row_versions_due(const struct node *node)
 {
     return !store_counts(node->store) &&
-           node->counting_term != raft_term(node->raft) &&
+           node->row_versions_term != raft_term(node->raft) &&
            raft_conf_active(node->raft)->count == 1 && !node_shortage(node);
 }
 
@@ -25,14 +25,14 @@ static void enable_row_versions(struct node *node)
     struct command_name nobody = {{0}, 0};
     struct command_txn txn;
     struct command_writer list;
-    node->conf_scratch.size = 0;
-    command_txn(&txn, &node->conf_scratch, &nobody, false);
+    node->scratch.encoded.size = 0;
+    command_txn(&txn, &node->scratch.encoded, &nobody, false);
     for (int i = 0; i < 2; i++) { /* No conditions, no operations. */
-        command_list(&list, &node->conf_scratch);
+        command_list(&list, &node->scratch.encoded);
         command_end(&list);
     }
-    if (node_propose(node, buf_bytes(&node->conf_scratch)) == ERR_OK) {
-        node->counting_term = raft_term(node->raft);
+    if (node_propose(node, buf_bytes(&node->scratch.encoded)) == ERR_OK) {
+        node->row_versions_term = raft_term(node->raft);
     }
 }
 

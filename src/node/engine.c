@@ -28,10 +28,10 @@ static void retain_own_entry(struct node *node, uint64_t index)
         retain_payload(node, index, RAFT_ENTRY_NOOP, (struct bytes){0});
         return;
     }
-    node->conf_scratch.size = 0;
-    wire_encode_conf(&node->conf_scratch, conf);
+    node->scratch.encoded.size = 0;
+    wire_encode_conf(&node->scratch.encoded, conf);
     retain_payload(node, index, RAFT_ENTRY_CONF,
-                   buf_bytes(&node->conf_scratch));
+                   buf_bytes(&node->scratch.encoded));
 }
 
 /* Entries of a received append: their payloads are in node->wire_entries. */
@@ -82,7 +82,7 @@ void node_notify_engine(struct node *node, struct raft_event event)
 }
 
 /* Entry `index` from memory, else from the log; an error when it is not to be
- * had now. `from_log` payloads lie in node->log_scratch until the next. */
+ * had now. `from_log` payloads lie in node->scratch.log until the next. */
 enum err node_fetch_entry(struct node *node, uint64_t index,
                           struct entry *entry)
 {
@@ -90,7 +90,7 @@ enum err node_fetch_entry(struct node *node, uint64_t index,
         return ERR_OK;
     }
     struct wal_entry read;
-    enum err err = wal_read(node->wal, index, &node->log_scratch, &read);
+    enum err err = wal_read(node->wal, index, &node->scratch.log, &read);
     if (err) {
         if (err == ERR_CORRUPT) {
             die("the log entry %llu can no longer be read",

@@ -47,7 +47,7 @@ bool forward_to(struct node *node, struct node_request *request, raft_id peer,
     }
     request_leave(node, request);
     request_keep_body(request, body);
-    request->cookie = ++node->forward_cookie;
+    request->cookie = ++node->forward.cookie;
     request->peer = peer;
     if (!request->uncertain) {
         request->sent_commit = raft_commit(node->raft);
@@ -115,7 +115,7 @@ static void remote_done(struct node_request *request,
         buf_free(&remote->request.body);
     }
     list_remove(&remote->link);
-    list_add(&node->remotes_idle, &remote->link);
+    list_add(&node->forward.idle, &remote->link);
 }
 
 bool request_is_remote(const struct node_request *request)
@@ -126,16 +126,16 @@ bool request_is_remote(const struct node_request *request)
 static struct remote *remote_take(struct node *node)
 {
     struct remote *remote;
-    if (list_empty(&node->remotes_idle)) {
+    if (list_empty(&node->forward.idle)) {
         remote = mem_zalloc(sizeof(*remote));
         remote->node = node;
         remote->request.cb = remote_done;
         list_init(&remote->link);
     } else {
-        remote = container_of(node->remotes_idle.next, struct remote, link);
+        remote = container_of(node->forward.idle.next, struct remote, link);
         list_remove(&remote->link);
     }
-    list_add(&node->remotes, &remote->link);
+    list_add(&node->forward.remotes, &remote->link);
     return remote;
 }
 
@@ -214,7 +214,7 @@ bool forward_on_request(struct node *node, raft_id from,
  * do: a node that was removed is never told of one. */
 void forward_return_waiting(struct node *node)
 {
-    struct list *waiting = &node->requests[STATE_WAITING];
+    struct list *waiting = &node->requests.by_state[STATE_WAITING];
     for (struct list *at = waiting->next; at != waiting;) {
         struct node_request *request = request_of(at);
         at = at->next;
@@ -229,7 +229,7 @@ void forward_return_waiting(struct node *node)
 static struct node_request *find_forwarded(struct node *node, raft_id from,
                                            uint64_t cookie)
 {
-    struct list *forwarded = &node->requests[STATE_FORWARDED];
+    struct list *forwarded = &node->requests.by_state[STATE_FORWARDED];
     for (struct list *at = forwarded->next; at != forwarded; at = at->next) {
         struct node_request *request = request_of(at);
         if (request->cookie == cookie && request->peer == from) {
@@ -274,7 +274,7 @@ bool forward_on_response(struct node *node, raft_id from,
 
 void forward_peer_down(struct node *node, raft_id peer)
 {
-    struct list *forwarded = &node->requests[STATE_FORWARDED];
+    struct list *forwarded = &node->requests.by_state[STATE_FORWARDED];
     for (struct list *at = forwarded->next; at != forwarded;) {
         struct node_request *request = request_of(at);
         at = at->next;
@@ -302,12 +302,12 @@ static void free_remotes(struct list *remotes)
 
 void forward_init(struct node *node)
 {
-    list_init(&node->remotes);
-    list_init(&node->remotes_idle);
+    list_init(&node->forward.remotes);
+    list_init(&node->forward.idle);
 }
 
 void forward_free(struct node *node)
 {
-    free_remotes(&node->remotes);
-    free_remotes(&node->remotes_idle);
+    free_remotes(&node->forward.remotes);
+    free_remotes(&node->forward.idle);
 }

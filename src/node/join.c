@@ -45,7 +45,7 @@ static bool is_live(const struct node *node, raft_id id)
 /* What was silent before this node led, it cannot know. */
 static uint64_t silent_ms(const struct node *node, raft_id id)
 {
-    uint64_t heard = max_u64(contact_ms(node, id), node->leading_ms);
+    uint64_t heard = max_u64(contact_ms(node, id), node->leader.own_since_ms);
     return node->now_ms > heard ? node->now_ms - heard : 0;
 }
 
@@ -150,7 +150,7 @@ static void refuse(struct node *node, struct node_request *request,
                    enum node_refusal refusal, const struct raft_member *old,
                    const struct raft_member *wanted)
 {
-    struct node_intruder *intruder = &node->intruder;
+    struct node_intruder *intruder = &node->intruder.last;
     uint64_t silent = silent_ms(node, old->id);
     uint64_t count;
     if (log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS, &count)) {
@@ -167,7 +167,7 @@ static void refuse(struct node *node, struct node_request *request,
     memcpy(intruder->name, wanted->name, sizeof(intruder->name));
     memcpy(intruder->addr, wanted->addr, sizeof(intruder->addr));
     memcpy(intruder->member, old->name, sizeof(intruder->member));
-    node->intruder_ms = node->now_ms;
+    node->intruder.asked_ms = node->now_ms;
     if (refusal == NODE_REFUSED_NOT_YET) {
         request->result.wait_ms = node->options.replace_after_ms - silent;
     }
@@ -308,10 +308,10 @@ void remove_step(struct node *node, struct node_request *request)
 void node_join(struct node *node, struct node_request *request,
                const struct raft_member *member)
 {
-    node->conf_scratch.size = 0;
-    wire_encode_member(&node->conf_scratch, member);
+    node->scratch.encoded.size = 0;
+    wire_encode_member(&node->scratch.encoded, member);
     request->body.size = 0;
-    buf_add_bytes(&request->body, buf_bytes(&node->conf_scratch));
+    buf_add_bytes(&request->body, buf_bytes(&node->scratch.encoded));
     request_accept(node, request, REQUEST_JOIN, buf_bytes(&request->body));
 }
 

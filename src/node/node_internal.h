@@ -115,7 +115,7 @@ enum request_state {
 struct remote {
     struct node_request request;
     struct node *node;
-    struct list link; /* In node->remotes or node->remotes_idle. */
+    struct list link; /* In node->forward.remotes or .idle. */
     raft_id from;
     uint64_t cookie; /* The follower's. */
 };
@@ -181,9 +181,14 @@ struct node {
     /* Not a member yet: when to found a cluster; 0: never. */
     uint64_t bootstrap_at_ms;
     struct node_foreign foreign; /* As heard, whether it concerns us or not. */
-    char join[IDENT_JOIN_BYTES]; /* Remembered; "": nothing is. */
-    bool join_cluster_known;     /* The cluster that answered our join, ... */
-    uint8_t join_cluster[16];    /* ... which alone may adopt us. */
+    struct {
+        char addr[IDENT_JOIN_BYTES]; /* Whom an earlier start asked to join;
+                                        "": nobody. */
+        bool cluster_known;  /* The cluster that answered our join, ... */
+        uint8_t cluster[16]; /* ... which alone may adopt us. */
+    } joining;
+    /* It waits to be adopted, with data of a member that has left: left.c. */
+    bool leaves_behind;
     struct ident ident;
     int lock;
     struct wal *wal;
@@ -256,89 +261,141 @@ struct node {
     uint64_t space_retry_ms;
     bool checkpoint_short;        /* The last one found no space: ... */
     uint64_t checkpoint_retry_ms; /* ... it is not tried before. */
-    struct raft_conf members;     /* As told to the network. */
-    raft_id newcomer; /* Not told yet: the log may still lose it. 0 = none. */
-    struct start starts[STARTS_MAX];
-    struct start strangers[STARTS_MAX]; /* Of no members, the newest. */
-    int strangers_next;
-    struct node_contradiction contradiction; /* Index 0: none. */
-    uint64_t contradiction_commit; /* What was committed when it was found. */
-    raft_id contradiction_from;    /* The newest leader that did it, ... */
-    uint64_t contradiction_term;
-    uint64_t contradiction_look_ms; /* ... and when to hear it again. */
-    bool leaves_behind; /* Waiting to be adopted, with data of a member that
-                           has left: left.c. */
-    struct linked linked[NODE_LINKS_MAX];
-    bool linked_news;        /* A link came up since removed_look(). */
-    uint64_t looked_conf;    /* The committed membership of the last look. */
-    uint64_t removed_index;  /* Membership without us; 0: we are a member. */
-    struct raft_conf others; /* ... the others, as last known here. */
-    uint64_t leading_ms;     /* When this node became leader last. */
-    struct node_intruder intruder;
-    uint64_t intruder_ms;               /* When it asked last; 0: never. */
-    struct said said[RAFT_MEMBERS_MAX]; /* By those whose link is up. */
-    bool said_news;                     /* The membership may have to follow. */
-    /* Sender of the last entries that could not be taken; 0: they could. While
-     * it leads, this node cannot follow, and is not ready. */
-    raft_id entry_refused_from;
-    uint64_t entry_refused_ms; /* When that was logged last; 0: never. */
+
+    /* update.c: the members to which links are kept. */
+    struct {
+        struct raft_conf members;
+        raft_id newcomer; /* Not among them yet, since the log may still lose
+                             the entry that adds it; 0: none. */
+    } links;
+    struct {
+        raft_id seen; /* The last leader that was counted, ... */
+        uint64_t seen_term;
+        uint64_t own_since_ms; /* ... and when this node became it last. */
+    } leader;
+    uint64_t row_versions_term; /* In which duties.c has proposed to enable
+                                   them; 0: none. */
+
+    struct {
+        struct start members[STARTS_MAX];
+        struct start strangers[STARTS_MAX]; /* Newest starts of no members. */
+        int strangers_next;                 /* The row to be taken next. */
+    } starts;
+
+    struct {
+        struct node_contradiction contradiction; /* Index 0: none. */
+        uint64_t commit;   /* What was committed when it was found. */
+        raft_id from;      /* The newest leader that contradicted, ... */
+        uint64_t term;     /* ... its term, ... */
+        uint64_t retry_ms; /* ... and when to listen to it again. */
+    } quarantine;
+
+    struct {
+        struct linked linked[NODE_LINKS_MAX];
+        bool links_changed;      /* A link came up since removed_look(). */
+        uint64_t checked_conf;   /* Index of the committed membership that was
+                                    checked last. */
+        uint64_t index;          /* Membership without us; 0: we are in it. */
+        struct raft_conf others; /* Its members, when we are not. */
+    } removed;
+
+    /* join.c: the last newcomer that was refused. */
+    struct {
+        struct node_intruder last;
+        uint64_t asked_ms; /* 0: never. */
+    } intruder;
+
+    struct {
+        struct said said[RAFT_MEMBERS_MAX]; /* Of members whose link is up. */
+        bool changed; /* The membership may have to follow. */
+    } addresses;
+
+    /* receive.c: entries that this node cannot take. While their sender leads,
+     * this node cannot follow, and is not ready. */
+    struct {
+        raft_id from;       /* Of the last append; 0: it was taken. */
+        uint64_t logged_ms; /* 0: never. */
+    } refused;
+
     /* Lines that strangers and clients can provoke, one a second. */
     struct log_limit adopt_log;
     struct log_limit join_log;
 
-    /* Requests, by enum request_state. WAITING: for a leader, or for a
-     * change to be possible. PROPOSED: in our log, by index, to be applied.
-     * ORPHAN: cut from our log, others may still have it. FORWARDED: at the
-     * leader. ASKING: reads without an index, by cookie. READING: wait for an
-     * index to be applied. SNAPSHOT: wait for a checkpoint. DONE: to be called
-     * back at the end of the turn. */
-    struct list requests[STATE_COUNT];
-    struct node_request *transfer; /* At most one. */
-    uint64_t pending_count;        /* Proposed and not applied. */
-    uint64_t pending_bytes;
-    uint64_t waiting_count;
-    uint64_t waiting_bytes;
-    uint64_t sweep_ms;
-    uint64_t forward_cookie;
-    uint64_t read_cookie;  /* Of the newest read. */
-    uint64_t asked_cookie; /* Reads up to this one have been asked for. */
-    uint64_t ask_again_ms; /* 0, or when to ask anew after a failure. */
-    struct list remotes;
-    struct list remotes_idle;
+    struct {
+        /* WAITING: for a leader, or for a change to be possible. PROPOSED: in
+         * our log, by index, to be applied. ORPHAN: cut from our log, others
+         * may still have it. FORWARDED: at the leader. ASKING: reads without
+         * an index, by cookie. READING: for an index to be applied. TRANSFER:
+         * for another leader. SNAPSHOT: for a checkpoint. DONE: to be called
+         * back at the end of the turn. */
+        struct list by_state[STATE_COUNT];
+        uint64_t pending_count; /* PROPOSED and ORPHAN, ... */
+        uint64_t pending_bytes; /* ... and their commands. */
+        uint64_t waiting_count; /* WAITING, ... */
+        uint64_t waiting_bytes; /* ... and their bodies. */
+        uint64_t expire_ms;     /* When to look at deadlines next. */
+    } requests;
 
-    struct outgoing outgoing;
-    uint64_t image_refused_ms; /* When a snapshot found too many images open;
-                                  0: never. */
-    struct arriving arriving;
-    struct pin pin;
-    uint64_t snapshot_wait_ms; /* After a failure: twice as long each time. */
-    uint64_t snapshot_at_ms;   /* Not before. */
-    bool compact_asked; /* By somebody: keep less of the log than usual. */
-    uint64_t forced_at; /* Bytes of log when a checkpoint was forced last. */
+    struct {
+        struct node_request *request; /* At most one; NULL: none. */
+        bool asked;                   /* The engine is at one. */
+    } transfer;
 
-    bool ready;
-    struct node_request ready_probe;
-    bool stopping;
-    uint64_t stopping_ms; /* Since when. */
-    bool transfer_asked;
-    uint64_t counting_term; /* In which begin_to_count() has proposed. */
-    uint64_t restoring;     /* The restore that is under way, ... */
-    uint64_t restoring_keys;
-    uint64_t restoring_ms; /* ... and since when it stands there. */
+    struct {
+        uint64_t cookie;     /* Of the newest request that was forwarded. */
+        struct list remotes; /* Of other nodes, and what is kept for them. */
+        struct list idle;
+    } forward;
+
+    struct {
+        uint64_t cookie;       /* Of the newest read. */
+        uint64_t asked_cookie; /* The engine was asked for reads up to it. */
+        uint64_t retry_ms; /* When to ask anew after a failure; 0: no need. */
+        bool ready;
+        struct node_request probe; /* Until `ready`. */
+    } reads;
+
+    struct {
+        struct outgoing outgoing;
+        struct arriving arriving;
+        uint64_t refused_ms; /* When one found too many images open; 0: never */
+        uint64_t wait_ms;    /* After a failure: twice as long each time. */
+        uint64_t at_ms;      /* None begins before. */
+    } snapshot;
+
+    struct {
+        struct pin pin;
+        bool asked; /* By a request: keep less of the log than usual. */
+        uint64_t forced_bytes; /* Written to the log, in total, when it forced
+                                  a checkpoint last. */
+    } compact;
+
+    struct {
+        uint64_t id;       /* The restore that is under way; 0: none. */
+        uint64_t keys;     /* That it had uploaded at ... */
+        uint64_t since_ms; /* ... the time of its last progress. */
+    } restore;
+
+    struct {
+        bool asked;
+        uint64_t since_ms;
+    } stop;
+
     struct node_metrics metrics;
-    raft_id leader_seen; /* The last one counted, and its term. */
-    uint64_t leader_seen_term;
 
-    /* Scratch, so that a turn takes no memory. */
+    /* Memory that is used anew each time, so that a turn takes none. */
     struct wire_entry wire_entries[RAFT_APPEND_ENTRIES_MAX];
     struct raft_entry raft_entries[RAFT_APPEND_ENTRIES_MAX];
     struct raft_conf confs[NODE_CONFS_IN_APPEND];
-    struct buf scratch;
-    struct buf log_scratch;
-    struct buf conf_scratch;
+    struct {
+        struct buf pieces;  /* Of a snapshot; payloads of one append. */
+        struct buf log;     /* One entry that was read from the log. */
+        struct buf encoded; /* A membership, a member, or a command. */
+    } scratch;
 };
 
-/* requests.c. A request is in one list of node->requests, by its state. */
+/* requests.c. A request is in one list of node->requests.by_state, by its
+ * state. */
 static inline struct node_request *request_of(struct list *link)
 {
     return container_of(link, struct node_request, link);
@@ -574,7 +631,7 @@ MUST_CHECK enum err node_propose(struct node *node, struct bytes payload);
 /* For events that the engine cannot refuse. */
 void node_notify_engine(struct node *node, struct raft_event event);
 /* Entry `index` from memory, else from the log. A payload from the log lies in
- * node->log_scratch, until the next call. ERR_NOT_FOUND, or a shortage. */
+ * node->scratch.log, until the next call. ERR_NOT_FOUND, or a shortage. */
 MUST_CHECK enum err node_fetch_entry(struct node *node, uint64_t index,
                                      struct entry *entry);
 

@@ -307,7 +307,7 @@ static enum err open_member(struct node *node)
         node->incarnation = wal_incarnation(node->wal);
         /* What others still answer to an earlier life of ours is not taken for
          * an answer to this one. */
-        node->forward_cookie = node->incarnation << 40;
+        node->forward.cookie = node->incarnation << 40;
         start_engine(node, &boot);
         node->member = true;
         node_check_quota(node);
@@ -431,8 +431,8 @@ static const char *why_not_adopted(const struct node *node,
                    : "the cluster knows no directory by our name; joining "
                      "again";
     }
-    if (node->join_cluster_known &&
-        memcmp(hello->cluster, node->join_cluster, 16) != 0) {
+    if (node->joining.cluster_known &&
+        memcmp(hello->cluster, node->joining.cluster, 16) != 0) {
         return "another cluster has answered --join";
     }
     return NULL;
@@ -440,7 +440,7 @@ static const char *why_not_adopted(const struct node *node,
 
 bool node_adopt(struct node *node, const struct wire_hello *hello)
 {
-    if (node->member || !node->options.joining || node->stopping) {
+    if (node->member || !node->options.joining || node->stop.asked) {
         return false;
     }
     const char *why = why_not_adopted(node, hello);
@@ -491,8 +491,8 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
 
 void node_join_answered(struct node *node, const uint8_t cluster[16])
 {
-    node->join_cluster_known = true;
-    memcpy(node->join_cluster, cluster, sizeof(node->join_cluster));
+    node->joining.cluster_known = true;
+    memcpy(node->joining.cluster, cluster, sizeof(node->joining.cluster));
 }
 
 /* What is asked for while we wait: once more what was asked for before, when
@@ -510,7 +510,7 @@ static enum err recall_join(struct node *node)
         return err;
     }
     node->options.joining = true;
-    err = ident_read_join(fs, node->join);
+    err = ident_read_join(fs, node->joining.addr);
     if (err == ERR_NOT_FOUND) {
         log_error("open", "why=\"this directory was started with --join and is "
                           "no member yet: start it with --join, or with an "
@@ -521,14 +521,15 @@ static enum err recall_join(struct node *node)
         log_warn("open",
                  "join=%s why=\"no --join, but this directory waits to "
                  "join: the same members are asked\"",
-                 node->join);
+                 node->joining.addr);
     }
     return err;
 }
 
 const char *node_remembered_join(const struct node *node)
 {
-    return !node->member && node->join[0] != '\0' ? node->join : NULL;
+    return !node->member && node->joining.addr[0] != '\0' ? node->joining.addr
+                                                          : NULL;
 }
 
 static enum err wait_for_adoption(struct node *node)
@@ -579,7 +580,7 @@ uint64_t node_bootstrap_in_ms(const struct node *node)
 void node_bootstrap_when_due(struct node *node)
 {
     if (node->bootstrap_at_ms == 0 || node->now_ms < node->bootstrap_at_ms ||
-        node->stopping) {
+        node->stop.asked) {
         return;
     }
     node->bootstrap_at_ms = 0;
@@ -710,8 +711,8 @@ void node_close(struct node *node)
     if (node->lock >= 0) {
         node->env.fs->close(node->env.fs->self, node->lock);
     }
-    buf_free(&node->scratch);
-    buf_free(&node->log_scratch);
-    buf_free(&node->conf_scratch);
+    buf_free(&node->scratch.pieces);
+    buf_free(&node->scratch.log);
+    buf_free(&node->scratch.encoded);
     mem_free(node);
 }

@@ -21,7 +21,9 @@ enum { LOOK_MS = 10000 };
 
 const struct node_contradiction *node_contradiction(const struct node *node)
 {
-    return node->contradiction.index > 0 ? &node->contradiction : NULL;
+    return node->quarantine.contradiction.index > 0
+               ? &node->quarantine.contradiction
+               : NULL;
 }
 
 /* Those who wait for a leader's word about what this node holds. The requests
@@ -30,7 +32,7 @@ static void refuse_reads(struct node *node)
 {
     static const enum request_state states[] = {STATE_ASKING, STATE_READING};
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
-        struct list *list = &node->requests[states[i]];
+        struct list *list = &node->requests.by_state[states[i]];
         for (struct list *at = list->next; at != list;) {
             struct node_request *request =
                 container_of(at, struct node_request, link);
@@ -51,16 +53,18 @@ bool quarantine_begin(struct node *node, const struct raft_message *message)
     if (!leader) {
         return false;
     }
-    bool known = node->contradiction.index > 0;
-    node->contradiction_from = message->from;
-    node->contradiction_term = message->term;
-    node->contradiction_look_ms = node->now_ms + LOOK_MS;
+    bool known = node->quarantine.contradiction.index > 0;
+    node->quarantine.from = message->from;
+    node->quarantine.term = message->term;
+    node->quarantine.retry_ms = node->now_ms + LOOK_MS;
     if (known) {
         return true;
     }
-    node->contradiction = (struct node_contradiction){.index = index};
-    memcpy(node->contradiction.leader, leader->name, RAFT_NAME_BYTES);
-    node->contradiction_commit = raft_commit(node->raft);
+    node->quarantine.contradiction =
+        (struct node_contradiction){.index = index};
+    memcpy(node->quarantine.contradiction.leader, leader->name,
+           RAFT_NAME_BYTES);
+    node->quarantine.commit = raft_commit(node->raft);
     log_error("contradiction",
               "index=%llu term_here=%llu leader=%s term=%llu why=\"what is "
               "committed here the leader does not have: no reads are answered; "
@@ -75,20 +79,20 @@ bool quarantine_begin(struct node *node, const struct raft_message *message)
 bool quarantine_ignores(const struct node *node,
                         const struct raft_message *message)
 {
-    return node->contradiction.index > 0 &&
-           message->from == node->contradiction_from &&
-           message->term == node->contradiction_term &&
+    return node->quarantine.contradiction.index > 0 &&
+           message->from == node->quarantine.from &&
+           message->term == node->quarantine.term &&
            (message->type == RAFT_MSG_HEARTBEAT ||
             (message->type == RAFT_MSG_APPEND &&
-             node->now_ms < node->contradiction_look_ms));
+             node->now_ms < node->quarantine.retry_ms));
 }
 
 void quarantine_look(struct node *node)
 {
-    if (node->contradiction.index > 0 &&
-        raft_commit(node->raft) > node->contradiction_commit) {
+    if (node->quarantine.contradiction.index > 0 &&
+        raft_commit(node->raft) > node->quarantine.commit) {
         log_info("contradiction", "index=%llu why=\"it agrees again\"",
-                 (unsigned long long)node->contradiction.index);
-        node->contradiction = (struct node_contradiction){0};
+                 (unsigned long long)node->quarantine.contradiction.index);
+        node->quarantine.contradiction = (struct node_contradiction){0};
     }
 }

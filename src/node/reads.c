@@ -19,7 +19,7 @@ void node_read(struct node *node, struct node_request *request)
         request_finish(node, request, NODE_QUARANTINED, 0);
         return;
     }
-    request->cookie = ++node->read_cookie;
+    request->cookie = ++node->reads.cookie;
     request_move(node, request, STATE_ASKING);
 }
 
@@ -36,30 +36,32 @@ void node_wait(struct node *node, struct node_request *request, uint64_t index)
 
 void reads_ask(struct node *node)
 {
-    if (list_empty(&node->requests[STATE_ASKING])) {
-        node->ask_again_ms = 0;
+    if (list_empty(&node->requests.by_state[STATE_ASKING])) {
+        node->reads.retry_ms = 0;
         return;
     }
-    bool again = node->ask_again_ms > 0 && node->now_ms >= node->ask_again_ms;
-    if (node->read_cookie <= node->asked_cookie && !again) {
+    bool again =
+        node->reads.retry_ms > 0 && node->now_ms >= node->reads.retry_ms;
+    if (node->reads.cookie <= node->reads.asked_cookie && !again) {
         return;
     }
     if (again) {
-        node->ask_again_ms = 0;
-        node->read_cookie++; /* The engine wants growing cookies. */
+        node->reads.retry_ms = 0;
+        node->reads.cookie++; /* The engine wants growing cookies. */
     }
-    struct raft_event event = {
-        .type = RAFT_READ, .now_ms = node->now_ms, .cookie = node->read_cookie};
+    struct raft_event event = {.type = RAFT_READ,
+                               .now_ms = node->now_ms,
+                               .cookie = node->reads.cookie};
     enum err err = node_step(node, &event, (struct bytes){0});
     if (err) {
-        node->ask_again_ms = node->now_ms + node->options.heartbeat_ms;
+        node->reads.retry_ms = node->now_ms + node->options.heartbeat_ms;
     }
-    node->asked_cookie = node->read_cookie;
+    node->reads.asked_cookie = node->reads.cookie;
 }
 
 void reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
 {
-    struct list *asking = &node->requests[STATE_ASKING];
+    struct list *asking = &node->requests.by_state[STATE_ASKING];
     while (!list_empty(asking)) {
         struct node_request *request = request_of(asking->next);
         if (request->cookie > cookie) {
@@ -78,13 +80,13 @@ void reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
 
 void reads_failed(struct node *node)
 {
-    node->ask_again_ms = node->now_ms + node->options.heartbeat_ms;
+    node->reads.retry_ms = node->now_ms + node->options.heartbeat_ms;
 }
 
 void reads_release(struct node *node)
 {
     uint64_t applied = store_applied(node->store);
-    struct list *reading = &node->requests[STATE_READING];
+    struct list *reading = &node->requests.by_state[STATE_READING];
     if (node_contradiction(node)) {
         return; /* What was applied here is not what others ask for. */
     }
@@ -125,9 +127,9 @@ void node_wait_applied(struct node *node, struct node_request *request,
 static void ready_done(struct node_request *request,
                        const struct node_result *result)
 {
-    struct node *node = container_of(request, struct node, ready_probe);
+    struct node *node = container_of(request, struct node, reads.probe);
     if (result->outcome == NODE_OK) {
-        node->ready = true;
+        node->reads.ready = true;
         log_info("ready", "applied=%llu",
                  (unsigned long long)store_applied(node->store));
     }
@@ -135,19 +137,19 @@ static void ready_done(struct node_request *request,
 
 void reads_probe_readiness(struct node *node)
 {
-    if (!node->ready && node->ready_probe.state == STATE_IDLE &&
+    if (!node->reads.ready && node->reads.probe.state == STATE_IDLE &&
         raft_leader(node->raft) != 0) {
-        node->ready_probe.deadline_ms = node->now_ms + 10000;
-        node_read(node, &node->ready_probe);
+        node->reads.probe.deadline_ms = node->now_ms + 10000;
+        node_read(node, &node->reads.probe);
     }
 }
 
 void reads_init(struct node *node)
 {
-    node->ready_probe.cb = ready_done;
+    node->reads.probe.cb = ready_done;
 }
 
 void reads_free(struct node *node)
 {
-    buf_free(&node->ready_probe.body);
+    buf_free(&node->reads.probe.body);
 }

@@ -28,20 +28,20 @@ static enum err check_entry(const struct wire_entry *entry)
 
 bool node_cannot_follow(const struct node *node)
 {
-    return node->entry_refused_from != 0 &&
-           node->entry_refused_from == raft_leader(node->raft);
+    return node->refused.from != 0 &&
+           node->refused.from == raft_leader(node->raft);
 }
 
 /* Logged once a minute: the sender goes on trying. */
 static void refuse_entry(struct node *node, const struct raft_message *message,
                          uint32_t place, enum err err)
 {
-    node->entry_refused_from = message->from;
-    if (node->entry_refused_ms != 0 &&
-        node->now_ms < node->entry_refused_ms + NODE_REFUSED_LOG_MS) {
+    node->refused.from = message->from;
+    if (node->refused.logged_ms != 0 &&
+        node->now_ms < node->refused.logged_ms + NODE_REFUSED_LOG_MS) {
         return;
     }
-    node->entry_refused_ms = node->now_ms;
+    node->refused.logged_ms = node->now_ms;
     log_error("entry", "from=%llu index=%llu why=\"%s\"",
               (unsigned long long)message->from,
               (unsigned long long)(message->log_index + 1 + place),
@@ -75,8 +75,8 @@ static bool decode_entries(struct node *node, struct raft_message *message)
             out->conf = &node->confs[confs++];
         }
     }
-    if (message->entry_count > 0 && message->from == node->entry_refused_from) {
-        node->entry_refused_from = 0;
+    if (message->entry_count > 0 && message->from == node->refused.from) {
+        node->refused.from = 0;
     }
     message->entries = node->raft_entries;
     return true;

@@ -38,8 +38,8 @@ bool node_has_removed(const struct node *node, const char *name,
 static struct linked *find(struct node *node, raft_id id)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++) {
-        if (node->linked[i].id == id) {
-            return &node->linked[i];
+        if (node->removed.linked[i].id == id) {
+            return &node->removed.linked[i];
         }
     }
     return NULL;
@@ -56,14 +56,14 @@ void removed_link(struct node *node, raft_id peer, bool up)
     must(linked || !up); /* Links have as many slots. */
     if (up) {
         *linked = (struct linked){.id = peer};
-        node->linked_news = true;
+        node->removed.links_changed = true;
     }
 }
 
 static void notify(struct node *node, uint64_t index)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++) {
-        struct linked *linked = &node->linked[i];
+        struct linked *linked = &node->removed.linked[i];
         if (linked->id == 0 || linked->removed ||
             !is_removed(node, linked->id)) {
             continue;
@@ -73,17 +73,17 @@ static void notify(struct node *node, uint64_t index)
             wire_add_removed(out, index);
             linked->removed = true;
         } else {
-            node->linked_news = true; /* Its queue is full: again. */
+            node->removed.links_changed = true; /* Its queue is full: again. */
         }
     }
 }
 
 static void learn(struct node *node, uint64_t index, const char *from)
 {
-    if (node->removed_index > 0) {
+    if (node->removed.index > 0) {
         return;
     }
-    node->removed_index = index;
+    node->removed.index = index;
     log_error("removed",
               "index=%llu by=%s why=\"removed from its cluster: empty the "
               "directory to join anew\"",
@@ -94,11 +94,11 @@ void removed_look(struct node *node)
 {
     uint64_t index;
     raft_conf_committed(node->raft, &index);
-    if (index == node->looked_conf && !node->linked_news) {
+    if (index == node->removed.checked_conf && !node->removed.links_changed) {
         return;
     }
-    node->looked_conf = index;
-    node->linked_news = false;
+    node->removed.checked_conf = index;
+    node->removed.links_changed = false;
     notify(node, index);
     if (is_removed(node, node->ident.id)) {
         learn(node, index, "its own log");
@@ -133,28 +133,29 @@ void node_on_removed(struct node *node, uint64_t index)
 
 uint64_t node_removed_index(const struct node *node)
 {
-    return node->removed_index;
+    return node->removed.index;
 }
 
 const struct raft_conf *removed_conf(struct node *node)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
-    if (node->removed_index == 0) {
+    if (node->removed.index == 0) {
         return conf;
     }
-    node->others.count = 0;
+    node->removed.others.count = 0;
     for (uint32_t i = 0; i < conf->count; i++) {
         if (conf->members[i].id != node->ident.id) {
-            node->others.members[node->others.count++] = conf->members[i];
+            node->removed.others.members[node->removed.others.count++] =
+                conf->members[i];
         }
     }
-    return &node->others;
+    return &node->removed.others;
 }
 
 bool removed_gives_up(const struct node *node,
                       const struct node_request *request)
 {
-    if (node->removed_index == 0 || raft_is_leader(node->raft)) {
+    if (node->removed.index == 0 || raft_is_leader(node->raft)) {
         return false;
     }
     switch ((enum request_state)request->state) {

@@ -69,7 +69,7 @@ bool repeat_submit(struct node *node, struct node_request *request)
     }
     if (request->kind == REQUEST_WRITE) {
         /* How far the log has come the leader knows: ask it as for a read. */
-        request->cookie = ++node->read_cookie;
+        request->cookie = ++node->reads.cookie;
         request_move(node, request, STATE_ASKING);
         return true;
     }

@@ -47,15 +47,15 @@ void request_leave(struct node *node, struct node_request *request)
     }
     list_remove(&request->link);
     if (request->state == STATE_PROPOSED || request->state == STATE_ORPHAN) {
-        must(node->pending_count > 0);
-        node->pending_count--;
-        node->pending_bytes -= request->size_bytes;
+        must(node->requests.pending_count > 0);
+        node->requests.pending_count--;
+        node->requests.pending_bytes -= request->size_bytes;
     } else if (request->state == STATE_WAITING) {
-        must(node->waiting_count > 0);
-        node->waiting_count--;
-        node->waiting_bytes -= request->body.size;
+        must(node->requests.waiting_count > 0);
+        node->requests.waiting_count--;
+        node->requests.waiting_bytes -= request->body.size;
     } else if (request->state == STATE_TRANSFER) {
-        node->transfer = NULL;
+        node->transfer.request = NULL;
     }
     request->state = STATE_IDLE;
 }
@@ -66,15 +66,15 @@ void request_move(struct node *node, struct node_request *request,
     request_leave(node, request);
     request->state = (uint8_t)state;
     list_init(&request->link);
-    list_add(&node->requests[state], &request->link);
+    list_add(&node->requests.by_state[state], &request->link);
     if (state == STATE_PROPOSED || state == STATE_ORPHAN) {
-        node->pending_count++;
-        node->pending_bytes += request->size_bytes;
+        node->requests.pending_count++;
+        node->requests.pending_bytes += request->size_bytes;
     } else if (state == STATE_WAITING) {
-        node->waiting_count++;
-        node->waiting_bytes += request->body.size;
+        node->requests.waiting_count++;
+        node->requests.waiting_bytes += request->body.size;
     } else if (state == STATE_TRANSFER) {
-        node->transfer = request;
+        node->transfer.request = request;
     }
 }
 
@@ -167,8 +167,9 @@ static void wait_for_leader(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_NO_LEADER, 0);
         return;
     }
-    if (node->waiting_count >= node->options.proposals_max ||
-        node->waiting_bytes + body.size > node->options.proposals_bytes_max) {
+    if (node->requests.waiting_count >= node->options.proposals_max ||
+        node->requests.waiting_bytes + body.size >
+            node->options.proposals_bytes_max) {
         request_finish(node, request, NODE_BUSY, 0);
         return;
     }
@@ -181,7 +182,8 @@ static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
     enum space_answer space = space_admit(node, command);
-    if (space == SPACE_LATER && node->waiting_count < DELETES_WAITING_MAX) {
+    if (space == SPACE_LATER &&
+        node->requests.waiting_count < DELETES_WAITING_MAX) {
         request_leave(node, request);
         request_keep_body(request, command);
         request_move(node, request, STATE_WAITING);
@@ -193,8 +195,8 @@ static void propose(struct node *node, struct node_request *request,
                        space == SPACE_NO ? NODE_NO_SPACE : NODE_BUSY, 0);
         return;
     }
-    if (node->pending_count >= node->options.proposals_max ||
-        node->pending_bytes + command.size >
+    if (node->requests.pending_count >= node->options.proposals_max ||
+        node->requests.pending_bytes + command.size >
             node->options.proposals_bytes_max) {
         node->metrics.failed++;
         request_finish(node, request, NODE_BUSY, 0);
@@ -311,7 +313,7 @@ void node_write(struct node *node, struct node_request *request,
 
 void requests_submit(struct node *node)
 {
-    struct list *waiting = &node->requests[STATE_WAITING];
+    struct list *waiting = &node->requests.by_state[STATE_WAITING];
     if (list_empty(waiting)) {
         return;
     }
@@ -321,7 +323,7 @@ void requests_submit(struct node *node)
         return;
     }
     /* One pass: what has to go on waiting is added at the end. */
-    for (uint64_t left = node->waiting_count; left > 0; left--) {
+    for (uint64_t left = node->requests.waiting_count; left > 0; left--) {
         struct node_request *request = request_of(waiting->next);
         submit_or_repeat(node, request, buf_bytes(&request->body));
     }
@@ -351,7 +353,7 @@ static void handle_applied(struct node *node, struct node_request *request,
 void requests_applied(struct node *node, uint64_t index, uint64_t term,
                       const struct store_result *result)
 {
-    struct list *proposed = &node->requests[STATE_PROPOSED];
+    struct list *proposed = &node->requests.by_state[STATE_PROPOSED];
     if (!list_empty(proposed)) {
         struct node_request *request = request_of(proposed->next);
         must(request->index >= index);
@@ -359,7 +361,7 @@ void requests_applied(struct node *node, uint64_t index, uint64_t term,
             handle_applied(node, request, index, term, result);
         }
     }
-    struct list *orphans = &node->requests[STATE_ORPHAN];
+    struct list *orphans = &node->requests.by_state[STATE_ORPHAN];
     for (struct list *at = orphans->next; at != orphans;) {
         struct node_request *request = request_of(at);
         at = at->next;
@@ -371,7 +373,7 @@ void requests_applied(struct node *node, uint64_t index, uint64_t term,
 
 void requests_cut(struct node *node, uint64_t index)
 {
-    struct list *proposed = &node->requests[STATE_PROPOSED];
+    struct list *proposed = &node->requests.by_state[STATE_PROPOSED];
     while (!list_empty(proposed)) {
         struct node_request *request = request_of(proposed->prev);
         if (request->index < index) {
@@ -385,7 +387,7 @@ void requests_installed(struct node *node, uint64_t index)
 {
     static const enum request_state states[] = {STATE_PROPOSED, STATE_ORPHAN};
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
-        struct list *list = &node->requests[states[i]];
+        struct list *list = &node->requests.by_state[states[i]];
         for (struct list *at = list->next; at != list;) {
             struct node_request *request = request_of(at);
             at = at->next;
@@ -401,8 +403,8 @@ void requests_leader_changed(struct node *node)
     if (!raft_is_leader(node->raft)) {
         forward_return_waiting(node);
     }
-    if (!list_empty(&node->requests[STATE_ASKING])) {
-        node->ask_again_ms = node->now_ms;
+    if (!list_empty(&node->requests.by_state[STATE_ASKING])) {
+        node->reads.retry_ms = node->now_ms;
     }
 }
 
@@ -419,18 +421,18 @@ static bool is_abandoned(const struct node *node,
     }
     bool waits =
         request->state == STATE_WAITING || request->state == STATE_ASKING;
-    if (!node->stopping || !waits) {
+    if (!node->stop.asked || !waits) {
         return false;
     }
-    return !node->member ||
-           (raft_leader(node->raft) == 0 &&
-            node->now_ms >= node->stopping_ms + node->options.election_max_ms);
+    return !node->member || (raft_leader(node->raft) == 0 &&
+                             node->now_ms >= node->stop.since_ms +
+                                                 node->options.election_max_ms);
 }
 
 static enum node_outcome outcome_when_late(const struct node *node,
                                            const struct node_request *request)
 {
-    if (node->stopping && is_abandoned(node, request) &&
+    if (node->stop.asked && is_abandoned(node, request) &&
         request->state != STATE_PROPOSED && request->state != STATE_ORPHAN) {
         return NODE_STOPPING;
     }
@@ -468,7 +470,7 @@ static enum node_outcome outcome_when_late(const struct node *node,
 bool requests_any(const struct node *node)
 {
     for (int state = STATE_WAITING; state < STATE_DONE; state++) {
-        if (!list_empty(&node->requests[state])) {
+        if (!list_empty(&node->requests.by_state[state])) {
             return true;
         }
     }
@@ -477,12 +479,12 @@ bool requests_any(const struct node *node)
 
 void requests_expire(struct node *node)
 {
-    if (node->now_ms < node->sweep_ms) {
+    if (node->now_ms < node->requests.expire_ms) {
         return;
     }
-    node->sweep_ms = node->now_ms + NODE_SWEEP_MS;
+    node->requests.expire_ms = node->now_ms + NODE_SWEEP_MS;
     for (int state = STATE_WAITING; state < STATE_DONE; state++) {
-        struct list *head = &node->requests[state];
+        struct list *head = &node->requests.by_state[state];
         for (struct list *at = head->next; at != head;) {
             struct node_request *request = request_of(at);
             at = at->next;
@@ -500,7 +502,7 @@ void requests_call_back(struct node *node)
     /* What callbacks finish anew waits for the next turn. */
     struct list now;
     list_init(&now);
-    list_splice(&now, &node->requests[STATE_DONE]);
+    list_splice(&now, &node->requests.by_state[STATE_DONE]);
     while (!list_empty(&now)) {
         struct node_request *request = request_of(now.next);
         list_remove(&request->link);
@@ -514,7 +516,7 @@ void requests_call_back(struct node *node)
 void requests_init(struct node *node)
 {
     for (int state = 0; state < STATE_COUNT; state++) {
-        list_init(&node->requests[state]);
+        list_init(&node->requests.by_state[state]);
     }
     histogram_init_latency(&node->metrics.commit_us);
     forward_init(node);

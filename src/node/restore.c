@@ -30,37 +30,37 @@ void restore_observe(struct node *node)
 {
     uint64_t keys;
     uint64_t id = store_restoring(node->store, &keys);
-    if (id != node->restoring || keys != node->restoring_keys ||
+    if (id != node->restore.id || keys != node->restore.keys ||
         !raft_is_leader(node->raft)) {
-        node->restoring = id;
-        node->restoring_keys = keys;
-        node->restoring_ms = node->now_ms;
+        node->restore.id = id;
+        node->restore.keys = keys;
+        node->restore.since_ms = node->now_ms;
     }
 }
 
 bool restore_is_abandoned(const struct node *node)
 {
-    return node->restoring != 0 &&
-           node->now_ms >= node->restoring_ms + PATIENCE_MS &&
+    return node->restore.id != 0 &&
+           node->now_ms >= node->restore.since_ms + PATIENCE_MS &&
            !node_shortage(node);
 }
 
 void restore_abort(struct node *node)
 {
-    node->conf_scratch.size = 0;
-    command_restore(NULL, &node->conf_scratch,
+    node->scratch.encoded.size = 0;
+    command_restore(NULL, &node->scratch.encoded,
                     &(struct command_restore){.step = COMMAND_RESTORE_ABORT,
-                                              .id = node->restoring});
-    if (node_propose(node, buf_bytes(&node->conf_scratch)) == ERR_OK) {
+                                              .id = node->restore.id});
+    if (node_propose(node, buf_bytes(&node->scratch.encoded)) == ERR_OK) {
         log_warn("restore", "keys=%llu why=\"nobody goes on with it\"",
-                 (unsigned long long)node->restoring_keys);
+                 (unsigned long long)node->restore.keys);
     }
-    node->restoring_ms = node->now_ms; /* Else again after as long. */
+    node->restore.since_ms = node->now_ms; /* Else again after as long. */
 }
 
 uint64_t restore_deadline_ms(const struct node *node)
 {
-    return node->restoring && !node_shortage(node)
-               ? node->restoring_ms + PATIENCE_MS
+    return node->restore.id && !node_shortage(node)
+               ? node->restore.since_ms + PATIENCE_MS
                : UINT64_MAX;
 }

@@ -11,7 +11,7 @@ static uint32_t gather_entries(struct node *node, uint64_t lo, uint64_t hi)
 {
     uint32_t count = 0;
     uint64_t bytes = 0;
-    node->scratch.size = 0;
+    node->scratch.pieces.size = 0;
     bool from_log = lo < node->entries.first;
     for (uint64_t i = lo; i <= hi && count < RAFT_APPEND_ENTRIES_MAX; i++) {
         struct entry entry;
@@ -25,13 +25,13 @@ static uint32_t gather_entries(struct node *node, uint64_t lo, uint64_t hi)
         bytes += entry.payload.size;
         must(entry.term == raft_term_at(node->raft, i));
         if (from_log) {
-            buf_add_bytes(&node->scratch, entry.payload);
+            buf_add_bytes(&node->scratch.pieces, entry.payload);
         }
         node->wire_entries[count++] = (struct wire_entry){
             .term = entry.term, .type = entry.type, .payload = entry.payload};
     }
     if (from_log) {
-        const uint8_t *at = node->scratch.data;
+        const uint8_t *at = node->scratch.pieces.data;
         for (uint32_t k = 0; k < count; k++) {
             node->wire_entries[k].payload.data = at;
             at += node->wire_entries[k].payload.size;

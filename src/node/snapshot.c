@@ -46,21 +46,21 @@ static uint64_t log_bytes_max(uint64_t image_bytes)
 
 static void end(struct node *node, const char *why)
 {
-    struct outgoing out = node->outgoing;
+    struct outgoing out = node->snapshot.outgoing;
     uint64_t index = out.image->index;
     uint64_t bytes = out.image->bytes;
     uint64_t sent = out.image->at;
     store_image_close(out.image);
-    node->outgoing = (struct outgoing){0};
+    node->snapshot.outgoing = (struct outgoing){0};
     struct raft_event over = {
         .type = RAFT_SNAPSHOT_SENT, .peer = out.peer, .index = index};
     if (why) {
         log_warn("snapshot", "to=%llu index=%llu sent=%llu of=%llu why=\"%s\"",
                  (unsigned long long)out.peer, (unsigned long long)index,
                  (unsigned long long)sent, (unsigned long long)bytes, why);
-        uint64_t wait = max_u64(2 * node->snapshot_wait_ms, RETRY_MS);
-        node->snapshot_wait_ms = min_u64(wait, RETRY_MS_MAX);
-        node->snapshot_at_ms = node->now_ms + node->snapshot_wait_ms;
+        uint64_t wait = max_u64(2 * node->snapshot.wait_ms, RETRY_MS);
+        node->snapshot.wait_ms = min_u64(wait, RETRY_MS_MAX);
+        node->snapshot.at_ms = node->now_ms + node->snapshot.wait_ms;
         over.type = RAFT_SNAPSHOT_FAILED;
         node->metrics.snapshots_unsent++;
     } else {
@@ -68,11 +68,11 @@ static void end(struct node *node, const char *why)
         log_info("snapshot-sent", "to=%llu index=%llu bytes=%llu",
                  (unsigned long long)out.peer, (unsigned long long)index,
                  (unsigned long long)bytes);
-        node->snapshot_wait_ms = 0;
-        node->pin = (struct pin){.peer = out.peer,
-                                 .index = index,
-                                 .until_ms = node->now_ms + PIN_MS,
-                                 .log_bytes_max = log_bytes_max(bytes)};
+        node->snapshot.wait_ms = 0;
+        node->compact.pin = (struct pin){.peer = out.peer,
+                                         .index = index,
+                                         .until_ms = node->now_ms + PIN_MS,
+                                         .log_bytes_max = log_bytes_max(bytes)};
     }
     node_notify_engine(node, over);
 }
@@ -82,19 +82,19 @@ void snapshot_wanted(struct node *node, raft_id peer)
     struct store_image *image;
     /* Another one is being served: this one's turn comes. */
     enum err err =
-        node->outgoing.peer != 0 || node->now_ms < node->snapshot_at_ms
+        node->snapshot.outgoing.peer != 0 || node->now_ms < node->snapshot.at_ms
             ? ERR_BUSY
             : store_image_open(node->store, &image);
     if (err) {
-        if (err == ERR_BUSY && node->outgoing.peer == 0) {
-            node->image_refused_ms = node->now_ms;
+        if (err == ERR_BUSY && node->snapshot.outgoing.peer == 0) {
+            node->snapshot.refused_ms = node->now_ms;
         }
         node_notify_engine(
             node,
             (struct raft_event){.type = RAFT_SNAPSHOT_FAILED, .peer = peer});
         return;
     }
-    node->outgoing = (struct outgoing){
+    node->snapshot.outgoing = (struct outgoing){
         .peer = peer, .image = image, .progress_ms = node->now_ms};
     log_info("snapshot", "to=%llu index=%llu bytes=%llu",
              (unsigned long long)peer, (unsigned long long)image->index,
@@ -103,18 +103,18 @@ void snapshot_wanted(struct node *node, raft_id peer)
 
 static void drop(struct node *node)
 {
-    store_incoming_free(node->arriving.files);
-    node->arriving = (struct arriving){0};
+    store_incoming_free(node->snapshot.arriving.files);
+    node->snapshot.arriving = (struct arriving){0};
 }
 
 void snapshot_peer_down(struct node *node, raft_id peer)
 {
     /* A link of which we do not know the other end is nobody's. */
-    if (peer != 0 && node->outgoing.peer == peer) {
+    if (peer != 0 && node->snapshot.outgoing.peer == peer) {
         end(node, "the link is down");
     }
-    if (node->arriving.files && node->arriving.from == peer &&
-        node->arriving.have < node->arriving.total) {
+    if (node->snapshot.arriving.files && node->snapshot.arriving.from == peer &&
+        node->snapshot.arriving.have < node->snapshot.arriving.total) {
         drop(node);
     }
 }
@@ -122,7 +122,7 @@ void snapshot_peer_down(struct node *node, raft_id peer)
 bool snapshot_on_resp(struct node *node, raft_id from,
                       const struct wire_snapshot_resp *resp)
 {
-    struct outgoing *out = &node->outgoing;
+    struct outgoing *out = &node->snapshot.outgoing;
     if (out->peer != from || resp->index != out->image->index) {
         return true; /* Of an earlier one. */
     }
@@ -146,7 +146,7 @@ bool snapshot_on_resp(struct node *node, raft_id from,
 /* False when the peer's queue is full. */
 static bool send_piece(struct node *node)
 {
-    struct outgoing *out = &node->outgoing;
+    struct outgoing *out = &node->snapshot.outgoing;
     struct buf *queue = transport_output(&node->env.transport, out->peer);
     if (!queue) {
         return false;
@@ -154,8 +154,8 @@ static bool send_piece(struct node *node)
     uint64_t offset = out->image->at;
     size_t size =
         (size_t)min_u64(piece_bytes(node), out->image->bytes - offset);
-    node->scratch.size = 0;
-    uint8_t *data = buf_reserve(&node->scratch, size);
+    node->scratch.pieces.size = 0;
+    uint8_t *data = buf_reserve(&node->scratch.pieces, size);
     if (store_image_read(out->image, data, size)) {
         end(node, "the database cannot be read");
         return false;
@@ -175,7 +175,7 @@ static bool send_piece(struct node *node)
 
 void snapshot_send(struct node *node)
 {
-    struct outgoing *out = &node->outgoing;
+    struct outgoing *out = &node->snapshot.outgoing;
     if (out->peer == 0) {
         return;
     }
@@ -206,10 +206,12 @@ void snapshot_send(struct node *node)
 
 uint64_t snapshot_deadline_ms(const struct node *node)
 {
-    uint64_t at = node->outgoing.peer ? node->outgoing.progress_ms + STALL_MS
-                                      : UINT64_MAX;
+    uint64_t at = node->snapshot.outgoing.peer
+                      ? node->snapshot.outgoing.progress_ms + STALL_MS
+                      : UINT64_MAX;
     /* Whole, and waits. */
-    return node->arriving.files && node->arriving.have == node->arriving.total
+    return node->snapshot.arriving.files &&
+                   node->snapshot.arriving.have == node->snapshot.arriving.total
                ? min_u64(at, node->now_ms + 50)
                : at;
 }
@@ -241,11 +243,11 @@ static bool begin(struct node *node, raft_id from,
                  err_name(err));
         return false;
     }
-    node->arriving = (struct arriving){.files = files,
-                                       .from = from,
-                                       .index = piece->index,
-                                       .term = piece->index_term,
-                                       .total = piece->total};
+    node->snapshot.arriving = (struct arriving){.files = files,
+                                                .from = from,
+                                                .index = piece->index,
+                                                .term = piece->index_term,
+                                                .total = piece->total};
     log_info("snapshot", "from=%llu index=%llu bytes=%llu",
              (unsigned long long)from, (unsigned long long)piece->index,
              (unsigned long long)piece->total);
@@ -267,7 +269,7 @@ static bool is_timely(const struct node *node, raft_id from,
 static bool add(struct node *node, raft_id from,
                 const struct wire_snapshot *piece)
 {
-    struct arriving *in = &node->arriving;
+    struct arriving *in = &node->snapshot.arriving;
     if (piece->offset == 0 && !begin(node, from, piece)) {
         return false;
     }
@@ -299,8 +301,8 @@ bool snapshot_on_piece(struct node *node, raft_id from,
         answer(node, from, piece->index, 0, WIRE_SNAPSHOT_DONE);
     } else if (!is_timely(node, from, piece) || !add(node, from, piece)) {
         answer(node, from, piece->index, 0, WIRE_SNAPSHOT_FAILED);
-    } else if (node->arriving.have < node->arriving.total) {
-        answer(node, from, piece->index, node->arriving.have,
+    } else if (node->snapshot.arriving.have < node->snapshot.arriving.total) {
+        answer(node, from, piece->index, node->snapshot.arriving.have,
                WIRE_SNAPSHOT_GO_ON);
     } /* Else it is answered when it is in place. */
     return true;
@@ -352,7 +354,7 @@ static void use(struct node *node, struct store *store, uint64_t index,
 
 void snapshot_install(struct node *node)
 {
-    struct arriving in = node->arriving;
+    struct arriving in = node->snapshot.arriving;
     if (!in.files || in.have < in.total || store_is_held(node->store)) {
         return; /* A backup is being taken: it ends, or is ended. */
     }
@@ -371,7 +373,7 @@ void snapshot_install(struct node *node)
         drop(node);
         err = err ? err : ERR_INVALID;
     } else {
-        node->arriving = (struct arriving){0};
+        node->snapshot.arriving = (struct arriving){0};
         err = store_incoming_finish(in.files, index, in.term, node_check_conf,
                                     &store);
     }
@@ -390,10 +392,10 @@ void snapshot_install(struct node *node)
 
 void snapshot_free(struct node *node)
 {
-    if (node->outgoing.peer != 0) {
-        store_image_close(node->outgoing.image);
+    if (node->snapshot.outgoing.peer != 0) {
+        store_image_close(node->snapshot.outgoing.image);
     }
-    if (node->arriving.files) {
+    if (node->snapshot.arriving.files) {
         drop(node);
     }
 }

@@ -213,7 +213,7 @@ static enum err growth_shortage(const struct node *node, uint64_t size)
         return worse(err, reserve);
     }
     uint64_t under_way =
-        node->pending_bytes + node->flush.bytes + size + GROWTH_BYTES;
+        node->requests.pending_bytes + node->flush.bytes + size + GROWTH_BYTES;
     bool fits = under_way <= node->unused_bytes / 2 &&
                 under_way <= store_room(node->store) / 2;
     return worse(err, fits ? ERR_OK : reserve);
@@ -232,7 +232,8 @@ bool space_is_full(const struct node *node)
 /* Nothing that was accepted has still to be written to the -wal. */
 static bool is_quiet(const struct node *node)
 {
-    return node->pending_count == 0 && store_pending(node->store) == 0 &&
+    return node->requests.pending_count == 0 &&
+           store_pending(node->store) == 0 &&
            store_applied(node->store) >= node->apply.to;
 }
 
@@ -249,8 +250,9 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
         node->deletes_room = store_room(node->store);
     }
     uint64_t need = (PAGES_PER_COMMAND + keys * PAGES_PER_KEY) * PAGE_BYTES;
-    uint64_t log_need = node->pending_bytes + size +
-                        (uint64_t)2 * BLOCK_BYTES * (node->pending_count + 1);
+    uint64_t log_need =
+        node->requests.pending_bytes + size +
+        (uint64_t)2 * BLOCK_BYTES * (node->requests.pending_count + 1);
     bool fits = need <= node->deletes_room;
     if (wal_room(node->wal) < log_need || (!fits && quiet && checkpointed)) {
         return SPACE_NO;

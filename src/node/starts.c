@@ -43,7 +43,7 @@ static void encode(const struct node *node, uint8_t data[STARTS_BYTES])
     memcpy(data, magic, sizeof(magic));
     store_u32(data + AT_FORMAT, STARTS_FORMAT);
     for (int i = 0; i < STARTS_MAX; i++) {
-        const struct start *start = &node->starts[i];
+        const struct start *start = &node->starts.members[i];
         uint8_t *row = data + AT_ROWS + i * ROW_BYTES;
         store_u64(row, start->id);
         memcpy(row + 8, start->uuid, RAFT_UUID_BYTES);
@@ -66,7 +66,7 @@ static enum err decode(struct node *node, const uint8_t *data, size_t size)
     }
     for (int i = 0; i < STARTS_MAX; i++) {
         const uint8_t *row = data + AT_ROWS + i * ROW_BYTES;
-        struct start *start = &node->starts[i];
+        struct start *start = &node->starts.members[i];
         *start = (struct start){.id = load_u64(row),
                                 .incarnation = load_u64(row + 24),
                                 .nonce = load_u64(row + 32)};
@@ -105,7 +105,7 @@ static struct start *find_row(struct node *node, raft_id id)
     const struct raft_conf *conf = raft_conf_active(node->raft);
     struct start *row = NULL;
     for (int i = 0; i < STARTS_MAX; i++) {
-        struct start *start = &node->starts[i];
+        struct start *start = &node->starts.members[i];
         if (start->id == id) {
             return start;
         }
@@ -133,14 +133,15 @@ static void write_rows(struct node *node)
  * oldest is replaced. */
 static void keep_stranger(struct node *node, const struct start *start)
 {
-    struct start *row = &node->strangers[node->strangers_next];
+    struct start *row = &node->starts.strangers[node->starts.strangers_next];
     for (int i = 0; i < STARTS_MAX; i++) {
-        if (node->strangers[i].id == start->id) {
-            row = &node->strangers[i];
+        if (node->starts.strangers[i].id == start->id) {
+            row = &node->starts.strangers[i];
         }
     }
-    if (row == &node->strangers[node->strangers_next]) {
-        node->strangers_next = (node->strangers_next + 1) % STARTS_MAX;
+    if (row == &node->starts.strangers[node->starts.strangers_next]) {
+        node->starts.strangers_next =
+            (node->starts.strangers_next + 1) % STARTS_MAX;
     }
     *row = *start;
 }
@@ -149,7 +150,7 @@ void starts_members_changed(struct node *node)
 {
     bool any = false;
     for (int i = 0; i < STARTS_MAX; i++) {
-        struct start *start = &node->strangers[i];
+        struct start *start = &node->starts.strangers[i];
         const struct raft_member *member =
             start->id == 0
                 ? NULL

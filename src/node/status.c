@@ -44,23 +44,23 @@ static void add_storage(struct node *node, struct node_status *status)
 void node_get_status(struct node *node, struct node_status *status)
 {
     static const struct raft_conf nobody;
-    *status =
-        (struct node_status){.conf = &nobody,
-                             .member = node->member,
-                             .ready = node->ready && !node_cannot_follow(node),
-                             .incarnation = node->incarnation,
-                             .proposals_pending = node->pending_count,
-                             .writes = node->apply.writes,
-                             .over_quota = node->over_quota,
-                             .disk_stuck = node->stall.reported,
-                             .sqlite_version = store_version()};
+    *status = (struct node_status){
+        .conf = &nobody,
+        .member = node->member,
+        .ready = node->reads.ready && !node_cannot_follow(node),
+        .incarnation = node->incarnation,
+        .proposals_pending = node->requests.pending_count,
+        .writes = node->apply.writes,
+        .over_quota = node->over_quota,
+        .disk_stuck = node->stall.reported,
+        .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));
     memcpy(status->name, node->name, sizeof(status->name));
     if (node->member) {
         raft_get_status(node->raft, &status->raft);
         status->conf = removed_conf(node);
-        status->removed_index = node->removed_index;
+        status->removed_index = node->removed.index;
         status->last_contact_ms = node_last_contact_ms(node);
         status->no_space = node_shortage(node) == ERR_NOSPACE;
         status->no_resources = node_shortage(node) == ERR_RESOURCES;
@@ -70,9 +70,9 @@ void node_get_status(struct node *node, struct node_status *status)
 
 const struct node_intruder *node_intruder(const struct node *node)
 {
-    bool lately = node->intruder_ms > 0 && node_is_leader(node) &&
-                  node->now_ms < node->intruder_ms + NODE_INTRUDER_MS;
-    return lately ? &node->intruder : NULL;
+    bool lately = node->intruder.asked_ms > 0 && node_is_leader(node) &&
+                  node->now_ms < node->intruder.asked_ms + NODE_INTRUDER_MS;
+    return lately ? &node->intruder.last : NULL;
 }
 
 const struct node_metrics *node_get_metrics(const struct node *node)
@@ -193,10 +193,10 @@ enum err node_image_read(struct store_image *image, void *out, size_t size)
 bool node_image_awaited(const struct node *node)
 {
     enum { MEMORY_MS = 30000 };
-    const struct arriving *in = &node->arriving;
+    const struct arriving *in = &node->snapshot.arriving;
     return (in->files && in->have == in->total) ||
-           (node->image_refused_ms != 0 &&
-            node->now_ms < node->image_refused_ms + MEMORY_MS);
+           (node->snapshot.refused_ms != 0 &&
+            node->now_ms < node->snapshot.refused_ms + MEMORY_MS);
 }
 
 void node_image_close(struct store_image *image)

@@ -19,13 +19,13 @@ void transfer_step(struct node *node, struct node_request *request)
         request_finish(node, request, NODE_OK, raft_commit(node->raft));
         return;
     }
-    if (node->transfer_asked) {
+    if (node->transfer.asked) {
         request_finish(node, request, NODE_CONF_BUSY, 0);
         return;
     }
     enum err err = node_step(node, &event, (struct bytes){0});
     if (!err) {
-        node->transfer_asked = true;
+        node->transfer.asked = true;
         request_move(node, request, STATE_TRANSFER);
         return;
     }
@@ -50,9 +50,9 @@ void node_transfer(struct node *node, struct node_request *request, raft_id id)
 
 void transfer_finished(struct node *node, bool ok)
 {
-    struct node_request *request = node->transfer;
-    node->transfer = NULL;
-    node->transfer_asked = false;
+    struct node_request *request = node->transfer.request;
+    node->transfer.request = NULL;
+    node->transfer.asked = false;
     log_info("transfer", "outcome=%s", ok ? "done" : "failed");
     if (request) {
         request_finish(node, request, ok ? NODE_OK : failure_outcome(node),
@@ -73,12 +73,12 @@ static bool another_voter(const struct node *node)
 
 void node_stop(struct node *node)
 {
-    bool first = !node->stopping;
-    node->stopping = true;
-    node->stopping_ms =
-        first ? node->env.now_ms(node->env.self) : node->stopping_ms;
+    bool first = !node->stop.asked;
+    node->stop.asked = true;
+    node->stop.since_ms =
+        first ? node->env.now_ms(node->env.self) : node->stop.since_ms;
     if (!node->member || !raft_is_leader(node->raft) || !another_voter(node) ||
-        node->transfer_asked) {
+        node->transfer.asked) {
         return;
     }
     node->now_ms = node->env.now_ms(node->env.self);
@@ -90,19 +90,19 @@ void node_stop(struct node *node)
         }
         return;
     }
-    node->transfer_asked = true;
+    node->transfer.asked = true;
 }
 
 bool node_stopped(const struct node *node)
 {
-    must(node->stopping);
+    must(node->stop.asked);
     if (!node->member) {
         return true;
     }
     if (raft_is_leader(node->raft) && another_voter(node)) {
         return false;
     }
-    return list_empty(&node->requests[STATE_PROPOSED]) &&
-           list_empty(&node->requests[STATE_FORWARDED]) &&
-           list_empty(&node->requests[STATE_DONE]);
+    return list_empty(&node->requests.by_state[STATE_PROPOSED]) &&
+           list_empty(&node->requests.by_state[STATE_FORWARDED]) &&
+           list_empty(&node->requests.by_state[STATE_DONE]);
 }

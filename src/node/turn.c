@@ -153,7 +153,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     bool busy = node->member && disk_is_busy(node);
     bool wanted = node->checkpoint.wanted && !busy && !node->db_full &&
                   node->now_ms >= node->checkpoint_retry_ms;
-    if (more || wanted || !list_empty(&node->requests[STATE_DONE]) ||
+    if (more || wanted || !list_empty(&node->requests.by_state[STATE_DONE]) ||
         (node->member && (wal_has_completion(node->wal) ||
                           store_has_completion(node->store)))) {
         return 0;
@@ -163,10 +163,10 @@ static uint64_t next_deadline(const struct node *node, bool more)
         at = min_u64(at, node->bootstrap_at_ms);
     }
     if (requests_any(node)) {
-        at = min_u64(at, node->sweep_ms);
+        at = min_u64(at, node->requests.expire_ms);
     }
-    if (node->ask_again_ms > 0) {
-        at = min_u64(at, node->ask_again_ms);
+    if (node->reads.retry_ms > 0) {
+        at = min_u64(at, node->reads.retry_ms);
     }
     at = min_u64(at, snapshot_deadline_ms(node));
     uint64_t pending_ms =

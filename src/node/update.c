@@ -34,21 +34,21 @@ void node_set_members(struct node *node)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
     uint64_t commit = raft_commit(node->raft);
-    struct raft_conf *known = &node->members;
+    struct raft_conf *known = &node->links.members;
     *known = (struct raft_conf){0};
-    node->newcomer = 0;
+    node->links.newcomer = 0;
     for (uint32_t i = 0; i < conf->count; i++) {
         const struct raft_member *member = &conf->members[i];
         if (member->suffrage == RAFT_VOTER || member->id <= commit) {
             known->members[known->count++] = *member;
         } else {
-            node->newcomer = member->id; /* One change at a time. */
+            node->links.newcomer = member->id; /* One change at a time. */
         }
     }
     node->env.transport.set_members(node->env.transport.self, known);
     starts_members_changed(node);
-    if (!raft_conf_find(conf, node->outgoing.peer)) {
-        snapshot_peer_down(node, node->outgoing.peer);
+    if (!raft_conf_find(conf, node->snapshot.outgoing.peer)) {
+        snapshot_peer_down(node, node->snapshot.outgoing.peer);
     }
 }
 
@@ -58,13 +58,13 @@ static void count_leader(struct node *node)
     raft_id leader = raft_leader(node->raft);
     uint64_t term = raft_term(node->raft);
     if (leader != 0 &&
-        (leader != node->leader_seen || term != node->leader_seen_term)) {
+        (leader != node->leader.seen || term != node->leader.seen_term)) {
         node->metrics.leader_changes++;
         if (leader == node->ident.id) {
-            node->leading_ms = node->now_ms;
+            node->leader.own_since_ms = node->now_ms;
         }
-        node->leader_seen = leader;
-        node->leader_seen_term = term;
+        node->leader.seen = leader;
+        node->leader.seen_term = term;
     }
 }
 
@@ -83,16 +83,17 @@ void handle_update(struct node *node)
     }
     if (update->role_changed) {
         log_role(node);
-        node->said_news = true;
+        node->addresses.changed = true;
         count_leader(node);
         requests_leader_changed(node);
     }
     if (update->conf_changed) {
-        node->said_news = true;
+        node->addresses.changed = true;
         log_members(node);
     }
     if (update->conf_changed ||
-        (node->newcomer != 0 && raft_commit(node->raft) >= node->newcomer)) {
+        (node->links.newcomer != 0 &&
+         raft_commit(node->raft) >= node->links.newcomer)) {
         node_set_members(node);
     }
     if (update->snapshot_peer != 0) {
