@@ -4,7 +4,6 @@
  * per turn, and its request is answered. On a full disk the entry waits; every
  * other failure ends the process, since skipping an entry would make this node
  * differ from the others for ever. */
-#include "base/log.h"
 #include "node/node_internal.h"
 
 enum err node_apply(struct store *store, uint64_t index,
@@ -24,16 +23,10 @@ enum err node_apply(struct store *store, uint64_t index,
 void apply_failed(struct node *node, uint64_t index, enum err err)
 {
     if (err_is_shortage(err)) {
-        if (!node->db_full_told) {
-            log_error("no-space", "what=database index=%llu why=\"%s\"",
-                      (unsigned long long)index, err_name(err));
-        }
-        node->db_full = err;
-        node->db_full_told = true;
-        /* What is committed moves into the database: then its -wal begins anew
-         * in the space that it has. */
+        space_set(node, SPACE_ENTRY, err);
+        /* A checkpoint moves committed pages into the database: then the -wal
+         * begins anew in the space that it has. */
         node->checkpoint.wanted = true;
-        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
         return;
     }
     /* Skipping it would make this node differ from the others for ever. */
@@ -48,10 +41,10 @@ bool apply_committed(struct node *node)
     uint64_t start = applied;
     uint64_t bytes = 0;
     uint64_t until_us = node->env.now_us(node->env.self) + NODE_APPLY_US;
-    if (node->db_full && node->now_ms < node->space_retry_ms) {
+    if (space_is_put_off(node, SPACE_ENTRY)) {
         return false;
     }
-    node->db_full = ERR_OK;
+    space_set(node, SPACE_ENTRY, ERR_OK);
     while (applied < node->apply.to && applied - start < NODE_APPLY_ENTRIES &&
            bytes < NODE_APPLY_BYTES) {
         struct entry entry;
@@ -76,7 +69,7 @@ bool apply_committed(struct node *node)
          * disk each is committed by itself, in as little of the -wal as
          * possible. */
         if (node->env.now_us(node->env.self) >= until_us ||
-            node->db_full_told) {
+            node->space.database_short) {
             break;
         }
     }
@@ -90,5 +83,5 @@ bool apply_committed(struct node *node)
         node_notify_engine(
             node, (struct raft_event){.type = RAFT_APPLIED, .index = applied});
     }
-    return applied < node->apply.to && !node->db_full;
+    return applied < node->apply.to && !node->space.shortage[SPACE_ENTRY];
 }

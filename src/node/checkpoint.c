@@ -5,7 +5,6 @@
  * into the database in steps; nothing is applied between them. Both adapt their
  * size to the time that they took, since that depends on how large the database
  * is and how fast its disk. */
-#include "base/log.h"
 #include "node/node_internal.h"
 
 /* What one turn did took so long: how much the next one may do. Depends on how
@@ -25,26 +24,19 @@ static bool checkpoint_due(const struct node *node)
 {
     uint64_t bytes = store_checkpoint_bytes(node->store);
     return store_pending(node->store) == 0 && bytes > 0 &&
-           node->now_ms >= node->checkpoint_retry_ms &&
+           node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&
            (bytes >= node->checkpoint.bytes_max || node->checkpoint.wanted ||
-            (node->scarce && bytes >= NODE_CHECKPOINT_BYTES_MIN));
+            (node->space.scarce && bytes >= NODE_CHECKPOINT_BYTES_MIN));
 }
 
 static void checkpointed(struct node *node)
 {
     node->checkpoint.running = false;
-    node->checkpoint_short = store_checkpoint_bytes(node->store) > 0;
-    node->checkpoint.wanted = node->checkpoint_short;
-    if (node->checkpoint_short) {
-        node->checkpoint_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
-        if (!node->db_full_told) {
-            log_error("no-space", "what=database why=\"it cannot grow: writes "
-                                  "are refused\"");
-            node->db_full_told = true;
-        }
-        if (wal_release_reserve(node->wal)) {
-            node->checkpoint_retry_ms = node->now_ms; /* Into its space. */
-        }
+    bool left = store_checkpoint_bytes(node->store) > 0;
+    node->checkpoint.wanted = left;
+    space_set(node, SPACE_CHECKPOINT, left ? ERR_NOSPACE : ERR_OK);
+    if (left && wal_release_reserve(node->wal)) {
+        node->space.retry_ms[SPACE_CHECKPOINT] = node->now_ms; /* In its room */
     }
     if (node->checkpoint.longest_us > 2 * NODE_HEAVY_US) {
         /* It cannot be less than one transaction wrote. */
@@ -103,7 +95,7 @@ void flush_when_due(struct node *node)
     }
     if (pending < node->flush.entries_max && !node->checkpoint.wanted &&
         node->flush.bytes <
-            (node->scarce ? NODE_SCARCE_FLUSH_BYTES : NODE_FLUSH_BYTES) &&
+            (node->space.scarce ? NODE_SCARCE_FLUSH_BYTES : NODE_FLUSH_BYTES) &&
         node->now_ms < node->apply.last_ms + NODE_FLUSH_QUIET_MS &&
         node->now_ms < node->flush.since_ms + NODE_FLUSH_AFTER_MS) {
         return;
@@ -119,7 +111,7 @@ void flush_when_due(struct node *node)
     if (err) {
         apply_failed(node, store_applied(node->store) + 1, err);
     }
-    space_log_database(node);
+    space_check_database(node);
     node->flush.since_ms = 0;
     node->flush.bytes = 0;
     node_check_quota(node);
@@ -130,7 +122,8 @@ void flush_when_due(struct node *node)
  * changes would take all of the disk. */
 void sweep_replaced(struct node *node)
 {
-    if (node->now_ms < node->flush.sweep_ms || node->db_full) {
+    if (node->now_ms < node->flush.sweep_ms ||
+        node->space.shortage[SPACE_ENTRY]) {
         return;
     }
     enum err err = store_sweep(node->store);
@@ -140,7 +133,7 @@ void sweep_replaced(struct node *node)
         apply_failed(node, store_applied(node->store) + 1, err);
     } else if (!err && store_pending(node->store) > 0) {
         node->flush.bytes += NODE_WASTE_BYTES;
-    } else if (err == ERR_NOT_FOUND && node->over_quota) {
+    } else if (err == ERR_NOT_FOUND && node->space.shortage[SPACE_QUOTA]) {
         node_check_quota(node);
     }
 }
@@ -181,7 +174,8 @@ static void finish_checkpoint(struct node *node, struct node_request *request,
 void checkpoint_answer_requests(struct node *node)
 {
     struct list *waiting = &node->requests.by_state[STATE_SNAPSHOT];
-    bool no_space = node->db_full || node->now_ms < node->checkpoint_retry_ms;
+    bool no_space = node->space.shortage[SPACE_ENTRY] ||
+                    node->now_ms < node->space.retry_ms[SPACE_CHECKPOINT];
     for (struct list *at = waiting->next; at != waiting;) {
         struct node_request *request = request_of(at);
         at = at->next;

@@ -20,7 +20,7 @@ static uint64_t keep_bytes(const struct node *node)
 {
     uint64_t bytes = node->options.log_keep_bytes ? node->options.log_keep_bytes
                                                   : KEEP_BYTES;
-    return node->scarce ? min_u64(bytes, NODE_SCARCE_KEEP_BYTES) : bytes;
+    return node->space.scarce ? min_u64(bytes, NODE_SCARCE_KEEP_BYTES) : bytes;
 }
 
 /* The log has grown by half of what is kept since the last time. */

@@ -129,6 +129,30 @@ struct outgoing {
     uint64_t progress_ms;
 };
 
+/* Where space runs short. */
+enum space_place {
+    SPACE_LOG_BATCH,     /* A batch of the log was not written. */
+    SPACE_LOG_SEGMENT,   /* The log's next segment cannot be made. */
+    SPACE_LOG_RESERVE,   /* The log has no reserve. */
+    SPACE_ENTRY,         /* An entry was not applied, or not committed. */
+    SPACE_CHECKPOINT,    /* Part of the -wal could not be copied. */
+    SPACE_STORE_RESERVE, /* The database has no reserve. */
+    SPACE_QUOTA,         /* options.db_bytes_max is reached: deletes only. */
+    SPACE_PLACES,
+};
+
+struct space {
+    /* ERR_OK: none. Written by space_set() only. */
+    enum err shortage[SPACE_PLACES];
+    uint64_t retry_ms[SPACE_PLACES]; /* It is not tried again before. */
+    bool database_short;   /* An entry or a checkpoint was short of space, and
+                              the database has not recovered since. */
+    bool scarce;           /* Little space is left: log and -wal stay short. */
+    uint64_t check_ms;     /* When to look at that again. */
+    uint64_t unused_bytes; /* Within the database, as of the last commit. */
+    uint64_t deletes_room; /* Of the -wal, for deletes on a full disk. */
+};
+
 /* The newest start of another node's directory that we have seen. */
 struct start {
     raft_id id; /* 0: the row is free. */
@@ -244,23 +268,7 @@ struct node {
         uint64_t sync_started_ms; /* ... by both clocks. */
     } checkpoint;
 
-    enum err log_tight; /* The shortage for which the next segment cannot be
-                           made, ... */
-    enum err log_full;  /* ... a batch of the log could not be written, ... */
-    enum err db_full;   /* ... or an entry not applied; ERR_OK: none. */
-    bool db_full_told;
-    enum err store_tight; /* Logged: the database has no reserve any more. */
-    uint64_t store_retry_ms;
-    enum err reserve_tight; /* Logged: the log has no reserve any more. */
-    uint64_t reserve_retry_ms;
-    bool scarce; /* Little space is left: the log and the -wal stay short. */
-    uint64_t space_check_ms; /* When to look at that again. */
-    uint64_t unused_bytes;   /* Within the database, as of the last commit. */
-    uint64_t deletes_room;   /* Of the -wal, for deletes on a full disk. */
-    bool over_quota; /* options.db_bytes_max is reached: deletes only. */
-    uint64_t space_retry_ms;
-    bool checkpoint_short;        /* The last one found no space: ... */
-    uint64_t checkpoint_retry_ms; /* ... it is not tried before. */
+    struct space space;
 
     /* update.c: the members to which links are kept. */
     struct {
@@ -615,8 +623,13 @@ enum space_answer space_admit(struct node *node, struct bytes command);
 bool space_prepare_log(struct node *node);
 bool space_prepare(struct node *node);
 uint64_t space_deadline_ms(const struct node *node);
-/* The database may have room again: then that is logged. */
-void space_log_database(struct node *node);
+/* The only writer of a shortage. A change is logged, once; a shortage is not
+ * tried again for NODE_SPACE_RETRY_MS. */
+void space_set(struct node *node, enum space_place place, enum err err);
+/* There is a shortage, and it is too early to try again. */
+bool space_is_put_off(const struct node *node, enum space_place place);
+/* The database may have recovered: then that is logged. */
+void space_check_database(struct node *node);
 /* Once a turn, before anything is flushed. */
 void space_check(struct node *node);
 

@@ -5,7 +5,6 @@
  * fdatasync runs asynchronously, and the turn after its completion notifies the
  * engine. A batch that found no space is tried again: nothing of it has been
  * promised. */
-#include "base/log.h"
 #include "node/node_internal.h"
 
 static void write_batch(struct node *node, const struct raft_persist *persist)
@@ -30,27 +29,6 @@ static void write_batch(struct node *node, const struct raft_persist *persist)
     }
 }
 
-static void log_write_failed(struct node *node, enum err err)
-{
-    must(err_is_shortage(err));
-    if (node->log_full != err) {
-        log_error("no-space",
-                  "what=log why=\"%s: writes are refused until "
-                  "that is over\"",
-                  err_name(err));
-    }
-    node->log_full = err;
-    node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
-}
-
-static void log_write_succeeded(struct node *node)
-{
-    if (node->log_full) {
-        log_info("space-again", "what=log");
-        node->log_full = ERR_OK;
-    }
-}
-
 /* True when what was started has become durable. When there was no space for
  * it the engine goes on without us and we try again: nothing of it has been
  * promised. */
@@ -65,10 +43,10 @@ static bool finish_sync(struct node *node)
     node->persist.inflight_seq = 0;
     if (err) {
         node->persist.due_seq = max_u64(node->persist.due_seq, seq);
-        log_write_failed(node, err);
+        space_set(node, SPACE_LOG_BATCH, err);
         return false;
     }
-    log_write_succeeded(node);
+    space_set(node, SPACE_LOG_BATCH, ERR_OK);
     node_notify_engine(node,
                        (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
     /* The engine knows what has been replaced meanwhile, told or not. */
@@ -82,12 +60,12 @@ static bool start_sync(struct node *node)
 {
     if (node->persist.due_seq == 0 || node->persist.inflight_seq > 0 ||
         database_sync_stalled(node) ||
-        (node->log_full && node->now_ms < node->space_retry_ms)) {
+        space_is_put_off(node, SPACE_LOG_BATCH)) {
         return false;
     }
     enum err err = wal_start(node->wal);
     if (err) {
-        log_write_failed(node, err);
+        space_set(node, SPACE_LOG_BATCH, err);
         return false;
     }
     node->persist.inflight_seq = node->persist.due_seq;

@@ -343,8 +343,8 @@ static void use(struct node *node, struct store *store, uint64_t index,
                                                  .conf = &conf});
     node->apply.to = max_u64(node->apply.to, index);
     node->persist.durable = max_u64(node->persist.durable, index);
-    node->db_full = ERR_OK;
-    node->checkpoint_short = false;
+    space_set(node, SPACE_ENTRY, ERR_OK);
+    space_set(node, SPACE_CHECKPOINT, ERR_OK);
     node_check_quota(node);
     store_tidy(store);
     log_info("snapshot-installed", "index=%llu term=%llu keys=%llu",

@@ -31,38 +31,160 @@ enum {
         256 << 10, /* What small changes may need beside their own. */
 };
 
-void node_check_quota(struct node *node)
+/* ---- the state ---- */
+
+static bool is_of_database(enum space_place place)
+{
+    return place == SPACE_ENTRY || place == SPACE_CHECKPOINT ||
+           place == SPACE_STORE_RESERVE;
+}
+
+static void log_quota(const struct node *node, bool over)
 {
     struct store_stats stats;
     store_get_stats(node->store, &stats);
-    node->unused_bytes = stats.unused_bytes;
-    bool over = node->options.db_bytes_max > 0 &&
-                stats.used_bytes >= node->options.db_bytes_max;
-    if (over && !node->over_quota) {
+    if (over) {
         log_error("no-space",
                   "what=quota used=%llu max=%llu why=\"only deletes "
                   "are accepted\"",
                   (unsigned long long)stats.used_bytes,
                   (unsigned long long)node->options.db_bytes_max);
-    } else if (!over && node->over_quota) {
+    } else {
         log_info("space-again", "what=quota used=%llu",
                  (unsigned long long)stats.used_bytes);
     }
-    node->over_quota = over;
 }
 
-void space_log_database(struct node *node)
+static void log_shortage(const struct node *node, enum space_place place,
+                         enum err err)
 {
-    if (node->db_full_told && !node->db_full && !node->checkpoint_short &&
-        store_applied(node->store) >= node->apply.shown &&
-        !store_shortage(node->store)) {
-        log_info("space-again", "what=database");
-        node->db_full_told = false;
+    switch (place) {
+    case SPACE_LOG_BATCH:
+        log_error("no-space",
+                  "what=log why=\"%s: writes are refused until that is over\"",
+                  err_name(err));
+        break;
+    case SPACE_LOG_SEGMENT:
+        log_error("no-space",
+                  "what=log why=\"the next segment cannot be made, "
+                  "%s: writes are refused\"",
+                  err_name(err));
+        break;
+    case SPACE_LOG_RESERVE:
+        log_error("no-space",
+                  "what=reserve why=\"%s: deletes are accepted, and "
+                  "what fits into space that they have freed\"",
+                  err_name(err));
+        break;
+    case SPACE_ENTRY:
+        log_error("no-space", "what=database index=%llu why=\"%s\"",
+                  (unsigned long long)store_applied(node->store) + 1,
+                  err_name(err));
+        break;
+    case SPACE_CHECKPOINT:
+        log_error("no-space", "what=database why=\"it cannot grow: writes "
+                              "are refused\"");
+        break;
+    case SPACE_STORE_RESERVE:
+        log_error("no-space", "what=database why=\"no room but its reserve: "
+                              "writes are refused\"");
+        break;
+    case SPACE_QUOTA:
+        log_quota(node, true);
+        break;
+    case SPACE_PLACES:
+        break;
     }
 }
 
-/* ---- how much there is ----------------------------------------------------
- */
+static void log_recovery(const struct node *node, enum space_place place)
+{
+    switch (place) {
+    case SPACE_LOG_BATCH:
+    case SPACE_LOG_SEGMENT:
+        log_info("space-again", "what=log");
+        break;
+    case SPACE_LOG_RESERVE:
+        log_info("space-again", "what=reserve");
+        break;
+    case SPACE_ENTRY:
+    case SPACE_CHECKPOINT:
+    case SPACE_STORE_RESERVE:
+        log_info("space-again", "what=database");
+        break;
+    case SPACE_QUOTA:
+        log_quota(node, false);
+        break;
+    case SPACE_PLACES:
+        break;
+    }
+}
+
+/* A batch, the next segment and an entry need free space of the disk alike: a
+ * shortage of one puts all three off. */
+static void put_off(struct node *node, enum space_place place)
+{
+    uint64_t *retry_ms = node->space.retry_ms;
+    uint64_t at_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    retry_ms[place] = at_ms;
+    if (place == SPACE_LOG_BATCH || place == SPACE_LOG_SEGMENT ||
+        place == SPACE_ENTRY) {
+        retry_ms[SPACE_LOG_BATCH] = at_ms;
+        retry_ms[SPACE_LOG_SEGMENT] = at_ms;
+        retry_ms[SPACE_ENTRY] = at_ms;
+    }
+}
+
+void space_set(struct node *node, enum space_place place, enum err err)
+{
+    struct space *space = &node->space;
+    enum err was = space->shortage[place];
+    must(place < SPACE_PLACES);
+    must(err == ERR_OK || err_is_shortage(err));
+    space->shortage[place] = err;
+    if (err) {
+        put_off(node, place);
+    }
+    /* Of the database one line says it all, until it has recovered. */
+    bool logged = is_of_database(place) && space->database_short;
+    bool begins = err && (place == SPACE_LOG_BATCH ? err != was : !was);
+    if (begins && !logged) {
+        log_shortage(node, place, err);
+    } else if (was && !err && !logged) {
+        log_recovery(node, place);
+    }
+    if (err && (place == SPACE_ENTRY || place == SPACE_CHECKPOINT)) {
+        space->database_short = true;
+    }
+}
+
+bool space_is_put_off(const struct node *node, enum space_place place)
+{
+    return node->space.shortage[place] &&
+           node->now_ms < node->space.retry_ms[place];
+}
+
+void space_check_database(struct node *node)
+{
+    struct space *space = &node->space;
+    if (space->database_short && !space->shortage[SPACE_ENTRY] &&
+        !space->shortage[SPACE_CHECKPOINT] &&
+        store_applied(node->store) >= node->apply.shown &&
+        !store_shortage(node->store)) {
+        log_recovery(node, SPACE_ENTRY);
+        space->database_short = false;
+    }
+}
+
+void node_check_quota(struct node *node)
+{
+    struct store_stats stats;
+    store_get_stats(node->store, &stats);
+    node->space.unused_bytes = stats.unused_bytes;
+    bool over = node->options.db_bytes_max > 0 &&
+                stats.used_bytes >= node->options.db_bytes_max;
+    space_set(node, SPACE_QUOTA, over ? ERR_NOSPACE : ERR_OK);
+}
 
 static enum err worse(enum err a, enum err b)
 {
@@ -73,7 +195,8 @@ static enum err worse(enum err a, enum err b)
 /* Nothing that was accepted can be finished now. */
 static enum err standstill(const struct node *node)
 {
-    enum err err = worse(node->log_full, node->db_full);
+    enum err err = worse(node->space.shortage[SPACE_LOG_BATCH],
+                         node->space.shortage[SPACE_ENTRY]);
     bool behind = store_applied(node->store) < node->apply.shown;
     return worse(err, behind ? ERR_NOSPACE : ERR_OK);
 }
@@ -88,24 +211,11 @@ bool space_prepare_log(struct node *node)
     /* Space that the database was given for what is open is not for the log. */
     bool committing =
         store_shortage(node->store) && store_pending(node->store) > 0;
-    if (committing ||
-        (node->log_tight && node->now_ms < node->space_retry_ms)) {
+    if (committing || space_is_put_off(node, SPACE_LOG_SEGMENT)) {
         return false;
     }
     bool more = wal_prepare(node->wal);
-    enum err tight = wal_shortage(node->wal);
-    if (tight) {
-        node->space_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
-    }
-    if (tight && !node->log_tight) {
-        log_error("no-space",
-                  "what=log why=\"the next segment cannot be made, "
-                  "%s: writes are refused\"",
-                  err_name(tight));
-    } else if (node->log_tight && !tight) {
-        log_info("space-again", "what=log");
-    }
-    node->log_tight = tight;
+    space_set(node, SPACE_LOG_SEGMENT, wal_shortage(node->wal));
     return more;
 }
 
@@ -113,49 +223,37 @@ bool space_prepare_log(struct node *node)
  * on a full disk. */
 static bool prepare_store(struct node *node)
 {
-    if (node->store_tight && node->now_ms < node->store_retry_ms) {
+    struct space *space = &node->space;
+    if (space_is_put_off(node, SPACE_STORE_RESERVE)) {
         return false;
     }
-    /* Just given up: its space is for what is still to be committed. */
-    bool given_up = !node->store_tight && store_shortage(node->store);
-    bool more = !given_up && store_prepare(node->store);
-    enum err tight = store_shortage(node->store);
-    if (tight && !more) {
-        node->store_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    /* Just released: its space is for what is still to be committed. */
+    bool released =
+        !space->shortage[SPACE_STORE_RESERVE] && store_shortage(node->store);
+    bool more = !released && store_prepare(node->store);
+    space_set(node, SPACE_STORE_RESERVE, store_shortage(node->store));
+    if (more) {
+        space->retry_ms[SPACE_STORE_RESERVE] = node->now_ms;
     }
-    if (tight && !node->store_tight && !node->db_full_told) {
-        log_error("no-space", "what=database why=\"no room but its reserve: "
-                              "writes are refused\"");
-    } else if (node->store_tight && !tight && !node->db_full_told) {
-        log_info("space-again", "what=database");
-    }
-    node->store_tight = tight;
-    space_log_database(node);
+    space_check_database(node);
     return more;
 }
 
-/* And the log's own reserve: last, since what is short for the others is not
- * to be taken by it. */
+/* And the log's own reserve: last, since it must not take the space that the
+ * others are short of. */
 static bool prepare_reserve(struct node *node)
 {
-    if (node->log_tight || node->store_tight ||
-        (node->reserve_tight && node->now_ms < node->reserve_retry_ms)) {
+    struct space *space = &node->space;
+    if (space->shortage[SPACE_LOG_SEGMENT] ||
+        space->shortage[SPACE_STORE_RESERVE] ||
+        space_is_put_off(node, SPACE_LOG_RESERVE)) {
         return false;
     }
     bool more = wal_prepare_reserve(node->wal);
-    enum err tight = wal_reserve_shortage(node->wal);
-    if (tight && !more) {
-        node->reserve_retry_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    space_set(node, SPACE_LOG_RESERVE, wal_reserve_shortage(node->wal));
+    if (more) {
+        space->retry_ms[SPACE_LOG_RESERVE] = node->now_ms;
     }
-    if (tight && !node->reserve_tight) {
-        log_error("no-space",
-                  "what=reserve why=\"%s: deletes are accepted, and "
-                  "what fits into space that they have freed\"",
-                  err_name(tight));
-    } else if (node->reserve_tight && !tight) {
-        log_info("space-again", "what=reserve");
-    }
-    node->reserve_tight = tight;
     return more;
 }
 
@@ -164,13 +262,15 @@ static bool prepare_reserve(struct node *node)
  * that there is for them. */
 static void trade_reserve(struct node *node)
 {
-    bool short_of_others =
-        node->log_tight == ERR_NOSPACE || node->store_tight == ERR_NOSPACE;
-    if (short_of_others && !standstill(node) && !node->checkpoint_short &&
-        node->unused_bytes / 2 >= (uint64_t)2 * GROWTH_BYTES &&
+    struct space *space = &node->space;
+    bool short_of_others = space->shortage[SPACE_LOG_SEGMENT] == ERR_NOSPACE ||
+                           space->shortage[SPACE_STORE_RESERVE] == ERR_NOSPACE;
+    if (short_of_others && !standstill(node) &&
+        !space->shortage[SPACE_CHECKPOINT] &&
+        space->unused_bytes / 2 >= (uint64_t)2 * GROWTH_BYTES &&
         wal_release_reserve(node->wal)) {
-        node->space_retry_ms = node->now_ms;
-        node->store_retry_ms = node->now_ms;
+        space->retry_ms[SPACE_LOG_SEGMENT] = node->now_ms;
+        space->retry_ms[SPACE_STORE_RESERVE] = node->now_ms;
     }
 }
 
@@ -182,19 +282,20 @@ bool space_prepare(struct node *node)
 
 uint64_t space_deadline_ms(const struct node *node)
 {
+    const struct space *space = &node->space;
     uint64_t at = UINT64_MAX;
-    bool log_full = node->log_full && node->persist.inflight_seq == 0;
-    if (log_full || node->log_tight || node->db_full) {
-        at = min_u64(at, node->space_retry_ms);
-    }
-    if (node->store_tight) {
-        at = min_u64(at, node->store_retry_ms);
-    }
-    if (node->reserve_tight && !node->log_tight && !node->store_tight) {
-        at = min_u64(at, node->reserve_retry_ms);
-    }
-    if (node->checkpoint_short) {
-        at = min_u64(at, node->checkpoint_retry_ms);
+    for (int place = 0; place < SPACE_PLACES; place++) {
+        /* A batch in flight tries the space by itself; the log's reserve comes
+         * after the others; the quota is looked at after each commit. */
+        bool waits =
+            (place == SPACE_LOG_BATCH && node->persist.inflight_seq > 0) ||
+            (place == SPACE_LOG_RESERVE &&
+             (space->shortage[SPACE_LOG_SEGMENT] ||
+              space->shortage[SPACE_STORE_RESERVE])) ||
+            place == SPACE_QUOTA;
+        if (space->shortage[place] && !waits) {
+            at = min_u64(at, space->retry_ms[place]);
+        }
     }
     return at;
 }
@@ -205,8 +306,9 @@ uint64_t space_deadline_ms(const struct node *node)
 /* Why `size` more bytes of data are not accepted. */
 static enum err growth_shortage(const struct node *node, uint64_t size)
 {
-    enum err err = worse(standstill(node), node->log_tight);
-    err = worse(err, node->checkpoint_short ? ERR_NOSPACE : ERR_OK);
+    enum err err =
+        worse(standstill(node), node->space.shortage[SPACE_LOG_SEGMENT]);
+    err = worse(err, node->space.shortage[SPACE_CHECKPOINT]);
     err = worse(err, store_shortage(node->store));
     enum err reserve = wal_reserve_shortage(node->wal);
     if (!reserve || err == ERR_NOSPACE) {
@@ -214,7 +316,7 @@ static enum err growth_shortage(const struct node *node, uint64_t size)
     }
     uint64_t under_way =
         node->requests.pending_bytes + node->flush.bytes + size + GROWTH_BYTES;
-    bool fits = under_way <= node->unused_bytes / 2 &&
+    bool fits = under_way <= node->space.unused_bytes / 2 &&
                 under_way <= store_room(node->store) / 2;
     return worse(err, fits ? ERR_OK : reserve);
 }
@@ -247,13 +349,13 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
         return SPACE_NO;
     }
     if (quiet) {
-        node->deletes_room = store_room(node->store);
+        node->space.deletes_room = store_room(node->store);
     }
     uint64_t need = (PAGES_PER_COMMAND + keys * PAGES_PER_KEY) * PAGE_BYTES;
     uint64_t log_need =
         node->requests.pending_bytes + size +
         (uint64_t)2 * BLOCK_BYTES * (node->requests.pending_count + 1);
-    bool fits = need <= node->deletes_room;
+    bool fits = need <= node->space.deletes_room;
     if (wal_room(node->wal) < log_need || (!fits && quiet && checkpointed)) {
         return SPACE_NO;
     }
@@ -261,7 +363,7 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
         node->checkpoint.wanted = true;
         return SPACE_LATER;
     }
-    node->deletes_room -= need;
+    node->space.deletes_room -= need;
     return SPACE_YES;
 }
 
@@ -269,7 +371,7 @@ enum space_answer space_admit(struct node *node, struct bytes command)
 {
     enum err shortage = growth_shortage(node, command.size);
     uint64_t keys;
-    if (!shortage && !node->over_quota) {
+    if (!shortage && !node->space.shortage[SPACE_QUOTA]) {
         return SPACE_YES;
     }
     if (shortage == ERR_RESOURCES) {
@@ -288,13 +390,13 @@ void space_check(struct node *node)
 {
     const struct fs *fs = node->env.fs;
     uint64_t bytes = 0;
-    if (fs->free_bytes && node->now_ms >= node->space_check_ms) {
-        node->space_check_ms = node->now_ms + CHECK_MS;
-        node->scarce =
+    if (fs->free_bytes && node->now_ms >= node->space.check_ms) {
+        node->space.check_ms = node->now_ms + CHECK_MS;
+        node->space.scarce =
             fs->free_bytes(fs->self, &bytes) && bytes < NODE_SCARCE_BYTES;
     }
     bool full = space_is_full(node);
-    if (full && node->now_ms >= node->checkpoint_retry_ms &&
+    if (full && node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&
         (store_pending(node->store) > 0 ||
          store_checkpoint_bytes(node->store) > 0)) {
         /* Then old segments of the log can go, and the -wal begins anew. */

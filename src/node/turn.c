@@ -151,8 +151,9 @@ static uint64_t next_deadline(const struct node *node, bool more)
 {
     /* Phases that need an idle disk go on when its operation completes. */
     bool busy = node->member && disk_is_busy(node);
-    bool wanted = node->checkpoint.wanted && !busy && !node->db_full &&
-                  node->now_ms >= node->checkpoint_retry_ms;
+    bool wanted = node->checkpoint.wanted && !busy &&
+                  !node->space.shortage[SPACE_ENTRY] &&
+                  node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT];
     if (more || wanted || !list_empty(&node->requests.by_state[STATE_DONE]) ||
         (node->member && (wal_has_completion(node->wal) ||
                           store_has_completion(node->store)))) {
@@ -181,7 +182,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
     }
-    if (node->flush.sweep_ms > 0 && !node->db_full) {
+    if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY]) {
         at = min_u64(at, node->flush.sweep_ms);
     }
     if (node->member && store_pending(node->store) > 0) {
