@@ -96,7 +96,7 @@ static bool is_there(const char *path, bool is_directory)
 }
 
 static int report(const struct config *config, enum err err,
-                  const struct node_founded *founded, const char *what)
+                  const struct node_new_cluster *founded, const char *what)
 {
     if (err) {
         fprintf(stderr, "craftd: %s: not %s: %s\n", config->dir, what,
@@ -143,7 +143,7 @@ static int recover(int argc, char **argv)
 {
     struct config config;
     struct fs *fs = NULL;
-    struct node_founded founded = {0};
+    struct node_new_cluster founded = {0};
     bool without_log = take_word(&argc, argv, "without-log");
     int code = parse(argc, argv, 1, &config);
     if (code) {
@@ -167,7 +167,7 @@ static int restore(int argc, char **argv)
     struct config config;
     struct fs *fs = NULL;
     struct fs *from = NULL;
-    struct node_founded founded = {0};
+    struct node_new_cluster founded = {0};
     char dir[FS_PATH_BYTES] = ".";
     /* Behind the flags, the directory is one of them. */
     bool last = argc > 3 && argv[2][0] == '-';

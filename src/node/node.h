@@ -283,9 +283,9 @@ MUST_CHECK enum err node_upload_new(struct node *node,
 /* Not 0; drawn from the environment. */
 uint64_t node_random(struct node *node);
 
-/* ---- offline (found.c) -------------------------------------------------- */
+/* ---- offline (bootstrap.c) ---- */
 
-struct node_founded {
+struct node_new_cluster {
     uint64_t index; /* The last entry that is in it. */
     uint64_t keys;
     uint8_t cluster[16]; /* The new one. */
@@ -296,13 +296,13 @@ struct node_founded {
  * damaged. Can be interrupted and run again. Errors are logged. */
 MUST_CHECK enum err node_recover(const struct node_options *options,
                                  const struct node_env *env, bool without_log,
-                                 struct node_founded *founded);
+                                 struct node_new_cluster *founded);
 /* Make an empty directory a cluster of one with the data of a backup: file
  * `path` of `from`. */
 MUST_CHECK enum err node_restore(const struct node_options *options,
                                  const struct node_env *env,
                                  const struct fs *from, const char *path,
-                                 struct node_founded *founded);
+                                 struct node_new_cluster *founded);
 
 /* ---- the turn ---------------------------------------------------------- */
 

@@ -26,8 +26,8 @@
  *     left.c        a directory whose member has left by its own will
  *     quarantine.c  a node that contradicts its cluster
  *     removed.c     nodes that are no members any more, and their notices
- *     starts.c      the newest starts of the other nodes, against copies
- *     found.c       offline: a new cluster on data that is there
+ *     incarnation.c newest incarnations of the other nodes: reveals copies
+ *     bootstrap.c   offline: a new cluster on existing data
  *     ident.c       the identity file of a directory (ident.h)
  *     entries.c     payloads of the newest entries, in memory (entries.h)
  *     transport.c   the node as the handler of its links (wire/transport.h)
@@ -542,10 +542,10 @@ const struct raft_conf *removed_conf(struct node *node);
 bool removed_gives_up(const struct node *node,
                       const struct node_request *request);
 
-/* starts.c. ERR_VERSION, ERR_IO: logged. */
-MUST_CHECK enum err starts_read(struct node *node);
+/* incarnation.c. ERR_VERSION, ERR_IO: logged. */
+MUST_CHECK enum err incarnation_read(struct node *node);
 /* Those of nodes that are members now are written down. */
-void starts_members_changed(struct node *node);
+void incarnation_members_changed(struct node *node);
 
 /* address.c */
 void address_said(struct node *node, raft_id peer,
@@ -592,7 +592,7 @@ MUST_CHECK enum err node_found_log(const struct node_env *env,
 /* Found the cluster that was put off, if it is time. */
 void node_bootstrap_when_due(struct node *node);
 
-/* found.c: node_recover() or node_restore() was interrupted here. */
+/* bootstrap.c: node_recover() or node_restore() was interrupted here. */
 bool node_is_half_recovered(const struct fs *fs);
 
 /* restore.c. Note the progress of a restore, if one is under way. */

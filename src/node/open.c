@@ -301,7 +301,7 @@ static enum err open_member(struct node *node)
         err = boot_stored_conf(node, &boot);
     }
     if (!err) {
-        err = starts_read(node);
+        err = incarnation_read(node);
     }
     if (!err) {
         node->incarnation = wal_incarnation(node->wal);

@@ -46,7 +46,7 @@ void node_set_members(struct node *node)
         }
     }
     node->env.transport.set_members(node->env.transport.self, known);
-    starts_members_changed(node);
+    incarnation_members_changed(node);
     if (!raft_conf_find(conf, node->snapshot.outgoing.peer)) {
         snapshot_peer_down(node, node->snapshot.outgoing.peer);
     }

@@ -537,7 +537,7 @@ static uint64_t recover_recover(struct simdisk *disk, int mount)
 {
     static struct machine places[DISKS];
     struct machine *found = &places[mount]; /* It is called within itself. */
-    struct node_founded founded;
+    struct node_new_cluster founded;
     found_init(found, disk, mount);
     struct node_env env = env_of(found);
     struct node_options options = options_of(found);
@@ -554,7 +554,7 @@ static uint64_t recover_recover(struct simdisk *disk, int mount)
 
 static void run_recover(uint64_t seed)
 {
-    struct node_founded founded;
+    struct node_new_cluster founded;
     begin(seed, "n1");
     lead_and_write(&run.own);
     stop(&run.own);
@@ -570,7 +570,7 @@ static void run_recover(uint64_t seed)
 
 static enum err restore(struct machine *machine)
 {
-    struct node_founded founded;
+    struct node_new_cluster founded;
     struct node_env env = env_of(machine);
     struct node_options options = options_of(machine);
     return node_restore(&options, &env, run.backup, "backup", &founded);

@@ -1,5 +1,5 @@
-/* found.c -- a cluster of one on data that is there already: from a directory
- * whose cluster has lost its majority, or from a backup. Offline.
+/* bootstrap.c -- a new cluster of one on existing data: the directory of a node
+ * whose cluster has lost its majority, or a backup. Offline.
  *
  * The log begins anew behind the database, with an entry that makes this node
  * the only member, under a number and a cluster id that nobody has had, so
@@ -15,7 +15,7 @@
 
 static const char marker[] = "RECOVER";
 
-struct founding {
+struct bootstrap {
     const struct node_env *env;
     const struct node_options *options;
     bool without_log;      /* Recover. */
@@ -25,8 +25,7 @@ struct founding {
     struct store *store;
 };
 
-/* ---- how far it came --------------------------------------------------------
- */
+/* ---- how far it came ---- */
 
 enum stage { NOT_BEGUN, REPLAYING, FOUNDING };
 
@@ -61,10 +60,9 @@ static enum err unmark(const struct fs *fs)
     return err ? err : fs->sync_dir(fs->self, ".");
 }
 
-/* ---- the new cluster ------------------------------------------------------
- */
+/* ---- the new cluster ---- */
 
-static enum err found(struct founding *f, const char *name)
+static enum err bootstrap(struct bootstrap *f, const char *name)
 {
     const struct node_env *env = f->env;
     env->entropy(env->self, f->ident.cluster, sizeof(f->ident.cluster));
@@ -85,7 +83,7 @@ static enum err found(struct founding *f, const char *name)
 
 /* Both must mean the same entry by the same index. A snapshot that was put in
  * place just before the end may have made the log void: `*is_void`. */
-static enum err compare(struct founding *f, struct wal *wal, bool *is_void)
+static enum err compare(struct bootstrap *f, struct wal *wal, bool *is_void)
 {
     uint64_t applied = store_applied(f->store);
     uint64_t term;
@@ -111,7 +109,7 @@ static enum err compare(struct founding *f, struct wal *wal, bool *is_void)
 
 /* Everything in the log counts: whatever was acknowledged and reached this
  * node is in it, and perhaps a few writes that were not. */
-static enum err replay(struct founding *f, const struct ident *old)
+static enum err replay(struct bootstrap *f, const struct ident *old)
 {
     struct wal_options options = node_log_options(f->env, f->options, old);
     struct wal *wal = NULL;
@@ -144,17 +142,16 @@ static enum err remove_log(const struct fs *fs)
     return err ? err : fs->sync_dir(fs->self, ".");
 }
 
-/* ---- the two commands -----------------------------------------------------
- */
+/* ---- the two commands ---- */
 
-static enum err open_store(struct founding *f)
+static enum err open_store(struct bootstrap *f)
 {
     struct store_options options = {.fs = f->env->fs,
                                     .vfs = f->env->sqlite_vfs};
     return store_open(&options, &f->store);
 }
 
-static enum err make_whole(struct founding *f, const struct ident *old)
+static enum err make_whole(struct bootstrap *f, const struct ident *old)
 {
     const struct fs *fs = f->env->fs;
     uint64_t before = store_applied(f->store);
@@ -175,7 +172,7 @@ static enum err make_whole(struct founding *f, const struct ident *old)
     return err ? err : mark(fs, FOUNDING);
 }
 
-static enum err recover(struct founding *f)
+static enum err recover(struct bootstrap *f)
 {
     const struct fs *fs = f->env->fs;
     struct ident old;
@@ -199,10 +196,10 @@ static enum err recover(struct founding *f)
     if (!err) {
         err = remove_log(fs);
     }
-    return err ? err : found(f, old.name);
+    return err ? err : bootstrap(f, old.name);
 }
 
-static enum err copy(const struct founding *f, struct store_incoming *incoming)
+static enum err copy(const struct bootstrap *f, struct store_incoming *incoming)
 {
     enum { SLICE_BYTES = 1 << 20 };
     const struct fs *from = f->from;
@@ -239,7 +236,7 @@ static bool has_database(const struct fs *fs)
     return err != ERR_NOT_FOUND;
 }
 
-static enum err restore(struct founding *f)
+static enum err restore(struct bootstrap *f)
 {
     const struct fs *fs = f->env->fs;
     struct ident old;
@@ -287,12 +284,11 @@ static enum err restore(struct founding *f)
         store_tidy(f->store);
     }
     return err ? err
-               : found(f, f->options->name ? f->options->name
-                                           : f->options->raft_addr);
+               : bootstrap(f, f->options->name ? f->options->name
+                                               : f->options->raft_addr);
 }
 
-/* ---- what both begin and end with ------------------------------------------
- */
+/* ---- what both begin and end with ---- */
 
 static enum err lock(const struct fs *fs, int *handle)
 {
@@ -304,8 +300,8 @@ static enum err lock(const struct fs *fs, int *handle)
     return err;
 }
 
-static enum err run(struct founding *f, enum err (*work)(struct founding *f),
-                    struct node_founded *out)
+static enum err run(struct bootstrap *f, enum err (*work)(struct bootstrap *f),
+                    struct node_new_cluster *out)
 {
     const struct fs *fs = f->env->fs;
     int handle;
@@ -327,18 +323,18 @@ static enum err run(struct founding *f, enum err (*work)(struct founding *f),
 
 enum err node_recover(const struct node_options *options,
                       const struct node_env *env, bool without_log,
-                      struct node_founded *out)
+                      struct node_new_cluster *out)
 {
-    struct founding f = {
+    struct bootstrap f = {
         .env = env, .options = options, .without_log = without_log};
     return run(&f, recover, out);
 }
 
 enum err node_restore(const struct node_options *options,
                       const struct node_env *env, const struct fs *from,
-                      const char *path, struct node_founded *out)
+                      const char *path, struct node_new_cluster *out)
 {
-    struct founding f = {
+    struct bootstrap f = {
         .env = env, .options = options, .from = from, .path = path};
     return run(&f, restore, out);
 }

@@ -1,4 +1,6 @@
-/* starts.c -- the newest start of every other member's directory, on disk.
+/* incarnation.c -- the newest incarnation of every other member's directory,
+ * on disk. An incarnation is one start of the process in a directory; the log
+ * counts them.
  *
  * STARTS, little-endian:
  *     magic "CRAFTDST" | u32 crc32c of what follows | u32 format = 1 |
@@ -75,7 +77,7 @@ static enum err decode(struct node *node, const uint8_t *data, size_t size)
     return ERR_OK;
 }
 
-enum err starts_read(struct node *node)
+enum err incarnation_read(struct node *node)
 {
     uint8_t *data = NULL;
     size_t size = 0;
@@ -146,7 +148,7 @@ static void keep_stranger(struct node *node, const struct start *start)
     *row = *start;
 }
 
-void starts_members_changed(struct node *node)
+void incarnation_members_changed(struct node *node)
 {
     bool any = false;
     for (int i = 0; i < STARTS_MAX; i++) {
