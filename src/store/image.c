@@ -42,7 +42,7 @@ static enum err open_saved(struct store_image *image)
 static void save_page(struct store_image *image, uint64_t page)
 {
     const struct fs *fs = image->store->options.fs;
-    const struct watched *db = &image->store->db_file;
+    const struct shim_file *db = &image->store->db_file;
     uint8_t old[PAGE_BYTES];
     uint64_t offset = page * PAGE_BYTES;
     if (image->lost || offset >= image->bytes ||
@@ -113,7 +113,7 @@ static enum err copy_memory(struct store_image *image)
 static enum err look_at_file(struct store_image *image)
 {
     struct store *store = image->store;
-    const struct watched *db = &store->db_file;
+    const struct shim_file *db = &store->db_file;
     sqlite3_int64 size = 0;
     if (store->torn) {
         return ERR_NOSPACE;
@@ -165,7 +165,7 @@ static bool read_page(const struct store_image *image, uint64_t number,
         memcpy(page, image->copy + at, PAGE_BYTES);
         return true;
     }
-    const struct watched *db = &image->store->db_file;
+    const struct shim_file *db = &image->store->db_file;
     return db->base->xRead(db->file, page, PAGE_BYTES, (sqlite3_int64)at) ==
            SQLITE_OK;
 }
@@ -222,7 +222,7 @@ static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
         run += PAGE_BYTES;
     }
     run = min_u64(run, size);
-    const struct watched *db = &image->store->db_file;
+    const struct shim_file *db = &image->store->db_file;
     int rc = db->base->xRead(db->file, out, (int)run, (sqlite3_int64)image->at);
     *got = run;
     return rc == SQLITE_OK ? ERR_OK : ERR_IO;

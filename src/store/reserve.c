@@ -28,7 +28,7 @@ enum err store_shortage(const struct store *store)
 
 uint64_t store_room(const struct store *store)
 {
-    const struct watched *log = &store->wal_file;
+    const struct shim_file *log = &store->wal_file;
     sqlite3_int64 size = 0;
     if (store->in_memory) {
         return UINT64_MAX;

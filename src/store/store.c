@@ -1,4 +1,4 @@
-/* store.c -- apply, read, commit. See store.h for the rules. */
+/* store.c -- open, apply, commit, read. store.h has the rules. */
 #include "store/store.h"
 
 #include <stdio.h>
@@ -17,10 +17,9 @@ enum {
 /* ---- errors ---------------------------------------------------------------
  */
 
-/* What has run out, when that is why SQLite failed with the extended `code`.
- * Its VFS has a name of its own for ENOSPC only: for the rest the errno tells,
- * but never of a sync, after which what was written is in doubt. */
-static enum err shortage_of(int code, int error)
+/* SQLite's VFS has a code of its own for ENOSPC only: for the rest the errno
+ * decides, but never after a sync, since what was written is in doubt then. */
+enum err store_code_shortage(int code, int error)
 {
     switch (code) {
     case SQLITE_IOERR_FSYNC:
@@ -46,7 +45,8 @@ static enum err shortage_of(int code, int error)
 
 enum err store_error_shortage(sqlite3 *db)
 {
-    return shortage_of(sqlite3_extended_errcode(db), sqlite3_system_errno(db));
+    return store_code_shortage(sqlite3_extended_errcode(db),
+                               sqlite3_system_errno(db));
 }
 
 /* A shortage is the caller's to log: it asks again and again. */
@@ -79,7 +79,7 @@ enum err store_failed(struct store *store, const char *what)
     if (!sqlite3_get_autocommit(store->db)) {
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     }
-    watch_drop(store);
+    shim_discard(store);
     store->open = false;
     if (!sqlite3_get_autocommit(store->db) || load_row(store) != ERR_OK) {
         die("%s: cannot go back to the last commit after a shortage: %s",
@@ -94,135 +94,6 @@ bool store_run(sqlite3_stmt *statement)
     /* The error, if any, stays in the connection. */
     int reset = sqlite3_reset(statement);
     return rc == SQLITE_DONE && reset == SQLITE_OK;
-}
-
-/* ---- checkpoint -----------------------------------------------------------
- */
-
-/* A shortage can wait: the -wal holds all of it. The code alone tells, since
- * write_base() in watch.c has put the errno into it. */
-static void must_be_short(struct store *store, int code)
-{
-    enum err shortage = shortage_of(code, 0);
-    if (!shortage) {
-        die("%s: checkpoint failed: %s", store->path, sqlite3_errstr(code));
-    }
-    log_debug("store", "doing=\"checkpoint\" why=\"%s\"", err_name(shortage));
-    store->step = STEP_NONE;
-}
-
-/* All of the -wal: nobody else reads it. */
-static int pass(struct store *store, enum pass pass)
-{
-    int frames = 0;
-    int copied = 0;
-    sqlite3_reset(store->select);
-    store->pass = pass;
-    int rc = sqlite3_wal_checkpoint_v2(
-        store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
-    store->pass = PASS_NONE;
-    watch_drop(store);
-    must(rc != SQLITE_OK || frames == copied);
-    return rc;
-}
-
-static void finish(struct store *store)
-{
-    store->step = STEP_NONE;
-    store->torn = false;
-    store->wal_pages = 0;
-    store->durable = store->flushed;
-}
-
-static int sync_log(struct store *store, bool beside)
-{
-    store->checkpoints++;
-    store->step = STEP_LOG_SYNCED;
-    return beside && watch_begin_sync(store, &store->wal_file)
-               ? SQLITE_OK
-               : watch_sync_log(store);
-}
-
-static int copy(struct store *store, bool beside)
-{
-    /* From here on the database has pages of two times. */
-    store->torn = true;
-    int rc = pass(store, PASS_COPY);
-    if (rc == SQLITE_OK) {
-        finish(store); /* There was nothing to copy. */
-    } else if (rc == SQLITE_INTERRUPT) {
-        store->step = beside && watch_begin_sync(store, &store->db_file)
-                          ? STEP_SYNCED
-                          : STEP_COPIED;
-        return SQLITE_OK;
-    }
-    return rc;
-}
-
-static int conclude(struct store *store, enum pass last)
-{
-    int rc = pass(store, last);
-    if (rc == SQLITE_OK) {
-        finish(store);
-    }
-    return rc;
-}
-
-/* What the step before began has ended. */
-static void step(struct store *store, bool beside)
-{
-    int rc = SQLITE_OK;
-    must(!store->syncing);
-    switch (store->step) {
-    case STEP_NONE:
-        rc = sync_log(store, beside);
-        break;
-    case STEP_LOG_SYNCED:
-        rc = copy(store, beside);
-        break;
-    case STEP_COPIED:
-        rc = conclude(store, PASS_SYNC);
-        break;
-    case STEP_SYNCED:
-        rc = conclude(store, PASS_END);
-        break;
-    }
-    if (rc != SQLITE_OK) {
-        must_be_short(store, rc);
-    }
-}
-
-static void checkpoint(struct store *store)
-{
-    if (store->in_memory) {
-        return;
-    }
-    do {
-        bool ended = watch_sync_ended(store, true);
-        must(ended);
-        step(store, false);
-    } while (store->step != STEP_NONE);
-}
-
-bool store_checkpoint_step(struct store *store)
-{
-    must(!store->open && !store->in_memory);
-    if (!store->syncing) {
-        step(store, true);
-    } else {
-        (void)watch_sync_ended(store, false);
-    }
-    return store->step != STEP_NONE;
-}
-
-bool store_is_syncing(const struct store *store)
-{
-    return store->syncing;
-}
-
-bool store_has_completion(const struct store *store)
-{
-    return store->syncing && store->sync.completed;
 }
 
 /* ---- opening --------------------------------------------------------------
@@ -240,43 +111,40 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 static enum err load_row(struct store *store)
 {
     sqlite3_stmt *load = NULL;
-    int rc = sqlite3_prepare_v2(
-        store->db,
-        "SELECT applied, term, hash, keys, conf_index, conf, answers, "
-        "counts_from, restore_id, staged, staged_hash, restored_id, "
-        "restored_at, restored_keys FROM raft",
-        -1, &load, NULL);
+    static const char select[] = "SELECT conf"
+#define X(column) ", " #column
+        RAFT_ROW(X)
+#undef X
+            " FROM raft";
+    int rc = sqlite3_prepare_v2(store->db, select, -1, &load, NULL);
     if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
         enum err err = store_error(store->db, "reading the raft row");
         sqlite3_finalize(load);
         return err;
     }
-    store->now = (struct row){
-        .applied = (uint64_t)sqlite3_column_int64(load, 0),
-        .term = (uint64_t)sqlite3_column_int64(load, 1),
-        .hash = (uint64_t)sqlite3_column_int64(load, 2),
-        .keys = (uint64_t)sqlite3_column_int64(load, 3),
-        .conf_index = (uint64_t)sqlite3_column_int64(load, 4),
-        .answers = (uint64_t)sqlite3_column_int64(load, 6),
-        .counts_from = (uint64_t)sqlite3_column_int64(load, 7),
-        .restore_id = (uint64_t)sqlite3_column_int64(load, 8),
-        .staged = (uint64_t)sqlite3_column_int64(load, 9),
-        .staged_hash = (uint64_t)sqlite3_column_int64(load, 10),
-        .restored_id = (uint64_t)sqlite3_column_int64(load, 11),
-        .restored_at = (uint64_t)sqlite3_column_int64(load, 12),
-        .restored_keys = (uint64_t)sqlite3_column_int64(load, 13),
-    };
+    int place = 1;
+#define X(column)                                                              \
+    store->now.column = (uint64_t)sqlite3_column_int64(load, place++);
+    RAFT_ROW(X)
+#undef X
     store->flushed = store->now;
     store->conf_dirty = false;
     store->conf.size = 0;
-    buf_add(&store->conf, sqlite3_column_blob(load, 5),
-            (size_t)sqlite3_column_bytes(load, 5));
+    buf_add(&store->conf, sqlite3_column_blob(load, 0),
+            (size_t)sqlite3_column_bytes(load, 0));
     sqlite3_finalize(load);
     return ERR_OK;
 }
 
 static enum err prepare(struct store *store)
 {
+    /* Parameters are numbered from left to right; the last one is the index
+     * that the row must have been written at before. */
+    static const char save[] = "UPDATE raft SET conf=coalesce(?, conf)"
+#define X(column) ", " #column "=?"
+        RAFT_ROW(X)
+#undef X
+            " WHERE applied=?";
     const struct {
         sqlite3_stmt **statement;
         const char *sql;
@@ -292,11 +160,7 @@ static enum err prepare(struct store *store)
         {&store->select,
          "SELECT value, create_index, modify_index, version FROM pairs "
          "WHERE key=?1"},
-        {&store->save, "UPDATE raft SET applied=?1, term=?2, hash=?3, keys=?4, "
-                       "conf_index=?5, conf=coalesce(?6, conf), answers=?8, "
-                       "counts_from=?9, restore_id=?10, staged=?11, "
-                       "staged_hash=?12, restored_id=?13, restored_at=?14, "
-                       "restored_keys=?15 WHERE applied=?7"},
+        {&store->save, save},
         {&store->savepoint, "SAVEPOINT entry"},
         {&store->release, "RELEASE entry"},
         {&store->rollback_to, "ROLLBACK TO entry"},
@@ -385,8 +249,8 @@ static enum err open_database(struct store *store, bool foreign,
                              store->options.vfs);
     if (rc != SQLITE_OK) {
         sqlite3_free(image);
-        enum err shortage =
-            shortage_of(rc, store->db ? sqlite3_system_errno(store->db) : 0);
+        enum err shortage = store_code_shortage(
+            rc, store->db ? sqlite3_system_errno(store->db) : 0);
         log_error("store", "file=%s why=\"%s\"", store->path,
                   shortage    ? err_name(shortage)
                   : store->db ? sqlite3_errmsg(store->db)
@@ -416,7 +280,7 @@ static enum err open_database(struct store *store, bool foreign,
         err = load_row(store);
     }
     if (!err && !store->in_memory) {
-        err = watch(store);
+        err = shim_install(store);
     }
     if (!err && !store->in_memory) {
         err = images_sweep(store->options.fs);
@@ -448,7 +312,7 @@ enum err store_open_generation(const struct store_options *options,
         store_close(store);
         return err;
     }
-    checkpoint(store); /* What an earlier life left in the -wal. */
+    checkpoint_run(store); /* An earlier process may have left a -wal. */
     *out = store;
     return ERR_OK;
 }
@@ -492,10 +356,10 @@ void store_close(struct store *store)
         sqlite3_finalize(statements[i]);
     }
     store_ranges_free(store);
-    bool ended = watch_sync_ended(store, true);
-    must(ended); /* It had a handle. */
+    bool completed = checkpoint_sync_completed(store, true);
+    must(completed); /* It had a handle. */
     sqlite3_close(store->db);
-    watch_free(store);
+    shim_free(store);
     reserve_close(&store->reserve);
     buf_free(&store->conf);
     buf_free(&store->result);
@@ -671,27 +535,19 @@ enum err store_apply_conf(struct store *store, uint64_t index, uint64_t term,
  * the transaction is gone as a whole, so row and pairs always agree. */
 static bool save_row(struct store *store)
 {
-    const struct row *row = &store->now;
-    const uint64_t numbers[] = {row->applied, row->term, row->hash, row->keys,
-                                row->conf_index};
-    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
-        sqlite3_bind_int64(store->save, (int)i + 1, (sqlite3_int64)numbers[i]);
-    }
+    int place = 1;
     if (store->conf_dirty) {
-        store_bind(store->save, 6, buf_bytes(&store->conf));
+        store_bind(store->save, place++, buf_bytes(&store->conf));
     } else {
-        sqlite3_bind_null(store->save, 6);
+        sqlite3_bind_null(store->save, place++);
     }
-    sqlite3_bind_int64(store->save, 7, (sqlite3_int64)store->flushed.applied);
-    sqlite3_bind_int64(store->save, 8, (sqlite3_int64)row->answers);
-    sqlite3_bind_int64(store->save, 9, (sqlite3_int64)row->counts_from);
-    const uint64_t of_restore[] = {row->restore_id,  row->staged,
-                                   row->staged_hash, row->restored_id,
-                                   row->restored_at, row->restored_keys};
-    for (size_t i = 0; i < ARRAY_COUNT(of_restore); i++) {
-        sqlite3_bind_int64(store->save, (int)i + 10,
-                           (sqlite3_int64)of_restore[i]);
-    }
+#define X(column)                                                              \
+    sqlite3_bind_int64(store->save, place++, (sqlite3_int64)store->now.column);
+    RAFT_ROW(X)
+#undef X
+    sqlite3_bind_int64(store->save, place,
+                       (sqlite3_int64)store->flushed.applied);
+    must(place == sqlite3_bind_parameter_count(store->save));
     if (!store_run(store->save)) {
         return false;
     }
@@ -715,15 +571,6 @@ enum err store_flush(struct store *store)
     store->flushed = store->now;
     store->commits++;
     return ERR_OK;
-}
-
-enum err store_checkpoint(struct store *store)
-{
-    enum err err = store_flush(store);
-    if (!err) {
-        checkpoint(store);
-    }
-    return err;
 }
 
 /* ---- looking --------------------------------------------------------------

@@ -1,13 +1,14 @@
 /* store_internal.h -- what the files of this room share.
  *
- *     store.c       apply, read, commit, checkpoint
+ *     store.c       open, apply, commit, read
+ *     checkpoint.c  the -wal is copied into the database, in steps
  *     txn.c         apply: conditions, results, repeats
  *     restore.c     apply: the steps of a restore; what it has replaced goes
  *     upload.c      a database of somebody's, to be restored
  *     range.c       keys in order
  *     image.c       the database as a snapshot, to be sent
  *     incoming.c    ... and received
- *     watch.c       what SQLite does to its files
+ *     vfs_shim.c    intercepts SQLite's I/O on its files
  *     reserve.c     space for a full disk
  *     generation.c  which directory holds the database
  *     migrate.c     the schema
@@ -28,21 +29,26 @@ struct generation {
     uint64_t term;
 };
 
-/* The one row of table raft. */
+/* The integer columns of table raft, which has one row. Its other column is
+ * `conf`, the configuration's bytes. migrate.c has the schema. */
+#define RAFT_ROW(X)                                                            \
+    X(applied)       /* Index of the last entry applied, ... */                \
+    X(term)          /* ... and its term. */                                   \
+    X(hash)          /* Of the effects of all entries so far. */               \
+    X(keys)          /* Rows of table pairs. */                                \
+    X(conf_index)    /* Of the entry that `conf` is from. */                   \
+    X(answers)       /* Rows of table answers. */                              \
+    X(counts_from)   /* Index of the first version 2 command; 0: none yet. */  \
+    X(restore_id)    /* The restore that table staging is of; 0: none. */      \
+    X(staged)        /* Rows of table staging. */                              \
+    X(staged_hash)   /* Of all commands of rows for it. */                     \
+    X(restored_id)   /* The last restore that was committed, ... */            \
+    X(restored_at)   /* ... the index of that entry, ... */                    \
+    X(restored_keys) /* ... and how many keys it had. */
 struct row {
-    uint64_t applied;
-    uint64_t term;
-    uint64_t hash;
-    uint64_t keys;
-    uint64_t conf_index;
-    uint64_t answers;     /* Rows of that table. */
-    uint64_t counts_from; /* The index of the first version 2 command; 0. */
-    uint64_t restore_id;  /* Table staging is this one's; 0: nobody's. */
-    uint64_t staged;      /* Rows of that table. */
-    uint64_t staged_hash; /* Of all ROWS that came for it. */
-    uint64_t restored_id; /* The last one that was committed, ... */
-    uint64_t restored_at; /* ... the index of that entry, ... */
-    uint64_t restored_keys;
+#define X(column) uint64_t column;
+    RAFT_ROW(X)
+#undef X
 };
 
 /* As `pairs` is, so that it can take its place. */
@@ -56,27 +62,27 @@ struct row {
 
 enum { STORE_RANGES = 4 }; /* Forwards, backwards; rows, keys alone. */
 
-/* Writes that are still to be written. */
-struct gather {
+/* Adjacent writes of SQLite that have not been written yet. */
+struct write_buffer {
     uint8_t *data;
     size_t size;
-    uint64_t end; /* Where the last write ended, gathered or not. */
+    uint64_t end; /* End of the last write, buffered or not. */
 };
 
-/* SQLite's own handles of the database and of its -wal are watched: their
- * tables of methods are exchanged for ones that do more, and then call those
- * that were there (watch.c). */
-struct watched {
-    sqlite3_io_methods methods; /* First: a handle leads here by it. */
+/* One of SQLite's two open files, whose methods are exchanged (vfs_shim.c). */
+struct shim_file {
+    sqlite3_io_methods methods; /* First: SQLite's handle points here. */
     const sqlite3_io_methods *base;
     sqlite3_file *file;
     struct store *store;
-    struct gather gather;
-    int handle; /* Of the fs, to sync the file beside the loop; -1: cannot. */
+    struct write_buffer buffer;
+    int handle; /* Of the fs, for asynchronous syncs; -1: there are none. */
 };
 
-/* How far a checkpoint has come, and what SQLite does for it now. */
-enum step { STEP_NONE, STEP_LOG_SYNCED, STEP_COPIED, STEP_SYNCED };
+/* The steps of a checkpoint (checkpoint.c): the last one done. */
+enum step { STEP_NONE, STEP_WAL_SYNCED, STEP_COPIED, STEP_SYNCED };
+/* The step that a running checkpoint of SQLite's is for; PASS_SYNC is the last
+ * one when its sync of the database is to be done. */
 enum pass { PASS_NONE, PASS_COPY, PASS_SYNC, PASS_END };
 
 struct store {
@@ -114,13 +120,13 @@ struct store {
     bool conf_dirty;
     int wal_pages;
     bool torn; /* A checkpoint ended half-way. */
-    struct watched db_file;
-    struct watched wal_file;
+    struct shim_file db_file;
+    struct shim_file wal_file;
     bool last_frame; /* Its header is written: the transaction ends with it. */
     struct reserve reserve;
     enum step step;
     enum pass pass;
-    const struct watched *syncing; /* The file that `sync` is of, or NULL. */
+    const struct shim_file *syncing; /* The file that `sync` is of, or NULL. */
     struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];
     bool waste; /* There may be tables that nobody needs any more. */
@@ -134,6 +140,8 @@ struct store {
 enum err store_error(sqlite3 *db, const char *what);
 /* The shortage that caused the last error of `db`; ERR_OK: none did. */
 enum err store_error_shortage(sqlite3 *db);
+/* The same from SQLite's extended `code` and the errno behind it. */
+enum err store_code_shortage(int code, int error);
 
 /* ---- between store.c and txn.c. False: SQLite failed. ---- */
 
@@ -162,18 +170,23 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           uint64_t image_bytes,
                                           struct store **store);
 
-/* From now on nothing happens to the files that watch.c does not see. */
-MUST_CHECK enum err watch(struct store *store);
-MUST_CHECK int watch_sync_log(struct store *store); /* SQLite's code. */
-/* Sync the file as it is beside the loop; false: it cannot be. */
-bool watch_begin_sync(struct store *store, const struct watched *watched);
-/* With `wait` it has on return. One that failed ends the process. */
-bool watch_sync_ended(struct store *store, bool wait);
-/* What a checkpoint or a transaction that failed had still to write is not to
- * be written. */
-void watch_drop(struct store *store);
-/* After SQLite has closed the files. */
-void watch_free(struct store *store);
+/* ---- vfs_shim.c ---- */
+
+/* Intercept all I/O of the open database from here on. */
+MUST_CHECK enum err shim_install(struct store *store);
+MUST_CHECK int shim_sync_wal(struct store *store); /* SQLite's code. */
+/* Drop the buffered writes of a checkpoint or a transaction that failed. */
+void shim_discard(struct store *store);
+/* Call it after SQLite has closed the files. */
+void shim_free(struct store *store);
+
+/* ---- checkpoint.c ---- */
+
+/* A whole checkpoint, synchronously. A shortage leaves it for later. */
+void checkpoint_run(struct store *store);
+/* Has the sync of the last step completed (or is there none)? With `wait` it
+ * has on return. A sync that failed ends the process. */
+bool checkpoint_sync_completed(struct store *store, bool wait);
 
 /* The file changes there: what is still to be read is saved. */
 void images_before_write(struct store *store, uint64_t offset, uint64_t size);

@@ -1,0 +1,203 @@
+/* checkpoint.c -- copies the -wal into the database, in steps.
+ *
+ * A checkpoint syncs the -wal, copies its pages into the database, syncs that,
+ * and then counts as done. All of it in one turn of the event loop would take
+ * too long, so it is split into steps, one per turn:
+ *     1 the -wal is synced
+ *     2 SQLite's checkpoint, in which its sync of the -wal is skipped and its
+ *       sync of the database refused: the pages are copied, but to SQLite the
+ *       checkpoint failed (SQLITE_INTERRUPT)
+ *     3 the database is synced
+ *     4 SQLite's checkpoint again, in which it writes and syncs what is there
+ *       already: both are skipped
+ * So SQLite itself decides that a checkpoint is done, and never before the
+ * database has been synced. A write to the -wal between the steps undoes them:
+ * the next step is the first one again. vfs_shim.c skips and refuses.
+ *
+ * The two syncs take the disk's time, which is long. With a file system that
+ * has asynchronous operations (fs.h) they run off the event loop, through
+ * handles of our own. Three things follow:
+ *  - The first sync of a -wal is SQLite's, since it syncs the file's name as
+ *    well; it happens when the database is opened.
+ *  - Our handles are closed after SQLite's, whose locks they would release
+ *    (POSIX record locks).
+ *  - The first write to the -wal after a checkpoint starts it anew: SQLite
+ * syncs the header there and then. Without asynchronous operations step 3 is
+ * left out, and the sync in step 4 is not skipped. */
+#include "base/log.h"
+#include "store/store_internal.h"
+
+/* ---- asynchronous syncs ---- */
+
+/* Start to sync the file as it is; false: there are no asynchronous operations.
+ */
+static bool submit_sync(struct store *store, const struct shim_file *shim)
+{
+    const struct fs *fs = store->options.fs;
+    must(!store->syncing && shim->buffer.size == 0);
+    if (shim->handle < 0) {
+        return false;
+    }
+    store->syncing = shim;
+    store->sync = (struct fs_op){.handle = shim->handle};
+    fs->submit(fs->self, &store->sync);
+    return true;
+}
+
+bool checkpoint_sync_completed(struct store *store, bool wait)
+{
+    const struct fs *fs = store->options.fs;
+    const struct shim_file *shim = store->syncing;
+    if (!shim) {
+        return true;
+    }
+    if (wait) {
+        fs->wait(fs->self, &store->sync);
+    } else if (!fs->poll(fs->self, &store->sync)) {
+        return false;
+    }
+    must(store->sync.completed);
+    store->syncing = NULL;
+    if (store->sync.err) {
+        die("%s%s: not synced, or in doubt", store->path,
+            shim == &store->wal_file ? "-wal" : "");
+    }
+    return true;
+}
+
+/* ---- steps ---- */
+
+/* A shortage can wait: the -wal holds everything. The code is enough to tell,
+ * since write_base() in vfs_shim.c has put the errno into it. */
+static void must_be_short(struct store *store, int code)
+{
+    enum err shortage = store_code_shortage(code, 0);
+    if (!shortage) {
+        die("%s: checkpoint failed: %s", store->path, sqlite3_errstr(code));
+    }
+    log_debug("store", "doing=\"checkpoint\" why=\"%s\"", err_name(shortage));
+    store->step = STEP_NONE;
+}
+
+/* SQLite's checkpoint of all of the -wal, which nobody else reads. */
+static int pass(struct store *store, enum pass pass)
+{
+    int frames = 0;
+    int copied = 0;
+    must(store->pass == PASS_NONE && !store->syncing);
+    sqlite3_reset(store->select);
+    store->pass = pass;
+    int rc = sqlite3_wal_checkpoint_v2(
+        store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+    store->pass = PASS_NONE;
+    shim_discard(store);
+    must(rc != SQLITE_OK || frames == copied);
+    return rc;
+}
+
+static void finish(struct store *store)
+{
+    store->step = STEP_NONE;
+    store->torn = false;
+    store->wal_pages = 0;
+    store->durable = store->flushed;
+}
+
+static int sync_wal(struct store *store, bool async)
+{
+    store->checkpoints++;
+    store->step = STEP_WAL_SYNCED;
+    return async && submit_sync(store, &store->wal_file) ? SQLITE_OK
+                                                         : shim_sync_wal(store);
+}
+
+static int copy(struct store *store, bool async)
+{
+    /* From here on the database has pages of two points in time. */
+    store->torn = true;
+    int rc = pass(store, PASS_COPY);
+    if (rc == SQLITE_OK) {
+        finish(store); /* There was nothing to copy. */
+    } else if (rc == SQLITE_INTERRUPT) {
+        store->step = async && submit_sync(store, &store->db_file)
+                          ? STEP_SYNCED
+                          : STEP_COPIED;
+        return SQLITE_OK;
+    }
+    return rc;
+}
+
+static int conclude(struct store *store, enum pass last)
+{
+    int rc = pass(store, last);
+    if (rc == SQLITE_OK) {
+        finish(store);
+    }
+    return rc;
+}
+
+/* The next step; the sync of the step before has completed. */
+static void step(struct store *store, bool async)
+{
+    int rc = SQLITE_OK;
+    must(!store->syncing);
+    switch (store->step) {
+    case STEP_NONE:
+        rc = sync_wal(store, async);
+        break;
+    case STEP_WAL_SYNCED:
+        rc = copy(store, async);
+        break;
+    case STEP_COPIED:
+        rc = conclude(store, PASS_SYNC);
+        break;
+    case STEP_SYNCED:
+        rc = conclude(store, PASS_END);
+        break;
+    }
+    if (rc != SQLITE_OK) {
+        must_be_short(store, rc);
+    }
+}
+
+void checkpoint_run(struct store *store)
+{
+    if (store->in_memory) {
+        return;
+    }
+    do {
+        bool completed = checkpoint_sync_completed(store, true);
+        must(completed);
+        step(store, false);
+    } while (store->step != STEP_NONE);
+}
+
+enum err store_checkpoint(struct store *store)
+{
+    enum err err = store_flush(store);
+    if (!err) {
+        checkpoint_run(store);
+    }
+    return err;
+}
+
+bool store_checkpoint_step(struct store *store)
+{
+    must(!store->open && !store->in_memory);
+    if (!store->syncing) {
+        step(store, true);
+    } else {
+        (void)checkpoint_sync_completed(store, false);
+    }
+    return store->step != STEP_NONE;
+}
+
+bool store_is_syncing(const struct store *store)
+{
+    return store->syncing;
+}
+
+bool store_has_completion(const struct store *store)
+{
+    return store->syncing && store->sync.completed;
+}
