@@ -28,18 +28,25 @@ bool is_to_indent(const struct conn *conn, const char *type);
 
 /* ---- errors: problem.c ---- */
 
-/* Answer an error: a code of API 1 and a sentence; `outcome` may be NULL. */
+/* What an error says of the change that the request asked for. */
+enum outcome {
+    OUTCOME_NONE,        /* Nothing: the request asked for none. */
+    OUTCOME_NOT_APPLIED, /* It was not made, and will not be. */
+    OUTCOME_UNKNOWN,     /* It may have been made, or be made yet. */
+};
+
+/* Answer an error: a code of API 1, and a sentence. */
 void answer_problem(struct conn *conn, int status, const char *code,
-                    const char *message, const char *outcome);
+                    const char *message, enum outcome outcome);
 /* `members` is JSON to be added to the object: ",\"name\":value". */
 void answer_problem_with(struct conn *conn, int status, const char *code,
-                         const char *message, const char *outcome,
+                         const char *message, enum outcome outcome,
                          const char *members);
 void answer_outcome(struct conn *conn, const struct node_result *result);
 /* A key or name for people: in quotes, cut where it is long. */
 void add_quoted(struct buf *out, struct bytes name);
 /* 404: there is no `kind` ("key", "member") of the name in conn->key. */
-void answer_no_such(struct conn *conn, const char *kind, const char *outcome);
+void answer_no_such(struct conn *conn, const char *kind, enum outcome outcome);
 /* Why this node answers no reads, and what to do. */
 void explain_contradiction(const struct node_contradiction *contradiction,
                            struct buf *out);

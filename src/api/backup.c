@@ -79,18 +79,18 @@ static void start(struct conn *conn, const struct node_result *result)
     }
     if (err == ERR_NOT_FOUND) {
         answer_problem(conn, 503, "starting", "no member of a cluster yet",
-                       NULL);
+                       OUTCOME_NONE);
         return;
     }
     if (err == ERR_BUSY) {
         answer_problem(conn, 429, "overloaded", "other backups are being taken",
-                       NULL);
+                       OUTCOME_NONE);
         return;
     }
     if (err) {
         answer_problem(conn, 507, "no-space",
                        "there is no room to bring the database up to date",
-                       NULL);
+                       OUTCOME_NONE);
         return;
     }
     conn->index = index;
@@ -126,7 +126,8 @@ void on_backup(struct conn *conn, const struct http_request *request)
         !bytes_equal_string(format, "sqlite")) {
         answer_problem(
             conn, 400, "bad-param",
-            "a backup is in the format sqlite (GET /keys has others)", NULL);
+            "a backup is in the format sqlite (GET /keys has others)",
+            OUTCOME_NONE);
         return;
     }
     read_start(conn, request, ready);

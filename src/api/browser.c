@@ -164,7 +164,7 @@ static void refuse(struct conn *conn, const char *before, struct bytes name,
     buf_add_string(message, behind);
     buf_add_u8(message, 0);
     answer_problem(conn, 403, "forbidden", (const char *)message->data,
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
 }
 
 static void allow_preflight(struct conn *conn)

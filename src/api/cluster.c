@@ -212,7 +212,7 @@ static const struct raft_member *member_named(struct conn *conn,
 /* Answer that no member has the name in conn->key. */
 static void no_member(struct conn *conn)
 {
-    answer_no_such(conn, "member", "not-applied");
+    answer_no_such(conn, "member", OUTCOME_NOT_APPLIED);
 }
 
 static void add_node(struct api *api, const struct node_status *status,
@@ -404,7 +404,7 @@ static void no_member_any_more(struct conn *conn, const char *name)
                  U(index));
     }
     answer_problem_with(conn, 404, "not-found", "there is no such member",
-                        "not-applied", members);
+                        OUTCOME_NOT_APPLIED, members);
 }
 
 /* Who names its cluster is a member already, and says where it is now. */
@@ -416,7 +416,8 @@ static void on_moved(struct conn *conn, const struct fields *fields)
     if (!status.member ||
         memcmp(status.cluster, fields->cluster, sizeof(status.cluster)) != 0) {
         answer_problem(conn, 409, "other-cluster",
-                       "this node belongs to another cluster", "not-applied");
+                       "this node belongs to another cluster",
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     const struct raft_member *known =
@@ -493,7 +494,7 @@ void on_join(struct conn *conn, const struct http_request *request)
         wrong = "id and addr are needed";
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
         return;
     }
     if (fields.has_cluster) {
@@ -503,7 +504,7 @@ void on_join(struct conn *conn, const struct http_request *request)
     if (is_joining(conn->api)) {
         answer_problem(conn, 503, "starting",
                        "this node waits to join a cluster itself",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     keep_asked(conn, &fields);
@@ -579,7 +580,7 @@ static void put_node(struct conn *conn, const struct http_request *request)
         wrong = "{\"voter\":true} or {\"voter\":false} is expected";
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
         return;
     }
     act(conn,
@@ -658,7 +659,7 @@ void on_remove(struct conn *conn, const struct http_request *request)
     const char *wrong = read_fields(request, &fields);
     if (wrong || !fields.has_id) {
         answer_problem(conn, 400, "bad-json", wrong ? wrong : "id is needed",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     keep_asked(conn, &fields);
@@ -670,7 +671,8 @@ static void show_leader(struct conn *conn)
     struct api *api = conn->api;
     const struct raft_member *leader = node_leader(api->node);
     if (!leader) {
-        answer_problem(conn, 503, "no-leader", "no leader is known", NULL);
+        answer_problem(conn, 503, "no-leader", "no leader is known",
+                       OUTCOME_NONE);
         return;
     }
     buf_add_u8(&api->body, '{');
@@ -685,7 +687,7 @@ static void show_leader(struct conn *conn)
 
 static void nobody_leads(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 504, "commit-timeout", message, "unknown");
+    answer_problem(conn, 504, "commit-timeout", message, OUTCOME_UNKNOWN);
 }
 
 static void finish_new_leader(struct conn *conn,
@@ -733,7 +735,7 @@ void on_leader(struct conn *conn, const struct http_request *request)
     const char *wrong =
         request->body.size > 0 ? read_fields(request, &fields) : NULL;
     if (wrong) {
-        answer_problem(conn, 400, "bad-json", wrong, "not-applied");
+        answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
         return;
     }
     if (fields.has_id) {

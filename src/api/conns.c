@@ -244,7 +244,7 @@ void conn_refuse_guest(struct conn *conn)
              "there are %u connections already%s (--max-conns)",
              over_share ? share_of(api) : api->options.conns_max,
              over_share ? " from this address, three quarters" : "");
-    answer_problem(conn, 429, "overloaded", message, "not-applied");
+    answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
 static void admit(struct conn *conn)
@@ -294,7 +294,7 @@ void conn_refuse_partial(struct conn *conn, int status, const char *code,
                       conn->reader.request.verb == HTTP_VERB_HEAD;
     conn->index = 0;
     conn->api->headers.size = 0;
-    answer_problem(conn, status, code, message, "not-applied");
+    answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
 
 /* While a request is in progress: whether the end of its client would not be

@@ -39,7 +39,8 @@ static void answer_erased(struct conn *conn)
     body->size = 0;
     conn->api->headers.size = 0;
     if (deleted == 0 && conn->scan.must_match) {
-        answer_problem(conn, 404, "not-found", "no key matches", "not-applied");
+        answer_problem(conn, 404, "not-found", "no key matches",
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     buf_printf(body, "{\"deleted\":%llu,\"index\":%llu}\n",
@@ -53,7 +54,7 @@ static void answer_late(struct conn *conn)
     answer_problem(conn, 504, "commit-timeout",
                    "not all within the time-out: the same request goes on "
                    "with what is left",
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
 }
 
 /* From the first key of the batch that found no room. */
@@ -164,7 +165,7 @@ static bool is_conditional(struct conn *conn,
         answer_problem(conn, 400, "bad-request",
                        "a deletion of many keys takes no conditions and no "
                        "Idempotency-Key (it may be repeated as it is)",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
     }
     return is;
 }
@@ -184,7 +185,7 @@ void delete_keys(struct conn *conn, const struct http_request *request)
     if (scan->prefix.size == 0 && !flag(conn, PARAM_ALL)) {
         answer_problem(conn, 400, "bad-param",
                        "without a prefix all keys go: say so with &all",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     if (!erase_allowed(conn, request)) {

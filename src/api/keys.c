@@ -31,7 +31,7 @@ bool read_key(struct conn *conn, struct bytes path, const char *root)
                     : "a bad percent escape in the key";
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
+        answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
     }
     return !wrong;
 }
@@ -55,7 +55,7 @@ static bool read_form(struct conn *conn, const struct http_request *request)
     if (err != ERR_NOT_FOUND) {
         answer_problem(conn, 400, "bad-request",
                        "If-None-Match is a list of tags such as \"44\", or *",
-                       NULL);
+                       OUTCOME_NONE);
     }
     return err == ERR_NOT_FOUND;
 }
@@ -79,7 +79,7 @@ static void answer_missing(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
     if (conn->state.get.raw || conn->state.get.meta) {
-        answer_no_such(conn, "key", NULL);
+        answer_no_such(conn, "key", OUTCOME_NONE);
         return;
     }
     buf_add_u8(body, '{');
@@ -116,7 +116,7 @@ static void answer_pair(struct conn *conn, const struct store_row *row)
     if (!json_is_utf8(row->value)) {
         answer_problem(conn, 406, "not-text",
                        "the value is not UTF-8 and has no JSON form (?raw has)",
-                       NULL);
+                       OUTCOME_NONE);
         return;
     }
     buf_add_u8(body, '{');

@@ -16,7 +16,7 @@ enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
 
 static bool bad_param(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 400, "bad-param", message, "not-applied");
+    answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
     return false;
 }
 

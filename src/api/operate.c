@@ -97,7 +97,7 @@ static void finish_member(struct conn *conn, const struct node_result *result)
         snprintf(message, sizeof(message),
                  "%s has not been heard to have reached %llu", member->name,
                  U(conn->state.sync.index));
-        answer_problem(conn, 504, "commit-timeout", message, "unknown");
+        answer_problem(conn, 504, "commit-timeout", message, OUTCOME_UNKNOWN);
         return;
     } /* Else it has left: nobody need wait for it. */
     ask_next(conn);
@@ -111,7 +111,7 @@ static void finish_own(struct conn *conn, const struct node_result *result,
         answer_problem(conn, 504, "commit-timeout",
                        "no leader has confirmed within the time-out how far "
                        "this node must come",
-                       "unknown");
+                       OUTCOME_UNKNOWN);
         return;
     }
     conn->state.sync.index = result->index;
@@ -145,7 +145,7 @@ void on_sync(struct conn *conn, const struct http_request *request)
     bool all = get_param(conn, PARAM_NODES, &nodes);
     if (all && !bytes_equal_string(nodes, "all")) {
         answer_problem(conn, 400, "bad-param", "nodes is all, or left out",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     conn->finish = all ? finish_sync_all : finish_sync;

@@ -297,6 +297,6 @@ bool params_refused(struct conn *conn, uint64_t taken, const char *what)
     }
     buf_add_u8(message, 0);
     answer_problem(conn, 400, "bad-param", (const char *)message->data,
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
     return true;
 }

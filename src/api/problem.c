@@ -37,14 +37,19 @@ static const char *retry_after(int status, const char *code)
     }
 }
 
+static const char *const outcome_names[] = {
+    [OUTCOME_NOT_APPLIED] = "not-applied",
+    [OUTCOME_UNKNOWN] = "unknown",
+};
+
 void answer_problem(struct conn *conn, int status, const char *code,
-                    const char *message, const char *outcome)
+                    const char *message, enum outcome outcome)
 {
     answer_problem_with(conn, status, code, message, outcome, "");
 }
 
 void answer_problem_with(struct conn *conn, int status, const char *code,
-                         const char *message, const char *outcome,
+                         const char *message, enum outcome outcome,
                          const char *members)
 {
     struct buf *body = &conn->api->body;
@@ -55,12 +60,12 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
     buf_printf(body, "\",\"status\":%d,\"code\":\"%s\"", status, code);
     add_member(body, "message", message);
     if (conn->deleted > 0) {
-        outcome = "unknown"; /* A part of it has been done. */
+        outcome = OUTCOME_UNKNOWN; /* A part of it has been done. */
         buf_printf(body, ",\"deleted\":%llu",
                    (unsigned long long)conn->deleted);
     }
-    if (outcome) {
-        add_member(body, "outcome", outcome);
+    if (outcome != OUTCOME_NONE) {
+        add_member(body, "outcome", outcome_names[outcome]);
     }
     buf_add_string(body, members);
     if (node) {
@@ -93,7 +98,7 @@ void add_quoted(struct buf *out, struct bytes name)
     buf_add_string(out, size < name.size ? "...\"" : "\"");
 }
 
-void answer_no_such(struct conn *conn, const char *kind, const char *outcome)
+void answer_no_such(struct conn *conn, const char *kind, enum outcome outcome)
 {
     struct buf *message = &conn->api->message;
     message->size = 0;
@@ -289,7 +294,8 @@ void answer_outcome(struct conn *conn, const struct node_result *result)
     buf_add_u8(message, 0);
     answer_problem(conn, rows[result->outcome].status, code,
                    (const char *)message->data,
-                   result->outcome == NODE_UNKNOWN ? "unknown" : "not-applied");
+                   result->outcome == NODE_UNKNOWN ? OUTCOME_UNKNOWN
+                                                   : OUTCOME_NOT_APPLIED);
 }
 
 /* The member of that name, else the one at that address; NULL: this node does
@@ -374,7 +380,7 @@ void answer_refusal(struct conn *conn, const struct node_result *result)
     }
     buf_add_u8(message, 0);
     answer_problem(conn, 409, refusal_code(result->refusal),
-                   (const char *)message->data, "not-applied");
+                   (const char *)message->data, OUTCOME_NOT_APPLIED);
 }
 
 void finish_plain(struct conn *conn, const struct node_result *result)

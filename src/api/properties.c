@@ -35,7 +35,7 @@ static bool take_pattern(struct conn *conn)
         char message[192];
         snprintf(message, sizeof(message), "pattern: %s", wrong);
         scan_no_pattern(scan);
-        answer_problem(conn, 400, "bad-param", message, "not-applied");
+        answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
     }
     return !wrong;
 }
@@ -105,7 +105,7 @@ static bool read_body(struct conn *conn, const struct http_request *request,
         return true;
     }
     answer_problem(conn, 400, "bad-request", "there is no value",
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -143,7 +143,7 @@ static void refuse(struct conn *conn, const struct node_result *result,
     conn->index = reader.head.index;
     add_replayed(conn, &reader);
     scan_close(conn);
-    answer_problem(conn, status, code, message, "not-applied");
+    answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
 
 static void finish_create(struct conn *conn, const struct node_result *result)
@@ -220,7 +220,7 @@ static void create(struct conn *conn, const struct http_request *request)
     }
     const char *wrong = key_wrong(property.key);
     if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
+        answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
     } else {
         submit_put(conn, request, &property, false);
     }
@@ -237,7 +237,7 @@ static void replace(struct conn *conn, const struct http_request *request)
         !bytes_equal(property.key, buf_bytes(&conn->key))) {
         answer_problem(conn, 400, "bad-key",
                        "the key in the body is not that of the path",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     property.key = buf_bytes(&conn->key);
@@ -266,7 +266,7 @@ static void show_one(struct conn *conn)
     add_read_headers(conn);
     if (err) {
         answer_problem(conn, 404, "not-found", "there is no such property",
-                       NULL);
+                       OUTCOME_NONE);
         return;
     }
     buf_printf(headers, "ETag: \"%llu\"\r\n",
@@ -343,7 +343,7 @@ static bool take_offset(struct conn *conn)
         return true;
     }
     answer_problem(conn, 400, "bad-param", "offset is how many items to skip",
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
     return false;
 }
 

@@ -37,7 +37,7 @@ static const char *const level_names[] = {
 
 static bool bad_param(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 400, "bad-param", message, "not-applied");
+    answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -92,7 +92,7 @@ static bool read_min_index(struct conn *conn,
 
 static void stale(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 503, "stale", message, "not-applied");
+    answer_problem(conn, 503, "stale", message, OUTCOME_NOT_APPLIED);
 }
 
 /* The leader was heard so recently. With freshness_strict all that is known
@@ -118,7 +118,7 @@ static void show(struct conn *conn)
     if (!node_is_member(api->node)) {
         answer_problem(conn, 503, "starting",
                        "this node is no member of a cluster yet",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
     } else if (node_contradiction(api->node)) {
         answer_outcome(conn,
                        &(struct node_result){.outcome = NODE_QUARANTINED});
@@ -262,7 +262,7 @@ static void finish_index(struct conn *conn, const struct node_result *result)
     } else if (result->outcome == NODE_UNKNOWN) {
         /* Whatever becomes of the entry, it has no effect. */
         answer_problem(conn, 504, "commit-timeout",
-                       "no decision within the time-out", "not-applied");
+                       "no decision within the time-out", OUTCOME_NOT_APPLIED);
     } else {
         answer_outcome(conn, result);
     }

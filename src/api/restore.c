@@ -81,7 +81,7 @@ static void fail(struct restore *restore, int status, const char *code,
         conn->api->body.size = 0;
         conn->api->headers.size = 0;
         conn->keep_alive = conn->keep_alive && received;
-        answer_problem(conn, status, code, message, "not-applied");
+        answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
     }
 }
 
@@ -414,7 +414,7 @@ static void too_large(struct conn *conn)
 {
     answer_problem(conn, 413, "too-large",
                    "the backup is larger than a database may be (--max-db)",
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
 }
 
 static bool is_slow(const struct restore *restore)
@@ -455,13 +455,13 @@ static bool allowed(struct conn *conn, const struct http_request *request)
         http_header(request, "Idempotency-Key").data) {
         answer_problem(conn, 400, "bad-request",
                        "a restore takes no conditions and no Idempotency-Key",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return false;
     }
     if (api->restore.stage != RESTORE_NONE && !is_slow(&api->restore)) {
         answer_problem(conn, 429, "overloaded",
                        "another restore is running at this node",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return false;
     }
     if (request->content_length > bytes_max(api)) {
@@ -474,7 +474,7 @@ static bool allowed(struct conn *conn, const struct http_request *request)
         return false;
     }
     if (!disk_has_room(api, 2 * request->content_length)) {
-        answer_problem(conn, 507, "no-space", disk_text, "not-applied");
+        answer_problem(conn, 507, "no-space", disk_text, OUTCOME_NOT_APPLIED);
         return false;
     }
     if (api->restore.stage != RESTORE_NONE) {
@@ -541,7 +541,7 @@ static void begin(struct conn *conn)
                        err == ERR_NOT_FOUND ? "starting" : "no-space",
                        err == ERR_NOT_FOUND ? "no member of a cluster yet"
                                             : "the upload cannot be kept",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     struct node_request request = restore->request; /* Its memory. */

@@ -170,7 +170,7 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
         answer(conn, 204, NULL, (struct bytes){0});
     } else {
         answer_problem(conn, 405, "method-not-allowed",
-                       "the method is not allowed here", "not-applied");
+                       "the method is not allowed here", OUTCOME_NOT_APPLIED);
     }
 }
 
@@ -191,12 +191,12 @@ static const struct route *admit(struct conn *conn,
         conn_refuse_guest(conn);
     } else if (!conn->api->node) {
         answer_problem(conn, 503, "starting", "the node is starting",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
     } else if (request->of_server) {
         answer_verbs(conn, request->verb, GET | POST | PUT | DELETE);
     } else if (verbs == 0) {
         answer_problem(conn, 404, "not-found", "there is no such path",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
     } else if (!found) {
         answer_verbs(conn, request->verb, verbs);
     } else {
@@ -239,7 +239,7 @@ bool read_timeout(struct conn *conn)
         !text_duration_ms(value, &ms)) {
         answer_problem(conn, 400, "bad-param",
                        "timeout is a duration such as 250ms or 5s",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return false;
     }
     conn->request.deadline_ms = conn->now_ms + min_u64(ms, TIMEOUT_MAX_MS);
@@ -256,7 +256,7 @@ bool redirected(struct conn *conn, const struct http_request *request)
     const struct raft_member *leader = node_leader(api->node);
     if (!leader || leader->http[0] == '\0') {
         answer_problem(conn, 503, "no-leader", "no leader to redirect to",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return true;
     }
     buf_printf(&api->headers, "Location: http://%s", leader->http);

@@ -85,7 +85,8 @@ void scan_answer_late(struct conn *conn)
 {
     scan_close(conn);
     answer_problem(conn, 504, "timeout",
-                   "the list was not complete within the time-out", NULL);
+                   "the list was not complete within the time-out",
+                   OUTCOME_NONE);
 }
 
 bool scan_is_late(struct conn *conn)
@@ -298,7 +299,7 @@ static void end(struct conn *conn, bool ok)
     scan_close(conn);
     answer_problem(conn, 507, "no-space",
                    "the disk is full, and reading would have to write",
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
 }
 
 /* A count gathers nothing. */
@@ -312,7 +313,7 @@ static void refuse(struct conn *conn, const char *message)
     scan_close(conn);
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
-    answer_problem(conn, 429, "overloaded", message, "not-applied");
+    answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
 /* ---- whose turn it is -----------------------------------------------------

@@ -153,7 +153,7 @@ bool has_output_room(struct conn *conn, size_t size)
     api->headers.size = 0;
     answer_problem(conn, 429, "overloaded",
                    "too many other answers are waiting to be taken",
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -287,7 +287,7 @@ static void refuse_input(struct conn *conn)
                  (unsigned long long)conn->api->options.body_bytes_max);
     }
     answer_problem(conn, reader->error_status, reader->error_code, message,
-                   "not-applied");
+                   OUTCOME_NOT_APPLIED);
 }
 
 /* Headers are there, the body is not: say now what is known already. */
@@ -301,7 +301,7 @@ static void on_head(struct conn *conn)
         conn->keep_alive = false;
         answer_problem(conn, 417, "expectation-failed",
                        "the only expectation that is met is 100-continue",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
     } else if (request->expect_continue) {
         begin(conn, request);
         conn->keep_alive = false; /* Will the body come now, or not? */

@@ -31,7 +31,7 @@ static bool wrong(struct parse *parse, int status, const char *code,
 {
     if (!parse->answered) {
         parse->answered = true;
-        answer_problem(parse->conn, status, code, message, "not-applied");
+        answer_problem(parse->conn, status, code, message, OUTCOME_NOT_APPLIED);
     }
     return false;
 }
@@ -424,7 +424,7 @@ void on_txn(struct conn *conn, const struct http_request *request)
     if (has_conditions(conn, request)) {
         answer_problem(conn, 400, "bad-request",
                        "the conditions of a transaction are in its \"if\"",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return;
     }
     for (int i = 0; i < LIST_COUNT; i++) {

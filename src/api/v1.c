@@ -68,7 +68,7 @@ static bool take_status(struct conn *conn, struct bytes *status)
         return true;
     }
     answer_problem(conn, 400, "bad-param",
-                   "status is leader, follower or candidate", NULL);
+                   "status is leader, follower or candidate", OUTCOME_NONE);
     return false;
 }
 

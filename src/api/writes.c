@@ -42,7 +42,7 @@ bool read_name(struct conn *conn, const struct http_request *request,
     if (any_comes_twice(request)) {
         answer_problem(conn, 400, "bad-request",
                        "If-Match, If-None-Match or Idempotency-Key comes twice",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return false;
     }
     *name =
@@ -52,7 +52,7 @@ bool read_name(struct conn *conn, const struct http_request *request,
         return true;
     }
     answer_problem(conn, 400, "bad-request",
-                   "an Idempotency-Key has 1 to 64 bytes", "not-applied");
+                   "an Idempotency-Key has 1 to 64 bytes", OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -196,7 +196,7 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
         wrong = add_cas(writer, key, cas, &creates);
     }
     if (wrong) {
-        answer_problem(conn, 400, code, wrong, "not-applied");
+        answer_problem(conn, 400, code, wrong, OUTCOME_NOT_APPLIED);
     }
     conn->creates = bytes_equal_string(none, "*") || creates;
     return !wrong;
@@ -237,7 +237,8 @@ static void answer_refused(struct conn *conn, const struct result *head)
     buf_add_u8(message, 0);
     snprintf(members, sizeof(members), ",\"clause\":%u", head->at);
     answer_problem_with(conn, 412, "precondition-failed",
-                        (const char *)message->data, "not-applied", members);
+                        (const char *)message->data, OUTCOME_NOT_APPLIED,
+                        members);
 }
 
 static void answer_failed(struct conn *conn, const struct result *head)
@@ -269,7 +270,7 @@ static void answer_failed(struct conn *conn, const struct result *head)
     }
     answer_problem_with(conn, rows[head->status].status,
                         rows[head->status].code, rows[head->status].message,
-                        "not-applied", members);
+                        OUTCOME_NOT_APPLIED, members);
 }
 
 void add_replayed(struct conn *conn, const struct result_reader *reader)
@@ -333,7 +334,7 @@ void value_too_large(struct conn *conn)
     snprintf(message, sizeof(message),
              "a value is over %llu bytes (--max-value)",
              (unsigned long long)conn->api->options.value_bytes_max);
-    answer_problem(conn, 413, "too-large", message, "not-applied");
+    answer_problem(conn, 413, "too-large", message, OUTCOME_NOT_APPLIED);
 }
 
 void bad_json(struct conn *conn, const struct json_reader *reader,
@@ -341,7 +342,7 @@ void bad_json(struct conn *conn, const struct json_reader *reader,
 {
     char message[160];
     snprintf(message, sizeof(message), "at byte %zu: %s", reader->offset, why);
-    answer_problem(conn, 400, "bad-json", message, "not-applied");
+    answer_problem(conn, 400, "bad-json", message, OUTCOME_NOT_APPLIED);
 }
 
 void submit_one(struct conn *conn, const struct http_request *request,
@@ -399,7 +400,8 @@ static bool is_partial(struct conn *conn, const struct http_request *request)
         return false;
     }
     answer_problem(conn, 400, "bad-request",
-                   "a value is written whole: no Content-Range", "not-applied");
+                   "a value is written whole: no Content-Range",
+                   OUTCOME_NOT_APPLIED);
     return true;
 }
 
@@ -528,7 +530,7 @@ static bool read_pair(struct conn *conn, struct json_reader *reader,
         conn->key.size = 0;
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, "not-applied");
+        answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
         return false;
     }
     enum json_token token = json_next(reader);
@@ -555,7 +557,7 @@ static bool read_end(struct conn *conn, struct json_reader *reader,
     } else if (conn->key.size > 0) {
         answer_problem(conn, 400, "bad-key",
                        "the body has no value for the key of the path",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
         return false;
     }
     return ended;
@@ -577,7 +579,7 @@ static void post_one(struct conn *conn, const struct http_request *request,
     if (token == JSON_NAME || (token == JSON_OBJECT_END && !put.key.data)) {
         answer_problem(conn, 400, "bad-request",
                        "a condition is for one pair (POST /txn is for more)",
-                       "not-applied");
+                       OUTCOME_NOT_APPLIED);
     } else if (read_end(conn, reader, token)) {
         buf_add_bytes(&conn->key, put.key); /* To be named in the answer. */
         submit_one(conn, request, name, NULL, &put, KIND_POST,
@@ -613,7 +615,7 @@ static void post_all(struct conn *conn, const struct command_name *name,
         if (writer.count == PAIRS_MAX) {
             answer_problem(conn, 413, "too-large",
                            "more than 10000 pairs in one request",
-                           "not-applied");
+                           OUTCOME_NOT_APPLIED);
             return;
         }
         command_put(&writer, key, value);
