@@ -145,7 +145,7 @@ void address_follow(struct node *node)
     struct raft_change change = {.type = RAFT_CHANGE_UPDATE, .member = moved};
     struct raft_event event = {
         .type = RAFT_CHANGE, .now_ms = node->now_ms, .change = &change};
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     if (!err) {
         log_info("address", "id=%s addr=%s http=%s", moved.name, moved.addr,
                  moved.http);

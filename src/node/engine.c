@@ -34,20 +34,26 @@ static void retain_own_entry(struct node *node, uint64_t index)
                    buf_bytes(&node->scratch.encoded));
 }
 
-/* Entries of a received append: their payloads are in node->wire_entries. */
-static void retain_received_entry(struct node *node, uint64_t index,
-                                  const struct raft_message *message)
+/* Place of entry `index` among those that came with the event. */
+static uint64_t place_of(const struct raft_event *event, uint64_t index,
+                         uint64_t first)
 {
+    if (event->type == RAFT_PROPOSE) {
+        must(index == first);
+        return 0;
+    }
+    const struct raft_message *message = event->message;
+    must(event->type == RAFT_MESSAGE && message->type == RAFT_MSG_APPEND);
     must(index > message->log_index);
     uint64_t place = index - message->log_index - 1;
     must(place < message->entry_count);
-    const struct wire_entry *entry = &node->wire_entries[place];
-    retain_payload(node, index, entry->type, entry->payload);
+    return place;
 }
 
 enum err node_step(struct node *node, const struct raft_event *event,
-                   struct bytes payload)
+                   const struct wire_entry *entries)
 {
+    must(event->type != RAFT_PROPOSE || entries);
     enum err err = raft_step(node->raft, event);
     if (err) {
         return err;
@@ -56,11 +62,10 @@ enum err node_step(struct node *node, const struct raft_event *event,
     uint64_t last;
     raft_appended(node->raft, &first, &last);
     for (uint64_t i = first; i <= last; i++) {
-        if (event->type == RAFT_PROPOSE) {
-            retain_payload(node, i, RAFT_ENTRY_NORMAL, payload);
-        } else if (event->type == RAFT_MESSAGE &&
-                   event->message->type == RAFT_MSG_APPEND) {
-            retain_received_entry(node, i, event->message);
+        if (entries) {
+            const struct wire_entry *entry =
+                &entries[place_of(event, i, first)];
+            retain_payload(node, i, entry->type, entry->payload);
         } else {
             retain_own_entry(node, i);
         }
@@ -71,18 +76,17 @@ enum err node_step(struct node *node, const struct raft_event *event,
 enum err node_propose(struct node *node, struct bytes payload)
 {
     struct raft_event event = {.type = RAFT_PROPOSE, .now_ms = node->now_ms};
-    return node_step(node, &event, payload);
+    struct wire_entry entry = {.type = RAFT_ENTRY_NORMAL, .payload = payload};
+    return node_step(node, &event, &entry);
 }
 
 void node_notify_engine(struct node *node, struct raft_event event)
 {
     event.now_ms = node->now_ms;
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     must(err == ERR_OK);
 }
 
-/* Entry `index` from memory, else from the log; an error when it is not to be
- * had now. `from_log` payloads lie in node->scratch.log until the next. */
 enum err node_fetch_entry(struct node *node, uint64_t index,
                           struct entry *entry)
 {

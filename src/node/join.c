@@ -95,7 +95,7 @@ static void change(struct node *node, struct node_request *request,
     struct raft_change change = {.type = type, .member = *member};
     struct raft_event event = {
         .type = RAFT_CHANGE, .now_ms = node->now_ms, .change = &change};
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     if (err == ERR_OK) {
         request_proposed(node, request);
     } else if (err == ERR_BUSY) {

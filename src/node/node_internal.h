@@ -392,10 +392,11 @@ struct node {
     struct node_metrics metrics;
 
     /* Memory that is used anew each time, so that a turn takes none. */
-    struct wire_entry wire_entries[RAFT_APPEND_ENTRIES_MAX];
-    struct raft_entry raft_entries[RAFT_APPEND_ENTRIES_MAX];
-    struct raft_conf confs[NODE_CONFS_IN_APPEND];
     struct {
+        /* Of an append that is received, or made. */
+        struct wire_entry wire_entries[RAFT_APPEND_ENTRIES_MAX];
+        struct raft_entry raft_entries[RAFT_APPEND_ENTRIES_MAX];
+        struct raft_conf confs[NODE_CONFS_IN_APPEND];
         struct buf pieces;  /* Of a snapshot; payloads of one append. */
         struct buf log;     /* One entry that was read from the log. */
         struct buf encoded; /* A membership, a member, or a command. */
@@ -636,10 +637,12 @@ void space_check(struct node *node);
 /* compact.c: true when there may be more to drop. */
 bool compact_log(struct node *node);
 
-/* engine.c. One event, which happens now; every error leaves the engine as it
- * was. `payload` is that of a RAFT_PROPOSE, and is copied. */
+/* engine.c. One event, which happens now. `entries` are those that come with
+ * it, and their payloads are copied: one with RAFT_PROPOSE, those of the
+ * message with an append, NULL with every other event (the engine may append
+ * an entry of its own then). After an error nothing was appended. */
 MUST_CHECK enum err node_step(struct node *node, const struct raft_event *event,
-                              struct bytes payload);
+                              const struct wire_entry *entries);
 MUST_CHECK enum err node_propose(struct node *node, struct bytes payload);
 /* For events that the engine cannot refuse. */
 void node_notify_engine(struct node *node, struct raft_event event);

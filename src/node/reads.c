@@ -52,7 +52,7 @@ void reads_ask(struct node *node)
     struct raft_event event = {.type = RAFT_READ,
                                .now_ms = node->now_ms,
                                .cookie = node->reads.cookie};
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     if (err) {
         node->reads.retry_ms = node->now_ms + node->options.heartbeat_ms;
     }

@@ -50,14 +50,15 @@ static void refuse_entry(struct node *node, const struct raft_message *message,
                                  : "malformed: the sender is at fault");
 }
 
-/* Fill node->raft_entries from node->wire_entries. At most a few memberships
+/* Give the message its entries, in the engine's form. At most a few memberships
  * fit one append here; what comes after them is left to the next. */
-static bool decode_entries(struct node *node, struct raft_message *message)
+static bool decode_entries(struct node *node, struct raft_message *message,
+                           const struct wire_entry *entries)
 {
     uint32_t confs = 0;
     for (uint32_t i = 0; i < message->entry_count; i++) {
-        const struct wire_entry *entry = &node->wire_entries[i];
-        struct raft_entry *out = &node->raft_entries[i];
+        const struct wire_entry *entry = &entries[i];
+        struct raft_entry *out = &node->scratch.raft_entries[i];
         *out = (struct raft_entry){.term = entry->term, .type = entry->type};
         enum err err = check_entry(entry);
         if (err) {
@@ -69,24 +70,25 @@ static bool decode_entries(struct node *node, struct raft_message *message)
                 message->entry_count = i;
                 break;
             }
-            if (wire_decode_conf(entry->payload, &node->confs[confs])) {
+            if (wire_decode_conf(entry->payload, &node->scratch.confs[confs])) {
                 return false;
             }
-            out->conf = &node->confs[confs++];
+            out->conf = &node->scratch.confs[confs++];
         }
     }
     if (message->entry_count > 0 && message->from == node->refused.from) {
         node->refused.from = 0;
     }
-    message->entries = node->raft_entries;
+    message->entries = node->scratch.raft_entries;
     return true;
 }
 
 static bool on_raft(struct node *node, raft_id from, struct bytes payload)
 {
     struct raft_message message;
-    if (wire_raft(payload, &message, node->wire_entries) != ERR_OK ||
-        message.from != from || !decode_entries(node, &message)) {
+    struct wire_entry *entries = node->scratch.wire_entries;
+    if (wire_raft(payload, &message, entries) != ERR_OK ||
+        message.from != from || !decode_entries(node, &message, entries)) {
         return false;
     }
     if (quarantine_ignores(node, &message)) {
@@ -94,7 +96,8 @@ static bool on_raft(struct node *node, raft_id from, struct bytes payload)
     }
     struct raft_event event = {
         .type = RAFT_MESSAGE, .now_ms = node->now_ms, .message = &message};
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event,
+                             message.type == RAFT_MSG_APPEND ? entries : NULL);
     if (err == ERR_MISMATCH) {
         return quarantine_begin(node, &message);
     }
@@ -152,7 +155,7 @@ static void link_changed(struct node *node, enum raft_event_type type,
     node->now_ms = node->env.now_ms(node->env.self);
     struct raft_event event = {
         .type = type, .now_ms = node->now_ms, .peer = peer};
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     if (err) {
         log_debug("link", "peer=%llu why=\"%s\"", (unsigned long long)peer,
                   err_name(err));

@@ -27,14 +27,14 @@ static uint32_t gather_entries(struct node *node, uint64_t lo, uint64_t hi)
         if (from_log) {
             buf_add_bytes(&node->scratch.pieces, entry.payload);
         }
-        node->wire_entries[count++] = (struct wire_entry){
+        node->scratch.wire_entries[count++] = (struct wire_entry){
             .term = entry.term, .type = entry.type, .payload = entry.payload};
     }
     if (from_log) {
         const uint8_t *at = node->scratch.pieces.data;
         for (uint32_t k = 0; k < count; k++) {
-            node->wire_entries[k].payload.data = at;
-            at += node->wire_entries[k].payload.size;
+            node->scratch.wire_entries[k].payload.data = at;
+            at += node->scratch.wire_entries[k].payload.size;
         }
     }
     return count;
@@ -59,7 +59,7 @@ static void send_appends(struct node *node,
             return;
         }
         must(message.entry_count == count);
-        wire_add_raft(out, &message, node->wire_entries);
+        wire_add_raft(out, &message, node->scratch.wire_entries);
         next += count;
         if (next > offer->last) {
             return;

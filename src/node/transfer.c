@@ -23,7 +23,7 @@ void transfer_step(struct node *node, struct node_request *request)
         request_finish(node, request, NODE_CONF_BUSY, 0);
         return;
     }
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     if (!err) {
         node->transfer.asked = true;
         request_move(node, request, STATE_TRANSFER);
@@ -83,7 +83,7 @@ void node_stop(struct node *node)
     }
     node->now_ms = node->env.now_ms(node->env.self);
     struct raft_event event = {.type = RAFT_TRANSFER, .now_ms = node->now_ms};
-    enum err err = node_step(node, &event, (struct bytes){0});
+    enum err err = node_step(node, &event, NULL);
     if (err) {
         if (first) {
             log_warn("transfer", "why=\"%s\"", err_name(err));
