@@ -76,6 +76,21 @@ enum err store_incoming_add(struct store_incoming *incoming, struct bytes data)
                : ERR_OK;
 }
 
+static enum err check_end(const struct store_incoming *incoming)
+{
+    const struct fs *fs = incoming->options.fs;
+    uint8_t header[SCHEMA_HEADER_BYTES];
+    size_t got = 0;
+    enum err err =
+        fs->read(fs->self, incoming->handle, 0, header, sizeof(header), &got);
+    if (!err && (got < sizeof(header) ||
+                 !schema_ends_with_page(header, incoming->bytes))) {
+        log_error("store", "why=\"the file is cut short\"");
+        err = ERR_CORRUPT;
+    }
+    return err;
+}
+
 static enum err close_file(struct store_incoming *incoming)
 {
     const struct fs *fs = incoming->options.fs;
@@ -191,7 +206,9 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
     struct store *store = NULL;
     incoming->generation.index = index;
     incoming->generation.term = term;
-    enum err err = close_file(incoming);
+    enum err err = check_end(incoming);
+    enum err closed = close_file(incoming);
+    err = err ? err : closed;
     if (!err) {
         err = open_incoming(incoming, &store);
     }

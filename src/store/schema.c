@@ -411,6 +411,15 @@ enum err schema_check(struct guard *guard, bool only_ours, const char **why)
     return err;
 }
 
+bool schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
+                           uint64_t bytes)
+{
+    enum { SIZE_AT = 16, LEAST = 512, LARGEST = 65536 };
+    uint32_t size = (uint32_t)header[SIZE_AT] << 8 | header[SIZE_AT + 1];
+    size = size == 1 ? LARGEST : size; /* It does not fit two bytes. */
+    return size >= LEAST && bytes % size == 0;
+}
+
 enum err schema_check_foreign(sqlite3 *db)
 {
     struct guard guard;

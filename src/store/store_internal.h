@@ -233,6 +233,13 @@ enum err guard_error(const struct guard *guard);
 MUST_CHECK enum err schema_check(struct guard *guard, bool only_ours,
                                  const char **why);
 
+/* Does a SQLite file of `bytes` bytes, of which `header` are the first
+ * SCHEMA_HEADER_BYTES, end with a page? What is missing of its last page SQLite
+ * takes for zeros, so that values would end with them. */
+enum { SCHEMA_HEADER_BYTES = 100 };
+bool schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
+                           uint64_t bytes);
+
 /* A database that is to be a node's own, of which SQLite has read nothing yet:
  * as schema_check() with `only_ours`, with a log line. */
 MUST_CHECK enum err schema_check_foreign(sqlite3 *db);

@@ -18,7 +18,6 @@
 static const char upload_path[] = "db/upload.tmp";
 
 enum {
-    HEADER_BYTES = 100,
     FORMATS_AT = 18,
     ROW_STEPS_MAX = 1000, /* Of SQLite, for one row. */
     ROW_BYTES_MIN = 8,    /* What a row takes in a file beside its bytes. */
@@ -107,11 +106,11 @@ enum err store_upload_add(struct store_upload *upload, struct bytes data)
 
 /* A database that was in WAL mode wants to have its -wal beside it; the copy
  * has none, and says now that it needs none. */
-static enum err settle_header(struct store_upload *upload)
+static enum err settle_header(struct store_upload *upload, const char **why)
 {
     static const uint8_t rollback[2] = {1, 1};
     const struct fs *fs = upload->fs;
-    uint8_t header[HEADER_BYTES];
+    uint8_t header[SCHEMA_HEADER_BYTES];
     size_t got = 0;
     enum err err =
         fs->read(fs->self, upload->handle, 0, header, sizeof(header), &got);
@@ -119,6 +118,10 @@ static enum err settle_header(struct store_upload *upload)
         return err;
     }
     if (got < sizeof(header) || memcmp(header, "SQLite format 3", 16) != 0) {
+        return ERR_CORRUPT;
+    }
+    if (!schema_ends_with_page(header, upload->bytes)) {
+        *why = "it is cut short: it ends within a page";
         return ERR_CORRUPT;
     }
     return fs->write(fs->self, upload->handle, FORMATS_AT, rollback,
@@ -172,7 +175,7 @@ enum err store_upload_open(struct store_upload *upload,
                            uint64_t value_bytes_max, const char **why)
 {
     *why = "it is no SQLite database";
-    enum err err = settle_header(upload);
+    enum err err = settle_header(upload, why);
     if (!err) {
         err = open_database(upload);
     }

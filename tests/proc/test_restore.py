@@ -127,7 +127,7 @@ def test_what_is_no_backup_changes_nothing(cluster, tmp_path):
     zeroed[40 * 4096:41 * 4096] = bytes(4096)
     for body in (b"", b"x", b"garbage" * 100000,
                  (tmp_path / "stranger.db").read_bytes(),
-                 good[:4096], good[:len(good) // 2], good[:-8192],
+                 good[:4096], good[:len(good) // 2], good[:-8192], good[:-100],
                  bytes(zeroed),
                  damaged(tmp_path, good, "DROP TABLE pairs"),
                  damaged(tmp_path, good, "UPDATE pairs SET value = 'text'"),

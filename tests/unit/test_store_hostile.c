@@ -518,6 +518,27 @@ static void test_rows_that_share_their_pages(void **state)
     assert_int_equal(rows_seen, 1); /* The file has no room for two. */
 }
 
+/* SQLite takes what is missing of the last page for zeros. */
+static void test_a_file_that_ends_within_a_page(void **state)
+{
+    (void)state;
+    static const size_t cuts[] = {1, 100, PAGE / 2, PAGE - 1, PAGE, PAGE + 1};
+    for (size_t i = 0; i < ARRAY_COUNT(cuts); i++) {
+        take_backup();
+        change("INSERT INTO pairs VALUES(x'7a', replace(hex(zeroblob(30000)), "
+               "'0', 'a'), 1, 1, 1); UPDATE raft SET keys = keys + 1;"
+               "UPDATE pairs SET value = cast(value AS BLOB)",
+               false);
+        assert_int_equal(upload(), ERR_OK);
+        assert_int_equal(install_in_memory(0), ERR_OK);
+        assert_true(file.size % PAGE == 0);
+        file.size -= cuts[i];
+        assert_int_equal(upload(), ERR_CORRUPT);
+        assert_int_equal(install_in_memory(0), ERR_CORRUPT);
+        assert_int_equal(install_on_disk(0), ERR_CORRUPT);
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -530,6 +551,7 @@ int main(void)
         T(test_a_schema_without_an_end),
         T(test_a_value_over_the_limit),
         T(test_rows_that_share_their_pages),
+        T(test_a_file_that_ends_within_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
