@@ -47,7 +47,7 @@ struct command_op {
     int64_t by;         /* COMMAND_INCR only. */
 };
 
-/* A key that is not there has the indexes 0, and no value. */
+/* A missing key has the indexes 0 and no value. */
 enum command_field {
     COMMAND_IF_INDEX = 1,     /* The index that last changed it is `number`. */
     COMMAND_IF_NOT_INDEX = 2, /* ... is another one. */
@@ -63,8 +63,8 @@ struct command_condition {
     struct bytes value; /* COMMAND_IF_VALUE only. */
 };
 
-/* What the client calls this request (Idempotency-Key), and what the request
- * was: another one under the same name is refused. No name: an empty key. */
+/* Identity of a request: the client's Idempotency-Key (empty: none), and a
+ * digest of its content, by which another request under that key is refused. */
 struct command_name {
     struct bytes key;
     uint64_t digest;
@@ -131,8 +131,7 @@ MUST_CHECK enum err command_else(struct command_reader *reader);
  * BEGIN, ROWS as often as need be, COMMIT; or ABORT. `id` is drawn by whoever
  * restores. Each step can be repeated: it is done once. */
 enum command_step {
-    COMMAND_RESTORE_BEGIN =
-        1, /* What another restore has gathered is dropped */
+    COMMAND_RESTORE_BEGIN = 1, /* Drops the rows of an unfinished restore. */
     COMMAND_RESTORE_ROWS = 2,
     COMMAND_RESTORE_COMMIT = 3,
     COMMAND_RESTORE_ABORT = 4,

@@ -1,7 +1,7 @@
-/* result.h -- what came of a version 2 or 3 command <-> bytes. Pure.
+/* result.h -- the result of a version 2 or 3 command <-> bytes. Pure.
  *
- * The state machine writes it, the node carries it to whoever asked (across
- * the peer link too), api/ reads it; under a command's name it is kept, and a
+ * The state machine writes it, the node carries it to the requester (over a
+ * peer link too), api/ reads it. The result of a named command is stored, and a
  * repeat gets the same bytes again, marked. Strict as command.h is.
  *
  *     u8 version | u8 status | u8 replayed | u64 index | by status:
@@ -20,8 +20,8 @@ enum {
     RESULT_VERSION = 1,
     /* Bounds of one command, the same on all nodes for ever. */
     RESULT_BYTES_MAX = 4 << 20,
-    RESULT_NAMED_BYTES_MAX = 16 << 10, /* Of one that is kept. */
-    RESULT_PREFIX_KEYS_MAX = 1000,     /* That it deletes by their prefix. */
+    RESULT_NAMED_BYTES_MAX = 16 << 10, /* Of a stored one. */
+    RESULT_PREFIX_KEYS_MAX = 1000,     /* Deleted by prefixes. */
     RESULT_PREFIX_BYTES_MAX = 16 << 20,
 };
 
@@ -51,7 +51,7 @@ struct result {
     uint64_t keys;    /* RESTORE, SUPERSEDED: gathered under its id by then. */
 };
 
-/* What came of one operation. */
+/* Result of one operation. */
 struct result_op {
     enum command_op_type type;
     bool created;          /* PUT: the key is new. */

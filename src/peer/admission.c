@@ -42,7 +42,7 @@ static bool is_members_ip(const struct peers *peers, const char *ip)
         const struct link *link = &peers->links[i];
         if (link->id != 0 && link->member &&
             (strcmp(link->ip, ip) == 0 || is_at(link->info.addr, ip) ||
-             is_at(link->said, ip))) {
+             is_at(link->advertised, ip))) {
             return true;
         }
     }
@@ -195,7 +195,7 @@ static void sum_unfinished(const struct peers *peers, size_t *all,
     }
 }
 
-bool unfinished_note(struct conn *conn, size_t bytes, bool is_new)
+bool unfinished_set(struct conn *conn, size_t bytes, bool is_new)
 {
     struct peers *peers = conn->peers;
     if (bytes > 0 && (is_new || conn->unfinished_bytes == 0)) {

@@ -1,12 +1,12 @@
-/* handshake.c -- who may be believed to be whom.
+/* handshake.c -- verifies the identity that a HELLO or WELCOME claims.
  *
- * Asked of every HELLO and WELCOME: is it of our cluster, does it mean us,
- * our directory, is the sender the directory that the membership names (every
- * node has one; WELCOME names it to nobody who did not), and its newest start
- * (as this room has seen, and its owner remembers). A sender
- * that is no member in our eyes is let in: our membership may be older than
- * its, and Raft wants whoever asks answered; there is room for a bounded number
- * of them. */
+ * It has to be of our cluster and addressed to our id and our directory; its
+ * sender has to be in the directory that the membership names (every node has
+ * one; WELCOME names it to no sender that did not), and in the newest
+ * incarnation of it that this room has seen and the handler remembers. A sender
+ * that is no member here is accepted: our membership may be older than its
+ * own, and Raft wants every request answered. admission.c bounds the number of
+ * such links. */
 #include <stdio.h>
 
 #include "peer/peer_internal.h"
@@ -122,11 +122,11 @@ bool hello_check(struct peers *peers, const struct wire_hello *hello,
     return !why || refuse(out, WIRE_REFUSE_CLONE, why);
 }
 
-void hello_note(struct link *link, const struct wire_hello *hello)
+void hello_apply(struct link *link, const struct wire_hello *hello)
 {
     memcpy(link->uuid, hello->from_uuid, sizeof(link->uuid));
     link->incarnation = hello->from_incarnation;
     link->nonce = hello->from_nonce;
-    memcpy(link->said, hello->from_addr, sizeof(link->said));
-    link->dial_said = true;
+    memcpy(link->advertised, hello->from_addr, sizeof(link->advertised));
+    link->dial_advertised = true;
 }

@@ -48,7 +48,7 @@ static uint64_t now(const struct peers *peers)
     return reactor_now_ms(peers->reactor);
 }
 
-/* The lower id dials; the other side leaves it time to. */
+/* Delay of a dial by the node with the higher id, in favour of the other. */
 static uint64_t courtesy_ms(const struct peers *peers, const struct link *link)
 {
     return peers->id < link->id ? 0 : COURTESY_MS;
@@ -67,13 +67,13 @@ static void dial_later(struct peers *peers, struct link *link, bool refused)
 }
 
 /* The first failure, then one line a minute. */
-static void tell_failure(struct peers *peers, struct link *link,
-                         const char *event, const char *why)
+static void log_failure(struct peers *peers, struct link *link,
+                        const char *event, const char *why)
 {
-    if (link->told_ms != 0 && now(peers) < link->told_ms + LOG_AGAIN_MS) {
+    if (link->logged_ms != 0 && now(peers) < link->logged_ms + LOG_AGAIN_MS) {
         return;
     }
-    link->told_ms = now(peers);
+    link->logged_ms = now(peers);
     log_warn(event, "peer=%s number=%llu addr=%s why=\"%s\"", link_name(link),
              (unsigned long long)link->id, link->member ? link->info.addr : "-",
              why);
@@ -103,7 +103,7 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
             }
         } else if (!refused) {
             link->foreign = false;
-            tell_failure(peers, link, "peer-unreachable", why);
+            log_failure(peers, link, "peer-unreachable", why);
         }
         dial_later(peers, link, refused);
         raft_id id = link->id;
@@ -133,7 +133,7 @@ static void conn_up(struct conn *conn, struct link *link,
         must(link != NULL);
     }
     guest_forget(conn);
-    hello_note(link, hello);
+    hello_apply(link, hello);
     conn->link = link;
     link->conn = conn;
     conn->up = true;
@@ -142,7 +142,7 @@ static void conn_up(struct conn *conn, struct link *link,
     stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
     link->error = "";
     link->foreign = false;
-    link->told_ms = 0;
+    link->logged_ms = 0;
     if (link->member) {
         log_info("peer-up", "peer=%s number=%llu at=%s version=%d",
                  link_name(link), (unsigned long long)link->id,
@@ -174,7 +174,7 @@ static bool refuse(struct conn *conn, const struct wire_hello *hello,
     return false;
 }
 
-/* Said by who dialled us. False: end the connection after what is queued. */
+/* HELLO of the dialling side. False: close the connection after a flush. */
 static bool on_hello(struct conn *conn, const struct wire_hello *hello)
 {
     struct peers *peers = conn->peers;
@@ -205,12 +205,12 @@ static bool on_welcome(struct conn *conn, const struct wire_hello *hello)
 {
     struct wire_refuse why;
     if (hello->from_id != conn->link->id) {
-        tell_failure(conn->peers, conn->link, "peer-refused",
-                     "another member answers at this address");
+        log_failure(conn->peers, conn->link, "peer-refused",
+                    "another member answers at this address");
         return false;
     }
     if (!hello_check(conn->peers, hello, &why)) {
-        tell_failure(conn->peers, conn->link, "peer-refused", why.text);
+        log_failure(conn->peers, conn->link, "peer-refused", why.text);
         return false;
     }
     conn_up(conn, conn->link, hello);
@@ -234,7 +234,7 @@ static enum next on_handshake(struct conn *conn, const struct wire_frame *frame)
     if (conn->dialled && frame->type == WIRE_REFUSE &&
         wire_refuse(frame->payload, &refused) == ERR_OK) {
         conn->link->foreign = refused.reason == WIRE_REFUSE_CLUSTER;
-        tell_failure(conn->peers, conn->link, "peer-refused", refused.text);
+        log_failure(conn->peers, conn->link, "peer-refused", refused.text);
     }
     return CLOSE;
 }
@@ -271,7 +271,7 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     return GO_ON; /* A type of a later minor version: skipped. */
 }
 
-/* A client that was given the Raft port by mistake, for example by --join. */
+/* An HTTP client was pointed at the Raft port, for example by --join. */
 static bool is_http_request(struct bytes in)
 {
     static const char *const methods[] = {"GET /", "POST /", "HEAD /", "PUT /",
@@ -319,7 +319,7 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
         struct wire_frame frame;
         enum err err = wire_frame(bytes_of(data + used, size - used), &frame);
         if (err == ERR_NOT_FOUND) {
-            return unfinished_note(conn, size - used, used > 0) ? used : size;
+            return unfinished_set(conn, size - used, used > 0) ? used : size;
         }
         enum next next =
             err ? on_garbage(conn, bytes_of(data + used, size - used), err)
@@ -359,12 +359,12 @@ static const struct stream_handler conn_handler = {
     .on_close = on_close,
 };
 
-/* Where to try now: what the member said itself first, then by turns. */
+/* The address to dial now: the advertised one first, then alternately. */
 static const char *address_to_dial(struct link *link)
 {
-    bool said = link->dial_said && link->said[0] != '\0';
-    link->dial_said = !said;
-    return said ? link->said : link->info.addr;
+    bool advertised = link->dial_advertised && link->advertised[0] != '\0';
+    link->dial_advertised = !advertised;
+    return advertised ? link->advertised : link->info.addr;
 }
 
 static void dial(struct peers *peers, struct link *link)
@@ -372,7 +372,7 @@ static void dial(struct peers *peers, struct link *link)
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
     if (!addr_split(address_to_dial(link), host, &port)) {
-        tell_failure(peers, link, "peer-unreachable", "not an address");
+        log_failure(peers, link, "peer-unreachable", "not an address");
         dial_later(peers, link, true);
         return;
     }
@@ -437,7 +437,7 @@ static void tick(void *arg)
               peers);
 }
 
-/* ---- the room's door ---- */
+/* ---- public functions ---- */
 
 enum err peers_open(const struct peers_options *options, struct peers **out,
                     char *why, size_t why_size)
@@ -505,9 +505,9 @@ void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
     snprintf(peers->name, sizeof(peers->name), "%s", name);
 }
 
-/* The link of a member that left stays, as that of one which we do not know: it
- * has to learn of its removal, and may have to answer what was asked of it. It
- * ends when the other side does. */
+/* The link to a member that left stays, as one to a non-member: that node has
+ * yet to learn of its removal, and may have requests to answer. The link ends
+ * when the other side closes it. */
 static void link_leaves(struct link *link)
 {
     link->member = false;
@@ -550,8 +550,8 @@ void peers_hint(struct peers *peers, raft_id id, const char *addr)
     if (!link || !link->member || (link->conn && link->conn->up)) {
         return;
     }
-    snprintf(link->said, sizeof(link->said), "%s", addr);
-    link->dial_said = true;
+    snprintf(link->advertised, sizeof(link->advertised), "%s", addr);
+    link->dial_advertised = true;
     link->wait_ms = REDIAL_MIN_MS;
     link->dial_ms = now(peers);
 }

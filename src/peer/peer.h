@@ -1,28 +1,32 @@
 /* peer.h -- links to the other nodes: listen, dial, handshake, frames.
  *
- * One TCP connection a pair, used in both directions. The node with the lower
- * id dials (ids grow, so members dial newcomers, and a newcomer, which has no
- * id yet, is told who it is by the first HELLO that reaches it). The other one
- * dials too when nothing comes for 2 s: a member that fell behind may not know
- * yet that the leader it needs exists.
+ * Two nodes share one TCP connection, used in both directions. The node with
+ * the lower id dials: ids grow, so members dial newcomers. A newcomer has no id
+ * yet and learns it from the first HELLO that reaches it (on_adopt in
+ * wire/transport.h). The node with the higher id dials too when it has had no
+ * link for 2 s, since a member that fell behind may not know yet that the
+ * leader it needs exists.
  *
- * HELLO and WELCOME say where their sender can be reached. What a member says
- * itself is dialled by turns with what the membership says, as long as they
- * differ: so a member that moved is found again by whomever it has reached,
- * even when there is no majority to change the membership. Redial with back-off
- * 50 ms .. 1 s and jitter. A newer connection from the same member replaces the
- * older. A link is up once HELLO and WELCOME have crossed; frames before that,
- * from strangers or from another cluster never reach the owner, and are refused
- * with one line in the log of both sides (repeated refusals of the same kind by
- * one peer are logged once a minute).
+ * The dialling side sends HELLO, the other one WELCOME or REFUSE; a link is up
+ * once HELLO and WELCOME have crossed. Until then, and from nodes of another
+ * cluster, no frame reaches the handler. A newer connection of the same node
+ * replaces the older one.
  *
- * Anybody can connect: connections without a HELLO, links to nodes that are no
- * members, and the bytes of their unfinished frames are few, and the oldest
- * goes when there are more (admission.c).
+ * HELLO and WELCOME advertise the addresses of their sender. While the address
+ * that a member advertised differs from the one in the membership, both are
+ * dialled alternately: so a member that moved is found again by every node that
+ * it has reached, even when there is no majority to change the membership.
+ * Redials back off from 50 ms to 1 s, after a refusal from 1 s to 5 s, with
+ * jitter. The failures of a link to a member are logged once a minute.
  *
- * Keep-alive: PING after 300 ms without having sent; a link is dropped after
- * 3 s without a byte received. Output per link is bounded: peer_send() says
- * no when PEER_OUTPUT_BYTES_MAX are queued; nobody waits for a slow peer. */
+ * Anybody can connect: the numbers of connections without a HELLO and of links
+ * to non-members, and the bytes of their unfinished frames, are bounded, and
+ * the oldest is closed when there are more (admission.c). Log lines that they
+ * provoke are limited to one a second of each kind, with a count.
+ *
+ * Keep-alive: a PING is sent after 300 ms without output; a link is closed
+ * after 3 s without a byte received. Output is bounded: peer_output() returns
+ * NULL while more than PEER_OUTPUT_BYTES_MAX are queued on the link. */
 #ifndef CRAFTD_PEER_PEER_H
 #define CRAFTD_PEER_PEER_H
 
@@ -38,14 +42,16 @@ struct peers;
 
 struct peers_options {
     struct reactor *reactor;
-    const char *host; /* Listen address. */
+    const char *host; /* Listen address; a name or a number. */
     uint16_t port;
-    const char *addr; /* What others reach us by; NULL is not told. */
-    const char *http;
-    uint64_t nonce;
-    uint64_t seed; /* Jitter. */
+    /* Advertised addresses (host:port), borrowed; NULL: none. */
+    const char *addr; /* Of this port. */
+    const char *http; /* Of the HTTP API. */
+    uint64_t nonce;   /* Random per process: reveals two with one identity. */
+    uint64_t seed;    /* Of the jitter. */
 };
 
+/* Listen. On failure `why` gets a sentence, and nothing is left open. */
 MUST_CHECK enum err peers_open(const struct peers_options *options,
                                struct peers **peers, char *why,
                                size_t why_size);
@@ -60,31 +66,35 @@ struct transport peers_transport(struct peers *peers);
 const char *peers_listening(const struct peers *peers);
 void peers_close(struct peers *peers);
 
-/* Who we are. id 0: not known yet, only on_adopt() is possible. */
+/* The identity of this node, copied. With id 0, which means that it is not
+ * known yet, every HELLO that on_adopt() does not adopt is refused. */
 void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
                     const uint8_t uuid[RAFT_UUID_BYTES], uint64_t incarnation,
                     const char *name);
 
-/* The members now. Links to those who left stay until the other side closes
- * them, new members are dialled; a changed address is used at the next dial. */
+/* The current membership, copied. New members are dialled; a changed address is
+ * used at the next dial. A link to a member that left stays up until the other
+ * side closes it, since that node has yet to learn of its removal. */
 void peers_set_members(struct peers *peers, const struct raft_conf *conf);
 
-/* Somebody says that member `id` is at `addr` now: dialled by turns with the
- * address that is known, and soon. The handshake shows who lives there. */
+/* Member `id` is said to be at `addr` now, which is untrusted: dial there soon,
+ * and alternately with the address in the membership. The handshake verifies
+ * who answers. No effect while the link is up, or for a non-member. */
 void peers_hint(struct peers *peers, raft_id id, const char *addr);
 
-/* The output buffer of the link to `id`, to add one frame to; NULL when the
- * link is down or its queue is full. It leaves at the end of the turn. */
+/* The output buffer of the link to `id`, to append one frame to; NULL when the
+ * link is down or its queue is full. Sent at the end of the turn. */
 struct buf *peer_output(struct peers *peers, raft_id id);
 
 /* Send what is queued on all links now, instead of at the end of the turn. */
 void peers_flush(struct peers *peers);
 
 bool peer_is_up(const struct peers *peers, raft_id id);
-/* The last answer of the link's address was that another cluster lives there.
- */
+/* At the last attempt the node at the address of `id` refused, because it is of
+ * another cluster. */
 bool peer_is_foreign(const struct peers *peers, raft_id id);
-/* A few words about the last failure, "" when none. A constant. */
+/* The reason of the last failure of the link, a constant; "" when it is up or
+ * has not failed. */
 const char *peer_last_error(const struct peers *peers, raft_id id);
 
 #endif

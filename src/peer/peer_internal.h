@@ -1,8 +1,9 @@
 /* peer_internal.h -- what the files of this room share.
  *
  *     peer.c       links: dial, keep alive, frames
- *     handshake.c  who may be believed to be whom
- *     admission.c  bounds for unauthenticated peers */
+ *     handshake.c  verifies the identity that a HELLO or WELCOME claims
+ *     admission.c  bounds for unauthenticated peers
+ *     transport.c  the links as a node uses them (wire/transport.h) */
 #ifndef CRAFTD_PEER_PEER_INTERNAL_H
 #define CRAFTD_PEER_PEER_INTERNAL_H
 
@@ -11,21 +12,21 @@
 #include "peer/peer.h"
 
 enum {
-    LINKS_MAX = 2 * RAFT_MEMBERS_MAX, /* Members, and some we do not know of
-                                         yet, or no longer. */
-    STRANGERS_MAX = RAFT_MEMBERS_MAX, /* The latter, at most. */
-    /* Accepted connections that have not said HELLO: from anywhere, those of
-     * one address among them, and from addresses of members. */
+    LINKS_MAX = 2 * RAFT_MEMBERS_MAX, /* Members and strangers. */
+    STRANGERS_MAX = RAFT_MEMBERS_MAX, /* Links to non-members: members to be,
+                                         and former ones. */
+    /* Accepted connections without a HELLO: from any address, from one of
+     * those addresses, and from addresses of members. */
     GUESTS_STRANGE_MAX = 32,
     GUESTS_ADDRESS_MAX = 8,
     GUESTS_KNOWN_MAX = 16,
     GUESTS_MAX = GUESTS_STRANGE_MAX + GUESTS_KNOWN_MAX,
-    GUESTS_CALM = 8, /* From anywhere; with more, HELLO has to come soon. */
+    GUESTS_CALM = 8, /* Beyond this, HELLO is due in HANDSHAKE_CROWDED_MS. */
     HANDSHAKE_MS = 2000,
     HANDSHAKE_CROWDED_MS = 200,
     HANDSHAKE_BYTES_MAX = 16 << 10, /* Input buffered for a guest. */
-    /* Bytes of unfinished frames: of all links, and of those to nodes that are
-     * no members, which share the room of one frame. */
+    /* Bytes of unfinished frames on all links, and on those to non-members,
+     * which share the space of one frame. */
     UNFINISHED_BYTES_MAX = 4 * WIRE_FRAME_BYTES_MAX,
     UNFINISHED_STRANGE_BYTES_MAX = WIRE_FRAME_BYTES_MAX,
     PING_MS = 300,
@@ -35,8 +36,8 @@ enum {
     COURTESY_MS = 2000,
     REFUSED_MIN_MS = 1000,
     REFUSED_MAX_MS = 5000,
-    LOG_AGAIN_MS = 60000,
-    LOG_STRANGER_MS = 1000,
+    LOG_AGAIN_MS = 60000,   /* Failures of a link to a member. */
+    LOG_STRANGER_MS = 1000, /* Events that non-members provoke. */
 };
 
 /* One connection. Dialled: its link is known. Accepted: a guest until HELLO. */
@@ -51,25 +52,27 @@ struct conn {
     size_t unfinished_bytes; /* Received part of an unfinished frame. */
     uint64_t unfinished_ms;  /* When that frame began. */
     uint64_t opened_ms;
-    uint64_t heard_ms;
-    uint64_t sent_ms;
+    uint64_t heard_ms; /* When bytes were received last. */
+    uint64_t sent_ms;  /* When a frame was queued last. */
 };
 
-/* What we know of one other node. */
+/* One other node. */
 struct link {
     raft_id id; /* 0: the slot is free. */
     bool member;
-    struct raft_member info;    /* Of a member. */
-    struct conn *conn;          /* NULL when there is none. */
-    char said[RAFT_ADDR_BYTES]; /* By itself, or a hint; "" = nothing. */
-    bool dial_said;             /* Whose turn it is. */
-    uint64_t dial_ms;           /* When to dial next. */
-    uint64_t wait_ms;           /* Back-off. */
-    uint64_t told_ms; /* When its failure was logged last; 0 = never. */
-    const char *error;
-    char ip[REACTOR_ADDR_TEXT_BYTES]; /* Where it was connected last. */
-    bool foreign; /* The address answered that it is of another cluster. */
-    /* The newest start of its directory that we have seen. */
+    struct raft_member info; /* Its entry in the membership, if member. */
+    struct conn *conn;       /* NULL when there is none. */
+    /* The address that it advertised, or that a hint gave; "": none. */
+    char advertised[RAFT_ADDR_BYTES];
+    bool dial_advertised; /* Dial that one next. */
+    uint64_t dial_ms;     /* When to dial next. */
+    uint64_t wait_ms;     /* Back-off. */
+    uint64_t logged_ms;   /* When its failure was logged last; 0: not since
+                             it was up. */
+    const char *error;    /* See peer_last_error(). */
+    char ip[REACTOR_ADDR_TEXT_BYTES]; /* Of its last connection. */
+    bool foreign;                     /* See peer_is_foreign(). */
+    /* The newest incarnation of its directory that was seen here. */
     uint8_t uuid[RAFT_UUID_BYTES];
     uint64_t incarnation;
     uint64_t nonce;
@@ -100,7 +103,7 @@ struct link *link_find(struct peers *peers, raft_id id);
 /* Finds the link or takes a slot for it, if need be that of a stranger. */
 struct link *link_make(struct peers *peers, raft_id id);
 
-/* Close it and forget it; `why` is a constant. */
+/* Close and free it; `why` is a constant. */
 void conn_close(struct conn *conn, const char *why);
 
 /* ---- admission.c -------------------------------------------------------- */
@@ -126,18 +129,17 @@ void strangers_log_rest(struct peers *peers);
 /* `bytes` of a frame have come and not the rest; `is_new`: it is not the frame
  * that was unfinished before. Over the bounds somebody is closed, false: this
  * connection. */
-bool unfinished_note(struct conn *conn, size_t bytes, bool is_new);
+bool unfinished_set(struct conn *conn, size_t bytes, bool is_new);
 
 void hello_fill(const struct peers *peers, const struct link *link,
                 struct wire_hello *hello);
-/* Its sender is of another cluster than we are. */
+/* The sender is of another cluster than this node. */
 bool hello_is_foreign(const struct peers *peers,
                       const struct wire_hello *hello);
-/* Is the sender of this HELLO (or WELCOME) whom we may talk to? False with
- * the reason filled in. */
+/* Verify a HELLO or WELCOME. False: refuse it, for the reason in `refuse`. */
 bool hello_check(struct peers *peers, const struct wire_hello *hello,
                  struct wire_refuse *refuse);
-/* Note its directory, its start and its address. */
-void hello_note(struct link *link, const struct wire_hello *hello);
+/* Store the directory, incarnation and address of a verified HELLO. */
+void hello_apply(struct link *link, const struct wire_hello *hello);
 
 #endif

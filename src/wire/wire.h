@@ -1,12 +1,13 @@
-/* wire.h -- what nodes say to each other <-> bytes. Pure.
+/* wire.h -- messages between nodes <-> bytes. Pure; transport.h has the border
+ * between a node and the links that carry them.
  *
  * Frame, little-endian:
  *     u32 size_bytes of all that follows this header
  *     u32 crc32c of size_bytes
  *     u32 crc32c of all that follows
  *     u8 type | u8 version | u16 flags (0) | payload
- * The size has a checksum of its own: believing a wrong one would mean to wait
- * for bytes that never come, and a link that only looks alive. A frame over
+ * The size has a checksum of its own: with a wrong size the receiver would wait
+ * for bytes that never come, on a link that only looks alive. A frame over
  * WIRE_FRAME_BYTES_MAX is refused before memory is taken for it. Unknown types
  * of a known version are skipped by the receiver, unknown versions end the
  * connection.
@@ -19,9 +20,10 @@
  * upgraded, and taken back, one after the other.
  *
  * Decoding checks every length and enum, and that names and addresses are
- * words (base/text.h; earlier builds let --id have control bytes, and such a
- * node is not understood any more): ERR_CORRUPT when anything is odd,
- * ERR_VERSION for a version we do not speak. Views point into the input. */
+ * words (base/text.h; earlier builds let --id have control bytes, and frames
+ * with such a name are refused now). It returns ERR_CORRUPT for anything else
+ * than what encoding gives, ERR_VERSION for a version that is not spoken here.
+ * Views point into the input. */
 #ifndef CRAFTD_WIRE_WIRE_H
 #define CRAFTD_WIRE_WIRE_H
 
@@ -38,11 +40,11 @@
 #endif
 
 enum {
-    WIRE_VERSION = CRAFTD_WIRE_VERSION,         /* The newest we speak, ... */
+    WIRE_VERSION = CRAFTD_WIRE_VERSION, /* The newest spoken here, ... */
     WIRE_VERSION_MIN = CRAFTD_WIRE_VERSION_MIN, /* ... and the oldest. */
     WIRE_FRAME_HEADER_BYTES = 12,
     WIRE_FRAME_BYTES_MAX = 32 << 20,
-    WIRE_TEXT_BYTES = 256,
+    WIRE_TEXT_BYTES = 256, /* The text of a refusal, with its final 0. */
 };
 
 enum wire_type {
@@ -52,31 +54,32 @@ enum wire_type {
     WIRE_PING = 4,
     WIRE_PONG = 5,
     WIRE_RAFT = 6,         /* One struct raft_message. */
-    WIRE_FORWARD = 7,      /* A follower passes a client's request on. */
+    WIRE_FORWARD = 7,      /* A client's request, forwarded to another node. */
     WIRE_FORWARD_RESP = 8, /* ... and gets its outcome. */
-    WIRE_SNAPSHOT = 9,     /* A piece of the database. */
-    WIRE_SNAPSHOT_RESP = 10,
+    WIRE_SNAPSHOT = 9,     /* A piece of the database, ... */
+    WIRE_SNAPSHOT_RESP = 10, /* ... and its acknowledgement. */
     WIRE_REMOVED = 11, /* The receiver is no member any more. (Builds that do
                           not know it skip it.) */
 };
 
-/* HELLO and WELCOME carry the same: who speaks to whom. They and REFUSE stay
- * readable for all versions, so that two that cannot talk can say so: version
- * 1 for ever, and what later ones add goes behind, where earlier ones skip
- * it. */
+/* HELLO and WELCOME carry the same: the identities of sender and receiver. They
+ * and REFUSE stay readable for all versions, so that two nodes without a common
+ * version can report it: they are version 1 for ever, and fields that later
+ * versions append are skipped by earlier ones. */
 struct wire_hello {
     uint8_t version_min;
     uint8_t version_max;
     uint8_t cluster[16];
     uint64_t from_id;
     uint8_t from_uuid[RAFT_UUID_BYTES];
-    uint64_t from_incarnation; /* Counts the starts of its directory. */
+    uint64_t from_incarnation; /* Number of starts in its directory. */
     uint64_t from_nonce;       /* Random per start. */
     char from_name[RAFT_NAME_BYTES];
     uint64_t to_id;
-    uint8_t to_uuid[RAFT_UUID_BYTES]; /* As its member entry says; or 0. */
+    uint8_t to_uuid[RAFT_UUID_BYTES]; /* In its member entry; 0: not known. */
     char to_name[RAFT_NAME_BYTES];
-    /* Where `from` says that it can be reached, which may be news. */
+    /* Advertised addresses of `from`, host:port; they may differ from those in
+     * its member entry. "": none. */
     char from_addr[RAFT_ADDR_BYTES];
     char from_http[RAFT_ADDR_BYTES];
 };
@@ -85,9 +88,10 @@ enum wire_refusal {
     WIRE_REFUSE_CLUSTER = 1,  /* Another cluster. */
     WIRE_REFUSE_NOT_ME = 2,   /* The dialled node is not `to`. */
     WIRE_REFUSE_UUID = 3,     /* `to` has another directory now. */
-    WIRE_REFUSE_STRANGER = 4, /* `from` is no member. */
+    WIRE_REFUSE_STRANGER = 4, /* `from` has no id or no directory, or the
+                                 member of that id has another. */
     WIRE_REFUSE_VERSION = 5,
-    WIRE_REFUSE_CLONE = 6, /* Two live directories with one identity. */
+    WIRE_REFUSE_CLONE = 6, /* A newer start of the same directory is known. */
     WIRE_REFUSE_NOT_READY = 7,
 };
 
@@ -118,46 +122,47 @@ struct wire_forward_resp {
     uint64_t request;
     uint8_t outcome; /* enum node_outcome; checked by the receiver. */
     uint64_t index;  /* Log index of the write. */
-    /* Keys deleted; of what was refused, enum node_refusal in the low byte and
-     * above it the ms to wait. Earlier builds send 0, and do not look. */
+    /* Number of keys deleted; for a refused request enum node_refusal in the
+     * low byte, and above it the ms to wait. Earlier builds send 0 and ignore
+     * it. */
     uint64_t detail;
-    /* What came of a version 2 command (command/result.h), to the end of the
-     * frame; else empty, and the frame as it always was: a node of an older
-     * build gets what it knows, since it does not ask for more. */
+    /* Result of a version 2 command (command/result.h), to the end of the
+     * frame; empty for others. Nodes of builds that do not know results forward
+     * no version 2 commands, so they never receive one. */
     struct bytes result;
 };
 
-/* Pieces come in order; the first, at offset 0, begins anew. */
+/* Pieces are sent in order; one at offset 0 starts the transfer again. */
 struct wire_snapshot {
-    uint64_t term;       /* The sender's. */
-    uint64_t index;      /* The last entry that it holds, ... */
-    uint64_t index_term; /* ... and the term of that. */
-    uint64_t total;      /* Bytes of all. */
-    uint64_t offset;
-    uint32_t crc; /* CRC-32C of all bytes up to the end of this piece. */
+    uint64_t term;       /* Of the sender. */
+    uint64_t index;      /* Last log entry that the snapshot holds, ... */
+    uint64_t index_term; /* ... and its term. */
+    uint64_t total;      /* Bytes of the whole snapshot. */
+    uint64_t offset;     /* Of this piece, in bytes. */
+    uint32_t crc;        /* CRC-32C of all bytes up to the end of this piece. */
     struct bytes data;
 };
 
 enum wire_snapshot_state {
     WIRE_SNAPSHOT_GO_ON = 1,
-    WIRE_SNAPSHOT_DONE = 2,   /* It is in place, or not needed any more. */
-    WIRE_SNAPSHOT_FAILED = 3, /* Begin anew, later. */
+    WIRE_SNAPSHOT_DONE = 2,   /* Installed, or not needed any more. */
+    WIRE_SNAPSHOT_FAILED = 3, /* Start again, later. */
 };
 
 struct wire_snapshot_resp {
     uint64_t index;
-    uint64_t have; /* Bytes received. */
+    uint64_t have; /* Bytes received so far. */
     enum wire_snapshot_state state;
 };
 
-/* One entry of an append, as it is on the wire. */
+/* One entry of an append. */
 struct wire_entry {
     uint64_t term;
     enum raft_entry_type type;
     struct bytes payload;
 };
 
-/* ---- encoding: whole frames, header included, added to `out` ----------- */
+/* ---- encoding: whole frames, header included, appended to `out` ---- */
 
 void wire_add_hello(struct buf *out, enum wire_type type,
                     const struct wire_hello *hello);
@@ -174,7 +179,7 @@ void wire_add_snapshot(struct buf *out, const struct wire_snapshot *snapshot);
 void wire_add_snapshot_resp(struct buf *out,
                             const struct wire_snapshot_resp *resp);
 
-/* `index`: the entry of the newest committed membership that the sender has. */
+/* `index`: log index of the newest committed membership at the sender. */
 void wire_add_removed(struct buf *out, uint64_t index);
 
 /* ---- decoding ---------------------------------------------------------- */
@@ -183,12 +188,12 @@ struct wire_frame {
     enum wire_type type;
     uint8_t version;
     struct bytes payload;
-    size_t size_bytes; /* Of the whole frame: consume this many. */
+    size_t size_bytes; /* Bytes to consume: the whole frame. */
 };
 
 /* The first frame in `in`. ERR_NOT_FOUND: not complete yet. ERR_TOO_BIG,
- * ERR_CORRUPT (checksum), ERR_VERSION: give the connection up. An unknown
- * type is returned as it is; the caller skips it. */
+ * ERR_CORRUPT (checksum), ERR_VERSION: close the connection. An unknown type is
+ * returned as it is; the caller skips it. */
 MUST_CHECK enum err wire_frame(struct bytes in, struct wire_frame *frame);
 
 MUST_CHECK enum err wire_hello(struct bytes payload, struct wire_hello *hello);
@@ -211,7 +216,7 @@ MUST_CHECK enum err wire_snapshot_resp(struct bytes payload,
 
 MUST_CHECK enum err wire_removed(struct bytes payload, uint64_t *index);
 
-/* ---- what is also stored: the payload of RAFT_ENTRY_CONF --------------- */
+/* ---- membership, which is stored as well: payload of RAFT_ENTRY_CONF ---- */
 
 void wire_encode_conf(struct buf *out, const struct raft_conf *conf);
 MUST_CHECK enum err wire_decode_conf(struct bytes in, struct raft_conf *conf);
