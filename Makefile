@@ -109,12 +109,12 @@ install: $(BUILD)/craftd
 	install -m 755 $< $(DESTDIR)$(PREFIX)/bin/craftd
 
 # The document of the API is in the binary.
-$(generated_api): src/api/openapi.yaml
+$(generated_api): src/api/openapi.yaml Makefile
 	@mkdir -p $(@D)
 	(echo '/* From $<. */'; echo '#include "api/api_internal.h"'; \
-	  echo 'const uint8_t openapi_text[] = {'; \
+	  echo 'const uint8_t api_openapi_text[] = {'; \
 	  od -An -v -tu1 $< | sed 's/[0-9]\{1,\}/&,/g'; \
-	  echo '};'; echo 'const size_t openapi_size = sizeof(openapi_text);') >$@
+	  echo '};'; echo 'const size_t api_openapi_size = sizeof(api_openapi_text);') >$@
 
 $(BUILD)/release/%.o: %.c
 	@mkdir -p $(@D)
@@ -245,7 +245,7 @@ fuzz_wrap_api := $(addprefix -Wl$(comma)--wrap=,reactor_now_ms reactor_turns \
   stream_write stream_output_bytes stream_input_bytes stream_peer_network \
   stream_peer_text stream_has_unread stream_kick stream_close \
   stream_close_after_flush stream_close_after_drain http_read http_read_body \
-  metrics_count)
+  api_metrics_count)
 
 define fuzz_rule
 $(BUILD)/fuzz/fuzz_$(1): $(BUILD)/fuzz/fuzz/fuzz_$(1).o \

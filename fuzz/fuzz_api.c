@@ -106,8 +106,8 @@ enum http_progress __wrap_http_read_body(struct http_reader *reader,
                                          uint8_t *data, size_t size);
 enum http_progress __real_http_read_body(struct http_reader *reader,
                                          uint8_t *data, size_t size);
-void __wrap_metrics_count(struct conn *conn);
-void __real_metrics_count(struct conn *conn);
+void __wrap_api_metrics_count(struct conn *conn);
+void __real_api_metrics_count(struct conn *conn);
 
 uint64_t __wrap_reactor_now_ms(const struct reactor *reactor)
 {
@@ -274,7 +274,7 @@ enum http_progress __wrap_http_read_body(struct http_reader *reader,
 }
 
 /* Called once an answer. */
-void __wrap_metrics_count(struct conn *conn)
+void __wrap_api_metrics_count(struct conn *conn)
 {
     struct stream *stream = conn->stream;
     must(stream->may_answer);
@@ -282,7 +282,7 @@ void __wrap_metrics_count(struct conn *conn)
     stream->may_answer = false;
     stream->answers[stream->answer_count++] =
         (struct answered){conn->status, conn->head_only};
-    __real_metrics_count(conn);
+    __real_api_metrics_count(conn);
 }
 
 /* ---- the node ---- */

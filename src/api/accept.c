@@ -82,7 +82,7 @@ static void read_range(struct bytes element, unsigned place,
     }
 }
 
-bool accepts_raw(const struct http_request *request)
+bool api_accepts_raw(const struct http_request *request)
 {
     struct wish wishes[FORM_COUNT] = {0};
     unsigned place = 0;

@@ -12,19 +12,20 @@ struct conn;
 
 /* Extra headers are in api->headers ("Name: value\r\n"...). JSON is
  * indented here when that was asked for. */
-void answer(struct conn *conn, int status, const char *type, struct bytes body);
+void api_answer(struct conn *conn, int status, const char *type,
+                struct bytes body);
 
 /* Whether so much more may wait for clients to take it. False: answered 429;
  * small answers need not ask. */
-bool has_output_room(struct conn *conn, size_t size);
+bool api_has_output_room(struct conn *conn, size_t size);
 
 /* An answer in two parts: the head, with the length of what follows, and, when
  * that has been written, the end. */
-void answer_head(struct conn *conn, int status, const char *type,
-                 uint64_t length);
-void answered(struct conn *conn);
+void api_answer_head(struct conn *conn, int status, const char *type,
+                     uint64_t length);
+void api_answered(struct conn *conn);
 /* Whether an answer of that type is to be indented. */
-bool is_to_indent(const struct conn *conn, const char *type);
+bool api_is_to_indent(const struct conn *conn, const char *type);
 
 /* ---- errors: problem.c ---- */
 
@@ -36,29 +37,30 @@ enum outcome {
 };
 
 /* Answer an error: a code of API 1, and a sentence. */
-void answer_problem(struct conn *conn, int status, const char *code,
-                    const char *message, enum outcome outcome);
+void api_answer_problem(struct conn *conn, int status, const char *code,
+                        const char *message, enum outcome outcome);
 /* `members` is JSON to be added to the object: ",\"name\":value". */
-void answer_problem_with(struct conn *conn, int status, const char *code,
-                         const char *message, enum outcome outcome,
-                         const char *members);
-void answer_outcome(struct conn *conn, const struct node_result *result);
+void api_answer_problem_with(struct conn *conn, int status, const char *code,
+                             const char *message, enum outcome outcome,
+                             const char *members);
+void api_answer_outcome(struct conn *conn, const struct node_result *result);
 /* A key or name for people: in quotes, cut where it is long. */
-void add_quoted(struct buf *out, struct bytes name);
+void api_add_quoted(struct buf *out, struct bytes name);
 /* 404: there is no `kind` ("key", "member") of the name in conn->key. */
-void answer_no_such(struct conn *conn, const char *kind, enum outcome outcome);
+void api_answer_no_such(struct conn *conn, const char *kind,
+                        enum outcome outcome);
 /* Why this node answers no reads, and what to do. */
-void explain_contradiction(const struct node_contradiction *contradiction,
-                           struct buf *out);
+void api_explain_contradiction(const struct node_contradiction *contradiction,
+                               struct buf *out);
 /* That this node is no member any more; in api->message. */
-const char *removed_text(struct api *api, const struct node_status *status);
+const char *api_removed_text(struct api *api, const struct node_status *status);
 /* Answer a membership request that was refused; conn->key has the id,
  * conn->tags the address that were asked for. */
-void answer_refusal(struct conn *conn, const struct node_result *result);
+void api_answer_refusal(struct conn *conn, const struct node_result *result);
 /* What it is and what to do, a sentence. */
-void explain_second_cluster(const struct node_foreign *foreign,
-                            struct buf *out);
+void api_explain_second_cluster(const struct node_foreign *foreign,
+                                struct buf *out);
 /* A conn_finish: 200 without a body, or the problem. */
-void finish_plain(struct conn *conn, const struct node_result *result);
+void api_finish_plain(struct conn *conn, const struct node_result *result);
 
 #endif

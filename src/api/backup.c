@@ -47,13 +47,13 @@ static bool make_place(struct api *api)
     struct conn *slow = NULL;
     for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
         struct conn *conn = container_of(at, struct conn, link);
-        if (conn->out.source == &source && body_is_slow(conn) &&
+        if (conn->out.source == &source && api_body_is_slow(conn) &&
             (!slow || conn->out.begin_ms < slow->out.begin_ms)) {
             slow = conn;
         }
     }
     if (slow) {
-        body_drop_slow(slow);
+        api_body_drop_slow(slow);
     }
     return slow != NULL;
 }
@@ -67,7 +67,7 @@ static void start(struct conn *conn, const struct node_result *result)
     api->body.size = 0;
     api->headers.size = 0;
     if (result->outcome != NODE_OK && result->outcome != NODE_NO_SPACE) {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
         return;
     }
     enum err err =
@@ -78,35 +78,35 @@ static void start(struct conn *conn, const struct node_result *result)
         err = node_image_open(api->node, &conn->state.backup, &index, &bytes);
     }
     if (err == ERR_NOT_FOUND) {
-        answer_problem(conn, 503, "starting", "no member of a cluster yet",
-                       OUTCOME_NONE);
+        api_answer_problem(conn, 503, "starting", "no member of a cluster yet",
+                           OUTCOME_NONE);
         return;
     }
     if (err == ERR_BUSY) {
-        answer_problem(conn, 429, "overloaded", "other backups are being taken",
-                       OUTCOME_NONE);
+        api_answer_problem(conn, 429, "overloaded",
+                           "other backups are being taken", OUTCOME_NONE);
         return;
     }
     if (err) {
-        answer_problem(conn, 507, "no-space",
-                       "there is no room to bring the database up to date",
-                       OUTCOME_NONE);
+        api_answer_problem(conn, 507, "no-space",
+                           "there is no room to bring the database up to date",
+                           OUTCOME_NONE);
         return;
     }
     conn->index = index;
     node_get_status(api->node, &status);
-    add_read_headers(conn);
+    api_add_read_headers(conn);
     buf_add_string(&api->headers,
                    "Content-Disposition: attachment; filename=\"craftd-");
     text_add_hex(&api->headers, status.cluster, 4);
     buf_printf(&api->headers, "-%llu.db\"\r\nETag: \"%llu\"\r\n",
                (unsigned long long)index, (unsigned long long)index);
-    answer_head(conn, 200, "application/vnd.sqlite3", bytes);
+    api_answer_head(conn, 200, "application/vnd.sqlite3", bytes);
     if (conn->head_only) {
         close_image(conn);
-        answered(conn);
+        api_answered(conn);
     } else {
-        body_send(conn, &source, bytes);
+        api_body_send(conn, &source, bytes);
     }
 }
 
@@ -119,16 +119,16 @@ static void ready(struct conn *conn)
     node_checkpoint(conn->api->node, &conn->request);
 }
 
-void on_backup(struct conn *conn, const struct http_request *request)
+void api_on_backup(struct conn *conn, const struct http_request *request)
 {
     struct bytes format;
-    if (get_param(conn, PARAM_FORMAT, &format) &&
+    if (api_get_param(conn, PARAM_FORMAT, &format) &&
         !bytes_equal_string(format, "sqlite")) {
-        answer_problem(
+        api_answer_problem(
             conn, 400, "bad-param",
             "a backup is in the format sqlite (GET /keys has others)",
             OUTCOME_NONE);
         return;
     }
-    read_start(conn, request, ready);
+    api_read_start(conn, request, ready);
 }

@@ -37,10 +37,10 @@ static void finish(struct conn *conn)
 {
     close_source(conn);
     timer_cancel(conn->api->options.reactor, &conn->timer);
-    answered(conn);
+    api_answered(conn);
 }
 
-bool body_is_sending(const struct conn *conn)
+bool api_body_is_sending(const struct conn *conn)
 {
     return conn->out.source != NULL;
 }
@@ -50,7 +50,7 @@ static bool is_queue_full(const struct conn *conn)
     return stream_output_bytes(conn->stream) >= conn->out.source->queue_bytes;
 }
 
-void body_send_more(struct conn *conn)
+void api_body_send_more(struct conn *conn)
 {
     struct body_out *out = &conn->out;
     bool any = false;
@@ -76,17 +76,17 @@ void body_send_more(struct conn *conn)
     send_more_in(conn, any ? 1 : STALL_MS / 3);
 }
 
-bool body_is_slow(const struct conn *conn)
+bool api_body_is_slow(const struct conn *conn)
 {
     return now(conn) >= conn->out.begin_ms + STALL_MS +
                             conn->out.sent_bytes / SENT_BYTES_PER_MS;
 }
 
-void body_drop_slow(struct conn *conn)
+void api_body_drop_slow(struct conn *conn)
 {
-    conn_log_slow(conn, conn->out.source->name, conn->out.sent_bytes,
-                  conn->out.size_bytes, conn->out.begin_ms);
-    conn_drop(conn);
+    api_conn_log_slow(conn, conn->out.source->name, conn->out.sent_bytes,
+                      conn->out.size_bytes, conn->out.begin_ms);
+    api_conn_drop(conn);
 }
 
 static bool is_awaited(const struct conn *conn)
@@ -99,59 +99,59 @@ static void on_time(void *arg)
 {
     struct conn *conn = arg;
     if ((is_queue_full(conn) && now(conn) >= conn->out.moved_ms + STALL_MS) ||
-        (body_is_slow(conn) && is_awaited(conn))) {
-        body_drop_slow(conn);
+        (api_body_is_slow(conn) && is_awaited(conn))) {
+        api_body_drop_slow(conn);
         return;
     }
-    body_send_more(conn);
+    api_body_send_more(conn);
 }
 
-void body_send(struct conn *conn, const struct body_source *source,
-               uint64_t size_bytes)
+void api_body_send(struct conn *conn, const struct body_source *source,
+                   uint64_t size_bytes)
 {
-    must(!body_is_sending(conn));
+    must(!api_body_is_sending(conn));
     conn->out = (struct body_out){.source = source,
                                   .size_bytes = size_bytes,
                                   .begin_ms = now(conn),
                                   .moved_ms = now(conn)};
-    body_send_more(conn);
+    api_body_send_more(conn);
 }
 
 /* ---- receiving ---- */
 
-void body_receive(struct conn *conn, const struct body_sink *sink)
+void api_body_receive(struct conn *conn, const struct body_sink *sink)
 {
     must(!conn->in.sink);
     conn->in = (struct body_in){.sink = sink};
 }
 
-bool body_is_receiving(const struct conn *conn)
+bool api_body_is_receiving(const struct conn *conn)
 {
     return conn->in.sink && !conn->in.is_complete;
 }
 
-void body_take(struct conn *conn, struct bytes piece)
+void api_body_take(struct conn *conn, struct bytes piece)
 {
-    must(body_is_receiving(conn));
+    must(api_body_is_receiving(conn));
     conn->in.sink->take(conn, piece);
 }
 
-void body_complete(struct conn *conn)
+void api_body_complete(struct conn *conn)
 {
-    must(body_is_receiving(conn));
+    must(api_body_is_receiving(conn));
     conn->in.is_complete = true;
     conn->in.sink->complete(conn);
 }
 
-bool body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
-                         uint64_t bytes)
+bool api_body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
+                             uint64_t bytes)
 {
     return now(conn) > begin_ms + STALL_MS + bytes / RECEIVED_BYTES_PER_MS;
 }
 
 /* ---- the end of both ---- */
 
-void body_close(struct conn *conn)
+void api_body_close(struct conn *conn)
 {
     const struct body_sink *sink = conn->in.sink;
     close_source(conn);

@@ -60,28 +60,28 @@ struct body_in {
 };
 
 /* Send a body of `size_bytes` bytes behind the head of an answer, which
- * api's answer_head() has written, and complete the answer. */
-void body_send(struct conn *conn, const struct body_source *source,
-               uint64_t size_bytes);
-bool body_is_sending(const struct conn *conn);
+ * api's api_answer_head() has written, and complete the answer. */
+void api_body_send(struct conn *conn, const struct body_source *source,
+                   uint64_t size_bytes);
+bool api_body_is_sending(const struct conn *conn);
 /* The stream has room for more: on_drain(). */
-void body_send_more(struct conn *conn);
+void api_body_send_more(struct conn *conn);
 /* Whether the client of the answer being sent is slow. */
-bool body_is_slow(const struct conn *conn);
+bool api_body_is_slow(const struct conn *conn);
 /* Log that the client is slow and drop the connection, which is gone then. */
-void body_drop_slow(struct conn *conn);
+void api_body_drop_slow(struct conn *conn);
 
 /* Give the body of the request whose head has been read to `sink`. */
-void body_receive(struct conn *conn, const struct body_sink *sink);
+void api_body_receive(struct conn *conn, const struct body_sink *sink);
 /* Whether more of the body of the request is wanted. */
-bool body_is_receiving(const struct conn *conn);
-void body_take(struct conn *conn, struct bytes piece);
-void body_complete(struct conn *conn);
+bool api_body_is_receiving(const struct conn *conn);
+void api_body_take(struct conn *conn, struct bytes piece);
+void api_body_complete(struct conn *conn);
 /* Whether an upload is slow that began at `begin_ms` and has `bytes` now. */
-bool body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
-                         uint64_t bytes);
+bool api_body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
+                             uint64_t bytes);
 
 /* Close source and sink, if there are any. */
-void body_close(struct conn *conn);
+void api_body_close(struct conn *conn);
 
 #endif

@@ -163,8 +163,8 @@ static void refuse(struct conn *conn, const char *before, struct bytes name,
     }
     buf_add_string(message, behind);
     buf_add_u8(message, 0);
-    answer_problem(conn, 403, "forbidden", (const char *)message->data,
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 403, "forbidden", (const char *)message->data,
+                       OUTCOME_NOT_APPLIED);
 }
 
 static void allow_preflight(struct conn *conn)
@@ -175,8 +175,8 @@ static void allow_preflight(struct conn *conn)
                    "Access-Control-Max-Age: 600\r\n");
 }
 
-bool browser_refused(struct conn *conn, const struct http_request *request,
-                     bool is_probe)
+bool api_browser_refused(struct conn *conn, const struct http_request *request,
+                         bool is_probe)
 {
     const struct api_options *options = &conn->api->options;
     struct marks marks = read_marks(request);

@@ -59,9 +59,9 @@ progress_of(const struct node_status *status, raft_id id)
  * whether somebody listens there. So there is none for members that have not
  * shown yet to be ours, by having a vote or a part of the log; the log of this
  * node has it. */
-const char *peer_trouble(const struct api *api,
-                         const struct node_status *status,
-                         const struct raft_member *member)
+const char *api_peer_trouble(const struct api *api,
+                             const struct node_status *status,
+                             const struct raft_member *member)
 {
     const char *why = api->options.peer_error(api->options.arg, member->id);
     const struct raft_peer_status *peer = progress_of(status, member->id);
@@ -96,7 +96,7 @@ static void add_peers(struct api *api, const struct node_status *status)
         }
         buf_printf(out, ",\"reachable\":%s,",
                    reachable(api, status, member->id) ? "true" : "false");
-        add_text(out, "last_error", peer_trouble(api, status, member));
+        add_text(out, "last_error", api_peer_trouble(api, status, member));
         buf_add_u8(out, '}');
     }
     buf_add_string(out, "]");
@@ -162,7 +162,7 @@ static void add_storage(struct api *api, const struct node_status *status)
                "\"txn_ops\":%d,\"connections\":%u},\"hints\":[",
                U(api->options.value_bytes_max), U(api->options.body_bytes_max),
                TXN_OPS_MAX, api->options.conns_max);
-    add_hints(api, status);
+    api_add_hints(api, status);
     buf_add_string(out, "]}\n");
 }
 
@@ -173,7 +173,7 @@ static const char *own_address(const struct node_status *status)
     return self ? self->addr : "";
 }
 
-void on_status(struct conn *conn, const struct http_request *request)
+void api_on_status(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
@@ -190,7 +190,7 @@ void on_status(struct conn *conn, const struct http_request *request)
     add_engine(api, &status);
     add_peers(api, &status);
     add_storage(api, &status);
-    answer(conn, 200, "application/json", buf_bytes(&api->body));
+    api_answer(conn, 200, "application/json", buf_bytes(&api->body));
 }
 
 /* ---- one member
@@ -212,7 +212,7 @@ static const struct raft_member *member_named(struct conn *conn,
 /* Answer that no member has the name in conn->key. */
 static void no_member(struct conn *conn)
 {
-    answer_no_such(conn, "member", OUTCOME_NOT_APPLIED);
+    api_answer_no_such(conn, "member", OUTCOME_NOT_APPLIED);
 }
 
 static void add_node(struct api *api, const struct node_status *status,
@@ -241,7 +241,7 @@ static void add_node(struct api *api, const struct node_status *status,
     }
     if (member->id != status->raft.self) {
         buf_add_u8(out, ',');
-        add_text(out, "last_error", peer_trouble(api, status, member));
+        add_text(out, "last_error", api_peer_trouble(api, status, member));
     }
     buf_add_u8(out, '}');
 }
@@ -403,8 +403,8 @@ static void no_member_any_more(struct conn *conn, const char *name)
         snprintf(members, sizeof(members), ",\"membership_index\":%llu",
                  U(index));
     }
-    answer_problem_with(conn, 404, "not-found", "there is no such member",
-                        OUTCOME_NOT_APPLIED, members);
+    api_answer_problem_with(conn, 404, "not-found", "there is no such member",
+                            OUTCOME_NOT_APPLIED, members);
 }
 
 /* Who names its cluster is a member already, and says where it is now. */
@@ -415,9 +415,9 @@ static void on_moved(struct conn *conn, const struct fields *fields)
     node_get_status(conn->api->node, &status);
     if (!status.member ||
         memcmp(status.cluster, fields->cluster, sizeof(status.cluster)) != 0) {
-        answer_problem(conn, 409, "other-cluster",
-                       "this node belongs to another cluster",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 409, "other-cluster",
+                           "this node belongs to another cluster",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     const struct raft_member *known =
@@ -427,7 +427,7 @@ static void on_moved(struct conn *conn, const struct fields *fields)
         return;
     }
     member.id = known->id;
-    conn->finish = finish_plain;
+    conn->finish = api_finish_plain;
     conn->busy = true;
     node_moved(conn->api->node, &conn->request, &member);
 }
@@ -436,9 +436,9 @@ static void finish_change(struct conn *conn, const struct node_result *result)
 {
     conn->api->headers.size = 0;
     if (result->refusal != NODE_REFUSED_OTHERWISE) {
-        answer_refusal(conn, result);
+        api_answer_refusal(conn, result);
     } else {
-        finish_plain(conn, result);
+        api_finish_plain(conn, result);
     }
 }
 
@@ -473,7 +473,7 @@ static void finish_join(struct conn *conn, const struct node_result *result)
     conn->api->headers.size = 0;
     conn->index = result->index;
     add_join_headers(conn);
-    answer(conn, 200, NULL, (struct bytes){0});
+    api_answer(conn, 200, NULL, (struct bytes){0});
 }
 
 /* Who waits to be added cannot add others, and does not know when it can. */
@@ -483,10 +483,10 @@ static bool is_joining(const struct api *api)
            node_bootstrap_in_ms(api->node) == 0;
 }
 
-void on_join(struct conn *conn, const struct http_request *request)
+void api_on_join(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
-    if (!read_timeout(conn) || redirected(conn, request)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request)) {
         return;
     }
     const char *wrong = read_fields(request, &fields);
@@ -494,7 +494,7 @@ void on_join(struct conn *conn, const struct http_request *request)
         wrong = "id and addr are needed";
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
         return;
     }
     if (fields.has_cluster) {
@@ -502,9 +502,9 @@ void on_join(struct conn *conn, const struct http_request *request)
         return;
     }
     if (is_joining(conn->api)) {
-        answer_problem(conn, 503, "starting",
-                       "this node waits to join a cluster itself",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 503, "starting",
+                           "this node waits to join a cluster itself",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     keep_asked(conn, &fields);
@@ -523,7 +523,8 @@ static void act_on(struct conn *conn, const struct raft_member *member)
 {
     struct node *node = conn->api->node;
     conn->busy = true;
-    conn->finish = conn->state.act == ACT_LEAD ? finish_leader : finish_plain;
+    conn->finish =
+        conn->state.act == ACT_LEAD ? finish_leader : api_finish_plain;
     switch (conn->state.act) {
     case ACT_REMOVE:
         node_remove(node, &conn->request, member->id);
@@ -548,7 +549,7 @@ static void finish_lookup(struct conn *conn, const struct node_result *result)
     const struct raft_member *member =
         member_named(conn, buf_bytes(&conn->key));
     if (result->outcome != NODE_OK) {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     } else if (!member) {
         no_member(conn);
     } else {
@@ -580,7 +581,7 @@ static void put_node(struct conn *conn, const struct http_request *request)
         wrong = "{\"voter\":true} or {\"voter\":false} is expected";
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
         return;
     }
     act(conn,
@@ -612,7 +613,7 @@ static void get_node(struct conn *conn)
     node_get_status(conn->api->node, &status);
     add_node(conn->api, &status, member);
     buf_add_u8(&conn->api->body, '\n');
-    answer(conn, 200, "application/json", buf_bytes(&conn->api->body));
+    api_answer(conn, 200, "application/json", buf_bytes(&conn->api->body));
 }
 
 static void get_nodes(struct conn *conn)
@@ -626,12 +627,12 @@ static void get_nodes(struct conn *conn)
         add_node(api, &status, &status.conf->members[i]);
     }
     buf_add_string(&api->body, "]\n");
-    answer(conn, 200, "application/json", buf_bytes(&api->body));
+    api_answer(conn, 200, "application/json", buf_bytes(&api->body));
 }
 
-void on_nodes(struct conn *conn, const struct http_request *request)
+void api_on_nodes(struct conn *conn, const struct http_request *request)
 {
-    if (!read_timeout(conn)) {
+    if (!api_read_timeout(conn)) {
         return;
     }
     if (!read_member_name(conn, request->path)) {
@@ -650,16 +651,16 @@ void on_nodes(struct conn *conn, const struct http_request *request)
     }
 }
 
-void on_remove(struct conn *conn, const struct http_request *request)
+void api_on_remove(struct conn *conn, const struct http_request *request)
 {
     struct fields fields;
-    if (!read_timeout(conn)) {
+    if (!api_read_timeout(conn)) {
         return;
     }
     const char *wrong = read_fields(request, &fields);
     if (wrong || !fields.has_id) {
-        answer_problem(conn, 400, "bad-json", wrong ? wrong : "id is needed",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-json",
+                           wrong ? wrong : "id is needed", OUTCOME_NOT_APPLIED);
         return;
     }
     keep_asked(conn, &fields);
@@ -671,8 +672,8 @@ static void show_leader(struct conn *conn)
     struct api *api = conn->api;
     const struct raft_member *leader = node_leader(api->node);
     if (!leader) {
-        answer_problem(conn, 503, "no-leader", "no leader is known",
-                       OUTCOME_NONE);
+        api_answer_problem(conn, 503, "no-leader", "no leader is known",
+                           OUTCOME_NONE);
         return;
     }
     buf_add_u8(&api->body, '{');
@@ -682,12 +683,12 @@ static void show_leader(struct conn *conn)
     buf_add_u8(&api->body, ',');
     add_text(&api->body, "http", leader->http);
     buf_add_string(&api->body, "}\n");
-    answer(conn, 200, "application/json", buf_bytes(&api->body));
+    api_answer(conn, 200, "application/json", buf_bytes(&api->body));
 }
 
 static void nobody_leads(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 504, "commit-timeout", message, OUTCOME_UNKNOWN);
+    api_answer_problem(conn, 504, "commit-timeout", message, OUTCOME_UNKNOWN);
 }
 
 static void finish_new_leader(struct conn *conn,
@@ -722,20 +723,20 @@ static void finish_leader(struct conn *conn, const struct node_result *result)
     node_read(conn->api->node, &conn->request);
 }
 
-void on_leader(struct conn *conn, const struct http_request *request)
+void api_on_leader(struct conn *conn, const struct http_request *request)
 {
     struct fields fields = {0};
     if (is_get(request)) {
         show_leader(conn);
         return;
     }
-    if (!read_timeout(conn)) {
+    if (!api_read_timeout(conn)) {
         return;
     }
     const char *wrong =
         request->body.size > 0 ? read_fields(request, &fields) : NULL;
     if (wrong) {
-        answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
         return;
     }
     if (fields.has_id) {

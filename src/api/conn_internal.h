@@ -149,39 +149,39 @@ struct conn {
 };
 
 /* A new connection; others may be dropped for it. */
-struct conn *conn_open(struct api *api, struct stream *stream,
-                       const struct stream_handler *handler,
-                       node_request_cb *cb);
+struct conn *api_conn_open(struct api *api, struct stream *stream,
+                           const struct stream_handler *handler,
+                           node_request_cb *cb);
 /* Close it now. The connection is gone. */
-void conn_drop(struct conn *conn);
+void api_conn_drop(struct conn *conn);
 /* The same when its stream is closed already. */
-void conn_free(struct conn *conn);
+void api_conn_free(struct conn *conn);
 /* The connection waits for a request or for its end, and may be dropped in
  * favour of another; or it does so no longer. */
-void conn_mark_idle(struct conn *conn);
-void conn_mark_active(struct conn *conn);
+void api_conn_mark_idle(struct conn *conn);
+void api_conn_mark_active(struct conn *conn);
 /* The time in which the connection may wait for a request starts now. */
-void conn_may_idle(struct conn *conn);
-void conn_set_deadline(struct conn *conn, uint64_t at_ms);
+void api_conn_may_idle(struct conn *conn);
+void api_conn_set_deadline(struct conn *conn, uint64_t at_ms);
 /* Whether the connection still has no place, after a try to find one. Guests
  * are answered probes alone. */
-bool conn_is_guest(struct conn *conn);
-void conn_refuse_guest(struct conn *conn);
+bool api_conn_is_guest(struct conn *conn);
+void api_conn_refuse_guest(struct conn *conn);
 /* Answer a request that will not become complete. */
-void conn_refuse_partial(struct conn *conn, int status, const char *code,
-                         const char *message);
+void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
+                             const char *message);
 /* A request is in progress. If the end of its client would not be seen, probe
  * for it after a while. */
-void conn_watch_client(struct conn *conn);
+void api_conn_watch_client(struct conn *conn);
 /* Log that the client has taken only `sent` of `total` bytes since `since_ms`,
  * before the connection is closed. */
-void conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
-                   uint64_t total, uint64_t since_ms);
+void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
+                       uint64_t total, uint64_t since_ms);
 /* At the end of on_read(): `size` bytes wait in the stream. The request may be
  * refused for it. */
-void conn_count_input(struct conn *conn, size_t size);
-void conns_init(struct api *api);
+void api_conn_count_input(struct conn *conn, size_t size);
+void api_conns_init(struct api *api);
 /* Drop them all. */
-void conns_free(struct api *api);
+void api_conns_free(struct api *api);
 
 #endif

@@ -60,15 +60,15 @@ struct conn_host {
     struct list idle_conns; /* struct conn, by host_idle_link. */
 };
 
-void conn_mark_active(struct conn *conn)
+void api_conn_mark_active(struct conn *conn)
 {
     list_remove(&conn->idle_link);
     list_remove(&conn->host_idle_link);
 }
 
-void conn_mark_idle(struct conn *conn)
+void api_conn_mark_idle(struct conn *conn)
 {
-    conn_mark_active(conn);
+    api_conn_mark_active(conn);
     if (!conn->guest) {
         conn->idle_turn = reactor_turns(conn->api->options.reactor);
         list_add(&conn->api->idle_conns, &conn->idle_link);
@@ -95,10 +95,10 @@ static void evict(struct list *idle, bool of_host)
         }
         if (stream_output_bytes(conn->stream) == 0 &&
             (conn->closing || !stream_has_unread(conn->stream))) {
-            conn_drop(conn);
+            api_conn_drop(conn);
             return;
         }
-        conn_mark_idle(conn);
+        api_conn_mark_idle(conn);
     }
 }
 
@@ -180,7 +180,7 @@ static void on_guest_time(void *arg)
         at = at->next;
         if (!conn->busy && now(api) >= conn->accept_ms + GUEST_MIN_MS &&
             (conn->closing || !stream_has_unread(conn->stream))) {
-            conn_drop(conn);
+            api_conn_drop(conn);
         }
     }
     hold_listener(api);
@@ -193,7 +193,7 @@ static void become_guest(struct conn *conn)
     api->guest_count++;
     conn->host->guest_count++;
     list_add(&api->guests, &conn->guest_link);
-    conn_set_deadline(conn, now(api) + GUEST_MS);
+    api_conn_set_deadline(conn, now(api) + GUEST_MS);
     if (!api->full_logged) {
         api->full_logged = true;
         log_warn("connections-full",
@@ -215,7 +215,7 @@ static void leave_guests(struct conn *conn)
 }
 
 /* It has a request now: an idle one gives way. */
-bool conn_is_guest(struct conn *conn)
+bool api_conn_is_guest(struct conn *conn)
 {
     struct api *api = conn->api;
     if (!conn->guest) {
@@ -235,7 +235,7 @@ bool conn_is_guest(struct conn *conn)
     return conn->guest;
 }
 
-void conn_refuse_guest(struct conn *conn)
+void api_conn_refuse_guest(struct conn *conn)
 {
     struct api *api = conn->api;
     char message[96];
@@ -244,7 +244,7 @@ void conn_refuse_guest(struct conn *conn)
              "there are %u connections already%s (--max-conns)",
              over_share ? share_of(api) : api->options.conns_max,
              over_share ? " from this address, three quarters" : "");
-    answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
 static void admit(struct conn *conn)
@@ -262,8 +262,8 @@ static void admit(struct conn *conn)
     if (places_taken(api) > max || is_over_share(api, conn->host, 0)) {
         become_guest(conn);
     } else {
-        conn_set_deadline(conn, now(api) + IDLE_MS);
-        conn_mark_idle(conn);
+        api_conn_set_deadline(conn, now(api) + IDLE_MS);
+        api_conn_mark_idle(conn);
     }
     hold_listener(api);
 }
@@ -275,7 +275,7 @@ static void on_time(void *arg);
 
 /* The timer is armed late rather than moved with every request: when it
  * fires early it is armed again. */
-void conn_set_deadline(struct conn *conn, uint64_t at_ms)
+void api_conn_set_deadline(struct conn *conn, uint64_t at_ms)
 {
     conn->deadline_ms = at_ms;
     if (conn->timer.node.place == 0 || conn->timer.node.key > at_ms) {
@@ -284,31 +284,31 @@ void conn_set_deadline(struct conn *conn, uint64_t at_ms)
     }
 }
 
-void conn_refuse_partial(struct conn *conn, int status, const char *code,
-                         const char *message)
+void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
+                             const char *message)
 {
-    body_close(conn);
+    api_body_close(conn);
     conn->keep_alive = false;
     conn->partial = true;
     conn->head_only = http_head_done(&conn->reader) &&
                       conn->reader.request.verb == HTTP_VERB_HEAD;
     conn->index = 0;
     conn->api->headers.size = 0;
-    answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
 
 /* While a request is in progress: whether the end of its client would not be
  * seen. Either its input has ended already, or no more of it is read. */
 static bool is_deaf(const struct conn *conn)
 {
-    return conn->busy && !conn->old && !body_is_sending(conn) &&
+    return conn->busy && !conn->old && !api_body_is_sending(conn) &&
            (conn->eof || conn->input_bytes >= INPUT_BYTES_SMALL);
 }
 
-void conn_watch_client(struct conn *conn)
+void api_conn_watch_client(struct conn *conn)
 {
     if (is_deaf(conn)) {
-        conn_set_deadline(conn, now(conn->api) + PROBE_MS);
+        api_conn_set_deadline(conn, now(conn->api) + PROBE_MS);
     }
 }
 
@@ -327,31 +327,31 @@ static void on_time(void *arg)
 {
     struct conn *conn = arg;
     if (now(conn->api) < conn->deadline_ms) {
-        conn_set_deadline(conn, conn->deadline_ms);
+        api_conn_set_deadline(conn, conn->deadline_ms);
     } else if (conn->busy) {
-        conn_set_deadline(conn, now(conn->api) + probe(conn));
+        api_conn_set_deadline(conn, now(conn->api) + probe(conn));
     } else if (http_in_request(&conn->reader) && !conn->closing) {
-        conn_refuse_partial(conn, 408, "request-timeout",
-                            http_head_done(&conn->reader)
-                                ? "30s without progress in the body"
-                                : "the headers took longer than 10s");
+        api_conn_refuse_partial(conn, 408, "request-timeout",
+                                http_head_done(&conn->reader)
+                                    ? "30s without progress in the body"
+                                    : "the headers took longer than 10s");
     } else {
         size_t left = stream_output_bytes(conn->stream);
         if (left > 0) {
-            conn_log_slow(conn, "answer", conn->output_bytes - left,
-                          conn->output_bytes, conn->deadline_ms - IDLE_MS);
+            api_conn_log_slow(conn, "answer", conn->output_bytes - left,
+                              conn->output_bytes, conn->deadline_ms - IDLE_MS);
         }
-        conn_drop(conn);
+        api_conn_drop(conn);
     }
 }
 
-void conn_may_idle(struct conn *conn)
+void api_conn_may_idle(struct conn *conn)
 {
-    conn_set_deadline(conn, now(conn->api) + IDLE_MS);
+    api_conn_set_deadline(conn, now(conn->api) + IDLE_MS);
 }
 
-void conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
-                   uint64_t total, uint64_t since_ms)
+void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
+                       uint64_t total, uint64_t since_ms)
 {
     uint64_t took_ms = max_u64(now(conn->api) - since_ms, 1);
     log_warn("slow-reader",
@@ -406,14 +406,15 @@ static void make_input_room(struct conn *conn)
     }
     set_input_bytes(victim, 0);
     victim->receiving = false;
-    conn_refuse_partial(victim, 429, "overloaded",
-                        of_host ? "the requests being received from this "
+    api_conn_refuse_partial(victim, 429, "overloaded",
+                            of_host
+                                ? "the requests being received from this "
                                   "address take 96 MiB already"
                                 : "the requests being received take 128 MiB "
                                   "already");
 }
 
-void conn_count_input(struct conn *conn, size_t size)
+void api_conn_count_input(struct conn *conn, size_t size)
 {
     struct api *api = conn->api;
     bool receiving = !conn->busy && !conn->closing && size > 0 &&
@@ -423,7 +424,7 @@ void conn_count_input(struct conn *conn, size_t size)
     }
     conn->receiving = receiving;
     set_input_bytes(conn, conn->closing ? 0 : size);
-    conn_watch_client(conn);
+    api_conn_watch_client(conn);
     if (is_large(conn) && (api->input_bytes > INPUTS_BYTES_MAX ||
                            is_over_input_share(conn->host))) {
         make_input_room(conn);
@@ -451,9 +452,9 @@ static struct conn *conn_take(struct api *api)
     return conn;
 }
 
-struct conn *conn_open(struct api *api, struct stream *stream,
-                       const struct stream_handler *handler,
-                       node_request_cb *cb)
+struct conn *api_conn_open(struct api *api, struct stream *stream,
+                           const struct stream_handler *handler,
+                           node_request_cb *cb)
 {
     struct conn *conn = conn_take(api);
     memset(conn, 0, sizeof(*conn));
@@ -472,7 +473,7 @@ struct conn *conn_open(struct api *api, struct stream *stream,
     list_add(&api->conns, &conn->link);
     api->conn_count++;
     http_reader_init(&conn->reader, api->options.body_bytes_max);
-    conn->reader.streams = restore_streams;
+    conn->reader.streams = api_restore_streams;
     stream_set_handler(stream, handler, conn);
     stream_set_input_limit(stream, INPUT_BYTES_SMALL);
     conn->host = host_take(api, stream_peer_network(stream));
@@ -480,12 +481,12 @@ struct conn *conn_open(struct api *api, struct stream *stream,
     return conn;
 }
 
-void conn_free(struct conn *conn)
+void api_conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
-    body_close(conn);
-    scan_free(conn);
-    read_close(conn);
+    api_body_close(conn);
+    api_scan_free(conn);
+    api_read_close(conn);
     timer_cancel(api->options.reactor, &conn->timer);
     if (api->node) {
         node_cancel(api->node, &conn->request);
@@ -496,7 +497,7 @@ void conn_free(struct conn *conn)
     buf_free(&conn->params.text);
     node_request_free(&conn->request);
     set_input_bytes(conn, 0);
-    conn_mark_active(conn);
+    api_conn_mark_active(conn);
     leave_guests(conn);
     host_release(conn->host);
     list_remove(&conn->link);
@@ -506,16 +507,16 @@ void conn_free(struct conn *conn)
     list_add(&api->free_conns, &conn->link);
 }
 
-void conn_drop(struct conn *conn)
+void api_conn_drop(struct conn *conn)
 {
     stream_close(conn->stream);
-    conn_free(conn);
+    api_conn_free(conn);
 }
 
 /* ---- all of them
  * ----------------------------------------------------------------- */
 
-void conns_init(struct api *api)
+void api_conns_init(struct api *api)
 {
     list_init(&api->conns);
     list_init(&api->idle_conns);
@@ -528,10 +529,10 @@ void conns_init(struct api *api)
     }
 }
 
-void conns_free(struct api *api)
+void api_conns_free(struct api *api)
 {
     while (!list_empty(&api->conns)) {
-        conn_drop(container_of(api->conns.next, struct conn, link));
+        api_conn_drop(container_of(api->conns.next, struct conn, link));
     }
     while (!list_empty(&api->free_conns)) {
         struct conn *conn =

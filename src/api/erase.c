@@ -27,7 +27,7 @@ static void go_on(struct conn *conn)
     scan->page.size = 0;
     scan->batch_bytes = 0;
     command_begin(&scan->batch, &scan->page);
-    scan_start(conn);
+    api_scan_start(conn);
 }
 
 static void answer_erased(struct conn *conn)
@@ -35,26 +35,26 @@ static void answer_erased(struct conn *conn)
     struct buf *body = &conn->api->body;
     uint64_t deleted = conn->deleted;
     conn->deleted = 0; /* From here on it is no part. */
-    scan_close(conn);
+    api_scan_close(conn);
     body->size = 0;
     conn->api->headers.size = 0;
     if (deleted == 0 && conn->scan.must_match) {
-        answer_problem(conn, 404, "not-found", "no key matches",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 404, "not-found", "no key matches",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     buf_printf(body, "{\"deleted\":%llu,\"index\":%llu}\n",
                (unsigned long long)deleted, (unsigned long long)conn->index);
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
 static void answer_late(struct conn *conn)
 {
-    scan_close(conn);
-    answer_problem(conn, 504, "commit-timeout",
-                   "not all within the time-out: the same request goes on "
-                   "with what is left",
-                   OUTCOME_NOT_APPLIED);
+    api_scan_close(conn);
+    api_answer_problem(conn, 504, "commit-timeout",
+                       "not all within the time-out: the same request goes on "
+                       "with what is left",
+                       OUTCOME_NOT_APPLIED);
 }
 
 /* From the first key of the batch that found no room. */
@@ -84,8 +84,8 @@ static void finish_batch(struct conn *conn, const struct node_result *result)
         return;
     }
     if (result->outcome != NODE_OK) {
-        scan_close(conn);
-        answer_outcome(conn, result);
+        api_scan_close(conn);
+        api_answer_outcome(conn, result);
         return;
     }
     conn->deleted += result->deleted;
@@ -95,7 +95,7 @@ static void finish_batch(struct conn *conn, const struct node_result *result)
         return;
     }
     scan->from.size = 0;
-    scan_add_behind(&scan->from, buf_bytes(&scan->last));
+    api_scan_add_behind(&scan->from, buf_bytes(&scan->last));
     go_on(conn);
 }
 
@@ -112,10 +112,10 @@ static enum scan_step erase_step(struct conn *conn,
                                  const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
-    if (scan_is_late(conn)) {
+    if (api_scan_is_late(conn)) {
         return SCAN_FULL;
     }
-    if (!scan_matches(scan, pair->key)) {
+    if (!api_scan_matches(scan, pair->key)) {
         return SCAN_ON;
     }
     if (scan->batch.count == scan->batch_keys_max ||
@@ -132,7 +132,7 @@ static enum scan_step erase_step(struct conn *conn,
 static void erase_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    if (scan_is_late(conn)) {
+    if (api_scan_is_late(conn)) {
         answer_late(conn);
     } else if (scan->batch.count > 0) {
         write_batch(conn);
@@ -142,7 +142,7 @@ static void erase_done(struct conn *conn)
     }
 }
 
-void erase_start(struct conn *conn)
+void api_erase_start(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     scan->step = erase_step;
@@ -152,50 +152,50 @@ void erase_start(struct conn *conn)
     scan->mixed = true;
     scan->counting = false;
     scan->batch_keys_max = BATCH_KEYS_MAX;
-    read_latest(conn, go_on);
+    api_read_latest(conn, go_on);
 }
 
 /* Conditions are on one key, and a name is for one entry. */
 static bool is_conditional(struct conn *conn,
                            const struct http_request *request)
 {
-    bool is = has_conditions(conn, request) ||
+    bool is = api_has_conditions(conn, request) ||
               http_header(request, "Idempotency-Key").data;
     if (is) {
-        answer_problem(conn, 400, "bad-request",
-                       "a deletion of many keys takes no conditions and no "
-                       "Idempotency-Key (it may be repeated as it is)",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-request",
+                           "a deletion of many keys takes no conditions and no "
+                           "Idempotency-Key (it may be repeated as it is)",
+                           OUTCOME_NOT_APPLIED);
     }
     return is;
 }
 
-bool erase_allowed(struct conn *conn, const struct http_request *request)
+bool api_erase_allowed(struct conn *conn, const struct http_request *request)
 {
-    return read_timeout(conn) && !redirected(conn, request) &&
+    return api_read_timeout(conn) && !api_redirected(conn, request) &&
            !is_conditional(conn, request);
 }
 
-void delete_keys(struct conn *conn, const struct http_request *request)
+void api_delete_keys(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!take_param(conn, PARAM_PREFIX, &scan->prefix)) {
+    if (!api_take_param(conn, PARAM_PREFIX, &scan->prefix)) {
         return;
     }
-    if (scan->prefix.size == 0 && !flag(conn, PARAM_ALL)) {
-        answer_problem(conn, 400, "bad-param",
-                       "without a prefix all keys go: say so with &all",
-                       OUTCOME_NOT_APPLIED);
+    if (scan->prefix.size == 0 && !api_flag(conn, PARAM_ALL)) {
+        api_answer_problem(conn, 400, "bad-param",
+                           "without a prefix all keys go: say so with &all",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
-    if (!erase_allowed(conn, request)) {
+    if (!api_erase_allowed(conn, request)) {
         return;
     }
-    scan_no_pattern(scan);
+    api_scan_no_pattern(scan);
     scan->must_match = false;
     scan->from.size = 0;
     scan->to.size = 0;
     buf_add_bytes(&scan->from, buf_bytes(&scan->prefix));
-    (void)scan_add_behind_prefix(&scan->to, buf_bytes(&scan->prefix));
-    erase_start(conn);
+    (void)api_scan_add_behind_prefix(&scan->to, buf_bytes(&scan->prefix));
+    api_erase_start(conn);
 }

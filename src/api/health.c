@@ -14,7 +14,7 @@ static const char *why_no_member(struct api *api,
         return "stopping";
     }
     if (status->removed_index) {
-        return removed_text(api, status);
+        return api_removed_text(api, status);
     }
     return node_bootstrap_in_ms(api->node) > 0
                ? "listens before it founds a cluster"
@@ -49,7 +49,7 @@ static void answer_ready(struct conn *conn, const bool *synced)
     if (!ok) {
         buf_add_string(&api->headers, "Retry-After: 1\r\n");
     }
-    answer(conn, ok ? 200 : 503, "text/plain", buf_bytes(&api->body));
+    api_answer(conn, ok ? 200 : 503, "text/plain", buf_bytes(&api->body));
 }
 
 static void finish_ready(struct conn *conn, const struct node_result *result)
@@ -64,11 +64,11 @@ static void finish_ready(struct conn *conn, const struct node_result *result)
  * what a read waits for, ?timeout long. */
 static void ready(struct conn *conn)
 {
-    if (!read_timeout(conn)) {
+    if (!api_read_timeout(conn)) {
         return;
     }
-    conn->state.noleader = flag(conn, PARAM_NOLEADER);
-    if (!flag(conn, PARAM_SYNC)) {
+    conn->state.noleader = api_flag(conn, PARAM_NOLEADER);
+    if (!api_flag(conn, PARAM_SYNC)) {
         answer_ready(conn, NULL);
         return;
     }
@@ -77,20 +77,20 @@ static void ready(struct conn *conn)
     node_read(conn->api->node, &conn->request);
 }
 
-void on_health(struct conn *conn, const struct http_request *request)
+void api_on_health(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     if (bytes_equal_string(request->path, "/livez")) {
-        answer(conn, 200, "text/plain", bytes_of_string("ok\n"));
+        api_answer(conn, 200, "text/plain", bytes_of_string("ok\n"));
     } else if (bytes_equal_string(request->path, "/health")) {
         bool ok = node_leader(api->node) != NULL && !node_foreign(api->node) &&
                   !node_contradiction(api->node);
         if (!ok) {
             buf_add_string(&api->headers, "Retry-After: 1\r\n");
         }
-        answer(conn, ok ? 200 : 503, "application/json",
-               bytes_of_string(ok ? "{\"health\":\"true\"}\n"
-                                  : "{\"health\":\"false\"}\n"));
+        api_answer(conn, ok ? 200 : 503, "application/json",
+                   bytes_of_string(ok ? "{\"health\":\"true\"}\n"
+                                      : "{\"health\":\"false\"}\n"));
     } else {
         ready(conn);
     }

@@ -60,7 +60,7 @@ static void add_member(struct api *api, const struct node_status *status,
 {
     struct buf *out = &api->body;
     void *arg = api->options.arg;
-    const char *why = peer_trouble(api, status, member);
+    const char *why = api_peer_trouble(api, status, member);
     if (api->options.peer_foreign(arg, member->id)) {
         add(out,
             "another cluster lives at %s, which is %s here: empty its "
@@ -153,12 +153,12 @@ static void add_waiting(struct api *api)
     }
 }
 
-void add_hints(struct api *api, const struct node_status *status)
+void api_add_hints(struct api *api, const struct node_status *status)
 {
     add_space(api, status);
     if (node_foreign(api->node)) {
         api->message.size = 0;
-        explain_second_cluster(node_foreign(api->node), &api->message);
+        api_explain_second_cluster(node_foreign(api->node), &api->message);
         buf_add_u8(&api->message, 0);
         add(&api->body, "%s", (const char *)api->message.data);
     }
@@ -168,12 +168,12 @@ void add_hints(struct api *api, const struct node_status *status)
     }
     if (node_contradiction(api->node)) {
         api->message.size = 0;
-        explain_contradiction(node_contradiction(api->node), &api->message);
+        api_explain_contradiction(node_contradiction(api->node), &api->message);
         buf_add_u8(&api->message, 0);
         add(&api->body, "%s", (const char *)api->message.data);
     }
     if (status->removed_index) {
-        add(&api->body, "%s", removed_text(api, status));
+        add(&api->body, "%s", api_removed_text(api, status));
         return;
     }
     if (!node_leader(api->node)) {

@@ -6,7 +6,7 @@
 /* ---- the path -------------------------------------------------------------
  */
 
-const char *key_wrong(struct bytes key)
+const char *api_key_wrong(struct bytes key)
 {
     if (key.size == 0 || key.size > COMMAND_KEY_BYTES_MAX) {
         return "a key has 1 to 1024 bytes";
@@ -17,7 +17,7 @@ const char *key_wrong(struct bytes key)
     return NULL;
 }
 
-bool read_key(struct conn *conn, struct bytes path, const char *root)
+bool api_read_key(struct conn *conn, struct bytes path, const char *root)
 {
     const size_t prefix = strlen(root);
     const char *wrong = "the path names no key: GET /key/KEY reads one, "
@@ -27,11 +27,11 @@ bool read_key(struct conn *conn, struct bytes path, const char *root)
         struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
         uint8_t *out = buf_reserve(&conn->key, raw.size);
         wrong = http_percent_decode(raw, out, &conn->key.size)
-                    ? key_wrong(buf_bytes(&conn->key))
+                    ? api_key_wrong(buf_bytes(&conn->key))
                     : "a bad percent escape in the key";
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
     }
     return !wrong;
 }
@@ -45,17 +45,18 @@ static bool read_form(struct conn *conn, const struct http_request *request)
     struct tag tag;
     conn->tags.size = 0;
     buf_add_bytes(&conn->tags, rest);
-    conn->state.get.meta = flag(conn, PARAM_META);
-    conn->state.get.raw = flag(conn, PARAM_RAW) ||
-                          (!conn->state.get.meta && accepts_raw(request));
+    conn->state.get.meta = api_flag(conn, PARAM_META);
+    conn->state.get.raw = api_flag(conn, PARAM_RAW) ||
+                          (!conn->state.get.meta && api_accepts_raw(request));
     enum err err = bytes_equal_string(rest, "*") ? ERR_NOT_FOUND : ERR_OK;
     while (!err) {
-        err = next_tag(&rest, &tag);
+        err = api_next_tag(&rest, &tag);
     }
     if (err != ERR_NOT_FOUND) {
-        answer_problem(conn, 400, "bad-request",
-                       "If-None-Match is a list of tags such as \"44\", or *",
-                       OUTCOME_NONE);
+        api_answer_problem(
+            conn, 400, "bad-request",
+            "If-None-Match is a list of tags such as \"44\", or *",
+            OUTCOME_NONE);
     }
     return err == ERR_NOT_FOUND;
 }
@@ -63,7 +64,7 @@ static bool read_form(struct conn *conn, const struct http_request *request)
 /* ---- answering ------------------------------------------------------------
  */
 
-void add_value(struct buf *out, struct bytes value)
+void api_add_value(struct buf *out, struct bytes value)
 {
     if (json_is_utf8(value)) {
         buf_add_string(out, "\"value\":");
@@ -79,20 +80,20 @@ static void answer_missing(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
     if (conn->state.get.raw || conn->state.get.meta) {
-        answer_no_such(conn, "key", OUTCOME_NONE);
+        api_answer_no_such(conn, "key", OUTCOME_NONE);
         return;
     }
     buf_add_u8(body, '{');
     json_add_string(body, buf_bytes(&conn->key));
     buf_add_string(body, ":\"\"}");
-    answer(conn, 404, "application/json", buf_bytes(body));
+    api_answer(conn, 404, "application/json", buf_bytes(body));
 }
 
 static void answer_raw(struct conn *conn, const struct store_row *row)
 {
     /* A browser must not take what somebody has stored for a page of ours. */
     buf_add_string(&conn->api->headers, "Content-Security-Policy: sandbox\r\n");
-    answer(conn, 200, "application/octet-stream", row->value);
+    api_answer(conn, 200, "application/octet-stream", row->value);
 }
 
 static void answer_meta(struct conn *conn, const struct store_row *row)
@@ -101,22 +102,23 @@ static void answer_meta(struct conn *conn, const struct store_row *row)
     buf_add_string(body, "{\"key\":");
     json_add_string(body, buf_bytes(&conn->key));
     buf_add_u8(body, ',');
-    add_value(body, row->value);
+    api_add_value(body, row->value);
     buf_printf(body,
                ",\"index\":%llu,\"create_index\":%llu,\"version\":%llu}\n",
                (unsigned long long)row->modify_index,
                (unsigned long long)row->create_index,
                (unsigned long long)row->version);
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
 static void answer_pair(struct conn *conn, const struct store_row *row)
 {
     struct buf *body = &conn->api->body;
     if (!json_is_utf8(row->value)) {
-        answer_problem(conn, 406, "not-text",
-                       "the value is not UTF-8 and has no JSON form (?raw has)",
-                       OUTCOME_NONE);
+        api_answer_problem(
+            conn, 406, "not-text",
+            "the value is not UTF-8 and has no JSON form (?raw has)",
+            OUTCOME_NONE);
         return;
     }
     buf_add_u8(body, '{');
@@ -124,7 +126,7 @@ static void answer_pair(struct conn *conn, const struct store_row *row)
     buf_add_u8(body, ':');
     json_add_string(body, row->value);
     buf_add_u8(body, '}');
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
 static void answer_key(struct conn *conn)
@@ -133,13 +135,13 @@ static void answer_key(struct conn *conn)
     struct store_row row = {0};
     enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
     if (err_is_shortage(err)) {
-        read_wait(conn);
+        api_read_wait(conn);
         return;
     }
-    if (!err && !has_output_room(conn, row.value.size)) {
+    if (!err && !api_has_output_room(conn, row.value.size)) {
         return;
     }
-    add_read_headers(conn);
+    api_add_read_headers(conn);
     if (err) {
         answer_missing(conn);
         return;
@@ -148,8 +150,8 @@ static void answer_key(struct conn *conn)
                (unsigned long long)row.modify_index);
     http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
     if (conn->tags.size > 0 &&
-        has_tag(buf_bytes(&conn->tags), row.modify_index)) {
-        answer(conn, 304, NULL, (struct bytes){0});
+        api_has_tag(buf_bytes(&conn->tags), row.modify_index)) {
+        api_answer(conn, 304, NULL, (struct bytes){0});
     } else if (conn->state.get.raw) {
         answer_raw(conn, &row);
     } else if (conn->state.get.meta) {
@@ -159,21 +161,21 @@ static void answer_key(struct conn *conn)
     }
 }
 
-void on_key(struct conn *conn, const struct http_request *request)
+void api_on_key(struct conn *conn, const struct http_request *request)
 {
     static const char root[] = "/key/";
     bool post = request->verb == HTTP_VERB_POST;
     if (post && request->path.size < sizeof(root)) {
-        post_keys(conn, request); /* "/key/" is "/key". */
-    } else if (!read_key(conn, request->path, root)) {
+        api_post_keys(conn, request); /* "/key/" is "/key". */
+    } else if (!api_read_key(conn, request->path, root)) {
         return;
     } else if (post) {
-        post_keys(conn, request); /* hraftd does not look at the path. */
+        api_post_keys(conn, request); /* hraftd does not look at the path. */
     } else if (request->verb == HTTP_VERB_PUT) {
-        put_key(conn, request);
+        api_put_key(conn, request);
     } else if (request->verb == HTTP_VERB_DELETE) {
-        delete_key(conn, request);
+        api_delete_key(conn, request);
     } else if (read_form(conn, request)) {
-        read_start(conn, request, answer_key);
+        api_read_start(conn, request, answer_key);
     }
 }

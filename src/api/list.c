@@ -16,15 +16,15 @@ enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
 
 static bool bad_param(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
     return false;
 }
 
-bool take_param(struct conn *conn, enum param param, struct buf *out)
+bool api_take_param(struct conn *conn, enum param param, struct buf *out)
 {
     struct bytes value;
     out->size = 0;
-    if (!get_param(conn, param, &value)) {
+    if (!api_get_param(conn, param, &value)) {
         return true;
     }
     if (value.size > COMMAND_KEY_BYTES_MAX) {
@@ -34,11 +34,11 @@ bool take_param(struct conn *conn, enum param param, struct buf *out)
     return true;
 }
 
-bool take_limit(struct conn *conn)
+bool api_take_limit(struct conn *conn)
 {
     struct bytes value;
     conn->scan.limit = LIMIT_DEFAULT;
-    if (!get_param(conn, PARAM_LIMIT, &value)) {
+    if (!api_get_param(conn, PARAM_LIMIT, &value)) {
         return true;
     }
     if (!json_u64(value, &conn->scan.limit) || conn->scan.limit == 0) {
@@ -55,7 +55,7 @@ static bool take_format(struct conn *conn)
                                         [FORMAT_LINES] = "lines"};
     struct bytes value;
     conn->scan.format = FORMAT_JSON;
-    if (!get_param(conn, PARAM_FORMAT, &value)) {
+    if (!api_get_param(conn, PARAM_FORMAT, &value)) {
         return true;
     }
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
@@ -69,7 +69,7 @@ static bool take_format(struct conn *conn)
 
 /* What a link may not hold (RFC 8288 section 3: it is in angle brackets) is
  * escaped. */
-void keep_query(struct scan *scan, struct bytes query, const char *without)
+void api_keep_query(struct scan *scan, struct bytes query, const char *without)
 {
     static const char escaped[] = "<>\"";
     struct bytes name;
@@ -155,9 +155,9 @@ static bool start_behind(struct scan *scan, struct bytes after,
     bound->size = 0;
     if (has_prefix(after, buf_bytes(&scan->prefix)) &&
         common_size(scan, after) == after.size) {
-        return scan_add_behind_prefix(bound, after);
+        return api_scan_add_behind_prefix(bound, after);
     }
-    scan_add_behind(bound, after);
+    api_scan_add_behind(bound, after);
     return true;
 }
 
@@ -170,12 +170,12 @@ static bool set_bounds(struct scan *scan, const struct buf *after,
     scan->from.size = 0;
     scan->to.size = 0;
     buf_add_bytes(&scan->from, prefix);
-    (void)scan_add_behind_prefix(&scan->to, prefix);
+    (void)api_scan_add_behind_prefix(&scan->to, prefix);
     bound->size = 0;
     if (scan->reverse) {
         lower_to(scan, after);
         if (end->size > 0) {
-            scan_add_behind(bound, buf_bytes(end));
+            api_scan_add_behind(bound, buf_bytes(end));
             raise_from(scan, bound);
         }
     } else {
@@ -354,10 +354,10 @@ static void list_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     if (scan->late) {
-        scan_answer_late(conn);
+        api_scan_answer_late(conn);
         return;
     }
-    add_read_headers(conn);
+    api_add_read_headers(conn);
     if (scan->counting) {
         end_count(scan);
     } else {
@@ -368,7 +368,7 @@ static void list_done(struct conn *conn)
             end_page(scan);
         }
     }
-    scan_answer(conn, type_of(scan->format));
+    api_scan_answer(conn, type_of(scan->format));
 }
 
 /* ---- the request ----------------------------------------------------------
@@ -395,32 +395,32 @@ static void show_list(struct conn *conn)
         list_done(conn);
         return;
     }
-    scan_start(conn);
+    api_scan_start(conn);
 }
 
-void on_list(struct conn *conn, const struct http_request *request)
+void api_on_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
     struct buf *after = &conn->key;
     struct buf *end = &conn->api->command;
     if (request->verb == HTTP_VERB_DELETE) {
-        delete_keys(conn, request);
+        api_delete_keys(conn, request);
         return;
     }
     scan->step = list_step;
     scan->done = list_done;
-    scan->reverse = flag(conn, PARAM_REVERSE);
-    scan->counting = flag(conn, PARAM_COUNT_ONLY);
+    scan->reverse = api_flag(conn, PARAM_REVERSE);
+    scan->counting = api_flag(conn, PARAM_COUNT_ONLY);
     scan->mixed = scan->counting;
-    scan->keys_only = scan->counting || flag(conn, PARAM_KEYS);
-    if (!take_param(conn, PARAM_PREFIX, &scan->prefix) ||
-        !take_param(conn, PARAM_SEPARATOR, &scan->separator) ||
-        !take_param(conn, PARAM_AFTER, after) ||
-        !take_param(conn, PARAM_END, end) || !take_limit(conn) ||
+    scan->keys_only = scan->counting || api_flag(conn, PARAM_KEYS);
+    if (!api_take_param(conn, PARAM_PREFIX, &scan->prefix) ||
+        !api_take_param(conn, PARAM_SEPARATOR, &scan->separator) ||
+        !api_take_param(conn, PARAM_AFTER, after) ||
+        !api_take_param(conn, PARAM_END, end) || !api_take_limit(conn) ||
         !take_format(conn)) {
         return;
     }
     scan->nothing = !set_bounds(scan, after, end);
-    keep_query(scan, request->query, "after");
-    read_start(conn, request, show_list);
+    api_keep_query(scan, request->query, "after");
+    api_read_start(conn, request, show_list);
 }

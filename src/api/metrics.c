@@ -44,7 +44,7 @@ static const char *const group_names[ROUTE_GROUP_COUNT] = {
     [ROUTE_OTHER] = "other",
 };
 
-const char *verb_name(enum http_verb verb)
+const char *api_verb_name(enum http_verb verb)
 {
     switch (verb) {
     case HTTP_VERB_GET:
@@ -68,7 +68,7 @@ const char *verb_name(enum http_verb verb)
 /* ---- counting --------------------------------------------------------------
  */
 
-void metrics_init(struct api_metrics *metrics)
+void api_metrics_init(struct api_metrics *metrics)
 {
     *metrics = (struct api_metrics){0};
     for (int i = 0; i < ROUTE_GROUP_COUNT; i++) {
@@ -96,7 +96,7 @@ static uint64_t *count_of(struct api_metrics *metrics, const struct conn *conn)
     return &metrics->requests_beyond[class];
 }
 
-void metrics_count(struct conn *conn)
+void api_metrics_count(struct conn *conn)
 {
     struct api *api = conn->api;
     (*count_of(&api->metrics, conn))++;
@@ -399,7 +399,7 @@ static void add_requests(struct api *api)
         }
         buf_printf(out, "%s{route=\"%s\",method=\"%s\",code=\"%u\"} %llu\n",
                    name, group_names[row->what >> 24],
-                   verb_name((enum http_verb)(row->what >> 16 & 0xff)),
+                   api_verb_name((enum http_verb)(row->what >> 16 & 0xff)),
                    row->what & 0xffff, U(row->count));
     }
     /* "any" is no route, method or code: it cannot meet one of the above. */
@@ -436,7 +436,7 @@ static void add_http(struct api *api)
     buf_add_u8(out, '\n');
 }
 
-void on_metrics(struct conn *conn, const struct http_request *request)
+void api_on_metrics(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
@@ -446,6 +446,6 @@ void on_metrics(struct conn *conn, const struct http_request *request)
     add_raft(api, &status);
     add_storage(api, &status);
     add_http(api);
-    answer(conn, 200, "text/plain; version=0.0.4; charset=utf-8",
-           buf_bytes(&api->body));
+    api_answer(conn, 200, "text/plain; version=0.0.4; charset=utf-8",
+               buf_bytes(&api->body));
 }

@@ -35,9 +35,9 @@ struct api_metrics {
     struct histogram duration_us[ROUTE_GROUP_COUNT];
 };
 
-const char *verb_name(enum http_verb verb);
-void metrics_init(struct api_metrics *metrics);
+const char *api_verb_name(enum http_verb verb);
+void api_metrics_init(struct api_metrics *metrics);
 /* The answer to the request on `conn` is complete. */
-void metrics_count(struct conn *conn);
+void api_metrics_count(struct conn *conn);
 
 #endif

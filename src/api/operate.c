@@ -19,20 +19,20 @@ static void finish_snapshot(struct conn *conn, const struct node_result *result)
 {
     clear(conn);
     if (result->outcome != NODE_OK) {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     } else if (result->bytes == 0) {
-        answer(conn, 204, NULL, (struct bytes){0});
+        api_answer(conn, 204, NULL, (struct bytes){0});
     } else {
         buf_printf(&conn->api->body, "{\"index\":%llu,\"bytes\":%llu}\n",
                    U(result->index), U(result->bytes));
-        answer(conn, 200, "application/json", buf_bytes(&conn->api->body));
+        api_answer(conn, 200, "application/json", buf_bytes(&conn->api->body));
     }
 }
 
-void on_snapshot(struct conn *conn, const struct http_request *request)
+void api_on_snapshot(struct conn *conn, const struct http_request *request)
 {
     (void)request;
-    if (read_timeout(conn)) {
+    if (api_read_timeout(conn)) {
         conn->finish = finish_snapshot;
         conn->busy = true;
         node_snapshot(conn->api->node, &conn->request);
@@ -60,7 +60,7 @@ static void answer_sync(struct conn *conn)
     buf_printf(out, "{\"index\":%llu,\"nodes\":{", U(conn->state.sync.index));
     buf_add_bytes(out, buf_bytes(&conn->key));
     buf_add_string(out, "}}\n");
-    answer(conn, 200, "application/json", buf_bytes(out));
+    api_answer(conn, 200, "application/json", buf_bytes(out));
 }
 
 static void finish_member(struct conn *conn, const struct node_result *result);
@@ -97,7 +97,8 @@ static void finish_member(struct conn *conn, const struct node_result *result)
         snprintf(message, sizeof(message),
                  "%s has not been heard to have reached %llu", member->name,
                  U(conn->state.sync.index));
-        answer_problem(conn, 504, "commit-timeout", message, OUTCOME_UNKNOWN);
+        api_answer_problem(conn, 504, "commit-timeout", message,
+                           OUTCOME_UNKNOWN);
         return;
     } /* Else it has left: nobody need wait for it. */
     ask_next(conn);
@@ -108,10 +109,11 @@ static void finish_own(struct conn *conn, const struct node_result *result,
 {
     clear(conn);
     if (result->outcome != NODE_OK) {
-        answer_problem(conn, 504, "commit-timeout",
-                       "no leader has confirmed within the time-out how far "
-                       "this node must come",
-                       OUTCOME_UNKNOWN);
+        api_answer_problem(
+            conn, 504, "commit-timeout",
+            "no leader has confirmed within the time-out how far "
+            "this node must come",
+            OUTCOME_UNKNOWN);
         return;
     }
     conn->state.sync.index = result->index;
@@ -135,17 +137,17 @@ static void finish_sync_all(struct conn *conn, const struct node_result *result)
     finish_own(conn, result, true);
 }
 
-void on_sync(struct conn *conn, const struct http_request *request)
+void api_on_sync(struct conn *conn, const struct http_request *request)
 {
     struct bytes nodes;
     (void)request;
-    if (!read_timeout(conn)) {
+    if (!api_read_timeout(conn)) {
         return;
     }
-    bool all = get_param(conn, PARAM_NODES, &nodes);
+    bool all = api_get_param(conn, PARAM_NODES, &nodes);
     if (all && !bytes_equal_string(nodes, "all")) {
-        answer_problem(conn, 400, "bad-param", "nodes is all, or left out",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-param", "nodes is all, or left out",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     conn->finish = all ? finish_sync_all : finish_sync;

@@ -122,7 +122,7 @@ static struct bytes decode(struct params *params, struct bytes raw)
     return bytes_of(out, size);
 }
 
-void params_read(struct conn *conn, const struct http_request *request)
+void api_params_read(struct conn *conn, const struct http_request *request)
 {
     struct params *params = &conn->params;
     struct bytes rest = request->query;
@@ -155,32 +155,33 @@ void params_read(struct conn *conn, const struct http_request *request)
     }
 }
 
-bool is_given(const struct conn *conn, enum param param)
+bool api_is_given(const struct conn *conn, enum param param)
 {
     return (conn->params.given >> param & 1) != 0;
 }
 
-bool get_param(const struct conn *conn, enum param param, struct bytes *value)
+bool api_get_param(const struct conn *conn, enum param param,
+                   struct bytes *value)
 {
     must(conn->params.taken >> param & 1); /* The route lists it. */
-    if (!is_given(conn, param)) {
+    if (!api_is_given(conn, param)) {
         return false;
     }
     *value = conn->params.values[param];
     return true;
 }
 
-bool is_on(const struct conn *conn, enum param param)
+bool api_is_on(const struct conn *conn, enum param param)
 {
     struct bytes value = conn->params.values[param];
-    return is_given(conn, param) && !bytes_equal_string(value, "0") &&
+    return api_is_given(conn, param) && !bytes_equal_string(value, "0") &&
            !bytes_equal_string(value, "false");
 }
 
-bool flag(const struct conn *conn, enum param param)
+bool api_flag(const struct conn *conn, enum param param)
 {
     must(conn->params.taken >> param & 1);
-    return is_on(conn, param);
+    return api_is_on(conn, param);
 }
 
 /* ---- what is wrong --------------------------------------------------------
@@ -262,14 +263,14 @@ static uint64_t not_taken(const struct conn *conn)
     uint64_t others = conn->params.given & ~conn->params.taken;
     for (int i = 0; i < PARAM_COUNT; i++) {
         uint64_t bit = UINT64_C(1) << i;
-        if ((others & flags & bit) && !is_on(conn, (enum param)i)) {
+        if ((others & flags & bit) && !api_is_on(conn, (enum param)i)) {
             others &= ~bit;
         }
     }
     return others;
 }
 
-bool params_refused(struct conn *conn, uint64_t taken, const char *what)
+bool api_params_refused(struct conn *conn, uint64_t taken, const char *what)
 {
     struct params *params = &conn->params;
     struct buf *message = &conn->api->message;
@@ -296,7 +297,7 @@ bool params_refused(struct conn *conn, uint64_t taken, const char *what)
                    first_name(params->repeated));
     }
     buf_add_u8(message, 0);
-    answer_problem(conn, 400, "bad-param", (const char *)message->data,
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-param", (const char *)message->data,
+                       OUTCOME_NOT_APPLIED);
     return true;
 }

@@ -46,7 +46,7 @@ enum param {
 
 /* Of the request being answered. Sets have a bit for each enum param. */
 struct params {
-    uint64_t taken; /* By the route, from params_refused() on. */
+    uint64_t taken; /* By the route, from api_params_refused() on. */
     uint64_t given;
     uint64_t repeated;
     struct bytes unknown; /* The first name that is no parameter; encoded. */
@@ -57,23 +57,24 @@ struct params {
 
 /* Fill in conn->params, but for `taken`. Values stay good until the
  * next request, whatever becomes of this one's bytes. */
-void params_read(struct conn *conn, const struct http_request *request);
+void api_params_read(struct conn *conn, const struct http_request *request);
 /* Whether one was given that `what` ("GET /keys") does not take, one came
  * twice, or one cannot be decoded. True: answered 400. */
-bool params_refused(struct conn *conn, uint64_t taken, const char *what);
+bool api_params_refused(struct conn *conn, uint64_t taken, const char *what);
 /* The value of a parameter that the request's route takes. False: not given. */
-bool get_param(const struct conn *conn, enum param param, struct bytes *value);
+bool api_get_param(const struct conn *conn, enum param param,
+                   struct bytes *value);
 /* The same for one that is said by its name alone, and unsaid by 0 or false. */
-bool flag(const struct conn *conn, enum param param);
+bool api_flag(const struct conn *conn, enum param param);
 /* The same two, whether the route takes it or not. */
-bool is_given(const struct conn *conn, enum param param);
-bool is_on(const struct conn *conn, enum param param);
+bool api_is_given(const struct conn *conn, enum param param);
+bool api_is_on(const struct conn *conn, enum param param);
 
 /* list.c. A parameter as long as a key may be; empty when it is not given. */
-bool take_param(struct conn *conn, enum param param, struct buf *out);
-bool take_limit(struct conn *conn);
+bool api_take_param(struct conn *conn, enum param param, struct buf *out);
+bool api_take_limit(struct conn *conn);
 
 /* The deadline that ?timeout= asks for; false: answered 400. */
-bool read_timeout(struct conn *conn);
+bool api_read_timeout(struct conn *conn);
 
 #endif

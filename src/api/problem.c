@@ -42,15 +42,15 @@ static const char *const outcome_names[] = {
     [OUTCOME_UNKNOWN] = "unknown",
 };
 
-void answer_problem(struct conn *conn, int status, const char *code,
-                    const char *message, enum outcome outcome)
+void api_answer_problem(struct conn *conn, int status, const char *code,
+                        const char *message, enum outcome outcome)
 {
-    answer_problem_with(conn, status, code, message, outcome, "");
+    api_answer_problem_with(conn, status, code, message, outcome, "");
 }
 
-void answer_problem_with(struct conn *conn, int status, const char *code,
-                         const char *message, enum outcome outcome,
-                         const char *members)
+void api_answer_problem_with(struct conn *conn, int status, const char *code,
+                             const char *message, enum outcome outcome,
+                             const char *members)
 {
     struct buf *body = &conn->api->body;
     const struct node *node = conn->api->node;
@@ -77,12 +77,12 @@ void answer_problem_with(struct conn *conn, int status, const char *code,
     if (wait) {
         buf_printf(&conn->api->headers, "Retry-After: %s\r\n", wait);
     }
-    answer(conn, status,
-           conn->v1 ? "application/json" : "application/problem+json",
-           buf_bytes(body));
+    api_answer(conn, status,
+               conn->v1 ? "application/json" : "application/problem+json",
+               buf_bytes(body));
 }
 
-void add_quoted(struct buf *out, struct bytes name)
+void api_add_quoted(struct buf *out, struct bytes name)
 {
     enum { BYTES_SHOWN = 64 };
     size_t size = 0;
@@ -98,15 +98,16 @@ void add_quoted(struct buf *out, struct bytes name)
     buf_add_string(out, size < name.size ? "...\"" : "\"");
 }
 
-void answer_no_such(struct conn *conn, const char *kind, enum outcome outcome)
+void api_answer_no_such(struct conn *conn, const char *kind,
+                        enum outcome outcome)
 {
     struct buf *message = &conn->api->message;
     message->size = 0;
     buf_printf(message, "there is no %s ", kind);
-    add_quoted(message, buf_bytes(&conn->key));
+    api_add_quoted(message, buf_bytes(&conn->key));
     buf_add_u8(message, 0);
-    answer_problem(conn, 404, "not-found", (const char *)message->data,
-                   outcome);
+    api_answer_problem(conn, 404, "not-found", (const char *)message->data,
+                       outcome);
 }
 
 /* ---- what the node says ---------------------------------------------------
@@ -179,8 +180,8 @@ static void add_removed(struct buf *out, const struct node_status *status)
                (unsigned long long)status->removed_index);
 }
 
-void explain_contradiction(const struct node_contradiction *contradiction,
-                           struct buf *out)
+void api_explain_contradiction(const struct node_contradiction *contradiction,
+                               struct buf *out)
 {
     buf_printf(out,
                "this node contradicts its cluster: what it holds as committed "
@@ -189,7 +190,7 @@ void explain_contradiction(const struct node_contradiction *contradiction,
                (unsigned long long)contradiction->index, contradiction->leader);
 }
 
-const char *removed_text(struct api *api, const struct node_status *status)
+const char *api_removed_text(struct api *api, const struct node_status *status)
 {
     api->message.size = 0;
     add_removed(&api->message, status);
@@ -214,7 +215,8 @@ static void explain_no_leader(struct api *api, struct buf *out)
     add_unreached(api, &status, out);
 }
 
-void explain_second_cluster(const struct node_foreign *foreign, struct buf *out)
+void api_explain_second_cluster(const struct node_foreign *foreign,
+                                struct buf *out)
 {
     buf_printf(out,
                "this node is a cluster of its own, and %s at %s, of another "
@@ -231,7 +233,7 @@ static void explain(struct api *api, const struct node_result *result,
     struct node_status status;
     const struct node_foreign *foreign = node_foreign(api->node);
     if (result->outcome == NODE_SECOND_CLUSTER && foreign) {
-        explain_second_cluster(foreign, out);
+        api_explain_second_cluster(foreign, out);
         return;
     }
     node_get_status(api->node, &status);
@@ -246,7 +248,7 @@ static void explain(struct api *api, const struct node_result *result,
         return;
     }
     if (result->outcome == NODE_QUARANTINED && node_contradiction(api->node)) {
-        explain_contradiction(node_contradiction(api->node), out);
+        api_explain_contradiction(node_contradiction(api->node), out);
         return;
     }
     if (result->outcome == NODE_UNKNOWN && result->link_down) {
@@ -282,7 +284,7 @@ static void explain(struct api *api, const struct node_result *result,
     buf_add_string(out, rows[result->outcome].message);
 }
 
-void answer_outcome(struct conn *conn, const struct node_result *result)
+void api_answer_outcome(struct conn *conn, const struct node_result *result)
 {
     struct buf *message = &conn->api->message;
     must(rows[result->outcome].status != 0);
@@ -292,10 +294,10 @@ void answer_outcome(struct conn *conn, const struct node_result *result)
     message->size = 0;
     explain(conn->api, result, message);
     buf_add_u8(message, 0);
-    answer_problem(conn, rows[result->outcome].status, code,
-                   (const char *)message->data,
-                   result->outcome == NODE_UNKNOWN ? OUTCOME_UNKNOWN
-                                                   : OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, rows[result->outcome].status, code,
+                       (const char *)message->data,
+                       result->outcome == NODE_UNKNOWN ? OUTCOME_UNKNOWN
+                                                       : OUTCOME_NOT_APPLIED);
 }
 
 /* The member of that name, else the one at that address; NULL: this node does
@@ -329,7 +331,7 @@ static const char *refusal_code(enum node_refusal refusal)
     return codes[refusal];
 }
 
-void answer_refusal(struct conn *conn, const struct node_result *result)
+void api_answer_refusal(struct conn *conn, const struct node_result *result)
 {
     struct node_status status;
     struct buf *message = &conn->api->message;
@@ -379,18 +381,18 @@ void answer_refusal(struct conn *conn, const struct node_result *result)
         must(false);
     }
     buf_add_u8(message, 0);
-    answer_problem(conn, 409, refusal_code(result->refusal),
-                   (const char *)message->data, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 409, refusal_code(result->refusal),
+                       (const char *)message->data, OUTCOME_NOT_APPLIED);
 }
 
-void finish_plain(struct conn *conn, const struct node_result *result)
+void api_finish_plain(struct conn *conn, const struct node_result *result)
 {
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (result->outcome == NODE_OK) {
         conn->index = result->index;
-        answer(conn, 200, NULL, (struct bytes){0});
+        api_answer(conn, 200, NULL, (struct bytes){0});
     } else {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     }
 }

@@ -22,11 +22,11 @@ enum { KIND_CREATE = 5, KIND_REPLACE = 6, KIND_REMOVE = 7 };
 static bool take_pattern(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    scan_no_pattern(scan);
-    if (!is_given(conn, PARAM_PATTERN)) {
+    api_scan_no_pattern(scan);
+    if (!api_is_given(conn, PARAM_PATTERN)) {
         return true;
     }
-    if (!take_param(conn, PARAM_PATTERN, &conn->key)) {
+    if (!api_take_param(conn, PARAM_PATTERN, &conn->key)) {
         return false;
     }
     scan->pattern = mem_alloc(sizeof(*scan->pattern));
@@ -34,8 +34,9 @@ static bool take_pattern(struct conn *conn)
     if (wrong) {
         char message[192];
         snprintf(message, sizeof(message), "pattern: %s", wrong);
-        scan_no_pattern(scan);
-        answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
+        api_scan_no_pattern(scan);
+        api_answer_problem(conn, 400, "bad-param", message,
+                           OUTCOME_NOT_APPLIED);
     }
     return !wrong;
 }
@@ -48,7 +49,7 @@ static void add_property(struct buf *out, struct bytes key, struct bytes value)
     buf_add_string(out, "{\"key\":");
     json_add_string(out, key);
     buf_add_u8(out, ',');
-    add_value(out, value);
+    api_add_value(out, value);
     buf_add_u8(out, '}');
 }
 
@@ -98,14 +99,14 @@ static bool read_body(struct conn *conn, const struct http_request *request,
         wrong = "not one object";
     }
     if (wrong) {
-        bad_json(conn, &reader, reader.why ? reader.why : wrong);
+        api_bad_json(conn, &reader, reader.why ? reader.why : wrong);
         return false;
     }
     if (property->value.data) {
         return true;
     }
-    answer_problem(conn, 400, "bad-request", "there is no value",
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-request", "there is no value",
+                       OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -124,12 +125,12 @@ static bool was_refused(const struct node_result *result)
 static void finish_write(struct conn *conn, const struct node_result *result)
 {
     struct result_reader reader;
-    if (!read_result(conn, result, &reader)) {
-        scan_close(conn);
+    if (!api_read_result(conn, result, &reader)) {
+        api_scan_close(conn);
         return;
     }
     conn->scan.index = reader.head.index;
-    scan_answer(conn, "application/json");
+    api_scan_answer(conn, "application/json");
 }
 
 /* The first condition did not hold, now or when it was asked first. */
@@ -141,9 +142,9 @@ static void refuse(struct conn *conn, const struct node_result *result,
     must(!err); /* was_refused() */
     conn->api->headers.size = 0;
     conn->index = reader.head.index;
-    add_replayed(conn, &reader);
-    scan_close(conn);
-    answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
+    api_add_replayed(conn, &reader);
+    api_scan_close(conn);
+    api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
 
 static void finish_create(struct conn *conn, const struct node_result *result)
@@ -170,10 +171,10 @@ static void finish_remove(struct conn *conn, const struct node_result *result)
     struct buf *body = &conn->api->body;
     if (was_refused(result)) {
         finish_change(conn, result);
-    } else if (read_result(conn, result, &reader)) {
+    } else if (api_read_result(conn, result, &reader)) {
         buf_printf(body, "{\"deleted\":1,\"index\":%llu}\n",
                    (unsigned long long)reader.head.index);
-        answer(conn, 200, "application/json", buf_bytes(body));
+        api_answer(conn, 200, "application/json", buf_bytes(body));
     }
 }
 
@@ -186,9 +187,9 @@ static void submit_if(struct conn *conn, const struct http_request *request,
     struct command_condition there = {
         .field = COMMAND_IF_EXISTS, .key = op->key, .number = exists};
     struct command_name name;
-    if (read_timeout(conn) && !redirected(conn, request) &&
-        read_name(conn, request, &name)) {
-        submit_one(conn, request, &name, &there, op, kind, finish);
+    if (api_read_timeout(conn) && !api_redirected(conn, request) &&
+        api_read_name(conn, request, &name)) {
+        api_submit_one(conn, request, &name, &there, op, kind, finish);
     }
 }
 
@@ -199,7 +200,7 @@ static void submit_put(struct conn *conn, const struct http_request *request,
     struct command_op put = {
         .type = COMMAND_PUT, .key = property->key, .value = property->value};
     if (property->value.size > conn->api->options.value_bytes_max) {
-        value_too_large(conn);
+        api_value_too_large(conn);
         return;
     }
     page->size = 0;
@@ -208,7 +209,7 @@ static void submit_put(struct conn *conn, const struct http_request *request,
     submit_if(conn, request, exists, &put, exists ? KIND_REPLACE : KIND_CREATE,
               exists ? finish_change : finish_create);
     if (!conn->busy) {
-        scan_close(conn); /* Refused: nobody will show the page. */
+        api_scan_close(conn); /* Refused: nobody will show the page. */
     }
 }
 
@@ -218,9 +219,9 @@ static void create(struct conn *conn, const struct http_request *request)
     if (!read_body(conn, request, &property)) {
         return;
     }
-    const char *wrong = key_wrong(property.key);
+    const char *wrong = api_key_wrong(property.key);
     if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
     } else {
         submit_put(conn, request, &property, false);
     }
@@ -235,9 +236,9 @@ static void replace(struct conn *conn, const struct http_request *request)
     }
     if (property.key.data &&
         !bytes_equal(property.key, buf_bytes(&conn->key))) {
-        answer_problem(conn, 400, "bad-key",
-                       "the key in the body is not that of the path",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-key",
+                           "the key in the body is not that of the path",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     property.key = buf_bytes(&conn->key);
@@ -260,20 +261,20 @@ static void show_one(struct conn *conn)
     struct buf *body = &conn->api->body;
     struct store_row row = {0};
     enum err err = node_get(conn->api->node, buf_bytes(&conn->key), &row);
-    if (!err && !has_output_room(conn, row.value.size)) {
+    if (!err && !api_has_output_room(conn, row.value.size)) {
         return;
     }
-    add_read_headers(conn);
+    api_add_read_headers(conn);
     if (err) {
-        answer_problem(conn, 404, "not-found", "there is no such property",
-                       OUTCOME_NONE);
+        api_answer_problem(conn, 404, "not-found", "there is no such property",
+                           OUTCOME_NONE);
         return;
     }
     buf_printf(headers, "ETag: \"%llu\"\r\n",
                (unsigned long long)row.modify_index);
     add_property(body, buf_bytes(&conn->key), row.value);
     buf_add_u8(body, '\n');
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
 static enum scan_step list_step(struct conn *conn,
@@ -281,10 +282,10 @@ static enum scan_step list_step(struct conn *conn,
 {
     struct scan *scan = &conn->scan;
     size_t before = scan->page.size;
-    if (scan_is_late(conn)) {
+    if (api_scan_is_late(conn)) {
         return SCAN_FULL;
     }
-    if (!scan_matches(scan, pair->key)) {
+    if (!api_scan_matches(scan, pair->key)) {
         return SCAN_ON;
     }
     if (scan->skip > 0) {
@@ -308,11 +309,11 @@ static void list_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     if (scan->late) {
-        scan_answer_late(conn);
+        api_scan_answer_late(conn);
         return;
     }
     scan->index = scan->first_index;
-    add_read_headers(conn);
+    api_add_read_headers(conn);
     if (scan->more) {
         struct buf *headers = &conn->api->headers;
         buf_add_string(headers, "Link: <?");
@@ -321,7 +322,7 @@ static void list_done(struct conn *conn)
                    (unsigned long long)(scan->offset + scan->count));
     }
     buf_add_string(&scan->page, "]\n");
-    scan_answer(conn, "application/json");
+    api_scan_answer(conn, "application/json");
 }
 
 static void show_list(struct conn *conn)
@@ -331,29 +332,29 @@ static void show_list(struct conn *conn)
     scan->count = 0;
     scan->skip = scan->offset;
     buf_add_u8(&scan->page, '[');
-    scan_start(conn);
+    api_scan_start(conn);
 }
 
 static bool take_offset(struct conn *conn)
 {
     struct bytes raw;
     conn->scan.offset = 0;
-    if (!get_param(conn, PARAM_OFFSET, &raw) ||
+    if (!api_get_param(conn, PARAM_OFFSET, &raw) ||
         json_u64(raw, &conn->scan.offset)) {
         return true;
     }
-    answer_problem(conn, 400, "bad-param", "offset is how many items to skip",
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-param",
+                       "offset is how many items to skip", OUTCOME_NOT_APPLIED);
     return false;
 }
 
 static void get_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!take_limit(conn) || !take_offset(conn) || !take_pattern(conn)) {
+    if (!api_take_limit(conn) || !take_offset(conn) || !take_pattern(conn)) {
         return;
     }
-    keep_query(scan, request->query, "offset");
+    api_keep_query(scan, request->query, "offset");
     scan->step = list_step;
     scan->done = list_done;
     scan->reverse = false;
@@ -362,7 +363,7 @@ static void get_list(struct conn *conn, const struct http_request *request)
     scan->counting = false;
     scan->from.size = 0;
     scan->to.size = 0;
-    read_start(conn, request, show_list);
+    api_read_start(conn, request, show_list);
 }
 
 /* ---- deleting many --------------------------------------------------------
@@ -371,13 +372,13 @@ static void get_list(struct conn *conn, const struct http_request *request)
 static void delete_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!erase_allowed(conn, request) || !take_pattern(conn)) {
+    if (!api_erase_allowed(conn, request) || !take_pattern(conn)) {
         return;
     }
     scan->must_match = true;
     scan->from.size = 0;
     scan->to.size = 0;
-    erase_start(conn);
+    api_erase_start(conn);
 }
 
 /* ---- routes ---------------------------------------------------------------
@@ -397,18 +398,18 @@ static void on_list_of(struct conn *conn, const struct http_request *request)
 static void on_one(struct conn *conn, const struct http_request *request,
                    const char *root)
 {
-    if (!read_key(conn, request->path, root)) {
+    if (!api_read_key(conn, request->path, root)) {
         return;
     } else if (request->verb == HTTP_VERB_PUT) {
         replace(conn, request);
     } else if (request->verb == HTTP_VERB_DELETE) {
         remove_one(conn, request);
     } else {
-        read_start(conn, request, show_one);
+        api_read_start(conn, request, show_one);
     }
 }
 
-void on_properties(struct conn *conn, const struct http_request *request)
+void api_on_properties(struct conn *conn, const struct http_request *request)
 {
     static const char *const roots[] = {"/api/v1/properties/",
                                         "/api/v1/settings/"};

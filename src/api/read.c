@@ -37,7 +37,7 @@ static const char *const level_names[] = {
 
 static bool bad_param(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -45,9 +45,9 @@ static bool read_level(struct conn *conn)
 {
     struct reading *reading = &conn->reading_at;
     struct bytes level;
-    if (!get_param(conn, PARAM_LEVEL, &level)) {
+    if (!api_get_param(conn, PARAM_LEVEL, &level)) {
         reading->level =
-            flag(conn, PARAM_STALE) && !flag(conn, PARAM_CONSISTENT)
+            api_flag(conn, PARAM_STALE) && !api_flag(conn, PARAM_CONSISTENT)
                 ? LEVEL_NONE
                 : LEVEL_LINEARIZABLE;
         return true;
@@ -66,8 +66,8 @@ static bool read_freshness(struct conn *conn)
     struct reading *reading = &conn->reading_at;
     struct bytes value;
     reading->fresh_ms = UINT64_MAX;
-    reading->fresh_strict = flag(conn, PARAM_FRESHNESS_STRICT);
-    return !get_param(conn, PARAM_FRESHNESS, &value) ||
+    reading->fresh_strict = api_flag(conn, PARAM_FRESHNESS_STRICT);
+    return !api_get_param(conn, PARAM_FRESHNESS, &value) ||
            text_duration_ms(value, &reading->fresh_ms) ||
            bad_param(conn, "freshness is a duration such as 500ms or 2s");
 }
@@ -78,7 +78,7 @@ static bool read_min_index(struct conn *conn,
     struct reading *reading = &conn->reading_at;
     struct bytes value;
     uint64_t index = 0;
-    bool good = !get_param(conn, PARAM_MIN_INDEX, &value) ||
+    bool good = !api_get_param(conn, PARAM_MIN_INDEX, &value) ||
                 json_u64(value, &reading->index);
     value = http_header(request, "Craftd-Min-Index");
     good = good && (!value.data || json_u64(value, &index));
@@ -92,7 +92,7 @@ static bool read_min_index(struct conn *conn,
 
 static void stale(struct conn *conn, const char *message)
 {
-    answer_problem(conn, 503, "stale", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 503, "stale", message, OUTCOME_NOT_APPLIED);
 }
 
 /* The leader was heard so recently. With freshness_strict all that is known
@@ -116,12 +116,12 @@ static void show(struct conn *conn)
     api->body.size = 0;
     api->headers.size = 0;
     if (!node_is_member(api->node)) {
-        answer_problem(conn, 503, "starting",
-                       "this node is no member of a cluster yet",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 503, "starting",
+                           "this node is no member of a cluster yet",
+                           OUTCOME_NOT_APPLIED);
     } else if (node_contradiction(api->node)) {
-        answer_outcome(conn,
-                       &(struct node_result){.outcome = NODE_QUARANTINED});
+        api_answer_outcome(conn,
+                           &(struct node_result){.outcome = NODE_QUARANTINED});
     } else if (conn->reading_at.level == LEVEL_NONE && !is_fresh(conn)) {
         char message[96] = "no leader has been heard since the start";
         if (node_last_contact_ms(api->node) != UINT64_MAX) {
@@ -137,7 +137,7 @@ static void show(struct conn *conn)
     }
 }
 
-void add_read_headers(struct conn *conn)
+void api_add_read_headers(struct conn *conn)
 {
     struct buf *headers = &conn->api->headers;
     http_add_header(headers, "Craftd-Level",
@@ -161,10 +161,10 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
         conn->api->headers.size = 0;
         stale(conn, message);
     } else if (result->outcome == NODE_OK) {
-        read_wait(conn); /* Another answer may have taken the state back. */
+        api_read_wait(conn); /* Another answer may have taken the state back. */
     } else {
         conn->api->headers.size = 0;
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     }
 }
 
@@ -229,7 +229,7 @@ static void on_read_turn(void *arg)
     }
 }
 
-void read_wait(struct conn *conn)
+void api_read_wait(struct conn *conn)
 {
     struct api *api = conn->api;
     if (!may_be_shown(conn)) {
@@ -246,7 +246,7 @@ void read_wait(struct conn *conn)
     list_add(&api->reads, &conn->read_link);
 }
 
-void read_close(struct conn *conn)
+void api_read_close(struct conn *conn)
 {
     list_remove(&conn->read_link);
 }
@@ -258,13 +258,14 @@ static void finish_index(struct conn *conn, const struct node_result *result)
     conn->api->headers.size = 0;
     if (result->outcome == NODE_OK) {
         reading->index = max_u64(reading->index, result->index);
-        read_wait(conn);
+        api_read_wait(conn);
     } else if (result->outcome == NODE_UNKNOWN) {
         /* Whatever becomes of the entry, it has no effect. */
-        answer_problem(conn, 504, "commit-timeout",
-                       "no decision within the time-out", OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 504, "commit-timeout",
+                           "no decision within the time-out",
+                           OUTCOME_NOT_APPLIED);
     } else {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     }
 }
 
@@ -291,7 +292,7 @@ static void settle_level(struct conn *conn)
     }
 }
 
-void read_latest(struct conn *conn, void (*cb)(struct conn *conn))
+void api_read_latest(struct conn *conn, void (*cb)(struct conn *conn))
 {
     conn->reading_at = (struct reading){
         .level = LEVEL_LINEARIZABLE, .fresh_ms = UINT64_MAX, .show = cb};
@@ -300,21 +301,21 @@ void read_latest(struct conn *conn, void (*cb)(struct conn *conn))
     node_read(conn->api->node, &conn->request);
 }
 
-void read_start(struct conn *conn, const struct http_request *request,
-                void (*cb)(struct conn *conn))
+void api_read_start(struct conn *conn, const struct http_request *request,
+                    void (*cb)(struct conn *conn))
 {
     struct reading *reading = &conn->reading_at;
     *reading = (struct reading){.show = cb};
     if (!read_level(conn) || !read_freshness(conn) ||
-        !read_min_index(conn, request) || !read_timeout(conn)) {
+        !read_min_index(conn, request) || !api_read_timeout(conn)) {
         return;
     }
-    if (reading->level != LEVEL_NONE && redirected(conn, request)) {
+    if (reading->level != LEVEL_NONE && api_redirected(conn, request)) {
         return;
     }
     settle_level(conn);
     if (reading->level == LEVEL_NONE || reading->level == LEVEL_WEAK) {
-        read_wait(conn);
+        api_read_wait(conn);
         return;
     }
     conn->busy = true;

@@ -12,7 +12,7 @@ enum read_level {
     LEVEL_STRONG,
     LEVEL_WEAK,
     LEVEL_NONE,
-    LEVEL_AUTO, /* Until read_start() has chosen. */
+    LEVEL_AUTO, /* Until api_read_start() has chosen. */
 };
 
 /* What must be true before an answer is given (read.c). */
@@ -26,14 +26,14 @@ struct reading {
 
 /* Call `show` when this node may answer as ?level=, ?freshness= and
  * ?min_index= demand: at once or in a later turn, or answer the problem. */
-void read_start(struct conn *conn, const struct http_request *request,
-                void (*show)(struct conn *conn));
+void api_read_start(struct conn *conn, const struct http_request *request,
+                    void (*show)(struct conn *conn));
 /* For a request that is no read, but begins with one: linearizable. */
-void read_latest(struct conn *conn, void (*show)(struct conn *conn));
+void api_read_latest(struct conn *conn, void (*show)(struct conn *conn));
 /* The same again: what is applied here has gone back (a full disk). */
-void read_wait(struct conn *conn);
+void api_read_wait(struct conn *conn);
 /* Nothing will be shown to it any more. */
-void read_close(struct conn *conn);
-void add_read_headers(struct conn *conn);
+void api_read_close(struct conn *conn);
+void api_add_read_headers(struct conn *conn);
 
 #endif

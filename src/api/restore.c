@@ -67,7 +67,7 @@ static void fail_outcome(struct restore *restore,
     struct conn *conn = restore->conn;
     give_up(restore);
     if (conn) {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     }
 }
 
@@ -81,7 +81,7 @@ static void fail(struct restore *restore, int status, const char *code,
         conn->api->body.size = 0;
         conn->api->headers.size = 0;
         conn->keep_alive = conn->keep_alive && received;
-        answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
     }
 }
 
@@ -125,7 +125,7 @@ static void succeed(struct restore *restore, const struct result *result)
     buf_printf(body, "{\"index\":%llu,\"keys\":%llu}\n",
                (unsigned long long)result->index,
                (unsigned long long)result->keys);
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
 /* ---- the steps ------------------------------------------------------------
@@ -333,7 +333,7 @@ static void check_some(struct restore *restore)
             checked(restore);
             return;
         }
-        if (!err && key_wrong(key)) {
+        if (!err && api_key_wrong(key)) {
             err = ERR_CORRUPT;
         }
         if (err) {
@@ -412,16 +412,16 @@ static const char *const disk_text =
 
 static void too_large(struct conn *conn)
 {
-    answer_problem(conn, 413, "too-large",
-                   "the backup is larger than a database may be (--max-db)",
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 413, "too-large",
+                       "the backup is larger than a database may be (--max-db)",
+                       OUTCOME_NOT_APPLIED);
 }
 
 static bool is_slow(const struct restore *restore)
 {
     return restore->stage == RESTORE_RECEIVE &&
-           body_is_slow_upload(restore->conn, restore->begun_ms,
-                               restore->received);
+           api_body_is_slow_upload(restore->conn, restore->begun_ms,
+                                   restore->received);
 }
 
 static void end_slow(struct restore *restore)
@@ -436,9 +436,9 @@ static void end_slow(struct restore *restore)
              (unsigned long long)took_ms / 1000,
              (unsigned long long)(restore->received * 1000 / took_ms),
              BODY_UPLOAD_BYTES_PER_S);
-    conn_refuse_partial(restore->conn, 408, "request-timeout",
-                        "the upload was slower than 64 kB/s, and another "
-                        "restore has taken its place");
+    api_conn_refuse_partial(restore->conn, 408, "request-timeout",
+                            "the upload was slower than 64 kB/s, and another "
+                            "restore has taken its place");
     restore->api->headers.size = 0;
     restore->api->body.size = 0;
 }
@@ -448,20 +448,21 @@ static bool allowed(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
-    if (!read_timeout(conn) || redirected(conn, request)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request)) {
         return false;
     }
-    if (has_conditions(conn, request) ||
+    if (api_has_conditions(conn, request) ||
         http_header(request, "Idempotency-Key").data) {
-        answer_problem(conn, 400, "bad-request",
-                       "a restore takes no conditions and no Idempotency-Key",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(
+            conn, 400, "bad-request",
+            "a restore takes no conditions and no Idempotency-Key",
+            OUTCOME_NOT_APPLIED);
         return false;
     }
     if (api->restore.stage != RESTORE_NONE && !is_slow(&api->restore)) {
-        answer_problem(conn, 429, "overloaded",
-                       "another restore is running at this node",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 429, "overloaded",
+                           "another restore is running at this node",
+                           OUTCOME_NOT_APPLIED);
         return false;
     }
     if (request->content_length > bytes_max(api)) {
@@ -470,11 +471,13 @@ static bool allowed(struct conn *conn, const struct http_request *request)
     }
     node_get_status(api->node, &status);
     if (status.no_space || status.over_quota) {
-        answer_outcome(conn, &(struct node_result){.outcome = NODE_NO_SPACE});
+        api_answer_outcome(conn,
+                           &(struct node_result){.outcome = NODE_NO_SPACE});
         return false;
     }
     if (!disk_has_room(api, 2 * request->content_length)) {
-        answer_problem(conn, 507, "no-space", disk_text, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 507, "no-space", disk_text,
+                           OUTCOME_NOT_APPLIED);
         return false;
     }
     if (api->restore.stage != RESTORE_NONE) {
@@ -537,11 +540,11 @@ static void begin(struct conn *conn)
     struct store_upload *upload = NULL;
     enum err err = node_upload_new(api->node, &upload);
     if (err) {
-        answer_problem(conn, err == ERR_NOT_FOUND ? 503 : 507,
-                       err == ERR_NOT_FOUND ? "starting" : "no-space",
-                       err == ERR_NOT_FOUND ? "no member of a cluster yet"
-                                            : "the upload cannot be kept",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, err == ERR_NOT_FOUND ? 503 : 507,
+                           err == ERR_NOT_FOUND ? "starting" : "no-space",
+                           err == ERR_NOT_FOUND ? "no member of a cluster yet"
+                                                : "the upload cannot be kept",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     struct node_request request = restore->request; /* Its memory. */
@@ -558,10 +561,10 @@ static void begin(struct conn *conn)
         .patience_ms = conn->request.deadline_ms - conn->now_ms,
     };
     restore->request.cb = on_step;
-    body_receive(conn, &sink);
+    api_body_receive(conn, &sink);
 }
 
-void on_restore(struct conn *conn, const struct http_request *request)
+void api_on_restore(struct conn *conn, const struct http_request *request)
 {
     must(request->streamed);
     if (allowed(conn, request)) {
@@ -569,13 +572,13 @@ void on_restore(struct conn *conn, const struct http_request *request)
     }
 }
 
-bool restore_streams(const struct http_request *request)
+bool api_restore_streams(const struct http_request *request)
 {
     return request->verb == HTTP_VERB_POST &&
            bytes_equal_string(request->path, "/restore");
 }
 
-void restore_free(struct api *api)
+void api_restore_free(struct api *api)
 {
     struct restore *restore = &api->restore;
     if (restore->stage != RESTORE_NONE) {

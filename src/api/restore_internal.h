@@ -48,8 +48,8 @@ struct restore {
 
 /* Whether the body of a request is read in pieces: it is the one of a restore.
  */
-bool restore_streams(const struct http_request *request);
+bool api_restore_streams(const struct http_request *request);
 /* Abandon the one that is under way, if there is one. */
-void restore_free(struct api *api);
+void api_restore_free(struct api *api);
 
 #endif

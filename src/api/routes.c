@@ -48,52 +48,54 @@ struct route {
 #define EVERYWHERE (P(TIMEOUT) | P(PRETTY))
 
 static const struct route routes[] = {
-    {"/key", BOTH, GET, READ | P(RAW) | P(META), on_key, ROUTE_KEY},
-    {"/key", BOTH, POST | PUT | DELETE, WRITE | P(CAS), on_key, ROUTE_KEY},
-    {"/keys", ONLY, GET, LIST, on_list, ROUTE_KEY},
-    {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), on_list, ROUTE_KEY},
-    {"/txn", ONLY, POST, WRITE, on_txn, ROUTE_KEY},
-    {"/status", ONLY, GET, NONE, on_status, ROUTE_PROBE},
-    {"/livez", ONLY, GET, PARAMS_ANY, on_health, ROUTE_PROBE},
-    {"/readyz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), on_health,
+    {"/key", BOTH, GET, READ | P(RAW) | P(META), api_on_key, ROUTE_KEY},
+    {"/key", BOTH, POST | PUT | DELETE, WRITE | P(CAS), api_on_key, ROUTE_KEY},
+    {"/keys", ONLY, GET, LIST, api_on_list, ROUTE_KEY},
+    {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), api_on_list, ROUTE_KEY},
+    {"/txn", ONLY, POST, WRITE, api_on_txn, ROUTE_KEY},
+    {"/status", ONLY, GET, NONE, api_on_status, ROUTE_PROBE},
+    {"/livez", ONLY, GET, PARAMS_ANY, api_on_health, ROUTE_PROBE},
+    {"/readyz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), api_on_health,
      ROUTE_PROBE},
-    {"/healthz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), on_health,
+    {"/healthz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), api_on_health,
      ROUTE_PROBE},
-    {"/health", ONLY, GET, PARAMS_ANY, on_health, ROUTE_PROBE},
-    {"/metrics", ONLY, GET, PARAMS_ANY, on_metrics, ROUTE_PROBE},
-    {"/backup", ONLY, GET, READ | P(FORMAT), on_backup, ROUTE_BACKUP},
-    {"/restore", ONLY, POST, WRITE, on_restore, ROUTE_BACKUP},
-    {"/join", ONLY, POST, WRITE, on_join, ROUTE_CLUSTER},
-    {"/remove", ONLY, DELETE, NONE, on_remove, ROUTE_CLUSTER},
-    {"/nodes", ONLY, GET, NONE, on_nodes, ROUTE_CLUSTER},
-    {"/nodes/", ONLY, GET, NONE, on_nodes, ROUTE_CLUSTER},
-    {"/nodes", BELOW, GET | PUT | DELETE, NONE, on_nodes, ROUTE_CLUSTER},
-    {"/snapshot", ONLY, POST, NONE, on_snapshot, ROUTE_CLUSTER},
-    {"/sync", ONLY, POST, P(NODES), on_sync, ROUTE_CLUSTER},
-    {"/leader", ONLY, GET | POST, NONE, on_leader, ROUTE_CLUSTER},
-    {"/api/v1/properties", ONLY, GET, V1_LIST, on_properties, ROUTE_KEY},
-    {"/api/v1/properties", ONLY, POST, WRITE, on_properties, ROUTE_KEY},
-    {"/api/v1/properties", ONLY, DELETE, WRITE | P(PATTERN), on_properties,
+    {"/health", ONLY, GET, PARAMS_ANY, api_on_health, ROUTE_PROBE},
+    {"/metrics", ONLY, GET, PARAMS_ANY, api_on_metrics, ROUTE_PROBE},
+    {"/backup", ONLY, GET, READ | P(FORMAT), api_on_backup, ROUTE_BACKUP},
+    {"/restore", ONLY, POST, WRITE, api_on_restore, ROUTE_BACKUP},
+    {"/join", ONLY, POST, WRITE, api_on_join, ROUTE_CLUSTER},
+    {"/remove", ONLY, DELETE, NONE, api_on_remove, ROUTE_CLUSTER},
+    {"/nodes", ONLY, GET, NONE, api_on_nodes, ROUTE_CLUSTER},
+    {"/nodes/", ONLY, GET, NONE, api_on_nodes, ROUTE_CLUSTER},
+    {"/nodes", BELOW, GET | PUT | DELETE, NONE, api_on_nodes, ROUTE_CLUSTER},
+    {"/snapshot", ONLY, POST, NONE, api_on_snapshot, ROUTE_CLUSTER},
+    {"/sync", ONLY, POST, P(NODES), api_on_sync, ROUTE_CLUSTER},
+    {"/leader", ONLY, GET | POST, NONE, api_on_leader, ROUTE_CLUSTER},
+    {"/api/v1/properties", ONLY, GET, V1_LIST, api_on_properties, ROUTE_KEY},
+    {"/api/v1/properties", ONLY, POST, WRITE, api_on_properties, ROUTE_KEY},
+    {"/api/v1/properties", ONLY, DELETE, WRITE | P(PATTERN), api_on_properties,
      ROUTE_KEY},
-    {"/api/v1/properties", BELOW, GET, READ, on_properties, ROUTE_KEY},
-    {"/api/v1/properties", BELOW, PUT | DELETE, WRITE | P(CAS), on_properties,
+    {"/api/v1/properties", BELOW, GET, READ, api_on_properties, ROUTE_KEY},
+    {"/api/v1/properties", BELOW, PUT | DELETE, WRITE | P(CAS),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, GET, V1_LIST, api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, POST, WRITE, api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, DELETE, WRITE | P(PATTERN), api_on_properties,
      ROUTE_KEY},
-    {"/api/v1/settings", ONLY, GET, V1_LIST, on_properties, ROUTE_KEY},
-    {"/api/v1/settings", ONLY, POST, WRITE, on_properties, ROUTE_KEY},
-    {"/api/v1/settings", ONLY, DELETE, WRITE | P(PATTERN), on_properties,
+    {"/api/v1/settings", BELOW, GET, READ, api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", BELOW, PUT | DELETE, WRITE | P(CAS), api_on_properties,
      ROUTE_KEY},
-    {"/api/v1/settings", BELOW, GET, READ, on_properties, ROUTE_KEY},
-    {"/api/v1/settings", BELOW, PUT | DELETE, WRITE | P(CAS), on_properties,
-     ROUTE_KEY},
-    {"/api/v1/cluster/nodes", ONLY, GET, P(STATUS), on_v1_nodes, ROUTE_CLUSTER},
-    {"/api/v1/cluster/leader", ONLY, GET | POST, NONE, on_leader,
+    {"/api/v1/cluster/nodes", ONLY, GET, P(STATUS), api_on_v1_nodes,
      ROUTE_CLUSTER},
-    {"/api/v1/cluster/sync", ONLY, POST, P(NODES), on_sync, ROUTE_CLUSTER},
-    {"/api/v1/cluster/snapshot", ONLY, POST, NONE, on_snapshot, ROUTE_CLUSTER},
-    {"/api/v1/join", ONLY, POST, WRITE, on_join, ROUTE_CLUSTER},
-    {"/api/v1", ONLY, GET, NONE, on_v1, ROUTE_PROBE},
-    {"/api/v1/", ONLY, GET, NONE, on_v1, ROUTE_PROBE},
-    {"/api/v1/openapi.yaml", ONLY, GET, NONE, on_v1, ROUTE_PROBE},
+    {"/api/v1/cluster/leader", ONLY, GET | POST, NONE, api_on_leader,
+     ROUTE_CLUSTER},
+    {"/api/v1/cluster/sync", ONLY, POST, P(NODES), api_on_sync, ROUTE_CLUSTER},
+    {"/api/v1/cluster/snapshot", ONLY, POST, NONE, api_on_snapshot,
+     ROUTE_CLUSTER},
+    {"/api/v1/join", ONLY, POST, WRITE, api_on_join, ROUTE_CLUSTER},
+    {"/api/v1", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
+    {"/api/v1/", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
+    {"/api/v1/openapi.yaml", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
 };
 
 /* ---- finding one ----------------------------------------------------------
@@ -138,7 +140,7 @@ static const struct route *find(struct conn *conn, struct bytes path,
     return found;
 }
 
-bool is_v1(const struct http_request *request)
+bool api_is_v1(const struct http_request *request)
 {
     static const char root[] = "/api/v1";
     return bytes_equal_string(request->path, root) ||
@@ -155,7 +157,7 @@ static void add_allow(struct conn *conn, unsigned verbs)
     buf_add_string(headers, "Allow: ");
     for (unsigned i = 0; i < HTTP_VERB_OTHER; i++) {
         if (verbs >> i & 1) {
-            buf_add_string(headers, verb_name((enum http_verb)i));
+            buf_add_string(headers, api_verb_name((enum http_verb)i));
             buf_add_string(headers, i == HTTP_VERB_OPTIONS ? "" : ", ");
         }
     }
@@ -167,10 +169,11 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
 {
     add_allow(conn, verbs | VERB(OPTIONS));
     if (verb == HTTP_VERB_OPTIONS) {
-        answer(conn, 204, NULL, (struct bytes){0});
+        api_answer(conn, 204, NULL, (struct bytes){0});
     } else {
-        answer_problem(conn, 405, "method-not-allowed",
-                       "the method is not allowed here", OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 405, "method-not-allowed",
+                           "the method is not allowed here",
+                           OUTCOME_NOT_APPLIED);
     }
 }
 
@@ -183,32 +186,33 @@ static const struct route *admit(struct conn *conn,
     unsigned verbs;
     const struct route *found =
         find(conn, request->path, request->verb, &verbs);
-    bool is_probe = found && found->handler == on_health;
-    if (browser_refused(conn, request, is_probe)) {
+    bool is_probe = found && found->handler == api_on_health;
+    if (api_browser_refused(conn, request, is_probe)) {
         return NULL;
     }
     if (conn->guest && conn->group != ROUTE_PROBE) {
-        conn_refuse_guest(conn);
+        api_conn_refuse_guest(conn);
     } else if (!conn->api->node) {
-        answer_problem(conn, 503, "starting", "the node is starting",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 503, "starting", "the node is starting",
+                           OUTCOME_NOT_APPLIED);
     } else if (request->of_server) {
         answer_verbs(conn, request->verb, GET | POST | PUT | DELETE);
     } else if (verbs == 0) {
-        answer_problem(conn, 404, "not-found", "there is no such path",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 404, "not-found", "there is no such path",
+                           OUTCOME_NOT_APPLIED);
     } else if (!found) {
         answer_verbs(conn, request->verb, verbs);
     } else {
-        (void)snprintf(what, sizeof(what), "%s %s", verb_name(request->verb),
-                       found->path);
-        return params_refused(conn, found->params | EVERYWHERE, what) ? NULL
-                                                                      : found;
+        (void)snprintf(what, sizeof(what), "%s %s",
+                       api_verb_name(request->verb), found->path);
+        return api_params_refused(conn, found->params | EVERYWHERE, what)
+                   ? NULL
+                   : found;
     }
     return NULL;
 }
 
-void route(struct conn *conn, const struct http_request *request)
+void api_route(struct conn *conn, const struct http_request *request)
 {
     const struct route *found = admit(conn, request);
     if (found) {
@@ -216,30 +220,30 @@ void route(struct conn *conn, const struct http_request *request)
     }
 }
 
-bool route_refuses(struct conn *conn, const struct http_request *request)
+bool api_route_refuses(struct conn *conn, const struct http_request *request)
 {
     const struct route *found = admit(conn, request);
     if (!found) {
         return true;
     }
     return found->group == ROUTE_KEY && !is_get(request) &&
-           write_refused(conn, request,
-                         request->verb == HTTP_VERB_PUT &&
-                             found->handler == on_key);
+           api_write_refused(conn, request,
+                             request->verb == HTTP_VERB_PUT &&
+                                 found->handler == api_on_key);
 }
 
 /* ---- what handlers share --------------------------------------------------
  */
 
-bool read_timeout(struct conn *conn)
+bool api_read_timeout(struct conn *conn)
 {
     struct bytes value;
     uint64_t ms = TIMEOUT_MS;
-    if (get_param(conn, PARAM_TIMEOUT, &value) &&
+    if (api_get_param(conn, PARAM_TIMEOUT, &value) &&
         !text_duration_ms(value, &ms)) {
-        answer_problem(conn, 400, "bad-param",
-                       "timeout is a duration such as 250ms or 5s",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-param",
+                           "timeout is a duration such as 250ms or 5s",
+                           OUTCOME_NOT_APPLIED);
         return false;
     }
     conn->request.deadline_ms = conn->now_ms + min_u64(ms, TIMEOUT_MAX_MS);
@@ -247,21 +251,21 @@ bool read_timeout(struct conn *conn)
 }
 
 /* 307 keeps method and body (RFC 9110 15.4.8). */
-bool redirected(struct conn *conn, const struct http_request *request)
+bool api_redirected(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
-    if (!flag(conn, PARAM_REDIRECT) || node_is_leader(api->node)) {
+    if (!api_flag(conn, PARAM_REDIRECT) || node_is_leader(api->node)) {
         return false;
     }
     const struct raft_member *leader = node_leader(api->node);
     if (!leader || leader->http[0] == '\0') {
-        answer_problem(conn, 503, "no-leader", "no leader to redirect to",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 503, "no-leader", "no leader to redirect to",
+                           OUTCOME_NOT_APPLIED);
         return true;
     }
     buf_printf(&api->headers, "Location: http://%s", leader->http);
     buf_add_bytes(&api->headers, request->target);
     buf_add_string(&api->headers, "\r\n");
-    answer(conn, 307, NULL, (struct bytes){0});
+    api_answer(conn, 307, NULL, (struct bytes){0});
     return true;
 }

@@ -12,59 +12,59 @@ struct conn;
 /* Answer a complete request, or one whose body goes to a sink: 404, 405,
  * OPTIONS and refusals come from the table of routes, all else from the
  * handler. */
-void route(struct conn *conn, const struct http_request *request);
+void api_route(struct conn *conn, const struct http_request *request);
 /* Whether the path is one of /api/v1. */
-bool is_v1(const struct http_request *request);
+bool api_is_v1(const struct http_request *request);
 /* Whether the head of a request whose body has not come yet is reason enough
  * to refuse the request, or to redirect it. True: answered. */
-bool route_refuses(struct conn *conn, const struct http_request *request);
+bool api_route_refuses(struct conn *conn, const struct http_request *request);
 /* Whether ?redirect was given and this node does not lead. True: answered. */
-bool redirected(struct conn *conn, const struct http_request *request);
+bool api_redirected(struct conn *conn, const struct http_request *request);
 
 /* Whether the request comes from a page of another site that may not make it
  * (browser.c); probes show nothing to a page. True: answered 403. */
-bool browser_refused(struct conn *conn, const struct http_request *request,
-                     bool is_probe);
+bool api_browser_refused(struct conn *conn, const struct http_request *request,
+                         bool is_probe);
 
 /* The text of openapi.yaml, which the build has put into the binary. */
-extern const uint8_t openapi_text[];
-extern const size_t openapi_size;
+extern const uint8_t api_openapi_text[];
+extern const size_t api_openapi_size;
 
 /* ---- handlers: what a route does, in the file named after it ---- */
 
-void on_key(struct conn *conn, const struct http_request *request);
-void on_txn(struct conn *conn, const struct http_request *request);
-void on_list(struct conn *conn, const struct http_request *request);
-void on_join(struct conn *conn, const struct http_request *request);
-void on_status(struct conn *conn, const struct http_request *request);
-void on_nodes(struct conn *conn, const struct http_request *request);
-void on_remove(struct conn *conn, const struct http_request *request);
-void on_leader(struct conn *conn, const struct http_request *request);
-void on_health(struct conn *conn, const struct http_request *request);
-void on_snapshot(struct conn *conn, const struct http_request *request);
-void on_sync(struct conn *conn, const struct http_request *request);
-void on_v1(struct conn *conn, const struct http_request *request);
-void on_v1_nodes(struct conn *conn, const struct http_request *request);
-void on_properties(struct conn *conn, const struct http_request *request);
-void on_backup(struct conn *conn, const struct http_request *request);
-void on_restore(struct conn *conn, const struct http_request *request);
-void on_metrics(struct conn *conn, const struct http_request *request);
+void api_on_key(struct conn *conn, const struct http_request *request);
+void api_on_txn(struct conn *conn, const struct http_request *request);
+void api_on_list(struct conn *conn, const struct http_request *request);
+void api_on_join(struct conn *conn, const struct http_request *request);
+void api_on_status(struct conn *conn, const struct http_request *request);
+void api_on_nodes(struct conn *conn, const struct http_request *request);
+void api_on_remove(struct conn *conn, const struct http_request *request);
+void api_on_leader(struct conn *conn, const struct http_request *request);
+void api_on_health(struct conn *conn, const struct http_request *request);
+void api_on_snapshot(struct conn *conn, const struct http_request *request);
+void api_on_sync(struct conn *conn, const struct http_request *request);
+void api_on_v1(struct conn *conn, const struct http_request *request);
+void api_on_v1_nodes(struct conn *conn, const struct http_request *request);
+void api_on_properties(struct conn *conn, const struct http_request *request);
+void api_on_backup(struct conn *conn, const struct http_request *request);
+void api_on_restore(struct conn *conn, const struct http_request *request);
+void api_on_metrics(struct conn *conn, const struct http_request *request);
 
 /* A handler of keys or lists calls these for one of its methods. */
-void post_keys(struct conn *conn, const struct http_request *request);
-void put_key(struct conn *conn, const struct http_request *request);
-void delete_key(struct conn *conn, const struct http_request *request);
-void delete_keys(struct conn *conn, const struct http_request *request);
+void api_post_keys(struct conn *conn, const struct http_request *request);
+void api_put_key(struct conn *conn, const struct http_request *request);
+void api_delete_key(struct conn *conn, const struct http_request *request);
+void api_delete_keys(struct conn *conn, const struct http_request *request);
 
 /* Add what an operator should know to api->body: JSON strings with commas
  * between them (hints.c). */
-void add_hints(struct api *api, const struct node_status *status);
+void api_add_hints(struct api *api, const struct node_status *status);
 
 /* Why there is no link to a member, a few words; "" when there is one
  * (cluster.c). */
-const char *peer_trouble(const struct api *api,
-                         const struct node_status *status,
-                         const struct raft_member *member);
+const char *api_peer_trouble(const struct api *api,
+                             const struct node_status *status,
+                             const struct raft_member *member);
 
 static inline bool is_get(const struct http_request *request)
 {

@@ -43,13 +43,13 @@ enum {
 /* ---- keys -----------------------------------------------------------------
  */
 
-void scan_add_behind(struct buf *out, struct bytes key)
+void api_scan_add_behind(struct buf *out, struct bytes key)
 {
     buf_add_bytes(out, key);
     buf_add_u8(out, 0);
 }
 
-bool scan_add_behind_prefix(struct buf *out, struct bytes prefix)
+bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix)
 {
     while (prefix.size > 0 && prefix.data[prefix.size - 1] == 0xff) {
         prefix.size--;
@@ -65,14 +65,14 @@ bool scan_add_behind_prefix(struct buf *out, struct bytes prefix)
 /* ---- what step() may ask --------------------------------------------------
  */
 
-void scan_no_pattern(struct scan *scan)
+void api_scan_no_pattern(struct scan *scan)
 {
     mem_free(scan->pattern);
     scan->pattern = NULL;
 }
 
 /* At worst, a byte of a key takes as long as it takes to read two. */
-bool scan_matches(struct scan *scan, struct bytes key)
+bool api_scan_matches(struct scan *scan, struct bytes key)
 {
     if (!scan->pattern) {
         return true;
@@ -81,15 +81,15 @@ bool scan_matches(struct scan *scan, struct bytes key)
     return pattern_matches(scan->pattern, key);
 }
 
-void scan_answer_late(struct conn *conn)
+void api_scan_answer_late(struct conn *conn)
 {
-    scan_close(conn);
-    answer_problem(conn, 504, "timeout",
-                   "the list was not complete within the time-out",
-                   OUTCOME_NONE);
+    api_scan_close(conn);
+    api_answer_problem(conn, 504, "timeout",
+                       "the list was not complete within the time-out",
+                       OUTCOME_NONE);
 }
 
-bool scan_is_late(struct conn *conn)
+bool api_scan_is_late(struct conn *conn)
 {
     if (reactor_now_ms(conn->api->options.reactor) >=
         conn->request.deadline_ms) {
@@ -111,22 +111,22 @@ static void count_page(struct conn *conn)
 
 static void leave(struct conn *conn);
 
-void scan_close(struct conn *conn)
+void api_scan_close(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     leave(conn);
     scan->page.size = 0;
     count_page(conn);
-    scan_no_pattern(scan);
+    api_scan_no_pattern(scan);
     if (scan->page.capacity > PAGE_BYTES_SMALL) {
         buf_free(&scan->page);
     }
 }
 
-void scan_free(struct conn *conn)
+void api_scan_free(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    scan_close(conn);
+    api_scan_close(conn);
     struct buf *const bufs[] = {&scan->from,   &scan->to,        &scan->page,
                                 &scan->prefix, &scan->separator, &scan->last,
                                 &scan->query};
@@ -150,19 +150,19 @@ static const struct body_source source = {
     .name = "list",
     .queue_bytes = QUEUE_BYTES,
     .pull = pull,
-    .close = scan_close,
+    .close = api_scan_close,
 };
 
-void scan_answer(struct conn *conn, const char *type)
+void api_scan_answer(struct conn *conn, const char *type)
 {
     struct scan *scan = &conn->scan;
     conn->index = scan->index;
     if (conn->head_only || scan->page.size <= PAGE_BYTES_SMALL) {
-        answer(conn, 200, type, buf_bytes(&scan->page));
-        scan_close(conn);
+        api_answer(conn, 200, type, buf_bytes(&scan->page));
+        api_scan_close(conn);
         return;
     }
-    if (is_to_indent(conn, type)) {
+    if (api_is_to_indent(conn, type)) {
         struct buf indented = {0};
         json_add_indented(&indented, buf_bytes(&scan->page));
         buf_free(&scan->page);
@@ -170,8 +170,8 @@ void scan_answer(struct conn *conn, const char *type)
     }
     count_page(conn);
     scan->sent = 0;
-    answer_head(conn, 200, type, scan->page.size);
-    body_send(conn, &source, scan->page.size);
+    api_answer_head(conn, 200, type, scan->page.size);
+    api_body_send(conn, &source, scan->page.size);
 }
 
 /* ---- slices ---------------------------------------------------------------
@@ -195,7 +195,7 @@ static void move_on(struct scan *scan)
         buf_add_bytes(&scan->to, key);
     } else {
         scan->from.size = 0;
-        scan_add_behind(&scan->from, key);
+        api_scan_add_behind(&scan->from, key);
     }
 }
 
@@ -207,7 +207,7 @@ static bool jump(struct scan *scan)
         return true;
     }
     scan->from.size = 0;
-    return scan_add_behind_prefix(&scan->from, buf_bytes(&scan->last));
+    return api_scan_add_behind_prefix(&scan->from, buf_bytes(&scan->last));
 }
 
 static void open_range(struct conn *conn)
@@ -296,10 +296,10 @@ static void end(struct conn *conn, bool ok)
         conn->scan.done(conn);
         return;
     }
-    scan_close(conn);
-    answer_problem(conn, 507, "no-space",
-                   "the disk is full, and reading would have to write",
-                   OUTCOME_NOT_APPLIED);
+    api_scan_close(conn);
+    api_answer_problem(conn, 507, "no-space",
+                       "the disk is full, and reading would have to write",
+                       OUTCOME_NOT_APPLIED);
 }
 
 /* A count gathers nothing. */
@@ -310,10 +310,10 @@ static bool is_room(const struct conn *conn)
 
 static void refuse(struct conn *conn, const char *message)
 {
-    scan_close(conn);
+    api_scan_close(conn);
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
-    answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
 /* ---- whose turn it is -----------------------------------------------------
@@ -378,7 +378,7 @@ static void end_late_ones(struct api *api)
     for (struct list *at = list->next; at != list;) {
         struct conn *conn = container_of(at, struct conn, scan.link);
         at = at->next;
-        if (scan_is_late(conn)) {
+        if (api_scan_is_late(conn)) {
             end(conn, true);
         }
     }
@@ -401,14 +401,14 @@ static void slice(struct conn *conn, uint64_t until_us)
     uint64_t applied = node_applied(node);
     if (!scan->begun && applied < conn->reading_at.index) {
         leave(conn);
-        read_wait(conn); /* Comes back by scan_start(). */
+        api_read_wait(conn); /* Comes back by api_scan_start(). */
         return;
     }
     if (!scan->begun && !is_room(conn)) {
         refuse(conn, "too much of other lists is waiting to be taken");
         return;
     }
-    if (scan_is_late(conn)) {
+    if (api_scan_is_late(conn)) {
         end(conn, true);
         return;
     }
@@ -475,7 +475,7 @@ static void on_turn(void *arg)
     }
 }
 
-void scan_start(struct conn *conn)
+void api_scan_start(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     struct api *api = conn->api;

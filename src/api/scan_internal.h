@@ -72,27 +72,27 @@ struct scan {
 };
 
 /* Walk over conn->scan, a slice a turn, in turn with others; `step` is
- * called for every pair, `done` at the end, to call scan_answer(). */
-void scan_start(struct conn *conn);
-void scan_answer(struct conn *conn, const char *type);
-void scan_close(struct conn *conn);
-void scan_free(struct conn *conn);
+ * called for every pair, `done` at the end, to call api_scan_answer(). */
+void api_scan_start(struct conn *conn);
+void api_scan_answer(struct conn *conn, const char *type);
+void api_scan_close(struct conn *conn);
+void api_scan_free(struct conn *conn);
 /* For step(): whether the key is wanted (scan->spent says how long it took to
  * tell), and whether the time of the request is over (then scan->late). */
-bool scan_matches(struct scan *scan, struct bytes key);
-bool scan_is_late(struct conn *conn);
+bool api_scan_matches(struct scan *scan, struct bytes key);
+bool api_scan_is_late(struct conn *conn);
 /* 504, for done() when scan->late is set. */
-void scan_answer_late(struct conn *conn);
-void scan_no_pattern(struct scan *scan);
+void api_scan_answer_late(struct conn *conn);
+void api_scan_no_pattern(struct scan *scan);
 /* For the start of a walk: the first key behind all that begin with `prefix`
  * (false: there is none), and the first behind `key`. */
-bool scan_add_behind_prefix(struct buf *out, struct bytes prefix);
-void scan_add_behind(struct buf *out, struct bytes key);
+bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix);
+void api_scan_add_behind(struct buf *out, struct bytes key);
 
 /* The query but for one parameter, for the link to the next page. */
-void keep_query(struct scan *scan, struct bytes query, const char *without);
+void api_keep_query(struct scan *scan, struct bytes query, const char *without);
 
 /* All between scan->from and scan->to that scan->pattern matches. */
-void erase_start(struct conn *conn);
+void api_erase_start(struct conn *conn);
 
 #endif

@@ -115,7 +115,7 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
 }
 
 /* Lines of JSON are one object each, and stay so. */
-bool is_to_indent(const struct conn *conn, const char *type)
+bool api_is_to_indent(const struct conn *conn, const char *type)
 {
     return conn->pretty && type &&
            (strcmp(type, "application/json") == 0 ||
@@ -138,7 +138,7 @@ static void count_outputs(struct api *api)
     }
 }
 
-bool has_output_room(struct conn *conn, size_t size)
+bool api_has_output_room(struct conn *conn, size_t size)
 {
     struct api *api = conn->api;
     if (size <= ANSWER_BYTES_SMALL) {
@@ -151,17 +151,18 @@ bool has_output_room(struct conn *conn, size_t size)
         return true;
     }
     api->headers.size = 0;
-    answer_problem(conn, 429, "overloaded",
-                   "too many other answers are waiting to be taken",
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 429, "overloaded",
+                       "too many other answers are waiting to be taken",
+                       OUTCOME_NOT_APPLIED);
     return false;
 }
 
-void answer(struct conn *conn, int status, const char *type, struct bytes body)
+void api_answer(struct conn *conn, int status, const char *type,
+                struct bytes body)
 {
     struct buf *indented = &conn->api->indented;
     struct buf *out = begin_answer(conn, status, type);
-    if (is_to_indent(conn, type)) {
+    if (api_is_to_indent(conn, type)) {
         indented->size = 0;
         json_add_indented(indented, body);
         body = buf_bytes(indented);
@@ -175,11 +176,11 @@ void answer(struct conn *conn, int status, const char *type, struct bytes body)
     if (indented->capacity > INDENTED_BYTES_KEPT) {
         buf_free(indented);
     }
-    answered(conn);
+    api_answered(conn);
 }
 
-void answer_head(struct conn *conn, int status, const char *type,
-                 uint64_t length)
+void api_answer_head(struct conn *conn, int status, const char *type,
+                     uint64_t length)
 {
     struct buf *out = begin_answer(conn, status, type);
     http_add_header_u64(out, "Content-Length", length);
@@ -189,7 +190,7 @@ void answer_head(struct conn *conn, int status, const char *type,
 static void close_when_sent(struct conn *conn)
 {
     conn->closing = true;
-    conn_mark_idle(conn);
+    api_conn_mark_idle(conn);
     timer_cancel(conn->api->options.reactor, &conn->timer);
     if (conn->partial) {
         stream_close_after_drain(conn->stream);
@@ -198,11 +199,11 @@ static void close_when_sent(struct conn *conn)
     }
 }
 
-void answered(struct conn *conn)
+void api_answered(struct conn *conn)
 {
     struct api *api = conn->api;
-    metrics_count(conn);
-    body_close(conn);
+    api_metrics_count(conn);
+    api_body_close(conn);
     conn->busy = false;
     conn->reading = false;
     conn->v1 = false;
@@ -212,7 +213,7 @@ void answered(struct conn *conn)
     conn->deleted = 0;
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
-    conn_may_idle(conn);
+    api_conn_may_idle(conn);
     conn->answer_turn = reactor_turns(api->options.reactor);
     conn->answer_ms = now(api);
     conn->output_bytes = stream_output_bytes(conn->stream);
@@ -223,7 +224,7 @@ void answered(struct conn *conn)
     } else if (stream_input_bytes(conn->stream) > 0) {
         stream_kick(conn->stream);
     } else {
-        conn_mark_idle(conn);
+        api_conn_mark_idle(conn);
     }
 }
 
@@ -250,15 +251,15 @@ static void on_done(struct node_request *request,
 static void note_form(struct conn *conn, const struct http_request *request)
 {
     conn->head_only = request->verb == HTTP_VERB_HEAD;
-    conn->v1 = is_v1(request);
-    params_read(conn, request);
-    conn->pretty = is_on(conn, PARAM_PRETTY);
+    conn->v1 = api_is_v1(request);
+    api_params_read(conn, request);
+    conn->pretty = api_is_on(conn, PARAM_PRETTY);
 }
 
 static void begin(struct conn *conn, const struct http_request *request)
 {
     note_form(conn, request);
-    conn->keep_alive = request->keep_alive && !conn_is_guest(conn);
+    conn->keep_alive = request->keep_alive && !api_conn_is_guest(conn);
     conn->old = request->minor == 0;
     conn->now_ms = now(conn->api);
     conn->index = 0;
@@ -286,8 +287,8 @@ static void refuse_input(struct conn *conn)
                  "the body is over %llu bytes (--max-body)",
                  (unsigned long long)conn->api->options.body_bytes_max);
     }
-    answer_problem(conn, reader->error_status, reader->error_code, message,
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, reader->error_status, reader->error_code, message,
+                       OUTCOME_NOT_APPLIED);
 }
 
 /* Headers are there, the body is not: say now what is known already. */
@@ -299,13 +300,13 @@ static void on_head(struct conn *conn)
     if (request->expect_unknown) {
         begin(conn, request);
         conn->keep_alive = false;
-        answer_problem(conn, 417, "expectation-failed",
-                       "the only expectation that is met is 100-continue",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 417, "expectation-failed",
+                           "the only expectation that is met is 100-continue",
+                           OUTCOME_NOT_APPLIED);
     } else if (request->expect_continue) {
         begin(conn, request);
         conn->keep_alive = false; /* Will the body come now, or not? */
-        if (!route_refuses(conn, request)) {
+        if (!api_route_refuses(conn, request)) {
             buf_add_string(stream_output(conn->stream),
                            "HTTP/1.1 100 Continue\r\n\r\n");
         }
@@ -322,11 +323,11 @@ static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
         return used;
     }
     if (conn->reader.request.body.size > 0) {
-        body_take(conn, conn->reader.request.body);
+        api_body_take(conn, conn->reader.request.body);
     }
     conn->partial = progress != HTTP_READ_DONE;
-    if (progress == HTTP_READ_DONE && body_is_receiving(conn)) {
-        body_complete(conn);
+    if (progress == HTTP_READ_DONE && api_body_is_receiving(conn)) {
+        api_body_complete(conn);
     }
     return used;
 }
@@ -344,9 +345,9 @@ static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
     if (request->expect_unknown) {
         on_head(conn);
     } else {
-        route(conn, request);
+        api_route(conn, request);
     }
-    if (!body_is_receiving(conn)) {
+    if (!api_body_is_receiving(conn)) {
         must(conn->closing);
         return head_bytes;
     }
@@ -371,7 +372,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             stream_kick(conn->stream);
             break;
         }
-        if (body_is_receiving(conn)) {
+        if (api_body_is_receiving(conn)) {
             size_t taken = read_stream(conn, data + used, size - used);
             used += taken;
             if (taken == 0) {
@@ -405,7 +406,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
         if (conn->reader.request.expect_unknown) {
             on_head(conn);
         } else {
-            route(conn, &conn->reader.request);
+            api_route(conn, &conn->reader.request);
         }
         used += consumed;
     }
@@ -415,9 +416,9 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
 /* Everything that was complete has been answered. */
 static void end_after_eof(struct conn *conn)
 {
-    if (body_is_receiving(conn) || http_in_request(&conn->reader)) {
-        conn_refuse_partial(conn, 400, "bad-request",
-                            "the connection ended before the request did");
+    if (api_body_is_receiving(conn) || http_in_request(&conn->reader)) {
+        api_conn_refuse_partial(conn, 400, "bad-request",
+                                "the connection ended before the request did");
     } else {
         close_when_sent(conn);
     }
@@ -432,15 +433,15 @@ static void expect_more(struct conn *conn, size_t left)
         }
     } else if (!http_in_request(&conn->reader)) {
         conn->reading = false;
-        conn_may_idle(conn);
+        api_conn_may_idle(conn);
         if (left == 0) {
-            conn_mark_idle(conn);
+            api_conn_mark_idle(conn);
         }
     } else if (http_head_done(&conn->reader)) {
-        conn_set_deadline(conn, now(conn->api) + BODY_MS);
+        api_conn_set_deadline(conn, now(conn->api) + BODY_MS);
     } else if (!conn->reading) {
         conn->reading = true;
-        conn_set_deadline(conn, now(conn->api) + HEAD_MS);
+        api_conn_set_deadline(conn, now(conn->api) + HEAD_MS);
     }
 }
 
@@ -450,13 +451,13 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
     struct conn *conn = arg;
     size_t used = 0;
     if (conn->busy) {
-        /* answered() asks again. */
+        /* api_answered() asks again. */
     } else if (output_is_full(conn)) {
         if (conn->answer_turn == reactor_turns(conn->api->options.reactor)) {
             stream_kick(stream); /* As in read_requests(). */
         }                        /* Else on_drain() asks again. */
     } else {
-        conn_mark_active(conn);
+        api_conn_mark_active(conn);
         conn->in_read = true;
         used = read_requests(conn, data, size);
         conn->in_read = false;
@@ -464,15 +465,15 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
             expect_more(conn, size - used);
         }
     }
-    conn_count_input(conn, size - used);
+    api_conn_count_input(conn, size - used);
     return conn->closing ? size : used;
 }
 
 static void on_drain(struct stream *stream, void *arg)
 {
     struct conn *conn = arg;
-    if (body_is_sending(conn)) {
-        body_send_more(conn);
+    if (api_body_is_sending(conn)) {
+        api_body_send_more(conn);
     } else if (!conn->closing) {
         stream_kick(stream);
     }
@@ -486,7 +487,7 @@ static void on_eof(struct stream *stream, void *arg)
         return;
     }
     if (conn->busy) {
-        conn_watch_client(conn);
+        api_conn_watch_client(conn);
     } else if (stream_input_bytes(stream) > 0) {
         stream_kick(stream); /* Whole requests may be waiting. */
     } else {
@@ -499,10 +500,10 @@ static void on_close(struct stream *stream, const char *why, void *arg)
     struct conn *conn = arg;
     if (strcmp(why, "timeout") == 0 && conn->closing) {
         size_t left = stream_output_bytes(stream);
-        conn_log_slow(conn, "answer", conn->output_bytes - left,
-                      conn->output_bytes, conn->answer_ms);
+        api_conn_log_slow(conn, "answer", conn->output_bytes - left,
+                          conn->output_bytes, conn->answer_ms);
     }
-    conn_free(conn);
+    api_conn_free(conn);
 }
 
 static const struct stream_handler conn_handler = {
@@ -514,7 +515,7 @@ static const struct stream_handler conn_handler = {
 
 static void on_accept(struct stream *stream, void *arg)
 {
-    (void)conn_open(arg, stream, &conn_handler, on_done);
+    (void)api_conn_open(arg, stream, &conn_handler, on_done);
 }
 
 /* ---- the room's door
@@ -525,8 +526,8 @@ enum err api_open(const struct api_options *options, struct api **out,
 {
     struct api *api = mem_zalloc(sizeof(*api));
     api->options = *options;
-    conns_init(api);
-    metrics_init(&api->metrics);
+    api_conns_init(api);
+    api_metrics_init(&api->metrics);
     for (size_t i = 0; i < ARRAY_COUNT(api->scans); i++) {
         list_init(&api->scans[i]);
     }
@@ -534,7 +535,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
     if (err) {
-        conns_free(api);
+        api_conns_free(api);
         mem_free(api);
         return err;
     }
@@ -586,8 +587,8 @@ void api_close(struct api *api)
     }
     listener_close(api->listener);
     api->listener = NULL;
-    conns_free(api);
-    restore_free(api);
+    api_conns_free(api);
+    api_restore_free(api);
     timer_cancel(api->options.reactor, &api->scan_timer);
     timer_cancel(api->options.reactor, &api->read_timer);
     buf_free(&api->common);

@@ -31,7 +31,8 @@ static bool wrong(struct parse *parse, int status, const char *code,
 {
     if (!parse->answered) {
         parse->answered = true;
-        answer_problem(parse->conn, status, code, message, OUTCOME_NOT_APPLIED);
+        api_answer_problem(parse->conn, status, code, message,
+                           OUTCOME_NOT_APPLIED);
     }
     return false;
 }
@@ -40,8 +41,8 @@ static bool wrong_json(struct parse *parse, const char *why)
 {
     if (!parse->answered) {
         parse->answered = true;
-        bad_json(parse->conn, &parse->reader,
-                 parse->reader.why ? parse->reader.why : why);
+        api_bad_json(parse->conn, &parse->reader,
+                     parse->reader.why ? parse->reader.why : why);
     }
     return false;
 }
@@ -104,7 +105,7 @@ static bool read_text_key(struct parse *parse, struct bytes *key)
     if (!read_string(parse, key)) {
         return false;
     }
-    const char *why = key_wrong(*key);
+    const char *why = api_key_wrong(*key);
     return !why || wrong(parse, 400, "bad-key", why);
 }
 
@@ -122,7 +123,7 @@ static bool read_value(struct parse *parse, bool base64, struct bytes *value)
     }
     if (value->size > parse->conn->api->options.value_bytes_max) {
         parse->answered = true;
-        value_too_large(parse->conn);
+        api_value_too_large(parse->conn);
         return false;
     }
     return true;
@@ -338,7 +339,7 @@ static void add_row(struct buf *out, const struct result_op *op)
     json_add_string(out, op->key);
     buf_add_u8(out, ',');
     if (op->found) {
-        add_value(out, op->value);
+        api_add_value(out, op->value);
         buf_printf(out, ",\"index\":%llu,\"create_index\":%llu}",
                    (unsigned long long)op->modify_index,
                    (unsigned long long)op->create_index);
@@ -373,7 +374,7 @@ static void finish_txn(struct conn *conn, const struct node_result *result)
     struct result_reader reader;
     struct result_op op;
     struct buf *body = &conn->api->body;
-    if (!read_result(conn, result, &reader)) {
+    if (!api_read_result(conn, result, &reader)) {
         return;
     }
     buf_printf(body, "{\"ok\":%s,\"index\":%llu,\"results\":[",
@@ -387,7 +388,7 @@ static void finish_txn(struct conn *conn, const struct node_result *result)
         add_result(body, &op, reader.head.index);
     }
     buf_add_string(body, "]}\n");
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
     if (body->capacity > BODY_BYTES_KEPT) {
         buf_free(body);
     }
@@ -408,23 +409,23 @@ static void submit_txn(struct parse *parse, const struct command_name *name)
         buf_add_bytes(&api->command, buf_bytes(&api->lists[i]));
     }
     command_sign(&txn, KIND_TXN);
-    submit(parse->conn, finish_txn);
+    api_submit(parse->conn, finish_txn);
 }
 
-void on_txn(struct conn *conn, const struct http_request *request)
+void api_on_txn(struct conn *conn, const struct http_request *request)
 {
     enum { LIST_BYTES_KEPT = 1 << 20 };
     struct api *api = conn->api;
     struct command_name name;
     struct parse parse = {.conn = conn};
-    if (!read_timeout(conn) || redirected(conn, request) ||
-        !read_name(conn, request, &name)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request) ||
+        !api_read_name(conn, request, &name)) {
         return;
     }
-    if (has_conditions(conn, request)) {
-        answer_problem(conn, 400, "bad-request",
-                       "the conditions of a transaction are in its \"if\"",
-                       OUTCOME_NOT_APPLIED);
+    if (api_has_conditions(conn, request)) {
+        api_answer_problem(conn, 400, "bad-request",
+                           "the conditions of a transaction are in its \"if\"",
+                           OUTCOME_NOT_APPLIED);
         return;
     }
     for (int i = 0; i < LIST_COUNT; i++) {
@@ -436,7 +437,7 @@ void on_txn(struct conn *conn, const struct http_request *request)
     /* Once it has been done, what it has read has to be sent. (How much that
      * is of those under way, nobody knows: they are not counted.) */
     if (read_txn(&parse) &&
-        (!parse.reads || has_output_room(conn, RESULT_BYTES_MAX))) {
+        (!parse.reads || api_has_output_room(conn, RESULT_BYTES_MAX))) {
         submit_txn(&parse, &name);
     }
     for (int i = 0; i < LIST_COUNT; i++) {

@@ -10,24 +10,24 @@
 
 static void get_document(struct conn *conn, const struct http_request *request)
 {
-    uint32_t tag = crc32c(0, openapi_text, openapi_size);
+    uint32_t tag = crc32c(0, api_openapi_text, api_openapi_size);
     buf_printf(&conn->api->headers, "ETag: \"%u\"\r\n", (unsigned)tag);
-    if (has_tag(http_header(request, "If-None-Match"), tag)) {
-        answer(conn, 304, NULL, (struct bytes){0});
+    if (api_has_tag(http_header(request, "If-None-Match"), tag)) {
+        api_answer(conn, 304, NULL, (struct bytes){0});
     } else {
-        answer(conn, 200, "application/yaml",
-               bytes_of(openapi_text, openapi_size));
+        api_answer(conn, 200, "application/yaml",
+                   bytes_of(api_openapi_text, api_openapi_size));
     }
 }
 
-void on_v1(struct conn *conn, const struct http_request *request)
+void api_on_v1(struct conn *conn, const struct http_request *request)
 {
     static const char name[] = "{\"name\":\"craftd\",\"api\":\"v1\"}\n";
     bool document = bytes_equal_string(request->path, "/api/v1/openapi.yaml");
     if (document) {
         get_document(conn, request);
     } else {
-        answer(conn, 200, "application/json", bytes_of_string(name));
+        api_answer(conn, 200, "application/json", bytes_of_string(name));
     }
 }
 
@@ -61,18 +61,18 @@ static void add_member(struct buf *out, const struct raft_member *member,
 static bool take_status(struct conn *conn, struct bytes *status)
 {
     *status = (struct bytes){0};
-    if (!get_param(conn, PARAM_STATUS, status) ||
+    if (!api_get_param(conn, PARAM_STATUS, status) ||
         bytes_equal_string(*status, "leader") ||
         bytes_equal_string(*status, "follower") ||
         bytes_equal_string(*status, "candidate")) {
         return true;
     }
-    answer_problem(conn, 400, "bad-param",
-                   "status is leader, follower or candidate", OUTCOME_NONE);
+    api_answer_problem(conn, 400, "bad-param",
+                       "status is leader, follower or candidate", OUTCOME_NONE);
     return false;
 }
 
-void on_v1_nodes(struct conn *conn, const struct http_request *request)
+void api_on_v1_nodes(struct conn *conn, const struct http_request *request)
 {
     struct buf *body = &conn->api->body;
     struct node *node = conn->api->node;
@@ -95,5 +95,5 @@ void on_v1_nodes(struct conn *conn, const struct http_request *request)
         }
     }
     buf_add_string(body, "]\n");
-    answer(conn, 200, "application/json", buf_bytes(body));
+    api_answer(conn, 200, "application/json", buf_bytes(body));
 }

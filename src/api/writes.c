@@ -36,13 +36,14 @@ static bool any_comes_twice(const struct http_request *request)
     return false;
 }
 
-bool read_name(struct conn *conn, const struct http_request *request,
-               struct command_name *name)
+bool api_read_name(struct conn *conn, const struct http_request *request,
+                   struct command_name *name)
 {
     if (any_comes_twice(request)) {
-        answer_problem(conn, 400, "bad-request",
-                       "If-Match, If-None-Match or Idempotency-Key comes twice",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(
+            conn, 400, "bad-request",
+            "If-Match, If-None-Match or Idempotency-Key comes twice",
+            OUTCOME_NOT_APPLIED);
         return false;
     }
     *name =
@@ -51,8 +52,9 @@ bool read_name(struct conn *conn, const struct http_request *request,
         (name->key.size >= 1 && name->key.size <= COMMAND_NAME_BYTES_MAX)) {
         return true;
     }
-    answer_problem(conn, 400, "bad-request",
-                   "an Idempotency-Key has 1 to 64 bytes", OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-request",
+                       "an Idempotency-Key has 1 to 64 bytes",
+                       OUTCOME_NOT_APPLIED);
     return false;
 }
 
@@ -64,7 +66,7 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == ',';
 }
 
-enum err next_tag(struct bytes *rest, struct tag *tag)
+enum err api_next_tag(struct bytes *rest, struct tag *tag)
 {
     const uint8_t *at = rest->data;
     const uint8_t *end = at ? at + rest->size : at;
@@ -93,13 +95,13 @@ enum err next_tag(struct bytes *rest, struct tag *tag)
     return ERR_OK;
 }
 
-bool has_tag(struct bytes tags, uint64_t index)
+bool api_has_tag(struct bytes tags, uint64_t index)
 {
     struct tag tag;
     if (bytes_equal_string(tags, "*")) {
         return true;
     }
-    while (next_tag(&tags, &tag) == ERR_OK) {
+    while (api_next_tag(&tags, &tag) == ERR_OK) {
         if (tag.index == index) {
             return true;
         }
@@ -126,8 +128,8 @@ static const char *add_if_match(struct command_writer *writer, struct bytes key,
         add_condition(writer, key, COMMAND_IF_EXISTS, 1);
         return NULL;
     }
-    if (next_tag(&tags, &tag) != ERR_OK ||
-        next_tag(&tags, &second) != ERR_NOT_FOUND) {
+    if (api_next_tag(&tags, &tag) != ERR_OK ||
+        api_next_tag(&tags, &second) != ERR_NOT_FOUND) {
         return wrong;
     }
     add_condition(writer, key, COMMAND_IF_INDEX,
@@ -144,7 +146,7 @@ static const char *add_if_none_match(struct command_writer *writer,
         add_condition(writer, key, COMMAND_IF_EXISTS, 0);
         return NULL;
     }
-    while ((err = next_tag(&tags, &tag)) == ERR_OK) {
+    while ((err = api_next_tag(&tags, &tag)) == ERR_OK) {
         add_condition(writer, key, COMMAND_IF_NOT_INDEX, tag.index);
     }
     return err == ERR_NOT_FOUND
@@ -168,15 +170,16 @@ static const char *add_cas(struct command_writer *writer, struct bytes key,
     return NULL;
 }
 
-bool has_conditions(const struct conn *conn, const struct http_request *request)
+bool api_has_conditions(const struct conn *conn,
+                        const struct http_request *request)
 {
     return http_header(request, "If-Match").data ||
            http_header(request, "If-None-Match").data ||
-           is_given(conn, PARAM_CAS);
+           api_is_given(conn, PARAM_CAS);
 }
 
-bool add_conditions(struct conn *conn, const struct http_request *request,
-                    struct bytes key, struct command_writer *writer)
+bool api_add_conditions(struct conn *conn, const struct http_request *request,
+                        struct bytes key, struct command_writer *writer)
 {
     struct bytes match = http_header(request, "If-Match");
     struct bytes none = http_header(request, "If-None-Match");
@@ -190,13 +193,13 @@ bool add_conditions(struct conn *conn, const struct http_request *request,
     if (!wrong && none.data) {
         wrong = add_if_none_match(writer, key, none);
     }
-    if (!wrong && is_given(conn, PARAM_CAS) &&
-        get_param(conn, PARAM_CAS, &cas)) {
+    if (!wrong && api_is_given(conn, PARAM_CAS) &&
+        api_get_param(conn, PARAM_CAS, &cas)) {
         code = "bad-param";
         wrong = add_cas(writer, key, cas, &creates);
     }
     if (wrong) {
-        answer_problem(conn, 400, code, wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, code, wrong, OUTCOME_NOT_APPLIED);
     }
     conn->creates = bytes_equal_string(none, "*") || creates;
     return !wrong;
@@ -215,16 +218,16 @@ static void answer_refused(struct conn *conn, const struct result *head)
                    (unsigned long long)head->current);
     }
     if (conn->key.size > 0 && conn->creates && head->current > 0) {
-        add_quoted(message, buf_bytes(&conn->key));
+        api_add_quoted(message, buf_bytes(&conn->key));
         buf_printf(message, " exists already, index %llu",
                    (unsigned long long)head->current);
     } else if (conn->key.size > 0 && head->current > 0) {
         buf_printf(message, "index %llu last changed ",
                    (unsigned long long)head->current);
-        add_quoted(message, buf_bytes(&conn->key));
+        api_add_quoted(message, buf_bytes(&conn->key));
     } else if (conn->key.size > 0) {
         buf_add_string(message, "there is no key ");
-        add_quoted(message, buf_bytes(&conn->key));
+        api_add_quoted(message, buf_bytes(&conn->key));
     } else if (head->current > 0) {
         buf_printf(message,
                    "condition %u does not hold: index %llu last changed the "
@@ -236,9 +239,9 @@ static void answer_refused(struct conn *conn, const struct result *head)
     }
     buf_add_u8(message, 0);
     snprintf(members, sizeof(members), ",\"clause\":%u", head->at);
-    answer_problem_with(conn, 412, "precondition-failed",
-                        (const char *)message->data, OUTCOME_NOT_APPLIED,
-                        members);
+    api_answer_problem_with(conn, 412, "precondition-failed",
+                            (const char *)message->data, OUTCOME_NOT_APPLIED,
+                            members);
 }
 
 static void answer_failed(struct conn *conn, const struct result *head)
@@ -268,12 +271,12 @@ static void answer_failed(struct conn *conn, const struct result *head)
     if (head->status != RESULT_REUSED) {
         snprintf(members, sizeof(members), ",\"operation\":%u", head->at);
     }
-    answer_problem_with(conn, rows[head->status].status,
-                        rows[head->status].code, rows[head->status].message,
-                        OUTCOME_NOT_APPLIED, members);
+    api_answer_problem_with(conn, rows[head->status].status,
+                            rows[head->status].code, rows[head->status].message,
+                            OUTCOME_NOT_APPLIED, members);
 }
 
-void add_replayed(struct conn *conn, const struct result_reader *reader)
+void api_add_replayed(struct conn *conn, const struct result_reader *reader)
 {
     if (reader->head.replayed) {
         buf_add_string(&conn->api->headers, "Idempotency-Replayed: true\r\n");
@@ -281,19 +284,19 @@ void add_replayed(struct conn *conn, const struct result_reader *reader)
     }
 }
 
-bool read_result(struct conn *conn, const struct node_result *result,
-                 struct result_reader *reader)
+bool api_read_result(struct conn *conn, const struct node_result *result,
+                     struct result_reader *reader)
 {
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (result->outcome != NODE_OK) {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
         return false;
     }
     enum err err = result_open(reader, result->data);
     must(err == ERR_OK); /* The node has checked what came from elsewhere. */
     conn->index = reader->head.index;
-    add_replayed(conn, reader);
+    api_add_replayed(conn, reader);
     switch (reader->head.status) {
     case RESULT_THEN:
     case RESULT_ELSE:
@@ -317,7 +320,7 @@ bool read_result(struct conn *conn, const struct node_result *result,
 /* ---- writing --------------------------------------------------------------
  */
 
-void submit(struct conn *conn, conn_finish *finish)
+void api_submit(struct conn *conn, conn_finish *finish)
 {
     struct api *api = conn->api;
     conn->finish = finish;
@@ -328,27 +331,28 @@ void submit(struct conn *conn, conn_finish *finish)
     }
 }
 
-void value_too_large(struct conn *conn)
+void api_value_too_large(struct conn *conn)
 {
     char message[96];
     snprintf(message, sizeof(message),
              "a value is over %llu bytes (--max-value)",
              (unsigned long long)conn->api->options.value_bytes_max);
-    answer_problem(conn, 413, "too-large", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 413, "too-large", message, OUTCOME_NOT_APPLIED);
 }
 
-void bad_json(struct conn *conn, const struct json_reader *reader,
-              const char *why)
+void api_bad_json(struct conn *conn, const struct json_reader *reader,
+                  const char *why)
 {
     char message[160];
     snprintf(message, sizeof(message), "at byte %zu: %s", reader->offset, why);
-    answer_problem(conn, 400, "bad-json", message, OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-json", message, OUTCOME_NOT_APPLIED);
 }
 
-void submit_one(struct conn *conn, const struct http_request *request,
-                const struct command_name *name,
-                const struct command_condition *first,
-                const struct command_op *op, uint8_t kind, conn_finish *finish)
+void api_submit_one(struct conn *conn, const struct http_request *request,
+                    const struct command_name *name,
+                    const struct command_condition *first,
+                    const struct command_op *op, uint8_t kind,
+                    conn_finish *finish)
 {
     struct command_txn txn;
     struct command_writer writer;
@@ -359,7 +363,7 @@ void submit_one(struct conn *conn, const struct http_request *request,
     if (first) {
         command_if(&writer, first);
     }
-    if (!add_conditions(conn, request, op->key, &writer)) {
+    if (!api_add_conditions(conn, request, op->key, &writer)) {
         return;
     }
     command_end(&writer);
@@ -367,7 +371,7 @@ void submit_one(struct conn *conn, const struct http_request *request,
     command_add(&writer, op);
     command_end(&writer);
     command_sign(&txn, kind);
-    submit(conn, finish);
+    api_submit(conn, finish);
 }
 
 /* ---- PUT ------------------------------------------------------------------
@@ -378,7 +382,7 @@ static void finish_put(struct conn *conn, const struct node_result *result)
     struct result_reader reader;
     struct result_op op = {0};
     struct buf *headers = &conn->api->headers;
-    if (!read_result(conn, result, &reader)) {
+    if (!api_read_result(conn, result, &reader)) {
         return;
     }
     enum err err = result_next(&reader, &op);
@@ -390,7 +394,7 @@ static void finish_put(struct conn *conn, const struct node_result *result)
         http_percent_encode(headers, buf_bytes(&conn->key), true);
         buf_add_string(headers, "\r\n");
     }
-    answer(conn, op.created ? 201 : 204, NULL, (struct bytes){0});
+    api_answer(conn, op.created ? 201 : 204, NULL, (struct bytes){0});
 }
 
 /* RFC 9110 14.5: a part of a value is not taken for the whole. */
@@ -399,30 +403,30 @@ static bool is_partial(struct conn *conn, const struct http_request *request)
     if (!http_header(request, "Content-Range").data) {
         return false;
     }
-    answer_problem(conn, 400, "bad-request",
-                   "a value is written whole: no Content-Range",
-                   OUTCOME_NOT_APPLIED);
+    api_answer_problem(conn, 400, "bad-request",
+                       "a value is written whole: no Content-Range",
+                       OUTCOME_NOT_APPLIED);
     return true;
 }
 
-void put_key(struct conn *conn, const struct http_request *request)
+void api_put_key(struct conn *conn, const struct http_request *request)
 {
     struct command_name name;
-    if (!read_timeout(conn) || redirected(conn, request) ||
-        !read_name(conn, request, &name)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request) ||
+        !api_read_name(conn, request, &name)) {
         return;
     }
     if (is_partial(conn, request)) {
         return;
     }
     if (request->body.size > conn->api->options.value_bytes_max) {
-        value_too_large(conn);
+        api_value_too_large(conn);
         return;
     }
     struct command_op put = {.type = COMMAND_PUT,
                              .key = buf_bytes(&conn->key),
                              .value = request->body};
-    submit_one(conn, request, &name, NULL, &put, KIND_PUT, finish_put);
+    api_submit_one(conn, request, &name, NULL, &put, KIND_PUT, finish_put);
 }
 
 /* ---- DELETE ---------------------------------------------------------------
@@ -431,7 +435,7 @@ void put_key(struct conn *conn, const struct http_request *request)
 static void answer_deleted(struct conn *conn, uint64_t deleted)
 {
     http_add_header_u64(&conn->api->headers, "Craftd-Deleted", deleted);
-    answer(conn, 200, NULL, (struct bytes){0});
+    api_answer(conn, 200, NULL, (struct bytes){0});
 }
 
 static void finish_delete(struct conn *conn, const struct node_result *result)
@@ -442,7 +446,7 @@ static void finish_delete(struct conn *conn, const struct node_result *result)
         conn->index = result->index;
         answer_deleted(conn, result->deleted);
     } else {
-        answer_outcome(conn, result);
+        api_answer_outcome(conn, result);
     }
 }
 
@@ -451,60 +455,60 @@ static void finish_delete_if(struct conn *conn,
 {
     struct result_reader reader;
     struct result_op op = {0};
-    if (read_result(conn, result, &reader)) {
+    if (api_read_result(conn, result, &reader)) {
         enum err err = result_next(&reader, &op);
         must(err == ERR_OK && op.type == COMMAND_DELETE);
         answer_deleted(conn, op.deleted);
     }
 }
 
-void delete_key(struct conn *conn, const struct http_request *request)
+void api_delete_key(struct conn *conn, const struct http_request *request)
 {
     struct command_name name;
     struct command_writer writer;
     struct command_op op = {.type = COMMAND_DELETE,
                             .key = buf_bytes(&conn->key)};
-    if (!read_timeout(conn) || redirected(conn, request) ||
-        !read_name(conn, request, &name)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request) ||
+        !api_read_name(conn, request, &name)) {
         return;
     }
-    if (name.key.size > 0 || has_conditions(conn, request)) {
-        submit_one(conn, request, &name, NULL, &op, KIND_DELETE,
-                   finish_delete_if);
+    if (name.key.size > 0 || api_has_conditions(conn, request)) {
+        api_submit_one(conn, request, &name, NULL, &op, KIND_DELETE,
+                       finish_delete_if);
         return;
     }
     conn->api->command.size = 0;
     command_begin(&writer, &conn->api->command);
     command_add(&writer, &op);
     command_end(&writer);
-    submit(conn, finish_delete);
+    api_submit(conn, finish_delete);
 }
 
 /* ---- before the body is there ---------------------------------------------
  */
 
-bool write_refused(struct conn *conn, const struct http_request *request,
-                   bool is_put_key)
+bool api_write_refused(struct conn *conn, const struct http_request *request,
+                       bool is_put_key)
 {
     struct command_name name;
     struct command_writer writer;
-    if (is_put_key && !read_key(conn, request->path, "/key/")) {
+    if (is_put_key && !api_read_key(conn, request->path, "/key/")) {
         return true;
     }
-    if (!read_timeout(conn) || redirected(conn, request) ||
-        !read_name(conn, request, &name)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request) ||
+        !api_read_name(conn, request, &name)) {
         return true;
     }
     if (!is_put_key) {
         return false;
     }
     if (request->content_length > conn->api->options.value_bytes_max) {
-        value_too_large(conn);
+        api_value_too_large(conn);
         return true;
     }
     conn->api->command.size = 0;
     command_list(&writer, &conn->api->command);
-    return !add_conditions(conn, request, buf_bytes(&conn->key), &writer);
+    return !api_add_conditions(conn, request, buf_bytes(&conn->key), &writer);
 }
 
 /* ---- POST -----------------------------------------------------------------
@@ -514,8 +518,8 @@ static void finish_post_named(struct conn *conn,
                               const struct node_result *result)
 {
     struct result_reader reader;
-    if (read_result(conn, result, &reader)) {
-        answer(conn, 200, NULL, (struct bytes){0});
+    if (api_read_result(conn, result, &reader)) {
+        api_answer(conn, 200, NULL, (struct bytes){0});
     }
 }
 
@@ -525,23 +529,23 @@ static bool read_pair(struct conn *conn, struct json_reader *reader,
                       struct bytes *key, struct bytes *value)
 {
     *key = reader->text;
-    const char *wrong = key_wrong(*key);
+    const char *wrong = api_key_wrong(*key);
     if (bytes_equal(*key, buf_bytes(&conn->key))) {
         conn->key.size = 0;
     }
     if (wrong) {
-        answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
         return false;
     }
     enum json_token token = json_next(reader);
     *value = reader->text;
     if (token != JSON_STRING) {
-        bad_json(conn, reader,
-                 token == JSON_ERROR ? reader->why : "values are strings");
+        api_bad_json(conn, reader,
+                     token == JSON_ERROR ? reader->why : "values are strings");
         return false;
     }
     if (value->size > conn->api->options.value_bytes_max) {
-        value_too_large(conn);
+        api_value_too_large(conn);
         return false;
     }
     return true;
@@ -553,11 +557,11 @@ static bool read_end(struct conn *conn, struct json_reader *reader,
 {
     bool ended = token == JSON_OBJECT_END && json_next(reader) == JSON_END;
     if (!ended) {
-        bad_json(conn, reader, reader->why ? reader->why : "not an object");
+        api_bad_json(conn, reader, reader->why ? reader->why : "not an object");
     } else if (conn->key.size > 0) {
-        answer_problem(conn, 400, "bad-key",
-                       "the body has no value for the key of the path",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(conn, 400, "bad-key",
+                           "the body has no value for the key of the path",
+                           OUTCOME_NOT_APPLIED);
         return false;
     }
     return ended;
@@ -577,13 +581,14 @@ static void post_one(struct conn *conn, const struct http_request *request,
         token = json_next(reader);
     }
     if (token == JSON_NAME || (token == JSON_OBJECT_END && !put.key.data)) {
-        answer_problem(conn, 400, "bad-request",
-                       "a condition is for one pair (POST /txn is for more)",
-                       OUTCOME_NOT_APPLIED);
+        api_answer_problem(
+            conn, 400, "bad-request",
+            "a condition is for one pair (POST /txn is for more)",
+            OUTCOME_NOT_APPLIED);
     } else if (read_end(conn, reader, token)) {
         buf_add_bytes(&conn->key, put.key); /* To be named in the answer. */
-        submit_one(conn, request, name, NULL, &put, KIND_POST,
-                   finish_post_named);
+        api_submit_one(conn, request, name, NULL, &put, KIND_POST,
+                       finish_post_named);
     }
 }
 
@@ -613,9 +618,9 @@ static void post_all(struct conn *conn, const struct command_name *name,
             return;
         }
         if (writer.count == PAIRS_MAX) {
-            answer_problem(conn, 413, "too-large",
-                           "more than 10000 pairs in one request",
-                           OUTCOME_NOT_APPLIED);
+            api_answer_problem(conn, 413, "too-large",
+                               "more than 10000 pairs in one request",
+                               OUTCOME_NOT_APPLIED);
             return;
         }
         command_put(&writer, key, value);
@@ -625,21 +630,21 @@ static void post_all(struct conn *conn, const struct command_name *name,
     }
     command_end(&writer);
     if (writer.count == 0) {
-        answer(conn, 200, NULL, (struct bytes){0});
+        api_answer(conn, 200, NULL, (struct bytes){0});
     } else if (is_named) {
         command_sign(&txn, KIND_POST);
-        submit(conn, finish_post_named);
+        api_submit(conn, finish_post_named);
     } else {
-        submit(conn, finish_plain);
+        api_submit(conn, api_finish_plain);
     }
 }
 
-void post_keys(struct conn *conn, const struct http_request *request)
+void api_post_keys(struct conn *conn, const struct http_request *request)
 {
     struct json_reader reader;
     struct command_name name;
-    if (!read_timeout(conn) || redirected(conn, request) ||
-        !read_name(conn, request, &name)) {
+    if (!api_read_timeout(conn) || api_redirected(conn, request) ||
+        !api_read_name(conn, request, &name)) {
         return;
     }
     /* The body lies in the connection's own, writable input. */
@@ -647,9 +652,10 @@ void post_keys(struct conn *conn, const struct http_request *request)
               request->body.size);
     enum json_token token = json_next(&reader);
     if (token != JSON_OBJECT_BEGIN) {
-        bad_json(conn, &reader,
-                 token == JSON_ERROR ? reader.why : "an object is expected");
-    } else if (has_conditions(conn, request)) {
+        api_bad_json(conn, &reader,
+                     token == JSON_ERROR ? reader.why
+                                         : "an object is expected");
+    } else if (api_has_conditions(conn, request)) {
         post_one(conn, request, &name, &reader);
     } else {
         post_all(conn, &name, &reader);
