@@ -39,6 +39,9 @@ bool apply_committed(struct node *node)
 {
     uint64_t applied = store_applied(node->store);
     uint64_t start = applied;
+    must(!node->checkpoint.running);
+    must(node->apply.to <= raft_commit(node->raft));
+    must(node->apply.to <= node->persist.durable);
     uint64_t bytes = 0;
     uint64_t until_us = node->env.now_us(node->env.self) + NODE_APPLY_US;
     if (space_is_put_off(node, SPACE_ENTRY)) {
@@ -62,6 +65,7 @@ bool apply_committed(struct node *node)
             break;
         }
         applied++;
+        must(store_applied(node->store) == applied);
         node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
         bytes += entry.payload.size + result.data.size;
         requests_applied(node, applied, entry.term, &result);

@@ -63,6 +63,7 @@ bool checkpoint_step(struct node *node)
         }
         return false;
     }
+    must(store_pending(node->store) == 0); /* Nothing is applied meanwhile. */
     bool was_syncing = store_is_syncing(node->store);
     uint64_t start_us = node->env.now_us(node->env.self);
     node->checkpoint.running = store_checkpoint_step(node->store);

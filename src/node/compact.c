@@ -114,6 +114,8 @@ bool compact_log(struct node *node)
     if (asked) {
         limit = limit_as_asked(node, limit);
     }
+    /* What the database does not hold durably, the log has to hold. */
+    must(limit <= store_durable(node->store));
     if (!wal_compact(node->wal, limit)) {
         return false;
     }

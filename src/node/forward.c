@@ -45,6 +45,8 @@ bool forward_to(struct node *node, struct node_request *request, raft_id peer,
     if (!out) {
         return false;
     }
+    must(peer != 0 && peer != node->ident.id);
+    must(!request_is_remote(request)); /* Whoever sent it asks the next one. */
     request_leave(node, request);
     request_keep_body(request, body);
     request->cookie = ++node->forward.cookie;

@@ -27,6 +27,7 @@ static void write_batch(struct node *node, const struct raft_persist *persist)
                                 .payload = entry.payload};
         wal_append(node->wal, &out);
     }
+    must(persist->hi < persist->lo || wal_last(node->wal) == persist->hi);
 }
 
 /* True when what was started has become durable. When there was no space for
@@ -68,6 +69,7 @@ static bool start_sync(struct node *node)
         space_set(node, SPACE_LOG_BATCH, err);
         return false;
     }
+    must(!store_is_syncing(node->store) || node->checkpoint.running);
     node->persist.inflight_seq = node->persist.due_seq;
     node->persist.due_seq = 0;
     node->persist.started_ms = node->now_ms;
@@ -79,6 +81,9 @@ bool persist_update(struct node *node)
 {
     const struct raft_persist *persist = &node->update.persist;
     if (persist->seq > 0) {
+        /* Numbers of operations only grow. */
+        must(persist->seq > node->persist.due_seq);
+        must(persist->seq > node->persist.inflight_seq);
         write_batch(node, persist);
         node->persist.due_seq = persist->seq;
     }

@@ -62,6 +62,7 @@ void reads_ask(struct node *node)
 void reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
 {
     struct list *asking = &node->requests.by_state[STATE_ASKING];
+    must(cookie <= node->reads.asked_cookie);
     while (!list_empty(asking)) {
         struct node_request *request = request_of(asking->next);
         if (request->cookie > cookie) {

@@ -63,6 +63,7 @@ void request_leave(struct node *node, struct node_request *request)
 void request_move(struct node *node, struct node_request *request,
                   enum request_state state)
 {
+    must(state > STATE_IDLE && state < STATE_COUNT);
     request_leave(node, request);
     request->state = (uint8_t)state;
     list_init(&request->link);
@@ -74,6 +75,7 @@ void request_move(struct node *node, struct node_request *request,
         node->requests.waiting_count++;
         node->requests.waiting_bytes += request->body.size;
     } else if (state == STATE_TRANSFER) {
+        must(node->transfer.request == NULL); /* At most one. */
         node->transfer.request = request;
     }
 }
@@ -152,6 +154,7 @@ void request_proposed(struct node *node, struct node_request *request)
     uint64_t last;
     raft_appended(node->raft, &first, &last);
     must(first == last);
+    must(raft_is_leader(node->raft));
     request->index = first;
     request->term = raft_term_at(node->raft, first);
     request->since_us = node->env.now_us(node->env.self);
@@ -335,6 +338,8 @@ static void handle_applied(struct node *node, struct node_request *request,
                            uint64_t index, uint64_t term,
                            const struct store_result *result)
 {
+    must(request->index == index);
+    must(request->state == STATE_PROPOSED || request->state == STATE_ORPHAN);
     if (request->term != term) {
         request_finish(node, request, NODE_LOST, 0);
     } else if (request->kind == REQUEST_JOIN && raft_is_leader(node->raft)) {
@@ -505,6 +510,7 @@ void requests_call_back(struct node *node)
     list_splice(&now, &node->requests.by_state[STATE_DONE]);
     while (!list_empty(&now)) {
         struct node_request *request = request_of(now.next);
+        must(request->state == STATE_DONE);
         list_remove(&request->link);
         request->state = STATE_IDLE;
         request->cb(request, &request->result);

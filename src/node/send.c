@@ -59,6 +59,7 @@ static void send_appends(struct node *node,
             return;
         }
         must(message.entry_count == count);
+        must(count <= RAFT_APPEND_ENTRIES_MAX);
         wire_add_raft(out, &message, node->scratch.wire_entries);
         next += count;
         if (next > offer->last) {

@@ -152,6 +152,7 @@ static bool send_piece(struct node *node)
         return false;
     }
     uint64_t offset = out->image->at;
+    must(out->acked <= offset && offset < out->image->bytes);
     size_t size =
         (size_t)min_u64(piece_bytes(node), out->image->bytes - offset);
     node->scratch.pieces.size = 0;

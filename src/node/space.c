@@ -138,8 +138,8 @@ static void put_off(struct node *node, enum space_place place)
 void space_set(struct node *node, enum space_place place, enum err err)
 {
     struct space *space = &node->space;
-    enum err was = space->shortage[place];
     must(place < SPACE_PLACES);
+    enum err was = space->shortage[place];
     must(err == ERR_OK || err_is_shortage(err));
     space->shortage[place] = err;
     if (err) {
@@ -363,6 +363,7 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
         node->checkpoint.wanted = true;
         return SPACE_LATER;
     }
+    must(node->space.deletes_room >= need);
     node->space.deletes_room -= need;
     return SPACE_YES;
 }
