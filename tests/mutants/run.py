@@ -73,6 +73,15 @@ def parse(path):
     return mutants
 
 
+def remove_stale(source, target):
+    """What was moved or removed since the last run would be compiled still."""
+    for folder, _, files in os.walk(target):
+        for name in files:
+            path = os.path.join(folder, name)
+            if not os.path.exists(os.path.join(source, os.path.relpath(path, target))):
+                os.remove(path)
+
+
 def copy_tree():
     for name in ("src", "tests", "fuzz", "scripts", "Makefile"):
         source, target = os.path.join(ROOT, name), os.path.join(TREE, name)
@@ -80,6 +89,7 @@ def copy_tree():
             # Unchanged files keep their times, so that make has little to do.
             subprocess.run(["mkdir", "-p", target], check=True)
             subprocess.run(["cp", "-Rpu", source + "/.", target], check=True)
+            remove_stale(source, target)
         else:
             shutil.copy2(source, target)
 
