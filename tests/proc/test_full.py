@@ -88,9 +88,8 @@ def test_deletes_on_a_full_disk_make_room(cluster, size):
     for key in gone[:8]:
         assert delete(node, f"/key/{key}") == 200, key
     for key in gone[8:]:
-        if delete(node, f"/key/{key}") != 200:
-            time.sleep(0.1)  # There is one checkpoint at a time.
-            assert delete(node, f"/key/{key}") == 200, node.log()
+        # There is one checkpoint at a time.
+        wait_for(lambda key=key: delete(node, f"/key/{key}") == 200, 5, key, 0.1)
     kept = acked[len(acked) // 2:]
     wait_for(lambda: try_put(node, "again", value)[0] == 200, 10, "a write again")
     for i in range(5):
