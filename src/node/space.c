@@ -145,8 +145,10 @@ void space_set(struct node *node, enum space_place place, enum err err)
     if (err) {
         put_off(node, place);
     }
-    /* Of the database one line says it all, until it has recovered. */
-    bool logged = is_of_database(place) && space->database_short;
+    /* Of the database one line says it all, until it has recovered. The log's
+     * reserve is lent to it meanwhile, again and again. */
+    bool logged = space->database_short &&
+                  (is_of_database(place) || place == SPACE_LOG_RESERVE);
     bool begins = err && (place == SPACE_LOG_BATCH ? err != was : !was);
     if (begins && !logged) {
         log_shortage(node, place, err);

@@ -195,6 +195,21 @@ def test_a_limit_of_the_size_of_files_is_a_full_disk(cluster):
         assert node.get(key) == LARGE, key
 
 
+def test_a_limit_that_lasts_fills_no_log(cluster):
+    """The database cannot grow, though the disk has room: what is tried again
+    says nothing new."""
+    node = cluster.new()
+    node.start(limited(node, f"-f {9 * MIB // 512}"))
+    node.up()
+    cluster.wait_leader()
+    answers = [node.put(f"big-{i}", LARGE).status for i in range(24)]
+    assert answers[-1] == 507, answers
+    time.sleep(4)
+    lines = [line for line in node.log().splitlines() if "space" in line]
+    assert 1 <= len(lines) <= 6, lines
+    assert node.alive()
+
+
 # ---- the directory ------------------------------------------------------------
 
 def removed(node):
