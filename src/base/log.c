@@ -66,7 +66,7 @@ void log_set_json(bool on)
     as_json = on;
 }
 
-/* ---- a line ------------------------------------------------------------- */
+/* ---- a line ---- */
 
 struct line {
     /* At worst one byte and a blank become a member of eight. */

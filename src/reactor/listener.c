@@ -14,7 +14,7 @@
 
 enum { BACKLOG = 4096, RESOLVE_MS = 5000 };
 
-/* ---- accepting ---------------------------------------------------------- */
+/* ---- accepting ---- */
 
 static void update_interest(struct listener *listener)
 {
@@ -116,7 +116,7 @@ static void on_listener_ready(struct watch *watch, unsigned ready)
     }
 }
 
-/* ---- opening ------------------------------------------------------------ */
+/* ---- opening ---- */
 
 /* Blocks for RESOLVE_MS at most: listeners are opened before the loop runs. */
 static size_t resolve_now(struct reactor *reactor, const char *host,

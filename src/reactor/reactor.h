@@ -91,7 +91,7 @@ void timer_arm(struct reactor *reactor, struct timer *timer, uint64_t at_ms,
 /* Safe on an idle timer. */
 void timer_cancel(struct reactor *reactor, struct timer *timer);
 
-/* ---- addresses -------------------------------------------------------- */
+/* ---- addresses ---- */
 
 /* Split "host:port", "[v6]:port", ":port" and a bare "port" (host is then
  * "localhost", as in hraftd). Port 0 is allowed. False when it is none of
@@ -102,7 +102,7 @@ bool addr_split(const char *text, char host[REACTOR_HOST_BYTES],
  * (RFC 6761 6.3). Other names are not looked up: false. */
 bool addr_is_loopback(const char *host);
 
-/* ---- streams: connected byte streams ---------------------------------- */
+/* ---- streams: connected byte streams ---- */
 
 struct stream;
 
@@ -191,7 +191,7 @@ struct stream *stream_dial(struct reactor *reactor, const char *host,
                            uint16_t port, uint32_t timeout_ms,
                            const struct stream_handler *handler, void *arg);
 
-/* ---- listeners -------------------------------------------------------- */
+/* ---- listeners ---- */
 
 struct listener;
 

@@ -15,7 +15,7 @@
 #include "reactor/addr.h"
 #include "reactor/reactor.h"
 
-/* ---- the back-end ------------------------------------------------------- */
+/* ---- the back-end ---- */
 
 enum {
     WATCH_READ = 1,
@@ -55,7 +55,7 @@ int poller_wait(struct poller *poller, int wait_ms);
 struct watch *poller_event(const struct poller *poller, int place,
                            unsigned *ready);
 
-/* ---- the reactor -------------------------------------------------------- */
+/* ---- the reactor ---- */
 
 enum {
     SIGNALS_MAX = 65,
@@ -108,7 +108,7 @@ struct reactor {
     uint8_t input[REACTOR_READ_BYTES];
 };
 
-/* ---- streams ------------------------------------------------------------ */
+/* ---- streams ---- */
 
 /* DIALLING  resolving or connecting; writes are kept    -> OPEN FAILED CLOSED
  * OPEN      connected                     -> FLUSHING FAILED CLOSED
@@ -172,7 +172,7 @@ void stream_free(struct stream *stream);
 /* Free input that nobody will be offered any more. */
 void stream_free_dropped(struct stream *stream);
 
-/* ---- listeners ---------------------------------------------------------- */
+/* ---- listeners ---- */
 
 struct listening_socket {
     struct watch watch;
@@ -195,7 +195,7 @@ struct listener {
     bool held;          /* ... or because the owner wants it. */
 };
 
-/* ---- addresses and dialling --------------------------------------------- */
+/* ---- addresses and dialling ---- */
 
 /* A child process that looks one name up. */
 struct resolver {
@@ -226,7 +226,7 @@ void dial_stop(struct stream *stream);
 int socket_new(int family);
 void socket_prepare(int fd);
 
-/* ---- signals ------------------------------------------------------------ */
+/* ---- signals ---- */
 
 void signals_init(struct reactor *reactor);
 void signals_free(struct reactor *reactor);

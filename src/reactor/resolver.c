@@ -29,7 +29,7 @@ struct child {
     pid_t pid;
 };
 
-/* ---- in the child ------------------------------------------------------- */
+/* ---- in the child ---- */
 
 /* Locks, listeners and connections must not live on in a copy of ours. Keeps
  * the standard descriptors and `kept`, which becomes 3. */
@@ -100,7 +100,7 @@ NORETURN static void be_child(const char *host, uint32_t timeout_ms, int out,
     look_up(host, 3);
 }
 
-/* ---- in the parent ------------------------------------------------------ */
+/* ---- in the parent ---- */
 
 static bool make_pipe(int ends[2])
 {

@@ -159,7 +159,7 @@ void stream_free(struct stream *stream)
     mem_free(stream);
 }
 
-/* ---- reading ------------------------------------------------------------ */
+/* ---- reading ---- */
 
 /* Offer what is pending in the stream's own buffer. */
 static void offer_own_input(struct stream *stream)
@@ -266,7 +266,7 @@ static void receive(struct stream *stream)
     }
 }
 
-/* ---- writing ------------------------------------------------------------ */
+/* ---- writing ---- */
 
 /* At most one send(). False when the stream failed. */
 static bool send_output(struct stream *stream)
@@ -357,7 +357,7 @@ void stream_schedule_flush(struct stream *stream)
     }
 }
 
-/* ---- events ------------------------------------------------------------- */
+/* ---- events ---- */
 
 static bool is_live(const struct stream *stream)
 {
@@ -441,7 +441,7 @@ void stream_settle(struct stream *stream)
     }
 }
 
-/* ---- the public functions ----------------------------------------------- */
+/* ---- the public functions ---- */
 
 void stream_write(struct stream *stream, const void *data, size_t size)
 {

@@ -15,8 +15,7 @@
 
 enum { PAGE_BYTES = 4096 };
 
-/* ---- what a checkpoint overwrites -----------------------------------------
- */
+/* ---- what a checkpoint overwrites ---- */
 
 static void image_path(unsigned slot, char path[FS_PATH_BYTES])
 {
@@ -93,8 +92,7 @@ enum err images_sweep(const struct fs *fs)
     return ERR_OK;
 }
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static enum err copy_memory(struct store_image *image)
 {

@@ -34,8 +34,7 @@ static bool run_sql(struct store *store, const char *sql)
     return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
-/* ---- the steps ------------------------------------------------------------
- */
+/* ---- the steps ---- */
 
 static void forget(struct store *store)
 {
@@ -174,8 +173,7 @@ uint64_t store_restoring(const struct store *store, uint64_t *staged)
     return store->now.restore_id;
 }
 
-/* ---- what nobody needs any more -------------------------------------------
- */
+/* ---- what nobody needs any more ---- */
 
 /* A name. *found: there is one. */
 static bool query(struct store *store, const char *sql, char name[NAME_BYTES],

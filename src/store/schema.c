@@ -32,8 +32,7 @@ enum {
     LIMITS = SQLITE_LIMIT_WORKER_THREADS + 1,
 };
 
-/* ---- what an untrusted database may do ------------------------------------
- */
+/* ---- what an untrusted database may do ---- */
 
 static int count_steps(void *arg)
 {
@@ -138,8 +137,7 @@ enum err guard_error(const struct guard *guard)
     }
 }
 
-/* ---- the texts ------------------------------------------------------------
- */
+/* ---- the texts ---- */
 
 /* Tables that were, or are to be, `pairs` are like it. */
 static const char *role_of(const char *name)
@@ -247,8 +245,7 @@ static enum err learn_all(const struct known **out)
     return ok ? ERR_OK : ERR_RESOURCES; /* All it needs is memory. */
 }
 
-/* ---- the check ------------------------------------------------------------
- */
+/* ---- the check ---- */
 
 /* What the schema holds: our tables as we make them, and the first thing that
  * is not so. */

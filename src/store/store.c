@@ -11,11 +11,10 @@
 
 enum {
     CACHE_KIB = 32768,             /* Taken as the hot set grows, not before. */
-    JOURNAL_BYTES_KEPT = 32 << 20, /* Of a -wal that had to grow. */
+    JOURNAL_BYTES_KEPT = 32 << 20, /* A larger -wal is truncated to this. */
 };
 
-/* ---- errors ---------------------------------------------------------------
- */
+/* ---- errors ---- */
 
 /* SQLite's VFS has a code of its own for ENOSPC only: for the rest the errno
  * decides, but never after a sync, since what was written is in doubt then. */
@@ -96,8 +95,7 @@ bool store_run(sqlite3_stmt *statement)
     return rc == SQLITE_DONE && reset == SQLITE_OK;
 }
 
-/* ---- opening --------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
@@ -306,7 +304,7 @@ enum err store_open_generation(const struct store_options *options,
     store->in_memory = strcmp(store->path, ":memory:") == 0;
     reserve_init(&store->reserve, options->fs, "db/reserve.tmp",
                  store->in_memory ? 0 : store->options.reserve_bytes);
-    store->waste = true; /* Who knows. */
+    store->waste = true; /* Unknown before the first sweep. */
     enum err err = open_database(store, foreign, image, image_bytes);
     if (err) {
         store_close(store);
@@ -366,8 +364,7 @@ void store_close(struct store *store)
     mem_free(store);
 }
 
-/* ---- apply ----------------------------------------------------------------
- */
+/* ---- apply ---- */
 
 enum err store_begin(struct store *store)
 {
@@ -528,8 +525,7 @@ enum err store_apply_conf(struct store *store, uint64_t index, uint64_t term,
     return err;
 }
 
-/* ---- commit ---------------------------------------------------------------
- */
+/* ---- commit ---- */
 
 /* The row is written once a transaction, not once an entry: after a crash
  * the transaction is gone as a whole, so row and pairs always agree. */
@@ -573,8 +569,7 @@ enum err store_flush(struct store *store)
     return ERR_OK;
 }
 
-/* ---- looking --------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 bool store_read(struct store *store, struct bytes key, struct store_row *row,
                 bool *found)

@@ -50,11 +50,13 @@ MUST_CHECK enum err store_open(const struct store_options *options,
 /* Commits what is open. NULL is fine. */
 void store_close(struct store *store);
 
-/* Of the last entry applied (0 when none). */
+/* Index and term of the last entry applied, 0 when there is none, and the
+ * rolling hash of the effects of all entries up to it. */
 uint64_t store_applied(const struct store *store);
 uint64_t store_applied_term(const struct store *store);
 uint64_t store_hash(const struct store *store);
-/* What survives a crash of the process: applied as of the last commit. */
+/* Index of the last entry that survives a crash of the process: applied as of
+ * the last commit. */
 uint64_t store_flushed(const struct store *store);
 
 /* The membership stored last, as given to store_apply_conf(); empty when
@@ -63,8 +65,8 @@ struct bytes store_conf(const struct store *store, uint64_t *index);
 
 struct store_result {
     uint64_t deleted;  /* Keys that a delete found. */
-    struct bytes data; /* Of a version 2 command, as in command/result.h; valid
-                          until the next call on the store. */
+    struct bytes data; /* Result of a version 2 command (command/result.h);
+                          valid until the next call on the store. */
 };
 
 /* Apply the entry at index = applied + 1. `command` as in command.h. What goes
@@ -89,8 +91,9 @@ MUST_CHECK enum err store_flush(struct store *store);
 /* The same, and bring the -wal into the database: costs a write of every page
  * in it, twice for what an open image still needs, and two syncs. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
-/* A checkpoint in steps, for a turn each: nothing may be open. What is
- * committed between them makes it begin anew. True: it goes on. */
+/* One step of a checkpoint, for one turn of the event loop. No transaction may
+ * be open. A commit between two steps makes it start again. True: it is not
+ * done, call again. */
 bool store_checkpoint_step(struct store *store);
 /* Is the sync of a step in flight? Only where the fs has asynchronous
  * operations. store_checkpoint_step() then polls it, and does nothing else;
@@ -99,30 +102,31 @@ bool store_is_syncing(const struct store *store);
 /* Has that sync completed already, without a system call to find out? Then the
  * next step is worth its turn, and the fs's event descriptor may be silent. */
 bool store_has_completion(const struct store *store);
-/* What a checkpoint would have to bring there now. */
+/* Bytes that a checkpoint would copy into the database now. */
 uint64_t store_checkpoint_bytes(const struct store *store);
-/* What survives a power loss: applied as of the last checkpoint. The log must
- * keep all that comes after. */
+/* Index of the last entry that survives a power loss: applied as of the last
+ * checkpoint. The log must keep all entries behind it. */
 uint64_t store_durable(const struct store *store);
-/* Committed, and not yet in the database file. */
+/* Bytes of the -wal: committed, and not yet in the database file. */
 uint64_t store_wal_bytes(const struct store *store);
 /* Entries applied since the last commit. */
 uint64_t store_pending(const struct store *store);
 
-/* Make the reserve, a slice at a time: space that is given up when a commit
- * finds the disk full, so that it need not be rolled back. True: call it
- * again, there is more to do. Nothing when it is there, or in memory. */
+/* Make the reserve, a slice per call: space that is released when a commit
+ * finds the disk full, so that it need not be rolled back. True: call it again,
+ * there is more to do. Does nothing when it is there, or with a store in
+ * memory. */
 bool store_prepare(struct store *store);
-/* ERR_NOSPACE: it was given up, or there is no space to make it; ERR_RESOURCES:
- * no descriptor. What is applied now has only what is left of it, and new work
- * should be refused until a later store_prepare() succeeds. ERR_OK: nothing is
- * short. */
+/* Why there is no reserve. ERR_NOSPACE: it was released, or there is no space
+ * to make it; ERR_RESOURCES: no descriptor. Entries that are applied now have
+ * only the rest of it, and new work should be refused until a later
+ * store_prepare() succeeds. ERR_OK: nothing is short. */
 enum err store_shortage(const struct store *store);
 /* Bytes that a transaction can write on a full disk: the reserve, and what the
  * -wal has left of its file (all of it after a checkpoint). A system call. */
 uint64_t store_room(const struct store *store);
 
-/* ---- snapshots (image.c, incoming.c) ------------------------------------
+/* ---- snapshots (image.c, incoming.c) ----
  *
  * An image is the database as of the last checkpoint, byte by byte, and stays
  * that while writes and checkpoints go on: what they overwrite is saved aside
@@ -133,22 +137,22 @@ enum { STORE_IMAGES_MAX = 4 };
 
 struct store_image {
     /* READ-ONLY */
-    uint64_t index; /* Applied in it. */
-    uint64_t term;  /* Of that entry. */
-    uint64_t bytes;
-    uint64_t at; /* Read up to here. */
+    uint64_t index; /* The last entry applied in it, ... */
+    uint64_t term;  /* ... and its term. */
+    uint64_t bytes; /* Size. */
+    uint64_t at;    /* Offset of the next byte to be read. */
     /* PRIVATE */
     struct store *store;
     unsigned slot;
     unsigned char *copy; /* In memory only. */
-    int handle;          /* Of the pages that were saved; -1: none yet. */
+    int handle;          /* File of saved pages; -1: none yet. */
     uint32_t *saved;     /* By page: 1 + its place there; 0: not saved. */
     uint32_t saved_count;
     bool lost;        /* A page could not be saved. */
     uint8_t *changed; /* A page that is to be read so; NULL: none. */
     uint64_t changed_at;
 };
-/* To be closed before the store is.
+/* Open an image; close it before the store.
  *   ERR_NOT_FOUND  there is nothing in it yet
  *   ERR_BUSY       STORE_IMAGES_MAX are open
  *   ERR_NOSPACE    the last checkpoint is not whole: for lack of space, or
@@ -176,10 +180,10 @@ MUST_CHECK enum err store_remove(const struct fs *fs);
 struct store_incoming;
 MUST_CHECK enum err store_incoming_new(const struct store *store,
                                        struct store_incoming **incoming);
-/* Gives up what was not finished. NULL is fine. */
+/* Removes an image that was not finished. NULL is fine. */
 void store_incoming_free(struct store_incoming *incoming);
-/* In order, without gaps. Synced now and then, so that the end is not long.
- * ERR_NOSPACE, ERR_IO: give it up. */
+/* Append the next bytes of the image. Synced now and then, so that the last
+ * sync is short. ERR_NOSPACE, ERR_IO: only store_incoming_free() is left. */
 MUST_CHECK enum err store_incoming_add(struct store_incoming *incoming,
                                        struct bytes data);
 /* May the membership in a database that came from elsewhere be used? This room
@@ -199,24 +203,24 @@ void store_tidy(const struct store *store);
 /* The snapshot that this database began with; 0 when it began empty. */
 uint64_t store_installed(const struct store *store, uint64_t *term);
 
-/* ---- restores (restore.c, upload.c) -------------------------------------
+/* ---- restores (restore.c, upload.c) ----
  *
- * A restore comes as entries of the log (command.h): its rows are gathered in
- * a table beside the data, and take its place within one entry, by their
- * tables' names, in a time that does not depend on how many they are. Both
- * tables are the same on every node, and in every snapshot. What has been
- * replaced or given up is nobody's, and is taken away in slices by each node
- * for itself. */
+ * A restore comes as entries of the log (command.h). Its rows are collected in
+ * table staging, which takes the place of the data within one entry by renaming
+ * the two tables, in a time that does not depend on the number of rows. Both
+ * are the same on every node, and in every snapshot. Tables that were replaced,
+ * or whose restore was aborted, are emptied in slices by each node for itself.
+ */
 
-/* Take away one slice of that. ERR_NOT_FOUND: nothing is left.
+/* Delete one slice of such tables. ERR_NOT_FOUND: nothing is left.
  * ERR_NOSPACE: as with store_apply(). */
 MUST_CHECK enum err store_sweep(struct store *store);
-/* How far the restore has come that is under way; 0: none is. Only to see
- * whether it goes on. */
+/* The id of the restore in progress, 0 when there is none, and how many rows
+ * are staged. Only to see whether it makes progress. */
 uint64_t store_restoring(const struct store *store, uint64_t *staged);
 
-/* ERR_NOT_FOUND; ERR_NOSPACE: to read, SQLite had to write, and the store has
- * gone back as with store_apply(). */
+/* Read the row of `key`. ERR_NOT_FOUND; ERR_NOSPACE: to read, SQLite had to
+ * write, and the store has gone back as with store_apply(). */
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
                               struct store_row *row);
 
@@ -229,7 +233,7 @@ bool store_counts(const struct store *store);
 enum { STORE_ANSWERS_MAX = 10000 };
 uint64_t store_answers(const struct store *store);
 
-/* ---- keys in order (range.c) -------------------------------------------
+/* ---- keys in order (range.c) ----
  *
  * All keys in [from, to), compared by memcmp. One range is open at a time;
  * it is closed before the next entry is applied or anything is committed, so
@@ -251,13 +255,13 @@ uint64_t store_key_count(struct store *store);
 
 struct store_stats {
     uint64_t db_bytes;     /* Database and its -wal. */
-    uint64_t used_bytes;   /* Of the database: without pages that are free. */
-    uint64_t unused_bytes; /* Those pages. */
+    uint64_t used_bytes;   /* Pages of the database that are not free. */
+    uint64_t unused_bytes; /* Free pages of the database. */
     uint64_t commits;
     uint64_t checkpoints;
     uint64_t written_bytes; /* To the database and its -wal, since the open. */
 };
 void store_get_stats(struct store *store, struct store_stats *stats);
-const char *store_version(void); /* Of SQLite. */
+const char *store_version(void); /* SQLite's version. */
 
 #endif

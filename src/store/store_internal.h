@@ -25,7 +25,7 @@
 
 struct generation {
     unsigned number;
-    uint64_t index; /* Of the snapshot it began with; 0: it began empty. */
+    uint64_t index; /* The snapshot that it started as; 0: it started empty. */
     uint64_t term;
 };
 
@@ -34,14 +34,14 @@ struct generation {
 #define RAFT_ROW(X)                                                            \
     X(applied)       /* Index of the last entry applied, ... */                \
     X(term)          /* ... and its term. */                                   \
-    X(hash)          /* Of the effects of all entries so far. */               \
+    X(hash)          /* Rolling, over the effects of all entries. */           \
     X(keys)          /* Rows of table pairs. */                                \
-    X(conf_index)    /* Of the entry that `conf` is from. */                   \
+    X(conf_index)    /* Index of the entry that `conf` is from. */             \
     X(answers)       /* Rows of table answers. */                              \
     X(counts_from)   /* Index of the first version 2 command; 0: none yet. */  \
     X(restore_id)    /* The restore that table staging is of; 0: none. */      \
     X(staged)        /* Rows of table staging. */                              \
-    X(staged_hash)   /* Of all commands of rows for it. */                     \
+    X(staged_hash)   /* Over all commands that brought its rows. */            \
     X(restored_id)   /* The last restore that was committed, ... */            \
     X(restored_at)   /* ... the index of that entry, ... */                    \
     X(restored_keys) /* ... and how many keys it had. */
@@ -76,7 +76,7 @@ struct shim_file {
     sqlite3_file *file;
     struct store *store;
     struct write_buffer buffer;
-    int handle; /* Of the fs, for asynchronous syncs; -1: there are none. */
+    int handle; /* The fs's, for asynchronous syncs; -1: there are none. */
 };
 
 /* The steps of a checkpoint (checkpoint.c): the last one done. */
@@ -115,7 +115,7 @@ struct store {
     struct row flushed; /* As it was committed last. */
     struct row durable; /* As the last whole checkpoint left it on the disk. */
     struct buf conf;
-    struct buf result; /* Of the command applied last. */
+    struct buf result; /* Result of the command applied last. */
     bool open;         /* A transaction is. */
     bool conf_dirty;
     int wal_pages;
@@ -197,7 +197,7 @@ MUST_CHECK enum err store_migrate(sqlite3 *db);
 /* The same up to `version`, at most the newest one. */
 MUST_CHECK enum err store_migrate_to(sqlite3 *db, int version);
 int store_schema(void); /* The newest version of it. */
-/* What an earlier process left of an upload. */
+/* Remove the upload of an earlier process. */
 MUST_CHECK enum err upload_sweep(const struct fs *fs);
 
 /* ---- databases that this node did not write (schema.c) ---- */

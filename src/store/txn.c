@@ -27,8 +27,7 @@ struct txn {
     struct result head;
 };
 
-/* ---- looking --------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 struct looked {
     bool found;
@@ -57,8 +56,7 @@ static bool look(struct store *store, struct bytes key, struct looked *row)
     return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
 }
 
-/* ---- conditions -----------------------------------------------------------
- */
+/* ---- conditions ---- */
 
 /* Here and below: false when SQLite failed. */
 static bool value_is(struct store *store, const struct looked *row,
@@ -125,7 +123,7 @@ static bool check_conditions(struct txn *txn, struct command_reader *reader)
     return true;
 }
 
-/* ---- operations -----------------------------------------------------------
+/* ---- operations ----
  *
  * What fails in the command changes txn->head.status. */
 
@@ -342,8 +340,7 @@ static bool run_list(struct txn *txn, struct command_reader *reader,
     return !guarded || store_run(store->release);
 }
 
-/* ---- repeats --------------------------------------------------------------
- */
+/* ---- repeats ---- */
 
 /* *known: there is an answer under this name, and it is the result; or the
  * name is another request's, and that is the result. */
@@ -384,8 +381,7 @@ static bool keep_answer(struct store *store, uint64_t index,
     return store_run(add);
 }
 
-/* ---- one command ----------------------------------------------------------
- */
+/* ---- one command ---- */
 
 static bool decide(struct txn *txn, struct command_reader *reader)
 {

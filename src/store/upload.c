@@ -101,8 +101,7 @@ enum err store_upload_add(struct store_upload *upload, struct bytes data)
     return err;
 }
 
-/* ---- is it one of ours? ---------------------------------------------------
- */
+/* ---- is it one of ours? ---- */
 
 /* A database that was in WAL mode wants to have its -wal beside it; the copy
  * has none, and says now that it needs none. */
@@ -191,8 +190,7 @@ enum err store_upload_open(struct store_upload *upload,
     return err;
 }
 
-/* ---- its rows -------------------------------------------------------------
- */
+/* ---- its rows ---- */
 
 enum err store_upload_begin(struct store_upload *upload, bool by_key)
 {

@@ -32,8 +32,7 @@ const char view_name[] = "kv";
 const char view_sql[] = "CREATE VIEW kv AS SELECT CAST(key AS TEXT) AS key, "
                         "CAST(value AS TEXT) AS value FROM pairs";
 
-/* ---- big-endian, and SQLite's varints -------------------------------------
- */
+/* ---- big-endian, and SQLite's varints ---- */
 
 static size_t get_u16(const uint8_t *at)
 {
@@ -77,8 +76,7 @@ static void add_varint(struct buf *out, uint64_t value)
     buf_add_u8(out, (uint8_t)(value & 0x7f));
 }
 
-/* ---- the row --------------------------------------------------------------
- */
+/* ---- the row ---- */
 
 static uint64_t type_of_text(const char *text)
 {
@@ -109,8 +107,7 @@ static void add_cell(struct buf *out, uint64_t rowid)
     buf_free(&record);
 }
 
-/* ---- the page -------------------------------------------------------------
- */
+/* ---- the page ---- */
 
 /* How many bytes the cell at page[at] has, and its rowid; 0: damaged. */
 static size_t cell_size(const uint8_t *page, size_t at, uint64_t *rowid)

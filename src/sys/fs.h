@@ -36,9 +36,9 @@
  *               database it names
  *     both      an entry of the log that was committed and cannot be read
  *
- * It does not end it for what can be done without: the hint, STARTS, images,
- * backups, uploads, the database's reserve. At the start of a process it is
- * the exit code 1, and nothing has been promised yet.
+ * Files that a node can do without do not end it: the hint, STARTS, images,
+ * backups, uploads, the database's reserve. At the start of a process ERR_IO is
+ * the exit code 1: nothing has been promised yet.
  *
  * The detail (path, errno) of the last three kinds is logged where it happens;
  * a shortage once a minute. */
@@ -96,9 +96,9 @@ struct fs {
     /* Data and size of the file are on the disk after it. ERR_IO is final:
      * the kernel may have dropped the pages, a second try proves nothing. */
     enum err (*fdatasync)(void *self, int handle);
-    /* Forget what is in memory of a file that was just synced, so that it is
-     * read from the disk: after a sync that failed, memory holds what the disk
-     * does not, and a later sync has nothing to do. */
+    /* Drop the cached pages of a file that was just synced, so that it is read
+     * from the disk: after a failed sync memory holds data that the disk does
+     * not, and a later sync has nothing to do. */
     void (*uncache)(void *self, int handle);
     enum err (*size)(void *self, int handle, uint64_t *size);
     /* A file at `to` is replaced; its open handles keep the old content. A
@@ -156,8 +156,8 @@ struct fs *fs_memory_new(void);
 void fs_memory_free(struct fs *fs);
 
 /* The shortage that an errno stands for, as in the table above: ERR_NOSPACE or
- * ERR_RESOURCES; ERR_OK when it is none. For those who open files past this
- * table of functions (SQLite). */
+ * ERR_RESOURCES; ERR_OK when it is none. For code that opens files without this
+ * table of functions (SQLite's). */
 MUST_CHECK enum err fs_shortage_of(int error);
 
 /* Replace `path` by `data` so that after a crash either the old or the new
@@ -166,17 +166,19 @@ MUST_CHECK enum err fs_shortage_of(int error);
  * still, or, when only the last sync failed, perhaps the new one. */
 MUST_CHECK enum err fs_replace(const struct fs *fs, const char *dir,
                                const char *path, const void *data, size_t size);
-/* The same, for whom it matters which of the two is there after an error:
- * without *in_doubt it is the old content, for good. */
+/* The same for callers that must know which content is there after an error:
+ * unless *in_doubt it is the old one, for good. */
 MUST_CHECK enum err fs_replace_or_not(const struct fs *fs, const char *dir,
                                       const char *path, const void *data,
                                       size_t size, bool *in_doubt);
 
-/* Bring what an earlier process wrote to `path` to the disk, and what is only
- * in memory, because its sync failed, out of sight. ERR_NOT_FOUND. */
+/* Make the content of `path`, which an earlier process wrote, durable, and drop
+ * pages that are in memory only because a sync of them failed. ERR_NOT_FOUND:
+ * there is no such file. */
 MUST_CHECK enum err fs_settle(const struct fs *fs, const char *path);
 
-/* Real zeros, which take their space on the disk. At most FS_ZEROS_BYTES. */
+/* Write `size` zeros at `offset`, so that they occupy space on the disk. `size`
+ * is at most FS_ZEROS_BYTES. ERR_NOSPACE as with write(). */
 enum { FS_ZEROS_BYTES = 256 << 10 };
 MUST_CHECK enum err fs_write_zeros(const struct fs *fs, int handle,
                                    uint64_t offset, size_t size);

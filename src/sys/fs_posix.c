@@ -61,8 +61,8 @@ static void log_failure(const struct posix_fs *self, const char *what,
               path, strerror(errno));
 }
 
-/* What is part of the conversation (missing, there already, locked) is left
- * to the caller's judgement; the rest is logged here, with its detail. */
+/* Errors that a caller expects (missing, exists, locked) are for it to judge;
+ * the others are logged here, with their detail. */
 static enum err failed(struct posix_fs *self, const char *what,
                        const char *path)
 {
@@ -401,7 +401,7 @@ static enum err posix_size(void *arg, int handle, uint64_t *size)
     return ERR_OK;
 }
 
-/* ---- directories -------------------------------------------------------- */
+/* ---- directories ---- */
 
 /* One level below the root, and short: worth keeping open. */
 static bool can_keep(const char *path)

@@ -1,8 +1,8 @@
-/* reserve.h -- space on the disk that is kept for when there is none.
+/* reserve.h -- space that is reserved for the time when the disk is full.
  *
- * A file of zeros, which is removed when something that was accepted finds the
- * disk full: what it needs is written into the space that comes back, and new
- * work is refused until the file could be made anew.
+ * A file of zeros, which is removed when accepted work finds the disk full:
+ * that work is finished in the space that becomes free, and new work is refused
+ * until the file could be created again.
  *
  * The zeros are written, since blocks that were never written are none, and
  * written again by each process: after a power loss a file may have its size
@@ -38,9 +38,10 @@ void reserve_init(struct reserve *reserve, const struct fs *fs,
  * do. What there is of it after a failure stays, to be released like the
  * whole. */
 bool reserve_prepare(struct reserve *reserve);
-/* True: there is space now that was not there before. */
+/* Remove the file. True: that made space; false: there was nothing to remove.
+ */
 bool reserve_release(struct reserve *reserve);
-/* What there is of it stays. */
+/* Close it; the file stays as it is. */
 void reserve_close(struct reserve *reserve);
 
 #endif

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-    ENTRIES = 2, /* Of one operation. */
+    ENTRIES = 2, /* Per operation. */
     COMPLETIONS_MAX = URING_OPS_MAX * ENTRIES,
     OPS_PROBED = IORING_OP_WRITE + 1,
     NOT_TAKEN = -EAGAIN,

@@ -2,8 +2,7 @@
 #include "base/log.h"
 #include "wal/wal_internal.h"
 
-/* ---- anchors ----------------------------------------------------------------
- */
+/* ---- anchors ---- */
 
 /* `force`, a new segment, or the first batch after a truncation: entries of
  * one index may be there twice, and the search must begin behind the old. */
@@ -53,8 +52,7 @@ static const struct anchor *anchor_find(const struct wal *wal, uint64_t index)
     return &wal->anchors[lo - 1];
 }
 
-/* ---- batches
- * ------------------------------------------------------------------ */
+/* ---- batches ---- */
 
 void read_forget(struct wal *wal)
 {

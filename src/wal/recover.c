@@ -52,7 +52,7 @@ static void on_batch(const struct batch *batch, void *arg)
     reading->anchored = false;
 }
 
-static void tell(const struct reading *reading, const struct wal_entry *entry)
+static void report(const struct reading *reading, const struct wal_entry *entry)
 {
     if (reading->cb) {
         reading->cb(entry, reading->arg);
@@ -68,9 +68,9 @@ static void on_base(struct reading *reading, const struct record *record)
     wal->last = record->index;
     wal->segments[wal->segment_count - 1].first = record->index;
     reading->anchored = false;
-    tell(reading, &(struct wal_entry){.index = record->index,
-                                      .term = record->term,
-                                      .type = WAL_ENTRY_BASE});
+    report(reading, &(struct wal_entry){.index = record->index,
+                                        .term = record->term,
+                                        .type = WAL_ENTRY_BASE});
 }
 
 static void on_record(const struct record *record, void *arg)
@@ -98,14 +98,14 @@ static void on_record(const struct record *record, void *arg)
         reading->anchored = true;
     }
     wal->last = record->index;
-    tell(reading, &(struct wal_entry){.index = record->index,
-                                      .term = record->term,
-                                      .type = record->entry_type,
-                                      .payload = record->body});
+    report(reading, &(struct wal_entry){.index = record->index,
+                                        .term = record->term,
+                                        .type = record->entry_type,
+                                        .payload = record->body});
 }
 
-/* Keep what is cut for a look, then zeros over it, so that nothing of it can
- * come back behind a later batch. */
+/* Save the torn bytes in a file for inspection, then overwrite them with zeros,
+ * so that none can reappear behind a later batch. */
 static enum err cut_torn(struct wal *wal, int handle, const char *path,
                          struct bytes file, const struct scan *scan)
 {
@@ -220,8 +220,8 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     if (err) {
         goto done;
     }
-    /* What was read may be in the page cache only: before anything is built
-     * on it, it must be on the disk. */
+    /* The bytes that were read may be in the page cache only: they must be on
+     * the disk before anything relies on them. */
     wal_fdatasync(wal, handle, path);
     wal->stats.log_bytes += size;
     if (last) {

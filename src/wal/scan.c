@@ -53,7 +53,7 @@ static const char *records_wrong(const struct batch *batch,
                 return "a truncation of what is not there";
             }
             index = record.index - 1;
-            term = 0; /* Of the entry before: not known here. */
+            term = 0; /* That of the entry before is not known here. */
         } else if (record.kind == RECORD_ENTRY) {
             if (record.index != index + 1) {
                 return "entries do not follow on";

@@ -137,7 +137,7 @@ uint64_t wal_room(const struct wal *wal)
            (next > overhead ? next - overhead : 0);
 }
 
-/* What was accepted goes into the space that was kept for it. */
+/* Accepted entries go into the reserved space. */
 static enum err fill_or_release(struct wal *wal, uint64_t size, bool *done)
 {
     enum err err = spare_fill(wal, size, done);

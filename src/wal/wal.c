@@ -1,4 +1,4 @@
-/* wal.c -- create, open, gather, sync. */
+/* wal.c -- create, open, gather records, write batches. */
 #include "wal/wal.h"
 
 #include "base/log.h"
@@ -31,8 +31,8 @@ void wal_close(struct wal *wal)
     if (!wal) {
         return;
     }
-    enum err unheard;
-    bool finished = wal_finished(wal, true, &unheard);
+    enum err ignored;
+    bool finished = wal_finished(wal, true, &ignored);
     must(finished); /* It had handle and buffer. */
     const int handles[] = {wal->handle,          wal->spare,
                            wal->read_handle,     wal->hint_handle,
@@ -118,8 +118,7 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
     return ERR_OK;
 }
 
-/* ---- gather ----------------------------------------------------------------
- */
+/* ---- gather ---- */
 
 void wal_set_hard_state(struct wal *wal, uint64_t term, uint64_t vote)
 {
@@ -169,10 +168,9 @@ void wal_append(struct wal *wal, const struct wal_entry *entry)
     }
 }
 
-/* ---- sync -------------------------------------------------------------------
- */
+/* ---- sync ---- */
 
-/* What was gathered is the batch in flight from here on: not copied, the two
+/* The gathered records become the batch in flight. They are not copied: the two
  * buffers change places. */
 static void seal_batch(struct wal *wal)
 {
@@ -202,7 +200,8 @@ static void seal_batch(struct wal *wal)
     wal->inflight_disk_last = wal->last;
 }
 
-/* It never happened. What was gathered meanwhile goes behind it again. */
+/* The write did not happen: its records are the next batch again, followed by
+ * those that were gathered meanwhile. */
 static void unseal_batch(struct wal *wal)
 {
     struct gathering *inflight = &wal->inflight;
@@ -222,12 +221,15 @@ static void unseal_batch(struct wal *wal)
 static void complete_batch(struct wal *wal)
 {
     const struct gathering *inflight = &wal->inflight;
+    must(inflight->buf.size % BLOCK_BYTES == 0);
+    must(wal->inflight_last <= wal->inflight_disk_last);
+    must(wal->synced <= wal->inflight_last);
     if (inflight->first > 0) {
         anchor_add(wal, inflight->first, wal->segment.seq, wal->offset,
                    inflight->truncates);
     }
     if (inflight->truncates) {
-        /* It may end with a truncation: then what follows is there twice. */
+        /* If it ends with a truncation, the next entries are on disk twice. */
         wal->anchor_wanted = true;
     }
     wal->stats.written_bytes += inflight->buf.size;
@@ -260,6 +262,8 @@ static enum err complete_write(struct wal *wal, enum err err)
 static enum err write_batch(struct wal *wal)
 {
     const struct fs *fs = wal->fs;
+    must(wal->offset % BLOCK_BYTES == 0);
+    must(wal->batch.records > 0);
     seal_batch(wal);
     const struct buf *buf = &wal->inflight.buf;
     if (fs->submit) {
@@ -293,7 +297,7 @@ static enum err save_hard_state(struct wal *wal)
     return err;
 }
 
-/* A block is always left for the seal. */
+/* The last block of a segment is reserved for the seal. */
 static enum err make_room(struct wal *wal)
 {
     uint64_t bytes = align_up(wal->batch.buf.size, BLOCK_BYTES);
@@ -353,8 +357,7 @@ enum err wal_sync(struct wal *wal)
     return err;
 }
 
-/* ---- looking
- * ------------------------------------------------------------------ */
+/* ---- getters ---- */
 
 uint64_t wal_term(const struct wal *wal)
 {

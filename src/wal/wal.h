@@ -11,19 +11,19 @@
  *
  * The unit of writing and of fdatasync is the batch: it starts on a block
  * boundary (4096), so a block that holds acknowledged data is never written
- * again. Truncation is a record, not an erasure. wal.c describes header,
- * batch and record to the byte; scan.c the recovery rules (pure, over bytes),
- * which tell a torn tail (never acknowledged: cut, logged) from damage in
- * what was acknowledged (ERR_CORRUPT, with file, offset and index range in
+ * again. Truncation is a record, not an erasure. wal_internal.h has header,
+ * batch and record to the byte; scan.c has the recovery rules (pure, over
+ * bytes), which tell a torn tail (never acknowledged: cut, logged) from damage
+ * in what was acknowledged (ERR_CORRUPT, with file, offset and index range in
  * the log line).
  *
  * What a snapshot holds is dropped by whole segments, oldest first. The index
  * of entries in memory is sparse: one anchor per 64 KiB of segment.
  *
- * With a file system that can write and sync while the caller goes on (the
- * optional part of fs.h) so do batches: one is in flight, the next is being
- * gathered. Everything else blocks: term and vote, a new segment, the hint;
- * so do batches where there is no such file system. */
+ * With a file system that has asynchronous operations (fs.h) a batch is written
+ * and synced by one of them, while the next batch is gathered: one is in flight
+ * at a time. Everything else blocks: term and vote, a new segment, the hint; so
+ * do batches where there are none. */
 #ifndef CRAFTD_WAL_WAL_H
 #define CRAFTD_WAL_WAL_H
 
@@ -42,13 +42,13 @@ struct wal_options {
     uint64_t (*now_us)(void *arg);
     void *now_us_arg;
     uint8_t cluster[16];
-    uint8_t uuid[16];   /* Of this directory. */
+    uint8_t uuid[16];   /* This directory's. */
     uint64_t salt_seed; /* From entropy; salts of segments are drawn
                            from it. */
 };
 
-/* wal_entry.type of what is no entry: the log begins anew behind this index
- * and term; all that was read before is void. */
+/* wal_entry.type of a record that is no entry: the log starts anew behind this
+ * index and term, and everything that was read before is void. */
 enum { WAL_ENTRY_BASE = 255 };
 
 struct wal_entry {
@@ -62,7 +62,8 @@ struct wal_entry {
  * incarnation 0) and the first segment, all durable. */
 MUST_CHECK enum err wal_create(const struct wal_options *options);
 
-/* What an earlier log left behind, whole or not, is gone; not synced. */
+/* Remove the files of an earlier log, complete or not. Nothing is synced.
+ * ERR_OK as well when there are none. */
 MUST_CHECK enum err wal_remove(const struct fs *fs);
 
 /* Called for each entry of the log in index order while it is read; an entry
@@ -71,8 +72,8 @@ MUST_CHECK enum err wal_remove(const struct fs *fs);
  * any: what was before is compacted. The payload is valid during the call. */
 typedef void wal_entry_cb(const struct wal_entry *entry, void *arg);
 
-/* Open, recover (W1-W6), bump the incarnation, make everything that was read
- * durable. `cb` may be NULL.
+/* Open, recover (scan.c has the rules), increment the incarnation, and make
+ * everything that was read durable. `cb` may be NULL.
  *   ERR_NOT_FOUND  no log here
  *   ERR_CORRUPT    damage in acknowledged data; logged in detail
  *   ERR_MISMATCH   another cluster's or directory's files
@@ -100,18 +101,19 @@ void wal_truncate(struct wal *wal, uint64_t from);
 /* entry->index must be wal_last() + 1. The payload is copied. */
 void wal_append(struct wal *wal, const struct wal_entry *entry);
 
-/* Begin to make all that was gathered durable: hard state into both slots
- * first (only when it changed), then the batch with ONE fdatasync. It may be
- * done on return, or in flight: ask wal_finished(), and start nothing new
- * before it says so. What is gathered meanwhile belongs to the next batch.
+/* Start to make everything that was gathered durable: hard state into both
+ * slots first (only when it changed; synchronously), then the batch with ONE
+ * fdatasync. On return the batch is durable or in flight: wal_finished() tells,
+ * and must be true before the next wal_start(). Records that are gathered
+ * meanwhile belong to the next batch.
  * ERR_NOSPACE, ERR_RESOURCES: nothing of the batch counts, it stays gathered,
  * call again later. Any other failure die()s: durability is in doubt (fsync is
  * not retryable). */
 MUST_CHECK enum err wal_start(struct wal *wal);
-/* Has it ended (or is nothing in flight)? With `wait` it has on return. What
- * was started is durable then, or *err is a shortage, as above. */
+/* Has the batch in flight completed (or is there none)? With `wait` it has on
+ * return. It is durable then, or *err is a shortage, as above. */
 MUST_CHECK bool wal_finished(struct wal *wal, bool wait, enum err *err);
-/* Both, with the wait between. Nothing may be in flight. */
+/* wal_start(), then wait. Nothing may be in flight. */
 MUST_CHECK enum err wal_sync(struct wal *wal);
 /* Has the write in flight completed already, as far as is known without a
  * system call? wal_finished() is true then, and the fs's event descriptor may
@@ -131,28 +133,28 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
  * one was dropped; without space it is tried again by the next call. What the
  * entries did must be durable elsewhere. */
 bool wal_compact(struct wal *wal, uint64_t limit);
-/* Is there such a segment? Cheap enough to be asked every turn. */
+/* Is there such a segment? Cheap enough for every turn of the event loop. */
 bool wal_can_compact(const struct wal *wal, uint64_t limit);
 /* Begin a new segment now. ERR_NOSPACE, ERR_RESOURCES: not done. */
 MUST_CHECK enum err wal_roll(struct wal *wal);
-/* The log is void, and begins behind (index, term), which came from elsewhere:
- * durable on return. Nothing may be gathered. Give it a fresh segment first
- * (wal_roll), so that it does not fail for lack of space. */
+/* Discard the log: it starts behind (index, term), those of a snapshot. Durable
+ * on return. No records may be gathered. Call wal_roll() first, so that a fresh
+ * segment has the space for it. */
 MUST_CHECK enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term);
 
-/* Prepare the next segment, once a quarter of this one is in use; call once a
- * turn. At least one slice (some 256 KiB), and as many as it takes to keep up
- * with what is written: when half of this one is in use the next one is there,
- * or it is known that it cannot be (after a start within this one, when as much
- * more has been written). False when there is nothing (more) to do. */
+/* Prepare the next segment, once a quarter of this one is in use; call once per
+ * turn of the event loop. Writes at least one slice (FS_ZEROS_BYTES), and four
+ * bytes for each byte of batches: when half of this segment is in use (or, if
+ * that is later, a quarter of it was written since wal_open()), the next one
+ * exists, or it is known that it cannot. False when nothing is left to do. */
 bool wal_prepare(struct wal *wal);
-/* Why the next segment cannot be prepared: ERR_NOSPACE or ERR_RESOURCES. What
- * is left of this one, and the reserve, are for what was accepted before, and
- * new work should be refused until a later wal_prepare() succeeds. ERR_OK:
- * nothing is short. */
+/* Why the next segment cannot be prepared: ERR_NOSPACE or ERR_RESOURCES. The
+ * rest of this segment and the reserve are kept for entries that were accepted
+ * before, and new work should be refused until a later wal_prepare() succeeds.
+ * ERR_OK: nothing is short. */
 enum err wal_shortage(const struct wal *wal);
-/* The same of the reserve: a slice, and why it is not there. It is released
- * when a batch needs a segment for which there is no space. */
+/* The same for the reserve: prepare a slice, and why it is not there. It is
+ * released when a batch needs a segment for which there is no space. */
 bool wal_prepare_reserve(struct wal *wal);
 enum err wal_reserve_shortage(const struct wal *wal);
 /* Give the reserve back to the disk. True: there is space now that was not
@@ -162,9 +164,9 @@ bool wal_release_reserve(struct wal *wal);
  * segment, in the next one as far as it is prepared, and in the reserve. */
 uint64_t wal_room(const struct wal *wal);
 
-/* Note on the disk that what was synced was synced, so that damage in the
- * last batch is not taken for an unfinished write. One small write, no sync;
- * nothing when there is nothing new. Call when the log falls quiet. */
+/* Record on disk which batch was synced last, so that damage in it is not taken
+ * for an unfinished write. One small write without a sync; nothing when that is
+ * on disk already. Call it when the log becomes idle. */
 void wal_hint(struct wal *wal);
 
 struct wal_stats {

@@ -89,7 +89,7 @@ struct record {
     struct bytes body;
 };
 
-/* ---- format.c: bytes, no files ------------------------------------------- */
+/* ---- format.c: bytes, no files ---- */
 
 void meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES]);
 MUST_CHECK enum err meta_decode(const uint8_t block[BLOCK_BYTES],
@@ -111,14 +111,14 @@ void record_add(struct buf *out, const struct record *record);
 /* ERR_NOT_FOUND at the end of the payload. */
 MUST_CHECK enum err record_next(struct cursor *payload, struct record *record);
 
-/* ---- scan.c: the recovery rules over one segment, pure --------------------
- */
+/* ---- scan.c: the recovery rules over one segment, pure ---- */
 
 enum verdict {
     VERDICT_CLEAN,   /* Good batches, then zeros. */
     VERDICT_SEALED,  /* Complete; a next segment follows. */
     VERDICT_TORN,    /* `offset`: a batch that was never acknowledged. */
-    VERDICT_CORRUPT, /* `offset`: damage in what was. `why` tells. */
+    VERDICT_CORRUPT, /* `offset`: damage in acknowledged data; `why` says which.
+                      */
 };
 
 struct scan {
@@ -143,9 +143,7 @@ enum verdict scan_segment(const struct segment_header *segment,
                           scan_batch_cb *on_batch, scan_record_cb *on_record,
                           void *arg);
 
-/* ---- wal.c, recover.c, segment.c, compact.c, meta.c, read.c, hint.c
- * -----------------
- */
+/* ---- wal.c, recover.c, segment.c, compact.c, meta.c, read.c, hint.c ---- */
 
 /* Where to begin to look for an entry: the batch that holds `index`. */
 struct anchor {
@@ -173,8 +171,8 @@ struct gathering {
 struct wal {
     struct wal_options options;
     const struct fs *fs;
-    char path[64]; /* Of the segment being written, for messages. */
-    int handle;    /* Of it; -1 when closed. */
+    char path[64]; /* The segment being written, for messages, ... */
+    int handle;    /* ... and its handle; -1 when closed. */
     struct segment_header segment;
     uint64_t segment_size;
     uint64_t offset;    /* Where the next batch goes. */
@@ -202,7 +200,7 @@ struct wal {
     uint64_t inflight_disk_last; /* Last index on disk with it. */
     uint64_t inflight_us;        /* When it was submitted. */
 
-    uint64_t batch_seq; /* Of the next batch, or the one in flight. */
+    uint64_t batch_seq; /* Number of the batch in flight, else the next one. */
     uint32_t chain;
     uint64_t first;
     uint64_t last;
@@ -226,7 +224,7 @@ struct wal {
     enum err shortage;  /* Why it could not be made; ERR_OK: it could. */
     struct reserve reserve;
 
-    int hint_handle; /* Of wal/HINT; -1 when not open. */
+    int hint_handle; /* wal/HINT; -1 when not open. */
     uint64_t hinted; /* The batch it names. */
     uint64_t hint_count;
 
