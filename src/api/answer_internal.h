@@ -57,7 +57,7 @@ const char *api_removed_text(struct api *api, const struct node_status *status);
 /* Answer a membership request that was refused; conn->key has the id,
  * conn->tags the address that were asked for. */
 void api_answer_refusal(struct conn *conn, const struct node_result *result);
-/* What it is and what to do, a sentence. */
+/* Add a sentence: which cluster it is, and what to do. */
 void api_explain_second_cluster(const struct node_foreign *foreign,
                                 struct buf *out);
 /* A conn_finish: 200 without a body, or the problem. */

@@ -1,8 +1,12 @@
 /* api.h -- HTTP for clients: connections, routes, answers.
  *
- * One request at a time is in flight per connection; pipelined ones wait in
- * the stream. Nothing is allocated per request: connections come from a free
- * list and keep their buffers, answers are formatted into the stream. */
+ * One request per connection is in progress at a time; pipelined ones wait in
+ * the stream. struct conn comes from a free list and goes back there when its
+ * connection ends; its buffers are freed then, and kept from one request to the
+ * next, so that a request of usual size allocates nothing. Answers are
+ * formatted into the output buffer of the stream.
+ *
+ * Everything runs on the thread of the reactor. */
 #ifndef CRAFTD_API_API_H
 #define CRAFTD_API_API_H
 
@@ -20,38 +24,41 @@ struct api_process { /* See sys_process(). */
     uint64_t max_fds;
 };
 
-/* Connections over conns_max that are held at a time, to be refused with an
- * answer. Beyond them the kernel's queue of the listener has to wait. */
+/* Bound on connections held over conns_max, to be refused with an answer.
+ * Further ones wait in the kernel's queue of the listener. */
 enum { API_CONNS_BEYOND = 32 };
 
+/* Everything that it points to is borrowed until api_close(). */
 struct api_options {
     struct reactor *reactor;
-    const char *host;
+    const char *host; /* Listen here; a name or an address. */
     uint16_t port;
-    uint64_t value_bytes_max;
-    uint64_t db_bytes_max; /* For /status; the node minds it. */
-    uint64_t body_bytes_max;
+    uint64_t value_bytes_max; /* --max-value */
+    uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
+    uint64_t body_bytes_max;  /* --max-body */
     uint32_t conns_max;
-    uint32_t conns_wanted; /* More, when descriptors are too few for it. */
+    uint32_t conns_wanted; /* --max-conns; over conns_max when the limit of
+                              descriptors is too low for it. */
     /* Names of this node for browsers: the host of http_adv, the machine's name
-     * (NULL: none), and a list with commas. Origins of pages that may do what
-     * our own may, likewise. Lists are NULL or well-formed; "*" is any. All
-     * outlive the api. See browser.c. */
+     * (NULL: none), and a list with commas; and origins of pages that may do
+     * what our own may, a list too. Lists are NULL or well-formed; "*" is any.
+     * See browser.c. */
     const char *http_adv;
     const char *host_name;
     const char *allow_hosts;
     const char *allow_origins;
     const char *version;
-    uint64_t start_s; /* Unix time of the start. */
-    /* A few words about the link to a peer, and whether it is up. */
+    uint64_t start_s; /* Unix time of the start of the process. */
+    /* Whether the link to a peer is up, and a few words why not ("": none). */
     bool (*peer_up)(void *arg, raft_id id);
     const char *(*peer_error)(void *arg, raft_id id);
-    /* Another cluster answers at its address. */
+    /* Whether another cluster answers at the peer's address. */
     bool (*peer_foreign)(void *arg, raft_id id);
-    uint64_t (*now_us)(void *arg); /* To measure requests by. */
+    uint64_t (*now_us)(void *arg); /* Monotonic, to measure requests. */
     uint64_t (*wall_s)(void *arg); /* Unix time, for Date. */
+    /* For /metrics. False: not known on this system. */
     bool (*process)(void *arg, struct api_process *process);
-    /* Of the disk that the node is on. False: not known, or in memory. */
+    /* Free bytes of the node's disk. False: not known, or in memory. */
     bool (*free_bytes)(void *arg, uint64_t *bytes);
     /* Unix time of the newest good backup of --backup-dir, 0 while there is
      * none. False: none is to be made. */
@@ -59,20 +66,25 @@ struct api_options {
     /* A sentence about what is in the way of this node's own join, for the
      * hints of /status; "" when nothing is known, or it does not join. */
     const char *(*join_trouble)(void *arg);
-    void *arg;
+    void *arg; /* For all of these. */
 };
 
+/* Listen. On an error `why` gets a few words, and *api stays as it was. Until
+ * api_set_node() all requests are answered 503. */
 MUST_CHECK enum err api_open(const struct api_options *options,
                              struct api **api, char *why, size_t why_size);
-/* The addresses that are bound; until api_stop(). */
+/* The addresses that are bound. Valid until api_stop(). */
 const char *api_listening(const struct api *api);
-/* The node exists: requests are answered from now on (503 before). */
+/* Answer requests by `node`, which is borrowed until api_close(). */
 void api_set_node(struct api *api, struct node *node);
-/* Before node_close(): requests in flight are cancelled. */
+/* Drop all connections and cancel their requests. Call it before node_close().
+ * NULL is fine. */
 void api_close(struct api *api);
 
-/* Accept no more, answer what is in flight, close what is idle. */
+/* Accept no more connections, answer what is in progress, close what is idle.
+ * The api still has to be closed. */
 void api_stop(struct api *api);
+/* Whether everything has been answered and has left. */
 bool api_stopped(const struct api *api);
 
 #endif

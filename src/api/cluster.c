@@ -407,7 +407,8 @@ static void no_member_any_more(struct conn *conn, const char *name)
                             OUTCOME_NOT_APPLIED, members);
 }
 
-/* Who names its cluster is a member already, and says where it is now. */
+/* A node that names its cluster is a member already, and reports where it is
+ * now. */
 static void on_moved(struct conn *conn, const struct fields *fields)
 {
     struct node_status status;
@@ -476,7 +477,7 @@ static void finish_join(struct conn *conn, const struct node_result *result)
     api_answer(conn, 200, NULL, (struct bytes){0});
 }
 
-/* Who waits to be added cannot add others, and does not know when it can. */
+/* A node that waits to be added cannot add others, nor know when it can. */
 static bool is_joining(const struct api *api)
 {
     return !node_is_member(api->node) && !node_foreign(api->node) &&

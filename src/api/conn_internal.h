@@ -35,8 +35,8 @@ struct api {
     struct timer scan_timer;
     uint64_t scan_turn;   /* Turn of the last slice, ... */
     uint64_t scan_end_us; /* ... and when it ended. */
-    uint64_t page_bytes;  /* Of all pages being gathered or sent. */
-    /* Of all other answers that wait in streams: at most; and the turn in
+    uint64_t page_bytes;  /* Sum over all pages being gathered or sent. */
+    /* Upper bound on all other answers that wait in streams; and the turn in
      * which they were counted last. */
     uint64_t output_bytes;
     uint64_t output_turn;
@@ -51,10 +51,10 @@ struct api {
     /* Scratch for one answer or one command. */
     struct buf body;
     struct buf indented; /* The same for ?pretty. */
-    struct buf message;  /* Of a problem. */
+    struct buf message;  /* The sentence of a problem. */
     struct buf headers;
     struct buf command;
-    struct buf lists[3]; /* Of a transaction: if, then, else. */
+    struct buf lists[3]; /* Lists of a transaction: if, then, else. */
     struct api_metrics metrics;
     struct restore restore;
 };

@@ -7,7 +7,7 @@
 
 struct conn;
 
-/* What requests are counted by: few enough to have a histogram each. */
+/* Requests are counted by these groups, few enough to have a histogram each. */
 enum route_group {
     ROUTE_KEY, /* The data: keys, lists of them. */
     ROUTE_CLUSTER,

@@ -44,14 +44,15 @@ enum param {
 /* In a set of what is taken: others are ignored, not refused. */
 #define PARAMS_ANY (UINT64_C(1) << 63)
 
-/* Of the request being answered. Sets have a bit for each enum param. */
+/* The query of the request being answered. Sets have a bit for each enum
+ * param. */
 struct params {
     uint64_t taken; /* By the route, from api_params_refused() on. */
     uint64_t given;
     uint64_t repeated;
     struct bytes unknown; /* The first name that is no parameter; encoded. */
     bool bad_escape;
-    struct bytes values[PARAM_COUNT]; /* Of those given; decoded, in `text`. */
+    struct bytes values[PARAM_COUNT]; /* Where given; decoded, in `text`. */
     struct buf text;
 };
 

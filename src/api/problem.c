@@ -140,7 +140,7 @@ _Static_assert(NODE_PROPOSALS_MAX == 4096 &&
                    NODE_PROPOSALS_BYTES_MAX == 16 << 20,
                "the message of NODE_BUSY");
 
-/* Of the voters that this node cannot reach, the reasons why. */
+/* Add why this node cannot reach some of the voters. */
 static void add_unreached(struct api *api, const struct node_status *status,
                           struct buf *out)
 {

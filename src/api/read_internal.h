@@ -15,7 +15,7 @@ enum read_level {
     LEVEL_AUTO, /* Until api_read_start() has chosen. */
 };
 
-/* What must be true before an answer is given (read.c). */
+/* The condition on which a read is answered. */
 struct reading {
     enum read_level level;
     uint64_t index;    /* Has been applied here. */

@@ -17,10 +17,10 @@
 enum {
     BATCH_ROWS_MAX = 1000,
     BATCH_BYTES_MAX = 256 << 10,
-    ROW_BYTES = 48, /* What a row takes in the database beside its bytes. */
+    ROW_BYTES = 48, /* Overhead of a row in the database. */
     SLICE_US = 2000,
     AGAIN_MS = 200,
-    /* Of the disk, for the log and for everybody else. */
+    /* Left on the disk for the log and for everybody else. */
     FREE_BYTES_MIN = 64 << 20,
     FREE_CHECK_BYTES = 1 << 20,
     IN_MEMORY_BYTES_MAX = 1 << 30,
@@ -91,7 +91,7 @@ static void row_too_large(struct restore *restore)
          "a value in it is over the limit (--max-value)");
 }
 
-/* Of the file. */
+/* Answer an error of the uploaded file. */
 static void fail_err(struct restore *restore, enum err err, const char *why)
 {
     if (err == ERR_NOSPACE) {
@@ -443,7 +443,7 @@ static void end_slow(struct restore *restore)
     restore->api->body.size = 0;
 }
 
-/* What can be said before the body has come. False: answered. */
+/* Whether the head allows the restore. False: answered. */
 static bool allowed(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;

@@ -17,7 +17,7 @@ enum restore_stage {
     RESTORE_BEGIN,
     RESTORE_ROWS,
     RESTORE_COMMIT,
-    RESTORE_ABORT, /* Nobody waits for it any more. */
+    RESTORE_ABORT, /* Abandoned: the cluster is to forget it. */
 };
 
 /* One at a time (restore.c). */
@@ -29,14 +29,14 @@ struct restore {
     bool opened;
     uint64_t begun_ms;
     uint64_t received;
-    uint64_t row_bytes; /* What its rows will take, about. */
+    uint64_t row_bytes; /* Estimate of what its rows will take. */
     struct timer timer;
     struct node_request request;
     struct buf command; /* The step that is being done. */
     uint64_t id;
-    uint64_t patience_ms; /* For a step. */
-    uint64_t deadline_ms; /* Of this one. */
-    bool again;           /* The same step once more. */
+    uint64_t patience_ms; /* Time for each step. */
+    uint64_t deadline_ms; /* End of that of the current step. */
+    bool again;           /* The timer repeats the current step. */
     bool uncertain;       /* An earlier attempt at it may have been done. */
     bool held;            /* key and value are the next row. */
     struct bytes key;

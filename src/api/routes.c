@@ -164,7 +164,7 @@ static void add_allow(struct conn *conn, unsigned verbs)
     buf_add_string(headers, "\r\n");
 }
 
-/* Of those that the path has, or the server: the answer to OPTIONS, or 405. */
+/* Answer OPTIONS with the methods of the path or the server, all else 405. */
 static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
 {
     add_allow(conn, verbs | VERB(OPTIONS));
@@ -177,7 +177,9 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
     }
 }
 
-/* The row of a request that may be handled. NULL: answered. */
+/* The row of a request that may be handled. NULL: it may not, and has been
+ * answered. Every request passes here before its handler, also one whose body
+ * is still waited for: a check of permissions belongs in this function. */
 static const struct route *admit(struct conn *conn,
                                  const struct http_request *request)
 {

@@ -27,30 +27,30 @@ enum scan_step {
     SCAN_FULL, /* Not taken: there is more than this answer has room for. */
 };
 
-/* A walk over many keys */
+/* A walk over many keys. */
 struct scan {
     struct list link; /* In api->scans[stage]. */
     enum scan_stage stage;
     uint64_t took_us; /* Time that it has taken. */
-    /* What is left of it: [from, to); no end when `to` is empty. */
+    /* The rest of the range: [from, to); no end when `to` is empty. */
     struct buf from;
     struct buf to;
     bool reverse;
     bool keys_only;
-    bool mixed; /* May show several states; else it is cut when one ends. */
+    bool mixed; /* It may show several states; else it is cut at the first. */
     enum scan_step (*step)(struct conn *conn, const struct store_pair *pair);
     void (*done)(struct conn *conn);
     struct buf page; /* The body so far. */
     size_t page_counted;
-    size_t page_max; /* But one item may be larger. */
+    size_t page_max; /* Bound on `page`; but one item may be larger. */
     struct buf last; /* Key or common prefix that was taken last. */
     bool begun;
     bool jumped;  /* `last` is a prefix, and the bounds are behind it. */
-    size_t spent; /* By step(), in bytes that could have been read instead. */
+    size_t spent; /* Cost of step(), in bytes that take as long to read. */
     bool more;
-    uint64_t first_index; /* Applied when it began ... */
-    uint64_t index;       /* ... and in what is shown. */
-    uint64_t sent;
+    uint64_t first_index; /* Applied index at the start, ... */
+    uint64_t index;       /* ... and of the state that is shown. */
+    uint64_t sent;        /* Bytes of `page`. */
     /* list.c */
     struct buf prefix;
     struct buf separator;
@@ -63,36 +63,42 @@ struct scan {
     /* properties.c, erase.c */
     struct pattern *pattern; /* NULL: all match. */
     uint64_t offset;
-    uint64_t skip;               /* What is left of it. */
+    uint64_t skip;               /* Items of `offset` still to be skipped. */
     bool late;                   /* The request's time is over. */
     struct command_writer batch; /* In `page`. */
-    size_t batch_bytes;          /* Of the values that go. */
+    size_t batch_bytes;          /* Bytes of the values that it deletes. */
     uint32_t batch_keys_max;
-    bool must_match; /* Nothing to delete is 404. */
+    bool must_match; /* Answer 404 when nothing matches. */
 };
 
-/* Walk over conn->scan, a slice a turn, in turn with others; `step` is
- * called for every pair, `done` at the end, to call api_scan_answer(). */
+/* Start the walk that conn->scan describes, a slice per turn of the event loop,
+ * in turn with others. step() is called for every pair; done() at the end,
+ * which answers, by api_scan_answer() as a rule. */
 void api_scan_start(struct conn *conn);
+/* Answer 200 with the page, at the pace of the client. */
 void api_scan_answer(struct conn *conn, const char *type);
+/* End the walk, and release its page and pattern. Safe without a walk. */
 void api_scan_close(struct conn *conn);
+/* The same, with all buffers. */
 void api_scan_free(struct conn *conn);
-/* For step(): whether the key is wanted (scan->spent says how long it took to
- * tell), and whether the time of the request is over (then scan->late). */
+/* For step(): whether scan->pattern matches the key, which adds to scan->spent;
+ * and whether the time of the request is over, which sets scan->late. */
 bool api_scan_matches(struct scan *scan, struct bytes key);
 bool api_scan_is_late(struct conn *conn);
-/* 504, for done() when scan->late is set. */
+/* Answer 504: for done() when scan->late is set. */
 void api_scan_answer_late(struct conn *conn);
+/* Free scan->pattern: all keys match. */
 void api_scan_no_pattern(struct scan *scan);
-/* For the start of a walk: the first key behind all that begin with `prefix`
- * (false: there is none), and the first behind `key`. */
+/* For the start of a walk: add the first key behind all that begin with
+ * `prefix` (false: there is none), or the first behind `key`. */
 bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void api_scan_add_behind(struct buf *out, struct bytes key);
 
-/* The query but for one parameter, for the link to the next page. */
+/* Keep the query without one parameter, for the link to the next page. */
 void api_keep_query(struct scan *scan, struct bytes query, const char *without);
 
-/* All between scan->from and scan->to that scan->pattern matches. */
+/* Delete all keys between scan->from and scan->to that scan->pattern matches.
+ */
 void api_erase_start(struct conn *conn);
 
 #endif

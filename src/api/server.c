@@ -247,7 +247,7 @@ static void on_done(struct node_request *request,
 /* ---- reading
  * ---------------------------------------------------------------------- */
 
-/* What the form of an answer depends on, whatever it will be. */
+/* Keep what the form of every answer depends on. */
 static void note_form(struct conn *conn, const struct http_request *request)
 {
     conn->head_only = request->verb == HTTP_VERB_HEAD;

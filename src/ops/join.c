@@ -24,7 +24,7 @@ enum {
     ADDED_WAIT_MS = 2000,
     MEMBER_WAIT_MS = 1000, /* The others are mostly found without help. */
     LOG_AGAIN_MS = 30000,
-    ANSWER_BYTES_MAX = 64 << 10, /* Of its body: a problem is short. */
+    ANSWER_BYTES_MAX = 64 << 10, /* Bound on its body: a problem is short. */
 };
 
 struct ops_join {
