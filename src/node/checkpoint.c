@@ -123,6 +123,7 @@ void flush_when_due(struct node *node)
  * changes would take all of the disk. */
 void sweep_replaced(struct node *node)
 {
+    must(!disk_is_busy(node));
     if (node->now_ms < node->flush.sweep_ms ||
         node->space.shortage[SPACE_ENTRY]) {
         return;

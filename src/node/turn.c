@@ -116,7 +116,7 @@ static const struct phase phases[] = {
     /* The log's next segment is needed soonest when there is most to do. */
     {.run_some = space_prepare_log, .needs = DISK_IDLE},
     {.run_some = space_prepare, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
-    {.run = sweep_replaced, .needs = NOT_CHECKPOINTING},
+    {.run = sweep_replaced, .needs = DISK_IDLE | NOT_CHECKPOINTING},
     {.run = disk_report_stall},
 };
 
