@@ -179,7 +179,7 @@ static bool io_parse(const char *text, enum config_io *io)
     return false;
 }
 
-/* Of a list with commas: all are origins, "null" (a page without one) or "*";
+/* A list with commas: all are origins, "null" (a page without one) or "*";
  * or all are names of hosts without a port. */
 static bool is_list_of(enum kind kind, const char *list)
 {

@@ -18,13 +18,15 @@ enum config_io {
     CONFIG_IO_URING,
 };
 
-enum { CONFIG_JOIN_BYTES = 1024 }; /* Of the list --join, ended by a 0. */
+enum {
+    CONFIG_JOIN_BYTES = 1024
+}; /* Size of the list --join, with its final 0. */
 
 struct config {
     const char *id;   /* NULL: as stored, else the raft address. */
     const char *http; /* Listen addresses, host:port. */
     const char *raft;
-    const char *http_adv; /* What others reach us by; never NULL. */
+    const char *http_adv; /* Advertised address; never NULL. */
     const char *raft_adv;
     const char *join; /* host:port, ...; NULL: none. */
     bool bootstrap_anyway;
@@ -58,7 +60,7 @@ enum config_verdict { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_WRONG };
  * sentence with CONFIG_WRONG. */
 enum config_verdict config_parse(int argc, char **argv, struct config *config,
                                  char *why, size_t why_size);
-/* Whether "NAME=value" of the environment is a variable of this program, or
+/* True when "NAME=value" of the environment is a variable of this program, or
  * none that begins with CRAFTD_. Otherwise `why` gets a sentence, with the
  * nearest name: a mistyped one, or those that Kubernetes sets for a service
  * "craftd". */

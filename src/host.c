@@ -1,4 +1,4 @@
-/* host.c -- what a node gets from its machine: clocks, entropy, a name. */
+/* host.c -- clocks, entropy, files and the name of the machine. */
 #include "host.h"
 
 #include <errno.h>

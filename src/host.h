@@ -1,4 +1,4 @@
-/* host.h -- what a node gets from the machine that it runs on. */
+/* host.h -- clocks, entropy, files and the name of the machine. */
 #ifndef CRAFTD_HOST_H
 #define CRAFTD_HOST_H
 
@@ -8,18 +8,18 @@
  * needs peers, is for the caller to fill in. */
 struct node_env host_env(const struct fs *fs);
 
-/* That a process like this one may still write there. */
+/* Bytes that an unprivileged process may still write there. False: unknown. */
 bool host_free_bytes(const char *dir, uint64_t *bytes);
 
-/* Which file a path means: the same numbers are the same file. */
+/* Identity of a file: equal numbers mean the same file. */
 struct host_file {
     uint64_t device;
     uint64_t inode;
 };
-/* ERR_NOT_FOUND: there is none. ERR_IO: it cannot be told now. */
+/* ERR_NOT_FOUND: there is none. ERR_IO: it cannot be determined now. */
 MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
 
-/* What the machine calls itself; NULL: nothing. Static. */
+/* Host name of the machine, static; NULL: it has none. */
 const char *host_name(void);
 
 /* The directories above `path`, as mkdir -p makes them. False: logged. */

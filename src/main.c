@@ -18,15 +18,16 @@
 #include "sys/sys.h"
 
 enum {
-    STOPPED = -1, /* No exit code: told to stop before it had started. */
+    STOPPED =
+        -1, /* No exit code: a signal came before the start was complete. */
     EXIT_RUNTIME = 1,
     EXIT_USAGE = 2,
     EXIT_JOIN = 3,
     EXIT_DATA = 4,
     DRAIN_MS = 5000,
     DIRECTORY_CHECK_MS = 3000,
-    REMOVED_MS = 5000, /* For those who look why. */
-    REFUSED_MS = 8000, /* Of answers that our name is taken. */
+    REMOVED_MS = 5000, /* For an operator who asks for the reason. */
+    REFUSED_MS = 8000, /* Least time before a refused --join ends. */
     /* Descriptors that are no client connections: files, links to peers in both
      * directions and those being dialled, strangers on the raft port, lookups,
      * listeners. Of a limit that is too low for it, half. */
@@ -45,7 +46,7 @@ struct daemon {
     struct ops_leave *leave;
     struct ops_reap *reap;
     struct ops_backups *backups;
-    bool stopping; /* Told to: leaving the cluster first, perhaps, ... */
+    bool stopping; /* After a signal: leaves the cluster first, perhaps, ... */
     bool draining; /* ... then nothing new is taken. */
     uint64_t stop_by_ms;
     uint64_t removed_by_ms; /* No member any more: when it ends; 0: it is. */
@@ -505,7 +506,7 @@ static void fit_connections(struct daemon *daemon)
              daemon->conns_max, (unsigned long long)others);
 }
 
-/* The log is written beside the loop, if so it may and can be. */
+/* Write the log asynchronously where --io allows it and the kernel can. */
 static int choose_io(struct daemon *daemon)
 {
     char why[128];

@@ -76,8 +76,8 @@ static int parse(int argc, char **argv, int own, struct config *config)
     return 0;
 }
 
-/* Whether `path` is there, and a directory or a file as wanted: before anything
- * is made. */
+/* Check that `path` is there, and a directory or a file as wanted: before
+ * anything is made. */
 static bool is_there(const char *path, bool is_directory)
 {
     struct stat found;

@@ -32,7 +32,7 @@ const struct command *command_named(const char *name)
     return NULL;
 }
 
-/* What etcdctl, consul, redis-cli and shells call our commands. */
+/* Names of these commands in etcdctl, consul, redis-cli and shells. */
 static const char *const foreign_names[][2] = {
     {"list", "ls"},       {"set", "put"},       {"delete", "del"},
     {"rm", "del"},        {"read", "get"},      {"write", "put"},

@@ -25,8 +25,8 @@ enum {
 enum {
     WORDS_MAX = 2,
     SERVER_BYTES = 300, /* A host name, a port, and what is between. */
-    /* What the client holds in memory: more than any --max-body and any page
-     * of a listing. A backup is not held, it is streamed. */
+    /* Bytes that the client holds in memory: more than any --max-body and any
+     * page of a listing. A backup is not held, it is streamed. */
     UPLOAD_BYTES_MAX = 16 << 20,
     DOWNLOAD_BYTES_MAX = 32 << 20,
 };
@@ -65,7 +65,8 @@ struct command {
 /* NULL when it is none. */
 const struct command *command_named(const char *name);
 
-/* Fill `options` from the words behind the command. False: `why` tells. */
+/* Fill `options` from the words behind the command. False: `why` has the
+ * reason. */
 bool options_parse(struct options *options, int argc, char **argv, char *why,
                    size_t why_size);
 
@@ -79,13 +80,13 @@ void say(const struct options *options, const char *format, ...) PRINTF(2, 3);
 /* ---- connect.c ---------------------------------------------------------- */
 
 /* Connect to "host:port", one address after the other. The descriptor (which
- * does not block), or -1: `why` tells. */
+ * does not block), or -1: `why` has the reason. */
 int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size);
 
 enum moved {
     MOVED_ALL,
     MOVED_EARLY,  /* The server answers before it has read everything. */
-    MOVED_FAILED, /* `why` tells. */
+    MOVED_FAILED, /* `why` has the reason. */
 };
 enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
                     size_t why_size);

@@ -1,4 +1,4 @@
-/* connect.c -- connections that never wait longer than they were told.
+/* connect.c -- connections whose waits are bounded by a deadline.
  *
  * Known limit: a name is looked up by getaddrinfo(), which takes the time that
  * resolv.conf gives it. */
@@ -77,9 +77,9 @@ static int dial_one(const struct address *address, uint64_t deadline_ms,
     return fd;
 }
 
-/* How many were written to out[ADDRESSES_MAX]; 0: `why` tells. Numeric hosts
- * and localhost need no resolver, as for the daemon: a container made from
- * scratch has no /etc/hosts. */
+/* How many were written to out[ADDRESSES_MAX]; 0: `why` has the reason. Numeric
+ * hosts and localhost need no resolver, as for the daemon: a container made
+ * from scratch has no /etc/hosts. */
 static size_t resolve(const char *host, uint16_t port, struct address *out,
                       char *why, size_t why_size)
 {
@@ -115,7 +115,7 @@ int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
     struct address addresses[ADDRESSES_MAX];
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
-    if (!addr_split(addr, host, &port)) { /* Of a Location. */
+    if (!addr_split(addr, host, &port)) { /* From a Location. */
         (void)snprintf(why, why_size, "is not host:port");
         return -1;
     }

@@ -13,7 +13,7 @@ struct flag {
     const char *name;
     enum kind kind;
     size_t at;       /* Offset in struct options. */
-    size_t given_at; /* Of a bool that tells it was given; 0: none. */
+    size_t given_at; /* Offset of a bool: it was given; 0: none. */
 };
 
 #define AT(field) offsetof(struct options, field)

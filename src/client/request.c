@@ -165,7 +165,7 @@ static bool is_wanted(const struct request *request)
             header(request, "transfer-encoding").data);
 }
 
-/* What the last call has found of the body goes where it belongs. */
+/* Route the part of the body that the last call found. */
 static bool keep_body(struct request *request, char why[WHY_BYTES])
 {
     struct bytes piece = request->answer.body;
@@ -296,7 +296,7 @@ static void read_problem(const struct request *request,
     buf_add_bytes(&copy, buf_bytes(&request->answer_body));
     json_init(&reader, copy.data, copy.size);
     if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
-        /* Of what is cut or mangled, as far as it goes. */
+        /* A body that is cut or mangled is shown as far as it goes. */
         (void)read_fields(&reader, fields, PROBLEM_FIELDS);
     }
     buf_free(&copy);
@@ -484,7 +484,8 @@ static void explain(const struct request *request,
 {
     buf_add_u8(reasons, '\0');
     if (code == EXIT_NO) {
-        explain_no(request, options); /* Who answered is not the point. */
+        explain_no(request,
+                   options); /* The server that answered does not matter. */
     } else if (code == EXIT_UNKNOWN) {
         say(options, "%s (it may have been done, or be done soon)",
             (const char *)reasons->data);

@@ -306,7 +306,7 @@ static enum err walk(struct bytes command, struct walked *walked)
     }
     do {
         while ((err = command_next(&reader, &op)) == ERR_OK) {
-            /* What a named command has read is kept with its name. */
+            /* Results of reads are stored with the name. */
             walked->grows =
                 walked->grows || op.type == COMMAND_PUT ||
                 op.type == COMMAND_INCR ||

@@ -35,7 +35,7 @@ enum result_status {
     RESULT_TOO_MANY = 6,     /* DELETE_PREFIX of more than is allowed. */
     RESULT_TOO_LARGE = 7,    /* The results are. */
     RESULT_REUSED = 8,       /* The name belongs to another request. */
-    /* Of version 3: */
+    /* Version 3 only: */
     RESULT_RESTORE = 9,     /* The step was done, now or earlier. */
     RESULT_SUPERSEDED = 10, /* Not: what was gathered is not this, or was
                                dropped. Nothing was changed. */
@@ -44,7 +44,7 @@ enum result_status {
 struct result {
     enum result_status status;
     bool replayed;    /* It is the answer to an earlier request. */
-    uint64_t index;   /* Of the entry that did it. */
+    uint64_t index;   /* Log index of the entry. */
     uint32_t at;      /* Which condition, or which operation: 0, 1, ... */
     uint64_t current; /* REFUSED: the index that last changed the key. */
     uint32_t count;   /* THEN, ELSE: results to follow. */

@@ -41,7 +41,7 @@ enum {
 
 /* ---- secrets ---- */
 
-/* Whether the `size` bytes are the same, in a time that depends on `size`
+/* True when the `size` bytes are the same, in a time that depends on `size`
  * only. For everything that an attacker can send again with one byte changed:
  * tags, hashes of tokens, password hashes. */
 MUST_CHECK bool crypto_equal(const void *a, const void *b, size_t size);

@@ -6,12 +6,12 @@
  *     -> psk, e       both parts: a public key of 32 bytes, then the sealed
  *     <- e, ee        payload with its tag of 16 bytes
  *
- * What it gives: each side has proved that it has the key (the responder by
+ * Guarantee: each side has proved that it has the key (the responder by
  * its answer, the initiator by its first message and again by its first sealed
  * frame); both messages' payloads are sealed; whoever learns the key later
  * cannot read what was recorded. What it does not give by itself: the first
  * message can be recorded and sent again to a responder, so a responder must
- * neither believe nor remember anything of its payload until the first frame
+ * neither trust nor remember anything of its payload until the first frame
  * of the channel has been opened.
  *
  * A first message that was not made with the key is refused after five hashes
@@ -28,7 +28,7 @@
 
 enum {
     NOISE_KEY_BYTES = 32, /* The shared key. */
-    /* What a handshake message adds to its payload. */
+    /* Bytes that a handshake message adds to its payload. */
     NOISE_HANDSHAKE_BYTES = X25519_BYTES + AEAD_TAG_BYTES,
     /* A direction gets a new key after so much text, or so many frames. Both
      * sides count the same. */
@@ -39,7 +39,7 @@ enum {
 /* One direction of a channel. */
 struct noise_cipher {
     uint8_t key[AEAD_KEY_BYTES];
-    uint64_t nonce;  /* Of the next frame. */
+    uint64_t nonce;  /* Nonce of the next frame. */
     uint64_t bytes;  /* Since the key was new ... */
     uint64_t frames; /* ... and frames. */
 };

@@ -442,7 +442,7 @@ enum http_progress http_read_head(struct http_reader *reader, uint8_t *data)
     for (uint32_t i = 0; i < request->header_count; i++) {
         read_header(request, &framing, &request->headers[i]);
     }
-    /* What follows a CONNECT may be meant for the tunnel that there is not. */
+    /* Bytes after a CONNECT may be meant for the tunnel, which is refused. */
     request->keep_alive = (request->minor == 1 || framing.keep_alive) &&
                           !framing.close && !request->connect;
     status = check_framing(reader, &framing);

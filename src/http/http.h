@@ -15,7 +15,7 @@
  * tabs wherever it may be (OWS, RFC 9110 5.6.3). One empty line before a
  * request is as good as none (RFC 9112 2.2).
  *
- * Of a target in absolute form (RFC 9112 3.2.2) the authority takes the place
+ * In a target in absolute form (RFC 9112 3.2.2) the authority takes the place
  * of Host, and what is behind it is the target: we are no proxy, whatever the
  * host is called.
  *
@@ -61,7 +61,7 @@ struct http_request {
     bool of_server;       /* OPTIONS * or of a URL without a path; CONNECT. */
     bool connect;
     struct bytes target; /* As received, behind the authority. */
-    struct bytes path;   /* Of it, up to '?': still percent-encoded. */
+    struct bytes path;   /* Up to '?': still percent-encoded. */
     struct bytes query;  /* After '?', empty when there is none. */
     uint32_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
@@ -74,8 +74,8 @@ struct http_request {
 /* Named so that http_parser.h can be included beside it. */
 enum http_progress {
     HTTP_READ_MORE, /* Not all there yet. */
-    HTTP_READ_HEAD, /* Head complete, body not: told once, so that the caller
-                       can answer 100, 413, 417 early. Call again. */
+    HTTP_READ_HEAD, /* Head complete, body not: returned once, so that the
+                       caller can answer 100, 413, 417 early. Call again. */
     HTTP_READ_DONE, /* One whole request; `consumed` bytes of input are done. */
     HTTP_READ_ERROR, /* error_status, error_code, error_text; close after. */
 };
@@ -184,7 +184,7 @@ void http_add_body(struct buf *out, struct bytes body, bool head_only);
 
 struct http_answer_state; /* PRIVATE, see answer.c. */
 
-/* What a connection that carries one request gets back. Answers 100 and 102
+/* The response on a connection that carries one request. Answers 100 and 102
  * to 199 are passed over; 101 is an error, as are versions other than HTTP/1
  * and heads over the limits above. What comes behind the answer is ignored. */
 struct http_answer {
@@ -193,7 +193,7 @@ struct http_answer {
     int status;
     uint32_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX]; /* Good until the free. */
-    struct bytes body;               /* What the last call has found of it. */
+    struct bytes body;               /* The part that the last call found. */
     const char *error_text;          /* After HTTP_READ_ERROR, a sentence. */
     struct http_answer_state *state; /* PRIVATE */
 };

@@ -15,7 +15,7 @@ struct span {
     uint32_t size;
 };
 
-/* What comes next of a body in chunks (RFC 9112 7.1). */
+/* Next part of a body in chunks (RFC 9112 7.1). */
 enum chunk_part { CHUNK_SIZE, CHUNK_DATA, CHUNK_END, CHUNK_TRAILER };
 
 struct http_state {
@@ -37,7 +37,7 @@ struct http_state {
     size_t body_bytes; /* Joined behind the head. */
     uint32_t trailer_count;
     size_t trailer_bytes;
-    uint64_t body_left; /* Of a streamed body with a length. */
+    uint64_t body_left; /* Left of a streamed body with a length. */
     bool head_told;
 };
 

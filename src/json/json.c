@@ -4,7 +4,7 @@
 
 #include "base/text.h"
 
-/* What may come next. */
+/* Tokens that may come next. */
 enum expect {
     EXPECT_VALUE,
     EXPECT_FIRST_VALUE, /* ... or ']' */

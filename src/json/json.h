@@ -15,7 +15,7 @@
 enum { JSON_DEPTH_MAX = 64 };
 
 enum json_token {
-    JSON_ERROR, /* reader->why and reader->offset tell; sticky. */
+    JSON_ERROR, /* see reader->why and reader->offset; final. */
     JSON_END,   /* The whole text was one value, and it has been read. */
     JSON_OBJECT_BEGIN,
     JSON_OBJECT_END,

@@ -146,7 +146,7 @@ void raft_log_append(struct raft *raft, uint64_t term,
     }
 }
 
-/* What is said to be durable, or on its way to be, must not speak of entries
+/* Indexes that are durable, or being persisted, must not cover entries
  * that have been replaced since: the same index may come back with the same
  * term, and an old completion must not vouch for the new copy. */
 static void forget_durable(struct raft *raft, uint64_t from)

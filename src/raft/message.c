@@ -1,4 +1,4 @@
-/* message.c -- may a message of the network be believed? A peer may be old,
+/* message.c -- validates messages of the network. A peer may be old,
  * broken or not what it says: nothing it sends may reach a must(). Each rule
  * here is one that a correct node cannot break, so breaking it drops the
  * message and leaves the engine as it was. */

@@ -65,7 +65,7 @@ enum raft_suffrage {
 struct raft_member {
     raft_id id;
     enum raft_suffrage suffrage;
-    uint8_t uuid[RAFT_UUID_BYTES]; /* Of its directory; all 0 = not known. */
+    uint8_t uuid[RAFT_UUID_BYTES]; /* Directory of the member; 0: not known. */
     char name[RAFT_NAME_BYTES];    /* Terminated; opaque to the engine. */
     char addr[RAFT_ADDR_BYTES];    /* Raft address; opaque. */
     char http[RAFT_ADDR_BYTES];    /* HTTP address; opaque, may be "". */
@@ -191,14 +191,15 @@ struct raft_conf_entry {
     struct raft_conf conf;
 };
 
-/* What the storage layer proved at start. Read during raft_new() only. */
+/* Recovered state, as the storage layer found it at start. Read during
+ * raft_new() only. */
 struct raft_boot {
     uint64_t term; /* From the hard state; >= every term in the log. */
     raft_id vote;
     uint64_t base; /* The log holds entries base+1..last. */
     uint64_t base_term;
     uint64_t last;
-    const struct raft_run *runs; /* Of base+1..last, ascending. */
+    const struct raft_run *runs; /* Terms of base+1..last, ascending. */
     uint32_t run_count;
     const struct raft_conf_entry *confs; /* All that may be needed: the newest
                         at or below `applied`, and every one after it. */
@@ -224,7 +225,7 @@ enum raft_event_type {
     RAFT_APPLIED,   /* Entries up to `index` are applied. */
     RAFT_TRANSFER,  /* Hand leadership to `peer` (0 = the best voter). */
     RAFT_GAP,       /* The process did not run for longer than an election
-                       timeout: silence heard meanwhile proves nothing. */
+                       timeout: silence until then proves nothing. */
     RAFT_PEER_UP,   /* Hints; safety never depends on them. */
     RAFT_PEER_DOWN,
     RAFT_COMPACTED,       /* The log now begins after `index`. */

@@ -1,7 +1,7 @@
 /* raft_internal.h -- what the files of the engine share, and nobody else.
  *
  *   raft.c       new, step: one event to its handler; small accessors
- *   message.c    is a message of the network fit to be believed
+ *   message.c    validates messages of the network
  *   election.c   become_*(), pre-vote, vote, timers, check-quorum
  *   progress.c   what the leader knows of each peer
  *   replicate.c  appends and heartbeats, both sides; commit
@@ -43,7 +43,7 @@ enum {
 struct raft_peer {
     raft_id id;
     bool down;    /* The transport said so; a hint. */
-    bool granted; /* Of the running (pre-)election. */
+    bool granted; /* In the current (pre-)election. */
 
     enum raft_peer_state state;
     uint64_t match;      /* Durable there and equal to our log: acks only. */
@@ -60,12 +60,12 @@ struct raft_peer {
     uint64_t inflight[RAFT_INFLIGHT_MAX];
     uint64_t answer_ms; /* Newest answer, or when the window began to fill. */
 
-    bool heard; /* It answered a message of this leadership. */
+    bool heard; /* It has answered in this leadership. */
     uint64_t contact_ms;
     uint64_t rtt_ms;
     uint64_t acked_round;
 
-    uint64_t commit_sent; /* Commit index it was told. */
+    uint64_t commit_sent; /* Commit index sent to it last. */
     uint64_t notice_ms;   /* When it was sent a heartbeat last. */
     bool notice_due;
 
@@ -107,11 +107,11 @@ struct raft_log {
     uint32_t conf_capacity;
 };
 
-/* What is on disk, and on its way there (output.c). */
+/* Entries on disk, and on their way there (output.c). */
 struct raft_disk {
     bool hard_dirty;       /* Term or vote changed since the last operation. */
     uint64_t hard_seq;     /* The operation that holds them when not dirty. */
-    uint64_t durable_term; /* What a crash now would leave us with. */
+    uint64_t durable_term; /* Term after a crash now. */
     raft_id durable_vote;
     uint64_t durable;  /* Entries up to here, as they are now, are on disk. */
     uint64_t handed;   /* Highest index in the log file, or on its way. */
@@ -204,7 +204,7 @@ struct raft {
     uint64_t leader_since_ms;
     uint64_t term_start; /* Index of our no-op. */
     uint64_t heartbeat_due_ms;
-    uint64_t round; /* Of heartbeats; only grows. */
+    uint64_t round; /* Counts rounds of heartbeats. */
     bool leaving;   /* Our removal is committed. */
 
     struct raft_transfer transfer;

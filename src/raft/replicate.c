@@ -174,8 +174,8 @@ static void refuse_append(struct raft *raft, const struct raft_message *m)
         0);
 }
 
-/* What is committed (or older than the log) matches; message.c has compared
- * what there is to compare. */
+/* Entries that are committed (or older than the log) match; message.c has
+ * compared what there is to compare. */
 static bool prev_matches(const struct raft *raft, const struct raft_message *m)
 {
     if (m->log_index <= raft->commit) {

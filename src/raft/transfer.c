@@ -79,8 +79,9 @@ void raft_transfer_try(struct raft *raft)
     const struct raft_peer *target =
         raft_peer_find(raft, raft->transfer.target);
     must(target); /* The members do not change meanwhile. */
-    /* Who leaves hears nothing of the next leader: it decides first what it
-     * has taken. (4.2.2: it goes on to replicate, and does not count itself.)
+    /* A member that leaves does not learn of the next leader: it decides first
+     * what it has taken. (4.2.2: it goes on to replicate, and does not count
+     * itself.)
      */
     if (target->match != raft->log.last ||
         (raft->leaving && raft->commit != raft->log.last)) {

@@ -42,7 +42,7 @@ enum err wire_hello(struct bytes payload, struct wire_hello *hello)
     if (in.failed) {
         return ERR_CORRUPT;
     }
-    *hello = h; /* What is left is of a later version. */
+    *hello = h; /* The rest is of a later version. */
     return ERR_OK;
 }
 

@@ -16,7 +16,7 @@
 #include "raft/raft.h"
 #include "wire/wire.h"
 
-/* What a node asks of its links. `self` is passed to every function. */
+/* The links, as the node uses them. `self` is passed to every function. */
 struct transport {
     void *self;
     /* The output buffer of the link to `peer`, to append one whole frame to at
@@ -51,7 +51,7 @@ static inline void transport_flush(const struct transport *transport)
     transport->flush(transport->self);
 }
 
-/* What the links report to a node. Arguments are valid during the call only;
+/* Reports of the links to a node. Arguments are valid during the call only;
  * `arg` is the owner's. on_start, on_adopt and on_foreign may be NULL. */
 struct transport_handler {
     /* A frame that is not for the link itself (RAFT, FORWARD, FORWARD_RESP,
