@@ -27,7 +27,7 @@ enum log_level log_level(void)
     return level_min;
 }
 
-/* What could end a line, or a string, too early is shown as '?'. */
+/* Replace bytes that could end a line, or a string, too early by '?'. */
 static void make_harmless(char *text)
 {
     size_t left = strlen(text);

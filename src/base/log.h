@@ -40,9 +40,9 @@ void log_set_node(const char *name);
 /* Read "debug", "info", "warn", "error" or "off". False when it is none. */
 bool log_level_parse(const char *text, enum log_level *level);
 
-/* From now on no line waits for whoever reads stderr: for the daemon. */
+/* From now on no line blocks on the reader of stderr. For the daemon. */
 void log_open(void);
-/* Whether lines, or the number of those dropped, wait for room. */
+/* True while lines, or the number of dropped lines, wait for room. */
 bool log_is_pending(void);
 /* Write them, as far as there is room. Never waits. */
 void log_flush(void);

@@ -105,7 +105,7 @@ static ssize_t write_some(const char *text, size_t size)
     return write(fd, text, size);
 }
 
-/* Whether room may come back: errno of a write that failed. */
+/* Is `error`, the errno of a failed write, a condition that may pass? */
 static bool is_shortage(int error)
 {
     return error == EAGAIN || error == ENOSPC || error == EDQUOT ||

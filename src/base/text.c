@@ -178,7 +178,7 @@ bool text_base64(struct bytes text, uint8_t *data, size_t *size)
             }
             bits |= (uint32_t)value << (18 - 6 * k);
         }
-        /* What the padding leaves over must be zero: one way to write it. */
+        /* The bits that padding leaves over must be zero: one encoding each. */
         if ((digits == 2 && bits & 0xffff) || (digits == 3 && bits & 0xff)) {
             return false;
         }

@@ -47,7 +47,7 @@ enum { TEXT_NEAREST_BYTES_MAX = 64 };
 struct text_nearest {
     struct bytes word;
     struct bytes best;
-    size_t distance; /* Of `best`. */
+    size_t distance; /* From `best` to `word`. */
 };
 struct text_nearest text_nearest_to(struct bytes word);
 void text_nearest_offer(struct text_nearest *nearest, struct bytes name);

@@ -150,7 +150,7 @@ static size_t addresses_of(struct reactor *reactor, const char *host,
         must(addr_known("0.0.0.0", port, out + 1) == 1);
         return 2;
     }
-    if (any) { /* Of IPv4, perhaps spelled as IPv6. */
+    if (any) { /* An address of IPv4, perhaps spelled as IPv6. */
         return addr_known("0.0.0.0", port, out);
     }
     size_t count = addr_known(host, port, out);

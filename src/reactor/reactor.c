@@ -31,7 +31,7 @@ struct reactor *reactor_new(void)
     reactor->now_ms = sys_now_ms();
     reactor->hook_at_ms = UINT64_MAX;
     list_init(&reactor->streams);
-    list_init(&reactor->owed);
+    list_init(&reactor->deferred);
     list_init(&reactor->flush);
     list_init(&reactor->dead);
     list_init(&reactor->listeners);
@@ -124,7 +124,7 @@ void timer_cancel(struct reactor *reactor, struct timer *timer)
  * event will announce. */
 static int sleep_ms(const struct reactor *reactor, uint64_t wait_ms)
 {
-    if (reactor->stopping || !list_empty(&reactor->owed) ||
+    if (reactor->stopping || !list_empty(&reactor->deferred) ||
         !list_empty(&reactor->flush) || !list_empty(&reactor->dead)) {
         return 0;
     }
@@ -160,8 +160,8 @@ static void deliver_events(struct reactor *reactor, int count)
     }
 }
 
-/* At most as many as there were at the start: a timer that re-arms itself
- * for now must not hold the turn. */
+/* Run at most the number of timers that were armed at the start: one that
+ * re-arms itself for now must not hold up the turn. */
 static void run_timers(struct reactor *reactor)
 {
     for (uint32_t left = reactor->timers.count; left > 0; left--) {
@@ -175,20 +175,20 @@ static void run_timers(struct reactor *reactor)
     }
 }
 
-/* One round: what these callbacks cause in turn is for the next turn. */
-static void settle_owed(struct reactor *reactor)
+/* One round: callbacks that these ones defer are for the next turn. */
+static void run_deferred(struct reactor *reactor)
 {
-    if (list_empty(&reactor->owed)) {
+    if (list_empty(&reactor->deferred)) {
         return;
     }
     struct list round;
     list_init(&round);
-    list_splice(&round, &reactor->owed);
+    list_splice(&round, &reactor->deferred);
     while (!list_empty(&round)) {
         struct stream *stream =
-            container_of(round.next, struct stream, owed_link);
-        list_remove(&stream->owed_link);
-        stream_settle(stream);
+            container_of(round.next, struct stream, deferred_link);
+        list_remove(&stream->deferred_link);
+        stream_run_deferred(stream);
     }
 }
 
@@ -213,7 +213,7 @@ void reactor_turn(struct reactor *reactor, uint64_t wait_ms)
 
     deliver_events(reactor, count);
     run_timers(reactor);
-    settle_owed(reactor);
+    run_deferred(reactor);
     if (reactor->hook) {
         reactor->hook_at_ms = reactor->hook(reactor->hook_arg);
     }

@@ -59,9 +59,8 @@ uint64_t reactor_turns(const struct reactor *reactor);
 typedef uint64_t reactor_hook_cb(void *arg);
 void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg);
 
-/* A turn begins when `fd` is readable, until it is not any more: whoever is
- * called from the hook sees to that. One at most; borrowed, and open until
- * reactor_free(). */
+/* Wake the loop while `fd` is readable; the hook must make it unreadable. At
+ * most one descriptor; borrowed, to be kept open until reactor_free(). */
 void reactor_wake_on(struct reactor *reactor, int fd);
 
 /* Longest time one turn took, without its sleep, since start. */
@@ -140,13 +139,13 @@ void stream_write(struct stream *stream, const void *data, size_t size);
  * queued (the front may have left already): see stream_output_bytes(). */
 struct buf *stream_output(struct stream *stream);
 /* Send what is queued now rather than at the end of the turn. A failure is
- * told by the next turn. */
+ * reported in the next turn. */
 void stream_flush(struct stream *stream);
 /* Bytes queued and not yet taken by the kernel. */
 size_t stream_output_bytes(const struct stream *stream);
-/* Reading pauses while this many bytes or more are pending, so that at least
- * so many can be (default 64 KiB) and at most one read (REACTOR_READ_BYTES)
- * more. An on_read that waits for more than the limit waits for ever. */
+/* Reading pauses while this many bytes or more are pending, so that pending
+ * input is at most this limit and one read (REACTOR_READ_BYTES). The default is
+ * 64 KiB. An on_read that waits for more than the limit waits for ever. */
 void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 /* Call on_read again this turn (or the next, when called from on_read by way
  * of a kick or from the hook) with what is pending, if anything, though
@@ -154,7 +153,7 @@ void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 void stream_kick(struct stream *stream);
 /* Bytes that wait for on_read. */
 size_t stream_input_bytes(const struct stream *stream);
-/* Whether the kernel holds bytes that have not been read: a system call. */
+/* True when the kernel holds bytes that have not been read: a system call. */
 bool stream_has_unread(const struct stream *stream);
 /* Stop without on_close; what is queued is dropped. The stream must not be
  * used after. NULL is fine. */
@@ -220,12 +219,13 @@ MUST_CHECK enum err listener_open(struct reactor *reactor, const char *host,
                                   uint16_t port, listener_cb *cb, void *arg,
                                   struct listener **listener, char *why,
                                   size_t why_size);
-/* Whether listener_open() would find an address for `host` now; waits as it
- * does. A signal cuts that short: false. */
+/* True when listener_open() would find an address for `host` now; waits as it
+ * does. False after a signal too. */
 bool listener_can_resolve(struct reactor *reactor, const char *host);
 /* The port in use (of interest after port 0). */
 uint16_t listener_port(const struct listener *listener);
-/* What is bound: "127.0.0.1:11000,[::1]:11000". Lives as long as it. */
+/* The bound addresses: "127.0.0.1:11000,[::1]:11000". Valid until the listener
+ * is closed. */
 const char *listener_text(const struct listener *listener);
 /* Stop to accept, or go on: new connections wait in the kernel's queue
  * meanwhile. For owners whose places are taken. */

@@ -82,11 +82,11 @@ struct reactor {
     uint64_t hook_at_ms; /* When the hook wants its next turn. */
 
     /* Streams, each in at most one place per list. */
-    struct list streams; /* All that are not closed yet. */
-    struct list owed;    /* A callback is due though no event came: kicked,
-                          * or failed and on_close not called yet. */
-    struct list flush;   /* Written to in this turn. */
-    struct list dead;    /* Closed; freed at the end of the turn. */
+    struct list streams;  /* All that are not closed yet. */
+    struct list deferred; /* A callback is pending without an event: kicked,
+                           * or failed and on_close not called yet. */
+    struct list flush;    /* Written to in this turn. */
+    struct list dead;     /* Closed; freed at the end of the turn. */
     struct list listeners;
     struct list listeners_dead;
 
@@ -115,7 +115,7 @@ struct reactor {
  * FLUSHING  closing after flush, output left            -> LINGERING FAILED
  * CLOSED LINGERING half-closed by us, dropping what comes in   -> FAILED CLOSED
  *           (FLUSHING drops it too when draining)
- * FAILED    over; on_close is owed                      -> CLOSED
+ * FAILED    over; on_close is pending                   -> CLOSED
  * CLOSED    freed at the end of the turn */
 enum stream_state {
     STREAM_DIALLING,
@@ -138,9 +138,9 @@ struct stream {
     const struct stream_handler *handler;
     void *arg;
 
-    struct list link;       /* In reactor->streams, then ->dead. */
-    struct list owed_link;  /* In reactor->owed. */
-    struct list flush_link; /* In reactor->flush. */
+    struct list link;          /* In reactor->streams, then ->dead. */
+    struct list deferred_link; /* In reactor->deferred. */
+    struct list flush_link;    /* In reactor->flush. */
 
     /* Bytes [at, size) of a buffer wait; those before are done with. */
     struct buf input;
@@ -167,9 +167,9 @@ const char *why_of_errno(int error);
 void stream_become_open(struct stream *stream);
 void stream_schedule_flush(struct stream *stream);
 /* Called by the turn. */
-void stream_settle(struct stream *stream); /* What is owed. */
+void stream_run_deferred(struct stream *stream);
 void stream_free(struct stream *stream);
-/* Free input that nobody will be offered any more. */
+/* Free input that on_read will not be called with any more. */
 void stream_free_dropped(struct stream *stream);
 
 /* ---- listeners ---- */

@@ -1,8 +1,9 @@
 /* resolver.c -- getaddrinfo() may block for as long as it likes, load
  * libraries and leak; so a child process calls it, writes the answer into a
  * pipe and ends. There is no thread and no SIGCHLD handler: a child is reaped
- * by its pid once its pipe told all. (The program must not ignore SIGCHLD:
- * the kernel would reap for us, and a pid to kill could be somebody else's.) */
+ * by its pid once its pipe has been read to the end. (The program must not
+ * ignore SIGCHLD: the kernel would reap for us, and a pid to kill could be
+ * somebody else's.) */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

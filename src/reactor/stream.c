@@ -94,10 +94,10 @@ static void drop_output(struct stream *stream)
     }
 }
 
-static void owe(struct stream *stream)
+static void defer(struct stream *stream)
 {
-    if (list_empty(&stream->owed_link)) {
-        list_add(&stream->reactor->owed, &stream->owed_link);
+    if (list_empty(&stream->deferred_link)) {
+        list_add(&stream->reactor->deferred, &stream->deferred_link);
     }
 }
 
@@ -106,7 +106,7 @@ static void disconnect(struct stream *stream)
 {
     poller_remove(stream->reactor->poller, &stream->watch);
     timer_cancel(stream->reactor, &stream->timer);
-    list_remove(&stream->owed_link);
+    list_remove(&stream->deferred_link);
     list_remove(&stream->flush_link);
     if (stream->dial) {
         dial_stop(stream);
@@ -128,7 +128,7 @@ void stream_fail(struct stream *stream, const char *why)
     disconnect(stream);
     stream->state = STREAM_FAILED;
     stream->why = why;
-    owe(stream);
+    defer(stream);
 }
 
 struct stream *stream_new(struct reactor *reactor, int fd)
@@ -141,7 +141,7 @@ struct stream *stream_new(struct reactor *reactor, int fd)
         .input_limit_bytes = INPUT_LIMIT_BYTES,
     };
     list_init(&stream->link);
-    list_init(&stream->owed_link);
+    list_init(&stream->deferred_link);
     list_init(&stream->flush_link);
     list_add(&reactor->streams, &stream->link);
     return stream;
@@ -421,8 +421,9 @@ void stream_free_dropped(struct stream *stream)
     }
 }
 
-/* Give what is owed: the last word of a failed stream, or a kick. */
-void stream_settle(struct stream *stream)
+/* Call the pending callback: on_close of a failed stream, or on_read after a
+ * kick. */
+void stream_run_deferred(struct stream *stream)
 {
     if (stream->state == STREAM_FAILED) {
         if (stream->handler && stream->handler->on_close) {
@@ -473,10 +474,10 @@ void stream_set_input_limit(struct stream *stream, size_t limit_bytes)
 
 void stream_kick(struct stream *stream)
 {
-    /* Whether bytes wait is asked later: inside on_read the answer is known
+    /* Pending bytes are looked for later: inside on_read their number is known
      * only when it returns. */
     if (stream->state == STREAM_OPEN) {
-        owe(stream);
+        defer(stream);
     }
 }
 

@@ -152,7 +152,7 @@ enum err generation_current(const struct fs *fs, struct generation *generation)
     return err;
 }
 
-/* ---- what is left of other generations ---- */
+/* ---- removing other generations ---- */
 
 struct sweep {
     const struct fs *fs;

@@ -15,7 +15,7 @@
 
 enum { PAGE_BYTES = 4096 };
 
-/* ---- what a checkpoint overwrites ---- */
+/* ---- copy on write ---- */
 
 static void image_path(unsigned slot, char path[FS_PATH_BYTES])
 {

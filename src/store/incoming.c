@@ -19,7 +19,7 @@ enum err store_incoming_new(const struct store *store,
     char path[FS_PATH_BYTES];
     struct generation generation = {.number = store->generation.number + 1};
     int handle = -1;
-    /* What an earlier attempt left. */
+    /* Remove the files of an earlier attempt. */
     enum err err = generation_sweep(fs, store->generation.number);
     if (!err) {
         err = generation_make(fs, generation.number);

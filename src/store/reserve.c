@@ -1,17 +1,17 @@
 /* reserve.c -- space on the disk that is kept for the database.
  *
- * What is in the open transaction has been applied, answered and shown. When
- * the disk is full before it is committed, SQLite takes it all back: nothing
- * is lost, since the log has it, but what was read yesterday is gone until
- * there is room. So a file of zeros is kept beside the database
+ * Entries in the open transaction have been applied, answered and read. If the
+ * disk is full before it is committed, SQLite rolls all of it back: nothing is
+ * lost, since the log has it, but rows that clients have read are gone until
+ * there is space. So a file of zeros is kept next to the database
  * (sys/reserve.h). A write to the -wal, or of a checkpoint to the database,
  * that finds no space removes it, and is tried again; from then on, until the
- * file could be made anew, the data may not grow (store_shortage()), and what
- * was accepted before is committed in the space that was freed.
+ * file could be made again, the data may not grow (store_shortage()), and
+ * entries that were accepted before are committed in the space that was freed.
  *
- * A checkpointed -wal keeps its size and begins anew: the space that it has is
- * as good as a reserve for transactions that fit into it, which is what lets
- * deletes go on for as long as the disk is full (store_room()). */
+ * A checkpointed -wal keeps its size and is written again from its start: that
+ * space is a reserve as well, for transactions that fit into it, so deletes go
+ * on for as long as the disk is full (store_room()). */
 #include "store/store_internal.h"
 
 enum { WAL_HEADER_BYTES = 32, FRAME_BYTES = 4096 + 24 };

@@ -1,20 +1,21 @@
 /* restore.c -- the steps of a restore, at apply.
  *
- * The rows of a backup come as entries, in order, and are gathered in table
- * staging. COMMIT says how many there must be, and their hash: if that is what
- * is here, staging gets the name of pairs. Renaming a table writes a row of the
- * schema, and nothing of the table. Every step can come twice, or late, since
- * who proposed it may not have heard what became of it: it is done once.
+ * The rows of a backup come as entries, in order, and are collected in table
+ * staging. COMMIT has their number and their hash: if both agree, staging is
+ * renamed to pairs. Renaming a table writes a row of the schema, and nothing of
+ * the table. Every step can come twice, or late, since its proposer may not
+ * have learned the result: it is done once.
  *
  * A row's indexes are those of the entry that brought it. No entry gives an
  * index to two things, so no version that its key ever had is the same.
  *
- * Results of named commands stay: what they did was done, once, and has been
- * replaced since, as by any later write.
+ * Results of named commands stay: each was done once, and the restore replaced
+ * its effect as any later write would.
  *
- * Tables called waste_<index> are what was replaced or given up. They belong
- * to no state: each node takes them away when it has time. They come and go
- * with the same transactions as all else, so a restart finds what is left. */
+ * Tables named waste_<index> were replaced, or belong to an aborted restore.
+ * They are no part of the replicated state: each node deletes them in slices
+ * when it is idle. They change in the same transactions as everything else, so
+ * a restart finds the rest of them. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -173,7 +174,7 @@ uint64_t store_restoring(const struct store *store, uint64_t *staged)
     return store->now.restore_id;
 }
 
-/* ---- what nobody needs any more ---- */
+/* ---- tables that are not needed any more ---- */
 
 /* A name. *found: there is one. */
 static bool query(struct store *store, const char *sql, char name[NAME_BYTES],

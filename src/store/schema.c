@@ -32,7 +32,7 @@ enum {
     LIMITS = SQLITE_LIMIT_WORKER_THREADS + 1,
 };
 
-/* ---- what an untrusted database may do ---- */
+/* ---- limits of an untrusted database ---- */
 
 static int count_steps(void *arg)
 {
@@ -137,7 +137,7 @@ enum err guard_error(const struct guard *guard)
     }
 }
 
-/* ---- the texts ---- */
+/* ---- definitions as text ---- */
 
 /* Tables that were, or are to be, `pairs` are like it. */
 static const char *role_of(const char *name)
@@ -177,7 +177,8 @@ static void add_plain(struct buf *out, const char *text)
     }
 }
 
-/* What a row of the schema says of a table or a view, without its name. */
+/* Add the definition of a table or a view from its row of the schema, without
+ * its name. */
 static void add_row(struct buf *out, const char *name, const char *sql)
 {
     static const char create[] = "CREATE TABLE ";
@@ -247,8 +248,8 @@ static enum err learn_all(const struct known **out)
 
 /* ---- the check ---- */
 
-/* What the schema holds: our tables as we make them, and the first thing that
- * is not so. */
+/* Content of the schema: which of our tables it has, and the first object that
+ * is not one of ours. */
 struct found {
     bool pairs;
     bool raft;

@@ -3,16 +3,16 @@
  *     store.c       open, apply, commit, read
  *     checkpoint.c  the -wal is copied into the database, in steps
  *     txn.c         apply: conditions, results, repeats
- *     restore.c     apply: the steps of a restore; what it has replaced goes
- *     upload.c      a database of somebody's, to be restored
+ *     restore.c     apply: the steps of a restore; deleting replaced tables
+ *     upload.c      a backup that a client sent, to be restored
  *     range.c       keys in order
  *     image.c       the database as a snapshot, to be sent
- *     incoming.c    ... and received
+ *     incoming.c    a snapshot that is being received
  *     vfs_shim.c    intercepts SQLite's I/O on its files
  *     reserve.c     space for a full disk
  *     generation.c  which directory holds the database
  *     migrate.c     the schema
- *     schema.c      is a stranger's database one of ours?
+ *     schema.c      checks a database that this node did not write
  *     view.c        a view of keys and values as text, in backups */
 #ifndef CRAFTD_STORE_STORE_INTERNAL_H
 #define CRAFTD_STORE_STORE_INTERNAL_H
@@ -112,24 +112,24 @@ struct store {
     sqlite3_stmt *ranges[STORE_RANGES];
     sqlite3_stmt *range; /* The one that is open, or NULL. */
     struct row now;
-    struct row flushed; /* As it was committed last. */
-    struct row durable; /* As the last whole checkpoint left it on the disk. */
+    struct row flushed; /* Its content as of the last commit. */
+    struct row durable; /* As of the last complete checkpoint. */
     struct buf conf;
     struct buf result; /* Result of the command applied last. */
-    bool open;         /* A transaction is. */
+    bool open;         /* A transaction is open. */
     bool conf_dirty;
     int wal_pages;
-    bool torn; /* A checkpoint ended half-way. */
+    bool torn; /* A checkpoint has copied only some of its pages. */
     struct shim_file db_file;
     struct shim_file wal_file;
-    bool last_frame; /* Its header is written: the transaction ends with it. */
+    bool last_frame; /* The header of a transaction's last frame was written. */
     struct reserve reserve;
     enum step step;
     enum pass pass;
     const struct shim_file *syncing; /* The file that `sync` is of, or NULL. */
     struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];
-    bool waste; /* There may be tables that nobody needs any more. */
+    bool waste; /* There may be tables to be swept (store_sweep()). */
     uint64_t commits;
     uint64_t checkpoints;
     uint64_t written_bytes;
@@ -188,9 +188,10 @@ void checkpoint_run(struct store *store);
  * has on return. A sync that failed ends the process. */
 bool checkpoint_sync_completed(struct store *store, bool wait);
 
-/* The file changes there: what is still to be read is saved. */
+/* Call it before the database changes there: pages that an open image still
+ * needs are saved. */
 void images_before_write(struct store *store, uint64_t offset, uint64_t size);
-/* Remove what an earlier process left. */
+/* Remove the files of an earlier process. */
 MUST_CHECK enum err images_sweep(const struct fs *fs);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);

@@ -27,7 +27,7 @@ struct txn {
     struct result head;
 };
 
-/* ---- looking ---- */
+/* ---- reading ---- */
 
 struct looked {
     bool found;
@@ -437,8 +437,8 @@ bool txn_apply(struct store *store, uint64_t index, struct bytes command,
         return false;
     }
     must(store->result.size > 0);
-    /* What was asked and what came of it: both are the same everywhere, or
-     * the hash says that they are not. */
+    /* Command and result are the same on every node; if not, the hash shows
+     * it. */
     uint32_t asked = crc32c(0, command.data, command.size);
     uint32_t came = crc32c(0, store->result.data, store->result.size);
     store->now.hash = mix_u64(store->now.hash ^

@@ -1,4 +1,5 @@
-/* upload.c -- a database of somebody's, to be restored. See store.h.
+/* upload.c -- a backup that a client sent, to be restored. upload.h has the
+ * rules.
  *
  * Whatever is in it may be wrong, or meant to be: it is opened read-only in a
  * guarded connection of its own (schema.c), and read row by row, a few in a
@@ -19,8 +20,8 @@ static const char upload_path[] = "db/upload.tmp";
 
 enum {
     FORMATS_AT = 18,
-    ROW_STEPS_MAX = 1000, /* Of SQLite, for one row. */
-    ROW_BYTES_MIN = 8,    /* What a row takes in a file beside its bytes. */
+    ROW_STEPS_MAX = 1000, /* Instructions of SQLite, for one row. */
+    ROW_BYTES_MIN = 8,    /* Overhead of a row in a file. */
     ROW_BYTES_MAX = 1024, /* ... and what it may take, its key included. */
 };
 
@@ -36,8 +37,8 @@ struct store_upload {
     sqlite3_int64 last_rowid;
     struct buf last; /* By key: the one before. */
     uint64_t count;
-    uint64_t seen_bytes; /* What the rows so far must take in the file. */
-    uint64_t sum;        /* Of the hashes of the rows, in any order. */
+    uint64_t seen_bytes; /* Lower bound of the bytes of the rows so far. */
+    uint64_t sum;        /* Sum of the hashes of the rows so far. */
     uint64_t all_count;  /* ... when all had been seen. */
     uint64_t all_sum;
 };
@@ -101,10 +102,10 @@ enum err store_upload_add(struct store_upload *upload, struct bytes data)
     return err;
 }
 
-/* ---- is it one of ours? ---- */
+/* ---- opening ---- */
 
-/* A database that was in WAL mode wants to have its -wal beside it; the copy
- * has none, and says now that it needs none. */
+/* A database in WAL mode requires its -wal; the copy has none, so its header is
+ * changed to rollback mode. */
 static enum err settle_header(struct store_upload *upload, const char **why)
 {
     static const uint8_t rollback[2] = {1, 1};
@@ -190,7 +191,7 @@ enum err store_upload_open(struct store_upload *upload,
     return err;
 }
 
-/* ---- its rows ---- */
+/* ---- rows ---- */
 
 enum err store_upload_begin(struct store_upload *upload, bool by_key)
 {

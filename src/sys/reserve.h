@@ -38,8 +38,8 @@ void reserve_init(struct reserve *reserve, const struct fs *fs,
  * do. What there is of it after a failure stays, to be released like the
  * whole. */
 bool reserve_prepare(struct reserve *reserve);
-/* Remove the file. True: that made space; false: there was nothing to remove.
- */
+/* Remove the file. True: that made space. False: there was none, or it cannot
+ * be removed. */
 bool reserve_release(struct reserve *reserve);
 /* Close it; the file stays as it is. */
 void reserve_close(struct reserve *reserve);

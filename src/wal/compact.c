@@ -1,4 +1,4 @@
-/* compact.c -- what a snapshot holds need not be in the log. */
+/* compact.c -- removes segments whose entries are in a snapshot. */
 #include "base/log.h"
 #include "wal/wal_internal.h"
 

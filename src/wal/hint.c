@@ -1,9 +1,9 @@
 /* hint.c -- wal/HINT: which batch is known to be synced.
  *
- * A batch vouches for those before it, but nothing vouches for the last one:
- * rot in it looks like a write that never ended. So when the log falls quiet
- * its number goes into this file, without a sync: the file may be late or
- * lost, and all it can ever do is prove that something was durable.
+ * A batch proves that those before it were synced, but nothing proves that of
+ * the last one: rot in it looks like an unfinished write. So when the log
+ * becomes idle its number is written to this file, without a sync: the file may
+ * be late or lost, and it can only ever prove that something was durable.
  *
  * Two slots of 512 bytes, written in turn, so that a torn one leaves the
  * other: magic[8] | u32 crc of what follows | u32 format | u64 batch_seq |

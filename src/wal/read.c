@@ -222,8 +222,8 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
     if (index < wal->first || index > wal->synced) {
         return ERR_NOT_FOUND;
     }
-    /* What follows in the batch read last may have been truncated and written
-     * again later: an anchor was put there. */
+    /* The rest of the batch read last may have been truncated and written again
+     * later: an anchor was put there. */
     const struct anchor *anchor = anchor_find(wal, index);
     if (anchor->seq > wal->read_seq ||
         (anchor->seq == wal->read_seq && anchor->offset > wal->read_offset)) {
