@@ -473,7 +473,7 @@ struct conn *api_conn_open(struct api *api, struct stream *stream,
     list_add(&api->conns, &conn->link);
     api->conn_count++;
     http_reader_init(&conn->reader, api->options.body_bytes_max);
-    conn->reader.streams = api_restore_streams;
+    conn->reader.streams = api_route_streams;
     stream_set_handler(stream, handler, conn);
     stream_set_input_limit(stream, INPUT_BYTES_SMALL);
     conn->host = host_take(api, stream_peer_network(stream));

@@ -572,12 +572,6 @@ void api_on_restore(struct conn *conn, const struct http_request *request)
     }
 }
 
-bool api_restore_streams(const struct http_request *request)
-{
-    return request->verb == HTTP_VERB_POST &&
-           bytes_equal_string(request->path, "/restore");
-}
-
 void api_restore_free(struct api *api)
 {
     struct restore *restore = &api->restore;

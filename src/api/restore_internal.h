@@ -46,9 +46,6 @@ struct restore {
     uint64_t hash;
 };
 
-/* Whether the body of a request is read in pieces: it is the one of a restore.
- */
-bool api_restore_streams(const struct http_request *request);
 /* Abandon the one that is under way, if there is one. */
 void api_restore_free(struct api *api);
 

@@ -114,11 +114,11 @@ static bool is_for(const struct route *route, struct bytes path)
            (route->reach != ONLY && is_below(path, route->path));
 }
 
-/* The row for this path and verb, and the group of the path in conn. NULL:
- * none, and `verbs` are those that the path has, 0 when it is no path of ours.
- * Where rows for several paths would do, the first of them is the path. */
-static const struct route *find(struct conn *conn, struct bytes path,
-                                enum http_verb verb, unsigned *verbs)
+/* The row for this path and verb. NULL: there is none. `verbs` are those of the
+ * path, 0 when it is no path of ours; `group` is that of the path. Where rows
+ * for several paths match, the first of them is the path. */
+static const struct route *find(struct bytes path, enum http_verb verb,
+                                unsigned *verbs, enum route_group *group)
 {
     const struct route *end = routes + ARRAY_COUNT(routes);
     const struct route *first = routes;
@@ -127,7 +127,7 @@ static const struct route *find(struct conn *conn, struct bytes path,
     while (first < end && !is_for(first, path)) {
         first++;
     }
-    conn->group = first < end ? first->group : ROUTE_OTHER;
+    *group = first < end ? first->group : ROUTE_OTHER;
     for (const struct route *row = first;
          row < end && row->reach == first->reach &&
          strcmp(row->path, first->path) == 0;
@@ -138,6 +138,18 @@ static const struct route *find(struct conn *conn, struct bytes path,
         }
     }
     return found;
+}
+
+bool api_route_streams(const struct http_request *request)
+{
+    unsigned verbs;
+    enum route_group group;
+    if (request->verb != HTTP_VERB_POST) {
+        return false; /* As most requests: without a search. */
+    }
+    const struct route *found =
+        find(request->path, request->verb, &verbs, &group);
+    return found && found->handler == api_on_restore;
 }
 
 bool api_is_v1(const struct http_request *request)
@@ -187,7 +199,7 @@ static const struct route *admit(struct conn *conn,
     char what[WHAT_BYTES];
     unsigned verbs;
     const struct route *found =
-        find(conn, request->path, request->verb, &verbs);
+        find(request->path, request->verb, &verbs, &conn->group);
     bool is_probe = found && found->handler == api_on_health;
     if (api_browser_refused(conn, request, is_probe)) {
         return NULL;

@@ -13,6 +13,8 @@ struct conn;
  * OPTIONS and refusals come from the table of routes, all else from the
  * handler. */
 void api_route(struct conn *conn, const struct http_request *request);
+/* Whether the handler of the request takes its body in pieces, by a sink. */
+bool api_route_streams(const struct http_request *request);
 /* Whether the path is one of /api/v1. */
 bool api_is_v1(const struct http_request *request);
 /* Whether the head of a request whose body has not come yet is reason enough
