@@ -18,9 +18,8 @@ enum config_io {
     CONFIG_IO_URING,
 };
 
-enum {
-    CONFIG_JOIN_BYTES = 1024
-}; /* Size of the list --join, with its final 0. */
+/* Size of the list --join, with its final 0. */
+enum { CONFIG_JOIN_BYTES = 1024 };
 
 struct config {
     const char *id;   /* NULL: as stored, else the raft address. */

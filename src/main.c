@@ -18,8 +18,7 @@
 #include "sys/sys.h"
 
 enum {
-    STOPPED =
-        -1, /* No exit code: a signal came before the start was complete. */
+    STOPPED = -1, /* No exit code: a signal ended the start. */
     EXIT_RUNTIME = 1,
     EXIT_USAGE = 2,
     EXIT_JOIN = 3,

@@ -484,8 +484,7 @@ static void explain(const struct request *request,
 {
     buf_add_u8(reasons, '\0');
     if (code == EXIT_NO) {
-        explain_no(request,
-                   options); /* The server that answered does not matter. */
+        explain_no(request, options); /* By any server. */
     } else if (code == EXIT_UNKNOWN) {
         say(options, "%s (it may have been done, or be done soon)",
             (const char *)reasons->data);

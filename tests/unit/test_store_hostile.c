@@ -26,23 +26,13 @@ static uint64_t bytes_seen;
 static int setup(void **state)
 {
     (void)state;
-    if (storedir_make() != 0) {
+    if (storedir_begin(&store) != 0) {
         return -1;
     }
-    store = storedir_open(storedir_fs);
     for (int i = 0; i < KEYS; i++) {
-        struct buf command = {0};
-        struct command_writer writer;
-        struct store_result result;
         char key[16];
         snprintf(key, sizeof(key), "k%02d", i);
-        command_begin(&writer, &command);
-        command_put(&writer, bytes_of_string(key), bytes_of_string("value"));
-        command_end(&writer);
-        assert_int_equal(store_apply(store, (uint64_t)i + 1, 1,
-                                     buf_bytes(&command), &result),
-                         ERR_OK);
-        buf_free(&command);
+        storedir_put(store, key, "value");
     }
     return 0;
 }
@@ -50,26 +40,11 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    store_close(store);
-    store = NULL;
     buf_free(&file);
-    return storedir_remove();
+    return storedir_end(&store);
 }
 
 /* ---- making files ---- */
-
-static void take_backup(void)
-{
-    struct store_image *image = NULL;
-    file.size = 0;
-    assert_int_equal(store_checkpoint(store), ERR_OK);
-    assert_int_equal(store_image_open(store, &image), ERR_OK);
-    size_t size = (size_t)image->bytes;
-    assert_int_equal(store_image_read(image, buf_reserve(&file, size), size),
-                     ERR_OK);
-    file.size = size;
-    store_image_close(image);
-}
 
 static void changed_path(char path[128])
 {
@@ -319,7 +294,7 @@ static void test_backups_of_every_build_are_known(void **state)
            "DROP TABLE migrations;" RESTORED "VACUUM",
            true);
     check_sees_all();
-    take_backup();
+    storedir_backup(store, &file);
     check_sees_all();
     assert_int_equal(install_in_memory(KEYS), ERR_OK);
     change("PRAGMA encoding='UTF-16';" SCHEMA_3, true);
@@ -355,7 +330,7 @@ static void test_a_table_is_known_by_its_text(void **state)
                   "NULL) WITHOUT ROWID"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        take_backup();
+        storedir_backup(store, &file);
         change(cases[i].sql, false);
         assert_int_equal(upload(), ERR_CORRUPT);
         if (!strstr(why, cases[i].table) && !strstr(why, "'p'")) {
@@ -379,19 +354,19 @@ static void test_a_node_takes_nothing_of_strangers(void **state)
         "CREATE TABLE \"mo\"\"re \n\"(x)",
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        take_backup();
+        storedir_backup(store, &file);
         change(cases[i], false);
         check_sees_all();
         assert_int_equal(install_in_memory(0), ERR_CORRUPT);
         assert_int_equal(install_in_memory(KEYS), ERR_CORRUPT);
     }
-    take_backup();
+    storedir_backup(store, &file);
     change("CREATE TRIGGER more AFTER INSERT ON pairs BEGIN "
            "DELETE FROM pairs; END",
            false);
     assert_int_equal(install_on_disk(KEYS), ERR_CORRUPT);
     assert_int_equal(store_key_count(store), KEYS);
-    take_backup();
+    storedir_backup(store, &file);
     assert_int_equal(install_on_disk(KEYS), ERR_OK);
     assert_int_equal(store_key_count(store), KEYS);
     store_close(store);
@@ -412,11 +387,11 @@ static void test_rows_that_no_write_made(void **state)
         "DELETE FROM pairs WHERE key = x'6b3031'",
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        take_backup();
+        storedir_backup(store, &file);
         change(cases[i], false);
         assert_int_equal(install_in_memory(0), ERR_CORRUPT);
     }
-    take_backup();
+    storedir_backup(store, &file);
     change("UPDATE migrations SET version = 99 WHERE version = 1", false);
     assert_int_equal(install_in_memory(0), ERR_VERSION);
     assert_int_equal(upload(), ERR_VERSION);
@@ -427,17 +402,17 @@ static void test_rows_that_no_write_made(void **state)
 static void test_a_tree_that_leads_back_to_itself(void **state)
 {
     (void)state;
-    take_backup();
+    storedir_backup(store, &file);
     make_bomb("pairs");
     assert_int_equal(upload(), ERR_CORRUPT);
     assert_true(rows_seen <= KEYS); /* Not 90,000 times as many. */
-    take_backup();
+    storedir_backup(store, &file);
     make_bomb("sqlite_schema");
     assert_int_equal(upload(), ERR_CORRUPT);
     assert_non_null(strstr(why, "larger than craftd's"));
     assert_int_equal(install_in_memory(KEYS), ERR_CORRUPT);
     /* One row is all that is read of these. */
-    take_backup();
+    storedir_backup(store, &file);
     make_bomb("migrations");
     make_bomb("raft");
     check_sees_all();
@@ -453,7 +428,7 @@ static void add_tables(int count)
              "'t' || i, rootpage, 'CREATE TABLE t' || i || '(a)' "
              "FROM sqlite_schema, n WHERE name = 't0'",
              count - 1);
-    take_backup();
+    storedir_backup(store, &file);
     change(sql, false);
 }
 
@@ -466,7 +441,7 @@ static void test_a_schema_without_an_end(void **state)
     assert_int_equal(upload(), ERR_CORRUPT);
     assert_non_null(strstr(why, "larger than craftd's"));
     /* Few, but long ones. */
-    take_backup();
+    storedir_backup(store, &file);
     change("PRAGMA writable_schema=ON; CREATE TABLE t(a);"
            "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a /*' || "
            "hex(zeroblob(1200)) || '*/)' WHERE name = 't'",
@@ -479,7 +454,7 @@ static void test_a_value_over_the_limit(void **state)
     (void)state;
     char sql[256];
     for (int over = 0; over < 2; over++) {
-        take_backup();
+        storedir_backup(store, &file);
         snprintf(sql, sizeof(sql),
                  "INSERT INTO pairs(key, value, create_index, modify_index) "
                  "VALUES(x'7a', zeroblob(%d), 1, 1)",
@@ -495,7 +470,7 @@ static void test_rows_that_share_their_pages(void **state)
 {
     (void)state;
     enum { CELL_MAX = 600 };
-    take_backup();
+    storedir_backup(store, &file);
     /* All but 509 bytes of it are in pages of their own. */
     change("DELETE FROM pairs; INSERT INTO pairs VALUES(x'7a', "
            "zeroblob(61880), 1, 1, 1)",
@@ -524,7 +499,7 @@ static void test_a_file_that_ends_within_a_page(void **state)
     (void)state;
     static const size_t cuts[] = {1, 100, PAGE / 2, PAGE - 1, PAGE, PAGE + 1};
     for (size_t i = 0; i < ARRAY_COUNT(cuts); i++) {
-        take_backup();
+        storedir_backup(store, &file);
         change("INSERT INTO pairs VALUES(x'7a', replace(hex(zeroblob(30000)), "
                "'0', 'a'), 1, 1, 1); UPDATE raft SET keys = keys + 1;"
                "UPDATE pairs SET value = cast(value AS BLOB)",

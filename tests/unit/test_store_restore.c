@@ -24,20 +24,14 @@ static struct result came; /* Of the last command. */
 static int setup(void **state)
 {
     (void)state;
-    if (storedir_make() != 0) {
-        return -1;
-    }
-    store = storedir_open(storedir_fs);
-    return 0;
+    return storedir_begin(&store);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    store_close(store);
-    store = NULL;
     buf_free(&command);
-    return storedir_remove();
+    return storedir_end(&store);
 }
 
 /* ---- saying it shortly ---- */
@@ -481,19 +475,6 @@ enum { VALUE_MAX = 1 << 20 };
 
 static struct buf file;
 
-static void take_backup(void)
-{
-    struct store_image *image = NULL;
-    file.size = 0;
-    assert_int_equal(store_checkpoint(store), ERR_OK);
-    assert_int_equal(store_image_open(store, &image), ERR_OK);
-    size_t size = (size_t)image->bytes;
-    assert_int_equal(store_image_read(image, buf_reserve(&file, size), size),
-                     ERR_OK);
-    file.size = size;
-    store_image_close(image);
-}
-
 /* Open, and read all of it, as a restore does. */
 static enum err upload(uint64_t *count)
 {
@@ -585,7 +566,7 @@ static void test_what_is_a_backup_and_what_is_not(void **state)
                 (void)put(key, "value");
             }
         }
-        take_backup();
+        storedir_backup(store, &file);
         change_backup(cases[i].sql);
         if (upload(&count) != cases[i].err) {
             fail_msg("%s", cases[i].sql);
@@ -609,12 +590,12 @@ static void test_files_that_are_damaged(void **state)
         snprintf(key, sizeof(key), "k%d", k);
         (void)put(key, "a value that takes some bytes");
     }
-    take_backup();
+    storedir_backup(store, &file);
     size_t whole = file.size;
     assert_int_equal(upload(&count), ERR_OK);
     assert_int_equal(count, 3000);
     for (size_t size = 4096; size < whole; size += 16 * 4096) {
-        take_backup();
+        storedir_backup(store, &file);
         file.size = size;
         assert_int_equal(upload(&count), ERR_CORRUPT);
     }
@@ -623,7 +604,7 @@ static void test_files_that_are_damaged(void **state)
     int found = 0;
     size_t pages = whole / 4096;
     for (size_t page = 0; page < pages; page++) {
-        take_backup();
+        storedir_backup(store, &file);
         memset(file.data + page * 4096, 0, 4096);
         enum err err = upload(&count);
         assert_true(err == ERR_CORRUPT || (err == ERR_OK && count == 3000));
@@ -643,7 +624,7 @@ static void test_an_index_that_has_lost_a_row(void **state)
         snprintf(key, sizeof(key), "k%d", k);
         (void)put(key, "value");
     }
-    take_backup();
+    storedir_backup(store, &file);
     /* A second index over fewer rows, under the name of the first. */
     change_backup("CREATE INDEX some ON pairs(key) WHERE create_index < 40;"
                   "PRAGMA writable_schema=ON;"
@@ -666,7 +647,7 @@ static void test_an_upload_in_memory(void **state)
         snprintf(key, sizeof(key), "k%d", k);
         (void)put(key, "value");
     }
-    take_backup();
+    storedir_backup(store, &file);
     store_close(store);
     store = storedir_open(memory);
     assert_int_equal(upload(&count), ERR_OK);

@@ -23,20 +23,14 @@ static struct result_reader reader;
 static int setup(void **state)
 {
     (void)state;
-    if (storedir_make() != 0) {
-        return -1;
-    }
-    store = storedir_open(storedir_fs);
-    return 0;
+    return storedir_begin(&store);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    store_close(store);
-    store = NULL;
     buf_free(&command);
-    return storedir_remove();
+    return storedir_end(&store);
 }
 
 /* ---- saying it shortly ---- */

@@ -25,20 +25,14 @@ static sqlite3 *db; /* The file, opened as people do. */
 static int setup(void **state)
 {
     (void)state;
-    if (storedir_make() != 0) {
-        return -1;
-    }
-    store = storedir_open(storedir_fs);
-    return 0;
+    return storedir_begin(&store);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    store_close(store);
-    store = NULL;
     buf_free(&file);
-    return storedir_remove();
+    return storedir_end(&store);
 }
 
 static void apply(struct store *to, struct buf *command)
