@@ -234,6 +234,17 @@ static void refresh(struct node *node, struct node_request *request,
     }
 }
 
+/* A request that names a known member and shows no directory, as hraftd's do:
+ * anybody may have sent it. The address of a member that is down stays what it
+ * is for as long as its name does. One that was itself added in that way has
+ * no directory yet, and its address may be corrected. */
+static bool moves_unproved(struct node *node, const struct raft_member *old,
+                           const struct raft_member *wanted)
+{
+    return raft_uuid_is_known(old->uuid) && !raft_uuid_is_known(wanted->uuid) &&
+           !address_of(node, old->id) && !is_at(node, old, wanted->addr);
+}
+
 void join_step(struct node *node, struct node_request *request)
 {
     struct raft_member wanted;
@@ -258,6 +269,10 @@ void join_step(struct node *node, struct node_request *request)
         replace(node, request, there, &wanted, by_addr);
     } else if (named && !join_same_uuid(named, &wanted)) {
         replace(node, request, named, &wanted, by_addr);
+    } else if (named && moves_unproved(node, named, &wanted) &&
+               may_replace(node, named, &wanted, by_addr)) {
+        refuse(node, request, may_replace(node, named, &wanted, by_addr), named,
+               &wanted);
     } else if (named) {
         refresh(node, request, named, &wanted);
     } else if (!request->replaced && unreached(node) >= NODE_UNREACHED_MAX) {

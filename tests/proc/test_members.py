@@ -88,6 +88,30 @@ def test_a_copied_name_does_not_replace_who_reboots(cluster, copy_of):
     assert copy.wait_exit(25) == 3
 
 
+def test_a_request_without_a_directory_moves_nobody(cluster):
+    """Whoever knows a name could send the cluster elsewhere with it."""
+    cluster.start(3, args=FAST)
+    leader = cluster.wait_leader()
+    member = cluster.others(leader)[0]
+    elsewhere = f"127.0.0.1:{free_port()}"
+    assert leader.request("POST", "/join", {
+        "id": member.name, "addr": elsewhere}).status == 200  # It is here: nothing changes.
+    assert rows(leader)[member.name]["address"] == member.raft
+    member.kill()
+    wait_for(lambda: not rows(leader)[member.name]["reachable"], 10, "it is down")
+
+    def refused():
+        answer = leader.request("POST", "/join", {"id": member.name, "addr": elsewhere})
+        return answer if answer.status == 409 else None
+    answer = wait_for(refused, 5, "a refusal")
+    assert answer.json()["code"] in ("member-silent", "exists")
+    assert rows(leader)[member.name]["address"] == member.raft
+    assert leader.request("POST", "/join", {
+        "id": member.name, "addr": member.raft}).status == 200
+    member.start().up()
+    cluster.wait_members(3)
+
+
 def test_who_stays_away_is_replaced(cluster, copy_of):
     cluster.start(3, args=FAST + ["--replace-after", "3s"])
     leader = cluster.wait_leader()
@@ -530,6 +554,7 @@ def test_who_has_left_keeps_its_data_until_it_is_taken(cluster):
     leader = cluster.wait_leader()
     leaver = cluster.others(leader)[0]
     assert leader.put("kept", "1").status == 200
+    cluster.wait_same()  # What it has not applied it cannot show without a leader.
     assert leaver.terminate() == 0
     leader.kill()
     leaver.join = leader.http
