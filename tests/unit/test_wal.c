@@ -13,11 +13,12 @@
 
 enum { SEGMENT = 64 << 10, ENTRIES_MAX = 4000 };
 
-/* Batches in flight end when they are waited for, or are told to. */
+/* Batches in flight complete when they are waited for, or when a test sets so.
+ */
 struct pilot {
     bool on; /* The back-end: both are tried. */
-    bool lands;
-    uint64_t flights;
+    bool completes;
+    uint64_t writes;
 };
 
 static struct pilot pilot;
@@ -26,13 +27,13 @@ static size_t pilot_begins(void *arg, size_t size)
 {
     (void)arg;
     /* Nothing, a part, or all of it is there at once. */
-    return size * (pilot.flights++ % 3) / 2;
+    return size * (pilot.writes++ % 3) / 2;
 }
 
 static bool pilot_ended(void *arg, bool wait)
 {
     (void)arg;
-    return wait || pilot.lands;
+    return wait || pilot.completes;
 }
 
 static void use_pilot(struct simdisk *disk)
@@ -45,14 +46,14 @@ static void use_pilot(struct simdisk *disk)
     }
 }
 
-static int fly(void **state)
+static int setup_async(void **state)
 {
     (void)state;
     pilot = (struct pilot){.on = true};
     return 0;
 }
 
-static int stay(void **state)
+static int setup_sync(void **state)
 {
     (void)state;
     pilot = (struct pilot){.on = false};
@@ -634,25 +635,25 @@ static void test_a_batch_in_flight_is_not_durable(void **state)
         append(round, 10);
         start();
         assert_false(landed(false));
-        uint64_t flying = f.count;
+        uint64_t inflight_last = f.count;
         append(round + 1,
                7000); /* The next batch; the one in flight keeps its own. */
         assert_int_equal(wal_durable(f.wal), before);
         assert_int_equal(wal_last(f.wal), f.count);
         read_one(before);
-        read_none(flying);
+        read_none(inflight_last);
         assert_false(landed(false));
         wal_hint(f.wal); /* It speaks of what is durable alone. */
         assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), before);
         for (uint64_t seed = 0; seed < 4; seed++) {
             uint64_t last = last_after_a_crash(SIMDISK_SOME, 4 * round + seed);
-            assert_true(last == before || last == flying);
+            assert_true(last == before || last == inflight_last);
         }
         assert_true(landed(true));
-        assert_int_equal(wal_durable(f.wal), flying);
-        read_one(flying);
-        read_none(flying + 1);
-        assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), flying);
+        assert_int_equal(wal_durable(f.wal), inflight_last);
+        read_one(inflight_last);
+        read_none(inflight_last + 1);
+        assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), inflight_last);
         sync_all();
     }
     read_all();
@@ -763,7 +764,7 @@ static void test_close_in_flight(void **state)
 }
 
 /* Term and vote go first, and alone they are done at once. */
-static void test_hard_state_beside_a_flight(void **state)
+static void test_hard_state_while_a_batch_is_in_flight(void **state)
 {
     (void)state;
     begin();
@@ -776,9 +777,9 @@ static void test_hard_state_beside_a_flight(void **state)
     append(4, 10);
     assert_false(landed(false));
     assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), 0);
-    pilot.lands = true;
+    pilot.completes = true;
     assert_true(landed(false));
-    pilot.lands = false;
+    pilot.completes = false;
     start();
     wal_close(f.wal);
     assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
@@ -789,8 +790,9 @@ static void test_hard_state_beside_a_flight(void **state)
 }
 
 #define BOTH(test)                                                             \
-    cmocka_unit_test_setup(test, stay), cmocka_unit_test_setup(test, fly)
-#define FLYING(test) cmocka_unit_test_setup(test, fly)
+    cmocka_unit_test_setup(test, setup_sync),                                  \
+        cmocka_unit_test_setup(test, setup_async)
+#define ASYNC(test) cmocka_unit_test_setup(test, setup_async)
 
 int main(void)
 {
@@ -810,11 +812,11 @@ int main(void)
         BOTH(test_a_failed_read_can_be_tried_again),
         BOTH(test_compaction_drops_whole_segments),
         BOTH(test_reset_begins_behind_a_snapshot),
-        FLYING(test_a_batch_in_flight_is_not_durable),
-        FLYING(test_truncated_in_flight),
-        FLYING(test_no_space_in_flight),
-        FLYING(test_close_in_flight),
-        FLYING(test_hard_state_beside_a_flight),
+        ASYNC(test_a_batch_in_flight_is_not_durable),
+        ASYNC(test_truncated_in_flight),
+        ASYNC(test_no_space_in_flight),
+        ASYNC(test_close_in_flight),
+        ASYNC(test_hard_state_while_a_batch_is_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
