@@ -79,7 +79,7 @@ static enum err bootstrap(struct bootstrap *f, const char *name)
     return err ? err : unmark(env->fs);
 }
 
-/* ---- what the old one left ----------------------------------------------- */
+/* ---- what the old one left ---- */
 
 /* Both must mean the same entry by the same index. A snapshot that was put in
  * place just before the end may have made the log void: `*is_void`. */

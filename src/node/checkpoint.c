@@ -7,8 +7,7 @@
  * is and how fast its disk. */
 #include "node/node_internal.h"
 
-/* What one turn did took so long: how much the next one may do. Depends on how
- * large the database is, and how fast its disk. */
+/* The amount of work for the next turn, by the time that the last one took. */
 static uint64_t adapt(uint64_t took_us, uint64_t amount, uint64_t least,
                       uint64_t most)
 {
@@ -119,8 +118,8 @@ void flush_when_due(struct node *node)
     wal_hint(node->wal);
 }
 
-/* What a restore has replaced, a slice now and then: checkpoints of what it
- * changes would take all of the disk. */
+/* Delete rows that a restore has replaced, a slice now and then: checkpoints of
+ * these changes would take all of the disk's time. */
 void sweep_replaced(struct node *node)
 {
     must(!disk_is_busy(node));
@@ -160,7 +159,8 @@ void node_snapshot(struct node *node, struct node_request *request)
     request_checkpoint(node, request, REQUEST_SNAPSHOT);
 }
 
-/* What was applied when it was first looked at is in the database file. */
+/* All that was applied when the request was first looked at is in the database
+ * file. */
 static void finish_checkpoint(struct node *node, struct node_request *request,
                               bool anything_new)
 {

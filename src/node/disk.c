@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "node/node_internal.h"
 
-/* Since when the disk owes an answer; UINT64_MAX: it does not. */
 uint64_t disk_pending_since_ms(const struct node *node)
 {
     uint64_t log =
@@ -19,9 +18,9 @@ uint64_t disk_pending_since_ms(const struct node *node)
     return min_u64(log, database);
 }
 
-/* True when what else would go to it had better wait: behind the many pages of
- * a checkpoint it would hold the loop, and a disk that is slow might not come
- * back at all. */
+/* True when other disk operations have to wait: behind the many pages of a
+ * checkpoint they would block the event loop, and on a disk that has become
+ * slow perhaps for ever. */
 bool disk_is_busy(const struct node *node)
 {
     return store_is_syncing(node->store) ||
@@ -29,8 +28,8 @@ bool disk_is_busy(const struct node *node)
             node->now_ms >= node->persist.started_ms + NODE_DISK_SLOW_MS);
 }
 
-/* What cannot be applied is not to be written to the log either: for the engine
- * the disk is stuck, and who leads is another. */
+/* While the database's sync is stalled, the log is not persisted either, so
+ * that the engine sees a stalled disk and steps down. */
 bool database_sync_stalled(const struct node *node)
 {
     return store_is_syncing(node->store) &&
@@ -41,18 +40,18 @@ bool database_sync_stalled(const struct node *node)
 void disk_report_stall(struct node *node)
 {
     uint64_t since_ms = disk_pending_since_ms(node);
-    bool stuck = since_ms != UINT64_MAX &&
-                 node->now_ms >= since_ms + node->options.election_min_ms;
-    if (stuck && !node->stall.reported) {
+    bool stalled = since_ms != UINT64_MAX &&
+                   node->now_ms >= since_ms + node->options.election_min_ms;
+    if (stalled && !node->stall.reported) {
         log_error("disk-stuck",
                   "what=%s ms=%llu why=\"the disk does not answer: nothing "
                   "is written, and this node does not lead\"",
                   database_sync_stalled(node) ? "database" : "log",
                   (unsigned long long)(node->now_ms - since_ms));
         node->stall.since_ms = since_ms;
-    } else if (node->stall.reported && !stuck) {
+    } else if (node->stall.reported && !stalled) {
         log_info("disk-again", "ms=%llu",
                  (unsigned long long)(node->now_ms - node->stall.since_ms));
     }
-    node->stall.reported = stuck;
+    node->stall.reported = stalled;
 }

@@ -212,8 +212,8 @@ bool forward_on_request(struct node *node, raft_id from,
     return true;
 }
 
-/* Who passed a request on to us asks the next leader, and may know it before we
- * do: a node that was removed is never told of one. */
+/* The follower that forwarded a request asks the next leader, and may know it
+ * before we do: a node that was removed is never notified of one. */
 void forward_return_waiting(struct node *node)
 {
     struct list *waiting = &node->requests.by_state[STATE_WAITING];
@@ -248,7 +248,7 @@ bool forward_on_response(struct node *node, raft_id from,
         return false;
     }
     /* Answers come about in the order of the questions, so the search is
-     * short; one that is not found was given up. */
+     * short; one that is not found was abandoned. */
     struct node_request *request = find_forwarded(node, from, resp->request);
     if (!request) {
         return true;

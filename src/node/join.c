@@ -42,7 +42,7 @@ static bool is_live(const struct node *node, raft_id id)
             node->now_ms < contact + node->options.election_min_ms);
 }
 
-/* What was silent before this node led, it cannot know. */
+/* This node cannot know which members were silent before it led. */
 static uint64_t silent_ms(const struct node *node, raft_id id)
 {
     uint64_t heard = max_u64(contact_ms(node, id), node->leader.own_since_ms);

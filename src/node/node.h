@@ -3,9 +3,9 @@
  * node_env, so that a simulator runs this same node.
  *
  * Feed it: node_on_frame(), node_peer_up(), node_write(), node_read(), ...
- * during a turn; then call node_turn() once. node_turn() is the one place
- * where effects happen, in the order of the loop in turn.c. Requests finish
- * by their callback, called from node_turn() only. */
+ * during a turn; then call node_turn() once. What the engine decides is carried
+ * out there only, in the order of the table of phases in turn.c, and requests
+ * finish there, by their callback. */
 #ifndef CRAFTD_NODE_NODE_H
 #define CRAFTD_NODE_NODE_H
 
@@ -128,14 +128,14 @@ struct node_request {
     node_request_cb *cb;  /* PUBLIC: set before the call. */
     uint64_t deadline_ms; /* PUBLIC: absolute; NODE_UNKNOWN or _NO_LEADER
                              after. */
-    /* PRIVATE, see requests.c */
+    /* PRIVATE to src/node/: see requests.c. */
     struct list link;
     uint8_t state; /* Which of the node's lists it is in; 0 = none. */
     uint8_t kind;
     bool replaced;        /* A join: it has removed the former self already. */
     bool uncertain;       /* An earlier attempt of it may have been done. */
     uint64_t sent_commit; /* What was committed when it was forwarded first. */
-    uint64_t index;       /* Of its log entry, or of what a read waits for. */
+    uint64_t index;       /* Of its log entry, or that must be applied first. */
     union {
         uint64_t term; /* PROPOSED, ORPHAN: the term of its log entry. */
         raft_id peer;  /* Whom it was forwarded to, or is to be asked. */
@@ -158,7 +158,7 @@ MUST_CHECK enum err node_open(const struct node_options *options,
 /* Flushes the state machine. */
 void node_close(struct node *node);
 
-/* ---- input ------------------------------------------------------------- */
+/* ---- input ---- */
 
 /* The functions below, as the handler of the links; `arg` is the node. */
 extern const struct transport_handler node_transport_handler;
@@ -198,10 +198,10 @@ void node_mark_left(struct node *node);
 void node_write(struct node *node, struct node_request *request,
                 struct bytes command);
 
-/* Answer when node_get() will show at least every write that was
- * acknowledged before this call. node_get() may be called
- * from the callback. NODE_LOCAL needs no request: call
- * node_get(), unless node_applied() is behind node_shown(). */
+/* A linearizable read: answered when node_get() will show at least every write
+ * that was acknowledged before this call; node_get() may be called from the
+ * callback. A local read needs no request: call node_get(), unless
+ * node_applied() is behind node_shown(). */
 void node_read(struct node *node, struct node_request *request);
 
 /* Answer when entry `index` has been applied here; NODE_NO_LEADER when it was
@@ -304,7 +304,7 @@ MUST_CHECK enum err node_restore(const struct node_options *options,
                                  const struct fs *from, const char *path,
                                  struct node_new_cluster *founded);
 
-/* ---- the turn ---------------------------------------------------------- */
+/* ---- the turn ---- */
 
 /* Carry out everything that has gathered. Returns when to be called again at
  * the latest (absolute ms, 0 = at once). */
@@ -316,7 +316,7 @@ void node_stop(struct node *node);
 /* Nothing in flight, and (if there is another voter) no longer leader. */
 bool node_stopped(const struct node *node);
 
-/* ---- looking ----------------------------------------------------------- */
+/* ---- looking ---- */
 
 /* This node's own state. ERR_NOT_FOUND; ERR_NOSPACE: reading on a full disk
  * took the state back: node_wait() for node_shown(). */
@@ -437,7 +437,8 @@ bool node_is_voter(const struct node *node);
 /* The environment's clock, to measure work by. */
 uint64_t node_now_us(const struct node *node);
 const char *node_name(const struct node *node);
-/* Name, or NULL when no leader is known. */
+/* The leader's entry in the membership; NULL when no leader is known, or it is
+ * no member. Valid until the next turn. */
 const struct raft_member *node_leader(const struct node *node);
 bool node_is_leader(const struct node *node);
 uint64_t node_term(const struct node *node);

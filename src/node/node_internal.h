@@ -44,7 +44,7 @@
 
 enum {
     NODE_APPEND_BYTES = 256 << 10, /* Payload of one append, about. */
-    NODE_APPLY_ENTRIES = 2048,     /* In one turn, at most. */
+    NODE_APPLY_ENTRIES = 2048,     /* Upper bound per turn. */
     NODE_APPLY_BYTES = 4 << 20,
     NODE_CATCH_UP_FRAMES = 4, /* Appends to one peer in one turn. */
     NODE_APPLY_US = 5000,
@@ -56,7 +56,7 @@ enum {
     NODE_CHECKPOINT_BYTES_MAX = 16 << 20,
     NODE_HEAVY_US = 15000, /* Above this the next one is half as large. */
     NODE_LIGHT_US = 10000,
-    /* A sync beside the loop holds answers, not turns: it may take longer. */
+    /* An asynchronous sync delays answers, not turns: it may take longer. */
     NODE_SYNC_PATIENCE = 4,
     /* ... of which SQLite's cache and the store's reserve have most. Of small
      * values less costs a tenth of the throughput. */
@@ -164,7 +164,7 @@ struct start {
 /* A node to which there is a link. */
 struct linked {
     raft_id id;   /* 0: the row is free. */
-    bool removed; /* It has been told so. */
+    bool removed; /* It was notified that it is no member. */
 };
 
 /* Where a member says that it can be reached. */
@@ -172,10 +172,10 @@ struct said {
     raft_id id; /* 0: nobody. */
     char addr[RAFT_ADDR_BYTES];
     char http[RAFT_ADDR_BYTES];
-    bool refused; /* It is another member's address: told. */
+    bool refused; /* It is another member's address; logged. */
 };
 
-/* Who got one needs what the log holds behind it. */
+/* Log suffix pinned for a peer that just received a snapshot. */
 struct pin {
     raft_id peer; /* 0: nobody. */
     uint64_t index;
@@ -471,7 +471,7 @@ bool forward_on_response(struct node *node, raft_id from,
                          const struct wire_forward_resp *resp);
 /* We do not lead: remote requests that wait for a leader go back. */
 void forward_return_waiting(struct node *node);
-/* What was forwarded to `peer` is not answered any more. */
+/* Requests that were forwarded to `peer` are not answered any more. */
 void forward_peer_down(struct node *node, raft_id peer);
 void forward_init(struct node *node);
 void forward_free(struct node *node);
@@ -499,7 +499,7 @@ bool repeat_forwarded(struct node *node, struct node_request *request);
 bool repeat_submit(struct node *node, struct node_request *request);
 /* The leader has committed up to `index`: may this write be repeated now? */
 bool repeat_confirmed(const struct node_request *request, uint64_t index);
-/* What to tell the client, after an attempt of which nothing is known. */
+/* The outcome for the client, after an attempt of which nothing is known. */
 enum node_outcome repeat_outcome(const struct node_request *request,
                                  enum node_outcome outcome);
 
@@ -551,7 +551,7 @@ void incarnation_members_changed(struct node *node);
 /* address.c */
 void address_said(struct node *node, raft_id peer,
                   const struct wire_hello *hello);
-/* What the member says of itself; NULL: it is not here. */
+/* The addresses that a member advertises; NULL: it has no link. */
 const struct said *address_of(struct node *node, raft_id id);
 void address_forget(struct node *node, raft_id peer);
 /* Look for a member where it is said to be. True when it is one of ours. */
@@ -567,7 +567,7 @@ bool snapshot_on_piece(struct node *node, raft_id from,
                        const struct wire_snapshot *piece);
 bool snapshot_on_resp(struct node *node, raft_id from,
                       const struct wire_snapshot_resp *resp);
-/* What the window has room for. */
+/* Send as many pieces as the window and the queue have room for. */
 void snapshot_send(struct node *node);
 /* When all is there, put it in place. Nothing may wait for the disk. */
 void snapshot_install(struct node *node);
@@ -606,8 +606,8 @@ uint64_t restore_deadline_ms(const struct node *node);
 
 /* space.c. Look at what the database holds, after it has changed. */
 void node_check_quota(struct node *node);
-/* What new data is refused for: ERR_NOSPACE, ERR_RESOURCES, or ERR_OK when
- * nothing is short. */
+/* The shortage for which new data is refused: ERR_NOSPACE, ERR_RESOURCES, or
+ * ERR_OK when nothing is short. */
 enum err node_shortage(const struct node *node);
 bool space_is_full(const struct node *node);
 enum space_answer {

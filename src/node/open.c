@@ -15,7 +15,7 @@ enum {
     INFLIGHT_APPENDS = 64,
 };
 
-/* ---- reading the log at start ------------------------------------------ */
+/* ---- reading the log at start ---- */
 
 struct boot {
     uint64_t applied;
@@ -217,7 +217,7 @@ static enum err boot_check(const struct node *node, const struct boot *boot)
     return ERR_OK;
 }
 
-/* ---- opening ------------------------------------------------------------ */
+/* ---- opening ---- */
 
 struct wal_options node_log_options(const struct node_env *env,
                                     const struct node_options *node_options,
@@ -324,10 +324,9 @@ static enum err open_member(struct node *node)
     return err;
 }
 
-/* ---- a new directory ------------------------------------------------------
- */
+/* ---- a new directory ---- */
 
-/* What an interrupted first start left behind. */
+/* Remove the files of a first start that was interrupted. */
 static enum err clear_leftovers(struct node *node)
 {
     const struct fs *fs = node->env.fs;
@@ -345,7 +344,7 @@ static enum err clear_leftovers(struct node *node)
     return wal_remove(fs);
 }
 
-/* What the log of every cluster begins with: the membership of one. */
+/* Every cluster's log begins with an entry for a membership of one. */
 static enum err write_membership(struct wal *wal,
                                  const struct node_options *options,
                                  const struct ident *ident, uint64_t index,

@@ -50,7 +50,7 @@ static bool finish_sync(struct node *node)
     space_set(node, SPACE_LOG_BATCH, ERR_OK);
     node_notify_engine(node,
                        (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
-    /* The engine knows what has been replaced meanwhile, told or not. */
+    /* The engine knows which entries were replaced meanwhile. */
     node->persist.durable = raft_durable(node->raft);
     must(node->persist.durable <= wal_durable(node->wal));
     return true;
@@ -76,7 +76,6 @@ static bool start_sync(struct node *node)
     return true;
 }
 
-/* True when something became durable. */
 bool persist_update(struct node *node)
 {
     const struct raft_persist *persist = &node->update.persist;

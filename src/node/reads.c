@@ -102,7 +102,7 @@ void reads_release(struct node *node)
 
 /* ---- another member ---- */
 
-/* Of another node: wait for it here. Of our own: ask the other one, as soon as
+/* A remote request waits here. One of our own asks the other node, as soon as
  * there is a link. */
 void applied_step(struct node *node, struct node_request *request,
                   struct bytes body)

@@ -52,7 +52,7 @@ bool repeat_forwarded(struct node *node, struct node_request *request)
     return true;
 }
 
-/* Whom the transfer was for does not matter: the one that was asked has gone,
+/* The target of the transfer does not matter: the node that was asked has gone,
  * and leadership with it. */
 static bool is_handed_over(const struct node *node,
                            const struct node_request *request)

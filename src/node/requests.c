@@ -80,7 +80,7 @@ void request_move(struct node *node, struct node_request *request,
     }
 }
 
-/* What became of an entry of our log. Of one whose client went away
+/* Count the outcome of an entry of our log. When its client went away
  * (node_cancel) nobody waits to hear. */
 static void count_outcome(struct node *node, const struct node_request *request,
                           enum node_outcome outcome)
@@ -415,9 +415,10 @@ void requests_leader_changed(struct node *node)
 
 /* ---- deadlines and callbacks ---- */
 
-/* A node that is told to stop hands over, and what has come meanwhile goes to
+/* A node that is to stop hands over, and requests that came meanwhile go to
  * the new leader. When there is none after an election could have been, it is
- * not waited for: the client is told, rather than cut off. */
+ * not waited for: the client gets an answer, rather than a closed connection.
+ */
 static bool is_abandoned(const struct node *node,
                          const struct node_request *request)
 {
@@ -504,7 +505,7 @@ void requests_expire(struct node *node)
 
 void requests_call_back(struct node *node)
 {
-    /* What callbacks finish anew waits for the next turn. */
+    /* Requests that a callback finishes anew wait for the next turn. */
     struct list now;
     list_init(&now);
     list_splice(&now, &node->requests.by_state[STATE_DONE]);

@@ -3,7 +3,7 @@
  * The leader's side: one transfer at a time. The image is that of the last
  * checkpoint, and the log keeps all that comes after it. A window of pieces is
  * on its way, so heartbeats and appends to the same peer wait for a megabyte at
- * most. When anything goes wrong the engine is told, and asks again after a
+ * most. When anything goes wrong the engine is notified, and asks again after a
  * while.
  *
  * The follower's side: pieces go into the files of the next generation. The
@@ -12,7 +12,7 @@
  *     1 the new database is opened and compared with what was promised
  *     2 db/CURRENT names it, with index and term: from here on it holds
  *     3 the log begins anew behind it, unless it holds that very entry
- *     4 the engine is told; the old files go
+ *     4 the engine is notified; the old files are deleted
  * A crash between 2 and 3 is finished at the next start (open.c). */
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -41,8 +41,7 @@ static uint64_t log_bytes_max(uint64_t image_bytes)
     return max_u64(LOG_BYTES_MAX, 2 * image_bytes);
 }
 
-/* ---- the leader ------------------------------------------------------------
- */
+/* ---- the leader ---- */
 
 static void end(struct node *node, const char *why)
 {
@@ -217,8 +216,7 @@ uint64_t snapshot_deadline_ms(const struct node *node)
                : at;
 }
 
-/* ---- the follower ---------------------------------------------------------
- */
+/* ---- the follower ---- */
 
 static void answer(struct node *node, raft_id to, uint64_t index, uint64_t have,
                    enum wire_snapshot_state state)

@@ -21,14 +21,14 @@
 
 enum {
     CHECK_MS = 1000,
-    /* Of one deletion: leaves of the table and of its index, their neighbours
-     * when these become too empty, the list of free pages. */
+    /* Pages that one deletion changes: leaves of the table and of its index,
+     * their neighbours when these become too empty, the list of free pages. */
     PAGES_PER_KEY = 10,
     PAGES_PER_COMMAND = 16,
     PAGE_BYTES = 4096 + 24,
     BLOCK_BYTES = 4096, /* Least that a command takes in the log. */
     GROWTH_BYTES =
-        256 << 10, /* What small changes may need beside their own. */
+        256 << 10, /* Small changes may need as much beside their own. */
 };
 
 /* ---- the state ---- */
@@ -145,8 +145,8 @@ void space_set(struct node *node, enum space_place place, enum err err)
     if (err) {
         put_off(node, place);
     }
-    /* Of the database one line says it all, until it has recovered. The log's
-     * reserve is lent to it meanwhile, again and again. */
+    /* The database logs one shortage, until it has recovered from all. The
+     * log's reserve is lent to it meanwhile, again and again. */
     bool logged = space->database_short &&
                   (is_of_database(place) || place == SPACE_LOG_RESERVE);
     bool begins = err && (place == SPACE_LOG_BATCH ? err != was : !was);
@@ -203,8 +203,7 @@ static enum err standstill(const struct node *node)
     return worse(err, behind ? ERR_NOSPACE : ERR_OK);
 }
 
-/* ---- what is kept ---------------------------------------------------------
- */
+/* ---- what is kept ---- */
 
 /* Prepare the next segment of the log, a slice at a time. Without space for
  * it writes are refused, before one of them can fail half-way. */
@@ -302,8 +301,7 @@ uint64_t space_deadline_ms(const struct node *node)
     return at;
 }
 
-/* ---- what is accepted -----------------------------------------------------
- */
+/* ---- what is accepted ---- */
 
 /* Why `size` more bytes of data are not accepted. */
 static enum err growth_shortage(const struct node *node, uint64_t size)
@@ -386,8 +384,7 @@ enum space_answer space_admit(struct node *node, struct bytes command)
     return shortage ? admit_deletion(node, keys, command.size) : SPACE_YES;
 }
 
-/* ---- the turn -------------------------------------------------------------
- */
+/* ---- the turn ---- */
 
 void space_check(struct node *node)
 {

@@ -167,8 +167,7 @@ uint64_t node_last_contact_ms(const struct node *node)
                                            : 0;
 }
 
-/* ---- a copy of it all -----------------------------------------------------
- */
+/* ---- a copy of it all ---- */
 
 enum err node_image_open(struct node *node, struct store_image **image,
                          uint64_t *index, uint64_t *bytes)

@@ -27,8 +27,8 @@ static void log_members(struct node *node)
     }
 }
 
-/* Who is to be dialled: all members, except a newcomer that may yet not have
- * been added at all. The first HELLO tells it its id for good, so the entry
+/* Members to dial: all of them, except a newcomer that may yet not have been
+ * added at all. The first HELLO tells it its id for good, so the entry
  * that adds it must be committed before; it has no vote, and can wait. */
 void node_set_members(struct node *node)
 {
