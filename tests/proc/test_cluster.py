@@ -26,9 +26,10 @@ def test_nodes_are_listed_by_every_node(three):
         wait_for(lambda node=node: all(
             row["reachable"] for row in node.request("GET", "/nodes").json()),
             5, "all links are up")
+        # In the order in which they joined, which is not always that of names.
         rows = node.request("GET", "/nodes").json()
-        assert [row["id"] for row in rows] == [n.name for n in three]
-        for row, member in zip(rows, three):
+        assert sorted(row["id"] for row in rows) == [n.name for n in three]
+        for row, member in zip(sorted(rows, key=lambda r: r["id"]), three):
             assert row["address"] == member.raft and row["http"] == member.http
             assert row["voter"] is True and row["role"] == "voter"
             assert row["leader"] is (member is leader)
