@@ -11,6 +11,7 @@
 #include "crash.h"
 #include "node/node.h"
 #include "support/simvfs.h"
+#include "wal/wal.h"
 
 enum {
     KEYS = 12,
@@ -381,6 +382,22 @@ static void run_node(uint64_t seed)
 
 /* ---- a snapshot from elsewhere ---- */
 
+/* The log on the disk ends where the node says, or the leader's next entry
+ * would not fit behind it. */
+static void check_log(const struct machine *found,
+                      const struct node_status *status)
+{
+    struct wal *wal;
+    struct wal_options options = {.fs = simdisk_fs(found->disk),
+                                  .segment_bytes = SEGMENT};
+    memcpy(options.cluster, found->cluster, sizeof(options.cluster));
+    memcpy(options.uuid, found->uuid, sizeof(options.uuid));
+    CHECK(wal_open(&options, NULL, NULL, &wal) == ERR_OK);
+    CHECK(wal_last(wal) == status->raft.last);
+    CHECK(wal_first(wal) <= status->applied + 1);
+    wal_close(wal);
+}
+
 /* Without the leader it cannot become ready; what it has must be right. */
 static uint64_t recover_install(struct simdisk *disk, int mount)
 {
@@ -399,6 +416,9 @@ static uint64_t recover_install(struct simdisk *disk, int mount)
                          status.raft.last ^ status.raft.term << 16);
     }
     stop(found);
+    if (status.member) {
+        check_log(found, &status);
+    }
     return digest;
 }
 
