@@ -840,6 +840,19 @@ static void removed(struct node_request *request,
     removal_ok = result->outcome == NODE_OK;
 }
 
+static void remove_member(struct host *at, raft_id id)
+{
+    node_request_free(&removal);
+    removal = (struct node_request){.cb = removed,
+                                    .deadline_ms = net_clock_ms(at) + 5000};
+    removal_done = false;
+    node_remove(at->node, &removal, id);
+    at->hook_due_ms = 0;
+    chaos_pass(2 * SEC_US);
+    must(removal_done && removal_ok);
+    node_request_free(&removal);
+}
+
 /* Through another node, also when that is the leader who goes; also when it is
  * down and comes back later: the answer is "done", and it learns of it. */
 static void scene_removed_members_know(void)
@@ -856,14 +869,7 @@ static void scene_removed_members_know(void)
             chaos_pass(4 * SEC_US);
             (void)leader();
         }
-        node_request_free(&removal);
-        removal = (struct node_request){.cb = removed,
-                                        .deadline_ms = net_clock_ms(at) + 5000};
-        removal_done = false;
-        node_remove(at->node, &removal, id);
-        at->hook_due_ms = 0;
-        chaos_pass(2 * SEC_US);
-        must(removal_done && removal_ok);
+        remove_member(at, id);
         if (is_down) {
             victim->down_us = world.now_us + 1;
             chaos_pass(3 * SEC_US);
@@ -886,7 +892,6 @@ static void scene_removed_members_know(void)
         must(host_is_voter(victim));
         must_go_on(3 * SEC_US, 1);
     }
-    node_request_free(&removal);
 }
 
 /* A leader and the one that it removes are cut off from the one whose vote it
@@ -918,6 +923,45 @@ static void scene_removal_that_may_be_lost(void)
                  status_of(victim).raft.self != id; /* It was replaced. */
     must(knows == !lost);
     node_request_free(&removal);
+}
+
+/* A follower gets a snapshot and is removed before it has what followed that.
+ * The leader's log was kept for it, and is soon as short as any. */
+static void scene_removed_behind_a_snapshot(void)
+{
+    if (!host_keeps_little()) {
+        return; /* The history has no room for as many writes. */
+    }
+    struct host *old = leader();
+    struct host *victim = other_than(old, NULL);
+    raft_id id = status_of(victim).raft.self;
+    power_off(victim, UINT64_MAX / 2);
+    world.swarm.pace_us = 40 * MS_US;
+    chaos_pass(12 * SEC_US);
+    uint64_t sent = node_get_metrics(old->node)->snapshots_sent;
+    victim->down_us = world.now_us + 1;
+    for (int i = 0; i < 5000 && leader() == old &&
+                    node_get_metrics(old->node)->snapshots_sent == sent;
+         i++) {
+        chaos_pass(MS_US);
+    }
+    must(leader() == old);
+    must(node_get_metrics(old->node)->snapshots_sent == sent + 1);
+    power_off(victim, UINT64_MAX / 2);
+    remove_member(old, id);
+    uint64_t last = last_of(old);
+    for (int i = 0; i < 120; i++) {
+        chaos_pass(100 * MS_US);
+        uint64_t bytes = status_of(old).log_bytes;
+        /* And the segment in use, and what a checkpoint has yet to sync. */
+        if (bytes > 3 * HOST_LOG_KEEP_BYTES) {
+            sim_fail(EXIT_CORRECTNESS, "a log of %llu bytes",
+                     (unsigned long long)bytes);
+        }
+    }
+    must(leader() == old && last_of(old) > last + 500);
+    host_wipe(victim);
+    victim->down_us = world.now_us + 1;
 }
 
 void scenes_run(bool trace)
@@ -953,6 +997,8 @@ void scenes_run(bool trace)
         {"R13 a follower sleeps", 3, scene_follower_sleeps, true, false},
         {"M07 a wiped directory", 3, scene_wiped_directory, true, false},
         {"removed members know", 3, scene_removed_members_know, true, false},
+        {"removed behind a snapshot", 3, scene_removed_behind_a_snapshot, true,
+         false},
         {"a removal that may be lost", 3, scene_removal_that_may_be_lost, true,
          false},
         {"M13 members move", 3, scene_members_move, true, false},
