@@ -197,12 +197,30 @@ static void replace(struct node *node, struct node_request *request,
     request->replaced = request->state == STATE_PROPOSED;
 }
 
+/* A request that names a known member and shows no directory, as hraftd's do:
+ * anybody may have sent it. The address of a member that is down stays what it
+ * is for as long as its name does. One that was itself added in that way has
+ * no directory yet, and its address may be corrected. */
+static bool moves_unproved(struct node *node, const struct raft_member *old,
+                           const struct raft_member *wanted)
+{
+    return raft_uuid_is_known(old->uuid) && !raft_uuid_is_known(wanted->uuid) &&
+           !address_of(node, old->id) && !is_at(node, old, wanted->addr);
+}
+
 /* What a member that is here says of its addresses counts more than what
  * somebody says of them: the two would be proposed by turns. */
 static void refresh(struct node *node, struct node_request *request,
                     const struct raft_member *old,
                     const struct raft_member *wanted)
 {
+    enum node_refusal refusal = moves_unproved(node, old, wanted)
+                                    ? may_replace(node, old, wanted, false)
+                                    : NODE_REFUSED_OTHERWISE;
+    if (refusal != NODE_REFUSED_OTHERWISE) {
+        refuse(node, request, refusal, old, wanted);
+        return;
+    }
     struct raft_member update = *old;
     const struct said *said = address_of(node, old->id);
     if (raft_uuid_is_known(wanted->uuid)) {
@@ -234,17 +252,6 @@ static void refresh(struct node *node, struct node_request *request,
     }
 }
 
-/* A request that names a known member and shows no directory, as hraftd's do:
- * anybody may have sent it. The address of a member that is down stays what it
- * is for as long as its name does. One that was itself added in that way has
- * no directory yet, and its address may be corrected. */
-static bool moves_unproved(struct node *node, const struct raft_member *old,
-                           const struct raft_member *wanted)
-{
-    return raft_uuid_is_known(old->uuid) && !raft_uuid_is_known(wanted->uuid) &&
-           !address_of(node, old->id) && !is_at(node, old, wanted->addr);
-}
-
 void join_step(struct node *node, struct node_request *request)
 {
     struct raft_member wanted;
@@ -269,10 +276,6 @@ void join_step(struct node *node, struct node_request *request)
         replace(node, request, there, &wanted, by_addr);
     } else if (named && !join_same_uuid(named, &wanted)) {
         replace(node, request, named, &wanted, by_addr);
-    } else if (named && moves_unproved(node, named, &wanted) &&
-               may_replace(node, named, &wanted, by_addr)) {
-        refuse(node, request, may_replace(node, named, &wanted, by_addr), named,
-               &wanted);
     } else if (named) {
         refresh(node, request, named, &wanted);
     } else if (!request->replaced && unreached(node) >= NODE_UNREACHED_MAX) {
