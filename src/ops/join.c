@@ -47,6 +47,7 @@ struct ops_join {
     uint32_t waiting_targets;
     char trouble[RAFT_ADDR_BYTES + 256]; /* "": none is known. */
     uint64_t trouble_logged_ms;          /* 0: not yet. */
+    uint64_t accepted_logged_ms;         /* Likewise. */
 };
 
 static void ask(void *arg);
@@ -206,6 +207,18 @@ static struct bytes header(const struct ops_join *join, const char *name)
                              name);
 }
 
+/* A member that no leader reaches asks every two seconds, for as long as that
+ * lasts: one line in a while is enough. */
+static void log_accepted(struct ops_join *join)
+{
+    if (join->accepted_logged_ms > 0 &&
+        now(join) < join->accepted_logged_ms + LOG_AGAIN_MS) {
+        return;
+    }
+    join->accepted_logged_ms = now(join);
+    log_info("join", "target=%s outcome=accepted", join->target);
+}
+
 /* Added: now a member has to reach us. */
 static void on_accepted(struct ops_join *join)
 {
@@ -223,8 +236,8 @@ static void on_accepted(struct ops_join *join)
                  (const char *)unreached.data);
         set_trouble(join, text);
     } else {
-        log_info("join", "target=%s outcome=accepted", join->target);
         set_trouble(join, "");
+        log_accepted(join);
     }
     join->wait_ms = WAIT_MIN_MS;
     again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
