@@ -64,7 +64,7 @@ bool host_make_parents(const char *path)
         if (size >= (int)sizeof(dir)) {
             return true; /* Too long, as will be said of the whole. */
         }
-        if (mkdir(dir, 0777) < 0 && errno != EEXIST) {
+        if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
             log_error("start", "mkdir=%s why=\"%s\"", dir, strerror(errno));
             return false;
         }

@@ -22,7 +22,8 @@ MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
 /* Host name of the machine, static; NULL: it has none. */
 const char *host_name(void);
 
-/* The directories above `path`, as mkdir -p makes them. False: logged. */
+/* The directories above `path`, as mkdir -p makes them, for their owner alone.
+ * False: logged. */
 bool host_make_parents(const char *path);
 
 #endif

@@ -590,6 +590,7 @@ int main(int argc, char **argv)
     static struct daemon daemon;
     char why[256];
     process_hold_standard_files();
+    process_keep_files_private();
     /* A limit of the size of files (ulimit -f) is an error of the write, for
      * every command. */
     (void)signal(SIGXFSZ, SIG_IGN);

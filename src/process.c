@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -21,6 +22,13 @@ void process_hold_standard_files(void)
             (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
         }
     }
+}
+
+/* SQLite creates its files with 0644, and a umask of the parent might take even
+ * the owner's permissions. */
+void process_keep_files_private(void)
+{
+    (void)umask(077);
 }
 
 /* Signals as this program wants them, whatever the parent left behind: a

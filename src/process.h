@@ -4,6 +4,9 @@
 
 /* Give closed standard descriptors to /dev/null, before anything is opened. */
 void process_hold_standard_files(void);
+/* Files are created with 0600 and directories with 0700 from now on, whatever
+ * the umask was. */
+void process_keep_files_private(void);
 /* Dispositions and mask, for the daemon; handlers are the reactor's. */
 void process_prepare_signals(void);
 /* Log a warning for each variable CRAFTD_* that is no flag. */

@@ -129,7 +129,7 @@ int run_backup(const struct options *options)
         errno = ENAMETOOLONG;
         return fail(options, path);
     }
-    int fd = open(part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open(part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         return fail(options, part_path);
     }

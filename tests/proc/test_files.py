@@ -4,6 +4,8 @@ import contextlib
 import os
 import shutil
 import socket
+import stat
+import subprocess
 import time
 
 import pytest
@@ -249,3 +251,28 @@ def test_a_directory_that_stays_is_no_matter(cluster):
     time.sleep(3.5)
     assert node.put("k", "1").status == 200
     assert "directory-gone" not in node.log()
+
+
+@pytest.mark.parametrize("mask", ["000", "077", "777"])
+def test_what_is_created_is_for_its_owner_alone(cluster, tmp_path, mask):
+    """Whatever the umask: data directory and the folders above it, database,
+    log, backups, and what craftd backup writes. An owner needs access."""
+    node = cluster.new()
+    made = tmp_path / "made"
+    node.dir = str(made / "above" / "data")
+    node.args = ["--backup-dir", str(made / "backups"), "--backup-every", "1s"]
+    argv = ["sh", "-c", f'umask {mask} && exec "$@"', "sh"]
+    node.start(argv + node.argv())
+    node.up()
+    cluster.wait_leader()
+    assert node.put("k", "v").status == 200
+    wait_for(lambda: list(made.glob("backups/*.db")), 10, "a backup")
+    subprocess.run(argv + [BINARY, "backup", "--addr", node.http,
+                           str(made / "by-command.db")], check=True)
+    assert node.terminate() == 0
+    modes = {str(path): stat.S_IMODE(path.stat().st_mode)
+             for path in [made, *made.rglob("*")]}
+    assert len(modes) > 10
+    wrong = {path: oct(mode) for path, mode in modes.items()
+             if mode != (0o700 if os.path.isdir(path) else 0o600)}
+    assert not wrong
