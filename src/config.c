@@ -1,4 +1,4 @@
-/* config.c -- the command line. */
+/* config.c -- parses and checks the command line and the environment. */
 #include "config.h"
 
 #include <stdio.h>
@@ -14,78 +14,79 @@ const char config_help[] =
     "craftd " CRAFTD_VERSION ": a distributed key-value store\n"
     "\n"
     "usage: craftd [flags] DIR\n"
-    "       craftd recover [flags] DIR         a majority is lost for ever\n"
+    "       craftd recover [flags] DIR         after the loss of a majority\n"
     "       craftd restore FILE [flags] DIR    from a backup (GET /backup)\n"
-    "       craftd help                        get, put, ls, backup and more\n"
+    "       craftd help                        client commands: get, put, ...\n"
     "\n"
-    "Where:\n"
-    "  DIR, --dir DIR          data directory, created when missing; as the "
-    "first\n"
-    "                          word a new one has a slash: ./node0\n"
-    "  --inmem                 keep everything in memory instead\n"
-    "  --http ADDR             HTTP address (localhost:11000)\n"
-    "  --raft ADDR             address for the other nodes (localhost:12000)\n"
-    "  --http-adv ADDR         what clients are told, if not --http\n"
-    "  --raft-adv ADDR         what the other nodes are told, if not --raft\n"
-    "Who:\n"
-    "  --id NAME               of this node (as stored, else the raft "
-    "address)\n"
-    "  --join ADDR[,ADDR]      HTTP address of any member; without it an "
-    "empty\n"
-    "                          directory starts a cluster of one\n"
-    "  --join-timeout TIME     give up joining, exit code 3 (0: never)\n"
-    "  --bootstrap-anyway      found a cluster of one, or keep it, though a "
-    "member\n"
-    "                          of another cluster counts this node as its "
-    "own\n"
-    "  --non-voter             join without a vote\n"
-    "  --leave-on-exit         stopped, leave the cluster; the next start "
-    "with\n"
-    "                          --join joins anew\n"
-    "  --reap TIME             leading, remove members that were silent so "
-    "long\n"
-    "                          (0: never)\n"
-    "  --replace-after TIME    leading, let a newcomer at another address take "
-    "the\n"
-    "                          name of a member that was silent so long (30s)\n"
+    "Each flag, its effect, and in parentheses its default.\n"
+    "\n"
+    "Data and addresses:\n"
+    "  DIR, --dir DIR        data directory, created if it does not exist; as\n"
+    "                        the first word, a new one has a slash: ./node0\n"
+    "  --inmem               keep all data in memory, without a directory\n"
+    "  --http ADDR           listen address for clients (localhost:11000)\n"
+    "  --raft ADDR           listen address for nodes (localhost:12000)\n"
+    "  --http-adv ADDR       address advertised to clients (--http)\n"
+    "  --raft-adv ADDR       address advertised to other nodes (--raft)\n"
+    "Cluster:\n"
+    "  --id NAME             name of this node (as stored, else --raft-adv)\n"
+    "  --join ADDR[,ADDR]    join a cluster: HTTP addresses of its members\n"
+    "                        (none: an empty directory becomes a cluster of\n"
+    "                        one)\n"
+    "  --join-timeout TIME   how long to try to join before the node exits\n"
+    "                        with code 3 (0: without limit)\n"
+    "  --bootstrap-anyway    start or keep a cluster of one although a member\n"
+    "                        of another cluster lists this node as its own\n"
+    "  --non-voter           join without a vote\n"
+    "  --leave-on-exit       leave the cluster when stopped; the next start\n"
+    "                        with --join joins again\n"
+    "  --reap TIME           as leader, remove members that have been\n"
+    "                        unreachable for this long (0: never)\n"
+    "  --replace-after TIME  as leader, let a joining node at another address\n"
+    "                        take the name of a member that has been\n"
+    "                        unreachable for this long (30s)\n"
     "Limits:\n"
-    "  --max-value SIZE        of one value (1M)\n"
-    "  --max-body SIZE         of one request (4M)\n"
-    "  --max-conns N           connections at a time (1024)\n"
-    "  --max-db SIZE           of the database; then only deletes (1G; 0: no "
-    "limit)\n"
+    "  --max-value SIZE      size of a value (1M)\n"
+    "  --max-body SIZE       size of a request body (4M; at most 16M)\n"
+    "  --max-conns N         concurrent client connections (1024)\n"
+    "  --max-db SIZE         size of the database; a full one accepts deletes\n"
+    "                        only (1G; 0: no limit)\n"
     "Browsers:\n"
-    "  --allow-origin URL[,URL]  pages of other sites that may change things\n"
-    "                          here, such as https://ui.example.com (none)\n"
-    "  --allow-host NAME[,NAME]  names of this node for browsers, besides "
-    "those\n"
-    "                          of --http, --http-adv, the machine, localhost\n"
+    "  --allow-origin URL[,URL]\n"
+    "                        other origins whose pages may send writes, such\n"
+    "                        as https://ui.example.com (none)\n"
+    "  --allow-host NAME[,NAME]\n"
+    "                        names that browsers may use for this node, apart\n"
+    "                        from localhost, the machine's name and the hosts\n"
+    "                        of --http and --http-adv (none)\n"
     "Backups:\n"
-    "  --backup-dir DIR        write the database there, ...\n"
-    "  --backup-every TIME     ... so often, if it has changed (1h), ...\n"
-    "  --backup-keep N         ... and keep so many (24)\n"
+    "  --backup-dir DIR      directory for scheduled backups (none: no\n"
+    "                        backups)\n"
+    "  --backup-every TIME   interval between backups, if something has\n"
+    "                        changed (1h)\n"
+    "  --backup-keep N       number of backups to keep (24)\n"
     "Timing:\n"
-    "  --heartbeat TIME        of a leader (100ms)\n"
-    "  --election TIME         silence before an election, up to twice that\n"
-    "                          (1s)\n"
+    "  --heartbeat TIME      interval of a leader's heartbeats (100ms)\n"
+    "  --election TIME       minimum election time-out; the maximum is twice\n"
+    "                        that (1s)\n"
     "Other:\n"
-    "  --io HOW                the log is written and checkpoints are synced:\n"
-    "                          uring (beside the loop), sync, auto (uring "
-    "where\n"
-    "                          there is one) (auto)\n"
-    "  --log-level LEVEL       debug, info, warn, error, off (info)\n"
-    "  --log-json              the log as JSON, one object a line\n"
+    "  --io auto|sync|uring  writes of the log and syncs of checkpoints:\n"
+    "                        asynchronous with io_uring, synchronous in the\n"
+    "                        event loop, or whichever is available (auto)\n"
+    "  --log-level LEVEL     debug, info, warn, error or off (info)\n"
+    "  --log-json            log a JSON object per line\n"
     "  --version (-v), --help (-h)\n"
     "\n"
-    "ADDR is host:port; :11000 is localhost, on IPv4 and IPv6; 0.0.0.0:11000 "
-    "is\n"
-    "every address of IPv4, *:11000 of both. One dash or two, '=' or a blank.\n"
-    "-haddr, -raddr (hraftd) and -i, -h ADDR, -r, -j, -d (brokerd) work too.\n"
-    "Every flag has a variable: CRAFTD_HTTP, CRAFTD_MAX_VALUE, ...; flags "
-    "win.\n"
+    "TIME is 250ms, 5s, 10m, 1h or 1d; SIZE is bytes, or 64k, 1M, 1G.\n"
+    "ADDR is host:port. :11000 is localhost, on IPv4 and IPv6; 0.0.0.0:11000\n"
+    "is every IPv4 address, *:11000 every address of both families.\n"
+    "Flags take one dash or two, and '=' or a blank before the value. The\n"
+    "flags of hraftd (-haddr, -raddr) and of brokerd (-i, -h ADDR, -r, -j,\n"
+    "-d) work too. Every flag has an environment variable (CRAFTD_HTTP,\n"
+    "CRAFTD_MAX_VALUE, ...); the flag has precedence.\n"
     "\n"
-    "Exit codes: 0 stopped as told, 1 failure, 2 usage, 3 join refused,\n"
-    "4 data damaged.\n";
+    "Exit codes: 0 stopped on request, 1 failure, 2 wrong usage,\n"
+    "3 join refused, 4 data damaged.\n";
 
 enum { REAP_ELECTIONS = 10 };
 
@@ -155,7 +156,7 @@ static bool has_name(const char *names, const char *name, size_t size)
     return false;
 }
 
-static const struct flag *find(const char *name, size_t size)
+static const struct flag *find_flag(const char *name, size_t size)
 {
     for (size_t i = 0; size > 0 && i < ARRAY_COUNT(flags); i++) {
         if (has_name(flags[i].names, name, size)) {
@@ -179,8 +180,9 @@ static bool io_parse(const char *text, enum config_io *io)
     return false;
 }
 
-/* A list with commas: all are origins, "null" (a page without one) or "*";
- * or all are names of hosts without a port. */
+/* Checks a comma-separated list. ORIGINS: each item is an origin, "null" (the
+ * origin of a page that has none) or "*". HOSTS: each item is a host name
+ * without a port, or "*". */
 static bool is_list_of(enum kind kind, const char *list)
 {
     struct bytes rest = bytes_of_string(list);
@@ -201,8 +203,10 @@ static bool is_list_of(enum kind kind, const char *list)
     return good;
 }
 
-static bool take(const struct flag *flag, const char *value,
-                 struct config *config, const char **wanted)
+/* Parses `value` into the field of `flag`. False: *wanted says what is wrong.
+ */
+static bool parse_value(const struct flag *flag, const char *value,
+                        struct config *config, const char **wanted)
 {
     void *field = (char *)config + flag->at;
     struct bytes text = bytes_of_string(value);
@@ -223,35 +227,36 @@ static bool take(const struct flag *flag, const char *value,
         return *(bool *)field || strcmp(value, "false") == 0 ||
                strcmp(value, "0") == 0;
     case SIZE:
-    case LIMIT: /* 0 is none. */
+    case LIMIT: /* 0 means no limit. */
     case COUNT:
-        *wanted = flag->kind == COUNT ? "is no number"
-                                      : "is no size such as 1M or 65536";
+        *wanted = flag->kind == COUNT ? "is not a number"
+                                      : "is not a size such as 1M or 65536";
         return text_size_bytes(text, field) &&
                (*(uint64_t *)field > 0 || flag->kind == LIMIT);
     case DURATION:
-        *wanted = "is no duration such as 250ms or 5s";
+        *wanted = "is not a duration such as 250ms or 5s";
         return text_duration_ms(text, field);
     case LEVEL:
-        *wanted = "is none of debug, info, warn, error, off";
+        *wanted = "is not one of debug, info, warn, error, off";
         return log_level_parse(value, field);
     case ORIGINS:
-        *wanted = "is no list of origins such as https://ui.example.com";
+        *wanted = "is not a list of origins such as https://ui.example.com";
         *(const char **)field = value;
         return is_list_of(ORIGINS, value);
     case HOSTS:
-        *wanted = "is no list of names without a port such as kv.example.com";
+        *wanted = "is not a list of host names without a port such as "
+                  "kv.example.com";
         *(const char **)field = value;
         return is_list_of(HOSTS, value);
     case IO:
-        *wanted = "is none of auto, sync, uring";
+        *wanted = "is not one of auto, sync, uring";
         return io_parse(value, field);
     }
     return false;
 }
 
-static void unknown_flag(const char *word, const char *name, size_t size,
-                         char *why, size_t why_size)
+static void explain_unknown(const char *word, const char *name, size_t size,
+                            char *why, size_t why_size)
 {
     struct text_nearest nearest = text_nearest_to(bytes_of(name, size));
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
@@ -266,11 +271,12 @@ static void unknown_flag(const char *word, const char *name, size_t size,
     }
 }
 
-static bool set(const struct flag *flag, const char *name, const char *value,
-                struct config *config, char *why, size_t why_size)
+static bool set_flag(const struct flag *flag, const char *name,
+                     const char *value, struct config *config, char *why,
+                     size_t why_size)
 {
     const char *wanted = "";
-    if (take(flag, value, config, &wanted)) {
+    if (parse_value(flag, value, config, &wanted)) {
         return true;
     }
     snprintf(why, why_size, "%s: \"%s\" %s", name, value, wanted);
@@ -281,7 +287,7 @@ static const char prefix[] = "CRAFTD_";
 
 enum { PREFIX_SIZE = sizeof(prefix) - 1, VARIABLE_BYTES = 64 };
 
-/* "max-conns" is CRAFTD_MAX_CONNS. */
+/* The variable of --max-conns is CRAFTD_MAX_CONNS. */
 static void variable_of(const struct flag *flag, char name[VARIABLE_BYTES])
 {
     size_t size = strcspn(flag->names, " ");
@@ -294,7 +300,7 @@ static void variable_of(const struct flag *flag, char name[VARIABLE_BYTES])
     name[PREFIX_SIZE + size] = '\0';
 }
 
-/* An empty one is not set: "CRAFTD_JOIN=" in a file of variables. */
+/* An empty variable is unset, such as "CRAFTD_JOIN=" in an environment file. */
 static bool read_environment(struct config *config, char *why, size_t why_size)
 {
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
@@ -302,7 +308,7 @@ static bool read_environment(struct config *config, char *why, size_t why_size)
         variable_of(&flags[i], name);
         const char *value = getenv(name);
         if (value && value[0] != '\0' &&
-            !set(&flags[i], name, value, config, why, why_size)) {
+            !set_flag(&flags[i], name, value, config, why, why_size)) {
             return false;
         }
     }
@@ -318,7 +324,8 @@ bool config_knows_variable(const char *variable, char *why, size_t why_size)
     const char *name = variable + PREFIX_SIZE;
     struct bytes word = bytes_of(name, strcspn(name, "="));
     struct text_nearest nearest = text_nearest_to(word);
-    if (bytes_equal_string(word, "ADDR")) { /* The commands' own. */
+    if (bytes_equal_string(word,
+                           "ADDR")) { /* A variable of the client commands. */
         return true;
     }
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
@@ -329,7 +336,7 @@ bool config_knows_variable(const char *variable, char *why, size_t why_size)
         }
         text_nearest_offer(&nearest, known);
     }
-    int used = snprintf(why, why_size, "%s%.*s is no flag", prefix,
+    int used = snprintf(why, why_size, "%s%.*s is not a flag", prefix,
                         (int)min_size(word.size, VARIABLE_BYTES), name);
     must(used >= 0 && (size_t)used < why_size);
     why += used;
@@ -343,7 +350,8 @@ bool config_knows_variable(const char *variable, char *why, size_t why_size)
     return false;
 }
 
-/* One word that begins with '-'; *at is moved over its value. */
+/* Reads the flag argv[*at], which begins with '-'. When its value is the next
+ * word, *at is advanced to that. */
 static enum config_verdict read_flag(int argc, char **argv, int *at,
                                      struct config *config, char *why,
                                      size_t why_size)
@@ -354,16 +362,16 @@ static enum config_verdict read_flag(int argc, char **argv, int *at,
     bool last = *at + 1 == argc;
     if (strcmp(name, "help") == 0 ||
         (strcmp(word, "-h") == 0 && (last || argv[*at + 1][0] == '-'))) {
-        return CONFIG_HELP; /* -h ADDR is brokerd's. */
+        return CONFIG_HELP; /* "-h ADDR" is brokerd's HTTP address. */
     }
     if (strcmp(name, "version") == 0 || strcmp(word, "-v") == 0 ||
         strcmp(word, "-V") == 0) {
         return CONFIG_VERSION;
     }
-    const struct flag *flag = find(name, size);
+    const struct flag *flag = find_flag(name, size);
     const char *value = name[size] == '=' ? name + size + 1 : NULL;
     if (!flag) {
-        unknown_flag(word, name, size, why, why_size);
+        explain_unknown(word, name, size, why, why_size);
         return CONFIG_WRONG;
     }
     if (!value && flag->kind == FLAG) {
@@ -374,8 +382,8 @@ static enum config_verdict read_flag(int argc, char **argv, int *at,
     } else if (!value) {
         value = argv[++*at];
     }
-    return set(flag, word, value, config, why, why_size) ? CONFIG_RUN
-                                                         : CONFIG_WRONG;
+    return set_flag(flag, word, value, config, why, why_size) ? CONFIG_RUN
+                                                              : CONFIG_WRONG;
 }
 
 static bool is_unspecified(const char *addr)
@@ -392,13 +400,14 @@ static bool has_port_0(const char *addr)
     return addr_split(addr, host, &port) && port == 0;
 }
 
-/* ":12001" is known to others as "localhost:12001". */
+/* ":12001" is advertised as "localhost:12001". */
 static const char *full_address(const char *addr, char out[REACTOR_ADDR_BYTES])
 {
     return addr_full(addr, out) ? out : addr;
 }
 
-/* "0.0.0.0:11000" is known to others by the host of the other address. */
+/* The address to advertise for --http. "0.0.0.0:11000" is advertised with the
+ * host of the Raft address. */
 static const char *http_address(const struct config *config,
                                 char out[REACTOR_ADDR_BYTES])
 {
@@ -415,8 +424,8 @@ static const char *http_address(const struct config *config,
     return out;
 }
 
-/* The addresses of --join, of which each may be written as a URL. False: `why`
- * says which one is none. */
+/* Checks the addresses of --join, and strips the scheme of those that are URLs.
+ * False: `why` names the address that is malformed. */
 static bool read_join(struct config *config, char *why, size_t why_size)
 {
     static const char scheme[] = "http://";
@@ -444,7 +453,7 @@ static bool read_join(struct config *config, char *why, size_t why_size)
             return false;
         }
         if (used + strlen(item) + 2 > sizeof(join)) {
-            snprintf(why, why_size, "--join is at most %d bytes",
+            snprintf(why, why_size, "--join must be at most %d bytes",
                      CONFIG_JOIN_BYTES - 1);
             return false;
         }
@@ -455,7 +464,9 @@ static bool read_join(struct config *config, char *why, size_t why_size)
     return true;
 }
 
-static bool check(struct config *config, char *why, size_t why_size)
+/* Checks the values against one another, and fills in the advertised addresses.
+ * False: `why` says which value is wrong. */
+static bool check_config(struct config *config, char *why, size_t why_size)
 {
     static char http_adv[REACTOR_ADDR_BYTES];
     static char raft_adv[REACTOR_ADDR_BYTES];
@@ -467,45 +478,48 @@ static bool check(struct config *config, char *why, size_t why_size)
         wrong = "a data directory is needed: craftd [flags] DIR (or --inmem); "
                 "craftd help lists the commands, craftd --help the flags";
     } else if (config->dir && config->dir[0] == '\0') {
-        wrong = "the data directory must not be empty text";
+        wrong = "the data directory must not be an empty string";
     } else if (!config->raft_adv && is_unspecified(config->raft)) {
-        wrong = "--raft listens on all addresses: say with --raft-adv which "
-                "one the other nodes reach";
+        wrong = "--raft listens on all addresses: set --raft-adv to the one "
+                "that other nodes connect to";
     } else if ((config->raft_adv && is_unspecified(config->raft_adv)) ||
                (config->http_adv && is_unspecified(config->http_adv))) {
-        wrong = "--raft-adv and --http-adv are for others: they cannot be all "
-                "addresses";
+        wrong = "--raft-adv and --http-adv are for others to connect to: they "
+                "cannot stand for all addresses";
     } else if (config->heartbeat_ms < 10 ||
                config->election_ms < 3 * config->heartbeat_ms) {
-        wrong = "--heartbeat is at least 10ms, --election three times that";
+        wrong = "--heartbeat must be at least 10ms, --election at least three "
+                "times --heartbeat";
     } else if (config->heartbeat_ms > 60000 || config->election_ms > 600000) {
-        wrong = "--heartbeat is at most 1m, --election 10m";
+        wrong = "--heartbeat must be at most 1m, --election at most 10m";
     } else if (config->reap_ms > 0 &&
                config->reap_ms < REAP_ELECTIONS * config->election_ms) {
-        wrong = "--reap is at least ten times --election";
+        wrong = "--reap must be at least ten times --election";
     } else if (config->backup_every_ms < 1000) {
-        wrong = "--backup-every is at least 1s";
+        wrong = "--backup-every must be at least 1s";
     } else if (config->max_conns > 100000) {
-        wrong = "--max-conns is at most 100000";
+        wrong = "--max-conns must be at most 100000";
     } else if (config->max_body > (16 << 20) ||
                config->max_value > config->max_body) {
-        wrong = "--max-body is at most 16M, --max-value at most --max-body";
+        wrong = "--max-body must be at most 16M, --max-value at most "
+                "--max-body";
     } else if (config->id &&
                (strlen(config->id) > 63 || strpbrk(config->id, " \"") ||
                 !text_is_printable(bytes_of_string(config->id)))) {
-        wrong = "--id is 1 to 63 bytes of UTF-8 without blanks, quotes and "
-                "control characters";
+        wrong =
+            "--id must be 1 to 63 bytes of UTF-8 without blanks, quotes and "
+            "control characters";
     }
     if (!wrong && config->raft_adv && has_port_0(config->raft_adv)) {
-        wrong = "--raft-adv: nobody can reach port 0";
+        wrong = "--raft-adv: nobody can connect to port 0";
     } else if (!wrong && config->http_adv && has_port_0(config->http_adv)) {
-        wrong = "--http-adv: nobody can reach port 0";
+        wrong = "--http-adv: nobody can connect to port 0";
     } else if (!wrong && !config->raft_adv && has_port_0(config->raft)) {
-        wrong = "--raft with port 0 takes any free port: say with --raft-adv "
-                "where the other nodes reach it";
+        wrong = "--raft with port 0 takes any free port: set --raft-adv to the "
+                "address that other nodes connect to";
     } else if (!wrong && !config->http_adv && has_port_0(config->http)) {
-        wrong = "--http with port 0 takes any free port: say with --http-adv "
-                "where clients reach it";
+        wrong = "--http with port 0 takes any free port: set --http-adv to the "
+                "address that clients connect to";
     }
     if (wrong) {
         snprintf(why, why_size, "%s", wrong);
@@ -540,11 +554,12 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         return CONFIG_WRONG;
     }
     bool words_only = false;
-    int word_at = 0; /* The last word that is no flag. */
+    int word_at = 0; /* Place of the last word that is not a flag. */
     for (int at = 1; at < argc; at++) {
         if (words_only || argv[at][0] != '-' || argv[at][1] == '\0') {
-            /* A line of hraftd's README names one before the flags and one
-             * behind them: the last one is meant. Side by side is a slip. */
+            /* A command line of hraftd's README has a directory before its
+             * flags and another one after them, and means the last one. Two
+             * words side by side are a mistake. */
             if (at > 1 && at - 1 == word_at) {
                 snprintf(why, why_size, "two directories: %s and %s",
                          argv[at - 1], argv[at]);
@@ -562,5 +577,5 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
             }
         }
     }
-    return check(config, why, why_size) ? CONFIG_RUN : CONFIG_WRONG;
+    return check_config(config, why, why_size) ? CONFIG_RUN : CONFIG_WRONG;
 }

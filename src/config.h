@@ -1,8 +1,9 @@
 /* config.h -- argv and environment -> checked, constant configuration.
  *
- * One or two dashes, '=' or a blank, the ancestors' spellings; a flag wins
- * over its variable CRAFTD_<NAME>, and an empty variable is unset. Nothing here
- * touches files or sockets. */
+ * A flag has one dash or two, and '=' or a blank before its value; the flags of
+ * hraftd and brokerd are accepted too. A flag takes precedence over its
+ * variable CRAFTD_<NAME>, and an empty variable is unset. Nothing here touches
+ * files or sockets. */
 #ifndef CRAFTD_CONFIG_H
 #define CRAFTD_CONFIG_H
 
@@ -11,41 +12,41 @@
 
 #define CRAFTD_VERSION "0.1.0"
 
-/* How the log is written. */
+/* How the log is written and checkpoints are synced. */
 enum config_io {
-    CONFIG_IO_AUTO, /* By io_uring where there is one. */
-    CONFIG_IO_SYNC,
-    CONFIG_IO_URING,
+    CONFIG_IO_AUTO,  /* CONFIG_IO_URING if the kernel has it, else SYNC. */
+    CONFIG_IO_SYNC,  /* By system calls that block the event loop. */
+    CONFIG_IO_URING, /* Asynchronously, by io_uring. */
 };
 
-/* Size of the list --join, with its final 0. */
+/* Upper bound on the bytes of --join, with the terminating 0. */
 enum { CONFIG_JOIN_BYTES = 1024 };
 
 struct config {
-    const char *id;   /* NULL: as stored, else the raft address. */
+    const char *id;   /* NULL: the stored name, else raft_adv. */
     const char *http; /* Listen addresses, host:port. */
     const char *raft;
-    const char *http_adv; /* Advertised address; never NULL. */
+    const char *http_adv; /* Advertised addresses; never NULL. */
     const char *raft_adv;
-    const char *join; /* host:port, ...; NULL: none. */
+    const char *join; /* HTTP addresses, host:port[,host:port]; or NULL. */
     bool bootstrap_anyway;
     const char *dir; /* NULL with inmem only. */
     bool inmem;
-    bool observer;
-    uint64_t max_value;
+    bool observer;      /* --non-voter. */
+    uint64_t max_value; /* Bytes, as the next one. */
     uint64_t max_body;
     uint64_t max_conns;
-    uint64_t max_db; /* 0: no limit. */
+    uint64_t max_db; /* Bytes; 0: no limit. */
     uint64_t heartbeat_ms;
-    uint64_t election_ms; /* Least; the most is twice that. */
-    uint64_t join_timeout_ms;
-    uint64_t reap_ms; /* 0: never. */
+    uint64_t election_ms;     /* Minimum; the maximum is twice that. */
+    uint64_t join_timeout_ms; /* 0: none. */
+    uint64_t reap_ms;         /* 0: never. */
     uint64_t replace_after_ms;
     bool leave_on_exit;
-    const char *backup_dir; /* NULL: none are made. */
+    const char *backup_dir; /* NULL: no scheduled backups. */
     uint64_t backup_every_ms;
     uint64_t backup_keep;
-    /* Lists with commas, well-formed; NULL: none. See api.h. */
+    /* Well-formed comma-separated lists; NULL: empty. See api.h. */
     const char *allow_origins;
     const char *allow_hosts;
     enum config_io io;
@@ -55,15 +56,19 @@ struct config {
 
 enum config_verdict { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_WRONG };
 
-/* Strings point into argv, the environment, or static memory. `why` gets a
- * sentence with CONFIG_WRONG. */
+/* Parse the environment and argv[1..argc-1] into `config`, whose strings point
+ * into argv, the environment, or static memory that the next call overwrites.
+ * CONFIG_RUN: `config` is complete and checked. CONFIG_HELP, CONFIG_VERSION: a
+ * flag asks for that; `config` is undefined, as it is with CONFIG_WRONG, which
+ * leaves a sentence in `why`, cut to `why_size` bytes. */
 enum config_verdict config_parse(int argc, char **argv, struct config *config,
                                  char *why, size_t why_size);
-/* True when "NAME=value" of the environment is a variable of this program, or
- * none that begins with CRAFTD_. Otherwise `why` gets a sentence, with the
- * nearest name: a mistyped one, or those that Kubernetes sets for a service
- * "craftd". */
+/* Is "NAME=value", of the environment, a variable of this program, or one whose
+ * name does not begin with CRAFTD_? False: the name is mistyped, or Kubernetes
+ * set it for a service "craftd"; `why` (96 bytes or more) gets a sentence with
+ * the nearest name that is known. */
 bool config_knows_variable(const char *variable, char *why, size_t why_size);
+/* The text of --help. */
 extern const char config_help[];
 
 #endif

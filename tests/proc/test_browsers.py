@@ -260,4 +260,4 @@ def test_a_list_that_is_none_is_refused_at_the_start(tmp_path, flag, value):
     done = subprocess.run([BINARY, flag, value, os.path.join(tmp_path, "d")],
                           capture_output=True, text=True, timeout=10)
     assert done.returncode == 2
-    assert f'{flag}: "{value}" is no list of' in done.stderr
+    assert f'{flag}: "{value}" is not a list of' in done.stderr

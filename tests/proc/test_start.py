@@ -620,8 +620,8 @@ def test_mistyped_variables_are_warned_about(cluster):
         node.proc = subprocess.Popen(node.argv(), stdin=subprocess.DEVNULL, stdout=log,
                                      stderr=log, preexec_fn=die_with_parent, env=env)
     node.up()
-    assert "CRAFTD_MAX_CONN is no flag; did you mean CRAFTD_MAX_CONNS?" in node.log()
-    warned = re.findall(r"warn .* environment why=\"(CRAFTD_\w+) is no flag", node.log())
+    assert "CRAFTD_MAX_CONN is not a flag; did you mean CRAFTD_MAX_CONNS?" in node.log()
+    warned = re.findall(r"warn .* environment why=\"(CRAFTD_\w+) is not a flag", node.log())
     assert sorted(warned) == ["CRAFTD_MAX_CONN", "CRAFTD_PORT", "CRAFTD_SERVICE_HOST"]
 
 

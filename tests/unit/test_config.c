@@ -75,7 +75,7 @@ static void test_a_list_that_is_too_long(void **state)
     strcat(list, ",localhost:11000");
     assert_int_equal(config_parse(4, argv, &config, why, sizeof(why)),
                      CONFIG_WRONG);
-    assert_non_null(strstr(why, "--join is at most 1023 bytes"));
+    assert_non_null(strstr(why, "--join must be at most 1023 bytes"));
 }
 
 static void test_brokerd_and_equal_signs(void **state)
@@ -204,12 +204,13 @@ static void test_unknown_variables_have_a_hint(void **state)
         const char *name;
         const char *says; /* NULL: it is known. */
     } cases[] = {
-        {"CRAFTD_HTPP=:1", "CRAFTD_HTPP is no flag; did you mean CRAFTD_HTTP?"},
+        {"CRAFTD_HTPP=:1",
+         "CRAFTD_HTPP is not a flag; did you mean CRAFTD_HTTP?"},
         {"CRAFTD_MAX_CONN=1", "did you mean CRAFTD_MAX_CONNS?"},
         {"CRAFTD_MAX-CONNS=1", "did you mean CRAFTD_MAX_CONNS?"},
-        {"CRAFTD_PORT=tcp://10.0.0.1:80", "CRAFTD_PORT is no flag"},
-        {"CRAFTD_SERVICE_HOST=10.0.0.1", "CRAFTD_SERVICE_HOST is no flag"},
-        {"CRAFTD_=", "CRAFTD_ is no flag"},
+        {"CRAFTD_PORT=tcp://10.0.0.1:80", "CRAFTD_PORT is not a flag"},
+        {"CRAFTD_SERVICE_HOST=10.0.0.1", "CRAFTD_SERVICE_HOST is not a flag"},
+        {"CRAFTD_=", "CRAFTD_ is not a flag"},
         {"CRAFTD_HTTP=:1", NULL},
         {"CRAFTD_LEAVE_ON_EXIT=", NULL},
         {"CRAFTD_ADDR=x", NULL},
