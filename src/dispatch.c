@@ -1,4 +1,4 @@
-/* dispatch.c -- which program the command line means. */
+/* dispatch.c -- finds out whether argv is a sub-command's or the daemon's. */
 #include "dispatch.h"
 
 #include <stdio.h>
@@ -12,10 +12,10 @@
 
 enum { EXIT_USAGE = 2 };
 
-/* The first word is the directory of a new node, or a mistyped command: the
- * latter must not start a server. A slash, --dir, or a directory that is there
- * make it clear. Behind flags only a directory makes sense, as in hraftd's
- * command lines. */
+/* A first word that is not a command is the directory of a new node or a
+ * mistyped command, which must not start a server. It is taken for a directory
+ * if it has a slash or exists as one. A word after flags is always a directory,
+ * as in hraftd's command lines. */
 static bool is_mistyped(const char *word)
 {
     struct stat file;
@@ -49,7 +49,8 @@ int dispatch_command(int argc, char **argv)
                 command, command);
         return EXIT_USAGE;
     }
-    /* "help NAME" is "NAME --help", so that each room explains its own. */
+    /* "help NAME" becomes "NAME --help", since each command has its own page.
+     */
     if (is_help) {
         static char help[] = "--help";
         char *words[] = {argv[0], argv[2], help, NULL};

@@ -62,7 +62,7 @@ bool host_make_parents(const char *path)
     for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         int size = snprintf(dir, sizeof(dir), "%.*s", (int)(at - path), path);
         if (size >= (int)sizeof(dir)) {
-            return true; /* Too long, as will be said of the whole. */
+            return true; /* Opening `path` fails, since it is too long. */
         }
         if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
             log_error("start", "mkdir=%s why=\"%s\"", dir, strerror(errno));

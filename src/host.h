@@ -4,26 +4,29 @@
 
 #include "node/node.h"
 
-/* Clocks and entropy of this machine, and `fs` (borrowed). The rest, which
- * needs peers, is for the caller to fill in. */
+/* An environment with the clocks and the entropy of this machine, and `fs`
+ * (borrowed; outlives the node). The caller fills in the other members. */
 struct node_env host_env(const struct fs *fs);
 
-/* Bytes that an unprivileged process may still write there. False: unknown. */
+/* Bytes that an unprivileged process may still write to the file system of
+ * `dir`. False: unknown, and *bytes is unchanged. */
 bool host_free_bytes(const char *dir, uint64_t *bytes);
 
-/* Identity of a file: equal numbers mean the same file. */
+/* Identity of a file: equal numbers mean the same file, as long as it exists.
+ */
 struct host_file {
     uint64_t device;
     uint64_t inode;
 };
-/* ERR_NOT_FOUND: there is none. ERR_IO: it cannot be determined now. */
+/* Look up the file at `path`. ERR_NOT_FOUND: it does not exist. ERR_IO: it
+ * cannot be determined now. */
 MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
 
-/* Host name of the machine, static; NULL: it has none. */
+/* Host name of the machine, in static memory; NULL: it has none. */
 const char *host_name(void);
 
-/* The directories above `path`, as mkdir -p makes them, for their owner alone.
- * False: logged. */
+/* Create the directories above `path` that are missing, for their owner alone.
+ * False: one could not be created, which was logged. */
 bool host_make_parents(const char *path);
 
 #endif

@@ -1,4 +1,5 @@
-/* main.c -- wires the rooms, and stops them in order. */
+/* main.c -- starts the daemon: opens the rooms, connects them, runs the event
+ * loop, and closes them in order. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,18 +19,19 @@
 #include "sys/sys.h"
 
 enum {
-    STOPPED = -1, /* No exit code: a signal ended the start. */
+    STOPPED = -1, /* Not an exit code: a signal arrived during the start. */
     EXIT_RUNTIME = 1,
     EXIT_USAGE = 2,
     EXIT_JOIN = 3,
     EXIT_DATA = 4,
     DRAIN_MS = 5000,
     DIRECTORY_CHECK_MS = 3000,
-    REMOVED_MS = 5000, /* For an operator who asks for the reason. */
-    REFUSED_MS = 8000, /* Least time before a refused --join ends. */
-    /* Descriptors that are no client connections: files, links to peers in both
-     * directions and those being dialled, strangers on the raft port, lookups,
-     * listeners. Of a limit that is too low for it, half. */
+    /* How long a removed node keeps running, so that /status can say why. */
+    REMOVED_MS = 5000,
+    REFUSED_MS = 8000, /* Minimum time before a refused --join ends the node. */
+    /* Descriptors that are kept from client connections: for files, links to
+     * peers in both directions, dials in progress, strangers on the Raft port,
+     * lookups, listeners. At most half of a limit that is too low. */
     FDS_RESERVED = 160,
 };
 
@@ -40,25 +42,28 @@ struct daemon {
     struct peers *peers;
     struct api *api;
     struct node *node;
-    struct ops_join *join; /* NULL: it does not ask. */
-    /* NULL without their flags. */
+    struct ops_join *join; /* NULL: this node does not ask to join. */
+    /* NULL unless their flags are set. */
     struct ops_leave *leave;
     struct ops_reap *reap;
     struct ops_backups *backups;
-    bool stopping; /* After a signal: leaves the cluster first, perhaps, ... */
-    bool draining; /* ... then nothing new is taken. */
-    uint64_t stop_by_ms;
-    uint64_t removed_by_ms; /* No member any more: when it ends; 0: it is. */
-    uint64_t log_retry_ms;  /* When to try again lines that had no room. */
+    /* Stopping has two phases: leaving the cluster (--leave-on-exit), then
+     * draining, which refuses new requests and finishes the accepted ones. */
+    bool stopping;
+    bool draining;
+    /* Deadlines in milliseconds of reactor_now_ms(). */
+    uint64_t stop_by_ms;    /* End of the current phase. */
+    uint64_t removed_by_ms; /* Stop of a removed node; 0: it is a member. */
+    uint64_t log_retry_ms;  /* Next write of log lines that are pending. */
     uint32_t conns_max;     /* --max-conns, or what the descriptors allow. */
     int exit_code;
-    /* The lock file as it was found at the start, by its full path. */
+    /* Absolute path and identity of the lock file, as of the start. */
     char lock_path[2 * FS_PATH_BYTES];
     struct host_file lock_file;
     struct timer directory_timer;
 };
 
-/* ---- what the API sees of the process ---- */
+/* ---- callbacks of the API ---- */
 
 static bool api_peer_up(void *arg, raft_id id)
 {
@@ -127,7 +132,7 @@ static const char *api_join_trouble(void *arg)
     return daemon->join ? ops_join_trouble(daemon->join) : "";
 }
 
-/* ---- the turn, and the end ---- */
+/* ---- turns of the event loop, and stopping ---- */
 
 static void drain(struct daemon *daemon)
 {
@@ -137,7 +142,7 @@ static void drain(struct daemon *daemon)
     api_stop(daemon->api);
 }
 
-static void begin_to_stop(struct daemon *daemon)
+static void start_stopping(struct daemon *daemon)
 {
     daemon->stopping = true;
     daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
@@ -145,9 +150,10 @@ static void begin_to_stop(struct daemon *daemon)
     daemon->join = NULL;
 }
 
-/* A node that was removed says so for a while; started with --join it has
- * nothing more to wait for. Returns when it wants to be called again. */
-static uint64_t end_removed(struct daemon *daemon)
+/* Stops a node that was removed from its cluster and was started with --join:
+ * it cannot become a member again. Without --join it runs on. Returns the time
+ * of the next call, UINT64_MAX when none is needed. */
+static uint64_t stop_removed(struct daemon *daemon)
 {
     if (!daemon->config.join || daemon->stopping ||
         node_removed_index(daemon->node) == 0) {
@@ -165,12 +171,13 @@ static uint64_t end_removed(struct daemon *daemon)
               "the directory to join anew\"",
               (unsigned long long)node_removed_index(daemon->node));
     daemon->exit_code = EXIT_JOIN;
-    begin_to_stop(daemon);
+    start_stopping(daemon);
     drain(daemon);
     return now_ms;
 }
 
-/* Returns when it wants to be called again. */
+/* Writes pending log lines. Returns the time of the next call, UINT64_MAX when
+ * none is needed. */
 static uint64_t flush_log(struct daemon *daemon)
 {
     if (!log_is_pending()) {
@@ -195,7 +202,7 @@ static uint64_t on_turn(void *arg)
     }
     uint64_t at = node_turn(daemon->node);
     at = min_u64(at, flush_log(daemon));
-    at = min_u64(at, end_removed(daemon));
+    at = min_u64(at, stop_removed(daemon));
     if (!daemon->stopping) {
         return at;
     }
@@ -208,12 +215,13 @@ static uint64_t on_turn(void *arg)
     return min_u64(at, now_ms + 10);
 }
 
-static void check_directory_later(struct daemon *daemon);
+static void arm_directory_check(struct daemon *daemon);
 
-/* A directory that was removed, or replaced by another, is noticed by nobody
- * who has its files open: writes go on, and are gone with the process. So what
- * is there is compared now and then, and a node without a directory stops. */
-static void on_directory_time(void *arg)
+/* A process with open files does not notice that their directory was removed
+ * or replaced: writes succeed, and are lost when it exits. The lock file is
+ * therefore looked up by its path at intervals, and the node stops when it is
+ * missing or another file. */
+static void on_directory_check(void *arg)
 {
     struct daemon *daemon = arg;
     const struct host_file *lock = &daemon->lock_file;
@@ -223,7 +231,7 @@ static void on_directory_time(void *arg)
         err == ERR_NOT_FOUND ||
         (!err && (found.device != lock->device || found.inode != lock->inode));
     if (daemon->stopping || !gone) {
-        check_directory_later(daemon);
+        arm_directory_check(daemon);
         return;
     }
     log_error("directory-gone",
@@ -233,24 +241,24 @@ static void on_directory_time(void *arg)
               err ? "the data directory was removed or renamed"
                   : "another directory is in the place of ours");
     daemon->exit_code = EXIT_RUNTIME;
-    begin_to_stop(daemon);
+    start_stopping(daemon);
 }
 
-static void check_directory_later(struct daemon *daemon)
+static void arm_directory_check(struct daemon *daemon)
 {
     timer_arm(daemon->reactor, &daemon->directory_timer,
               reactor_now_ms(daemon->reactor) + DIRECTORY_CHECK_MS,
-              on_directory_time, daemon);
+              on_directory_check, daemon);
 }
 
-/* The node is open, and holds the lock. */
+/* Call it while the node is open, since that holds the lock. */
 static void watch_directory(struct daemon *daemon)
 {
     const struct fs *fs = daemon->fs;
     if (fs->real_path(fs->self, "LOCK", daemon->lock_path,
                       sizeof(daemon->lock_path)) &&
         host_file_at(daemon->lock_path, &daemon->lock_file) == ERR_OK) {
-        check_directory_later(daemon);
+        arm_directory_check(daemon);
     }
 }
 
@@ -263,15 +271,15 @@ static void on_signal(int signal_number, void *arg)
         exit(EXIT_RUNTIME);
     }
     log_info("stop", "signal=%d", signal_number);
-    begin_to_stop(daemon);
+    start_stopping(daemon);
 }
 
-/* The files that a later version reads again on SIGHUP are none of ours yet;
- * without a handler the signal would kill the node. */
+/* SIGHUP asks a daemon to read its configuration files again. There are none;
+ * the handler only keeps the signal from ending the process. */
 static void on_hangup(int signal_number, void *arg)
 {
     (void)arg;
-    log_info("hangup", "signal=%d why=\"there is no file to read again\"",
+    log_info("hangup", "signal=%d why=\"no configuration file to reload\"",
              signal_number);
 }
 
@@ -282,7 +290,7 @@ static void on_join_refused(void *arg)
     reactor_stop(daemon->reactor);
 }
 
-/* ---- starting ---- */
+/* ---- start ---- */
 
 static int fail(const char *flag, const char *addr, const char *why)
 {
@@ -290,8 +298,9 @@ static int fail(const char *flag, const char *addr, const char *why)
     return EXIT_RUNTIME;
 }
 
-/* The name of a container may get its address a little after its process has
- * started. Nothing is open yet, so the loop may turn: for signals. */
+/* Waits until the host of `addr` resolves, at most PATIENCE_MS: the name of a
+ * container may get its address shortly after its process has started. The
+ * event loop runs meanwhile, for signals alone: nothing else is open yet. */
 static void await_name(struct daemon *daemon, const char *flag,
                        const char *addr)
 {
@@ -304,7 +313,7 @@ static void await_name(struct daemon *daemon, const char *flag,
     while (!daemon->stopping && !listener_can_resolve(daemon->reactor, host)) {
         uint64_t now_ms = sys_now_ms();
         if (now_ms >= until_ms) {
-            return; /* Opening it will fail and say why. */
+            return; /* Opening the listener fails, and reports why. */
         }
         log_warn("resolve", "%s=%s why=\"%s does not resolve\" left_s=%llu",
                  flag, addr, host,
@@ -369,9 +378,11 @@ static int open_listeners(struct daemon *daemon)
     return 0;
 }
 
-/* Two election time-outs at their longest: the members of another cluster dial
- * one that was away every three to four seconds. Nobody else can have been on
- * an address of loopback, but whoever started this node. */
+/* How long a new node listens for members of another cluster before it
+ * bootstraps one of its own: two maximum election time-outs, since those
+ * members dial an address that was unreachable every three to four seconds. On
+ * a loopback address only the operator of this machine can have had a member,
+ * so there is no wait. */
 static uint32_t bootstrap_wait_ms(const struct config *config)
 {
     char host[REACTOR_HOST_BYTES];
@@ -465,8 +476,8 @@ static int start_ops(struct daemon *daemon)
     return 0;
 }
 
-/* The limit of descriptors, raised to what the connections may need if the
- * system lets us; UINT64_MAX when it is not known. */
+/* Raises the limit of descriptors to `wanted`, as far as the hard limit allows.
+ * Returns the limit, UINT64_MAX if it is unknown. */
 static uint64_t raise_descriptors(uint64_t wanted)
 {
     struct rlimit limit;
@@ -483,8 +494,9 @@ static uint64_t raise_descriptors(uint64_t wanted)
     return limit.rlim_cur;
 }
 
-/* Clients never take the descriptors that files and peers need: where the
- * limit is too low for --max-conns, there are fewer connections. */
+/* Lowers the number of connections below --max-conns if the limit of
+ * descriptors requires it, so that clients never take those of files and
+ * peers. */
 static void fit_connections(struct daemon *daemon)
 {
     uint64_t wanted = daemon->config.max_conns;
@@ -498,14 +510,15 @@ static void fit_connections(struct daemon *daemon)
     daemon->conns_max = (uint32_t)min_u64(conns, wanted);
     log_warn("descriptors",
              "limit=%llu --max-conns=%llu used=%u why=\"the limit of "
-             "descriptors is too low for so many connections and %llu for "
-             "files and peers\" help=\"raise it (ulimit -n, LimitNOFILE=), or "
-             "lower --max-conns\"",
+             "descriptors is too low for --max-conns connections and %llu "
+             "descriptors for files and peers\" help=\"raise the limit "
+             "(ulimit -n, LimitNOFILE=), or lower --max-conns\"",
              (unsigned long long)limit, (unsigned long long)wanted,
              daemon->conns_max, (unsigned long long)others);
 }
 
-/* Write the log asynchronously where --io allows it and the kernel can. */
+/* Enables asynchronous file operations if --io allows them and the kernel has
+ * them. Returns an exit code. */
 static int choose_io(struct daemon *daemon)
 {
     char why[128];
@@ -591,8 +604,8 @@ int main(int argc, char **argv)
     char why[256];
     process_hold_standard_files();
     process_keep_files_private();
-    /* A limit of the size of files (ulimit -f) is an error of the write, for
-     * every command. */
+    /* With SIGXFSZ ignored, a write over the limit of file sizes (ulimit -f)
+     * fails with EFBIG instead of ending the process, in every command. */
     (void)signal(SIGXFSZ, SIG_IGN);
     int other = dispatch_command(argc, argv);
     if (other >= 0) {

@@ -1,4 +1,4 @@
-/* offline.c -- craftd recover, craftd restore. */
+/* offline.c -- the sub-commands craftd recover and craftd restore FILE DIR. */
 #include "offline.h"
 
 #include <errno.h>
@@ -14,46 +14,42 @@ enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_DATA = 4 };
 static const char recover_help[] =
     "craftd recover [the flags of craftd] [--without-log] DIR\n"
     "\n"
-    "When a majority of the nodes is lost for ever: make DIR, the directory "
-    "of\n"
-    "a node that is left and does not run, a new cluster of one. Start it "
-    "with\n"
-    "its usual command line, and join new, empty nodes to it. Take the node\n"
-    "with the highest \"applied\" and \"last_log\" (in its last log lines).\n"
+    "When a majority of the nodes is permanently lost: turn DIR, which is\n"
+    "the data directory of a surviving node that does not run, into a\n"
+    "new cluster of one. Choose the node with the highest \"applied\" and\n"
+    "\"last_log\" in its last log lines. Start it with its usual command\n"
+    "line, and join new, empty nodes to it.\n"
     "\n"
-    "What may be lost: writes that were acknowledged, but of which this node\n"
-    "had not heard yet. What may appear: writes that this node had heard of,\n"
-    "but that were never acknowledged. The cluster gets a new id, so that no\n"
-    "node of the old one can join by mistake; wipe their directories first.\n"
+    "Acknowledged writes that had not reached this node are lost. Writes that\n"
+    "had reached it, but were never acknowledged, may take effect. The new\n"
+    "cluster has a new id, so that no node of the old one can join it by\n"
+    "mistake; empty their directories before they join.\n"
     "\n"
-    "  --without-log   use the database alone: the log is damaged. Up to a "
-    "few\n"
-    "                  seconds of writes, or 32 MiB of them, are lost as "
-    "well.\n"
+    "  --without-log   use the database alone, because the log is damaged. Up\n"
+    "                  to a few seconds of writes, or 32 MiB of them, are\n"
+    "                  lost as well.\n"
     "\n"
-    "Exit: 0 done, 1 not done, 2 wrong flags, 4 data damaged.\n";
+    "Exit: 0 done, 1 not done, 2 wrong usage, 4 data damaged.\n";
 
 static const char restore_help[] =
     "craftd restore FILE [the flags of craftd] DIR\n"
     "craftd restore [the flags of craftd] --dir DIR FILE\n"
     "craftd restore --addr HOST:PORT FILE\n"
     "\n"
-    "The last, with --addr, replaces all data of a running cluster by that\n"
-    "in FILE: craftd restore --addr HOST:PORT --help. The first is for when\n"
-    "there is no cluster:\n"
+    "The third form replaces all data of a running cluster; see craftd\n"
+    "restore --addr HOST:PORT --help. The others need no cluster:\n"
     "\n"
-    "Make the empty directory DIR a new cluster of one with the data in FILE,\n"
-    "which GET /backup gave. Start it with the same flags, and join new, "
-    "empty\n"
-    "nodes to it. Every key keeps its value; indexes go on where they were.\n"
-    "FILE becomes the database: one with tables, indexes or triggers that\n"
-    "craftd did not make is refused.\n"
+    "Turn the empty directory DIR into a new cluster of one with the data in\n"
+    "FILE, a backup from GET /backup. Start it with the same flags, and join\n"
+    "new, empty nodes to it. Every key keeps its value; indexes continue\n"
+    "where they were. FILE becomes the database: a file with tables, indexes\n"
+    "or triggers that craftd did not create is refused.\n"
     "\n"
-    "Exit: 0 done, 1 not done, 2 wrong flags, 4 FILE is damaged or no "
+    "Exit: 0 done, 1 not done, 2 wrong usage, 4 FILE is damaged or not a\n"
     "backup.\n";
 
-/* Take the words that are ours out of argv; what is left is a usual command
- * line. */
+/* Parses argv as a command line of the daemon, without the first `own` words
+ * behind the program's name. Returns an exit code. */
 static int parse(int argc, char **argv, int own, struct config *config)
 {
     char why[256] = "see craftd --help";
@@ -68,7 +64,8 @@ static int parse(int argc, char **argv, int own, struct config *config)
         return EXIT_USAGE;
     }
     if (config->inmem) {
-        fprintf(stderr, "craftd: there is nothing in memory to work on\n");
+        fprintf(stderr,
+                "craftd: --inmem: this command needs a data directory\n");
         return EXIT_USAGE;
     }
     log_set_level(config->log_level);
@@ -76,16 +73,16 @@ static int parse(int argc, char **argv, int own, struct config *config)
     return 0;
 }
 
-/* Check that `path` is there, and a directory or a file as wanted: before
- * anything is made. */
-static bool is_there(const char *path, bool is_directory)
+/* Checks that `path` exists and is a directory or a file, as requested, before
+ * anything is created. False: the reason was printed. */
+static bool path_exists(const char *path, bool is_directory)
 {
     struct stat found;
     const char *why = NULL;
     if (stat(path, &found) != 0) {
         why = strerror(errno);
     } else if (is_directory && !S_ISDIR(found.st_mode)) {
-        why = "is no directory";
+        why = "is not a directory";
     } else if (!is_directory && S_ISDIR(found.st_mode)) {
         why = "is a directory, not a backup";
     }
@@ -96,7 +93,7 @@ static bool is_there(const char *path, bool is_directory)
 }
 
 static int report(const struct config *config, enum err err,
-                  const struct node_new_cluster *founded, const char *what)
+                  const struct node_new_cluster *created, const char *what)
 {
     if (err) {
         fprintf(stderr, "craftd: %s: not %s: %s\n", config->dir, what,
@@ -104,11 +101,11 @@ static int report(const struct config *config, enum err err,
         return err == ERR_CORRUPT ? EXIT_DATA : EXIT_RUNTIME;
     }
     printf("%s: %s, %llu keys up to index %llu\n", config->dir, what,
-           (unsigned long long)founded->keys,
-           (unsigned long long)founded->index);
-    printf("new cluster of one: node %s, cluster ", founded->name);
-    for (size_t i = 0; i < sizeof(founded->cluster); i++) {
-        printf("%02x", founded->cluster[i]);
+           (unsigned long long)created->keys,
+           (unsigned long long)created->index);
+    printf("new cluster of one: node %s, cluster ", created->name);
+    for (size_t i = 0; i < sizeof(created->cluster); i++) {
+        printf("%02x", created->cluster[i]);
     }
     printf("\n");
     return 0;
@@ -121,7 +118,8 @@ static struct node_options options_of(const struct config *config)
                                  .http_addr = config->http_adv};
 }
 
-/* Is it among the words, as a flag? Then not any more. */
+/* Removes the flag `flag` from the words behind the command. True: it was
+ * there. */
 static bool take_word(int *argc, char **argv, const char *flag)
 {
     bool found = false;
@@ -143,23 +141,23 @@ static int recover(int argc, char **argv)
 {
     struct config config;
     struct fs *fs = NULL;
-    struct node_new_cluster founded = {0};
+    struct node_new_cluster created = {0};
     bool without_log = take_word(&argc, argv, "without-log");
     int code = parse(argc, argv, 1, &config);
     if (code) {
         return code;
     }
-    if (!is_there(config.dir, true)) {
+    if (!path_exists(config.dir, true)) {
         return EXIT_RUNTIME;
     }
     enum err err = fs_posix_new(config.dir, &fs);
     if (!err) {
         struct node_env env = host_env(fs);
         struct node_options options = options_of(&config);
-        err = node_recover(&options, &env, without_log, &founded);
+        err = node_recover(&options, &env, without_log, &created);
         fs_posix_free(fs);
     }
-    return report(&config, err, &founded, "recovered");
+    return report(&config, err, &created, "recovered");
 }
 
 static int restore(int argc, char **argv)
@@ -167,9 +165,9 @@ static int restore(int argc, char **argv)
     struct config config;
     struct fs *fs = NULL;
     struct fs *from = NULL;
-    struct node_new_cluster founded = {0};
+    struct node_new_cluster created = {0};
     char dir[FS_PATH_BYTES] = ".";
-    /* Behind the flags, the directory is one of them. */
+    /* When the flags come first, DIR is one of them (--dir), and FILE last. */
     bool last = argc > 3 && argv[2][0] == '-';
     const char *file = argc < 3 ? "-" : last ? argv[argc - 1] : argv[2];
     if (file[0] == '-' || strlen(file) >= sizeof(dir)) {
@@ -181,7 +179,7 @@ static int restore(int argc, char **argv)
     if (code) {
         return code;
     }
-    if (!is_there(file, false)) {
+    if (!path_exists(file, false)) {
         return EXIT_RUNTIME;
     }
     const char *slash = strrchr(file, '/');
@@ -199,11 +197,11 @@ static int restore(int argc, char **argv)
     if (!err) {
         struct node_env env = host_env(fs);
         struct node_options options = options_of(&config);
-        err = node_restore(&options, &env, from, file, &founded);
+        err = node_restore(&options, &env, from, file, &created);
     }
     fs_posix_free(from);
     fs_posix_free(fs);
-    return report(&config, err, &founded, "restored");
+    return report(&config, err, &created, "restored");
 }
 
 static bool wants_help(int argc, char **argv)
@@ -216,7 +214,7 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
-/* It is for a running cluster then: the client's. */
+/* restore --addr is a command of the client: it talks to a running cluster. */
 static bool names_servers(int argc, char **argv)
 {
     for (int i = 2; i < argc; i++) {

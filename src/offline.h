@@ -1,9 +1,11 @@
-/* offline.h -- the sub-commands that work on a directory while no node runs in
- * it: recover and restore. */
+/* offline.h -- the sub-commands that work on a data directory while no node
+ * uses it: recover and restore. */
 #ifndef CRAFTD_OFFLINE_H
 #define CRAFTD_OFFLINE_H
 
-/* The exit code; -1: argv[1] is none of them. */
+/* Run the sub-command argv[1], and return its exit code: 0 done, 1 not done,
+ * 2 wrong usage, 4 data damaged. -1: argv[1] is not one of them, or names a
+ * command of the client (restore --addr). */
 int offline_main(int argc, char **argv);
 
 #endif

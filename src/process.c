@@ -12,9 +12,9 @@
 
 extern char **environ;
 
-/* When one of the standard three is closed, the next file or socket takes its
- * place, and what is said goes into that. Theirs are taken by what can be
- * neither read nor written, as the case may be. */
+/* A file or socket that is opened while a standard descriptor is closed gets
+ * its number, and log lines would be written into it. The substitutes are
+ * opened in the opposite direction, so that using them fails. */
 void process_hold_standard_files(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++) {
@@ -31,10 +31,10 @@ void process_keep_files_private(void)
     (void)umask(077);
 }
 
-/* Signals as this program wants them, whatever the parent left behind: a
- * blocked SIGTERM would be lost on us, and an ignored SIGCHLD would let the
- * kernel reap the resolvers. SIGTTOU stops a background process that writes to
- * its terminal after "stty tostop". */
+/* The parent's dispositions and mask are inherited: a blocked SIGTERM would
+ * never arrive, and with SIGCHLD ignored the kernel would reap the resolver's
+ * processes. SIGTTOU stops a background process that writes to its terminal
+ * after "stty tostop". */
 void process_prepare_signals(void)
 {
     static const int ignored[] = {SIGPIPE, SIGUSR1, SIGUSR2, SIGTTOU};
@@ -47,8 +47,8 @@ void process_prepare_signals(void)
     must(sigprocmask(SIG_SETMASK, &none, NULL) == 0);
 }
 
-/* A mistyped variable would go unnoticed. Kubernetes sets some for a service of
- * this name, so they are no reason to stop. */
+/* An unknown variable is likely mistyped. It is no reason to stop: Kubernetes
+ * sets some for a service "craftd". */
 void process_check_environment(void)
 {
     char why[256];

@@ -1,15 +1,18 @@
-/* process.h -- what the process inherits, made as this program wants it. */
+/* process.h -- resets what the process inherits: descriptors 0 to 2, signal
+ * dispositions and mask; and checks its environment. */
 #ifndef CRAFTD_PROCESS_H
 #define CRAFTD_PROCESS_H
 
-/* Give closed standard descriptors to /dev/null, before anything is opened. */
+/* Open /dev/null on those of the descriptors 0, 1 and 2 that are closed. Call
+ * it before anything else is opened. */
 void process_hold_standard_files(void);
-/* Files are created with 0600 and directories with 0700 from now on, whatever
- * the umask was. */
+/* Set the umask so that files are created with 0600 and directories with 0700,
+ * whatever it was. */
 void process_keep_files_private(void);
-/* Dispositions and mask, for the daemon; handlers are the reactor's. */
+/* Set the dispositions and the signal mask of the daemon. The handlers are
+ * installed by reactor_on_signal(). */
 void process_prepare_signals(void);
-/* Log a warning for each variable CRAFTD_* that is no flag. */
+/* Log a warning for each variable CRAFTD_* that does not belong to a flag. */
 void process_check_environment(void);
 
 #endif
