@@ -1,6 +1,8 @@
 /* node_internal.h -- what the files of this room share.
  *
- *     open.c        directory -> node: identity, recovery, bootstrap, adoption
+ *     open.c        opens a directory: lock, identity, name; and closes it
+ *     recovery.c    database and log of a member -> running engine
+ *     first_start.c a directory that is no member's yet: founding, adoption
  *     turn.c        the executor: one turn as a sequence of phases
  *     engine.c      events into the engine, and the payloads of its log
  *     send.c        messages and appends of an update, to the peers
@@ -579,12 +581,19 @@ bool node_check_conf(struct bytes conf);
 /* The leader's entries cannot be taken: written by a later version. */
 bool node_cannot_follow(const struct node *node);
 
-/* open.c */
+/* recovery.c */
 struct wal_options node_log_options(const struct node_env *env,
                                     const struct node_options *node_options,
                                     const struct ident *ident);
-/* A new log in which `ident` is the only member, by the entry behind (index,
- * term). Nothing of an earlier log may be there. */
+/* Open database and log of the member node->ident, and start its engine.
+ * Errors are logged. */
+MUST_CHECK enum err node_open_member(struct node *node);
+
+/* first_start.c. The start of a node without IDENT: wait to be adopted, listen
+ * for another cluster, or found one at once. Errors are logged. */
+MUST_CHECK enum err node_first_start(struct node *node);
+/* Make a new log in which `ident` is the only member, by the entry behind
+ * (index, term). Nothing of an earlier log may be there. */
 MUST_CHECK enum err node_found_log(const struct node_env *env,
                                    const struct node_options *options,
                                    const struct ident *ident, uint64_t index,
