@@ -9,7 +9,10 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
 
 static struct said *find_said(struct node *node, raft_id id)
 {

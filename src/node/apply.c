@@ -5,6 +5,16 @@
  * other failure ends the process, since skipping an entry would make this node
  * differ from the others for ever. */
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/space_internal.h"
+
+/* Bounds of what one turn applies. */
+enum {
+    APPLY_ENTRIES = 2048,
+    APPLY_BYTES = 4 << 20,
+    APPLY_US = 5000,
+};
 
 enum err node_apply(struct store *store, uint64_t index,
                     const struct entry *entry, struct store_result *result)
@@ -43,13 +53,13 @@ bool apply_committed(struct node *node)
     must(node->apply.to <= raft_commit(node->raft));
     must(node->apply.to <= node->persist.durable);
     uint64_t bytes = 0;
-    uint64_t until_us = node->env.now_us(node->env.self) + NODE_APPLY_US;
+    uint64_t until_us = node->env.now_us(node->env.self) + APPLY_US;
     if (space_is_put_off(node, SPACE_ENTRY)) {
         return false;
     }
     space_set(node, SPACE_ENTRY, ERR_OK);
-    while (applied < node->apply.to && applied - start < NODE_APPLY_ENTRIES &&
-           bytes < NODE_APPLY_BYTES) {
+    while (applied < node->apply.to && applied - start < APPLY_ENTRIES &&
+           bytes < APPLY_BYTES) {
         struct entry entry;
         struct store_result result = {0};
         enum err err = node_fetch_entry(node, applied + 1, &entry);

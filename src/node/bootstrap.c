@@ -12,6 +12,8 @@
 
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/open_internal.h"
+#include "node/phases_internal.h"
 
 static const char marker[] = "RECOVER";
 

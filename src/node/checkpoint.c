@@ -6,14 +6,49 @@
  * size to the time that they took, since that depends on how large the database
  * is and how fast its disk. */
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/space_internal.h"
+
+enum {
+    /* Bounds of an open transaction, and of the size of the -wal at which a
+     * checkpoint starts. */
+    FLUSH_ENTRIES_MIN = 256,
+    FLUSH_ENTRIES_MAX = 1 << 16,
+    FLUSH_ENTRIES_FIRST = 16 * FLUSH_ENTRIES_MIN,
+    CHECKPOINT_BYTES_MIN = 1 << 20,
+    CHECKPOINT_BYTES_MAX = 16 << 20,
+    /* A step that took longer is halved, one that took less grows. */
+    HEAVY_US = 15000,
+    LIGHT_US = 10000,
+    /* An asynchronous sync delays answers, not turns: it may take longer. */
+    SYNC_PATIENCE = 4,
+    /* Bytes of entries in one transaction: SQLite's cache and the store's
+     * reserve hold most of them. With small values half of it costs a tenth of
+     * the throughput. */
+    FLUSH_BYTES = 8 << 20,
+    SCARCE_FLUSH_BYTES = STORE_RESERVE_BYTES, /* While space is scarce. */
+    FLUSH_QUIET_MS = 50, /* Nothing was applied for this long: flush. */
+    FLUSH_AFTER_MS = 5000,
+    SWEEP_MS = 20, /* Between two slices of rows that were replaced, ... */
+    SWEEP_BYTES = 512 << 10, /* ... each of about this size. */
+};
+
+void checkpoint_init(struct node *node)
+{
+    node->flush.entries_max = FLUSH_ENTRIES_FIRST;
+    node->checkpoint.bytes_max = node->options.checkpoint_bytes
+                                     ? node->options.checkpoint_bytes
+                                     : CHECKPOINT_BYTES_MAX;
+}
 
 /* The amount of work for the next turn, by the time that the last one took. */
 static uint64_t adapt(uint64_t took_us, uint64_t amount, uint64_t least,
                       uint64_t most)
 {
-    if (took_us > NODE_HEAVY_US) {
+    if (took_us > HEAVY_US) {
         amount /= 2;
-    } else if (took_us < NODE_LIGHT_US) {
+    } else if (took_us < LIGHT_US) {
         amount += amount / 4;
     }
     return min_u64(max_u64(amount, least), most);
@@ -25,7 +60,7 @@ static bool checkpoint_due(const struct node *node)
     return store_pending(node->store) == 0 && bytes > 0 &&
            node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&
            (bytes >= node->checkpoint.bytes_max || node->checkpoint.wanted ||
-            (node->space.scarce && bytes >= NODE_CHECKPOINT_BYTES_MIN));
+            (node->space.scarce && bytes >= CHECKPOINT_BYTES_MIN));
 }
 
 static void checkpointed(struct node *node)
@@ -37,15 +72,15 @@ static void checkpointed(struct node *node)
     if (left && wal_release_reserve(node->wal)) {
         node->space.retry_ms[SPACE_CHECKPOINT] = node->now_ms; /* In its room */
     }
-    if (node->checkpoint.longest_us > 2 * NODE_HEAVY_US) {
+    if (node->checkpoint.longest_us > 2 * HEAVY_US) {
         /* It cannot be less than one transaction wrote. */
         node->flush.entries_max =
-            max_u64(node->flush.entries_max / 2, NODE_FLUSH_ENTRIES_MIN);
+            max_u64(node->flush.entries_max / 2, FLUSH_ENTRIES_MIN);
     }
     if (node->options.checkpoint_bytes == 0) {
         node->checkpoint.bytes_max =
             adapt(node->checkpoint.longest_us, node->checkpoint.bytes_max,
-                  NODE_CHECKPOINT_BYTES_MIN, NODE_CHECKPOINT_BYTES_MAX);
+                  CHECKPOINT_BYTES_MIN, CHECKPOINT_BYTES_MAX);
     }
     node->checkpoint.longest_us = 0;
 }
@@ -53,14 +88,15 @@ static void checkpointed(struct node *node)
 /* Bring SQLite's -wal into its database, a step each turn. What it costs is the
  * turns' time, and part of that of the syncs beside them. True while it goes
  * on: then nothing is applied. */
-bool checkpoint_step(struct node *node)
+void checkpoint_step(struct node *node)
 {
+    must(!store_is_syncing(node->store) || node->checkpoint.running);
     if (!node->checkpoint.running && !checkpoint_due(node)) {
         if (store_pending(node->store) == 0 &&
             store_checkpoint_bytes(node->store) == 0) {
             node->checkpoint.wanted = false; /* There is nothing to bring. */
         }
-        return false;
+        return;
     }
     must(store_pending(node->store) == 0); /* Nothing is applied meanwhile. */
     bool was_syncing = store_is_syncing(node->store);
@@ -75,12 +111,17 @@ bool checkpoint_step(struct node *node)
     } else if (!store_is_syncing(node->store)) {
         node->checkpoint.longest_us = max_u64(
             node->checkpoint.longest_us,
-            (end_us - node->checkpoint.sync_started_us) / NODE_SYNC_PATIENCE);
+            (end_us - node->checkpoint.sync_started_us) / SYNC_PATIENCE);
     }
     if (!node->checkpoint.running) {
         checkpointed(node);
     }
-    return node->checkpoint.running;
+}
+
+uint64_t flush_deadline_ms(const struct node *node)
+{
+    return store_pending(node->store) > 0 ? node->apply.last_ms + FLUSH_QUIET_MS
+                                          : UINT64_MAX;
 }
 
 /* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
@@ -95,18 +136,18 @@ void flush_when_due(struct node *node)
     }
     if (pending < node->flush.entries_max && !node->checkpoint.wanted &&
         node->flush.bytes <
-            (node->space.scarce ? NODE_SCARCE_FLUSH_BYTES : NODE_FLUSH_BYTES) &&
-        node->now_ms < node->apply.last_ms + NODE_FLUSH_QUIET_MS &&
-        node->now_ms < node->flush.since_ms + NODE_FLUSH_AFTER_MS) {
+            (node->space.scarce ? SCARCE_FLUSH_BYTES : FLUSH_BYTES) &&
+        node->now_ms < node->apply.last_ms + FLUSH_QUIET_MS &&
+        node->now_ms < node->flush.since_ms + FLUSH_AFTER_MS) {
         return;
     }
     uint64_t start_us = node->env.now_us(node->env.self);
     enum err err = store_flush(node->store);
     uint64_t took_us = node->env.now_us(node->env.self) - start_us;
-    if (pending >= node->flush.entries_max || took_us > NODE_HEAVY_US) {
+    if (pending >= node->flush.entries_max || took_us > HEAVY_US) {
         node->flush.entries_max =
             adapt(took_us, min_u64(pending, node->flush.entries_max),
-                  NODE_FLUSH_ENTRIES_MIN, NODE_FLUSH_ENTRIES_MAX);
+                  FLUSH_ENTRIES_MIN, FLUSH_ENTRIES_MAX);
     }
     if (err) {
         apply_failed(node, store_applied(node->store) + 1, err);
@@ -128,12 +169,11 @@ void sweep_replaced(struct node *node)
         return;
     }
     enum err err = store_sweep(node->store);
-    node->flush.sweep_ms =
-        err == ERR_NOT_FOUND ? 0 : node->now_ms + NODE_WASTE_MS;
+    node->flush.sweep_ms = err == ERR_NOT_FOUND ? 0 : node->now_ms + SWEEP_MS;
     if (err_is_shortage(err)) {
         apply_failed(node, store_applied(node->store) + 1, err);
     } else if (!err && store_pending(node->store) > 0) {
-        node->flush.bytes += NODE_WASTE_BYTES;
+        node->flush.bytes += SWEEP_BYTES;
     } else if (err == ERR_NOT_FOUND && node->space.shortage[SPACE_QUOTA]) {
         node_check_quota(node);
     }

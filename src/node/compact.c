@@ -8,10 +8,13 @@
  * writes go to the same few pages the -wal hardly grows, and it is the log that
  * calls for a checkpoint. */
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/space_internal.h"
 
 enum {
     KEEP_BYTES = 16 << 20,
-    KEEP_ENTRIES = 1024, /* When somebody asks for less to be kept. */
+    SCARCE_KEEP_BYTES = 4 << 20, /* While space is scarce. */
+    KEEP_ENTRIES = 1024,         /* When somebody asks for less to be kept. */
     PATIENCE = 4,
     CAUGHT_UP_ENTRIES = 16,
 };
@@ -20,7 +23,7 @@ static uint64_t keep_bytes(const struct node *node)
 {
     uint64_t bytes = node->options.log_keep_bytes ? node->options.log_keep_bytes
                                                   : KEEP_BYTES;
-    return node->space.scarce ? min_u64(bytes, NODE_SCARCE_KEEP_BYTES) : bytes;
+    return node->space.scarce ? min_u64(bytes, SCARCE_KEEP_BYTES) : bytes;
 }
 
 /* The log has grown by half of what is kept since the last time. */

@@ -7,6 +7,11 @@
  * becomes durable and steps down. */
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+
+/* An operation that is outstanding for longer puts off everything that might
+ * block on the disk. Less than FLUSH_QUIET_MS in checkpoint.c. */
+enum { DISK_SLOW_MS = 25 };
 
 uint64_t disk_pending_since_ms(const struct node *node)
 {
@@ -25,7 +30,7 @@ bool disk_is_busy(const struct node *node)
 {
     return store_is_syncing(node->store) ||
            (node->persist.inflight_seq > 0 &&
-            node->now_ms >= node->persist.started_ms + NODE_DISK_SLOW_MS);
+            node->now_ms >= node->persist.started_ms + DISK_SLOW_MS);
 }
 
 /* While the database's sync is stalled, the log is not persisted either, so

@@ -4,6 +4,8 @@
  * that is refused is made again when the duty is due the next time. */
 #include "command/command.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/space_internal.h"
 
 struct duty {
     bool (*due)(const struct node *node); /* Asked of a leader only. */

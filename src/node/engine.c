@@ -6,6 +6,8 @@
  * again, in memory or in the log. */
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
 
 static void retain_payload(struct node *node, uint64_t index,
                            enum raft_entry_type type, struct bytes payload)

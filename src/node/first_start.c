@@ -7,7 +7,9 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/open_internal.h"
 
 /* Remove the files of a first start that was interrupted. */
 static enum err clear_leftovers(struct node *node)

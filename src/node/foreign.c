@@ -28,6 +28,7 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
 
 enum {
@@ -39,7 +40,7 @@ enum {
     AT_ADDR = AT_NAME + RAFT_NAME_BYTES,
     AT_HTTP = AT_ADDR + RAFT_ADDR_BYTES,
     FOREIGN_BYTES = AT_HTTP + RAFT_ADDR_BYTES,
-    FOUNDER_ID = 1, /* See bootstrap() in open.c. */
+    FOUNDER_ID = 1, /* See bootstrap() in first_start.c. */
 };
 _Static_assert(RAFT_NAME_BYTES == 64 && RAFT_ADDR_BYTES == 256,
                "as the format says");

@@ -8,6 +8,16 @@
 #include "command/command.h"
 #include "command/result.h"
 #include "node/node_internal.h"
+#include "node/request_internal.h"
+
+/* A request that a follower forwarded to this node. */
+struct remote {
+    struct node_request request;
+    struct node *node;
+    struct list link; /* In node->forward.remotes or .idle. */
+    raft_id from;
+    uint64_t cookie; /* The follower's. */
+};
 
 /* Memory of the body that an idle struct remote keeps, for the next one. */
 enum { REMOTE_BYTES_KEPT = 64 << 10 };

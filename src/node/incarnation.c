@@ -24,6 +24,7 @@
  * memory of this process. */
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
 
 enum {

@@ -11,7 +11,10 @@
  * from elsewhere may be a second node that was given the same --id, and must
  * wait for longer than a reboot takes. */
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
 
 /* The same directory, as far as both sides know. */
 bool join_same_uuid(const struct raft_member *a, const struct raft_member *b)

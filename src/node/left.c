@@ -6,6 +6,7 @@
  * Then IDENT goes first, so that what a crash leaves behind is no member, and
  * the mark goes last. */
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
 
 void node_mark_left(struct node *node)

@@ -7,7 +7,11 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/open_internal.h"
+#include "node/request_internal.h"
+#include "node/snapshot_internal.h"
 
 static enum err set_name(struct node *node, bool known)
 {

@@ -6,6 +6,8 @@
  * engine. A batch that found no space is tried again: nothing of it has been
  * promised. */
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/space_internal.h"
 
 static void write_batch(struct node *node, const struct raft_persist *persist)
 {

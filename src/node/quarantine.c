@@ -15,7 +15,9 @@
  * (3.5), or a snapshot in place of what it had; so an append is looked at now
  * and then. In memory only: after a restart the next one says it again. */
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/request_internal.h"
 
 enum { LOOK_MS = 10000 };
 

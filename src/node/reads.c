@@ -6,6 +6,8 @@
  * shows every write that was acknowledged before the read. */
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
 
 void node_read(struct node *node, struct node_request *request)
 {

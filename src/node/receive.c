@@ -2,7 +2,13 @@
  * them is checked; what is odd costs the sender its connection. */
 #include "base/log.h"
 #include "command/command.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/snapshot_internal.h"
+
+enum { REFUSED_LOG_MS = 60000 };
 
 bool node_check_conf(struct bytes conf)
 {
@@ -38,7 +44,7 @@ static void refuse_entry(struct node *node, const struct raft_message *message,
 {
     node->refused.from = message->from;
     if (node->refused.logged_ms != 0 &&
-        node->now_ms < node->refused.logged_ms + NODE_REFUSED_LOG_MS) {
+        node->now_ms < node->refused.logged_ms + REFUSED_LOG_MS) {
         return;
     }
     node->refused.logged_ms = node->now_ms;

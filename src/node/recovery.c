@@ -5,7 +5,11 @@
  * are compared, and the engine starts with what the database holds as
  * committed; later entries are applied when a leader commits them. */
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/open_internal.h"
+#include "node/phases_internal.h"
+#include "node/space_internal.h"
 
 enum {
     STORAGE_STALL_FACTOR = 1, /* In election time-outs. */
@@ -268,10 +272,7 @@ static void start_engine(struct node *node, const struct boot *boot)
     node->persist.durable = boot->last;
     node->apply.to = boot->applied;
     node->turn_ms = node->now_ms;
-    node->flush.entries_max = 16 * NODE_FLUSH_ENTRIES_MIN;
-    node->checkpoint.bytes_max = node->options.checkpoint_bytes
-                                     ? node->options.checkpoint_bytes
-                                     : NODE_CHECKPOINT_BYTES_MAX;
+    checkpoint_init(node);
 }
 
 enum err node_open_member(struct node *node)

@@ -10,7 +10,9 @@
  * (WIRE_REMOVED). Only the word of a member of its own membership is taken:
  * anybody could say it. */
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/request_internal.h"
 
 static bool is_removed(const struct node *node, raft_id id)
 {

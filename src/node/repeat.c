@@ -17,6 +17,7 @@
  * is known every refusal is an unknown outcome. */
 #include "command/command.h"
 #include "node/node_internal.h"
+#include "node/request_internal.h"
 
 /* Entries that may still get in between the leader's answer and the append:
  * those that it has in its queue, and those of a round trip. */

@@ -9,9 +9,16 @@
  * was taken by an entry of another term cannot (NODE_LOST). */
 #include "base/log.h"
 #include "command/command.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/space_internal.h"
 
-enum { DELETES_WAITING_MAX = 256 };
+enum {
+    DELETES_WAITING_MAX = 256,
+    EXPIRE_MS = 100, /* Time between two checks of deadlines. */
+};
 
 static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
     [NODE_OK] = "ok",
@@ -488,7 +495,7 @@ void requests_expire(struct node *node)
     if (node->now_ms < node->requests.expire_ms) {
         return;
     }
-    node->requests.expire_ms = node->now_ms + NODE_SWEEP_MS;
+    node->requests.expire_ms = node->now_ms + EXPIRE_MS;
     for (int state = STATE_WAITING; state < STATE_DONE; state++) {
         struct list *head = &node->requests.by_state[state];
         for (struct list *at = head->next; at != head;) {

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/space_internal.h"
 
 /* Longer than a client that restores waits for one step. */
 enum { PATIENCE_MS = 120000 };

@@ -3,6 +3,12 @@
  * Appends leave before this node's own write, so that the disks of all nodes
  * work in parallel. A full queue drops a message, as the network may. */
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+
+enum {
+    APPEND_BYTES = 256 << 10, /* Payload of one append, about. */
+    CATCH_UP_FRAMES = 4,      /* Appends to one peer per turn. */
+};
 
 /* Gather entries lo.. for one append: as many as are worth one frame. What
  * comes from the log is copied aside, since only one entry at a time is
@@ -19,7 +25,7 @@ static uint32_t gather_entries(struct node *node, uint64_t lo, uint64_t hi)
             node_fetch_entry(node, i, &entry)) {
             break;
         }
-        if (count > 0 && bytes + entry.payload.size > NODE_APPEND_BYTES) {
+        if (count > 0 && bytes + entry.payload.size > APPEND_BYTES) {
             break;
         }
         bytes += entry.payload.size;
@@ -44,7 +50,7 @@ static void send_appends(struct node *node,
                          const struct raft_append_offer *offer)
 {
     uint64_t next = offer->next;
-    for (int frame = 0; frame < NODE_CATCH_UP_FRAMES; frame++) {
+    for (int frame = 0; frame < CATCH_UP_FRAMES; frame++) {
         struct buf *out = transport_output(&node->env.transport, offer->peer);
         if (!out) {
             return;

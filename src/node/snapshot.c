@@ -13,10 +13,14 @@
  *     2 db/CURRENT names it, with index and term: from here on it holds
  *     3 the log begins anew behind it, unless it holds that very entry
  *     4 the engine is notified; the old files are deleted
- * A crash between 2 and 3 is finished at the next start (open.c). */
+ * A crash between 2 and 3 is finished at the next start (recovery.c). */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/snapshot_internal.h"
+#include "node/space_internal.h"
 
 enum {
     PIECE_BYTES = 256 << 10,

@@ -18,9 +18,12 @@
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
+#include "node/space_internal.h"
 
 enum {
     CHECK_MS = 1000,
+    RETRY_MS = 500,
+    SCARCE_BYTES = 64 << 20, /* Free space below which it is scarce. */
     /* Pages that one deletion changes: leaves of the table and of its index,
      * their neighbours when these become too empty, the list of free pages. */
     PAGES_PER_KEY = 10,
@@ -125,7 +128,7 @@ static void log_recovery(const struct node *node, enum space_place place)
 static void put_off(struct node *node, enum space_place place)
 {
     uint64_t *retry_ms = node->space.retry_ms;
-    uint64_t at_ms = node->now_ms + NODE_SPACE_RETRY_MS;
+    uint64_t at_ms = node->now_ms + RETRY_MS;
     retry_ms[place] = at_ms;
     if (place == SPACE_LOG_BATCH || place == SPACE_LOG_SEGMENT ||
         place == SPACE_ENTRY) {
@@ -393,7 +396,7 @@ void space_check(struct node *node)
     if (fs->free_bytes && node->now_ms >= node->space.check_ms) {
         node->space.check_ms = node->now_ms + CHECK_MS;
         node->space.scarce =
-            fs->free_bytes(fs->self, &bytes) && bytes < NODE_SCARCE_BYTES;
+            fs->free_bytes(fs->self, &bytes) && bytes < SCARCE_BYTES;
     }
     bool full = space_is_full(node);
     if (full && node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&

@@ -1,5 +1,11 @@
-/* status.c -- looking. */
+/* status.c -- reads of the node's state, for its callers. */
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/snapshot_internal.h"
+#include "node/space_internal.h"
+
+/* A newcomer that has not asked for this long is not reported any more. */
+enum { INTRUDER_MS = 30000 };
 
 enum err node_get(struct node *node, struct bytes key, struct store_row *row)
 {
@@ -71,7 +77,7 @@ void node_get_status(struct node *node, struct node_status *status)
 const struct node_intruder *node_intruder(const struct node *node)
 {
     bool lately = node->intruder.asked_ms > 0 && node_is_leader(node) &&
-                  node->now_ms < node->intruder.asked_ms + NODE_INTRUDER_MS;
+                  node->now_ms < node->intruder.asked_ms + INTRUDER_MS;
     return lately ? &node->intruder.last : NULL;
 }
 

@@ -1,6 +1,8 @@
 /* transfer.c -- leadership handed over to another node. */
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
 
 /* As long as we lead, a majority answers, and one among it is behind. Else that
  * majority was lost, or somebody else won: who leads then, others know. */

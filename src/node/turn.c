@@ -11,6 +11,11 @@
  * stalled disk stalls its node's writes, never the event loop. */
 #include "base/log.h"
 #include "node/node_internal.h"
+#include "node/open_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/snapshot_internal.h"
+#include "node/space_internal.h"
 
 enum { COLLECTS_PER_TURN = 8 };
 
@@ -66,18 +71,6 @@ static void run_timers(struct node *node)
     }
 }
 
-/* The first step of this turn is for a sync that may have completed. */
-static void poll_checkpoint(struct node *node)
-{
-    must(node->checkpoint.running);
-    (void)checkpoint_step(node);
-}
-
-static void step_checkpoint(struct node *node)
-{
-    (void)checkpoint_step(node);
-}
-
 /* The next turn takes the next step. */
 static bool checkpoint_goes_on(struct node *node)
 {
@@ -95,11 +88,12 @@ static const struct phase phases[] = {
     {.run = duties_run},
     {.run = requests_submit},
     {.run = reads_ask},
-    {.run = poll_checkpoint, .needs = DATABASE_SYNCING},
+    /* The first step of this turn is for a sync that may have completed. */
+    {.run = checkpoint_step, .needs = DATABASE_SYNCING},
     {.run_some = carry_out_updates},
     {.run = removed_look},
     {.run = quarantine_look},
-    {.run = step_checkpoint, .needs = DISK_IDLE},
+    {.run = checkpoint_step, .needs = DISK_IDLE},
     {.run = checkpoint_answer_requests, .needs = DISK_IDLE | NOT_CHECKPOINTING},
     {.run = snapshot_send},
     {.run = space_check},
@@ -181,12 +175,10 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (node->member) {
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
+        at = min_u64(at, flush_deadline_ms(node));
     }
     if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY]) {
         at = min_u64(at, node->flush.sweep_ms);
-    }
-    if (node->member && store_pending(node->store) > 0) {
-        at = min_u64(at, node->apply.last_ms + NODE_FLUSH_QUIET_MS);
     }
     return at;
 }

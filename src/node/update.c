@@ -1,7 +1,11 @@
 /* update.c -- all that an update of the engine says beside messages and
  * persistence: role, membership, commit index, reads, snapshots, transfers. */
 #include "base/log.h"
+#include "node/member_internal.h"
 #include "node/node_internal.h"
+#include "node/phases_internal.h"
+#include "node/request_internal.h"
+#include "node/snapshot_internal.h"
 
 static void log_role(struct node *node)
 {
