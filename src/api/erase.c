@@ -179,10 +179,11 @@ bool api_erase_allowed(struct conn *conn, const struct http_request *request)
 void api_delete_keys(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!api_take_param(conn, PARAM_PREFIX, &scan->prefix)) {
+    struct bytes prefix;
+    if (!api_take_text(conn, PARAM_PREFIX, &prefix)) {
         return;
     }
-    if (scan->prefix.size == 0 && !api_flag(conn, PARAM_ALL)) {
+    if (prefix.size == 0 && !api_flag(conn, PARAM_ALL)) {
         api_answer_problem(conn, 400, "bad-param",
                            "without a prefix all keys go: say so with &all",
                            OUTCOME_NOT_APPLIED);
@@ -195,7 +196,7 @@ void api_delete_keys(struct conn *conn, const struct http_request *request)
     scan->must_match = false;
     scan->from.size = 0;
     scan->to.size = 0;
-    buf_add_bytes(&scan->from, buf_bytes(&scan->prefix));
-    (void)api_scan_add_behind_prefix(&scan->to, buf_bytes(&scan->prefix));
+    buf_add_bytes(&scan->from, prefix);
+    (void)api_scan_add_behind_prefix(&scan->to, prefix);
     api_erase_start(conn);
 }

@@ -9,44 +9,7 @@
 #include "command/command.h"
 #include "json/json.h"
 
-enum { LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
-
-/* ---- parameters -----------------------------------------------------------
- */
-
-static bool bad_param(struct conn *conn, const char *message)
-{
-    api_answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
-    return false;
-}
-
-bool api_take_param(struct conn *conn, enum param param, struct buf *out)
-{
-    struct bytes value;
-    out->size = 0;
-    if (!api_get_param(conn, param, &value)) {
-        return true;
-    }
-    if (value.size > COMMAND_KEY_BYTES_MAX) {
-        return bad_param(conn, "longer than a key can be");
-    }
-    buf_add_bytes(out, value);
-    return true;
-}
-
-bool api_take_limit(struct conn *conn)
-{
-    struct bytes value;
-    conn->scan.limit = LIMIT_DEFAULT;
-    if (!api_get_param(conn, PARAM_LIMIT, &value)) {
-        return true;
-    }
-    if (!json_u64(value, &conn->scan.limit) || conn->scan.limit == 0) {
-        return bad_param(conn, "limit is a number from 1 to 10000");
-    }
-    conn->scan.limit = min_u64(conn->scan.limit, LIMIT_MAX);
-    return true;
-}
+/* ---- parameters ---- */
 
 static bool take_format(struct conn *conn)
 {
@@ -64,35 +27,7 @@ static bool take_format(struct conn *conn)
             return true;
         }
     }
-    return bad_param(conn, "format is json, ndjson or lines");
-}
-
-/* What a link may not hold (RFC 8288 section 3: it is in angle brackets) is
- * escaped. */
-void api_keep_query(struct scan *scan, struct bytes query, const char *without)
-{
-    static const char escaped[] = "<>\"";
-    struct bytes name;
-    struct bytes value;
-    scan->query.size = 0;
-    while (http_query_next(&query, &name, &value)) {
-        uint8_t decoded[16];
-        size_t size = 0;
-        bool skipped = name.size <= sizeof(decoded) &&
-                       http_form_decode(name, decoded, &size) &&
-                       bytes_equal_string(bytes_of(decoded, size), without);
-        for (const uint8_t *at = name.data;
-             at < value.data + value.size && !skipped; at++) {
-            if (memchr(escaped, *at, strlen(escaped))) {
-                http_percent_encode(&scan->query, bytes_of(at, 1), false);
-            } else {
-                buf_add_u8(&scan->query, *at);
-            }
-        }
-        if (!skipped) {
-            buf_add_u8(&scan->query, '&');
-        }
-    }
+    return api_bad_param(conn, "format is json, ndjson or lines");
 }
 
 /* ---- bounds ---------------------------------------------------------------
@@ -108,7 +43,7 @@ static bool is_less(struct bytes a, struct bytes b)
 /* The size of the common prefix that `key` belongs to, 0 when to none. */
 static size_t common_size(const struct scan *scan, struct bytes key)
 {
-    struct bytes separator = buf_bytes(&scan->separator);
+    struct bytes separator = scan->separator;
     size_t i = scan->prefix.size;
     if (separator.size == 0) {
         return 0;
@@ -129,21 +64,21 @@ static bool has_prefix(struct bytes key, struct bytes prefix)
 }
 
 /* from = max(from, bound). */
-static void raise_from(struct scan *scan, const struct buf *bound)
+static void raise_from(struct scan *scan, struct bytes bound)
 {
-    if (is_less(buf_bytes(&scan->from), buf_bytes(bound))) {
+    if (is_less(buf_bytes(&scan->from), bound)) {
         scan->from.size = 0;
-        buf_add_bytes(&scan->from, buf_bytes(bound));
+        buf_add_bytes(&scan->from, bound);
     }
 }
 
 /* to = min(to, bound); an empty bound is none. */
-static void lower_to(struct scan *scan, const struct buf *bound)
+static void lower_to(struct scan *scan, struct bytes bound)
 {
-    if (bound->size > 0 && (scan->to.size == 0 ||
-                            is_less(buf_bytes(bound), buf_bytes(&scan->to)))) {
+    if (bound.size > 0 &&
+        (scan->to.size == 0 || is_less(bound, buf_bytes(&scan->to)))) {
         scan->to.size = 0;
-        buf_add_bytes(&scan->to, buf_bytes(bound));
+        buf_add_bytes(&scan->to, bound);
     }
 }
 
@@ -153,7 +88,7 @@ static bool start_behind(struct scan *scan, struct bytes after,
                          struct buf *bound)
 {
     bound->size = 0;
-    if (has_prefix(after, buf_bytes(&scan->prefix)) &&
+    if (has_prefix(after, scan->prefix) &&
         common_size(scan, after) == after.size) {
         return api_scan_add_behind_prefix(bound, after);
     }
@@ -162,11 +97,10 @@ static bool start_behind(struct scan *scan, struct bytes after,
 }
 
 /* False: the interval is empty, whatever the data. */
-static bool set_bounds(struct scan *scan, const struct buf *after,
-                       const struct buf *end)
+static bool set_bounds(struct scan *scan, struct bytes after, struct bytes end)
 {
-    struct buf *bound = &scan->last;
-    struct bytes prefix = buf_bytes(&scan->prefix);
+    struct buf *bound = &scan->last; /* Nothing has been taken yet. */
+    struct bytes prefix = scan->prefix;
     scan->from.size = 0;
     scan->to.size = 0;
     buf_add_bytes(&scan->from, prefix);
@@ -174,17 +108,17 @@ static bool set_bounds(struct scan *scan, const struct buf *after,
     bound->size = 0;
     if (scan->reverse) {
         lower_to(scan, after);
-        if (end->size > 0) {
-            api_scan_add_behind(bound, buf_bytes(end));
-            raise_from(scan, bound);
+        if (end.size > 0) {
+            api_scan_add_behind(bound, end);
+            raise_from(scan, buf_bytes(bound));
         }
     } else {
         lower_to(scan, end);
-        if (after->size > 0) {
-            if (!start_behind(scan, buf_bytes(after), bound)) {
+        if (after.size > 0) {
+            if (!start_behind(scan, after, bound)) {
                 return false;
             }
-            raise_from(scan, bound);
+            raise_from(scan, buf_bytes(bound));
         }
     }
     bound->size = 0;
@@ -401,8 +335,8 @@ static void show_list(struct conn *conn)
 void api_on_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    struct buf *after = &conn->key;
-    struct buf *end = &conn->api->command;
+    struct bytes after;
+    struct bytes end;
     if (request->verb == HTTP_VERB_DELETE) {
         api_delete_keys(conn, request);
         return;
@@ -413,14 +347,15 @@ void api_on_list(struct conn *conn, const struct http_request *request)
     scan->counting = api_flag(conn, PARAM_COUNT_ONLY);
     scan->mixed = scan->counting;
     scan->keys_only = scan->counting || api_flag(conn, PARAM_KEYS);
-    if (!api_take_param(conn, PARAM_PREFIX, &scan->prefix) ||
-        !api_take_param(conn, PARAM_SEPARATOR, &scan->separator) ||
-        !api_take_param(conn, PARAM_AFTER, after) ||
-        !api_take_param(conn, PARAM_END, end) || !api_take_limit(conn) ||
-        !take_format(conn)) {
+    if (!api_take_text(conn, PARAM_PREFIX, &scan->prefix) ||
+        !api_take_text(conn, PARAM_SEPARATOR, &scan->separator) ||
+        !api_take_text(conn, PARAM_AFTER, &after) ||
+        !api_take_text(conn, PARAM_END, &end) ||
+        !api_take_limit(conn, &scan->limit) || !take_format(conn)) {
         return;
     }
     scan->nothing = !set_bounds(scan, after, end);
-    api_keep_query(scan, request->query, "after");
+    scan->query.size = 0;
+    api_add_query(&scan->query, request->query, "after");
     api_read_start(conn, request, show_list);
 }

@@ -10,8 +10,9 @@
  * Names and values are decoded as forms are (`+` is a blank). */
 #include "api/api_internal.h"
 #include "base/text.h"
+#include "json/json.h"
 
-enum { NAME_BYTES_SHOWN = 64 };
+enum { NAME_BYTES_SHOWN = 64, LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
 
 /* In the order in which an error lists them. */
 static const char *const names[PARAM_COUNT] = {
@@ -300,4 +301,63 @@ bool api_params_refused(struct conn *conn, uint64_t taken, const char *what)
     api_answer_problem(conn, 400, "bad-param", (const char *)message->data,
                        OUTCOME_NOT_APPLIED);
     return true;
+}
+
+/* ---- values that several routes read ---- */
+
+bool api_bad_param(struct conn *conn, const char *message)
+{
+    api_answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
+    return false;
+}
+
+bool api_take_text(struct conn *conn, enum param param, struct bytes *text)
+{
+    *text = (struct bytes){0};
+    if (!api_get_param(conn, param, text)) {
+        return true;
+    }
+    return text->size <= COMMAND_KEY_BYTES_MAX ||
+           api_bad_param(conn, "longer than a key can be");
+}
+
+bool api_take_limit(struct conn *conn, uint64_t *limit)
+{
+    struct bytes value;
+    *limit = LIMIT_DEFAULT;
+    if (!api_get_param(conn, PARAM_LIMIT, &value)) {
+        return true;
+    }
+    if (!json_u64(value, limit) || *limit == 0) {
+        return api_bad_param(conn, "limit is a number from 1 to 10000");
+    }
+    *limit = min_u64(*limit, LIMIT_MAX);
+    return true;
+}
+
+/* RFC 8288 section 3 puts a link in angle brackets, so these, and quotes, are
+ * escaped. */
+void api_add_query(struct buf *out, struct bytes query, const char *without)
+{
+    static const char escaped[] = "<>\"";
+    struct bytes name;
+    struct bytes value;
+    while (http_query_next(&query, &name, &value)) {
+        uint8_t decoded[16];
+        size_t size = 0;
+        bool skipped = name.size <= sizeof(decoded) &&
+                       http_form_decode(name, decoded, &size) &&
+                       bytes_equal_string(bytes_of(decoded, size), without);
+        for (const uint8_t *at = name.data;
+             at < value.data + value.size && !skipped; at++) {
+            if (memchr(escaped, *at, strlen(escaped))) {
+                http_percent_encode(out, bytes_of(at, 1), false);
+            } else {
+                buf_add_u8(out, *at);
+            }
+        }
+        if (!skipped) {
+            buf_add_u8(out, '&');
+        }
+    }
 }

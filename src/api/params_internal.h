@@ -1,5 +1,4 @@
-/* params_internal.h -- query parameters: params.c, and list.c where
- * several routes read one in the same way. */
+/* params_internal.h -- query parameters: params.c. */
 #ifndef CRAFTD_API_PARAMS_INTERNAL_H
 #define CRAFTD_API_PARAMS_INTERNAL_H
 
@@ -71,9 +70,17 @@ bool api_flag(const struct conn *conn, enum param param);
 bool api_is_given(const struct conn *conn, enum param param);
 bool api_is_on(const struct conn *conn, enum param param);
 
-/* list.c. A parameter as long as a key may be; empty when it is not given. */
-bool api_take_param(struct conn *conn, enum param param, struct buf *out);
-bool api_take_limit(struct conn *conn);
+/* Read a parameter that is at most as long as a key may be: a view that stays
+ * good until the next request, empty when it is not given. False: answered
+ * 400. */
+bool api_take_text(struct conn *conn, enum param param, struct bytes *text);
+/* Read ?limit=, the number of items on a page. False: answered 400. */
+bool api_take_limit(struct conn *conn, uint64_t *limit);
+/* Answer 400 because of a parameter. Always false, for `return`. */
+bool api_bad_param(struct conn *conn, const char *message);
+/* Add the parameters of `query` but `without`, each with an ampersand behind
+ * it, for the Link to the next page. */
+void api_add_query(struct buf *out, struct bytes query, const char *without);
 
 /* The deadline that ?timeout= asks for; false: answered 400. */
 bool api_read_timeout(struct conn *conn);

@@ -22,15 +22,16 @@ enum { KIND_CREATE = 5, KIND_REPLACE = 6, KIND_REMOVE = 7 };
 static bool take_pattern(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
+    struct bytes text;
     api_scan_no_pattern(scan);
     if (!api_is_given(conn, PARAM_PATTERN)) {
         return true;
     }
-    if (!api_take_param(conn, PARAM_PATTERN, &conn->key)) {
+    if (!api_take_text(conn, PARAM_PATTERN, &text)) {
         return false;
     }
     scan->pattern = mem_alloc(sizeof(*scan->pattern));
-    const char *wrong = pattern_compile(scan->pattern, buf_bytes(&conn->key));
+    const char *wrong = pattern_compile(scan->pattern, text);
     if (wrong) {
         char message[192];
         snprintf(message, sizeof(message), "pattern: %s", wrong);
@@ -351,10 +352,12 @@ static bool take_offset(struct conn *conn)
 static void get_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!api_take_limit(conn) || !take_offset(conn) || !take_pattern(conn)) {
+    if (!api_take_limit(conn, &scan->limit) || !take_offset(conn) ||
+        !take_pattern(conn)) {
         return;
     }
-    api_keep_query(scan, request->query, "offset");
+    scan->query.size = 0;
+    api_add_query(&scan->query, request->query, "offset");
     scan->step = list_step;
     scan->done = list_done;
     scan->reverse = false;

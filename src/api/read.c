@@ -35,12 +35,6 @@ static const char *const level_names[] = {
 /* ---- parameters -----------------------------------------------------------
  */
 
-static bool bad_param(struct conn *conn, const char *message)
-{
-    api_answer_problem(conn, 400, "bad-param", message, OUTCOME_NOT_APPLIED);
-    return false;
-}
-
 static bool read_level(struct conn *conn)
 {
     struct reading *reading = &conn->reading_at;
@@ -58,7 +52,8 @@ static bool read_level(struct conn *conn)
             return true;
         }
     }
-    return bad_param(conn, "level is linearizable, strong, weak, none or auto");
+    return api_bad_param(conn,
+                         "level is linearizable, strong, weak, none or auto");
 }
 
 static bool read_freshness(struct conn *conn)
@@ -69,7 +64,7 @@ static bool read_freshness(struct conn *conn)
     reading->fresh_strict = api_flag(conn, PARAM_FRESHNESS_STRICT);
     return !api_get_param(conn, PARAM_FRESHNESS, &value) ||
            text_duration_ms(value, &reading->fresh_ms) ||
-           bad_param(conn, "freshness is a duration such as 500ms or 2s");
+           api_bad_param(conn, "freshness is a duration such as 500ms or 2s");
 }
 
 static bool read_min_index(struct conn *conn,
@@ -84,7 +79,8 @@ static bool read_min_index(struct conn *conn,
     good = good && (!value.data || json_u64(value, &index));
     /* Said twice: both hold. */
     reading->index = max_u64(reading->index, index);
-    return good || bad_param(conn, "min_index is the number of a log entry");
+    return good ||
+           api_bad_param(conn, "min_index is the number of a log entry");
 }
 
 /* ---- may it be shown ------------------------------------------------------

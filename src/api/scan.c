@@ -127,9 +127,8 @@ void api_scan_free(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     api_scan_close(conn);
-    struct buf *const bufs[] = {&scan->from,   &scan->to,        &scan->page,
-                                &scan->prefix, &scan->separator, &scan->last,
-                                &scan->query};
+    struct buf *const bufs[] = {&scan->from, &scan->to, &scan->page,
+                                &scan->last, &scan->query};
     for (size_t i = 0; i < ARRAY_COUNT(bufs); i++) {
         buf_free(bufs[i]);
     }

@@ -52,8 +52,8 @@ struct scan {
     uint64_t index;       /* ... and of the state that is shown. */
     uint64_t sent;        /* Bytes of `page`. */
     /* list.c */
-    struct buf prefix;
-    struct buf separator;
+    struct bytes prefix; /* Views of the request's parameters. */
+    struct bytes separator;
     struct buf query; /* As received, for the link to the next page. */
     enum list_format format;
     bool counting;
@@ -93,9 +93,6 @@ void api_scan_no_pattern(struct scan *scan);
  * `prefix` (false: there is none), or the first behind `key`. */
 bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void api_scan_add_behind(struct buf *out, struct bytes key);
-
-/* Keep the query without one parameter, for the link to the next page. */
-void api_keep_query(struct scan *scan, struct bytes query, const char *without);
 
 /* Delete all keys between scan->from and scan->to that scan->pattern matches.
  */
