@@ -15,65 +15,64 @@
 #include "command/result.h"
 #include "sim.h"
 
-enum { LEADERS_MAX = 1 << 14 };
-
 static const uint64_t weather_us = 100 * MS_US;
 static const uint64_t patience_us = 120 * SEC_US;
 
-struct world world;
+static struct sim_world *current;
 
-static int leaders[LEADERS_MAX]; /* [term]: host number + 1. */
-static struct node_request operator_request;
-static int operator_at; /* Host that was asked; -1. */
-static int removing;    /* Host to be removed; -1. */
-static bool formed_once;
+struct sim_world *sim_current(void)
+{
+    return current;
+}
 
 /* ---- small things ---- */
 
-void sim_fail(int exit_code, const char *format, ...)
+void sim_fail(const struct sim_world *world, int exit_code, const char *format,
+              ...)
 {
     va_list args;
     va_start(args, format);
     const char *commit = getenv("CRAFTD_COMMIT");
     fprintf(stderr, "seed %llu commit %s at %llu.%06llu s: ",
-            (unsigned long long)world.seed, commit ? commit : "-",
-            (unsigned long long)(world.now_us / SEC_US),
-            (unsigned long long)(world.now_us % SEC_US));
+            (unsigned long long)world->seed, commit ? commit : "-",
+            (unsigned long long)(world->now_us / SEC_US),
+            (unsigned long long)(world->now_us % SEC_US));
     vfprintf(stderr, format, args);
     fprintf(stderr, "\n");
     va_end(args);
     exit(exit_code);
 }
 
-void sim_trace(const char *format, ...)
+void sim_trace(const struct sim_world *world, const char *format, ...)
 {
-    if (!world.trace) {
+    if (!world->trace) {
         return;
     }
     va_list args;
     va_start(args, format);
-    printf("%4llu.%06llu ", (unsigned long long)(world.now_us / SEC_US),
-           (unsigned long long)(world.now_us % SEC_US));
+    printf("%4llu.%06llu ", (unsigned long long)(world->now_us / SEC_US),
+           (unsigned long long)(world->now_us % SEC_US));
     vprintf(format, args);
     printf("\n");
     va_end(args);
 }
 
-void sim_note(uint64_t a, uint64_t b)
+void sim_note(struct sim_world *world, uint64_t a, uint64_t b)
 {
-    world.hash = mix_u64(world.hash ^ mix_u64(world.now_us) ^ mix_u64(a) ^ b);
+    world->hash =
+        mix_u64(world->hash ^ mix_u64(world->now_us) ^ mix_u64(a) ^ b);
 }
 
-uint64_t sim_below(uint64_t bound)
+uint64_t sim_below(struct sim_world *world, uint64_t bound)
 {
-    return rng_below(&world.rng, bound);
+    return rng_below(&world->rng, bound);
 }
 
 /* -mean * ln(u), without floats: the number of leading zeros of a random
  * number is geometric, and what follows them makes it smooth. */
-uint64_t sim_spread(uint64_t mean)
+uint64_t sim_spread(struct sim_world *world, uint64_t mean)
 {
-    uint64_t random = rng_next(&world.rng) | 1;
+    uint64_t random = rng_next(&world->rng) | 1;
     uint64_t zeros = (uint64_t)__builtin_clzll(random);
     uint64_t rest = random << zeros << 1 >> 54; /* 10 bits */
     /* log2(1/u) in 1024ths, about; ln 2 is 710/1024. */
@@ -81,52 +80,52 @@ uint64_t sim_spread(uint64_t mean)
     return 1 + mean * log2 / 1024 * 710 / 1024;
 }
 
-static bool now_and_then(uint32_t per_mille_a_second)
+static bool now_and_then(struct sim_world *world, uint32_t per_mille_a_second)
 {
     if (per_mille_a_second == 0) {
         return false;
     }
     /* Asked ten times a second. */
-    return sim_below(10000) < per_mille_a_second;
+    return sim_below(world, 10000) < per_mille_a_second;
 }
 
 /* ---- the mix ---- */
 
-static uint32_t maybe(uint32_t most)
+static uint32_t maybe(struct sim_world *world, uint32_t most)
 {
-    uint32_t rate = 1 + (uint32_t)sim_below(most);
-    return sim_below(2) == 0 ? rate : 0;
+    uint32_t rate = 1 + (uint32_t)sim_below(world, most);
+    return sim_below(world, 2) == 0 ? rate : 0;
 }
 
-static void draw_swarm(struct swarm *swarm)
+static void draw_swarm(struct sim_world *world)
 {
     static const uint32_t sizes[] = {1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7};
-    *swarm = (struct swarm){
-        .hosts = sizes[sim_below(ARRAY_COUNT(sizes))],
-        .clients = 1 + (uint32_t)sim_below(CLIENTS_MAX),
-        .keys = 1 + (uint32_t)sim_below(KEYS_MAX),
+    world->swarm = (struct swarm){
+        .hosts = sizes[sim_below(world, ARRAY_COUNT(sizes))],
+        .clients = 1 + (uint32_t)sim_below(world, CLIENTS_MAX),
+        .keys = 1 + (uint32_t)sim_below(world, KEYS_MAX),
         .pace_us = 200 * MS_US,
-        .chaos_us = (10 + sim_below(40)) * SEC_US,
-        .delay_us = 100 + sim_below(sim_below(2) ? 2000 : 40000),
-        .sync_us = 20 + sim_below(sim_below(2) ? 1000 : 30000),
-        .cut = maybe(200),
-        .cut_one_way = maybe(200),
-        .reset = maybe(500),
-        .garble = maybe(200),
-        .kill = maybe(100),
-        .power = maybe(100),
-        .power_all = maybe(30),
-        .inside = (uint32_t)sim_below(1001),
-        .pause = maybe(150),
-        .stall = maybe(100),
-        .eio = maybe(50),
-        .full = maybe(50),
-        .flip = maybe(300),
-        .wipe = maybe(40),
-        .remove = maybe(40),
-        .transfer = maybe(200),
-        .clocks = sim_below(2) == 0,
-        .hold = hold_draw(),
+        .chaos_us = (10 + sim_below(world, 40)) * SEC_US,
+        .delay_us = 100 + sim_below(world, sim_below(world, 2) ? 2000 : 40000),
+        .sync_us = 20 + sim_below(world, sim_below(world, 2) ? 1000 : 30000),
+        .cut = maybe(world, 200),
+        .cut_one_way = maybe(world, 200),
+        .reset = maybe(world, 500),
+        .garble = maybe(world, 200),
+        .kill = maybe(world, 100),
+        .power = maybe(world, 100),
+        .power_all = maybe(world, 30),
+        .inside = (uint32_t)sim_below(world, 1001),
+        .pause = maybe(world, 150),
+        .stall = maybe(world, 100),
+        .eio = maybe(world, 50),
+        .full = maybe(world, 50),
+        .flip = maybe(world, 300),
+        .wipe = maybe(world, 40),
+        .remove = maybe(world, 40),
+        .transfer = maybe(world, 200),
+        .clocks = sim_below(world, 2) == 0,
+        .hold = hold_draw(world),
     };
 }
 
@@ -134,14 +133,14 @@ static void draw_swarm(struct swarm *swarm)
 
 /* Everybody but `lost` (which may be NULL) is up, votes, and follows one leader
  * that counts all of them: then the data of one may be lost. */
-static bool well_without(const struct host *lost)
+static bool well_without(struct sim_world *world, const struct host *lost)
 {
-    const struct host *leader = host_leader();
+    const struct host *leader = host_leader(world);
     if (!leader || (lost && !host_is_member(lost, leader))) {
         return false;
     }
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        const struct host *host = &world.hosts[i];
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        const struct host *host = &world->hosts[i];
         if (host == lost) {
             continue;
         }
@@ -157,32 +156,35 @@ static bool well_without(const struct host *lost)
     return true;
 }
 
-static bool all_well(void)
+static bool all_well(struct sim_world *world)
 {
-    return well_without(NULL);
+    return well_without(world, NULL);
 }
 
-static struct host *any_up(void)
+static struct host *any_up(struct sim_world *world)
 {
-    struct host *host = &world.hosts[sim_below(world.swarm.hosts)];
-    return host_is_up(host) && world.now_us >= host->paused_us ? host : NULL;
+    struct host *host = &world->hosts[sim_below(world, world->swarm.hosts)];
+    return host_is_up(host) && world->now_us >= host->paused_us ? host : NULL;
 }
 
 static void join_done(struct node_request *request,
                       const struct node_result *result)
 {
     struct host *host = container_of(request, struct host, join);
-    sim_trace("join of %s: %s", host->name, node_outcome_name(result->outcome));
+    struct sim_world *world = host->world;
+    sim_trace(world, "join of %s: %s", host->name,
+              node_outcome_name(result->outcome));
     host->join_at = -1;
     host->join_us =
-        world.now_us + (result->outcome == NODE_OK ? 3000 : 500) * MS_US;
+        world->now_us + (result->outcome == NODE_OK ? 3000 : 500) * MS_US;
 }
 
 /* As api/join.c does it: ask somebody, again and again, to be let in. */
 static void join_step(struct host *host)
 {
+    struct sim_world *world = host->world;
     struct node_status status;
-    if (host->join_at >= 0 || world.now_us < host->join_us ||
+    if (host->join_at >= 0 || world->now_us < host->join_us ||
         host->bootstraps || !host_is_up(host)) {
         return;
     }
@@ -190,8 +192,8 @@ static void join_step(struct host *host)
     if (status.member) {
         return;
     }
-    host->join_us = world.now_us + 200 * MS_US;
-    chaos_join(host, any_up());
+    host->join_us = world->now_us + 200 * MS_US;
+    chaos_join(host, any_up(world));
 }
 
 void chaos_join(struct host *host, struct host *at)
@@ -212,90 +214,101 @@ void chaos_join(struct host *host, struct host *at)
     at->hook_due_ms = 0;
 }
 
+static struct sim_world *world_asked(struct node_request *request)
+{
+    return container_of(request, struct sim_world, admin.request);
+}
+
 static void operator_done(struct node_request *request,
                           const struct node_result *result)
 {
-    (void)request;
-    operator_at = -1;
-    sim_trace("operator: %s", node_outcome_name(result->outcome));
+    struct sim_world *world = world_asked(request);
+    world->admin.at = -1;
+    sim_trace(world, "operator: %s", node_outcome_name(result->outcome));
     if (result->outcome != NODE_OK) {
-        removing = -1;
+        world->admin.removing = -1;
     }
 }
 
 static bool ask_operator(struct host *at)
 {
-    if (operator_at >= 0 || !at) {
+    if (!at || !chaos_idle(at->world)) {
         return false;
     }
-    operator_at = at->number;
-    operator_request.cb = operator_done;
-    operator_request.deadline_ms = net_clock_ms(at) + 5000;
+    struct admin *admin = &at->world->admin;
+    admin->at = at->number;
+    admin->request.cb = operator_done;
+    admin->request.deadline_ms = net_clock_ms(at) + 5000;
     at->hook_due_ms = 0;
     return true;
 }
 
-static void remove_somebody(void)
+static void remove_somebody(struct sim_world *world)
 {
-    struct host *victim = &world.hosts[sim_below(world.swarm.hosts)];
-    struct host *leader = host_leader();
-    struct host *at = any_up();
-    if (world.swarm.hosts >= 3 && removing < 0 && leader && all_well() &&
-        victim != leader && at != victim) {
+    struct host *victim = &world->hosts[sim_below(world, world->swarm.hosts)];
+    struct host *leader = host_leader(world);
+    struct host *at = any_up(world);
+    if (world->swarm.hosts >= 3 && world->admin.removing < 0 && leader &&
+        all_well(world) && victim != leader && at != victim) {
         chaos_remove(victim, at);
     }
 }
 
 void chaos_remove(struct host *victim, struct host *at)
 {
+    struct sim_world *world = victim->world;
     if (!ask_operator(at)) {
         return;
     }
     struct node_status status;
     node_get_status(victim->node, &status);
-    removing = victim->number;
-    sim_trace("operator: remove %s", victim->name);
-    node_remove(at->node, &operator_request, status.raft.self);
+    world->admin.removing = victim->number;
+    sim_trace(world, "operator: remove %s", victim->name);
+    node_remove(at->node, &world->admin.request, status.raft.self);
 }
 
 void chaos_vote(struct host *member, struct host *at, bool voter)
 {
+    struct sim_world *world = at->world;
     struct node_status status;
     node_get_status(member->node, &status);
     if (ask_operator(at)) {
-        sim_trace("operator: %s %s", member->name,
+        sim_trace(world, "operator: %s %s", member->name,
                   voter ? "votes" : "observes");
-        node_set_voter(at->node, &operator_request, status.raft.self, voter);
+        node_set_voter(at->node, &world->admin.request, status.raft.self,
+                       voter);
     }
 }
 
 void chaos_checkpoint(struct host *host)
 {
+    struct sim_world *world = host->world;
     if (ask_operator(host)) {
-        sim_trace("operator: checkpoint at %s", host->name);
-        node_snapshot(host->node, &operator_request);
+        sim_trace(world, "operator: checkpoint at %s", host->name);
+        node_snapshot(host->node, &world->admin.request);
     }
 }
-
-static bool step_done;
 
 static void step_answered(struct node_request *request,
                           const struct node_result *result)
 {
+    struct sim_world *world = world_asked(request);
     struct result_reader reader;
     operator_done(request, result);
-    step_done = result->outcome == NODE_OK &&
-                result_open(&reader, result->data) == ERR_OK &&
-                (reader.head.status == RESULT_RESTORE || reader.head.keys > 0);
+    world->admin.step_done =
+        result->outcome == NODE_OK &&
+        result_open(&reader, result->data) == ERR_OK &&
+        (reader.head.status == RESULT_RESTORE || reader.head.keys > 0);
 }
 
 bool chaos_restore(struct host *at, enum command_step step, uint64_t id)
 {
+    struct sim_world *world = at->world;
     static struct buf command;
     struct command_writer writer;
-    must(chaos_idle() && ask_operator(at));
-    step_done = false;
-    operator_request.cb = step_answered;
+    must(chaos_idle(world) && ask_operator(at));
+    world->admin.step_done = false;
+    world->admin.request.cb = step_answered;
     command.size = 0;
     command_restore(&writer, &command,
                     &(struct command_restore){.step = step, .id = id});
@@ -304,25 +317,25 @@ bool chaos_restore(struct host *at, enum command_step step, uint64_t id)
                             bytes_of_string("value"));
         command_end(&writer);
     }
-    node_write(at->node, &operator_request, buf_bytes(&command));
-    while (!chaos_idle()) {
-        chaos_pass(100 * MS_US);
+    node_write(at->node, &world->admin.request, buf_bytes(&command));
+    while (!chaos_idle(world)) {
+        chaos_pass(world, 100 * MS_US);
     }
     buf_free(&command);
-    return step_done;
+    return world->admin.step_done;
 }
 
-/* What the barrier is for: read there what was written here. */
-static struct host *awaited;
-static uint64_t awaited_index;
-
+/* A barrier promises that one can read there what was written here. */
 static void barrier_done(struct node_request *request,
                          const struct node_result *result)
 {
+    struct sim_world *world = world_asked(request);
+    const struct host *awaited = world->admin.peer;
+    uint64_t awaited_index = world->admin.peer_index;
     operator_done(request, result);
     if (result->outcome == NODE_OK && host_is_up(awaited) &&
         node_applied(awaited->node) < awaited_index) {
-        sim_fail(EXIT_CORRECTNESS, "%s has applied %llu, not %llu",
+        sim_fail(world, EXIT_CORRECTNESS, "%s has applied %llu, not %llu",
                  awaited->name, (unsigned long long)node_applied(awaited->node),
                  (unsigned long long)awaited_index);
     }
@@ -330,50 +343,51 @@ static void barrier_done(struct node_request *request,
 
 void chaos_barrier(struct host *peer, struct host *at)
 {
+    struct sim_world *world = peer->world;
     struct node_status status;
     node_get_status(peer->node, &status);
     if (ask_operator(at)) {
-        awaited = peer;
-        awaited_index = node_applied(at->node);
-        operator_request.cb = barrier_done;
-        sim_trace("operator: %s is to reach %llu", peer->name,
-                  (unsigned long long)awaited_index);
-        node_wait_applied(at->node, &operator_request, status.raft.self,
-                          awaited_index);
+        world->admin.peer = peer;
+        world->admin.peer_index = node_applied(at->node);
+        world->admin.request.cb = barrier_done;
+        sim_trace(world, "operator: %s is to reach %llu", peer->name,
+                  (unsigned long long)world->admin.peer_index);
+        node_wait_applied(at->node, &world->admin.request, status.raft.self,
+                          world->admin.peer_index);
     }
 }
 
-bool chaos_idle(void)
+bool chaos_idle(const struct sim_world *world)
 {
-    return operator_at < 0;
+    return world->admin.at < 0;
 }
 
 void chaos_transfer(struct host *at)
 {
     if (ask_operator(at)) {
-        sim_trace("operator: transfer");
-        node_transfer(at->node, &operator_request, 0);
+        sim_trace(at->world, "operator: transfer");
+        node_transfer(at->node, &at->world->admin.request, 0);
     }
 }
 
 /* A host that the leader does not know, or whose data is damaged, gets a new
  * disk and joins again. */
-static void replace_the_lost(void)
+static void replace_the_lost(struct sim_world *world)
 {
-    if (removing >= 0 && operator_at < 0) {
-        struct host *gone = &world.hosts[removing];
-        removing = -1;
+    if (world->admin.removing >= 0 && world->admin.at < 0) {
+        struct host *gone = &world->hosts[world->admin.removing];
+        world->admin.removing = -1;
         if (host_is_up(gone)) {
             host_crash(gone, false, 0);
         }
         host_wipe(gone);
-        gone->down_us = world.now_us + SEC_US;
+        gone->down_us = world->now_us + SEC_US;
     }
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *host = &world.hosts[i];
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *host = &world->hosts[i];
         if (host->broken && !host_is_up(host)) {
             host_wipe(host);
-            host->down_us = world.now_us + SEC_US;
+            host->down_us = world->now_us + SEC_US;
         }
         if ((host->wiped || host->flipped) && host_is_voter(host)) {
             struct node_status status;
@@ -386,64 +400,66 @@ static void replace_the_lost(void)
 
 /* Removed, though the operator never heard that it worked. Only asked in calm
  * weather: then what the leader says is committed soon. */
-static void replace_the_removed(void)
+static void replace_the_removed(struct sim_world *world)
 {
-    const struct host *leader = host_leader();
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *host = &world.hosts[i];
+    const struct host *leader = host_leader(world);
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *host = &world->hosts[i];
         bool removed = leader && host_is_up(host) && !host->wiped &&
                        !host_is_member(host, leader);
-        if (!removed || !world.calm) {
+        if (!removed || !world->calm) {
             host->removed_us = 0;
         } else if (host->removed_us == 0) {
-            host->removed_us = world.now_us + 5 * SEC_US;
-        } else if (world.now_us >= host->removed_us) {
+            host->removed_us = world->now_us + 5 * SEC_US;
+        } else if (world->now_us >= host->removed_us) {
             host_crash(host, false, 0);
             host_wipe(host);
-            host->down_us = world.now_us + SEC_US;
+            host->down_us = world->now_us + SEC_US;
         }
     }
 }
 
 static void operator_host_gone(const struct host *host)
 {
-    if (operator_at == host->number && !host_is_up(host)) {
-        operator_at = -1;
-        operator_request.state = 0;
-        list_init(&operator_request.link);
-        removing = -1;
+    struct sim_world *world = host->world;
+    if (world->admin.at == host->number && !host_is_up(host)) {
+        world->admin.at = -1;
+        world->admin.request.state = 0;
+        list_init(&world->admin.request.link);
+        world->admin.removing = -1;
     }
 }
 
 /* ---- the weather ---- */
 
-static void cut(bool one_way)
+static void cut(struct sim_world *world, bool one_way)
 {
-    int a = (int)sim_below(world.swarm.hosts);
-    uint64_t until = world.now_us + sim_spread(3 * SEC_US);
-    int b = sim_below(2) ? (int)sim_below(world.swarm.hosts) : -1;
-    for (int i = 0; i < (int)world.swarm.hosts; i++) {
+    int a = (int)sim_below(world, world->swarm.hosts);
+    uint64_t until = world->now_us + sim_spread(world, 3 * SEC_US);
+    int b =
+        sim_below(world, 2) ? (int)sim_below(world, world->swarm.hosts) : -1;
+    for (int i = 0; i < (int)world->swarm.hosts; i++) {
         if (i == a || (b >= 0 && i != b)) {
             continue; /* One link, or all of one host. */
         }
-        world.cut[a][i] = true;
-        world.cut_until_us[a][i] = until;
+        world->cut[a][i] = true;
+        world->cut_until_us[a][i] = until;
         if (!one_way) {
-            world.cut[i][a] = true;
-            world.cut_until_us[i][a] = until;
+            world->cut[i][a] = true;
+            world->cut_until_us[i][a] = until;
         }
     }
-    sim_trace("cut n%d from %s%s", a + 1, b < 0 ? "all" : world.hosts[b].name,
-              one_way ? ", one way" : "");
-    world.faults++;
+    sim_trace(world, "cut n%d from %s%s", a + 1,
+              b < 0 ? "all" : world->hosts[b].name, one_way ? ", one way" : "");
+    world->faults++;
 }
 
-static void heal_cuts(bool all)
+static void heal_cuts(struct sim_world *world, bool all)
 {
     for (int i = 0; i < HOSTS_MAX; i++) {
         for (int k = 0; k < HOSTS_MAX; k++) {
-            if (all || world.now_us >= world.cut_until_us[i][k]) {
-                world.cut[i][k] = false;
+            if (all || world->now_us >= world->cut_until_us[i][k]) {
+                world->cut[i][k] = false;
             }
         }
     }
@@ -452,11 +468,12 @@ static void heal_cuts(bool all)
 /* A bit of a sealed segment, or of one slot of the vote. */
 static void flip(struct host *host)
 {
+    struct sim_world *world = host->world;
     char path[64];
     size_t size = 0;
-    if (world.swarm.hosts < 3 || host_is_up(host) || host->broken ||
-        host->wiped || host->flipped || operator_at >= 0 || removing >= 0 ||
-        !well_without(host)) {
+    if (world->swarm.hosts < 3 || host_is_up(host) || host->broken ||
+        host->wiped || host->flipped || world->admin.at >= 0 ||
+        world->admin.removing >= 0 || !well_without(world, host)) {
         return;
     }
     uint64_t last = 0;
@@ -465,126 +482,130 @@ static void flip(struct host *host)
         snprintf(path, sizeof(path), "wal/%016llx.wal",
                  (unsigned long long)last + 1);
     } while (simdisk_bytes(host->disk, path, &size));
-    if (last >= 2 && sim_below(2)) {
+    if (last >= 2 && sim_below(world, 2)) {
         snprintf(path, sizeof(path), "wal/%016llx.wal",
-                 (unsigned long long)(1 + sim_below(last - 1)));
+                 (unsigned long long)(1 + sim_below(world, last - 1)));
     } else {
-        snprintf(path, sizeof(path), "meta.%d", (int)sim_below(2));
+        snprintf(path, sizeof(path), "meta.%d", (int)sim_below(world, 2));
     }
     uint8_t *bytes = simdisk_bytes(host->disk, path, &size);
     if (!bytes || size == 0) {
         return;
     }
-    bytes[sim_below(size)] ^= (uint8_t)(1 << sim_below(8));
+    bytes[sim_below(world, size)] ^= (uint8_t)(1 << sim_below(world, 8));
     host->flipped = true;
-    world.faults++;
-    sim_trace("%s: a bit of %s is flipped", host->name, path);
+    world->faults++;
+    sim_trace(world, "%s: a bit of %s is flipped", host->name, path);
 }
 
 static void wipe(struct host *host)
 {
-    if (world.swarm.hosts < 3 || removing >= 0 || !all_well()) {
+    struct sim_world *world = host->world;
+    if (world->swarm.hosts < 3 || world->admin.removing >= 0 ||
+        !all_well(world)) {
         return;
     }
     host_crash(host, false, 0);
     host_wipe(host);
-    host->down_us = world.now_us + sim_spread(SEC_US);
+    host->down_us = world->now_us + sim_spread(world, SEC_US);
 }
 
 static void crash(struct host *host, bool power)
 {
-    bool inside = sim_below(1000) < world.swarm.inside;
-    host_crash(host, power, inside ? 1 + sim_below(20) : 0);
+    struct sim_world *world = host->world;
+    bool inside = sim_below(world, 1000) < world->swarm.inside;
+    host_crash(host, power, inside ? 1 + sim_below(world, 20) : 0);
 }
 
 static void weather_of(struct host *host)
 {
-    const struct swarm *swarm = &world.swarm;
+    struct sim_world *world = host->world;
+    const struct swarm *swarm = &world->swarm;
     if (!host_is_up(host)) {
-        if (now_and_then(swarm->flip)) {
+        if (now_and_then(world, swarm->flip)) {
             flip(host);
         }
         return;
     }
-    if (now_and_then(swarm->pause)) {
-        host->paused_us = world.now_us + sim_spread(2 * SEC_US);
-        if (sim_below(4) == 0) {
+    if (now_and_then(world, swarm->pause)) {
+        host->paused_us = world->now_us + sim_spread(world, 2 * SEC_US);
+        if (sim_below(world, 4) == 0) {
             /* Asleep: the clock goes on, and nothing else does. */
-            host->clock_offset_us += sim_spread(20 * SEC_US);
+            host->clock_offset_us += sim_spread(world, 20 * SEC_US);
         }
-        sim_trace("%s pauses", host->name);
+        sim_trace(world, "%s pauses", host->name);
     }
-    if (now_and_then(swarm->stall)) {
-        host->stall_us = world.now_us + sim_spread(2 * SEC_US);
-        sim_trace("%s: slow disk", host->name);
+    if (now_and_then(world, swarm->stall)) {
+        host->stall_us = world->now_us + sim_spread(world, 2 * SEC_US);
+        sim_trace(world, "%s: slow disk", host->name);
     }
-    if (now_and_then(swarm->full)) {
-        host->full_us = world.now_us + sim_spread(3 * SEC_US);
-        sim_trace("%s: disk full", host->name);
+    if (now_and_then(world, swarm->full)) {
+        host->full_us = world->now_us + sim_spread(world, 3 * SEC_US);
+        sim_trace(world, "%s: disk full", host->name);
     }
-    if (now_and_then(swarm->eio)) {
+    if (now_and_then(world, swarm->eio)) {
         host->eio = true;
-        simdisk_fail(host->disk, 1 + sim_below(30), ERR_IO);
-        sim_trace("%s: an I/O error is near", host->name);
+        simdisk_fail(host->disk, 1 + sim_below(world, 30), ERR_IO);
+        sim_trace(world, "%s: an I/O error is near", host->name);
     }
-    if (now_and_then(swarm->wipe)) {
+    if (now_and_then(world, swarm->wipe)) {
         wipe(host);
-    } else if (now_and_then(swarm->kill)) {
+    } else if (now_and_then(world, swarm->kill)) {
         crash(host, false);
-    } else if (now_and_then(swarm->power)) {
+    } else if (now_and_then(world, swarm->power)) {
         crash(host, true);
     }
 }
 
-static void weather(void)
+static void weather(struct sim_world *world)
 {
-    const struct swarm *swarm = &world.swarm;
+    const struct swarm *swarm = &world->swarm;
     for (uint32_t i = 0; i < swarm->hosts; i++) {
-        weather_of(&world.hosts[i]);
+        weather_of(&world->hosts[i]);
     }
-    if (now_and_then(swarm->power_all)) {
-        sim_trace("power loss of all");
+    if (now_and_then(world, swarm->power_all)) {
+        sim_trace(world, "power loss of all");
         for (uint32_t i = 0; i < swarm->hosts; i++) {
-            if (host_is_up(&world.hosts[i])) {
-                host_crash(&world.hosts[i], true, 0);
+            if (host_is_up(&world->hosts[i])) {
+                host_crash(&world->hosts[i], true, 0);
             }
         }
     }
-    if (now_and_then(swarm->cut)) {
-        cut(false);
+    if (now_and_then(world, swarm->cut)) {
+        cut(world, false);
     }
-    if (now_and_then(swarm->cut_one_way)) {
-        cut(true);
+    if (now_and_then(world, swarm->cut_one_way)) {
+        cut(world, true);
     }
-    if (now_and_then(swarm->reset * swarm->hosts)) {
-        net_reset_one();
+    if (now_and_then(world, swarm->reset * swarm->hosts)) {
+        net_reset_one(world);
     }
-    if (now_and_then(swarm->garble * swarm->hosts)) {
-        net_garble_one();
+    if (now_and_then(world, swarm->garble * swarm->hosts)) {
+        net_garble_one(world);
     }
-    if (now_and_then(swarm->remove)) {
-        remove_somebody();
+    if (now_and_then(world, swarm->remove)) {
+        remove_somebody(world);
     }
-    if (now_and_then(swarm->transfer)) {
-        chaos_transfer(any_up());
+    if (now_and_then(world, swarm->transfer)) {
+        chaos_transfer(any_up(world));
     }
-    hold_step();
+    hold_step(world);
 }
 
-static void housekeeping(void)
+static void housekeeping(struct sim_world *world)
 {
-    heal_cuts(false);
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *host = &world.hosts[i];
+    heal_cuts(world, false);
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *host = &world->hosts[i];
         if (!host_is_up(host)) {
             net_arrive_down(host);
             operator_host_gone(host);
         }
         join_step(host);
     }
-    replace_the_lost();
-    if (formed_once) {
-        replace_the_removed();
+    replace_the_lost(world);
+    if (world->formed_once) {
+        replace_the_removed(world);
     }
 }
 
@@ -600,27 +621,31 @@ static uint64_t due_us(const struct host *host)
 
 static void check_leader(const struct host *host)
 {
+    struct sim_world *world = host->world;
     if (!node_is_leader(host->node) || host->second) {
         return;
     }
     uint64_t term = node_term(host->node);
     must(term < LEADERS_MAX);
-    if (leaders[term] != 0 && leaders[term] != host->number + 1) {
-        sim_fail(EXIT_CORRECTNESS, "two leaders in term %llu: n%d and %s",
-                 (unsigned long long)term, leaders[term], host->name);
+    if (world->leaders[term] != 0 && world->leaders[term] != host->number + 1) {
+        sim_fail(world, EXIT_CORRECTNESS,
+                 "two leaders in term %llu: n%d and %s",
+                 (unsigned long long)term, world->leaders[term], host->name);
     }
-    if (leaders[term] == 0) {
-        sim_trace("%s leads term %llu", host->name, (unsigned long long)term);
+    if (world->leaders[term] == 0) {
+        sim_trace(world, "%s leads term %llu", host->name,
+                  (unsigned long long)term);
     }
-    leaders[term] = host->number + 1;
+    world->leaders[term] = host->number + 1;
 }
 
 static void step_host(struct host *host)
 {
-    if (due_us(host) > world.now_us) {
+    struct sim_world *world = host->world;
+    if (due_us(host) > world->now_us) {
         return;
     }
-    sim_note((uint64_t)host->number, host->starts);
+    sim_note(world, (uint64_t)host->number, host->starts);
     if (!host_is_up(host)) {
         host_start(host);
         return;
@@ -631,97 +656,94 @@ static void step_host(struct host *host)
     }
 }
 
-static uint64_t next_weather_us;
-
-static void step(void)
+static void step(struct sim_world *world)
 {
-    uint64_t next = min_u64(next_weather_us, clients_next_us());
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        next = min_u64(next, due_us(&world.hosts[i]));
+    uint64_t next = min_u64(world->next_weather_us, clients_next_us(world));
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        next = min_u64(next, due_us(&world->hosts[i]));
     }
-    world.now_us = max_u64(world.now_us, next);
-    if (world.now_us >= next_weather_us) {
-        next_weather_us = world.now_us + weather_us;
-        if (!world.calm) {
-            weather();
+    world->now_us = max_u64(world->now_us, next);
+    if (world->now_us >= world->next_weather_us) {
+        world->next_weather_us = world->now_us + weather_us;
+        if (!world->calm) {
+            weather(world);
         }
-        housekeeping();
+        housekeeping(world);
     }
-    clients_step();
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        step_host(&world.hosts[i]);
-    }
-}
-
-static void run_until(uint64_t until_us)
-{
-    while (world.now_us < until_us) {
-        step();
+    clients_step(world);
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        step_host(&world->hosts[i]);
     }
 }
 
-void chaos_pass(uint64_t us)
+static void run_until(struct sim_world *world, uint64_t until_us)
 {
-    run_until(world.now_us + us);
+    while (world->now_us < until_us) {
+        step(world);
+    }
+}
+
+void chaos_pass(struct sim_world *world, uint64_t us)
+{
+    run_until(world, world->now_us + us);
 }
 
 /* Until `done`, or the run has failed. */
-static void wait_for(bool (*done)(void), const char *what)
+static void wait_for(struct sim_world *world, bool (*done)(struct sim_world *),
+                     const char *what)
 {
-    uint64_t until_us = world.now_us + patience_us;
-    while (!done()) {
-        if (world.now_us >= until_us) {
-            sim_fail(EXIT_LIVENESS, "not in time: %s", what);
+    uint64_t until_us = world->now_us + patience_us;
+    while (!done(world)) {
+        if (world->now_us >= until_us) {
+            sim_fail(world, EXIT_LIVENESS, "not in time: %s", what);
         }
-        uint64_t again_us = world.now_us + 50 * MS_US;
-        run_until(again_us);
+        uint64_t again_us = world->now_us + 50 * MS_US;
+        run_until(world, again_us);
     }
 }
 
-static bool formed(void)
+static bool formed(struct sim_world *world)
 {
-    return host_leader() != NULL && all_well();
+    return host_leader(world) != NULL && all_well(world);
 }
-
-static struct host *probed;
 
 /* What was begun under chaos may end it still: a removal, say. */
-static bool probed_is_up(void)
+static bool probed_is_up(struct sim_world *world)
 {
-    return host_is_up(probed);
+    return host_is_up(world->probed);
 }
 
-static bool probe_answered(void)
+static bool probe_answered(struct sim_world *world)
 {
-    if (!clients_idle()) {
+    if (!clients_idle(world)) {
         return false;
     }
-    if (!clients_probe_done() && host_is_up(probed)) {
-        clients_probe(probed);
+    if (!clients_probe_done(world) && host_is_up(world->probed)) {
+        clients_probe(world->probed);
         return false;
     }
-    return clients_probe_done();
+    return clients_probe_done(world);
 }
 
-static bool all_equal(void)
+static bool all_equal(struct sim_world *world)
 {
     struct node_status first;
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        if (!host_is_up(&world.hosts[i])) {
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        if (!host_is_up(&world->hosts[i])) {
             return false; /* Removed at the last moment, it comes back. */
         }
     }
-    node_get_status(world.hosts[0].node, &first);
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
+    node_get_status(world->hosts[0].node, &first);
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
         struct node_status status;
-        node_get_status(world.hosts[i].node, &status);
+        node_get_status(world->hosts[i].node, &status);
         if (status.applied != first.applied ||
             status.raft.commit != first.raft.commit) {
             return false;
         }
         if (status.hash != first.hash || status.keys != first.keys) {
-            sim_fail(EXIT_CORRECTNESS, "n1 and %s differ at index %llu",
-                     world.hosts[i].name, (unsigned long long)status.applied);
+            sim_fail(world, EXIT_CORRECTNESS, "n1 and %s differ at index %llu",
+                     world->hosts[i].name, (unsigned long long)status.applied);
         }
     }
     return true;
@@ -729,24 +751,26 @@ static bool all_equal(void)
 
 /* Four times what is kept, for followers that were behind, and what the
  * segment in use and a forced checkpoint come to. */
-static void check_logs(void)
+static void check_logs(struct sim_world *world)
 {
-    for (uint32_t i = 0; i < world.swarm.hosts && host_keeps_little(); i++) {
+    for (uint32_t i = 0; i < world->swarm.hosts && host_keeps_little(world);
+         i++) {
         struct node_status status;
-        node_get_status(world.hosts[i].node, &status);
+        node_get_status(world->hosts[i].node, &status);
         if (status.log_bytes > 6 * HOST_LOG_KEEP_BYTES) {
-            sim_fail(EXIT_CORRECTNESS, "%s: a log of %llu bytes",
-                     world.hosts[i].name, (unsigned long long)status.log_bytes);
+            sim_fail(world, EXIT_CORRECTNESS, "%s: a log of %llu bytes",
+                     world->hosts[i].name,
+                     (unsigned long long)status.log_bytes);
         }
     }
 }
 
-static void heal(void)
+static void heal(struct sim_world *world)
 {
-    world.calm = true;
-    heal_cuts(true);
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *host = &world.hosts[i];
+    world->calm = true;
+    heal_cuts(world, true);
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *host = &world->hosts[i];
         host->paused_us = 0;
         host->stall_us = 0;
         host->log_stall_us = 0;
@@ -754,75 +778,75 @@ static void heal(void)
         host->crash_in = 0;
         simdisk_fail(host->disk, 0, ERR_OK);
         if (!host_is_up(host)) {
-            host->down_us = world.now_us + sim_below(SEC_US);
+            host->down_us = world->now_us + sim_below(world, SEC_US);
         }
     }
-    sim_trace("calm");
+    sim_trace(world, "calm");
 }
 
-static void form(void)
+static void form(struct sim_world *world)
 {
-    world.calm = true;
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        host_init(&world.hosts[i], (int)i);
-        world.hosts[i].bootstraps = i == 0;
-        world.hosts[i].down_us = i == 0 ? 0 : sim_below(SEC_US);
+    world->calm = true;
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        host_init(&world->hosts[i], world, (int)i);
+        world->hosts[i].bootstraps = i == 0;
+        world->hosts[i].down_us = i == 0 ? 0 : sim_below(world, SEC_US);
     }
-    wait_for(formed, "the cluster is formed");
-    sim_trace("formed");
-    formed_once = true;
+    wait_for(world, formed, "the cluster is formed");
+    sim_trace(world, "formed");
+    world->formed_once = true;
 }
 
-void chaos_begin(uint64_t seed, bool trace, const struct swarm *swarm)
+void chaos_begin(struct sim_world *world, uint64_t seed, bool trace,
+                 const struct swarm *swarm)
 {
-    world = (struct world){.seed = seed, .trace = trace};
-    rng_init(&world.rng, seed);
-    memset(leaders, 0, sizeof(leaders));
-    operator_request = (struct node_request){0};
-    operator_at = -1;
-    removing = -1;
-    formed_once = false;
-    next_weather_us = 0;
+    *world = (struct sim_world){
+        .seed = seed, .trace = trace, .admin = {.at = -1, .removing = -1}};
+    current = world;
+    list_init(&world->wires);
+    rng_init(&world->rng, seed);
     simvfs_install();
-    hold_init(seed);
+    hold_init(world);
     if (swarm) {
-        world.swarm = *swarm;
+        world->swarm = *swarm;
     } else {
-        draw_swarm(&world.swarm);
+        draw_swarm(world);
     }
-    clients_init();
-    sim_trace("seed %llu: %u hosts, %u clients", (unsigned long long)seed,
-              world.swarm.hosts, world.swarm.clients);
-    form();
+    clients_init(world);
+    sim_trace(world, "seed %llu: %u hosts, %u clients",
+              (unsigned long long)seed, world->swarm.hosts,
+              world->swarm.clients);
+    form(world);
 }
 
-void chaos_end(void)
+void chaos_end(struct sim_world *world)
 {
-    heal();
-    wait_for(formed, "every host votes again");
-    clients_stop();
-    wait_for(clients_idle, "the clients are answered");
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        probed = &world.hosts[i];
-        wait_for(probed_is_up, "every host runs");
-        clients_probe(probed);
-        wait_for(probe_answered, "a write at every host");
+    heal(world);
+    wait_for(world, formed, "every host votes again");
+    clients_stop(world);
+    wait_for(world, clients_idle, "the clients are answered");
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        world->probed = &world->hosts[i];
+        wait_for(world, probed_is_up, "every host runs");
+        clients_probe(world->probed);
+        wait_for(world, probe_answered, "a write at every host");
     }
-    wait_for(all_equal, "all hosts hold the same");
-    check_logs();
-    clients_check();
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        host_free(&world.hosts[i]);
+    wait_for(world, all_equal, "all hosts hold the same");
+    check_logs(world);
+    clients_check(world);
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        host_free(&world->hosts[i]);
     }
-    clients_free();
-    buf_free(&operator_request.body);
-    net_free();
+    clients_free(world);
+    buf_free(&world->admin.request.body);
+    net_free(world);
+    current = NULL;
 }
 
-void chaos_run(uint64_t seed, bool trace)
+void chaos_run(struct sim_world *world, uint64_t seed, bool trace)
 {
-    chaos_begin(seed, trace, NULL);
-    world.calm = false;
-    chaos_pass(world.swarm.chaos_us);
-    chaos_end();
+    chaos_begin(world, seed, trace, NULL);
+    world->calm = false;
+    chaos_pass(world, world->swarm.chaos_us);
+    chaos_end(world);
 }

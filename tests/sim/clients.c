@@ -18,6 +18,7 @@
 #include "sim.h"
 
 enum {
+    OPS_MAX = 4096,
     OPS_A_KEY = 650,
     ATTEMPTS_MAX = 8
 }; /* On average; LINEAR_OPS_MAX is never reached. */
@@ -47,6 +48,7 @@ struct restoring {
 };
 
 struct client {
+    struct sim_world *world;
     struct node_request request;
     struct restoring restoring;
     int number;
@@ -56,18 +58,21 @@ struct client {
     uint64_t next_us;
 };
 
-static struct client clients[CLIENTS_MAX + 1]; /* The last one probes. */
-static uint64_t indexes[OPS_MAX]; /* Of the entry of each value; 0. */
-static struct op ops[OPS_MAX];
-static size_t op_count;
-static uint64_t values;
-static uint64_t seen[KEYS_MAX]; /* What a key had, as far as we have heard. */
-static uint64_t repeated;
-static uint64_t abandoned; /* Named ones, before their time was over. */
-static uint64_t restores;  /* Begun, ... */
-static uint64_t restored;  /* ... and heard to be done. */
-static bool stopped;
-static bool probe_ok;
+struct clients {
+    struct client all[CLIENTS_MAX + 1]; /* The last one probes. */
+    uint64_t indexes[OPS_MAX];          /* Of the entry of each value; 0. */
+    struct op ops[OPS_MAX];
+    size_t op_count;
+    uint64_t values;
+    uint64_t seen[KEYS_MAX]; /* What a key had, as far as we have heard. */
+    uint64_t repeated;
+    uint64_t abandoned; /* Named ones, before their time was over. */
+    uint64_t restores;  /* Begun, ... */
+    uint64_t restored;  /* ... and heard to be done. */
+    bool stopped;
+    bool probe_ok;
+    struct buf command; /* The one that is written now. */
+};
 
 static void key_name(uint32_t key, char name[16])
 {
@@ -76,22 +81,26 @@ static void key_name(uint32_t key, char name[16])
 
 /* A value is written by one entry. Who was told another index, or reads it
  * under another, was given the answer to another question. */
-static void check_index(uint64_t value, uint64_t index)
+static void check_index(struct sim_world *world, uint64_t value, uint64_t index)
 {
+    struct clients *clients = world->clients;
     must(value < OPS_MAX);
     if (value == 0 || index == 0) {
         return;
     }
-    if (indexes[value] != 0 && indexes[value] != index) {
-        sim_fail(EXIT_CORRECTNESS, "value %llu is of entry %llu and of %llu",
-                 (unsigned long long)value, (unsigned long long)indexes[value],
+    if (clients->indexes[value] != 0 && clients->indexes[value] != index) {
+        sim_fail(world, EXIT_CORRECTNESS,
+                 "value %llu is of entry %llu and of %llu",
+                 (unsigned long long)value,
+                 (unsigned long long)clients->indexes[value],
                  (unsigned long long)index);
     }
-    indexes[value] = index;
+    clients->indexes[value] = index;
 }
 
 static uint64_t read_value(struct host *host, uint32_t key)
 {
+    struct sim_world *world = host->world;
     char name[16];
     struct store_row row;
     key_name(key, name);
@@ -99,67 +108,71 @@ static uint64_t read_value(struct host *host, uint32_t key)
         return 0;
     }
     if (row.value.size != 8) {
-        sim_fail(EXIT_CORRECTNESS, "a value of %zu bytes", row.value.size);
+        sim_fail(world, EXIT_CORRECTNESS, "a value of %zu bytes",
+                 row.value.size);
     }
     uint64_t value = load_u64(row.value.data);
-    check_index(value, row.modify_index);
+    check_index(world, value, row.modify_index);
     return value;
 }
 
 /* What came of a transaction: was it done (else it was refused, and is a read
  * of what was there)? */
-static void take_result(struct op *op, const struct node_result *result)
+static void take_result(struct sim_world *world, struct op *op,
+                        const struct node_result *result)
 {
     struct result_reader reader;
     struct result_op row = {0};
     if (result_open(&reader, result->data) != ERR_OK) {
-        sim_fail(EXIT_CORRECTNESS, "a result that cannot be read");
+        sim_fail(world, EXIT_CORRECTNESS, "a result that cannot be read");
     }
-    repeated += reader.head.replayed;
+    world->clients->repeated += reader.head.replayed;
     if (reader.head.status == RESULT_THEN) {
-        check_index(op->value, reader.head.index);
+        check_index(world, op->value, reader.head.index);
         return;
     }
     if (reader.head.status != RESULT_ELSE ||
         result_next(&reader, &row) != ERR_OK || row.type != COMMAND_GET) {
-        sim_fail(EXIT_CORRECTNESS, "key-%u: status %d", op->key,
+        sim_fail(world, EXIT_CORRECTNESS, "key-%u: status %d", op->key,
                  (int)reader.head.status);
     }
     uint64_t value = row.found ? load_u64(row.value.data) : 0;
     if (value == op->expected) {
-        sim_fail(EXIT_CORRECTNESS, "key-%u: refused, though it was %llu",
+        sim_fail(world, EXIT_CORRECTNESS, "key-%u: refused, though it was %llu",
                  op->key, (unsigned long long)value);
     }
-    check_index(value, row.modify_index);
+    check_index(world, value, row.modify_index);
     op->write = false;
     op->cas = false;
     op->value = value;
 }
 
-static void done(struct op *op, const struct node_result *result,
-                 uint64_t value)
+static void done(struct sim_world *world, struct op *op,
+                 const struct node_result *result, uint64_t value)
 {
     op->outcome = DONE;
     if (op->write && result->data.size > 0) {
-        take_result(op, result);
+        take_result(world, op, result);
     } else if (op->write) {
-        check_index(op->value, result->index);
+        check_index(world, op->value, result->index);
     } else {
         op->value = value;
     }
-    seen[op->key] = op->value;
+    world->clients->seen[op->key] = op->value;
     if (op->write) {
-        world.acked++;
+        world->acked++;
     } else {
-        world.reads++;
+        world->reads++;
     }
 }
 
 /* Nobody knows. A named one is asked for again; the others are left so. */
 static void not_known(struct client *client, struct op *op)
 {
+    struct sim_world *world = client->world;
     op->end_us = UINT64_MAX;
-    if (op->named && !stopped && client->attempts < ATTEMPTS_MAX) {
+    if (op->named && !world->clients->stopped &&
+        client->attempts < ATTEMPTS_MAX) {
         client->attempts++;
         return;
     }
@@ -172,16 +185,18 @@ static void not_known(struct client *client, struct op *op)
 static void end_restore(struct client *client, enum outcome outcome,
                         uint64_t end_us)
 {
-    for (uint32_t key = 0; key < world.swarm.keys; key++) {
-        struct op *op = &ops[client->op + key];
+    struct sim_world *world = client->world;
+    struct clients *clients = world->clients;
+    for (uint32_t key = 0; key < world->swarm.keys; key++) {
+        struct op *op = &clients->ops[client->op + key];
         op->outcome = outcome;
         op->end_us = outcome == DONE ? end_us : UINT64_MAX;
         if (outcome == DONE) {
-            seen[key] = op->value;
+            clients->seen[key] = op->value;
         }
     }
-    world.acked += outcome == DONE;
-    restored += outcome == DONE;
+    world->acked += outcome == DONE;
+    clients->restored += outcome == DONE;
     client->restoring = (struct restoring){0};
     client->attempts = 0;
 }
@@ -190,9 +205,10 @@ static void end_restore(struct client *client, enum outcome outcome,
  * last one shows. */
 static void step_not_known(struct client *client)
 {
+    struct sim_world *world = client->world;
     struct restoring *restoring = &client->restoring;
     restoring->uncertain = true;
-    if (!stopped && client->attempts < ATTEMPTS_MAX) {
+    if (!world->clients->stopped && client->attempts < ATTEMPTS_MAX) {
         client->attempts++;
         return;
     }
@@ -204,6 +220,7 @@ static void step_not_known(struct client *client)
 static void step_done(struct client *client, const struct result *result,
                       uint64_t end_us)
 {
+    struct sim_world *world = client->world;
     struct restoring *restoring = &client->restoring;
     bool done = result->status == RESULT_RESTORE ||
                 (restoring->step == COMMAND_RESTORE_ROWS &&
@@ -222,13 +239,14 @@ static void step_done(struct client *client, const struct result *result,
                 : COMMAND_RESTORE_COMMIT;
         restoring->uncertain = false;
         client->attempts = 0;
-        client->next_us = world.now_us; /* It does not dawdle. */
+        client->next_us = world->now_us; /* It does not dawdle. */
     }
 }
 
 static void step_answered(struct client *client,
                           const struct node_result *result, uint64_t end_us)
 {
+    struct sim_world *world = client->world;
     struct result_reader reader;
     if (result->outcome != NODE_OK) {
         client->restoring.uncertain |= result->outcome == NODE_UNKNOWN;
@@ -240,7 +258,8 @@ static void step_answered(struct client *client,
     if (result_open(&reader, result->data) != ERR_OK ||
         (reader.head.status != RESULT_RESTORE &&
          reader.head.status != RESULT_SUPERSEDED)) {
-        sim_fail(EXIT_CORRECTNESS, "a step of a restore was answered oddly");
+        sim_fail(world, EXIT_CORRECTNESS,
+                 "a step of a restore was answered oddly");
     }
     step_done(client, &reader.head, end_us);
 }
@@ -250,14 +269,15 @@ static struct bytes value_bytes(uint64_t value, uint8_t room[8]);
 /* The rows as a command; their number. */
 static uint64_t add_rows(const struct client *client, struct buf *command)
 {
+    struct sim_world *world = client->world;
     struct command_writer writer;
     uint8_t room[8];
     char name[16];
     command_restore(&writer, command,
                     &(struct command_restore){.step = COMMAND_RESTORE_ROWS,
                                               .id = client->restoring.id});
-    for (uint32_t key = 0; key < world.swarm.keys; key++) {
-        uint64_t value = ops[client->op + key].value;
+    for (uint32_t key = 0; key < world->swarm.keys; key++) {
+        uint64_t value = world->clients->ops[client->op + key].value;
         if (value != 0) {
             key_name(key, name);
             command_restore_row(&writer, bytes_of_string(name),
@@ -270,13 +290,15 @@ static uint64_t add_rows(const struct client *client, struct buf *command)
 
 static void write_restore(struct client *client, struct host *host)
 {
-    static struct buf command;
+    struct sim_world *world = client->world;
+    struct clients *clients = world->clients;
+    struct buf *command = &clients->command;
     struct restoring *restoring = &client->restoring;
-    command.size = 0;
+    command->size = 0;
     if (restoring->step == COMMAND_RESTORE_ROWS) {
-        (void)add_rows(client, &command);
+        (void)add_rows(client, command);
     } else {
-        command_restore(NULL, &command,
+        command_restore(NULL, command,
                         &(struct command_restore){.step = restoring->step,
                                                   .id = restoring->id,
                                                   .keys = restoring->rows,
@@ -284,30 +306,33 @@ static void write_restore(struct client *client, struct host *host)
     }
     bool first =
         restoring->step == COMMAND_RESTORE_COMMIT && client->attempts == 0;
-    for (uint32_t key = 0; key < world.swarm.keys && first; key++) {
-        ops[client->op + key].begin_us = world.now_us;
+    for (uint32_t key = 0; key < world->swarm.keys && first; key++) {
+        clients->ops[client->op + key].begin_us = world->now_us;
     }
-    node_write(host->node, &client->request, buf_bytes(&command));
+    node_write(host->node, &client->request, buf_bytes(command));
 }
 
 static void begin_restore(struct client *client)
 {
-    static struct buf command;
-    client->op = op_count;
-    for (uint32_t key = 0; key < world.swarm.keys; key++) {
-        must(op_count < OPS_MAX);
-        ops[op_count++] = (struct op){.key = key,
-                                      .write = true,
-                                      .value = sim_below(4) == 0 ? 0 : ++values,
-                                      .begin_us = world.now_us,
-                                      .end_us = UINT64_MAX};
+    struct sim_world *world = client->world;
+    struct clients *clients = world->clients;
+    struct buf *command = &clients->command;
+    client->op = clients->op_count;
+    for (uint32_t key = 0; key < world->swarm.keys; key++) {
+        must(clients->op_count < OPS_MAX);
+        clients->ops[clients->op_count++] = (struct op){
+            .key = key,
+            .write = true,
+            .value = sim_below(world, 4) == 0 ? 0 : ++clients->values,
+            .begin_us = world->now_us,
+            .end_us = UINT64_MAX};
     }
-    client->restoring =
-        (struct restoring){.step = COMMAND_RESTORE_BEGIN, .id = ++restores};
-    command.size = 0;
-    client->restoring.rows = add_rows(client, &command);
+    client->restoring = (struct restoring){.step = COMMAND_RESTORE_BEGIN,
+                                           .id = ++clients->restores};
+    command->size = 0;
+    client->restoring.rows = add_rows(client, command);
     if (client->restoring.rows > 0) {
-        client->restoring.hash = command_restore_hash(0, buf_bytes(&command));
+        client->restoring.hash = command_restore_hash(0, buf_bytes(command));
     }
 }
 
@@ -317,9 +342,11 @@ static void answered(struct node_request *request,
                      const struct node_result *result)
 {
     struct client *client = container_of(request, struct client, request);
+    struct sim_world *world = client->world;
+    struct clients *clients = world->clients;
     struct host *host = client->host;
-    struct op *op = &ops[client->op];
-    must(host && host == world.running);
+    struct op *op = &clients->ops[client->op];
+    must(host && host == world->running);
     if (host->crash_image) {
         return; /* Nobody hears it. clients_host_gone() is next. */
     }
@@ -328,19 +355,20 @@ static void answered(struct node_request *request,
         value = read_value(host, op->key); /* It may die of it. */
     }
     client->host = NULL;
-    client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
-    abandoned += result->outcome == NODE_UNKNOWN && op->write && op->named &&
-                 !client->restoring.step && result->link_down &&
-                 net_clock_ms(host) < client->request.deadline_ms;
-    op->end_us = world.now_us + host->turn_sync_us;
-    sim_note((uint64_t)client->number, (uint64_t)result->outcome);
+    client->next_us = world->now_us + sim_spread(world, world->swarm.pace_us);
+    clients->abandoned += result->outcome == NODE_UNKNOWN && op->write &&
+                          op->named && !client->restoring.step &&
+                          result->link_down &&
+                          net_clock_ms(host) < client->request.deadline_ms;
+    op->end_us = world->now_us + host->turn_sync_us;
+    sim_note(world, (uint64_t)client->number, (uint64_t)result->outcome);
     if (client->restoring.step) {
         step_answered(client, result, op->end_us);
         return;
     }
     if (result->outcome == NODE_OK) {
         client->attempts = 0;
-        done(op, result, value);
+        done(world, op, result, value);
     } else if (op->write &&
                (result->outcome == NODE_UNKNOWN || client->attempts > 0)) {
         not_known(client, op); /* What an earlier attempt did, this one is
@@ -349,9 +377,9 @@ static void answered(struct node_request *request,
         op->outcome = NOT_DONE;
     }
     if (client->number == CLIENTS_MAX) {
-        sim_trace("probe at %s: %s", host->name,
+        sim_trace(world, "probe at %s: %s", host->name,
                   node_outcome_name(result->outcome));
-        probe_ok = result->outcome == NODE_OK;
+        clients->probe_ok = result->outcome == NODE_OK;
     }
 }
 
@@ -405,35 +433,38 @@ static void add_txn(struct buf *command, const struct op *op, struct bytes key,
 
 static void write_op(struct client *client, struct host *host, struct op *op)
 {
-    static struct buf command;
+    struct clients *clients = client->world->clients;
+    struct buf *command = &clients->command;
     char key[16];
     char name[24] = "";
     struct command_writer writer;
     key_name(op->key, key);
-    command.size = 0;
+    command->size = 0;
     if (op->named) {
-        snprintf(name, sizeof(name), "op-%zu", (size_t)(op - ops));
+        snprintf(name, sizeof(name), "op-%zu", (size_t)(op - clients->ops));
     }
     if (op->named || op->cas) {
-        add_txn(&command, op, bytes_of_string(key), bytes_of_string(name));
+        add_txn(command, op, bytes_of_string(key), bytes_of_string(name));
     } else {
-        command_begin(&writer, &command);
+        command_begin(&writer, command);
         add_put(&writer, bytes_of_string(key), op->value);
         command_end(&writer);
     }
-    node_write(host->node, &client->request, buf_bytes(&command));
+    node_write(host->node, &client->request, buf_bytes(command));
 }
 
 /* Reach into the host as its api/ would: the loop turns soon after. */
 static void send(struct client *client, struct host *host)
 {
-    struct op *op = &ops[client->op];
+    struct sim_world *world = client->world;
+    struct op *op = &world->clients->ops[client->op];
     client->host = host;
     client->request.cb = answered;
-    client->request.deadline_ms = net_clock_ms(host) + 1000 + sim_below(4000);
+    client->request.deadline_ms =
+        net_clock_ms(host) + 1000 + sim_below(world, 4000);
     if (op->write) {
-        world.running = host;
-        if (setjmp(world.died) == 0) {
+        world->running = host;
+        if (setjmp(world->died) == 0) {
             if (client->restoring.step) {
                 write_restore(client, host);
             } else {
@@ -442,7 +473,7 @@ static void send(struct client *client, struct host *host)
         } else {
             must(false); /* Asking touches no disk. */
         }
-        world.running = NULL;
+        world->running = NULL;
     } else {
         node_read(host->node, &client->request);
     }
@@ -451,80 +482,78 @@ static void send(struct client *client, struct host *host)
 
 static void ask(struct client *client, struct host *host, bool write)
 {
-    must(op_count < OPS_MAX);
-    struct op *op = &ops[op_count];
-    *op = (struct op){.key = (uint32_t)sim_below(world.swarm.keys),
+    struct sim_world *world = client->world;
+    struct clients *clients = world->clients;
+    must(clients->op_count < OPS_MAX);
+    struct op *op = &clients->ops[clients->op_count];
+    *op = (struct op){.key = (uint32_t)sim_below(world, world->swarm.keys),
                       .write = write,
-                      .begin_us = world.now_us,
+                      .begin_us = world->now_us,
                       .end_us = UINT64_MAX};
-    client->op = op_count++;
+    client->op = clients->op_count++;
     if (write) {
-        op->value = sim_below(8) == 0 ? 0 : ++values;
+        op->value = sim_below(world, 8) == 0 ? 0 : ++clients->values;
     }
     if (write && client->number != CLIENTS_MAX) {
-        op->named = sim_below(2) == 0;
-        op->cas = sim_below(3) == 0;
-        op->expected = op->cas ? seen[op->key] : 0;
+        op->named = sim_below(world, 2) == 0;
+        op->cas = sim_below(world, 3) == 0;
+        op->expected = op->cas ? clients->seen[op->key] : 0;
     }
     send(client, host);
 }
 
-void clients_init(void)
+void clients_init(struct sim_world *world)
 {
-    memset(indexes, 0, sizeof(indexes));
-    memset(seen, 0, sizeof(seen));
-    op_count = 0;
-    values = 0;
-    repeated = 0;
-    abandoned = 0;
-    restores = 0;
-    restored = 0;
-    stopped = false;
-    probe_ok = false;
+    world->clients = mem_zalloc(sizeof(*world->clients));
     for (int i = 0; i <= CLIENTS_MAX; i++) {
-        clients[i] =
-            (struct client){.number = i, .next_us = sim_below(2 * SEC_US)};
+        world->clients->all[i] =
+            (struct client){.world = world,
+                            .number = i,
+                            .next_us = sim_below(world, 2 * SEC_US)};
     }
 }
 
-uint64_t clients_next_us(void)
+uint64_t clients_next_us(const struct sim_world *world)
 {
+    const struct clients *clients = world->clients;
     uint64_t next = UINT64_MAX;
-    for (uint32_t i = 0; i < world.swarm.clients && !stopped; i++) {
-        if (!clients[i].host) {
-            next = min_u64(next, clients[i].next_us);
+    for (uint32_t i = 0; i < world->swarm.clients && !clients->stopped; i++) {
+        if (!clients->all[i].host) {
+            next = min_u64(next, clients->all[i].next_us);
         }
     }
     return next;
 }
 
-static struct host *any_host(void)
+static struct host *any_host(struct sim_world *world)
 {
-    struct host *host = &world.hosts[sim_below(world.swarm.hosts)];
+    struct host *host = &world->hosts[sim_below(world, world->swarm.hosts)];
     /* A client gives up on one that hangs, and asks another. */
-    bool hangs =
-        world.now_us < host->paused_us || world.now_us + SEC_US < host->busy_us;
+    bool hangs = world->now_us < host->paused_us ||
+                 world->now_us + SEC_US < host->busy_us;
     return host_is_up(host) && !hangs ? host : NULL;
 }
 
-void clients_step(void)
+void clients_step(struct sim_world *world)
 {
-    for (uint32_t i = 0; i < world.swarm.clients && !stopped; i++) {
-        struct client *client = &clients[i];
-        if (client->host || client->next_us > world.now_us) {
+    struct clients *clients = world->clients;
+    for (uint32_t i = 0; i < world->swarm.clients && !clients->stopped; i++) {
+        struct client *client = &clients->all[i];
+        if (client->host || client->next_us > world->now_us) {
             continue;
         }
-        struct host *host = any_host();
-        bool room = op_count < world.swarm.keys * OPS_A_KEY;
+        struct host *host = any_host(world);
+        bool room = clients->op_count < world->swarm.keys * OPS_A_KEY;
         if (host && (client->attempts > 0 || client->restoring.step)) {
             send(client, host);
-        } else if (host && room && sim_below(60) == 0) {
+        } else if (host && room && sim_below(world, 60) == 0) {
             begin_restore(client);
             send(client, host);
         } else if (host && room) {
-            ask(client, host, sim_below(2) == 0);
+            ask(client, host, sim_below(world, 2) == 0);
         } else {
-            client->next_us = world.now_us + sim_spread(world.swarm.pace_us);
+            client->next_us =
+                world->now_us + sim_spread(world, world->swarm.pace_us);
         }
     }
 }
@@ -538,8 +567,10 @@ static void forget(struct node_request *request)
 
 void clients_host_gone(const struct host *host)
 {
+    struct sim_world *world = host->world;
+    struct clients *clients = world->clients;
     for (int i = 0; i <= CLIENTS_MAX; i++) {
-        struct client *client = &clients[i];
+        struct client *client = &clients->all[i];
         if (client->host != host) {
             continue;
         }
@@ -550,53 +581,55 @@ void clients_host_gone(const struct host *host)
         client->host = NULL;
         if (client->restoring.step) {
             step_not_known(client);
-        } else if (ops[client->op].write) {
-            not_known(client, &ops[client->op]);
+        } else if (clients->ops[client->op].write) {
+            not_known(client, &clients->ops[client->op]);
         } else {
-            ops[client->op].outcome = NOT_DONE;
+            clients->ops[client->op].outcome = NOT_DONE;
         }
-        client->next_us = world.now_us + sim_spread(500 * MS_US);
+        client->next_us = world->now_us + sim_spread(world, 500 * MS_US);
     }
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *other = &world.hosts[i];
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *other = &world->hosts[i];
         if (other->join_at == host->number) {
             if (host->node) {
                 node_cancel(host->node, &other->join);
             }
             forget(&other->join);
             other->join_at = -1;
-            other->join_us = world.now_us + 500 * MS_US;
+            other->join_us = world->now_us + 500 * MS_US;
         }
     }
 }
 
 void clients_burst(struct host *host, int count, bool write)
 {
-    for (uint32_t i = 0; i < world.swarm.clients && count > 0; i++) {
-        if (!clients[i].host && clients[i].attempts == 0 &&
-            !clients[i].restoring.step && host_is_up(host)) {
-            ask(&clients[i], host, write);
+    struct clients *clients = host->world->clients;
+    for (uint32_t i = 0; i < host->world->swarm.clients && count > 0; i++) {
+        if (!clients->all[i].host && clients->all[i].attempts == 0 &&
+            !clients->all[i].restoring.step && host_is_up(host)) {
+            ask(&clients->all[i], host, write);
             count--;
         }
     }
 }
 
-void clients_stop(void)
+void clients_stop(struct sim_world *world)
 {
-    stopped = true;
+    struct clients *clients = world->clients;
+    clients->stopped = true;
     for (int i = 0; i < CLIENTS_MAX; i++) {
-        if (!clients[i].host && clients[i].restoring.step) {
-            step_not_known(&clients[i]);
-        } else if (!clients[i].host && clients[i].attempts > 0) {
-            not_known(&clients[i], &ops[clients[i].op]);
+        if (!clients->all[i].host && clients->all[i].restoring.step) {
+            step_not_known(&clients->all[i]);
+        } else if (!clients->all[i].host && clients->all[i].attempts > 0) {
+            not_known(&clients->all[i], &clients->ops[clients->all[i].op]);
         }
     }
 }
 
-bool clients_idle(void)
+bool clients_idle(struct sim_world *world)
 {
     for (int i = 0; i <= CLIENTS_MAX; i++) {
-        if (clients[i].host) {
+        if (world->clients->all[i].host) {
             return false;
         }
     }
@@ -605,21 +638,24 @@ bool clients_idle(void)
 
 void clients_probe(struct host *host)
 {
-    probe_ok = false;
-    ask(&clients[CLIENTS_MAX], host, true);
+    struct clients *clients = host->world->clients;
+    clients->probe_ok = false;
+    ask(&clients->all[CLIENTS_MAX], host, true);
 }
 
-bool clients_probe_done(void)
+bool clients_probe_done(const struct sim_world *world)
 {
-    return probe_ok;
+    return world->clients->probe_ok;
 }
 
 /* ---- the history ---- */
 
-static bool is_read_by_somebody(const struct op *written)
+static bool is_read_by_somebody(const struct sim_world *world,
+                                const struct op *written)
 {
-    for (size_t i = 0; i < op_count; i++) {
-        const struct op *op = &ops[i];
+    const struct clients *clients = world->clients;
+    for (size_t i = 0; i < clients->op_count; i++) {
+        const struct op *op = &clients->ops[i];
         bool saw = !op->write ? op->value == written->value
                               : op->cas && op->expected == written->value;
         if (op->outcome == DONE && op->key == written->key && saw) {
@@ -629,27 +665,28 @@ static bool is_read_by_somebody(const struct op *written)
     return false;
 }
 
-uint64_t clients_repeated(void)
+uint64_t clients_repeated(const struct sim_world *world)
 {
-    return repeated;
+    return world->clients->repeated;
 }
 
-uint64_t clients_abandoned(void)
+uint64_t clients_abandoned(const struct sim_world *world)
 {
-    return abandoned;
+    return world->clients->abandoned;
 }
 
-uint64_t clients_restored(void)
+uint64_t clients_restored(const struct sim_world *world)
 {
-    return restored;
+    return world->clients->restored;
 }
 
-static void tell_history(uint32_t key)
+static void tell_history(const struct sim_world *world, uint32_t key)
 {
-    for (size_t i = 0; i < op_count; i++) {
-        const struct op *op = &ops[i];
+    const struct clients *clients = world->clients;
+    for (size_t i = 0; i < clients->op_count; i++) {
+        const struct op *op = &clients->ops[i];
         if (op->key == key) {
-            sim_trace("  key-%u %s %llu begin %llu end %lld %s", key,
+            sim_trace(world, "  key-%u %s %llu begin %llu end %lld %s", key,
                       op->cas     ? "cas"
                       : op->write ? "write"
                                   : "read",
@@ -662,27 +699,29 @@ static void tell_history(uint32_t key)
     }
 }
 
-static void check_key(uint32_t key)
+static void check_key(const struct sim_world *world, uint32_t key)
 {
-    static struct linear_op history[LINEAR_OPS_MAX];
+    const struct clients *clients = world->clients;
+    struct linear_op history[LINEAR_OPS_MAX];
     size_t count = 0;
-    for (size_t i = 0; i < op_count; i++) {
-        const struct op *op = &ops[i];
+    for (size_t i = 0; i < clients->op_count; i++) {
+        const struct op *op = &clients->ops[i];
         if (op->key != key || op->outcome == PENDING) {
             continue;
         }
         if (op->write && op->value != 0 && op->outcome == NOT_DONE &&
-            is_read_by_somebody(op)) {
-            tell_history(key);
-            sim_fail(EXIT_CORRECTNESS, "key-%u: %llu was refused, and is there",
-                     key, (unsigned long long)op->value);
+            is_read_by_somebody(world, op)) {
+            tell_history(world, key);
+            sim_fail(world, EXIT_CORRECTNESS,
+                     "key-%u: %llu was refused, and is there", key,
+                     (unsigned long long)op->value);
         }
         if (op->outcome == NOT_DONE) {
             continue;
         }
         /* A write of unknown outcome that nobody saw explains nothing. */
         if (op->write && op->outcome == UNKNOWN && op->value != 0 &&
-            !is_read_by_somebody(op)) {
+            !is_read_by_somebody(world, op)) {
             continue;
         }
         must(count < LINEAR_OPS_MAX);
@@ -694,22 +733,25 @@ static void check_key(uint32_t key)
                                               .end = op->end_us};
     }
     if (!linear_check(history, count)) {
-        tell_history(key);
-        sim_fail(EXIT_CORRECTNESS, "key-%u: not linearizable (%zu operations)",
-                 key, count);
+        tell_history(world, key);
+        sim_fail(world, EXIT_CORRECTNESS,
+                 "key-%u: not linearizable (%zu operations)", key, count);
     }
 }
 
-void clients_check(void)
+void clients_check(const struct sim_world *world)
 {
-    for (uint32_t key = 0; key < world.swarm.keys; key++) {
-        check_key(key);
+    for (uint32_t key = 0; key < world->swarm.keys; key++) {
+        check_key(world, key);
     }
 }
 
-void clients_free(void)
+void clients_free(struct sim_world *world)
 {
     for (int i = 0; i <= CLIENTS_MAX; i++) {
-        node_request_free(&clients[i].request);
+        node_request_free(&world->clients->all[i].request);
     }
+    buf_free(&world->clients->command);
+    mem_free(world->clients);
+    world->clients = NULL;
 }

@@ -10,61 +10,58 @@
  * its own, with its own dice: runs without it are what they were. */
 #include "sim.h"
 
-enum phase { IDLE, HELD, HANDED_OVER, WRITTEN, READ };
-
 static const uint64_t held_us_max = 2 * SEC_US;
 
-static struct rng dice;
-static enum phase phase;
-static struct host *deposed;
-static uint64_t until_us;
-
-void hold_init(uint64_t seed)
+void hold_init(struct sim_world *world)
 {
-    rng_init(&dice, seed ^ UINT64_C(0x686f6c64));
-    phase = IDLE;
-    deposed = NULL;
+    world->hold = (struct hold){.phase = HOLD_IDLE};
+    rng_init(&world->hold.rng, world->seed ^ UINT64_C(0x686f6c64));
 }
 
-uint32_t hold_draw(void)
+uint32_t hold_draw(struct sim_world *world)
 {
-    uint32_t rate = 1 + (uint32_t)rng_below(&dice, 500);
-    return rng_below(&dice, 2) == 0 ? rate : 0;
+    uint32_t rate = 1 + (uint32_t)rng_below(&world->hold.rng, 500);
+    return rng_below(&world->hold.rng, 2) == 0 ? rate : 0;
 }
 
-static void cut(bool on)
+static void cut(struct sim_world *world, bool on)
 {
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        if ((int)i != deposed->number) {
-            world.cut[i][deposed->number] = on;
-            world.cut_until_us[i][deposed->number] = until_us;
+    const struct hold *hold = &world->hold;
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        if ((int)i != hold->deposed->number) {
+            world->cut[i][hold->deposed->number] = on;
+            world->cut_until_us[i][hold->deposed->number] = hold->until_us;
         }
     }
 }
 
-static void start(void)
+static void start(struct sim_world *world)
 {
+    struct hold *hold = &world->hold;
     /* Asked ten times a second. */
-    if (world.swarm.hosts < 3 || rng_below(&dice, 10000) >= world.swarm.hold) {
+    if (world->swarm.hosts < 3 ||
+        rng_below(&world->hold.rng, 10000) >= world->swarm.hold) {
         return;
     }
-    deposed = host_leader();
-    if (!deposed || world.now_us < deposed->paused_us) {
+    hold->deposed = host_leader(world);
+    if (!hold->deposed || world->now_us < hold->deposed->paused_us) {
         return;
     }
-    until_us = world.now_us + held_us_max;
-    cut(true);
-    world.faults++;
-    sim_trace("the links to %s hold what they carry", deposed->name);
-    clients_burst(deposed, 1, false);
-    phase = HELD;
+    hold->until_us = world->now_us + held_us_max;
+    cut(world, true);
+    world->faults++;
+    sim_trace(world, "the links to %s hold what they carry",
+              hold->deposed->name);
+    clients_burst(hold->deposed, 1, false);
+    hold->phase = HELD;
 }
 
-/* Who leads in a later term than the deposed one knows of; NULL. */
-static struct host *successor(void)
+/* Who leads in a later term than the hold->deposed one knows of; NULL. */
+static struct host *successor(struct sim_world *world)
 {
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *host = &world.hosts[i];
+    const struct host *deposed = world->hold.deposed;
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *host = &world->hosts[i];
         if (host_is_up(host) && host != deposed && node_is_leader(host->node) &&
             node_term(host->node) > node_term(deposed->node)) {
             return host;
@@ -73,45 +70,47 @@ static struct host *successor(void)
     return NULL;
 }
 
-static void finish(void)
+static void finish(struct sim_world *world)
 {
-    cut(false);
-    phase = IDLE;
-    sim_trace("the links to %s deliver it", deposed->name);
+    struct hold *hold = &world->hold;
+    cut(world, false);
+    hold->phase = HOLD_IDLE;
+    sim_trace(world, "the links to %s deliver it", hold->deposed->name);
 }
 
-void hold_step(void)
+void hold_step(struct sim_world *world)
 {
-    if (phase == IDLE) {
-        start();
+    struct hold *hold = &world->hold;
+    if (hold->phase == HOLD_IDLE) {
+        start(world);
         return;
     }
     struct host *next = NULL;
-    if (world.now_us >= until_us || !host_is_up(deposed) ||
-        !node_is_leader(deposed->node)) {
-        finish();
+    if (world->now_us >= hold->until_us || !host_is_up(hold->deposed) ||
+        !node_is_leader(hold->deposed->node)) {
+        finish(world);
         return;
     }
-    switch (phase) {
+    switch (hold->phase) {
     case HELD:
-        chaos_transfer(deposed);
-        phase = HANDED_OVER;
+        chaos_transfer(hold->deposed);
+        hold->phase = HANDED_OVER;
         break;
     case HANDED_OVER:
-        next = successor();
+        next = successor(world);
         if (next) {
             clients_burst(next, 2, true);
-            phase = WRITTEN;
+            hold->phase = WRITTEN;
         }
         break;
     case WRITTEN:
-        clients_burst(deposed, 2, false);
-        phase = READ;
+        clients_burst(hold->deposed, 2, false);
+        hold->phase = READ;
         break;
     case READ:
-        finish();
+        finish(world);
         break;
-    case IDLE:
+    case HOLD_IDLE:
         break;
     }
 }

@@ -24,16 +24,17 @@ NORETURN void __wrap_die(const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    struct host *host = world.running;
+    struct sim_world *world = sim_current();
+    struct host *host = world->running;
     bool may = host && (host->eio || host->crash_image ||
-                        (world.now_us < host->full_us &&
+                        (world->now_us < host->full_us &&
                          strstr(text, "cannot set up") != NULL));
     if (!may) {
-        sim_fail(EXIT_CORRECTNESS, "%s ended itself: %s",
+        sim_fail(world, EXIT_CORRECTNESS, "%s ended itself: %s",
                  host ? host->name : "?", text);
     }
-    sim_trace("%s dies: %s", host->name, text);
-    longjmp(world.died, 1);
+    sim_trace(world, "%s dies: %s", host->name, text);
+    longjmp(world->died, 1);
 }
 
 /* ---- the node's world ---- */
@@ -62,8 +63,9 @@ static void env_entropy(void *self, void *out, size_t size)
 
 static uint64_t sync_time(const struct host *host)
 {
-    uint64_t us = sim_spread(world.swarm.sync_us);
-    uint64_t now_us = world.now_us + host->turn_sync_us;
+    struct sim_world *world = host->world;
+    uint64_t us = sim_spread(world, world->swarm.sync_us);
+    uint64_t now_us = world->now_us + host->turn_sync_us;
     if (now_us < host->stall_us) {
         us += host->stall_us - now_us;
     }
@@ -97,6 +99,7 @@ uint64_t host_lands_us(const struct host *host)
 static void on_change(struct simdisk *disk, void *arg)
 {
     struct host *host = arg;
+    struct sim_world *world = host->world;
     struct simdisk_counts counts;
     simdisk_get_counts(disk, &counts);
     if (counts.fdatasyncs != host->syncs_seen) {
@@ -105,14 +108,15 @@ static void on_change(struct simdisk *disk, void *arg)
     }
     if (host->crash_in > 0 && --host->crash_in == 0 && !host->crash_image) {
         host->crash_image =
-            simdisk_crash(disk, host->crash_keep, rng_next(&world.rng));
+            simdisk_crash(disk, host->crash_keep, rng_next(&world->rng));
     }
 }
 
 static size_t flight_begins(void *arg, size_t size)
 {
     struct host *host = arg;
-    uint64_t us = env_now_us(host) + sim_spread(world.swarm.sync_us);
+    struct sim_world *world = host->world;
+    uint64_t us = env_now_us(host) + sim_spread(world, world->swarm.sync_us);
     host->flight_us = us;
     /* Nothing is there yet, all of it, or whole pages. */
     uint64_t luck = rng_below(&host->rng, 3);
@@ -141,7 +145,8 @@ static bool flight_ended(void *arg, bool wait)
 static void sync_begins(void *arg)
 {
     struct host *host = arg;
-    host->sync_us = env_now_us(host) + sim_spread(world.swarm.sync_us);
+    struct sim_world *world = host->world;
+    host->sync_us = env_now_us(host) + sim_spread(world, world->swarm.sync_us);
 }
 
 static bool sync_ended(void *arg, bool wait)
@@ -185,37 +190,40 @@ void host_move(struct host *host, uint16_t port)
  * the run's dice: those that nobody flies in are what they were before. */
 static bool flies(const struct host *host)
 {
-    uint64_t luck = mix_u64(world.seed * 31);
-    if (world.swarm.all_fly) {
+    struct sim_world *world = host->world;
+    uint64_t luck = mix_u64(world->seed * 31);
+    if (world->swarm.all_fly) {
         return true;
     }
     return luck % 2 == 1 && (luck >> (1 + host->number)) % 2 == 1;
 }
 
-void host_init(struct host *host, int number)
+void host_init(struct host *host, struct sim_world *world, int number)
 {
-    *host = (struct host){.number = number,
+    *host = (struct host){.world = world,
+                          .number = number,
                           .clock_rate = 1000,
                           .hook_due_ms = UINT64_MAX,
                           .join_at = -1};
     snprintf(host->name, sizeof(host->name), "n%d", number + 1);
     host_move(host, 7);
-    rng_init(&host->rng, rng_next(&world.rng));
-    host->clock_offset_us = sim_below(1000 * SEC_US);
-    if (world.swarm.clocks) {
-        host->clock_rate = 500 + sim_below(1501);
+    rng_init(&host->rng, rng_next(&world->rng));
+    host->clock_offset_us = sim_below(world, 1000 * SEC_US);
+    if (world->swarm.clocks) {
+        host->clock_rate = 500 + sim_below(world, 1501);
     }
     host->flies = flies(host);
     use_disk(host, simdisk_new());
 }
 
-bool host_keeps_little(void)
+bool host_keeps_little(const struct sim_world *world)
 {
-    return world.seed % 4 != 2;
+    return world->seed % 4 != 2;
 }
 
 static bool open_node(struct host *host)
 {
+    struct sim_world *world = host->world;
     struct node_env env = {
         .self = host,
         .now_ms = env_now_ms,
@@ -238,21 +246,21 @@ static bool open_node(struct host *host)
         .replace_after_ms = 30000,
         .segment_bytes = 64 << 10,
         /* Enough, or too little for even one page of the -wal. */
-        .reserve_bytes = world.seed % 3 == 0 ? 4096 : 32 << 10,
+        .reserve_bytes = world->seed % 3 == 0 ? 4096 : 32 << 10,
     };
-    if (host_keeps_little()) {
+    if (host_keeps_little(world)) {
         options.log_keep_bytes = HOST_LOG_KEEP_BYTES;
-        options.checkpoint_bytes = world.seed % 4 == 3 ? 0 : 8 * 4096;
+        options.checkpoint_bytes = world->seed % 4 == 3 ? 0 : 8 * 4096;
         options.snapshot_piece_bytes = 4096;
     }
     enum err err = node_open(&options, &env, &host->node);
     if (err) {
-        sim_trace("%s does not start: %s", host->name, err_name(err));
+        sim_trace(world, "%s does not start: %s", host->name, err_name(err));
         host->node = NULL;
         if (err == ERR_CORRUPT && !host->crash_image) {
             if (!host->flipped) {
-                sim_fail(EXIT_CORRECTNESS, "%s finds damage that nobody did",
-                         host->name);
+                sim_fail(world, EXIT_CORRECTNESS,
+                         "%s finds damage that nobody did", host->name);
             }
             host->broken = true;
         }
@@ -282,20 +290,21 @@ static void tear_down(struct host *host, bool quietly)
 
 void host_start(struct host *host)
 {
+    struct sim_world *world = host->world;
     must(!host->reactor);
     host->down_us = 0;
     host->off = false;
     host->eio = false;
     host->starts++;
-    host->turn_us = world.now_us;
+    host->turn_us = world->now_us;
     host->turn_sync_us = 0;
-    host->busy_us = world.now_us;
+    host->busy_us = world->now_us;
     host->paused_us = 0;
     host->hook_due_ms = 0;
     host->shown = 0;
     host->reactor = net_reactor(host);
-    world.running = host;
-    if (setjmp(world.died) == 0) {
+    world->running = host;
+    if (setjmp(world->died) == 0) {
         struct peers_options options = {
             .reactor = host->reactor, .host = host->name, .addr = host->addr};
         env_entropy(host, &options.nonce, sizeof(options.nonce));
@@ -310,21 +319,22 @@ void host_start(struct host *host)
         host->node = NULL; /* Lost with all it had: as when a process dies. */
         host->fails_to_start = true;
     }
-    sim_trace("%s starts%s", host->name,
+    sim_trace(world, "%s starts%s", host->name,
               host->fails_to_start ? ", and fails" : "");
     host_settle(host);
-    world.running = NULL;
+    world->running = NULL;
 }
 
 /* ---- running ---- */
 
 static void crash_now(struct host *host)
 {
+    struct sim_world *world = host->world;
     struct simdisk *found = host->crash_image;
     bool power = host->crash_power;
     if (!found) {
         found =
-            simdisk_crash(host->disk, host->crash_keep, rng_next(&world.rng));
+            simdisk_crash(host->disk, host->crash_keep, rng_next(&world->rng));
     }
     /* What closing still does is done to a disk that is thrown away. */
     host->crash_image = found;
@@ -340,10 +350,10 @@ static void crash_now(struct host *host)
     host->off = power;
     host->full_us = 0;
     if (host->down_us == 0) {
-        host->down_us = world.now_us + sim_spread(5 * SEC_US);
+        host->down_us = world->now_us + sim_spread(world, 5 * SEC_US);
     }
-    world.faults++;
-    sim_trace("%s is down", host->name);
+    world->faults++;
+    sim_trace(world, "%s is down", host->name);
 }
 
 void host_settle(struct host *host)
@@ -363,11 +373,12 @@ void host_settle(struct host *host)
 
 void host_crash(struct host *host, bool power, uint64_t changes)
 {
+    struct sim_world *world = host->world;
     host->crash_power = power;
-    host->crash_keep = !power              ? SIMDISK_ALL
-                       : sim_below(4) == 0 ? SIMDISK_NOTHING
-                                           : SIMDISK_SOME;
-    sim_trace("%s: %s %s", host->name, power ? "power loss" : "kill -9",
+    host->crash_keep = !power                     ? SIMDISK_ALL
+                       : sim_below(world, 4) == 0 ? SIMDISK_NOTHING
+                                                  : SIMDISK_SOME;
+    sim_trace(world, "%s: %s %s", host->name, power ? "power loss" : "kill -9",
               changes ? "inside a disk operation" : "");
     if (changes > 0) {
         host->crash_in = changes;
@@ -380,42 +391,46 @@ void host_crash(struct host *host, bool power, uint64_t changes)
  * not older than one before it. */
 static void check_local_reads(struct host *host)
 {
+    struct sim_world *world = host->world;
     uint64_t applied = host->node ? node_applied(host->node) : 0;
     if (!host->node || applied < node_shown(host->node)) {
         return;
     }
     if (applied < host->shown) {
-        sim_fail(EXIT_CORRECTNESS, "%s goes back from %llu to %llu", host->name,
-                 (unsigned long long)host->shown, (unsigned long long)applied);
+        sim_fail(world, EXIT_CORRECTNESS, "%s goes back from %llu to %llu",
+                 host->name, (unsigned long long)host->shown,
+                 (unsigned long long)applied);
     }
     host->shown = applied;
 }
 
 void host_turn(struct host *host)
 {
-    world.running = host;
+    struct sim_world *world = host->world;
+    world->running = host;
     log_set_node(host->name);
-    host->turn_us = world.now_us;
+    host->turn_us = world->now_us;
     host->turn_sync_us = 0;
-    simdisk_set_full(host->disk, world.now_us < host->full_us);
-    if (setjmp(world.died) == 0) {
+    simdisk_set_full(host->disk, world->now_us < host->full_us);
+    if (setjmp(world->died) == 0) {
         net_turn(host);
         check_local_reads(host);
     } else {
         host->node = NULL;
         host->fails_to_start = true;
     }
-    world.turns++;
+    world->turns++;
     host->turns++;
-    host->busy_us = world.now_us + host->turn_sync_us + 20;
+    host->busy_us = world->now_us + host->turn_sync_us + 20;
     host_settle(host);
-    world.running = NULL;
+    world->running = NULL;
 }
 
 void host_wipe(struct host *host)
 {
+    struct sim_world *world = host->world;
     must(!host->reactor);
-    sim_trace("%s: a new disk", host->name);
+    sim_trace(world, "%s: a new disk", host->name);
     simdisk_free(host->disk);
     use_disk(host, simdisk_new());
     host->broken = false;
@@ -423,8 +438,8 @@ void host_wipe(struct host *host)
     host->wiped = true;
     host->bootstraps = false;
     host->second = false;
-    host->join_us = world.now_us;
-    world.faults++;
+    host->join_us = world->now_us;
+    world->faults++;
 }
 
 void host_free(struct host *host)
@@ -461,12 +476,12 @@ static enum raft_suffrage suffrage_of(const struct host *host,
     return 0;
 }
 
-struct host *host_leader(void)
+struct host *host_leader(struct sim_world *world)
 {
     struct host *leader = NULL;
     uint64_t term = 0;
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        struct host *host = &world.hosts[i];
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        struct host *host = &world->hosts[i];
         if (host_is_up(host) && !host->second && node_is_leader(host->node) &&
             node_term(host->node) > term) {
             leader = host;
@@ -483,19 +498,20 @@ bool host_is_member(const struct host *host, const struct host *seen_by)
 
 bool host_is_voter(const struct host *host)
 {
+    struct sim_world *world = host->world;
     if (!host_is_up(host)) {
         return false;
     }
-    const struct host *leader = host_leader();
+    const struct host *leader = host_leader(world);
     return suffrage_of(host, host) == RAFT_VOTER &&
            (!leader || suffrage_of(host, leader) == RAFT_VOTER);
 }
 
-struct host *host_of_addr(const char *name)
+struct host *host_of_addr(struct sim_world *world, const char *name)
 {
-    for (uint32_t i = 0; i < world.swarm.hosts; i++) {
-        if (strcmp(world.hosts[i].name, name) == 0) {
-            return &world.hosts[i];
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        if (strcmp(world->hosts[i].name, name) == 0) {
+            return &world->hosts[i];
         }
     }
     return NULL;

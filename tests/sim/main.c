@@ -40,9 +40,10 @@ static struct sums *sums; /* [JOBS_MAX], shared. */
 static void on_crash(int number)
 {
     (void)number;
+    const struct sim_world *world = sim_current();
     char text[64];
     int size = snprintf(text, sizeof(text), "seed %llu: crash\n",
-                        (unsigned long long)world.seed);
+                        (unsigned long long)(world ? world->seed : 0));
     if (write(2, text, (size_t)size) == size) {
         _exit(EXIT_CRASH);
     }
@@ -51,15 +52,17 @@ static void on_crash(int number)
 
 static void run_one(struct sums *sum, uint64_t seed, bool trace)
 {
-    chaos_run(seed, trace);
+    struct sim_world *world = mem_zalloc(sizeof(*world));
+    chaos_run(world, seed, trace);
     sum->seeds++;
-    sum->virtual_ms += world.now_us / 1000;
-    sum->host_ms += world.now_us / 1000 * world.swarm.hosts;
-    sum->turns += world.turns;
-    sum->acked += world.acked;
-    sum->reads += world.reads;
-    sum->faults += world.faults;
-    sum->hash ^= mix_u64(world.hash ^ seed);
+    sum->virtual_ms += world->now_us / 1000;
+    sum->host_ms += world->now_us / 1000 * world->swarm.hosts;
+    sum->turns += world->turns;
+    sum->acked += world->acked;
+    sum->reads += world->reads;
+    sum->faults += world->faults;
+    sum->hash ^= mix_u64(world->hash ^ seed);
+    mem_free(world);
 }
 
 static void run_some(struct sums *sum, uint64_t first, uint64_t last,

@@ -64,26 +64,31 @@ struct reactor {
     uint64_t now_ms;
 };
 
-static struct list wires = {&wires, &wires};
-
 /* ---- wires ---- */
+
+static struct sim_world *world_of(const struct wire *wire)
+{
+    return wire->host[0]->world;
+}
 
 static uint64_t local_now_us(const struct host *host)
 {
+    struct sim_world *world = host->world;
     /* Within a turn the time its disk took has passed already. */
-    return host == world.running ? world.now_us + host->turn_sync_us
-                                 : world.now_us;
+    return host == world->running ? world->now_us + host->turn_sync_us
+                                  : world->now_us;
 }
 
 static void post(struct wire *wire, int to, enum segment_kind kind,
                  const char *why, struct bytes data)
 {
+    struct sim_world *world = world_of(wire);
     const struct host *from = wire->host[1 - to];
     if (from->crash_image) {
         return; /* It is dead already, and does not know it yet. */
     }
     struct segment *segment = mem_zalloc(sizeof(*segment));
-    uint64_t at = local_now_us(from) + sim_spread(world.swarm.delay_us);
+    uint64_t at = local_now_us(from) + sim_spread(world, world->swarm.delay_us);
     segment->at_us = max_u64(at, wire->last_us[to]);
     segment->kind = kind;
     segment->why = why;
@@ -95,8 +100,9 @@ static void post(struct wire *wire, int to, enum segment_kind kind,
 /* To ourselves: nobody can hold it up. */
 static void post_local(struct wire *wire, int to, const char *why)
 {
+    struct sim_world *world = world_of(wire);
     struct segment *segment = mem_zalloc(sizeof(*segment));
-    segment->at_us = world.now_us;
+    segment->at_us = world->now_us;
     segment->kind = RST;
     segment->why = why;
     segment->link.prev = segment->link.next = &segment->link;
@@ -130,9 +136,9 @@ static void wire_free(struct wire *wire)
     mem_free(wire);
 }
 
-static void sweep_wires(void)
+static void sweep_wires(struct sim_world *world)
 {
-    for (struct list *at = wires.next; at != &wires;) {
+    for (struct list *at = world->wires.next; at != &world->wires;) {
         struct wire *wire = container_of(at, struct wire, link);
         at = at->next;
         bool idle = list_empty(&wire->queue[0]) && list_empty(&wire->queue[1]);
@@ -185,7 +191,8 @@ struct stream *stream_dial(struct reactor *reactor, const char *host,
                            uint16_t port, uint32_t timeout_ms,
                            const struct stream_handler *handler, void *arg)
 {
-    struct host *to = host_of_addr(host);
+    struct sim_world *world = reactor->host->world;
+    struct host *to = host_of_addr(world, host);
     must(to);
     struct wire *wire = mem_zalloc(sizeof(*wire));
     wire->host[0] = reactor->host;
@@ -194,11 +201,11 @@ struct stream *stream_dial(struct reactor *reactor, const char *host,
     list_init(&wire->queue[0]);
     list_init(&wire->queue[1]);
     list_init(&wire->link);
-    list_add(&wires, &wire->link);
+    list_add(&world->wires, &wire->link);
     struct stream *stream = stream_make(reactor, wire, 0);
     stream->handler = handler;
     stream->arg = arg;
-    stream->connect_by_us = world.now_us + timeout_ms * MS_US;
+    stream->connect_by_us = world->now_us + timeout_ms * MS_US;
     post(wire, 1, SYN, NULL, (struct bytes){0});
     return stream;
 }
@@ -342,18 +349,20 @@ uint64_t net_clock_ms(const struct host *host)
 /* When the host's clock will show `ms`. */
 static uint64_t when(const struct host *host, uint64_t ms)
 {
+    struct sim_world *world = host->world;
     uint64_t now_ms = net_clock_ms(host);
     if (ms <= now_ms) {
-        return world.now_us;
+        return world->now_us;
     }
     if (ms - now_ms > 1000000) {
         return UINT64_MAX;
     }
-    return world.now_us + (ms - now_ms) * MS_US * 1000 / host->clock_rate + 1;
+    return world->now_us + (ms - now_ms) * MS_US * 1000 / host->clock_rate + 1;
 }
 
 uint64_t net_next_us(const struct host *host)
 {
+    struct sim_world *world = host->world;
     uint64_t next = host_lands_us(host);
     if (host->hook_due_ms != UINT64_MAX) {
         next = min_u64(next, when(host, host->hook_due_ms));
@@ -362,7 +371,8 @@ uint64_t net_next_us(const struct host *host)
     if (timer) {
         next = min_u64(next, when(host, timer->key));
     }
-    for (struct list *at = wires.next; at != &wires; at = at->next) {
+    for (struct list *at = world->wires.next; at != &world->wires;
+         at = at->next) {
         struct wire *wire = container_of(at, struct wire, link);
         for (int side = 0; side < 2; side++) {
             if (wire->host[side] != host) {
@@ -413,8 +423,10 @@ static void on_syn(struct wire *wire)
 
 static void arrive(struct wire *wire, int side, struct segment *segment)
 {
+    struct sim_world *world = world_of(wire);
     struct stream *stream = wire->end[side];
-    sim_note((uint64_t)wire->host[side]->number * 8 + (uint64_t)segment->kind,
+    sim_note(world,
+             (uint64_t)wire->host[side]->number * 8 + (uint64_t)segment->kind,
              crc32c(0, segment->data.data, segment->data.size));
     if (segment->kind == SYN) {
         on_syn(wire);
@@ -454,29 +466,30 @@ static void arrive(struct wire *wire, int side, struct segment *segment)
  * sender gives up. */
 static void drain(struct wire *wire, int side)
 {
+    struct sim_world *world = world_of(wire);
     struct list *queue = &wire->queue[side];
     while (!list_empty(queue)) {
         struct segment *segment =
             container_of(queue->next, struct segment, link);
-        if (segment->at_us > world.now_us) {
+        if (segment->at_us > world->now_us) {
             return;
         }
         int from = wire->host[1 - side]->number;
         int to = wire->host[side]->number;
         bool local = segment->kind == RST && segment->why &&
                      strcmp(segment->why, "timeout") == 0;
-        if (world.cut[from][to] && !local) {
+        if (world->cut[from][to] && !local) {
             if (wire->held_us[side] == 0) {
-                wire->held_us[side] = world.now_us;
+                wire->held_us[side] = world->now_us;
             }
             const struct stream *sender = wire->end[1 - side];
             if (sender &&
-                world.now_us - wire->held_us[side] > sender->user_timeout_us) {
+                world->now_us - wire->held_us[side] > sender->user_timeout_us) {
                 queue_clear(queue);
                 post_local(wire, 1 - side, "timeout");
                 return;
             }
-            segment->at_us = world.now_us + 50 * MS_US;
+            segment->at_us = world->now_us + 50 * MS_US;
             return;
         }
         wire->held_us[side] = 0;
@@ -489,7 +502,9 @@ static void drain(struct wire *wire, int side)
 
 static void deliver(struct host *host)
 {
-    for (struct list *at = wires.next; at != &wires; at = at->next) {
+    struct sim_world *world = host->world;
+    for (struct list *at = world->wires.next; at != &world->wires;
+         at = at->next) {
         struct wire *wire = container_of(at, struct wire, link);
         for (int side = 0; side < 2; side++) {
             if (wire->host[side] == host) {
@@ -498,7 +513,7 @@ static void deliver(struct host *host)
         }
         struct stream *dialling = wire->end[0];
         if (dialling && wire->host[0] == host && !dialling->open &&
-            world.now_us >= dialling->connect_by_us) {
+            world->now_us >= dialling->connect_by_us) {
             stream_fail(dialling, "timeout");
         }
     }
@@ -544,6 +559,7 @@ static void free_dead(struct reactor *reactor)
 
 void net_turn(struct host *host)
 {
+    struct sim_world *world = host->world;
     struct reactor *reactor = host->reactor;
     reactor->now_ms = net_clock_ms(host);
     deliver(host);
@@ -551,14 +567,15 @@ void net_turn(struct host *host)
     host->hook_due_ms = node_turn(host->node);
     flush(reactor);
     free_dead(reactor);
-    sweep_wires();
+    sweep_wires(world);
 }
 
 /* ---- the end of a host ---- */
 
 void net_drop(struct host *host, bool quietly)
 {
-    for (struct list *at = wires.next; at != &wires;) {
+    struct sim_world *world = host->world;
+    for (struct list *at = world->wires.next; at != &world->wires;) {
         struct wire *wire = container_of(at, struct wire, link);
         at = at->next;
         for (int side = 0; side < 2; side++) {
@@ -586,13 +603,14 @@ void net_drop(struct host *host, bool quietly)
     heap_free(&reactor->timers);
     mem_free(reactor);
     host->reactor = NULL;
-    sweep_wires();
+    sweep_wires(world);
 }
 
 /* Towards a host that is down things arrive too. */
 void net_arrive_down(struct host *host)
 {
-    for (struct list *at = wires.next; at != &wires;) {
+    struct sim_world *world = host->world;
+    for (struct list *at = world->wires.next; at != &world->wires;) {
         struct wire *wire = container_of(at, struct wire, link);
         at = at->next;
         for (int side = 0; side < 2; side++) {
@@ -600,7 +618,7 @@ void net_arrive_down(struct host *host)
             while (wire->host[side] == host && !list_empty(queue)) {
                 struct segment *segment =
                     container_of(queue->next, struct segment, link);
-                if (segment->at_us > world.now_us) {
+                if (segment->at_us > world->now_us) {
                     break;
                 }
                 bool answer = !host->off &&
@@ -613,28 +631,29 @@ void net_arrive_down(struct host *host)
             }
         }
     }
-    sweep_wires();
+    sweep_wires(world);
 }
 
-static struct wire *any_wire(void)
+static struct wire *any_wire(struct sim_world *world)
 {
     uint64_t count = 0;
-    for (struct list *at = wires.next; at != &wires; at = at->next) {
+    for (struct list *at = world->wires.next; at != &world->wires;
+         at = at->next) {
         count++;
     }
     if (count == 0) {
         return NULL;
     }
-    struct list *at = wires.next;
-    for (uint64_t i = sim_below(count); i > 0; i--) {
+    struct list *at = world->wires.next;
+    for (uint64_t i = sim_below(world, count); i > 0; i--) {
         at = at->next;
     }
     return container_of(at, struct wire, link);
 }
 
-void net_reset_one(void)
+void net_reset_one(struct sim_world *world)
 {
-    struct wire *wire = any_wire();
+    struct wire *wire = any_wire(world);
     if (!wire) {
         return;
     }
@@ -648,7 +667,7 @@ void net_reset_one(void)
             struct segment *segment =
                 container_of(queue->next, struct segment, link);
             if (segment->data.size > 0) {
-                segment->data.size = sim_below(segment->data.size);
+                segment->data.size = sim_below(world, segment->data.size);
             }
             while (queue->prev != &segment->link) {
                 segment_free(container_of(queue->prev, struct segment, link));
@@ -658,24 +677,24 @@ void net_reset_one(void)
     }
 }
 
-void net_garble_one(void)
+void net_garble_one(struct sim_world *world)
 {
-    struct wire *wire = any_wire();
-    int side = (int)sim_below(2);
+    struct wire *wire = any_wire(world);
+    int side = (int)sim_below(world, 2);
     if (!wire || list_empty(&wire->queue[side])) {
         return;
     }
     struct segment *segment =
         container_of(wire->queue[side].next, struct segment, link);
     if (segment->data.size > 0) {
-        segment->data.data[sim_below(segment->data.size)] ^=
-            (uint8_t)(1 << sim_below(8));
+        segment->data.data[sim_below(world, segment->data.size)] ^=
+            (uint8_t)(1 << sim_below(world, 8));
     }
 }
 
-void net_free(void)
+void net_free(struct sim_world *world)
 {
-    while (!list_empty(&wires)) {
-        wire_free(container_of(wires.next, struct wire, link));
+    while (!list_empty(&world->wires)) {
+        wire_free(container_of(world->wires.next, struct wire, link));
     }
 }

@@ -37,7 +37,7 @@ enum {
     HOSTS_MAX = 7,
     CLIENTS_MAX = 8,
     KEYS_MAX = 6,
-    OPS_MAX = 4096,
+    LEADERS_MAX = 1 << 14, /* Terms of a run. */
     HOST_LOG_KEEP_BYTES = 128 << 10,
     EXIT_CRASH = 127,
     EXIT_LIVENESS = 128,
@@ -82,8 +82,11 @@ struct swarm {
 
 /* ---- hosts ---- */
 
+struct sim_world;
+
 struct host {
-    int number; /* 0.. */
+    struct sim_world *world; /* Borrowed: this host is one of its hosts. */
+    int number;              /* 0.. */
     char name[16];
     char addr[24];
     uint16_t port; /* Other addresses of the same machine are other ports. */
@@ -139,7 +142,29 @@ struct host {
 
 /* ---- the world ---- */
 
-struct world {
+/* What the operator of the cluster has asked for: one request at a time. */
+struct admin {
+    struct node_request request;
+    int at;              /* Number of the host that was asked; -1: none. */
+    int removing;        /* Number of the host to be removed; -1: none. */
+    bool step_done;      /* The step of a restore that was asked for last. */
+    struct host *peer;   /* The host that a barrier waits for, ... */
+    uint64_t peer_index; /* ... and the index that it must apply. */
+};
+
+enum hold_phase { HOLD_IDLE, HELD, HANDED_OVER, WRITTEN, READ };
+
+/* hold.c */
+struct hold {
+    struct rng rng;
+    enum hold_phase phase;
+    struct host *deposed;
+    uint64_t until_us;
+};
+
+/* Everything that one run has: chaos_begin() fills the caller's memory, and
+ * chaos_end() releases what it points to. Statistics and hash stay readable. */
+struct sim_world {
     uint64_t seed;
     struct rng rng;
     struct swarm swarm;
@@ -150,24 +175,38 @@ struct world {
     struct host hosts[HOSTS_MAX];
     bool cut[HOSTS_MAX][HOSTS_MAX];
     uint64_t cut_until_us[HOSTS_MAX][HOSTS_MAX];
-    struct host *running; /* Whose code runs now. */
-    jmp_buf died;         /* Where die() goes on. */
+    struct host *running;    /* Whose code runs now. */
+    jmp_buf died;            /* Where die() goes on. */
+    struct list wires;       /* net.c: connections. */
+    struct clients *clients; /* clients.c; owned. */
+    struct admin admin;
+    struct hold hold;
+    bool formed_once;
+    uint64_t next_weather_us;
+    struct host *probed;      /* At the end: the host that must take a write. */
+    int leaders[LEADERS_MAX]; /* By term: number of the host + 1; 0: none. */
     uint64_t turns;
     uint64_t acked;
     uint64_t reads;
     uint64_t faults;
 };
-extern struct world world;
 
-/* A failure: tells the seed and ends the process. */
-NORETURN void sim_fail(int exit_code, const char *format, ...) PRINTF(2, 3);
-/* With --trace: a line. */
-void sim_trace(const char *format, ...) PRINTF(1, 2);
-/* What happened becomes part of the run's hash. */
-void sim_note(uint64_t a, uint64_t b);
-uint64_t sim_below(uint64_t bound);
+/* The world that was begun last; NULL before the first. Only for what has no
+ * argument: die() and signal handlers. */
+struct sim_world *sim_current(void);
+
+/* A failure: prints the seed and ends the process. */
+NORETURN void sim_fail(const struct sim_world *world, int exit_code,
+                       const char *format, ...) PRINTF(3, 4);
+/* With --trace: prints a line. */
+void sim_trace(const struct sim_world *world, const char *format, ...)
+    PRINTF(2, 3);
+/* Makes an event part of the run's hash. */
+void sim_note(struct sim_world *world, uint64_t a, uint64_t b);
+/* A number below `bound`, drawn from the run's generator. */
+uint64_t sim_below(struct sim_world *world, uint64_t bound);
 /* Exponentially distributed, at least 1. */
-uint64_t sim_spread(uint64_t mean);
+uint64_t sim_spread(struct sim_world *world, uint64_t mean);
 
 /* net.c */
 struct reactor *net_reactor(struct host *host);
@@ -180,13 +219,13 @@ void net_arrive_down(struct host *host);
 /* All its connections are gone. `quietly`: without a word to the others. */
 void net_drop(struct host *host, bool quietly);
 /* A connection breaks, or delivers a wrong byte. */
-void net_reset_one(void);
-void net_garble_one(void);
-void net_free(void);
+void net_reset_one(struct sim_world *world);
+void net_garble_one(struct sim_world *world);
+void net_free(struct sim_world *world);
 uint64_t net_clock_ms(const struct host *host);
 
 /* host.c */
-void host_init(struct host *host, int number);
+void host_init(struct host *host, struct sim_world *world, int number);
 void host_start(struct host *host);
 /* At once, or after `changes` more changes of its disk. */
 void host_crash(struct host *host, bool power, uint64_t changes);
@@ -202,43 +241,44 @@ bool host_is_voter(const struct host *host);
 /* In the eyes of the other one. */
 bool host_is_member(const struct host *host, const struct host *seen_by);
 /* In three runs of four next to no log is kept: much happens (R14, S06). */
-bool host_keeps_little(void);
+bool host_keeps_little(const struct sim_world *world);
 /* After its turn: a crash that happened inside takes effect. */
 void host_settle(struct host *host);
-struct host *host_of_addr(const char *name);
-struct host *host_leader(void);
+struct host *host_of_addr(struct sim_world *world, const char *name);
+struct host *host_leader(struct sim_world *world);
 
 /* clients.c */
-void clients_init(void);
-uint64_t clients_next_us(void);
-void clients_step(void);
+void clients_init(struct sim_world *world);
+uint64_t clients_next_us(const struct sim_world *world);
+void clients_step(struct sim_world *world);
 /* The host is gone: what it was asked will not be answered. */
 void clients_host_gone(const struct host *host);
 /* Up to `count` clients that have nothing to do ask there, now. */
 void clients_burst(struct host *host, int count, bool write);
 /* Nothing new is asked. */
-void clients_stop(void);
-bool clients_idle(void);
-void clients_check(void);
+void clients_stop(struct sim_world *world);
+bool clients_idle(struct sim_world *world);
+void clients_check(const struct sim_world *world);
 /* Answers that were those of an earlier attempt. */
-uint64_t clients_repeated(void);
+uint64_t clients_repeated(const struct sim_world *world);
 /* Named writes whose link to the leader ended, and that were not repeated
  * though there was time. */
-uint64_t clients_abandoned(void);
+uint64_t clients_abandoned(const struct sim_world *world);
 /* Restores that were heard to be done. */
-uint64_t clients_restored(void);
-void clients_free(void);
+uint64_t clients_restored(const struct sim_world *world);
+void clients_free(struct sim_world *world);
 /* One write at `host`, for the end of a run. */
 void clients_probe(struct host *host);
-bool clients_probe_done(void);
+bool clients_probe_done(const struct sim_world *world);
 
 /* chaos.c */
-void chaos_run(uint64_t seed, bool trace);
+void chaos_run(struct sim_world *world, uint64_t seed, bool trace);
 /* Its parts, for a script: form a cluster of `swarm` (NULL: drawn); let time
  * pass; heal, and judge. */
-void chaos_begin(uint64_t seed, bool trace, const struct swarm *swarm);
-void chaos_pass(uint64_t us);
-void chaos_end(void);
+void chaos_begin(struct sim_world *world, uint64_t seed, bool trace,
+                 const struct swarm *swarm);
+void chaos_pass(struct sim_world *world, uint64_t us);
+void chaos_end(struct sim_world *world);
 /* Ask `at` to let `host` in, or to remove `victim` (which then gets a new disk
  * and joins again). */
 void chaos_join(struct host *host, struct host *at);
@@ -255,13 +295,13 @@ bool chaos_restore(struct host *at, enum command_step step, uint64_t id);
 /* Ask `at` to wait until `peer` has applied what `at` has: must be true. */
 void chaos_barrier(struct host *peer, struct host *at);
 /* Nobody has been asked for anything that is not answered. */
-bool chaos_idle(void);
+bool chaos_idle(const struct sim_world *world);
 
 /* hold.c: a leader whose links hold what they carry across an election. */
-void hold_init(uint64_t seed);
-uint32_t hold_draw(void); /* For swarm.hold. */
+void hold_init(struct sim_world *world);
+uint32_t hold_draw(struct sim_world *world); /* For swarm.hold. */
 /* Ten times a second, in bad weather. */
-void hold_step(void);
+void hold_step(struct sim_world *world);
 
 /* scenes.c: what the simulator found once, without the dice. */
 void scenes_run(bool trace);
