@@ -287,13 +287,22 @@ def test_bodies_of_one_address_leave_room_for_others(tmp_path):
         nodes.wait_leader()
         netns.ip("addr add 10.2.1.3/24 dev http1", "addr add 10.2.1.4/24 dev http1")
         with closing() as keep:
-            for packet in [part(4 * MIB - 1)] * 31 + [part(80_000)] * 60:
+            def send(packet):
                 client = keep(dial(node, ("10.2.1.3", 0)))
-                client.settimeout(2)
-                with contextlib.suppress(OSError):
-                    client.sendall(packet)
+                client.settimeout(20)
+                client.sendall(packet)
+                return client
+            # 104 MiB: more than its share, less than the whole budget.
+            greedy = [send(part(4 * MIB - 1)) for _ in range(26)]
+            refused = wait_for(lambda: select.select(greedy, [], [], 0)[0], 10,
+                               "one of its bodies is refused")
+            answer = refused[0].recv(65536)
+            assert answer.startswith(b"HTTP/1.1 429 ") and b"this address" in answer
+            for packet in [part(4 * MIB - 1)] * 5 + [part(80_000)] * 60:
+                send(packet)
             for _ in range(3):
                 client = keep(dial(node, ("10.2.1.4", 0)))
+                client.settimeout(20)
                 client.sendall(b"PUT /key/large HTTP/1.1\r\nHost: x\r\n"
                                b"Content-Length: %d\r\n\r\n" % MIB + b"l" * MIB)
                 assert client.recv(99).split()[1] in (b"201", b"204")
