@@ -22,6 +22,7 @@ is a descriptor here; when the process ends, nothing is left.
 import contextlib
 import functools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -252,12 +253,15 @@ def inside(test):
         base = kw["tmp_path"] / "inside"
         done = subprocess.run(
             way + [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider",
-                   "-q", "-rP", "--tb=short", f"--basetemp={base}",
+                   "-q", "-rPs", "--tb=short", f"--basetemp={base}",
                    f"{test.__code__.co_filename}::{name}"],
             env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", check=False)
         if done.returncode != 0:
             pytest.fail(done.stdout, pytrace=False)
+        skipped = re.search(r"(?m)^SKIPPED .*", done.stdout)
+        if skipped:
+            pytest.skip(skipped.group())
         print(done.stdout)
         return None
     return run

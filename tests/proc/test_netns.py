@@ -1,6 +1,10 @@
 """The network itself: what is cut does not pass, and everything else does."""
 import contextlib
+import os
+import re
 import socket
+import subprocess
+import sys
 import time
 
 import netns
@@ -90,3 +94,23 @@ def test_a_cut_cuts_what_it_names(tmp_path):
     network.set_link(b, True)
     expect(everything)
     network.close()
+
+
+SKIPS = """
+import netns, pytest
+@netns.inside
+def test_skips(tmp_path):
+    pytest.skip("nothing to cut")
+"""
+
+
+@netns.inside
+def test_a_skip_inside_is_a_skip_outside(tmp_path):
+    (tmp_path / "test_skips.py").write_text(SKIPS)
+    env = {name: value for name, value in os.environ.items() if name != "CRAFTD_NETWORK"}
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs",
+         str(tmp_path)], capture_output=True, text=True, timeout=60, check=False,
+        env=dict(env, PYTHONPATH=os.path.dirname(netns.__file__)))
+    assert re.match("1 skipped", done.stdout.strip().splitlines()[-1]), done.stdout
+    assert "nothing to cut" in done.stdout
