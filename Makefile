@@ -221,7 +221,8 @@ sim: $(BUILD)/simulator
 	  $(BUILD)/simulator $(if $(SEED),--seed $(SEED) --trace,--seconds $(SECONDS))
 
 .PHONY: mutants
-# Plant known bugs, one at a time; every one must be found.
+# Plant known bugs, one at a time; every one must be found. Some of them, on
+# several cores: make mutants MUTANTS='--only src/api --shard 1/2'.
 mutants:
 	tests/mutants/run.py $(MUTANTS)
 
@@ -345,7 +346,8 @@ help:
 	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'
 	@echo 'make sim SEED=n          one of them again, traced'
 	@echo 'make crash STATES=n      power lost at every change of a disk, recovered'
-	@echo 'make mutants             plant bugs, one by one, and see them found'
+	@echo 'make mutants             plant bugs, one by one, and see them found;'
+	@echo '                         MUTANTS="--list", "--only TEXT", "--shard K/N"'
 	@echo 'make replay              fuzz corpora through every target'
 	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'
 	@echo 'make fuzz-all SECONDS=n  all of them, n seconds each'

@@ -1,15 +1,30 @@
 #!/usr/bin/env python3
 """Plant one bug at a time and see the tests find it.
 
-    tests/mutants/run.py [--seeds N] [--only TEXT]
+    tests/mutants/run.py [--list] [--only TEXT] [--shard K/N] [--seeds N]
 
 mutants.txt holds them: a line "## name", the file, and what to replace by
 what. Each is planted in a copy of the tree, built, and hunted: transcripts,
 unit tests, crash states, then the simulator over a fixed range of seeds. Where
 a line "proc EXPRESSION" follows the file, the process tests of that name hunt
 instead of crash states and simulator: for what only a real process shows. A
-mutant that lives on is a test that is missing. The last line counts; the exit
-code is 1 when one survived, 2 when one could not be planted.
+mutant that lives on is a test that is missing.
+
+BROKEN is a mutant that nobody has looked at: its old text is not in the file
+exactly once, it does not build, no test has the name, or tests were skipped
+and the others passed. A kill by a time-out says so: on a machine that has
+other work it may be none, and is to be seen again alone.
+
+    --list       print file, hunter and name of each, and run none
+    --only TEXT  those whose name or file contains it
+    --shard K/N  every N-th, from the K-th on, in a tree of its own
+                 (build/mutants.K): one process for each core. Process tests
+                 take ports: give each shard a network namespace, as in
+                 unshare -rn sh -c 'ip link set lo up; tests/mutants/run.py ...'
+    --seeds N    the simulator's seeds 1 to N (600)
+
+The last line counts; the exit code is 1 when one survived, 2 when one was
+broken or none was chosen.
 """
 import argparse
 import os
@@ -21,40 +36,21 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-TREE = os.path.join(ROOT, "build", "mutants")
+TREE = os.path.join(ROOT, "build", "mutants")  # Each shard has its own.
 
-# Program, then the rooms whose mutants it may find.
-UNIT = [
-    ("test_base_log", ("base",)),
-    ("test_base", ("base",)),
-    ("test_base_output", ("base",)),
-    ("test_config", ("config.c",)),
-    ("test_reactor_dial", ("reactor",)),
-    ("test_raft_transcripts", ("raft",)),
-    ("test_raft_messages", ("raft",)),
-    ("test_raft_strangers", ("raft",)),
-    ("test_raft_paper", ("raft",)),
-    ("test_raft_log", ("raft",)),
-    ("test_raft_members", ("raft",)),
-    ("test_sys", ("sys",)),
-    ("test_wal", ("wal",)),
-    ("test_wal_crash", ("wal",)),
-    ("test_wal_nth", ("wal",)),
-    ("test_store", ("store",)),
-    ("test_store_txn", ("store",)),
-    ("test_store_full", ("store", "sys")),
-    ("test_store_image", ("store",)),
-    ("test_store_restore", ("store",)),
-    ("test_store_hostile", ("store",)),
-    ("test_store_view", ("store",)),
-    ("test_store_nth", ("store",)),
-    ("test_peer", ("peer",)),
-    ("test_peer_admission", ("peer",)),
-    ("test_reactor", ("reactor",)),
-    ("test_wire", ("wire",)),
-    ("test_http_strict", ("http",)),
-    ("test_json_tables", ("json",)),
-]
+# tests/unit/test_ROOM[_more].c hunts in that room, and these elsewhere too.
+ALSO = {"test_store_full": "sys"}
+# Their turn is after the others, and that of CHAOS after the simulator.
+SLOW = ("test_store_nth", "test_wal_nth")
+CHAOS = "test_raft_chaos"
+
+
+def unit_programs(room):
+    names = [name[:-2] for name in os.listdir(os.path.join(ROOT, "tests", "unit"))
+             if name.endswith(".c")]
+    return sorted((name for name in names if name != CHAOS and room in
+                   (name.split("_")[1], ALSO.get(name))),
+                  key=lambda name: (name in SLOW, name))
 
 
 def parse(path):
@@ -94,13 +90,19 @@ def copy_tree():
             shutil.copy2(source, target)
 
 
-def make(*targets):
-    return subprocess.run(["make", "-s", "-j%d" % os.cpu_count(), *targets],
-                          cwd=TREE, capture_output=True, text=True)
+class Broken(Exception):
+    """The mutant could not be planted, or not every test looked at it."""
+
+
+def build(*targets):
+    built = subprocess.run(["make", "-s", "-j%d" % os.cpu_count(), *targets],
+                           cwd=TREE, capture_output=True, text=True)
+    if built.returncode != 0:
+        raise Broken("does not build: " + built.stderr[-300:])
 
 
 def quiet(command, seconds):
-    """True when it ended well in time."""
+    """Whether it ended well in time, and its output."""
     env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
     try:
         done = subprocess.run(command, cwd=TREE, env=env, timeout=seconds,
@@ -111,106 +113,150 @@ def quiet(command, seconds):
 
 
 def killer(name, out):
-    """A time-out is a kill of bugs that hang, and a false one on a machine
-    that has other work: the line says so."""
     return name + (" (time-out)" if out == "time-out" else "")
+
+
+def skipped_units(out):
+    """The tests that a cmocka program has skipped."""
+    return sorted(set(re.findall(r"(?m)^\[  SKIPPED \] (?!\d)(\w+)", out)))
+
+
+def judge_proc(expression, well, out):
+    """Who finds it, of the process tests of that name: a text, or None when
+    all of them ran and passed."""
+    counts = {what: int(count) for count, what in re.findall(
+        r"(\d+) (passed|failed|skipped|errors?)\b", out.strip().split("\n")[-1])}
+    if counts.get("failed") or out == "time-out":
+        return killer("tests/proc, " + expression, out)
+    if not well:
+        raise Broken("no test of %s ran: %s" % (expression, out[-300:].strip()))
+    if counts.get("skipped"):
+        why = re.search(r"(?m)^SKIPPED (.*)", out)
+        raise Broken("tests of %s were skipped: %s" %
+                     (expression, why.group(1) if why else out[-300:]))
+    if not counts.get("passed"):
+        raise Broken("no test of %s ran" % expression)
+    return None
 
 
 # The rooms that keep something on the disk.
 CRASH = ("wal", "store", "node")
 
 
-def hunt(room, seeds, proc):
-    """Who finds it: a text, or None."""
-    for program, rooms in UNIT:
-        if room in rooms:
-            built = make("build/check/" + program)
-            if built.returncode != 0:
-                return "DOES NOT BUILD: " + built.stderr[-300:]
-            well, out = quiet(["build/check/" + program], 120)
-            if not well:
-                return killer(program, out)
-    if proc:
-        built = make("all", "build/craftd-next", "build/craftd-far")
-        if built.returncode != 0:
-            return "DOES NOT BUILD: " + built.stderr[-300:]
-        well, out = quiet(["scripts/proc", proc, "-x"], 300)
-        # Exit code 5: no test has that name.
-        if not well and "passed" not in out and "failed" not in out:
-            return "DOES NOT BUILD: no test matches " + proc
-        return None if well else killer("tests/proc, " + proc, out)
+def hunt_simulated(room, seeds):
     if room in CRASH:
-        built = make("build/crash")
-        if built.returncode != 0:
-            return "DOES NOT BUILD: " + built.stderr[-300:]
+        build("build/crash")
         well, out = quiet(["build/crash", "--states", "20000"], 200)
         if not well:
             return killer("crash", out)
-    built = make("build/simulator")
-    if built.returncode != 0:
-        return "DOES NOT BUILD: " + built.stderr[-300:]
-    with open(os.path.join(ROOT, "tests", "sim", "regress.txt")) as file:
+    build("build/simulator")
+    with open(os.path.join(TREE, "tests", "sim", "regress.txt")) as file:
         regress = re.findall(r"(?m)^(\d+) ", file.read())
     well, out = quiet(["build/simulator", "--scenes"], 100)
     if not well:
         return killer("the simulator's scenes", out)
     well, out = quiet(["build/simulator", "--seeds", "1-%d" % seeds], 300)
-    for seed in regress if well else []:
-        well, out = quiet(["build/simulator", "--seed", seed], 60)
-        if not well:
-            return "simulator, seed %s" % seed
+    if not well and out == "time-out":
+        return killer("simulator", out)
     if not well:
         why = re.search(r"seed (\d+)[^:]*: (.*)", out)
         ran = re.search(r"^(\d+) seeds", out, re.M)
         return "simulator after %s seeds: %s" % (
             ran.group(1) if ran else "?",
             why.group(2)[:60] if why else out[-60:])
-    if room == "raft":
-        make("build/check/test_raft_chaos")
-        well, _ = quiet(["build/check/test_raft_chaos"], 300)
+    for seed in regress:
+        well, out = quiet(["build/simulator", "--seed", seed], 60)
         if not well:
-            return "test_raft_chaos"
+            return killer("simulator, seed %s" % seed, out)
+    if room == "raft":
+        build("build/check/" + CHAOS)
+        well, out = quiet(["build/check/" + CHAOS], 300)
+        if not well:
+            return killer(CHAOS, out)
     return None
 
 
+def hunt(room, seeds, proc):
+    """Who finds it: a text, or None."""
+    skipped = []
+    for program in unit_programs(room):
+        build("build/check/" + program)
+        well, out = quiet(["build/check/" + program], 120)
+        if not well:
+            return killer(program, out)
+        skipped += ["%s: %s" % (program, test) for test in skipped_units(out)]
+    if proc:
+        build("all", "build/craftd-next", "build/craftd-far")
+        well, out = quiet(["scripts/proc", proc, "-x", "-rfs"], 300)
+        found = judge_proc(proc, well, out)
+    else:
+        found = hunt_simulated(room, seeds)
+    if not found and skipped:
+        raise Broken("tests were skipped: " + ", ".join(skipped))
+    return found
+
+
+def plant_and_hunt(mutant, seeds):
+    _, file, proc, old, new = mutant
+    path = os.path.join(TREE, file)
+    if not os.path.exists(path):
+        raise Broken("%s is not there" % file)
+    with open(path) as source:
+        before = source.read()
+    if before.count(old) != 1:
+        raise Broken("%s has it %d times" % (file, before.count(old)))
+    try:
+        with open(path, "w") as source:
+            source.write(before.replace(old, new))
+        return hunt(file.split("/")[1].removesuffix(".c"), seeds, proc)
+    finally:
+        with open(path, "w") as source:
+            source.write(before)
+
+
+def shard(text):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match.group(1)) <= int(match.group(2)):
+        raise argparse.ArgumentTypeError("K/N with 1 <= K <= N, as in 1/2")
+    return int(match.group(1)), int(match.group(2))
+
+
 def main():
+    global TREE
     options = argparse.ArgumentParser()
     options.add_argument("--seeds", type=int, default=600)
     options.add_argument("--only", default="")
+    options.add_argument("--shard", type=shard)
+    options.add_argument("--list", action="store_true")
     args = options.parse_args()
+    chosen = [mutant for mutant in parse(os.path.join(HERE, "mutants.txt"))
+              if args.only in mutant[0] or args.only in mutant[1]]
+    if args.shard:
+        number, count = args.shard
+        chosen = chosen[number - 1::count]
+        TREE += ".%d" % number
+    if args.list:
+        for name, file, proc, _, _ in chosen:
+            print("%-24s %-24s %s" % (file, proc or "-", name))
+    if not chosen:
+        print("no mutant was chosen")
+    if args.list or not chosen:
+        sys.exit(0 if chosen else 2)
     os.makedirs(TREE, exist_ok=True)
     copy_tree()
-    killed, lived, broken = [], [], []
-    for name, file, proc, old, new in parse(os.path.join(HERE, "mutants.txt")):
-        if args.only not in name:
-            continue
-        path = os.path.join(TREE, file)
-        with open(path) as source:
-            before = source.read()
-        if before.count(old) != 1:
-            print("BROKEN   %-48s %s has it %d times" %
-                  (name, file, before.count(old)))
-            broken.append(name)
-            continue
+    counts = {"killed": 0, "SURVIVED": 0, "BROKEN": 0}
+    for mutant in chosen:
         start = time.time()
         try:
-            with open(path, "w") as source:
-                source.write(before.replace(old, new))
-            found = hunt(file.split("/")[1], args.seeds, proc)
-        finally:
-            with open(path, "w") as source:
-                source.write(before)
-        if found and found.startswith("DOES NOT BUILD"):
-            print("BROKEN   %-48s %s" % (name, found))
-            broken.append(name)
-        else:
-            (killed if found else lived).append(name)
-            print("%-8s %-48s %s (%.0f s)" % (
-                "killed" if found else "SURVIVED", name, found or "",
-                time.time() - start), flush=True)
-    print("%d killed, %d survived, %d could not be planted" %
-          (len(killed), len(lived), len(broken)))
-    sys.exit(2 if broken else 1 if lived else 0)
+            found = plant_and_hunt(mutant, args.seeds)
+            verdict = "killed" if found else "SURVIVED"
+        except Broken as why:
+            found, verdict = str(why), "BROKEN"
+        counts[verdict] += 1
+        print("%-8s %-48s %s (%.0f s)" % (verdict, mutant[0], found or "",
+                                          time.time() - start), flush=True)
+    print("%(killed)d killed, %(SURVIVED)d survived, %(BROKEN)d broken" % counts)
+    sys.exit(2 if counts["BROKEN"] else 1 if counts["SURVIVED"] else 0)
 
 
 if __name__ == "__main__":
