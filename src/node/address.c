@@ -14,61 +14,61 @@
 #include "node/phases_internal.h"
 #include "node/request_internal.h"
 
-static struct said *find_said(struct node *node, raft_id id)
+static struct advertised *find_advertised(struct node *node, raft_id id)
 {
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        if (node->addresses.said[i].id == id) {
-            return &node->addresses.said[i];
+        if (node->addresses.advertised[i].id == id) {
+            return &node->addresses.advertised[i];
         }
     }
     return NULL;
 }
 
-static void put_said(struct node *node, raft_id id, const char *addr,
-                     const char *http)
+static void set_advertised(struct node *node, raft_id id, const char *addr,
+                           const char *http)
 {
-    struct said *free_slot = NULL;
+    struct advertised *free_slot = NULL;
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        struct said *said = &node->addresses.said[i];
-        if (said->id == id || (said->id == 0 && !free_slot)) {
-            free_slot = said;
+        struct advertised *advertised = &node->addresses.advertised[i];
+        if (advertised->id == id || (advertised->id == 0 && !free_slot)) {
+            free_slot = advertised;
         }
-        if (said->id == id) {
+        if (advertised->id == id) {
             break;
         }
     }
     if (!free_slot) {
         return; /* More links than members: its next handshake tells again. */
     }
-    *free_slot = (struct said){.id = id};
+    *free_slot = (struct advertised){.id = id};
     snprintf(free_slot->addr, sizeof(free_slot->addr), "%s", addr);
     snprintf(free_slot->http, sizeof(free_slot->http), "%s", http);
     node->addresses.changed = true;
 }
 
-void address_said(struct node *node, raft_id peer,
-                  const struct wire_hello *hello)
+void address_advertised(struct node *node, raft_id peer,
+                        const struct wire_hello *hello)
 {
     if (hello->from_addr[0] != '\0') {
-        put_said(node, peer, hello->from_addr, hello->from_http);
+        set_advertised(node, peer, hello->from_addr, hello->from_http);
     }
 }
 
-void address_forget(struct node *node, raft_id peer)
+void address_remove(struct node *node, raft_id peer)
 {
     for (int i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        if (node->addresses.said[i].id == peer) {
-            node->addresses.said[i] = (struct said){0};
+        if (node->addresses.advertised[i].id == peer) {
+            node->addresses.advertised[i] = (struct advertised){0};
         }
     }
 }
 
-const struct said *address_of(struct node *node, raft_id id)
+const struct advertised *address_of(struct node *node, raft_id id)
 {
     if (id == node->ident.id) {
-        put_said(node, id, node->raft_addr, node->http_addr);
+        set_advertised(node, id, node->raft_addr, node->http_addr);
     }
-    return find_said(node, id);
+    return find_advertised(node, id);
 }
 
 bool address_hint(struct node *node, const struct raft_member *wanted)
@@ -89,13 +89,14 @@ bool address_hint(struct node *node, const struct raft_member *wanted)
 /* Two members at one address: somebody is mistaken, unless the other one has
  * moved as well and only its entry is old. */
 static bool is_taken(struct node *node, const struct raft_conf *conf,
-                     struct said *wanted)
+                     struct advertised *wanted)
 {
     for (uint32_t i = 0; i < conf->count; i++) {
         const struct raft_member *other = &conf->members[i];
-        const struct said *said = find_said(node, other->id);
+        const struct advertised *advertised = find_advertised(node, other->id);
         if (other->id != wanted->id &&
-            strcmp(said ? said->addr : other->addr, wanted->addr) == 0) {
+            strcmp(advertised ? advertised->addr : other->addr, wanted->addr) ==
+                0) {
             if (!wanted->refused) {
                 log_warn("address",
                          "number=%llu addr=%s why=\"%s is at that address\"",
@@ -115,17 +116,17 @@ static bool find_moved(struct node *node, struct raft_member *moved)
     const struct raft_conf *conf = raft_conf_active(node->raft);
     for (uint32_t i = 0; i < conf->count; i++) {
         const struct raft_member *member = &conf->members[i];
-        struct said *said = find_said(node, member->id);
-        if (!said || (strcmp(said->addr, member->addr) == 0 &&
-                      strcmp(said->http, member->http) == 0)) {
+        struct advertised *advertised = find_advertised(node, member->id);
+        if (!advertised || (strcmp(advertised->addr, member->addr) == 0 &&
+                            strcmp(advertised->http, member->http) == 0)) {
             continue;
         }
-        if (is_taken(node, conf, said)) {
+        if (is_taken(node, conf, advertised)) {
             continue;
         }
         *moved = *member;
-        memcpy(moved->addr, said->addr, sizeof(moved->addr));
-        memcpy(moved->http, said->http, sizeof(moved->http));
+        memcpy(moved->addr, advertised->addr, sizeof(moved->addr));
+        memcpy(moved->http, advertised->http, sizeof(moved->http));
         return true;
     }
     return false;
@@ -140,7 +141,7 @@ void address_follow(struct node *node)
 {
     struct raft_member moved;
     must(raft_is_leader(node->raft));
-    put_said(node, node->ident.id, node->raft_addr, node->http_addr);
+    set_advertised(node, node->ident.id, node->raft_addr, node->http_addr);
     if (!find_moved(node, &moved)) {
         node->addresses.changed = false;
         return;

@@ -29,7 +29,7 @@ struct bootstrap {
 
 /* ---- how far it came ---- */
 
-enum stage { NOT_BEGUN, REPLAYING, FOUNDING };
+enum stage { NOT_STARTED, REPLAYING, FOUNDING };
 
 /* In doubt it was begun. */
 static enum stage stage_of(const struct fs *fs)
@@ -37,7 +37,7 @@ static enum stage stage_of(const struct fs *fs)
     uint8_t *data = NULL;
     size_t size = 0;
     enum err err = fs_read_all(fs, marker, 64, &data, &size);
-    enum stage stage = err == ERR_NOT_FOUND         ? NOT_BEGUN
+    enum stage stage = err == ERR_NOT_FOUND         ? NOT_STARTED
                        : size > 0 && data[0] == 'f' ? FOUNDING
                                                     : REPLAYING;
     mem_free(data);
@@ -46,7 +46,7 @@ static enum stage stage_of(const struct fs *fs)
 
 bool node_is_half_recovered(const struct fs *fs)
 {
-    return stage_of(fs) != NOT_BEGUN;
+    return stage_of(fs) != NOT_STARTED;
 }
 
 static enum err mark(const struct fs *fs, enum stage stage)
@@ -64,19 +64,19 @@ static enum err unmark(const struct fs *fs)
 
 /* ---- the new cluster ---- */
 
-static enum err bootstrap(struct bootstrap *f, const char *name)
+static enum err bootstrap(struct bootstrap *job, const char *name)
 {
-    const struct node_env *env = f->env;
-    env->entropy(env->self, f->ident.cluster, sizeof(f->ident.cluster));
-    env->entropy(env->self, f->ident.uuid, sizeof(f->ident.uuid));
-    f->ident.id = store_applied(f->store) + 1;
-    f->ident.restored = f->from != NULL;
-    snprintf(f->ident.name, sizeof(f->ident.name), "%s", name);
-    enum err err =
-        node_found_log(env, f->options, &f->ident, store_applied(f->store),
-                       store_applied_term(f->store));
+    const struct node_env *env = job->env;
+    env->entropy(env->self, job->ident.cluster, sizeof(job->ident.cluster));
+    env->entropy(env->self, job->ident.uuid, sizeof(job->ident.uuid));
+    job->ident.id = store_applied(job->store) + 1;
+    job->ident.restored = job->from != NULL;
+    snprintf(job->ident.name, sizeof(job->ident.name), "%s", name);
+    enum err err = node_found_log(env, job->options, &job->ident,
+                                  store_applied(job->store),
+                                  store_applied_term(job->store));
     if (!err) {
-        err = ident_write(env->fs, &f->ident);
+        err = ident_write(env->fs, &job->ident);
     }
     return err ? err : unmark(env->fs);
 }
@@ -85,9 +85,10 @@ static enum err bootstrap(struct bootstrap *f, const char *name)
 
 /* Both must mean the same entry by the same index. A snapshot that was put in
  * place just before the end may have made the log void: `*is_void`. */
-static enum err compare(struct bootstrap *f, struct wal *wal, bool *is_void)
+static enum err compare_with_log(struct bootstrap *job, struct wal *wal,
+                                 bool *is_void)
 {
-    uint64_t applied = store_applied(f->store);
+    uint64_t applied = store_applied(job->store);
     uint64_t term;
     struct buf payload = {0};
     struct wal_entry entry;
@@ -102,8 +103,8 @@ static enum err compare(struct bootstrap *f, struct wal *wal, bool *is_void)
     if (err == ERR_NOT_FOUND) {
         return ERR_OK; /* Behind its end, or just before its beginning. */
     }
-    if (!err && entry.term != store_applied_term(f->store)) {
-        *is_void = store_installed(f->store, &term) == applied;
+    if (!err && entry.term != store_applied_term(job->store)) {
+        *is_void = store_installed(job->store, &term) == applied;
         err = *is_void ? ERR_OK : ERR_CORRUPT;
     }
     return err;
@@ -111,22 +112,22 @@ static enum err compare(struct bootstrap *f, struct wal *wal, bool *is_void)
 
 /* Everything in the log counts: whatever was acknowledged and reached this
  * node is in it, and perhaps a few writes that were not. */
-static enum err replay(struct bootstrap *f, const struct ident *old)
+static enum err replay(struct bootstrap *job, const struct ident *old)
 {
-    struct wal_options options = node_log_options(f->env, f->options, old);
+    struct wal_options options = node_log_options(job->env, job->options, old);
     struct wal *wal = NULL;
     struct buf payload = {0};
     bool is_void = false;
     enum err err = wal_open(&options, NULL, NULL, &wal);
     if (!err) {
-        err = compare(f, wal, &is_void);
+        err = compare_with_log(job, wal, &is_void);
     }
-    while (!err && !is_void && store_applied(f->store) < wal_last(wal)) {
+    while (!err && !is_void && store_applied(job->store) < wal_last(wal)) {
         struct wal_entry entry;
         struct store_result result;
-        err = wal_read(wal, store_applied(f->store) + 1, &payload, &entry);
+        err = wal_read(wal, store_applied(job->store) + 1, &payload, &entry);
         if (!err) {
-            err = node_apply(f->store, entry.index,
+            err = node_apply(job->store, entry.index,
                              &(struct entry){.term = entry.term,
                                              .type = entry.type,
                                              .payload = entry.payload},
@@ -146,67 +147,69 @@ static enum err remove_log(const struct fs *fs)
 
 /* ---- the two commands ---- */
 
-static enum err open_store(struct bootstrap *f)
+static enum err open_store(struct bootstrap *job)
 {
-    struct store_options options = {.fs = f->env->fs,
-                                    .vfs = f->env->sqlite_vfs};
-    return store_open(&options, &f->store);
+    struct store_options options = {.fs = job->env->fs,
+                                    .vfs = job->env->sqlite_vfs};
+    return store_open(&options, &job->store);
 }
 
-static enum err make_whole(struct bootstrap *f, const struct ident *old)
+static enum err bring_up_to_date(struct bootstrap *job, const struct ident *old)
 {
-    const struct fs *fs = f->env->fs;
-    uint64_t before = store_applied(f->store);
+    const struct fs *fs = job->env->fs;
+    uint64_t before = store_applied(job->store);
     enum err err = mark(fs, REPLAYING);
-    if (!err && !f->without_log) {
-        err = replay(f, old);
-        if (err && store_applied(f->store) == before) {
+    if (!err && !job->without_log) {
+        err = replay(job, old);
+        if (err && store_applied(job->store) == before) {
             /* Nothing was changed: it is what it was. */
             return unmark(fs) ? ERR_IO : err;
         }
     }
     if (!err) {
-        err = store_checkpoint(f->store);
+        err = store_checkpoint(job->store);
     }
-    if (!err && store_durable(f->store) != store_applied(f->store)) {
+    if (!err && store_durable(job->store) != store_applied(job->store)) {
         err = ERR_NOSPACE;
     }
     return err ? err : mark(fs, FOUNDING);
 }
 
-static enum err recover(struct bootstrap *f)
+static enum err recover(struct bootstrap *job)
 {
-    const struct fs *fs = f->env->fs;
+    const struct fs *fs = job->env->fs;
     struct ident old;
     enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
     if (err == ERR_NOT_FOUND) {
         log_error("recover", "why=\"no node has lived here\"");
     }
-    if (!err && f->options->name && strcmp(f->options->name, old.name) != 0) {
+    if (!err && job->options->name &&
+        strcmp(job->options->name, old.name) != 0) {
         log_error("recover", "why=\"this directory belongs to node %s\"",
                   old.name);
         err = ERR_MISMATCH;
     }
     if (!err) {
-        err = open_store(f);
+        err = open_store(job);
     }
     if (!err && stage != FOUNDING) {
-        err = make_whole(f, &old);
+        err = bring_up_to_date(job, &old);
     }
     /* From here on the database is all there is. */
     if (!err) {
         err = remove_log(fs);
     }
-    return err ? err : bootstrap(f, old.name);
+    return err ? err : bootstrap(job, old.name);
 }
 
-static enum err copy(const struct bootstrap *f, struct store_incoming *incoming)
+static enum err copy_backup(const struct bootstrap *job,
+                            struct store_incoming *incoming)
 {
     enum { SLICE_BYTES = 1 << 20 };
-    const struct fs *from = f->from;
+    const struct fs *from = job->from;
     int handle;
-    enum err err = from->open(from->self, f->path, FS_READ, &handle);
+    enum err err = from->open(from->self, job->path, FS_READ, &handle);
     if (err) {
         return err;
     }
@@ -238,17 +241,17 @@ static bool has_database(const struct fs *fs)
     return err != ERR_NOT_FOUND;
 }
 
-static enum err restore(struct bootstrap *f)
+static enum err restore(struct bootstrap *job)
 {
-    const struct fs *fs = f->env->fs;
+    const struct fs *fs = job->env->fs;
     struct ident old;
     struct store *empty = NULL;
     struct store_incoming *incoming = NULL;
     enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
     if (!err && stage == FOUNDING) {
-        f->ident = old; /* Only the mark was left. */
-        err = open_store(f);
+        job->ident = old; /* Only the mark was left. */
+        err = open_store(job);
         return err ? err : unmark(fs);
     }
     if (err != ERR_NOT_FOUND) {
@@ -256,38 +259,39 @@ static enum err restore(struct bootstrap *f)
                              "an empty directory\"");
         return err ? err : ERR_EXISTS;
     }
-    if (stage == NOT_BEGUN && has_database(fs)) {
+    if (stage == NOT_STARTED && has_database(fs)) {
         log_error("restore", "why=\"there is data here\"");
         return ERR_EXISTS;
     }
     err = mark(fs, FOUNDING);
     if (!err) {
-        err = open_store(f);
+        err = open_store(job);
     }
     if (!err) {
         err = remove_log(fs);
     }
     if (!err) {
-        err = store_incoming_new(f->store, &incoming);
+        err = store_incoming_new(job->store, &incoming);
     }
     if (!err) {
-        err = copy(f, incoming);
+        err = copy_backup(job, incoming);
         if (err) {
             store_incoming_free(incoming);
         }
     }
     if (!err) {
-        empty = f->store;
-        f->store = NULL;
-        err = store_incoming_finish(incoming, 0, 0, node_check_conf, &f->store);
+        empty = job->store;
+        job->store = NULL;
+        err =
+            store_incoming_finish(incoming, 0, 0, node_check_conf, &job->store);
         store_close(empty);
     }
     if (!err) {
-        store_tidy(f->store);
+        store_tidy(job->store);
     }
     return err ? err
-               : bootstrap(f, f->options->name ? f->options->name
-                                               : f->options->raft_addr);
+               : bootstrap(job, job->options->name ? job->options->name
+                                                   : job->options->raft_addr);
 }
 
 /* ---- what both begin and end with ---- */
@@ -302,23 +306,24 @@ static enum err lock(const struct fs *fs, int *handle)
     return err;
 }
 
-static enum err run(struct bootstrap *f, enum err (*work)(struct bootstrap *f),
-                    struct node_new_cluster *out)
+static enum err run_locked(struct bootstrap *job,
+                           enum err (*work)(struct bootstrap *job),
+                           struct node_new_cluster *out)
 {
-    const struct fs *fs = f->env->fs;
+    const struct fs *fs = job->env->fs;
     int handle;
     enum err err = lock(fs, &handle);
     if (err) {
         return err;
     }
-    err = work(f);
+    err = work(job);
     if (!err) {
-        out->index = store_applied(f->store);
-        out->keys = store_key_count(f->store);
-        memcpy(out->cluster, f->ident.cluster, sizeof(out->cluster));
-        memcpy(out->name, f->ident.name, sizeof(out->name));
+        out->index = store_applied(job->store);
+        out->keys = store_key_count(job->store);
+        memcpy(out->cluster, job->ident.cluster, sizeof(out->cluster));
+        memcpy(out->name, job->ident.name, sizeof(out->name));
     }
-    store_close(f->store);
+    store_close(job->store);
     fs->close(fs->self, handle);
     return err;
 }
@@ -327,16 +332,16 @@ enum err node_recover(const struct node_options *options,
                       const struct node_env *env, bool without_log,
                       struct node_new_cluster *out)
 {
-    struct bootstrap f = {
+    struct bootstrap job = {
         .env = env, .options = options, .without_log = without_log};
-    return run(&f, recover, out);
+    return run_locked(&job, recover, out);
 }
 
 enum err node_restore(const struct node_options *options,
                       const struct node_env *env, const struct fs *from,
                       const char *path, struct node_new_cluster *out)
 {
-    struct bootstrap f = {
+    struct bootstrap job = {
         .env = env, .options = options, .from = from, .path = path};
-    return run(&f, restore, out);
+    return run_locked(&job, restore, out);
 }

@@ -63,7 +63,7 @@ static bool checkpoint_due(const struct node *node)
             (node->space.scarce && bytes >= CHECKPOINT_BYTES_MIN));
 }
 
-static void checkpointed(struct node *node)
+static void complete_checkpoint(struct node *node)
 {
     node->checkpoint.running = false;
     bool left = store_checkpoint_bytes(node->store) > 0;
@@ -114,7 +114,7 @@ void checkpoint_step(struct node *node)
             (end_us - node->checkpoint.sync_started_us) / SYNC_PATIENCE);
     }
     if (!node->checkpoint.running) {
-        checkpointed(node);
+        complete_checkpoint(node);
     }
 }
 

@@ -41,8 +41,9 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
 
 /* Until it has caught up or was removed, but neither for ever nor for any
  * number of bytes. */
-static uint64_t pinned(struct node *node, const struct raft_status *status,
-                       uint64_t log_bytes)
+static uint64_t pinned_index(struct node *node,
+                             const struct raft_status *status,
+                             uint64_t log_bytes)
 {
     struct pin *pin = &node->compact.pin;
     uint64_t match = UINT64_MAX - CAUGHT_UP_ENTRIES;
@@ -59,7 +60,7 @@ static uint64_t pinned(struct node *node, const struct raft_status *status,
     return max_u64(pin->index, match);
 }
 
-static uint64_t limit_of(struct node *node, uint64_t log_bytes)
+static uint64_t drop_limit(struct node *node, uint64_t log_bytes)
 {
     uint64_t limit = store_durable(node->store);
     if (node->snapshot.outgoing.peer != 0) {
@@ -72,7 +73,7 @@ static uint64_t limit_of(struct node *node, uint64_t log_bytes)
     struct raft_status status;
     raft_get_status(node->raft, &status);
     if (node->compact.pin.peer != 0) {
-        limit = min_u64(limit, pinned(node, &status, log_bytes));
+        limit = min_u64(limit, pinned_index(node, &status, log_bytes));
     }
     if (log_bytes > PATIENCE * keep_bytes(node)) {
         return limit;
@@ -87,7 +88,7 @@ static uint64_t limit_of(struct node *node, uint64_t log_bytes)
 }
 
 /* More than was asked for is not dropped, and not for long. */
-static uint64_t limit_as_asked(struct node *node, uint64_t limit)
+static uint64_t asked_limit(struct node *node, uint64_t limit)
 {
     uint64_t applied = store_applied(node->store);
     uint64_t keep_from = applied > KEEP_ENTRIES ? applied - KEEP_ENTRIES : 0;
@@ -113,9 +114,9 @@ bool compact_log(struct node *node)
         node->compact.asked = false;
         return false; /* Most turns end here: the peers need not be asked. */
     }
-    uint64_t limit = limit_of(node, stats.log_bytes);
+    uint64_t limit = drop_limit(node, stats.log_bytes);
     if (asked) {
-        limit = limit_as_asked(node, limit);
+        limit = asked_limit(node, limit);
     }
     /* What the database does not hold durably, the log has to hold. */
     must(limit <= store_durable(node->store));

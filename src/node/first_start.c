@@ -155,13 +155,13 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
         err = ident_write(node->env.fs, &node->ident);
     }
     if (!err) {
-        err = foreign_forget(node);
+        err = foreign_remove(node);
     }
     if (!err) {
         err = node_open_member(node);
     }
     if (!err) {
-        err = left_done(node);
+        err = left_finish(node);
     }
     if (err) {
         /* Half a member must not go on; the next start tries again. */

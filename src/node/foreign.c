@@ -23,7 +23,7 @@
  * (of the member that dialled). It makes the state outlive a restart: until
  * the next greeting, seconds later, the node would take writes again. It goes
  * with the directory, and with a start with --bootstrap-anyway. Damaged, or of
- * a later format, it still stands for what it said. */
+ * a later format, it still counts as evidence. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -69,7 +69,7 @@ static void add_text(uint8_t *out, const char *text, size_t room)
     memcpy(out, text, strnlen(text, room - 1));
 }
 
-static enum err remember(const struct node *node)
+static enum err write_foreign(const struct node *node)
 {
     const struct node_foreign *foreign = &node->foreign;
     uint8_t data[FOREIGN_BYTES] = {0};
@@ -113,7 +113,7 @@ enum err foreign_read(struct node *node)
     if (node->options.bootstrap_anyway) {
         mem_free(data);
         log_warn("second-cluster", "why=\"kept by --bootstrap-anyway\"");
-        return foreign_forget(node);
+        return foreign_remove(node);
     }
     node->foreign = (struct node_foreign){.known = true};
     if (err || !decode(data, size, &node->foreign)) {
@@ -123,7 +123,7 @@ enum err foreign_read(struct node *node)
     return ERR_OK;
 }
 
-enum err foreign_forget(struct node *node)
+enum err foreign_remove(struct node *node)
 {
     const struct fs *fs = node->env.fs;
     node->foreign.known = false;
@@ -141,7 +141,7 @@ static bool is_alone(const struct node *node)
            raft_conf_active(node->raft)->count == 1;
 }
 
-static bool is_concerned(const struct node *node)
+static bool may_be_second(const struct node *node)
 {
     return !node->options.bootstrap_anyway &&
            (node->member ? is_alone(node) : !node->options.joining);
@@ -149,7 +149,7 @@ static bool is_concerned(const struct node *node)
 
 const struct node_foreign *node_foreign(const struct node *node)
 {
-    return node->foreign.known && is_concerned(node) ? &node->foreign : NULL;
+    return node->foreign.known && may_be_second(node) ? &node->foreign : NULL;
 }
 
 /* It expects a directory here, and it is not this one. A node that has founded
@@ -167,7 +167,7 @@ static bool is_evidence(const struct node *node, const struct wire_hello *hello)
 
 void node_on_foreign(struct node *node, const struct wire_hello *hello)
 {
-    if (node->foreign.known || !is_concerned(node) ||
+    if (node->foreign.known || !may_be_second(node) ||
         !is_evidence(node, hello)) {
         return;
     }
@@ -179,7 +179,7 @@ void node_on_foreign(struct node *node, const struct wire_hello *hello)
     snprintf(foreign->http, sizeof(foreign->http), "%s", hello->from_http);
     node->bootstrap_at_ms = 0;
     foreign_report(node);
-    enum err err = remember(node);
+    enum err err = write_foreign(node);
     if (err) {
         /* The next greeting after a start says it again. */
         log_warn("second-cluster", "file=%s why=\"%s\"", file_name,

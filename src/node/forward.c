@@ -57,8 +57,8 @@ bool forward_to(struct node *node, struct node_request *request, raft_id peer,
     }
     must(peer != 0 && peer != node->ident.id);
     must(!request_is_remote(request)); /* Whoever sent it asks the next one. */
-    request_leave(node, request);
-    request_keep_body(request, body);
+    request_unlink(node, request);
+    request_set_body(request, body);
     request->cookie = ++node->forward.cookie;
     request->peer = peer;
     if (!request->uncertain) {
@@ -277,7 +277,7 @@ bool forward_on_response(struct node *node, raft_id from,
         if (!result_fits(resp->result, buf_bytes(&request->body))) {
             return false; /* The link ends, and what came of it is unknown. */
         }
-        request_keep_result(request, resp->result);
+        request_set_result(request, resp->result);
     }
     request_finish(node, request, (enum node_outcome)resp->outcome,
                    resp->index);

@@ -134,7 +134,7 @@ static void write_rows(struct node *node)
 
 /* Keep the start of a node that is not in the membership (yet), in memory; the
  * oldest is replaced. */
-static void keep_stranger(struct node *node, const struct start *start)
+static void record_stranger(struct node *node, const struct start *start)
 {
     struct start *row = &node->starts.strangers[node->starts.strangers_next];
     for (int i = 0; i < STARTS_MAX; i++) {
@@ -201,7 +201,7 @@ const char *node_on_start(struct node *node, const struct wire_hello *hello)
         *row = start;
         write_rows(node);
     } else {
-        keep_stranger(node, &start);
+        record_stranger(node, &start);
     }
     return NULL;
 }

@@ -54,7 +54,7 @@ static uint64_t silent_ms(const struct node *node, raft_id id)
 
 /* Members without a vote that have never answered this leader: a voter has
  * caught up once, so it was reached. */
-static uint32_t unreached(const struct node *node)
+static uint32_t count_unreached(const struct node *node)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
     uint32_t count = 0;
@@ -92,8 +92,9 @@ static enum node_outcome outcome_of_change(enum err err)
     return NODE_LAST_VOTER;
 }
 
-static void change(struct node *node, struct node_request *request,
-                   enum raft_change_type type, const struct raft_member *member)
+static void propose_change(struct node *node, struct node_request *request,
+                           enum raft_change_type type,
+                           const struct raft_member *member)
 {
     struct raft_change change = {.type = type, .member = *member};
     struct raft_event event = {
@@ -110,8 +111,8 @@ static void change(struct node *node, struct node_request *request,
     }
 }
 
-static const struct raft_member *find(const struct raft_conf *conf,
-                                      const char *name, const char *addr)
+static const struct raft_member *find_member(const struct raft_conf *conf,
+                                             const char *name, const char *addr)
 {
     for (uint32_t i = 0; i < conf->count; i++) {
         const struct raft_member *member = &conf->members[i];
@@ -123,12 +124,12 @@ static const struct raft_member *find(const struct raft_conf *conf,
     return NULL;
 }
 
-static bool is_at(struct node *node, const struct raft_member *member,
-                  const char *addr)
+static bool is_at_address(struct node *node, const struct raft_member *member,
+                          const char *addr)
 {
-    const struct said *said = address_of(node, member->id);
+    const struct advertised *advertised = address_of(node, member->id);
     return strcmp(member->addr, addr) == 0 ||
-           (said && strcmp(said->addr, addr) == 0);
+           (advertised && strcmp(advertised->addr, addr) == 0);
 }
 
 /* May `wanted` take the place of `old`, whose name or address it has? */
@@ -143,15 +144,16 @@ static enum node_refusal may_replace(struct node *node,
     if (strcmp(old->name, wanted->name) != 0) {
         return by_addr ? NODE_REFUSED_OTHERWISE : NODE_REFUSED_ADDR;
     }
-    return is_at(node, old, wanted->addr) ||
+    return is_at_address(node, old, wanted->addr) ||
                    silent_ms(node, old->id) >= node->options.replace_after_ms
                ? NODE_REFUSED_OTHERWISE
                : NODE_REFUSED_NOT_YET;
 }
 
-static void refuse(struct node *node, struct node_request *request,
-                   enum node_refusal refusal, const struct raft_member *old,
-                   const struct raft_member *wanted)
+static void refuse_join(struct node *node, struct node_request *request,
+                        enum node_refusal refusal,
+                        const struct raft_member *old,
+                        const struct raft_member *wanted)
 {
     struct node_intruder *intruder = &node->intruder.last;
     uint64_t silent = silent_ms(node, old->id);
@@ -179,13 +181,13 @@ static void refuse(struct node *node, struct node_request *request,
 
 /* Another directory comes under a known name or address: the old member goes
  * first. */
-static void replace(struct node *node, struct node_request *request,
-                    const struct raft_member *old,
-                    const struct raft_member *wanted, bool by_addr)
+static void replace_member(struct node *node, struct node_request *request,
+                           const struct raft_member *old,
+                           const struct raft_member *wanted, bool by_addr)
 {
     enum node_refusal refusal = may_replace(node, old, wanted, by_addr);
     if (refusal != NODE_REFUSED_OTHERWISE) {
-        refuse(node, request, refusal, old, wanted);
+        refuse_join(node, request, refusal, old, wanted);
         return;
     }
     if (request->replaced) {
@@ -196,7 +198,7 @@ static void replace(struct node *node, struct node_request *request,
     }
     log_info("join", "id=%s addr=%s replaces=%llu", wanted->name, wanted->addr,
              (unsigned long long)old->id);
-    change(node, request, RAFT_CHANGE_REMOVE, old);
+    propose_change(node, request, RAFT_CHANGE_REMOVE, old);
     request->replaced = request->state == STATE_PROPOSED;
 }
 
@@ -208,37 +210,39 @@ static bool moves_unproved(struct node *node, const struct raft_member *old,
                            const struct raft_member *wanted)
 {
     return raft_uuid_is_known(old->uuid) && !raft_uuid_is_known(wanted->uuid) &&
-           !address_of(node, old->id) && !is_at(node, old, wanted->addr);
+           !address_of(node, old->id) &&
+           !is_at_address(node, old, wanted->addr);
 }
 
 /* What a member that is here says of its addresses counts more than what
  * somebody says of them: the two would be proposed by turns. */
-static void refresh(struct node *node, struct node_request *request,
-                    const struct raft_member *old,
-                    const struct raft_member *wanted)
+static void refresh_member(struct node *node, struct node_request *request,
+                           const struct raft_member *old,
+                           const struct raft_member *wanted)
 {
     enum node_refusal refusal = moves_unproved(node, old, wanted)
                                     ? may_replace(node, old, wanted, false)
                                     : NODE_REFUSED_OTHERWISE;
     if (refusal != NODE_REFUSED_OTHERWISE) {
-        refuse(node, request, refusal, old, wanted);
+        refuse_join(node, request, refusal, old, wanted);
         return;
     }
     struct raft_member update = *old;
-    const struct said *said = address_of(node, old->id);
+    const struct advertised *advertised = address_of(node, old->id);
     if (raft_uuid_is_known(wanted->uuid)) {
         memcpy(update.uuid, wanted->uuid, sizeof(update.uuid));
     }
     uint64_t count;
-    if (said && strcmp(said->addr, wanted->addr) != 0 &&
+    if (advertised && strcmp(advertised->addr, wanted->addr) != 0 &&
         log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS, &count)) {
-        log_warn(
-            "join", "id=%s addr=%s why=\"it is here, and at %s\" count=%llu",
-            wanted->name, wanted->addr, said->addr, (unsigned long long)count);
+        log_warn("join",
+                 "id=%s addr=%s why=\"it is here, and at %s\" count=%llu",
+                 wanted->name, wanted->addr, advertised->addr,
+                 (unsigned long long)count);
     }
-    if (said) {
-        memcpy(update.addr, said->addr, sizeof(update.addr));
-        memcpy(update.http, said->http, sizeof(update.http));
+    if (advertised) {
+        memcpy(update.addr, advertised->addr, sizeof(update.addr));
+        memcpy(update.http, advertised->http, sizeof(update.http));
     } else {
         memcpy(update.addr, wanted->addr, sizeof(update.addr));
         if (wanted->http[0] != '\0') {
@@ -251,7 +255,7 @@ static void refresh(struct node *node, struct node_request *request,
     if (same) {
         request_finish(node, request, NODE_OK, raft_commit(node->raft));
     } else {
-        change(node, request, RAFT_CHANGE_UPDATE, &update);
+        propose_change(node, request, RAFT_CHANGE_UPDATE, &update);
     }
 }
 
@@ -272,16 +276,17 @@ void join_step(struct node *node, struct node_request *request)
         return;
     }
     const struct raft_conf *conf = raft_conf_active(node->raft);
-    const struct raft_member *named = find(conf, wanted.name, NULL);
-    const struct raft_member *there = find(conf, NULL, wanted.addr);
+    const struct raft_member *named = find_member(conf, wanted.name, NULL);
+    const struct raft_member *there = find_member(conf, NULL, wanted.addr);
     wanted.id = 0;
     if (there && there != named) {
-        replace(node, request, there, &wanted, by_addr);
+        replace_member(node, request, there, &wanted, by_addr);
     } else if (named && !join_same_uuid(named, &wanted)) {
-        replace(node, request, named, &wanted, by_addr);
+        replace_member(node, request, named, &wanted, by_addr);
     } else if (named) {
-        refresh(node, request, named, &wanted);
-    } else if (!request->replaced && unreached(node) >= NODE_UNREACHED_MAX) {
+        refresh_member(node, request, named, &wanted);
+    } else if (!request->replaced &&
+               count_unreached(node) >= NODE_UNREACHED_MAX) {
         uint64_t count;
         if (log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS,
                       &count)) {
@@ -293,7 +298,7 @@ void join_step(struct node *node, struct node_request *request)
         }
         request_refuse(node, request, NODE_INVALID, NODE_REFUSED_UNREACHED);
     } else {
-        change(node, request, RAFT_CHANGE_ADD, &wanted);
+        propose_change(node, request, RAFT_CHANGE_ADD, &wanted);
     }
 }
 
@@ -310,8 +315,8 @@ void suffrage_step(struct node *node, struct node_request *request)
     struct cursor body = cursor_of(buf_bytes(&request->body));
     struct raft_member member = {.id = cursor_u64(&body)};
     bool voter = cursor_u8(&body) == 1;
-    change(node, request, voter ? RAFT_CHANGE_PROMOTE : RAFT_CHANGE_DEMOTE,
-           &member);
+    propose_change(node, request,
+                   voter ? RAFT_CHANGE_PROMOTE : RAFT_CHANGE_DEMOTE, &member);
     if (voter && request->state == STATE_WAITING && is_behind(node)) {
         request_finish(node, request, NODE_NOT_CAUGHT_UP, 0);
     }
@@ -321,7 +326,7 @@ void remove_step(struct node *node, struct node_request *request)
 {
     struct cursor body = cursor_of(buf_bytes(&request->body));
     struct raft_member member = {.id = cursor_u64(&body)};
-    change(node, request, RAFT_CHANGE_REMOVE, &member);
+    propose_change(node, request, RAFT_CHANGE_REMOVE, &member);
 }
 
 /* ---- requests ---- */

@@ -21,7 +21,7 @@ void node_mark_left(struct node *node)
     }
 }
 
-enum err left_look(struct node *node, bool *known)
+enum err left_read(struct node *node, bool *known)
 {
     uint8_t uuid[RAFT_UUID_BYTES];
     enum err err = ident_read_left(node->env.fs, uuid);
@@ -45,7 +45,7 @@ enum err left_look(struct node *node, bool *known)
              "number=%llu why=\"joining anew: the data of this "
              "directory goes when a cluster has accepted it\"",
              (unsigned long long)node->ident.id);
-    node->leaves_behind = true;
+    node->rejoining = true;
     node->ident = (struct ident){0};
     *known = false;
     return ERR_OK;
@@ -53,16 +53,16 @@ enum err left_look(struct node *node, bool *known)
 
 enum err left_clear(struct node *node)
 {
-    if (!node->leaves_behind) {
+    if (!node->rejoining) {
         return ERR_OK;
     }
     enum err err = ident_remove(node->env.fs);
     return err ? err : store_remove(node->env.fs);
 }
 
-enum err left_done(struct node *node)
+enum err left_finish(struct node *node)
 {
-    bool was = node->leaves_behind;
-    node->leaves_behind = false;
+    bool was = node->rejoining;
+    node->rejoining = false;
     return was ? ident_remove_left(node->env.fs) : ERR_OK;
 }

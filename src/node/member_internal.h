@@ -25,7 +25,7 @@ struct linked {
 };
 
 /* The addresses that a member advertised in its last handshake. */
-struct said {
+struct advertised {
     raft_id id; /* 0: the row is free. */
     char addr[RAFT_ADDR_BYTES];
     char http[RAFT_ADDR_BYTES];
@@ -41,11 +41,11 @@ bool node_cannot_follow(const struct node *node);
 
 /* ---- address.c: the membership follows members that moved ---- */
 
-void address_said(struct node *node, raft_id peer,
-                  const struct wire_hello *hello);
+void address_advertised(struct node *node, raft_id peer,
+                        const struct wire_hello *hello);
 /* The addresses that a member advertises; NULL: it has no link. */
-const struct said *address_of(struct node *node, raft_id id);
-void address_forget(struct node *node, raft_id peer);
+const struct advertised *address_of(struct node *node, raft_id id);
+void address_remove(struct node *node, raft_id peer);
 /* Dial a member at the address in `wanted` as well. False: `wanted` is not a
  * member, by id, name and directory. */
 bool address_hint(struct node *node, const struct raft_member *wanted);
@@ -55,35 +55,35 @@ void address_follow(struct node *node);
 
 /* ---- removed.c: nodes that are no members any more ---- */
 
-void removed_link(struct node *node, raft_id peer, bool up);
+void removed_link_changed(struct node *node, raft_id peer, bool up);
 /* A frame WIRE_REMOVED. False: untrusted. */
 bool removed_on_notice(struct node *node, raft_id from, uint64_t index);
 /* Notify those whose link is up and who are no members any more; see whether
  * this node is one. */
-void removed_look(struct node *node);
+void removed_check(struct node *node);
 /* The membership in force, without this node when it has been removed. */
 const struct raft_conf *removed_conf(struct node *node);
 /* True when the request waits for something that a removed node never gets. */
-bool removed_gives_up(const struct node *node,
-                      const struct node_request *request);
+bool removed_fails_request(const struct node *node,
+                           const struct node_request *request);
 
 /* ---- quarantine.c: a node that contradicts its cluster ---- */
 
 /* This append contradicts what is committed here. True: its sender is trusted,
  * and the append is as if the network had lost it. */
-bool quarantine_begin(struct node *node, const struct raft_message *message);
+bool quarantine_enter(struct node *node, const struct raft_message *message);
 /* True when this message is of the leader that contradicts, and is ignored for
  * now. */
 bool quarantine_ignores(const struct node *node,
                         const struct raft_message *message);
 /* End the quarantine once the node has committed more. */
-void quarantine_look(struct node *node);
+void quarantine_check(struct node *node);
 
 /* ---- foreign.c: another cluster counts this node as its member ---- */
 
 /* Read what an earlier start wrote down. Errors are logged. */
 MUST_CHECK enum err foreign_read(struct node *node);
-MUST_CHECK enum err foreign_forget(struct node *node);
+MUST_CHECK enum err foreign_remove(struct node *node);
 /* Log an error while the other cluster matters to this node. */
 void foreign_report(const struct node *node);
 
@@ -91,10 +91,10 @@ void foreign_report(const struct node *node);
 
 /* Sets *known to false when the member of this directory has left and joins
  * anew: then it is not a member's any more. Errors are logged. */
-MUST_CHECK enum err left_look(struct node *node, bool *known);
+MUST_CHECK enum err left_read(struct node *node, bool *known);
 /* Before and after the directory becomes that of another member. */
 MUST_CHECK enum err left_clear(struct node *node);
-MUST_CHECK enum err left_done(struct node *node);
+MUST_CHECK enum err left_finish(struct node *node);
 
 /* ---- incarnation.c: newest starts of the other nodes' directories ---- */
 

@@ -166,7 +166,7 @@ extern const struct transport_handler node_transport_handler;
 /* False: malformed, drop the link. */
 bool node_on_frame(struct node *node, raft_id from,
                    const struct wire_frame *frame);
-/* `hello`: what it said of itself. A leader brings its member entry up to
+/* `hello`: its description of itself. A leader brings its member entry up to
  * date when the addresses in it are others. */
 void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello);

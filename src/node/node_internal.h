@@ -79,7 +79,7 @@ struct node {
     } joining;
     /* The node waits to be adopted, with data of a member that has left:
      * left.c. */
-    bool leaves_behind;
+    bool rejoining;
     struct ident ident;
     int lock;
     struct wal *wal;
@@ -170,7 +170,7 @@ struct node {
 
     struct {
         struct linked linked[NODE_LINKS_MAX];
-        bool links_changed;      /* A link came up since removed_look(). */
+        bool links_changed;      /* A link came up since removed_check(). */
         uint64_t checked_conf;   /* Index of the committed membership that was
                                     checked last. */
         uint64_t index;          /* Membership without us; 0: we are in it. */
@@ -184,7 +184,8 @@ struct node {
     } intruder;
 
     struct {
-        struct said said[RAFT_MEMBERS_MAX]; /* Members whose link is up. */
+        struct advertised
+            advertised[RAFT_MEMBERS_MAX]; /* Members whose link is up. */
         bool changed; /* The membership may have to follow. */
     } addresses;
 

@@ -66,7 +66,7 @@ static enum err open_directory(struct node *node)
     }
     err = set_name(node, known);
     if (!err) {
-        err = left_look(node, &known);
+        err = left_read(node, &known);
     }
     if (err) {
         return err;

@@ -46,7 +46,7 @@ static void refuse_reads(struct node *node)
     }
 }
 
-bool quarantine_begin(struct node *node, const struct raft_message *message)
+bool quarantine_enter(struct node *node, const struct raft_message *message)
 {
     const struct raft_member *leader =
         raft_conf_find(raft_conf_active(node->raft), message->from);
@@ -89,7 +89,7 @@ bool quarantine_ignores(const struct node *node,
              node->now_ms < node->quarantine.retry_ms));
 }
 
-void quarantine_look(struct node *node)
+void quarantine_check(struct node *node)
 {
     if (node->quarantine.contradiction.index > 0 &&
         raft_commit(node->raft) > node->quarantine.commit) {

@@ -105,7 +105,7 @@ static bool on_raft(struct node *node, raft_id from, struct bytes payload)
     enum err err = node_step(node, &event,
                              message.type == RAFT_MSG_APPEND ? entries : NULL);
     if (err == ERR_MISMATCH) {
-        return quarantine_begin(node, &message);
+        return quarantine_enter(node, &message);
     }
     /* As if the network had lost it: a bound is reached, or its sender is no
      * member. */
@@ -171,15 +171,15 @@ static void link_changed(struct node *node, enum raft_event_type type,
 void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello)
 {
-    address_said(node, peer, hello);
-    removed_link(node, peer, true);
+    address_advertised(node, peer, hello);
+    removed_link_changed(node, peer, true);
     link_changed(node, RAFT_PEER_UP, peer);
 }
 
 void node_peer_down(struct node *node, raft_id peer)
 {
-    address_forget(node, peer);
-    removed_link(node, peer, false);
+    address_remove(node, peer);
+    removed_link_changed(node, peer, false);
     link_changed(node, RAFT_PEER_DOWN, peer);
     snapshot_peer_down(node, peer);
     forward_peer_down(node, peer);

@@ -37,7 +37,7 @@ bool node_has_removed(const struct node *node, const char *name,
     return *index > 0;
 }
 
-static struct linked *find(struct node *node, raft_id id)
+static struct linked *find_link(struct node *node, raft_id id)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++) {
         if (node->removed.linked[i].id == id) {
@@ -47,14 +47,14 @@ static struct linked *find(struct node *node, raft_id id)
     return NULL;
 }
 
-void removed_link(struct node *node, raft_id peer, bool up)
+void removed_link_changed(struct node *node, raft_id peer, bool up)
 {
-    struct linked *linked = find(node, peer);
+    struct linked *linked = find_link(node, peer);
     if (!up && linked) {
         *linked = (struct linked){0};
         return;
     }
-    linked = linked ? linked : find(node, 0);
+    linked = linked ? linked : find_link(node, 0);
     must(linked || !up); /* Links have as many slots. */
     if (up) {
         *linked = (struct linked){.id = peer};
@@ -62,7 +62,7 @@ void removed_link(struct node *node, raft_id peer, bool up)
     }
 }
 
-static void notify(struct node *node, uint64_t index)
+static void notify_removed(struct node *node, uint64_t index)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++) {
         struct linked *linked = &node->removed.linked[i];
@@ -80,7 +80,7 @@ static void notify(struct node *node, uint64_t index)
     }
 }
 
-static void learn(struct node *node, uint64_t index, const char *from)
+static void set_removed(struct node *node, uint64_t index, const char *from)
 {
     if (node->removed.index > 0) {
         return;
@@ -92,7 +92,7 @@ static void learn(struct node *node, uint64_t index, const char *from)
               (unsigned long long)index, from);
 }
 
-void removed_look(struct node *node)
+void removed_check(struct node *node)
 {
     uint64_t index;
     raft_conf_committed(node->raft, &index);
@@ -101,9 +101,9 @@ void removed_look(struct node *node)
     }
     node->removed.checked_conf = index;
     node->removed.links_changed = false;
-    notify(node, index);
+    notify_removed(node, index);
     if (is_removed(node, node->ident.id)) {
-        learn(node, index, "its own log");
+        set_removed(node, index, "its own log");
     }
 }
 
@@ -122,14 +122,14 @@ bool removed_on_notice(struct node *node, raft_id from, uint64_t index)
                  (unsigned long long)from, (unsigned long long)index);
         return false;
     }
-    learn(node, index, member->name);
+    set_removed(node, index, member->name);
     return true;
 }
 
 void node_on_removed(struct node *node, uint64_t index)
 {
     if (node->member && index >= node->ident.id) {
-        learn(node, index, "--join");
+        set_removed(node, index, "--join");
     }
 }
 
@@ -154,8 +154,8 @@ const struct raft_conf *removed_conf(struct node *node)
     return &node->removed.others;
 }
 
-bool removed_gives_up(const struct node *node,
-                      const struct node_request *request)
+bool removed_fails_request(const struct node *node,
+                           const struct node_request *request)
 {
     if (node->removed.index == 0 || raft_is_leader(node->raft)) {
         return false;

@@ -2,7 +2,7 @@
  * reads, repeats, changes of the membership, transfers of leadership.
  *
  * A request is in one list of node->requests.by_state at a time, the one of its
- * state; request_leave() and request_move() alone change that. */
+ * state; request_unlink() and request_move() alone change that. */
 #ifndef CRAFTD_NODE_REQUEST_INTERNAL_H
 #define CRAFTD_NODE_REQUEST_INTERNAL_H
 
@@ -47,7 +47,7 @@ void requests_init(struct node *node);
 void requests_free(struct node *node);
 /* Take the request out of its list. Call it before the body is changed: the
  * bytes of waiting bodies are counted. */
-void request_leave(struct node *node, struct node_request *request);
+void request_unlink(struct node *node, struct node_request *request);
 void request_move(struct node *node, struct node_request *request,
                   enum request_state state);
 /* The callback runs at the end of the turn. */
@@ -57,9 +57,9 @@ void request_refuse(struct node *node, struct node_request *request,
                     enum node_outcome outcome, enum node_refusal refusal);
 /* Copy what is to be proposed or forwarded into request->body, unless it lies
  * there already. */
-void request_keep_body(struct node_request *request, struct bytes body);
+void request_set_body(struct node_request *request, struct bytes body);
 /* Copy the answer in place of the body, which is not needed any more. */
-void request_keep_result(struct node_request *request, struct bytes data);
+void request_set_result(struct node_request *request, struct bytes data);
 void request_begin(struct node_request *request, enum request_kind kind);
 /* Begin the request and submit it. */
 void request_accept(struct node *node, struct node_request *request,
@@ -84,7 +84,7 @@ void requests_cut(struct node *node, uint64_t index);
 void requests_installed(struct node *node, uint64_t index);
 void requests_leader_changed(struct node *node);
 /* True when a request waits for something, and so has a deadline. */
-bool requests_any(const struct node *node);
+bool requests_are_waiting(const struct node *node);
 void requests_expire(struct node *node);
 void requests_call_back(struct node *node);
 

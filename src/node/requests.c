@@ -47,7 +47,7 @@ const char *node_outcome_name(enum node_outcome outcome)
 
 /* ---- lists ---- */
 
-void request_leave(struct node *node, struct node_request *request)
+void request_unlink(struct node *node, struct node_request *request)
 {
     if (request->state == STATE_IDLE) {
         return;
@@ -71,7 +71,7 @@ void request_move(struct node *node, struct node_request *request,
                   enum request_state state)
 {
     must(state > STATE_IDLE && state < STATE_COUNT);
-    request_leave(node, request);
+    request_unlink(node, request);
     request->state = (uint8_t)state;
     list_init(&request->link);
     list_add(&node->requests.by_state[state], &request->link);
@@ -135,10 +135,10 @@ void node_request_free(struct node_request *request)
 
 void node_cancel(struct node *node, struct node_request *request)
 {
-    request_leave(node, request);
+    request_unlink(node, request);
 }
 
-void request_keep_body(struct node_request *request, struct bytes body)
+void request_set_body(struct node_request *request, struct bytes body)
 {
     if (request->body.data != body.data || body.size == 0) {
         request->body.size = 0;
@@ -146,7 +146,7 @@ void request_keep_body(struct node_request *request, struct bytes body)
     }
 }
 
-void request_keep_result(struct node_request *request, struct bytes data)
+void request_set_result(struct node_request *request, struct bytes data)
 {
     request->body.size = 0; /* The command is not needed any more. */
     buf_add_bytes(&request->body, data);
@@ -183,8 +183,8 @@ static void wait_for_leader(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_BUSY, 0);
         return;
     }
-    request_leave(node, request);
-    request_keep_body(request, body);
+    request_unlink(node, request);
+    request_set_body(request, body);
     request_move(node, request, STATE_WAITING);
 }
 
@@ -194,8 +194,8 @@ static void propose(struct node *node, struct node_request *request,
     enum space_answer space = space_admit(node, command);
     if (space == SPACE_LATER &&
         node->requests.waiting_count < DELETES_WAITING_MAX) {
-        request_leave(node, request);
-        request_keep_body(request, command);
+        request_unlink(node, request);
+        request_set_body(request, command);
         request_move(node, request, STATE_WAITING);
         return;
     }
@@ -267,8 +267,8 @@ void request_submit(struct node *node, struct node_request *request,
         propose(node, request, body);
         return;
     }
-    request_leave(node, request);
-    request_keep_body(request, body);
+    request_unlink(node, request);
+    request_set_body(request, body);
     if (request->kind == REQUEST_JOIN) {
         join_step(node, request);
     } else if (request->kind == REQUEST_REMOVE) {
@@ -351,12 +351,12 @@ static void handle_applied(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_LOST, 0);
     } else if (request->kind == REQUEST_JOIN && raft_is_leader(node->raft)) {
         count_outcome(node, request, NODE_OK);
-        request_leave(node, request);
+        request_unlink(node, request);
         join_step(node, request); /* The next change, or done. */
     } else {
         request->result.deleted = result->deleted;
         if (result->data.size > 0) {
-            request_keep_result(request, result->data);
+            request_set_result(request, result->data);
         }
         request_finish(node, request, NODE_OK, index);
     }
@@ -429,7 +429,7 @@ void requests_leader_changed(struct node *node)
 static bool is_abandoned(const struct node *node,
                          const struct node_request *request)
 {
-    if (node->member && removed_gives_up(node, request)) {
+    if (node->member && removed_fails_request(node, request)) {
         return true;
     }
     bool waits =
@@ -480,7 +480,7 @@ static enum node_outcome outcome_when_late(const struct node *node,
     return NODE_NO_LEADER;
 }
 
-bool requests_any(const struct node *node)
+bool requests_are_waiting(const struct node *node)
 {
     for (int state = STATE_WAITING; state < STATE_DONE; state++) {
         if (!list_empty(&node->requests.by_state[state])) {

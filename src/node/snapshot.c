@@ -47,7 +47,7 @@ static uint64_t log_bytes_max(uint64_t image_bytes)
 
 /* ---- the leader ---- */
 
-static void end(struct node *node, const char *why)
+static void finish_sending(struct node *node, const char *why)
 {
     struct outgoing out = node->snapshot.outgoing;
     uint64_t index = out.image->index;
@@ -104,7 +104,7 @@ void snapshot_wanted(struct node *node, raft_id peer)
              (unsigned long long)image->bytes);
 }
 
-static void drop(struct node *node)
+static void drop_arriving(struct node *node)
 {
     store_incoming_free(node->snapshot.arriving.files);
     node->snapshot.arriving = (struct arriving){0};
@@ -114,11 +114,11 @@ void snapshot_peer_down(struct node *node, raft_id peer)
 {
     /* A link of which we do not know the other end is nobody's. */
     if (peer != 0 && node->snapshot.outgoing.peer == peer) {
-        end(node, "the link is down");
+        finish_sending(node, "the link is down");
     }
     if (node->snapshot.arriving.files && node->snapshot.arriving.from == peer &&
         node->snapshot.arriving.have < node->snapshot.arriving.total) {
-        drop(node);
+        drop_arriving(node);
     }
 }
 
@@ -131,10 +131,10 @@ bool snapshot_on_resp(struct node *node, raft_id from,
     }
     switch (resp->state) {
     case WIRE_SNAPSHOT_DONE:
-        end(node, NULL);
+        finish_sending(node, NULL);
         return true;
     case WIRE_SNAPSHOT_FAILED:
-        end(node, "the receiver gave it up");
+        finish_sending(node, "the receiver gave it up");
         return true;
     case WIRE_SNAPSHOT_GO_ON:
         break;
@@ -161,7 +161,7 @@ static bool send_piece(struct node *node)
     node->scratch.pieces.size = 0;
     uint8_t *data = buf_reserve(&node->scratch.pieces, size);
     if (store_image_read(out->image, data, size)) {
-        end(node, "the database cannot be read");
+        finish_sending(node, "the database cannot be read");
         return false;
     }
     out->crc = crc32c(out->crc, data, size);
@@ -184,17 +184,17 @@ void snapshot_send(struct node *node)
         return;
     }
     if (!raft_is_leader(node->raft)) {
-        end(node, "not the leader any more");
+        finish_sending(node, "not the leader any more");
         return;
     }
     if (node->now_ms >= out->progress_ms + STALL_MS) {
-        end(node, "no answer");
+        finish_sending(node, "no answer");
         return;
     }
     struct wal_stats log;
     wal_get_stats(node->wal, &log);
     if (log.log_bytes > log_bytes_max(out->image->bytes)) {
-        end(node, "writes outran it");
+        finish_sending(node, "writes outran it");
         return;
     }
     bool any = false;
@@ -222,8 +222,8 @@ uint64_t snapshot_deadline_ms(const struct node *node)
 
 /* ---- the follower ---- */
 
-static void answer(struct node *node, raft_id to, uint64_t index, uint64_t have,
-                   enum wire_snapshot_state state)
+static void send_answer(struct node *node, raft_id to, uint64_t index,
+                        uint64_t have, enum wire_snapshot_state state)
 {
     struct buf *queue = transport_output(&node->env.transport, to);
     if (!queue) {
@@ -235,10 +235,10 @@ static void answer(struct node *node, raft_id to, uint64_t index, uint64_t have,
     transport_flush(&node->env.transport);
 }
 
-static bool begin(struct node *node, raft_id from,
-                  const struct wire_snapshot *piece)
+static bool start_arriving(struct node *node, raft_id from,
+                           const struct wire_snapshot *piece)
 {
-    drop(node);
+    drop_arriving(node);
     struct store_incoming *files;
     enum err err = store_incoming_new(node->store, &files);
     if (err) {
@@ -269,11 +269,11 @@ static bool is_timely(const struct node *node, raft_id from,
            piece->index < RAFT_NUMBER_MAX && (leader == 0 || leader == from);
 }
 
-static bool add(struct node *node, raft_id from,
-                const struct wire_snapshot *piece)
+static bool add_piece(struct node *node, raft_id from,
+                      const struct wire_snapshot *piece)
 {
     struct arriving *in = &node->snapshot.arriving;
-    if (piece->offset == 0 && !begin(node, from, piece)) {
+    if (piece->offset == 0 && !start_arriving(node, from, piece)) {
         return false;
     }
     if (!in->files || in->from != from || in->index != piece->index ||
@@ -289,7 +289,7 @@ static bool add(struct node *node, raft_id from,
         log_warn("snapshot", "from=%llu offset=%llu why=\"%s\"",
                  (unsigned long long)from, (unsigned long long)piece->offset,
                  err_name(err));
-        drop(node);
+        drop_arriving(node);
         return false;
     }
     in->crc = crc;
@@ -301,29 +301,29 @@ bool snapshot_on_piece(struct node *node, raft_id from,
                        const struct wire_snapshot *piece)
 {
     if (piece->index <= store_applied(node->store)) {
-        answer(node, from, piece->index, 0, WIRE_SNAPSHOT_DONE);
-    } else if (!is_timely(node, from, piece) || !add(node, from, piece)) {
-        answer(node, from, piece->index, 0, WIRE_SNAPSHOT_FAILED);
+        send_answer(node, from, piece->index, 0, WIRE_SNAPSHOT_DONE);
+    } else if (!is_timely(node, from, piece) || !add_piece(node, from, piece)) {
+        send_answer(node, from, piece->index, 0, WIRE_SNAPSHOT_FAILED);
     } else if (node->snapshot.arriving.have < node->snapshot.arriving.total) {
-        answer(node, from, piece->index, node->snapshot.arriving.have,
-               WIRE_SNAPSHOT_GO_ON);
+        send_answer(node, from, piece->index, node->snapshot.arriving.have,
+                    WIRE_SNAPSHOT_GO_ON);
     } /* Else it is answered when it is in place. */
     return true;
 }
 
 /* The log has the snapshot's last entry: what follows is good as it is. */
-static bool log_goes_on(const struct node *node, uint64_t index, uint64_t term)
+static bool log_holds(const struct node *node, uint64_t index, uint64_t term)
 {
     return index <= raft_last(node->raft) &&
            raft_term_at(node->raft, index) == term;
 }
 
-static void use(struct node *node, struct store *store, uint64_t index,
-                uint64_t term, bool goes_on)
+static void switch_database(struct node *node, struct store *store,
+                            uint64_t index, uint64_t term, bool log_kept)
 {
     store_close(node->store);
     node->store = store;
-    if (!goes_on) {
+    if (!log_kept) {
         enum err err = wal_reset(node->wal, index, term);
         if (err) {
             die("the log cannot begin anew behind a snapshot: %s",
@@ -363,17 +363,17 @@ void snapshot_install(struct node *node)
     }
     uint64_t index = in.index;
     if (index <= store_applied(node->store)) {
-        drop(node);
-        answer(node, in.from, index, 0, WIRE_SNAPSHOT_DONE);
+        drop_arriving(node);
+        send_answer(node, in.from, index, 0, WIRE_SNAPSHOT_DONE);
         return;
     }
-    bool goes_on = log_goes_on(node, index, in.term);
-    bool contradicts = !goes_on && index <= raft_commit(node->raft);
+    bool log_kept = log_holds(node, index, in.term);
+    bool contradicts = !log_kept && index <= raft_commit(node->raft);
     /* Room for the log's new beginning first: later there is no way back. */
-    enum err err = contradicts || goes_on ? ERR_OK : wal_roll(node->wal);
+    enum err err = contradicts || log_kept ? ERR_OK : wal_roll(node->wal);
     struct store *store = NULL;
     if (err || contradicts || raft_is_leader(node->raft)) {
-        drop(node);
+        drop_arriving(node);
         err = err ? err : ERR_INVALID;
     } else {
         node->snapshot.arriving = (struct arriving){0};
@@ -385,12 +385,12 @@ void snapshot_install(struct node *node)
         log_warn("snapshot", "from=%llu index=%llu why=\"%s\"",
                  (unsigned long long)in.from, (unsigned long long)index,
                  err_name(err));
-        answer(node, in.from, index, 0, WIRE_SNAPSHOT_FAILED);
+        send_answer(node, in.from, index, 0, WIRE_SNAPSHOT_FAILED);
         return;
     }
-    use(node, store, index, in.term, goes_on);
+    switch_database(node, store, index, in.term, log_kept);
     node->metrics.snapshots_installed++;
-    answer(node, in.from, index, in.total, WIRE_SNAPSHOT_DONE);
+    send_answer(node, in.from, index, in.total, WIRE_SNAPSHOT_DONE);
 }
 
 void snapshot_free(struct node *node)
@@ -399,6 +399,6 @@ void snapshot_free(struct node *node)
         store_image_close(node->snapshot.outgoing.image);
     }
     if (node->snapshot.arriving.files) {
-        drop(node);
+        drop_arriving(node);
     }
 }

@@ -191,19 +191,19 @@ void node_check_quota(struct node *node)
     space_set(node, SPACE_QUOTA, over ? ERR_NOSPACE : ERR_OK);
 }
 
-static enum err worse(enum err a, enum err b)
+static enum err worse_of(enum err a, enum err b)
 {
     /* A full disk does not end by itself: of two it is the one to know. */
     return a == ERR_NOSPACE || !b ? a : b;
 }
 
 /* Nothing that was accepted can be finished now. */
-static enum err standstill(const struct node *node)
+static enum err blocking_shortage(const struct node *node)
 {
-    enum err err = worse(node->space.shortage[SPACE_LOG_BATCH],
-                         node->space.shortage[SPACE_ENTRY]);
+    enum err err = worse_of(node->space.shortage[SPACE_LOG_BATCH],
+                            node->space.shortage[SPACE_ENTRY]);
     bool behind = store_applied(node->store) < node->apply.shown;
-    return worse(err, behind ? ERR_NOSPACE : ERR_OK);
+    return worse_of(err, behind ? ERR_NOSPACE : ERR_OK);
 }
 
 /* ---- what is kept ---- */
@@ -264,12 +264,12 @@ static bool prepare_reserve(struct node *node)
 /* Deletes have freed pages of the database: new data that goes there needs the
  * next segment and the database's reserve, and the log's reserve is the space
  * that there is for them. */
-static void trade_reserve(struct node *node)
+static void release_log_reserve(struct node *node)
 {
     struct space *space = &node->space;
     bool short_of_others = space->shortage[SPACE_LOG_SEGMENT] == ERR_NOSPACE ||
                            space->shortage[SPACE_STORE_RESERVE] == ERR_NOSPACE;
-    if (short_of_others && !standstill(node) &&
+    if (short_of_others && !blocking_shortage(node) &&
         !space->shortage[SPACE_CHECKPOINT] &&
         space->unused_bytes / 2 >= (uint64_t)2 * GROWTH_BYTES &&
         wal_release_reserve(node->wal)) {
@@ -280,7 +280,7 @@ static void trade_reserve(struct node *node)
 
 bool space_prepare(struct node *node)
 {
-    trade_reserve(node);
+    release_log_reserve(node);
     return prepare_store(node) || prepare_reserve(node);
 }
 
@@ -309,19 +309,19 @@ uint64_t space_deadline_ms(const struct node *node)
 /* Why `size` more bytes of data are not accepted. */
 static enum err growth_shortage(const struct node *node, uint64_t size)
 {
-    enum err err =
-        worse(standstill(node), node->space.shortage[SPACE_LOG_SEGMENT]);
-    err = worse(err, node->space.shortage[SPACE_CHECKPOINT]);
-    err = worse(err, store_shortage(node->store));
+    enum err err = worse_of(blocking_shortage(node),
+                            node->space.shortage[SPACE_LOG_SEGMENT]);
+    err = worse_of(err, node->space.shortage[SPACE_CHECKPOINT]);
+    err = worse_of(err, store_shortage(node->store));
     enum err reserve = wal_reserve_shortage(node->wal);
     if (!reserve || err == ERR_NOSPACE) {
-        return worse(err, reserve);
+        return worse_of(err, reserve);
     }
     uint64_t under_way =
         node->requests.pending_bytes + node->flush.bytes + size + GROWTH_BYTES;
     bool fits = under_way <= node->space.unused_bytes / 2 &&
                 under_way <= store_room(node->store) / 2;
-    return worse(err, fits ? ERR_OK : reserve);
+    return worse_of(err, fits ? ERR_OK : reserve);
 }
 
 enum err node_shortage(const struct node *node)
@@ -335,7 +335,7 @@ bool space_is_full(const struct node *node)
 }
 
 /* Nothing that was accepted has still to be written to the -wal. */
-static bool is_quiet(const struct node *node)
+static bool nothing_is_pending(const struct node *node)
 {
     return node->requests.pending_count == 0 &&
            store_pending(node->store) == 0 &&
@@ -346,9 +346,9 @@ static bool is_quiet(const struct node *node)
 static enum space_answer admit_deletion(struct node *node, uint64_t keys,
                                         uint64_t size)
 {
-    bool quiet = is_quiet(node);
+    bool quiet = nothing_is_pending(node);
     bool checkpointed = store_checkpoint_bytes(node->store) == 0;
-    if (standstill(node) || keys > UINT32_MAX) {
+    if (blocking_shortage(node) || keys > UINT32_MAX) {
         return SPACE_NO;
     }
     if (quiet) {

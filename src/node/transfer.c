@@ -62,7 +62,7 @@ void transfer_finished(struct node *node, bool ok)
     }
 }
 
-static bool another_voter(const struct node *node)
+static bool has_other_voter(const struct node *node)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
     const struct raft_member *self = raft_conf_find(conf, node->ident.id);
@@ -79,8 +79,8 @@ void node_stop(struct node *node)
     node->stop.asked = true;
     node->stop.since_ms =
         first ? node->env.now_ms(node->env.self) : node->stop.since_ms;
-    if (!node->member || !raft_is_leader(node->raft) || !another_voter(node) ||
-        node->transfer.asked) {
+    if (!node->member || !raft_is_leader(node->raft) ||
+        !has_other_voter(node) || node->transfer.asked) {
         return;
     }
     node->now_ms = node->env.now_ms(node->env.self);
@@ -101,7 +101,7 @@ bool node_stopped(const struct node *node)
     if (!node->member) {
         return true;
     }
-    if (raft_is_leader(node->raft) && another_voter(node)) {
+    if (raft_is_leader(node->raft) && has_other_voter(node)) {
         return false;
     }
     return list_empty(&node->requests.by_state[STATE_PROPOSED]) &&

@@ -91,8 +91,8 @@ static const struct phase phases[] = {
     /* The first step of this turn is for a sync that may have completed. */
     {.run = checkpoint_step, .needs = DATABASE_SYNCING},
     {.run_some = carry_out_updates},
-    {.run = removed_look},
-    {.run = quarantine_look},
+    {.run = removed_check},
+    {.run = quarantine_check},
     {.run = checkpoint_step, .needs = DISK_IDLE},
     {.run = checkpoint_answer_requests, .needs = DISK_IDLE | NOT_CHECKPOINTING},
     {.run = snapshot_send},
@@ -157,7 +157,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (node->bootstrap_at_ms > 0) {
         at = min_u64(at, node->bootstrap_at_ms);
     }
-    if (requests_any(node)) {
+    if (requests_are_waiting(node)) {
         at = min_u64(at, node->requests.expire_ms);
     }
     if (node->reads.retry_ms > 0) {

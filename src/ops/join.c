@@ -52,7 +52,7 @@ struct ops_join {
 
 static void ask(void *arg);
 
-static uint64_t now(const struct ops_join *join)
+static uint64_t now_ms(const struct ops_join *join)
 {
     return reactor_now_ms(join->options.reactor);
 }
@@ -76,10 +76,10 @@ static void set_trouble(struct ops_join *join, const char *text)
     bool same = strcmp(join->trouble, text) == 0;
     snprintf(join->trouble, sizeof(join->trouble), "%s", text);
     if (text[0] == '\0' ||
-        (same && now(join) < join->trouble_logged_ms + LOG_AGAIN_MS)) {
+        (same && now_ms(join) < join->trouble_logged_ms + LOG_AGAIN_MS)) {
         return;
     }
-    join->trouble_logged_ms = now(join);
+    join->trouble_logged_ms = now_ms(join);
     log_warn("join", "why=\"%s\"", text);
 }
 
@@ -90,36 +90,36 @@ static void close_stream(struct ops_join *join)
     http_answer_free(&join->answer);
 }
 
-static void again(struct ops_join *join, uint64_t wait_ms)
+static void ask_later(struct ops_join *join, uint64_t wait_ms)
 {
     close_stream(join);
-    timer_arm(join->options.reactor, &join->timer, now(join) + wait_ms, ask,
+    timer_arm(join->options.reactor, &join->timer, now_ms(join) + wait_ms, ask,
               join);
 }
 
 static uint32_t other_targets(const struct ops_join *join);
 
 /* The next target at once; after the last one of the list, a pause. */
-static void failed(struct ops_join *join, const char *why)
+static void on_failure(struct ops_join *join, const char *why)
 {
     log_warn("join-retry", "target=%s why=\"%s\"", join->target, why);
     join->asked++;
     if (join->asked < other_targets(join)) {
-        again(join, 0);
+        ask_later(join, 0);
         return;
     }
     join->asked = 0;
     uint64_t wait = join->wait_ms + rng_below(&join->rng, WAIT_MIN_MS);
     join->wait_ms = min_u64(join->wait_ms * 2, WAIT_MAX_MS);
-    again(join, wait);
+    ask_later(join, wait);
 }
 
 /* The target has not answered, so nothing is known of what it waits for. */
-static void lost(struct ops_join *join, const char *why)
+static void on_no_answer(struct ops_join *join, const char *why)
 {
     join->waiting_targets = 0;
     set_trouble(join, "");
-    failed(join, why);
+    on_failure(join, why);
 }
 
 struct problem {
@@ -168,10 +168,10 @@ static bool is_refused(struct ops_join *join, int status, const char *code)
     if (status != 409 || strcmp(code, "exists") != 0) {
         join->refused_ms = 0;
     } else if (join->refused_ms == 0) {
-        join->refused_ms = now(join);
+        join->refused_ms = now_ms(join);
     }
     return join->refused_ms > 0 &&
-           now(join) >= join->refused_ms + join->options.refused_ms;
+           now_ms(join) >= join->refused_ms + join->options.refused_ms;
 }
 
 static bool is_own(const struct ops_join *join, const char *target);
@@ -212,10 +212,10 @@ static struct bytes header(const struct ops_join *join, const char *name)
 static void log_accepted(struct ops_join *join)
 {
     if (join->accepted_logged_ms > 0 &&
-        now(join) < join->accepted_logged_ms + LOG_AGAIN_MS) {
+        now_ms(join) < join->accepted_logged_ms + LOG_AGAIN_MS) {
         return;
     }
-    join->accepted_logged_ms = now(join);
+    join->accepted_logged_ms = now_ms(join);
     log_info("join", "target=%s outcome=accepted", join->target);
 }
 
@@ -240,7 +240,7 @@ static void on_accepted(struct ops_join *join)
         log_accepted(join);
     }
     join->wait_ms = WAIT_MIN_MS;
-    again(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
+    ask_later(join, ADDED_WAIT_MS); /* Ask again unless HELLO comes first. */
 }
 
 static void on_answer(struct ops_join *join)
@@ -284,7 +284,7 @@ static void on_answer(struct ops_join *join)
         join->waiting_targets = 0;
         set_trouble(join, "");
     }
-    failed(join, why);
+    on_failure(join, why);
 }
 
 /* `size` 0: the other side has closed. */
@@ -293,11 +293,11 @@ static void read_answer(struct ops_join *join, uint8_t *data, size_t size)
     struct http_answer *answer = &join->answer;
     enum http_progress progress = http_answer_read(answer, data, size);
     if (progress == HTTP_READ_ERROR) {
-        lost(join, answer->error_text);
+        on_no_answer(join, answer->error_text);
         return;
     }
     if (answer->body.size > ANSWER_BYTES_MAX - join->body.size) {
-        lost(join, "an answer that is too long");
+        on_no_answer(join, "an answer that is too long");
         return;
     }
     buf_add_bytes(&join->body, answer->body);
@@ -325,12 +325,12 @@ static void on_close(struct stream *stream, const char *why, void *arg)
     (void)stream;
     struct ops_join *join = arg;
     join->stream = NULL;
-    lost(join, why);
+    on_no_answer(join, why);
 }
 
-static void on_late(void *arg)
+static void on_timeout(void *arg)
 {
-    lost(arg, "no answer");
+    on_no_answer(arg, "no answer");
 }
 
 static void send_request(struct ops_join *join)
@@ -434,7 +434,7 @@ static void ask(void *arg)
         return;
     }
     if (join->options.timeout_ms > 0 && !join->was_member &&
-        now(join) > join->started_ms + join->options.timeout_ms) {
+        now_ms(join) > join->started_ms + join->options.timeout_ms) {
         log_error("join", "why=\"not a member within --join-timeout\"");
         join->options.on_refused(join->options.arg);
         return;
@@ -443,11 +443,11 @@ static void ask(void *arg)
         if (!status.member) {
             set_trouble(join, "the list has no address but this node's own");
         }
-        again(join, WAIT_MAX_MS);
+        ask_later(join, WAIT_MAX_MS);
         return;
     }
     if (!addr_split(join->target, host, &port)) {
-        failed(join, "not an address");
+        on_failure(join, "not an address");
         return;
     }
     join->stream =
@@ -455,8 +455,8 @@ static void ask(void *arg)
     http_answer_init(&join->answer);
     join->body.size = 0;
     send_request(join);
-    timer_arm(join->options.reactor, &join->timer, now(join) + ASK_MS, on_late,
-              join);
+    timer_arm(join->options.reactor, &join->timer, now_ms(join) + ASK_MS,
+              on_timeout, join);
 }
 
 struct ops_join *ops_join_start(const struct ops_join_options *options)
@@ -465,14 +465,14 @@ struct ops_join *ops_join_start(const struct ops_join_options *options)
     join->options = *options;
     snprintf(join->targets, sizeof(join->targets), "%s", options->targets);
     join->next = join->targets;
-    join->started_ms = now(join);
+    join->started_ms = now_ms(join);
     join->wait_ms = WAIT_MIN_MS;
     rng_init(&join->rng, options->seed);
     struct node_status status;
     node_get_status(options->node, &status);
     join->was_member = status.member;
     timer_arm(options->reactor, &join->timer,
-              now(join) + (status.member ? MEMBER_WAIT_MS : 0), ask, join);
+              now_ms(join) + (status.member ? MEMBER_WAIT_MS : 0), ask, join);
     return join;
 }
 
