@@ -186,14 +186,14 @@ enum err generation_sweep(const struct fs *fs, unsigned keep)
     return err ? err : fs->sync_dir(fs->self, "db");
 }
 
-enum err generation_settle(const struct fs *fs, unsigned number)
+enum err generation_sync(const struct fs *fs, unsigned number)
 {
     static const char *const files[] = {"state.db", "state.db-journal",
                                         "state.db-wal"};
     for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
         char path[FS_PATH_BYTES];
         generation_path(number, files[i], path);
-        enum err err = fs_settle(fs, path);
+        enum err err = fs_sync_file(fs, path);
         if (err && err != ERR_NOT_FOUND) {
             return err;
         }

@@ -324,7 +324,7 @@ enum err store_open(const struct store_options *options, struct store **out)
         err = generation_sweep(options->fs, generation.number);
     }
     if (!err) {
-        err = generation_settle(options->fs, generation.number);
+        err = generation_sync(options->fs, generation.number);
     }
     if (!err) {
         err = upload_sweep(options->fs);

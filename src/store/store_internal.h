@@ -280,9 +280,9 @@ MUST_CHECK enum err generation_use(const struct fs *fs,
                                    const struct generation *generation);
 /* Remove all others. */
 MUST_CHECK enum err generation_sweep(const struct fs *fs, unsigned keep);
-/* What an earlier process left in memory of its files is on the disk after it,
- * or out of sight (fs_settle()). */
-MUST_CHECK enum err generation_settle(const struct fs *fs, unsigned number);
+/* Sync the database's files, which an earlier process wrote (fs_sync_file()).
+ */
+MUST_CHECK enum err generation_sync(const struct fs *fs, unsigned number);
 /* `file` in it; NULL: its directory. */
 void generation_path(unsigned number, const char *file,
                      char path[FS_PATH_BYTES]);

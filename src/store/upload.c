@@ -106,7 +106,7 @@ enum err store_upload_add(struct store_upload *upload, struct bytes data)
 
 /* A database in WAL mode requires its -wal; the copy has none, so its header is
  * changed to rollback mode. */
-static enum err settle_header(struct store_upload *upload, const char **why)
+static enum err set_rollback_mode(struct store_upload *upload, const char **why)
 {
     static const uint8_t rollback[2] = {1, 1};
     const struct fs *fs = upload->fs;
@@ -175,7 +175,7 @@ enum err store_upload_open(struct store_upload *upload,
                            uint64_t value_bytes_max, const char **why)
 {
     *why = "it is no SQLite database";
-    enum err err = settle_header(upload, why);
+    enum err err = set_rollback_mode(upload, why);
     if (!err) {
         err = open_database(upload);
     }

@@ -106,7 +106,7 @@ enum err fs_empty(const struct fs *fs, const char *dir)
     return err ? err : emptying.err;
 }
 
-enum err fs_settle(const struct fs *fs, const char *path)
+enum err fs_sync_file(const struct fs *fs, const char *path)
 {
     int handle;
     enum err err = fs->open(fs->self, path, FS_WRITE, &handle);

@@ -172,10 +172,11 @@ MUST_CHECK enum err fs_replace_or_not(const struct fs *fs, const char *dir,
                                       const char *path, const void *data,
                                       size_t size, bool *in_doubt);
 
-/* Make the content of `path`, which an earlier process wrote, durable, and drop
- * pages that are in memory only because a sync of them failed. ERR_NOT_FOUND:
- * there is no such file. */
-MUST_CHECK enum err fs_settle(const struct fs *fs, const char *path);
+/* Sync the file at `path`, which an earlier process wrote, and evict its pages
+ * from the page cache: a page whose sync failed in that process may be clean in
+ * memory and old on the disk, and what is read after this call is what a power
+ * loss leaves. ERR_NOT_FOUND: there is no such file. */
+MUST_CHECK enum err fs_sync_file(const struct fs *fs, const char *path);
 
 /* Write `size` zeros at `offset`, so that they occupy space on the disk. `size`
  * is at most FS_ZEROS_BYTES. ERR_NOSPACE as with write(). */

@@ -14,7 +14,7 @@ static enum err slot_read(const struct fs *fs, int slot, struct meta *meta)
     uint8_t block[BLOCK_BYTES];
     int handle;
     size_t got = 0;
-    enum err err = fs_settle(fs, slot_path[slot]);
+    enum err err = fs_sync_file(fs, slot_path[slot]);
     if (!err) {
         err = fs->open(fs->self, slot_path[slot], FS_READ, &handle);
     }

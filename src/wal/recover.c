@@ -184,7 +184,7 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     size_t size = 0;
     segment_path(reading->seq, path);
     /* The others were synced before there was a next one. */
-    enum err err = last ? fs_settle(wal->fs, path) : ERR_OK;
+    enum err err = last ? fs_sync_file(wal->fs, path) : ERR_OK;
     if (err) {
         return err;
     }
