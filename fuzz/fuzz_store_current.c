@@ -39,12 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct generation generation = {0};
     must(fs->mkdir(fs->self, "db") == ERR_OK);
     must(fs_replace(fs, "db", "db/CURRENT", text, size) == ERR_OK);
-    enum err err = generation_current(fs, &generation);
+    enum err err = store_generation_current(fs, &generation);
     must(err == ERR_OK || err == ERR_CORRUPT);
     if (!err) {
         uint8_t *again = NULL;
         size_t again_size = 0;
-        must(generation_use(fs, &generation) == ERR_OK);
+        must(store_generation_use(fs, &generation) == ERR_OK);
         must(fs_read_all(fs, "db/CURRENT", BYTES_MAX, &again, &again_size) ==
              ERR_OK);
         must(again_size == size && memcmp(again, text, size) == 0);

@@ -96,7 +96,8 @@ static bool slot(struct simdisk *disk, const char *path, struct meta *meta)
 {
     size_t size = 0;
     const uint8_t *bytes = simdisk_bytes(disk, path, &size);
-    return bytes && size >= BLOCK_BYTES && meta_decode(bytes, meta) == ERR_OK;
+    return bytes && size >= BLOCK_BYTES &&
+           wal_meta_decode(bytes, meta) == ERR_OK;
 }
 
 static void check_slots(const struct wal *wal, const struct meta *a,

@@ -44,7 +44,7 @@ static bool submit_sync(struct store *store, const struct shim_file *shim)
     return true;
 }
 
-bool checkpoint_sync_completed(struct store *store, bool wait)
+bool store_checkpoint_sync_completed(struct store *store, bool wait)
 {
     const struct fs *fs = store->options.fs;
     const struct shim_file *shim = store->syncing;
@@ -90,7 +90,7 @@ static int pass(struct store *store, enum pass pass)
     int rc = sqlite3_wal_checkpoint_v2(
         store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
     store->pass = PASS_NONE;
-    shim_discard(store);
+    store_shim_discard(store);
     must(rc != SQLITE_OK || frames == copied);
     return rc;
 }
@@ -107,8 +107,9 @@ static int sync_wal(struct store *store, bool async)
 {
     store->checkpoints++;
     store->step = STEP_WAL_SYNCED;
-    return async && submit_sync(store, &store->wal_file) ? SQLITE_OK
-                                                         : shim_sync_wal(store);
+    return async && submit_sync(store, &store->wal_file)
+               ? SQLITE_OK
+               : store_shim_sync_wal(store);
 }
 
 static int copy(struct store *store, bool async)
@@ -160,13 +161,13 @@ static void step(struct store *store, bool async)
     }
 }
 
-void checkpoint_run(struct store *store)
+void store_checkpoint_run(struct store *store)
 {
     if (store->in_memory) {
         return;
     }
     do {
-        bool completed = checkpoint_sync_completed(store, true);
+        bool completed = store_checkpoint_sync_completed(store, true);
         must(completed);
         step(store, false);
     } while (store->step != STEP_NONE);
@@ -176,7 +177,7 @@ enum err store_checkpoint(struct store *store)
 {
     enum err err = store_flush(store);
     if (!err) {
-        checkpoint_run(store);
+        store_checkpoint_run(store);
     }
     return err;
 }
@@ -187,7 +188,7 @@ bool store_checkpoint_step(struct store *store)
     if (!store->syncing) {
         step(store, true);
     } else {
-        (void)checkpoint_sync_completed(store, false);
+        (void)store_checkpoint_sync_completed(store, false);
     }
     return store->step != STEP_NONE;
 }

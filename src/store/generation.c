@@ -49,27 +49,27 @@ static enum err parse_current(const uint8_t *data, size_t size,
                : ERR_CORRUPT;
 }
 
-void generation_path(unsigned number, const char *file,
-                     char path[FS_PATH_BYTES])
+void store_generation_path(unsigned number, const char *file,
+                           char path[FS_PATH_BYTES])
 {
     snprintf(path, FS_PATH_BYTES, "db/gen-%07u%s%s", number, file ? "/" : "",
              file ? file : "");
 }
 
-void generation_database(const struct fs *fs, unsigned number, char *path,
-                         size_t size)
+void store_generation_database(const struct fs *fs, unsigned number, char *path,
+                               size_t size)
 {
     char relative[FS_PATH_BYTES];
-    generation_path(number, "state.db", relative);
+    store_generation_path(number, "state.db", relative);
     if (!fs->real_path(fs->self, relative, path, size)) {
         snprintf(path, size, ":memory:");
     }
 }
 
-enum err generation_make(const struct fs *fs, unsigned number)
+enum err store_generation_make(const struct fs *fs, unsigned number)
 {
     char path[FS_PATH_BYTES];
-    generation_path(number, NULL, path);
+    store_generation_path(number, NULL, path);
     enum err err = fs->mkdir(fs->self, path);
     return err ? err : fs->sync_dir(fs->self, "db");
 }
@@ -86,8 +86,8 @@ static enum err read_current(const struct fs *fs, struct generation *generation)
     return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
 }
 
-enum err generation_use(const struct fs *fs,
-                        const struct generation *generation)
+enum err store_generation_use(const struct fs *fs,
+                              const struct generation *generation)
 {
     char text[TEXT_BYTES];
     struct generation found;
@@ -122,7 +122,8 @@ static void see_generation(const char *name, void *arg)
     }
 }
 
-enum err generation_current(const struct fs *fs, struct generation *generation)
+enum err store_generation_current(const struct fs *fs,
+                                  struct generation *generation)
 {
     enum err err = fs->mkdir(fs->self, "db");
     if (!err) {
@@ -141,10 +142,10 @@ enum err generation_current(const struct fs *fs, struct generation *generation)
             return ERR_CORRUPT;
         }
         if (!err) {
-            err = generation_make(fs, 1);
+            err = store_generation_make(fs, 1);
         }
         if (!err) {
-            err = generation_use(fs, generation);
+            err = store_generation_use(fs, generation);
         }
     } else if (err == ERR_CORRUPT) {
         log_error("store", "file=db/CURRENT why=\"does not parse\"");
@@ -168,7 +169,7 @@ static void sweep_generation(const char *name, void *arg)
     if (sscanf(name, "gen-%7u", &number) != 1 || number == sweep->keep) {
         return;
     }
-    generation_path(number, NULL, path);
+    store_generation_path(number, NULL, path);
     enum err err = fs_empty(sweep->fs, path);
     if (!err) {
         err = sweep->fs->unlink(sweep->fs->self, path);
@@ -176,7 +177,7 @@ static void sweep_generation(const char *name, void *arg)
     sweep->err = sweep->err ? sweep->err : err;
 }
 
-enum err generation_sweep(const struct fs *fs, unsigned keep)
+enum err store_generation_sweep(const struct fs *fs, unsigned keep)
 {
     struct sweep sweep = {.fs = fs, .keep = keep};
     enum err err = fs->list(fs->self, "db", sweep_generation, &sweep);
@@ -186,13 +187,13 @@ enum err generation_sweep(const struct fs *fs, unsigned keep)
     return err ? err : fs->sync_dir(fs->self, "db");
 }
 
-enum err generation_sync(const struct fs *fs, unsigned number)
+enum err store_generation_sync(const struct fs *fs, unsigned number)
 {
     static const char *const files[] = {"state.db", "state.db-journal",
                                         "state.db-wal"};
     for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
         char path[FS_PATH_BYTES];
-        generation_path(number, files[i], path);
+        store_generation_path(number, files[i], path);
         enum err err = fs_sync_file(fs, path);
         if (err && err != ERR_NOT_FOUND) {
             return err;
@@ -208,7 +209,7 @@ enum err store_remove(const struct fs *fs)
         err = fs->sync_dir(fs->self, "db");
     }
     if (!err || err == ERR_NOT_FOUND) {
-        err = generation_sweep(fs, 0); /* There is no generation 0. */
+        err = store_generation_sweep(fs, 0); /* There is no generation 0. */
     }
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }

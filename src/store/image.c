@@ -68,7 +68,8 @@ static void save_page(struct store_image *image, uint64_t page)
     image->saved[page] = ++image->saved_count;
 }
 
-void images_before_write(struct store *store, uint64_t offset, uint64_t size)
+void store_images_before_write(struct store *store, uint64_t offset,
+                               uint64_t size)
 {
     uint64_t end = (offset + size + PAGE_BYTES - 1) / PAGE_BYTES;
     for (size_t i = 0; i < STORE_IMAGES_MAX; i++) {
@@ -79,7 +80,7 @@ void images_before_write(struct store *store, uint64_t offset, uint64_t size)
     }
 }
 
-enum err images_sweep(const struct fs *fs)
+enum err store_images_sweep(const struct fs *fs)
 {
     for (unsigned slot = 0; slot < STORE_IMAGES_MAX; slot++) {
         char path[FS_PATH_BYTES];
@@ -179,10 +180,11 @@ void store_image_add_view(struct store_image *image)
     for (int depth = 0; next != 0 && depth < DEPTH_MAX; depth++) {
         number = next;
         there = read_page(image, number, page);
-        next = there ? view_next_page(page, number == 1 ? FILE_HEADER_BYTES : 0)
+        next = there ? store_view_next_page(page,
+                                            number == 1 ? FILE_HEADER_BYTES : 0)
                      : 0;
     }
-    if (!there || !view_add(page, number == 1 ? FILE_HEADER_BYTES : 0)) {
+    if (!there || !store_view_add(page, number == 1 ? FILE_HEADER_BYTES : 0)) {
         log_debug("image", "why=\"no room for the view kv\"");
         mem_free(page);
         return;

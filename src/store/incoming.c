@@ -20,12 +20,12 @@ enum err store_incoming_new(const struct store *store,
     struct generation generation = {.number = store->generation.number + 1};
     int handle = -1;
     /* Remove the files of an earlier attempt. */
-    enum err err = generation_sweep(fs, store->generation.number);
+    enum err err = store_generation_sweep(fs, store->generation.number);
     if (!err) {
-        err = generation_make(fs, generation.number);
+        err = store_generation_make(fs, generation.number);
     }
     if (!err) {
-        generation_path(generation.number, "state.db", path);
+        store_generation_path(generation.number, "state.db", path);
         err = fs->open(fs->self, path, FS_CREATE_NEW, &handle);
     }
     if (err) {
@@ -48,7 +48,7 @@ void store_incoming_free(struct store_incoming *incoming)
     if (incoming->handle >= 0) {
         fs->close(fs->self, incoming->handle);
     }
-    if (generation_sweep(fs, incoming->generation.number - 1) != ERR_OK) {
+    if (store_generation_sweep(fs, incoming->generation.number - 1) != ERR_OK) {
         log_warn("store", "why=\"the rest of a snapshot cannot be removed\"");
     }
     mem_free(incoming);
@@ -84,7 +84,7 @@ static enum err check_end(const struct store_incoming *incoming)
     enum err err =
         fs->read(fs->self, incoming->handle, 0, header, sizeof(header), &got);
     if (!err && (got < sizeof(header) ||
-                 !schema_ends_with_page(header, incoming->bytes))) {
+                 !store_schema_ends_with_page(header, incoming->bytes))) {
         log_error("store", "why=\"the file is cut short\"");
         err = ERR_CORRUPT;
     }
@@ -98,7 +98,7 @@ static enum err close_file(struct store_incoming *incoming)
     enum err err = sync_file(incoming);
     fs->close(fs->self, incoming->handle);
     incoming->handle = -1;
-    generation_path(incoming->generation.number, NULL, path);
+    store_generation_path(incoming->generation.number, NULL, path);
     return err ? err : fs->sync_dir(fs->self, path);
 }
 
@@ -110,7 +110,7 @@ static enum err load_memory(struct store_incoming *incoming,
     char path[FS_PATH_BYTES];
     int handle;
     size_t got = 0;
-    generation_path(incoming->generation.number, "state.db", path);
+    store_generation_path(incoming->generation.number, "state.db", path);
     enum err err = fs->open(fs->self, path, FS_READ, &handle);
     if (err) {
         return err;
@@ -137,8 +137,8 @@ static enum err open_incoming(struct store_incoming *incoming,
 {
     char path[2 * FS_PATH_BYTES];
     unsigned char *image = NULL;
-    generation_database(incoming->options.fs, incoming->generation.number, path,
-                        sizeof(path));
+    store_generation_database(incoming->options.fs, incoming->generation.number,
+                              path, sizeof(path));
     if (strcmp(path, ":memory:") == 0) {
         enum err err = load_memory(incoming, &image);
         if (err) {
@@ -229,7 +229,7 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
     if (!err) {
         store->generation.index = store->now.applied;
         store->generation.term = store->now.term;
-        err = generation_use(incoming->options.fs, &store->generation);
+        err = store_generation_use(incoming->options.fs, &store->generation);
     }
     if (err) {
         store_close(store);
@@ -243,7 +243,7 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
 
 void store_tidy(const struct store *store)
 {
-    if (generation_sweep(store->options.fs, store->generation.number) !=
+    if (store_generation_sweep(store->options.fs, store->generation.number) !=
         ERR_OK) {
         log_warn("store", "why=\"an old database cannot be removed\"");
     }

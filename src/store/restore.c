@@ -143,7 +143,8 @@ static bool take_step(struct store *store, uint64_t index,
     return true;
 }
 
-bool restore_apply(struct store *store, uint64_t index, struct bytes command)
+bool store_restore_apply(struct store *store, uint64_t index,
+                         struct bytes command)
 {
     struct row *now = &store->now;
     struct result head = {.index = index};

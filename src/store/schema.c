@@ -61,7 +61,7 @@ static int allow(void *arg, int action, const char *table, const char *column,
     return SQLITE_DENY;
 }
 
-void guard_begin(struct guard *guard, sqlite3 *db)
+void store_guard_begin(struct guard *guard, sqlite3 *db)
 {
     static const struct {
         int limit;
@@ -96,13 +96,13 @@ void guard_begin(struct guard *guard, sqlite3 *db)
     sqlite3_set_authorizer(db, allow, NULL);
 }
 
-void guard_renew(struct guard *guard, uint64_t steps_max)
+void store_guard_renew(struct guard *guard, uint64_t steps_max)
 {
     guard->steps = 0;
     guard->steps_max = steps_max;
 }
 
-void guard_end(struct guard *guard)
+void store_guard_end(struct guard *guard)
 {
     sqlite3 *db = guard->db;
     for (int i = 0; i < LIMITS; i++) {
@@ -116,7 +116,7 @@ void guard_end(struct guard *guard)
     sqlite3_exec(db, "PRAGMA cell_size_check=OFF", NULL, NULL, NULL);
 }
 
-enum err guard_error(const struct guard *guard)
+enum err store_guard_error(const struct guard *guard)
 {
     enum err shortage = store_error_shortage(guard->db);
     if (shortage) {
@@ -274,8 +274,8 @@ static bool is_ours(const struct known *known, const char *type,
         return strncmp(name, automatic, strlen(automatic)) == 0 && !sql;
     }
     if (strcmp(type, "view") == 0) {
-        return strcmp(name, view_name) == 0 && sql &&
-               strcmp(sql, view_sql) == 0;
+        return strcmp(name, store_view_name) == 0 && sql &&
+               strcmp(sql, store_view_sql) == 0;
     }
     if (strcmp(type, "table") != 0 || !sql) {
         return false;
@@ -327,7 +327,7 @@ static enum err check_rows(struct guard *guard, const struct known *known,
         check_row(known, select, found);
         rc = SQLITE_OK;
     }
-    enum err err = rc == SQLITE_DONE ? ERR_OK : guard_error(guard);
+    enum err err = rc == SQLITE_DONE ? ERR_OK : store_guard_error(guard);
     sqlite3_finalize(select);
     /* A text over the limit is none of ours. */
     return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
@@ -346,7 +346,7 @@ static enum err read_number(struct guard *guard, const char *sql,
     if (rc == SQLITE_ROW) {
         *value = sqlite3_column_int64(select, 0);
     } else {
-        err = rc == SQLITE_DONE ? ERR_CORRUPT : guard_error(guard);
+        err = rc == SQLITE_DONE ? ERR_CORRUPT : store_guard_error(guard);
     }
     sqlite3_finalize(select);
     return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
@@ -391,7 +391,8 @@ static enum err check_found(struct guard *guard, const struct found *found,
     return err;
 }
 
-enum err schema_check(struct guard *guard, bool only_ours, const char **why)
+enum err store_schema_check(struct guard *guard, bool only_ours,
+                            const char **why)
 {
     const struct known *known;
     struct found found = {0};
@@ -409,8 +410,8 @@ enum err schema_check(struct guard *guard, bool only_ours, const char **why)
     return err;
 }
 
-bool schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
-                           uint64_t bytes)
+bool store_schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
+                                 uint64_t bytes)
 {
     enum { SIZE_AT = 16, LEAST = 512, LARGEST = 65536 };
     uint32_t size = (uint32_t)header[SIZE_AT] << 8 | header[SIZE_AT + 1];
@@ -418,7 +419,7 @@ bool schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
     return size >= LEAST && bytes % size == 0;
 }
 
-enum err schema_check_foreign(sqlite3 *db)
+enum err store_schema_check_foreign(sqlite3 *db)
 {
     struct guard guard;
     const char *why = "";
@@ -427,9 +428,9 @@ enum err schema_check_foreign(sqlite3 *db)
         SQLITE_OK) {
         return store_error(db, "locking");
     }
-    guard_begin(&guard, db);
-    enum err err = schema_check(&guard, true, &why);
-    guard_end(&guard);
+    store_guard_begin(&guard, db);
+    enum err err = store_schema_check(&guard, true, &why);
+    store_guard_end(&guard);
     if (err && !err_is_shortage(err)) {
         log_error("store", "why=\"%s\"", why);
     }

@@ -78,7 +78,7 @@ enum err store_failed(struct store *store, const char *what)
     if (!sqlite3_get_autocommit(store->db)) {
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     }
-    shim_discard(store);
+    store_shim_discard(store);
     store->open = false;
     if (!sqlite3_get_autocommit(store->db) || load_row(store) != ERR_OK) {
         die("%s: cannot go back to the last commit after a shortage: %s",
@@ -257,13 +257,13 @@ static enum err open_database(struct store *store, bool foreign,
     }
     enum err err = image ? take_image(store, image, image_bytes) : ERR_OK;
     if (!err && foreign) {
-        err = schema_check_foreign(store->db);
+        err = store_schema_check_foreign(store->db);
     }
     if (!err) {
         err = configure(store);
     }
     if (!err) {
-        err = view_drop(store->db);
+        err = store_view_drop(store->db);
     }
     if (!err) {
         err = store_migrate(store->db);
@@ -278,10 +278,10 @@ static enum err open_database(struct store *store, bool foreign,
         err = load_row(store);
     }
     if (!err && !store->in_memory) {
-        err = shim_install(store);
+        err = store_shim_install(store);
     }
     if (!err && !store->in_memory) {
-        err = images_sweep(store->options.fs);
+        err = store_images_sweep(store->options.fs);
     }
     return err;
 }
@@ -299,8 +299,8 @@ enum err store_open_generation(const struct store_options *options,
     store->db_file.handle = -1;
     store->wal_file.handle = -1;
     store->generation = *generation;
-    generation_database(options->fs, generation->number, store->path,
-                        sizeof(store->path));
+    store_generation_database(options->fs, generation->number, store->path,
+                              sizeof(store->path));
     store->in_memory = strcmp(store->path, ":memory:") == 0;
     reserve_init(&store->reserve, options->fs, "db/reserve.tmp",
                  store->in_memory ? 0 : store->options.reserve_bytes);
@@ -310,7 +310,7 @@ enum err store_open_generation(const struct store_options *options,
         store_close(store);
         return err;
     }
-    checkpoint_run(store); /* An earlier process may have left a -wal. */
+    store_checkpoint_run(store); /* An earlier process may have left a -wal. */
     *out = store;
     return ERR_OK;
 }
@@ -318,16 +318,16 @@ enum err store_open_generation(const struct store_options *options,
 enum err store_open(const struct store_options *options, struct store **out)
 {
     struct generation generation;
-    enum err err = generation_current(options->fs, &generation);
+    enum err err = store_generation_current(options->fs, &generation);
     /* A snapshot that was not taken over, or what one has replaced. */
     if (!err) {
-        err = generation_sweep(options->fs, generation.number);
+        err = store_generation_sweep(options->fs, generation.number);
     }
     if (!err) {
-        err = generation_sync(options->fs, generation.number);
+        err = store_generation_sync(options->fs, generation.number);
     }
     if (!err) {
-        err = upload_sweep(options->fs);
+        err = store_upload_sweep(options->fs);
     }
     return err ? err
                : store_open_generation(options, &generation, false, NULL, 0,
@@ -354,10 +354,10 @@ void store_close(struct store *store)
         sqlite3_finalize(statements[i]);
     }
     store_ranges_free(store);
-    bool completed = checkpoint_sync_completed(store, true);
+    bool completed = store_checkpoint_sync_completed(store, true);
     must(completed); /* It had a handle. */
     sqlite3_close(store->db);
-    shim_free(store);
+    store_shim_free(store);
     reserve_close(&store->reserve);
     buf_free(&store->conf);
     buf_free(&store->result);
@@ -490,10 +490,10 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     if (err) {
         return err;
     }
-    bool ok = is_restore ? restore_apply(store, index, command)
+    bool ok = is_restore ? store_restore_apply(store, index, command)
               : reader.version == COMMAND_VERSION
                   ? apply_plain(store, index, &reader, &result->deleted)
-                  : txn_apply(store, index, command, &reader);
+                  : store_txn_apply(store, index, command, &reader);
     if (!ok) {
         return store_failed(store, "applying an entry");
     }

@@ -154,16 +154,17 @@ bool store_delete(struct store *store, const struct command_op *op,
                   uint64_t *deleted);
 /* Apply the rest of a version 2 command of which `reader` has read the head.
  * The result is in store->result. */
-bool txn_apply(struct store *store, uint64_t index, struct bytes command,
-               struct command_reader *reader);
+bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
+                     struct command_reader *reader);
 
 /* Apply one step of a restore. The result is in store->result. */
-bool restore_apply(struct store *store, uint64_t index, struct bytes command);
+bool store_restore_apply(struct store *store, uint64_t index,
+                         struct bytes command);
 
 /* Open the database of `generation`, whatever db/CURRENT says. A `foreign` one
- * was not written by this node: it is looked at first (schema_check(), of ours
- * alone; ERR_CORRUPT or ERR_VERSION with a log line). In memory it begins as
- * `image` (from sqlite3_malloc64, taken over) when there is one. */
+ * was not written by this node: it is looked at first (store_schema_check(), of
+ * ours alone; ERR_CORRUPT or ERR_VERSION with a log line). In memory it begins
+ * as `image` (from sqlite3_malloc64, taken over) when there is one. */
 MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           const struct generation *generation,
                                           bool foreign, unsigned char *image,
@@ -173,40 +174,41 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
 /* ---- vfs_shim.c ---- */
 
 /* Intercept all I/O of the open database from here on. */
-MUST_CHECK enum err shim_install(struct store *store);
-MUST_CHECK int shim_sync_wal(struct store *store); /* SQLite's code. */
+MUST_CHECK enum err store_shim_install(struct store *store);
+MUST_CHECK int store_shim_sync_wal(struct store *store); /* SQLite's code. */
 /* Drop the buffered writes of a checkpoint or a transaction that failed. */
-void shim_discard(struct store *store);
+void store_shim_discard(struct store *store);
 /* Call it after SQLite has closed the files. */
-void shim_free(struct store *store);
+void store_shim_free(struct store *store);
 
 /* ---- checkpoint.c ---- */
 
 /* A whole checkpoint, synchronously. A shortage leaves it for later. */
-void checkpoint_run(struct store *store);
+void store_checkpoint_run(struct store *store);
 /* Has the sync of the last step completed (or is there none)? With `wait` it
  * has on return. A sync that failed ends the process. */
-bool checkpoint_sync_completed(struct store *store, bool wait);
+bool store_checkpoint_sync_completed(struct store *store, bool wait);
 
 /* Call it before the database changes there: pages that an open image still
  * needs are saved. */
-void images_before_write(struct store *store, uint64_t offset, uint64_t size);
+void store_images_before_write(struct store *store, uint64_t offset,
+                               uint64_t size);
 /* Remove the files of an earlier process. */
-MUST_CHECK enum err images_sweep(const struct fs *fs);
+MUST_CHECK enum err store_images_sweep(const struct fs *fs);
 
 MUST_CHECK enum err store_migrate(sqlite3 *db);
 /* The same up to `version`, at most the newest one. */
 MUST_CHECK enum err store_migrate_to(sqlite3 *db, int version);
 int store_schema(void); /* The newest version of it. */
 /* Remove the upload of an earlier process. */
-MUST_CHECK enum err upload_sweep(const struct fs *fs);
+MUST_CHECK enum err store_upload_sweep(const struct fs *fs);
 
 /* ---- databases that this node did not write (schema.c) ---- */
 
 /* Keeps a connection to an untrusted database from doing harm: limits, nothing
  * but reads of our tables, and a count of SQLite's steps. In the caller's
- * memory, where it stays until guard_end() or until the connection is closed.
- * To begin before the database is looked at for the first time. */
+ * memory, where it stays until store_guard_end() or until the connection is
+ * closed. To begin before the database is looked at for the first time. */
 enum { GUARD_LIMITS = 16 };
 struct guard {
     sqlite3 *db;
@@ -214,50 +216,48 @@ struct guard {
     uint64_t steps_max;       /* ... and how many there may be, about. */
     int limits[GUARD_LIMITS]; /* As they were. */
 };
-void guard_begin(struct guard *guard, sqlite3 *db);
+void store_guard_begin(struct guard *guard, sqlite3 *db);
 /* Count from 0 again. */
-void guard_renew(struct guard *guard, uint64_t steps_max);
+void store_guard_renew(struct guard *guard, uint64_t steps_max);
 /* The database is trusted from here on. */
-void guard_end(struct guard *guard);
+void store_guard_end(struct guard *guard);
 /* The connection's last error. ERR_CORRUPT: damaged, or over the number of
  * steps; ERR_TOO_BIG: over the limit of a length; ERR_IO: cannot be read; or
  * a shortage. */
-enum err guard_error(const struct guard *guard);
+enum err store_guard_error(const struct guard *guard);
 
 /* Is it a database of craftd's, with something in it? Takes a time that is
- * bounded, whatever it is: right behind guard_begin(). With `only_ours` there
- * is nothing else in it (triggers, views, indexes of somebody's), so that it
- * can become a node's own.
- *   ERR_VERSION  of a newer version
- *   ERR_CORRUPT  no; ERR_IO, a shortage
- * `why` is then a sentence, valid until the next call. */
-MUST_CHECK enum err schema_check(struct guard *guard, bool only_ours,
-                                 const char **why);
+ * bounded, whatever it is: right behind store_guard_begin(). With `only_ours`
+ * there is nothing else in it (triggers, views, indexes of somebody's), so that
+ * it can become a node's own. ERR_VERSION  of a newer version ERR_CORRUPT  no;
+ * ERR_IO, a shortage `why` is then a sentence, valid until the next call. */
+MUST_CHECK enum err store_schema_check(struct guard *guard, bool only_ours,
+                                       const char **why);
 
 /* Does a SQLite file of `bytes` bytes, of which `header` are the first
  * SCHEMA_HEADER_BYTES, end with a page? What is missing of its last page SQLite
  * takes for zeros, so that values would end with them. */
 enum { SCHEMA_HEADER_BYTES = 100 };
-bool schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
-                           uint64_t bytes);
+bool store_schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
+                                 uint64_t bytes);
 
 /* A database that is to be a node's own, of which SQLite has read nothing yet:
- * as schema_check() with `only_ours`, with a log line. */
-MUST_CHECK enum err schema_check_foreign(sqlite3 *db);
+ * as store_schema_check() with `only_ours`, with a log line. */
+MUST_CHECK enum err store_schema_check_foreign(sqlite3 *db);
 
 /* ---- the view in backups (view.c) ---- */
 
-extern const char view_name[];
-extern const char view_sql[];
+extern const char store_view_name[];
+extern const char store_view_sql[];
 /* Add its row to the last leaf of the schema's b-tree: a page of 4096 bytes,
  * whose b-tree begins at page[start] (100 on page 1, else 0). False: it has no
  * room, or is no such page; it is as it was then. */
-bool view_add(uint8_t *page, size_t start);
+bool store_view_add(uint8_t *page, size_t start);
 /* The number of the page to look at next on the way to that leaf; 0: this is a
  * leaf. */
-uint64_t view_next_page(const uint8_t *page, size_t start);
+uint64_t store_view_next_page(const uint8_t *page, size_t start);
 /* A backup that has become a node's database has it still. */
-MUST_CHECK enum err view_drop(sqlite3 *db);
+MUST_CHECK enum err store_view_drop(sqlite3 *db);
 
 /* In the open transaction, or, when there is none, in one of its own. */
 MUST_CHECK enum err store_begin(struct store *store);
@@ -272,22 +272,22 @@ void store_ranges_free(struct store *store);
 bool store_read(struct store *store, struct bytes key, struct store_row *row,
                 bool *found);
 /* Which generation is in use; the first is made when there is none. */
-MUST_CHECK enum err generation_current(const struct fs *fs,
-                                       struct generation *generation);
-MUST_CHECK enum err generation_make(const struct fs *fs, unsigned number);
+MUST_CHECK enum err store_generation_current(const struct fs *fs,
+                                             struct generation *generation);
+MUST_CHECK enum err store_generation_make(const struct fs *fs, unsigned number);
 /* From now on this one, for good. */
-MUST_CHECK enum err generation_use(const struct fs *fs,
-                                   const struct generation *generation);
+MUST_CHECK enum err store_generation_use(const struct fs *fs,
+                                         const struct generation *generation);
 /* Remove all others. */
-MUST_CHECK enum err generation_sweep(const struct fs *fs, unsigned keep);
+MUST_CHECK enum err store_generation_sweep(const struct fs *fs, unsigned keep);
 /* Sync the database's files, which an earlier process wrote (fs_sync_file()).
  */
-MUST_CHECK enum err generation_sync(const struct fs *fs, unsigned number);
+MUST_CHECK enum err store_generation_sync(const struct fs *fs, unsigned number);
 /* `file` in it; NULL: its directory. */
-void generation_path(unsigned number, const char *file,
-                     char path[FS_PATH_BYTES]);
+void store_generation_path(unsigned number, const char *file,
+                           char path[FS_PATH_BYTES]);
 /* The database for SQLite, ":memory:" on a file system without paths. */
-void generation_database(const struct fs *fs, unsigned number, char *path,
-                         size_t size);
+void store_generation_database(const struct fs *fs, unsigned number, char *path,
+                               size_t size);
 
 #endif

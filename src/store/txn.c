@@ -419,8 +419,8 @@ static bool answer(struct txn *txn, struct command_reader *reader)
     return !is_named || known || keep_answer(store, txn->index, &reader->name);
 }
 
-bool txn_apply(struct store *store, uint64_t index, struct bytes command,
-               struct command_reader *reader)
+bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
+                     struct command_reader *reader)
 {
     struct txn txn = {
         .store = store,

@@ -43,7 +43,7 @@ struct store_upload {
     uint64_t all_sum;
 };
 
-enum err upload_sweep(const struct fs *fs)
+enum err store_upload_sweep(const struct fs *fs)
 {
     enum err err = fs->unlink(fs->self, upload_path);
     return err == ERR_NOT_FOUND ? ERR_OK : err;
@@ -53,7 +53,7 @@ enum err store_upload_new(const struct store *store, struct store_upload **out)
 {
     const struct fs *fs = store->options.fs;
     int handle = -1;
-    enum err err = upload_sweep(fs);
+    enum err err = store_upload_sweep(fs);
     if (!err) {
         err = fs->open(fs->self, upload_path, FS_CREATE_NEW, &handle);
     }
@@ -84,7 +84,7 @@ void store_upload_free(struct store_upload *upload)
     close_file(upload);
     sqlite3_finalize(upload->rows);
     sqlite3_close(upload->db);
-    if (upload_sweep(upload->fs) != ERR_OK) {
+    if (store_upload_sweep(upload->fs) != ERR_OK) {
         log_warn("store", "file=%s why=\"cannot be removed\"", upload_path);
     }
     buf_free(&upload->last);
@@ -120,7 +120,7 @@ static enum err set_rollback_mode(struct store_upload *upload, const char **why)
     if (got < sizeof(header) || memcmp(header, "SQLite format 3", 16) != 0) {
         return ERR_CORRUPT;
     }
-    if (!schema_ends_with_page(header, upload->bytes)) {
+    if (!store_schema_ends_with_page(header, upload->bytes)) {
         *why = "it is cut short: it ends within a page";
         return ERR_CORRUPT;
     }
@@ -183,8 +183,8 @@ enum err store_upload_open(struct store_upload *upload,
     if (err) {
         return err;
     }
-    guard_begin(&upload->guard, upload->db);
-    err = schema_check(&upload->guard, false, why);
+    store_guard_begin(&upload->guard, upload->db);
+    err = store_schema_check(&upload->guard, false, why);
     uint64_t row_bytes_max = min_u64(value_bytes_max, COMMAND_VALUE_BYTES_MAX) +
                              COMMAND_KEY_BYTES_MAX + ROW_BYTES_MAX;
     sqlite3_limit(upload->db, SQLITE_LIMIT_LENGTH, (int)row_bytes_max);
@@ -209,9 +209,9 @@ enum err store_upload_begin(struct store_upload *upload, bool by_key)
     upload->count = 0;
     upload->seen_bytes = 0;
     upload->sum = 0;
-    guard_renew(&upload->guard, ROW_STEPS_MAX);
+    store_guard_renew(&upload->guard, ROW_STEPS_MAX);
     int rc = sqlite3_prepare_v2(upload->db, sql, -1, &upload->rows, NULL);
-    return rc == SQLITE_OK ? ERR_OK : guard_error(&upload->guard);
+    return rc == SQLITE_OK ? ERR_OK : store_guard_error(&upload->guard);
 }
 
 static enum err end(struct store_upload *upload)
@@ -256,7 +256,7 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
                            struct bytes *value)
 {
     sqlite3_stmt *rows = upload->rows;
-    guard_renew(&upload->guard, ROW_STEPS_MAX);
+    store_guard_renew(&upload->guard, ROW_STEPS_MAX);
     int rc = rows ? sqlite3_step(rows) : SQLITE_DONE;
     if (rc == SQLITE_DONE) {
         sqlite3_finalize(rows); /* Another step would begin anew. */
@@ -264,7 +264,7 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
         return end(upload);
     }
     if (rc != SQLITE_ROW) {
-        return guard_error(&upload->guard);
+        return store_guard_error(&upload->guard);
     }
     if (sqlite3_column_type(rows, 0) != SQLITE_BLOB ||
         sqlite3_column_type(rows, 1) != SQLITE_BLOB) {

@@ -1,7 +1,8 @@
 /* vfs_shim.c -- intercepts SQLite's I/O on the database and its -wal.
  *
- * SQLite has a handle for each of the two files; shim_install() exchanges their
- * tables of methods for ones that do more, and then call the original methods.
+ * SQLite has a handle for each of the two files; store_shim_install() exchanges
+ * their tables of methods for ones that do more, and then call the original
+ * methods.
  *
  *  - Batched writes. SQLite writes a page at a time, and to the -wal a header
  * of 24 bytes before each. Adjacent writes are collected in a buffer, which is
@@ -134,7 +135,7 @@ static int write_database(sqlite3_file *file, const void *data, int size,
         return SQLITE_OK;
     }
     must(!store->syncing);
-    images_before_write(store, (uint64_t)offset, (uint64_t)size);
+    store_images_before_write(store, (uint64_t)offset, (uint64_t)size);
     return buffer_write(&store->db_file, data, size, (uint64_t)offset);
 }
 
@@ -150,7 +151,7 @@ static int sync_database(sqlite3_file *file, int flags)
                                      : store->db_file.base->xSync(file, flags);
 }
 
-void shim_discard(struct store *store)
+void store_shim_discard(struct store *store)
 {
     store->db_file.buffer.size = 0;
     store->wal_file.buffer.size = 0;
@@ -190,7 +191,7 @@ static int sync_wal(sqlite3_file *file, int flags)
     return rc == SQLITE_OK ? store->wal_file.base->xSync(file, flags) : rc;
 }
 
-int shim_sync_wal(struct store *store)
+int store_shim_sync_wal(struct store *store)
 {
     return sync_wal(store->wal_file.file, SQLITE_SYNC_NORMAL);
 }
@@ -207,7 +208,7 @@ static enum err open_for_sync(struct store *store, const char *name,
     if (!fs->submit) {
         return ERR_OK;
     }
-    generation_path(store->generation.number, name, path);
+    store_generation_path(store->generation.number, name, path);
     return fs->open(fs->self, path, FS_READ, &shim->handle);
 }
 
@@ -226,7 +227,7 @@ static void install(struct store *store, int which, struct shim_file *shim)
     shim->buffer.end = UINT64_MAX; /* No write is adjacent. */
 }
 
-enum err shim_install(struct store *store)
+enum err store_shim_install(struct store *store)
 {
     install(store, SQLITE_FCNTL_FILE_POINTER, &store->db_file);
     install(store, SQLITE_FCNTL_JOURNAL_POINTER, &store->wal_file);
@@ -247,7 +248,7 @@ static void uninstall(struct store *store, struct shim_file *shim)
     }
 }
 
-void shim_free(struct store *store)
+void store_shim_free(struct store *store)
 {
     uninstall(store, &store->db_file);
     uninstall(store, &store->wal_file);

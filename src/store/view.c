@@ -28,9 +28,10 @@ enum {
     CELL_BYTES_MAX = 512,
 };
 
-const char view_name[] = "kv";
-const char view_sql[] = "CREATE VIEW kv AS SELECT CAST(key AS TEXT) AS key, "
-                        "CAST(value AS TEXT) AS value FROM pairs";
+const char store_view_name[] = "kv";
+const char store_view_sql[] =
+    "CREATE VIEW kv AS SELECT CAST(key AS TEXT) AS key, "
+    "CAST(value AS TEXT) AS value FROM pairs";
 
 /* ---- big-endian, and SQLite's varints ---- */
 
@@ -91,15 +92,15 @@ static void add_cell(struct buf *out, uint64_t rowid)
     enum { ZERO = 8, TYPES_BYTES = 6 }; /* Types: one byte, but the last. */
     buf_add_u8(&record, 1 + TYPES_BYTES);
     add_varint(&record, type_of_text(type));
-    add_varint(&record, type_of_text(view_name));
-    add_varint(&record, type_of_text(view_name));
+    add_varint(&record, type_of_text(store_view_name));
+    add_varint(&record, type_of_text(store_view_name));
     add_varint(&record, ZERO);
-    add_varint(&record, type_of_text(view_sql));
+    add_varint(&record, type_of_text(store_view_sql));
     must(record.size == 1 + TYPES_BYTES);
     buf_add_string(&record, type);
-    buf_add_string(&record, view_name);
-    buf_add_string(&record, view_name);
-    buf_add_string(&record, view_sql);
+    buf_add_string(&record, store_view_name);
+    buf_add_string(&record, store_view_name);
+    buf_add_string(&record, store_view_sql);
     must(record.size < CELL_BYTES_MAX);
     add_varint(out, record.size);
     add_varint(out, rowid);
@@ -128,7 +129,7 @@ static size_t cell_size(const uint8_t *page, size_t at, uint64_t *rowid)
     return local <= cursor_left(&in) ? head + (size_t)local : 0;
 }
 
-bool view_add(uint8_t *page, size_t start)
+bool store_view_add(uint8_t *page, size_t start)
 {
     uint8_t old[PAGE_BYTES];
     size_t count = get_u16(page + start + 3);
@@ -174,12 +175,12 @@ bool view_add(uint8_t *page, size_t start)
     return fits;
 }
 
-uint64_t view_next_page(const uint8_t *page, size_t start)
+uint64_t store_view_next_page(const uint8_t *page, size_t start)
 {
     return page[start] == INTERIOR ? get_u32(page + start + 8) : 0;
 }
 
-enum err view_drop(sqlite3 *db)
+enum err store_view_drop(sqlite3 *db)
 {
     return sqlite3_exec(db, "DROP VIEW IF EXISTS kv", NULL, NULL, NULL) ==
                    SQLITE_OK

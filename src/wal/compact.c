@@ -20,7 +20,7 @@ static void forget_oldest(struct wal *wal)
     if (wal->read_handle >= 0 && wal->read_seq == seq) {
         wal->fs->close(wal->fs->self, wal->read_handle);
         wal->read_handle = -1;
-        read_forget(wal);
+        wal_read_forget(wal);
     }
 }
 
@@ -51,7 +51,7 @@ bool wal_compact(struct wal *wal, uint64_t limit)
         return false;
     }
     char path[64];
-    segment_path(wal->segments[0].seq, path);
+    wal_segment_path(wal->segments[0].seq, path);
     enum err err = wal->fs->unlink(wal->fs->self, path);
     if (err_is_shortage(err)) {
         return false;
@@ -68,7 +68,7 @@ bool wal_compact(struct wal *wal, uint64_t limit)
 enum err wal_roll(struct wal *wal)
 {
     must(wal->batch.records == 0 && !wal->in_flight);
-    return wal->offset == BLOCK_BYTES ? ERR_OK : segment_next(wal, 0);
+    return wal->offset == BLOCK_BYTES ? ERR_OK : wal_segment_next(wal, 0);
 }
 
 enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
@@ -78,7 +78,7 @@ enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
     if (err) {
         return err;
     }
-    record_add(
+    wal_record_add(
         &wal->batch.buf,
         &(struct record){.kind = RECORD_BASE, .index = index, .term = term});
     wal->batch.records++;
@@ -87,6 +87,6 @@ enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
     wal->anchor_count = 0;
     wal->anchor_wanted = true;
     wal->segments[wal->segment_count - 1].first = index;
-    read_forget(wal);
+    wal_read_forget(wal);
     return wal_sync(wal);
 }

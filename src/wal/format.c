@@ -22,7 +22,7 @@ static enum err block_check(const uint8_t *block, const char magic[8])
     return load_u32(block + 12) == WAL_FORMAT ? ERR_OK : ERR_VERSION;
 }
 
-void meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES])
+void wal_meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES])
 {
     memset(block, 0, BLOCK_BYTES);
     store_u64(block + 16, meta->version);
@@ -33,7 +33,7 @@ void meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES])
     block_seal(block, meta_magic);
 }
 
-enum err meta_decode(const uint8_t block[BLOCK_BYTES], struct meta *meta)
+enum err wal_meta_decode(const uint8_t block[BLOCK_BYTES], struct meta *meta)
 {
     enum err err = block_check(block, meta_magic);
     if (err) {
@@ -49,8 +49,8 @@ enum err meta_decode(const uint8_t block[BLOCK_BYTES], struct meta *meta)
     return ERR_OK;
 }
 
-void segment_encode(const struct segment_header *header,
-                    uint8_t block[BLOCK_BYTES])
+void wal_segment_encode(const struct segment_header *header,
+                        uint8_t block[BLOCK_BYTES])
 {
     memset(block, 0, BLOCK_BYTES);
     store_u64(block + 24, header->seq);
@@ -63,8 +63,8 @@ void segment_encode(const struct segment_header *header,
     block_seal(block, segment_magic);
 }
 
-enum err segment_decode(const uint8_t block[BLOCK_BYTES],
-                        struct segment_header *header)
+enum err wal_segment_decode(const uint8_t block[BLOCK_BYTES],
+                            struct segment_header *header)
 {
     enum err err = block_check(block, segment_magic);
     if (err) {
@@ -85,7 +85,8 @@ enum err segment_decode(const uint8_t block[BLOCK_BYTES],
     return ERR_OK;
 }
 
-uint32_t chain_next(uint32_t chain, uint64_t batch_seq, uint32_t payload_crc)
+uint32_t wal_chain_next(uint32_t chain, uint64_t batch_seq,
+                        uint32_t payload_crc)
 {
     uint8_t data[12];
     store_u64(data, batch_seq);
@@ -93,20 +94,20 @@ uint32_t chain_next(uint32_t chain, uint64_t batch_seq, uint32_t payload_crc)
     return crc32c(chain, data, sizeof(data));
 }
 
-uint32_t salted_crc(uint64_t salt, const void *data, size_t size)
+uint32_t wal_salted_crc(uint64_t salt, const void *data, size_t size)
 {
     uint8_t bytes[8];
     store_u64(bytes, salt);
     return crc32c(crc32c(0, bytes, sizeof(bytes)), data, size);
 }
 
-void batch_seal(uint8_t *data, const struct segment_header *segment,
-                struct batch *batch, uint32_t chain_before)
+void wal_batch_seal(uint8_t *data, const struct segment_header *segment,
+                    struct batch *batch, uint32_t chain_before)
 {
     batch->payload_crc =
-        salted_crc(segment->salt, batch->payload.data, batch->payload.size);
+        wal_salted_crc(segment->salt, batch->payload.data, batch->payload.size);
     batch->chain =
-        chain_next(chain_before, batch->batch_seq, batch->payload_crc);
+        wal_chain_next(chain_before, batch->batch_seq, batch->payload_crc);
     memset(data, 0, BATCH_HEADER_BYTES);
     store_u32(data, BATCH_MAGIC);
     store_u64(data + 8, batch->batch_seq);
@@ -117,18 +118,19 @@ void batch_seal(uint8_t *data, const struct segment_header *segment,
     store_u32(data + 40, batch->payload_crc);
     store_u32(data + 44, batch->chain);
     store_u64(data + 48, batch->incarnation);
-    store_u32(data + 4, salted_crc(segment->salt, data + 8, 56));
+    store_u32(data + 4, wal_salted_crc(segment->salt, data + 8, 56));
 }
 
-enum err batch_decode(const struct segment_header *segment, struct bytes file,
-                      uint64_t offset, struct batch *batch)
+enum err wal_batch_decode(const struct segment_header *segment,
+                          struct bytes file, uint64_t offset,
+                          struct batch *batch)
 {
     if (offset + BATCH_HEADER_BYTES > file.size) {
         return ERR_CORRUPT;
     }
     const uint8_t *data = file.data + offset;
     if (load_u32(data) != BATCH_MAGIC ||
-        load_u32(data + 4) != salted_crc(segment->salt, data + 8, 56)) {
+        load_u32(data + 4) != wal_salted_crc(segment->salt, data + 8, 56)) {
         return ERR_CORRUPT;
     }
     *batch = (struct batch){
@@ -147,13 +149,14 @@ enum err batch_decode(const struct segment_header *segment, struct bytes file,
     }
     batch->payload = bytes_of(data + BATCH_HEADER_BYTES, size);
     batch->end = align_up(offset + BATCH_HEADER_BYTES + size, BLOCK_BYTES);
-    return batch->payload_crc == salted_crc(segment->salt, batch->payload.data,
-                                            batch->payload.size)
+    return batch->payload_crc == wal_salted_crc(segment->salt,
+                                                batch->payload.data,
+                                                batch->payload.size)
                ? ERR_OK
                : ERR_CORRUPT;
 }
 
-void record_add(struct buf *out, const struct record *record)
+void wal_record_add(struct buf *out, const struct record *record)
 {
     size_t padded = align_up(record->body.size, 8);
     uint8_t *at = buf_reserve(out, RECORD_HEADER_BYTES + padded);
@@ -172,7 +175,7 @@ void record_add(struct buf *out, const struct record *record)
     out->size += RECORD_HEADER_BYTES + padded;
 }
 
-enum err record_next(struct cursor *payload, struct record *record)
+enum err wal_record_next(struct cursor *payload, struct record *record)
 {
     if (cursor_left(payload) == 0) {
         return ERR_NOT_FOUND;

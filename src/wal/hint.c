@@ -40,7 +40,7 @@ static uint64_t decode(const struct wal *wal, const uint8_t slot[SLOT_BYTES])
     return load_u64(slot + 16);
 }
 
-enum err hint_load(struct wal *wal, uint64_t *batch_seq)
+enum err wal_hint_load(struct wal *wal, uint64_t *batch_seq)
 {
     uint8_t slots[2 * SLOT_BYTES] = {0};
     int handle;

@@ -26,14 +26,14 @@ static enum err slot_read(const struct fs *fs, int slot, struct meta *meta)
     if (err) {
         return err;
     }
-    return got == sizeof(block) ? meta_decode(block, meta) : ERR_CORRUPT;
+    return got == sizeof(block) ? wal_meta_decode(block, meta) : ERR_CORRUPT;
 }
 
 static enum err slot_write(struct wal *wal, int slot, const struct meta *meta)
 {
     uint8_t block[BLOCK_BYTES];
     int *handle = &wal->meta_handles[slot];
-    meta_encode(meta, block);
+    wal_meta_encode(meta, block);
     if (*handle < 0) {
         enum err err =
             wal->fs->open(wal->fs->self, slot_path[slot], FS_CREATE, handle);
@@ -51,7 +51,7 @@ static enum err slot_write(struct wal *wal, int slot, const struct meta *meta)
     return err;
 }
 
-enum err meta_save(struct wal *wal, const struct meta *meta)
+enum err wal_meta_save(struct wal *wal, const struct meta *meta)
 {
     struct meta next = *meta;
     next.version = wal->meta.version + 1;
@@ -69,7 +69,7 @@ enum err meta_save(struct wal *wal, const struct meta *meta)
     return ERR_OK;
 }
 
-enum err meta_load(struct wal *wal)
+enum err wal_meta_load(struct wal *wal)
 {
     struct meta slots[2] = {{0}, {0}};
     enum err errs[2];
@@ -104,7 +104,7 @@ enum err meta_load(struct wal *wal)
     return ERR_OK;
 }
 
-enum err meta_remove(const struct fs *fs)
+enum err wal_meta_remove(const struct fs *fs)
 {
     for (int slot = 0; slot < 2; slot++) {
         enum err err = fs->unlink(fs->self, slot_path[slot]);

@@ -6,8 +6,8 @@
 
 /* `force`, a new segment, or the first batch after a truncation: entries of
  * one index may be there twice, and the search must begin behind the old. */
-void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
-                bool force)
+void wal_anchor_add(struct wal *wal, uint64_t index, uint64_t seq,
+                    uint64_t offset, bool force)
 {
     const struct anchor *before =
         wal->anchor_count > 0 ? &wal->anchors[wal->anchor_count - 1] : NULL;
@@ -27,7 +27,7 @@ void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
         (struct anchor){.index = index, .seq = seq, .offset = offset};
 }
 
-void anchor_cut(struct wal *wal, uint64_t from)
+void wal_anchor_cut(struct wal *wal, uint64_t from)
 {
     while (wal->anchor_count > 0 &&
            wal->anchors[wal->anchor_count - 1].index >= from) {
@@ -54,7 +54,7 @@ static const struct anchor *anchor_find(const struct wal *wal, uint64_t index)
 
 /* ---- batches ---- */
 
-void read_forget(struct wal *wal)
+void wal_read_forget(struct wal *wal)
 {
     wal->read_next = 0;
 }
@@ -71,7 +71,7 @@ static enum err open_segment(struct wal *wal, uint64_t seq)
     char path[64];
     uint8_t block[BLOCK_BYTES];
     size_t got = 0;
-    segment_path(seq, path);
+    wal_segment_path(seq, path);
     enum err err =
         wal->fs->open(wal->fs->self, path, FS_READ, &wal->read_handle);
     if (err) {
@@ -85,8 +85,9 @@ static enum err open_segment(struct wal *wal, uint64_t seq)
                             sizeof(block), &got);
     }
     if (!err) {
-        err = got == sizeof(block) ? segment_decode(block, &wal->read_segment)
-                                   : ERR_CORRUPT;
+        err = got == sizeof(block)
+                  ? wal_segment_decode(block, &wal->read_segment)
+                  : ERR_CORRUPT;
     }
     if (err) {
         wal->fs->close(wal->fs->self, wal->read_handle);
@@ -118,13 +119,13 @@ static enum err load_batch(struct wal *wal, uint64_t offset)
             return err;
         }
     }
-    /* batch_decode() wants the place in the file: check the parts here. */
+    /* wal_batch_decode() wants the place in the file: check the parts here. */
     if (got < size || load_u64(data + 24) != offset ||
         load_u32(data + 4) !=
-            salted_crc(wal->read_segment.salt, data + 8, 56) ||
-        load_u32(data + 40) != salted_crc(wal->read_segment.salt,
-                                          data + BATCH_HEADER_BYTES,
-                                          size - BATCH_HEADER_BYTES)) {
+            wal_salted_crc(wal->read_segment.salt, data + 8, 56) ||
+        load_u32(data + 40) != wal_salted_crc(wal->read_segment.salt,
+                                              data + BATCH_HEADER_BYTES,
+                                              size - BATCH_HEADER_BYTES)) {
         return ERR_CORRUPT;
     }
     wal->read_buf.size = size;
@@ -151,7 +152,7 @@ static bool find_in_batch(struct wal *wal, uint64_t index, struct record *found,
     struct record record;
     bool there = false;
     *sealed = false;
-    while (record_next(&rest, &record) == ERR_OK) {
+    while (wal_record_next(&rest, &record) == ERR_OK) {
         if (record.kind == RECORD_SEAL) {
             *sealed = true;
         } else if (record.kind == RECORD_TRUNCATE) {
@@ -174,8 +175,8 @@ static bool next_in_batch(struct wal *wal, uint64_t index, struct record *found)
         return false;
     }
     struct cursor rest = rest_of_batch(wal);
-    if (record_next(&rest, found) != ERR_OK || found->kind != RECORD_ENTRY ||
-        found->index != index) {
+    if (wal_record_next(&rest, found) != ERR_OK ||
+        found->kind != RECORD_ENTRY || found->index != index) {
         return false;
     }
     wal->read_at = (size_t)(rest.at - wal->read_buf.data);
@@ -227,20 +228,20 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
     const struct anchor *anchor = anchor_find(wal, index);
     if (anchor->seq > wal->read_seq ||
         (anchor->seq == wal->read_seq && anchor->offset > wal->read_offset)) {
-        read_forget(wal);
+        wal_read_forget(wal);
     }
     struct record record;
     if (!next_in_batch(wal, index, &record)) {
         enum err err = find(wal, index, &record);
         if (err_is_shortage(err)) {
-            read_forget(wal);
+            wal_read_forget(wal);
             return err; /* It has been logged, once. */
         }
         if (err) {
             log_error("wal", "segment=%llx index=%llu why=\"%s\"",
                       (unsigned long long)wal->read_seq,
                       (unsigned long long)index, err_name(err));
-            read_forget(wal);
+            wal_read_forget(wal);
             return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
         }
     }

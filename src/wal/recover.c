@@ -78,7 +78,7 @@ static void on_record(const struct record *record, void *arg)
     struct reading *reading = arg;
     struct wal *wal = reading->wal;
     if (record->kind == RECORD_TRUNCATE) {
-        anchor_cut(wal, record->index);
+        wal_anchor_cut(wal, record->index);
         wal->last = record->index - 1;
         /* The first segment that is left may cut into one that is gone. */
         wal->first = min_u64(wal->first, record->index);
@@ -94,7 +94,8 @@ static void on_record(const struct record *record, void *arg)
         return;
     }
     if (!reading->anchored) {
-        anchor_add(wal, record->index, reading->seq, reading->offset, false);
+        wal_anchor_add(wal, record->index, reading->seq, reading->offset,
+                       false);
         reading->anchored = true;
     }
     wal->last = record->index;
@@ -155,8 +156,9 @@ static enum err check_header(const struct wal *wal, const char *path,
                              const struct scan *scan, bool first,
                              struct segment_header *header)
 {
-    enum err err = file.size >= BLOCK_BYTES ? segment_decode(file.data, header)
-                                            : ERR_CORRUPT;
+    enum err err = file.size >= BLOCK_BYTES
+                       ? wal_segment_decode(file.data, header)
+                       : ERR_CORRUPT;
     const char *why = err == ERR_VERSION ? "written by a newer craftd"
                       : err              ? "the header is damaged"
                                          : NULL;
@@ -182,7 +184,7 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     char path[64];
     uint8_t *data = NULL;
     size_t size = 0;
-    segment_path(reading->seq, path);
+    wal_segment_path(reading->seq, path);
     /* The others were synced before there was a next one. */
     enum err err = last ? fs_sync_file(wal->fs, path) : ERR_OK;
     if (err) {
@@ -209,9 +211,9 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     }
     wal->segment = header;
     wal->anchor_wanted = true;
-    segment_add(wal, header.seq, size, header.next_index);
-    verdict =
-        scan_segment(&header, file, last, scan, on_batch, on_record, reading);
+    wal_segment_add(wal, header.seq, size, header.next_index);
+    verdict = wal_scan_segment(&header, file, last, scan, on_batch, on_record,
+                               reading);
     err = wal->fs->open(wal->fs->self, path, FS_WRITE, &handle);
     if (err) {
         goto done;
@@ -248,7 +250,7 @@ static enum err read_all(struct wal *wal, const struct names *names,
                          struct reading *reading)
 {
     struct scan scan = {0};
-    enum err err = hint_load(wal, &scan.hint);
+    enum err err = wal_hint_load(wal, &scan.hint);
     if (err) {
         return err;
     }
@@ -299,7 +301,7 @@ enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg)
     /* Sealed last: the crash was between the seal and the next segment. What is
      * there can be read without one. */
     if (!err && wal->offset >= wal->segment_size) {
-        err = segment_next(wal, 0);
+        err = wal_segment_next(wal, 0);
         if (err_is_shortage(err)) {
             log_warn("wal", "why=\"there is no room for the next segment: %s\"",
                      err_name(err));

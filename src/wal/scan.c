@@ -29,7 +29,7 @@ static bool good_batch_after(const struct segment_header *segment,
     for (uint64_t at = offset + BLOCK_BYTES; at < file.size;
          at += BLOCK_BYTES) {
         struct batch batch;
-        if (batch_decode(segment, file, at, &batch) == ERR_OK) {
+        if (wal_batch_decode(segment, file, at, &batch) == ERR_OK) {
             return true;
         }
     }
@@ -46,7 +46,7 @@ static const char *records_wrong(const struct batch *batch,
     uint64_t term = scan->term;
     uint32_t count = 0;
     enum err err;
-    while ((err = record_next(&payload, &record)) == ERR_OK) {
+    while ((err = wal_record_next(&payload, &record)) == ERR_OK) {
         count++;
         if (record.kind == RECORD_TRUNCATE) {
             if (record.index > index || record.index == 0) {
@@ -80,7 +80,7 @@ static bool deliver(const struct batch *batch, struct scan *scan,
     struct cursor payload = cursor_of(batch->payload);
     struct record record;
     bool sealed = false;
-    while (record_next(&payload, &record) == ERR_OK) {
+    while (wal_record_next(&payload, &record) == ERR_OK) {
         if (record.kind == RECORD_ENTRY || record.kind == RECORD_BASE) {
             scan->index = record.index;
             scan->term = record.term;
@@ -121,22 +121,22 @@ static enum verdict judge_end(const struct segment_header *segment,
     return VERDICT_TORN;
 }
 
-enum verdict scan_segment(const struct segment_header *segment,
-                          struct bytes file, bool last, struct scan *scan,
-                          scan_batch_cb *on_batch, scan_record_cb *on_record,
-                          void *arg)
+enum verdict wal_scan_segment(const struct segment_header *segment,
+                              struct bytes file, bool last, struct scan *scan,
+                              scan_batch_cb *on_batch,
+                              scan_record_cb *on_record, void *arg)
 {
     scan->offset = BLOCK_BYTES;
     scan->why = NULL;
     for (;;) {
         struct batch batch;
-        if (batch_decode(segment, file, scan->offset, &batch)) {
+        if (wal_batch_decode(segment, file, scan->offset, &batch)) {
             return judge_end(segment, file, last, scan);
         }
         if (batch.batch_seq != scan->batch_seq ||
             batch.durable_seq >= batch.batch_seq ||
-            batch.chain !=
-                chain_next(scan->chain, batch.batch_seq, batch.payload_crc)) {
+            batch.chain != wal_chain_next(scan->chain, batch.batch_seq,
+                                          batch.payload_crc)) {
             return corrupt(scan, "a batch out of sequence");
         }
         const char *wrong = records_wrong(&batch, scan);

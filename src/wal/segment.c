@@ -9,12 +9,13 @@
 
 static const char spare_path[] = "wal/spare.tmp";
 
-void segment_path(uint64_t seq, char path[64])
+void wal_segment_path(uint64_t seq, char path[64])
 {
     snprintf(path, 64, "wal/%016llx.wal", (unsigned long long)seq);
 }
 
-void segment_add(struct wal *wal, uint64_t seq, uint64_t bytes, uint64_t first)
+void wal_segment_add(struct wal *wal, uint64_t seq, uint64_t bytes,
+                     uint64_t first)
 {
     if (wal->segment_count == wal->segment_capacity) {
         wal->segment_capacity =
@@ -165,9 +166,9 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     };
     memcpy(header.cluster, wal->options.cluster, sizeof(header.cluster));
     memcpy(header.uuid, wal->options.uuid, sizeof(header.uuid));
-    segment_encode(&header, block);
+    wal_segment_encode(&header, block);
     char path[64];
-    segment_path(header.seq, path);
+    wal_segment_path(header.seq, path);
     enum err err =
         wal->fs->write(wal->fs->self, wal->spare, 0, block, sizeof(block));
     if (err) {
@@ -197,7 +198,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     wal->segment = header;
     wal->segment_size = max_u64(size, wal->spare_filled);
     wal->stats.log_bytes += wal->segment_size;
-    segment_add(wal, header.seq, wal->segment_size, header.next_index);
+    wal_segment_add(wal, header.seq, wal->segment_size, header.next_index);
     wal->offset = BLOCK_BYTES;
     wal->opened_at = 0;
     wal->anchor_wanted = true;
@@ -210,7 +211,7 @@ static enum err seal(struct wal *wal)
     struct buf out = {0};
     buf_reserve(&out, BATCH_HEADER_BYTES);
     out.size = BATCH_HEADER_BYTES;
-    record_add(&out, &(struct record){.kind = RECORD_SEAL});
+    wal_record_add(&out, &(struct record){.kind = RECORD_SEAL});
     struct batch batch = {
         .batch_seq = wal->batch_seq,
         .durable_seq = wal->batch_seq - 1,
@@ -220,7 +221,7 @@ static enum err seal(struct wal *wal)
         .payload = bytes_of(out.data + BATCH_HEADER_BYTES,
                             out.size - BATCH_HEADER_BYTES),
     };
-    batch_seal(out.data, &wal->segment, &batch, wal->chain);
+    wal_batch_seal(out.data, &wal->segment, &batch, wal->chain);
     enum err err = wal->fs->write(wal->fs->self, wal->handle, wal->offset,
                                   out.data, out.size);
     if (!err) {
@@ -235,7 +236,7 @@ static enum err seal(struct wal *wal)
     return err;
 }
 
-enum err segment_next(struct wal *wal, uint64_t batch_bytes)
+enum err wal_segment_next(struct wal *wal, uint64_t batch_bytes)
 {
     /* Its batch might not be durable, and the seal would say that it was. */
     must(!wal->in_flight);

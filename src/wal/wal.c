@@ -59,10 +59,10 @@ enum err wal_create(const struct wal_options *options)
     wal->batch_seq = 1;
     enum err err = wal->fs->mkdir(wal->fs->self, "wal");
     if (!err) {
-        err = meta_save(wal, &meta);
+        err = wal_meta_save(wal, &meta);
     }
     if (!err) {
-        err = segment_next(wal, 0);
+        err = wal_segment_next(wal, 0);
     }
     if (!err) {
         err = wal->fs->sync_dir(wal->fs->self, ".");
@@ -73,7 +73,7 @@ enum err wal_create(const struct wal_options *options)
 
 enum err wal_remove(const struct fs *fs)
 {
-    enum err err = meta_remove(fs);
+    enum err err = wal_meta_remove(fs);
     if (!err) {
         err = fs_empty(fs, "wal");
     }
@@ -97,14 +97,14 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
                   void *arg, struct wal **out)
 {
     struct wal *wal = wal_new(options);
-    enum err err = meta_load(wal);
+    enum err err = wal_meta_load(wal);
     if (!err) {
         err = wal_recover(wal, cb, arg);
     }
     if (!err) {
         struct meta meta = wal->meta;
         meta.incarnation++;
-        err = meta_save(wal, &meta);
+        err = wal_meta_save(wal, &meta);
     }
     if (err) {
         wal_close(wal);
@@ -138,8 +138,8 @@ static void forget_from(struct gathering *batch, uint64_t from)
 void wal_truncate(struct wal *wal, uint64_t from)
 {
     must(from >= wal->first && from <= wal->last);
-    record_add(&wal->batch.buf,
-               &(struct record){.kind = RECORD_TRUNCATE, .index = from});
+    wal_record_add(&wal->batch.buf,
+                   &(struct record){.kind = RECORD_TRUNCATE, .index = from});
     wal->batch.records++;
     wal->batch.truncates = true;
     forget_from(&wal->batch, from);
@@ -149,18 +149,18 @@ void wal_truncate(struct wal *wal, uint64_t from)
      * flight must not vouch for that. */
     forget_from(&wal->inflight, from);
     wal->inflight_last = min_u64(wal->inflight_last, from - 1);
-    anchor_cut(wal, from);
-    read_forget(wal);
+    wal_anchor_cut(wal, from);
+    wal_read_forget(wal);
 }
 
 void wal_append(struct wal *wal, const struct wal_entry *entry)
 {
     must(entry->index == wal->last + 1);
-    record_add(&wal->batch.buf, &(struct record){.kind = RECORD_ENTRY,
-                                                 .entry_type = entry->type,
-                                                 .index = entry->index,
-                                                 .term = entry->term,
-                                                 .body = entry->payload});
+    wal_record_add(&wal->batch.buf, &(struct record){.kind = RECORD_ENTRY,
+                                                     .entry_type = entry->type,
+                                                     .index = entry->index,
+                                                     .term = entry->term,
+                                                     .body = entry->payload});
     wal->batch.records++;
     wal->last = entry->index;
     if (wal->batch.first == 0) {
@@ -188,7 +188,7 @@ static void seal_batch(struct wal *wal)
                             buf->size - BATCH_HEADER_BYTES),
     };
     must(batch.payload.size <= UINT32_MAX);
-    batch_seal(buf->data, &wal->segment, &batch, wal->chain);
+    wal_batch_seal(buf->data, &wal->segment, &batch, wal->chain);
     /* Zeros are there already, except where a write that failed for lack of
      * space left its beginning: padding covers that within the last block. */
     wal->inflight_bytes = buf->size;
@@ -225,8 +225,8 @@ static void complete_batch(struct wal *wal)
     must(wal->inflight_last <= wal->inflight_disk_last);
     must(wal->synced <= wal->inflight_last);
     if (inflight->first > 0) {
-        anchor_add(wal, inflight->first, wal->segment.seq, wal->offset,
-                   inflight->truncates);
+        wal_anchor_add(wal, inflight->first, wal->segment.seq, wal->offset,
+                       inflight->truncates);
     }
     if (inflight->truncates) {
         /* If it ends with a truncation, the next entries are on disk twice. */
@@ -292,7 +292,7 @@ static enum err save_hard_state(struct wal *wal)
     struct meta meta = wal->meta;
     meta.term = wal->hard_term;
     meta.vote = wal->hard_vote;
-    enum err err = meta_save(wal, &meta);
+    enum err err = wal_meta_save(wal, &meta);
     wal->hard_due = err != ERR_OK;
     return err;
 }
@@ -304,7 +304,7 @@ static enum err make_room(struct wal *wal)
     if (wal->offset + bytes + BLOCK_BYTES <= wal->segment_size) {
         return ERR_OK;
     }
-    enum err err = segment_next(wal, bytes);
+    enum err err = wal_segment_next(wal, bytes);
     if (err && !err_is_shortage(err)) {
         die("the log cannot go on after %s: %s", wal->path, err_name(err));
     }

@@ -91,25 +91,27 @@ struct record {
 
 /* ---- format.c: bytes, no files ---- */
 
-void meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES]);
-MUST_CHECK enum err meta_decode(const uint8_t block[BLOCK_BYTES],
-                                struct meta *meta);
-void segment_encode(const struct segment_header *header,
-                    uint8_t block[BLOCK_BYTES]);
-MUST_CHECK enum err segment_decode(const uint8_t block[BLOCK_BYTES],
-                                   struct segment_header *header);
-uint32_t chain_next(uint32_t chain, uint64_t batch_seq, uint32_t payload_crc);
-uint32_t salted_crc(uint64_t salt, const void *data, size_t size);
+void wal_meta_encode(const struct meta *meta, uint8_t block[BLOCK_BYTES]);
+MUST_CHECK enum err wal_meta_decode(const uint8_t block[BLOCK_BYTES],
+                                    struct meta *meta);
+void wal_segment_encode(const struct segment_header *header,
+                        uint8_t block[BLOCK_BYTES]);
+MUST_CHECK enum err wal_segment_decode(const uint8_t block[BLOCK_BYTES],
+                                       struct segment_header *header);
+uint32_t wal_chain_next(uint32_t chain, uint64_t batch_seq,
+                        uint32_t payload_crc);
+uint32_t wal_salted_crc(uint64_t salt, const void *data, size_t size);
 /* Fill the header of the batch whose payload follows it at `data`. */
-void batch_seal(uint8_t *data, const struct segment_header *segment,
-                struct batch *batch, uint32_t chain_before);
+void wal_batch_seal(uint8_t *data, const struct segment_header *segment,
+                    struct batch *batch, uint32_t chain_before);
 /* ERR_CORRUPT unless header and payload at `offset` hold. */
-MUST_CHECK enum err batch_decode(const struct segment_header *segment,
-                                 struct bytes file, uint64_t offset,
-                                 struct batch *batch);
-void record_add(struct buf *out, const struct record *record);
+MUST_CHECK enum err wal_batch_decode(const struct segment_header *segment,
+                                     struct bytes file, uint64_t offset,
+                                     struct batch *batch);
+void wal_record_add(struct buf *out, const struct record *record);
 /* ERR_NOT_FOUND at the end of the payload. */
-MUST_CHECK enum err record_next(struct cursor *payload, struct record *record);
+MUST_CHECK enum err wal_record_next(struct cursor *payload,
+                                    struct record *record);
 
 /* ---- scan.c: the recovery rules over one segment, pure ---- */
 
@@ -138,10 +140,10 @@ struct scan {
 typedef void scan_batch_cb(const struct batch *batch, void *arg);
 typedef void scan_record_cb(const struct record *record, void *arg);
 
-enum verdict scan_segment(const struct segment_header *segment,
-                          struct bytes file, bool last, struct scan *scan,
-                          scan_batch_cb *on_batch, scan_record_cb *on_record,
-                          void *arg);
+enum verdict wal_scan_segment(const struct segment_header *segment,
+                              struct bytes file, bool last, struct scan *scan,
+                              scan_batch_cb *on_batch,
+                              scan_record_cb *on_record, void *arg);
 
 /* ---- wal.c, recover.c, segment.c, compact.c, meta.c, read.c, hint.c ---- */
 
@@ -245,23 +247,24 @@ struct wal {
     struct histogram sync_us;
 };
 
-void segment_path(uint64_t seq, char path[64]);
+void wal_segment_path(uint64_t seq, char path[64]);
 uint64_t wal_now_us(const struct wal *wal);
 void wal_count_sync(struct wal *wal, uint64_t start_us);
 /* fdatasync with its time; a failure die()s. */
 void wal_fdatasync(struct wal *wal, int handle, const char *path);
 /* Begin a new segment of at least `batch_bytes` room. */
-MUST_CHECK enum err segment_next(struct wal *wal, uint64_t batch_bytes);
-MUST_CHECK enum err meta_load(struct wal *wal);
-MUST_CHECK enum err meta_save(struct wal *wal, const struct meta *meta);
-MUST_CHECK enum err meta_remove(const struct fs *fs);
-void anchor_add(struct wal *wal, uint64_t index, uint64_t seq, uint64_t offset,
-                bool force);
-void anchor_cut(struct wal *wal, uint64_t from);
-void segment_add(struct wal *wal, uint64_t seq, uint64_t bytes, uint64_t first);
+MUST_CHECK enum err wal_segment_next(struct wal *wal, uint64_t batch_bytes);
+MUST_CHECK enum err wal_meta_load(struct wal *wal);
+MUST_CHECK enum err wal_meta_save(struct wal *wal, const struct meta *meta);
+MUST_CHECK enum err wal_meta_remove(const struct fs *fs);
+void wal_anchor_add(struct wal *wal, uint64_t index, uint64_t seq,
+                    uint64_t offset, bool force);
+void wal_anchor_cut(struct wal *wal, uint64_t from);
+void wal_segment_add(struct wal *wal, uint64_t seq, uint64_t bytes,
+                     uint64_t first);
 MUST_CHECK enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg);
-void read_forget(struct wal *wal);
+void wal_read_forget(struct wal *wal);
 /* The batch that wal/HINT proves to be durable; 0 when it proves nothing. */
-MUST_CHECK enum err hint_load(struct wal *wal, uint64_t *batch_seq);
+MUST_CHECK enum err wal_hint_load(struct wal *wal, uint64_t *batch_seq);
 
 #endif

@@ -249,7 +249,7 @@ static void test_any_page(void **state)
         page[start + 4] = (uint8_t)rng_below(&rng, 3);
         page[start + 8] = (uint8_t)rng_below(&rng, 17);
         memcpy(before, page, PAGE);
-        bool added = view_add(page, start);
+        bool added = store_view_add(page, start);
         changed += added;
         assert_true(added || memcmp(before, page, PAGE) == 0);
         assert_int_equal(memcmp(before, page, start), 0);
