@@ -25,8 +25,8 @@ static void go_on(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     scan->page.size = 0;
-    scan->batch_bytes = 0;
-    command_begin(&scan->batch, &scan->page);
+    scan->by.erase.batch_bytes = 0;
+    command_begin(&scan->by.erase.batch, &scan->page);
     api_scan_start(conn);
 }
 
@@ -38,7 +38,7 @@ static void answer_erased(struct conn *conn)
     api_scan_close(conn);
     body->size = 0;
     conn->api->headers.size = 0;
-    if (deleted == 0 && conn->scan.must_match) {
+    if (deleted == 0 && conn->scan.by.erase.must_match) {
         api_answer_problem(conn, 404, "not-found", "no key matches",
                            OUTCOME_NOT_APPLIED);
         return;
@@ -69,7 +69,7 @@ static void begin_again_smaller(struct scan *scan)
     must(!err); /* It is ours. */
     scan->from.size = 0;
     buf_add_bytes(&scan->from, first.key);
-    scan->batch_keys_max = BATCH_KEYS_FULL;
+    scan->by.erase.batch_keys_max = BATCH_KEYS_FULL;
 }
 
 static void finish_batch(struct conn *conn, const struct node_result *result)
@@ -78,7 +78,7 @@ static void finish_batch(struct conn *conn, const struct node_result *result)
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (result->outcome == NODE_NO_SPACE &&
-        scan->batch_keys_max > BATCH_KEYS_FULL) {
+        scan->by.erase.batch_keys_max > BATCH_KEYS_FULL) {
         begin_again_smaller(scan);
         go_on(conn);
         return;
@@ -102,7 +102,7 @@ static void finish_batch(struct conn *conn, const struct node_result *result)
 static void write_batch(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    command_end(&scan->batch);
+    command_end(&scan->by.erase.batch);
     conn->finish = finish_batch;
     conn->busy = true;
     node_write(conn->api->node, &conn->request, buf_bytes(&scan->page));
@@ -112,20 +112,21 @@ static enum scan_step erase_step(struct conn *conn,
                                  const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
+    struct scan_erase *erase = &scan->by.erase;
     if (api_scan_is_late(conn)) {
         return SCAN_FULL;
     }
     if (!api_scan_matches(scan, pair->key)) {
         return SCAN_ON;
     }
-    if (scan->batch.count == scan->batch_keys_max ||
-        (scan->batch.count > 0 &&
-         (scan->batch_bytes + pair->value.size > BATCH_VALUES_BYTES_MAX ||
+    if (erase->batch.count == erase->batch_keys_max ||
+        (erase->batch.count > 0 &&
+         (erase->batch_bytes + pair->value.size > BATCH_VALUES_BYTES_MAX ||
           scan->page.size + pair->key.size > BATCH_BYTES_MAX))) {
         return SCAN_FULL;
     }
-    command_delete(&scan->batch, pair->key);
-    scan->batch_bytes += pair->value.size;
+    command_delete(&erase->batch, pair->key);
+    erase->batch_bytes += pair->value.size;
     return SCAN_ON;
 }
 
@@ -134,7 +135,7 @@ static void erase_done(struct conn *conn)
     struct scan *scan = &conn->scan;
     if (api_scan_is_late(conn)) {
         answer_late(conn);
-    } else if (scan->batch.count > 0) {
+    } else if (scan->by.erase.batch.count > 0) {
         write_batch(conn);
     } else {
         conn->index = max_u64(conn->index, scan->index);
@@ -142,7 +143,7 @@ static void erase_done(struct conn *conn)
     }
 }
 
-void api_erase_start(struct conn *conn)
+void api_erase_start(struct conn *conn, bool must_match)
 {
     struct scan *scan = &conn->scan;
     scan->step = erase_step;
@@ -150,8 +151,9 @@ void api_erase_start(struct conn *conn)
     scan->reverse = false;
     scan->keys_only = false; /* How large they are is of interest. */
     scan->mixed = true;
-    scan->counting = false;
-    scan->batch_keys_max = BATCH_KEYS_MAX;
+    scan->pageless = false;
+    scan->by.erase.batch_keys_max = BATCH_KEYS_MAX;
+    scan->by.erase.must_match = must_match;
     api_read_latest(conn, go_on);
 }
 
@@ -193,10 +195,9 @@ void api_delete_keys(struct conn *conn, const struct http_request *request)
         return;
     }
     api_scan_no_pattern(scan);
-    scan->must_match = false;
     scan->from.size = 0;
     scan->to.size = 0;
     buf_add_bytes(&scan->from, prefix);
     (void)api_scan_add_behind_prefix(&scan->to, prefix);
-    api_erase_start(conn);
+    api_erase_start(conn, false);
 }

@@ -17,13 +17,13 @@ static bool take_format(struct conn *conn)
                                         [FORMAT_NDJSON] = "ndjson",
                                         [FORMAT_LINES] = "lines"};
     struct bytes value;
-    conn->scan.format = FORMAT_JSON;
+    conn->scan.by.list.format = FORMAT_JSON;
     if (!api_get_param(conn, PARAM_FORMAT, &value)) {
         return true;
     }
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
         if (bytes_equal_string(value, names[i])) {
-            conn->scan.format = (enum list_format)i;
+            conn->scan.by.list.format = (enum list_format)i;
             return true;
         }
     }
@@ -43,8 +43,8 @@ static bool is_less(struct bytes a, struct bytes b)
 /* The size of the common prefix that `key` belongs to, 0 when to none. */
 static size_t common_size(const struct scan *scan, struct bytes key)
 {
-    struct bytes separator = scan->separator;
-    size_t i = scan->prefix.size;
+    struct bytes separator = scan->by.list.separator;
+    size_t i = scan->by.list.prefix.size;
     if (separator.size == 0) {
         return 0;
     }
@@ -88,7 +88,7 @@ static bool start_behind(struct scan *scan, struct bytes after,
                          struct buf *bound)
 {
     bound->size = 0;
-    if (has_prefix(after, scan->prefix) &&
+    if (has_prefix(after, scan->by.list.prefix) &&
         common_size(scan, after) == after.size) {
         return api_scan_add_behind_prefix(bound, after);
     }
@@ -100,7 +100,7 @@ static bool start_behind(struct scan *scan, struct bytes after,
 static bool set_bounds(struct scan *scan, struct bytes after, struct bytes end)
 {
     struct buf *bound = &scan->last; /* Nothing has been taken yet. */
-    struct bytes prefix = scan->prefix;
+    struct bytes prefix = scan->by.list.prefix;
     scan->from.size = 0;
     scan->to.size = 0;
     buf_add_bytes(&scan->from, prefix);
@@ -201,15 +201,16 @@ static void add_object(struct scan *scan, const struct store_pair *pair,
 static void add_item(struct scan *scan, const struct store_pair *pair,
                      size_t common)
 {
-    if (scan->format == FORMAT_LINES) {
+    struct scan_list *list = &scan->by.list;
+    if (list->format == FORMAT_LINES) {
         add_line(scan, pair, common);
         return;
     }
-    if (scan->format == FORMAT_JSON && scan->count > 0) {
+    if (list->format == FORMAT_JSON && list->count > 0) {
         buf_add_u8(&scan->page, ',');
     }
     add_object(scan, pair, common);
-    if (scan->format == FORMAT_NDJSON) {
+    if (list->format == FORMAT_NDJSON) {
         buf_add_u8(&scan->page, '\n');
     }
 }
@@ -218,19 +219,20 @@ static enum scan_step list_step(struct conn *conn,
                                 const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
+    struct scan_list *list = &scan->by.list;
     size_t common = common_size(scan, pair->key);
-    if (!scan->counting) {
+    if (!list->counting) {
         size_t before = scan->page.size;
-        if (scan->count == scan->limit) {
+        if (list->count == list->limit) {
             return SCAN_FULL;
         }
         add_item(scan, pair, common);
-        if (scan->count > 0 && scan->page.size > scan->page_max) {
+        if (list->count > 0 && scan->page.size > scan->page_max) {
             scan->page.size = before;
             return SCAN_FULL;
         }
     }
-    scan->count++;
+    list->count++;
     if (common == 0) {
         return SCAN_ON;
     }
@@ -273,13 +275,14 @@ static void end_page(struct scan *scan)
 /* Nothing was applied while it was counted: the number was true at `index`. */
 static void end_count(struct scan *scan)
 {
+    struct scan_list *list = &scan->by.list;
     struct buf *out = &scan->page;
-    if (scan->format == FORMAT_LINES) {
-        buf_printf(out, "%llu\n", (unsigned long long)scan->count);
+    if (list->format == FORMAT_LINES) {
+        buf_printf(out, "%llu\n", (unsigned long long)list->count);
         return;
     }
     buf_printf(out, "{\"count\":%llu,\"exact\":%s,\"index\":%llu}\n",
-               (unsigned long long)scan->count,
+               (unsigned long long)list->count,
                scan->first_index == scan->index ? "true" : "false",
                (unsigned long long)scan->index);
 }
@@ -287,22 +290,23 @@ static void end_count(struct scan *scan)
 static void list_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
+    struct scan_list *list = &scan->by.list;
     if (scan->late) {
         api_scan_answer_late(conn);
         return;
     }
     api_add_read_headers(conn);
-    if (scan->counting) {
+    if (list->counting) {
         end_count(scan);
     } else {
         if (scan->more) {
             add_link(conn);
         }
-        if (scan->format == FORMAT_JSON) {
+        if (list->format == FORMAT_JSON) {
             end_page(scan);
         }
     }
-    api_scan_answer(conn, type_of(scan->format));
+    api_scan_answer(conn, type_of(list->format));
 }
 
 /* ---- the request ----------------------------------------------------------
@@ -312,18 +316,19 @@ static void list_done(struct conn *conn)
 static void show_list(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
+    struct scan_list *list = &scan->by.list;
     const struct node *node = conn->api->node;
     bool all =
-        scan->from.size == 0 && scan->to.size == 0 && scan->separator.size == 0;
+        scan->from.size == 0 && scan->to.size == 0 && list->separator.size == 0;
     scan->page.size = 0;
-    scan->count = 0;
-    if (!scan->counting && scan->format == FORMAT_JSON) {
+    list->count = 0;
+    if (!list->counting && list->format == FORMAT_JSON) {
         buf_add_string(&scan->page, "{\"items\":[");
     }
-    if (scan->nothing || (scan->counting && all)) {
+    if (list->nothing || (list->counting && all)) {
         /* Known without looking. */
         scan->more = false;
-        scan->count = scan->nothing ? 0 : node_keys(node);
+        list->count = list->nothing ? 0 : node_keys(node);
         scan->first_index = node_applied(node);
         scan->index = scan->first_index;
         list_done(conn);
@@ -335,6 +340,7 @@ static void show_list(struct conn *conn)
 void api_on_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
+    struct scan_list *list = &scan->by.list;
     struct bytes after;
     struct bytes end;
     if (request->verb == HTTP_VERB_DELETE) {
@@ -344,17 +350,18 @@ void api_on_list(struct conn *conn, const struct http_request *request)
     scan->step = list_step;
     scan->done = list_done;
     scan->reverse = api_flag(conn, PARAM_REVERSE);
-    scan->counting = api_flag(conn, PARAM_COUNT_ONLY);
-    scan->mixed = scan->counting;
-    scan->keys_only = scan->counting || api_flag(conn, PARAM_KEYS);
-    if (!api_take_text(conn, PARAM_PREFIX, &scan->prefix) ||
-        !api_take_text(conn, PARAM_SEPARATOR, &scan->separator) ||
+    list->counting = api_flag(conn, PARAM_COUNT_ONLY);
+    scan->mixed = list->counting;
+    scan->pageless = list->counting;
+    scan->keys_only = list->counting || api_flag(conn, PARAM_KEYS);
+    if (!api_take_text(conn, PARAM_PREFIX, &list->prefix) ||
+        !api_take_text(conn, PARAM_SEPARATOR, &list->separator) ||
         !api_take_text(conn, PARAM_AFTER, &after) ||
         !api_take_text(conn, PARAM_END, &end) ||
-        !api_take_limit(conn, &scan->limit) || !take_format(conn)) {
+        !api_take_limit(conn, &list->limit) || !take_format(conn)) {
         return;
     }
-    scan->nothing = !set_bounds(scan, after, end);
+    list->nothing = !set_bounds(scan, after, end);
     scan->query.size = 0;
     api_add_query(&scan->query, request->query, "after");
     api_read_start(conn, request, show_list);

@@ -282,6 +282,7 @@ static enum scan_step list_step(struct conn *conn,
                                 const struct store_pair *pair)
 {
     struct scan *scan = &conn->scan;
+    struct scan_properties *properties = &scan->by.properties;
     size_t before = scan->page.size;
     if (api_scan_is_late(conn)) {
         return SCAN_FULL;
@@ -289,20 +290,20 @@ static enum scan_step list_step(struct conn *conn,
     if (!api_scan_matches(scan, pair->key)) {
         return SCAN_ON;
     }
-    if (scan->skip > 0) {
-        scan->skip--;
+    if (properties->skip > 0) {
+        properties->skip--;
         return SCAN_ON;
     }
-    if (scan->count == scan->limit) {
+    if (properties->count == properties->limit) {
         return SCAN_FULL;
     }
-    buf_add_string(&scan->page, scan->count > 0 ? "," : "");
+    buf_add_string(&scan->page, properties->count > 0 ? "," : "");
     add_property(&scan->page, pair->key, pair->value);
-    if (scan->count > 0 && scan->page.size > scan->page_max) {
+    if (properties->count > 0 && scan->page.size > scan->page_max) {
         scan->page.size = before;
         return SCAN_FULL;
     }
-    scan->count++;
+    properties->count++;
     return SCAN_ON;
 }
 
@@ -320,7 +321,8 @@ static void list_done(struct conn *conn)
         buf_add_string(headers, "Link: <?");
         buf_add_bytes(headers, buf_bytes(&scan->query));
         buf_printf(headers, "offset=%llu>; rel=\"next\"\r\n",
-                   (unsigned long long)(scan->offset + scan->count));
+                   (unsigned long long)(scan->by.properties.offset +
+                                        scan->by.properties.count));
     }
     buf_add_string(&scan->page, "]\n");
     api_scan_answer(conn, "application/json");
@@ -329,9 +331,10 @@ static void list_done(struct conn *conn)
 static void show_list(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
+    struct scan_properties *properties = &scan->by.properties;
     scan->page.size = 0;
-    scan->count = 0;
-    scan->skip = scan->offset;
+    properties->count = 0;
+    properties->skip = properties->offset;
     buf_add_u8(&scan->page, '[');
     api_scan_start(conn);
 }
@@ -339,9 +342,9 @@ static void show_list(struct conn *conn)
 static bool take_offset(struct conn *conn)
 {
     struct bytes raw;
-    conn->scan.offset = 0;
+    conn->scan.by.properties.offset = 0;
     if (!api_get_param(conn, PARAM_OFFSET, &raw) ||
-        json_u64(raw, &conn->scan.offset)) {
+        json_u64(raw, &conn->scan.by.properties.offset)) {
         return true;
     }
     api_answer_problem(conn, 400, "bad-param",
@@ -352,8 +355,8 @@ static bool take_offset(struct conn *conn)
 static void get_list(struct conn *conn, const struct http_request *request)
 {
     struct scan *scan = &conn->scan;
-    if (!api_take_limit(conn, &scan->limit) || !take_offset(conn) ||
-        !take_pattern(conn)) {
+    if (!api_take_limit(conn, &scan->by.properties.limit) ||
+        !take_offset(conn) || !take_pattern(conn)) {
         return;
     }
     scan->query.size = 0;
@@ -363,7 +366,7 @@ static void get_list(struct conn *conn, const struct http_request *request)
     scan->reverse = false;
     scan->keys_only = false;
     scan->mixed = true;
-    scan->counting = false;
+    scan->pageless = false;
     scan->from.size = 0;
     scan->to.size = 0;
     api_read_start(conn, request, show_list);
@@ -378,10 +381,9 @@ static void delete_list(struct conn *conn, const struct http_request *request)
     if (!api_erase_allowed(conn, request) || !take_pattern(conn)) {
         return;
     }
-    scan->must_match = true;
     scan->from.size = 0;
     scan->to.size = 0;
-    api_erase_start(conn);
+    api_erase_start(conn, true);
 }
 
 /* ---- routes ---------------------------------------------------------------

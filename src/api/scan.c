@@ -301,10 +301,9 @@ static void end(struct conn *conn, bool ok)
                        OUTCOME_NOT_APPLIED);
 }
 
-/* A count gathers nothing. */
 static bool is_room(const struct conn *conn)
 {
-    return conn->scan.counting || conn->api->page_bytes < PAGES_BYTES_FULL;
+    return conn->scan.pageless || conn->api->page_bytes < PAGES_BYTES_FULL;
 }
 
 static void refuse(struct conn *conn, const char *message)

@@ -1,5 +1,11 @@
-/* scan_internal.h -- a walk over many keys: scan.c, and what its users list.c,
- * properties.c and erase.c keep in it. */
+/* scan_internal.h -- a walk over many keys: scan.c.
+ *
+ * A handler (list.c, properties.c, erase.c) fills in the fields that are PUBLIC
+ * and starts the walk, which then calls it for every pair. What the handler
+ * itself keeps meanwhile is its own member of the union `by`; no other reads
+ * it. All of it lasts from the start of the walk to api_scan_close(), which
+ * every answer comes to; the memory of the buffers stays with the connection
+ * for its next walk. */
 #ifndef CRAFTD_API_SCAN_INTERNAL_H
 #define CRAFTD_API_SCAN_INTERNAL_H
 
@@ -27,48 +33,68 @@ enum scan_step {
     SCAN_FULL, /* Not taken: there is more than this answer has room for. */
 };
 
+/* GET /keys: list.c. */
+struct scan_list {
+    struct bytes prefix; /* Views of the request's parameters. */
+    struct bytes separator;
+    enum list_format format;
+    bool counting; /* ?count: the number of items is the answer. */
+    bool nothing;  /* The bounds leave no key, whatever the data. */
+    uint64_t limit;
+    uint64_t count; /* Items taken so far. */
+};
+
+/* GET /api/v1/properties: properties.c. */
+struct scan_properties {
+    uint64_t limit;
+    uint64_t count; /* Items taken so far. */
+    uint64_t offset;
+    uint64_t skip; /* Items of `offset` still to be skipped. */
+};
+
+/* A deletion of many keys: erase.c. */
+struct scan_erase {
+    struct command_writer batch; /* In scan->page. */
+    size_t batch_bytes;          /* Bytes of the values that it deletes. */
+    uint32_t batch_keys_max;
+    bool must_match; /* Answer 404 when nothing matches. */
+};
+
 /* A walk over many keys. */
 struct scan {
     struct list link; /* In api->scans[stage]. */
     enum scan_stage stage;
-    uint64_t took_us; /* Time that it has taken. */
-    /* The rest of the range: [from, to); no end when `to` is empty. */
+    uint64_t took_us; /* Time spent in its slices. */
+    /* PUBLIC: the rest of the range, [from, to); no end when `to` is empty. */
     struct buf from;
     struct buf to;
     bool reverse;
-    bool keys_only;
+    bool keys_only; /* Values are not read. */
     bool mixed; /* It may show several states; else it is cut at the first. */
+    bool pageless;           /* step() adds nothing to `page`. */
+    struct pattern *pattern; /* Owned; NULL: all keys match. */
     enum scan_step (*step)(struct conn *conn, const struct store_pair *pair);
     void (*done)(struct conn *conn);
-    struct buf page; /* The body so far. */
-    size_t page_counted;
+    /* PUBLIC for step() and done(). */
+    struct buf page; /* The body so far, or the batch to be written. */
     size_t page_max; /* Bound on `page`; but one item may be larger. */
     struct buf last; /* Key or common prefix that was taken last. */
-    bool begun;
-    bool jumped;  /* `last` is a prefix, and the bounds are behind it. */
-    size_t spent; /* Cost of step(), in bytes that take as long to read. */
-    bool more;
+    size_t spent;    /* Cost of step(), in bytes that take as long to read. */
+    bool more;       /* It ended before the end of the range. */
+    bool late;       /* The request's time is over. */
     uint64_t first_index; /* Applied index at the start, ... */
     uint64_t index;       /* ... and of the state that is shown. */
-    uint64_t sent;        /* Bytes of `page`. */
-    /* list.c */
-    struct bytes prefix; /* Views of the request's parameters. */
-    struct bytes separator;
-    struct buf query; /* As received, for the link to the next page. */
-    enum list_format format;
-    bool counting;
-    bool nothing; /* No key can be in it. */
-    uint64_t limit;
-    uint64_t count;
-    /* properties.c, erase.c */
-    struct pattern *pattern; /* NULL: all match. */
-    uint64_t offset;
-    uint64_t skip;               /* Items of `offset` still to be skipped. */
-    bool late;                   /* The request's time is over. */
-    struct command_writer batch; /* In `page`. */
-    size_t batch_bytes;          /* Bytes of the values that it deletes. */
-    uint32_t batch_keys_max;
-    bool must_match; /* Answer 404 when nothing matches. */
+    struct buf query;     /* Of the Link to the next page. */
+    /* PRIVATE to scan.c. */
+    size_t page_counted; /* In api->page_bytes. */
+    bool begun;
+    bool jumped;   /* `last` is a prefix, and the bounds are behind it. */
+    uint64_t sent; /* Bytes of `page`. */
+    union {
+        struct scan_list list;
+        struct scan_properties properties;
+        struct scan_erase erase;
+    } by; /* What the handler keeps. */
 };
 
 /* Start the walk that conn->scan describes, a slice per turn of the event loop,
@@ -94,8 +120,8 @@ void api_scan_no_pattern(struct scan *scan);
 bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void api_scan_add_behind(struct buf *out, struct bytes key);
 
-/* Delete all keys between scan->from and scan->to that scan->pattern matches.
- */
-void api_erase_start(struct conn *conn);
+/* Delete all keys between scan->from and scan->to that scan->pattern matches;
+ * with `must_match`, answer 404 when there is none. */
+void api_erase_start(struct conn *conn, bool must_match);
 
 #endif
