@@ -46,7 +46,8 @@ void api_answer_problem_with(struct conn *conn, int status, const char *code,
 void api_answer_outcome(struct conn *conn, const struct node_result *result);
 /* A key or name for people: in quotes, cut where it is long. */
 void api_add_quoted(struct buf *out, struct bytes name);
-/* 404: there is no `kind` ("key", "member") of the name in conn->key. */
+/* 404: there is no `kind` ("key", "member") of the name in conn->request.key.
+ */
 void api_answer_no_such(struct conn *conn, const char *kind,
                         enum outcome outcome);
 /* Why this node answers no reads, and what to do. */
@@ -54,9 +55,10 @@ void api_explain_contradiction(const struct node_contradiction *contradiction,
                                struct buf *out);
 /* That this node is no member any more; in api->message. */
 const char *api_removed_text(struct api *api, const struct node_status *status);
-/* Answer a membership request that was refused; conn->key has the id,
- * conn->tags the address that were asked for. */
-void api_answer_refusal(struct conn *conn, const struct node_result *result);
+/* Answer a membership request that was refused, for the member of the name in
+ * conn->request.key, or else the one at `addr`. */
+void api_answer_refusal(struct conn *conn, const struct node_result *result,
+                        struct bytes addr);
 /* Add a sentence: which cluster it is, and what to do. */
 void api_explain_second_cluster(const struct node_foreign *foreign,
                                 struct buf *out);

@@ -14,7 +14,7 @@ enum { QUEUE_BYTES = 128 << 10 };
 static enum err pull(struct conn *conn, struct buf *out, size_t size)
 {
     enum err err =
-        node_image_read(conn->state.backup, buf_reserve(out, size), size);
+        node_image_read(conn->state.backup.image, buf_reserve(out, size), size);
     if (!err) {
         out->size += size;
     }
@@ -23,8 +23,8 @@ static enum err pull(struct conn *conn, struct buf *out, size_t size)
 
 static void close_image(struct conn *conn)
 {
-    node_image_close(conn->state.backup);
-    conn->state.backup = NULL;
+    node_image_close(conn->state.backup.image);
+    conn->state.backup.image = NULL;
 }
 
 static bool is_awaited(const struct conn *conn)
@@ -47,8 +47,9 @@ static bool make_place(struct api *api)
     struct conn *slow = NULL;
     for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
         struct conn *conn = container_of(at, struct conn, link);
-        if (conn->out.source == &source && api_body_is_slow(conn) &&
-            (!slow || conn->out.begin_ms < slow->out.begin_ms)) {
+        if (conn->answer.body.source == &source && api_body_is_slow(conn) &&
+            (!slow ||
+             conn->answer.body.begin_ms < slow->answer.body.begin_ms)) {
             slow = conn;
         }
     }
@@ -70,12 +71,13 @@ static void start(struct conn *conn, const struct node_result *result)
         api_answer_outcome(conn, result);
         return;
     }
-    enum err err =
-        result->outcome == NODE_NO_SPACE
-            ? ERR_NOSPACE
-            : node_image_open(api->node, &conn->state.backup, &index, &bytes);
+    enum err err = result->outcome == NODE_NO_SPACE
+                       ? ERR_NOSPACE
+                       : node_image_open(api->node, &conn->state.backup.image,
+                                         &index, &bytes);
     if (err == ERR_BUSY && make_place(api)) {
-        err = node_image_open(api->node, &conn->state.backup, &index, &bytes);
+        err = node_image_open(api->node, &conn->state.backup.image, &index,
+                              &bytes);
     }
     if (err == ERR_NOT_FOUND) {
         api_answer_problem(conn, 503, "starting", "no member of a cluster yet",
@@ -93,7 +95,7 @@ static void start(struct conn *conn, const struct node_result *result)
                            OUTCOME_NONE);
         return;
     }
-    conn->index = index;
+    conn->answer.index = index;
     node_get_status(api->node, &status);
     api_add_read_headers(conn);
     buf_add_string(&api->headers,
@@ -102,7 +104,7 @@ static void start(struct conn *conn, const struct node_result *result)
     buf_printf(&api->headers, "-%llu.db\"\r\nETag: \"%llu\"\r\n",
                (unsigned long long)index, (unsigned long long)index);
     api_answer_head(conn, 200, "application/vnd.sqlite3", bytes);
-    if (conn->head_only) {
+    if (conn->answer.head_only) {
         close_image(conn);
         api_answered(conn);
     } else {
@@ -115,8 +117,8 @@ static void start(struct conn *conn, const struct node_result *result)
 static void ready(struct conn *conn)
 {
     conn->busy = true;
-    conn->finish = start;
-    node_checkpoint(conn->api->node, &conn->request);
+    conn->request.finish = start;
+    node_checkpoint(conn->api->node, &conn->request.call);
 }
 
 void api_on_backup(struct conn *conn, const struct http_request *request)

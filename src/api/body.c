@@ -20,15 +20,15 @@ static void on_time(void *arg);
 
 static void send_more_in(struct conn *conn, uint64_t in_ms)
 {
-    timer_arm(conn->api->options.reactor, &conn->timer, now(conn) + in_ms,
+    timer_arm(conn->api->options.reactor, &conn->clock.timer, now(conn) + in_ms,
               on_time, conn);
 }
 
 static void close_source(struct conn *conn)
 {
-    const struct body_source *source = conn->out.source;
+    const struct body_source *source = conn->answer.body.source;
     if (source) {
-        conn->out.source = NULL;
+        conn->answer.body.source = NULL;
         source->close(conn);
     }
 }
@@ -36,30 +36,31 @@ static void close_source(struct conn *conn)
 static void finish(struct conn *conn)
 {
     close_source(conn);
-    timer_cancel(conn->api->options.reactor, &conn->timer);
+    timer_cancel(conn->api->options.reactor, &conn->clock.timer);
     api_answered(conn);
 }
 
 bool api_body_is_sending(const struct conn *conn)
 {
-    return conn->out.source != NULL;
+    return conn->answer.body.source != NULL;
 }
 
 static bool is_queue_full(const struct conn *conn)
 {
-    return stream_output_bytes(conn->stream) >= conn->out.source->queue_bytes;
+    return stream_output_bytes(conn->stream) >=
+           conn->answer.body.source->queue_bytes;
 }
 
 void api_body_send_more(struct conn *conn)
 {
-    struct body_out *out = &conn->out;
+    struct body_out *out = &conn->answer.body;
     bool any = false;
     must(out->source);
     while (out->sent_bytes < out->size_bytes && !is_queue_full(conn)) {
         size_t size =
             (size_t)min_u64(PIECE_BYTES, out->size_bytes - out->sent_bytes);
         if (out->source->pull(conn, stream_output(conn->stream), size)) {
-            conn->keep_alive = false;
+            conn->output.keep_alive = false;
             finish(conn);
             return;
         }
@@ -78,27 +79,29 @@ void api_body_send_more(struct conn *conn)
 
 bool api_body_is_slow(const struct conn *conn)
 {
-    return now(conn) >= conn->out.begin_ms + STALL_MS +
-                            conn->out.sent_bytes / SENT_BYTES_PER_MS;
+    return now(conn) >= conn->answer.body.begin_ms + STALL_MS +
+                            conn->answer.body.sent_bytes / SENT_BYTES_PER_MS;
 }
 
 void api_body_drop_slow(struct conn *conn)
 {
-    api_conn_log_slow(conn, conn->out.source->name, conn->out.sent_bytes,
-                      conn->out.size_bytes, conn->out.begin_ms);
+    api_conn_log_slow(conn, conn->answer.body.source->name,
+                      conn->answer.body.sent_bytes,
+                      conn->answer.body.size_bytes, conn->answer.body.begin_ms);
     api_conn_drop(conn);
 }
 
 static bool is_awaited(const struct conn *conn)
 {
-    const struct body_source *source = conn->out.source;
+    const struct body_source *source = conn->answer.body.source;
     return !source->is_awaited || source->is_awaited(conn);
 }
 
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
-    if ((is_queue_full(conn) && now(conn) >= conn->out.moved_ms + STALL_MS) ||
+    if ((is_queue_full(conn) &&
+         now(conn) >= conn->answer.body.moved_ms + STALL_MS) ||
         (api_body_is_slow(conn) && is_awaited(conn))) {
         api_body_drop_slow(conn);
         return;
@@ -110,10 +113,10 @@ void api_body_send(struct conn *conn, const struct body_source *source,
                    uint64_t size_bytes)
 {
     must(!api_body_is_sending(conn));
-    conn->out = (struct body_out){.source = source,
-                                  .size_bytes = size_bytes,
-                                  .begin_ms = now(conn),
-                                  .moved_ms = now(conn)};
+    conn->answer.body = (struct body_out){.source = source,
+                                          .size_bytes = size_bytes,
+                                          .begin_ms = now(conn),
+                                          .moved_ms = now(conn)};
     api_body_send_more(conn);
 }
 
@@ -121,26 +124,26 @@ void api_body_send(struct conn *conn, const struct body_source *source,
 
 void api_body_receive(struct conn *conn, const struct body_sink *sink)
 {
-    must(!conn->in.sink);
-    conn->in = (struct body_in){.sink = sink};
+    must(!conn->input.body.sink);
+    conn->input.body = (struct body_in){.sink = sink};
 }
 
 bool api_body_is_receiving(const struct conn *conn)
 {
-    return conn->in.sink && !conn->in.is_complete;
+    return conn->input.body.sink && !conn->input.body.is_complete;
 }
 
 void api_body_take(struct conn *conn, struct bytes piece)
 {
     must(api_body_is_receiving(conn));
-    conn->in.sink->take(conn, piece);
+    conn->input.body.sink->take(conn, piece);
 }
 
 void api_body_complete(struct conn *conn)
 {
     must(api_body_is_receiving(conn));
-    conn->in.is_complete = true;
-    conn->in.sink->complete(conn);
+    conn->input.body.is_complete = true;
+    conn->input.body.sink->complete(conn);
 }
 
 bool api_body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
@@ -153,10 +156,10 @@ bool api_body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
 
 void api_body_close(struct conn *conn)
 {
-    const struct body_sink *sink = conn->in.sink;
+    const struct body_sink *sink = conn->input.body.sink;
     close_source(conn);
     if (sink) {
-        conn->in.sink = NULL;
+        conn->input.body.sink = NULL;
         sink->close(conn);
     }
 }

@@ -190,9 +190,9 @@ bool api_browser_refused(struct conn *conn, const struct http_request *request,
         return true;
     }
     if (marks.origin.size > 0) {
-        conn->origin = listed(options->allow_origins, marks.origin);
+        conn->answer.origin = listed(options->allow_origins, marks.origin);
     }
-    if (conn->origin.size > 0) {
+    if (conn->answer.origin.size > 0) {
         if (request->verb == HTTP_VERB_OPTIONS) {
             allow_preflight(conn);
         }

@@ -209,7 +209,7 @@ static const struct raft_member *member_named(struct conn *conn,
     return NULL;
 }
 
-/* Answer that no member has the name in conn->key. */
+/* Answer that no member has the name in conn->request.key. */
 static void no_member(struct conn *conn)
 {
     api_answer_no_such(conn, "member", OUTCOME_NOT_APPLIED);
@@ -384,13 +384,11 @@ static const char *read_fields(const struct http_request *request,
     return NULL;
 }
 
-/* What an answer names. */
+/* An answer names the member that was asked for. */
 static void keep_asked(struct conn *conn, const struct fields *fields)
 {
-    conn->key.size = 0;
-    conn->tags.size = 0;
-    buf_add_string(&conn->key, fields->member.name);
-    buf_add_string(&conn->tags, fields->member.addr);
+    conn->request.key.size = 0;
+    buf_add_string(&conn->request.key, fields->member.name);
 }
 
 /* With a proof for the one who asks, whose id this node does not know: there is
@@ -428,16 +426,18 @@ static void on_moved(struct conn *conn, const struct fields *fields)
         return;
     }
     member.id = known->id;
-    conn->finish = api_finish_plain;
+    conn->request.finish = api_finish_plain;
     conn->busy = true;
-    node_moved(conn->api->node, &conn->request, &member);
+    node_moved(conn->api->node, &conn->request.call, &member);
 }
 
-static void finish_change(struct conn *conn, const struct node_result *result)
+/* `addr` is the address that the request is about; empty: none. */
+static void finish_change(struct conn *conn, const struct node_result *result,
+                          const char *addr)
 {
     conn->api->headers.size = 0;
     if (result->refusal != NODE_REFUSED_OTHERWISE) {
-        api_answer_refusal(conn, result);
+        api_answer_refusal(conn, result, bytes_of_string(addr));
     } else {
         api_finish_plain(conn, result);
     }
@@ -456,7 +456,7 @@ static void add_join_headers(struct conn *conn)
     http_add_header(&api->headers, "Craftd-Cluster", buf_bytes(&hex));
     buf_free(&hex);
     const struct raft_member *member =
-        member_named(conn, buf_bytes(&conn->key));
+        member_named(conn, buf_bytes(&conn->request.key));
     if (member && !reachable(api, &status, member->id) &&
         api->options.peer_error(api->options.arg, member->id)[0] != '\0') {
         http_add_header(&api->headers, "Craftd-Unreached",
@@ -467,12 +467,12 @@ static void add_join_headers(struct conn *conn)
 static void finish_join(struct conn *conn, const struct node_result *result)
 {
     if (result->outcome != NODE_OK) {
-        finish_change(conn, result);
+        finish_change(conn, result, conn->state.join.addr);
         return;
     }
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
-    conn->index = result->index;
+    conn->answer.index = result->index;
     add_join_headers(conn);
     api_answer(conn, 200, NULL, (struct bytes){0});
 }
@@ -509,10 +509,11 @@ void api_on_join(struct conn *conn, const struct http_request *request)
         return;
     }
     keep_asked(conn, &fields);
-    conn->finish = finish_join;
+    memcpy(conn->state.join.addr, fields.member.addr, RAFT_ADDR_BYTES);
+    conn->request.finish = finish_join;
     conn->busy = true;
     fields.member.id = fields.replace ? NODE_JOIN_REPLACE : 0;
-    node_join(conn->api->node, &conn->request, &fields.member);
+    node_join(conn->api->node, &conn->request.call, &fields.member);
 }
 
 /* ---- changes of one member
@@ -524,20 +525,20 @@ static void act_on(struct conn *conn, const struct raft_member *member)
 {
     struct node *node = conn->api->node;
     conn->busy = true;
-    conn->finish =
-        conn->state.act == ACT_LEAD ? finish_leader : api_finish_plain;
-    switch (conn->state.act) {
+    conn->request.finish =
+        conn->state.member.act == ACT_LEAD ? finish_leader : api_finish_plain;
+    switch (conn->state.member.act) {
     case ACT_REMOVE:
-        node_remove(node, &conn->request, member->id);
+        node_remove(node, &conn->request.call, member->id);
         break;
     case ACT_PROMOTE:
-        node_set_voter(node, &conn->request, member->id, true);
+        node_set_voter(node, &conn->request.call, member->id, true);
         break;
     case ACT_DEMOTE:
-        node_set_voter(node, &conn->request, member->id, false);
+        node_set_voter(node, &conn->request.call, member->id, false);
         break;
     case ACT_LEAD:
-        node_transfer(node, &conn->request, member->id);
+        node_transfer(node, &conn->request.call, member->id);
         break;
     }
 }
@@ -548,7 +549,7 @@ static void finish_lookup(struct conn *conn, const struct node_result *result)
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     const struct raft_member *member =
-        member_named(conn, buf_bytes(&conn->key));
+        member_named(conn, buf_bytes(&conn->request.key));
     if (result->outcome != NODE_OK) {
         api_answer_outcome(conn, result);
     } else if (!member) {
@@ -558,19 +559,19 @@ static void finish_lookup(struct conn *conn, const struct node_result *result)
     }
 }
 
-/* On the member whose name is in conn->key. */
+/* On the member whose name is in conn->request.key. */
 static void act(struct conn *conn, enum member_act what)
 {
     const struct raft_member *member =
-        member_named(conn, buf_bytes(&conn->key));
-    conn->state.act = what;
+        member_named(conn, buf_bytes(&conn->request.key));
+    conn->state.member.act = what;
     if (member) {
         act_on(conn, member);
         return;
     }
-    conn->finish = finish_lookup;
+    conn->request.finish = finish_lookup;
     conn->busy = true;
-    node_read(conn->api->node, &conn->request);
+    node_read(conn->api->node, &conn->request.call);
 }
 
 static void put_node(struct conn *conn, const struct http_request *request)
@@ -589,24 +590,24 @@ static void put_node(struct conn *conn, const struct http_request *request)
         fields.member.suffrage == RAFT_LEARNER ? ACT_PROMOTE : ACT_DEMOTE);
 }
 
-/* All behind "/nodes/", percent-decoded, into conn->key. */
+/* All behind "/nodes/", percent-decoded, into conn->request.key. */
 static bool read_member_name(struct conn *conn, struct bytes path)
 {
     const size_t prefix = strlen("/nodes/");
-    conn->key.size = 0;
+    conn->request.key.size = 0;
     if (path.size <= prefix) {
         return true; /* All of them. */
     }
     struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
-    uint8_t *name = buf_reserve(&conn->key, raw.size);
-    return http_percent_decode(raw, name, &conn->key.size);
+    uint8_t *name = buf_reserve(&conn->request.key, raw.size);
+    return http_percent_decode(raw, name, &conn->request.key.size);
 }
 
 static void get_node(struct conn *conn)
 {
     struct node_status status;
     const struct raft_member *member =
-        member_named(conn, buf_bytes(&conn->key));
+        member_named(conn, buf_bytes(&conn->request.key));
     if (!member) {
         no_member(conn);
         return;
@@ -640,7 +641,7 @@ void api_on_nodes(struct conn *conn, const struct http_request *request)
         no_member(conn);
         return;
     }
-    bool one = conn->key.size > 0;
+    bool one = conn->request.key.size > 0;
     if (is_get(request) && one) {
         get_node(conn);
     } else if (is_get(request)) {
@@ -717,11 +718,11 @@ static void finish_leader(struct conn *conn, const struct node_result *result)
         return;
     }
     if (result->outcome != NODE_OK) {
-        finish_change(conn, result);
+        finish_change(conn, result, "");
         return;
     }
-    conn->finish = finish_new_leader;
-    node_read(conn->api->node, &conn->request);
+    conn->request.finish = finish_new_leader;
+    node_read(conn->api->node, &conn->request.call);
 }
 
 void api_on_leader(struct conn *conn, const struct http_request *request)
@@ -745,7 +746,7 @@ void api_on_leader(struct conn *conn, const struct http_request *request)
         act(conn, ACT_LEAD);
         return;
     }
-    conn->finish = finish_leader;
+    conn->request.finish = finish_leader;
     conn->busy = true;
-    node_transfer(conn->api->node, &conn->request, 0);
+    node_transfer(conn->api->node, &conn->request.call, 0);
 }

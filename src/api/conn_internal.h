@@ -59,92 +59,135 @@ struct api {
     struct restore restore;
 };
 
+enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
+
 struct conn;
 /* Finishes what the handler began; called when the node has an outcome. */
 typedef void conn_finish(struct conn *conn, const struct node_result *result);
 
-enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
+/* The place of a connection among all; PRIVATE to conns.c. From accept to
+ * close. */
+struct conn_place {
+    struct conn_host *host;
+    struct list idle_link; /* Alone: it is not idle. */
+    struct list host_idle_link;
+    struct list guest_link;
+    bool is_guest; /* It has no place: probes only, and one request. */
+    uint64_t accept_ms;
+    uint64_t idle_turn; /* Turn in which it became idle. */
+};
+
+/* The one timer of a connection. From accept to close; while a body is sent in
+ * pieces the timer is that of body.c. */
+struct conn_clock {
+    struct timer timer;
+    uint64_t deadline_ms; /* The timer may be armed earlier. */
+    bool is_for_head;     /* deadline_ms is of the head being received. */
+};
+
+/* What the client sends. From accept to close: requests follow each other in
+ * one stream of bytes. */
+struct conn_input {
+    struct http_reader reader;
+    bool eof; /* The client sends no more. */
+    /* A request that is not complete; conns.c counts it. */
+    bool is_receiving;    /* Bytes of one wait in the stream, ... */
+    uint64_t receive_ms;  /* ... since this time. */
+    bool is_wide;         /* The stream may hold a whole body. */
+    size_t counted_bytes; /* In api->input_bytes. */
+    /* The request being read. */
+    bool is_partial;     /* More of it may come than was received. */
+    bool in_read;        /* Inside on_read(): no kick is needed, and ... */
+    size_t behind_bytes; /* ... these bytes were received behind it. */
+    struct body_in body;
+};
+
+/* What the client is sent. From accept to close. */
+struct conn_output {
+    bool keep_alive;      /* Another request may follow this answer. */
+    uint64_t answer_turn; /* Turn of the last answer, ... */
+    uint64_t answer_ms;   /* ... its time, ... */
+    size_t answer_bytes;  /* ... and what was to be sent then. */
+};
+
+/* The request being answered. From its head, where begin() in server.c resets
+ * all of it, to its answer; the memory of the buffers is kept for the next. */
+struct conn_request {
+    enum http_verb verb;
+    enum route_group group;
+    bool is_http10;
+    uint64_t start_ms;
+    uint64_t start_us; /* For the metrics. 0: it could not be read. */
+    struct params params;
+    struct buf key;  /* The key or the member that it names. */
+    struct buf text; /* Bytes that its handler keeps between callbacks. */
+    /* What it asks of the node, which `call` belongs to from the call to its
+     * callback; and what the callback continues with. */
+    struct node_request call;
+    conn_finish *finish;
+    /* Whether and when it may be shown, if it is a read. */
+    struct reading reading;
+    struct list read_link; /* In api->reads; alone: it does not wait there. */
+};
+
+/* The answer to that request. From the head of the request until the answer is
+ * complete, where api_answered() resets its form. */
+struct conn_answer {
+    int status;
+    uint64_t index;   /* Value of Craftd-Index; 0: applied last. */
+    uint64_t deleted; /* By a part of the request that has been done. */
+    bool head_only;
+    bool v1;     /* A path of /api/v1: errors are application/json. */
+    bool pretty; /* JSON is to be indented. */
+    /* Origin of the page that may read the answer (--allow-origin); empty:
+     * none. A view of the options. */
+    struct bytes origin;
+    struct body_out body;
+};
+
+/* What the handler of the request keeps until it has answered. All zero when
+ * it starts, and plain data: what it points to is released by the one who put
+ * it there. Each member is read by the files that it names, and by no other. */
+union conn_state {
+    struct {       /* GET /key: keys.c */
+        bool raw;  /* The value is to be sent as it is, ... */
+        bool meta; /* ... or with all that is known of it. */
+    } get;
+    struct {          /* Writes: conditions.c, writes.c */
+        bool creates; /* On condition that the key is not there. */
+    } write;
+    struct {           /* /readyz, /healthz: health.c */
+        bool noleader; /* A leader is not asked for. */
+    } ready;
+    struct { /* Changes of a member: cluster.c */
+        enum member_act act;
+    } member;
+    struct {                        /* POST /join: cluster.c */
+        char addr[RAFT_ADDR_BYTES]; /* The address that was asked for. */
+    } join;
+    struct {            /* POST /sync: operate.c */
+        uint64_t index; /* To be reached by all; ... */
+        raft_id id;     /* ... and this one is being waited for. */
+    } sync;
+    struct {                       /* GET /backup: backup.c */
+        struct store_image *image; /* NULL: it is not open. */
+    } backup;
+};
 
 /* One connection and the request that is being answered on it. */
 struct conn {
     struct api *api;
     struct stream *stream;
     struct list link; /* In api->conns, or api->free_conns. */
-
-    /* ---- the connection ---- */
-    /* Its place: conns.c. */
-    struct conn_host *host;
-    struct list idle_link; /* Alone: it is not idle. */
-    struct list host_idle_link;
-    struct list guest_link;
-    bool guest; /* It has no place: probes only, and one request. */
-    uint64_t accept_ms;
-    uint64_t idle_turn; /* Turn in which it became idle. */
-    struct timer timer; /* deadline_ms, or that of the body being sent. */
-    uint64_t deadline_ms;
-    bool reading; /* deadline_ms is of the request being received. */
-    /* Input: conns.c counts it, server.c reads it. */
-    struct http_reader reader;
-    bool wide_input;     /* The stream may hold a whole body. */
-    bool receiving;      /* Bytes of a request that is not complete wait, ... */
-    uint64_t receive_ms; /* ... since then. */
-    size_t input_bytes;  /* Counted in api->input_bytes. */
-    bool eof;            /* The client sends no more. */
-    bool partial;        /* More of the request may come than was received. */
-    bool in_read;        /* Inside on_read: no kick is needed. */
-    /* Inside on_read: received bytes behind the request being answered. */
-    size_t behind_bytes;
-    /* Output. */
-    bool keep_alive;
-    bool closing;         /* The last answer has been given. */
-    uint64_t answer_turn; /* Turn of the last answer, ... */
-    uint64_t answer_ms;   /* ... its time, ... */
-    size_t output_bytes;  /* ... and what was to be sent then. */
-
-    /* ---- the request being answered ---- */
-    bool busy; /* It is with the node, or its answer is being sent. */
-    struct node_request request;
-    conn_finish *finish;
-    struct params params;
-    struct buf key;  /* The key or the member that it names. */
-    struct buf tags; /* If-None-Match; address of a joining node. */
-    struct body_in in;
-    struct body_out out;
-    /* Whether and when it may be shown, if it is a read. */
-    struct reading reading_at;
-    struct list read_link; /* In api->reads; alone: it does not wait there. */
-    bool creates;          /* A write on condition that the key is not there. */
-    uint64_t deleted;      /* By a part of the request that has been done. */
-    uint64_t index;        /* Value of Craftd-Index; 0: applied last. */
-    uint64_t now_ms;
-    /* The form of the answer. */
-    bool old; /* HTTP/1.0 */
-    bool head_only;
-    bool v1;     /* A path of /api/v1: errors are application/json. */
-    bool pretty; /* JSON is to be indented. */
-    /* Origin of the page that may read the answer (--allow-origin); empty:
-     * none. */
-    struct bytes origin;
-    /* For the metrics. */
-    enum http_verb verb;
-    enum route_group group;
-    int status;
-    uint64_t begun_us; /* 0: it could not be read. */
-
-    /* ---- what its handler keeps ---- */
-    union {
-        struct {       /* GET /key */
-            bool raw;  /* The value is to be sent as it is, ... */
-            bool meta; /* ... or with all that is known of it. */
-        } get;
-        bool noleader; /* /readyz: a leader is not asked for. */
-        enum member_act act;
-        struct {            /* POST /sync */
-            uint64_t index; /* To be reached by all; ... */
-            raft_id id;     /* ... and this one is being waited for. */
-        } sync;
-        struct store_image *backup; /* NULL: it is not open. */
-    } state;
+    bool busy;    /* A request is with the node, or its answer being sent. */
+    bool closing; /* The last answer has been given. */
+    struct conn_place place;
+    struct conn_clock clock;
+    struct conn_input input;
+    struct conn_output output;
+    struct conn_request request;
+    struct conn_answer answer;
+    union conn_state state;
     struct scan scan; /* Its buffers are kept for the next request. */
 };
 

@@ -62,17 +62,17 @@ struct conn_host {
 
 void api_conn_mark_active(struct conn *conn)
 {
-    list_remove(&conn->idle_link);
-    list_remove(&conn->host_idle_link);
+    list_remove(&conn->place.idle_link);
+    list_remove(&conn->place.host_idle_link);
 }
 
 void api_conn_mark_idle(struct conn *conn)
 {
     api_conn_mark_active(conn);
-    if (!conn->guest) {
-        conn->idle_turn = reactor_turns(conn->api->options.reactor);
-        list_add(&conn->api->idle_conns, &conn->idle_link);
-        list_add(&conn->host->idle_conns, &conn->host_idle_link);
+    if (!conn->place.is_guest) {
+        conn->place.idle_turn = reactor_turns(conn->api->options.reactor);
+        list_add(&conn->api->idle_conns, &conn->place.idle_link);
+        list_add(&conn->place.host->idle_conns, &conn->place.host_idle_link);
     }
 }
 
@@ -88,9 +88,11 @@ static void evict(struct list *idle, bool of_host)
 {
     for (int i = 0; i < EVICT_STEPS_MAX && !list_empty(idle); i++) {
         struct conn *conn =
-            of_host ? container_of(idle->next, struct conn, host_idle_link)
-                    : container_of(idle->next, struct conn, idle_link);
-        if (conn->idle_turn == reactor_turns(conn->api->options.reactor)) {
+            of_host
+                ? container_of(idle->next, struct conn, place.host_idle_link)
+                : container_of(idle->next, struct conn, place.idle_link);
+        if (conn->place.idle_turn ==
+            reactor_turns(conn->api->options.reactor)) {
             return;
         }
         if (stream_output_bytes(conn->stream) == 0 &&
@@ -176,9 +178,9 @@ static void on_guest_time(void *arg)
     struct api *api = arg;
     bool full = api->guest_count >= API_CONNS_BEYOND;
     for (struct list *at = api->guests.next; full && at != &api->guests;) {
-        struct conn *conn = container_of(at, struct conn, guest_link);
+        struct conn *conn = container_of(at, struct conn, place.guest_link);
         at = at->next;
-        if (!conn->busy && now(api) >= conn->accept_ms + GUEST_MIN_MS &&
+        if (!conn->busy && now(api) >= conn->place.accept_ms + GUEST_MIN_MS &&
             (conn->closing || !stream_has_unread(conn->stream))) {
             api_conn_drop(conn);
         }
@@ -189,10 +191,10 @@ static void on_guest_time(void *arg)
 static void become_guest(struct conn *conn)
 {
     struct api *api = conn->api;
-    conn->guest = true;
+    conn->place.is_guest = true;
     api->guest_count++;
-    conn->host->guest_count++;
-    list_add(&api->guests, &conn->guest_link);
+    conn->place.host->guest_count++;
+    list_add(&api->guests, &conn->place.guest_link);
     api_conn_set_deadline(conn, now(api) + GUEST_MS);
     if (!api->full_logged) {
         api->full_logged = true;
@@ -206,11 +208,11 @@ static void become_guest(struct conn *conn)
 
 static void leave_guests(struct conn *conn)
 {
-    if (conn->guest) {
-        conn->guest = false;
+    if (conn->place.is_guest) {
+        conn->place.is_guest = false;
         conn->api->guest_count--;
-        conn->host->guest_count--;
-        list_remove(&conn->guest_link);
+        conn->place.host->guest_count--;
+        list_remove(&conn->place.guest_link);
     }
 }
 
@@ -218,28 +220,28 @@ static void leave_guests(struct conn *conn)
 bool api_conn_is_guest(struct conn *conn)
 {
     struct api *api = conn->api;
-    if (!conn->guest) {
+    if (!conn->place.is_guest) {
         return false;
     }
-    if (is_over_share(api, conn->host, 1)) {
-        evict(&conn->host->idle_conns, true);
+    if (is_over_share(api, conn->place.host, 1)) {
+        evict(&conn->place.host->idle_conns, true);
     }
     if (places_taken(api) >= api->options.conns_max) {
         evict(&api->idle_conns, false);
     }
     if (places_taken(api) < api->options.conns_max &&
-        !is_over_share(api, conn->host, 1)) {
+        !is_over_share(api, conn->place.host, 1)) {
         leave_guests(conn);
         hold_listener(api);
     }
-    return conn->guest;
+    return conn->place.is_guest;
 }
 
 void api_conn_refuse_guest(struct conn *conn)
 {
     struct api *api = conn->api;
     char message[96];
-    bool over_share = is_over_share(api, conn->host, 1);
+    bool over_share = is_over_share(api, conn->place.host, 1);
     snprintf(message, sizeof(message),
              "there are %u connections already%s (--max-conns)",
              over_share ? share_of(api) : api->options.conns_max,
@@ -256,10 +258,10 @@ static void admit(struct conn *conn)
     } else {
         api->full_logged = false;
     }
-    if (is_over_share(api, conn->host, 0)) {
-        evict(&conn->host->idle_conns, true);
+    if (is_over_share(api, conn->place.host, 0)) {
+        evict(&conn->place.host->idle_conns, true);
     }
-    if (places_taken(api) > max || is_over_share(api, conn->host, 0)) {
+    if (places_taken(api) > max || is_over_share(api, conn->place.host, 0)) {
         become_guest(conn);
     } else {
         api_conn_set_deadline(conn, now(api) + IDLE_MS);
@@ -277,10 +279,11 @@ static void on_time(void *arg);
  * fires early it is armed again. */
 void api_conn_set_deadline(struct conn *conn, uint64_t at_ms)
 {
-    conn->deadline_ms = at_ms;
-    if (conn->timer.node.place == 0 || conn->timer.node.key > at_ms) {
-        timer_arm(conn->api->options.reactor, &conn->timer, at_ms, on_time,
-                  conn);
+    conn->clock.deadline_ms = at_ms;
+    if (conn->clock.timer.node.place == 0 ||
+        conn->clock.timer.node.key > at_ms) {
+        timer_arm(conn->api->options.reactor, &conn->clock.timer, at_ms,
+                  on_time, conn);
     }
 }
 
@@ -288,11 +291,11 @@ void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
                              const char *message)
 {
     api_body_close(conn);
-    conn->keep_alive = false;
-    conn->partial = true;
-    conn->head_only = http_head_done(&conn->reader) &&
-                      conn->reader.request.verb == HTTP_VERB_HEAD;
-    conn->index = 0;
+    conn->output.keep_alive = false;
+    conn->input.is_partial = true;
+    conn->answer.head_only = http_head_done(&conn->input.reader) &&
+                             conn->input.reader.request.verb == HTTP_VERB_HEAD;
+    conn->answer.index = 0;
     conn->api->headers.size = 0;
     api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
@@ -301,8 +304,9 @@ void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
  * seen. Either its input has ended already, or no more of it is read. */
 static bool is_deaf(const struct conn *conn)
 {
-    return conn->busy && !conn->old && !api_body_is_sending(conn) &&
-           (conn->eof || conn->input_bytes >= INPUT_BYTES_SMALL);
+    return conn->busy && !conn->request.is_http10 &&
+           !api_body_is_sending(conn) &&
+           (conn->input.eof || conn->input.counted_bytes >= INPUT_BYTES_SMALL);
 }
 
 void api_conn_watch_client(struct conn *conn)
@@ -326,20 +330,21 @@ static uint64_t probe(struct conn *conn)
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
-    if (now(conn->api) < conn->deadline_ms) {
-        api_conn_set_deadline(conn, conn->deadline_ms);
+    if (now(conn->api) < conn->clock.deadline_ms) {
+        api_conn_set_deadline(conn, conn->clock.deadline_ms);
     } else if (conn->busy) {
         api_conn_set_deadline(conn, now(conn->api) + probe(conn));
-    } else if (http_in_request(&conn->reader) && !conn->closing) {
+    } else if (http_in_request(&conn->input.reader) && !conn->closing) {
         api_conn_refuse_partial(conn, 408, "request-timeout",
-                                http_head_done(&conn->reader)
+                                http_head_done(&conn->input.reader)
                                     ? "30s without progress in the body"
                                     : "the headers took longer than 10s");
     } else {
         size_t left = stream_output_bytes(conn->stream);
         if (left > 0) {
-            api_conn_log_slow(conn, "answer", conn->output_bytes - left,
-                              conn->output_bytes, conn->deadline_ms - IDLE_MS);
+            api_conn_log_slow(conn, "answer", conn->output.answer_bytes - left,
+                              conn->output.answer_bytes,
+                              conn->clock.deadline_ms - IDLE_MS);
         }
         api_conn_drop(conn);
     }
@@ -369,15 +374,16 @@ void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
 static void set_input_bytes(struct conn *conn, size_t size)
 {
     conn->api->input_bytes += size;
-    conn->api->input_bytes -= conn->input_bytes;
-    conn->host->input_bytes += size;
-    conn->host->input_bytes -= conn->input_bytes;
-    conn->input_bytes = size;
+    conn->api->input_bytes -= conn->input.counted_bytes;
+    conn->place.host->input_bytes += size;
+    conn->place.host->input_bytes -= conn->input.counted_bytes;
+    conn->input.counted_bytes = size;
 }
 
 static bool is_large(const struct conn *conn)
 {
-    return conn->receiving && conn->input_bytes > INPUT_BYTES_SMALL;
+    return conn->input.is_receiving &&
+           conn->input.counted_bytes > INPUT_BYTES_SMALL;
 }
 
 /* Without one, an address that sends new bodies in place of those that have
@@ -394,18 +400,19 @@ static void make_input_room(struct conn *conn)
 {
     struct api *api = conn->api;
     struct conn *victim = conn;
-    bool of_host = is_over_input_share(conn->host);
+    bool of_host = is_over_input_share(conn->place.host);
     uint64_t patient_ms = now(api) - min_u64(now(api), PATIENCE_MS);
     for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
         struct conn *other = container_of(at, struct conn, link);
-        if (is_large(other) && (!of_host || other->host == conn->host) &&
-            other->receive_ms < patient_ms &&
-            other->receive_ms < victim->receive_ms) {
+        if (is_large(other) &&
+            (!of_host || other->place.host == conn->place.host) &&
+            other->input.receive_ms < patient_ms &&
+            other->input.receive_ms < victim->input.receive_ms) {
             victim = other;
         }
     }
     set_input_bytes(victim, 0);
-    victim->receiving = false;
+    victim->input.is_receiving = false;
     api_conn_refuse_partial(victim, 429, "overloaded",
                             of_host
                                 ? "the requests being received from this "
@@ -418,20 +425,21 @@ void api_conn_count_input(struct conn *conn, size_t size)
 {
     struct api *api = conn->api;
     bool receiving = !conn->busy && !conn->closing && size > 0 &&
-                     http_in_request(&conn->reader);
-    if (receiving && !conn->receiving) {
-        conn->receive_ms = now(api);
+                     http_in_request(&conn->input.reader);
+    if (receiving && !conn->input.is_receiving) {
+        conn->input.receive_ms = now(api);
     }
-    conn->receiving = receiving;
+    conn->input.is_receiving = receiving;
     set_input_bytes(conn, conn->closing ? 0 : size);
     api_conn_watch_client(conn);
     if (is_large(conn) && (api->input_bytes > INPUTS_BYTES_MAX ||
-                           is_over_input_share(conn->host))) {
+                           is_over_input_share(conn->place.host))) {
         make_input_room(conn);
     }
-    bool wide = receiving && !conn->closing && http_head_done(&conn->reader);
-    if (wide != conn->wide_input) {
-        conn->wide_input = wide;
+    bool wide =
+        receiving && !conn->closing && http_head_done(&conn->input.reader);
+    if (wide != conn->input.is_wide) {
+        conn->input.is_wide = wide;
         stream_set_input_limit(conn->stream,
                                wide ? INPUT_BYTES_SMALL +
                                           2 * api->options.body_bytes_max
@@ -460,23 +468,23 @@ struct conn *api_conn_open(struct api *api, struct stream *stream,
     memset(conn, 0, sizeof(*conn));
     conn->api = api;
     conn->stream = stream;
-    conn->verb = HTTP_VERB_OTHER;
-    conn->group = ROUTE_OTHER;
-    conn->request.cb = cb;
-    conn->accept_ms = now(api);
+    conn->request.verb = HTTP_VERB_OTHER;
+    conn->request.group = ROUTE_OTHER;
+    conn->request.call.cb = cb;
+    conn->place.accept_ms = now(api);
     list_init(&conn->link);
-    list_init(&conn->idle_link);
-    list_init(&conn->host_idle_link);
-    list_init(&conn->guest_link);
+    list_init(&conn->place.idle_link);
+    list_init(&conn->place.host_idle_link);
+    list_init(&conn->place.guest_link);
     list_init(&conn->scan.link);
-    list_init(&conn->read_link);
+    list_init(&conn->request.read_link);
     list_add(&api->conns, &conn->link);
     api->conn_count++;
-    http_reader_init(&conn->reader, api->options.body_bytes_max);
-    conn->reader.streams = api_route_streams;
+    http_reader_init(&conn->input.reader, api->options.body_bytes_max);
+    conn->input.reader.streams = api_route_streams;
     stream_set_handler(stream, handler, conn);
     stream_set_input_limit(stream, INPUT_BYTES_SMALL);
-    conn->host = host_take(api, stream_peer_network(stream));
+    conn->place.host = host_take(api, stream_peer_network(stream));
     admit(conn);
     return conn;
 }
@@ -487,19 +495,19 @@ void api_conn_free(struct conn *conn)
     api_body_close(conn);
     api_scan_free(conn);
     api_read_close(conn);
-    timer_cancel(api->options.reactor, &conn->timer);
+    timer_cancel(api->options.reactor, &conn->clock.timer);
     if (api->node) {
-        node_cancel(api->node, &conn->request);
+        node_cancel(api->node, &conn->request.call);
     }
-    http_reader_free(&conn->reader);
-    buf_free(&conn->key);
-    buf_free(&conn->tags);
-    buf_free(&conn->params.text);
-    node_request_free(&conn->request);
+    http_reader_free(&conn->input.reader);
+    buf_free(&conn->request.key);
+    buf_free(&conn->request.text);
+    buf_free(&conn->request.params.text);
+    node_request_free(&conn->request.call);
     set_input_bytes(conn, 0);
     api_conn_mark_active(conn);
     leave_guests(conn);
-    host_release(conn->host);
+    host_release(conn->place.host);
     list_remove(&conn->link);
     api->conn_count--;
     hold_listener(api);

@@ -33,8 +33,8 @@ static void go_on(struct conn *conn)
 static void answer_erased(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
-    uint64_t deleted = conn->deleted;
-    conn->deleted = 0; /* From here on it is no part. */
+    uint64_t deleted = conn->answer.deleted;
+    conn->answer.deleted = 0; /* From here on it is no part. */
     api_scan_close(conn);
     body->size = 0;
     conn->api->headers.size = 0;
@@ -44,7 +44,8 @@ static void answer_erased(struct conn *conn)
         return;
     }
     buf_printf(body, "{\"deleted\":%llu,\"index\":%llu}\n",
-               (unsigned long long)deleted, (unsigned long long)conn->index);
+               (unsigned long long)deleted,
+               (unsigned long long)conn->answer.index);
     api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
@@ -88,8 +89,8 @@ static void finish_batch(struct conn *conn, const struct node_result *result)
         api_answer_outcome(conn, result);
         return;
     }
-    conn->deleted += result->deleted;
-    conn->index = result->index;
+    conn->answer.deleted += result->deleted;
+    conn->answer.index = result->index;
     if (!scan->more) {
         answer_erased(conn);
         return;
@@ -103,9 +104,9 @@ static void write_batch(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     command_end(&scan->by.erase.batch);
-    conn->finish = finish_batch;
+    conn->request.finish = finish_batch;
     conn->busy = true;
-    node_write(conn->api->node, &conn->request, buf_bytes(&scan->page));
+    node_write(conn->api->node, &conn->request.call, buf_bytes(&scan->page));
 }
 
 static enum scan_step erase_step(struct conn *conn,
@@ -138,7 +139,7 @@ static void erase_done(struct conn *conn)
     } else if (scan->by.erase.batch.count > 0) {
         write_batch(conn);
     } else {
-        conn->index = max_u64(conn->index, scan->index);
+        conn->answer.index = max_u64(conn->answer.index, scan->index);
         answer_erased(conn);
     }
 }

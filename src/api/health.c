@@ -34,7 +34,7 @@ static void answer_ready(struct conn *conn, const bool *synced)
         ok &= line(&api->body, false, "cluster",
                    "another cluster counts this node as its member");
     }
-    if (!conn->state.noleader) {
+    if (!conn->state.ready.noleader) {
         ok &= line(&api->body, node_leader(api->node) != NULL, "leader",
                    "no leader known");
     }
@@ -67,14 +67,14 @@ static void ready(struct conn *conn)
     if (!api_read_timeout(conn)) {
         return;
     }
-    conn->state.noleader = api_flag(conn, PARAM_NOLEADER);
+    conn->state.ready.noleader = api_flag(conn, PARAM_NOLEADER);
     if (!api_flag(conn, PARAM_SYNC)) {
         answer_ready(conn, NULL);
         return;
     }
-    conn->finish = finish_ready;
+    conn->request.finish = finish_ready;
     conn->busy = true;
-    node_read(conn->api->node, &conn->request);
+    node_read(conn->api->node, &conn->request.call);
 }
 
 void api_on_health(struct conn *conn, const struct http_request *request)

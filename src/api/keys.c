@@ -22,12 +22,12 @@ bool api_read_key(struct conn *conn, struct bytes path, const char *root)
     const size_t prefix = strlen(root);
     const char *wrong = "the path names no key: GET /key/KEY reads one, "
                         "GET /keys lists them";
-    conn->key.size = 0;
+    conn->request.key.size = 0;
     if (path.size > prefix) {
         struct bytes raw = bytes_of(path.data + prefix, path.size - prefix);
-        uint8_t *out = buf_reserve(&conn->key, raw.size);
-        wrong = http_percent_decode(raw, out, &conn->key.size)
-                    ? api_key_wrong(buf_bytes(&conn->key))
+        uint8_t *out = buf_reserve(&conn->request.key, raw.size);
+        wrong = http_percent_decode(raw, out, &conn->request.key.size)
+                    ? api_key_wrong(buf_bytes(&conn->request.key))
                     : "a bad percent escape in the key";
     }
     if (wrong) {
@@ -43,8 +43,8 @@ static bool read_form(struct conn *conn, const struct http_request *request)
 {
     struct bytes rest = http_header(request, "If-None-Match");
     struct tag tag;
-    conn->tags.size = 0;
-    buf_add_bytes(&conn->tags, rest);
+    conn->request.text.size = 0;
+    buf_add_bytes(&conn->request.text, rest);
     conn->state.get.meta = api_flag(conn, PARAM_META);
     conn->state.get.raw = api_flag(conn, PARAM_RAW) ||
                           (!conn->state.get.meta && api_accepts_raw(request));
@@ -84,7 +84,7 @@ static void answer_missing(struct conn *conn)
         return;
     }
     buf_add_u8(body, '{');
-    json_add_string(body, buf_bytes(&conn->key));
+    json_add_string(body, buf_bytes(&conn->request.key));
     buf_add_string(body, ":\"\"}");
     api_answer(conn, 404, "application/json", buf_bytes(body));
 }
@@ -100,7 +100,7 @@ static void answer_meta(struct conn *conn, const struct store_row *row)
 {
     struct buf *body = &conn->api->body;
     buf_add_string(body, "{\"key\":");
-    json_add_string(body, buf_bytes(&conn->key));
+    json_add_string(body, buf_bytes(&conn->request.key));
     buf_add_u8(body, ',');
     api_add_value(body, row->value);
     buf_printf(body,
@@ -122,7 +122,7 @@ static void answer_pair(struct conn *conn, const struct store_row *row)
         return;
     }
     buf_add_u8(body, '{');
-    json_add_string(body, buf_bytes(&conn->key));
+    json_add_string(body, buf_bytes(&conn->request.key));
     buf_add_u8(body, ':');
     json_add_string(body, row->value);
     buf_add_u8(body, '}');
@@ -133,7 +133,7 @@ static void answer_key(struct conn *conn)
 {
     struct api *api = conn->api;
     struct store_row row = {0};
-    enum err err = node_get(api->node, buf_bytes(&conn->key), &row);
+    enum err err = node_get(api->node, buf_bytes(&conn->request.key), &row);
     if (err_is_shortage(err)) {
         api_read_wait(conn);
         return;
@@ -149,8 +149,8 @@ static void answer_key(struct conn *conn)
     buf_printf(&api->headers, "ETag: \"%llu\"\r\n",
                (unsigned long long)row.modify_index);
     http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
-    if (conn->tags.size > 0 &&
-        api_has_tag(buf_bytes(&conn->tags), row.modify_index)) {
+    if (conn->request.text.size > 0 &&
+        api_has_tag(buf_bytes(&conn->request.text), row.modify_index)) {
         api_answer(conn, 304, NULL, (struct bytes){0});
     } else if (conn->state.get.raw) {
         answer_raw(conn, &row);

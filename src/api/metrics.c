@@ -80,8 +80,9 @@ void api_metrics_init(struct api_metrics *metrics)
 static uint64_t *count_of(struct api_metrics *metrics, const struct conn *conn)
 {
     /* Never 0: there is no status 0. */
-    uint32_t what = (uint32_t)conn->group << 24 | (uint32_t)conn->verb << 16 |
-                    (uint32_t)conn->status;
+    uint32_t what = (uint32_t)conn->request.group << 24 |
+                    (uint32_t)conn->request.verb << 16 |
+                    (uint32_t)conn->answer.status;
     for (size_t i = 0; i < REQUEST_COUNTS_MAX; i++) {
         struct request_count *count = &metrics->requests[i];
         if (count->what == 0) {
@@ -91,7 +92,7 @@ static uint64_t *count_of(struct api_metrics *metrics, const struct conn *conn)
             return &count->count;
         }
     }
-    int class = conn->status / 100 - 1;
+    int class = conn->answer.status / 100 - 1;
     must(class >= 0 && class < STATUS_CLASSES);
     return &metrics->requests_beyond[class];
 }
@@ -100,14 +101,14 @@ void api_metrics_count(struct conn *conn)
 {
     struct api *api = conn->api;
     (*count_of(&api->metrics, conn))++;
-    if (conn->begun_us > 0) {
+    if (conn->request.start_us > 0) {
         uint64_t now_us = api->options.now_us(api->options.arg);
-        histogram_add(&api->metrics.duration_us[conn->group],
-                      now_us - conn->begun_us);
+        histogram_add(&api->metrics.duration_us[conn->request.group],
+                      now_us - conn->request.start_us);
     }
-    conn->begun_us = 0;
-    conn->verb = HTTP_VERB_OTHER;
-    conn->group = ROUTE_OTHER;
+    conn->request.start_us = 0;
+    conn->request.verb = HTTP_VERB_OTHER;
+    conn->request.group = ROUTE_OTHER;
 }
 
 /* ---- writing ---------------------------------------------------------------

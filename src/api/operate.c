@@ -33,9 +33,9 @@ void api_on_snapshot(struct conn *conn, const struct http_request *request)
 {
     (void)request;
     if (api_read_timeout(conn)) {
-        conn->finish = finish_snapshot;
+        conn->request.finish = finish_snapshot;
         conn->busy = true;
-        node_snapshot(conn->api->node, &conn->request);
+        node_snapshot(conn->api->node, &conn->request.call);
     }
 }
 
@@ -44,11 +44,11 @@ void api_on_snapshot(struct conn *conn, const struct http_request *request)
  *
  * First this node catches up with all that was acknowledged before; then, if
  * all are wanted, one member after the other says that it has come as far.
- * The answer gathers in conn->key. */
+ * The answer gathers in conn->request.text. */
 
 static void add_reached(struct conn *conn, const char *name, uint64_t index)
 {
-    struct buf *out = &conn->key;
+    struct buf *out = &conn->request.text;
     buf_add_string(out, out->size > 0 ? "," : "");
     json_add_string(out, bytes_of_string(name));
     buf_printf(out, ":%llu", U(index));
@@ -58,7 +58,7 @@ static void answer_sync(struct conn *conn)
 {
     struct buf *out = &conn->api->body;
     buf_printf(out, "{\"index\":%llu,\"nodes\":{", U(conn->state.sync.index));
-    buf_add_bytes(out, buf_bytes(&conn->key));
+    buf_add_bytes(out, buf_bytes(&conn->request.text));
     buf_add_string(out, "}}\n");
     api_answer(conn, 200, "application/json", buf_bytes(out));
 }
@@ -74,8 +74,8 @@ static void ask_next(struct conn *conn)
         raft_id id = status.conf->members[i].id;
         if (id > conn->state.sync.id && id != status.raft.self) {
             conn->state.sync.id = id;
-            conn->finish = finish_member;
-            node_wait_applied(conn->api->node, &conn->request, id,
+            conn->request.finish = finish_member;
+            node_wait_applied(conn->api->node, &conn->request.call, id,
                               conn->state.sync.index);
             return;
         }
@@ -118,7 +118,7 @@ static void finish_own(struct conn *conn, const struct node_result *result,
     }
     conn->state.sync.index = result->index;
     conn->state.sync.id = 0;
-    conn->key.size = 0;
+    conn->request.text.size = 0;
     add_reached(conn, node_name(conn->api->node), result->index);
     if (all) {
         ask_next(conn);
@@ -150,7 +150,7 @@ void api_on_sync(struct conn *conn, const struct http_request *request)
                            OUTCOME_NOT_APPLIED);
         return;
     }
-    conn->finish = all ? finish_sync_all : finish_sync;
+    conn->request.finish = all ? finish_sync_all : finish_sync;
     conn->busy = true;
-    node_read(conn->api->node, &conn->request);
+    node_read(conn->api->node, &conn->request.call);
 }

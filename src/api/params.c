@@ -125,7 +125,7 @@ static struct bytes decode(struct params *params, struct bytes raw)
 
 void api_params_read(struct conn *conn, const struct http_request *request)
 {
-    struct params *params = &conn->params;
+    struct params *params = &conn->request.params;
     struct bytes rest = request->query;
     struct bytes name;
     struct bytes value;
@@ -158,30 +158,30 @@ void api_params_read(struct conn *conn, const struct http_request *request)
 
 bool api_is_given(const struct conn *conn, enum param param)
 {
-    return (conn->params.given >> param & 1) != 0;
+    return (conn->request.params.given >> param & 1) != 0;
 }
 
 bool api_get_param(const struct conn *conn, enum param param,
                    struct bytes *value)
 {
-    must(conn->params.taken >> param & 1); /* The route lists it. */
+    must(conn->request.params.taken >> param & 1); /* The route lists it. */
     if (!api_is_given(conn, param)) {
         return false;
     }
-    *value = conn->params.values[param];
+    *value = conn->request.params.values[param];
     return true;
 }
 
 bool api_is_on(const struct conn *conn, enum param param)
 {
-    struct bytes value = conn->params.values[param];
+    struct bytes value = conn->request.params.values[param];
     return api_is_given(conn, param) && !bytes_equal_string(value, "0") &&
            !bytes_equal_string(value, "false");
 }
 
 bool api_flag(const struct conn *conn, enum param param)
 {
-    must(conn->params.taken >> param & 1);
+    must(conn->request.params.taken >> param & 1);
     return api_is_on(conn, param);
 }
 
@@ -261,7 +261,7 @@ static const char *first_name(uint64_t bits)
  * for nothing. */
 static uint64_t not_taken(const struct conn *conn)
 {
-    uint64_t others = conn->params.given & ~conn->params.taken;
+    uint64_t others = conn->request.params.given & ~conn->request.params.taken;
     for (int i = 0; i < PARAM_COUNT; i++) {
         uint64_t bit = UINT64_C(1) << i;
         if ((others & flags & bit) && !api_is_on(conn, (enum param)i)) {
@@ -273,7 +273,7 @@ static uint64_t not_taken(const struct conn *conn)
 
 bool api_params_refused(struct conn *conn, uint64_t taken, const char *what)
 {
-    struct params *params = &conn->params;
+    struct params *params = &conn->request.params;
     struct buf *message = &conn->api->message;
     params->taken = taken & ~PARAMS_ANY;
     if (taken & PARAMS_ANY) {

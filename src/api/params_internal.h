@@ -55,7 +55,7 @@ struct params {
     struct buf text;
 };
 
-/* Fill in conn->params, but for `taken`. Values stay good until the
+/* Fill in conn->request.params, but for `taken`. Values stay good until the
  * next request, whatever becomes of this one's bytes. */
 void api_params_read(struct conn *conn, const struct http_request *request);
 /* Whether one was given that `what` ("GET /keys") does not take, one came

@@ -59,10 +59,10 @@ void api_answer_problem_with(struct conn *conn, int status, const char *code,
     add_words(body, code);
     buf_printf(body, "\",\"status\":%d,\"code\":\"%s\"", status, code);
     add_member(body, "message", message);
-    if (conn->deleted > 0) {
+    if (conn->answer.deleted > 0) {
         outcome = OUTCOME_UNKNOWN; /* A part of it has been done. */
         buf_printf(body, ",\"deleted\":%llu",
-                   (unsigned long long)conn->deleted);
+                   (unsigned long long)conn->answer.deleted);
     }
     if (outcome != OUTCOME_NONE) {
         add_member(body, "outcome", outcome_names[outcome]);
@@ -78,7 +78,8 @@ void api_answer_problem_with(struct conn *conn, int status, const char *code,
         buf_printf(&conn->api->headers, "Retry-After: %s\r\n", wait);
     }
     api_answer(conn, status,
-               conn->v1 ? "application/json" : "application/problem+json",
+               conn->answer.v1 ? "application/json"
+                               : "application/problem+json",
                buf_bytes(body));
 }
 
@@ -104,7 +105,7 @@ void api_answer_no_such(struct conn *conn, const char *kind,
     struct buf *message = &conn->api->message;
     message->size = 0;
     buf_printf(message, "there is no %s ", kind);
-    api_add_quoted(message, buf_bytes(&conn->key));
+    api_add_quoted(message, buf_bytes(&conn->request.key));
     buf_add_u8(message, 0);
     api_answer_problem(conn, 404, "not-found", (const char *)message->data,
                        outcome);
@@ -331,14 +332,15 @@ static const char *refusal_code(enum node_refusal refusal)
     return codes[refusal];
 }
 
-void api_answer_refusal(struct conn *conn, const struct node_result *result)
+void api_answer_refusal(struct conn *conn, const struct node_result *result,
+                        struct bytes addr_asked)
 {
     struct node_status status;
     struct buf *message = &conn->api->message;
     uint64_t wait_s = result->wait_ms / 1000 + 1;
     node_get_status(conn->api->node, &status);
     const struct raft_member *member =
-        in_the_way(status.conf, buf_bytes(&conn->key), buf_bytes(&conn->tags));
+        in_the_way(status.conf, buf_bytes(&conn->request.key), addr_asked);
     const char *name = member ? member->name : "another one";
     const char *addr = member ? member->addr : "?";
     message->size = 0;
@@ -390,7 +392,7 @@ void api_finish_plain(struct conn *conn, const struct node_result *result)
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (result->outcome == NODE_OK) {
-        conn->index = result->index;
+        conn->answer.index = result->index;
         api_answer(conn, 200, NULL, (struct bytes){0});
     } else {
         api_answer_outcome(conn, result);

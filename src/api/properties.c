@@ -142,7 +142,7 @@ static void refuse(struct conn *conn, const struct node_result *result,
     enum err err = result_open(&reader, result->data);
     must(!err); /* was_refused() */
     conn->api->headers.size = 0;
-    conn->index = reader.head.index;
+    conn->answer.index = reader.head.index;
     api_add_replayed(conn, &reader);
     api_scan_close(conn);
     api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
@@ -236,20 +236,20 @@ static void replace(struct conn *conn, const struct http_request *request)
         return;
     }
     if (property.key.data &&
-        !bytes_equal(property.key, buf_bytes(&conn->key))) {
+        !bytes_equal(property.key, buf_bytes(&conn->request.key))) {
         api_answer_problem(conn, 400, "bad-key",
                            "the key in the body is not that of the path",
                            OUTCOME_NOT_APPLIED);
         return;
     }
-    property.key = buf_bytes(&conn->key);
+    property.key = buf_bytes(&conn->request.key);
     submit_put(conn, request, &property, true);
 }
 
 static void remove_one(struct conn *conn, const struct http_request *request)
 {
     struct command_op op = {.type = COMMAND_DELETE,
-                            .key = buf_bytes(&conn->key)};
+                            .key = buf_bytes(&conn->request.key)};
     submit_if(conn, request, true, &op, KIND_REMOVE, finish_remove);
 }
 
@@ -261,7 +261,8 @@ static void show_one(struct conn *conn)
     struct buf *headers = &conn->api->headers;
     struct buf *body = &conn->api->body;
     struct store_row row = {0};
-    enum err err = node_get(conn->api->node, buf_bytes(&conn->key), &row);
+    enum err err =
+        node_get(conn->api->node, buf_bytes(&conn->request.key), &row);
     if (!err && !api_has_output_room(conn, row.value.size)) {
         return;
     }
@@ -273,7 +274,7 @@ static void show_one(struct conn *conn)
     }
     buf_printf(headers, "ETag: \"%llu\"\r\n",
                (unsigned long long)row.modify_index);
-    add_property(body, buf_bytes(&conn->key), row.value);
+    add_property(body, buf_bytes(&conn->request.key), row.value);
     buf_add_u8(body, '\n');
     api_answer(conn, 200, "application/json", buf_bytes(body));
 }

@@ -37,7 +37,7 @@ static const char *const level_names[] = {
 
 static bool read_level(struct conn *conn)
 {
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     struct bytes level;
     if (!api_get_param(conn, PARAM_LEVEL, &level)) {
         reading->level =
@@ -58,7 +58,7 @@ static bool read_level(struct conn *conn)
 
 static bool read_freshness(struct conn *conn)
 {
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     struct bytes value;
     reading->fresh_ms = UINT64_MAX;
     reading->fresh_strict = api_flag(conn, PARAM_FRESHNESS_STRICT);
@@ -70,7 +70,7 @@ static bool read_freshness(struct conn *conn)
 static bool read_min_index(struct conn *conn,
                            const struct http_request *request)
 {
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     struct bytes value;
     uint64_t index = 0;
     bool good = !api_get_param(conn, PARAM_MIN_INDEX, &value) ||
@@ -96,7 +96,7 @@ static void stale(struct conn *conn, const char *message)
  * have kept up with it. */
 static bool is_fresh(const struct conn *conn)
 {
-    const struct reading *reading = &conn->reading_at;
+    const struct reading *reading = &conn->request.reading;
     const struct node *node = conn->api->node;
     if (reading->fresh_ms == UINT64_MAX || node_is_leader(node)) {
         return true;
@@ -118,18 +118,19 @@ static void show(struct conn *conn)
     } else if (node_contradiction(api->node)) {
         api_answer_outcome(conn,
                            &(struct node_result){.outcome = NODE_QUARANTINED});
-    } else if (conn->reading_at.level == LEVEL_NONE && !is_fresh(conn)) {
+    } else if (conn->request.reading.level == LEVEL_NONE && !is_fresh(conn)) {
         char message[96] = "no leader has been heard since the start";
         if (node_last_contact_ms(api->node) != UINT64_MAX) {
             snprintf(message, sizeof(message),
                      "the leader was heard %llu ms ago",
                      (unsigned long long)node_last_contact_ms(api->node));
         }
-        stale(conn, node_last_contact_ms(api->node) > conn->reading_at.fresh_ms
-                        ? message
-                        : "not all that is committed has been applied here");
+        stale(conn,
+              node_last_contact_ms(api->node) > conn->request.reading.fresh_ms
+                  ? message
+                  : "not all that is committed has been applied here");
     } else {
-        conn->reading_at.show(conn);
+        conn->request.reading.show(conn);
     }
 }
 
@@ -137,7 +138,7 @@ void api_add_read_headers(struct conn *conn)
 {
     struct buf *headers = &conn->api->headers;
     http_add_header(headers, "Craftd-Level",
-                    bytes_of_string(level_names[conn->reading_at.level]));
+                    bytes_of_string(level_names[conn->request.reading.level]));
     uint64_t contact_ms = node_last_contact_ms(conn->api->node);
     if (!node_is_leader(conn->api->node) && contact_ms != UINT64_MAX) {
         http_add_header_u64(headers, "Craftd-Last-Contact", contact_ms);
@@ -153,7 +154,7 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
         char message[96];
         snprintf(message, sizeof(message),
                  "entry %llu has not been applied here in time",
-                 (unsigned long long)conn->reading_at.index);
+                 (unsigned long long)conn->request.reading.index);
         conn->api->headers.size = 0;
         stale(conn, message);
     } else if (result->outcome == NODE_OK) {
@@ -178,15 +179,15 @@ static bool has_time(struct api *api)
 static bool may_be_shown(struct conn *conn)
 {
     struct node *node = conn->api->node;
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     /* No answer is older than one before it: see node_shown(). */
     reading->index = max_u64(reading->index, node_shown(node));
     if (node_applied(node) >= reading->index) {
         return true;
     }
     conn->busy = true;
-    conn->finish = finish_wait;
-    node_wait(node, &conn->request, reading->index);
+    conn->request.finish = finish_wait;
+    node_wait(node, &conn->request.call, reading->index);
     return false;
 }
 
@@ -213,10 +214,11 @@ static void on_read_turn(void *arg)
     struct api *api = arg;
     while (!list_empty(&api->reads) && has_time(api)) {
         struct conn *conn =
-            container_of(api->reads.next, struct conn, read_link);
-        list_remove(&conn->read_link);
+            container_of(api->reads.next, struct conn, request.read_link);
+        list_remove(&conn->request.read_link);
         if (may_be_shown(conn)) {
-            conn->index = max_u64(conn->index, node_applied(api->node));
+            conn->answer.index =
+                max_u64(conn->answer.index, node_applied(api->node));
             show_timed(conn);
         }
     }
@@ -239,18 +241,18 @@ void api_read_wait(struct conn *conn)
     if (list_empty(&api->reads)) {
         wake(api);
     }
-    list_add(&api->reads, &conn->read_link);
+    list_add(&api->reads, &conn->request.read_link);
 }
 
 void api_read_close(struct conn *conn)
 {
-    list_remove(&conn->read_link);
+    list_remove(&conn->request.read_link);
 }
 
 /* Of a linearizable read, or of the entry of a strong one. */
 static void finish_index(struct conn *conn, const struct node_result *result)
 {
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     conn->api->headers.size = 0;
     if (result->outcome == NODE_OK) {
         reading->index = max_u64(reading->index, result->index);
@@ -271,13 +273,14 @@ static void ask_log(struct conn *conn)
     conn->api->command.size = 0;
     command_begin(&writer, &conn->api->command);
     command_end(&writer);
-    node_write(conn->api->node, &conn->request, buf_bytes(&conn->api->command));
+    node_write(conn->api->node, &conn->request.call,
+               buf_bytes(&conn->api->command));
 }
 
 /* What was asked for -> what it means here. */
 static void settle_level(struct conn *conn)
 {
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     const struct node *node = conn->api->node;
     if (reading->level == LEVEL_AUTO) {
         reading->level = node_is_voter(node) ? LEVEL_LINEARIZABLE : LEVEL_NONE;
@@ -290,17 +293,17 @@ static void settle_level(struct conn *conn)
 
 void api_read_latest(struct conn *conn, void (*cb)(struct conn *conn))
 {
-    conn->reading_at = (struct reading){
+    conn->request.reading = (struct reading){
         .level = LEVEL_LINEARIZABLE, .fresh_ms = UINT64_MAX, .show = cb};
     conn->busy = true;
-    conn->finish = finish_index;
-    node_read(conn->api->node, &conn->request);
+    conn->request.finish = finish_index;
+    node_read(conn->api->node, &conn->request.call);
 }
 
 void api_read_start(struct conn *conn, const struct http_request *request,
                     void (*cb)(struct conn *conn))
 {
-    struct reading *reading = &conn->reading_at;
+    struct reading *reading = &conn->request.reading;
     *reading = (struct reading){.show = cb};
     if (!read_level(conn) || !read_freshness(conn) ||
         !read_min_index(conn, request) || !api_read_timeout(conn)) {
@@ -315,10 +318,10 @@ void api_read_start(struct conn *conn, const struct http_request *request,
         return;
     }
     conn->busy = true;
-    conn->finish = finish_index;
+    conn->request.finish = finish_index;
     if (reading->level == LEVEL_STRONG) {
         ask_log(conn);
     } else {
-        node_read(conn->api->node, &conn->request);
+        node_read(conn->api->node, &conn->request.call);
     }
 }

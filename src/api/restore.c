@@ -80,7 +80,7 @@ static void fail(struct restore *restore, int status, const char *code,
     if (conn) {
         conn->api->body.size = 0;
         conn->api->headers.size = 0;
-        conn->keep_alive = conn->keep_alive && received;
+        conn->output.keep_alive = conn->output.keep_alive && received;
         api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
     }
 }
@@ -121,7 +121,7 @@ static void succeed(struct restore *restore, const struct result *result)
     struct buf *body = &conn->api->body;
     body->size = 0;
     conn->api->headers.size = 0;
-    conn->index = max_u64(result->index, node_applied(conn->api->node));
+    conn->answer.index = max_u64(result->index, node_applied(conn->api->node));
     buf_printf(body, "{\"index\":%llu,\"keys\":%llu}\n",
                (unsigned long long)result->index,
                (unsigned long long)result->keys);
@@ -493,7 +493,7 @@ static void take(struct conn *conn, struct bytes piece)
     restore->received += piece.size;
     if (restore->received > bytes_max(conn->api)) {
         give_up(restore);
-        conn->keep_alive = false;
+        conn->output.keep_alive = false;
         too_large(conn);
         return;
     }
@@ -553,12 +553,12 @@ static void begin(struct conn *conn)
         .api = api,
         .conn = conn,
         .stage = RESTORE_RECEIVE,
-        .begun_ms = conn->now_ms,
+        .begun_ms = conn->request.start_ms,
         .upload = upload,
         .request = request,
         .command = command,
         .id = node_random(api->node),
-        .patience_ms = conn->request.deadline_ms - conn->now_ms,
+        .patience_ms = conn->request.call.deadline_ms - conn->request.start_ms,
     };
     restore->request.cb = on_step;
     api_body_receive(conn, &sink);

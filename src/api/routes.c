@@ -199,12 +199,12 @@ static const struct route *admit(struct conn *conn,
     char what[WHAT_BYTES];
     unsigned verbs;
     const struct route *found =
-        find(request->path, request->verb, &verbs, &conn->group);
+        find(request->path, request->verb, &verbs, &conn->request.group);
     bool is_probe = found && found->handler == api_on_health;
     if (api_browser_refused(conn, request, is_probe)) {
         return NULL;
     }
-    if (conn->guest && conn->group != ROUTE_PROBE) {
+    if (conn->place.is_guest && conn->request.group != ROUTE_PROBE) {
         api_conn_refuse_guest(conn);
     } else if (!conn->api->node) {
         api_answer_problem(conn, 503, "starting", "the node is starting",
@@ -260,7 +260,8 @@ bool api_read_timeout(struct conn *conn)
                            OUTCOME_NOT_APPLIED);
         return false;
     }
-    conn->request.deadline_ms = conn->now_ms + min_u64(ms, TIMEOUT_MAX_MS);
+    conn->request.call.deadline_ms =
+        conn->request.start_ms + min_u64(ms, TIMEOUT_MAX_MS);
     return true;
 }
 

@@ -92,7 +92,7 @@ void api_scan_answer_late(struct conn *conn)
 bool api_scan_is_late(struct conn *conn)
 {
     if (reactor_now_ms(conn->api->options.reactor) >=
-        conn->request.deadline_ms) {
+        conn->request.call.deadline_ms) {
         conn->scan.late = true;
     }
     return conn->scan.late;
@@ -155,8 +155,8 @@ static const struct body_source source = {
 void api_scan_answer(struct conn *conn, const char *type)
 {
     struct scan *scan = &conn->scan;
-    conn->index = scan->index;
-    if (conn->head_only || scan->page.size <= PAGE_BYTES_SMALL) {
+    conn->answer.index = scan->index;
+    if (conn->answer.head_only || scan->page.size <= PAGE_BYTES_SMALL) {
         api_answer(conn, 200, type, buf_bytes(&scan->page));
         api_scan_close(conn);
         return;
@@ -397,7 +397,7 @@ static void slice(struct conn *conn, uint64_t until_us)
     struct scan *scan = &conn->scan;
     struct node *node = conn->api->node;
     uint64_t applied = node_applied(node);
-    if (!scan->begun && applied < conn->reading_at.index) {
+    if (!scan->begun && applied < conn->request.reading.index) {
         leave(conn);
         api_read_wait(conn); /* Comes back by api_scan_start(). */
         return;

@@ -63,7 +63,8 @@ static void add_common(struct conn *conn, struct buf *out)
     buf_add_bytes(out, common_headers(conn->api));
     if (node) {
         http_add_header_u64(out, "Craftd-Index",
-                            conn->index ? conn->index : node_applied(node));
+                            conn->answer.index ? conn->answer.index
+                                               : node_applied(node));
         const struct raft_member *leader = node_leader(node);
         if (leader) {
             http_add_header(out, "Craftd-Leader",
@@ -71,13 +72,14 @@ static void add_common(struct conn *conn, struct buf *out)
         }
         http_add_header(out, "Craftd-Node", bytes_of_string(node_name(node)));
     }
-    if (conn->origin.size > 0) {
-        http_add_header(out, "Access-Control-Allow-Origin", conn->origin);
+    if (conn->answer.origin.size > 0) {
+        http_add_header(out, "Access-Control-Allow-Origin",
+                        conn->answer.origin);
         buf_add_string(out, "Access-Control-Expose-Headers: *\r\n");
     }
-    if (!conn->keep_alive) {
+    if (!conn->output.keep_alive) {
         buf_add_string(out, "Connection: close\r\n");
-    } else if (conn->old) {
+    } else if (conn->request.is_http10) {
         buf_add_string(out, "Connection: keep-alive\r\n");
     }
 }
@@ -85,13 +87,14 @@ static void add_common(struct conn *conn, struct buf *out)
 /* Received bytes behind the request being answered. */
 static size_t bytes_behind(const struct conn *conn)
 {
-    return conn->in_read ? conn->behind_bytes
-                         : stream_input_bytes(conn->stream);
+    return conn->input.in_read ? conn->input.behind_bytes
+                               : stream_input_bytes(conn->stream);
 }
 
 static bool is_last(const struct conn *conn)
 {
-    return !conn->keep_alive || (conn->eof && bytes_behind(conn) == 0);
+    return !conn->output.keep_alive ||
+           (conn->input.eof && bytes_behind(conn) == 0);
 }
 
 /* All but the length. */
@@ -100,9 +103,9 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
     struct api *api = conn->api;
     struct buf *out = stream_output(conn->stream);
     must(!conn->closing);
-    conn->status = status;
+    conn->answer.status = status;
     if (api->stopping || is_last(conn)) {
-        conn->keep_alive = false;
+        conn->output.keep_alive = false;
     }
     http_add_status(out, status);
     add_common(conn, out);
@@ -117,7 +120,7 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
 /* Lines of JSON are one object each, and stay so. */
 bool api_is_to_indent(const struct conn *conn, const char *type)
 {
-    return conn->pretty && type &&
+    return conn->answer.pretty && type &&
            (strcmp(type, "application/json") == 0 ||
             strcmp(type, "application/problem+json") == 0);
 }
@@ -171,7 +174,7 @@ void api_answer(struct conn *conn, int status, const char *type,
     if (status == 204 || status == 304) {
         buf_add_string(out, "\r\n");
     } else {
-        http_add_body(out, body, conn->head_only);
+        http_add_body(out, body, conn->answer.head_only);
     }
     if (indented->capacity > INDENTED_BYTES_KEPT) {
         buf_free(indented);
@@ -191,8 +194,8 @@ static void close_when_sent(struct conn *conn)
 {
     conn->closing = true;
     api_conn_mark_idle(conn);
-    timer_cancel(conn->api->options.reactor, &conn->timer);
-    if (conn->partial) {
+    timer_cancel(conn->api->options.reactor, &conn->clock.timer);
+    if (conn->input.is_partial) {
         stream_close_after_drain(conn->stream);
     } else {
         stream_close_after_flush(conn->stream);
@@ -205,21 +208,21 @@ void api_answered(struct conn *conn)
     api_metrics_count(conn);
     api_body_close(conn);
     conn->busy = false;
-    conn->reading = false;
-    conn->v1 = false;
-    conn->pretty = false;
-    conn->head_only = false;
-    conn->origin = (struct bytes){0};
-    conn->deleted = 0;
+    conn->clock.is_for_head = false;
+    conn->answer.v1 = false;
+    conn->answer.pretty = false;
+    conn->answer.head_only = false;
+    conn->answer.origin = (struct bytes){0};
+    conn->answer.deleted = 0;
     /* What was left of the time for the request's own bytes is not the time
      * that it may be idle from here on. */
     api_conn_may_idle(conn);
-    conn->answer_turn = reactor_turns(api->options.reactor);
-    conn->answer_ms = now(api);
-    conn->output_bytes = stream_output_bytes(conn->stream);
+    conn->output.answer_turn = reactor_turns(api->options.reactor);
+    conn->output.answer_ms = now(api);
+    conn->output.answer_bytes = stream_output_bytes(conn->stream);
     if (is_last(conn)) {
         close_when_sent(conn);
-    } else if (conn->in_read) {
+    } else if (conn->input.in_read) {
         return; /* on_read() sees what follows. */
     } else if (stream_input_bytes(conn->stream) > 0) {
         stream_kick(conn->stream);
@@ -231,14 +234,15 @@ void api_answered(struct conn *conn)
 static void on_done(struct node_request *request,
                     const struct node_result *result)
 {
-    struct conn *conn = container_of(request, struct conn, request);
+    struct conn *conn = container_of(request, struct conn, request.call);
     must(conn->busy);
     if (result->outcome == NODE_OK) {
         /* A write that was forwarded may not have been applied here yet; who
          * asks for this index elsewhere must see it. */
-        conn->index = max_u64(result->index, node_applied(conn->api->node));
+        conn->answer.index =
+            max_u64(result->index, node_applied(conn->api->node));
     }
-    conn->finish(conn, result);
+    conn->request.finish(conn, result);
     if (!conn->busy && request->body.capacity > REQUEST_BYTES_KEPT) {
         buf_free(&request->body);
     }
@@ -247,41 +251,45 @@ static void on_done(struct node_request *request,
 /* ---- reading
  * ---------------------------------------------------------------------- */
 
-/* Keep what the form of every answer depends on. */
-static void note_form(struct conn *conn, const struct http_request *request)
+/* The form of every answer depends on these, errors included. */
+static void set_form(struct conn *conn, const struct http_request *request)
 {
-    conn->head_only = request->verb == HTTP_VERB_HEAD;
-    conn->v1 = api_is_v1(request);
+    conn->answer.head_only = request->verb == HTTP_VERB_HEAD;
+    conn->answer.v1 = api_is_v1(request);
     api_params_read(conn, request);
-    conn->pretty = api_is_on(conn, PARAM_PRETTY);
+    conn->answer.pretty = api_is_on(conn, PARAM_PRETTY);
 }
 
+/* Reset what is kept of a request. It happens twice to one that expects 100
+ * and is then received as a whole. */
 static void begin(struct conn *conn, const struct http_request *request)
 {
-    note_form(conn, request);
-    conn->keep_alive = request->keep_alive && !api_conn_is_guest(conn);
-    conn->old = request->minor == 0;
-    conn->now_ms = now(conn->api);
-    conn->index = 0;
-    conn->verb = request->verb;
-    conn->key.size = 0;
-    conn->creates = false;
-    conn->begun_us = conn->api->options.now_us(conn->api->options.arg);
+    must(!conn->busy && !conn->input.body.sink && !api_body_is_sending(conn));
+    set_form(conn, request);
+    conn->output.keep_alive = request->keep_alive && !api_conn_is_guest(conn);
+    conn->request.verb = request->verb;
+    conn->request.is_http10 = request->minor == 0;
+    conn->request.start_ms = now(conn->api);
+    conn->request.start_us = conn->api->options.now_us(conn->api->options.arg);
+    conn->request.key.size = 0;
+    conn->request.text.size = 0;
+    conn->answer.index = 0;
+    memset(&conn->state, 0, sizeof(conn->state));
     conn->api->headers.size = 0;
     conn->api->body.size = 0;
 }
 
 static void refuse_input(struct conn *conn)
 {
-    const struct http_reader *reader = &conn->reader;
-    conn->keep_alive = false;
-    conn->partial = true;
+    const struct http_reader *reader = &conn->input.reader;
+    conn->output.keep_alive = false;
+    conn->input.is_partial = true;
     conn->api->headers.size = 0;
     char message[128];
     snprintf(message, sizeof(message), "%s", reader->error_text);
     if (reader->error_status == 413) {
         if (!reader->request.chunked) {
-            note_form(conn, &reader->request); /* No on_head() before this. */
+            set_form(conn, &reader->request); /* No on_head() before this. */
         }
         snprintf(message, sizeof(message),
                  "the body is over %llu bytes (--max-body)",
@@ -291,41 +299,50 @@ static void refuse_input(struct conn *conn)
                        OUTCOME_NOT_APPLIED);
 }
 
+/* Whether the body comes now is up to the client: no request can follow an
+ * answer that is given before it has come. */
+static void send_continue(struct conn *conn)
+{
+    conn->output.keep_alive = false;
+    buf_add_string(stream_output(conn->stream),
+                   "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
 /* Headers are there, the body is not: say now what is known already. */
 static void on_head(struct conn *conn)
 {
-    const struct http_request *request = &conn->reader.request;
-    conn->partial = true;
-    note_form(conn, request);
+    const struct http_request *request = &conn->input.reader.request;
+    conn->input.is_partial = true;
+    set_form(conn, request);
     if (request->expect_unknown) {
         begin(conn, request);
-        conn->keep_alive = false;
+        conn->output.keep_alive = false;
         api_answer_problem(conn, 417, "expectation-failed",
                            "the only expectation that is met is 100-continue",
                            OUTCOME_NOT_APPLIED);
     } else if (request->expect_continue) {
         begin(conn, request);
-        conn->keep_alive = false; /* Will the body come now, or not? */
+        conn->output.keep_alive = false; /* As in send_continue(). */
         if (!api_route_refuses(conn, request)) {
-            buf_add_string(stream_output(conn->stream),
-                           "HTTP/1.1 100 Continue\r\n\r\n");
+            send_continue(conn);
         }
     }
 }
 
 static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
 {
-    enum http_progress progress = http_read_body(&conn->reader, data, size);
-    size_t used = conn->reader.consumed;
-    conn->behind_bytes = size - used;
+    enum http_progress progress =
+        http_read_body(&conn->input.reader, data, size);
+    size_t used = conn->input.reader.consumed;
+    conn->input.behind_bytes = size - used;
     if (progress == HTTP_READ_ERROR) {
         refuse_input(conn);
         return used;
     }
-    if (conn->reader.request.body.size > 0) {
-        api_body_take(conn, conn->reader.request.body);
+    if (conn->input.reader.request.body.size > 0) {
+        api_body_take(conn, conn->input.reader.request.body);
     }
-    conn->partial = progress != HTTP_READ_DONE;
+    conn->input.is_partial = progress != HTTP_READ_DONE;
     if (progress == HTTP_READ_DONE && api_body_is_receiving(conn)) {
         api_body_complete(conn);
     }
@@ -336,12 +353,12 @@ static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
  * what follows is not read. */
 static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
 {
-    const struct http_request *request = &conn->reader.request;
-    size_t head_bytes = conn->reader.consumed;
+    const struct http_request *request = &conn->input.reader.request;
+    size_t head_bytes = conn->input.reader.consumed;
     begin(conn, request);
-    conn->partial = true;
-    bool keep_alive = conn->keep_alive;
-    conn->keep_alive = false;
+    conn->input.is_partial = true;
+    bool keep_alive = conn->output.keep_alive;
+    conn->output.keep_alive = false;
     if (request->expect_unknown) {
         on_head(conn);
     } else {
@@ -351,8 +368,10 @@ static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
         must(conn->closing);
         return head_bytes;
     }
-    conn->keep_alive = keep_alive;
-    on_head(conn); /* 100: it is wanted. */
+    conn->output.keep_alive = keep_alive;
+    if (request->expect_continue) {
+        send_continue(conn);
+    }
     /* It may be empty. */
     return head_bytes + read_stream(conn, data + head_bytes, size - head_bytes);
 }
@@ -381,15 +400,16 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             continue;
         }
         enum http_progress progress =
-            http_read(&conn->reader, data + used, size - used);
-        if (progress == HTTP_READ_HEAD && conn->reader.request.streamed) {
+            http_read(&conn->input.reader, data + used, size - used);
+        if (progress == HTTP_READ_HEAD && conn->input.reader.request.streamed) {
             used += begin_stream(conn, data + used, size - used);
             continue;
         }
         if (progress == HTTP_READ_HEAD) {
             on_head(conn);
             if (!conn->closing) {
-                progress = http_read(&conn->reader, data + used, size - used);
+                progress =
+                    http_read(&conn->input.reader, data + used, size - used);
             }
         }
         if (conn->closing || progress == HTTP_READ_MORE) {
@@ -399,14 +419,14 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             refuse_input(conn);
             break;
         }
-        size_t consumed = conn->reader.consumed;
-        conn->behind_bytes = size - used - consumed;
-        conn->partial = false;
-        begin(conn, &conn->reader.request);
-        if (conn->reader.request.expect_unknown) {
+        size_t consumed = conn->input.reader.consumed;
+        conn->input.behind_bytes = size - used - consumed;
+        conn->input.is_partial = false;
+        begin(conn, &conn->input.reader.request);
+        if (conn->input.reader.request.expect_unknown) {
             on_head(conn);
         } else {
-            api_route(conn, &conn->reader.request);
+            api_route(conn, &conn->input.reader.request);
         }
         used += consumed;
     }
@@ -416,7 +436,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
 /* Everything that was complete has been answered. */
 static void end_after_eof(struct conn *conn)
 {
-    if (api_body_is_receiving(conn) || http_in_request(&conn->reader)) {
+    if (api_body_is_receiving(conn) || http_in_request(&conn->input.reader)) {
         api_conn_refuse_partial(conn, 400, "bad-request",
                                 "the connection ended before the request did");
     } else {
@@ -427,20 +447,20 @@ static void end_after_eof(struct conn *conn)
 /* Some input has been seen, and what is left of it waits. */
 static void expect_more(struct conn *conn, size_t left)
 {
-    if (conn->eof) {
+    if (conn->input.eof) {
         if (left == 0 || !output_is_full(conn)) {
             end_after_eof(conn);
         }
-    } else if (!http_in_request(&conn->reader)) {
-        conn->reading = false;
+    } else if (!http_in_request(&conn->input.reader)) {
+        conn->clock.is_for_head = false;
         api_conn_may_idle(conn);
         if (left == 0) {
             api_conn_mark_idle(conn);
         }
-    } else if (http_head_done(&conn->reader)) {
+    } else if (http_head_done(&conn->input.reader)) {
         api_conn_set_deadline(conn, now(conn->api) + BODY_MS);
-    } else if (!conn->reading) {
-        conn->reading = true;
+    } else if (!conn->clock.is_for_head) {
+        conn->clock.is_for_head = true;
         api_conn_set_deadline(conn, now(conn->api) + HEAD_MS);
     }
 }
@@ -453,14 +473,15 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
     if (conn->busy) {
         /* api_answered() asks again. */
     } else if (output_is_full(conn)) {
-        if (conn->answer_turn == reactor_turns(conn->api->options.reactor)) {
+        if (conn->output.answer_turn ==
+            reactor_turns(conn->api->options.reactor)) {
             stream_kick(stream); /* As in read_requests(). */
         }                        /* Else on_drain() asks again. */
     } else {
         api_conn_mark_active(conn);
-        conn->in_read = true;
+        conn->input.in_read = true;
         used = read_requests(conn, data, size);
-        conn->in_read = false;
+        conn->input.in_read = false;
         if (!conn->closing && !conn->busy) {
             expect_more(conn, size - used);
         }
@@ -482,7 +503,7 @@ static void on_drain(struct stream *stream, void *arg)
 static void on_eof(struct stream *stream, void *arg)
 {
     struct conn *conn = arg;
-    conn->eof = true;
+    conn->input.eof = true;
     if (conn->closing) {
         return;
     }
@@ -500,8 +521,8 @@ static void on_close(struct stream *stream, const char *why, void *arg)
     struct conn *conn = arg;
     if (strcmp(why, "timeout") == 0 && conn->closing) {
         size_t left = stream_output_bytes(stream);
-        api_conn_log_slow(conn, "answer", conn->output_bytes - left,
-                          conn->output_bytes, conn->answer_ms);
+        api_conn_log_slow(conn, "answer", conn->output.answer_bytes - left,
+                          conn->output.answer_bytes, conn->output.answer_ms);
     }
     api_conn_free(conn);
 }
@@ -561,7 +582,8 @@ void api_stop(struct api *api)
     for (struct list *at = api->conns.next; at != &api->conns;) {
         struct conn *conn = container_of(at, struct conn, link);
         at = at->next;
-        if (!conn->busy && !conn->closing && !http_in_request(&conn->reader) &&
+        if (!conn->busy && !conn->closing &&
+            !http_in_request(&conn->input.reader) &&
             stream_input_bytes(conn->stream) == 0) {
             conn->closing = true;
             stream_close_after_flush(conn->stream);

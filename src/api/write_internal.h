@@ -17,7 +17,7 @@ enum { TXN_OPS_MAX = 512 };
 /* ---- keys and values: keys.c, accept.c ---- */
 
 /* Put what follows `root` ("/key/") in the path, percent-decoded once, into
- * conn->key. False: it is no key, which has been answered. */
+ * conn->request.key. False: it is no key, which has been answered. */
 bool api_read_key(struct conn *conn, struct bytes path, const char *root);
 /* What is wrong with a key, a few words; NULL: nothing. */
 const char *api_key_wrong(struct bytes key);

@@ -201,7 +201,7 @@ bool api_add_conditions(struct conn *conn, const struct http_request *request,
     if (wrong) {
         api_answer_problem(conn, 400, code, wrong, OUTCOME_NOT_APPLIED);
     }
-    conn->creates = bytes_equal_string(none, "*") || creates;
+    conn->state.write.creates = bytes_equal_string(none, "*") || creates;
     return !wrong;
 }
 
@@ -217,17 +217,18 @@ static void answer_refused(struct conn *conn, const struct result *head)
         buf_printf(&conn->api->headers, "ETag: \"%llu\"\r\n",
                    (unsigned long long)head->current);
     }
-    if (conn->key.size > 0 && conn->creates && head->current > 0) {
-        api_add_quoted(message, buf_bytes(&conn->key));
+    if (conn->request.key.size > 0 && conn->state.write.creates &&
+        head->current > 0) {
+        api_add_quoted(message, buf_bytes(&conn->request.key));
         buf_printf(message, " exists already, index %llu",
                    (unsigned long long)head->current);
-    } else if (conn->key.size > 0 && head->current > 0) {
+    } else if (conn->request.key.size > 0 && head->current > 0) {
         buf_printf(message, "index %llu last changed ",
                    (unsigned long long)head->current);
-        api_add_quoted(message, buf_bytes(&conn->key));
-    } else if (conn->key.size > 0) {
+        api_add_quoted(message, buf_bytes(&conn->request.key));
+    } else if (conn->request.key.size > 0) {
         buf_add_string(message, "there is no key ");
-        api_add_quoted(message, buf_bytes(&conn->key));
+        api_add_quoted(message, buf_bytes(&conn->request.key));
     } else if (head->current > 0) {
         buf_printf(message,
                    "condition %u does not hold: index %llu last changed the "
@@ -295,7 +296,7 @@ bool api_read_result(struct conn *conn, const struct node_result *result,
     }
     enum err err = result_open(reader, result->data);
     must(err == ERR_OK); /* The node has checked what came from elsewhere. */
-    conn->index = reader->head.index;
+    conn->answer.index = reader->head.index;
     api_add_replayed(conn, reader);
     switch (reader->head.status) {
     case RESULT_THEN:
@@ -323,9 +324,9 @@ bool api_read_result(struct conn *conn, const struct node_result *result,
 void api_submit(struct conn *conn, conn_finish *finish)
 {
     struct api *api = conn->api;
-    conn->finish = finish;
+    conn->request.finish = finish;
     conn->busy = true;
-    node_write(api->node, &conn->request, buf_bytes(&api->command));
+    node_write(api->node, &conn->request.call, buf_bytes(&api->command));
     if (api->command.capacity > COMMAND_BYTES_KEPT) {
         buf_free(&api->command);
     }
@@ -391,7 +392,7 @@ static void finish_put(struct conn *conn, const struct node_result *result)
                (unsigned long long)reader.head.index);
     if (op.created) {
         buf_add_string(headers, "Location: /key/");
-        http_percent_encode(headers, buf_bytes(&conn->key), true);
+        http_percent_encode(headers, buf_bytes(&conn->request.key), true);
         buf_add_string(headers, "\r\n");
     }
     api_answer(conn, op.created ? 201 : 204, NULL, (struct bytes){0});
@@ -424,7 +425,7 @@ void api_put_key(struct conn *conn, const struct http_request *request)
         return;
     }
     struct command_op put = {.type = COMMAND_PUT,
-                             .key = buf_bytes(&conn->key),
+                             .key = buf_bytes(&conn->request.key),
                              .value = request->body};
     api_submit_one(conn, request, &name, NULL, &put, KIND_PUT, finish_put);
 }
@@ -443,7 +444,7 @@ static void finish_delete(struct conn *conn, const struct node_result *result)
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     if (result->outcome == NODE_OK) {
-        conn->index = result->index;
+        conn->answer.index = result->index;
         answer_deleted(conn, result->deleted);
     } else {
         api_answer_outcome(conn, result);
@@ -467,7 +468,7 @@ void api_delete_key(struct conn *conn, const struct http_request *request)
     struct command_name name;
     struct command_writer writer;
     struct command_op op = {.type = COMMAND_DELETE,
-                            .key = buf_bytes(&conn->key)};
+                            .key = buf_bytes(&conn->request.key)};
     if (!api_read_timeout(conn) || api_redirected(conn, request) ||
         !api_read_name(conn, request, &name)) {
         return;
@@ -508,7 +509,8 @@ bool api_write_refused(struct conn *conn, const struct http_request *request,
     }
     conn->api->command.size = 0;
     command_list(&writer, &conn->api->command);
-    return !api_add_conditions(conn, request, buf_bytes(&conn->key), &writer);
+    return !api_add_conditions(conn, request, buf_bytes(&conn->request.key),
+                               &writer);
 }
 
 /* ---- POST -----------------------------------------------------------------
@@ -524,14 +526,14 @@ static void finish_post_named(struct conn *conn,
 }
 
 /* The value behind its name, checked. False: answered. A key that the path
- * wants is in conn->key until it has been met. */
+ * wants is in conn->request.key until it has been met. */
 static bool read_pair(struct conn *conn, struct json_reader *reader,
                       struct bytes *key, struct bytes *value)
 {
     *key = reader->text;
     const char *wrong = api_key_wrong(*key);
-    if (bytes_equal(*key, buf_bytes(&conn->key))) {
-        conn->key.size = 0;
+    if (bytes_equal(*key, buf_bytes(&conn->request.key))) {
+        conn->request.key.size = 0;
     }
     if (wrong) {
         api_answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
@@ -558,7 +560,7 @@ static bool read_end(struct conn *conn, struct json_reader *reader,
     bool ended = token == JSON_OBJECT_END && json_next(reader) == JSON_END;
     if (!ended) {
         api_bad_json(conn, reader, reader->why ? reader->why : "not an object");
-    } else if (conn->key.size > 0) {
+    } else if (conn->request.key.size > 0) {
         api_answer_problem(conn, 400, "bad-key",
                            "the body has no value for the key of the path",
                            OUTCOME_NOT_APPLIED);
@@ -586,7 +588,8 @@ static void post_one(struct conn *conn, const struct http_request *request,
             "a condition is for one pair (POST /txn is for more)",
             OUTCOME_NOT_APPLIED);
     } else if (read_end(conn, reader, token)) {
-        buf_add_bytes(&conn->key, put.key); /* To be named in the answer. */
+        buf_add_bytes(&conn->request.key,
+                      put.key); /* To be named in the answer. */
         api_submit_one(conn, request, name, NULL, &put, KIND_POST,
                        finish_post_named);
     }
