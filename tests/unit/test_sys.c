@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -645,6 +646,24 @@ static void test_the_sync_is_linked_to_its_write(void **state)
     uring_free(ring);
 }
 
+/* A ring that is restricted takes nothing more to register, and only the
+ * operations that it was made for. */
+static void test_the_ring_is_restricted(void **state)
+{
+    (void)state;
+    char why[64];
+    struct uring *ring = uring_new(why, sizeof(why));
+    if (!ring) {
+        skip();
+    }
+    int fd = uring_fd(ring);
+    enum { REGISTER_EVENTFD = 4 };
+    assert_int_equal(
+        syscall(SYS_io_uring_register, fd, REGISTER_EVENTFD, &fd, 1), -1);
+    assert_int_equal(errno, EACCES);
+    uring_free(ring);
+}
+
 /* A lack of descriptors is no failure of the disk, and what was synced once
  * needs none to be synced again. */
 static void test_descriptors_run_out(void **state)
@@ -809,6 +828,7 @@ int main(void)
         cmocka_unit_test(test_async_write_fails),
         cmocka_unit_test_setup_teardown(test_async_sync, setup_posix, teardown),
         cmocka_unit_test(test_async_sync_fails),
+        cmocka_unit_test(test_the_ring_is_restricted),
         cmocka_unit_test_setup_teardown(test_the_sync_is_linked_to_its_write,
                                         setup_posix, teardown),
         cmocka_unit_test_setup_teardown(test_descriptors_run_out, setup_posix,
