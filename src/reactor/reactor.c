@@ -38,6 +38,7 @@ struct reactor *reactor_new(void)
     list_init(&reactor->listeners_dead);
     list_init(&reactor->children);
     reactor->wake_watch.fd = -1;
+    reactor->resolver_socket = -1;
     signals_init(reactor);
     return reactor;
 }
@@ -56,6 +57,7 @@ void reactor_free(struct reactor *reactor)
     }
     free_dead(reactor);
     resolver_reap_all(reactor);
+    resolver_end(reactor);
     poller_remove(reactor->poller, &reactor->wake_watch);
     signals_free(reactor);
     struct heap_node *node;

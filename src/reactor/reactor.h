@@ -41,6 +41,15 @@ struct reactor *reactor_new(void);
 /* Closes every stream and listener without a callback, kills what still
  * resolves, makes armed timers idle. Not from inside the turn. */
 void reactor_free(struct reactor *reactor);
+/* Start a process that resolves names from now on, in place of children of this
+ * one: for a program that enters a sandbox in which it cannot fork. Call it
+ * early, since the process has a copy of this one's memory; it keeps the
+ * standard descriptors only. There, `cb` (may be NULL) is called once, to give
+ * up rights; when it returns false the process ends, and no name resolves.
+ * False, with errno: it cannot be started; nothing has changed. */
+typedef bool reactor_prepare_cb(void *arg);
+MUST_CHECK bool reactor_start_resolver(struct reactor *reactor,
+                                       reactor_prepare_cb *cb, void *arg);
 /* Turn until reactor_stop(). */
 void reactor_run(struct reactor *reactor);
 /* End reactor_run() after the current turn, flush included; called before

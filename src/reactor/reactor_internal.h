@@ -101,6 +101,8 @@ struct reactor {
 
     struct list children; /* Resolvers that ended or were killed, to reap. */
     uint32_t resolver_count;
+    int resolver_socket; /* To the resolving process; -1: there is none. */
+    pid_t resolver_process;
     struct timer reap_timer;
 
     /* Read into by whichever stream is being served: a stream owns input
@@ -200,7 +202,7 @@ struct listener {
 /* A child process that looks one name up. */
 struct resolver {
     struct watch watch; /* Reading end of its pipe; fd -1: none. */
-    pid_t pid;
+    pid_t pid;          /* 0: a child of the resolving process. */
 };
 /* False (with errno) when there is no process or descriptor to be had. The
  * child ends by itself a second after `timeout_ms` at the latest. `cb` may be
@@ -218,6 +220,18 @@ size_t resolver_read(struct resolver *resolver, uint16_t port,
 /* Kill it if it still runs, reap it now or later; never waits. */
 void resolver_stop(struct reactor *reactor, struct resolver *resolver);
 void resolver_reap_all(struct reactor *reactor);
+/* In a child: resolve `host`, write the answer to `out`, and end, a second
+ * after `timeout_ms` at the latest. */
+NORETURN void resolver_be_child(const char *host, uint32_t timeout_ms, int out);
+/* In a child: close all descriptors but the standard three and `kept`, which
+ * becomes 3. Locks, listeners and connections must not live on in a copy. */
+void resolver_keep_only(int kept);
+/* Have the resolving process start a child. False (with errno): it is gone, or
+ * busy. `out` stays the caller's. */
+MUST_CHECK bool resolver_ask(struct reactor *reactor, const char *host,
+                             uint32_t timeout_ms, int out);
+/* End the resolving process, if there is one. */
+void resolver_end(struct reactor *reactor);
 
 /* Stop resolving. The memory stays until stream_free(): an event that was
  * collected already may point into it. */

@@ -1,9 +1,10 @@
 /* resolver.c -- getaddrinfo() may block for as long as it likes, load
  * libraries and leak; so a child process calls it, writes the answer into a
- * pipe and ends. There is no thread and no SIGCHLD handler: a child is reaped
- * by its pid once its pipe has been read to the end. (The program must not
- * ignore SIGCHLD: the kernel would reap for us, and a pid to kill could be
- * somebody else's.) */
+ * pipe and ends: a child of ours, or of the resolving process where there is
+ * one (resolver_process.c). There is no thread and no SIGCHLD handler: a child
+ * is reaped by its pid once its pipe has been read to the end. (The program
+ * must not ignore SIGCHLD: the kernel would reap for us, and a pid to kill
+ * could be somebody else's.) */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -32,12 +33,10 @@ struct child {
 
 /* ---- in the child ---- */
 
-/* Locks, listeners and connections must not live on in a copy of ours. Keeps
- * the standard descriptors and `kept`, which becomes 3. */
-static void close_others(int kept)
+void resolver_keep_only(int kept)
 {
     enum { FIRST_CLOSED = 4 };
-    if (dup2(kept, FIRST_CLOSED - 1) < 0) {
+    if (kept != FIRST_CLOSED - 1 && dup2(kept, FIRST_CLOSED - 1) < 0) {
         _exit(1);
     }
 #ifdef SYS_close_range
@@ -89,15 +88,12 @@ NORETURN static void look_up(const char *host, int out)
     _exit(rc < 0 ? 1 : 0);
 }
 
-NORETURN static void be_child(const char *host, uint32_t timeout_ms, int out,
-                              const sigset_t *mask)
+void resolver_be_child(const char *host, uint32_t timeout_ms, int out)
 {
-    signals_reset_in_child();
-    (void)sigprocmask(SIG_SETMASK, mask, NULL);
     /* Whatever becomes of the parent, this process ends. */
     (void)signal(SIGALRM, SIG_DFL);
     (void)alarm(timeout_ms / 1000 + 1);
-    close_others(out);
+    resolver_keep_only(out);
     look_up(host, 3);
 }
 
@@ -115,6 +111,26 @@ static bool make_pipe(int ends[2])
     return true;
 }
 
+/* No signal may run our handlers in the child: they write into a pipe that it
+ * shares with us. */
+static bool fork_child(const char *host, uint32_t timeout_ms, int out,
+                       pid_t *pid)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    must(sigprocmask(SIG_SETMASK, &all, &before) == 0);
+    *pid = fork();
+    if (*pid == 0) {
+        signals_reset_in_child();
+        (void)sigprocmask(SIG_SETMASK, &before, NULL);
+        resolver_be_child(host, timeout_ms, out);
+    }
+    int error = errno;
+    must(sigprocmask(SIG_SETMASK, &before, NULL) == 0);
+    errno = error;
+    return *pid > 0;
+}
+
 bool resolver_start(struct reactor *reactor, struct resolver *resolver,
                     const char *host, uint32_t timeout_ms, watch_cb *cb)
 {
@@ -127,19 +143,13 @@ bool resolver_start(struct reactor *reactor, struct resolver *resolver,
     if (!make_pipe(ends)) {
         return false;
     }
-    /* No signal may run our handlers in the child: they write into a pipe
-     * that it shares with us. */
-    sigset_t all, before;
-    sigfillset(&all);
-    must(sigprocmask(SIG_SETMASK, &all, &before) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        be_child(host, timeout_ms, ends[1], &before);
-    }
+    pid_t pid = 0;
+    bool started = reactor->resolver_socket >= 0
+                       ? resolver_ask(reactor, host, timeout_ms, ends[1])
+                       : fork_child(host, timeout_ms, ends[1], &pid);
     int error = errno;
-    must(sigprocmask(SIG_SETMASK, &before, NULL) == 0);
     (void)close(ends[1]);
-    if (pid < 0) {
+    if (!started) {
         (void)close(ends[0]);
         errno = error;
         return false;
@@ -232,6 +242,10 @@ void resolver_stop(struct reactor *reactor, struct resolver *resolver)
     poller_remove(reactor->poller, &resolver->watch);
     (void)close(resolver->watch.fd);
     resolver->watch.fd = -1;
+    if (resolver->pid == 0) { /* The resolving process reaps its own. */
+        reactor->resolver_count--;
+        return;
+    }
 
     /* Not reaped yet, so the pid is still its own. */
     (void)kill(resolver->pid, SIGKILL);

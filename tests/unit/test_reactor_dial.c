@@ -136,6 +136,19 @@ static int setup(void **state)
     return 0;
 }
 
+static bool prepared_well(void *arg)
+{
+    return *(const bool *)arg;
+}
+
+/* The same, with a process that starts the children. */
+static int setup_process(void **state)
+{
+    bool well = true;
+    setup(state);
+    return reactor_start_resolver(reactor, prepared_well, &well) ? 0 : -1;
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -565,9 +578,66 @@ static void test_child_holds_nothing(void **state)
     assert_int_equal(
         setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
     assert_int_equal(recv(pair[0], &byte, 1, 0), 0);
-    assert_int_equal(kill(resolver.pid, 0), 0); /* And it lives still. */
+    if (resolver.pid > 0) {
+        assert_int_equal(kill(resolver.pid, 0), 0); /* And it lives still. */
+    }
     resolver_stop(reactor, &resolver);
     close(pair[0]);
+}
+
+/* More lookups are abandoned than children may be at work: none of them takes
+ * the place of one that is wanted for longer than its own time. */
+static void test_process_recovers_from_abandoned_lookups(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        struct resolver abandoned[RESOLVERS_MAX];
+        for (size_t i = 0; i < RESOLVERS_MAX; i++) {
+            assert_true(
+                resolver_start(reactor, &abandoned[i], "slow.test", 10, NULL));
+        }
+        for (size_t i = 0; i < RESOLVERS_MAX; i++) {
+            resolver_stop(reactor, &abandoned[i]);
+        }
+    }
+    usleep(1200 * 1000); /* Each has a second beyond its time. */
+    const struct listener *listener = listen_at("127.0.0.1", 0);
+    dial("two.test", listener_port(listener), 5000);
+    TURN_UNTIL(dialled.opens == 1);
+}
+
+static void expect_no_resolver(void)
+{
+    int status;
+    waitpid(reactor->resolver_process, &status, 0);
+    dial("two.test", 80, 3000);
+    TURN_UNTIL(dialled.closes == 1);
+    assert_string_equal(dialled.why, "no resolver");
+    dialled = (struct end){0};
+    dial("127.0.0.1", unused_port(), 3000); /* Others are not concerned. */
+    TURN_UNTIL(dialled.closes == 1);
+    assert_string_equal(dialled.why, "connection refused");
+}
+
+static void test_process_is_gone(void **state)
+{
+    (void)state;
+    dial("no-such-host.invalid", 80, 3000);
+    TURN_UNTIL(dialled.closes == 1); /* It is at work. */
+    dialled = (struct end){0};
+    assert_int_equal(kill(reactor->resolver_process, SIGTERM), 0); /* Ignored */
+    assert_int_equal(waitpid(reactor->resolver_process, NULL, WNOHANG), 0);
+    assert_int_equal(kill(reactor->resolver_process, SIGKILL), 0);
+    expect_no_resolver();
+}
+
+/* A process that could not give up its rights is not used. */
+static void test_process_that_is_not_prepared(void **state)
+{
+    (void)state;
+    bool well = false;
+    assert_true(reactor_start_resolver(reactor, prepared_well, &well));
+    expect_no_resolver();
 }
 
 /* ---- listeners ---- */
@@ -711,6 +781,8 @@ static void test_refuse_in_accept(void **state)
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T_PROCESS(test)                                                        \
+    cmocka_unit_test_setup_teardown(test, setup_process, teardown)
 
 int main(void)
 {
@@ -732,6 +804,15 @@ int main(void)
         T(test_close_while_dialling),
         T(test_resolvers_are_bounded),
         T(test_child_holds_nothing),
+        T_PROCESS(test_dial_name_that_does_not_resolve),
+        T_PROCESS(test_slow_resolver),
+        T_PROCESS(test_dial_name_that_resolves),
+        T_PROCESS(test_close_while_dialling),
+        T_PROCESS(test_resolvers_are_bounded),
+        T_PROCESS(test_child_holds_nothing),
+        T_PROCESS(test_process_recovers_from_abandoned_lookups),
+        T_PROCESS(test_process_is_gone),
+        T(test_process_that_is_not_prepared),
         T(test_listen_conflict_and_reuse),
         T(test_listen_on_a_name_that_does_not_resolve),
         T(test_listen_on_all_addresses),

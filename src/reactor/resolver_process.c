@@ -1,0 +1,183 @@
+/* resolver_process.c -- a process that starts the children of resolver.c in
+ * our stead.
+ *
+ * What a C library does to resolve a name (files that others replace,
+ * libraries, sockets of several families, a process of its own) is more than a
+ * sandbox of the node should allow. So this process is forked before the
+ * sandbox is entered, and has one of its own. It gets a name and the writing
+ * end of a pipe, starts a child for them, and ends when the node's end of their
+ * socket is closed, however the node ended. */
+#ifdef __linux__
+#define _GNU_SOURCE /* MSG_CMSG_CLOEXEC */
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "reactor/reactor_internal.h"
+
+#ifndef MSG_CMSG_CLOEXEC
+#define MSG_CMSG_CLOEXEC 0
+#endif
+
+/* A lookup whose caller has given up goes on until its time is over; so there
+ * may be more children here than lookups there. */
+enum { CHILDREN_MAX = 2 * RESOLVERS_MAX, SOCKET_FD = 3 };
+
+struct lookup {
+    uint32_t timeout_ms;
+    char host[REACTOR_HOST_BYTES];
+};
+
+/* Room for one descriptor, aligned as a header has to be. */
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+/* ---- in the process ---- */
+
+static void on_child(int signal_number)
+{
+    (void)signal_number; /* It interrupts receive(). */
+}
+
+/* Returns the descriptor that came with the lookup; -1 without one. `*size` is
+ * what recvmsg() returned. */
+static int receive(int from, struct lookup *lookup, ssize_t *size)
+{
+    union control control;
+    struct iovec part = {.iov_base = lookup, .iov_len = sizeof(*lookup)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    int fd = -1;
+    *size = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = *size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header && header->cmsg_level == SOL_SOCKET &&
+        header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(fd))) {
+        memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+    }
+    return fd;
+}
+
+/* The pipe of a lookup that cannot be served is closed: the node reads the end
+ * of it, and no address. */
+static void serve(const struct lookup *lookup, int out, uint32_t *children)
+{
+    bool is_whole = memchr(lookup->host, '\0', sizeof(lookup->host)) != NULL;
+    pid_t pid = is_whole && *children < CHILDREN_MAX ? fork() : -1;
+    if (pid == 0) {
+        (void)signal(SIGCHLD, SIG_DFL);
+        resolver_be_child(lookup->host, lookup->timeout_ms, out);
+    }
+    *children += pid > 0;
+}
+
+NORETURN static void run(void)
+{
+    uint32_t children = 0;
+    struct lookup lookup;
+    struct sigaction action = {.sa_handler = on_child}; /* No SA_RESTART. */
+    must(sigaction(SIGCHLD, &action, NULL) == 0);
+    for (;;) {
+        while (waitpid(-1, NULL, WNOHANG) > 0) {
+            children--;
+        }
+        ssize_t size;
+        int out = receive(SOCKET_FD, &lookup, &size);
+        if (size == 0 || (size < 0 && errno != EINTR)) {
+            _exit(0);
+        }
+        if (out >= 0) {
+            if (size == (ssize_t)sizeof(lookup)) {
+                serve(&lookup, out, &children);
+            }
+            (void)close(out);
+        }
+    }
+}
+
+/* A signal for the whole group (Ctrl-C) is for the node, which hands over
+ * before it ends. */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    for (size_t i = 0; i < ARRAY_COUNT(ignored); i++) {
+        (void)signal(ignored[i], SIG_IGN);
+    }
+}
+
+/* ---- in the node ---- */
+
+bool reactor_start_resolver(struct reactor *reactor, reactor_prepare_cb *cb,
+                            void *arg)
+{
+    int ends[2];
+    must(reactor->resolver_socket < 0);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) < 0) {
+        return false;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        ignore_signals();
+        signals_reset_in_child();
+        resolver_keep_only(ends[1]);
+        if (cb && !cb(arg)) {
+            _exit(1);
+        }
+        run();
+    }
+    int error = errno;
+    (void)close(ends[1]);
+    if (pid < 0) {
+        (void)close(ends[0]);
+        errno = error;
+        return false;
+    }
+    socket_prepare(ends[0]);
+    reactor->resolver_socket = ends[0];
+    reactor->resolver_process = pid;
+    return true;
+}
+
+bool resolver_ask(struct reactor *reactor, const char *host,
+                  uint32_t timeout_ms, int out)
+{
+    struct lookup lookup = {.timeout_ms = timeout_ms};
+    union control control = {.header = {0}};
+    struct iovec part = {.iov_base = &lookup, .iov_len = sizeof(lookup)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(out));
+    memcpy(CMSG_DATA(header), &out, sizeof(out));
+    must(strlen(host) < sizeof(lookup.host));
+    (void)snprintf(lookup.host, sizeof(lookup.host), "%s", host);
+    ssize_t sent;
+    do {
+        sent = sendmsg(reactor->resolver_socket, &message, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == (ssize_t)sizeof(lookup);
+}
+
+void resolver_end(struct reactor *reactor)
+{
+    if (reactor->resolver_socket >= 0) {
+        (void)close(reactor->resolver_socket);
+        reactor->resolver_socket = -1;
+        pid_t rc;
+        do {
+            rc = waitpid(reactor->resolver_process, NULL, 0);
+        } while (rc < 0 && errno == EINTR);
+    }
+}
