@@ -10,7 +10,8 @@
 #include "reactor/addr.h"
 #include "reactor/reactor.h"
 
-const char config_help[] =
+/* In parts, since a literal is at most 4095 bytes (C11 5.2.4.1). */
+const char *const config_help[] = {
     "craftd " CRAFTD_VERSION ": a distributed key-value store\n"
     "\n"
     "usage: craftd [flags] DIR\n"
@@ -44,7 +45,7 @@ const char config_help[] =
     "                        unreachable for this long (0: never)\n"
     "  --replace-after TIME  as leader, let a joining node at another address\n"
     "                        take the name of a member that has been\n"
-    "                        unreachable for this long (30s)\n"
+    "                        unreachable for this long (30s)\n",
     "Limits:\n"
     "  --max-value SIZE      size of a value (1M)\n"
     "  --max-body SIZE       size of a request body (4M; at most 16M)\n"
@@ -86,7 +87,8 @@ const char config_help[] =
     "CRAFTD_MAX_VALUE, ...); the flag has precedence.\n"
     "\n"
     "Exit codes: 0 stopped on request, 1 failure, 2 wrong usage,\n"
-    "3 join refused, 4 data damaged.\n";
+    "3 join refused, 4 data damaged.\n",
+    NULL};
 
 enum { REAP_ELECTIONS = 10 };
 

@@ -69,6 +69,7 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
  * the nearest name that is known. */
 bool config_knows_variable(const char *variable, char *why, size_t why_size);
 /* The text of --help. */
-extern const char config_help[];
+/* The text of --help, in parts; the last one is NULL. */
+extern const char *const config_help[];
 
 #endif

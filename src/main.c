@@ -613,7 +613,9 @@ int main(int argc, char **argv)
     }
     switch (config_parse(argc, argv, &daemon.config, why, sizeof(why))) {
     case CONFIG_HELP:
-        fputs(config_help, stdout);
+        for (size_t i = 0; config_help[i]; i++) {
+            fputs(config_help[i], stdout);
+        }
         return 0;
     case CONFIG_VERSION:
         puts("craftd " CRAFTD_VERSION);
