@@ -34,8 +34,8 @@ void apply_failed(struct node *node, uint64_t index, enum err err)
 {
     if (err_is_shortage(err)) {
         space_set(node, SPACE_ENTRY, err);
-        /* A checkpoint moves committed pages into the database: then the -wal
-         * begins anew in the space that it has. */
+        /* A checkpoint copies committed pages into the database; the -wal then
+         * starts over in the space that it has. */
         node->checkpoint.wanted = true;
         return;
     }
@@ -79,9 +79,9 @@ bool apply_committed(struct node *node)
         node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
         bytes += entry.payload.size + result.data.size;
         requests_applied(node, applied, entry.term, &result);
-        /* Each time: one entry may have thousands of operations. On a full
-         * disk each is committed by itself, in as little of the -wal as
-         * possible. */
+        /* The time is checked after each entry: one may have thousands of
+         * operations. While the database is short of space each entry is
+         * committed by itself, to use little of the -wal. */
         if (node->env.now_us(node->env.self) >= until_us ||
             node->space.database_short) {
             break;

@@ -3,8 +3,8 @@
  * Applied entries gather in one transaction, which is committed (flushed) when
  * it is long or old. Commits gather in SQLite's -wal, which a checkpoint copies
  * into the database in steps; nothing is applied between them. Both adapt their
- * size to the time that they took, since that depends on how large the database
- * is and how fast its disk. */
+ * size to the time that the last one took, since that depends on the size of
+ * the database and the speed of its disk. */
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
 #include "node/request_internal.h"
@@ -70,10 +70,12 @@ static void complete_checkpoint(struct node *node)
     node->checkpoint.wanted = left;
     space_set(node, SPACE_CHECKPOINT, left ? ERR_NOSPACE : ERR_OK);
     if (left && wal_release_reserve(node->wal)) {
-        node->space.retry_ms[SPACE_CHECKPOINT] = node->now_ms; /* In its room */
+        /* Try again at once, in the space of the log's reserve. */
+        node->space.retry_ms[SPACE_CHECKPOINT] = node->now_ms;
     }
     if (node->checkpoint.longest_us > 2 * HEAVY_US) {
-        /* It cannot be less than one transaction wrote. */
+        /* A checkpoint copies at least what one transaction wrote, so the next
+         * transactions are shorter. */
         node->flush.entries_max =
             max_u64(node->flush.entries_max / 2, FLUSH_ENTRIES_MIN);
     }
@@ -85,16 +87,16 @@ static void complete_checkpoint(struct node *node)
     node->checkpoint.longest_us = 0;
 }
 
-/* Bring SQLite's -wal into its database, a step each turn. What it costs is the
- * turns' time, and part of that of the syncs beside them. True while it goes
- * on: then nothing is applied. */
+/* Copy SQLite's -wal into its database, a step per turn. The cost by which the
+ * next one is sized is the longest step, and a part of the asynchronous sync
+ * behind it. */
 void checkpoint_step(struct node *node)
 {
     must(!store_is_syncing(node->store) || node->checkpoint.running);
     if (!node->checkpoint.running && !checkpoint_due(node)) {
         if (store_pending(node->store) == 0 &&
             store_checkpoint_bytes(node->store) == 0) {
-            node->checkpoint.wanted = false; /* There is nothing to bring. */
+            node->checkpoint.wanted = false; /* There is nothing to copy. */
         }
         return;
     }
@@ -106,7 +108,8 @@ void checkpoint_step(struct node *node)
     node->checkpoint.longest_us =
         max_u64(node->checkpoint.longest_us, end_us - start_us);
     if (!was_syncing) {
-        node->checkpoint.sync_started_us = end_us; /* If it has begun one. */
+        /* Only used if this step has started a sync. */
+        node->checkpoint.sync_started_us = end_us;
         node->checkpoint.sync_started_ms = node->now_ms;
     } else if (!store_is_syncing(node->store)) {
         node->checkpoint.longest_us = max_u64(
@@ -124,8 +127,8 @@ uint64_t flush_deadline_ms(const struct node *node)
                                           : UINT64_MAX;
 }
 
-/* Commit SQLite's transaction when it is long, old, in a checkpoint's way, or
- * nothing happens. */
+/* Commit SQLite's transaction when it is long or old, when a checkpoint waits
+ * for it, or when nothing was applied for a while. */
 void flush_when_due(struct node *node)
 {
     uint64_t pending = store_pending(node->store);
@@ -159,8 +162,8 @@ void flush_when_due(struct node *node)
     wal_hint(node->wal);
 }
 
-/* Delete rows that a restore has replaced, a slice now and then: checkpoints of
- * these changes would take all of the disk's time. */
+/* Delete rows that a restore has replaced, a slice at a time with pauses:
+ * checkpoints of these changes would otherwise take all of the disk's time. */
 void sweep_replaced(struct node *node)
 {
     must(!disk_is_busy(node));
@@ -185,7 +188,7 @@ static void request_checkpoint(struct node *node, struct node_request *request,
                                enum request_kind kind)
 {
     request_begin(request, kind);
-    request->index = 0; /* Not looked at yet. */
+    request->index = 0; /* Set when the request is first looked at. */
     request_move(node, request, STATE_SNAPSHOT);
 }
 
@@ -199,8 +202,8 @@ void node_snapshot(struct node *node, struct node_request *request)
     request_checkpoint(node, request, REQUEST_SNAPSHOT);
 }
 
-/* All that was applied when the request was first looked at is in the database
- * file. */
+/* The database file holds all that was applied when the request was first
+ * looked at. */
 static void finish_checkpoint(struct node *node, struct node_request *request,
                               bool anything_new)
 {

@@ -1,12 +1,12 @@
-/* compact.c -- what the log need not hold any more.
+/* compact.c -- drops the part of the log that nobody needs any more.
  *
  * Entries that SQLite holds durably (a checkpoint has synced them) are only of
  * use to followers that are behind. A few segments are kept for those, more
- * when one is known to be behind, and whatever a snapshot that is on its way
- * will be continued with. On a full disk only those who are there and behind
- * are waited for: what is dropped is where the next segment goes. Where all
- * writes go to the same few pages the -wal hardly grows, and it is the log that
- * calls for a checkpoint. */
+ * when one is known to be behind, and the suffix behind a snapshot that is
+ * being sent. On a full disk only followers that are known to be behind are
+ * waited for: the next segment goes where old ones were. When all writes change
+ * the same few pages, the -wal hardly grows, and the size of the log forces a
+ * checkpoint instead. */
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
 #include "node/space_internal.h"
@@ -14,8 +14,9 @@
 enum {
     KEEP_BYTES = 16 << 20,
     SCARCE_KEEP_BYTES = 4 << 20, /* While space is scarce. */
-    KEEP_ENTRIES = 1024,         /* When somebody asks for less to be kept. */
-    PATIENCE = 4,
+    KEEP_ENTRIES = 1024,         /* When a request asks for less to be kept. */
+    PATIENCE = 4, /* The log may grow to this many times what is kept, for
+                     followers that are behind. */
     CAUGHT_UP_ENTRIES = 16,
 };
 
@@ -26,7 +27,8 @@ static uint64_t keep_bytes(const struct node *node)
     return node->space.scarce ? min_u64(bytes, SCARCE_KEEP_BYTES) : bytes;
 }
 
-/* The log has grown by half of what is kept since the last time. */
+/* Ask for a checkpoint when the log is twice what is kept, and has grown by
+ * half of that since the last one that it forced. */
 static void force_checkpoint(struct node *node, const struct wal_stats *stats)
 {
     if (stats->log_bytes < 2 * keep_bytes(node) ||
@@ -39,8 +41,8 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
     node->checkpoint.wanted = true;
 }
 
-/* Until it has caught up or was removed, but neither for ever nor for any
- * number of bytes. */
+/* Last index that may be dropped because of the pin. It holds until its peer
+ * has caught up or was removed, within its limits of time and bytes. */
 static uint64_t pinned_index(struct node *node,
                              const struct raft_status *status,
                              uint64_t log_bytes)
@@ -60,6 +62,7 @@ static uint64_t pinned_index(struct node *node,
     return max_u64(pin->index, match);
 }
 
+/* Last index that no member and no snapshot needs any more. */
 static uint64_t drop_limit(struct node *node, uint64_t log_bytes)
 {
     uint64_t limit = store_durable(node->store);
@@ -87,7 +90,8 @@ static uint64_t drop_limit(struct node *node, uint64_t log_bytes)
     return limit;
 }
 
-/* More than was asked for is not dropped, and not for long. */
+/* The limit for a request that asks for less log: KEEP_ENTRIES stay, and the
+ * request is forgotten once there is nothing to drop. */
 static uint64_t asked_limit(struct node *node, uint64_t limit)
 {
     uint64_t applied = store_applied(node->store);
@@ -107,18 +111,18 @@ bool compact_log(struct node *node)
     if (little && !asked && !full) {
         return false;
     }
-    if (!full) { /* Else it is wanted anyway. */
+    if (!full) { /* space_check() asks for one on a full disk. */
         force_checkpoint(node, &stats);
     }
     if (!wal_can_compact(node->wal, store_durable(node->store))) {
         node->compact.asked = false;
-        return false; /* Most turns end here: the peers need not be asked. */
+        return false; /* Most turns return here, without a look at peers. */
     }
     uint64_t limit = drop_limit(node, stats.log_bytes);
     if (asked) {
         limit = asked_limit(node, limit);
     }
-    /* What the database does not hold durably, the log has to hold. */
+    /* The log holds everything that the database does not hold durably. */
     must(limit <= store_durable(node->store));
     if (!wal_compact(node->wal, limit)) {
         return false;

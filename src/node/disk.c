@@ -23,9 +23,9 @@ uint64_t disk_pending_since_ms(const struct node *node)
     return min_u64(log, database);
 }
 
-/* True when other disk operations have to wait: behind the many pages of a
- * checkpoint they would block the event loop, and on a disk that has become
- * slow perhaps for ever. */
+/* True when other disk operations have to wait. Behind the many pages of a
+ * checkpoint they would block the event loop; on a disk that has become slow
+ * they might never complete. */
 bool disk_is_busy(const struct node *node)
 {
     return store_is_syncing(node->store) ||

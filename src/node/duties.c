@@ -1,20 +1,25 @@
 /* duties.c -- what a leader does by itself, without a request: one table.
  *
  * Each duty is an entry that the leader proposes when it is due. A proposal
- * that is refused is made again when the duty is due the next time. */
+ * that is refused is made again when the duty is due the next time.
+ *
+ * The order of the rows does not matter. A turn decides which duties are due
+ * before it runs the first of them, and runs all of those; each proposes at
+ * most one entry, and none undoes the reason of another (asserted below). The
+ * order only shows in the log, as the order of entries that are independent. */
 #include "command/command.h"
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
 #include "node/space_internal.h"
 
 struct duty {
-    bool (*due)(const struct node *node); /* Asked of a leader only. */
+    bool (*due)(const struct node *node); /* Called on a leader only. */
     void (*run)(struct node *node);
 };
 
 /* Row versions are counted from the first version 2 command on (store.h). A
- * cluster of one has no node of an older build to wait for, and begins at once;
- * a larger one that was upgraded begins with the first such write. */
+ * cluster of one has no node of an older build to wait for, and starts at once;
+ * a larger one that was upgraded starts with the first such write. */
 static bool row_versions_due(const struct node *node)
 {
     return !store_counts(node->store) &&
@@ -46,9 +51,17 @@ static const struct duty duties[] = {
 
 void duties_run(struct node *node)
 {
-    restore_observe(node);
+    bool due[ARRAY_COUNT(duties)];
+    restore_observe(node); /* The age of a restore is that of now. */
+    if (!raft_is_leader(node->raft)) {
+        return;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(duties); i++) {
-        if (raft_is_leader(node->raft) && duties[i].due(node)) {
+        due[i] = duties[i].due(node);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(duties); i++) {
+        if (due[i]) {
+            must(raft_is_leader(node->raft) && duties[i].due(node));
             duties[i].run(node);
         }
     }

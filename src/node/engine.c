@@ -22,7 +22,7 @@ static void retain_payload(struct node *node, uint64_t index,
                 payload);
 }
 
-/* An entry the engine made by itself. */
+/* Retain an entry that the engine made by itself. */
 static void retain_own_entry(struct node *node, uint64_t index)
 {
     const struct raft_conf *conf = raft_conf_at(node->raft, index);
@@ -36,7 +36,7 @@ static void retain_own_entry(struct node *node, uint64_t index)
                    buf_bytes(&node->scratch.encoded));
 }
 
-/* Place of entry `index` among those that came with the event. */
+/* Position of entry `index` among those that came with the event. */
 static uint64_t place_of(const struct raft_event *event, uint64_t index,
                          uint64_t first)
 {

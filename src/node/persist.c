@@ -1,10 +1,10 @@
-/* persist.c -- what the engine wants durable, into the log.
+/* persist.c -- writes what the engine wants durable to the log.
  *
- * One batch is in flight at a time, with ONE fdatasync for all of it; what
- * gathers meanwhile is the next batch. Where the log's files can (wal.h), the
- * fdatasync runs asynchronously, and the turn after its completion notifies the
- * engine. A batch that found no space is tried again: nothing of it has been
- * promised. */
+ * One batch is in flight at a time, with one fdatasync for all of it;
+ * operations that gather meanwhile form the next batch. Where the log's files
+ * allow it (wal.h), the fdatasync runs asynchronously, and the turn after its
+ * completion notifies the engine. A batch that found no space is tried again:
+ * nothing in it has been acknowledged. */
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
 #include "node/space_internal.h"
@@ -32,9 +32,8 @@ static void write_batch(struct node *node, const struct raft_persist *persist)
     must(persist->hi < persist->lo || wal_last(node->wal) == persist->hi);
 }
 
-/* True when what was started has become durable. When there was no space for
- * it the engine goes on without us and we try again: nothing of it has been
- * promised. */
+/* True when the batch in flight has become durable. One that found no space
+ * becomes due again. */
 static bool finish_sync(struct node *node)
 {
     enum err err;
@@ -52,13 +51,14 @@ static bool finish_sync(struct node *node)
     space_set(node, SPACE_LOG_BATCH, ERR_OK);
     node_notify_engine(node,
                        (struct raft_event){.type = RAFT_PERSISTED, .seq = seq});
-    /* The engine knows which entries were replaced meanwhile. */
+    /* Entries of the batch may have been replaced meanwhile: the engine knows
+     * which index is still durable. */
     node->persist.durable = raft_durable(node->raft);
     must(node->persist.durable <= wal_durable(node->wal));
     return true;
 }
 
-/* One batch at a time: what comes meanwhile is the next one. */
+/* True when a batch was started. */
 static bool start_sync(struct node *node)
 {
     if (node->persist.due_seq == 0 || node->persist.inflight_seq > 0 ||
@@ -90,7 +90,7 @@ bool persist_update(struct node *node)
     }
     bool finished = finish_sync(node);
     if (start_sync(node)) {
-        /* It may have blocked, and be done. */
+        /* A write that blocked may be complete already. */
         finished = finish_sync(node) || finished;
     }
     return finished;

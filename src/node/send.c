@@ -10,9 +10,9 @@ enum {
     CATCH_UP_FRAMES = 4,      /* Appends to one peer per turn. */
 };
 
-/* Gather entries lo.. for one append: as many as are worth one frame. What
- * comes from the log is copied aside, since only one entry at a time is
- * readable there. */
+/* Gather entries from `lo` on for one append, until it has APPEND_BYTES.
+ * Payloads from the log are copied, since scratch.log holds one entry at a
+ * time. */
 static uint32_t gather_entries(struct node *node, uint64_t lo, uint64_t hi)
 {
     uint32_t count = 0;

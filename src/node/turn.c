@@ -1,14 +1,13 @@
 /* turn.c -- one turn of the event loop: decisions of the engine become effects.
  *
- * A turn runs the table of phases below, in its order. A phase does its part
- * of the work, and no more than one turn may take; a phase that has more to do
- * says so, and then the next turn follows at once. Each row names the
- * conditions without which its phase must not run. What a phase does lives in
- * the file named after its subject.
+ * A turn runs the table of phases below, in its order. The work of a phase is
+ * bounded; a phase that has more to do returns true, and the next turn follows
+ * at once. Each row names the conditions without which its phase must not run.
+ * A phase is implemented in the file named after its subject.
  *
- * Where the log's files can (wal.h), the fdatasync runs asynchronously, and so
- * do the syncs of a checkpoint (store.h), during which nothing is applied. A
- * stalled disk stalls its node's writes, never the event loop. */
+ * Where the log's files allow it (wal.h), the fdatasync runs asynchronously,
+ * and so do the syncs of a checkpoint (store.h), during which nothing is
+ * applied. A stalled disk stalls its node's writes, never the event loop. */
 #include "base/log.h"
 #include "node/node_internal.h"
 #include "node/open_internal.h"
@@ -21,13 +20,13 @@ enum { COLLECTS_PER_TURN = 8 };
 
 /* Conditions of a phase. */
 enum {
-    /* No operation of the disk is outstanding for long: whatever else went to
-     * it could block the loop behind that one (disk.c). */
+    /* No disk operation has been outstanding for long: another one could block
+     * the event loop behind it (disk.c). */
     DISK_IDLE = 1 << 0,
     /* A sync of a checkpoint is outstanding. */
     DATABASE_SYNCING = 1 << 1,
     NOT_CHECKPOINTING = 1 << 2,
-    /* Nothing that the engine wants durable waits for it. */
+    /* Everything that the engine wants durable is durable. */
     ALL_PERSISTED = 1 << 3,
     /* No earlier phase of this turn has more to do. */
     IF_NOTHING_MORE_URGENT = 1 << 4,
@@ -40,8 +39,8 @@ struct phase {
     bool (*run_some)(struct node *node); /* True when there is more to do. */
 };
 
-/* Collect updates of the engine as long as something becomes durable: send the
- * messages, persist, handle the rest. True when there may be more. */
+/* Collect updates of the engine: send the messages, persist, handle the rest;
+ * again while something has become durable. True when there may be more. */
 static bool carry_out_updates(struct node *node)
 {
     for (int i = 0; i < COLLECTS_PER_TURN; i++) {
@@ -71,7 +70,7 @@ static void run_timers(struct node *node)
     }
 }
 
-/* The next turn takes the next step. */
+/* True when the next turn has to take the next step. */
 static bool checkpoint_goes_on(struct node *node)
 {
     return node->checkpoint.running;
@@ -88,7 +87,7 @@ static const struct phase phases[] = {
     {.run = duties_run},
     {.run = requests_submit},
     {.run = reads_ask},
-    /* The first step of this turn is for a sync that may have completed. */
+    /* Before updates, so that a sync that has completed makes the disk idle. */
     {.run = checkpoint_step, .needs = DATABASE_SYNCING},
     {.run_some = carry_out_updates},
     {.run = removed_check},
@@ -103,7 +102,7 @@ static const struct phase phases[] = {
     {.run_some = checkpoint_goes_on, .needs = DISK_IDLE},
     {.run_some = compact_log, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
     /* Before reads are released: on a full disk SQLite goes back to its last
-     * commit, and must not be read before it has come forward. */
+     * commit, and must not be read before entries are applied again. */
     {.run = flush_when_due, .needs = DISK_IDLE},
     {.run = reads_release},
     {.run = trim_entries},
@@ -123,7 +122,7 @@ static bool is_met(const struct node *node, unsigned needs, bool more)
            !((needs & ALL_PERSISTED) && !node_is_persisted(node));
 }
 
-/* True when one of them has more to do. */
+/* True when a phase has more to do. */
 static bool run_phases(struct node *node)
 {
     bool more = false;
@@ -143,7 +142,7 @@ static bool run_phases(struct node *node)
 
 static uint64_t next_deadline(const struct node *node, bool more)
 {
-    /* Phases that need an idle disk go on when its operation completes. */
+    /* Phases that need an idle disk run once its operation completes. */
     bool busy = node->member && disk_is_busy(node);
     bool wanted = node->checkpoint.wanted && !busy &&
                   !node->space.shortage[SPACE_ENTRY] &&

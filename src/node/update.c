@@ -1,5 +1,5 @@
-/* update.c -- all that an update of the engine says beside messages and
- * persistence: role, membership, commit index, reads, snapshots, transfers. */
+/* update.c -- the parts of an update of the engine that are neither messages
+ * nor writes: role, membership, commit index, reads, snapshots, transfers. */
 #include "base/log.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
@@ -31,9 +31,9 @@ static void log_members(struct node *node)
     }
 }
 
-/* Members to dial: all of them, except a newcomer that may yet not have been
- * added at all. The first HELLO tells it its id for good, so the entry
- * that adds it must be committed before; it has no vote, and can wait. */
+/* Members to dial: all of them, except a newcomer whose entry is not committed
+ * yet. The first HELLO gives a newcomer its id for good, so the entry that adds
+ * it must not be lost afterwards; it has no vote, and can wait. */
 void node_set_members(struct node *node)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
@@ -56,7 +56,8 @@ void node_set_members(struct node *node)
     }
 }
 
-/* A leader in a new term is a new one, even if it is the same node. */
+/* Count changes of the leader. A node that leads again in a later term counts
+ * as a new leader. */
 static void count_leader(struct node *node)
 {
     raft_id leader = raft_leader(node->raft);
