@@ -1,0 +1,165 @@
+/* auth.h -- who a client is, and what it may do: the rules of --auth FILE.
+ *
+ * The file is a JSON array with an object for each user or token:
+ *
+ *     [{"username": "bob", "password": "pbkdf2-sha256:100000:SALT:HASH",
+ *       "perms": ["read:svc/", "write:svc/", "status"]},
+ *      {"token": "sha256:HASH", "perms": ["all"]},
+ *      {"username": "*", "perms": ["ready"]}]
+ *
+ * SALT and HASH are hexadecimal: HASH is PBKDF2-HMAC-SHA-256 (RFC 8018) of the
+ * password, or SHA-256 of the token. No password and no token is in the file.
+ * The user "*" is everybody, with and without credentials; "uid:1000" is a
+ * process of that user at the other end of a Unix socket. Neither has a
+ * password.
+ *
+ * A permission is one of AUTH_PERM_LIST, or "all". With "read:PREFIX" and
+ * "write:PREFIX" it is for the keys that begin with PREFIX, byte for byte, and
+ * for lists and deletions below it. "watch" and "query" are read, "execute" is
+ * write. While no object of the file names "ready", everybody has it.
+ *
+ * Checking a password is slow by design, so it is done in slices
+ * (auth_run()), one password at a time, the addresses in turn. What was found
+ * right is remembered, under a hash with a random key of this process, until
+ * the rules change: then a request costs one short hash. What was wrong makes
+ * the next unknown credentials from the same address wait: 100 ms, and twice as
+ * long for each further one, up to AUTH_DELAY_MAX_MS. Credentials that are
+ * remembered are not delayed by anybody. An address is forgiven one failure
+ * every AUTH_FORGIVE_MS.
+ *
+ * Known limit: clients behind one proxy have one address. There a flood of
+ * wrong passwords delays credentials that are not remembered yet.
+ *
+ * The room is pure: files, time and entropy are the caller's. */
+#ifndef CRAFTD_AUTH_AUTH_H
+#define CRAFTD_AUTH_AUTH_H
+
+#include "base/bytes.h"
+
+enum {
+    AUTH_FILE_BYTES_MAX = 256 << 10,
+    AUTH_USERS_MAX = 1024,
+    AUTH_PERMS_MAX = 64, /* Of one user. */
+    AUTH_NAME_BYTES_MAX = 64,
+    AUTH_PREFIX_BYTES_MAX = 1024, /* As a key. */
+    AUTH_SALT_BYTES_MIN = 8,
+    AUTH_SALT_BYTES_MAX = 32,
+    AUTH_ROUNDS_MIN = 1000,
+    AUTH_ROUNDS_MAX = 10000000,
+    /* Of "user:password", or of a token. */
+    AUTH_SECRET_BYTES_MAX = 512,
+    AUTH_KEY_BYTES = 32,
+    AUTH_DELAY_MIN_MS = 100,
+    AUTH_DELAY_MAX_MS = 5000,
+    AUTH_FORGIVE_MS = 10000,
+    /* For the sentence about a broken file, with its final 0. */
+    AUTH_WHY_BYTES = 256,
+};
+
+/* ---- permissions ---- */
+
+#define AUTH_PERM_LIST(X)                                                      \
+    X(READ, "read")                                                            \
+    X(WRITE, "write")                                                          \
+    X(LEASE, "lease")                                                          \
+    X(STATUS, "status")                                                        \
+    X(READY, "ready")                                                          \
+    X(JOIN, "join")                                                            \
+    X(REMOVE, "remove")                                                        \
+    X(BACKUP, "backup")                                                        \
+    X(LOAD, "load")                                                            \
+    X(SNAPSHOT, "snapshot")                                                    \
+    X(LEADER_OPS, "leader-ops")
+
+enum auth_perm {
+    AUTH_PERM_NONE, /* No permission: nobody has it. */
+#define X(name, text) AUTH_##name,
+    AUTH_PERM_LIST(X)
+#undef X
+        AUTH_PERM_COUNT,
+};
+
+const char *auth_perm_name(enum auth_perm perm);
+
+/* Who asks. Zero: a stranger, who may do nothing at all. */
+struct auth_identity {
+    bool unrestricted;            /* There are no rules. */
+    struct auth_rules *rules;     /* PRIVATE: held until auth_release(). */
+    const struct auth_user *user; /* PRIVATE; NULL: nobody in particular. */
+};
+
+/* Whether it may do `perm`. For READ and WRITE: with `key`, and with every key
+ * that begins with it. An empty key: with all keys. Elsewhere `key` is not
+ * looked at. */
+MUST_CHECK bool auth_may(const struct auth_identity *identity,
+                         enum auth_perm perm, struct bytes key);
+/* Whether it may do `perm` with `key`, or with one that begins with it. */
+MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
+                               enum auth_perm perm, struct bytes key);
+/* Whether it is somebody: a user or a token of the file, or anybody when there
+ * is an object for "*". */
+MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
+/* Give the identity back; it is zero after. Safe on a zero one. */
+void auth_release(struct auth_identity *identity);
+
+/* ---- rules ---- */
+
+struct auth;
+
+/* `key` is random. `waiting_max`: how many checks may wait at a time; half of
+ * them for one address. There are no rules at first: everything is refused. */
+struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max);
+/* Every check must have been cancelled. NULL is fine. */
+void auth_free(struct auth *auth);
+
+/* Take the rules of a file, all or none. Remembered credentials are forgotten,
+ * and what is being checked is checked by the new rules.
+ *
+ * ERR_INVALID  the file is broken, the old rules stay; `why` says where
+ * ERR_TOO_BIG  it is over AUTH_FILE_BYTES_MAX; likewise */
+MUST_CHECK enum err auth_set_rules(struct auth *auth, struct bytes file,
+                                   char why[AUTH_WHY_BYTES]);
+/* Users and tokens of the rules. */
+uint32_t auth_user_count(const struct auth *auth);
+
+/* ---- credentials ---- */
+
+enum auth_verdict {
+    AUTH_ACCEPTED, /* The identity is set; the caller releases it. */
+    AUTH_REJECTED, /* The credentials are wrong, or malformed. */
+    AUTH_PENDING,  /* They are being checked: see auth_check. */
+    AUTH_CROWDED,  /* Too many are being checked: to be tried again. */
+};
+
+/* Credentials that are being checked. Owned by the auth; the caller ends it. */
+struct auth_check;
+/* The check is done: auth_check_end() says how it ended. Called by auth_run()
+ * and auth_check_end() of others; it must not call back into the auth. */
+typedef void auth_cb(void *arg);
+
+/* Who sends `authorization`, the value of the header (Basic, RFC 7617; Bearer,
+ * RFC 6750); empty: nobody in particular, who is accepted. `network` is the
+ * address that is delayed for wrong ones. With AUTH_PENDING *check is set, and
+ * `cb` will be called. */
+MUST_CHECK enum auth_verdict
+auth_identify(struct auth *auth, struct bytes authorization, uint64_t network,
+              uint64_t now_ms, struct auth_identity *identity,
+              struct auth_check **check, auth_cb *cb, void *arg);
+/* The process at the other end of a Unix socket. */
+void auth_identify_uid(struct auth *auth, uint32_t uid,
+                       struct auth_identity *identity);
+
+/* End a check, done or not; the memory is gone. AUTH_PENDING: it was not done,
+ * and is cancelled. */
+enum auth_verdict auth_check_end(struct auth_check *check,
+                                 struct auth_identity *identity);
+
+/* Do at most `rounds` of PBKDF2 of the check whose turn it is; at most one
+ * check ends. Returns when it wants to be called again: `now_ms` when there is
+ * more to do now, UINT64_MAX when there is nothing to wait for. */
+uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds);
+
+/* Wrong credentials since the start, malformed ones included. */
+uint64_t auth_failures(const struct auth *auth);
+
+#endif

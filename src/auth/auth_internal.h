@@ -1,0 +1,60 @@
+/* auth_internal.h -- what the files of this room share.
+ *
+ *     rules.c  the file, and permissions
+ *     auth.c   credentials: remembered, checked, delayed */
+#ifndef CRAFTD_AUTH_AUTH_INTERNAL_H
+#define CRAFTD_AUTH_AUTH_INTERNAL_H
+
+#include "auth/auth.h"
+#include "crypto/crypto.h"
+
+enum auth_kind {
+    AUTH_USER_PASSWORD,
+    AUTH_USER_TOKEN,
+    AUTH_USER_UID,
+    AUTH_USER_EVERYBODY,
+};
+
+/* READ or WRITE below a prefix. */
+struct auth_prefix {
+    enum auth_perm perm;
+    struct bytes text; /* Never empty. */
+};
+
+struct auth_user {
+    enum auth_kind kind;
+    struct bytes name;          /* Of a token: empty. */
+    uint8_t hash[SHA256_BYTES]; /* Of the password or the token. */
+    uint32_t rounds;
+    uint32_t salt_size;
+    uint8_t salt[AUTH_SALT_BYTES_MAX];
+    uint32_t perms;        /* Bits of enum auth_perm: without a prefix. */
+    uint32_t prefix_first; /* In rules->prefixes, ... */
+    uint32_t prefix_count; /* ... and how many of them are the user's. */
+};
+
+/* Names and prefixes are views into `text`. */
+struct auth_rules {
+    uint32_t references;
+    uint32_t user_count;
+    uint32_t prefix_count;
+    uint32_t rounds_max; /* Of all users. */
+    struct auth_user *users;
+    struct auth_prefix *prefixes;
+    const struct auth_user *everybody; /* NULL: the file has no "*". */
+    uint32_t perms_of_all;             /* What everybody has besides. */
+    uint8_t *text;
+};
+
+/* Rules of a file, with one reference. See auth_set_rules(). */
+MUST_CHECK enum err auth_rules_read(struct bytes file, struct auth_rules **out,
+                                    char why[AUTH_WHY_BYTES]);
+void auth_rules_release(struct auth_rules *rules);
+/* The user of that name and kind. NULL: there is none. */
+const struct auth_user *auth_rules_find(const struct auth_rules *rules,
+                                        enum auth_kind kind, struct bytes name);
+/* The token with that hash; every token is compared, in constant time. */
+const struct auth_user *auth_rules_find_token(const struct auth_rules *rules,
+                                              const uint8_t hash[SHA256_BYTES]);
+
+#endif

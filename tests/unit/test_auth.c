@@ -1,0 +1,470 @@
+/* test_auth.c -- credentials: checked in slices, remembered, delayed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "support/authfile.h"
+
+/* ---- who is who ---- */
+
+static void test_passwords_and_tokens(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"read\"");
+    add_user(&users, "eve", "", "\"write\"");
+    add_token(&users, "tok-1", "\"join\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(auth_user_count(auth), 3);
+
+    assert_int_equal(log_in(auth, &client, basic("bob", "secret"), 1, 0),
+                     AUTH_ACCEPTED);
+    assert_true(may(&client, AUTH_READ, "k"));
+    assert_false(may(&client, AUTH_WRITE, "k"));
+    auth_release(&client.identity);
+    assert_false(may(&client, AUTH_READ, "k"));
+
+    assert_int_equal(log_in(auth, &client, basic("eve", ""), 1, 0),
+                     AUTH_ACCEPTED);
+    assert_true(may(&client, AUTH_WRITE, "k"));
+    auth_release(&client.identity);
+
+    assert_int_equal(log_in(auth, &client, bearer("tok-1"), 1, 0),
+                     AUTH_ACCEPTED);
+    assert_true(may(&client, AUTH_JOIN, ""));
+    assert_false(may(&client, AUTH_READ, "k"));
+    auth_release(&client.identity);
+    assert_int_equal(auth_failures(auth), 0);
+    auth_free(auth);
+}
+
+static void test_wrong_credentials(void **state)
+{
+    static const char *const malformed[] = {
+        "Basic",      "Basic ",        "Basic Ym9i", /* bob, no colon */
+        "Basic ****", "Basic Ym9iOg",  "Digest a=b",
+        "Bearer",     "Bearer ",       "Ym9iOnNlY3JldA==",
+        "secret",     "basic\tYm9iOg", "BasicYm9iOg==",
+    };
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"all\"");
+    add_user(&users, "*", NULL, "\"ready\"");
+    add_user(&users, "uid:7", NULL, "\"all\"");
+    add_token(&users, "tok-1", "\"all\"");
+    struct auth *auth = open_auth(&users);
+    struct {
+        const char *user;
+        const char *password;
+    } wrong[] = {
+        {"bob", "Secret"}, {"bob", "secret "},   {"bob", ""},
+        {"Bob", "secret"}, {"", "secret"},       {"bo", "b:secret"},
+        {"*", ""},         {"uid:7", ""},        {"", "tok-1"},
+        {"tok-1", ""},     {"nobody", "secret"},
+    };
+    uint64_t network = 1;
+    for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+        struct bytes header = basic(wrong[i].user, wrong[i].password);
+        assert_int_equal(log_in(auth, &client, header, network++, 0),
+                         AUTH_REJECTED);
+        assert_false(may(&client, AUTH_READY, ""));
+        assert_false(auth_is_known(&client.identity));
+    }
+    assert_int_equal(log_in(auth, &client, bearer("tok-2"), network++, 0),
+                     AUTH_REJECTED);
+    assert_int_equal(log_in(auth, &client, bearer("secret"), network++, 0),
+                     AUTH_REJECTED);
+    assert_int_equal(auth_failures(auth), ARRAY_COUNT(wrong) + 2);
+    for (size_t i = 0; i < ARRAY_COUNT(malformed); i++) {
+        assert_int_equal(
+            log_in(auth, &client, bytes_of_string(malformed[i]), network++, 0),
+            AUTH_REJECTED);
+    }
+    /* A header that is far too long, and one that is a little. */
+    struct buf text = {0};
+    struct buf header = {0};
+    for (size_t size = AUTH_SECRET_BYTES_MAX - 8; size < 4000; size += 7) {
+        text.size = 0;
+        buf_add_string(&text, "bob:");
+        while (text.size < size) {
+            buf_add_u8(&text, 'x');
+        }
+        header.size = 0;
+        buf_add_string(&header, "Basic ");
+        text_add_base64(&header, buf_bytes(&text));
+        assert_int_equal(
+            log_in(auth, &client, buf_bytes(&header), network++, 0),
+            AUTH_REJECTED);
+    }
+    buf_free(&text);
+    buf_free(&header);
+    auth_free(auth);
+}
+
+/* The scheme is in any case (RFC 9110 11.1); user and password are not. */
+static void test_scheme_in_any_case(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"all\"");
+    struct auth *auth = open_auth(&users);
+    static const char *const good[] = {"Basic Ym9iOnNlY3JldA==",
+                                       "bAsIc   Ym9iOnNlY3JldA=="};
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        assert_int_equal(log_in(auth, &client, bytes_of_string(good[i]), 1, 0),
+                         AUTH_ACCEPTED);
+        auth_release(&client.identity);
+    }
+    auth_free(auth);
+}
+
+/* ---- remembered ---- */
+
+static void test_remembered_until_the_rules_change(void **state)
+{
+    (void)state;
+    char why[AUTH_WHY_BYTES];
+    struct buf users = {0};
+    struct client client;
+    struct client other;
+    add_user(&users, "bob", "old", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(log_in(auth, &client, basic("bob", "old"), 1, 0),
+                     AUTH_ACCEPTED);
+    /* At once, from any address. */
+    assert_int_equal(ask(auth, &other, basic("bob", "old"), 2, 0),
+                     AUTH_ACCEPTED);
+    auth_release(&other.identity);
+
+    /* A broken file changes nothing. */
+    assert_int_equal(auth_set_rules(auth, bytes_of_string("["), why),
+                     ERR_INVALID);
+    assert_int_equal(ask(auth, &other, basic("bob", "old"), 2, 0),
+                     AUTH_ACCEPTED);
+    auth_release(&other.identity);
+
+    add_user(&users, "bob", "new", "\"write\"");
+    assert_int_equal(set_rules(auth, &users, why), ERR_OK);
+    /* Who was let in before is what it was until its request ends. */
+    assert_true(may(&client, AUTH_READ, "k"));
+    assert_false(may(&client, AUTH_WRITE, "k"));
+    auth_release(&client.identity);
+    assert_int_equal(log_in(auth, &client, basic("bob", "old"), 1, 0),
+                     AUTH_REJECTED);
+    assert_int_equal(log_in(auth, &client, basic("bob", "new"), 3, 0),
+                     AUTH_ACCEPTED);
+    assert_true(may(&client, AUTH_WRITE, "k"));
+    assert_false(may(&client, AUTH_READ, "k"));
+    auth_release(&client.identity);
+    auth_free(auth);
+}
+
+/* The password is being checked when the rules change. */
+static void test_rules_change_during_a_check(void **state)
+{
+    (void)state;
+    char why[AUTH_WHY_BYTES];
+    struct buf users = {0};
+    struct client right;
+    struct client late;
+    add_user(&users, "bob", "old", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(ask(auth, &right, basic("bob", "old"), 1, 0),
+                     AUTH_PENDING);
+    assert_int_equal(ask(auth, &late, basic("bob", "new"), 2, 0), AUTH_PENDING);
+    assert_int_equal(auth_run(auth, 0, ROUNDS - SLICE), 0);
+    assert_int_equal(right.done, 0);
+    add_user(&users, "amy", "any", "\"all\"");
+    add_user(&users, "bob", "new", "\"write\"");
+    assert_int_equal(set_rules(auth, &users, why), ERR_OK);
+    while (auth_run(auth, 0, SLICE) == 0) {
+    }
+    assert_int_equal(right.done, 1);
+    assert_int_equal(end(&right), AUTH_REJECTED);
+    assert_int_equal(end(&late), AUTH_ACCEPTED);
+    assert_true(may(&late, AUTH_WRITE, "k"));
+    auth_release(&late.identity);
+    auth_free(auth);
+}
+
+/* More credentials than are remembered: each is right, none is mixed up. */
+static void test_more_than_are_remembered(void **state)
+{
+    enum { TOKENS = AUTH_USERS_MAX };
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    char name[32];
+    char perm[32];
+    for (int i = 0; i < TOKENS; i++) {
+        (void)snprintf(name, sizeof(name), "tok-%d", i);
+        (void)snprintf(perm, sizeof(perm), "\"read:%d/\"", i);
+        add_token(&users, name, perm);
+    }
+    struct auth *auth = open_auth(&users);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < TOKENS; i++) {
+            (void)snprintf(name, sizeof(name), "tok-%d", i);
+            (void)snprintf(perm, sizeof(perm), "%d/", i);
+            assert_int_equal(ask(auth, &client, bearer(name), 1, 0),
+                             AUTH_ACCEPTED);
+            assert_true(may(&client, AUTH_READ, perm));
+            (void)snprintf(perm, sizeof(perm), "%d/", (i + 1) % TOKENS);
+            assert_false(may(&client, AUTH_READ, perm));
+            auth_release(&client.identity);
+        }
+    }
+    auth_free(auth);
+}
+
+/* ---- in slices, and delayed ---- */
+
+static void test_slices(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(ask(auth, &client, basic("bob", "secret"), 1, 5),
+                     AUTH_PENDING);
+    for (int i = 0; i < ROUNDS / SLICE - 1; i++) {
+        assert_int_equal(auth_run(auth, 5, SLICE), 5);
+        assert_int_equal(client.done, 0);
+    }
+    assert_int_equal(auth_run(auth, 5, SLICE), UINT64_MAX);
+    assert_int_equal(client.done, 1);
+    assert_int_equal(end(&client), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    auth_free(auth);
+}
+
+/* Users who do not exist take as long as those who do. */
+static void test_unknown_users_take_as_long(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    const char *const names[] = {"bob", "amy"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        unsigned slices = 1;
+        assert_int_equal(ask(auth, &client, basic(names[i], "x"), i, 0),
+                         AUTH_PENDING);
+        while (auth_run(auth, 0, SLICE) == 0) {
+            slices++;
+        }
+        assert_int_equal(slices, ROUNDS / SLICE);
+        assert_int_equal(end(&client), AUTH_REJECTED);
+    }
+    auth_free(auth);
+}
+
+/* Time at which the answer is there, from `now_ms` on. */
+static uint64_t rejected_at(struct auth *auth, const char *password,
+                            uint64_t network, uint64_t now_ms)
+{
+    struct client client;
+    enum auth_verdict verdict =
+        ask(auth, &client, basic("bob", password), network, now_ms);
+    assert_int_equal(verdict, AUTH_PENDING);
+    for (;;) {
+        uint64_t at_ms = auth_run(auth, now_ms, ROUNDS);
+        if (client.done) {
+            break;
+        }
+        assert_true(at_ms != UINT64_MAX);
+        now_ms = at_ms;
+    }
+    assert_int_equal(end(&client), AUTH_REJECTED);
+    return now_ms;
+}
+
+static void test_wrong_ones_are_delayed_by_address(void **state)
+{
+    static const uint64_t delays[] = {0,    100,  200,  400,  800,
+                                      1600, 3200, 5000, 5000, 5000};
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"read\"");
+    add_user(&users, "amy", "secret", "\"read\"");
+    add_token(&users, "tok", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    uint64_t now_ms = 1000;
+    char password[32];
+    /* Remembered before, from the same address. */
+    assert_int_equal(log_in(auth, &client, basic("bob", "secret"), 1, now_ms),
+                     AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    for (size_t i = 0; i < ARRAY_COUNT(delays); i++) {
+        (void)snprintf(password, sizeof(password), "wrong-%zu", i);
+        uint64_t at_ms = rejected_at(auth, password, 1, now_ms);
+        assert_in_range(at_ms - now_ms, delays[i] - delays[i] / 100, delays[i]);
+        now_ms = at_ms;
+    }
+    /* What is remembered is not delayed, nor another address. */
+    assert_int_equal(ask(auth, &client, basic("bob", "secret"), 1, now_ms),
+                     AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    assert_int_equal(log_in(auth, &client, basic("amy", "secret"), 2, now_ms),
+                     AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    /* A token from there waits as well: a quick answer would tell. */
+    assert_int_equal(ask(auth, &client, bearer("tok"), 1, now_ms),
+                     AUTH_PENDING);
+    assert_int_equal(auth_run(auth, now_ms, ROUNDS), now_ms + 5000);
+    assert_int_equal(client.done, 0);
+    assert_int_equal(auth_run(auth, now_ms + 5000, ROUNDS), UINT64_MAX);
+    assert_int_equal(client.done, 1);
+    assert_int_equal(end(&client), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    /* After a while all is forgiven. */
+    now_ms += 100 * AUTH_FORGIVE_MS;
+    assert_int_equal(rejected_at(auth, "a", 1, now_ms), now_ms);
+    assert_int_equal(rejected_at(auth, "b", 1, now_ms), now_ms + 100);
+    auth_free(auth);
+}
+
+static void test_wrong_tokens_are_delayed_too(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_token(&users, "tok", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(ask(auth, &client, bearer("a"), 1, 0), AUTH_REJECTED);
+    assert_int_equal(ask(auth, &client, bearer("tok"), 1, 99), AUTH_PENDING);
+    assert_int_equal(end(&client), AUTH_PENDING);
+    assert_int_equal(ask(auth, &client, bearer("tok"), 1, 100), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    auth_free(auth);
+}
+
+/* The same credentials of several connections are checked once. */
+static void test_same_credentials_are_checked_once(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client clients[3];
+    add_user(&users, "bob", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
+        assert_int_equal(ask(auth, &clients[i], basic("bob", "secret"), i, 0),
+                         AUTH_PENDING);
+    }
+    assert_int_equal(auth_run(auth, 0, ROUNDS), UINT64_MAX);
+    for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
+        assert_int_equal(clients[i].done, 1);
+        assert_int_equal(end(&clients[i]), AUTH_ACCEPTED);
+        auth_release(&clients[i].identity);
+    }
+    auth_free(auth);
+}
+
+/* One address cannot take all the places, nor all of the turns. */
+static void test_crowds(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client crowd[WAITING_MAX];
+    struct client client;
+    char password[32];
+    add_user(&users, "bob", "secret", "\"read\"");
+    add_token(&users, "tok", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    for (int i = 0; i < WAITING_MAX / 2; i++) {
+        (void)snprintf(password, sizeof(password), "wrong-%d", i);
+        assert_int_equal(ask(auth, &crowd[i], basic("bob", password), 1, 0),
+                         AUTH_PENDING);
+    }
+    assert_int_equal(ask(auth, &client, basic("bob", "x"), 1, 0), AUTH_CROWDED);
+    assert_int_equal(ask(auth, &client, basic("bob", "secret"), 2, 0),
+                     AUTH_PENDING);
+    /* The first of the crowd, then the other address. */
+    assert_int_equal(auth_run(auth, 0, ROUNDS), 0);
+    assert_int_equal(crowd[0].done, 1);
+    assert_int_equal(auth_run(auth, 0, ROUNDS), 0);
+    assert_int_equal(client.done, 1);
+    assert_int_equal(end(&client), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    assert_int_equal(end(&crowd[0]), AUTH_REJECTED);
+    /* The rest of the places; a token needs none. */
+    int count = WAITING_MAX / 2;
+    for (int i = 0; i < WAITING_MAX / 2 + 1; i++) {
+        (void)snprintf(password, sizeof(password), "other-%d", i);
+        assert_int_equal(ask(auth, &crowd[i == 0 ? 0 : count++],
+                             basic("bob", password), (uint64_t)i + 10, 0),
+                         AUTH_PENDING);
+    }
+    assert_int_equal(ask(auth, &client, basic("bob", "y"), 100, 0),
+                     AUTH_CROWDED);
+    assert_int_equal(ask(auth, &client, bearer("tok"), 100, 0), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    /* Connections end, also that of the password being checked. */
+    assert_int_equal(auth_run(auth, 0, SLICE), 0);
+    for (int i = 0; i < WAITING_MAX; i++) {
+        assert_int_equal(end(&crowd[i]), AUTH_PENDING);
+        assert_int_equal(crowd[i].done, 0);
+    }
+    assert_int_equal(auth_run(auth, 0, SLICE), UINT64_MAX);
+    auth_free(auth);
+}
+
+/* More addresses than are kept: none with a waiting check is lost. */
+static void test_many_addresses(void **state)
+{
+    enum { MANY = 1000 };
+    (void)state;
+    struct buf users = {0};
+    struct client waiting;
+    struct client client;
+    add_user(&users, "bob", "secret", "\"read\"");
+    add_token(&users, "tok", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(ask(auth, &waiting, basic("bob", "secret"), 1, 0),
+                     AUTH_PENDING);
+    for (uint64_t i = 0; i < MANY; i++) {
+        assert_int_equal(ask(auth, &client, bearer("bad"), 2 + i, i),
+                         AUTH_REJECTED);
+    }
+    /* The latest of them are delayed still. */
+    assert_int_equal(ask(auth, &client, bearer("tok"), 1 + MANY, MANY),
+                     AUTH_PENDING);
+    assert_int_equal(end(&client), AUTH_PENDING);
+    while (waiting.done == 0) {
+        (void)auth_run(auth, MANY, ROUNDS);
+    }
+    assert_int_equal(end(&waiting), AUTH_ACCEPTED);
+    auth_release(&waiting.identity);
+    auth_free(auth);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_passwords_and_tokens),
+        cmocka_unit_test(test_wrong_credentials),
+        cmocka_unit_test(test_scheme_in_any_case),
+        cmocka_unit_test(test_remembered_until_the_rules_change),
+        cmocka_unit_test(test_rules_change_during_a_check),
+        cmocka_unit_test(test_more_than_are_remembered),
+        cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_unknown_users_take_as_long),
+        cmocka_unit_test(test_wrong_ones_are_delayed_by_address),
+        cmocka_unit_test(test_wrong_tokens_are_delayed_too),
+        cmocka_unit_test(test_same_credentials_are_checked_once),
+        cmocka_unit_test(test_crowds),
+        cmocka_unit_test(test_many_addresses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
