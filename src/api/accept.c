@@ -4,7 +4,8 @@
  * names a type most exactly gives its weight. Of equal ones the form that is
  * named wins, the first when both are, and JSON when none is. Whoever accepts
  * neither gets JSON: that is more use than an error. */
-#include "api/api_internal.h"
+#include "api/write_internal.h"
+#include "http/http.h"
 
 enum { FORM_JSON, FORM_RAW, FORM_COUNT };
 enum { WEIGHT_ONE = 1000 };

@@ -10,6 +10,17 @@ struct conn;
 
 /* ---- answers: server.c ---- */
 
+/* What all answers share. */
+struct api_output {
+    struct buf common;   /* Headers of every answer, with the Date of ... */
+    uint64_t common_s;   /* ... this second of the reactor's clock. */
+    struct buf indented; /* Scratch: the body of one answer, for ?pretty. */
+    /* Upper bound on the answers that wait in streams, but for bodies in
+     * pieces; and the turn in which they were counted last. */
+    uint64_t bytes;
+    uint64_t turn;
+};
+
 /* Extra headers are in api->headers ("Name: value\r\n"...). JSON is
  * indented here when that was asked for. */
 void api_answer(struct conn *conn, int status, const char *type,

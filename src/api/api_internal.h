@@ -1,8 +1,8 @@
-/* api_internal.h -- what the files of this room share, by subject:
- * a header for each of connections and requests (conn), bodies in pieces
- * (body), answers and errors (answer), parameters (params), reads (read), walks
- * over many keys (scan), writes (write), restores (restore), metrics and
- * routes.
+/* api_internal.h -- the state of the API, and the files of this room. Each
+ * subject that several of them share has a header: connections and their
+ * requests (conn), bodies in pieces (body), answers and errors (answer),
+ * parameters (params), reads (read), walks over many keys (scan), writes
+ * (write), restores (restore), metrics and routes.
  *
  *     server.c   requests of a connection, framing of answers
  *     conns.c    connections: places, time-outs, memory for input
@@ -33,14 +33,32 @@
 #define CRAFTD_API_API_INTERNAL_H
 
 #include "api/answer_internal.h"
-#include "api/body_internal.h"
+#include "api/api.h"
 #include "api/conn_internal.h"
 #include "api/metrics_internal.h"
-#include "api/params_internal.h"
 #include "api/read_internal.h"
 #include "api/restore_internal.h"
-#include "api/routes_internal.h"
 #include "api/scan_internal.h"
-#include "api/write_internal.h"
+
+struct api {
+    struct api_options options;
+    struct node *node; /* NULL while starting. */
+    struct listener *listener;
+    bool stopping;
+    struct api_conns conns;
+    struct api_scans scans;
+    struct api_reads reads;
+    struct api_output output;
+    struct api_metrics metrics;
+    struct restore restore;
+    /* Scratch for the answer or the command that is being made: a handler or
+     * callback fills these and gives them to api_answer() or api_submit()
+     * before it returns. Nothing in them lasts longer. */
+    struct buf body;
+    struct buf message; /* The sentence of a problem. */
+    struct buf headers; /* "Name: value\r\n"..., taken by the next answer. */
+    struct buf command;
+    struct buf lists[3]; /* Lists of a transaction: if, then, else. */
+};
 
 #endif

@@ -4,9 +4,17 @@
  * one of few places is taken. So a client that takes nothing for half a minute
  * is left, and so is one that takes less than a mebibyte a second while
  * somebody waits for that: a snapshot, or another backup. */
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
-#include "base/log.h"
+#include "api/body_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "base/list.h"
 #include "base/text.h"
+#include "http/http.h"
+#include "node/node.h"
 
 /* With a piece of 64 KiB, below what stops reading. */
 enum { QUEUE_BYTES = 128 << 10 };
@@ -45,7 +53,8 @@ static const struct body_source source = {
 static bool make_place(struct api *api)
 {
     struct conn *slow = NULL;
-    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;
+         at = at->next) {
         struct conn *conn = container_of(at, struct conn, link);
         if (conn->answer.body.source == &source && api_body_is_slow(conn) &&
             (!slow ||

@@ -1,5 +1,9 @@
 /* body.c -- bodies that come or go in pieces: pacing and time-outs. */
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/body_internal.h"
+#include "api/conn_internal.h"
+#include "reactor/reactor.h"
 
 enum {
     PIECE_BYTES = 64 << 10,

@@ -20,8 +20,12 @@
  * Referer, hides its reads (not its writes) from rule 2. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/routes_internal.h"
 #include "base/text.h"
+#include "http/http.h"
 
 static bool equal_fold(struct bytes a, struct bytes b)
 {

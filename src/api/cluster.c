@@ -5,9 +5,18 @@
  * second time when this node knows all that the leader knows. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
+#include "base/histogram.h"
 #include "base/text.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "reactor/addr.h"
+#include "reactor/reactor.h"
 #include "json/json.h"
 
 #define U(x) ((unsigned long long)(x))

@@ -12,51 +12,20 @@
 #include "base/list.h"
 #include "http/http.h"
 
-struct api {
-    struct api_options options;
-    struct node *node; /* NULL while starting. */
-    struct listener *listener;
-    /* conns.c */
-    struct list conns;
-    struct list free_conns; /* Closed ones, to be used again. */
-    uint32_t conn_count;
-    struct list idle_conns; /* Those without a request or an answer, longest
-                               idle first: struct conn, by idle_link. */
-    struct list guests;     /* Those without a place, by guest_link. */
+/* All connections: conns.c. */
+struct api_conns {
+    struct list all;    /* struct conn, by link. */
+    struct list unused; /* Closed ones, kept for reuse; by link as well. */
+    uint32_t count;     /* Length of `all`. */
+    struct list idle;   /* Those without a request or an answer, longest idle
+                           first; by place.idle_link. */
+    struct list guests; /* Those without a place, by place.guest_link. */
     uint32_t guest_count;
     struct timer guest_timer;
     bool full_logged;   /* One line per shortage of places. */
     struct list *hosts; /* A hash table: struct conn_host. */
     uint32_t host_list_count;
     uint64_t input_bytes; /* Received and not consumed, all connections. */
-    bool stopping;
-    struct list scans[SCAN_STAGES]; /* struct scan, by link. */
-    uint32_t scan_counts[SCAN_STAGES];
-    struct timer scan_timer;
-    uint64_t scan_turn;   /* Turn of the last slice, ... */
-    uint64_t scan_end_us; /* ... and when it ended. */
-    uint64_t page_bytes;  /* Sum over all pages being gathered or sent. */
-    /* Upper bound on all other answers that wait in streams; and the turn in
-     * which they were counted last. */
-    uint64_t output_bytes;
-    uint64_t output_turn;
-    struct list reads; /* May be shown, and wait for a turn with time left:
-                          struct conn, by read_link. */
-    struct timer read_timer;
-    uint64_t read_turn; /* The turn in which ... */
-    uint64_t read_us;   /* ... so much was spent on showing. */
-    /* Headers of every answer, with the Date of this second. */
-    struct buf common;
-    uint64_t common_s;
-    /* Scratch for one answer or one command. */
-    struct buf body;
-    struct buf indented; /* The same for ?pretty. */
-    struct buf message;  /* The sentence of a problem. */
-    struct buf headers;
-    struct buf command;
-    struct buf lists[3]; /* Lists of a transaction: if, then, else. */
-    struct api_metrics metrics;
-    struct restore restore;
 };
 
 enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
@@ -94,7 +63,7 @@ struct conn_input {
     bool is_receiving;    /* Bytes of one wait in the stream, ... */
     uint64_t receive_ms;  /* ... since this time. */
     bool is_wide;         /* The stream may hold a whole body. */
-    size_t counted_bytes; /* In api->input_bytes. */
+    size_t counted_bytes; /* In api->conns.input_bytes. */
     /* The request being read. */
     bool is_partial;     /* More of it may come than was received. */
     bool in_read;        /* Inside on_read(): no kick is needed, and ... */
@@ -127,7 +96,8 @@ struct conn_request {
     conn_finish *finish;
     /* Whether and when it may be shown, if it is a read. */
     struct reading reading;
-    struct list read_link; /* In api->reads; alone: it does not wait there. */
+    struct list
+        read_link; /* In api->reads.waiting; alone: it does not wait there. */
 };
 
 /* The answer to that request. From the head of the request until the answer is
@@ -178,7 +148,7 @@ union conn_state {
 struct conn {
     struct api *api;
     struct stream *stream;
-    struct list link; /* In api->conns, or api->free_conns. */
+    struct list link; /* In api->conns.all, or api->conns.unused. */
     bool busy;    /* A request is with the node, or its answer being sent. */
     bool closing; /* The last answer has been given. */
     struct conn_place place;

@@ -24,8 +24,20 @@
  * the kernel. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/body_internal.h"
+#include "api/conn_internal.h"
+#include "api/metrics_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "api/scan_internal.h"
+#include "base/list.h"
 #include "base/log.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
 
 enum {
     IDLE_MS = 75000,
@@ -52,11 +64,11 @@ static uint64_t now(const struct api *api)
 
 /* Connections from one address. */
 struct conn_host {
-    struct list link; /* In one of api->hosts. */
+    struct list link; /* In one of api->conns.hosts. */
     uint64_t network; /* stream_peer_network() */
     uint32_t conn_count;
     uint32_t guest_count;
-    uint64_t input_bytes;   /* Of api->input_bytes. */
+    uint64_t input_bytes;   /* Of api->conns.input_bytes. */
     struct list idle_conns; /* struct conn, by host_idle_link. */
 };
 
@@ -71,14 +83,14 @@ void api_conn_mark_idle(struct conn *conn)
     api_conn_mark_active(conn);
     if (!conn->place.is_guest) {
         conn->place.idle_turn = reactor_turns(conn->api->options.reactor);
-        list_add(&conn->api->idle_conns, &conn->place.idle_link);
+        list_add(&conn->api->conns.idle, &conn->place.idle_link);
         list_add(&conn->place.host->idle_conns, &conn->place.host_idle_link);
     }
 }
 
 static uint32_t places_taken(const struct api *api)
 {
-    return api->conn_count - api->guest_count;
+    return api->conns.count - api->conns.guest_count;
 }
 
 /* Drop the first of a list that is idle indeed. Those that have not been read
@@ -110,7 +122,7 @@ static void evict(struct list *idle, bool of_host)
 static struct list *hosts_of(struct api *api, uint64_t network)
 {
     uint64_t mixed = (network ^ (network >> 32)) * 0x9e3779b97f4a7c15U;
-    return &api->hosts[(mixed >> 32) % api->host_list_count];
+    return &api->conns.hosts[(mixed >> 32) % api->conns.host_list_count];
 }
 
 static struct conn_host *host_take(struct api *api, uint64_t network)
@@ -160,13 +172,13 @@ static void on_guest_time(void *arg);
  * left are for files and peers. */
 static void hold_listener(struct api *api)
 {
-    bool full = api->guest_count >= API_CONNS_BEYOND;
+    bool full = api->conns.guest_count >= API_CONNS_BEYOND;
     if (!api->listener) {
         return;
     }
     listener_hold(api->listener, full);
-    if (full && api->guest_timer.node.place == 0) {
-        timer_arm(api->options.reactor, &api->guest_timer,
+    if (full && api->conns.guest_timer.node.place == 0) {
+        timer_arm(api->options.reactor, &api->conns.guest_timer,
                   now(api) + GUEST_MIN_MS, on_guest_time, api);
     }
 }
@@ -176,8 +188,9 @@ static void hold_listener(struct api *api)
 static void on_guest_time(void *arg)
 {
     struct api *api = arg;
-    bool full = api->guest_count >= API_CONNS_BEYOND;
-    for (struct list *at = api->guests.next; full && at != &api->guests;) {
+    bool full = api->conns.guest_count >= API_CONNS_BEYOND;
+    for (struct list *at = api->conns.guests.next;
+         full && at != &api->conns.guests;) {
         struct conn *conn = container_of(at, struct conn, place.guest_link);
         at = at->next;
         if (!conn->busy && now(api) >= conn->place.accept_ms + GUEST_MIN_MS &&
@@ -192,12 +205,12 @@ static void become_guest(struct conn *conn)
 {
     struct api *api = conn->api;
     conn->place.is_guest = true;
-    api->guest_count++;
+    api->conns.guest_count++;
     conn->place.host->guest_count++;
-    list_add(&api->guests, &conn->place.guest_link);
+    list_add(&api->conns.guests, &conn->place.guest_link);
     api_conn_set_deadline(conn, now(api) + GUEST_MS);
-    if (!api->full_logged) {
-        api->full_logged = true;
+    if (!api->conns.full_logged) {
+        api->conns.full_logged = true;
         log_warn("connections-full",
                  "taken=%u max=%u at=%s why=\"probes are "
                  "still answered, other requests refused\"",
@@ -210,7 +223,7 @@ static void leave_guests(struct conn *conn)
 {
     if (conn->place.is_guest) {
         conn->place.is_guest = false;
-        conn->api->guest_count--;
+        conn->api->conns.guest_count--;
         conn->place.host->guest_count--;
         list_remove(&conn->place.guest_link);
     }
@@ -227,7 +240,7 @@ bool api_conn_is_guest(struct conn *conn)
         evict(&conn->place.host->idle_conns, true);
     }
     if (places_taken(api) >= api->options.conns_max) {
-        evict(&api->idle_conns, false);
+        evict(&api->conns.idle, false);
     }
     if (places_taken(api) < api->options.conns_max &&
         !is_over_share(api, conn->place.host, 1)) {
@@ -254,9 +267,9 @@ static void admit(struct conn *conn)
     struct api *api = conn->api;
     uint32_t max = api->options.conns_max;
     if (places_taken(api) > max - max / 10) {
-        evict(&api->idle_conns, false);
+        evict(&api->conns.idle, false);
     } else {
-        api->full_logged = false;
+        api->conns.full_logged = false;
     }
     if (is_over_share(api, conn->place.host, 0)) {
         evict(&conn->place.host->idle_conns, true);
@@ -373,8 +386,8 @@ void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
 
 static void set_input_bytes(struct conn *conn, size_t size)
 {
-    conn->api->input_bytes += size;
-    conn->api->input_bytes -= conn->input.counted_bytes;
+    conn->api->conns.input_bytes += size;
+    conn->api->conns.input_bytes -= conn->input.counted_bytes;
     conn->place.host->input_bytes += size;
     conn->place.host->input_bytes -= conn->input.counted_bytes;
     conn->input.counted_bytes = size;
@@ -402,7 +415,8 @@ static void make_input_room(struct conn *conn)
     struct conn *victim = conn;
     bool of_host = is_over_input_share(conn->place.host);
     uint64_t patient_ms = now(api) - min_u64(now(api), PATIENCE_MS);
-    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;
+         at = at->next) {
         struct conn *other = container_of(at, struct conn, link);
         if (is_large(other) &&
             (!of_host || other->place.host == conn->place.host) &&
@@ -432,7 +446,7 @@ void api_conn_count_input(struct conn *conn, size_t size)
     conn->input.is_receiving = receiving;
     set_input_bytes(conn, conn->closing ? 0 : size);
     api_conn_watch_client(conn);
-    if (is_large(conn) && (api->input_bytes > INPUTS_BYTES_MAX ||
+    if (is_large(conn) && (api->conns.input_bytes > INPUTS_BYTES_MAX ||
                            is_over_input_share(conn->place.host))) {
         make_input_room(conn);
     }
@@ -452,10 +466,10 @@ void api_conn_count_input(struct conn *conn, size_t size)
 
 static struct conn *conn_take(struct api *api)
 {
-    if (list_empty(&api->free_conns)) {
+    if (list_empty(&api->conns.unused)) {
         return mem_alloc(sizeof(struct conn));
     }
-    struct conn *conn = container_of(api->free_conns.next, struct conn, link);
+    struct conn *conn = container_of(api->conns.unused.next, struct conn, link);
     list_remove(&conn->link);
     return conn;
 }
@@ -478,8 +492,8 @@ struct conn *api_conn_open(struct api *api, struct stream *stream,
     list_init(&conn->place.guest_link);
     list_init(&conn->scan.link);
     list_init(&conn->request.read_link);
-    list_add(&api->conns, &conn->link);
-    api->conn_count++;
+    list_add(&api->conns.all, &conn->link);
+    api->conns.count++;
     http_reader_init(&conn->input.reader, api->options.body_bytes_max);
     conn->input.reader.streams = api_route_streams;
     stream_set_handler(stream, handler, conn);
@@ -509,10 +523,10 @@ void api_conn_free(struct conn *conn)
     leave_guests(conn);
     host_release(conn->place.host);
     list_remove(&conn->link);
-    api->conn_count--;
+    api->conns.count--;
     hold_listener(api);
     conn->stream = NULL;
-    list_add(&api->free_conns, &conn->link);
+    list_add(&api->conns.unused, &conn->link);
 }
 
 void api_conn_drop(struct conn *conn)
@@ -526,28 +540,29 @@ void api_conn_drop(struct conn *conn)
 
 void api_conns_init(struct api *api)
 {
-    list_init(&api->conns);
-    list_init(&api->idle_conns);
-    list_init(&api->guests);
-    list_init(&api->free_conns);
-    api->host_list_count = api->options.conns_max;
-    api->hosts = mem_alloc(api->host_list_count * sizeof(api->hosts[0]));
-    for (uint32_t i = 0; i < api->host_list_count; i++) {
-        list_init(&api->hosts[i]);
+    list_init(&api->conns.all);
+    list_init(&api->conns.idle);
+    list_init(&api->conns.guests);
+    list_init(&api->conns.unused);
+    api->conns.host_list_count = api->options.conns_max;
+    api->conns.hosts =
+        mem_alloc(api->conns.host_list_count * sizeof(api->conns.hosts[0]));
+    for (uint32_t i = 0; i < api->conns.host_list_count; i++) {
+        list_init(&api->conns.hosts[i]);
     }
 }
 
 void api_conns_free(struct api *api)
 {
-    while (!list_empty(&api->conns)) {
-        api_conn_drop(container_of(api->conns.next, struct conn, link));
+    while (!list_empty(&api->conns.all)) {
+        api_conn_drop(container_of(api->conns.all.next, struct conn, link));
     }
-    while (!list_empty(&api->free_conns)) {
+    while (!list_empty(&api->conns.unused)) {
         struct conn *conn =
-            container_of(api->free_conns.next, struct conn, link);
+            container_of(api->conns.unused.next, struct conn, link);
         list_remove(&conn->link);
         mem_free(conn);
     }
-    timer_cancel(api->options.reactor, &api->guest_timer);
-    mem_free(api->hosts);
+    timer_cancel(api->options.reactor, &api->conns.guest_timer);
+    mem_free(api->conns.hosts);
 }

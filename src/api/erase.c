@@ -10,7 +10,18 @@
  * seen, they fit whatever the prefix covers, and older builds know them. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "api/scan_internal.h"
+#include "api/write_internal.h"
+#include "command/command.h"
+#include "command/result.h"
+#include "http/http.h"
+#include "node/node.h"
 
 /* As for a delete_prefix in a transaction; and of the keys themselves. */
 enum {

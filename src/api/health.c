@@ -1,5 +1,11 @@
 /* health.c -- probes: is it alive, may it be asked. */
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
+#include "http/http.h"
+#include "node/node.h"
 
 static bool line(struct buf *out, bool ok, const char *what, const char *why)
 {

@@ -3,7 +3,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/routes_internal.h"
+#include "base/histogram.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
 #include "json/json.h"
 
 #define U(x) ((unsigned long long)(x))

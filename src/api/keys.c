@@ -1,6 +1,15 @@
 /* keys.c -- GET /key/k: as hraftd has it, raw, or with all that is known. */
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
 #include "base/text.h"
+#include "command/command.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "json/json.h"
 
 /* ---- the path -------------------------------------------------------------

@@ -5,8 +5,14 @@
  * its first place behind the prefix are one item (as in Consul), and the walk
  * jumps over them. */
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "api/scan_internal.h"
 #include "base/text.h"
-#include "command/command.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "json/json.h"
 
 /* ---- parameters ---- */

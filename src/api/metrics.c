@@ -5,7 +5,15 @@
  * bound: at most SERIES_MAX lines of samples, whatever happens. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/metrics_internal.h"
+#include "api/routes_internal.h"
+#include "base/histogram.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
 
 #define U(x) ((unsigned long long)(x))
 
@@ -423,7 +431,7 @@ static void add_http(struct api *api)
         add_histogram(out, name, label, &api->metrics.duration_us[i]);
     }
     gauge(out, "craftd_http_connections", "Connections of clients.",
-          api->conn_count);
+          api->conns.count);
     counter(out, "craftd_http_forwarded_total",
             "Requests passed on to another node.",
             node_get_metrics(api->node)->forwarded);

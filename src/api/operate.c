@@ -1,7 +1,13 @@
 /* operate.c -- /snapshot and /sync. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "json/json.h"
 
 #define U(x) ((unsigned long long)(x))

@@ -8,8 +8,14 @@
  * parameters of their own.
  *
  * Names and values are decoded as forms are (`+` is a blank). */
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
 #include "base/text.h"
+#include "command/command.h"
+#include "http/http.h"
 #include "json/json.h"
 
 enum { NAME_BYTES_SHOWN = 64, LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };

@@ -1,8 +1,12 @@
 /* problem.c -- errors, as RFC 9457 problem details. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
 #include "base/text.h"
+#include "node/node.h"
+#include "reactor/addr.h"
 #include "json/json.h"
 
 static void add_member(struct buf *out, const char *name, const char *value)

@@ -10,7 +10,19 @@
  * own limits cut it, and then there is a Link. `offset` counts items. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "api/scan_internal.h"
+#include "api/write_internal.h"
+#include "command/command.h"
+#include "command/result.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "pattern/pattern.h"
 #include "json/json.h"
 
 /* Of the requests, as the others in writes.c and txn.c. */

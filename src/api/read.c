@@ -17,9 +17,18 @@
  * have been. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/read_internal.h"
+#include "api/routes_internal.h"
+#include "base/list.h"
 #include "base/text.h"
 #include "command/command.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
 #include "json/json.h"
 
 enum { TURN_US = 5000 };
@@ -168,11 +177,11 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
 static bool has_time(struct api *api)
 {
     uint64_t turn = reactor_turns(api->options.reactor);
-    if (api->read_turn != turn) {
-        api->read_turn = turn;
-        api->read_us = 0;
+    if (api->reads.turn != turn) {
+        api->reads.turn = turn;
+        api->reads.us = 0;
     }
-    return api->read_us < TURN_US;
+    return api->reads.us < TURN_US;
 }
 
 /* True: it has what it needs; else it waits. */
@@ -196,7 +205,7 @@ static void show_timed(struct conn *conn)
     struct api *api = conn->api;
     uint64_t start_us = node_now_us(api->node);
     show(conn);
-    api->read_us += node_now_us(api->node) - start_us;
+    api->reads.us += node_now_us(api->node) - start_us;
 }
 
 static void on_read_turn(void *arg);
@@ -205,16 +214,16 @@ static void on_read_turn(void *arg);
 static void wake(struct api *api)
 {
     struct reactor *reactor = api->options.reactor;
-    timer_arm(reactor, &api->read_timer, reactor_now_ms(reactor) + 1,
+    timer_arm(reactor, &api->reads.timer, reactor_now_ms(reactor) + 1,
               on_read_turn, api);
 }
 
 static void on_read_turn(void *arg)
 {
     struct api *api = arg;
-    while (!list_empty(&api->reads) && has_time(api)) {
-        struct conn *conn =
-            container_of(api->reads.next, struct conn, request.read_link);
+    while (!list_empty(&api->reads.waiting) && has_time(api)) {
+        struct conn *conn = container_of(api->reads.waiting.next, struct conn,
+                                         request.read_link);
         list_remove(&conn->request.read_link);
         if (may_be_shown(conn)) {
             conn->answer.index =
@@ -222,7 +231,7 @@ static void on_read_turn(void *arg)
             show_timed(conn);
         }
     }
-    if (!list_empty(&api->reads)) {
+    if (!list_empty(&api->reads.waiting)) {
         wake(api);
     }
 }
@@ -233,15 +242,15 @@ void api_read_wait(struct conn *conn)
     if (!may_be_shown(conn)) {
         return;
     }
-    if (has_time(api) && list_empty(&api->reads)) {
+    if (has_time(api) && list_empty(&api->reads.waiting)) {
         show_timed(conn);
         return;
     }
     conn->busy = true;
-    if (list_empty(&api->reads)) {
+    if (list_empty(&api->reads.waiting)) {
         wake(api);
     }
-    list_add(&api->reads, &conn->request.read_link);
+    list_add(&api->reads.waiting, &conn->request.read_link);
 }
 
 void api_read_close(struct conn *conn)

@@ -3,7 +3,9 @@
 #ifndef CRAFTD_API_READ_INTERNAL_H
 #define CRAFTD_API_READ_INTERNAL_H
 
+#include "base/list.h"
 #include "http/http.h"
+#include "reactor/reactor.h"
 
 struct conn;
 
@@ -22,6 +24,14 @@ struct reading {
     uint64_t fresh_ms; /* The leader was heard since; UINT64_MAX: whenever. */
     bool fresh_strict;
     void (*show)(struct conn *conn);
+};
+
+/* Reads that may be shown, and wait for a turn with time left: read.c. */
+struct api_reads {
+    struct list waiting; /* struct conn, by request.read_link. */
+    struct timer timer;
+    uint64_t turn; /* Turn in which answers were shown last, ... */
+    uint64_t us;   /* ... and the time spent on that in it. */
 };
 
 /* Call `show` when this node may answer as ?level=, ?freshness= and

@@ -11,8 +11,21 @@
  * when the last step stays without an answer the outcome is not known. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/body_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/restore_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
+#include "base/list.h"
 #include "base/log.h"
+#include "command/command.h"
+#include "command/result.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
 
 enum {
     BATCH_ROWS_MAX = 1000,

@@ -5,8 +5,17 @@
  * body is waited for as for others. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/metrics_internal.h"
+#include "api/params_internal.h"
+#include "api/restore_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
 #include "base/text.h"
+#include "http/http.h"
+#include "node/node.h"
 
 enum { TIMEOUT_MS = 10000, TIMEOUT_MAX_MS = 60000 };
 

@@ -22,7 +22,16 @@
  * none until some have gone. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/body_internal.h"
+#include "api/conn_internal.h"
+#include "api/read_internal.h"
+#include "api/scan_internal.h"
+#include "base/list.h"
+#include "node/node.h"
+#include "pattern/pattern.h"
+#include "reactor/reactor.h"
 #include "json/json.h"
 
 enum {
@@ -104,8 +113,8 @@ bool api_scan_is_late(struct conn *conn)
 static void count_page(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
-    conn->api->page_bytes += scan->page.size;
-    conn->api->page_bytes -= scan->page_counted;
+    conn->api->scans.page_bytes += scan->page.size;
+    conn->api->scans.page_bytes -= scan->page_counted;
     scan->page_counted = scan->page.size;
 }
 
@@ -181,7 +190,7 @@ static void on_turn(void *arg);
 static void wake_all(struct api *api, uint64_t in_ms)
 {
     struct reactor *reactor = api->options.reactor;
-    timer_arm(reactor, &api->scan_timer, reactor_now_ms(reactor) + in_ms,
+    timer_arm(reactor, &api->scans.timer, reactor_now_ms(reactor) + in_ms,
               on_turn, api);
 }
 
@@ -281,8 +290,9 @@ static void begin(struct conn *conn)
     scan->begun = true;
     scan->first_index = node_applied(conn->api->node);
     scan->index = scan->first_index;
-    scan->page_max = conn->api->page_bytes < PAGES_BYTES_MAX ? PAGE_BYTES_MAX
-                                                             : PAGE_BYTES_SMALL;
+    scan->page_max = conn->api->scans.page_bytes < PAGES_BYTES_MAX
+                         ? PAGE_BYTES_MAX
+                         : PAGE_BYTES_SMALL;
 }
 
 /* Answer it. */
@@ -303,7 +313,8 @@ static void end(struct conn *conn, bool ok)
 
 static bool is_room(const struct conn *conn)
 {
-    return conn->scan.pageless || conn->api->page_bytes < PAGES_BYTES_FULL;
+    return conn->scan.pageless ||
+           conn->api->scans.page_bytes < PAGES_BYTES_FULL;
 }
 
 static void refuse(struct conn *conn, const char *message)
@@ -322,8 +333,8 @@ static void enter(struct conn *conn, enum scan_stage stage)
     struct api *api = conn->api;
     must(conn->scan.stage == SCAN_IDLE && stage != SCAN_IDLE);
     conn->scan.stage = stage;
-    api->scan_counts[stage]++;
-    list_add(&api->scans[stage], &conn->scan.link);
+    api->scans.counts[stage]++;
+    list_add(&api->scans.by_stage[stage], &conn->scan.link);
 }
 
 /* Safe on a walk that is not under way. */
@@ -331,7 +342,7 @@ static void leave(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     if (scan->stage != SCAN_IDLE) {
-        conn->api->scan_counts[scan->stage]--;
+        conn->api->scans.counts[scan->stage]--;
         list_remove(&scan->link);
         scan->stage = SCAN_IDLE;
     }
@@ -348,10 +359,10 @@ static void enter_again(struct conn *conn)
     }
     leave(conn);
     if (stage == SCAN_WORKING ||
-        (api->scan_counts[SCAN_WORKING] < WORKING_MAX &&
-         api->scan_counts[SCAN_WAITING] == 0)) {
+        (api->scans.counts[SCAN_WORKING] < WORKING_MAX &&
+         api->scans.counts[SCAN_WAITING] == 0)) {
         enter(conn, SCAN_WORKING);
-    } else if (api->scan_counts[SCAN_WAITING] < WAITING_MAX) {
+    } else if (api->scans.counts[SCAN_WAITING] < WAITING_MAX) {
         enter(conn, SCAN_WAITING);
     } else {
         char message[96];
@@ -364,7 +375,7 @@ static void enter_again(struct conn *conn)
 
 static struct conn *first_of(struct api *api, enum scan_stage stage)
 {
-    struct list *list = &api->scans[stage];
+    struct list *list = &api->scans.by_stage[stage];
     return list_empty(list) ? NULL
                             : container_of(list->next, struct conn, scan.link);
 }
@@ -372,7 +383,7 @@ static struct conn *first_of(struct api *api, enum scan_stage stage)
 /* WAITING_MAX is few enough to look at all of them in every turn. */
 static void end_late_ones(struct api *api)
 {
-    struct list *list = &api->scans[SCAN_WAITING];
+    struct list *list = &api->scans.by_stage[SCAN_WAITING];
     for (struct list *at = list->next; at != list;) {
         struct conn *conn = container_of(at, struct conn, scan.link);
         at = at->next;
@@ -385,7 +396,7 @@ static void end_late_ones(struct api *api)
 static void fill_places(struct api *api)
 {
     struct conn *conn;
-    while (api->scan_counts[SCAN_WORKING] < WORKING_MAX &&
+    while (api->scans.counts[SCAN_WORKING] < WORKING_MAX &&
            (conn = first_of(api, SCAN_WAITING))) {
         leave(conn);
         enter(conn, SCAN_WORKING);
@@ -443,15 +454,15 @@ static void on_turn(void *arg)
 {
     struct api *api = arg;
     uint64_t turn = reactor_turns(api->options.reactor);
-    if (turn == api->scan_turn) {
+    if (turn == api->scans.turn) {
         wake_all(api, 0); /* Once per turn; the others' work comes first. */
         return;
     }
-    api->scan_turn = turn;
+    api->scans.turn = turn;
     uint64_t now_us = node_now_us(api->node);
     uint64_t until_us =
         now_us +
-        min_u64(max_u64(now_us - api->scan_end_us, TURN_US_MIN), TURN_US_MAX);
+        min_u64(max_u64(now_us - api->scans.end_us, TURN_US_MIN), TURN_US_MAX);
     enum scan_stage first = turn % 2 ? SCAN_NEW : SCAN_WORKING;
     struct conn *conn;
     end_late_ones(api);
@@ -466,7 +477,7 @@ static void on_turn(void *arg)
         }
         now_us = node_now_us(api->node);
     } while (conn && now_us < until_us);
-    api->scan_end_us = now_us;
+    api->scans.end_us = now_us;
     if (first_of(api, SCAN_NEW) || first_of(api, SCAN_WORKING) ||
         first_of(api, SCAN_WAITING)) {
         wake_all(api, 0);
@@ -484,7 +495,7 @@ void api_scan_start(struct conn *conn)
     scan->late = false;
     scan->took_us = 0;
     enter(conn, SCAN_NEW);
-    if (api->scan_timer.node.place == 0) {
+    if (api->scans.timer.node.place == 0) {
         wake_all(api, 0);
     }
 }

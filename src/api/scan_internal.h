@@ -13,6 +13,7 @@
 #include "command/command.h"
 #include "node/node.h"
 #include "pattern/pattern.h"
+#include "reactor/reactor.h"
 
 struct conn;
 
@@ -62,7 +63,7 @@ struct scan_erase {
 
 /* A walk over many keys. */
 struct scan {
-    struct list link; /* In api->scans[stage]. */
+    struct list link; /* In api->scans.by_stage[stage]. */
     enum scan_stage stage;
     uint64_t took_us; /* Time spent in its slices. */
     /* PUBLIC: the rest of the range, [from, to); no end when `to` is empty. */
@@ -86,7 +87,7 @@ struct scan {
     uint64_t index;       /* ... and of the state that is shown. */
     struct buf query;     /* Of the Link to the next page. */
     /* PRIVATE to scan.c. */
-    size_t page_counted; /* In api->page_bytes. */
+    size_t page_counted; /* In api->scans.page_bytes. */
     bool begun;
     bool jumped;   /* `last` is a prefix, and the bounds are behind it. */
     uint64_t sent; /* Bytes of `page`. */
@@ -95,6 +96,16 @@ struct scan {
         struct scan_properties properties;
         struct scan_erase erase;
     } by; /* What the handler keeps. */
+};
+
+/* All walks: scan.c. */
+struct api_scans {
+    struct list by_stage[SCAN_STAGES]; /* struct scan, by link. */
+    uint32_t counts[SCAN_STAGES];
+    struct timer timer;
+    uint64_t turn;       /* Turn of the last slice, ... */
+    uint64_t end_us;     /* ... and when it ended. */
+    uint64_t page_bytes; /* Sum over all pages being gathered or sent. */
 };
 
 /* Start the walk that conn->scan describes, a slice per turn of the event loop,

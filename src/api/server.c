@@ -12,8 +12,19 @@
  * behind it are dropped. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
+#include "api/api.h"
 #include "api/api_internal.h"
-#include "base/log.h"
+#include "api/body_internal.h"
+#include "api/conn_internal.h"
+#include "api/metrics_internal.h"
+#include "api/params_internal.h"
+#include "api/restore_internal.h"
+#include "api/routes_internal.h"
+#include "base/list.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
 #include "json/json.h"
 
 enum {
@@ -43,18 +54,19 @@ static uint64_t now(const struct api *api)
 static struct bytes common_headers(struct api *api)
 {
     uint64_t s = now(api) / 1000;
-    if (api->common.size == 0 || s != api->common_s) {
-        api->common_s = s;
-        api->common.size = 0;
-        buf_add_string(&api->common, "Date: ");
-        http_add_date(&api->common, api->options.wall_s(api->options.arg));
-        buf_add_string(&api->common,
+    if (api->output.common.size == 0 || s != api->output.common_s) {
+        api->output.common_s = s;
+        api->output.common.size = 0;
+        buf_add_string(&api->output.common, "Date: ");
+        http_add_date(&api->output.common,
+                      api->options.wall_s(api->options.arg));
+        buf_add_string(&api->output.common,
                        "\r\nCache-Control: no-store\r\n"
                        "X-Content-Type-Options: nosniff\r\nVary: Accept");
-        buf_add_string(&api->common,
+        buf_add_string(&api->output.common,
                        api->options.allow_origins ? ", Origin\r\n" : "\r\n");
     }
-    return buf_bytes(&api->common);
+    return buf_bytes(&api->output.common);
 }
 
 static void add_common(struct conn *conn, struct buf *out)
@@ -130,14 +142,15 @@ bool api_is_to_indent(const struct conn *conn, const char *type)
 static void count_outputs(struct api *api)
 {
     uint64_t turn = reactor_turns(api->options.reactor);
-    if (api->output_turn == turn) {
+    if (api->output.turn == turn) {
         return;
     }
-    api->output_turn = turn;
-    api->output_bytes = 0;
-    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+    api->output.turn = turn;
+    api->output.bytes = 0;
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;
+         at = at->next) {
         const struct conn *conn = container_of(at, struct conn, link);
-        api->output_bytes += stream_output_bytes(conn->stream);
+        api->output.bytes += stream_output_bytes(conn->stream);
     }
 }
 
@@ -147,10 +160,10 @@ bool api_has_output_room(struct conn *conn, size_t size)
     if (size <= ANSWER_BYTES_SMALL) {
         return true;
     }
-    if (api->output_bytes + size > OUTPUTS_BYTES_MAX) {
+    if (api->output.bytes + size > OUTPUTS_BYTES_MAX) {
         count_outputs(api);
     }
-    if (api->output_bytes + size <= OUTPUTS_BYTES_MAX) {
+    if (api->output.bytes + size <= OUTPUTS_BYTES_MAX) {
         return true;
     }
     api->headers.size = 0;
@@ -163,14 +176,14 @@ bool api_has_output_room(struct conn *conn, size_t size)
 void api_answer(struct conn *conn, int status, const char *type,
                 struct bytes body)
 {
-    struct buf *indented = &conn->api->indented;
+    struct buf *indented = &conn->api->output.indented;
     struct buf *out = begin_answer(conn, status, type);
     if (api_is_to_indent(conn, type)) {
         indented->size = 0;
         json_add_indented(indented, body);
         body = buf_bytes(indented);
     }
-    conn->api->output_bytes += body.size;
+    conn->api->output.bytes += body.size;
     if (status == 204 || status == 304) {
         buf_add_string(out, "\r\n");
     } else {
@@ -549,10 +562,10 @@ enum err api_open(const struct api_options *options, struct api **out,
     api->options = *options;
     api_conns_init(api);
     api_metrics_init(&api->metrics);
-    for (size_t i = 0; i < ARRAY_COUNT(api->scans); i++) {
-        list_init(&api->scans[i]);
+    for (size_t i = 0; i < ARRAY_COUNT(api->scans.by_stage); i++) {
+        list_init(&api->scans.by_stage[i]);
     }
-    list_init(&api->reads);
+    list_init(&api->reads.waiting);
     enum err err = listener_open(options->reactor, options->host, options->port,
                                  on_accept, api, &api->listener, why, why_size);
     if (err) {
@@ -579,7 +592,7 @@ void api_stop(struct api *api)
     api->stopping = true;
     listener_close(api->listener);
     api->listener = NULL;
-    for (struct list *at = api->conns.next; at != &api->conns;) {
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;) {
         struct conn *conn = container_of(at, struct conn, link);
         at = at->next;
         if (!conn->busy && !conn->closing &&
@@ -593,7 +606,8 @@ void api_stop(struct api *api)
 
 bool api_stopped(const struct api *api)
 {
-    for (struct list *at = api->conns.next; at != &api->conns; at = at->next) {
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;
+         at = at->next) {
         const struct conn *conn = container_of(at, struct conn, link);
         if (conn->busy || stream_output_bytes(conn->stream) > 0) {
             return false;
@@ -611,11 +625,11 @@ void api_close(struct api *api)
     api->listener = NULL;
     api_conns_free(api);
     api_restore_free(api);
-    timer_cancel(api->options.reactor, &api->scan_timer);
-    timer_cancel(api->options.reactor, &api->read_timer);
-    buf_free(&api->common);
+    timer_cancel(api->options.reactor, &api->scans.timer);
+    timer_cancel(api->options.reactor, &api->reads.timer);
+    buf_free(&api->output.common);
     buf_free(&api->body);
-    buf_free(&api->indented);
+    buf_free(&api->output.indented);
     buf_free(&api->message);
     buf_free(&api->headers);
     buf_free(&api->command);

@@ -8,8 +8,17 @@
  * is refused: a typing error must not become a write without its condition. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
 #include "base/text.h"
+#include "command/command.h"
+#include "command/result.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "json/json.h"
 
 enum { KIND_TXN = 4 };

@@ -1,8 +1,15 @@
 /* v1.c -- /api/v1: what brokerd's document has besides properties, and the
  * document itself (openapi.yaml). Moving the leader, syncs, snapshots and
  * joins are the handlers of the other paths. */
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
 #include "base/crc32c.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "json/json.h"
 
 /* ---- /api/v1/openapi.yaml -------------------------------------------------

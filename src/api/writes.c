@@ -5,7 +5,16 @@
  * command.h for why. */
 #include <stdio.h>
 
+#include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/params_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
+#include "command/command.h"
+#include "command/result.h"
+#include "http/http.h"
+#include "node/node.h"
 #include "json/json.h"
 
 /* An entry is applied in one turn, and a pair takes some 5 us. */
