@@ -944,6 +944,44 @@ static void scene_removal_that_may_be_lost(struct sim_world *world)
     node_request_free(&removal.request);
 }
 
+static bool delete_some_key(struct host *at)
+{
+    struct asked asked = asked_of(at, 2000);
+    struct buf command = {0};
+    struct command_writer writer;
+    command_begin(&writer, &command);
+    command_delete(&writer, bytes_of_string("nobody's"));
+    command_end(&writer);
+    node_write(at->node, &asked.request, buf_bytes(&command));
+    at->hook_due_ms = 0;
+    for (int i = 0; i < 300 && !asked.done; i++) {
+        chaos_pass(at->world, 10 * MS_US);
+    }
+    must(asked.done);
+    node_request_free(&asked.request);
+    buf_free(&command);
+    return asked.ok;
+}
+
+/* The log is as short as it is kept, and nobody asks for less: on full disks
+ * its oldest segments make room for the next ones all the same, or deletes
+ * would end with the segments that are there. */
+static void scene_deletes_on_full_disks(struct sim_world *world)
+{
+    for (int i = 0; i < 300; i++) {
+        for (uint32_t j = 0; i >= 40 && j < world->swarm.hosts; j++) {
+            world->hosts[j].full_us = UINT64_MAX;
+        }
+        bool ok = false;
+        for (int tries = 0; tries < 50 && !ok; tries++) {
+            ok = delete_some_key(leader(world));
+        }
+        if (!ok) {
+            sim_fail(world, EXIT_LIVENESS, "delete %d is refused", i);
+        }
+    }
+}
+
 /* A follower gets a snapshot and is removed before it has what followed that.
  * The leader's log was kept for it, and is soon as short as any. */
 static void scene_removed_behind_a_snapshot(struct sim_world *world)
@@ -1000,6 +1038,7 @@ void scenes_run(bool trace)
          false, false},
         {"full disks", 3, scene_full_disks, false, false},
         {"a full disk, alone", 1, scene_full_disks, false, false},
+        {"deletes on full disks", 3, scene_deletes_on_full_disks, true, false},
         {"power losses of all", 3, scene_power_losses_of_all, false, false},
         {"votes come and go", 3, scene_votes_come_and_go, true, false},
         {"wrong bytes", 3, scene_wrong_bytes, false, false},
@@ -1039,6 +1078,8 @@ void scenes_run(bool trace)
         {"a snapshot beside a flight", 3, scene_snapshot_beside_a_flight, true,
          true},
         {"full disks beside the loop", 3, scene_full_disks, false, true},
+        {"deletes on full disks beside the loop", 3,
+         scene_deletes_on_full_disks, true, true},
         {"power losses of all, logs in flight", 3, scene_power_losses_of_all,
          false, true},
         {"leaders are cut off, logs in flight", 3, scene_leaders_are_cut_off,
