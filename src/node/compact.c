@@ -111,9 +111,7 @@ bool compact_log(struct node *node)
     if (little && !asked && !full) {
         return false;
     }
-    if (!full) { /* space_check() asks for one on a full disk. */
-        force_checkpoint(node, &stats);
-    }
+    force_checkpoint(node, &stats);
     if (!wal_can_compact(node->wal, store_durable(node->store))) {
         node->compact.asked = false;
         return false; /* Most turns return here, without a look at peers. */
