@@ -1,11 +1,12 @@
 /* address.c -- the membership follows members that moved.
  *
- * A member says in every handshake where it can be reached. Only who passed
- * the checks of a handshake is listened to (its directory is the member's, and
- * its start the newest that is known), and only while its link is up. The
- * leader compares, and proposes the member entry anew when it differs: no
- * change of voters, so the rules for one change at a time are all it needs.
- * Until that is committed the links help themselves (peer.h). */
+ * A member advertises its addresses in every handshake. They count only if it
+ * passed the checks of the handshake (its directory is the member's, and its
+ * start the newest that is known), and while its link is up. The leader
+ * compares them with the membership, and proposes the member's entry again when
+ * they differ. No voter changes by that, so the rule of one change at a time is
+ * all it needs. Until the entry is committed, links dial what they received
+ * themselves (peer.h). */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -38,7 +39,7 @@ static void set_advertised(struct node *node, raft_id id, const char *addr,
         }
     }
     if (!free_slot) {
-        return; /* More links than members: its next handshake tells again. */
+        return; /* More links than members: its next handshake repeats it. */
     }
     *free_slot = (struct advertised){.id = id};
     snprintf(free_slot->addr, sizeof(free_slot->addr), "%s", addr);
@@ -86,8 +87,8 @@ bool address_hint(struct node *node, const struct raft_member *wanted)
     return true;
 }
 
-/* Two members at one address: somebody is mistaken, unless the other one has
- * moved as well and only its entry is old. */
+/* True when another member is at that address, by its handshake or else by its
+ * entry, which may be out of date if it has moved as well. */
 static bool is_taken(struct node *node, const struct raft_conf *conf,
                      struct advertised *wanted)
 {
@@ -110,7 +111,8 @@ static bool is_taken(struct node *node, const struct raft_conf *conf,
     return false;
 }
 
-/* The first member whose entry is to be changed, as it should be. */
+/* Find the first member whose entry is out of date; *moved is the entry that it
+ * should have. */
 static bool find_moved(struct node *node, struct raft_member *moved)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
@@ -154,6 +156,7 @@ void address_follow(struct node *node)
         log_info("address", "id=%s addr=%s http=%s", moved.name, moved.addr,
                  moved.http);
     }
-    /* ERR_BUSY: another change is running, or we are new in office. */
+    /* ERR_BUSY: another change is running, or this leader has not committed in
+     * its term yet. */
     node->addresses.changed = !err || err == ERR_BUSY;
 }

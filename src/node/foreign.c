@@ -2,28 +2,29 @@
  *
  * A founder that has lost its directory and starts with its usual command line,
  * which has no --join, founds a second cluster, empty and ready, where clients
- * expect the first. The members of the first go on dialling it by the address
- * of their member, and HELLO says which directory they expect there: not ours.
- * That is the evidence, and it stops a cluster of one: no writes, no reads but
- * of its own state, not ready. Before a first cluster is founded the node may
- * listen for such a greeting (options.bootstrap_wait_ms).
+ * expect the first. The members of the first keep dialling it at the address of
+ * their member, and their HELLO names the directory that they expect there,
+ * which is another one. That is the evidence, and it stops a cluster of one:
+ * the node takes no writes, answers no reads but those of its own state, and is
+ * not ready. Before it founds a first cluster the node may listen for such a
+ * HELLO (options.bootstrap_wait_ms).
  *
- * HELLO is not authenticated, so the rule is narrow. It concerns a node that
+ * HELLO is not authenticated, so the rule is narrow. It applies to a node that
  * founded its cluster (number 1), perhaps on a backup, and is alone in it; an
- * established cluster is never stopped. A recovered node has another number:
- * `craftd recover` is the operator's word that a majority of the old cluster is
- * lost, and those who greet may be what is left of it. A member that was added
- * by hand and never reached has no directory in HELLO, and is no evidence.
- * Whoever reaches the Raft port can still stop a cluster of one, until it is
- * started with --bootstrap-anyway; nothing is deleted.
+ * established cluster is never stopped. A recovered node has another number: by
+ * `craftd recover` the operator states that a majority of the old cluster is
+ * lost, and a HELLO may come from the rest of it. A member that was added by
+ * hand and never reached has no directory in HELLO, and is no evidence. Any
+ * machine that reaches the Raft port can still stop a cluster of one, until it
+ * is started with --bootstrap-anyway; nothing is deleted.
  *
- * File FOREIGN, little-endian, written when the first such greeting is heard:
+ * File FOREIGN, little-endian, written on the first such HELLO:
  *     magic "CRAFTDFC" | u32 crc32c of what follows | u32 format = 1 |
  *     cluster[16] | name[64] | addr[256] | http[256]
- * (of the member that dialled). It makes the state outlive a restart: until
- * the next greeting, seconds later, the node would take writes again. It goes
- * with the directory, and with a start with --bootstrap-anyway. Damaged, or of
- * a later format, it still counts as evidence. */
+ * (of the member that dialled). With it the state outlives a restart; otherwise
+ * the node would take writes again until the next HELLO, seconds later. It goes
+ * with the directory, and with a start with --bootstrap-anyway. A file that is
+ * damaged, or of a later format, still counts as evidence. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -134,7 +135,7 @@ enum err foreign_remove(struct node *node)
     return err ? err : fs->sync_dir(fs->self, ".");
 }
 
-/* Founded here, and nobody was ever added, or all have left again. */
+/* True when the cluster was founded here, and has no other member. */
 static bool is_alone(const struct node *node)
 {
     return (node->ident.id == FOUNDER_ID || node->ident.restored) &&
@@ -152,8 +153,9 @@ const struct node_foreign *node_foreign(const struct node *node)
     return node->foreign.known && may_be_second(node) ? &node->foreign : NULL;
 }
 
-/* It expects a directory here, and it is not this one. A node that has founded
- * nothing yet has nothing to lose by believing less. */
+/* True when the sender expects a member here, in another directory than this
+ * one. A node that has founded nothing yet needs less evidence: it only does
+ * not found a cluster. */
 static bool is_evidence(const struct node *node, const struct wire_hello *hello)
 {
     if (hello->from_id == 0 || hello->to_id == 0) {
@@ -181,7 +183,7 @@ void node_on_foreign(struct node *node, const struct wire_hello *hello)
     foreign_report(node);
     enum err err = write_foreign(node);
     if (err) {
-        /* The next greeting after a start says it again. */
+        /* After a restart the next HELLO is evidence again. */
         log_warn("second-cluster", "file=%s why=\"%s\"", file_name,
                  err_name(err));
     }

@@ -3,8 +3,8 @@
  * A follower sends a request to the leader once (but see repeat.c), keeps it in
  * the list FORWARDED, and finishes it with the leader's answer. The leader
  * keeps a struct remote for it, submits it as one of its own, and answers from
- * the callback. A leader never forwards what was forwarded to it: the follower
- * asks the next one. */
+ * the callback. A request that was forwarded is never forwarded again: its
+ * follower sends it to the next leader. */
 #include "command/command.h"
 #include "command/result.h"
 #include "node/node_internal.h"
@@ -47,7 +47,6 @@ static enum wire_forward_kind forward_kind(const struct node_request *request)
     die("a request of kind %d was to be forwarded", request->kind);
 }
 
-/* True when it is on its way. */
 bool forward_to(struct node *node, struct node_request *request, raft_id peer,
                 struct bytes body)
 {
@@ -56,7 +55,7 @@ bool forward_to(struct node *node, struct node_request *request, raft_id peer,
         return false;
     }
     must(peer != 0 && peer != node->ident.id);
-    must(!request_is_remote(request)); /* Whoever sent it asks the next one. */
+    must(!request_is_remote(request)); /* Nothing is forwarded twice. */
     request_unlink(node, request);
     request_set_body(request, body);
     request->cookie = ++node->forward.cookie;
@@ -81,10 +80,10 @@ bool forward_to_leader(struct node *node, struct node_request *request,
            forward_to(node, request, leader, body);
 }
 
-/* ---- detail of an answer ---- */
-
-/* One number says what a delete found, or why something was refused. A node of
- * an older build does not look at it then, and sends 0. */
+/* ---- detail of an answer ----
+ *
+ * One number: the keys that a delete found, or why a request was refused. A
+ * node of an older build ignores it after a refusal, and sends 0. */
 enum { DETAIL_WAIT_SHIFT = 8 };
 
 static uint64_t detail_of(const struct node_result *result)
@@ -206,15 +205,15 @@ bool forward_on_request(struct node *node, raft_id from,
         return false;
     }
     if (!raft_conf_find(raft_conf_active(node->raft), from)) {
-        /* Surely not done: it has been removed, or never was a member. */
+        /* Not carried out: the sender was removed, or never was a member. */
         refuse_forward(node, from, forward->request, NODE_NO_LEADER);
         return true;
     }
     struct remote *remote = remote_take(node);
     remote->from = from;
     remote->cookie = forward->request;
-    /* The client's own deadline is kept where the client is. A join works on
-     * until it is met: not for somebody who has long gone. */
+    /* The follower enforces the client's own deadline. A join is tried until it
+     * succeeds, so it has a shorter bound for a client that is gone. */
     remote->request.deadline_ms =
         node->now_ms + (forward->kind == WIRE_FORWARD_JOIN ? 10000 : 60000);
     request_accept(node, &remote->request, kind_of_forward(forward->kind),
@@ -222,8 +221,8 @@ bool forward_on_request(struct node *node, raft_id from,
     return true;
 }
 
-/* The follower that forwarded a request asks the next leader, and may know it
- * before we do: a node that was removed is never notified of one. */
+/* The follower that forwarded a request sends it to the next leader, and may
+ * know that leader before this node does: a removed node never does. */
 void forward_return_waiting(struct node *node)
 {
     struct list *waiting = &node->requests.by_state[STATE_WAITING];
@@ -257,25 +256,25 @@ bool forward_on_response(struct node *node, raft_id from,
     if (resp->outcome >= NODE_OUTCOME_COUNT) {
         return false;
     }
-    /* Answers come about in the order of the questions, so the search is
-     * short; one that is not found was abandoned. */
+    /* Answers come roughly in the order of requests, so the search is short.
+     * A request that is not found was cancelled, or its time was over. */
     struct node_request *request = find_forwarded(node, from, resp->request);
     if (!request) {
         return true;
     }
     if (resp->outcome == NODE_NO_LEADER || resp->outcome == NODE_LOST) {
-        /* Surely not done: it may go to the next leader. */
+        /* Not carried out: it may go to the next leader. */
         request_move(node, request, STATE_WAITING);
         return true;
     }
     if (resp->outcome == NODE_UNKNOWN && repeat_forwarded(node, request)) {
-        return true; /* It does not lead any more. */
+        return true; /* The node that was asked does not lead any more. */
     }
     take_detail(&request->result, resp->detail,
                 (enum node_outcome)resp->outcome);
     if (resp->outcome == NODE_OK && request->kind == REQUEST_WRITE) {
         if (!result_fits(resp->result, buf_bytes(&request->body))) {
-            return false; /* The link ends, and what came of it is unknown. */
+            return false; /* The link ends; the outcome is unknown. */
         }
         request_set_result(request, resp->result);
     }
@@ -291,7 +290,8 @@ void forward_peer_down(struct node *node, raft_id peer)
         struct node_request *request = request_of(at);
         at = at->next;
         if (request->peer == peer && request->kind == REQUEST_APPLIED) {
-            request_move(node, request, STATE_WAITING); /* It changes nothing */
+            request_move(node, request,
+                         STATE_WAITING); /* It changes nothing. */
         } else if (request->peer == peer) {
             request->result.link_down = true;
             if (!repeat_forwarded(node, request)) {

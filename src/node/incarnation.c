@@ -6,22 +6,22 @@
  *     magic "CRAFTDST" | u32 crc32c of what follows | u32 format = 1 |
  *     STARTS_MAX rows: u64 id | uuid[16] | u64 incarnation | u64 nonce
  *
- * A directory that was copied, or rolled back, has forgotten what its node
- * promised since, and gives itself away by a start that is not newer than the
- * newest that was seen. The file makes that outlive a restart of whoever saw
- * it. It is written, synced, before a start that is news is believed: once a
- * start of a peer, in the handshake, and never for a message.
+ * A directory that was copied, or rolled back, lacks votes and entries that its
+ * node has acknowledged since. It is recognised by a start that is not newer
+ * than the newest one seen. The file makes that outlive a restart of this node.
+ * It is written, synced, before a newer start is accepted: once per start of a
+ * peer, in the handshake, and never for a message.
  *
- * A start that is more than STARTS_JUMP_MAX ahead of the newest one is not
- * believed: no directory is started so often, and with it remembered its real
- * owner would be an old copy for ever. Only members have rows, so that a
- * stranger costs no write: the start of a node whose entry comes later is
- * written down when it does.
+ * A start that is more than STARTS_JUMP_MAX ahead of the newest one is refused:
+ * no directory is started so often, and if it were recorded, the real owner
+ * would be refused as an old copy for ever. Only members have rows in the file,
+ * so that a stranger costs no write; the start of a node that becomes a member
+ * later is written then.
  *
- * Limits: who was away during the newer start cannot know of it; a copy that
- * was started as often as the member since is not older by this count; and
- * without space, or after damage to the file, the fence is as high as the
- * memory of this process. */
+ * Limits: a node that was down during the newer start does not know of it; a
+ * copy that has been started as often as the member since is not older by this
+ * count; and without space, or after damage to the file, only the starts that
+ * this process has seen are known. */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "node/member_internal.h"
@@ -102,7 +102,8 @@ enum err incarnation_read(struct node *node)
     return err;
 }
 
-/* Its row, or one for it: free, else of somebody who is no member any more. */
+/* The row of `id`; else one that it can have: a free one, or that of a node
+ * which is no member any more. */
 static struct start *find_row(struct node *node, raft_id id)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
@@ -132,8 +133,8 @@ static void write_rows(struct node *node)
     }
 }
 
-/* Keep the start of a node that is not in the membership (yet), in memory; the
- * oldest is replaced. */
+/* Record the start of a node that is not in the membership (yet), in memory,
+ * in place of the oldest. */
 static void record_stranger(struct node *node, const struct start *start)
 {
     struct start *row = &node->starts.strangers[node->starts.strangers_next];

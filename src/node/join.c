@@ -1,14 +1,14 @@
 /* join.c -- requests that change the membership, at the leader.
  *
- * A join is a goal, not a change: "a member of this name, directory and
- * address". Each step makes the one change that is missing and waits for it;
- * then it looks again. So a repeated join does nothing, a wiped machine is
- * first removed and then added under a new id, and a join that meets another
- * change waits for it.
+ * A join describes a goal, not a change: "a member of this name, directory and
+ * address". Each step proposes the one change that is missing next, and is
+ * repeated once that is applied. So a repeated join does nothing, a wiped
+ * machine is first removed and then added under a new id, and a join that meets
+ * another change waits for it.
  *
- * A name belongs to its member. Who comes to the member's own address with
- * another directory is the member after a lost disk; who comes with its name
- * from elsewhere may be a second node that was given the same --id, and must
+ * A name belongs to its member. A newcomer at the member's own address with
+ * another directory is the member after a lost disk; one with its name at
+ * another address may be a second node that was given the same --id, and has to
  * wait for longer than a reboot takes. */
 #include "base/log.h"
 #include "node/member_internal.h"
@@ -16,15 +16,15 @@
 #include "node/phases_internal.h"
 #include "node/request_internal.h"
 
-/* The same directory, as far as both sides know. */
+/* True unless both uuids are known and differ. */
 bool join_same_uuid(const struct raft_member *a, const struct raft_member *b)
 {
     return !raft_uuid_is_known(a->uuid) || !raft_uuid_is_known(b->uuid) ||
            memcmp(a->uuid, b->uuid, RAFT_UUID_BYTES) == 0;
 }
 
-/* Send time of the newest heartbeat that it answered to this leader; 0 = it
- * has answered none. */
+/* Send time of this leader's newest heartbeat that the member has answered, in
+ * ms; 0: none. */
 static uint64_t contact_ms(const struct node *node, raft_id id)
 {
     struct raft_status status;
@@ -45,15 +45,16 @@ static bool is_live(const struct node *node, raft_id id)
             node->now_ms < contact + node->options.election_min_ms);
 }
 
-/* This node cannot know which members were silent before it led. */
+/* Silence counts from the start of this leadership at the earliest: this node
+ * cannot know which members were silent before. */
 static uint64_t silent_ms(const struct node *node, raft_id id)
 {
     uint64_t heard = max_u64(contact_ms(node, id), node->leader.own_since_ms);
     return node->now_ms > heard ? node->now_ms - heard : 0;
 }
 
-/* Members without a vote that have never answered this leader: a voter has
- * caught up once, so it was reached. */
+/* Number of members that no leader may ever have reached: those without a vote
+ * that have not answered this one. A voter has caught up once. */
 static uint32_t count_unreached(const struct node *node)
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
@@ -179,8 +180,8 @@ static void refuse_join(struct node *node, struct node_request *request,
     request_refuse(node, request, NODE_INVALID, refusal);
 }
 
-/* Another directory comes under a known name or address: the old member goes
- * first. */
+/* The newcomer has another directory than the member of its name or address:
+ * remove that member first. */
 static void replace_member(struct node *node, struct node_request *request,
                            const struct raft_member *old,
                            const struct raft_member *wanted, bool by_addr)
@@ -191,8 +192,8 @@ static void replace_member(struct node *node, struct node_request *request,
         return;
     }
     if (request->replaced) {
-        /* It was removed, and there is another one: somebody else joins under
-         * the same name. Two that replace each other would never end. */
+        /* This join has removed a member already, and there is another: two
+         * nodes that join under one name would replace each other for ever. */
         request_finish(node, request, NODE_CONF_BUSY, 0);
         return;
     }
@@ -202,10 +203,10 @@ static void replace_member(struct node *node, struct node_request *request,
     request->replaced = request->state == STATE_PROPOSED;
 }
 
-/* A request that names a known member and shows no directory, as hraftd's do:
- * anybody may have sent it. The address of a member that is down stays what it
- * is for as long as its name does. One that was itself added in that way has
- * no directory yet, and its address may be corrected. */
+/* True for a request that moves a member and does not prove its directory, as
+ * hraftd's requests do not: anybody may have sent it. The address of a member
+ * that is down is protected like its name. A member that was itself added in
+ * that way has no directory yet, and its address may be corrected. */
 static bool moves_unproved(struct node *node, const struct raft_member *old,
                            const struct raft_member *wanted)
 {
@@ -214,8 +215,9 @@ static bool moves_unproved(struct node *node, const struct raft_member *old,
            !is_at_address(node, old, wanted->addr);
 }
 
-/* What a member that is here says of its addresses counts more than what
- * somebody says of them: the two would be proposed by turns. */
+/* Bring the entry of a known member up to date. The addresses that a connected
+ * member advertises count more than those of the request: otherwise the two
+ * would be proposed in turn, for ever. */
 static void refresh_member(struct node *node, struct node_request *request,
                            const struct raft_member *old,
                            const struct raft_member *wanted)
@@ -302,7 +304,7 @@ void join_step(struct node *node, struct node_request *request)
     }
 }
 
-/* In the way is nothing but the member's own lag. */
+/* True when nothing but the member's own lag prevents its promotion. */
 static bool is_behind(const struct node *node)
 {
     struct raft_status status;

@@ -1,10 +1,10 @@
 /* left.c -- a directory whose member has left the cluster by its own will.
  *
- * It is marked when the removal is committed. Started with --join it is a
- * newcomer, with another uuid, and its data stays until a cluster has accepted
- * it: the members that it asks may be gone for ever, and then this is a copy.
- * Then IDENT goes first, so that what a crash leaves behind is no member, and
- * the mark goes last. */
+ * The directory is marked (file LEFT) when the removal is committed. Started
+ * with --join the node is a newcomer, with another uuid. Its data stays until a
+ * cluster has accepted it: the members that it asks may be gone for ever, and
+ * then this is the last copy. Then IDENT is removed first, so that a crash does
+ * not leave half a member behind, and LEFT last. */
 #include "base/log.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
@@ -29,7 +29,7 @@ enum err left_read(struct node *node, bool *known)
         return err == ERR_NOT_FOUND ? ERR_OK : err;
     }
     if (*known && memcmp(uuid, node->ident.uuid, sizeof(uuid)) != 0) {
-        return ident_remove_left(node->env.fs); /* Of the member before. */
+        return ident_remove_left(node->env.fs); /* The previous member's. */
     }
     if (!node->options.joining && !*known) {
         log_error("left", "why=\"half of a member that has left its cluster: "

@@ -1,19 +1,22 @@
 /* quarantine.c -- a node that contradicts its cluster.
  *
- * It holds an entry as committed, and a leader has another one at that index.
- * One of them lost, or made up, what was promised (a disk that lied about its
- * syncs, a directory that was copied back), and a majority is with the leader.
- * Such a node can follow no more, and what it shows may never have been true in
- * the cluster: it answers no reads, is not ready, and asks to be emptied.
+ * The node holds an entry as committed, and a leader has another one at that
+ * index. One of them has lost what it acknowledged, or invented it (a disk that
+ * lied about its syncs, a directory that was copied back), and the leader has a
+ * majority. Such a node cannot follow any more, and its state may never have
+ * been true in the cluster: it answers no reads, is not ready, and logs that
+ * its directory has to be emptied.
  *
- * It does not follow that leader either: its answers to heartbeats would keep
- * one in office with whom a majority cannot agree. So what most of the nodes
- * hold prevails, and the odd one is in quarantine, whoever won first.
+ * It ignores the heartbeats of that leader, too: its answers could keep a
+ * leader in office that most nodes contradict. So the state that a majority
+ * holds prevails, whichever side has won an election first, and the minority is
+ * in quarantine.
  *
- * Only a member is believed: one frame of anybody else would be enough. It ends
- * when the node commits more, which takes a log that agrees with the leader's
- * (3.5), or a snapshot in place of what it had; so an append is looked at now
- * and then. In memory only: after a restart the next one says it again. */
+ * Only a member is trusted, since one frame is enough. The quarantine ends when
+ * the node commits more, which takes a log that agrees with the leader's (3.5),
+ * or a snapshot in place of its state; so one append is examined every
+ * LOOK_MS. It is kept in memory only: after a restart the next append of the
+ * leader starts it again. */
 #include "base/log.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
@@ -28,8 +31,8 @@ const struct node_contradiction *node_contradiction(const struct node *node)
                : NULL;
 }
 
-/* Those who wait for a leader's word about what this node holds. The requests
- * of others stay: they ask when something has been applied here. */
+/* Refuse the reads that wait for this node's state. Other nodes' requests in
+ * the same list stay: they wait for an index to be applied here. */
 static void refuse_reads(struct node *node)
 {
     static const enum request_state states[] = {STATE_ASKING, STATE_READING};
@@ -68,9 +71,10 @@ bool quarantine_enter(struct node *node, const struct raft_message *message)
            RAFT_NAME_BYTES);
     node->quarantine.commit = raft_commit(node->raft);
     log_error("contradiction",
-              "index=%llu term_here=%llu leader=%s term=%llu why=\"what is "
-              "committed here the leader does not have: no reads are answered; "
-              "stop this node, empty its directory, start it with --join\"",
+              "index=%llu term_here=%llu leader=%s term=%llu why=\"the leader "
+              "does not have an entry that is committed here: no reads are "
+              "answered; stop this node, empty its directory, start it with "
+              "--join\"",
               (unsigned long long)index,
               (unsigned long long)raft_term_at(node->raft, index), leader->name,
               (unsigned long long)message->term);

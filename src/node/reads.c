@@ -1,9 +1,10 @@
 /* reads.c -- linearizable reads, and waits for an applied index.
  *
  * A read asks the engine for an index (ASKING): the leader's commit index,
- * which a majority has confirmed since the read came. One question is for all
- * reads that have gathered. Once the index is applied here (READING) the state
- * shows every write that was acknowledged before the read. */
+ * confirmed by a majority since the read came (ReadIndex, thesis 6.4). All
+ * reads that have gathered share one event. Once the index is applied here
+ * (READING) the state shows every write that was acknowledged before the
+ * read. */
 #include "base/log.h"
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
@@ -13,7 +14,7 @@ void node_read(struct node *node, struct node_request *request)
 {
     request_begin(request, REQUEST_READ);
     if (node_foreign(node)) {
-        /* What is not here may well be in the other cluster. */
+        /* The other cluster may hold writes that were acknowledged. */
         request_finish(node, request, NODE_SECOND_CLUSTER, 0);
         return;
     }
@@ -49,7 +50,7 @@ void reads_ask(struct node *node)
     }
     if (again) {
         node->reads.retry_ms = 0;
-        node->reads.cookie++; /* The engine wants growing cookies. */
+        node->reads.cookie++; /* The engine's cookies have to grow. */
     }
     struct raft_event event = {.type = RAFT_READ,
                                .now_ms = node->now_ms,
@@ -91,7 +92,7 @@ void reads_release(struct node *node)
     uint64_t applied = store_applied(node->store);
     struct list *reading = &node->requests.by_state[STATE_READING];
     if (node_contradiction(node)) {
-        return; /* What was applied here is not what others ask for. */
+        return; /* This node's state is not the cluster's: quarantine.c. */
     }
     for (struct list *at = reading->next; at != reading;) {
         struct node_request *request = request_of(at);
@@ -104,8 +105,8 @@ void reads_release(struct node *node)
 
 /* ---- another member ---- */
 
-/* A remote request waits here. One of our own asks the other node, as soon as
- * there is a link. */
+/* A remote request waits for the index here. A local one is forwarded to the
+ * other node as soon as there is a link. */
 void applied_step(struct node *node, struct node_request *request,
                   struct bytes body)
 {

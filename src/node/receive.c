@@ -1,5 +1,5 @@
 /* receive.c -- frames of other members -> engine and requests. Everything in
- * them is checked; what is odd costs the sender its connection. */
+ * them is checked; a malformed frame costs the sender its connection. */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/member_internal.h"
@@ -17,8 +17,8 @@ bool node_check_conf(struct bytes conf)
            raft_conf_is_sound(&decoded);
 }
 
-/* An appended entry must be applied: one that cannot be would end this node,
- * and each of its starts. Before it is appended it can still be refused. */
+/* An appended entry has to be applied: one that cannot be would end this
+ * process, and each of its starts. Before it is appended it can be refused. */
 static enum err check_entry(const struct wire_entry *entry)
 {
     switch (entry->type) {
@@ -27,7 +27,7 @@ static enum err check_entry(const struct wire_entry *entry)
     case RAFT_ENTRY_NOOP:
         return entry->payload.size == 0 ? ERR_OK : ERR_CORRUPT;
     case RAFT_ENTRY_CONF:
-        return ERR_OK; /* It is decoded. */
+        return ERR_OK; /* decode_entries() checks it. */
     }
     return ERR_VERSION;
 }
@@ -38,7 +38,7 @@ bool node_cannot_follow(const struct node *node)
            node->refused.from == raft_leader(node->raft);
 }
 
-/* Logged once a minute: the sender goes on trying. */
+/* Log that an entry is refused, once a minute: the sender keeps trying. */
 static void refuse_entry(struct node *node, const struct raft_message *message,
                          uint32_t place, enum err err)
 {
@@ -56,8 +56,8 @@ static void refuse_entry(struct node *node, const struct raft_message *message,
                                  : "malformed: the sender is at fault");
 }
 
-/* Give the message its entries, in the engine's form. At most a few memberships
- * fit one append here; what comes after them is left to the next. */
+/* Set the message's entries, in the engine's form. After NODE_CONFS_IN_APPEND
+ * memberships the rest is cut off: the sender sends it again. */
 static bool decode_entries(struct node *node, struct raft_message *message,
                            const struct wire_entry *entries)
 {
@@ -107,8 +107,8 @@ static bool on_raft(struct node *node, raft_id from, struct bytes payload)
     if (err == ERR_MISMATCH) {
         return quarantine_enter(node, &message);
     }
-    /* As if the network had lost it: a bound is reached, or its sender is no
-     * member. */
+    /* ERR_BUSY: a bound is reached. ERR_NOT_FOUND: the sender is no member.
+     * Both are as if the network had lost the message. */
     return err == ERR_OK || err == ERR_BUSY || err == ERR_NOT_FOUND;
 }
 

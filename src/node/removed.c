@@ -1,14 +1,14 @@
-/* removed.c -- who is no member any more, and how it learns so.
+/* removed.c -- nodes that are no members any more, and their notices.
  *
  * A removal is final: ids are never reused, and an id is the index of the entry
  * that added it. So a node that is not in the newest committed membership, and
  * whose own entry is committed here, has been removed. A membership that is
  * not committed yet proves nothing.
  *
- * The one who left is not sent the log any more. Its links stay, others may
- * come up when it starts again, and each member that it reaches notifies it
- * (WIRE_REMOVED). Only the word of a member of its own membership is taken:
- * anybody could say it. */
+ * A removed node is not sent the log any more. Its links stay, others may come
+ * up when it starts again, and each member that it reaches notifies it
+ * (WIRE_REMOVED). It accepts a notice only from a member of its own membership,
+ * since anybody can send the frame. */
 #include "base/log.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
@@ -55,7 +55,7 @@ void removed_link_changed(struct node *node, raft_id peer, bool up)
         return;
     }
     linked = linked ? linked : find_link(node, 0);
-    must(linked || !up); /* Links have as many slots. */
+    must(linked || !up); /* peer/ has no more links than there are rows. */
     if (up) {
         *linked = (struct linked){.id = peer};
         node->removed.links_changed = true;
@@ -75,7 +75,7 @@ static void notify_removed(struct node *node, uint64_t index)
             wire_add_removed(out, index);
             linked->removed = true;
         } else {
-            node->removed.links_changed = true; /* Its queue is full: again. */
+            node->removed.links_changed = true; /* Queue full: try again. */
         }
     }
 }
@@ -118,7 +118,8 @@ bool removed_on_notice(struct node *node, raft_id from, uint64_t index)
     }
     if (!member || index < node->ident.id) {
         log_warn("removed",
-                 "from=%llu index=%llu why=\"not believed: no member says so\"",
+                 "from=%llu index=%llu why=\"ignored: the sender is no "
+                 "member\"",
                  (unsigned long long)from, (unsigned long long)index);
         return false;
     }
@@ -164,7 +165,7 @@ bool removed_fails_request(const struct node *node,
     case STATE_WAITING:
         return raft_leader(node->raft) == 0;
     case STATE_ASKING:
-        return true; /* A leader does not answer who is no member. */
+        return true; /* A leader does not answer a node that is no member. */
     case STATE_PROPOSED:
     case STATE_ORPHAN:
     case STATE_READING:

@@ -1,26 +1,28 @@
 /* repeat.c -- requests whose leader went away before it answered.
  *
- * A request that was forwarded to a leader that dies, is removed, or hands over
- * may have been done or not. What may be done twice is sent to the next leader
- * until the client's time is over; that one's answer tells both:
+ * A request that was forwarded to a leader that dies, is removed, or transfers
+ * leadership may or may not have been carried out. One that may be repeated is
+ * sent to the next leader until its deadline, and the answer of that leader is
+ * the right one in both cases:
  *
- *     a named write   the state machine knows the name, and gives the answer of
- *                     the first time (command.h), as long as it remembers it:
- *                     hence it is repeated only when fewer entries have come
- *                     since than answers are kept
+ *     a named write   the state machine knows the name, and gives the first
+ *                     answer again (command.h) as long as it is stored: hence
+ *                     the write is repeated only when fewer entries have come
+ *                     since than answers are stored
  *     removal         ids are never reused: not found means removed
- *     join, vote      a goal, not a change: repeated it does nothing more
- *     transfer        another leader than the one that was asked leads, or the
- *                     one that was wanted is asked for anew
+ *     join, vote      describe a goal, not a change: a repeat changes nothing
+ *     transfer        done when another node leads than the one that was asked,
+ *                     unless a target was named: then it is asked for again
  *
- * A write without a name is never repeated. After an attempt of which nothing
- * is known every refusal is an unknown outcome. */
+ * A write without a name is never repeated. After an attempt whose outcome is
+ * not known every refusal is an unknown outcome. */
 #include "command/command.h"
 #include "node/node_internal.h"
 #include "node/request_internal.h"
 
-/* Entries that may still get in between the leader's answer and the append:
- * those that it has in its queue, and those of a round trip. */
+/* Bound on the entries since the first attempt. The other half is left for
+ * entries that are appended between the leader's answer to the read and the
+ * repeat: those in its queue, and those of a round trip. */
 enum { REPEAT_ENTRIES_MAX = STORE_ANSWERS_MAX / 2 };
 
 static bool may_repeat(const struct node_request *request)
@@ -53,8 +55,8 @@ bool repeat_forwarded(struct node *node, struct node_request *request)
     return true;
 }
 
-/* The target of the transfer does not matter: the node that was asked has gone,
- * and leadership with it. */
+/* True when a transfer without a target is done: the node that was asked for it
+ * does not lead any more. */
 static bool is_handed_over(const struct node *node,
                            const struct node_request *request)
 {
@@ -69,7 +71,7 @@ bool repeat_submit(struct node *node, struct node_request *request)
         return false;
     }
     if (request->kind == REQUEST_WRITE) {
-        /* How far the log has come the leader knows: ask it as for a read. */
+        /* Ask the leader for its commit index, as for a read. */
         request->cookie = ++node->reads.cookie;
         request_move(node, request, STATE_ASKING);
         return true;

@@ -3,10 +3,10 @@
  *
  * A write at the leader is proposed at once; elsewhere it is forwarded to the
  * leader, once (but see repeat.c); without a leader it waits for one until its
- * deadline. It is answered when its entry has been applied here. Every way to
- * fail says whether the write can have happened: an entry that is only in our
- * log may still be committed by another leader (NODE_UNKNOWN), one whose index
- * was taken by an entry of another term cannot (NODE_LOST). */
+ * deadline. It is answered when its entry has been applied here. Every failure
+ * says whether the write can have happened: an entry that is only in this
+ * node's log may still be committed by another leader (NODE_UNKNOWN); one whose
+ * index was applied with another term cannot (NODE_LOST). */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/member_internal.h"
@@ -87,8 +87,8 @@ void request_move(struct node *node, struct node_request *request,
     }
 }
 
-/* Count the outcome of an entry of our log. When its client went away
- * (node_cancel) nobody waits to hear. */
+/* Count the outcome of an entry of this node's log; not of one whose client
+ * went away (node_cancel()). */
 static void count_outcome(struct node *node, const struct node_request *request,
                           enum node_outcome outcome)
 {
@@ -148,7 +148,7 @@ void request_set_body(struct node_request *request, struct bytes body)
 
 void request_set_result(struct node_request *request, struct bytes data)
 {
-    request->body.size = 0; /* The command is not needed any more. */
+    request->body.size = 0; /* Drops the command. */
     buf_add_bytes(&request->body, data);
     request->result.data = buf_bytes(&request->body);
 }
@@ -168,8 +168,8 @@ void request_proposed(struct node *node, struct node_request *request)
     request_move(node, request, STATE_PROPOSED);
 }
 
-/* The leadership is on its way to another: what is proposed now would be
- * refused, but soon there is somebody to forward to. */
+/* Let the request wait until there is a leader to carry it out or to forward it
+ * to. */
 static void wait_for_leader(struct node *node, struct node_request *request,
                             struct bytes body)
 {
@@ -228,13 +228,13 @@ static void propose(struct node *node, struct node_request *request,
     }
 }
 
-/* ---- one way in for all ---- */
+/* ---- submitting ---- */
 
 void request_submit(struct node *node, struct node_request *request,
                     struct bytes body)
 {
     if (node_foreign(node)) {
-        /* Adding members too: it would be one cluster more of several. */
+        /* Joins as well: members must not be split between two clusters. */
         request_finish(node, request,
                        request_is_remote(request) ? NODE_NO_LEADER
                                                   : NODE_SECOND_CLUSTER,
@@ -242,7 +242,7 @@ void request_submit(struct node *node, struct node_request *request,
         return;
     }
     if (!node->member) {
-        wait_for_leader(node, request, body); /* Joining takes a moment. */
+        wait_for_leader(node, request, body); /* Until it has joined. */
         return;
     }
     if (request->kind == REQUEST_APPLIED) {
@@ -250,7 +250,7 @@ void request_submit(struct node *node, struct node_request *request,
         return;
     }
     if (node_contradiction(node) && !raft_is_leader(node->raft)) {
-        /* It follows nobody to whom this could go. */
+        /* The node follows no leader to whom it could forward this. */
         request_finish(
             node, request,
             request_is_remote(request) ? NODE_NO_LEADER : NODE_QUARANTINED, 0);
@@ -332,7 +332,7 @@ void requests_submit(struct node *node)
                         !transport_output(&node->env.transport, leader))) {
         return;
     }
-    /* One pass: what has to go on waiting is added at the end. */
+    /* One pass: requests that have to wait longer are added at the end. */
     for (uint64_t left = node->requests.waiting_count; left > 0; left--) {
         struct node_request *request = request_of(waiting->next);
         submit_or_repeat(node, request, buf_bytes(&request->body));
@@ -422,10 +422,10 @@ void requests_leader_changed(struct node *node)
 
 /* ---- deadlines and callbacks ---- */
 
-/* A node that is to stop hands over, and requests that came meanwhile go to
- * the new leader. When there is none after an election could have been, it is
- * not waited for: the client gets an answer, rather than a closed connection.
- */
+/* True when the request waits for something that will not happen. A node that
+ * stops transfers leadership, and requests that came meanwhile go to the new
+ * leader; when there is none after the time of an election, the client gets an
+ * answer rather than a closed connection. */
 static bool is_abandoned(const struct node *node,
                          const struct node_request *request)
 {
@@ -466,7 +466,7 @@ static enum node_outcome outcome_when_late(const struct node *node,
         if (request->kind == REQUEST_APPLIED) {
             return NODE_UNKNOWN;
         }
-        /* Nobody but another change keeps one from being tried here. */
+        /* At the leader, a membership request waits for another change only. */
         if (request->kind != REQUEST_WRITE && raft_is_leader(node->raft)) {
             return NODE_CONF_BUSY;
         }
@@ -512,7 +512,7 @@ void requests_expire(struct node *node)
 
 void requests_call_back(struct node *node)
 {
-    /* Requests that a callback finishes anew wait for the next turn. */
+    /* Requests that finish during a callback wait for the next turn. */
     struct list now;
     list_init(&now);
     list_splice(&now, &node->requests.by_state[STATE_DONE]);

@@ -4,8 +4,9 @@
 #include "node/phases_internal.h"
 #include "node/request_internal.h"
 
-/* As long as we lead, a majority answers, and one among it is behind. Else that
- * majority was lost, or somebody else won: who leads then, others know. */
+/* A node that still leads has a majority, so the target did not catch up in
+ * time. Otherwise it lost the majority, or another node has won, perhaps the
+ * target. */
 static enum node_outcome failure_outcome(const struct node *node)
 {
     return raft_is_leader(node->raft) ? NODE_NOT_CAUGHT_UP : NODE_UNKNOWN;
