@@ -66,10 +66,6 @@ void api_explain_contradiction(const struct node_contradiction *contradiction,
                                struct buf *out);
 /* That this node is no member any more; in api->message. */
 const char *api_removed_text(struct api *api, const struct node_status *status);
-/* Answer a membership request that was refused, for the member of the name in
- * conn->request.key, or else the one at `addr`. */
-void api_answer_refusal(struct conn *conn, const struct node_result *result,
-                        struct bytes addr);
 /* Add a sentence: which cluster it is, and what to do. */
 void api_explain_second_cluster(const struct node_foreign *foreign,
                                 struct buf *out);

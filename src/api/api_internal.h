@@ -2,7 +2,7 @@
  * subject that several of them share has a header: connections and their
  * requests (conn), bodies in pieces (body), answers and errors (answer),
  * parameters (params), reads (read), walks over many keys (scan), writes
- * (write), restores (restore), metrics and routes.
+ * (write), members (member), restores (restore), metrics and routes.
  *
  *     server.c   requests of a connection, framing of answers
  *     conns.c    connections: places, time-outs, memory for input
@@ -17,7 +17,11 @@
  *     erase.c    DELETE /keys
  *     scan.c     walking over many keys, a slice a turn
  *     txn.c      /txn
- *     cluster.c  /join /status /nodes /leader /remove
+ *     status.c   /status
+ *     join.c     /join
+ *     nodes.c    /nodes /remove
+ *     leader.c   /leader
+ *     member.c, member_body.c  what those share
  *     body.c     bodies that come or go in pieces
  *     backup.c   /backup
  *     restore.c  /restore

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/body_internal.h"
+#include "api/member_internal.h"
 #include "api/metrics_internal.h"
 #include "api/params_internal.h"
 #include "api/read_internal.h"
@@ -27,8 +28,6 @@ struct api_conns {
     uint32_t host_list_count;
     uint64_t input_bytes; /* Received and not consumed, all connections. */
 };
-
-enum member_act { ACT_REMOVE, ACT_PROMOTE, ACT_DEMOTE, ACT_LEAD };
 
 struct conn;
 /* Finishes what the handler began; called when the node has an outcome. */
@@ -129,10 +128,10 @@ union conn_state {
     struct {           /* /readyz, /healthz: health.c */
         bool noleader; /* A leader is not asked for. */
     } ready;
-    struct { /* Changes of a member: cluster.c */
-        enum member_act act;
+    struct { /* Changes of a member: member.c */
+        member_change *change;
     } member;
-    struct {                        /* POST /join: cluster.c */
+    struct {                        /* POST /join: join.c */
         char addr[RAFT_ADDR_BYTES]; /* The address that was asked for. */
     } join;
     struct {            /* POST /sync: operate.c */

@@ -5,6 +5,7 @@
 
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
+#include "api/member_internal.h"
 #include "api/routes_internal.h"
 #include "base/histogram.h"
 #include "node/node.h"
@@ -65,7 +66,7 @@ static void add_member(struct api *api, const struct node_status *status,
 {
     struct buf *out = &api->body;
     void *arg = api->options.arg;
-    const char *why = api_peer_trouble(api, status, member);
+    const char *why = api_member_trouble(api, status, member);
     if (api->options.peer_foreign(arg, member->id)) {
         add(out,
             "another cluster lives at %s, which is %s here: empty its "
@@ -98,12 +99,8 @@ static void add_members(struct api *api, const struct node_status *status)
     const struct raft_status *raft = &status->raft;
     for (uint32_t i = 0; i < status->conf->count; i++) {
         const struct raft_member *member = &status->conf->members[i];
-        const struct raft_peer_status *peer = NULL;
-        for (uint32_t k = 0; k < raft->peer_count; k++) {
-            if (raft->peers[k].id == member->id) {
-                peer = &raft->peers[k];
-            }
-        }
+        const struct raft_peer_status *peer =
+            api_member_progress(status, member->id);
         if (member->id != raft->self) {
             add_member(api, status, member, peer);
         }

@@ -62,12 +62,6 @@ void api_delete_keys(struct conn *conn, const struct http_request *request);
  * between them (hints.c). */
 void api_add_hints(struct api *api, const struct node_status *status);
 
-/* Why there is no link to a member, a few words; "" when there is one
- * (cluster.c). */
-const char *api_peer_trouble(const struct api *api,
-                             const struct node_status *status,
-                             const struct raft_member *member);
-
 static inline bool is_get(const struct http_request *request)
 {
     return request->verb == HTTP_VERB_GET || request->verb == HTTP_VERB_HEAD;

@@ -1,0 +1,144 @@
+/* status.c -- GET /status: what this node knows of itself and of the others. */
+#include "api/answer_internal.h"
+#include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/member_internal.h"
+#include "api/routes_internal.h"
+#include "api/write_internal.h"
+#include "base/histogram.h"
+#include "base/text.h"
+#include "http/http.h"
+#include "node/node.h"
+#include "reactor/reactor.h"
+#include "json/json.h"
+
+#define U(x) ((unsigned long long)(x))
+
+static void add_identity(struct buf *out, const char *id, const char *address)
+{
+    buf_add_u8(out, '{');
+    api_add_text(out, "id", id);
+    buf_add_u8(out, ',');
+    api_add_text(out, "address", address);
+    buf_add_u8(out, '}');
+}
+
+static void add_peers(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    const char *comma = "";
+    buf_add_string(out, "\"peers\":[");
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        if (member->id == status->raft.self) {
+            continue;
+        }
+        buf_printf(out, "%s{", comma);
+        comma = ",";
+        api_add_text(out, "id", member->name);
+        buf_add_u8(out, ',');
+        api_add_text(out, "address", member->addr);
+        buf_printf(out, ",\"role\":\"%s\"",
+                   api_suffrage_name(member->suffrage));
+        api_add_progress(out, status, member->id);
+        buf_printf(out, ",\"reachable\":%s,",
+                   api_member_is_reachable(api, status, member->id) ? "true"
+                                                                    : "false");
+        api_add_text(out, "last_error",
+                     api_member_trouble(api, status, member));
+        buf_add_u8(out, '}');
+    }
+    buf_add_string(out, "]");
+}
+
+/* As in hraftd: every member but the leader, whatever its role. */
+static void add_followers(struct buf *out, const struct node_status *status,
+                          const struct raft_member *leader)
+{
+    const char *comma = "";
+    buf_add_string(out, "\"followers\":[");
+    for (uint32_t i = 0; i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        if (leader && member->id == leader->id) {
+            continue;
+        }
+        buf_add_string(out, comma);
+        add_identity(out, member->name, member->addr);
+        comma = ",";
+    }
+    buf_add_string(out, "]");
+}
+
+static void add_engine(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    buf_printf(out,
+               "\"role\":\"%s\",\"term\":%llu,\"commit\":%llu,"
+               "\"applied\":%llu,\"last_log\":%llu,\"cluster\":\"",
+               raft_role_name(status->raft.role), U(status->raft.term),
+               U(status->raft.commit), U(status->applied),
+               U(status->raft.last));
+    text_add_hex(out, status->cluster, sizeof(status->cluster));
+    buf_printf(out,
+               "\",\"version\":\"%s\",\"sqlite\":\"%s\",\"api_version\":1,",
+               api->options.version, status->sqlite_version);
+    buf_printf(out, "\"hash\":\"%016llx\",\"keys\":%llu,\"ready\":%s,",
+               U(status->hash), U(status->keys),
+               status->ready ? "true" : "false");
+}
+
+static void add_storage(struct api *api, const struct node_status *status)
+{
+    struct buf *out = &api->body;
+    const struct histogram *syncs = node_sync_times(api->node);
+    uint64_t p99_us = syncs ? histogram_quantile(syncs, 990) : 0;
+    p99_us = min_u64(p99_us, status->sync_us_max);
+    buf_printf(out,
+               ",\"storage\":{\"db_bytes\":%llu,\"log_bytes\":%llu,"
+               "\"written_bytes\":%llu,\"syncs\":%llu,\"sync_us_max\":%llu,"
+               "\"fsync_p99_ms\":%llu.%llu,"
+               "\"writes\":%llu,\"no_space\":%s,\"quota_bytes\":%llu,"
+               "\"turn_ms_max\":%llu}",
+               U(status->db_bytes), U(status->log_bytes),
+               U(status->written_bytes), U(status->syncs),
+               U(status->sync_us_max), U(p99_us / 1000), U(p99_us / 100 % 10),
+               U(status->writes),
+               status->no_space || status->over_quota ? "true" : "false",
+               U(api->options.db_bytes_max),
+               U(reactor_turn_max_ms(api->options.reactor)));
+    buf_printf(out,
+               ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
+               "\"txn_ops\":%d,\"connections\":%u},\"hints\":[",
+               U(api->options.value_bytes_max), U(api->options.body_bytes_max),
+               TXN_OPS_MAX, api->options.conns_max);
+    api_add_hints(api, status);
+    buf_add_string(out, "]}\n");
+}
+
+static const char *own_address(const struct node_status *status)
+{
+    const struct raft_member *self =
+        raft_conf_find(status->conf, status->raft.self);
+    return self ? self->addr : "";
+}
+
+void api_on_status(struct conn *conn, const struct http_request *request)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    (void)request;
+    node_get_status(api->node, &status);
+    const struct raft_member *leader = node_leader(api->node);
+    buf_add_string(&api->body, "{\"me\":");
+    add_identity(&api->body, status.name, own_address(&status));
+    buf_add_string(&api->body, ",\"leader\":");
+    add_identity(&api->body, leader ? leader->name : "",
+                 leader ? leader->addr : "");
+    buf_add_u8(&api->body, ',');
+    add_followers(&api->body, &status, leader);
+    buf_add_u8(&api->body, ',');
+    add_engine(api, &status);
+    add_peers(api, &status);
+    add_storage(api, &status);
+    api_answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
