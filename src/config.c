@@ -74,6 +74,12 @@ const char *const config_help[] = {
     "  --io auto|sync|uring  writes of the log and syncs of checkpoints:\n"
     "                        asynchronous with io_uring, synchronous in the\n"
     "                        event loop, or whichever is available (auto)\n"
+    "  --user NAME[:GROUP]   user to run as when started as root, once the\n"
+    "                        ports are open (none: root)\n"
+    "  --sandbox auto|off    restrict the process to the system calls and\n"
+    "                        files that it needs, where the kernel can: by\n"
+    "                        seccomp and Landlock, or pledge and unveil "
+    "(auto)\n"
     "  --log-level LEVEL     debug, info, warn, error or off (info)\n"
     "  --log-json            log a JSON object per line\n"
     "  --version (-v), --help (-h)\n"
@@ -102,6 +108,7 @@ enum kind {
     DURATION,
     LEVEL,
     IO,
+    SANDBOX,
     ORIGINS,
     HOSTS,
 };
@@ -141,6 +148,8 @@ static const struct flag flags[] = {
     {"allow-origin", ORIGINS, AT(allow_origins)},
     {"allow-host", HOSTS, AT(allow_hosts)},
     {"io", IO, AT(io)},
+    {"user", TEXT, AT(user)},
+    {"sandbox", SANDBOX, AT(sandbox)},
     {"log-level", LEVEL, AT(log_level)},
     {"log-json", FLAG, AT(log_json)},
 };
@@ -253,6 +262,10 @@ static bool parse_value(const struct flag *flag, const char *value,
     case IO:
         *wanted = "is not one of auto, sync, uring";
         return io_parse(value, field);
+    case SANDBOX:
+        *wanted = "is none of auto, off";
+        *(bool *)field = strcmp(value, "auto") == 0;
+        return *(bool *)field || strcmp(value, "off") == 0;
     }
     return false;
 }
@@ -551,6 +564,7 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         .backup_every_ms = 3600 * 1000,
         .backup_keep = 24,
         .log_level = LOG_INFO,
+        .sandbox = true,
     };
     if (!read_environment(config, why, why_size)) {
         return CONFIG_WRONG;

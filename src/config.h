@@ -50,6 +50,8 @@ struct config {
     const char *allow_origins;
     const char *allow_hosts;
     enum config_io io;
+    const char *user; /* NAME[:GROUP]; NULL: as it was started. */
+    bool sandbox;     /* Where the system has one. */
     enum log_level log_level;
     bool log_json;
 };

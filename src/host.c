@@ -2,7 +2,7 @@
 #include "host.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -56,15 +56,42 @@ enum err host_file_at(const char *path, struct host_file *file)
     return ERR_OK;
 }
 
-bool host_make_parents(const char *path)
+/* Nobody who may write above `path` can have another directory handed over: a
+ * link is not followed, and a descriptor names one directory only. */
+static bool hand_over(const char *path, const struct sys_user *owner)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool done = fd >= 0 && fchown(fd, owner->uid, owner->gid) == 0;
+    int error = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    errno = error;
+    return done;
+}
+
+static bool make_one(const char *path, const struct sys_user *owner)
+{
+    if (mkdir(path, 0700) != 0) {
+        return errno == EEXIST; /* It may be a file: opening it will say so. */
+    }
+    return !owner || hand_over(path, owner);
+}
+
+bool host_make_dir(const char *path, const struct sys_user *owner)
 {
     char dir[FS_PATH_BYTES];
-    for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-        int size = snprintf(dir, sizeof(dir), "%.*s", (int)(at - path), path);
-        if (size >= (int)sizeof(dir)) {
-            return true; /* Opening `path` fails, since it is too long. */
+    size_t size = strlen(path);
+    for (size_t at = 1; at <= size; at++) {
+        if (path[at] != '/' && at < size) {
+            continue;
         }
-        if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
+        if (at >= sizeof(dir)) {
+            return true; /* Opening it will say that it is too long. */
+        }
+        memcpy(dir, path, at);
+        dir[at] = '\0';
+        if (!make_one(dir, owner)) {
             log_error("start", "mkdir=%s why=\"%s\"", dir, strerror(errno));
             return false;
         }

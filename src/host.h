@@ -3,6 +3,7 @@
 #define CRAFTD_HOST_H
 
 #include "node/node.h"
+#include "sys/user.h"
 
 /* An environment with the clocks and the entropy of this machine, and `fs`
  * (borrowed; outlives the node). The caller fills in the other members. */
@@ -25,8 +26,9 @@ MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
 /* Host name of the machine, in static memory; NULL: it has none. */
 const char *host_name(void);
 
-/* Create the directories above `path` that are missing, for their owner alone.
- * False: one could not be created, which was logged. */
-bool host_make_parents(const char *path);
+/* Make the directory `path` and those above it that are missing, as mkdir -p
+ * does, for their owner alone: `owner` (NULL: the user of this process). What
+ * exists stays as it is. False: logged. */
+MUST_CHECK bool host_make_dir(const char *path, const struct sys_user *owner);
 
 #endif

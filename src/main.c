@@ -13,6 +13,7 @@
 #include "host.h"
 #include "ops/ops.h"
 #include "peer/peer.h"
+#include "privileges.h"
 #include "process.h"
 #include "reactor/reactor.h"
 #include "sys/fs.h"
@@ -37,6 +38,7 @@ enum {
 
 struct daemon {
     struct config config;
+    struct privileges privileges;
     struct reactor *reactor;
     struct fs *fs;
     struct peers *peers;
@@ -541,23 +543,35 @@ static int start(struct daemon *daemon)
     const struct config *config = &daemon->config;
     process_check_environment();
     fit_connections(daemon);
+    if (!privileges_init(&daemon->privileges, config)) {
+        return EXIT_RUNTIME;
+    }
     daemon->reactor = reactor_new();
+    if (!privileges_start_resolver(&daemon->privileges, daemon->reactor)) {
+        return EXIT_RUNTIME;
+    }
     reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
     reactor_on_signal(daemon->reactor, SIGINT, on_signal, daemon);
     reactor_on_signal(daemon->reactor, SIGHUP, on_hangup, daemon);
+    if (!privileges_make_directories(&daemon->privileges)) {
+        return EXIT_RUNTIME;
+    }
     if (config->inmem) {
         daemon->fs = fs_memory_new();
-    } else if (!host_make_parents(config->dir) ||
-               fs_posix_new(config->dir, &daemon->fs)) {
+    } else if (fs_posix_new(config->dir, &daemon->fs)) {
         return fail("--dir", config->dir, "cannot be created or used");
     }
-    int code = choose_io(daemon);
-    if (!code) {
-        await_name(daemon, "--raft", config->raft);
-        await_name(daemon, "--http", config->http);
-        code = daemon->stopping ? STOPPED : open_listeners(daemon);
+    await_name(daemon, "--raft", config->raft);
+    await_name(daemon, "--http", config->http);
+    int code = daemon->stopping ? STOPPED : open_listeners(daemon);
+    if (!code && !privileges_drop_user(&daemon->privileges)) {
+        code = EXIT_RUNTIME;
     }
     if (!code) {
+        code = choose_io(daemon);
+    }
+    if (!code) {
+        privileges_enter_sandbox(&daemon->privileges);
         code = open_node(daemon);
     }
     if (code) {

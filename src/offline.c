@@ -189,8 +189,9 @@ static int restore(int argc, char **argv)
         dir[size] = '\0';
         file = slash + 1;
     }
-    enum err err =
-        host_make_parents(config.dir) ? fs_posix_new(config.dir, &fs) : ERR_IO;
+    enum err err = host_make_dir(config.dir, NULL)
+                       ? fs_posix_new(config.dir, &fs)
+                       : ERR_IO;
     if (!err) {
         err = fs_posix_new(dir, &from);
     }

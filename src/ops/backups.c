@@ -288,7 +288,7 @@ struct ops_backups *ops_backups_start(const struct ops_backups_options *options)
 {
     struct ops_backups *backups = mem_zalloc(sizeof(*backups));
     backups->options = *options;
-    enum err err = host_make_parents(options->dir)
+    enum err err = host_make_dir(options->dir, NULL)
                        ? fs_posix_new(options->dir, &backups->fs)
                        : ERR_IO;
     if (err) {

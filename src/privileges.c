@@ -1,0 +1,192 @@
+/* privileges.c -- see privileges.h. */
+#include "privileges.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "host.h"
+#include "sys/fs.h"
+
+enum { PATHS_MAX = 24 };
+
+struct paths {
+    struct sandbox_path list[PATHS_MAX];
+    size_t count;
+};
+
+static void add(struct paths *paths, const char *path,
+                enum sandbox_access access)
+{
+    if (path) {
+        must(paths->count < PATHS_MAX);
+        paths->list[paths->count++] =
+            (struct sandbox_path){.path = path, .access = access};
+    }
+}
+
+bool privileges_init(struct privileges *privileges, const struct config *config)
+{
+    char why[160];
+    *privileges =
+        (struct privileges){.config = config, .has_user = config->user != NULL};
+    if (!privileges->has_user) {
+        return true;
+    }
+    if (!sys_user_find(config->user, &privileges->user, why, sizeof(why))) {
+        log_error("start", "--user=%s why=\"%s\"", config->user, why);
+        return false;
+    }
+    if (!sys_user_is_possible(&privileges->user)) {
+        log_error("start",
+                  "--user=%s why=\"only root may become another user\" "
+                  "help=\"start it as root, or as that user without --user\"",
+                  config->user);
+        return false;
+    }
+    return true;
+}
+
+static bool become_user(const struct privileges *privileges)
+{
+    char why[160];
+    if (privileges->has_user &&
+        !sys_user_become(&privileges->user, why, sizeof(why))) {
+        log_error("start", "--user=%s why=\"%s\"", privileges->config->user,
+                  why);
+        return false;
+    }
+    return true;
+}
+
+/* ---- the process that resolves names ---- */
+
+/* The directory that a configuration file of the resolver is in, wherever links
+ * lead. The file itself may be replaced at any time. To be freed; NULL: there
+ * is none. */
+static char *directory_of(const char *path)
+{
+    char *directory = realpath(path, NULL);
+    char *slash = directory ? strrchr(directory, '/') : NULL;
+    if (!slash || slash == directory) {
+        free(directory);
+        return NULL;
+    }
+    *slash = '\0';
+    return directory;
+}
+
+/* It reads the configuration of name resolution, which services may maintain
+ * in /run, and libraries that glibc loads for that. */
+static bool confine_resolver(void *arg)
+{
+    const struct privileges *privileges = arg;
+    static const char *const readable[] = {
+        "/etc",     "/run",       "/var/run",     "/lib",      "/lib64",
+        "/usr/lib", "/usr/lib64", "/dev/urandom", "/dev/null",
+    };
+    struct sandbox_status status;
+    struct paths paths = {.count = 0};
+    if (!become_user(privileges)) {
+        return false;
+    }
+    if (!privileges->config->sandbox) {
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(readable); i++) {
+        add(&paths, readable[i], SANDBOX_READ);
+    }
+    char *resolv_conf = directory_of("/etc/resolv.conf");
+    char *hosts = directory_of("/etc/hosts");
+    add(&paths, resolv_conf, SANDBOX_READ);
+    add(&paths, hosts, SANDBOX_READ);
+    sandbox_enter(SANDBOX_RESOLVER, paths.list, paths.count, &status);
+    free(resolv_conf);
+    free(hosts);
+    return true;
+}
+
+bool privileges_start_resolver(struct privileges *privileges,
+                               struct reactor *reactor)
+{
+    if (!reactor_start_resolver(reactor, confine_resolver, privileges)) {
+        log_error("start",
+                  "why=\"the process that resolves names cannot be "
+                  "started: %s\"",
+                  strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* ---- user and directories ---- */
+
+bool privileges_make_directories(const struct privileges *privileges)
+{
+    const struct config *config = privileges->config;
+    const struct sys_user *owner =
+        privileges->has_user ? &privileges->user : NULL;
+    return (config->inmem || host_make_dir(config->dir, owner)) &&
+           (!config->backup_dir || host_make_dir(config->backup_dir, owner));
+}
+
+/* Files that another user made are found by the lock, which every node has. */
+static bool is_usable(const char *flag, const char *dir)
+{
+    char lock[FS_PATH_BYTES];
+    const char *what = dir;
+    (void)snprintf(lock, sizeof(lock), "%s/LOCK", dir);
+    bool usable = access(dir, R_OK | W_OK | X_OK) == 0;
+    if (usable && access(lock, R_OK | W_OK) != 0 && errno != ENOENT) {
+        usable = false;
+        what = lock;
+    }
+    if (!usable) {
+        log_error("start",
+                  "%s=%s why=\"user %u may not use %s: %s\" help=\"as root: "
+                  "chown -R %u:%u %s; directories above need x for it\"",
+                  flag, dir, (unsigned)getuid(), what, strerror(errno),
+                  (unsigned)getuid(), (unsigned)getgid(), dir);
+    }
+    return usable;
+}
+
+bool privileges_drop_user(const struct privileges *privileges)
+{
+    const struct config *config = privileges->config;
+    if (!privileges->has_user) {
+        return true;
+    }
+    return become_user(privileges) &&
+           (config->inmem || is_usable("--dir", config->dir)) &&
+           (!config->backup_dir ||
+            is_usable("--backup-dir", config->backup_dir));
+}
+
+/* ---- the sandbox ---- */
+
+void privileges_enter_sandbox(struct privileges *privileges)
+{
+    const struct config *config = privileges->config;
+    struct sandbox_status *status = &privileges->sandbox;
+    struct paths paths = {.count = 0};
+    if (!config->sandbox) {
+        log_info("sandbox", "seccomp=off landlock=off why=\"--sandbox=off\"");
+        return;
+    }
+    add(&paths, config->inmem ? NULL : config->dir, SANDBOX_WRITE);
+    add(&paths, config->backup_dir, SANDBOX_WRITE);
+    add(&paths, "/proc/self", SANDBOX_READ);     /* For /metrics. */
+    add(&paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
+    add(&paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
+    sandbox_enter(SANDBOX_NODE, paths.list, paths.count, status);
+    if (status->why[0]) {
+        log_info("sandbox", "seccomp=%s landlock=%s why=\"%s\"",
+                 status->seccomp ? "on" : "off",
+                 status->landlock ? "on" : "off", status->why);
+    } else {
+        log_info("sandbox", "seccomp=on landlock=on");
+    }
+}

@@ -1,0 +1,67 @@
+/* sandbox.h -- what the process may do from some moment on, also when an
+ * attacker runs code in it.
+ *
+ * Three layers, each used where the kernel has it:
+ *   no_new_privs  no program that is run gets more rights (setuid, file
+ *                 capabilities).
+ *   seccomp       an allow list of system calls, written by hand. Their numbers
+ *                 come from the kernel's headers when this is compiled.
+ *   Landlock      an allow list of files and directories; Linux 5.19 and
+ *                 later, since before that no file can be renamed to another
+ *                 directory.
+ * OpenBSD has pledge(2) and unveil(2) for the last two.
+ *
+ * A call that is not on the list fails and does not end the process: a store
+ * must not die of a call that a newer C library makes. The error is ENOSYS, as
+ * on an older kernel, since C libraries know another way after that error only
+ * (clone3 after EPERM makes fork() fail, after ENOSYS it does not). Wrong
+ * arguments of a call that is on the list are EPERM, and a socket of another
+ * family EAFNOSUPPORT. Only calls that no C library makes by itself, and that
+ * injected code begins with (execve, ptrace, bpf, mount, modules, ...), end the
+ * process, with SIGSYS: what made them is not to go on. The kernel logs all of
+ * these (audit) where it can.
+ *
+ * Known limits. On i386 the arguments of socketcall(2) are out of a filter's
+ * sight, so that the family of a socket is not checked there. io_uring makes
+ * calls that no filter sees; the ring of uring.h is restricted by itself, and
+ * another cannot be made. Builds with AddressSanitizer have no sandbox: its
+ * runtime makes calls of its own. */
+#ifndef CRAFTD_SYS_SANDBOX_H
+#define CRAFTD_SYS_SANDBOX_H
+
+#include "base/base.h"
+
+enum sandbox_role {
+    /* The node: sockets of IPv4 and IPv6 that connect, but no new one that
+     * listens; no other process; no new executable memory. */
+    SANDBOX_NODE,
+    /* The process that resolves names (see resolver.h): sockets of the kinds
+     * that resolvers of C libraries use, and children and libraries. */
+    SANDBOX_RESOLVER,
+};
+
+enum sandbox_access {
+    SANDBOX_READ,   /* Files and directories: this one, and all below it. */
+    SANDBOX_WRITE,  /* The same, and everything in it may change. */
+    SANDBOX_REMOVE, /* Names may be removed from this directory. */
+};
+
+struct sandbox_path {
+    const char *path;
+    enum sandbox_access access;
+};
+
+struct sandbox_status {
+    bool seccomp;  /* or pledge */
+    bool landlock; /* or unveil */
+    /* Why a layer is missing, a few words; "" when none is. */
+    char why[96];
+};
+
+/* Enter the sandbox; there is no way back. Paths that do not exist are passed
+ * over. A rule stands for the file that a path names now: where files are
+ * replaced, give their directory. Descriptors that are open stay usable. */
+void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
+                   size_t path_count, struct sandbox_status *status);
+
+#endif

@@ -1,0 +1,590 @@
+/* sandbox_linux.c -- seccomp-bpf and Landlock (see sandbox.h).
+ *
+ * Documentation/userspace-api/seccomp_filter.rst and landlock.rst of the
+ * kernel. Landlock's structures and numbers are repeated here, since headers of
+ * older distributions lack them; they are part of the kernel's interface and
+ * never change. */
+#include "sys/sandbox.h"
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+
+#include <asm/ioctls.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef O_PATH
+#define O_PATH 010000000
+#endif
+
+/* ---- seccomp ---- */
+
+#if defined(__x86_64__)
+#define AUDIT_ARCH_HERE AUDIT_ARCH_X86_64
+#elif defined(__i386__)
+#define AUDIT_ARCH_HERE AUDIT_ARCH_I386
+#elif defined(__aarch64__) && defined(__AARCH64EL__)
+#define AUDIT_ARCH_HERE AUDIT_ARCH_AARCH64
+#elif defined(__arm__) && defined(__ARM_EABI__)
+#define AUDIT_ARCH_HERE                                                        \
+    (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? AUDIT_ARCH_ARMEB : AUDIT_ARCH_ARM)
+#elif defined(__riscv) && __riscv_xlen == 64
+#define AUDIT_ARCH_HERE AUDIT_ARCH_RISCV64
+#elif defined(__mips__) && defined(_ABIO32) && _MIPS_SIM == _ABIO32
+#define AUDIT_ARCH_HERE                                                        \
+    (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? AUDIT_ARCH_MIPS                  \
+                                            : AUDIT_ARCH_MIPSEL)
+#elif defined(__mips64) && _MIPS_SIM == _ABI64
+#define AUDIT_ARCH_HERE                                                        \
+    (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? AUDIT_ARCH_MIPS64                \
+                                            : AUDIT_ARCH_MIPSEL64)
+#endif
+
+enum { X32_BIT = 0x40000000 }; /* Of the number of a call: its ABI is x32. */
+
+/* The calls, in groups that an architecture has as a whole; those made most
+ * often come first, since the filter looks through them in order. */
+static const uint32_t allowed[] = {
+#ifdef __NR_epoll_wait
+    __NR_epoll_wait,
+#endif
+    __NR_epoll_pwait,
+    __NR_recvfrom,
+    __NR_sendto,
+#ifdef __NR_recv /* arm, mips */
+    __NR_recv,
+    __NR_send,
+#endif
+    __NR_io_uring_enter,
+    __NR_pwrite64,
+    __NR_pread64,
+    __NR_fdatasync,
+    __NR_epoll_ctl,
+#ifdef __NR_accept
+    __NR_accept,
+#endif
+    __NR_accept4,
+    __NR_close,
+    __NR_read,
+    __NR_write,
+    __NR_readv,
+    __NR_writev,
+#ifdef __NR_clock_gettime
+    __NR_clock_gettime,
+#endif
+    /* Sockets that exist. */
+    __NR_connect,
+    __NR_getsockname,
+    __NR_getpeername,
+    __NR_getsockopt,
+    __NR_setsockopt,
+    __NR_shutdown,
+    __NR_sendmsg,
+    __NR_recvmsg,
+#ifdef __NR_socketcall /* All of them, behind a pointer. */
+    __NR_socketcall,
+#endif
+    /* Files. */
+    __NR_openat,
+    __NR_fcntl,
+    __NR_fsync,
+    __NR_ftruncate,
+    __NR_fallocate,
+    __NR_lseek,
+    __NR_flock,
+    __NR_fchmod,
+    __NR_fchown,
+    __NR_unlinkat,
+    __NR_mkdirat,
+    __NR_readlinkat,
+    __NR_faccessat,
+    __NR_getdents64,
+    __NR_getcwd,
+    __NR_dup,
+    __NR_dup3,
+    __NR_pipe2,
+    __NR_umask,
+    __NR_renameat2,
+    __NR_fstat,
+#ifdef __NR_renameat
+    __NR_renameat,
+#endif
+#ifdef __NR_newfstatat
+    __NR_newfstatat,
+#endif
+#ifdef __NR_statx
+    __NR_statx,
+#endif
+#ifdef __NR_faccessat2
+    __NR_faccessat2,
+#endif
+    __NR_statfs,
+    __NR_fstatfs,
+#ifdef __NR_fadvise64
+    __NR_fadvise64,
+#endif
+#ifdef __NR_fadvise64_64
+    __NR_fadvise64_64,
+#endif
+#ifdef __NR_arm_fadvise64_64
+    __NR_arm_fadvise64_64,
+#endif
+#ifdef __NR_open /* Not on newer architectures. */
+    __NR_open,
+    __NR_stat,
+    __NR_lstat,
+    __NR_access,
+    __NR_unlink,
+    __NR_mkdir,
+    __NR_rmdir,
+    __NR_rename,
+    __NR_readlink,
+    __NR_pipe,
+    __NR_dup2,
+    __NR_poll,
+#endif
+#ifdef __NR_fstat64 /* 32 bits. */
+    __NR_fstat64,
+    __NR_stat64,
+    __NR_lstat64,
+    __NR_fstatat64,
+    __NR_fcntl64,
+    __NR_ftruncate64,
+    __NR_statfs64,
+    __NR_fstatfs64,
+    __NR__llseek,
+    __NR_sigreturn,
+#endif
+    /* Time. */
+    __NR_ppoll,
+#ifdef __NR_clock_nanosleep
+    __NR_clock_nanosleep,
+    __NR_nanosleep,
+    __NR_gettimeofday,
+    __NR_futex,
+#endif
+#ifdef __NR_time
+    __NR_time,
+#endif
+#ifdef __NR_clock_gettime64 /* 32 bits. */
+    __NR_clock_gettime64,
+    __NR_clock_nanosleep_time64,
+    __NR_ppoll_time64,
+    __NR_futex_time64,
+#endif
+    /* Memory. */
+    __NR_brk,
+    __NR_munmap,
+    __NR_mremap,
+    __NR_madvise,
+    /* This process. */
+    __NR_exit,
+    __NR_exit_group,
+    __NR_restart_syscall,
+    __NR_rt_sigreturn,
+    __NR_rt_sigaction,
+    __NR_rt_sigprocmask,
+    __NR_sigaltstack,
+    __NR_getpid,
+    __NR_gettid,
+    __NR_getppid,
+    __NR_getuid,
+    __NR_geteuid,
+    __NR_getgid,
+    __NR_getegid,
+    __NR_uname,
+    __NR_getrusage,
+    __NR_times,
+    __NR_sysinfo,
+    __NR_sched_getaffinity,
+    __NR_sched_yield,
+    __NR_getrandom,
+    __NR_wait4,
+    __NR_waitid,
+    __NR_set_robust_list,
+#ifdef __NR_getrlimit
+    __NR_getrlimit,
+#endif
+#ifdef __NR_ugetrlimit
+    __NR_ugetrlimit,
+#endif
+#ifdef __NR_getuid32 /* arm, i386 */
+    __NR_getuid32,
+    __NR_geteuid32,
+    __NR_getgid32,
+    __NR_getegid32,
+    __NR_fchown32,
+#endif
+#ifdef __NR_rseq
+    __NR_rseq,
+#endif
+};
+
+static const uint32_t allowed_resolver[] = {
+    __NR_bind,        __NR_sendmmsg,  __NR_recvmmsg,
+    __NR_setitimer,   __NR_getitimer,
+#ifdef __NR_fork
+    __NR_fork,        __NR_vfork,
+#endif
+#ifdef __NR_alarm
+    __NR_alarm,
+#endif
+#ifdef __NR_close_range
+    __NR_close_range,
+#endif
+#ifdef __NR_select
+    __NR_select,
+#endif
+    __NR_pselect6,
+};
+
+/* Calls that end the process. */
+static const uint32_t killing[] = {
+    __NR_execve,           __NR_execveat,
+    __NR_ptrace,           __NR_bpf,
+    __NR_process_vm_readv, __NR_process_vm_writev,
+    __NR_init_module,      __NR_finit_module,
+    __NR_delete_module,    __NR_kexec_load,
+    __NR_perf_event_open,  __NR_mount,
+    __NR_umount2,          __NR_pivot_root,
+    __NR_chroot,           __NR_setns,
+    __NR_unshare,          __NR_open_by_handle_at,
+    __NR_keyctl,           __NR_add_key,
+    __NR_request_key,      __NR_reboot,
+    __NR_personality,      __NR_swapon,
+    __NR_setuid,           __NR_setgid,
+    __NR_setresuid,        __NR_setresgid,
+    __NR_capset,
+#ifdef __NR_userfaultfd
+    __NR_userfaultfd,
+#endif
+#ifdef __NR_kexec_file_load
+    __NR_kexec_file_load,
+#endif
+};
+
+enum { INSTRUCTIONS_MAX = 512 };
+
+struct program {
+    struct sock_filter code[INSTRUCTIONS_MAX];
+    size_t size;
+};
+
+static void emit(struct program *program, uint16_t code, uint32_t value,
+                 uint8_t if_true, uint8_t if_false)
+{
+    must(program->size < INSTRUCTIONS_MAX);
+    program->code[program->size++] = (struct sock_filter){
+        .code = code, .jt = if_true, .jf = if_false, .k = value};
+}
+
+static void emit_load(struct program *program, size_t offset)
+{
+    emit(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
+}
+
+static void emit_return(struct program *program, uint32_t action)
+{
+    emit(program, BPF_RET | BPF_K, action, 0, 0);
+}
+
+/* When the loaded word is `value`: `action`; else the next instruction. */
+static void emit_case(struct program *program, uint32_t value, uint32_t action)
+{
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
+    emit_return(program, action);
+}
+
+static void emit_cases(struct program *program, const uint32_t *calls,
+                       size_t count, uint32_t action)
+{
+    for (size_t i = 0; i < count; i++) {
+        emit_case(program, calls[i], action);
+    }
+}
+
+/* The lower half of an argument, which is all of an int. */
+static void emit_load_argument(struct program *program, size_t place)
+{
+    bool is_big = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+    emit_load(program, offsetof(struct seccomp_data, args) +
+                           place * sizeof(uint64_t) + (is_big ? 4 : 0));
+}
+
+static uint32_t refuse(int error)
+{
+    return SECCOMP_RET_ERRNO | (uint32_t)error;
+}
+
+/* `call` is allowed when its argument at `place` is one of `values`, else it
+ * fails with `error`. */
+static void emit_one_of(struct program *program, uint32_t call, size_t place,
+                        const uint32_t *values, size_t count, int error)
+{
+    size_t rest = 2 + 2 * count; /* Instructions to pass over. */
+    must(rest <= UINT8_MAX);
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, call, 0, (uint8_t)rest);
+    emit_load_argument(program, place);
+    emit_cases(program, values, count, SECCOMP_RET_ALLOW);
+    emit_return(program, refuse(error));
+}
+
+/* `call` is allowed when none of `bits` is set in its argument at `place`. */
+static void emit_without_bits(struct program *program, uint32_t call,
+                              size_t place, uint32_t bits)
+{
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4);
+    emit_load_argument(program, place);
+    emit(program, BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1);
+    emit_return(program, refuse(EPERM));
+    emit_return(program, SECCOMP_RET_ALLOW);
+}
+
+/* Memory is writable or executable, never both in turn. */
+static void emit_memory(struct program *program)
+{
+#ifdef __NR_mmap
+    emit_without_bits(program, __NR_mmap, 2, PROT_EXEC);
+#endif
+#ifdef __NR_mmap2
+    emit_without_bits(program, __NR_mmap2, 2, PROT_EXEC);
+#endif
+    emit_without_bits(program, __NR_mprotect, 2, PROT_EXEC);
+}
+
+static void emit_arguments_of_node(struct program *program)
+{
+    const uint32_t families[] = {AF_INET, AF_INET6};
+    const uint32_t ioctls[] = {FIONREAD, TCGETS};
+    const uint32_t self[] = {(uint32_t)getpid()}; /* raise(), abort() */
+    const uint32_t own[] = {0, (uint32_t)getpid()};
+    emit_one_of(program, __NR_socket, 0, families, ARRAY_COUNT(families),
+                EAFNOSUPPORT);
+    emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
+    emit_one_of(program, __NR_tgkill, 0, self, ARRAY_COUNT(self), EPERM);
+    emit_one_of(program, __NR_tkill, 0, self, ARRAY_COUNT(self), EPERM);
+    emit_one_of(program, __NR_kill, 0, self, ARRAY_COUNT(self), EPERM);
+    emit_one_of(program, __NR_prlimit64, 0, own, ARRAY_COUNT(own), EPERM);
+    emit_memory(program);
+}
+
+static void emit_arguments_of_resolver(struct program *program)
+{
+    const uint32_t families[] = {AF_INET, AF_INET6, AF_UNIX, AF_NETLINK};
+    const uint32_t free_calls[] = {
+        __NR_ioctl, __NR_prlimit64, __NR_mprotect,
+#ifdef __NR_mmap
+        __NR_mmap,
+#endif
+#ifdef __NR_mmap2
+        __NR_mmap2,
+#endif
+    };
+    /* CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET */
+    const uint32_t namespaces = 0x7e020000;
+    emit_one_of(program, __NR_socket, 0, families, ARRAY_COUNT(families),
+                EAFNOSUPPORT);
+    emit_without_bits(program, __NR_clone, 0, namespaces);
+    emit_cases(program, free_calls, ARRAY_COUNT(free_calls), SECCOMP_RET_ALLOW);
+    emit_cases(program, allowed_resolver, ARRAY_COUNT(allowed_resolver),
+               SECCOMP_RET_ALLOW);
+}
+
+#ifdef AUDIT_ARCH_HERE
+
+static void build(struct program *program, enum sandbox_role role)
+{
+    program->size = 0;
+    emit_load(program, offsetof(struct seccomp_data, arch));
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_HERE, 1, 0);
+    emit_return(program, SECCOMP_RET_KILL_PROCESS);
+    emit_load(program, offsetof(struct seccomp_data, nr));
+#ifdef __x86_64__
+    emit(program, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
+    emit_return(program, SECCOMP_RET_KILL_PROCESS);
+#endif
+    emit_cases(program, allowed, ARRAY_COUNT(allowed), SECCOMP_RET_ALLOW);
+    if (role == SANDBOX_NODE) {
+        emit_arguments_of_node(program);
+    } else {
+        emit_arguments_of_resolver(program);
+    }
+    emit_cases(program, killing, ARRAY_COUNT(killing),
+               SECCOMP_RET_KILL_PROCESS);
+    emit_return(program, refuse(ENOSYS));
+}
+
+static bool filter_calls(enum sandbox_role role)
+{
+    struct program program;
+    build(&program, role);
+    struct sock_fprog filter = {.len = (unsigned short)program.size,
+                                .filter = program.code};
+    /* Without the flag where the kernel does not know it (before 4.14), ... */
+    return syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
+                   SECCOMP_FILTER_FLAG_LOG, &filter) == 0 ||
+           /* ... and without the call (before 3.17). */
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
+}
+
+#else
+
+static bool filter_calls(enum sandbox_role role)
+{
+    (void)role;
+    errno = ENOSYS;
+    return false;
+}
+
+#endif
+
+/* ---- Landlock ---- */
+
+enum {
+    LANDLOCK_CREATE = 444,
+    LANDLOCK_ADD_RULE = 445,
+    LANDLOCK_RESTRICT_SELF = 446,
+    LANDLOCK_VERSION_FLAG = 1,
+    LANDLOCK_PATH_RULE = 1,
+    ABI_RENAME = 2, /* The least that is used, see sandbox.h. */
+    ABI_TRUNCATE = 3,
+    ABI_IOCTL = 5,
+    ABI_SCOPES = 6,
+};
+
+enum {
+    FS_EXECUTE = 1 << 0,
+    FS_WRITE_FILE = 1 << 1,
+    FS_READ_FILE = 1 << 2,
+    FS_READ_DIR = 1 << 3,
+    FS_REMOVE_DIR = 1 << 4,
+    FS_REMOVE_FILE = 1 << 5,
+    FS_MAKE_DIR = 1 << 7,
+    FS_MAKE_REG = 1 << 8,
+    FS_MAKE_SYM = 1 << 12,
+    FS_RENAME = 1 << 13,
+    FS_TRUNCATE = 1 << 14,
+    FS_IOCTL = 1 << 15,
+    /* All that are younger than the call come one by one. */
+    FS_ALL_AT_FIRST = 2 * FS_MAKE_SYM - 1,
+    FS_OF_FILES = FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE,
+    SCOPE_ABSTRACT_SOCKETS = 1 << 0,
+    SCOPE_SIGNALS = 1 << 1,
+};
+
+struct landlock_ruleset {
+    uint64_t files;
+    uint64_t ports;
+    uint64_t scopes;
+};
+
+struct landlock_path {
+    uint64_t allowed;
+    int32_t parent;
+} __attribute__((packed));
+
+static uint64_t rights_of(enum sandbox_access access)
+{
+    switch (access) {
+    case SANDBOX_READ:
+        return FS_READ_FILE | FS_READ_DIR;
+    case SANDBOX_WRITE:
+        return FS_READ_FILE | FS_READ_DIR | FS_WRITE_FILE | FS_REMOVE_DIR |
+               FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_RENAME |
+               FS_TRUNCATE;
+    case SANDBOX_REMOVE:
+        return FS_REMOVE_FILE;
+    }
+    return 0;
+}
+
+static bool add_path(int ruleset, uint64_t handled,
+                     const struct sandbox_path *path)
+{
+    struct stat file;
+    int fd = open(path->path, O_PATH | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &file) != 0) {
+        return true; /* There is nothing to allow. */
+    }
+    struct landlock_path rule = {.allowed = rights_of(path->access) & handled,
+                                 .parent = fd};
+    if (!S_ISDIR(file.st_mode)) {
+        rule.allowed &= FS_OF_FILES;
+    }
+    bool done =
+        syscall(LANDLOCK_ADD_RULE, ruleset, LANDLOCK_PATH_RULE, &rule, 0) == 0;
+    /* A directory of /proc is made anew when nobody has it open, and no rule
+     * stands for the new one: that descriptor stays open. */
+    if (strncmp(path->path, "/proc/", 6) != 0) {
+        (void)close(fd);
+    }
+    return done;
+}
+
+static bool restrict_files(const struct sandbox_path *paths, size_t count)
+{
+    long abi = syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION_FLAG);
+    if (abi >= 0 && abi < ABI_RENAME) {
+        errno = ENOSYS;
+        abi = -1;
+    }
+    if (abi < 0) {
+        return false;
+    }
+    struct landlock_ruleset handled = {
+        .files = FS_ALL_AT_FIRST | FS_RENAME |
+                 (abi >= ABI_TRUNCATE ? FS_TRUNCATE : 0) |
+                 (abi >= ABI_IOCTL ? FS_IOCTL : 0),
+        .scopes =
+            abi >= ABI_SCOPES ? SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS : 0,
+    };
+    size_t size = abi >= ABI_SCOPES ? sizeof(handled) : sizeof(handled.files);
+    int ruleset = (int)syscall(LANDLOCK_CREATE, &handled, size, 0);
+    if (ruleset < 0) {
+        return false;
+    }
+    bool done = true;
+    for (size_t i = 0; done && i < count; i++) {
+        done = add_path(ruleset, handled.files, &paths[i]);
+    }
+    done = done && syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0;
+    int error = errno;
+    (void)close(ruleset);
+    errno = error;
+    return done;
+}
+
+void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
+                   size_t path_count, struct sandbox_status *status)
+{
+    *status = (struct sandbox_status){0};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        (void)snprintf(status->why, sizeof(status->why), "no_new_privs: %s",
+                       strerror(errno));
+        return;
+    }
+    /* The filter has none of Landlock's calls. */
+    status->landlock = restrict_files(paths, path_count);
+    if (!status->landlock) {
+        (void)snprintf(status->why, sizeof(status->why), "landlock: %s",
+                       errno == ENOSYS ? "this kernel is too old"
+                                       : strerror(errno));
+    }
+    status->seccomp = filter_calls(role);
+    if (!status->seccomp) {
+        (void)snprintf(status->why, sizeof(status->why), "seccomp: %s",
+                       strerror(errno));
+    }
+}
+
+#endif

@@ -1,0 +1,33 @@
+/* user.h -- another user than root, for a process that was started as root. */
+#ifndef CRAFTD_SYS_USER_H
+#define CRAFTD_SYS_USER_H
+
+#include "base/base.h"
+
+enum { SYS_USER_NAME_BYTES = 64 };
+
+struct sys_user {
+    uint32_t uid;
+    uint32_t gid;
+    /* As the system knows it, for its other groups; "" for a number that it
+     * has no name for, which has none. */
+    char name[SYS_USER_NAME_BYTES];
+};
+
+/* Look up "NAME" or "NAME:GROUP", each a name or a number; without GROUP it is
+ * the user's own. Names are those of /etc/passwd and /etc/group alone. False:
+ * `why` has a sentence. */
+MUST_CHECK bool sys_user_find(const char *text, struct sys_user *user,
+                              char *why, size_t why_size);
+
+/* True when this process may become that user: it is root, or it is that user
+ * already. */
+bool sys_user_is_possible(const struct sys_user *user);
+
+/* Become the user, with its groups, for good. Done at once when the process is
+ * that user already. False: `why` has a sentence, and the process is not to go
+ * on: part of it may be done. */
+MUST_CHECK bool sys_user_become(const struct sys_user *user, char *why,
+                                size_t why_size);
+
+#endif

@@ -1,0 +1,278 @@
+"""The sandbox of a node: what it may not do any more, shown in the live
+process; and the user that it runs as. Every other test of this folder runs
+inside it as well."""
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+import syscalls
+from cluster import BINARY, wait_for
+
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 1, 2, 10, 16, 17
+PROT_READ, PROT_EXEC, MAP_PRIVATE_ANONYMOUS = 1, 4, 0x22
+
+injects = pytest.mark.skipif(not syscalls.SUPPORTED, reason="x86-64 only")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def field(pid, name):
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith(name + ":"):
+                return line.split(":", 1)[1].strip()
+    raise KeyError(name)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(child) for child in f.read().split()]
+
+
+def has_landlock(node):
+    return "landlock=on" in node.log()
+
+
+@pytest.fixture
+def node(cluster):
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    return node
+
+
+@pytest.fixture
+def free(cluster):
+    """A node without a sandbox: the calls are those of an attacker indeed."""
+    node = cluster.new(args=["--sandbox", "off"]).start().up()
+    cluster.wait_leader()
+    return node
+
+
+def answers(node):
+    assert node.put("still", "here").status == 200
+    assert node.get("still") == "here"
+    return True
+
+
+def test_the_sandbox_is_on_by_default(node):
+    """In the node, and in the process that resolves names for it."""
+    resolvers = children(node.pid)
+    assert len(resolvers) == 1
+    for pid in [node.pid] + resolvers:
+        assert field(pid, "Seccomp") == "2"
+        assert field(pid, "NoNewPrivs") == "1"
+    assert node.log().count(" sandbox seccomp=on landlock=") == 1
+
+
+def test_the_sandbox_can_be_turned_off(free):
+    for pid in [free.pid] + children(free.pid):
+        assert field(pid, "Seccomp") == "0"
+        assert field(pid, "NoNewPrivs") == "0"
+    assert 'seccomp=off landlock=off why="--sandbox=off"' in free.log()
+
+
+def opened(node, path, flags=os.O_RDONLY, mode=0o600):
+    fd = syscalls.call(node.pid, "openat", syscalls.AT_FDCWD, path, flags, mode)
+    if isinstance(fd, int):
+        assert syscalls.call(node.pid, "close", fd) == 0
+        return "opened"
+    return fd
+
+
+@injects
+def test_files_of_others_cannot_be_opened(node, tmp_path):
+    if not has_landlock(node):
+        pytest.skip("this kernel has no Landlock")
+    assert opened(node, "/etc/passwd") == "EACCES"
+    assert opened(node, str(tmp_path)) == "EACCES"
+    assert opened(node, str(tmp_path / "new"), os.O_CREAT | os.O_WRONLY) == "EACCES"
+    assert not (tmp_path / "new").exists()
+    assert opened(node, "/proc/self/mem", os.O_WRONLY) == "EACCES"
+    assert opened(node, "/proc/1/status") == "EACCES"
+    assert opened(node, node.dir + "/IDENT", os.O_RDWR) == "opened"
+    assert answers(node)
+
+
+@injects
+def test_sockets_of_other_families_cannot_be_made(node):
+    for family in (AF_UNIX, AF_NETLINK, AF_PACKET):
+        assert syscalls.call(node.pid, "socket", family, 2, 0) == "EAFNOSUPPORT"
+    for family in (AF_INET, AF_INET6):
+        fd = syscalls.call(node.pid, "socket", family, 1, 0)
+        assert fd == "EAFNOSUPPORT" and family == AF_INET6 or fd > 2
+        assert syscalls.call(node.pid, "bind", fd, b"\x02" + 15 * b"\0", 16) \
+            == "ENOSYS"
+        assert syscalls.call(node.pid, "listen", fd, 1) == "ENOSYS"
+        assert syscalls.call(node.pid, "close", fd) == 0
+    assert answers(node)
+
+
+@injects
+def test_no_process_no_code_and_no_harm_to_others(node):
+    pid = node.pid
+    assert syscalls.call(pid, "fork") == "ENOSYS"
+    assert syscalls.call(pid, "clone", signal.SIGCHLD, 0, 0, 0, 0) == "ENOSYS"
+    assert syscalls.call(pid, "mmap", 0, 4096, PROT_READ | PROT_EXEC,
+                         MAP_PRIVATE_ANONYMOUS, -1, 0) == "EPERM"
+    page = syscalls.call(pid, "mmap", 0, 4096, PROT_READ,
+                         MAP_PRIVATE_ANONYMOUS, -1, 0)
+    assert page > 0
+    assert syscalls.call(pid, "mprotect", page, 4096,
+                         PROT_READ | PROT_EXEC) == "EPERM"
+    assert syscalls.call(pid, "io_uring_setup", 2, bytes(120)) == "ENOSYS"
+    assert syscalls.call(pid, "kill", os.getpid(), 0) == "EPERM"
+    assert syscalls.call(pid, "kill", pid, 0) == 0
+    assert syscalls.call(pid, "prlimit64", os.getpid(), 7, 0, 0) == "EPERM"
+    assert syscalls.call(pid, "ioctl", 2, 0x5412, b"x") == "EPERM"  # TIOCSTI
+    assert answers(node)
+
+
+@injects
+@pytest.mark.parametrize("name, args, abi", [
+    ("execve", ("/bin/true", 0, 0), "x86_64"),
+    ("ptrace", (0, 0, 0, 0), "x86_64"),
+    ("execve", ("/bin/true", 0, 0), "x32"),
+    ("close", (-1,), "x32"),
+    ("execve", (), "i386"),
+])
+def test_a_call_of_injected_code_ends_the_process(node, name, args, abi):
+    syscalls.last_call(node.pid, name, *args, abi=abi)
+    assert node.wait_exit() == -signal.SIGSYS
+    node.start().up()
+    assert answers(node)
+
+
+@injects
+def test_without_the_sandbox_all_that_works(free, tmp_path):
+    """So the tests above can fail."""
+    pid = free.pid
+    assert opened(free, "/etc/passwd") == "opened"
+    assert opened(free, str(tmp_path / "new"), os.O_CREAT | os.O_WRONLY) == "opened"
+    fd = syscalls.call(pid, "socket", AF_UNIX, 1, 0)
+    assert fd > 2 and syscalls.call(pid, "listen", fd, 1) != "ENOSYS"
+    assert syscalls.call(pid, "mmap", 0, 4096, PROT_READ | PROT_EXEC,
+                         MAP_PRIVATE_ANONYMOUS, -1, 0) > 0
+    assert syscalls.call(pid, "kill", os.getpid(), 0) == 0
+    syscalls.last_call(pid, "execve", "/bin/true", 0, 0)
+    assert free.wait_exit() == 0
+
+
+@as_root
+def test_names_resolve_from_files_that_were_replaced(cluster, tmp_path):
+    """The C library reads them anew, and they are other files then, about which
+    no rule has been made."""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "nsswitch.conf").write_text("hosts: files\n")
+    (etc / "hosts").write_text("127.0.0.9 other.test\n")
+    cluster.start(1)
+    joining = cluster.new()
+    joining.join = f"first.test:{cluster[0].http_port}"
+    joining.start(["unshare", "-m", "sh", "-c",
+                   'mount --make-rprivate / && mount --bind "$0" /etc && exec "$@"',
+                   str(etc)] + joining.argv())
+    joining.up()
+    wait_for(lambda: "name does not resolve" in joining.log(), 10, "no such name")
+    (etc / "new").write_text("127.0.0.1 first.test\n")
+    os.rename(etc / "new", etc / "hosts")
+    cluster.wait_members(2, timeout=20)
+
+
+# ---- users ----
+
+@pytest.fixture
+def public():
+    """A directory that every user may pass."""
+    path = tempfile.mkdtemp()
+    os.chmod(path, 0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+NOBODY = pwd.getpwnam("nobody")
+
+
+@as_root
+@pytest.mark.parametrize("user, gid", [
+    ("nobody", NOBODY.pw_gid), ("nobody:daemon", 1),
+    (str(NOBODY.pw_uid), NOBODY.pw_gid), ("54321:12345", 12345)])
+def test_a_node_started_as_root_becomes_the_user(cluster, public, user, gid):
+    uid = 54321 if user[0] == "5" else NOBODY.pw_uid
+    node = cluster.new(args=["--user", user, "--backup-every", "1s",
+                             "--backup-dir", public + "/above/backups"])
+    node.dir = public + "/above/data"
+    node.start().up()
+    for _ in range(2):
+        cluster.wait_leader()
+        for pid in [node.pid] + children(node.pid):
+            assert field(pid, "Uid").split() == [str(uid)] * 4
+            assert field(pid, "Gid").split() == [str(gid)] * 4
+            assert "0" not in field(pid, "Groups").split()
+            assert int(field(pid, "CapEff"), 16) == 0
+        assert answers(node)
+        node.terminate()
+        node.start().up()
+    wait_for(lambda: os.listdir(public + "/above/backups"), 10, "a backup")
+    for folder, folders, files in os.walk(public + "/above"):
+        for name in folders + files:
+            found = os.lstat(os.path.join(folder, name))
+            assert (found.st_uid, found.st_gid) == (uid, gid), name
+
+
+@as_root
+def test_ports_of_root_are_bound_before(cluster, public):
+    node = cluster.new(args=["--user", "nobody"])
+    node.http_port = 80
+    node.dir = public + "/data"
+    node.start(["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"',
+                "sh"] + node.argv())
+    wait_for(lambda: " start version=" in node.log(), 10, "it listens")
+    assert f"http={node.host}:80" in node.log()
+
+
+@as_root
+@pytest.mark.parametrize("owned", ["directory", "file"])
+def test_a_directory_of_another_user_is_explained(cluster, public, owned):
+    node = cluster.new()
+    node.dir = public + "/data"
+    node.start().up()
+    node.terminate()
+    if owned == "file":
+        os.chown(node.dir, NOBODY.pw_uid, NOBODY.pw_gid)
+    node.args = ["--user", "nobody"]
+    node.start()
+    assert node.wait_exit() == 1
+    what = node.dir + ("/LOCK" if owned == "file" else "")
+    assert f"user {NOBODY.pw_uid} may not use {what}: Permission denied" in node.log()
+    assert f"chown -R {NOBODY.pw_uid}:{NOBODY.pw_gid} {node.dir}" in node.log()
+
+
+@pytest.mark.parametrize("user, why", [
+    ("no-such-user", "there is no user no-such-user"),
+    ("nobody:no-such-group", "there is no group no-such-group"),
+    ("54321", "the group must be given: 54321:GROUP"),
+    (":root", "is not NAME or NAME:GROUP"),
+    ("4294967295", "there is no user 4294967295")])
+def test_a_user_that_does_not_exist(cluster, user, why):
+    node = cluster.new(args=["--user", user]).start()
+    assert node.wait_exit() == 1
+    assert why in node.log()
+    assert not os.path.exists(node.dir)
+
+
+@as_root
+def test_only_root_becomes_another_user(cluster, public):
+    def run(user):
+        return subprocess.run(
+            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+             "timeout", "-s", "TERM", "2", copy, "--user", user, "--http",
+             "127.0.0.1:0", "--http-adv", "127.0.0.1:1", "--raft", "127.0.0.1:0",
+             "--raft-adv", "127.0.0.1:1", "--inmem"],
+            capture_output=True, text=True)
+    copy = shutil.copy(BINARY, public)
+    assert "only root may become another user" in run("daemon").stderr
+    assert " start version=" in run("nobody").stderr
