@@ -315,6 +315,15 @@ static void variable_of(const struct flag *flag, char name[VARIABLE_BYTES])
     name[PREFIX_SIZE + size] = '\0';
 }
 
+/* Variables of the client commands. The daemon ignores them, also where it has
+ * a flag of that name. */
+static bool is_for_commands(struct bytes name)
+{
+    return bytes_equal_string(name, "ADDR") ||
+           bytes_equal_string(name, "USER") ||
+           bytes_equal_string(name, "TOKEN_FILE");
+}
+
 /* An empty variable is unset, such as "CRAFTD_JOIN=" in an environment file. */
 static bool read_environment(struct config *config, char *why, size_t why_size)
 {
@@ -323,6 +332,7 @@ static bool read_environment(struct config *config, char *why, size_t why_size)
         variable_of(&flags[i], name);
         const char *value = getenv(name);
         if (value && value[0] != '\0' &&
+            !is_for_commands(bytes_of_string(name + PREFIX_SIZE)) &&
             !set_flag(&flags[i], name, value, config, why, why_size)) {
             return false;
         }
@@ -339,8 +349,7 @@ bool config_knows_variable(const char *variable, char *why, size_t why_size)
     const char *name = variable + PREFIX_SIZE;
     struct bytes word = bytes_of(name, strcspn(name, "="));
     struct text_nearest nearest = text_nearest_to(word);
-    if (bytes_equal_string(word,
-                           "ADDR")) { /* A variable of the client commands. */
+    if (is_for_commands(word)) {
         return true;
     }
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {

@@ -4,7 +4,7 @@
 #include "base/text.h"
 #include "client/client_internal.h"
 
-#define REACH "addr timeout "
+#define REACH "addr timeout netrc "
 
 static const struct command commands[] = {
     {"get", run_get, 1, 1, REACH "meta stale level", help_get},
@@ -18,6 +18,8 @@ static const struct command commands[] = {
     {"backup", run_backup, 1, 1, REACH "stale", help_backup},
     {"restore", run_restore, 1, 1, REACH, help_restore},
     {"bench-disk", run_bench_disk, 1, 1, "time", help_bench_disk},
+    {"passwd", run_passwd, 1, WORDS_MAX, "rounds", help_passwd},
+    {"token", run_token, 0, WORDS_MAX, "", help_token},
     {"version", run_version, 0, 0, "", help_version},
     {"help", run_help, 0, 1, "", help_help},
 };

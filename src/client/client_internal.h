@@ -23,7 +23,7 @@ enum {
 };
 
 enum {
-    WORDS_MAX = 2,
+    WORDS_MAX = 65,     /* craftd passwd: a name, and all permissions. */
     SERVER_BYTES = 300, /* A host name, a port, and what is between. */
     /* Bytes that the client holds in memory: more than any --max-body and any
      * page of a listing. A backup is not held, it is streamed. */
@@ -50,6 +50,9 @@ struct options {
     bool has_limit;
     uint64_t limit;
     uint64_t time_ms; /* bench-disk */
+    bool netrc;
+    bool has_rounds;
+    uint64_t rounds; /* passwd */
     bool help;
 };
 
@@ -150,6 +153,13 @@ bool write_out(int fd, const void *data, size_t size, const char **why);
 /* The same to stdout, as the end of a command. */
 int print_bytes(const struct options *options, struct bytes bytes);
 
+/* Add the header by which the server at `addr` (host:port) knows us, if there
+ * are credentials for it: from ~/.netrc with --netrc, else from the file that
+ * CRAFTD_TOKEN_FILE names, else CRAFTD_USER. False: `why` says what is wrong
+ * with them. */
+bool add_credentials(struct buf *out, const struct options *options,
+                     const char *addr, char *why, size_t why_size);
+
 /* ---- text.c ------------------------------------------------------------- */
 
 struct field {
@@ -177,6 +187,8 @@ int run_leader(const struct options *options);
 int run_restore(const struct options *options);
 int run_backup(const struct options *options);
 int run_bench_disk(const struct options *options);
+int run_passwd(const struct options *options);
+int run_token(const struct options *options);
 int run_version(const struct options *options);
 int run_help(const struct options *options);
 
@@ -192,6 +204,8 @@ extern const char help_leader[];
 extern const char help_backup[];
 extern const char help_restore[];
 extern const char help_bench_disk[];
+extern const char help_passwd[];
+extern const char help_token[];
 extern const char help_version[];
 extern const char help_help[];
 

@@ -4,7 +4,8 @@
 #define REACH                                                                  \
     "    --addr ADDR[,ADDR]   servers to ask, host:port, in this order\n"      \
     "                         (CRAFTD_ADDR, else localhost:11000)\n"           \
-    "    --timeout TIME       how long a server may take: 250ms, 5s (10s)\n"
+    "    --timeout TIME       how long a server may take: 250ms, 5s (10s)\n"   \
+    "    --netrc              user and password of the server from ~/.netrc\n"
 
 #define LEVEL                                                                  \
     "    --stale              what the server has itself, possibly old: "      \
@@ -53,6 +54,8 @@ const char help_overview[] =
     "    recover [FLAGS] DIR         when a majority is lost for ever\n"
     "  of this machine:\n"
     "    bench-disk DIR              how fast the disk syncs\n"
+    "    passwd NAME [PERM...]       a user for the file of --auth\n"
+    "    token [PERM...]             a token for the file of --auth\n"
     "    version                     print the version\n"
     "    help [COMMAND]              this, or the page of a command\n"
     "\n"
@@ -78,7 +81,12 @@ const char help_overview[] =
     "                                7  unknown whether it was done\n"
     "\n"
     "ENVIRONMENT\n"
-    "    CRAFTD_ADDR  servers to ask: host:port[,host:port...]\n"
+    "    CRAFTD_ADDR        servers to ask: host:port[,host:port...]\n"
+    "    CRAFTD_TOKEN_FILE  file with the token to send, for servers with\n"
+    "                       --auth; --netrc has precedence\n"
+    "    CRAFTD_USER        user:password to send; the two above have\n"
+    "                       precedence\n"
+    "    NETRC              file that --netrc reads instead of ~/.netrc\n"
     "\n"
     "EXAMPLES\n"
     "    export CRAFTD_ADDR=10.0.0.1:11000,10.0.0.2:11000,10.0.0.3:11000\n"
@@ -330,6 +338,53 @@ const char help_bench_disk[] =
     "EXIT CODES\n" CODES "\n"
     "EXAMPLES\n"
     "    craftd bench-disk /var/lib/craftd\n";
+
+#define PERMS                                                                  \
+    "    PERM is all, read[:PREFIX], write[:PREFIX], watch (read), lease,\n"   \
+    "    status, ready, join, remove, backup, load (POST /restore),\n"         \
+    "    snapshot or leader-ops. With :PREFIX it is for keys that begin\n"     \
+    "    with PREFIX. The file of --auth is a JSON array of such lines with\n" \
+    "    commas between them, mode 0600; SIGHUP makes the server read it\n"    \
+    "    again.\n"
+
+const char help_passwd[] =
+    "NAME\n"
+    "    craftd passwd - a user for the file of --auth\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    craftd passwd [--rounds N] NAME [PERM...]\n"
+    "\n"
+    "DESCRIPTION\n"
+    "    Reads a password, from a terminal without showing it and twice, else\n"
+    "    the first line of stdin, and prints the user NAME as one line of\n"
+    "    JSON. The line has a hash of the password (PBKDF2-HMAC-SHA-256 with\n"
+    "    a random salt), not the password.\n"
+    "\n" PERMS "\n"
+    "OPTIONS\n"
+    "    --rounds N           rounds of PBKDF2 (100000): what a guess costs,\n"
+    "                         and the server once for each user and start\n"
+    "\n"
+    "EXIT CODES\n" CODES "\n"
+    "EXAMPLES\n"
+    "    craftd passwd bob read:svc/ write:svc/ status\n"
+    "    curl --user bob localhost:11000/key/svc/a\n";
+
+const char help_token[] =
+    "NAME\n"
+    "    craftd token - a token for the file of --auth\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    craftd token [PERM...]\n"
+    "\n"
+    "DESCRIPTION\n"
+    "    Prints two lines: an object for the file, with the hash of a new\n"
+    "    token, and the token, 256 random bits in hexadecimal. The token is\n"
+    "    nowhere else. Programs send it as \"Authorization: Bearer TOKEN\".\n"
+    "\n" PERMS "\n"
+    "EXIT CODES\n" CODES "\n"
+    "EXAMPLES\n"
+    "    craftd token join >line-and-token\n"
+    "    craftd --auth auth.json --join-token-file token ...\n";
 
 const char help_version[] = "NAME\n"
                             "    craftd version - print the version\n"

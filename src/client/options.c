@@ -32,6 +32,8 @@ static const struct flag flags[] = {
     {"limit", NUMBER, AT(limit), AT(has_limit)},
     {"json", FLAG, AT(json), 0},
     {"time", DURATION, AT(time_ms), 0},
+    {"netrc", FLAG, AT(netrc), 0},
+    {"rounds", NUMBER, AT(rounds), AT(has_rounds)},
 };
 
 static bool is_listed(const char *names, const char *name)

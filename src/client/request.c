@@ -82,9 +82,10 @@ void request_add_level(struct request *request, const struct options *options)
     }
 }
 
-static void add_request(struct buf *out, const struct request *request,
+/* False: `why` says what is wrong with our credentials. */
+static bool add_request(struct buf *out, const struct request *request,
                         const struct options *options, const char *addr,
-                        struct bytes target)
+                        struct bytes target, char why[WHY_BYTES])
 {
     char host[REACTOR_ADDR_BYTES];
     buf_printf(out, "%s ", request->method);
@@ -93,6 +94,9 @@ static void add_request(struct buf *out, const struct request *request,
                " HTTP/1.1\r\nHost: %s\r\nUser-Agent: craftd/%s\r\n"
                "Accept: */*\r\nConnection: close\r\n",
                addr_full(addr, host) ? host : addr, options->version);
+    if (!add_credentials(out, options, addr, why, WHY_BYTES)) {
+        return false;
+    }
     buf_add_bytes(out, buf_bytes(&request->headers));
     if (request->name[0]) {
         buf_printf(out, "Idempotency-Key: %s\r\n", request->name);
@@ -105,6 +109,7 @@ static void add_request(struct buf *out, const struct request *request,
     }
     buf_add_string(out, "\r\n");
     buf_add_bytes(out, request->body);
+    return true;
 }
 
 /* ---- one server ---- */
@@ -253,12 +258,16 @@ static enum attempt attempt(struct request *request,
                             struct bytes target, char why[WHY_BYTES])
 {
     uint64_t patience_ms = options->timeout_ms + GRACE_MS;
+    struct buf bytes = {0};
+    if (!add_request(&bytes, request, options, addr, target, why)) {
+        buf_free(&bytes);
+        return ATTEMPT_BROKEN;
+    }
     int fd = dial(addr, options->timeout_ms, why, WHY_BYTES);
     if (fd < 0) {
+        buf_free(&bytes);
         return ATTEMPT_NOT_SENT;
     }
-    struct buf bytes = {0};
-    add_request(&bytes, request, options, addr, target);
     http_answer_free(&request->answer);
     http_answer_init(&request->answer);
     request->answer_body.size = 0;

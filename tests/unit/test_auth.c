@@ -420,6 +420,40 @@ static void test_crowds(void **state)
     auth_free(auth);
 }
 
+/* An address with several checks does not go on before the others. */
+static void test_addresses_in_turn(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client first;
+    struct client second;
+    struct client other;
+    add_user(&users, "bob", "secret", "\"read\"");
+    add_user(&users, "amy", "secret", "\"read\"");
+    add_user(&users, "eve", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(ask(auth, &first, basic("bob", "secret"), 1, 0),
+                     AUTH_PENDING);
+    assert_int_equal(ask(auth, &second, basic("amy", "secret"), 1, 0),
+                     AUTH_PENDING);
+    assert_int_equal(ask(auth, &other, basic("eve", "secret"), 2, 0),
+                     AUTH_PENDING);
+    assert_int_equal(auth_run(auth, 0, ROUNDS), 0);
+    assert_int_equal(first.done, 1);
+    assert_int_equal(auth_run(auth, 0, ROUNDS), 0);
+    assert_int_equal(other.done, 1);
+    assert_int_equal(second.done, 0);
+    assert_int_equal(auth_run(auth, 0, ROUNDS), UINT64_MAX);
+    assert_int_equal(second.done, 1);
+    assert_int_equal(end(&first), AUTH_ACCEPTED);
+    assert_int_equal(end(&second), AUTH_ACCEPTED);
+    assert_int_equal(end(&other), AUTH_ACCEPTED);
+    auth_release(&first.identity);
+    auth_release(&second.identity);
+    auth_release(&other.identity);
+    auth_free(auth);
+}
+
 /* More addresses than are kept: none with a waiting check is lost. */
 static void test_many_addresses(void **state)
 {
@@ -464,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_wrong_tokens_are_delayed_too),
         cmocka_unit_test(test_same_credentials_are_checked_once),
         cmocka_unit_test(test_crowds),
+        cmocka_unit_test(test_addresses_in_turn),
         cmocka_unit_test(test_many_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

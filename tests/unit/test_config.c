@@ -214,6 +214,8 @@ static void test_unknown_variables_have_a_hint(void **state)
         {"CRAFTD_HTTP=:1", NULL},
         {"CRAFTD_LEAVE_ON_EXIT=", NULL},
         {"CRAFTD_ADDR=x", NULL},
+        {"CRAFTD_USER=bob:x", NULL},
+        {"CRAFTD_TOKEN_FILE=x", NULL},
         {"CRAFTDOG=1", NULL},
         {"PATH=x", NULL},
     };
