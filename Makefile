@@ -37,7 +37,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all \
   -fno-omit-frame-pointer
 LIBS := -lsqlite3 -lhttp_parser -lm
 
-# ---- the rooms, from scripts/rooms ------------------------------------------
+# ---- the rooms, from scripts/rooms ----
 
 # ROWS is "base=", "sys=base", "reactor=base,sys", ...; uses_ROOM what it names.
 ROWS := $(shell sed -n 's/ *\#.*//; s/^[^ ]\{1,\}$$/&=/; s/  */=/; \
@@ -93,7 +93,7 @@ room_of = $(firstword $(subst _, ,$(patsubst test_%,%,$(1))))
 .PHONY: all
 all: $(BUILD)/craftd
 
-# ---- the daemon -------------------------------------------------------------
+# ---- the daemon ----
 
 RELEASE_CFLAGS := -O2 -g $(HARDEN)
 RELEASE_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack \
@@ -133,7 +133,7 @@ $(BUILD)/check/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(LANGUAGE) -Itests $(WARN) $(CHECK_CFLAGS) -MMD -MP -c -o $@ $<
 
-# ---- unit tests -------------------------------------------------------------
+# ---- unit tests ----
 
 define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
@@ -159,7 +159,7 @@ $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 	scripts/run-tests $^
 
-# ---- the simulator ------------------------------------------------------------
+# ---- the simulator ----
 
 # The daemon's own rooms over a virtual network and disk: what tests/sim/net.c
 # is, reactor/ is not.
@@ -177,7 +177,7 @@ $(BUILD)/simulator: $(call objects,sim,$(SIM_SOURCES))
 $(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
 	$(CC) $(SANITIZE) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
 
-# ---- every crash state ---------------------------------------------------------
+# ---- every crash state ----
 
 # Whole nodes, as in the simulator, without a network.
 CRASH_SOURCES := $(call stack_sources,tests/crash) $(support_sys) \
@@ -227,7 +227,7 @@ sim: $(BUILD)/simulator
 mutants:
 	tests/mutants/run.py $(MUTANTS)
 
-# ---- fuzzing ----------------------------------------------------------------
+# ---- fuzzing ----
 
 FUZZ_CFLAGS := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
 $(BUILD)/fuzz/%.o: %.c
@@ -292,7 +292,7 @@ replay: $(addprefix $(BUILD)/check/replay_,$(FUZZ_TARGETS))
 	@for t in $(FUZZ_TARGETS); do \
 	  $(BUILD)/check/replay_$$t $$t fuzz/corpus/$$t fuzz/regress/$$t || exit 1; done
 
-# ---- everything a commit passes ----------------------------------------------
+# ---- everything a commit passes ----
 
 C_FILES := $(shell find src tests fuzz -name '*.[ch]')
 HEADERS := $(shell find src -name '*.h')

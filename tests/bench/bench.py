@@ -42,7 +42,7 @@ VALUE_BYTES = 100
 LARGE_BYTES = 1 << 20
 
 
-# ---- the two programs ---------------------------------------------------------
+# ---- the two programs ----
 
 class Craftd:
     name = "craftd"
@@ -168,7 +168,7 @@ class Etcd:
 PROGRAMS = [Craftd] + ([Etcd] if Etcd.binary else [])
 
 
-# ---- measuring ------------------------------------------------------------------
+# ---- measuring ----
 
 def load(program):
     """All keys, so that no read misses."""

@@ -38,7 +38,7 @@ TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "90"))
 KINDS = ("blackhole", "unreachable", "prohibit")
 
 
-# ---- who cannot reach whom: sets of (from, to) --------------------------------
+# ---- who cannot reach whom: sets of (from, to) ----
 
 def between(left, right):
     """Nothing passes between the two groups."""
@@ -74,7 +74,7 @@ def ring(nodes):
             if (i - j) % count not in (0, 1, count - 1)}
 
 
-# ---- the network ----------------------------------------------------------------
+# ---- the network ----
 
 def ip(*lines, namespace=None):
     """Commands of ip(8), one a line, all or an error."""
@@ -204,7 +204,7 @@ def cluster_in(base):
         network.close()
 
 
-# ---- getting in -------------------------------------------------------------------
+# ---- getting in ----
 
 def _ways():
     """Root needs no user namespace, and may not be allowed one."""

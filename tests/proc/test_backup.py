@@ -176,7 +176,7 @@ def test_backup_of_a_node_in_memory(cluster, tmp_path):
     assert value_as_text(file, "key-99") == [("value-99",)]
 
 
-# ---- restore --------------------------------------------------------------------
+# ---- restore ----
 
 def test_restore_founds_a_cluster(cluster, tmp_path):
     cluster.start(3)
@@ -239,7 +239,7 @@ def test_restore_of_what_is_no_backup(cluster, tmp_path):
     wait_for(lambda: node.get("k") == "v", 10, "the key")
 
 
-# ---- recover ----------------------------------------------------------------------
+# ---- recover ----
 
 def test_recover_from_a_lost_majority(cluster):
     cluster.start(3)

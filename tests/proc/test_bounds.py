@@ -194,7 +194,7 @@ def test_the_quota_leaves_deletes(cluster):
     cluster.wait_same()
 
 
-# ---- full disks ---------------------------------------------------------------
+# ---- full disks ----
 
 def can_mount():
     probe = subprocess.run(

@@ -197,7 +197,7 @@ def test_nothing_is_changed_by_a_get(node):
     assert state(node) == before
 
 
-# ---- what an operator may allow -----------------------------------------------------
+# ---- what an operator may allow ----
 
 def test_an_origin_that_is_allowed(cluster):
     node = cluster.start(1, args=["--allow-origin",

@@ -117,7 +117,7 @@ def target_of(request):
     return request.split(b" ")[1].decode()
 
 
-# ---- values -------------------------------------------------------------------
+# ---- values ----
 
 def test_get_prints_the_bytes_and_nothing_else(serve):
     value = bytes(range(256)) * 500
@@ -256,7 +256,7 @@ def test_half_a_request_was_not_done(serve):
         assert second.requests[0].endswith(b"\r\n\r\n" + value)
 
 
-# ---- what is known about a write ----------------------------------------------
+# ---- what is known about a write ----
 
 def name_of(request):
     """The Idempotency-Key that it was sent under."""
@@ -388,7 +388,7 @@ def test_a_full_backlog_does_not_hold_the_others_up(serve):
         assert (done.returncode, done.stdout) == (DONE, b"v")
 
 
-# ---- redirects ----------------------------------------------------------------
+# ---- redirects ----
 
 def test_a_redirect_is_followed_once(serve):
     leader = serve(answer(204))
@@ -405,7 +405,7 @@ def test_a_redirect_is_followed_once(serve):
     assert (done.returncode, third.requests) == (FAILED, [])
 
 
-# ---- lists, transactions --------------------------------------------------------
+# ---- lists, transactions ----
 
 def test_ls_follows_the_pages(serve):
     following = ['Link: </keys?prefix=p&after=x>; rel="next"']
@@ -454,7 +454,7 @@ def test_txn_reads_a_file_or_stdin(serve, tmp_path):
     assert done.returncode == FAILED and b"No such file" in done.stderr
 
 
-# ---- backup -------------------------------------------------------------------
+# ---- backup ----
 
 def database(body):
     return answer(200, body, ["Content-Type: application/vnd.sqlite3"])
@@ -538,7 +538,7 @@ def test_a_full_disk_is_reported(serve):
             assert done.returncode == FAILED and b"No space left" in done.stderr
 
 
-# ---- without a server -----------------------------------------------------------
+# ---- without a server ----
 
 def test_help_and_version():
     overview = craftd("help")
@@ -583,7 +583,7 @@ def test_bench_disk(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-# ---- real nodes -----------------------------------------------------------------
+# ---- real nodes ----
 
 def lines(*words, **kw):
     return [line.split("\t") for line in run(*words, **kw).decode().splitlines()]

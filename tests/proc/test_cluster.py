@@ -18,7 +18,7 @@ def roles(node):
     return {row["id"]: row["role"] for row in node.request("GET", "/nodes").json()}
 
 
-# ---- looking -------------------------------------------------------------------
+# ---- looking ----
 
 def test_nodes_are_listed_by_every_node(three):
     leader = three.wait_leader()
@@ -72,7 +72,7 @@ def test_what_makes_no_sense(three):
     assert set(roles(three[0]).values()) == {"voter"}
 
 
-# ---- votes -----------------------------------------------------------------------
+# ---- votes ----
 
 def test_demote_and_promote_through_every_node(cluster):
     cluster.start(3)
@@ -157,7 +157,7 @@ def test_remove_through_a_follower(cluster):
     assert first.request("DELETE", f"/nodes/{second.name}").status == 404
 
 
-# ---- leadership --------------------------------------------------------------------
+# ---- leadership ----
 
 def test_leadership_is_moved_through_every_node(cluster):
     cluster.start(3)
@@ -205,7 +205,7 @@ def test_without_a_leader(cluster):
     assert b"leader" not in lines.body.split(b"[-]sync")[0]
 
 
-# ---- barrier and snapshot --------------------------------------------------------
+# ---- barrier and snapshot ----
 
 def test_sync_is_a_barrier(three):
     leader = three.wait_leader()
@@ -284,7 +284,7 @@ def test_snapshot_lets_the_log_go(cluster):
         assert node.get("after") == "1" and node.get("big-2") == big
 
 
-# ---- trouble -----------------------------------------------------------------------
+# ---- trouble ----
 
 def test_status_tells_of_a_dead_member(cluster):
     cluster.start(3)
@@ -329,7 +329,7 @@ def test_hints_are_whole_strings(cluster):
     assert cluster[0].request("DELETE", "/nodes/back%5Cslash").status == 200
 
 
-# ---- probes ------------------------------------------------------------------------
+# ---- probes ----
 
 def test_readyz_sync(three):
     for node in three:

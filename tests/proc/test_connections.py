@@ -70,7 +70,7 @@ def fill(node, keep):
             keep(half_sent(node))
 
 
-# ---- idle connections give way --------------------------------------------------
+# ---- idle connections give way ----
 
 def test_the_longest_idle_gives_way(node):
     with closing() as keep:
@@ -123,7 +123,7 @@ def test_an_answer_that_is_not_taken_yet_is_not_cut(node):
             got += len(piece)
 
 
-# ---- guests ---------------------------------------------------------------------
+# ---- guests ----
 
 def test_probes_are_answered_beyond_the_limit(node):
     with closing() as keep:
@@ -198,7 +198,7 @@ def test_a_guest_that_says_nothing_is_closed(node):
         wait_for(lambda: is_closed(guest), 4, "it is closed")
 
 
-# ---- a share for each address ------------------------------------------------------
+# ---- a share for each address ----
 
 @netns.inside
 def test_one_address_has_a_share(tmp_path):
@@ -234,7 +234,7 @@ def test_one_address_has_a_share(tmp_path):
             assert get(keep(dial(node, other))) == (200, True)
 
 
-# ---- memory for input ----------------------------------------------------------------
+# ---- memory for input ----
 
 def part(size):
     return (b"PUT /key/m HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"

@@ -40,7 +40,7 @@ def problem(got, status, code, message="", outcome="not-applied", v1=False):
     return body
 
 
-# ---- what is refused -----------------------------------------------------------------
+# ---- what is refused ----
 # (line, status and code, in the message, outcome: "" for reads)
 
 KEY = "localhost:11000/key"
@@ -293,7 +293,7 @@ def test_head_and_304_have_no_body(trio, folder, number):
         assert "content-length" not in got.headers
 
 
-# ---- what curl would not send by itself -------------------------------------------------
+# ---- what curl would not send by itself ----
 
 def raw(node, data, seconds=10):
     """The answer to these bytes, and the end of the connection."""
@@ -352,7 +352,7 @@ def test_slow_requests(trio):
     assert got.body.startswith(b'{\n  "type"')
 
 
-# ---- limits that are flags ---------------------------------------------------------------
+# ---- limits that are flags ----
 
 def test_limits_name_their_flags(cluster, folder):
     node = cluster.new(args=["--max-value=1k", "--max-body", "4k", "--max-conns", "5"])
@@ -413,7 +413,7 @@ def wait_connected(node, count):
     time.sleep(0.5)
 
 
-# ---- members -----------------------------------------------------------------------------
+# ---- members ----
 
 def test_alone(cluster, folder):
     cluster.start(1)
@@ -450,7 +450,7 @@ def test_no_member_yet(cluster, folder):
         problem(late.result()[0], 503, "stopping", "stopping")
 
 
-# ---- without a majority --------------------------------------------------------------------
+# ---- without a majority ----
 
 @contextlib.contextmanager
 def frozen(cluster):

@@ -17,7 +17,7 @@ JSON = "Content-Type: application/json"
 PROBLEM = "Content-Type: application/problem+json"
 BLOB = bytes(range(256))
 
-# ---- 0: what goes for every request ------------------------------------------------
+# ---- 0: what goes for every request ----
 
 GROUND = [
     # Keys: all of the path behind /key/, percent-decoded once.
@@ -124,7 +124,7 @@ GROUND = [
     ("curl localhost:11000/api/v1/nowhere?pretty", f"404 | {JSON}", '{\n  "type":...}\n'),
 ]
 
-# ---- 2: keys -----------------------------------------------------------------------
+# ---- 2: keys ----
 
 KEYS = [
     ("""curl -X POST localhost:11000/key -d '{"user1":"batman"}'""",
@@ -204,7 +204,7 @@ KEYS = [
     ("curl localhost:11000/key/lines?raw", "200", "one\ntwo\n"),
 ]
 
-# ---- 3: lists ----------------------------------------------------------------------
+# ---- 3: lists ----
 
 LISTS = [
     ("""curl localhost:11000/key -d '{"svc/a":"1"}'""", "200 | Craftd-Index: i44", ""),
@@ -251,7 +251,7 @@ LISTS = [
     ("curl -X DELETE 'localhost:11000/keys?all'", "200", '{"deleted":3,"index":i61}\n'),
 ]
 
-# ---- 4: how fresh, and where ---------------------------------------------------------
+# ---- 4: how fresh, and where ----
 
 LEVELS = [
     ("""curl localhost:11000/key -d '{"a":"1"}'""", "200 | Craftd-Index: i42", ""),
@@ -297,7 +297,7 @@ LEVELS_FOLLOWER = [
     ("curl 'localhost:11000/key/a?redirect&stale'", "200", None),
 ]
 
-# ---- 7: transactions -----------------------------------------------------------------
+# ---- 7: transactions ----
 
 TXN = """curl localhost:11000/txn -d '{
  "if":  [{"key":"a","index":i44},{"key":"b","exists":false},{"key":"c","value":"x"}],
@@ -351,7 +351,7 @@ TRANSACTIONS = [
      "200 | Idempotency-Replayed: true", ""),
 ]
 
-# ---- 8: the cluster -------------------------------------------------------------------
+# ---- 8: the cluster ----
 
 STATUS = """{"me":{"id":"$me","address":"$raft"},"leader":{"id":"$leader","address":"$leader_raft"},
 "followers":[{"id":"...","address":"..."},{"id":"...","address":"..."}],"role":"$role","term":...,
@@ -402,7 +402,7 @@ CLUSTER = [
     ("curl -X POST localhost:11000/snapshot", "204 | !Content-Type", ""),
 ]
 
-# ---- 9 and 10: backup, health, figures --------------------------------------------------
+# ---- 9 and 10: backup, health, figures ----
 
 BACKUP = [
     ("""curl localhost:11000/key -d '{"a":"1"}'""", "200 | Craftd-Index: i62", ""),
@@ -431,7 +431,7 @@ HEALTH = [
      "...craftd_build_info{version=...craftd_raft_is_leader ...craftd_keys ..."),
 ]
 
-# ---- 11: brokerd's names -----------------------------------------------------------------
+# ---- 11: brokerd's names ----
 
 V1 = "localhost:11000/api/v1"
 PROPERTIES = [
@@ -547,7 +547,7 @@ def test_the_tables_are_as_large_as_they_were():
     assert rows > 230, rows
 
 
-# ---- what a row cannot say ------------------------------------------------------------
+# ---- what a row cannot say ----
 
 @pytest.mark.parametrize("number", range(3))
 def test_100_continue_is_said_and_spared(trio, folder, number):
@@ -646,7 +646,7 @@ def test_a_large_page_is_indented_too(trio, folder):
     assert head.headers["Content-Length"] == str(len(pretty.body))
 
 
-# ---- 14: the command line ---------------------------------------------------------------
+# ---- 14: the command line ----
 
 SPELLINGS = {
     "id": "-id --id -i -node-id --node-id",

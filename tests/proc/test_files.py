@@ -67,7 +67,7 @@ def idle():
     sockets.close()
 
 
-# ---- descriptors --------------------------------------------------------------
+# ---- descriptors ----
 
 @pytest.mark.parametrize("limit, clients", [(256, 300), (1024, 1100)])
 def test_idle_clients_leave_descriptors_for_files(cluster, idle, limit, clients):
@@ -165,7 +165,7 @@ def test_a_process_out_of_descriptors_goes_on_when_there_are_some(cluster):
         assert node.get(f"k{i}") == LARGE, i
 
 
-# ---- the size of files --------------------------------------------------------
+# ---- the size of files ----
 
 def test_a_limit_of_the_size_of_files_is_a_full_disk(cluster):
     """ulimit -f, in blocks of 512 bytes: EFBIG (and SIGXFSZ) instead of ENOSPC,
@@ -212,7 +212,7 @@ def test_a_limit_that_lasts_fills_no_log(cluster):
     assert node.alive()
 
 
-# ---- the directory ------------------------------------------------------------
+# ---- the directory ----
 
 def removed(node):
     shutil.rmtree(node.dir)

@@ -51,7 +51,7 @@ def orphan_of(cluster, count=3):
     return cluster[0]
 
 
-# ---- the orphan -------------------------------------------------------------------
+# ---- the orphan ----
 
 def test_a_wiped_founder_takes_no_writes(cluster):
     orphan = orphan_of(cluster)
@@ -168,7 +168,7 @@ def test_another_name_at_the_same_address_is_an_orphan_too(cluster):
     wait_for(lambda: stopped(node), 15, "it is stopped")
 
 
-# ---- who is no orphan ---------------------------------------------------------------
+# ---- who is no orphan ----
 
 UUID = "11" * 16  # Of a directory that nobody has.
 
@@ -205,7 +205,7 @@ def test_a_recovered_cluster_is_wanted(cluster, tmp_path):
     assert survivor.put("on", "1").status == 200
 
 
-# ---- before it founds ----------------------------------------------------------------
+# ---- before it founds ----
 
 @pytest.fixture
 def network(tmp_path):
@@ -264,7 +264,7 @@ def test_on_loopback_the_start_is_fast(cluster):
     assert "listens" not in node.log()
 
 
-# ---- directories that wait to join --------------------------------------------------
+# ---- directories that wait to join ----
 
 def test_a_directory_that_waited_to_join_never_founds(cluster):
     """Started with -join once and not adopted; then the flag is forgotten. It
@@ -297,7 +297,7 @@ def test_a_directory_of_an_older_build_that_waits_says_that_it_needs_join(cluste
     assert not os.path.exists(os.path.join(node.dir, "IDENT"))
 
 
-# ---- every node with -join ------------------------------------------------------------
+# ---- every node with -join ----
 
 def test_a_founder_with_itself_in_its_list_is_harmless(cluster):
     """The same list everywhere, once the cluster stands: the founder restarts
@@ -343,7 +343,7 @@ def test_nodes_that_all_wait_for_each_other_say_so(tmp_path):
         nodes.stop()
 
 
-# ---- who may adopt a node that joins ---------------------------------------------------
+# ---- who may adopt a node that joins ----
 
 def uuid_of(node):
     """Of a directory that waits, as it tells those whom it asks."""
@@ -460,7 +460,7 @@ def test_the_answer_to_a_join_may_come_in_chunks(cluster):
             server.shutdown()
 
 
-# ---- words for what is in the way ---------------------------------------------------------
+# ---- words for what is in the way ----
 
 def test_an_address_that_nobody_reaches_is_named(cluster):
     """The newcomer logged "accepted" every two seconds."""

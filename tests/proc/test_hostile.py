@@ -48,7 +48,7 @@ def ask(node, head, body=b""):
     return client, client.recv(4096)
 
 
-# ---- memory -------------------------------------------------------------------
+# ---- memory ----
 
 @pytest.mark.parametrize("head, status", [
     (b"POST /api/v1/properties?timeout=x HTTP/1.1\n", b" 400 "),
@@ -104,7 +104,7 @@ def test_values_that_nobody_takes_are_bounded(one, target, body):
     wait_for(well, 5, "room")
 
 
-# ---- time ---------------------------------------------------------------------
+# ---- time ----
 
 def pairs(count):
     names = itertools.product(string.ascii_lowercase, repeat=4)
@@ -147,7 +147,7 @@ def test_many_large_entries_are_not_applied_in_one_turn(cluster):
     assert stall_seconds(node) < 0.8  # Parsing them all is in one turn as well.
 
 
-# ---- what is known from the head ----------------------------------------------
+# ---- what is known from the head ----
 
 @pytest.mark.parametrize("head, status", [
     (b"PUT /key/a HTTP/1.1\nContent-Length: 2000000\n", 413),

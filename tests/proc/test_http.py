@@ -12,7 +12,7 @@ import pytest
 from cluster import HOST, wait_for
 
 
-# ---- keys -------------------------------------------------------------------
+# ---- keys ----
 
 def test_write_through_every_node_read_through_every_node(three):
     for writer in three:
@@ -202,7 +202,7 @@ def test_every_answer_has_a_date_and_is_not_kept(three):
     assert 1 < dated(three[0].request("GET", "/livez")) - first < 4
 
 
-# ---- status -----------------------------------------------------------------
+# ---- status ----
 
 def test_status_shape(three):
     leader = three.wait_leader()
@@ -224,7 +224,7 @@ def test_status_of_all_names_one_cluster(three):
     assert len({node.status()["cluster"] for node in three}) == 1
 
 
-# ---- big requests -------------------------------------------------------------
+# ---- big requests ----
 
 def curl(*argv, stdin=None):
     return subprocess.run(["curl", "-sS", *argv], timeout=30, text=True,
@@ -282,7 +282,7 @@ def test_chunked_body(three):
     assert three[2].get("chunked") == "1"
 
 
-# ---- raw sockets ----------------------------------------------------------------
+# ---- raw sockets ----
 
 @contextlib.contextmanager
 def connect(node, timeout=5.0):
@@ -447,7 +447,7 @@ def test_long_heads_are_refused(three):
         assert int(answer.split()[1]) == status, answer[:200]
 
 
-# ---- slow and many ----------------------------------------------------------------
+# ---- slow and many ----
 
 def test_slow_clients_get_408_and_disturb_nobody(three):
     """Ten slow heads at once (10 s by contract), beside ordinary requests."""
@@ -574,7 +574,7 @@ def test_values_of_every_size_up_to_the_limit(three):
     assert three[2].get(key) == "longest"
 
 
-# ---- probes -------------------------------------------------------------------
+# ---- probes ----
 
 def probe(node, path):
     answer = node.request("GET", path)

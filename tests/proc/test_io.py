@@ -91,7 +91,7 @@ def test_where_it_is_forbidden(cluster):
     assert node.log().count("log=sync") == 1
 
 
-# ---- a disk that does not answer -------------------------------------------
+# ---- a disk that does not answer ----
 
 def run(*words):
     subprocess.run(words, check=True, capture_output=True, timeout=30,

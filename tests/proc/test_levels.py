@@ -185,7 +185,7 @@ def test_of_two_lowest_indexes_the_higher_holds(cluster):
         assert answer.status == 503, answer
 
 
-# ---- how long ago a leader was heard ------------------------------------------------
+# ---- how long ago a leader was heard ----
 
 def no_leader(node):
     answer = node.request("POST", "/key?timeout=200ms", {"w": "1"})

@@ -66,7 +66,7 @@ def one(tmp_path_factory):
         nodes.stop()
 
 
-# ---- what an item is ----------------------------------------------------------
+# ---- what an item is ----
 
 def test_items_have_key_value_and_both_indexes(three):
     three[0].put("item/a", "1")
@@ -118,7 +118,7 @@ def test_wrong_parameters_are_refused(one, query):
     assert problem["code"] == "bad-param"
 
 
-# ---- order, bounds, pages -----------------------------------------------------
+# ---- order, bounds, pages ----
 
 def test_every_bound_against_a_sorted_list(one):
     rng = random.Random(11)
@@ -187,7 +187,7 @@ def test_a_page_is_cut_at_four_megabytes(one):
     assert got[0].json()["items"][0]["value"] == "\x01" * 1_000_000
 
 
-# ---- common prefixes ----------------------------------------------------------
+# ---- common prefixes ----
 
 def rolled_up(keys, prefix, separator):
     seen = []
@@ -228,7 +228,7 @@ def test_separator_says_what_is_a_prefix(one):
     assert response.body == b"dir/a/\ndir/b\t3\ndir/c/\n"
 
 
-# ---- formats ------------------------------------------------------------------
+# ---- formats ----
 
 def test_ndjson_is_an_object_a_line(one):
     put_all(one, {"nd/a": "x\ny", "nd/b": ""})
@@ -253,7 +253,7 @@ def test_lines_are_for_the_shell(one):
     assert one.request("GET", "/keys?prefix=ln/&format=lines&count").body == b"3\n"
 
 
-# ---- one state a page, and a loop that goes on ---------------------------------
+# ---- one state a page, and a loop that goes on ----
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):

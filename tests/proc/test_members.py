@@ -50,7 +50,7 @@ def copy_of(cluster):
             copy.kill()
 
 
-# ---- names ---------------------------------------------------------------------
+# ---- names ----
 
 def test_a_copied_name_ends_while_its_member_lives(cluster, copy_of):
     cluster.start(3)
@@ -155,7 +155,7 @@ def test_a_lost_disk_is_back_at_once(cluster):
     cluster.wait_members(3)
 
 
-# ---- addresses -----------------------------------------------------------------
+# ---- addresses ----
 
 def test_an_address_is_no_reason_to_replace(cluster):
     cluster.start(3)
@@ -235,7 +235,7 @@ def test_a_member_of_a_request_comes_once(three, body):
     assert len(rows(three[0])) == 3
 
 
-# ---- requests whose leader goes away -------------------------------------------
+# ---- requests whose leader goes away ----
 
 def test_the_leader_is_removed_through_another(cluster):
     """It is done within milliseconds, and so is the answer."""
@@ -397,7 +397,7 @@ def test_a_named_write_is_not_repeated_when_its_answer_may_be_forgotten(cluster)
     assert rest[0].get("n") is None
 
 
-# ---- members that are removed ---------------------------------------------------
+# ---- members that are removed ----
 
 def test_a_removed_leader_answers_and_stops_at_once(cluster):
     """Its clients write, and read, while it is removed: none waits for a leader
@@ -567,7 +567,7 @@ def test_who_has_left_keeps_its_data_until_it_is_taken(cluster):
     assert "start it with --join" in leaver.log()
 
 
-# ---- a member that contradicts the others ---------------------------------------
+# ---- a member that contradicts the others ----
 
 def raise_term(cluster, times):
     for _ in range(times):

@@ -95,7 +95,7 @@ def value(samples, name, **labels):
     return samples[name, tuple(sorted(labels.items()))]
 
 
-# ---- the parser itself ----------------------------------------------------------
+# ---- the parser itself ----
 
 @pytest.mark.parametrize("wrong", [
     "# HELP a x\n# TYPE a gauge\na 1",  # No line feed at the end.
@@ -115,7 +115,7 @@ def test_the_parser_is_strict(wrong):
         parse(wrong)
 
 
-# ---- the daemon's ---------------------------------------------------------------
+# ---- the daemon's ----
 
 def test_metrics_of_a_cluster(three):
     leader = three.wait_leader()

@@ -136,7 +136,7 @@ def document(three):
     return Document(response.body.decode())
 
 
-# ---- the document itself ----------------------------------------------------------
+# ---- the document itself ----
 
 def test_it_is_the_one_in_the_source_and_has_a_tag(three):
     with open(os.path.join(ROOT, "src", "api", "openapi.yaml"), "rb") as f:
@@ -210,7 +210,7 @@ def test_its_methods_are_those_of_options(three, document):
         assert methods - {"head", "options"} == described, path
 
 
-# ---- answers ----------------------------------------------------------------------
+# ---- answers ----
 
 BINARY = bytes(range(256))
 

@@ -22,7 +22,7 @@ def refused(response):
     return body["message"]
 
 
-# ---- decoding -----------------------------------------------------------------------
+# ---- decoding ----
 
 def test_a_plus_sign_is_a_blank_in_values_and_itself_in_paths(cluster):
     node = cluster.start(1)[0]
@@ -62,7 +62,7 @@ def test_names_and_values_are_decoded_alike(three):
         refused(three[0].request("GET", "/keys?" + query))
 
 
-# ---- what is not taken --------------------------------------------------------------
+# ---- what is not taken ----
 
 MISTYPED = [
     # method, path, query, the name that was meant
@@ -190,7 +190,7 @@ def test_it_is_refused_before_the_body_is_sent(three):
         assert node.get("early") is None
 
 
-# ---- the document -------------------------------------------------------------------
+# ---- the document ----
 
 def test_the_document_names_what_is_taken(three):
     """What a request takes, as it says itself when it refuses, is what the
@@ -222,7 +222,7 @@ def test_the_document_names_what_is_taken(three):
     assert checked > 40
 
 
-# ---- methods ------------------------------------------------------------------------
+# ---- methods ----
 
 @pytest.mark.parametrize("method", ["PATCH", "TRACE", "PROPFIND", "LINK", "MKCOL"])
 def test_methods_that_others_know_are_405(three, method):

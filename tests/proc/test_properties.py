@@ -46,7 +46,7 @@ def one(cluster):
     return cluster.start(1)[0]
 
 
-# ---- one property ---------------------------------------------------------------
+# ---- one property ----
 
 def test_the_life_of_a_property_through_every_node(three):
     for i, root in enumerate(BOTH):
@@ -139,7 +139,7 @@ def test_conditions_and_repeats(three):
     assert three[0].request("DELETE", path).status == 200
 
 
-# ---- lists ----------------------------------------------------------------------
+# ---- lists ----
 
 def test_patterns_against_a_model(three):
     stored = [f"pat.{a}.{b}" for a in ("svc", "vm", "port") for b in range(12)]
@@ -255,7 +255,7 @@ def test_a_list_is_whole_among_writes(many):
             assert int(response.headers["Craftd-Index"]) < index[-1]
 
 
-# ---- deleting many --------------------------------------------------------------
+# ---- deleting many ----
 
 def test_delete_by_pattern_through_every_node(three):
     for node in three:
@@ -297,7 +297,7 @@ def test_a_pattern_that_was_refused_is_forgotten(one):
     connection.close()
 
 
-# ---- the cluster ----------------------------------------------------------------
+# ---- the cluster ----
 
 def test_nodes_by_status(three):
     leader = three.wait_leader()

@@ -64,7 +64,7 @@ def go_on(cluster):
         assert node.get("evil") is None
 
 
-# ---- what is asked, and answered, by members only -------------------------------
+# ---- what is asked, and answered, by members only ----
 
 def test_a_stranger_writes_and_removes_nothing(cluster, facts):
     leader = cluster.wait_leader()
@@ -176,7 +176,7 @@ def test_a_handover_that_nobody_asked_for(cluster, facts):
     go_on(cluster)
 
 
-# ---- numbers ------------------------------------------------------------------
+# ---- numbers ----
 
 @pytest.mark.parametrize("kind", [fake.HEARTBEAT, fake.APPEND, fake.VOTE])
 def test_no_message_uses_up_the_terms(cluster, facts, kind):
@@ -192,7 +192,7 @@ def test_no_message_uses_up_the_terms(cluster, facts, kind):
     go_on(cluster)
 
 
-# ---- what cannot be applied ------------------------------------------------------
+# ---- what cannot be applied ----
 
 def odd_entries():
     evil = b"n0\r\nSet-Cookie: a=b"
@@ -231,7 +231,7 @@ def test_an_entry_that_cannot_be_applied_costs_the_link(cluster, facts, payload,
     go_on(cluster)
 
 
-# ---- snapshots ------------------------------------------------------------------
+# ---- snapshots ----
 
 def image_of(node, tmp_path, applied, term, **columns):
     """A backup of the node's, as if it were a snapshot at that entry."""
@@ -303,7 +303,7 @@ def test_a_snapshot_of_somebody_who_does_not_lead_is_refused(cluster, facts,
     go_on(cluster)
 
 
-# ---- the way out ---------------------------------------------------------------
+# ---- the way out ----
 
 @pytest.mark.parametrize("words", [
     ["--without-log", "DIR"], ["DIR", "--without-log"],
@@ -328,7 +328,7 @@ def test_recovery_without_a_log(cluster, words):
     wait_for(lambda: node.get("k") == "v", 10, "the data is there")
 
 
-# ---- memory -------------------------------------------------------------------
+# ---- memory ----
 
 def test_unfinished_frames_have_a_bound_together(cluster, facts):
     """A frame has up to 32 MiB; those of strangers share the room of one."""
@@ -350,7 +350,7 @@ def test_unfinished_frames_have_a_bound_together(cluster, facts):
     go_on(cluster)
 
 
-# ---- places -------------------------------------------------------------------
+# ---- places ----
 
 class Crowd(threading.Thread):
     """Connections that say nothing, to every node, renewed when closed."""
@@ -419,7 +419,7 @@ def test_silent_connections_keep_no_member_out(cluster, source):
     cluster.wait_same()
 
 
-# ---- lines of the log -----------------------------------------------------------
+# ---- lines of the log ----
 
 def flood(node, data, count):
     for _ in range(count):

@@ -20,7 +20,7 @@ def run(*argv, timeout=10, env=None):
                           preexec_fn=die_with_parent, env=env)
 
 
-# ---- flags --------------------------------------------------------------------
+# ---- flags ----
 
 def test_help_and_version():
     for flag in ("-h", "--help", "-help"):
@@ -53,7 +53,7 @@ def test_wrong_flags_exit_2_with_a_line(argv, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == [], "a refused start leaves nothing behind"
 
 
-# ---- one node -------------------------------------------------------------------
+# ---- one node ----
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_stops_with_0_and_data_stays(cluster, number):
@@ -186,7 +186,7 @@ def test_damaged_log_is_refused_by_name(cluster):
     assert os.path.basename(path) in node.log()
 
 
-# ---- joining ----------------------------------------------------------------------
+# ---- joining ----
 
 def test_join_through_a_follower(cluster):
     cluster.start(2)
@@ -501,7 +501,7 @@ def test_a_log_that_nobody_reads_stops_nothing(cluster, kind):
         os.close(fd)
 
 
-# ---- addresses ----------------------------------------------------------------
+# ---- addresses ----
 
 def has_ipv6():
     try:

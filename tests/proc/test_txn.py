@@ -33,7 +33,7 @@ def code(response):
     return response.status, problem["code"]
 
 
-# ---- values as they are -------------------------------------------------------
+# ---- values as they are ----
 
 def test_put_and_get_any_bytes_through_every_node(three):
     body = bytes(range(256))
@@ -93,7 +93,7 @@ def test_empty_and_largest_values(three):
     assert three[2].request("GET", "/key/large?raw").body == b"\xff" * MIB
 
 
-# ---- conditions ------------------------------------------------------------------
+# ---- conditions ----
 
 def test_conditional_requests(three):
     leader, follower = three[0], three[1]
@@ -200,7 +200,7 @@ def test_not_modified(three):
     connection.close()
 
 
-# ---- transactions -----------------------------------------------------------------
+# ---- transactions ----
 
 def test_the_transaction_of_the_contract(three):
     for number, node in enumerate(three):
@@ -333,7 +333,7 @@ def test_compare_and_set_loses_no_update(three):
     assert three[1].get("other") == str(len(added))
 
 
-# ---- repeats ----------------------------------------------------------------------
+# ---- repeats ----
 
 def test_a_repeat_through_another_node_gets_the_first_answer(three):
     def twice(name, method, path, body):

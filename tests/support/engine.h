@@ -106,7 +106,7 @@ struct raft_options engine_options(raft_id self, uint64_t seed);
 uint32_t engine_add_run(struct raft_run *runs, uint32_t count, uint64_t index,
                         uint64_t term);
 
-/* ---- in ----------------------------------------------------------------- */
+/* ---- in ---- */
 
 /* The event happens now. */
 MUST_CHECK enum err engine_step(struct engine *engine,
@@ -121,7 +121,7 @@ void engine_tick(struct engine *engine, uint64_t ms);
 /* Heartbeat times go by, in which these peers answer and the disk works. */
 void engine_pass(struct engine *engine, uint64_t ms, const raft_id *alive);
 
-/* ---- out ---------------------------------------------------------------- */
+/* ---- out ---- */
 
 void engine_collect(struct engine *engine);
 /* Operations up to `seq`, or all that came out, are durable. */
@@ -143,7 +143,7 @@ const struct raft_append_offer *engine_offer(const struct engine *engine,
 bool engine_send_append(struct engine *engine, raft_id peer, uint64_t count,
                         struct raft_message *message);
 
-/* ---- as the peers would ------------------------------------------------- */
+/* ---- as the peers would ---- */
 
 /* The vote, or pre-vote, that the engine asked `from` for. */
 MUST_CHECK enum err engine_grant(struct engine *engine, raft_id from);
@@ -165,7 +165,7 @@ void engine_to_ready(struct engine *engine);
 /* All other voters ack everything. */
 void engine_catch_up(struct engine *engine);
 
-/* ---- looking ------------------------------------------------------------ */
+/* ---- looking ---- */
 
 /* Good until the next call. */
 const struct raft_status *engine_status(struct engine *engine);

@@ -24,7 +24,7 @@ static enum err installed(struct engine *e, uint64_t index, uint64_t term)
                 .conf = &conf);
 }
 
-/* ---- who campaigns at once ----------------------------------------------- */
+/* ---- who campaigns at once ---- */
 
 /* Only the one that can elect itself. */
 static void test_a_learner_beside_one_voter_does_not_campaign(void **state)

@@ -31,7 +31,7 @@ static void propose(struct engine *e, int count)
     engine_settle(e);
 }
 
-/* ---- the follower's log: section 3.5 ------------------------------------- */
+/* ---- the follower's log: section 3.5 ---- */
 
 /* 3.5: an append is accepted if the entry before it is there with the same
  * term (committed ones match by 3.6.3), and refused otherwise. */
@@ -210,7 +210,7 @@ static void test_verified_is_of_one_term(void **state)
     engine_free(e);
 }
 
-/* ---- the disk first: section 3.8 ----------------------------------------- */
+/* ---- the disk first: section 3.8 ---- */
 
 /* 3.8: an ack says "durable", so it waits; one ack for all of a turn. */
 static void test_ack_waits_for_the_disk(void **state)
@@ -379,7 +379,7 @@ static void test_persist_operations_are_bounded(void **state)
     engine_free(e);
 }
 
-/* ---- commit: sections 3.5, 3.6.2 ----------------------------------------- */
+/* ---- commit: sections 3.5, 3.6.2 ---- */
 
 /* 3.5, 3.6.2: committed is what a majority holds, but by counting only what is
  * of the leader's own term (figure 3.7: entries of earlier terms could still
@@ -511,7 +511,7 @@ static void test_commit_travels_with_heartbeats(void **state)
     engine_free(e);
 }
 
-/* ---- proposing ----------------------------------------------------------- */
+/* ---- proposing ---- */
 
 /* 3.5: only a leader takes entries; it puts them into its log at once. */
 static void test_only_a_leader_takes_proposals(void **state)
@@ -569,7 +569,7 @@ static void test_leader_is_append_only(void **state)
     engine_free(e);
 }
 
-/* ---- the leader's picture of a peer -------------------------------------- */
+/* ---- the leader's picture of a peer ---- */
 
 /* L13: an append names the entry before its first, and the commit index. */
 static void test_what_is_in_an_append(void **state)
@@ -800,7 +800,7 @@ static void test_peer_down_and_up(void **state)
     engine_free(e);
 }
 
-/* ---- compaction and snapshots: section 5 --------------------------------- */
+/* ---- compaction and snapshots: section 5 ---- */
 
 /* 5: the log may begin later; what is left reads as before, and an append that
  * begins before the beginning still connects. */
@@ -998,7 +998,7 @@ static void test_install_while_acks_are_in_flight(void **state)
     }
 }
 
-/* ---- what no correct peer sends ------------------------------------------ */
+/* ---- what no correct peer sends ---- */
 
 static const struct raft_entry entries_good[2] = {
     {.term = 2, .type = RAFT_ENTRY_NORMAL},

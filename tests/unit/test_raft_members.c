@@ -38,7 +38,7 @@ static void propose(struct engine *e)
     engine_settle(e);
 }
 
-/* ---- when a change may begin: sections 4.1, 4.2 -------------------------- */
+/* ---- when a change may begin: sections 4.1, 4.2 ---- */
 
 /* 4.1 with the erratum of 2015, L11: no change before the leader has committed
  * an entry of its own term. */
@@ -180,7 +180,7 @@ static void test_update_of_a_member(void **state)
     engine_free(e);
 }
 
-/* ---- which configuration is in force: section 4.1 ------------------------ */
+/* ---- which configuration is in force: section 4.1 ---- */
 
 /* 4.1: the newest in the log, committed or not, on the leader... */
 static void test_change_is_in_force_on_append(void **state)
@@ -285,7 +285,7 @@ static void test_removed_follower_does_not_campaign(void **state)
     }
 }
 
-/* ---- learners: section 4.2.1 --------------------------------------------- */
+/* ---- learners: section 4.2.1 ---- */
 
 /* 4.2.1: a learner gets the log and counts for nothing: not for commit, not
  * for an election, not for being in touch, not for a read. */
@@ -416,7 +416,7 @@ static void test_learner_that_left_is_not_promoted(void **state)
     engine_free(e);
 }
 
-/* ---- removing: sections 4.2.2, 4.2.3 ------------------------------------- */
+/* ---- removing: sections 4.2.2, 4.2.3 ---- */
 
 /* M11: a removal, or demotion, that leaves the voters without a live majority
  * is refused: it could not be committed, nor anything after it. */
@@ -538,7 +538,7 @@ static void test_removed_leader_waits_for_its_heir(void **state)
     }
 }
 
-/* ---- transfer: section 3.10 ---------------------------------------------- */
+/* ---- transfer: section 3.10 ---- */
 
 /* 3.10: once the target holds the whole log it is told to campaign at once;
  * proposals are refused meanwhile, and changes. Its candidacy ends it. */
@@ -714,7 +714,7 @@ static void test_timeout_now_that_is_ignored(void **state)
     }
 }
 
-/* ---- reads: section 6.4 -------------------------------------------------- */
+/* ---- reads: section 6.4 ---- */
 
 static void ask(struct engine *e, uint64_t cookie)
 {

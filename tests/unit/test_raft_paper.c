@@ -12,7 +12,7 @@
 
 #include "support/engine.h"
 
-/* ---- terms: section 3.3 -------------------------------------------------- */
+/* ---- terms: section 3.3 ---- */
 
 /* 3.4: a server starts as a follower, of nobody, and says nothing. */
 static void test_starts_as_silent_follower(void **state)
@@ -195,7 +195,7 @@ static void test_prevote_refusal_brings_the_term(void **state)
     engine_free(e);
 }
 
-/* ---- who gets a vote: sections 3.4, 3.6.1 -------------------------------- */
+/* ---- who gets a vote: sections 3.4, 3.6.1 ---- */
 
 /* 3.6.1: the voter refuses a candidate whose log is behind its own: the later
  * term of the last entries decides, then the length. The same for PREVOTE. */
@@ -333,7 +333,7 @@ static void test_learner_and_stranger(void **state)
     engine_free(e);
 }
 
-/* ---- the disk first: sections 3.8, figure 3.1 ---------------------------- */
+/* ---- the disk first: sections 3.8, figure 3.1 ---- */
 
 /* 3.8: term and vote are on disk before the vote is heard of; otherwise a
  * crash in between lets us vote twice. */
@@ -473,7 +473,7 @@ static void test_waiting_message_is_dropped_after_a_role(void **state)
     engine_free(e);
 }
 
-/* ---- elections: section 3.4 ---------------------------------------------- */
+/* ---- elections: section 3.4 ---- */
 
 /* 9.6, then 3.4: after a silence first a pre-vote that changes no term; with a
  * majority for it a new term, the own vote, and a request to all others. */
@@ -771,7 +771,7 @@ static void test_only_voters_campaign(void **state)
     }
 }
 
-/* ---- pre-vote and stickiness: sections 9.6, 4.2.3 ------------------------ */
+/* ---- pre-vote and stickiness: sections 9.6, 4.2.3 ---- */
 
 /* 9.6: a PREVOTE asks what would be. Granting it costs nothing: no term, no
  * vote, no timer, nothing to write; and it can be granted to many. */
@@ -900,7 +900,7 @@ static void test_gap_starts_the_wait_anew(void **state)
     engine_free(e);
 }
 
-/* ---- stepping down: section 6.2 ------------------------------------------ */
+/* ---- stepping down: section 6.2 ---- */
 
 /* 6.2: a leader that a majority has not answered for an election timeout steps
  * down, and is silent: its heartbeats would keep the others from electing. */
@@ -976,7 +976,7 @@ static void test_stalled_disk_is_no_leader(void **state)
     engine_free(e);
 }
 
-/* ---- bounds, determinism ------------------------------------------------- */
+/* ---- bounds, determinism ---- */
 
 /* L15: a flood of questions finds bounded queues; what does not fit is a lost
  * message, and afterwards there is room again. */
