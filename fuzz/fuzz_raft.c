@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { NODES = 3, LOG_MAX = 64, FLIGHTS_MAX = 48, QUEUE_MAX = 8, ENTRIES = 4 };
+enum { NODES = 3, LOG_MAX = 64, PACKETS_MAX = 48, QUEUE_MAX = 8, ENTRIES = 4 };
 
 struct node {
     struct raft *raft; /* NULL: dead. */
@@ -28,14 +28,14 @@ struct node {
     uint64_t asked_at;
 };
 
-struct flight {
+struct packet {
     struct raft_message message;
     struct raft_entry entries[ENTRIES];
 };
 
 static struct node nodes[NODES];
-static struct flight flights[FLIGHTS_MAX];
-static uint32_t flight_count;
+static struct packet network[PACKETS_MAX];
+static uint32_t packet_count;
 static raft_id leader_of[256];
 static uint64_t committed[LOG_MAX];
 static uint64_t committed_max;
@@ -77,17 +77,17 @@ static void stop(struct node *node)
 
 static void post(const struct raft_message *m, const uint64_t *terms)
 {
-    if (flight_count == FLIGHTS_MAX) {
+    if (packet_count == PACKETS_MAX) {
         return;
     }
-    struct flight *flight = &flights[flight_count++];
-    flight->message = *m;
+    struct packet *packet = &network[packet_count++];
+    packet->message = *m;
     for (uint32_t i = 0; i < m->entry_count; i++) {
-        flight->entries[i] =
+        packet->entries[i] =
             (struct raft_entry){.term = terms[i], .type = RAFT_ENTRY_NORMAL};
         if (m->log_index + 1 + i == 1) {
-            flight->entries[i].type = RAFT_ENTRY_CONF;
-            flight->entries[i].conf = &conf;
+            packet->entries[i].type = RAFT_ENTRY_CONF;
+            packet->entries[i].conf = &conf;
         }
     }
 }
@@ -191,21 +191,21 @@ static void write_one(struct node *node)
 /* `which` from the front; another order is a network's right. */
 static void deliver(uint32_t which, bool keep)
 {
-    if (flight_count == 0) {
+    if (packet_count == 0) {
         return;
     }
-    which %= flight_count;
-    struct flight flight = flights[which];
+    which %= packet_count;
+    struct packet packet = network[which];
     if (!keep) {
-        flight_count--;
-        memmove(&flights[which], &flights[which + 1],
-                (flight_count - which) * sizeof(flights[0]));
+        packet_count--;
+        memmove(&network[which], &network[which + 1],
+                (packet_count - which) * sizeof(network[0]));
     }
-    struct node *to = &nodes[flight.message.to - 1];
+    struct node *to = &nodes[packet.message.to - 1];
     if (to->raft && to->last < LOG_MAX - 8) {
-        flight.message.entries = flight.entries;
+        packet.message.entries = packet.entries;
         must(step(to, (struct raft_event){.type = RAFT_MESSAGE,
-                                          .message = &flight.message}) ==
+                                          .message = &packet.message}) ==
              ERR_OK);
     }
 }
@@ -274,7 +274,7 @@ static void begin(void)
     memset(leader_of, 0, sizeof(leader_of));
     memset(committed, 0, sizeof(committed));
     engine_conf(&conf, NODES, 0, 0);
-    flight_count = 0;
+    packet_count = 0;
     committed_max = 0;
     now_ms = 1000;
     for (int i = 0; i < NODES; i++) {
@@ -294,14 +294,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (what >= 8 && what < 14) {
             uint8_t to = data[i + 1];
             raft_id id =
-                flight_count > 0 ? flights[to % flight_count].message.to : 0;
+                packet_count > 0 ? network[to % packet_count].message.to : 0;
             deliver(to, what == 13);
             if (id > 0 && nodes[id - 1].raft && what != 12 &&
                 nodes[id - 1].queue_count < QUEUE_MAX) {
                 carry_out(&nodes[id - 1]);
             }
         } else if (what >= 14) {
-            flight_count = flight_count > 0 ? flight_count - 1 : 0;
+            packet_count = packet_count > 0 ? packet_count - 1 : 0;
         } else if (!node->raft) {
             start(node);
         } else if (raft_term(node->raft) < ARRAY_COUNT(leader_of) - 2) {

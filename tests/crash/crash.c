@@ -1,18 +1,18 @@
-/* crash.c -- the choices, one after the other; see crash.h.
+/* crash.c -- enumerates the choices; see crash.h.
  *
  *     crash --states N         until N different disks were recovered
- *     crash --seconds N        or for so long
+ *     crash --seconds N        for that long
  *     crash --only NAME        one workload
- *     crash --first SEED       where to begin; a run is the same every time
+ *     crash --first SEED       first seed; a run is the same every time
  *     crash --replay NAME SEED OPERATION CHOICE
  *
  * Breadth first: a round goes through every workload with another seed, and
  * takes more choices for each operation than the round before.
  *
- * Each disk that was found is recovered, and recovered again, with the same
- * result. In some, power is lost again while recovery runs; in some of the
- * first losses only the process was killed, so that what recovery reads is not
- * on the platter yet, and is lost by the second. */
+ * Each disk is recovered twice, with the same result. In some, power is lost
+ * again during recovery; in some of the first losses only the process was
+ * killed, so that the data that recovery reads is not on the platter yet, and
+ * the second loss takes it. */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,12 +31,12 @@
 
 enum {
     TRAIL_MAX = 256,
-    SECOND_EVERY = 16, /* Losses within recovery: in so few of the states. */
+    SECOND_EVERY = 16, /* One of so many states has losses during recovery. */
     SECOND_CHOICES = 1,
     GO_ON_EVERY = 8,
     SEEDS_A_ROUND = 16,
-    EVERY_CHOICE = 4, /* From this round on all are taken that can be. */
-    SAMPLES = 48,     /* Where not all can be. */
+    EVERY_CHOICE = 4, /* First round that tries all choices, where possible. */
+    SAMPLES = 48,     /* Choices where there are too many. */
 };
 
 static const struct workload *const workloads[] = {
@@ -47,7 +47,7 @@ static const struct workload *const workloads[] = {
 /* ---- sets of hashes ---- */
 
 struct set {
-    uint64_t *places; /* 0: free. */
+    uint64_t *places; /* 0: unused. */
     size_t size;      /* A power of two. */
     size_t count;
 };
@@ -67,7 +67,7 @@ static void set_grow(struct set *set)
     *set = wider;
 }
 
-/* True when it is new. */
+/* Returns true when it was not in the set. */
 static bool set_add(struct set *set, uint64_t hash)
 {
     if (set->count * 2 >= set->size) {
@@ -84,11 +84,11 @@ static bool set_add(struct set *set, uint64_t hash)
     return new;
 }
 
-/* ---- where we are ---- */
+/* ---- progress ---- */
 
 struct totals {
     uint64_t made;  /* Choices. */
-    uint64_t tried; /* Different, or under different promises. */
+    uint64_t tried; /* Distinct disks and acknowledgements. */
     uint64_t second;
     uint64_t us;
 };
@@ -100,7 +100,7 @@ static struct {
     uint64_t operation;
     uint64_t choice;
     uint64_t promise;
-    uint64_t choices_max; /* An operation, in this round. */
+    uint64_t choices_max; /* Per operation, in this round. */
     uint64_t states_max;
     uint64_t until_us;
     bool replay;
@@ -125,13 +125,13 @@ static uint64_t now_us(void)
     return clock_us(CLOCK_MONOTONIC);
 }
 
-/* Of this process only: the machine may have others to run. */
+/* CPU time of this process, since the machine may be shared. */
 static uint64_t worked_us(void)
 {
     return clock_us(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-static void say_where(void)
+static void print_position(void)
 {
     char change[160] = "";
     char text[512];
@@ -153,14 +153,14 @@ static void say_where(void)
 static void on_signal(int number)
 {
     (void)number;
-    say_where();
+    print_position();
     _exit(127);
 }
 
 void crash_failed(const char *file, int line, const char *what)
 {
-    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
-    say_where();
+    fprintf(stderr, "%s:%d: check failed: %s\n", file, line, what);
+    print_position();
     exit(129);
 }
 
@@ -170,11 +170,11 @@ NORETURN void __wrap_die(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("ended itself: ", stderr);
+    fputs("called die(): ", stderr);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
-    say_where();
+    print_position();
     exit(129);
 }
 
@@ -188,7 +188,7 @@ void crash_reached(enum crash_reached what)
     here.reached[what]++;
 }
 
-/* ---- choosing ---- */
+/* ---- choices ---- */
 
 enum manner { EACH_SECTOR, EACH_PAGE, BY_LUCK };
 
@@ -215,7 +215,7 @@ static uint64_t digit(struct trail *trail, uint64_t ways)
     return trail->digits[trail->made++].taken;
 }
 
-/* False: that was the last one. */
+/* Returns false after the last number. */
 static bool count_up(struct trail *trail)
 {
     trail->made = 0;
@@ -229,7 +229,7 @@ static bool count_up(struct trail *trail)
     return false;
 }
 
-/* The `number`th of the subsets of `among`. */
+/* The `number`-th subset of `among`. */
 static uint64_t subset(uint64_t among, uint64_t number)
 {
     uint64_t bits = 0;
@@ -281,7 +281,7 @@ static uint64_t choose(void *arg, enum simdisk_chance chance, uint64_t among)
     return way;
 }
 
-/* ---- one disk that was found ---- */
+/* ---- one disk after a power loss ---- */
 
 static uint64_t luck_of(uint64_t salt)
 {
@@ -289,9 +289,9 @@ static uint64_t luck_of(uint64_t salt)
                    here.choice * 131);
 }
 
-/* Only in a replay. */
-static void tell_change(const struct simdisk *disk, const char *who,
-                        uint64_t count)
+/* In a replay, print the change. */
+static void print_change(const struct simdisk *disk, const char *who,
+                         uint64_t count)
 {
     if (here.replay) {
         char text[160];
@@ -301,14 +301,14 @@ static void tell_change(const struct simdisk *disk, const char *who,
 }
 
 struct second {
-    uint64_t disk; /* Hash of what the first loss left. */
+    uint64_t disk; /* Hash of the disk after the first loss. */
     uint64_t changes;
-    uint64_t found; /* By recoveries that power was lost in. */
-    bool killed;    /* The first loss was that of the process only. */
+    uint64_t found; /* Digest by recoveries that lost power. */
+    bool killed;    /* The first loss was a kill of the process. */
     bool any;
 };
 
-/* Not seen before under the same promises, and `salt`. */
+/* Not seen before with the same acknowledgements and `salt`. */
 static bool is_new(const struct simdisk *disk, uint64_t salt)
 {
     uint64_t promise = mix_u64((here.seed << 20) + here.promise) ^
@@ -340,13 +340,13 @@ static void recover_second(struct simdisk *disk, struct second *second,
 static void on_second_change(struct simdisk *disk, void *arg)
 {
     struct second *second = arg;
-    tell_change(disk, "    recovery", second->changes);
+    print_change(disk, "    recovery", second->changes);
     for (uint64_t i = 0; i < SECOND_CHOICES; i++) {
         recover_second(disk, second, ++second->changes * 7 + i);
     }
 }
 
-/* What it shows the world is on the platter by then. */
+/* The recovered state must be durable before recovery returns. */
 static void recover_with_second(struct simdisk *disk, bool killed)
 {
     struct second second = {.disk = simdisk_hash(disk), .killed = killed};
@@ -420,7 +420,7 @@ static void take_some(struct simdisk *disk, uint64_t count)
     }
 }
 
-/* Only the process was killed, and power is lost while it starts again. */
+/* The process was killed, and power is lost during its next start. */
 static void take_killed(struct simdisk *disk)
 {
     struct simdisk *found = simdisk_killed(disk);
@@ -435,7 +435,7 @@ static void on_change(struct simdisk *disk, void *arg)
     here.disk = disk;
     here.operation++;
     here.choice = 0;
-    tell_change(disk, "operation", here.operation);
+    print_change(disk, "operation", here.operation);
     if (here.replay ? here.operation != here.replay_operation : is_over()) {
         return;
     }
@@ -460,14 +460,14 @@ static void on_change(struct simdisk *disk, void *arg)
     here.total->us += worked_us() - start_us;
 }
 
-/* ---- beside the caller ---- */
+/* ---- asynchronous operations ---- */
 
 static struct rng luck;
 
-static size_t flight_begins(void *arg, size_t size)
+static size_t submit_write(void *arg, size_t size)
 {
     (void)arg;
-    crash_reached(REACHED_WRITE_BESIDE);
+    crash_reached(REACHED_ASYNC_WRITE);
     switch (rng_below(&luck, 3)) {
     case 0:
         return 0;
@@ -478,16 +478,16 @@ static size_t flight_begins(void *arg, size_t size)
     }
 }
 
-static bool has_ended(void *arg, bool wait)
+static bool is_done(void *arg, bool wait)
 {
     (void)arg;
     return wait || rng_below(&luck, 3) == 0;
 }
 
-static void sync_begins(void *arg)
+static void submit_sync(void *arg)
 {
     (void)arg;
-    crash_reached(REACHED_SYNC_BESIDE);
+    crash_reached(REACHED_ASYNC_SYNC);
 }
 
 struct simdisk *crash_disk(uint64_t seed)
@@ -495,11 +495,11 @@ struct simdisk *crash_disk(uint64_t seed)
     struct simdisk *disk = simdisk_new();
     rng_init(&luck, seed);
     if (rng_below(&luck, 2) == 0) {
-        simdisk_set_pilot(disk,
-                          &(struct simdisk_pilot){.begins = flight_begins,
-                                                  .ended = has_ended,
-                                                  .sync_begins = sync_begins,
-                                                  .sync_ended = has_ended});
+        simdisk_set_async(disk,
+                          &(struct simdisk_async){.submit_write = submit_write,
+                                                  .write_done = is_done,
+                                                  .submit_sync = submit_sync,
+                                                  .sync_done = is_done});
     }
     return disk;
 }
@@ -523,7 +523,7 @@ static void run(size_t which, uint64_t seed)
     workloads[which]->run(seed);
 }
 
-/* The log alone is quick: it has all the seeds of a round, the others one. */
+/* The quick workloads run with all seeds of a round, the others with one. */
 static void run_round(const char *only, uint64_t seed, bool first)
 {
     for (size_t i = 0; i < ARRAY_COUNT(workloads); i++) {
@@ -538,8 +538,8 @@ static void run_round(const char *only, uint64_t seed, bool first)
     }
 }
 
-/* A node is opened and closed a million times: what it gave back is not given
- * back to the kernel. */
+/* A node is opened and closed a million times: do not return its freed memory
+ * to the kernel. */
 static void keep_memory(void)
 {
 #ifdef __GLIBC__
@@ -570,7 +570,7 @@ static void report(uint64_t first, uint64_t last, uint64_t us)
         second += total->second;
     }
     printf("crash: %llu choices, %llu states, %zu different disks, %llu more "
-           "within recovery; seeds %llu-%llu; %.1f s, %.1f of them at work\n",
+           "during recovery; seeds %llu-%llu; %.1f s, %.1f of them at work\n",
            (unsigned long long)made, (unsigned long long)tried,
            here.disks.count, (unsigned long long)second,
            (unsigned long long)first, (unsigned long long)last,
@@ -582,12 +582,12 @@ static void all_reached(void)
     static const char *const names[REACHED_COUNT] = {
         "a database behind its log",
         "a checkpoint",
-        "a log begun anew",
+        "a log that was reset",
         "a compaction",
         "an install",
         "an interrupted command",
-        "a write beside the caller",
-        "a sync beside the caller"};
+        "an asynchronous write",
+        "an asynchronous sync"};
     for (size_t i = 0; i < REACHED_COUNT; i++) {
         if (here.reached[i] == 0) {
             fprintf(stderr, "never reached: %s\n", names[i]);
@@ -639,7 +639,7 @@ int main(int argc, char **argv)
     log_set_level(LOG_OFF);
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
-    /* A disk is recovered while the database is in the middle of a write. */
+    /* A disk is recovered within a write of the workload's database. */
     must(sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) == SQLITE_OK);
     must(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
     keep_memory();
@@ -658,7 +658,7 @@ int main(int argc, char **argv)
         here.states_max = 20000;
     }
     uint64_t seed = first;
-    uint64_t tried = 0; /* A workload may have no more to give. */
+    uint64_t tried = 0; /* A workload may have no new disks. */
     for (uint64_t round = 0; !is_over(); round++) {
         here.choices_max =
             round < EVERY_CHOICE ? (uint64_t)1 << 2 * round : UINT64_MAX;

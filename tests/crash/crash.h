@@ -1,11 +1,11 @@
 /* crash.h -- every state in which a power loss can leave the disk, recovered.
  *
  * A workload runs on a simulated disk, once. After each call that changes the
- * disk, the disks that may be found after a loss of power at this moment are
- * built (simdisk.h has the rules), all of them where they are few, else some
- * by luck; each is recovered by the daemon's own code and compared with what
- * had been promised by then. A disk that was seen before under the same
- * promises is not tried again.
+ * disk, the disks that may be found after a power loss at this moment are built
+ * (simdisk.h has the rules): all of them where they are few, else a random
+ * sample. The daemon's own code recovers each, and the result is compared with
+ * the acknowledgements so far. A disk that was seen before under the same
+ * acknowledgements is not tried again.
  *
  * Everything follows from the workload's name, the seed, the number of the
  * operation and the number of the choice, which is what a failure prints. */
@@ -16,22 +16,22 @@
 #include "base/rng.h"
 #include "support/simdisk.h"
 
-/* Mounts of simvfs: the workload's disk, a disk that was found, and one that
- * was found after a second loss; and the other node's. */
+/* Mounts of simvfs: the workload's disk, the disk after a power loss, the disk
+ * after a second power loss, and the disk of the other node. */
 enum { DISK_RUN, DISK_FOUND, DISK_FOUND_AGAIN, DISK_OTHER, DISKS };
 
 struct workload {
     const char *name;
-    /* Once through; `seed` varies it. */
+    /* Run it once; `seed` varies it. */
     void (*run)(uint64_t seed);
-    /* Recover `disk`, mounted as `mount`, compare it with what was promised,
-     * and close it. The result names what was found: recovering the same disk
-     * once more, or after a second loss within recovery, gives the same. */
+    /* Recover `disk`, mounted as `mount`, compare it with the acknowledgements,
+     * and close it. The result is a digest: recovering the same disk once more,
+     * or after a second power loss during recovery, gives the same. */
     uint64_t (*recover)(struct simdisk *disk, int mount);
-    /* After that: it works, and what it does is kept. NULL: nothing. */
+    /* After that: it takes more work, which is durable. NULL: no check. */
     void (*go_on)(struct simdisk *disk, int mount);
-    bool quick;        /* Many seeds for one of the others. */
-    unsigned bits_max; /* All choices are tried up to 2 to this. */
+    bool quick;        /* It gets many seeds per round. */
+    unsigned bits_max; /* Up to 2^bits_max choices all are tried. */
 };
 
 extern const struct workload workload_log;
@@ -43,24 +43,25 @@ extern const struct workload workload_install;
 extern const struct workload workload_recover;
 extern const struct workload workload_restore;
 
-/* A new one. In half of the runs, by the seed, it works beside its caller where
- * it can: what is begun has arrived in part or not, and ends some time. */
+/* A new disk. In half of the runs, by the seed, it has asynchronous operations:
+ * a submitted write is on the disk in part or not, and completes at a random
+ * poll. */
 struct simdisk *crash_disk(uint64_t seed);
-/* From now on each change of `disk` is a moment to lose power; until NULL. */
+/* Try a power loss after each change of `disk`; NULL ends this. */
 void crash_watch(struct simdisk *disk);
-/* What is promised has changed. */
+/* The set of acknowledgements has changed. */
 void crash_promised(void);
-/* Somewhere to count what a workload is meant to reach; 0 at the end of all is
- * a failure when enough was tried. */
+/* Counters of states that workloads must reach; one that is 0 at the end is a
+ * failure if enough was tried. */
 enum crash_reached {
     REACHED_BEHIND, /* The database had to catch up. */
     REACHED_CHECKPOINT,
     REACHED_RESET,
     REACHED_COMPACTION,
     REACHED_INSTALL,
-    REACHED_INTERRUPTED, /* A recovery or restore that began again. */
-    REACHED_WRITE_BESIDE,
-    REACHED_SYNC_BESIDE,
+    REACHED_INTERRUPTED, /* A recover or restore command was repeated. */
+    REACHED_ASYNC_WRITE,
+    REACHED_ASYNC_SYNC,
     REACHED_COUNT,
 };
 void crash_reached(enum crash_reached what);

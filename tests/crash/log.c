@@ -1,7 +1,7 @@
 /* log.c -- the log alone: D01, D02, D10, D14.
  *
- * What is found must be exactly what was acknowledged last, or exactly what
- * was being synced. */
+ * The recovered log must be exactly the log at the last acknowledgement, or
+ * exactly the log that was being synced. */
 #include "crash.h"
 #include "support/walmodel.h"
 
@@ -33,14 +33,15 @@ static uint64_t digest_of(const struct walmodel *found)
 static uint64_t recover(struct simdisk *disk, int mount)
 {
     static struct walmodel places[DISKS];
-    struct walmodel *found = &places[mount]; /* It is called within itself. */
+    struct walmodel *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     struct wal *wal;
     CHECK(walmodel_open(simdisk_fs(disk), found, &wal) == ERR_OK);
     CHECK(walmodel_same_log(found, &run.acked) ||
           walmodel_same_log(found, &run.next));
     CHECK(walmodel_same_vote(found, &run.acked) ||
           walmodel_same_vote(found, &run.next));
-    /* The vote goes first. */
+    /* The vote is made durable first. */
     CHECK(walmodel_same_log(found, &run.acked) ||
           walmodel_same_vote(found, &run.next));
     CHECK(wal_incarnation(wal) > run.incarnation);
@@ -48,7 +49,7 @@ static uint64_t recover(struct simdisk *disk, int mount)
     return digest_of(found);
 }
 
-/* It takes another entry, and has it at the next start. */
+/* It takes another entry, which is there at the next start. */
 static void go_on(struct simdisk *disk, int mount)
 {
     (void)mount;
@@ -70,7 +71,7 @@ static void go_on(struct simdisk *disk, int mount)
     CHECK(before.first == 0 || digest_of(&before) == digest_of(&after));
 }
 
-/* ---- what is done ---- */
+/* ---- steps ---- */
 
 static void append(uint64_t term, size_t size)
 {
@@ -91,8 +92,8 @@ static void sync_all(void)
     crash_promised();
 }
 
-/* What a snapshot holds goes; now and then one came from elsewhere, and all
- * of it goes. */
+/* Drop entries that a snapshot covers; now and then a received snapshot
+ * replaces the whole log. */
 static void compact(uint64_t i)
 {
     uint64_t limit = run.next.last > 6 ? run.next.last - 6 : 0;
@@ -188,15 +189,16 @@ static void run_compact(uint64_t seed)
     run_steps(seed, true);
 }
 
-/* ---- while it is made ----
+/* ---- creation ----
  *
- * Nothing is promised before the end: it may be there, empty; or be called
- * damaged, as it has no identity yet and is cleared. */
+ * Nothing is acknowledged before the end: the log may exist and be empty, or be
+ * reported as damaged, as it has no identity yet and is cleared. */
 
 static uint64_t recover_created(struct simdisk *disk, int mount)
 {
     static struct walmodel places[DISKS];
-    struct walmodel *found = &places[mount]; /* It is called within itself. */
+    struct walmodel *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     struct wal *wal = NULL;
     enum err err = walmodel_open(simdisk_fs(disk), found, &wal);
     CHECK(!err || err == ERR_NOT_FOUND || err == ERR_CORRUPT);

@@ -2,9 +2,9 @@
  * adoption and a snapshot from elsewhere; recover and restore. A01, D01, D14,
  * D15, S06.
  *
- * Each value names the write that it came from, so that the rows that are
- * found tell which writes they hold: of each key the newest one that was
- * acknowledged up to the applied index, or one that is on its way. */
+ * Each value names its write, so that the recovered rows show their writes:
+ * each key must have its newest write that was acknowledged up to the applied
+ * index, or a later one without an answer. */
 #include <stdio.h>
 
 #include "command/command.h"
@@ -45,13 +45,13 @@ struct machine {
 };
 
 static struct {
-    struct machine own;   /* On the disk that is watched. */
+    struct machine own;   /* Its disk loses power. */
     struct machine other; /* The leader, where there is one. */
     struct write writes[WRITES_MAX + 1];
     unsigned write_count;
-    uint64_t acked;   /* Index of the newest write that was. */
-    uint64_t matched; /* The other one was told that this much is durable. */
-    bool over;        /* The command has ended. */
+    uint64_t acked;   /* Index of the newest acknowledged write. */
+    uint64_t matched; /* Index that was acknowledged to the other node. */
+    bool over;        /* The command has completed. */
     const struct fs *backup;
     struct rng rng;
 } run;
@@ -255,7 +255,8 @@ static unsigned newest(unsigned key, uint64_t applied)
     return number;
 }
 
-/* The rows are what the writes up to the applied index left; their digest. */
+/* Check the rows against the writes up to the applied index. Returns a digest.
+ */
 static uint64_t check_rows(struct node *node)
 {
     uint64_t applied = node_applied(node);
@@ -286,7 +287,7 @@ static struct node_status status_of(struct node *node)
     return status;
 }
 
-/* Until it leads itself and has applied all it has. */
+/* Run until it leads and has applied its whole log. */
 static void until_ready(struct machine *machine)
 {
     for (int i = 0; i < TURNS_MAX; i++) {
@@ -296,10 +297,10 @@ static void until_ready(struct machine *machine)
         }
         turn(machine);
     }
-    crash_failed(__FILE__, __LINE__, "it gets ready");
+    crash_failed(__FILE__, __LINE__, "the node becomes ready");
 }
 
-/* The node that was found, alone: it starts, and has all that was promised. */
+/* The recovered node, alone: it starts, and has every acknowledged write. */
 static uint64_t check_start(struct machine *found)
 {
     CHECK(start(found, false) == ERR_OK);
@@ -326,7 +327,8 @@ static void found_init(struct machine *found, struct simdisk *disk, int mount)
 static uint64_t recover_node(struct simdisk *disk, int mount)
 {
     static struct machine places[DISKS];
-    struct machine *found = &places[mount]; /* It is called within itself. */
+    struct machine *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     found_init(found, disk, mount);
     return check_start(found);
 }
@@ -362,7 +364,7 @@ static void some_writes(struct machine *machine, unsigned rounds)
         }
     }
     for (unsigned i = 0; i < 8; i++) {
-        turn(machine); /* It falls quiet, and flushes. */
+        turn(machine); /* Idle turns, in which it flushes. */
     }
 }
 
@@ -380,7 +382,7 @@ static void run_node(uint64_t seed)
     end();
 }
 
-/* ---- a snapshot from elsewhere ---- */
+/* ---- a received snapshot ---- */
 
 /* The log on the disk ends where the node says, or the leader's next entry
  * would not fit behind it. */
@@ -398,11 +400,12 @@ static void check_log(const struct machine *found,
     wal_close(wal);
 }
 
-/* Without the leader it cannot become ready; what it has must be right. */
+/* Without the leader it cannot become ready; its state must be correct. */
 static uint64_t recover_install(struct simdisk *disk, int mount)
 {
     static struct machine places[DISKS];
-    struct machine *found = &places[mount]; /* It is called within itself. */
+    struct machine *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     machine_init(found, "n2", mount, disk, 77);
     CHECK(start(found, true) == ERR_OK);
     struct node_status status = status_of(found->node);
@@ -445,7 +448,7 @@ static void turn_both(void)
 
 static void link_both(void)
 {
-    static const struct wire_hello where_it_was; /* No address: no news. */
+    static const struct wire_hello where_it_was; /* No address. */
     run.own.linked = true;
     run.other.linked = true;
     node_peer_up(run.own.node, run.other.id, &where_it_was);
@@ -529,7 +532,7 @@ static void run_install(uint64_t seed)
     uint64_t first = status_of(run.own.node).raft.base;
     some_writes(&run.other, 4);
     until_level();
-    /* Behind again: now there is a log to be replaced. */
+    /* Behind again: now the snapshot replaces a log. */
     unlink_both();
     fall_behind();
     link_both();
@@ -544,7 +547,7 @@ static void run_install(uint64_t seed)
     end();
 }
 
-/* ---- a new cluster on what is left ---- */
+/* ---- recover and restore ---- */
 
 static void lead_and_write(struct machine *machine)
 {
@@ -556,7 +559,8 @@ static void lead_and_write(struct machine *machine)
 static uint64_t recover_recover(struct simdisk *disk, int mount)
 {
     static struct machine places[DISKS];
-    struct machine *found = &places[mount]; /* It is called within itself. */
+    struct machine *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     struct node_new_cluster founded;
     found_init(found, disk, mount);
     struct node_env env = env_of(found);
@@ -596,11 +600,12 @@ static enum err restore(struct machine *machine)
     return node_restore(&options, &env, run.backup, "backup", &founded);
 }
 
-/* It is done, or can be done again. */
+/* The command is complete, or can be repeated. */
 static uint64_t recover_restore(struct simdisk *disk, int mount)
 {
     static struct machine places[DISKS];
-    struct machine *found = &places[mount]; /* It is called within itself. */
+    struct machine *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     found_init(found, disk, mount);
     enum err err = restore(found);
     CHECK(err == ERR_EXISTS || (err == ERR_OK && !run.over));

@@ -18,7 +18,7 @@ enum {
     CHECKPOINT_BYTES = 16 * 4096,
 };
 
-/* What a log says. */
+/* The content of a log. */
 struct log {
     uint64_t term;
     uint64_t vote;
@@ -36,18 +36,18 @@ static struct {
     struct files files;
     struct log acked;
     struct log next;
-    uint64_t commit; /* Clients have been told. */
-    uint64_t safe;   /* Applied at the last checkpoint. */
+    uint64_t commit; /* Acknowledged to clients. */
+    uint64_t safe;   /* Applied index at the last checkpoint. */
     bool flushes[ENTRIES_MAX + 1];
-    uint64_t hashes[ENTRIES_MAX + 1];   /* Of effects, by applied index. */
-    uint64_t contents[ENTRIES_MAX + 1]; /* Of the rows. */
+    uint64_t hashes[ENTRIES_MAX + 1];   /* Rolling hash, by applied index. */
+    uint64_t contents[ENTRIES_MAX + 1]; /* Hash of the rows. */
     struct rng rng;
 } run;
 
 static struct buf command;
 static struct buf payload;
 
-/* One restore follows the other: BEGIN, ROWS, something else, ROWS, COMMIT. */
+/* One restore after another: BEGIN, ROWS, another entry, ROWS, COMMIT. */
 static void add_rows(uint64_t id, uint64_t number)
 {
     static const uint8_t value[700];
@@ -125,7 +125,7 @@ static void on_entry(const struct wal_entry *entry, void *arg)
     log->terms[entry->index] = entry->term;
 }
 
-/* As a node does: the database, the log. */
+/* As a node does: first the database, then the log. */
 static void open_files(struct files *files, struct log *found)
 {
     struct store_options store_options = {.fs = simdisk_fs(files->disk),
@@ -194,7 +194,8 @@ static void check_files(const struct files *files, const struct log *found)
 static uint64_t recover(struct simdisk *disk, int mount)
 {
     static struct log places[DISKS];
-    struct log *found = &places[mount]; /* It is called within itself. */
+    struct log *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     struct files files = {.disk = disk};
     open_files(&files, found);
     check_files(&files, found);
@@ -207,11 +208,12 @@ static uint64_t recover(struct simdisk *disk, int mount)
     return digest;
 }
 
-/* What is committed is applied again, and is there at the next start. */
+/* Committed entries are applied again, and are there at the next start. */
 static void catch_up(struct simdisk *disk, int mount)
 {
     static struct log places[DISKS];
-    struct log *found = &places[mount]; /* It is called within itself. */
+    struct log *found =
+        &places[mount]; /* Reentrant: a recovery runs within another. */
     struct files files = {.disk = disk};
     open_files(&files, found);
     while (store_applied(files.store) < run.commit) {
@@ -259,8 +261,8 @@ static void sync_log(uint64_t i)
     crash_promised();
 }
 
-/* What is on its way to the disk counts as told: the rows of an entry are
- * known before it is committed. */
+/* An entry whose flush is outstanding may be recovered: its hashes are recorded
+ * before it counts as committed. */
 static void apply_all(uint64_t commit)
 {
     struct store *store = run.files.store;
@@ -285,7 +287,7 @@ static void flush(void)
     CHECK(store_flush(store) == ERR_OK);
     if (store_checkpoint_bytes(store) >= CHECKPOINT_BYTES) {
         while (store_checkpoint_step(store)) {
-            continue; /* A sync beside us ends some time. */
+            continue; /* An asynchronous sync is in flight. */
         }
     }
     store_get_stats(store, &after);

@@ -2,12 +2,13 @@
  *
  * Each run draws its own mix: every class of faults is off in half of the
  * runs, since faults hide each other. First a cluster is formed as an operator
- * would: one node founds it, the others join. Then the weather, under clients'
- * load. Then all is healed, and within two virtual minutes every host must be
- * a voter again, take a write, and hold what the others hold.
+ * would: one node bootstraps it, the others join. Then faults are injected
+ * under client load. Then all faults end, and within two virtual minutes every
+ * host must be a voter again, take a write, and have the same state as the
+ * others.
  *
- * Data is lost on one host at a time, and on no second one before the first
- * votes again: more than that no protocol survives. */
+ * Only one host at a time loses its data, and no second one before the first
+ * votes again: no protocol survives more than that. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ struct sim_world *sim_current(void)
     return current;
 }
 
-/* ---- small things ---- */
+/* ---- helpers ---- */
 
 void sim_fail(const struct sim_world *world, int exit_code, const char *format,
               ...)
@@ -69,7 +70,7 @@ uint64_t sim_below(struct sim_world *world, uint64_t bound)
 }
 
 /* -mean * ln(u), without floats: the number of leading zeros of a random
- * number is geometric, and what follows them makes it smooth. */
+ * number is geometric, and the bits after them interpolate. */
 uint64_t sim_spread(struct sim_world *world, uint64_t mean)
 {
     uint64_t random = rng_next(&world->rng) | 1;
@@ -85,7 +86,7 @@ static bool now_and_then(struct sim_world *world, uint32_t per_mille_a_second)
     if (per_mille_a_second == 0) {
         return false;
     }
-    /* Asked ten times a second. */
+    /* Called ten times a second. */
     return sim_below(world, 10000) < per_mille_a_second;
 }
 
@@ -131,8 +132,8 @@ static void draw_swarm(struct sim_world *world)
 
 /* ---- the operator ---- */
 
-/* Everybody but `lost` (which may be NULL) is up, votes, and follows one leader
- * that counts all of them: then the data of one may be lost. */
+/* Every host but `lost` (which may be NULL) is up, is a voter, and follows one
+ * leader whose configuration has them all: only then may one lose its data. */
 static bool well_without(struct sim_world *world, const struct host *lost)
 {
     const struct host *leader = host_leader(world);
@@ -179,7 +180,7 @@ static void join_done(struct node_request *request,
         world->now_us + (result->outcome == NODE_OK ? 3000 : 500) * MS_US;
 }
 
-/* As api/join.c does it: ask somebody, again and again, to be let in. */
+/* Like ops/join.c: ask a host, again and again, to be added. */
 static void join_step(struct host *host)
 {
     struct sim_world *world = host->world;
@@ -370,8 +371,8 @@ void chaos_transfer(struct host *at)
     }
 }
 
-/* A host that the leader does not know, or whose data is damaged, gets a new
- * disk and joins again. */
+/* A host that was removed, or whose data is damaged, gets a new disk and joins
+ * again. */
 static void replace_the_lost(struct sim_world *world)
 {
     if (world->admin.removing >= 0 && world->admin.at < 0) {
@@ -398,8 +399,9 @@ static void replace_the_lost(struct sim_world *world)
     }
 }
 
-/* Removed, though the operator never heard that it worked. Only asked in calm
- * weather: then what the leader says is committed soon. */
+/* Hosts that were removed although the operator's request had no answer. Only
+ * after the faults have ended: then the leader's configuration is committed
+ * soon. */
 static void replace_the_removed(struct sim_world *world)
 {
     const struct host *leader = host_leader(world);
@@ -430,7 +432,7 @@ static void operator_host_gone(const struct host *host)
     }
 }
 
-/* ---- the weather ---- */
+/* ---- faults ---- */
 
 static void cut(struct sim_world *world, bool one_way)
 {
@@ -440,7 +442,7 @@ static void cut(struct sim_world *world, bool one_way)
         sim_below(world, 2) ? (int)sim_below(world, world->swarm.hosts) : -1;
     for (int i = 0; i < (int)world->swarm.hosts; i++) {
         if (i == a || (b >= 0 && i != b)) {
-            continue; /* One link, or all of one host. */
+            continue; /* Cut one link, or all links of one host. */
         }
         world->cut[a][i] = true;
         world->cut_until_us[a][i] = until;
@@ -465,7 +467,7 @@ static void heal_cuts(struct sim_world *world, bool all)
     }
 }
 
-/* A bit of a sealed segment, or of one slot of the vote. */
+/* Flip a bit of a sealed log segment, or of one slot of term and vote. */
 static void flip(struct host *host)
 {
     struct sim_world *world = host->world;
@@ -530,7 +532,7 @@ static void weather_of(struct host *host)
     if (now_and_then(world, swarm->pause)) {
         host->paused_us = world->now_us + sim_spread(world, 2 * SEC_US);
         if (sim_below(world, 4) == 0) {
-            /* Asleep: the clock goes on, and nothing else does. */
+            /* The machine sleeps: only its clock goes on. */
             host->clock_offset_us += sim_spread(world, 20 * SEC_US);
         }
         sim_trace(world, "%s pauses", host->name);
@@ -546,7 +548,7 @@ static void weather_of(struct host *host)
     if (now_and_then(world, swarm->eio)) {
         host->eio = true;
         simdisk_fail(host->disk, 1 + sim_below(world, 30), ERR_IO);
-        sim_trace(world, "%s: an I/O error is near", host->name);
+        sim_trace(world, "%s: an I/O error is due", host->name);
     }
     if (now_and_then(world, swarm->wipe)) {
         wipe(host);
@@ -688,7 +690,7 @@ void chaos_pass(struct sim_world *world, uint64_t us)
     run_until(world, world->now_us + us);
 }
 
-/* Until `done`, or the run has failed. */
+/* Run until `done`; the run has failed when that takes too long. */
 static void wait_for(struct sim_world *world, bool (*done)(struct sim_world *),
                      const char *what)
 {
@@ -707,7 +709,8 @@ static bool formed(struct sim_world *world)
     return host_leader(world) != NULL && all_well(world);
 }
 
-/* What was begun under chaos may end it still: a removal, say. */
+/* A change that was requested under faults, say a removal, may still stop it.
+ */
 static bool probed_is_up(struct sim_world *world)
 {
     return host_is_up(world->probed);
@@ -730,7 +733,8 @@ static bool all_equal(struct sim_world *world)
     struct node_status first;
     for (uint32_t i = 0; i < world->swarm.hosts; i++) {
         if (!host_is_up(&world->hosts[i])) {
-            return false; /* Removed at the last moment, it comes back. */
+            return false; /* It was removed at the last moment and will restart.
+                           */
         }
     }
     node_get_status(world->hosts[0].node, &first);
@@ -749,8 +753,8 @@ static bool all_equal(struct sim_world *world)
     return true;
 }
 
-/* Four times what is kept, for followers that were behind, and what the
- * segment in use and a forced checkpoint come to. */
+/* Upper bound: four times the configured size, for followers that were behind,
+ * and the segment in use and a forced checkpoint. */
 static void check_logs(struct sim_world *world)
 {
     for (uint32_t i = 0; i < world->swarm.hosts && host_keeps_little(world);

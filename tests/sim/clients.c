@@ -1,15 +1,16 @@
-/* clients.c -- writes and reads at random hosts, and what came of them.
+/* clients.c -- writes and reads at random hosts, and the history of their
+ * results.
  *
- * Some writes are plain, some compare and set, some have a name (S8): those
- * are repeated elsewhere until there is an answer, and happen once (C04).
+ * Some writes are plain, some compare and set, some are named (idempotent):
+ * named writes are retried at other hosts until there is an answer, and must
+ * take effect once (C04).
  *
- * Now and then one restores: all keys get a value, or go, by one entry at the
- * end of several, each of them sent to whoever is there. To a key this is a
- * write like another.
+ * Now and then a client restores: all keys are set or deleted by the last of
+ * several entries, each of them sent to any host. For a key this is one write.
  *
- * Every value that is written is unique. An answer that says "not done" is
- * held to it: such a value must never be read. What was not answered may have
- * happened or not (C07). */
+ * Every value that is written is unique. A value whose write was answered with
+ * "not done" must never be read. A write without an answer may have happened or
+ * not (C07). */
 #include <stdio.h>
 
 #include "command/command.h"
@@ -29,22 +30,22 @@ enum outcome { PENDING, DONE, NOT_DONE, UNKNOWN };
 struct op {
     uint32_t key;
     bool write;
-    bool named;        /* It is repeated until there is an answer. */
-    bool cas;          /* If the key has this value: */
-    uint64_t expected; /* ... */
+    bool named;        /* It is retried until there is an answer. */
+    bool cas;          /* It writes only if the key has the value ... */
+    uint64_t expected; /* ... of this field. */
     uint64_t value;    /* 0: absent. */
     uint64_t begin_us;
     uint64_t end_us;
     enum outcome outcome;
 };
 
-/* What it has begun: an op for every key, from client->op on. */
+/* A restore under way: it has an op for every key, from client->op on. */
 struct restoring {
-    enum command_step step; /* The next one to be done, or done now; 0. */
+    enum command_step step; /* The current step; 0: no restore. */
     uint64_t id;
-    uint64_t rows;  /* That are to be there before COMMIT. */
-    uint64_t hash;  /* ... of them. */
-    bool uncertain; /* The step may have been done already. */
+    uint64_t rows;  /* Rows that must be stored before COMMIT. */
+    uint64_t hash;  /* Hash of the rows. */
+    bool uncertain; /* The step may have been applied already. */
 };
 
 struct client {
@@ -52,26 +53,26 @@ struct client {
     struct node_request request;
     struct restoring restoring;
     int number;
-    struct host *host; /* Where its request is; NULL: it has none. */
+    struct host *host; /* The host that has its request; NULL: none. */
     size_t op;
-    uint32_t attempts; /* At a named write that nobody has answered yet. */
+    uint32_t attempts; /* Attempts of the current write or step. */
     uint64_t next_us;
 };
 
 struct clients {
     struct client all[CLIENTS_MAX + 1]; /* The last one probes. */
-    uint64_t indexes[OPS_MAX];          /* Of the entry of each value; 0. */
+    uint64_t indexes[OPS_MAX]; /* Log index of each value; 0: unknown. */
     struct op ops[OPS_MAX];
     size_t op_count;
     uint64_t values;
-    uint64_t seen[KEYS_MAX]; /* What a key had, as far as we have heard. */
+    uint64_t seen[KEYS_MAX]; /* Last known value of each key. */
     uint64_t repeated;
-    uint64_t abandoned; /* Named ones, before their time was over. */
-    uint64_t restores;  /* Begun, ... */
-    uint64_t restored;  /* ... and heard to be done. */
+    uint64_t abandoned; /* Named writes, before their deadline. */
+    uint64_t restores;  /* Restores begun, ... */
+    uint64_t restored;  /* ... and acknowledged as complete. */
     bool stopped;
     bool probe_ok;
-    struct buf command; /* The one that is written now. */
+    struct buf command; /* Scratch space for the next command. */
 };
 
 static void key_name(uint32_t key, char name[16])
@@ -79,8 +80,8 @@ static void key_name(uint32_t key, char name[16])
     snprintf(name, 16, "key-%u", key);
 }
 
-/* A value is written by one entry. Who was told another index, or reads it
- * under another, was given the answer to another question. */
+/* Each value is written by one entry. A client that gets or reads the value
+ * with a different index got the answer to somebody else's request. */
 static void check_index(struct sim_world *world, uint64_t value, uint64_t index)
 {
     struct clients *clients = world->clients;
@@ -90,7 +91,7 @@ static void check_index(struct sim_world *world, uint64_t value, uint64_t index)
     }
     if (clients->indexes[value] != 0 && clients->indexes[value] != index) {
         sim_fail(world, EXIT_CORRECTNESS,
-                 "value %llu is of entry %llu and of %llu",
+                 "value %llu belongs to entry %llu and to %llu",
                  (unsigned long long)value,
                  (unsigned long long)clients->indexes[value],
                  (unsigned long long)index);
@@ -116,15 +117,15 @@ static uint64_t read_value(struct host *host, uint32_t key)
     return value;
 }
 
-/* What came of a transaction: was it done (else it was refused, and is a read
- * of what was there)? */
+/* The result of a transaction: it was applied, or its condition failed; then
+ * the op is a read of the value that it found. */
 static void take_result(struct sim_world *world, struct op *op,
                         const struct node_result *result)
 {
     struct result_reader reader;
     struct result_op row = {0};
     if (result_open(&reader, result->data) != ERR_OK) {
-        sim_fail(world, EXIT_CORRECTNESS, "a result that cannot be read");
+        sim_fail(world, EXIT_CORRECTNESS, "a malformed result");
     }
     world->clients->repeated += reader.head.replayed;
     if (reader.head.status == RESULT_THEN) {
@@ -166,7 +167,7 @@ static void done(struct sim_world *world, struct op *op,
     }
 }
 
-/* Nobody knows. A named one is asked for again; the others are left so. */
+/* The outcome is unknown. A named write is retried; others stay unknown. */
 static void not_known(struct client *client, struct op *op)
 {
     struct sim_world *world = client->world;
@@ -201,8 +202,8 @@ static void end_restore(struct client *client, enum outcome outcome,
     client->attempts = 0;
 }
 
-/* Nobody knows what became of the step: once more, but not for ever. Only the
- * last one shows. */
+/* The outcome of the step is unknown: retry it a bounded number of times. Only
+ * the last step has a visible effect. */
 static void step_not_known(struct client *client)
 {
     struct sim_world *world = client->world;
@@ -227,7 +228,7 @@ static void step_done(struct client *client, const struct result *result,
                  restoring->uncertain && result->keys == restoring->rows);
     bool last = restoring->step == COMMAND_RESTORE_COMMIT;
     if (!done) {
-        /* It may have been done, and replaced by another's since. */
+        /* It may have been applied, and superseded by another restore since. */
         end_restore(client, last && restoring->uncertain ? UNKNOWN : NOT_DONE,
                     0);
     } else if (last) {
@@ -239,7 +240,7 @@ static void step_done(struct client *client, const struct result *result,
                 : COMMAND_RESTORE_COMMIT;
         restoring->uncertain = false;
         client->attempts = 0;
-        client->next_us = world->now_us; /* It does not dawdle. */
+        client->next_us = world->now_us; /* The next step follows at once. */
     }
 }
 
@@ -251,7 +252,7 @@ static void step_answered(struct client *client,
     if (result->outcome != NODE_OK) {
         client->restoring.uncertain |= result->outcome == NODE_UNKNOWN;
         bool was = client->restoring.uncertain;
-        step_not_known(client); /* Or surely not done: all the same. */
+        step_not_known(client); /* "Not done" is retried as well. */
         client->restoring.uncertain = client->restoring.step != 0 && was;
         return;
     }
@@ -259,14 +260,14 @@ static void step_answered(struct client *client,
         (reader.head.status != RESULT_RESTORE &&
          reader.head.status != RESULT_SUPERSEDED)) {
         sim_fail(world, EXIT_CORRECTNESS,
-                 "a step of a restore was answered oddly");
+                 "a step of a restore has an unexpected result");
     }
     step_done(client, &reader.head, end_us);
 }
 
 static struct bytes value_bytes(uint64_t value, uint8_t room[8]);
 
-/* The rows as a command; their number. */
+/* Append the rows as a command. Returns their number. */
 static uint64_t add_rows(const struct client *client, struct buf *command)
 {
     struct sim_world *world = client->world;
@@ -348,11 +349,11 @@ static void answered(struct node_request *request,
     struct op *op = &clients->ops[client->op];
     must(host && host == world->running);
     if (host->crash_image) {
-        return; /* Nobody hears it. clients_host_gone() is next. */
+        return; /* The answer is lost. clients_host_gone() follows. */
     }
     uint64_t value = 0;
     if (result->outcome == NODE_OK && !op->write && !client->restoring.step) {
-        value = read_value(host, op->key); /* It may die of it. */
+        value = read_value(host, op->key); /* It may call die(). */
     }
     client->host = NULL;
     client->next_us = world->now_us + sim_spread(world, world->swarm.pace_us);
@@ -371,8 +372,7 @@ static void answered(struct node_request *request,
         done(world, op, result, value);
     } else if (op->write &&
                (result->outcome == NODE_UNKNOWN || client->attempts > 0)) {
-        not_known(client, op); /* What an earlier attempt did, this one is
-                                  not told. */
+        not_known(client, op); /* An earlier attempt may have succeeded. */
     } else {
         op->outcome = NOT_DONE;
     }
@@ -453,7 +453,7 @@ static void write_op(struct client *client, struct host *host, struct op *op)
     node_write(host->node, &client->request, buf_bytes(command));
 }
 
-/* Reach into the host as its api/ would: the loop turns soon after. */
+/* Call the node as api/ would; the loop runs a turn soon after. */
 static void send(struct client *client, struct host *host)
 {
     struct sim_world *world = client->world;
@@ -471,7 +471,7 @@ static void send(struct client *client, struct host *host)
                 write_op(client, host, op);
             }
         } else {
-            must(false); /* Asking touches no disk. */
+            must(false); /* A proposal touches no disk. */
         }
         world->running = NULL;
     } else {
@@ -528,7 +528,7 @@ uint64_t clients_next_us(const struct sim_world *world)
 static struct host *any_host(struct sim_world *world)
 {
     struct host *host = &world->hosts[sim_below(world, world->swarm.hosts)];
-    /* A client gives up on one that hangs, and asks another. */
+    /* A client that meets a hung host tries another one. */
     bool hangs = world->now_us < host->paused_us ||
                  world->now_us + SEC_US < host->busy_us;
     return host_is_up(host) && !hangs ? host : NULL;
@@ -558,7 +558,7 @@ void clients_step(struct sim_world *world)
     }
 }
 
-/* Its node is gone, with the lists it was in. */
+/* The node is gone, with the lists that linked the request. */
 static void forget(struct node_request *request)
 {
     request->state = 0;
@@ -680,7 +680,7 @@ uint64_t clients_restored(const struct sim_world *world)
     return world->clients->restored;
 }
 
-static void tell_history(const struct sim_world *world, uint32_t key)
+static void print_history(const struct sim_world *world, uint32_t key)
 {
     const struct clients *clients = world->clients;
     for (size_t i = 0; i < clients->op_count; i++) {
@@ -711,15 +711,16 @@ static void check_key(const struct sim_world *world, uint32_t key)
         }
         if (op->write && op->value != 0 && op->outcome == NOT_DONE &&
             is_read_by_somebody(world, op)) {
-            tell_history(world, key);
+            print_history(world, key);
             sim_fail(world, EXIT_CORRECTNESS,
-                     "key-%u: %llu was refused, and is there", key,
+                     "key-%u: %llu was refused, but was read", key,
                      (unsigned long long)op->value);
         }
         if (op->outcome == NOT_DONE) {
             continue;
         }
-        /* A write of unknown outcome that nobody saw explains nothing. */
+        /* A write of unknown outcome whose value was never read constrains
+         * nothing. */
         if (op->write && op->outcome == UNKNOWN && op->value != 0 &&
             !is_read_by_somebody(world, op)) {
             continue;
@@ -733,7 +734,7 @@ static void check_key(const struct sim_world *world, uint32_t key)
                                               .end = op->end_us};
     }
     if (!linear_check(history, count)) {
-        tell_history(world, key);
+        print_history(world, key);
         sim_fail(world, EXIT_CORRECTNESS,
                  "key-%u: not linearizable (%zu operations)", key, count);
     }

@@ -1,13 +1,14 @@
-/* hold.c -- a leader whose links hold what they carry across an election.
+/* hold.c -- the links to a leader delay their traffic across an election.
  *
- * Followers have answered its heartbeats, and the links hold the answers; the
- * leadership goes to another; clients write there, and read at the one that
- * does not know yet; then all that was held is delivered to it. Whoever takes
- * old answers for an answer to a newer question gives an old value.
+ * Followers have answered its heartbeats, and the links delay the answers; the
+ * leadership moves to another node; clients write there, and read at the old
+ * leader, which does not know yet; then the delayed answers are delivered to
+ * it. A leader that takes them for answers to a newer round of heartbeats
+ * serves a stale read.
  *
- * By chance alone that is rare: links are cut at any time, the deposed one
- * notices by itself soon, and clients are somewhere else. So it is a fault of
- * its own, with its own dice: runs without it are what they were. */
+ * By chance alone this is rare: links are cut at any time, a deposed leader
+ * notices soon, and clients are elsewhere. So it is a fault of its own, with
+ * its own random generator, which leaves runs without it unchanged. */
 #include "sim.h"
 
 static const uint64_t held_us_max = 2 * SEC_US;
@@ -50,13 +51,13 @@ static void start(struct sim_world *world)
     hold->until_us = world->now_us + held_us_max;
     cut(world, true);
     world->faults++;
-    sim_trace(world, "the links to %s hold what they carry",
+    sim_trace(world, "the links to %s delay their traffic",
               hold->deposed->name);
     clients_burst(hold->deposed, 1, false);
     hold->phase = HELD;
 }
 
-/* Who leads in a later term than the hold->deposed one knows of; NULL. */
+/* The leader of a later term than the deposed leader knows; NULL when none. */
 static struct host *successor(struct sim_world *world)
 {
     const struct host *deposed = world->hold.deposed;
@@ -75,7 +76,8 @@ static void finish(struct sim_world *world)
     struct hold *hold = &world->hold;
     cut(world, false);
     hold->phase = HOLD_IDLE;
-    sim_trace(world, "the links to %s deliver it", hold->deposed->name);
+    sim_trace(world, "the links to %s deliver the delayed traffic",
+              hold->deposed->name);
 }
 
 void hold_step(struct sim_world *world)

@@ -1,12 +1,12 @@
-/* host.c -- a machine and the daemon on it: what main.c is to the real one.
+/* host.c -- a machine and the daemon on it; stands in for src/main.c.
  *
- * A crash inside a disk operation: the disk as it would be found is copied at
- * that moment, and the turn runs on to its end, unseen: what it sends and
- * answers is dropped. Then the host is torn down and later starts from the
- * copy.
+ * For a crash inside a disk operation the disk is copied at that moment, as the
+ * next start would find it. The turn still runs to its end, but its messages
+ * and answers are dropped. Then the host is torn down, and it later starts from
+ * the copy.
  *
- * Some hosts write their logs beside their loops. A batch in flight may be
- * there in part, and a crash finds any of it. */
+ * Some hosts have asynchronous I/O. A log write in flight may be on the disk in
+ * part, and a crash leaves any subset of its pages. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,8 +15,8 @@
 
 NORETURN void __wrap_die(const char *format, ...) PRINTF(1, 2);
 
-/* The daemon ends itself: allowed only after its disk gave an error, or when
- * a new member finds no room for its files. */
+/* The daemon may call die() only after an I/O error, or when a new member has
+ * no space for its files. */
 NORETURN void __wrap_die(const char *format, ...)
 {
     char text[256];
@@ -30,7 +30,7 @@ NORETURN void __wrap_die(const char *format, ...)
                         (world->now_us < host->full_us &&
                          strstr(text, "cannot set up") != NULL));
     if (!may) {
-        sim_fail(world, EXIT_CORRECTNESS, "%s ended itself: %s",
+        sim_fail(world, EXIT_CORRECTNESS, "%s called die(): %s",
                  host ? host->name : "?", text);
     }
     sim_trace(world, "%s dies: %s", host->name, text);
@@ -72,28 +72,28 @@ static uint64_t sync_time(const struct host *host)
     return us;
 }
 
-/* A disk that stalls meanwhile keeps it. */
-static uint64_t lands_us(const struct host *host, uint64_t at_us,
-                         uint64_t stall_us)
+/* Completion time of an operation: a disk that stalls delays it. */
+static uint64_t completes_us(const struct host *host, uint64_t at_us,
+                             uint64_t stall_us)
 {
     return at_us == UINT64_MAX
                ? UINT64_MAX
                : max_u64(at_us, max_u64(host->stall_us, stall_us));
 }
 
-static uint64_t flight_lands_us(const struct host *host)
+static uint64_t write_completes_us(const struct host *host)
 {
-    return lands_us(host, host->flight_us, host->log_stall_us);
+    return completes_us(host, host->write_due_us, host->log_stall_us);
 }
 
-static uint64_t sync_lands_us(const struct host *host)
+static uint64_t sync_completes_us(const struct host *host)
 {
-    return lands_us(host, host->sync_us, host->db_stall_us);
+    return completes_us(host, host->sync_due_us, host->db_stall_us);
 }
 
-uint64_t host_lands_us(const struct host *host)
+uint64_t host_io_due_us(const struct host *host)
 {
-    return min_u64(flight_lands_us(host), sync_lands_us(host));
+    return min_u64(write_completes_us(host), sync_completes_us(host));
 }
 
 static void on_change(struct simdisk *disk, void *arg)
@@ -112,19 +112,19 @@ static void on_change(struct simdisk *disk, void *arg)
     }
 }
 
-static size_t flight_begins(void *arg, size_t size)
+static size_t submit_write(void *arg, size_t size)
 {
     struct host *host = arg;
     struct sim_world *world = host->world;
     uint64_t us = env_now_us(host) + sim_spread(world, world->swarm.sync_us);
-    host->flight_us = us;
-    /* Nothing is there yet, all of it, or whole pages. */
+    host->write_due_us = us;
+    /* Nothing is written yet, or all of it, or whole pages. */
     uint64_t luck = rng_below(&host->rng, 3);
     uint64_t pages = rng_below(&host->rng, size / 4096 + 1);
     return luck == 0 ? 0 : luck == 1 ? size : (size_t)pages * 4096;
 }
 
-static bool has_landed(struct host *host, uint64_t at_us, bool wait)
+static bool is_done(struct host *host, uint64_t at_us, bool wait)
 {
     if (wait && at_us > env_now_us(host)) {
         host->turn_sync_us += at_us - env_now_us(host);
@@ -132,45 +132,46 @@ static bool has_landed(struct host *host, uint64_t at_us, bool wait)
     return at_us <= env_now_us(host);
 }
 
-static bool flight_ended(void *arg, bool wait)
+static bool write_done(void *arg, bool wait)
 {
     struct host *host = arg;
-    bool landed = has_landed(host, flight_lands_us(host), wait);
-    if (landed) {
-        host->flight_us = UINT64_MAX;
+    bool done = is_done(host, write_completes_us(host), wait);
+    if (done) {
+        host->write_due_us = UINT64_MAX;
     }
-    return landed;
+    return done;
 }
 
-static void sync_begins(void *arg)
+static void submit_sync(void *arg)
 {
     struct host *host = arg;
     struct sim_world *world = host->world;
-    host->sync_us = env_now_us(host) + sim_spread(world, world->swarm.sync_us);
+    host->sync_due_us =
+        env_now_us(host) + sim_spread(world, world->swarm.sync_us);
 }
 
-static bool sync_ended(void *arg, bool wait)
+static bool sync_done(void *arg, bool wait)
 {
     struct host *host = arg;
-    bool landed = has_landed(host, sync_lands_us(host), wait);
-    if (landed) {
-        host->sync_us = UINT64_MAX;
+    bool done = is_done(host, sync_completes_us(host), wait);
+    if (done) {
+        host->sync_due_us = UINT64_MAX;
     }
-    return landed;
+    return done;
 }
 
 static void use_disk(struct host *host, struct simdisk *disk)
 {
     host->disk = disk;
     host->syncs_seen = 0;
-    host->flight_us = UINT64_MAX;
-    host->sync_us = UINT64_MAX;
-    if (host->flies) {
-        simdisk_set_pilot(disk,
-                          &(struct simdisk_pilot){.begins = flight_begins,
-                                                  .ended = flight_ended,
-                                                  .sync_begins = sync_begins,
-                                                  .sync_ended = sync_ended,
+    host->write_due_us = UINT64_MAX;
+    host->sync_due_us = UINT64_MAX;
+    if (host->async_io) {
+        simdisk_set_async(disk,
+                          &(struct simdisk_async){.submit_write = submit_write,
+                                                  .write_done = write_done,
+                                                  .submit_sync = submit_sync,
+                                                  .sync_done = sync_done,
                                                   .arg = host});
     }
     simvfs_mount(host->number, disk);
@@ -186,13 +187,14 @@ void host_move(struct host *host, uint16_t port)
     snprintf(host->addr, sizeof(host->addr), "%s:%u", host->name, port);
 }
 
-/* In half of the runs nobody; in the others half of the hosts. Not drawn from
- * the run's dice: those that nobody flies in are what they were before. */
-static bool flies(const struct host *host)
+/* Asynchronous I/O: in half of the runs no host has it, in the others half of
+ * the hosts do. It follows from the seed without a draw from the run's
+ * generator, so that runs without it stay the same. */
+static bool is_async(const struct host *host)
 {
     struct sim_world *world = host->world;
     uint64_t luck = mix_u64(world->seed * 31);
-    if (world->swarm.all_fly) {
+    if (world->swarm.all_async) {
         return true;
     }
     return luck % 2 == 1 && (luck >> (1 + host->number)) % 2 == 1;
@@ -212,7 +214,7 @@ void host_init(struct host *host, struct sim_world *world, int number)
     if (world->swarm.clocks) {
         host->clock_rate = 500 + sim_below(world, 1501);
     }
-    host->flies = flies(host);
+    host->async_io = is_async(host);
     use_disk(host, simdisk_new());
 }
 
@@ -245,7 +247,7 @@ static bool open_node(struct host *host)
         .proposals_bytes_max = 1 << 20,
         .replace_after_ms = 30000,
         .segment_bytes = 64 << 10,
-        /* Enough, or too little for even one page of the -wal. */
+        /* Enough, or too small for even one page of the -wal. */
         .reserve_bytes = world->seed % 3 == 0 ? 4096 : 32 << 10,
     };
     if (host_keeps_little(world)) {
@@ -260,7 +262,7 @@ static bool open_node(struct host *host)
         if (err == ERR_CORRUPT && !host->crash_image) {
             if (!host->flipped) {
                 sim_fail(world, EXIT_CORRECTNESS,
-                         "%s finds damage that nobody did", host->name);
+                         "%s finds damage that was not injected", host->name);
             }
             host->broken = true;
         }
@@ -272,7 +274,7 @@ static bool open_node(struct host *host)
 
 static void tear_down(struct host *host, bool quietly)
 {
-    /* What ends it comes first: an error that was due later finds nobody. */
+    /* An error that is still due must not hit the shutdown. */
     simdisk_fail(host->disk, 0, ERR_OK);
     clients_host_gone(host);
     if (host->node) {
@@ -316,12 +318,12 @@ void host_start(struct host *host)
             host->fails_to_start = true;
         }
     } else {
-        host->node = NULL; /* Lost with all it had: as when a process dies. */
+        host->node = NULL; /* Its memory is lost, as when a process dies. */
         host->fails_to_start = true;
     }
     sim_trace(world, "%s starts%s", host->name,
               host->fails_to_start ? ", and fails" : "");
-    host_settle(host);
+    host_finish_crash(host);
     world->running = NULL;
 }
 
@@ -336,7 +338,7 @@ static void crash_now(struct host *host)
         found =
             simdisk_crash(host->disk, host->crash_keep, rng_next(&world->rng));
     }
-    /* What closing still does is done to a disk that is thrown away. */
+    /* Shutdown still writes, but to a disk that is discarded. */
     host->crash_image = found;
     host->crash_in = 0;
     struct simdisk *old = host->disk;
@@ -356,14 +358,14 @@ static void crash_now(struct host *host)
     sim_trace(world, "%s is down", host->name);
 }
 
-void host_settle(struct host *host)
+void host_finish_crash(struct host *host)
 {
     if (!host->crash_image && !host->fails_to_start) {
         return;
     }
     if (!host->crash_image) {
-        /* It ended by itself; what it wrote is in the page cache, except that
-         * nothing can be said of it after a failed sync. */
+        /* The process exited; its writes are in the page cache. After a failed
+         * sync any of them may be lost. */
         host->crash_keep = host->eio ? SIMDISK_SOME : SIMDISK_ALL;
         host->crash_power = false;
     }
@@ -387,8 +389,8 @@ void host_crash(struct host *host, bool power, uint64_t changes)
     }
 }
 
-/* A read that asks nobody else may be old, but as long as the process lives
- * not older than one before it. */
+/* A local read may be stale, but within one process not older than an earlier
+ * one. */
 static void check_local_reads(struct host *host)
 {
     struct sim_world *world = host->world;
@@ -422,7 +424,7 @@ void host_turn(struct host *host)
     world->turns++;
     host->turns++;
     host->busy_us = world->now_us + host->turn_sync_us + 20;
-    host_settle(host);
+    host_finish_crash(host);
     world->running = NULL;
 }
 
@@ -455,7 +457,7 @@ void host_free(struct host *host)
     }
 }
 
-/* ---- looking ---- */
+/* ---- queries ---- */
 
 bool host_is_up(const struct host *host)
 {

@@ -13,12 +13,12 @@ struct mark {
     uint64_t at;
     size_t op;
     bool is_return;
-    struct mark *match; /* Of a call: its return; NULL when there is none. */
+    struct mark *match; /* The return of this call; NULL for a return. */
     struct mark *prev;
     struct mark *next;
 };
 
-/* What was tried: which operations are done, and the register's value. */
+/* A state that was tried: the completed operations and the register's value. */
 struct tried {
     uint64_t hash;
     uint64_t value;

@@ -1,12 +1,12 @@
 /* main.c -- seeds, one after the other or on all cores.
  *
- *     sim --seed N [--trace]   one run
- *     sim --seeds A-B          these
- *     sim --seconds N          fresh ones, for that long
- *     sim --scenes [--trace]   scripted runs
- *     --jobs N                 processes (default: one a core)
+ *     simulator --seed N [--trace]   one run
+ *     simulator --seeds A-B          the runs of these seeds
+ *     simulator --seconds N          runs of fresh seeds, for that long
+ *     simulator --scenes [--trace]   scripted runs
+ *     --jobs N                       processes (default: one per core)
  *
- * A failure tells its seed. Exit: 127 crash, 128 liveness, 129 correctness. */
+ * A failure prints its seed. Exit: 127 crash, 128 liveness, 129 correctness. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +20,9 @@
 #include "sim.h"
 #include "sys/sys.h"
 
-/* A node that dies is lost with all its memory, so a process does not live for
- * ever: it is followed by another after so many seeds. */
-enum { JOBS_MAX = 64, SEEDS_A_PROCESS = 500 };
+/* A node that dies leaks all its memory, so each process runs only so many
+ * seeds before a new one replaces it. */
+enum { JOBS_MAX = 64, SEEDS_PER_PROCESS = 500 };
 
 struct sums {
     uint64_t seeds;
@@ -69,7 +69,7 @@ static void run_some(struct sums *sum, uint64_t first, uint64_t last,
                      uint64_t step, uint64_t until_ms)
 {
     uint64_t seed = first;
-    for (int i = 0; i < SEEDS_A_PROCESS && seed <= last; i++, seed += step) {
+    for (int i = 0; i < SEEDS_PER_PROCESS && seed <= last; i++, seed += step) {
         if (until_ms > 0 && sys_now_ms() >= until_ms) {
             return;
         }
@@ -77,11 +77,12 @@ static void run_some(struct sums *sum, uint64_t first, uint64_t last,
     }
 }
 
-/* The exit code. */
+/* Returns the exit code. */
 static int work(struct sums *sum, uint64_t first, uint64_t last, uint64_t step,
                 uint64_t until_ms)
 {
-    for (uint64_t seed = first; seed <= last; seed += SEEDS_A_PROCESS * step) {
+    for (uint64_t seed = first; seed <= last;
+         seed += SEEDS_PER_PROCESS * step) {
         if (until_ms > 0 && sys_now_ms() >= until_ms) {
             break;
         }
@@ -125,7 +126,7 @@ static int wait_for_all(pid_t *pids, uint64_t jobs)
     return code;
 }
 
-static void tell(uint64_t jobs, uint64_t real_ms)
+static void print_sums(uint64_t jobs, uint64_t real_ms)
 {
     struct sums all = {0};
     for (uint64_t i = 0; i < jobs; i++) {
@@ -165,7 +166,7 @@ static int run_many(uint64_t first, uint64_t last, uint64_t jobs,
         }
     }
     int code = wait_for_all(pids, jobs);
-    tell(jobs, sys_now_ms() - start_ms);
+    print_sums(jobs, sys_now_ms() - start_ms);
     return code;
 }
 
@@ -203,7 +204,7 @@ int main(int argc, char **argv)
             jobs = number(value);
             i++;
         } else {
-            fprintf(stderr, "sim: what is %s?\n", argv[i]);
+            fprintf(stderr, "simulator: unknown argument %s\n", argv[i]);
             return 2;
         }
     }
@@ -226,7 +227,7 @@ int main(int argc, char **argv)
     } else if (first == last) {
         uint64_t start_ms = sys_now_ms();
         run_one(&sums[0], first, trace);
-        tell(1, sys_now_ms() - start_ms);
+        print_sums(1, sys_now_ms() - start_ms);
         return 0;
     }
     return run_many(first, last, jobs, seconds);

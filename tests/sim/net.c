@@ -1,10 +1,10 @@
 /* net.c -- reactor.h over a virtual network: what peer/ is built on.
  *
  * A connection is a wire with a queue of segments towards each end. Segments
- * arrive in order, each after a delay that is drawn for it. A cut does not
- * lose them: it holds them, as TCP does, until it heals or somebody gives up.
- * Losses are what real ones are: a connection that breaks, and with it all
- * that was on its way. Only what peer/ uses is here. */
+ * arrive in order, each after a random delay. A cut does not lose them: like
+ * TCP, it delays them until it heals or a side times out. Data is lost only
+ * when a connection breaks, with all that was in flight on it. Only the
+ * functions that peer/ uses are here. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -21,15 +21,15 @@ struct segment {
     struct buf data;
 };
 
-/* end[0] dialled. */
+/* A connection. Side 0 dialled. */
 struct wire {
     struct list link;
     struct host *host[2];
-    uint16_t port; /* That is dialled. */
+    uint16_t port; /* The port that was dialled. */
     struct stream *end[2];
-    struct list queue[2]; /* Towards that end. */
-    uint64_t last_us[2];  /* Arrival of the last one in the queue. */
-    uint64_t held_us[2];  /* Since when a cut holds it; 0: it does not. */
+    struct list queue[2]; /* Segments towards that end. */
+    uint64_t last_us[2];  /* Arrival of the last segment in the queue. */
+    uint64_t held_us[2];  /* Start of the delay by a cut; 0: no delay. */
 };
 
 struct stream {
@@ -42,9 +42,9 @@ struct stream {
     struct buf in;
     struct buf out;
     bool open;
-    bool closed;            /* By the owner: nothing is delivered any more. */
-    bool closing;           /* After the flush. */
-    uint64_t connect_by_us; /* Dialling: given up then. */
+    bool closed;            /* No more events are delivered. */
+    bool closing;           /* To be closed after the flush. */
+    uint64_t connect_by_us; /* Deadline of the dial. */
     uint64_t user_timeout_us;
     char text[REACTOR_ADDR_TEXT_BYTES];
 };
@@ -74,7 +74,7 @@ static struct sim_world *world_of(const struct wire *wire)
 static uint64_t local_now_us(const struct host *host)
 {
     struct sim_world *world = host->world;
-    /* Within a turn the time its disk took has passed already. */
+    /* Within a turn the time of its disk operations has already passed. */
     return host == world->running ? world->now_us + host->turn_sync_us
                                   : world->now_us;
 }
@@ -85,7 +85,7 @@ static void post(struct wire *wire, int to, enum segment_kind kind,
     struct sim_world *world = world_of(wire);
     const struct host *from = wire->host[1 - to];
     if (from->crash_image) {
-        return; /* It is dead already, and does not know it yet. */
+        return; /* It has crashed already; the turn only runs to its end. */
     }
     struct segment *segment = mem_zalloc(sizeof(*segment));
     uint64_t at = local_now_us(from) + sim_spread(world, world->swarm.delay_us);
@@ -97,7 +97,7 @@ static void post(struct wire *wire, int to, enum segment_kind kind,
     list_add(&wire->queue[to], &segment->link);
 }
 
-/* To ourselves: nobody can hold it up. */
+/* A reset by the own kernel: no cut delays it. */
 static void post_local(struct wire *wire, int to, const char *why)
 {
     struct sim_world *world = world_of(wire);
@@ -106,7 +106,7 @@ static void post_local(struct wire *wire, int to, const char *why)
     segment->kind = RST;
     segment->why = why;
     segment->link.prev = segment->link.next = &segment->link;
-    /* In front of all. */
+    /* Ahead of all others. */
     segment->link.next = wire->queue[to].next;
     segment->link.prev = &wire->queue[to];
     segment->link.next->prev = &segment->link;
@@ -226,7 +226,7 @@ size_t stream_output_bytes(const struct stream *stream)
 {
     size_t bytes = stream->out.size;
     if (stream->wire) {
-        /* What a cut holds up fills the sender's buffers. */
+        /* Segments that a cut delays fill the sender's buffers. */
         struct list *queue = &stream->wire->queue[1 - stream->side];
         for (struct list *at = queue->next; at != queue; at = at->next) {
             bytes += container_of(at, struct segment, link)->data.size;
@@ -346,7 +346,7 @@ uint64_t net_clock_ms(const struct host *host)
            MS_US;
 }
 
-/* When the host's clock will show `ms`. */
+/* The time at which the host's clock reads `ms`. */
 static uint64_t when(const struct host *host, uint64_t ms)
 {
     struct sim_world *world = host->world;
@@ -363,7 +363,7 @@ static uint64_t when(const struct host *host, uint64_t ms)
 uint64_t net_next_us(const struct host *host)
 {
     struct sim_world *world = host->world;
-    uint64_t next = host_lands_us(host);
+    uint64_t next = host_io_due_us(host);
     if (host->hook_due_ms != UINT64_MAX) {
         next = min_u64(next, when(host, host->hook_due_ms));
     }
@@ -462,8 +462,8 @@ static void arrive(struct wire *wire, int side, struct segment *segment)
     }
 }
 
-/* Take what is due from one queue. A cut holds it; for too long, and the
- * sender gives up. */
+/* Deliver the due segments of one queue. A cut delays them; after too long the
+ * sender times out. */
 static void drain(struct wire *wire, int side)
 {
     struct sim_world *world = world_of(wire);
@@ -570,7 +570,7 @@ void net_turn(struct host *host)
     sweep_wires(world);
 }
 
-/* ---- the end of a host ---- */
+/* ---- stopping a host ---- */
 
 void net_drop(struct host *host, bool quietly)
 {
@@ -591,7 +591,7 @@ void net_drop(struct host *host, bool quietly)
             stream->wire = NULL;
             if (!quietly) {
                 struct simdisk *image = host->crash_image;
-                host->crash_image = NULL; /* The kernel sends this one. */
+                host->crash_image = NULL; /* The kernel sends the reset. */
                 post(wire, 1 - side, RST, "reset", (struct bytes){0});
                 host->crash_image = image;
             }
@@ -606,7 +606,6 @@ void net_drop(struct host *host, bool quietly)
     sweep_wires(world);
 }
 
-/* Towards a host that is down things arrive too. */
 void net_arrive_down(struct host *host)
 {
     struct sim_world *world = host->world;
@@ -661,7 +660,7 @@ void net_reset_one(struct sim_world *world)
         if (!wire->end[side]) {
             continue;
         }
-        /* Some of what is on its way gets there, cut anywhere. */
+        /* A part of the data in flight still arrives. */
         struct list *queue = &wire->queue[side];
         if (!list_empty(queue)) {
             struct segment *segment =

@@ -1,5 +1,5 @@
-/* scenes.c -- runs after a script. What the simulator found by dice is here
- * without them, so that it stays found when the dice fall otherwise. */
+/* scenes.c -- scripted runs. Faults that random runs once found are reproduced
+ * here, so that they stay covered when the random choices change. */
 #include <stdio.h>
 
 #include "sim.h"
@@ -42,9 +42,9 @@ static struct host *other_than(struct sim_world *world, const struct host *a,
     return other;
 }
 
-/* A leader that reaches nobody but a newcomer adds it. The entry is lost with
- * the leader's place, and the newcomer must still get in: the id must not have
- * been told before it was sure. */
+/* A leader that reaches only a newcomer adds it. The entry is lost when another
+ * leads, and the newcomer must still be able to join: a node must not learn its
+ * id before the entry that assigns it is committed. */
 static void scene_newcomer_of_a_lost_entry(struct sim_world *world)
 {
     struct host *old = leader(world);
@@ -53,7 +53,7 @@ static void scene_newcomer_of_a_lost_entry(struct sim_world *world)
     while (host_is_up(victim)) {
         chaos_pass(world, 10 * MS_US);
     }
-    /* It is out, and has a new disk; it starts only now. */
+    /* It was removed and has a new disk; it starts only now. */
     victim->down_us = world->now_us + 1;
     victim->join_us = UINT64_MAX;
     chaos_pass(world, 50 * MS_US);
@@ -68,8 +68,8 @@ static void scene_newcomer_of_a_lost_entry(struct sim_world *world)
     victim->join_us = world->now_us;
 }
 
-/* A removal is in the log of a leader that reaches nobody, and is cut from it
- * when the next one leads. Later that node starts again: its members are those
+/* A removal is in the log of a leader that reaches nobody, and is truncated
+ * when another leads. Later that node restarts: its configuration is the one
  * before the removal, though the log on disk has both. */
 static void scene_restart_after_a_lost_removal(struct sim_world *world)
 {
@@ -88,10 +88,11 @@ static void scene_restart_after_a_lost_removal(struct sim_world *world)
     chaos_pass(world, 2 * SEC_US);
 }
 
-/* Of five, one sleeps while another is replaced: it has never heard of the new
- * number. Then two more stop, and the only majority left is the newcomer, the
- * sleeper, and one that does not reach the sleeper: the newcomer must lead. */
-static void scene_leader_that_a_sleeper_does_not_know(struct sim_world *world)
+/* One of five hosts is paused while another is replaced, so that it does not
+ * know the new id. Then two more stop, and the only majority left is the
+ * newcomer, the paused host, and one that cannot reach it: the newcomer must
+ * lead. */
+static void scene_leader_unknown_to_a_paused_host(struct sim_world *world)
 {
     struct host *old = leader(world);
     struct host *rest[4];
@@ -123,7 +124,7 @@ static void scene_leader_that_a_sleeper_does_not_know(struct sim_world *world)
     }
 }
 
-/* Disks fill up under load, one after the other and all at once. */
+/* Disks fill up under load, one at a time and all at once. */
 static void scene_full_disks(struct sim_world *world)
 {
     for (int round = 0; round < 40; round++) {
@@ -136,7 +137,7 @@ static void scene_full_disks(struct sim_world *world)
     }
 }
 
-/* All lose power again and again, while they write. */
+/* All hosts lose power again and again while they write. */
 static void scene_power_losses_of_all(struct sim_world *world)
 {
     for (int round = 0; round < 12; round++) {
@@ -150,9 +151,9 @@ static void scene_power_losses_of_all(struct sim_world *world)
     }
 }
 
-/* Every byte that is flipped on the way ends a link, and none leaves one that
- * only looks alive. */
-static void scene_wrong_bytes(struct sim_world *world)
+/* Every corrupted byte closes a link, and none leaves a link that is dead but
+ * looks alive. */
+static void scene_corrupted_bytes(struct sim_world *world)
 {
     for (int round = 0; round < 2000; round++) {
         chaos_pass(world, 5 * MS_US);
@@ -160,12 +161,12 @@ static void scene_wrong_bytes(struct sim_world *world)
     }
 }
 
-/* A follower without which nothing is committed passes writes on, and is killed
- * before it has them in its own log. It starts again and passes on others:
- * the answers to those of its earlier life are not for these. */
-static void scene_answers_to_an_earlier_life(struct sim_world *world)
+/* A follower that is needed for a majority forwards writes, and is killed
+ * before it has them in its own log. It restarts and forwards others: the
+ * answers to the forwards of its former incarnation must not complete these. */
+static void scene_answers_to_a_former_incarnation(struct sim_world *world)
 {
-    world->swarm.pace_us = 100 * SEC_US; /* They do what they are told here. */
+    world->swarm.pace_us = 100 * SEC_US; /* Clients act only when asked. */
     chaos_pass(world, 5 * SEC_US);
     for (int round = 0; round < 10; round++) {
         struct host *old = leader(world);
@@ -182,7 +183,7 @@ static void scene_answers_to_an_earlier_life(struct sim_world *world)
                 chaos_pass(world, 100);
             }
         }
-        /* Whatever was acknowledged, the other two must have. */
+        /* Every acknowledged write must be on the other two. */
         follower->stall_us = world->now_us + 100 * MS_US;
         uint64_t acked = world->acked;
         for (int i = 0; i < 5000 && world->acked == acked; i++) {
@@ -207,12 +208,12 @@ static void power_off(struct host *host, uint64_t for_us)
     host->down_us = world->now_us + for_us;
 }
 
-/* S06: an empty node gets a snapshot, and loses power at one change of its disk
- * after the other. */
-static void scene_power_lost_while_it_is_installed(struct sim_world *world)
+/* S06: an empty node receives a snapshot and loses power at each change of its
+ * disk in turn. */
+static void scene_power_loss_during_install(struct sim_world *world)
 {
     chaos_pass(world,
-               20 * SEC_US); /* The log does not begin with 1 any more. */
+               20 * SEC_US); /* By then the log no longer starts at index 1. */
     struct host *victim = other_than(world, leader(world), NULL);
     for (uint64_t changes = 20 + world->seed % 5; changes < 300; changes += 5) {
         power_off(victim, 1);
@@ -237,7 +238,7 @@ static void scene_power_lost_while_it_is_installed(struct sim_world *world)
     }
 }
 
-/* Leadership goes round and round under load. */
+/* Leadership changes again and again under load. */
 static void scene_leaders_are_cut_off(struct sim_world *world)
 {
     for (int round = 0; round < 10; round++) {
@@ -253,7 +254,7 @@ static void scene_leaders_are_cut_off(struct sim_world *world)
 
 /* ---- named scenarios ---- */
 
-/* Writes go on in every piece of so long. */
+/* Some write must be acknowledged in each of `pieces` intervals. */
 static void must_go_on(struct sim_world *world, uint64_t piece_us, int pieces)
 {
     for (int i = 0; i < pieces; i++) {
@@ -266,8 +267,8 @@ static void must_go_on(struct sim_world *world, uint64_t piece_us, int pieces)
     }
 }
 
-/* E15: one clock at half, one at double speed. Nobody's time-outs may unseat
- * the leader, whichever of them leads. */
+/* E15: one clock runs at half, one at double speed. No time-out may depose the
+ * leader, whichever host leads. */
 static void scene_clock_rates(struct sim_world *world)
 {
     static const uint64_t rates[] = {500, 1000, 2000};
@@ -279,13 +280,12 @@ static void scene_clock_rates(struct sim_world *world)
         uint64_t term = node_term(leader(world)->node);
         must_go_on(world, SEC_US, 10);
         if (node_term(leader(world)->node) != term) {
-            sim_fail(world, EXIT_LIVENESS,
-                     "a clock's rate unseated the leader");
+            sim_fail(world, EXIT_LIVENESS, "a clock's rate deposed the leader");
         }
     }
 }
 
-/* E16: all lose power and come back in every order, seconds apart. */
+/* E16: all hosts lose power and restart in every order, seconds apart. */
 static void scene_power_loss_and_every_order(struct sim_world *world)
 {
     static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
@@ -295,7 +295,7 @@ static void scene_power_loss_and_every_order(struct sim_world *world)
         for (uint32_t i = 0; i < 3; i++) {
             power_off(&world->hosts[orders[o][i]], (1 + 3 * i) * SEC_US);
         }
-        /* Two of three are enough, the third is not waited for. */
+        /* Two of three are a majority; nothing waits for the third. */
         chaos_pass(world, 3500 * MS_US);
         must(world->acked == before);
         chaos_pass(world, 3 * SEC_US);
@@ -303,8 +303,8 @@ static void scene_power_loss_and_every_order(struct sim_world *world)
     }
 }
 
-/* R12, R13: a follower sleeps through many writes, then has them all. */
-static void scene_follower_sleeps(struct sim_world *world)
+/* R12, R13: a follower is paused during many writes, then catches up. */
+static void scene_paused_follower(struct sim_world *world)
 {
     struct host *sleeper = other_than(world, leader(world), NULL);
     sleeper->paused_us = UINT64_MAX;
@@ -313,8 +313,8 @@ static void scene_follower_sleeps(struct sim_world *world)
     must_go_on(world, 6 * SEC_US, 1);
 }
 
-/* M07: a wiped directory comes back under a new number; the old one, with
- * the promises that were made under it, is gone. */
+/* M07: a node with a wiped directory rejoins under a new id; the old id, with
+ * the votes that were given under it, is gone. */
 static void scene_wiped_directory(struct sim_world *world)
 {
     for (int round = 0; round < 3; round++) {
@@ -336,7 +336,8 @@ static void scene_wiped_directory(struct sim_world *world)
     }
 }
 
-/* Whose leader dies, the next one is asked: with a name that is safe. */
+/* A named write can safely be retried: when its leader dies, the node must send
+ * it to the next one. */
 static void named_are_not_abandoned(struct sim_world *world)
 {
     if (clients_abandoned(world) > 0) {
@@ -345,9 +346,9 @@ static void named_are_not_abandoned(struct sim_world *world)
     }
 }
 
-/* C06, C07: the leader loses power while the others pass requests on to it.
- * "Not applied" must be true, and what nobody knows may be either; the
- * history says so at the end. */
+/* C06, C07: the leader loses power while the others forward requests to it.
+ * "Not applied" must be true, and an unknown outcome may be either; the check
+ * of the history at the end proves it. */
 static void scene_leader_dies_with_forwarded_requests(struct sim_world *world)
 {
     for (int round = 0; round < 20; round++) {
@@ -357,9 +358,9 @@ static void scene_leader_dies_with_forwarded_requests(struct sim_world *world)
     named_are_not_abandoned(world);
 }
 
-/* C04: the leader dies again and again, with writes under way that will be
- * asked for once more elsewhere. Each happens once, and the answer is the
- * first one: the history says so at the end. */
+/* C04: the leader dies again and again, with outstanding writes that are
+ * retried elsewhere. Each takes effect once, and its answer is that of the
+ * first attempt: the check of the history at the end proves it. */
 static void scene_repeats_across_leader_kills(struct sim_world *world)
 {
     uint64_t before = world->acked;
@@ -382,8 +383,8 @@ static void scene_repeats_across_leader_kills(struct sim_world *world)
     }
 }
 
-/* Restores go on across leaders that die, in whichever step it is, and each
- * replaces all or nothing, once: the history says so at the end. */
+/* Restores continue when leaders die, in whichever step, and each replaces all
+ * or nothing, once: the check of the history at the end proves it. */
 static void scene_restores_across_leader_kills(struct sim_world *world)
 {
     for (int round = 0; round < 25 || clients_restored(world) < 3; round++) {
@@ -401,19 +402,18 @@ static void scene_restores_across_leader_kills(struct sim_world *world)
     }
 }
 
-/* A restore that nobody goes on with is given up two minutes after its last
- * step, by whoever leads then. */
+/* A restore without further steps is aborted by the leader two minutes after
+ * its last step. */
 static void scene_abandoned_restore(struct sim_world *world)
 {
     enum { ID = 1 << 20 };
-    world->swarm.clients = 0; /* They restore as well. */
+    world->swarm.clients = 0; /* Clients restore as well. */
     chaos_pass(world, 20 * SEC_US);
     must(chaos_restore(leader(world), COMMAND_RESTORE_BEGIN, ID));
     chaos_pass(world, 100 * SEC_US);
     must(chaos_restore(leader(world), COMMAND_RESTORE_ROWS, ID));
     chaos_pass(world, 100 * SEC_US);
-    must(
-        chaos_restore(leader(world), COMMAND_RESTORE_ROWS, ID)); /* A repeat. */
+    must(chaos_restore(leader(world), COMMAND_RESTORE_ROWS, ID)); /* A retry. */
     power_off(leader(world), SEC_US);
     chaos_pass(world, 140 * SEC_US);
     must(!chaos_restore(leader(world), COMMAND_RESTORE_ROWS, ID));
@@ -421,7 +421,8 @@ static void scene_abandoned_restore(struct sim_world *world)
     must_go_on(world, 6 * SEC_US, 1);
 }
 
-/* O05: one peer swallows all and answers nothing; the others do not wait. */
+/* O05: one peer receives everything and answers nothing; nobody waits for it.
+ */
 static void scene_black_hole(struct sim_world *world)
 {
     struct host *old = leader(world);
@@ -430,12 +431,12 @@ static void scene_black_hole(struct sim_world *world)
     world->cut_until_us[hole->number][old->number] = UINT64_MAX;
     must_go_on(world, 6 * SEC_US, 4);
     if (leader(world) != old) {
-        sim_fail(world, EXIT_LIVENESS, "a black hole unseated the leader");
+        sim_fail(world, EXIT_LIVENESS, "a black hole deposed the leader");
     }
 }
 
-/* E08: a bridge: a and b do not see each other, c sees both. Whoever led,
- * one leads and stays. */
+/* E08: a and b cannot reach each other, c reaches both. Whichever led before,
+ * one leads and stays leader. */
 static void scene_bridge(struct sim_world *world)
 {
     for (uint32_t bridge = 0; bridge < 3; bridge++) {
@@ -447,15 +448,15 @@ static void scene_bridge(struct sim_world *world)
         must_go_on(world, 6 * SEC_US, 3);
         if (node_term(leader(world)->node) != term) {
             sim_fail(world, EXIT_LIVENESS,
-                     "leadership went round over the bridge");
+                     "the leadership moved though the bridge was stable");
         }
         chaos_pass(world, 3 * SEC_US);
     }
 }
 
-/* E14: the leader sleeps for ten seconds, wakes up, and answers no read from
- * what it held; the history says so at the end. */
-static void scene_leader_sleeps(struct sim_world *world)
+/* E14: the leader is paused for ten seconds, resumes, and serves no read from
+ * its stale state; the check of the history at the end proves it. */
+static void scene_paused_leader(struct sim_world *world)
 {
     for (int round = 0; round < 5; round++) {
         struct host *old = leader(world);
@@ -467,15 +468,16 @@ static void scene_leader_sleeps(struct sim_world *world)
     }
 }
 
-/* D13: the leader's disk takes a second, ten, and does not come back. While
- * it waits it is silent, so that the others choose another one. */
+/* D13: the leader's disk stalls for one second, ten seconds, and without end.
+ * Meanwhile the leader is silent, so that the others elect another. */
 static void scene_leaders_disk_stalls(struct sim_world *world)
 {
     static const uint64_t stalls[] = {1, 10, 30};
     for (size_t i = 0; i < ARRAY_COUNT(stalls); i++) {
         struct host *old = leader(world);
         old->stall_us = world->now_us + stalls[i] * SEC_US;
-        must_go_on(world, 9 * SEC_US, 1); /* Many clients wait at its door. */
+        must_go_on(world, 9 * SEC_US,
+                   1); /* Many clients wait at the old leader. */
         must(stalls[i] == 1 || leader(world) != old);
         if (stalls[i] == 30) {
             power_off(old, SEC_US);
@@ -493,10 +495,10 @@ static struct node_status status_of(const struct host *host)
     return status;
 }
 
-/* Its disk does not come back. The log meets that first, by what was asked for
- * just when something had been applied: to commit that would be the first
- * write to the -wal after a checkpoint, which SQLite syncs there and then. */
-static void disk_sticks(struct host *host)
+/* Stall the disk without end, with a log write in flight. The log must be the
+ * first to need the disk: right after a checkpoint the next COMMIT writes the
+ * first frame of the -wal, which SQLite syncs inside the call. */
+static void stall_disk(struct host *host)
 {
     struct sim_world *world = host->world;
     chaos_checkpoint(host);
@@ -508,96 +510,96 @@ static void disk_sticks(struct host *host)
         chaos_pass(world, MS_US);
     }
     host->log_stall_us = UINT64_MAX / 2;
-    for (int i = 0; i < 20 && host->flight_us == UINT64_MAX; i++) {
+    for (int i = 0; i < 20 && host->write_due_us == UINT64_MAX; i++) {
         clients_burst(leader(world), 1, true);
         chaos_pass(world, MS_US);
     }
-    must(host->flight_us != UINT64_MAX);
+    must(host->write_due_us != UINT64_MAX);
     chaos_pass(world, 30 * MS_US);
     host->stall_us = UINT64_MAX / 2;
 }
 
-static void disk_is_back(struct host *host)
+static void resume_disk(struct host *host)
 {
     host->stall_us = 0;
     host->log_stall_us = 0;
 }
 
-/* The same where the log is written beside the loop: the node goes on without
- * its disk. It steps down and does not campaign, it hears of the next leader
- * and of what that commits, and when the disk is back it has it all. A
- * follower's disk hurts nobody. */
-static void scene_stuck_disk_beside_the_loop(struct sim_world *world)
+/* The same with an asynchronous log: the node runs on without its disk. It
+ * steps down and does not campaign, it follows the next leader and its commit
+ * index, and when the disk resumes it catches up. A stalled follower affects
+ * nobody. */
+static void scene_stalled_disk(struct sim_world *world)
 {
     for (int round = 0; round < 4; round++) {
         bool leads = round % 2 == 0;
-        struct host *stuck =
+        struct host *stalled =
             leads ? leader(world) : other_than(world, leader(world), NULL);
         uint64_t term = node_term(leader(world)->node);
-        disk_sticks(stuck);
+        stall_disk(stalled);
         must_go_on(world, 9 * SEC_US, 1);
         struct host *next = leader(world);
-        must(next != stuck && (leads || node_term(next->node) == term));
-        uint64_t turns = stuck->turns;
+        must(next != stalled && (leads || node_term(next->node) == term));
+        uint64_t turns = stalled->turns;
         chaos_pass(world, 2 * SEC_US);
-        struct node_status status = status_of(stuck);
+        struct node_status status = status_of(stalled);
         must(status.disk_stuck && status.raft.role == RAFT_FOLLOWER);
         must(status.raft.leader == status_of(next).raft.self);
-        /* It lives, and does not ask its disk again and again. */
-        must(stuck->turns > turns + 10 && stuck->turns < turns + 5000);
+        /* Its loop runs, and does not poll the disk in a busy loop. */
+        must(stalled->turns > turns + 10 && stalled->turns < turns + 5000);
         uint64_t durable = status.raft.durable;
         must(status_of(next).raft.commit > durable);
-        must(node_applied(stuck->node) <= durable);
+        must(node_applied(stalled->node) <= durable);
         if (round == 3) {
-            power_off(stuck, SEC_US);
+            power_off(stalled, SEC_US);
         }
-        disk_is_back(stuck);
+        resume_disk(stalled);
         chaos_pass(world, 3 * SEC_US);
-        status = status_of(stuck);
+        status = status_of(stalled);
         must(!status.disk_stuck && status.raft.durable > durable);
         must_go_on(world, 6 * SEC_US, 1);
     }
 }
 
-/* Its database's sync does not come back, though its log's would. */
-static void database_sticks(struct host *host)
+/* The sync of its database stalls without end; its log would not. */
+static void stall_database(struct host *host)
 {
     struct sim_world *world = host->world;
     host->db_stall_us = UINT64_MAX / 2;
-    for (int i = 0; i < 1000 && host->sync_us == UINT64_MAX; i++) {
+    for (int i = 0; i < 1000 && host->sync_due_us == UINT64_MAX; i++) {
         chaos_checkpoint(host);
         chaos_pass(world, 10 * MS_US);
     }
-    must(host->sync_us != UINT64_MAX);
+    must(host->sync_due_us != UINT64_MAX);
 }
 
-/* Nothing is applied meanwhile, so who does not apply does not lead: it takes
- * part in nothing until the disk is back, and then has it all. */
-static void scene_stuck_database_beside_the_loop(struct sim_world *world)
+/* Nothing is applied meanwhile, and a node that cannot apply must not lead: it
+ * takes part in nothing until the sync completes, and then catches up. */
+static void scene_stalled_database_sync(struct sim_world *world)
 {
     for (int round = 0; round < 4; round++) {
         bool leads = round % 2 == 0;
-        struct host *stuck =
+        struct host *stalled =
             leads ? leader(world) : other_than(world, leader(world), NULL);
         uint64_t term = node_term(leader(world)->node);
-        database_sticks(stuck);
+        stall_database(stalled);
         must_go_on(world, 9 * SEC_US, 1);
         struct host *next = leader(world);
-        must(next != stuck && (leads || node_term(next->node) == term));
-        uint64_t turns = stuck->turns;
-        uint64_t applied = node_applied(stuck->node);
+        must(next != stalled && (leads || node_term(next->node) == term));
+        uint64_t turns = stalled->turns;
+        uint64_t applied = node_applied(stalled->node);
         chaos_pass(world, 2 * SEC_US);
-        struct node_status status = status_of(stuck);
+        struct node_status status = status_of(stalled);
         must(status.disk_stuck && status.raft.role == RAFT_FOLLOWER);
-        must(stuck->turns > turns + 10 && stuck->turns < turns + 5000);
-        must(node_applied(stuck->node) == applied);
+        must(stalled->turns > turns + 10 && stalled->turns < turns + 5000);
+        must(node_applied(stalled->node) == applied);
         if (round == 3) {
-            power_off(stuck, SEC_US);
+            power_off(stalled, SEC_US);
         }
-        stuck->db_stall_us = 0;
+        stalled->db_stall_us = 0;
         chaos_pass(world, 3 * SEC_US);
-        status = status_of(stuck);
-        must(!status.disk_stuck && node_applied(stuck->node) > applied);
+        status = status_of(stalled);
+        must(!status.disk_stuck && node_applied(stalled->node) > applied);
         must_go_on(world, 6 * SEC_US, 1);
     }
 }
@@ -607,29 +609,33 @@ static uint64_t installed(const struct host *host)
     return node_get_metrics(host->node)->snapshots_installed;
 }
 
-/* A follower's log is stuck for so long that the others do not keep theirs for
- * it. The snapshot that comes instead must wait for what is in flight. */
-static void scene_snapshot_beside_a_flight(struct sim_world *world)
+/* A follower's log stalls for so long that the others compact theirs. The
+ * snapshot that it needs then must wait for the log write in flight. */
+static void
+scene_snapshot_while_a_log_write_is_in_flight(struct sim_world *world)
 {
     for (int round = 0; round < 2; round++) {
-        struct host *stuck = other_than(world, leader(world), NULL);
+        struct host *stalled = other_than(world, leader(world), NULL);
         world->swarm.pace_us = 40 * MS_US;
-        disk_sticks(stuck);
-        stuck->stall_us = 0; /* It is the log alone. */
-        uint64_t before = installed(stuck);
+        stall_disk(stalled);
+        stalled->stall_us = 0; /* Only the log stalls. */
+        uint64_t before = installed(stalled);
         chaos_pass(world, 12 * SEC_US);
         world->swarm.pace_us = 400 * MS_US;
         for (uint32_t i = 0; i < world->swarm.hosts; i++) {
-            if (&world->hosts[i] != stuck) {
-                part(stuck, &world->hosts[i], 5 * SEC_US);
+            if (&world->hosts[i] != stalled) {
+                part(stalled, &world->hosts[i], 5 * SEC_US);
             }
         }
         chaos_pass(world, 12 * SEC_US);
-        must(stuck->flight_us != UINT64_MAX && installed(stuck) == before);
+        must(stalled->write_due_us != UINT64_MAX &&
+             installed(stalled) == before);
         uint64_t commit = status_of(leader(world)).raft.commit;
-        disk_is_back(stuck);
-        chaos_pass(world, 6 * SEC_US); /* By it, or by what was gathered. */
-        must(node_applied(stuck->node) >= commit);
+        resume_disk(stalled);
+        chaos_pass(
+            world,
+            6 * SEC_US); /* By snapshot, or by entries that had arrived. */
+        must(node_applied(stalled->node) >= commit);
     }
 }
 
@@ -662,7 +668,7 @@ static void must_be_listed(struct sim_world *world)
     }
     if (!all_listed(world)) {
         sim_fail(world, EXIT_LIVENESS,
-                 "the membership does not follow who moved");
+                 "the configuration lacks the new address of a member");
     }
     must_go_on(world, 6 * SEC_US, 1);
 }
@@ -692,8 +698,9 @@ static struct asked asked_of(const struct host *at, uint64_t timeout_ms)
                     .deadline_ms = net_clock_ms(at) + timeout_ms}};
 }
 
-/* What --join does for a member that finds no leader. */
-static void tell_where(struct host *host, struct host *at)
+/* Report the host's address to `at`, as --join does for a member that finds no
+ * leader. */
+static void report_address(struct host *host, struct host *at)
 {
     struct sim_world *world = host->world;
     struct node_status status;
@@ -711,8 +718,8 @@ static void tell_where(struct host *host, struct host *at)
     node_request_free(&asked.request);
 }
 
-/* M13: the leader moves, then all at once, and nobody finds anybody until
- * each is told where one other is. */
+/* M13: the leader moves, then all hosts at once, and none finds another until
+ * each has learned one address. */
 static void scene_members_move(struct sim_world *world)
 {
     struct host *old = leader(world);
@@ -731,14 +738,14 @@ static void scene_members_move(struct sim_world *world)
         for (uint32_t i = 0; i < world->swarm.hosts; i++) {
             struct host *host = &world->hosts[i];
             if (host_is_up(host) && !node_leader(host->node)) {
-                tell_where(host, &world->hosts[i == 0]);
+                report_address(host, &world->hosts[i == 0]);
             }
         }
     }
     must_be_listed(world);
 }
 
-/* A new disk, and the command line of its first start. */
+/* Restart with an empty disk and the command line of a first start. */
 static void start_as_founder(struct host *host, uint32_t wait_ms)
 {
     struct sim_world *world = host->world;
@@ -760,33 +767,33 @@ static void part_from_all(struct host *host, uint64_t us)
     }
 }
 
-static void must_know_the_other(const struct host *host, bool founded)
+static void must_know_the_other_cluster(const struct host *host, bool founded)
 {
     struct sim_world *world = host->world;
     must(host_is_up(host));
     if (!node_foreign(host->node) || node_is_member(host->node) != founded) {
         sim_fail(world, EXIT_CORRECTNESS,
-                 "%s %s, and does not know of the others", host->name,
+                 "%s %s, and does not know the other cluster", host->name,
                  founded ? "founded a cluster" : "was to listen");
     }
 }
 
-/* The founder's disk is lost, and it starts as it did the first time. Nothing
- * is ever written to a second cluster while clients ask all three: their
- * history says so at the end. */
+/* The disk of the node that bootstrapped is lost, and it starts as it did the
+ * first time. Nothing is ever written to a second cluster while clients use all
+ * three hosts: the check of the history at the end proves it. */
 static void scene_wiped_founder(struct sim_world *world)
 {
     struct host *founder = &world->hosts[0];
     start_as_founder(founder, 4000);
     chaos_pass(world, 20 * SEC_US);
-    must_know_the_other(founder, false);
-    /* What it has heard outlives a restart, though nobody greets it then. */
+    must_know_the_other_cluster(founder, false);
+    /* Its knowledge survives a restart, though it gets no HELLO then. */
     part_from_all(founder, 10 * SEC_US);
     power_off(founder, 1);
     chaos_pass(world, 8 * SEC_US);
-    must_know_the_other(founder, false);
+    must_know_the_other_cluster(founder, false);
 
-    /* Cut off, it does found one. Nobody asks meanwhile. */
+    /* Cut off, it does bootstrap one. Clients are idle meanwhile. */
     world->swarm.pace_us = 1000000 * SEC_US;
     chaos_pass(world, 10 * SEC_US);
     part_from_all(founder, 8 * SEC_US);
@@ -795,13 +802,13 @@ static void scene_wiped_founder(struct sim_world *world)
     must(host_is_up(founder) && node_is_leader(founder->node));
     must(!node_foreign(founder->node));
     chaos_pass(world, 12 * SEC_US);
-    must_know_the_other(founder, true);
+    must_know_the_other_cluster(founder, true);
     clients_burst(founder, 4, true);
     chaos_pass(world, 5 * SEC_US);
     part_from_all(founder, 10 * SEC_US);
     power_off(founder, 1);
     chaos_pass(world, 2 * SEC_US);
-    must_know_the_other(founder, true);
+    must_know_the_other_cluster(founder, true);
     clients_burst(founder, 4, true);
     clients_burst(founder, 4, false);
     chaos_pass(world, 5 * SEC_US);
@@ -831,9 +838,9 @@ static bool votes(const struct host *host)
     return member && member->suffrage == RAFT_VOTER;
 }
 
-/* Votes are taken, also the leader's, while leaders lose power, checkpoints
- * let go of the log and barriers are waited for; and they are given back. */
-static void scene_votes_come_and_go(struct sim_world *world)
+/* Voters are demoted, also the leader, while leaders lose power, checkpoints
+ * release the log and barriers wait; then they are promoted again. */
+static void scene_demotions_and_promotions(struct sim_world *world)
 {
     uint32_t taken = 0;
     for (uint32_t round = 0; round < 9; round++) {
@@ -873,8 +880,9 @@ static void remove_member(struct host *at, raft_id id)
     node_request_free(&removal.request);
 }
 
-/* Through another node, also when that is the leader who goes; also when it is
- * down and comes back later: the answer is "done", and it learns of it. */
+/* Members, the leader too, are removed through another node, also while they
+ * are down: the answer is "done", and the removed member learns of it, at its
+ * next start if it was down. */
 static void scene_removed_members_know(struct sim_world *world)
 {
     for (int round = 0; round < 8; round++) {
@@ -915,8 +923,8 @@ static void scene_removed_members_know(struct sim_world *world)
     }
 }
 
-/* A leader and the one that it removes are cut off from the one whose vote it
- * takes: as long as that is not committed, nobody is removed. */
+/* A leader and the member that it removes are cut off from the third, whose
+ * vote the removal needs: until it is committed, nobody counts as removed. */
 static void scene_removal_that_may_be_lost(struct sim_world *world)
 {
     struct host *old = leader(world);
@@ -934,8 +942,7 @@ static void scene_removal_that_may_be_lost(struct sim_world *world)
         must(!raft_conf_find(status_of(old).conf, id));
         must(node_removed_index(victim->node) == 0);
     }
-    chaos_pass(world,
-               20 * SEC_US); /* It is committed, or lost: and then known. */
+    chaos_pass(world, 20 * SEC_US); /* Now it is committed, or lost. */
     must(removal.done);
     bool lost = raft_conf_find(status_of(leader(world)).conf, id) != NULL;
     bool knows = node_removed_index(victim->node) > 0 ||
@@ -963,9 +970,9 @@ static bool delete_some_key(struct host *at)
     return asked.ok;
 }
 
-/* The log is as short as it is kept, and nobody asks for less: on full disks
- * its oldest segments make room for the next ones all the same, or deletes
- * would end with the segments that are there. */
+/* The log has its configured size, and no space is requested: on full disks its
+ * oldest segments must still be released for new ones, or deletes would end
+ * when the prepared segments are used up. */
 static void scene_deletes_on_full_disks(struct sim_world *world)
 {
     for (int i = 0; i < 300; i++) {
@@ -982,12 +989,12 @@ static void scene_deletes_on_full_disks(struct sim_world *world)
     }
 }
 
-/* A follower gets a snapshot and is removed before it has what followed that.
- * The leader's log was kept for it, and is soon as short as any. */
+/* A follower receives a snapshot and is removed before it has the entries after
+ * it. The leader, which kept its log for the follower, must compact it soon. */
 static void scene_removed_behind_a_snapshot(struct sim_world *world)
 {
     if (!host_keeps_little(world)) {
-        return; /* The history has no room for as many writes. */
+        return; /* The history has no room for so many writes. */
     }
     struct host *old = leader(world);
     struct host *victim = other_than(world, old, NULL);
@@ -1010,7 +1017,8 @@ static void scene_removed_behind_a_snapshot(struct sim_world *world)
     for (int i = 0; i < 120; i++) {
         chaos_pass(world, 100 * MS_US);
         uint64_t bytes = status_of(old).log_bytes;
-        /* And the segment in use, and what a checkpoint has yet to sync. */
+        /* Including the segment in use and entries before the next checkpoint.
+         */
         if (bytes > 3 * HOST_LOG_KEEP_BYTES) {
             sim_fail(world, EXIT_CORRECTNESS, "a log of %llu bytes",
                      (unsigned long long)bytes);
@@ -1027,32 +1035,33 @@ void scenes_run(bool trace)
         const char *name;
         uint32_t hosts;
         void (*play)(struct sim_world *world);
-        bool is_long; /* The history has room for a few thousand requests. */
-        bool all_fly; /* Every log is written beside the loop. */
+        bool is_long;   /* The history has room for a few thousand requests. */
+        bool all_async; /* Every host has asynchronous I/O. */
     } scenes[] = {
         {"newcomer of a lost entry", 5, scene_newcomer_of_a_lost_entry, false,
          false},
-        {"a leader that a sleeper does not know", 5,
-         scene_leader_that_a_sleeper_does_not_know, false, false},
+        {"a leader that a paused host does not know", 5,
+         scene_leader_unknown_to_a_paused_host, false, false},
         {"restart after a lost removal", 3, scene_restart_after_a_lost_removal,
          false, false},
         {"full disks", 3, scene_full_disks, false, false},
         {"a full disk, alone", 1, scene_full_disks, false, false},
         {"deletes on full disks", 3, scene_deletes_on_full_disks, true, false},
         {"power losses of all", 3, scene_power_losses_of_all, false, false},
-        {"votes come and go", 3, scene_votes_come_and_go, true, false},
-        {"wrong bytes", 3, scene_wrong_bytes, false, false},
+        {"demotions and promotions", 3, scene_demotions_and_promotions, true,
+         false},
+        {"corrupted bytes", 3, scene_corrupted_bytes, false, false},
         {"leaders are cut off", 3, scene_leaders_are_cut_off, false, false},
-        {"answers to an earlier life", 3, scene_answers_to_an_earlier_life,
-         false, false},
-        {"S06 power lost while a snapshot is installed", 3,
-         scene_power_lost_while_it_is_installed, true, false},
+        {"answers to a former incarnation", 3,
+         scene_answers_to_a_former_incarnation, false, false},
+        {"S06 power loss during the installation of a snapshot", 3,
+         scene_power_loss_during_install, true, false},
         {"E08 a bridge", 3, scene_bridge, true, false},
-        {"E14 the leader sleeps", 3, scene_leader_sleeps, true, false},
+        {"E14 a paused leader", 3, scene_paused_leader, true, false},
         {"E15 clock rates", 3, scene_clock_rates, true, false},
         {"E16 power loss, every order", 3, scene_power_loss_and_every_order,
          true, false},
-        {"R13 a follower sleeps", 3, scene_follower_sleeps, true, false},
+        {"R13 a paused follower", 3, scene_paused_follower, true, false},
         {"M07 a wiped directory", 3, scene_wiped_directory, true, false},
         {"removed members know", 3, scene_removed_members_know, true, false},
         {"removed behind a snapshot", 3, scene_removed_behind_a_snapshot, true,
@@ -1067,22 +1076,21 @@ void scenes_run(bool trace)
          scene_repeats_across_leader_kills, true, false},
         {"restores across leader kills", 3, scene_restores_across_leader_kills,
          true, false},
-        {"a restore that nobody goes on with", 3, scene_abandoned_restore, true,
-         false},
+        {"an abandoned restore", 3, scene_abandoned_restore, true, false},
         {"D13 the leader's disk stalls", 3, scene_leaders_disk_stalls, true,
          false},
-        {"D13 a disk is stuck beside the loop", 3,
-         scene_stuck_disk_beside_the_loop, true, true},
-        {"D13 a database is stuck beside the loop", 3,
-         scene_stuck_database_beside_the_loop, true, true},
-        {"a snapshot beside a flight", 3, scene_snapshot_beside_a_flight, true,
+        {"D13 a stalled disk, asynchronous I/O", 3, scene_stalled_disk, true,
          true},
-        {"full disks beside the loop", 3, scene_full_disks, false, true},
-        {"deletes on full disks beside the loop", 3,
+        {"D13 a stalled database sync, asynchronous I/O", 3,
+         scene_stalled_database_sync, true, true},
+        {"a snapshot while a log write is in flight", 3,
+         scene_snapshot_while_a_log_write_is_in_flight, true, true},
+        {"full disks, asynchronous I/O", 3, scene_full_disks, false, true},
+        {"deletes on full disks, asynchronous I/O", 3,
          scene_deletes_on_full_disks, true, true},
-        {"power losses of all, logs in flight", 3, scene_power_losses_of_all,
+        {"power losses of all, asynchronous I/O", 3, scene_power_losses_of_all,
          false, true},
-        {"leaders are cut off, logs in flight", 3, scene_leaders_are_cut_off,
+        {"leaders are cut off, asynchronous I/O", 3, scene_leaders_are_cut_off,
          false, true},
         {"O05 a black hole", 3, scene_black_hole, true, false},
     };
@@ -1094,7 +1102,7 @@ void scenes_run(bool trace)
             }
             struct swarm swarm = quiet;
             swarm.hosts = scenes[i].hosts;
-            swarm.all_fly = scenes[i].all_fly;
+            swarm.all_async = scenes[i].all_async;
             swarm.keys = scenes[i].is_long ? KEYS_MAX : 3;
             swarm.pace_us = (scenes[i].is_long ? 400 : 200) * MS_US;
             chaos_begin(world, seed, trace, &swarm);

@@ -8,15 +8,16 @@
  *     host.c     a machine: its clock, its disk (support/simdisk.h, with
  *                SQLite on it: support/simvfs.h), its daemon; starts, crashes
  *     clients.c  writes and reads, and the history of their answers
- *     linear.c   is that history linearizable?
+ *     linear.c   checks whether that history is linearizable
  *     chaos.c    the faults of a run, and the run itself
- *     hold.c     one of them: what is delivered to a deposed leader
+ *     hold.c     one fault: delayed answers reach a deposed leader
+ *     scenes.c   scripted runs
  *     main.c     seeds, in parallel; exit 127 crash, 128 liveness,
  *                129 correctness
  *
- * Time is virtual: microseconds since the run began. Everything that happens
- * is drawn from the seed and enters a hash, so that the same seed gives the
- * same run with every compiler. */
+ * Time is virtual: microseconds since the start of the run. Every random choice
+ * is drawn from the seed, and every event enters a hash, so that the same seed
+ * gives the same run with every compiler. */
 #ifndef CRAFTD_TESTS_SIM_H
 #define CRAFTD_TESTS_SIM_H
 
@@ -47,37 +48,37 @@ enum {
 #define SEC_US UINT64_C(1000000)
 #define MS_US UINT64_C(1000)
 
-/* ---- what a run draws at its start ---- */
+/* ---- parameters of a run ---- */
 
-/* Chances are per host (or link, or client) and second, in thousandths. 0
- * turns a class off. */
+/* Drawn from the seed at the start. Chances are per host (or link, or client)
+ * and second, in thousandths; 0 turns a class of faults off. */
 struct swarm {
     uint32_t hosts;
     uint32_t clients;
     uint32_t keys;
-    uint64_t pace_us; /* Mean of what a client waits between two requests. */
+    uint64_t pace_us; /* Mean pause of a client between two requests. */
     uint64_t chaos_us;
-    uint64_t delay_us; /* Mean of a segment's way. */
-    uint64_t sync_us;  /* Mean of an fdatasync. */
+    uint64_t delay_us; /* Mean latency of a segment. */
+    uint64_t sync_us;  /* Mean duration of an fdatasync. */
     uint32_t cut;
     uint32_t cut_one_way;
     uint32_t reset;
-    uint32_t garble; /* A byte on the way. */
+    uint32_t garble; /* A bit of a segment in flight is flipped. */
     uint32_t kill;
     uint32_t power;
     uint32_t power_all;
-    uint32_t inside; /* Of the crashes, how many inside a disk operation. */
+    uint32_t inside; /* Share of crashes inside a disk operation. */
     uint32_t pause;
-    uint32_t stall; /* A disk that takes seconds. */
+    uint32_t stall; /* A disk operation takes seconds. */
     uint32_t eio;
     uint32_t full;
     uint32_t flip;
     uint32_t wipe;
     uint32_t remove;
     uint32_t transfer;
-    uint32_t hold; /* hold.c */
-    bool clocks;   /* Rates from half to double. */
-    bool all_fly;  /* Every log is written beside the loop; else see host.c. */
+    uint32_t hold;  /* hold.c */
+    bool clocks;    /* Clock rates differ, from half to double. */
+    bool all_async; /* Every host has asynchronous I/O; else see host.c. */
 };
 
 /* ---- hosts ---- */
@@ -97,52 +98,52 @@ struct host {
     struct rng rng;
     uint64_t starts;
     uint64_t turns;
-    uint64_t shown; /* Applied, when its own state could be read last. */
+    uint64_t shown; /* Applied index at its last readable moment. */
 
     uint64_t clock_rate; /* Thousandths. */
     uint64_t clock_offset_us;
 
-    bool bootstraps;            /* The one that founds the cluster. */
-    uint32_t bootstrap_wait_ms; /* ... and listens first. */
-    bool second; /* It may found another one: its terms are not theirs. */
+    bool bootstraps;            /* It bootstraps the cluster, ... */
+    uint32_t bootstrap_wait_ms; /* ... after listening for so long. */
+    bool second; /* It may bootstrap another cluster, with terms of its own. */
     struct node_request join;
-    uint64_t join_us; /* When to ask again. */
-    int join_at;      /* The host that was asked; -1. */
+    uint64_t join_us; /* Time of the next attempt to join. */
+    int join_at;      /* Number of the host that was asked; -1: none. */
 
-    bool flies;            /* Its log is written beside its loop. */
-    uint64_t flight_us;    /* When that ends; UINT64_MAX: none. */
-    uint64_t sync_us;      /* The same for a sync alone. */
-    uint64_t busy_us;      /* Its disk works until then. */
-    uint64_t paused_us;    /* It does not run until then. */
-    uint64_t stall_us;     /* Its disk is slow until then. */
-    uint64_t log_stall_us; /* What is in flight is, ... */
-    uint64_t db_stall_us;  /* ... or a sync alone. */
+    bool async_io;         /* Its log and syncs are asynchronous. */
+    uint64_t write_due_us; /* Completion of the log write in flight. */
+    uint64_t sync_due_us;  /* ... and of the sync; UINT64_MAX: none. */
+    uint64_t busy_us;   /* A synchronous disk operation blocks it until then. */
+    uint64_t paused_us; /* It does not run until then. */
+    uint64_t stall_us;  /* Its disk is slow until then. */
+    uint64_t log_stall_us; /* Its log writes are, ... */
+    uint64_t db_stall_us;  /* ... or its asynchronous syncs. */
     uint64_t full_us;      /* It has no space until then. */
     uint64_t down_us;      /* When to start it again; 0: it is up. */
-    bool broken;           /* Its data was damaged: only wiping helps. */
-    bool wiped;            /* Came back empty, is no voter yet. */
-    bool off;              /* Power: the others get no reset. */
-    uint64_t removed_us;   /* To be replaced then, if it is no member still. */
+    bool broken;           /* Its data is damaged: it must be wiped. */
+    bool wiped;            /* It has an empty disk and is no voter yet. */
+    bool off;              /* It lost power: its peers get no reset. */
+    uint64_t removed_us;   /* To be replaced then, unless a member again. */
 
     /* The turn that runs now. */
-    uint64_t turn_us;      /* When it began. */
-    uint64_t turn_sync_us; /* What its fdatasyncs took so far. */
+    uint64_t turn_us;      /* Start. */
+    uint64_t turn_sync_us; /* Time that its fdatasyncs took so far. */
     uint64_t hook_due_ms;
 
-    /* A crash that is to come after so many changes of the disk; 0: none. */
+    /* A crash is due after this many changes of the disk; 0: none. */
     uint64_t crash_in;
     enum simdisk_keep crash_keep;
     bool crash_power;
-    struct simdisk *crash_image; /* It has happened: the rest is not seen. */
-    bool eio;                    /* An fdatasync failed: it may end itself. */
-    bool fails_to_start;         /* Or ended by itself. */
+    struct simdisk *crash_image; /* Crashed: later effects are discarded. */
+    bool eio;                    /* I/O errors are injected: it may exit. */
+    bool fails_to_start;         /* Or exited by itself. */
     bool flipped;                /* Bits of its files were changed. */
     uint64_t syncs_seen;
 };
 
 /* ---- the world ---- */
 
-/* What the operator of the cluster has asked for: one request at a time. */
+/* The operator's request; there is one at a time. */
 struct admin {
     struct node_request request;
     int at;              /* Number of the host that was asked; -1: none. */
@@ -175,8 +176,8 @@ struct sim_world {
     struct host hosts[HOSTS_MAX];
     bool cut[HOSTS_MAX][HOSTS_MAX];
     uint64_t cut_until_us[HOSTS_MAX][HOSTS_MAX];
-    struct host *running;    /* Whose code runs now. */
-    jmp_buf died;            /* Where die() goes on. */
+    struct host *running;    /* The host whose code runs now; or NULL. */
+    jmp_buf died;            /* die() returns here. */
     struct list wires;       /* net.c: connections. */
     struct clients *clients; /* clients.c; owned. */
     struct admin admin;
@@ -210,15 +211,16 @@ uint64_t sim_spread(struct sim_world *world, uint64_t mean);
 
 /* net.c */
 struct reactor *net_reactor(struct host *host);
-/* When the next thing arrives for it, or is due; UINT64_MAX. */
+/* Time of the next arrival, timer or completion; UINT64_MAX when none. */
 uint64_t net_next_us(const struct host *host);
 /* One turn of its loop. */
 void net_turn(struct host *host);
-/* What arrives at a host that is down: refused, or (power) not answered. */
+/* Segments that reach a host that is down are refused, or ignored when it has
+ * no power. */
 void net_arrive_down(struct host *host);
-/* All its connections are gone. `quietly`: without a word to the others. */
+/* Drop all its connections; `quietly`: the peers get no reset. */
 void net_drop(struct host *host, bool quietly);
-/* A connection breaks, or delivers a wrong byte. */
+/* Break one connection; flip one bit of a segment in flight. */
 void net_reset_one(struct sim_world *world);
 void net_garble_one(struct sim_world *world);
 void net_free(struct sim_world *world);
@@ -227,23 +229,25 @@ uint64_t net_clock_ms(const struct host *host);
 /* host.c */
 void host_init(struct host *host, struct sim_world *world, int number);
 void host_start(struct host *host);
-/* At once, or after `changes` more changes of its disk. */
+/* Crash now (0), or after `changes` more changes of its disk. */
 void host_crash(struct host *host, bool power, uint64_t changes);
 void host_turn(struct host *host);
 void host_wipe(struct host *host);
-/* Where it listens from its next start on. */
+/* Set the port on which it listens from its next start on. */
 void host_move(struct host *host, uint16_t port);
 void host_free(struct host *host);
-/* When what is in flight ends; UINT64_MAX. */
-uint64_t host_lands_us(const struct host *host);
+/* Next completion of asynchronous I/O; UINT64_MAX when none is in flight. */
+uint64_t host_io_due_us(const struct host *host);
 bool host_is_up(const struct host *host);
+/* By its own configuration, and by the leader's where there is one. */
 bool host_is_voter(const struct host *host);
-/* In the eyes of the other one. */
+/* By the configuration of `seen_by`. */
 bool host_is_member(const struct host *host, const struct host *seen_by);
-/* In three runs of four next to no log is kept: much happens (R14, S06). */
+/* In three runs of four the log is compacted early, so that compaction and
+ * snapshots are frequent (R14, S06). */
 bool host_keeps_little(const struct sim_world *world);
-/* After its turn: a crash that happened inside takes effect. */
-void host_settle(struct host *host);
+/* After its turn: carry out a crash that happened inside. */
+void host_finish_crash(struct host *host);
 struct host *host_of_addr(struct sim_world *world, const char *name);
 struct host *host_leader(struct sim_world *world);
 
@@ -251,30 +255,30 @@ struct host *host_leader(struct sim_world *world);
 void clients_init(struct sim_world *world);
 uint64_t clients_next_us(const struct sim_world *world);
 void clients_step(struct sim_world *world);
-/* The host is gone: what it was asked will not be answered. */
+/* The host is gone: its outstanding requests will not be answered. */
 void clients_host_gone(const struct host *host);
-/* Up to `count` clients that have nothing to do ask there, now. */
+/* Up to `count` idle clients send a request to `host` now. */
 void clients_burst(struct host *host, int count, bool write);
-/* Nothing new is asked. */
+/* No new requests. */
 void clients_stop(struct sim_world *world);
 bool clients_idle(struct sim_world *world);
 void clients_check(const struct sim_world *world);
-/* Answers that were those of an earlier attempt. */
+/* Answers that were replayed from an earlier attempt. */
 uint64_t clients_repeated(const struct sim_world *world);
-/* Named writes whose link to the leader ended, and that were not repeated
- * though there was time. */
+/* Named writes that lost their link to the leader and were not retried before
+ * their deadline. */
 uint64_t clients_abandoned(const struct sim_world *world);
-/* Restores that were heard to be done. */
+/* Restores whose completion was acknowledged. */
 uint64_t clients_restored(const struct sim_world *world);
 void clients_free(struct sim_world *world);
-/* One write at `host`, for the end of a run. */
+/* One write at `host`, at the end of a run. */
 void clients_probe(struct host *host);
 bool clients_probe_done(const struct sim_world *world);
 
 /* chaos.c */
 void chaos_run(struct sim_world *world, uint64_t seed, bool trace);
 /* Its parts, for a script: form a cluster of `swarm` (NULL: drawn); let time
- * pass; heal, and judge. */
+ * pass; heal and check. */
 void chaos_begin(struct sim_world *world, uint64_t seed, bool trace,
                  const struct swarm *swarm);
 void chaos_pass(struct sim_world *world, uint64_t us);
@@ -283,27 +287,28 @@ void chaos_end(struct sim_world *world);
  * and joins again). */
 void chaos_join(struct host *host, struct host *at);
 void chaos_remove(struct host *victim, struct host *at);
-/* Ask `at` to give `member` a vote, or to take it. */
+/* Ask `at` to make `member` a voter, or a learner. */
 void chaos_vote(struct host *member, struct host *at, bool voter);
-/* Ask `at` to give the leadership to somebody. */
+/* Ask `at` to transfer the leadership. */
 void chaos_transfer(struct host *at);
 /* Ask `host` for a checkpoint. */
 void chaos_checkpoint(struct host *host);
-/* Ask `at` for a step of a restore: BEGIN, or ROWS with the first row. True: it
- * was done, now or before, and is there still. */
+/* Ask `at` for a step of a restore: BEGIN, or ROWS with the first row. True
+ * when it has been applied, now or before, and the restore still exists. */
 bool chaos_restore(struct host *at, enum command_step step, uint64_t id);
-/* Ask `at` to wait until `peer` has applied what `at` has: must be true. */
+/* Ask `at` to wait until `peer` has applied everything that `at` has, and check
+ * that it has. */
 void chaos_barrier(struct host *peer, struct host *at);
-/* Nobody has been asked for anything that is not answered. */
+/* The operator has no outstanding request. */
 bool chaos_idle(const struct sim_world *world);
 
-/* hold.c: a leader whose links hold what they carry across an election. */
+/* hold.c: the links to a leader delay their traffic across an election. */
 void hold_init(struct sim_world *world);
 uint32_t hold_draw(struct sim_world *world); /* For swarm.hold. */
-/* Ten times a second, in bad weather. */
+/* Called ten times a second while faults are on. */
 void hold_step(struct sim_world *world);
 
-/* scenes.c: what the simulator found once, without the dice. */
+/* scenes.c: scripted runs of faults that random runs once found. */
 void scenes_run(bool trace);
 
 #endif

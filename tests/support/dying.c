@@ -15,7 +15,7 @@
 #endif
 
 #ifdef WITH_ASAN
-/* From sanitizer/, which not every compiler brings along. */
+/* From <sanitizer/...>, which not every compiler has. */
 size_t __sanitizer_get_current_allocated_bytes(void);
 void __lsan_disable(void);
 #endif

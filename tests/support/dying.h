@@ -1,10 +1,10 @@
-/* dying.h -- a process that ends itself, in a test that goes on.
+/* dying.h -- simulates a process that calls die(), in a test that continues.
  *
  * Programs that link with this (DYING_TESTS in the Makefile) have their own
  * die(): it jumps back to where the process was started. A must() that fails
- * is still the end of the test. What the dead process had in memory is lost
- * to the test too, unless it can be closed: LeakSanitizer must be told with
- * dying_leaks(), and a process that lived compares dying_heap() instead. */
+ * still ends the test. The memory of the dead process is leaked, unless the
+ * test can close it: call dying_leaks() to silence LeakSanitizer, and compare
+ * dying_heap() where the process did not die. */
 #ifndef CRAFTD_TESTS_DYING_H
 #define CRAFTD_TESTS_DYING_H
 
@@ -12,14 +12,14 @@
 
 #include "base/base.h"
 
-/* Where die() goes; NULL: nobody expects it, and the test has failed. */
+/* Target of die(); NULL: die() is not expected and fails the test. */
 extern jmp_buf *dying_to;
-/* Its sentence. */
+/* The message of the last die(). */
 extern char dying_words[512];
 
-/* What is on the heap now, in bytes; 0 without AddressSanitizer. */
+/* Bytes allocated on the heap; 0 without AddressSanitizer. */
 size_t dying_heap(void);
-/* From now on nothing that is left behind is reported. */
+/* From now on leaks are not reported. */
 void dying_leaks(void);
 
 #endif

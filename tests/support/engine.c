@@ -2,7 +2,7 @@
  * must(), what it is about is for the test to assert. */
 #include "support/engine.h"
 
-/* ---- making one ---- */
+/* ---- construction ---- */
 
 void engine_conf(struct raft_conf *conf, uint32_t voters, uint32_t learners,
                  uint32_t observers)
@@ -97,7 +97,7 @@ void engine_free(struct engine *engine)
     mem_free(engine);
 }
 
-/* ---- in ---- */
+/* ---- input ---- */
 
 enum err engine_step(struct engine *engine, const struct raft_event *event)
 {
@@ -106,7 +106,7 @@ enum err engine_step(struct engine *engine, const struct raft_event *event)
     return raft_step(engine->raft, &now);
 }
 
-/* Of events that cannot be refused. */
+/* For events that cannot be refused. */
 static void step_ok(struct engine *engine, const struct raft_event *event)
 {
     enum err err = engine_step(engine, event);
@@ -165,7 +165,7 @@ void engine_pass(struct engine *engine, uint64_t ms, const raft_id *alive)
     }
 }
 
-/* ---- out ---- */
+/* ---- output ---- */
 
 void engine_collect(struct engine *engine)
 {
@@ -281,7 +281,7 @@ bool engine_send_append(struct engine *engine, raft_id peer, uint64_t count,
                             message);
 }
 
-/* ---- as the peers would ---- */
+/* ---- answers of peers ---- */
 
 enum err engine_grant(struct engine *engine, raft_id from)
 {
@@ -328,7 +328,7 @@ void engine_to_precandidate(struct engine *engine)
     engine_settle(engine);
 }
 
-/* Until that role is over. */
+/* Tick until that role ends. */
 static void grant_while(struct engine *engine, enum raft_role role)
 {
     raft_id self = engine_status(engine)->self;
@@ -387,7 +387,7 @@ struct engine *engine_new_ready(const struct engine_setup *setup)
     return engine;
 }
 
-/* ---- looking ---- */
+/* ---- queries ---- */
 
 const struct raft_status *engine_status(struct engine *engine)
 {
@@ -429,6 +429,6 @@ bool engine_log_is(struct engine *engine, const uint64_t *terms)
 
 uint64_t engine_digest(struct engine *engine)
 {
-    engine_persist_to(engine, engine->seq_done); /* News to nobody. */
+    engine_persist_to(engine, engine->seq_done); /* Changes nothing else. */
     return raft_digest(engine->raft);
 }

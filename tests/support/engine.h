@@ -1,11 +1,11 @@
 /* engine.h -- one engine, driven by hand-made messages.
  *
- * The other members exist only as what a test lets the engine hear. Time
- * stands still unless a test moves it, the disk finishes and the state machine
- * applies only when they are told to, and what leaves the engine is kept until
- * engine_forget(). Members 1..voters vote; then come learners, then observers.
- * Their configuration is entry 1, or entry `base` of a log that begins later;
- * an empty log has none. */
+ * The other members exist only as the messages that a test sends. Time stands
+ * still unless a test advances it, the disk completes and the state machine
+ * applies only when a test says so, and output is kept until engine_forget().
+ * Members 1..voters are voters; then come learners, then observers. Their
+ * configuration is entry 1, or entry `base` of a log that starts later; an
+ * empty log has none. */
 #ifndef CRAFTD_TESTS_ENGINE_H
 #define CRAFTD_TESTS_ENGINE_H
 
@@ -40,9 +40,9 @@ struct engine_setup {
 struct engine {
     struct raft *raft;
     uint64_t now_ms;
-    struct raft_update update; /* Of the last collect. */
-    uint64_t seq_handed;       /* Newest persist operation that came out. */
-    uint64_t seq_done;         /* ... and that was reported as durable. */
+    struct raft_update update; /* Result of the last collect. */
+    uint64_t seq_handed;       /* Newest persist operation that was issued. */
+    uint64_t seq_done;         /* Newest one that was reported as durable. */
     struct raft_status status; /* See engine_status(). */
 
     /* Gathered since engine_forget(). */
@@ -58,8 +58,8 @@ struct engine {
     bool conf_changed;
 };
 
-/* An append of a leader: `terms` are those of the entries, ending with a 0.
- * With `conf` the last of them is that configuration. */
+/* An append of a leader: `terms` has the terms of the entries and a final 0.
+ * With `conf` the last entry is that configuration. */
 struct engine_append {
     raft_id from;
     uint64_t term;
@@ -72,16 +72,16 @@ struct engine_append {
 };
 
 #define ENGINE(...) engine_new(&(struct engine_setup){__VA_ARGS__})
-/* One that leads, see engine_to_ready(). */
+/* An engine that leads; see engine_to_ready(). */
 #define READY(...) engine_new_ready(&(struct engine_setup){__VA_ARGS__})
 #define HEAR(engine, ...)                                                      \
     engine_hear(engine, &(struct raft_message){__VA_ARGS__})
 #define APPEND(engine, ...)                                                    \
     engine_append(engine, &(struct engine_append){__VA_ARGS__})
 #define STEP(engine, ...) engine_step(engine, &(struct raft_event){__VA_ARGS__})
-/* For tests: it has to be accepted. */
+/* For tests: the call must succeed. */
 #define OK(call) assert_int_equal(call, ERR_OK)
-/* ... or refused with that error, and the engine is as it was. */
+/* ... or fail with that error and leave the engine unchanged. */
 #define REFUSED(engine, err, call)                                             \
     do {                                                                       \
         uint64_t digest_before = engine_digest(engine);                        \
@@ -98,17 +98,15 @@ void engine_free(struct engine *engine);
 void engine_conf(struct raft_conf *conf, uint32_t voters, uint32_t learners,
                  uint32_t observers);
 
-/* For tests that make engines of their own: these times, and the limits of an
- * ENGINE(). */
+/* For tests that create their own engines: times and limits of an ENGINE(). */
 struct raft_options engine_options(raft_id self, uint64_t seed);
-/* Entry after entry of a log, to the `count` runs that it has so far; gives
- * how many there are now. */
+/* Add the next entry of a log to its `count` runs; returns the new count. */
 uint32_t engine_add_run(struct raft_run *runs, uint32_t count, uint64_t index,
                         uint64_t term);
 
-/* ---- in ---- */
+/* ---- input ---- */
 
-/* The event happens now. */
+/* Step with this event at the current time. */
 MUST_CHECK enum err engine_step(struct engine *engine,
                                 const struct raft_event *event);
 /* `to` is filled in when it is 0. */
@@ -116,65 +114,66 @@ MUST_CHECK enum err engine_hear(struct engine *engine,
                                 const struct raft_message *message);
 MUST_CHECK enum err engine_append(struct engine *engine,
                                   const struct engine_append *append);
-/* Time goes on, then a tick. */
+/* Advance the time, then tick. */
 void engine_tick(struct engine *engine, uint64_t ms);
-/* Heartbeat times go by, in which these peers answer and the disk works. */
+/* Advance in heartbeat intervals, in which these peers answer and the disk
+ * completes. */
 void engine_pass(struct engine *engine, uint64_t ms, const raft_id *alive);
 
-/* ---- out ---- */
+/* ---- output ---- */
 
 void engine_collect(struct engine *engine);
-/* Operations up to `seq`, or all that came out, are durable. */
+/* Report operations up to `seq`, or all issued ones, as durable. */
 void engine_persist_to(struct engine *engine, uint64_t seq);
 void engine_persist(struct engine *engine);
-/* Collect and persist until nothing is left; then all is applied. */
+/* Collect and persist until nothing is left; then apply everything. */
 void engine_settle(struct engine *engine);
 void engine_forget(struct engine *engine);
 
-/* The newest of these, NULL when there is none; to 0 is to anybody. */
+/* The newest message of this type, or NULL; `to` 0: to any peer. */
 const struct raft_message *engine_sent(const struct engine *engine,
                                        enum raft_message_type type, raft_id to);
 uint32_t engine_sent_count(const struct engine *engine,
                            enum raft_message_type type);
-/* In the last update; NULL when there is none. */
+/* The offer in the last update, or NULL. */
 const struct raft_append_offer *engine_offer(const struct engine *engine,
                                              raft_id peer);
-/* Send up to `count` of the entries on offer; false: none were sent. */
+/* Send up to `count` of the offered entries; false when none were sent. */
 bool engine_send_append(struct engine *engine, raft_id peer, uint64_t count,
                         struct raft_message *message);
 
-/* ---- as the peers would ---- */
+/* ---- answers of peers ---- */
 
-/* The vote, or pre-vote, that the engine asked `from` for. */
+/* Grant the vote, or pre-vote, that the engine requested from `from`. */
 MUST_CHECK enum err engine_grant(struct engine *engine, raft_id from);
-/* The newest heartbeat sent to `from`. */
+/* Answer the newest heartbeat to `from`. */
 MUST_CHECK enum err engine_answer(struct engine *engine, raft_id from);
-/* In the engine's term, answering what was sent just now. */
+/* Accept, or refuse, the newest append in the engine's term. */
 MUST_CHECK enum err engine_ack(struct engine *engine, raft_id from,
                                uint64_t match);
 MUST_CHECK enum err engine_refuse(struct engine *engine, raft_id from,
                                   uint64_t prev, uint64_t hint,
                                   uint64_t hint_term);
 
-/* Through a whole election, with the help of all other voters. */
+/* Run an election up to this role; all other voters grant it. */
 void engine_to_precandidate(struct engine *engine);
 void engine_to_candidate(struct engine *engine);
 void engine_to_leader(struct engine *engine);
-/* ... until all voters hold all entries, and all are committed. */
+/* ... until all voters have all entries, and all are committed. */
 void engine_to_ready(struct engine *engine);
-/* All other voters ack everything. */
+/* All other voters acknowledge everything. */
 void engine_catch_up(struct engine *engine);
 
-/* ---- looking ---- */
+/* ---- queries ---- */
 
-/* Good until the next call. */
+/* Valid until the next call. */
 const struct raft_status *engine_status(struct engine *engine);
 enum raft_role engine_role(struct engine *engine);
-/* A leader's view of a peer; good until the next engine_status(). */
+/* A leader's view of a peer; valid until the next engine_status(). */
 const struct raft_peer_status *engine_peer(struct engine *engine, raft_id id);
-/* Entries base+1.. have these terms, and there are no more. */
+/* True when entries base+1.. have these terms and there are no more. */
 bool engine_log_is(struct engine *engine, const uint64_t *terms);
-/* Of the state, whatever raft_appended() last spoke of. */
+/* Digest of the state, without the range that raft_appended() reports. */
 uint64_t engine_digest(struct engine *engine);
 
 #endif

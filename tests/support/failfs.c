@@ -21,7 +21,7 @@ static bool strikes(struct failfs *f, enum failfs_call call, bool takes_space)
     return true;
 }
 
-/* What a failed call answers, after it was done all the same or not. */
+/* The result of a failed call, which may have been done all the same. */
 #define FAIL(f, call, takes_space, all)                                        \
     do {                                                                       \
         if (strikes(f, call, takes_space)) {                                   \
@@ -39,7 +39,7 @@ static enum err fail_open(void *self, const char *path, enum fs_open_mode mode,
     const struct fs *under = f->under;
     int probe;
     bool creates = mode == FS_CREATE || mode == FS_CREATE_NEW;
-    /* A file that is there needs no space. */
+    /* Opening an existing file needs no space. */
     if (mode == FS_CREATE && f->fault.err == ERR_NOSPACE &&
         under->open(under->self, path, FS_READ, &probe) == ERR_OK) {
         under->close(under->self, probe);
@@ -73,7 +73,7 @@ static enum err fail_write(void *self, int handle, uint64_t offset,
     if (!strikes(f, FAILFS_WRITE, true)) {
         return under->write(under->self, handle, offset, data, size);
     }
-    /* Up to the middle of the first header, or of what there is. */
+    /* Up to the middle of the first header, or of the data. */
     size_t part = f->fault.done == FAILFS_NOTHING ? 0
                   : f->fault.done == FAILFS_ALL   ? size
                                                   : min_size(40, size / 2);
@@ -200,7 +200,8 @@ static bool fail_poll(void *self, struct fs_op *op)
                   ? fail_write(f, op->handle, op->offset, op->data, op->size)
                   : ERR_OK;
     if (!op->err && fail_fdatasync(f, op->handle) != ERR_OK) {
-        op->err = ERR_IO; /* It is in doubt, whatever it was. */
+        op->err =
+            ERR_IO; /* Its durability is in doubt, whatever the error was. */
     }
     op->completed = true;
     return true;

@@ -2,8 +2,8 @@
  * own tests: for n = 1, 2, ... until a run ends without the failure, so that
  * no error path is left out.
  *
- * A failed call has done nothing, part of its work, or all of it: no caller
- * can tell which. */
+ * A failed call has done nothing, part of its work, or all of it; its caller
+ * cannot know which. */
 #ifndef CRAFTD_TESTS_FAILFS_H
 #define CRAFTD_TESTS_FAILFS_H
 
@@ -29,8 +29,8 @@ enum failfs_call {
         FAILFS_CALL_COUNT
 };
 
-/* PART: a write left its beginning behind. For calls that cannot be done in
- * part it is NOTHING. DROPPED: an fdatasync on a simulated disk, see
+/* PART: a write wrote its first part; for other calls the same as NOTHING.
+ * DROPPED: an fdatasync on a simulated disk, see
  * simdisk_drop(); else NOTHING. */
 enum failfs_done { FAILFS_NOTHING, FAILFS_PART, FAILFS_ALL, FAILFS_DROPPED };
 
@@ -39,7 +39,7 @@ struct failfs_fault {
     uint64_t n; /* 1 = the next one; 0 = none. */
     enum err err;
     enum failfs_done done;
-    bool for_ever; /* Not only the n-th, but all that follow. */
+    bool for_ever; /* The n-th and all later calls fail. */
 };
 
 struct failfs {
@@ -49,26 +49,25 @@ struct failfs {
     uint64_t hits; /* Calls that have failed. */
 };
 
-/* With no fault; `under` is borrowed. */
+/* Without a fault; `under` is borrowed. */
 void failfs_init(struct failfs *failfs, const struct fs *under);
-/* Provide asynchronous operations: each is done, or fails, when it is polled.
- */
+/* Provide asynchronous operations: each completes or fails when polled. */
 void failfs_set_async(struct failfs *failfs);
-/* `hits` begins anew. Opening a file that is there needs no space, nor does
- * reading: with ERR_NOSPACE such calls are neither counted nor failed. */
+/* Set the fault and reset `hits`. Opening an existing file needs no space, nor
+ * does reading: with ERR_NOSPACE such calls are neither counted nor failed. */
 void failfs_fail(struct failfs *failfs, const struct failfs_fault *fault);
-/* SQLite truncates files, which is no call of struct fs: whoever does it asks
- * first, and fails with what is answered. */
+/* SQLite truncates files, which is no call of struct fs: its VFS calls this
+ * first and fails with the result. */
 MUST_CHECK enum err failfs_truncate(struct failfs *failfs);
 /* No more failures; `hits` stays. */
 void failfs_heal(struct failfs *failfs);
 const char *failfs_name(enum failfs_call call);
-/* Can a full disk make this call fail? */
+/* True when a full disk can make this call fail. */
 bool failfs_takes_space(enum failfs_call call);
-/* Can a lack of descriptors, or of the kernel's memory, make it fail with
- * nothing done? */
+/* True when a lack of descriptors or of kernel memory can make it fail without
+ * an effect. */
 bool failfs_takes_resources(enum failfs_call call);
-/* Can it be done in part, or done and still fail? */
+/* True when a failed call can have had an effect. */
 bool failfs_has_effect(enum failfs_call call);
 
 #endif

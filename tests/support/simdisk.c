@@ -9,7 +9,8 @@
 
 enum { PAGE = 4096, SECTOR = 512, PATH_BYTES = 96 };
 
-/* DROPPED: a sync has failed; it counts as clean and is not on the platter. */
+/* DROPPED: a sync failed; the page counts as clean and is not on the platter.
+ */
 enum page_state { CLEAN, DIRTY, DROPPED };
 
 /* Shared by the disks that were copied from one another until one of them
@@ -61,7 +62,7 @@ struct simdisk {
     size_t file_places;
     struct sim_names seen;
     struct sim_names durable;
-    struct sim_op *ops; /* Not durable yet, in order. */
+    struct sim_op *ops; /* Changes of names that are not durable, in order. */
     size_t op_count;
     struct sim_handle *handles;
     size_t handle_places;
@@ -72,13 +73,13 @@ struct simdisk {
     enum err fail_with;
     bool failed;
     bool full;
-    uint64_t room; /* Of what was removed since. */
+    uint64_t room; /* Bytes that removed files have freed since. */
     const char *prefix;
-    struct simdisk_pilot pilot;
+    struct simdisk_async async;
     struct sim_op_async {
         struct fs_op *op; /* In flight, or NULL. */
-        enum err err;     /* What it will fail with. */
-    } write, sync;        /* One that writes, and an fdatasync() alone. */
+        enum err err;     /* Its result. */
+    } write, sync;        /* A write with its sync; a sync without a write. */
     struct {
         const char *what;
         char path[PATH_BYTES]; /* Empty: `file`, by its name of now. */
@@ -193,7 +194,7 @@ static void content_drop(struct content *content)
     }
 }
 
-/* To be written: nobody else has it then. */
+/* Make the content private to this disk before a write. */
 static struct buf *own(struct content **content)
 {
     if ((*content)->refs > 1) {
@@ -379,14 +380,14 @@ static void store(struct sim_file *file, size_t offset, const void *data,
     soil(file, from, pages_of(end));
 }
 
-/* Through whatever handle. */
+/* The change applies to all handles. */
 static bool is_syncing(struct simdisk *d, int handle)
 {
     return d->sync.op &&
            handle_of(d, handle)->file == handle_of(d, d->sync.op->handle)->file;
 }
 
-/* On a full disk a file grows into what others have left. */
+/* On a full disk a file grows into the space of removed files. */
 static bool has_room(struct simdisk *d, const struct sim_file *file,
                      uint64_t size)
 {
@@ -454,7 +455,7 @@ static enum err sim_fdatasync(void *self, int handle)
 
 /* ---- asynchronous operations ---- */
 
-/* A failure of the write is its result, as with the kernel. */
+/* A failed write is reported at its completion, as by the kernel. */
 static void submit_write(struct simdisk *d, const struct fs_op *op)
 {
     must(handle_of(d, op->handle)->writable);
@@ -464,7 +465,7 @@ static void submit_write(struct simdisk *d, const struct fs_op *op)
     if (!d->write.err && !has_room(d, file, op->offset + op->size)) {
         d->write.err = ERR_NOSPACE;
     }
-    size_t early = d->pilot.begins(d->pilot.arg, op->size);
+    size_t early = d->async.submit_write(d->async.arg, op->size);
     must(early <= op->size);
     store(file, (size_t)op->offset, op->data,
           d->write.err ? min_size(early, op->size / 2) : early);
@@ -476,7 +477,7 @@ static void submit_sync(struct simdisk *d, const struct fs_op *op)
 {
     d->sync.err = begin(d, true, false);
     d->counts.async_syncs++;
-    d->pilot.sync_begins(d->pilot.arg);
+    d->async.submit_sync(d->async.arg);
     end_file(d, "begin to sync", handle_of(d, op->handle)->file, 0, 0);
 }
 
@@ -520,8 +521,8 @@ static bool poll_or_wait(struct simdisk *d, struct fs_op *op, bool wait)
     }
     struct sim_op_async *async = op->size > 0 ? &d->write : &d->sync;
     must(async->op == op);
-    bool ended = op->size > 0 ? d->pilot.ended(d->pilot.arg, wait)
-                              : d->pilot.sync_ended(d->pilot.arg, wait);
+    bool ended = op->size > 0 ? d->async.write_done(d->async.arg, wait)
+                              : d->async.sync_done(d->async.arg, wait);
     if (ended) {
         complete(d, async);
     }
@@ -539,9 +540,9 @@ static void sim_wait(void *self, struct fs_op *op)
     must(ended);
 }
 
-void simdisk_set_pilot(struct simdisk *d, const struct simdisk_pilot *pilot)
+void simdisk_set_async(struct simdisk *d, const struct simdisk_async *async)
 {
-    d->pilot = *pilot;
+    d->async = *async;
     d->fs.submit = sim_submit;
     d->fs.poll = sim_poll;
     d->fs.wait = sim_wait;
@@ -696,7 +697,7 @@ static bool sim_real_path(void *self, const char *path, char *out, size_t size)
     return true;
 }
 
-/* ---- the tests' side ---- */
+/* ---- for tests ---- */
 
 struct simdisk *simdisk_new(void)
 {
@@ -752,7 +753,7 @@ void simdisk_set_hook(struct simdisk *d, simdisk_hook_cb *cb, void *arg)
     d->hook_arg = arg;
 }
 
-/* Which sectors of an unsynced page differ from the platter, a bit each. */
+/* Sectors of an unsynced page that differ from the platter, one bit each. */
 static uint64_t differing(const struct sim_file *file, size_t page)
 {
     const struct buf *seen = &file->seen->bytes;
@@ -791,7 +792,7 @@ static uint64_t ways_of_size(size_t old, size_t new)
     return high > low ? (high - 1) / PAGE - low / PAGE + 2 : 1;
 }
 
-/* What is found of a file: `keep` ALL or NOTHING, or as `choose` says. */
+/* The content of a file after a crash, by `keep` or by `choose`. */
 static struct content *survive(const struct sim_file *from,
                                enum simdisk_keep keep,
                                simdisk_choose_cb *choose, void *arg)

@@ -23,7 +23,7 @@ struct vfs_file {
     char path[128];
 };
 
-static int last_errno; /* Of an open that failed. */
+static int last_errno; /* Result of xGetLastError() after a failed open. */
 
 static struct vfs_file *file_of(sqlite3_file *file)
 {
@@ -201,7 +201,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
     if (err == ERR_NOT_FOUND && create) {
         err = f->fs->open(f->fs->self, path, FS_CREATE, &f->handle);
     }
-    /* Even when it is there: a process that was killed may have made it. */
+    /* Even when it exists: a killed process may have created it. */
     f->sync_dir =
         create && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL)) != 0;
     if (err) {
@@ -238,7 +238,7 @@ static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *yes)
     (void)flags;
     const char *path;
     const struct simdisk *disk = mounts[mount_of(name, &path)].disk;
-    /* An empty -wal or journal is as good as none. */
+    /* An empty -wal or journal counts as absent. */
     *yes = simdisk_has_bytes(disk, path);
     return SQLITE_OK;
 }

@@ -14,11 +14,11 @@ enum { SIMVFS_DISKS_MAX = 8 };
 
 extern const char *const simvfs_name;
 
-/* Register with SQLite, and begin its random numbers anew, so that nothing
- * depends on what ran in this process before. */
+/* Register with SQLite, and restart its random numbers, so that a run does not
+ * depend on earlier runs in this process. */
 void simvfs_install(void);
-/* From now on paths of this number are on `disk`, and simdisk_fs(disk) gives
- * such paths. */
+/* Mount `disk` under a number: paths with the number are on it, and the real
+ * paths of simdisk_fs(disk) have it. */
 void simvfs_mount(int number, struct simdisk *disk);
 /* SQLite's calls to the disk that is mounted there go through `failfs`
  * (borrowed, until the next simvfs_mount()). */

@@ -1,5 +1,5 @@
-/* storedir.h -- a file system in a directory of its own, for tests that open
- * stores in it, and the words they have in common. */
+/* storedir.h -- a temporary directory with a file system, for tests that open
+ * stores in it, and their common helpers. */
 #ifndef CRAFTD_TESTS_STOREDIR_H
 #define CRAFTD_TESTS_STOREDIR_H
 
@@ -8,14 +8,14 @@
 extern char storedir_root[64];
 extern struct fs *storedir_fs;
 
-/* For the setup and the teardown of a test: 0, or -1. */
+/* Setup and teardown of a test: 0, or -1 on failure. */
 int storedir_make(void);
 int storedir_remove(void);
-/* The same, with a store that is opened in it, and closed. */
+/* The same, and open or close a store in it. */
 int storedir_begin(struct store **store);
 int storedir_end(struct store **store);
 
-/* On that file system or another; the test fails if it cannot be opened. */
+/* Open a store on any file system; the test fails if it cannot be opened. */
 struct store *storedir_open(const struct fs *fs);
 
 /* Apply a put of `key` as the next entry. */

@@ -10,7 +10,7 @@ struct wal_options walmodel_options(const struct fs *fs)
     return options;
 }
 
-/* A piece of one body that counts. */
+/* A part of one long payload that counts up. */
 struct bytes walmodel_body(uint64_t index, uint64_t term, size_t size_bytes)
 {
     static uint8_t bytes[256 + WALMODEL_BODY_BYTES_MAX];
@@ -50,7 +50,7 @@ static void on_entry(const struct wal_entry *entry, void *arg)
         found->first = entry->index;
         found->last = entry->index - 1;
     }
-    /* The first segment that is left may cut into one that is gone. */
+    /* The first remaining segment may truncate entries of a removed one. */
     found->first = min_u64(found->first, entry->index);
     if (entry->index < 1 || entry->index > found->last + 1 ||
         entry->index > WALMODEL_ENTRIES_MAX ||
@@ -89,7 +89,7 @@ bool walmodel_same_log(const struct walmodel *found,
          found->base_term != wanted->base_term)) {
         return false;
     }
-    /* The record of the base may be gone with its segment. */
+    /* The record of the base may have been removed with its segment. */
     if (found->base == 0 && wanted->base != 0 && found->first <= wanted->base) {
         return false;
     }

@@ -50,7 +50,7 @@ struct node {
     uint64_t asked_cookie;
 };
 
-struct flight {
+struct packet {
     struct raft_message message;
     struct raft_entry entries[ENTRIES_MAX];
     uint64_t due_ms;
@@ -58,8 +58,8 @@ struct flight {
 
 static struct node nodes[NODES_MAX];
 static uint32_t node_count;
-static struct flight flights[MESSAGES_MAX];
-static uint32_t flight_count;
+static struct packet network[MESSAGES_MAX];
+static uint32_t packet_count;
 static raft_id leader_of[TERMS_MAX];
 static uint64_t committed_term[LOG_MAX]; /* 0: not committed anywhere yet. */
 static uint64_t committed_max;
@@ -114,15 +114,15 @@ static void post(const struct raft_message *m, const struct raft_entry *entries)
         return;
     }
     for (int copies = chance(50) ? 2 : 1; copies > 0; copies--) {
-        if (flight_count == MESSAGES_MAX) {
+        if (packet_count == MESSAGES_MAX) {
             return;
         }
-        struct flight *flight = &flights[flight_count++];
-        flight->message = *m;
-        flight->due_ms = now_ms + 1 + (chaos ? rng_below(&rng, 60) : 0);
+        struct packet *packet = &network[packet_count++];
+        packet->message = *m;
+        packet->due_ms = now_ms + 1 + (chaos ? rng_below(&rng, 60) : 0);
         must(m->entry_count <= ENTRIES_MAX);
         for (uint32_t k = 0; k < m->entry_count; k++) {
-            flight->entries[k] = entries[k];
+            packet->entries[k] = entries[k];
         }
     }
 }
@@ -243,25 +243,25 @@ static void step(struct node *node, struct raft_event event)
 
 static void deliver(void)
 {
-    for (uint32_t k = 0; k < flight_count;) {
-        if (flights[k].due_ms > now_ms) {
+    for (uint32_t k = 0; k < packet_count;) {
+        if (network[k].due_ms > now_ms) {
             k++;
             continue;
         }
-        struct flight flight = flights[k];
-        flights[k] = flights[--flight_count];
-        struct node *to = &nodes[flight.message.to - 1];
+        struct packet packet = network[k];
+        network[k] = network[--packet_count];
+        struct node *to = &nodes[packet.message.to - 1];
         if (!to->raft) {
             continue;
         }
         if (now_ms < to->paused_ms) {
-            flight.due_ms = to->paused_ms + rng_below(&rng, 50);
-            flights[flight_count++] = flight;
+            packet.due_ms = to->paused_ms + rng_below(&rng, 50);
+            network[packet_count++] = packet;
             continue;
         }
-        flight.message.entries = flight.entries;
+        packet.message.entries = packet.entries;
         step(to, (struct raft_event){.type = RAFT_MESSAGE,
-                                     .message = &flight.message});
+                                     .message = &packet.message});
         /* A turn may take in several before anything leaves. */
         if (rng_below(&rng, 2) == 0) {
             carry_out(to);
@@ -341,7 +341,7 @@ static void boot(uint64_t seed)
     memset(committed_term, 0, sizeof(committed_term));
     memset(cut, 0, sizeof(cut));
     committed_max = 0;
-    flight_count = 0;
+    packet_count = 0;
     now_ms = 1000;
     node_count = seed % 3 == 0 ? 5 : 3;
     engine_conf(&conf, node_count, 0, 0);

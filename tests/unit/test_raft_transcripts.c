@@ -83,15 +83,15 @@ struct actor {
     struct raft_status shown;
 };
 
-struct flight {
+struct packet {
     struct raft_message message;
     struct raft_entry entries[ENTRIES_MAX];
 };
 
 static struct actor actors[NODES_MAX];
-static struct flight flights[MESSAGES_MAX];
-static uint32_t flight_count;
-static struct flight shelf[MESSAGES_MAX];
+static struct packet network[MESSAGES_MAX];
+static uint32_t packet_count;
+static struct packet shelf[MESSAGES_MAX];
 static uint32_t shelf_count;
 static struct {
     raft_id from;
@@ -279,11 +279,11 @@ static bool is_cut(raft_id from, raft_id to)
 
 static void post(const struct raft_message *m, const struct raft_entry *entries)
 {
-    must(flight_count < MESSAGES_MAX && m->entry_count <= ENTRIES_MAX);
-    struct flight *flight = &flights[flight_count++];
-    flight->message = *m;
+    must(packet_count < MESSAGES_MAX && m->entry_count <= ENTRIES_MAX);
+    struct packet *packet = &network[packet_count++];
+    packet->message = *m;
     for (uint32_t i = 0; i < m->entry_count; i++) {
-        flight->entries[i] = entries[i];
+        packet->entries[i] = entries[i];
     }
 }
 
@@ -469,10 +469,10 @@ static bool runs(const struct actor *actor)
     return actor && actor->raft && !actor->paused;
 }
 
-static void deliver_one(const struct flight *flight)
+static void deliver_one(const struct packet *packet)
 {
     char text[256];
-    struct raft_message m = flight->message;
+    struct raft_message m = packet->message;
     struct actor *to = find(m.to);
     describe(&m, text);
     if (is_cut(m.from, m.to) || !to || !to->raft) {
@@ -481,7 +481,7 @@ static void deliver_one(const struct flight *flight)
         }
         return;
     }
-    m.entries = flight->entries;
+    m.entries = packet->entries;
     enum err err =
         step(to, (struct raft_event){.type = RAFT_MESSAGE, .message = &m});
     if (!quiet || err) {
@@ -490,28 +490,28 @@ static void deliver_one(const struct flight *flight)
     carry_out(to);
 }
 
-/* Take the flight at `i` off the list. */
-static struct flight take(uint32_t i)
+/* Take the packet at `i` off the list. */
+static struct packet take(uint32_t i)
 {
-    struct flight flight = flights[i];
-    flight_count--;
-    memmove(&flights[i], &flights[i + 1],
-            (flight_count - i) * sizeof(flights[0]));
-    return flight;
+    struct packet packet = network[i];
+    packet_count--;
+    memmove(&network[i], &network[i + 1],
+            (packet_count - i) * sizeof(network[0]));
+    return packet;
 }
 
 static void deliver_all(void)
 {
-    for (uint32_t i = 0, steps = 0; i < flight_count;) {
-        struct actor *to = find(flights[i].message.to);
+    for (uint32_t i = 0, steps = 0; i < packet_count;) {
+        struct actor *to = find(network[i].message.to);
         if (to && to->paused) {
             i++;
             continue;
         }
         must(++steps < RUN_STEPS_MAX);
-        static struct flight flight;
-        flight = take(i);
-        deliver_one(&flight);
+        static struct packet packet;
+        packet = take(i);
+        deliver_one(&packet);
         i = 0;
     }
 }
@@ -606,28 +606,28 @@ static void cmd_messages(const struct words *w, const char *verb)
         return;
     }
     struct choice choice = choice_of(w);
-    uint32_t count = flight_count; /* Not what comes of it. */
+    uint32_t count = packet_count; /* Not what comes of it. */
     for (uint32_t i = 0; count > 0; count--) {
-        static struct flight flight;
-        if (choice.count == 0 || !chosen(&choice, &flights[i].message)) {
+        static struct packet packet;
+        if (choice.count == 0 || !chosen(&choice, &network[i].message)) {
             i++;
             continue;
         }
         choice.count--;
         if (strcmp(verb, "dup") == 0) {
-            post(&flights[i].message, flights[i].entries);
+            post(&network[i].message, network[i].entries);
             i++;
             continue;
         }
-        flight = take(i);
+        packet = take(i);
         if (strcmp(verb, "deliver") == 0) {
-            deliver_one(&flight);
+            deliver_one(&packet);
         } else if (strcmp(verb, "shelve") == 0) {
             must(shelf_count < MESSAGES_MAX);
-            shelf[shelf_count++] = flight;
+            shelf[shelf_count++] = packet;
         } else {
             char text[256];
-            describe(&flight.message, text);
+            describe(&packet.message, text);
             tell("%s: dropped", text);
         }
     }
@@ -654,7 +654,7 @@ static void reset(void)
     memset(actors, 0, sizeof(actors));
     memset(leader_of, 0, sizeof(leader_of));
     memset(committed_term, 0, sizeof(committed_term));
-    flight_count = 0;
+    packet_count = 0;
     shelf_count = 0;
     cut_count = 0;
     committed_max = 0;

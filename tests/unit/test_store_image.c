@@ -606,11 +606,11 @@ static bool sync_ended(void *arg, bool wait)
     return wait || ++patience->asked == 2;
 }
 
-static void sync_beside(struct simdisk *disk, struct patience *patience)
+static void use_async_sync(struct simdisk *disk, struct patience *patience)
 {
     patience->disk = disk;
-    simdisk_set_pilot(disk, &(struct simdisk_pilot){.sync_begins = sync_begins,
-                                                    .sync_ended = sync_ended,
+    simdisk_set_async(disk, &(struct simdisk_async){.submit_sync = sync_begins,
+                                                    .sync_done = sync_ended,
                                                     .arg = patience});
 }
 
@@ -620,7 +620,7 @@ static void checkpoint_in_steps(struct patience *patience)
     static struct steps steps;
     struct simdisk *disk = simdisk_new();
     if (patience) {
-        sync_beside(disk, patience);
+        use_async_sync(disk, patience);
     }
     struct store *store = open_on(0, disk);
     unsigned whole = 0;
@@ -670,7 +670,7 @@ static bool dies_of_a_sync(unsigned breaks_in)
 {
     struct patience patience = {.breaks = breaks_in == 0};
     struct simdisk *disk = simdisk_new();
-    sync_beside(disk, &patience);
+    use_async_sync(disk, &patience);
     struct store *store = open_on(0, disk);
     apply(store, 7);
     pid_t child = fork();
@@ -706,7 +706,7 @@ static void test_closed_while_it_syncs(void **state)
     (void)state;
     struct patience patience = {0};
     struct simdisk *disk = simdisk_new();
-    sync_beside(disk, &patience);
+    use_async_sync(disk, &patience);
     struct store *store = open_on(0, disk);
     apply(store, 7);
     assert_true(store_checkpoint_step(store));

@@ -15,33 +15,33 @@ enum { SEGMENT = 64 << 10, ENTRIES_MAX = 4000 };
 
 /* Batches in flight complete when they are waited for, or when a test sets so.
  */
-struct pilot {
+struct async_log {
     bool on; /* The back-end: both are tried. */
     bool completes;
     uint64_t writes;
 };
 
-static struct pilot pilot;
+static struct async_log async_log;
 
-static size_t pilot_begins(void *arg, size_t size)
+static size_t submit_write(void *arg, size_t size)
 {
     (void)arg;
     /* Nothing, a part, or all of it is there at once. */
-    return size * (pilot.writes++ % 3) / 2;
+    return size * (async_log.writes++ % 3) / 2;
 }
 
-static bool pilot_ended(void *arg, bool wait)
+static bool write_done(void *arg, bool wait)
 {
     (void)arg;
-    return wait || pilot.completes;
+    return wait || async_log.completes;
 }
 
-static void use_pilot(struct simdisk *disk)
+static void use_async_log(struct simdisk *disk)
 {
-    if (pilot.on) {
-        simdisk_set_pilot(disk, &(struct simdisk_pilot){
-                                    .begins = pilot_begins,
-                                    .ended = pilot_ended,
+    if (async_log.on) {
+        simdisk_set_async(disk, &(struct simdisk_async){
+                                    .submit_write = submit_write,
+                                    .write_done = write_done,
                                 });
     }
 }
@@ -49,14 +49,14 @@ static void use_pilot(struct simdisk *disk)
 static int setup_async(void **state)
 {
     (void)state;
-    pilot = (struct pilot){.on = true};
+    async_log = (struct async_log){.on = true};
     return 0;
 }
 
 static int setup_sync(void **state)
 {
     (void)state;
-    pilot = (struct pilot){.on = false};
+    async_log = (struct async_log){.on = false};
     return 0;
 }
 
@@ -95,7 +95,7 @@ static void begin(void)
 {
     memset(&f, 0, sizeof(f));
     f.disk = simdisk_new();
-    use_pilot(f.disk);
+    use_async_log(f.disk);
     f.options = (struct wal_options){.fs = simdisk_fs(f.disk),
                                      .segment_bytes = SEGMENT};
     assert_int_equal(wal_create(&f.options), ERR_OK);
@@ -290,9 +290,10 @@ static void test_one_sync_a_batch_and_none_for_nothing(void **state)
         assert_int_equal(after.calls, before.calls);
         sync_all();
         simdisk_get_counts(f.disk, &after);
-        assert_int_equal(after.fdatasyncs, before.fdatasyncs + !pilot.on);
-        assert_int_equal(after.writes, before.writes + !pilot.on);
-        assert_int_equal(after.async_writes, before.async_writes + pilot.on);
+        assert_int_equal(after.fdatasyncs, before.fdatasyncs + !async_log.on);
+        assert_int_equal(after.writes, before.writes + !async_log.on);
+        assert_int_equal(after.async_writes,
+                         before.async_writes + async_log.on);
         before = after;
     }
     /* Term and vote: once a slot. */
@@ -593,7 +594,7 @@ static void start(void)
     assert_int_equal(wal_start(f.wal), ERR_OK);
 }
 
-static bool landed(bool wait)
+static bool write_completed(bool wait)
 {
     enum err err;
     bool finished = wal_finished(f.wal, wait, &err);
@@ -634,7 +635,7 @@ static void test_a_batch_in_flight_is_not_durable(void **state)
         append(round, 10000);
         append(round, 10);
         start();
-        assert_false(landed(false));
+        assert_false(write_completed(false));
         uint64_t inflight_last = f.count;
         append(round + 1,
                7000); /* The next batch; the one in flight keeps its own. */
@@ -642,14 +643,14 @@ static void test_a_batch_in_flight_is_not_durable(void **state)
         assert_int_equal(wal_last(f.wal), f.count);
         read_one(before);
         read_none(inflight_last);
-        assert_false(landed(false));
+        assert_false(write_completed(false));
         wal_hint(f.wal); /* It speaks of what is durable alone. */
         assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), before);
         for (uint64_t seed = 0; seed < 4; seed++) {
             uint64_t last = last_after_a_crash(SIMDISK_SOME, 4 * round + seed);
             assert_true(last == before || last == inflight_last);
         }
-        assert_true(landed(true));
+        assert_true(write_completed(true));
         assert_int_equal(wal_durable(f.wal), inflight_last);
         read_one(inflight_last);
         read_none(inflight_last + 1);
@@ -689,7 +690,7 @@ static void test_truncated_in_flight(void **state)
             append(term, rng_below(&rng, 3000));
         }
         assert_int_equal(wal_durable(f.wal), min_u64(before, should));
-        assert_true(landed(true));
+        assert_true(write_completed(true));
         assert_int_equal(wal_durable(f.wal), should);
         for (uint64_t i = should; i > 0 && i + 8 > should; i--) {
             read_one(i);
@@ -770,16 +771,16 @@ static void test_hard_state_while_a_batch_is_in_flight(void **state)
     begin();
     wal_set_hard_state(f.wal, 3, 1);
     start();
-    assert_true(landed(false));
+    assert_true(write_completed(false));
     append(3, 10);
     start();
     wal_set_hard_state(f.wal, 4, 2);
     append(4, 10);
-    assert_false(landed(false));
+    assert_false(write_completed(false));
     assert_int_equal(last_after_a_crash(SIMDISK_NOTHING, 0), 0);
-    pilot.completes = true;
-    assert_true(landed(false));
-    pilot.completes = false;
+    async_log.completes = true;
+    assert_true(write_completed(false));
+    async_log.completes = false;
     start();
     wal_close(f.wal);
     assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);

@@ -439,19 +439,19 @@ static void run_machine(struct machine *m)
     }
 }
 
-static bool flies;
+static bool async;
 
-static int fly(void **state)
+static int set_async(void **state)
 {
     (void)state;
-    flies = true;
+    async = true;
     return 0;
 }
 
-static int stay(void **state)
+static int set_sync(void **state)
 {
     (void)state;
-    flies = false;
+    async = false;
     return 0;
 }
 
@@ -466,7 +466,7 @@ static bool try_fault(const struct failfs_fault *fault)
     m->tried.limit = 1;
     m->next.limit = 1;
     failfs_init(&m->fail, simdisk_fs(m->disk));
-    if (flies) {
+    if (async) {
         failfs_set_async(&m->fail);
     }
     failfs_fail(&m->fail, fault);
@@ -547,7 +547,8 @@ static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
 
 /* With the log written by its caller, and beside it. */
 #define BOTH(test)                                                             \
-    cmocka_unit_test_setup(test, stay), cmocka_unit_test_setup(test, fly)
+    cmocka_unit_test_setup(test, set_sync),                                    \
+        cmocka_unit_test_setup(test, set_async)
 
 int main(void)
 {
