@@ -1,13 +1,13 @@
 /* bootstrap.c -- a new cluster of one on existing data: the directory of a node
  * whose cluster has lost its majority, or a backup. Offline.
  *
- * The log begins anew behind the database, with an entry that makes this node
- * the only member, under a number and a cluster id that nobody has had, so
- * that no node of the old cluster is taken for one of the new. The file
- * RECOVER is there from before the first change until after the last: such a
- * directory is not started (its database may hold what its cluster has never
- * decided), and the same command begins again where the other one ended. IDENT
- * is last: with it the new cluster exists. */
+ * A new log starts behind the database, with an entry that makes this node the
+ * only member, under a number and a cluster id that were never used, so that no
+ * node of the old cluster is taken for one of the new. The file RECOVER exists
+ * from before the first change until after the last: such a directory is not
+ * started (its database may hold entries that its cluster has never committed),
+ * and the same command continues where the other one was interrupted. IDENT is
+ * written last: with it the new cluster exists. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -20,18 +20,18 @@ static const char marker[] = "RECOVER";
 struct bootstrap {
     const struct node_env *env;
     const struct node_options *options;
-    bool without_log;      /* Recover. */
-    const struct fs *from; /* Restore `path` of it. */
+    bool without_log;      /* Recover with the database alone. */
+    const struct fs *from; /* Restore: file `path` of it. NULL: recover. */
     const char *path;
-    struct ident ident; /* Of the cluster that is founded. */
+    struct ident ident; /* Of the new cluster. */
     struct store *store;
 };
 
-/* ---- how far it came ---- */
+/* ---- the stage that an interrupted command has reached ---- */
 
 enum stage { NOT_STARTED, REPLAYING, FOUNDING };
 
-/* In doubt it was begun. */
+/* A marker that cannot be read counts as REPLAYING. */
 static enum stage stage_of(const struct fs *fs)
 {
     uint8_t *data = NULL;
@@ -81,10 +81,11 @@ static enum err bootstrap(struct bootstrap *job, const char *name)
     return err ? err : unmark(env->fs);
 }
 
-/* ---- what the old one left ---- */
+/* ---- the log and database of the old cluster ---- */
 
-/* Both must mean the same entry by the same index. A snapshot that was put in
- * place just before the end may have made the log void: `*is_void`. */
+/* Check that log and database have the same entry at the applied index.
+ * *is_void: the log is of no use, since a snapshot was put in place just before
+ * the node stopped. */
 static enum err compare_with_log(struct bootstrap *job, struct wal *wal,
                                  bool *is_void)
 {
@@ -101,7 +102,7 @@ static enum err compare_with_log(struct bootstrap *job, struct wal *wal,
     enum err err = wal_read(wal, applied, &payload, &entry);
     buf_free(&payload);
     if (err == ERR_NOT_FOUND) {
-        return ERR_OK; /* Behind its end, or just before its beginning. */
+        return ERR_OK; /* Behind its last entry, or just before its first. */
     }
     if (!err && entry.term != store_applied_term(job->store)) {
         *is_void = store_installed(job->store, &term) == applied;
@@ -110,8 +111,8 @@ static enum err compare_with_log(struct bootstrap *job, struct wal *wal,
     return err;
 }
 
-/* Everything in the log counts: whatever was acknowledged and reached this
- * node is in it, and perhaps a few writes that were not. */
+/* Apply all of the log: it has every acknowledged write that reached this node,
+ * and perhaps a few that were not acknowledged. */
 static enum err replay(struct bootstrap *job, const struct ident *old)
 {
     struct wal_options options = node_log_options(job->env, job->options, old);
@@ -162,7 +163,7 @@ static enum err bring_up_to_date(struct bootstrap *job, const struct ident *old)
     if (!err && !job->without_log) {
         err = replay(job, old);
         if (err && store_applied(job->store) == before) {
-            /* Nothing was changed: it is what it was. */
+            /* Nothing was applied: the directory is as it was before. */
             return unmark(fs) ? ERR_IO : err;
         }
     }
@@ -182,7 +183,8 @@ static enum err recover(struct bootstrap *job)
     enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
     if (err == ERR_NOT_FOUND) {
-        log_error("recover", "why=\"no node has lived here\"");
+        log_error("recover", "why=\"the directory of no member: there is "
+                             "nothing to recover\"");
     }
     if (!err && job->options->name &&
         strcmp(job->options->name, old.name) != 0) {
@@ -196,7 +198,7 @@ static enum err recover(struct bootstrap *job)
     if (!err && stage != FOUNDING) {
         err = bring_up_to_date(job, &old);
     }
-    /* From here on the database is all there is. */
+    /* From here on the database alone has the data. */
     if (!err) {
         err = remove_log(fs);
     }
@@ -250,17 +252,18 @@ static enum err restore(struct bootstrap *job)
     enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
     if (!err && stage == FOUNDING) {
-        job->ident = old; /* Only the mark was left. */
+        job->ident = old; /* Complete but for the removal of the marker. */
         err = open_store(job);
         return err ? err : unmark(fs);
     }
     if (err != ERR_NOT_FOUND) {
-        log_error("restore", "why=\"a node lives here already: restore into "
-                             "an empty directory\"");
+        log_error("restore", "why=\"the directory belongs to a node already: "
+                             "restore into an empty directory\"");
         return err ? err : ERR_EXISTS;
     }
     if (stage == NOT_STARTED && has_database(fs)) {
-        log_error("restore", "why=\"there is data here\"");
+        log_error("restore", "why=\"the directory has a database already: "
+                             "restore into an empty directory\"");
         return ERR_EXISTS;
     }
     err = mark(fs, FOUNDING);
@@ -294,7 +297,7 @@ static enum err restore(struct bootstrap *job)
                                                    : job->options->raft_addr);
 }
 
-/* ---- what both begin and end with ---- */
+/* ---- entry points ---- */
 
 static enum err lock(const struct fs *fs, int *handle)
 {

@@ -1,4 +1,4 @@
-/* entries.c -- the window over the end of the log. */
+/* entries.c -- the newest entries of the log in memory. */
 #include "node/entries.h"
 
 struct entries_chunk {

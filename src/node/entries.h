@@ -1,10 +1,10 @@
-/* entries.h -- the recent end of the log in memory: what is still to be
- * written, sent or applied is found here, without reading the disk.
+/* entries.h -- the newest entries of the log in memory, so that entries which
+ * are to be written, sent or applied are mostly not read from the disk.
  *
  * A contiguous window first..last. Entries are added at its end, cut off from
- * its end (truncation), and forgotten from its beginning once durable, when
- * it holds more than ENTRIES_BYTES_KEPT. Payloads lie in chunks that are
- * filled in order and freed in order: no allocation per entry. */
+ * its end (truncation), and dropped from its start once durable, when it holds
+ * more than ENTRIES_BYTES_KEPT or ENTRIES_COUNT_KEPT. Payloads lie in chunks
+ * that are filled in order and freed in order: no allocation per entry. */
 #ifndef CRAFTD_NODE_ENTRIES_H
 #define CRAFTD_NODE_ENTRIES_H
 
@@ -21,7 +21,7 @@ enum {
 struct entry {
     uint64_t term;
     enum raft_entry_type type;
-    struct bytes payload; /* Valid until the entry is cut or forgotten. */
+    struct bytes payload; /* Valid until the entry is cut off or dropped. */
 };
 
 struct entries_chunk;
@@ -33,11 +33,11 @@ struct entries_slot {
     uint8_t type;
 };
 
-/* READ-ONLY for users. Empty: last == first - 1. */
+/* READ-ONLY for users. Empty when last == first - 1. */
 struct entries {
     uint64_t first;
     uint64_t last;
-    uint64_t bytes; /* Of all payloads held. */
+    uint64_t bytes; /* Size of all payloads in the window. */
     /* PRIVATE */
     struct entries_slot *slots; /* Ring, by index & (capacity - 1). */
     uint64_t capacity;
@@ -45,22 +45,23 @@ struct entries {
     struct entries_chunk *spare;
 };
 
-/* The next entry to be added has index `first`. */
+/* The next entry to be added has index `first` (over 0). */
 void entries_init(struct entries *entries, uint64_t first);
+/* Fine for one that is all zero. */
 void entries_free(struct entries *entries);
 
-/* Add entry `index`, cutting off what was there from `index` on. index is at
- * most last + 1; below `first` the window begins anew. The payload is
- * copied. */
+/* Add entry `index` (at most last + 1) after cutting off all entries from
+ * `index` on. With an index below `first` the window is emptied and starts
+ * there. The payload is copied. */
 void entries_put(struct entries *entries, uint64_t index, uint64_t term,
                  enum raft_entry_type type, struct bytes payload);
 
-/* False when `index` is outside the window. */
+/* False, and *entry is not set, when `index` is outside the window. */
 bool entries_get(const struct entries *entries, uint64_t index,
                  struct entry *entry);
 
-/* Forget entries up to `durable`, oldest first, as long as more is held than
- * is worth keeping. */
+/* Drop entries up to `durable`, oldest first, while the window holds more than
+ * ENTRIES_BYTES_KEPT or ENTRIES_COUNT_KEPT. */
 void entries_trim(struct entries *entries, uint64_t durable);
 
 #endif

@@ -29,7 +29,7 @@ static enum err clear_leftovers(struct node *node)
     return wal_remove(fs);
 }
 
-/* Every cluster's log begins with an entry for a membership of one. */
+/* Write the first entry of a cluster's log: a membership of one. */
 static enum err write_membership(struct wal *wal,
                                  const struct node_options *options,
                                  const struct ident *ident, uint64_t index,
@@ -73,7 +73,7 @@ enum err node_found_log(const struct node_env *env,
     struct wal *wal = NULL;
     enum err err = wal_create(&log);
     if (!err) {
-        log = node_log_options(env, options, ident); /* Salts anew. */
+        log = node_log_options(env, options, ident); /* With a new salt. */
         err = wal_open(&log, NULL, NULL, &wal);
     }
     if (!err) {
@@ -164,7 +164,8 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
         err = left_finish(node);
     }
     if (err) {
-        /* Half a member must not go on; the next start tries again. */
+        /* A directory that is half a member's must not be used; the next start
+         * tries again. */
         die("cannot set up the directory for cluster of %s: %s",
             hello->from_name, err_name(err));
     }
@@ -179,8 +180,8 @@ void node_join_answered(struct node *node, const uint8_t cluster[16])
     memcpy(node->joining.cluster, cluster, sizeof(node->joining.cluster));
 }
 
-/* What is asked for while we wait: once more what was asked for before, when
- * --join is not given any more. */
+/* Remember the addresses of --join for later starts; without --join, a
+ * directory that waits to join asks those of an earlier start. */
 static enum err recall_join(struct node *node)
 {
     const struct fs *fs = node->env.fs;
@@ -218,7 +219,7 @@ const char *node_remembered_join(const struct node *node)
 
 static enum err wait_for_adoption(struct node *node)
 {
-    /* Who we are comes with the first HELLO: node_adopt(). */
+    /* The first HELLO brings the id and the cluster: node_adopt(). */
     node->env.entropy(node->env.self, node->ident.uuid, 16);
     enum err err = ident_waiting(node->env.fs, node->ident.uuid);
     if (!err) {
@@ -229,8 +230,8 @@ static enum err wait_for_adoption(struct node *node)
     return err;
 }
 
-/* Found a cluster, now or after a while of listening whether another one counts
- * us as its member; not at all if one was heard. */
+/* Found a cluster, at once or after listening for a while whether another one
+ * counts this node as its member; not at all if a HELLO has shown that. */
 static enum err found_or_listen(struct node *node)
 {
     uint32_t wait_ms =

@@ -1,4 +1,4 @@
-/* ident.c -- the identity file. */
+/* ident.c -- the identity file of a directory, and those of one that waits. */
 #include "node/ident.h"
 
 #include "base/bytes.h"
@@ -74,8 +74,8 @@ enum err ident_write(const struct fs *fs, const struct ident *ident)
     return fs_replace(fs, ".", "IDENT", data, sizeof(data));
 }
 
-/* UUID and LEFT: uuid[16] | u32 crc32c. ERR_NOT_FOUND also when it is damaged:
- * nothing hangs on it then. */
+/* Reads UUID or LEFT: uuid[16] | u32 crc32c. ERR_NOT_FOUND also for a damaged
+ * file, which stands for nothing. */
 static enum err read_uuid(const struct fs *fs, const char *path,
                           uint8_t uuid[RAFT_UUID_BYTES])
 {
@@ -116,14 +116,14 @@ static enum err remove_file(const struct fs *fs, const char *path)
 enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
 {
     enum err err = read_uuid(fs, "UUID", uuid);
-    /* What cannot be read now may be one that is in use. */
+    /* A file that cannot be read now may hold a uuid that is in use. */
     return err == ERR_NOT_FOUND ? write_uuid(fs, "UUID", uuid) : err;
 }
 
 enum err ident_mark_left(const struct fs *fs,
                          const uint8_t uuid[RAFT_UUID_BYTES])
 {
-    enum err err = remove_file(fs, "UUID"); /* Who comes back is another. */
+    enum err err = remove_file(fs, "UUID"); /* The next member is another. */
     return err ? err : write_uuid(fs, "LEFT", uuid);
 }
 

@@ -16,26 +16,29 @@ enum {
     INFLIGHT_APPENDS = 64,
 };
 
-/* ---- reading the log at start ---- */
+/* ---- reading the log ---- */
 
 struct boot {
-    uint64_t applied;
-    /* The log begins behind this entry, which a snapshot holds: from elsewhere
-     * (a BASE record), or by compaction: then it is the first that is left. */
+    uint64_t applied; /* By the database. */
+    /* The engine's log starts behind this entry, which the database holds: that
+     * of a BASE record (a snapshot from a leader), or after compaction the
+     * first entry that is left. */
     uint64_t base;
     uint64_t base_term;
-    bool any; /* Something was read. */
+    bool any; /* At least one record was read. */
     uint64_t last;
     uint64_t last_term;
-    uint64_t applied_term; /* Term of entry `applied` in the log; 0 = none. */
+    uint64_t applied_term; /* Term of entry `applied` in the log; 0: none. */
     struct raft_run *runs;
     uint32_t run_count;
     uint32_t run_capacity;
     struct raft_conf_entry *confs;
     uint32_t conf_count;
     uint32_t conf_capacity;
-    bool bad;
+    bool bad; /* A membership does not decode; logged. */
 };
+
+/* Drop entries from `from` on. */
 
 static void boot_cut(struct boot *boot, uint64_t from)
 {
@@ -71,8 +74,8 @@ static void boot_conf(struct boot *boot, const struct wal_entry *entry)
         boot->bad = true;
         return;
     }
-    /* All are kept until the log has been read: what looks newest and applied
-     * may be cut by a later truncation, and then the one before it counts. */
+    /* All are kept until the log has been read: the newest one may be cut off
+     * by a later truncation, and then the one before it is in force. */
     if (boot->conf_count == boot->conf_capacity) {
         boot->conf_capacity = boot->conf_capacity ? boot->conf_capacity * 2 : 2;
         boot->confs = mem_realloc(boot->confs,
@@ -121,7 +124,8 @@ static void boot_entry(const struct wal_entry *entry, void *arg)
     }
 }
 
-/* A snapshot was put in place, but the log does not know it yet: now. */
+/* Reset the log behind a snapshot that was put in place just before a crash:
+ * the step that follows in snapshot.c. */
 static enum err boot_finish_install(struct node *node, struct boot *boot)
 {
     uint64_t term;
@@ -141,7 +145,8 @@ static enum err boot_finish_install(struct node *node, struct boot *boot)
     return err;
 }
 
-/* Memberships up to the one that the database holds are its own. */
+/* Put the membership that the database holds in place of those up to its index.
+ */
 static enum err boot_stored_conf(struct node *node, struct boot *boot)
 {
     uint64_t index;
@@ -173,8 +178,8 @@ static enum err boot_stored_conf(struct node *node, struct boot *boot)
     return ERR_OK;
 }
 
-/* The database may be behind the log (it replays), never ahead of it, and
- * both must mean the same entry by the same index. */
+/* The database may be behind the log, whose entries are then applied, never
+ * ahead of it, and both must have the same entry at the applied index. */
 static enum err boot_check(const struct node *node, const struct boot *boot)
 {
     if (boot->bad) {
@@ -224,7 +229,7 @@ struct wal_options node_log_options(const struct node_env *env,
                                     const struct node_options *node_options,
                                     const struct ident *ident)
 {
-    char path[2 * FS_PATH_BYTES]; /* In memory there is none, nor a disk. */
+    char path[2 * FS_PATH_BYTES]; /* A file system in memory has no path. */
     struct wal_options options = {
         .fs = env->fs,
         .segment_bytes = node_options->segment_bytes,
@@ -303,8 +308,8 @@ enum err node_open_member(struct node *node)
     }
     if (!err) {
         node->incarnation = wal_incarnation(node->wal);
-        /* What others still answer to an earlier life of ours is not taken for
-         * an answer to this one. */
+        /* Cookies are unique across starts: an answer to a request of an
+         * earlier start must not match one of this start. */
         node->forward.cookie = node->incarnation << 40;
         start_engine(node, &boot);
         node->member = true;

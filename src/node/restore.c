@@ -1,17 +1,17 @@
-/* restore.c -- uploads of backups, and restores that do not go on.
+/* restore.c -- uploads of backups, and the end of abandoned restores.
  *
- * A client that restores may die, or lose its way to the leader, and the rows
- * that it has uploaded take space beside the data on every node. So the leader
- * aborts a restore that has made no progress for a while, by an entry. If the
- * client was only slow, its next step is answered with an error that says so.
- */
+ * A client that restores may die, or lose its connection to the leader, and the
+ * rows that it has uploaded take space on every node in addition to the data.
+ * So the leader aborts a restore that has made no progress for a while, by an
+ * entry. If the client was only slow, its next step fails with an error that
+ * says so. */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
 #include "node/space_internal.h"
 
-/* Longer than a client that restores waits for one step. */
+/* Longer than a client that restores waits for the answer to one step. */
 enum { PATIENCE_MS = 120000 };
 
 enum err node_upload_new(struct node *node, struct store_upload **upload)
@@ -54,10 +54,11 @@ void restore_abort(struct node *node)
                     &(struct command_restore){.step = COMMAND_RESTORE_ABORT,
                                               .id = node->restore.id});
     if (node_propose(node, buf_bytes(&node->scratch.encoded)) == ERR_OK) {
-        log_warn("restore", "keys=%llu why=\"nobody goes on with it\"",
+        log_warn("restore",
+                 "keys=%llu why=\"aborted: it has made no progress\"",
                  (unsigned long long)node->restore.keys);
     }
-    node->restore.since_ms = node->now_ms; /* Else again after as long. */
+    node->restore.since_ms = node->now_ms; /* Retried after PATIENCE_MS. */
 }
 
 uint64_t restore_deadline_ms(const struct node *node)

@@ -1,17 +1,17 @@
-/* snapshot.c -- the database to a follower that the log has left behind.
+/* snapshot.c -- sends the database to a follower whose next entries are no
+ * longer in the log.
  *
  * The leader's side: one transfer at a time. The image is that of the last
- * checkpoint, and the log keeps all that comes after it. A window of pieces is
- * on its way, so heartbeats and appends to the same peer wait for a megabyte at
- * most. When anything goes wrong the engine is notified, and asks again after a
- * while.
+ * checkpoint, and the log keeps all entries after it. A window of pieces is in
+ * flight, so heartbeats and appends to the same peer wait for a megabyte at
+ * most. After a failure the engine is notified, and asks again after a while.
  *
  * The follower's side: pieces go into the files of the next generation. The
- * last one makes the snapshot whole; it is put in place at the end of a turn,
- * when nothing is half-way to the disk:
- *     1 the new database is opened and compared with what was promised
- *     2 db/CURRENT names it, with index and term: from here on it holds
- *     3 the log begins anew behind it, unless it holds that very entry
+ * last one makes the snapshot whole. It is put in place at the end of a turn
+ * in which no disk operation is outstanding:
+ *     1 the new database is opened and compared with the promised index
+ *     2 db/CURRENT names it, with index and term: from here on it is valid
+ *     3 the log is reset to start behind it, unless it holds that very entry
  *     4 the engine is notified; the old files are deleted
  * A crash between 2 and 3 is finished at the next start (recovery.c). */
 #include "base/crc32c.h"
@@ -39,7 +39,8 @@ static uint64_t piece_bytes(const struct node *node)
                : PIECE_BYTES;
 }
 
-/* The log that is kept for a transfer, and until its receiver has caught up. */
+/* Bytes of the log that are kept for a transfer, and until its receiver has
+ * caught up. */
 static uint64_t log_bytes_max(uint64_t image_bytes)
 {
     return max_u64(LOG_BYTES_MAX, 2 * image_bytes);
@@ -47,6 +48,7 @@ static uint64_t log_bytes_max(uint64_t image_bytes)
 
 /* ---- the leader ---- */
 
+/* End the transfer. `why`: a failure; NULL: the snapshot is in place there. */
 static void finish_sending(struct node *node, const char *why)
 {
     struct outgoing out = node->snapshot.outgoing;
@@ -83,7 +85,7 @@ static void finish_sending(struct node *node, const char *why)
 void snapshot_wanted(struct node *node, raft_id peer)
 {
     struct store_image *image;
-    /* Another one is being served: this one's turn comes. */
+    /* One transfer at a time, and a pause after a failure. */
     enum err err =
         node->snapshot.outgoing.peer != 0 || node->now_ms < node->snapshot.at_ms
             ? ERR_BUSY
@@ -112,7 +114,7 @@ static void drop_arriving(struct node *node)
 
 void snapshot_peer_down(struct node *node, raft_id peer)
 {
-    /* A link of which we do not know the other end is nobody's. */
+    /* A link without a known peer (0) has no transfer. */
     if (peer != 0 && node->snapshot.outgoing.peer == peer) {
         finish_sending(node, "the link is down");
     }
@@ -127,14 +129,14 @@ bool snapshot_on_resp(struct node *node, raft_id from,
 {
     struct outgoing *out = &node->snapshot.outgoing;
     if (out->peer != from || resp->index != out->image->index) {
-        return true; /* Of an earlier one. */
+        return true; /* It answers an earlier transfer. */
     }
     switch (resp->state) {
     case WIRE_SNAPSHOT_DONE:
         finish_sending(node, NULL);
         return true;
     case WIRE_SNAPSHOT_FAILED:
-        finish_sending(node, "the receiver gave it up");
+        finish_sending(node, "the receiver has aborted it");
         return true;
     case WIRE_SNAPSHOT_GO_ON:
         break;
@@ -213,7 +215,7 @@ uint64_t snapshot_deadline_ms(const struct node *node)
     uint64_t at = node->snapshot.outgoing.peer
                       ? node->snapshot.outgoing.progress_ms + STALL_MS
                       : UINT64_MAX;
-    /* Whole, and waits. */
+    /* A whole snapshot is waiting to be put in place. */
     return node->snapshot.arriving.files &&
                    node->snapshot.arriving.have == node->snapshot.arriving.total
                ? min_u64(at, node->now_ms + 50)
@@ -227,7 +229,7 @@ static void send_answer(struct node *node, raft_id to, uint64_t index,
 {
     struct buf *queue = transport_output(&node->env.transport, to);
     if (!queue) {
-        return; /* The sender stops waiting after a while. */
+        return; /* The sender has a time-out. */
     }
     wire_add_snapshot_resp(queue, &(struct wire_snapshot_resp){.index = index,
                                                                .have = have,
@@ -257,9 +259,10 @@ static bool start_arriving(struct node *node, raft_id from,
     return true;
 }
 
-/* A leader sends one after we have answered it in its term, so that term is
- * ours, and there is no other leader in it. (While we know none, because
- * heartbeats were late, it may still be that one.) */
+/* True for a piece of this term's leader. A leader sends snapshots only after
+ * an answer of this node in its term, so an older or newer term is not its.
+ * When heartbeats were late this node knows no leader; the sender may still be
+ * it. */
 static bool is_timely(const struct node *node, raft_id from,
                       const struct wire_snapshot *piece)
 {
@@ -307,11 +310,11 @@ bool snapshot_on_piece(struct node *node, raft_id from,
     } else if (node->snapshot.arriving.have < node->snapshot.arriving.total) {
         send_answer(node, from, piece->index, node->snapshot.arriving.have,
                     WIRE_SNAPSHOT_GO_ON);
-    } /* Else it is answered when it is in place. */
+    } /* A whole snapshot is acknowledged once it is in place. */
     return true;
 }
 
-/* The log has the snapshot's last entry: what follows is good as it is. */
+/* True when the log has the snapshot's last entry: what follows it stays. */
 static bool log_holds(const struct node *node, uint64_t index, uint64_t term)
 {
     return index <= raft_last(node->raft) &&
@@ -326,7 +329,7 @@ static void switch_database(struct node *node, struct store *store,
     if (!log_kept) {
         enum err err = wal_reset(node->wal, index, term);
         if (err) {
-            die("the log cannot begin anew behind a snapshot: %s",
+            die("the log cannot be reset to start behind a snapshot: %s",
                 err_name(err));
         }
         entries_free(&node->entries);
@@ -359,7 +362,7 @@ void snapshot_install(struct node *node)
 {
     struct arriving in = node->snapshot.arriving;
     if (!in.files || in.have < in.total || store_is_held(node->store)) {
-        return; /* A backup is being taken: it ends, or is ended. */
+        return; /* A backup is being read; it has a time-out. */
     }
     uint64_t index = in.index;
     if (index <= store_applied(node->store)) {
@@ -369,7 +372,8 @@ void snapshot_install(struct node *node)
     }
     bool log_kept = log_holds(node, index, in.term);
     bool contradicts = !log_kept && index <= raft_commit(node->raft);
-    /* Room for the log's new beginning first: later there is no way back. */
+    /* Make the log's next segment first: after the database has changed, a
+     * failure could not be undone. */
     enum err err = contradicts || log_kept ? ERR_OK : wal_roll(node->wal);
     struct store *store = NULL;
     if (err || contradicts || raft_is_leader(node->raft)) {

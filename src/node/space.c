@@ -1,20 +1,20 @@
-/* space.c -- what is done ahead of a full disk, and what goes on during one.
+/* space.c -- what a node prepares for a full disk, and what it accepts on one.
  *
- * Three places are kept on the disk: the next segment of the log, a reserve of
+ * Three files are kept preallocated: the next segment of the log, a reserve of
  * the log (wal.h), and one of the database (store.h). When one of them cannot
- * be made, or had to be used, nothing is accepted that makes the data larger;
- * what was accepted before is finished in them. When space gets scarce, long
- * before that, the -wal and the log are kept short: a full disk then has little
- * that is still to be brought into the database.
+ * be made, or had to be used, the node refuses commands that make the data
+ * larger, and finishes accepted ones in that space. When space gets scarce,
+ * long before that, the -wal and the log are kept short, so that on a full disk
+ * little is left to be copied into the database.
  *
- * Deletes go on. They need a few blocks of the log, and of SQLite's -wal what
- * they change there until a checkpoint lets it begin anew: they are admitted as
- * far as both have room, the others wait for the next checkpoint. What they
- * free within the database has room for new data, although no file of it gets
- * any smaller: so once there is twice as much of that as what is under way,
- * data may grow again even if the disk has no space to make the log's reserve
- * anew. Old segments of the log are dropped as soon as they can be, and the
- * next one is made in their space. */
+ * Deletes are still accepted. Each needs a few blocks of the log, and space in
+ * SQLite's -wal for the pages that it changes until a checkpoint lets the -wal
+ * start over. They are admitted while both have room; the others wait for the
+ * next checkpoint. The pages that they free within the database have room for
+ * new data, although no file gets smaller: once there is twice the space that
+ * pending commands may take, data may grow again, even if the disk has no space
+ * for the log's reserve. Old segments of the log are dropped as early as
+ * possible, and the next one is made in their space. */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
@@ -30,11 +30,11 @@ enum {
     PAGES_PER_COMMAND = 16,
     PAGE_BYTES = 4096 + 24,
     BLOCK_BYTES = 4096, /* Least that a command takes in the log. */
-    GROWTH_BYTES =
-        256 << 10, /* Small changes may need as much beside their own. */
+    /* Space that a few small changes may need in addition to their own size. */
+    GROWTH_BYTES = 256 << 10,
 };
 
-/* ---- the state ---- */
+/* ---- shortages ---- */
 
 static bool is_of_database(enum space_place place)
 {
@@ -123,8 +123,8 @@ static void log_recovery(const struct node *node, enum space_place place)
     }
 }
 
-/* A batch, the next segment and an entry need free space of the disk alike: a
- * shortage of one puts all three off. */
+/* Set the time of the next attempt. A batch, the next segment and an entry all
+ * need free space of the disk: a shortage of one puts off all three. */
 static void put_off(struct node *node, enum space_place place)
 {
     uint64_t *retry_ms = node->space.retry_ms;
@@ -148,8 +148,8 @@ void space_set(struct node *node, enum space_place place, enum err err)
     if (err) {
         put_off(node, place);
     }
-    /* The database logs one shortage, until it has recovered from all. The
-     * log's reserve is lent to it meanwhile, again and again. */
+    /* The database logs one shortage until it has recovered from all. The log's
+     * reserve is used for it repeatedly meanwhile, and not logged either. */
     bool logged = space->database_short &&
                   (is_of_database(place) || place == SPACE_LOG_RESERVE);
     bool begins = err && (place == SPACE_LOG_BATCH ? err != was : !was);
@@ -193,11 +193,12 @@ void node_check_quota(struct node *node)
 
 static enum err worse_of(enum err a, enum err b)
 {
-    /* A full disk does not end by itself: of two it is the one to know. */
+    /* A full disk needs an operator: it is the more important of two. */
     return a == ERR_NOSPACE || !b ? a : b;
 }
 
-/* Nothing that was accepted can be finished now. */
+/* The shortage for which accepted commands cannot be finished now; ERR_OK:
+ * they can. */
 static enum err blocking_shortage(const struct node *node)
 {
     enum err err = worse_of(node->space.shortage[SPACE_LOG_BATCH],
@@ -206,13 +207,13 @@ static enum err blocking_shortage(const struct node *node)
     return worse_of(err, behind ? ERR_NOSPACE : ERR_OK);
 }
 
-/* ---- what is kept ---- */
+/* ---- preparation ---- */
 
-/* Prepare the next segment of the log, a slice at a time. Without space for
- * it writes are refused, before one of them can fail half-way. */
+/* Prepare the next segment of the log, a slice at a time. Without space for it
+ * writes are refused, before one of them can run out of space. */
 bool space_prepare_log(struct node *node)
 {
-    /* Space that the database was given for what is open is not for the log. */
+    /* Released space is for the database's open transaction, not the log. */
     bool committing =
         store_shortage(node->store) && store_pending(node->store) > 0;
     if (committing || space_is_put_off(node, SPACE_LOG_SEGMENT)) {
@@ -223,15 +224,15 @@ bool space_prepare_log(struct node *node)
     return more;
 }
 
-/* The same for the database: its reserve, which is what commits are left with
- * on a full disk. */
+/* Prepare the reserve of the database, in which commits are made on a full
+ * disk. */
 static bool prepare_store(struct node *node)
 {
     struct space *space = &node->space;
     if (space_is_put_off(node, SPACE_STORE_RESERVE)) {
         return false;
     }
-    /* Just released: its space is for what is still to be committed. */
+    /* A reserve that was just released is for the open transaction. */
     bool released =
         !space->shortage[SPACE_STORE_RESERVE] && store_shortage(node->store);
     bool more = !released && store_prepare(node->store);
@@ -243,8 +244,8 @@ static bool prepare_store(struct node *node)
     return more;
 }
 
-/* And the log's own reserve: last, since it must not take the space that the
- * others are short of. */
+/* Prepare the log's own reserve: last, so that it does not take space that the
+ * other two are short of. */
 static bool prepare_reserve(struct node *node)
 {
     struct space *space = &node->space;
@@ -261,9 +262,9 @@ static bool prepare_reserve(struct node *node)
     return more;
 }
 
-/* Deletes have freed pages of the database: new data that goes there needs the
- * next segment and the database's reserve, and the log's reserve is the space
- * that there is for them. */
+/* Release the log's reserve once deletes have freed enough pages of the
+ * database: new data in these pages needs the next segment and the database's
+ * reserve, which take its space. */
 static void release_log_reserve(struct node *node)
 {
     struct space *space = &node->space;
@@ -289,8 +290,9 @@ uint64_t space_deadline_ms(const struct node *node)
     const struct space *space = &node->space;
     uint64_t at = UINT64_MAX;
     for (int place = 0; place < SPACE_PLACES; place++) {
-        /* A batch in flight tries the space by itself; the log's reserve comes
-         * after the others; the quota is looked at after each commit. */
+        /* No timer is needed when a batch in flight is an attempt by itself,
+         * when the log's reserve waits for the others, and for the quota, which
+         * is checked after each commit. */
         bool waits =
             (place == SPACE_LOG_BATCH && node->persist.inflight_seq > 0) ||
             (place == SPACE_LOG_RESERVE &&
@@ -304,9 +306,10 @@ uint64_t space_deadline_ms(const struct node *node)
     return at;
 }
 
-/* ---- what is accepted ---- */
+/* ---- admission ---- */
 
-/* Why `size` more bytes of data are not accepted. */
+/* The shortage for which `size` more bytes of data are refused; ERR_OK: they
+ * are accepted. */
 static enum err growth_shortage(const struct node *node, uint64_t size)
 {
     enum err err = worse_of(blocking_shortage(node),
@@ -334,7 +337,7 @@ bool space_is_full(const struct node *node)
     return node_shortage(node) == ERR_NOSPACE;
 }
 
-/* Nothing that was accepted has still to be written to the -wal. */
+/* True when every accepted command has been written to the -wal. */
 static bool nothing_is_pending(const struct node *node)
 {
     return node->requests.pending_count == 0 &&
@@ -342,7 +345,8 @@ static bool nothing_is_pending(const struct node *node)
            store_applied(node->store) >= node->apply.to;
 }
 
-/* On a full disk: is there room for it, now, later, or never? */
+/* Whether a full disk has room for a deletion of `keys` keys by a command of
+ * `size` bytes: now, after a checkpoint, or not. */
 static enum space_answer admit_deletion(struct node *node, uint64_t keys,
                                         uint64_t size)
 {
@@ -402,7 +406,8 @@ void space_check(struct node *node)
     if (full && node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&
         (store_pending(node->store) > 0 ||
          store_checkpoint_bytes(node->store) > 0)) {
-        /* Then old segments of the log can go, and the -wal begins anew. */
+        /* A checkpoint lets old segments of the log go, and the -wal start
+         * over. */
         node->checkpoint.wanted = true;
     }
 }

@@ -1,5 +1,5 @@
-/* backups.c -- a node writes its database to a directory every now and then,
- * and keeps the newest files.
+/* backups.c -- a node writes its database to a directory at intervals, and
+ * keeps the newest files.
  *
  * A backup is written as a draft, a slice per turn of the event loop, and gets
  * its name when all of it is durable. */
@@ -15,7 +15,7 @@
 
 enum {
     SLICE_BYTES = 256 << 10,
-    SYNC_BYTES = 4 << 20, /* So that the last sync is not a long one. */
+    SYNC_BYTES = 4 << 20, /* Between two syncs, so that none takes long. */
     CHECKPOINT_MS = 60000,
     NOT_MEMBER_MS = 1000, /* Pause of a node that is no member yet. */
     NAME_BYTES = 64,
@@ -157,7 +157,7 @@ static bool prune_one(struct ops_backups *backups)
            fs->unlink(fs->self, found.oldest) == ERR_OK;
 }
 
-/* Make the draft durable, and see that it still has its whole length. */
+/* Make the draft durable, and check that it has its whole length. */
 static enum err finish_draft(struct ops_backups *backups)
 {
     const struct fs *fs = backups->fs;

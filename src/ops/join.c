@@ -1,9 +1,9 @@
-/* join.c -- the client's half of a join: POST /join to each target in turn,
- * until a leader has made us a member and its HELLO has reached us.
+/* join.c -- the joining client: POST /join to each target in turn, until a
+ * leader has made this node a member and its HELLO has arrived.
  *
  * A member asks as well while it knows no leader, in case all members have
- * moved and none finds another: its request reports where it is. The request
- * names its cluster, so that no other cluster takes it for a new node. */
+ * moved and cannot reach each other: its request has its new address. The
+ * request names its cluster, so that no other cluster adds it as a new node. */
 #include "ops/ops.h"
 
 #include <stdio.h>
@@ -17,34 +17,33 @@
 #include "json/json.h"
 
 enum {
-    ASK_MS = 12000, /* The other side waits 10 s for a leader. */
+    ASK_MS = 12000, /* The target waits 10 s for a leader. */
     DIAL_MS = 3000,
     WAIT_MIN_MS = 500,
     WAIT_MAX_MS = 5000,
     ADDED_WAIT_MS = 2000,
-    MEMBER_WAIT_MS = 1000, /* The others are mostly found without help. */
+    MEMBER_WAIT_MS = 1000, /* Mostly a member finds the others by itself. */
     LOG_AGAIN_MS = 30000,
-    ANSWER_BYTES_MAX = 64 << 10, /* Bound on its body: a problem is short. */
+    ANSWER_BYTES_MAX = 64 << 10, /* Bound on the body of an answer. */
 };
 
 struct ops_join {
     struct ops_join_options options;
     struct timer timer;
     struct stream *stream;
-    struct http_answer answer; /* To the request that is in flight, ... */
-    struct buf body;           /* ... and what has come of its body. */
+    struct http_answer answer; /* To the request in flight, ... */
+    struct buf body;           /* ... and its body as far as received. */
     struct rng rng;
     char targets[1024];
     const char *next; /* Into targets. */
     char target[RAFT_ADDR_BYTES];
-    bool was_member;                /* When we started. */
+    bool was_member;                /* At the start of this process. */
     char redirect[RAFT_ADDR_BYTES]; /* From a 307; asked next. */
     uint64_t started_ms;
     uint64_t refused_ms; /* Time of the first such refusal in a row; 0: none. */
     uint64_t wait_ms;
-    uint32_t asked; /* Targets since the last pause. */
-    /* Targets in a row that wait to join as well. */
-    uint32_t waiting_targets;
+    uint32_t asked;           /* Targets since the last pause. */
+    uint32_t waiting_targets; /* Targets in a row that wait to join as well. */
     char trouble[RAFT_ADDR_BYTES + 256]; /* "": none is known. */
     uint64_t trouble_logged_ms;          /* 0: not yet. */
     uint64_t accepted_logged_ms;         /* Likewise. */
@@ -99,7 +98,7 @@ static void ask_later(struct ops_join *join, uint64_t wait_ms)
 
 static uint32_t other_targets(const struct ops_join *join);
 
-/* The next target at once; after the last one of the list, a pause. */
+/* Ask the next target at once; after the last one of the list, pause. */
 static void on_failure(struct ops_join *join, const char *why)
 {
     log_warn("join-retry", "target=%s why=\"%s\"", join->target, why);
@@ -114,7 +113,7 @@ static void on_failure(struct ops_join *join, const char *why)
     ask_later(join, wait);
 }
 
-/* The target has not answered, so nothing is known of what it waits for. */
+/* The target has not answered: forget what earlier answers have shown. */
 static void on_no_answer(struct ops_join *join, const char *why)
 {
     join->waiting_targets = 0;
@@ -128,8 +127,8 @@ struct problem {
     uint64_t membership_index; /* 0: not there. */
 };
 
-/* Members that are not there stay empty. `body` is decoded in place, so that it
- * can be read once. */
+/* Read the JSON of a refusal; members that are missing stay empty. `body` is
+ * decoded in place, so it can be read only once. */
 static void read_problem(struct buf *body, struct problem *problem)
 {
     struct json_reader reader;
@@ -161,8 +160,8 @@ static void read_problem(struct buf *body, struct problem *problem)
     }
 }
 
-/* Whether a live member has had our name or address for too long. To go on
- * asking would be to wait until that member is away. */
+/* True when a live member has had our name or address for refused_ms: another
+ * attempt could only succeed while that member is down. */
 static bool is_refused(struct ops_join *join, int status, const char *code)
 {
     if (status != 409 || strcmp(code, "exists") != 0) {
@@ -190,8 +189,8 @@ static uint32_t other_targets(const struct ops_join *join)
     return count;
 }
 
-/* The target waits to join as well. When all of them do, no node is left to
- * bootstrap the cluster. */
+/* The target waits to join as well. When all of them do, no node bootstraps the
+ * cluster. */
 static void on_waiting_target(struct ops_join *join)
 {
     join->waiting_targets++;
@@ -207,8 +206,8 @@ static struct bytes header(const struct ops_join *join, const char *name)
                              name);
 }
 
-/* A member that no leader reaches asks every two seconds, for as long as that
- * lasts: one line in a while is enough. */
+/* A newcomer that no leader reaches asks every two seconds, so this is logged
+ * once in LOG_AGAIN_MS. */
 static void log_accepted(struct ops_join *join)
 {
     if (join->accepted_logged_ms > 0 &&
@@ -219,7 +218,7 @@ static void log_accepted(struct ops_join *join)
     log_info("join", "target=%s outcome=accepted", join->target);
 }
 
-/* Added: now a member has to reach us. */
+/* The cluster has added this node; now a member has to reach it. */
 static void on_accepted(struct ops_join *join)
 {
     uint8_t cluster[16];
@@ -287,7 +286,7 @@ static void on_answer(struct ops_join *join)
     on_failure(join, why);
 }
 
-/* `size` 0: the other side has closed. */
+/* `size` 0: the target has closed the connection. */
 static void read_answer(struct ops_join *join, uint8_t *data, size_t size)
 {
     struct http_answer *answer = &join->answer;
@@ -372,9 +371,9 @@ static const struct stream_handler handler = {
     .on_close = on_close,
 };
 
-/* Whether `target` is this node, by the address that others reach us by or
- * where we listen; no name is resolved for it. If we ask ourselves under
- * another name, the answer is at once that the target waits to join. */
+/* True when `target` is this node's advertised or listening address; no name is
+ * resolved for it. A node that asks itself by another name gets an answer at
+ * once: the target waits to join. */
 static bool is_own(const struct ops_join *join, const char *target)
 {
     const char *own[] = {join->options.http_addr, join->options.http_listen};
@@ -407,7 +406,7 @@ static void next_target(struct ops_join *join)
     join->next += *join->next == ',';
 }
 
-/* False: the list has no address but our own. */
+/* False: the list has only this node's own addresses. */
 static bool choose_target(struct ops_join *join)
 {
     if (join->redirect[0] != '\0') {

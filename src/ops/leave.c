@@ -21,8 +21,8 @@ static void on_removed(struct node_request *request,
         node_mark_left(leave->node);
         log_info("left", "index=%llu", (unsigned long long)result->index);
     } else if (result->outcome == NODE_UNKNOWN) {
-        /* The usual case: a node that has been removed is not answered. */
-        log_info("left", "why=\"no answer came any more\"");
+        /* The usual case: a leader does not answer a removed node. */
+        log_info("left", "why=\"the answer did not arrive\"");
     } else {
         log_warn("leave", "why=\"%s\"", node_outcome_name(result->outcome));
     }

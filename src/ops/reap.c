@@ -4,15 +4,15 @@
 #include "base/log.h"
 
 enum {
-    REMOVE_MS = 10000, /* For one removal. */
+    REMOVE_MS = 10000, /* Time-out of one removal. */
     CHECKS_PER_REAP = 10,
 };
 
-/* Contact with a member, as this leader has seen it. */
+/* Contact of this leader with a member. */
 struct contact {
-    raft_id id; /* 0: a free place. */
-    uint64_t contact_ms;
-    uint64_t changed_ms; /* When contact_ms changed last. */
+    raft_id id;          /* 0: the row is free. */
+    uint64_t contact_ms; /* By struct raft_peer_status. */
+    uint64_t changed_ms; /* Time of the last change of contact_ms. */
 };
 
 struct ops_reap {
@@ -100,8 +100,8 @@ static void check_members(struct ops_reap *reap,
     }
 }
 
-/* A node that slept, or did not lead, has not seen who was silent meanwhile:
- * it starts to watch anew. */
+/* Silence counts only while this node leads and runs: otherwise it starts from
+ * zero for all members. */
 static void on_time(void *arg)
 {
     struct ops_reap *reap = arg;

@@ -348,7 +348,7 @@ def test_helps_and_mistakes(cluster, tmp_path):
     assert craftd("recover").returncode == 2
     (tmp_path / "empty").mkdir()
     done = craftd("recover", str(tmp_path / "empty"))
-    assert done.returncode == 1 and "no node has lived here" in done.stderr
+    assert done.returncode == 1 and "nothing to recover" in done.stderr
     node = cluster.new().start().up()
     cluster.wait_leader()
     done = craftd("recover", *node.argv()[1:])
