@@ -207,7 +207,7 @@ def test_restore_founds_a_cluster(cluster, tmp_path):
     assert again.returncode == 1 and "in use" in again.stderr, again
     node.terminate()
     again = craftd("restore", str(file), *node.argv()[1:])
-    assert again.returncode == 1 and "lives here" in again.stderr, again
+    assert again.returncode == 1 and "belongs to a node already" in again.stderr, again
 
 
 def test_restore_of_what_is_no_backup(cluster, tmp_path):
