@@ -194,7 +194,8 @@ static void run_deferred(struct reactor *reactor)
     }
 }
 
-/* Flushing calls nobody back, so nothing is added meanwhile. */
+/* on_flush() adds to the stream's own output only, so the list gets no longer
+ * meanwhile. */
 static void flush_written(struct reactor *reactor)
 {
     while (!list_empty(&reactor->flush)) {
