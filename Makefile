@@ -57,7 +57,7 @@ stack = $(filter $(call under,$(1)),$(ROOMS))
 uses_linear := base
 extra_linear := tests/sim/linear.c
 # ... and the room peer/ over a reactor of the fuzz target.
-uses_link := base raft wire
+uses_link := base crypto raft wire
 extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c
 
 generated_api := $(BUILD)/generated/openapi.c

@@ -4,20 +4,23 @@
  * moves it.
  *
  * Input: a byte of flags (1: we have no id yet; 2: member 2 is at an address
- * that is refused), a byte from which the cuts follow, then records:
- *     u8 connection (0: the one that we dial, 1..3: accepted, on first use) +
- *        4 * kind | u16 size | bytes
- *     kind 0: bytes as they are | 1: a frame: type, payload | 2: time passes,
- *     size ms | 3: the other side closes
+ * that is refused; 4: there is a third member; 8: we have a cluster key, of
+ * which the input knows nothing), a byte from which the cuts follow, then
+ * records: u8 connection (0: the one that we dial, 1..3: accepted, on first
+ * use) + 4 * kind | u16 size | bytes kind 0: bytes as they are | 1: a frame:
+ * type, payload | 2: time passes, size ms | 3: the other side closes
  * Properties: whatever comes, frames are handed out only between on_up() and
  * on_down(), the input that is kept stays within its limit, nothing is left
  * when the room is closed; and the same bytes in pieces of any size have the
- * same effects. */
+ * same effects. With a key nothing is handed out at all, and nothing is sent
+ * but our own first message and the constant answer to HTTP requests. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "peer/channel.h"
 #include "peer/peer.h"
+#include "sys/sys.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,6 +45,7 @@ struct stream {
 
 struct world {
     bool cut;
+    bool sealed;
     uint8_t seed;
     uint64_t now_ms;
     struct timer *timer;
@@ -174,7 +178,20 @@ size_t stream_output_bytes(const struct stream *stream)
 
 void stream_flush(struct stream *stream)
 {
+    if (stream->state == OPEN && stream->handler->on_flush) {
+        stream->handler->on_flush(&stream->output, stream->arg);
+    }
+}
+
+void stream_kick(struct stream *stream)
+{
     (void)stream;
+    must(!world.sealed); /* No first message is good. */
+}
+
+void sys_entropy(void *out, size_t size)
+{
+    memset(out, 5, size);
 }
 
 void stream_close(struct stream *stream)
@@ -224,6 +241,7 @@ static bool on_frame(raft_id from, const struct wire_frame *frame, void *arg)
 static const char *on_start(const struct wire_hello *hello, void *arg)
 {
     (void)arg;
+    must(!world.sealed);
     note_number("start", hello->from_incarnation);
     return hello->from_incarnation % 5 == 4 ? "an old copy" : NULL;
 }
@@ -231,7 +249,7 @@ static const char *on_start(const struct wire_hello *hello, void *arg)
 static void on_up(raft_id peer, const struct wire_hello *hello, void *arg)
 {
     (void)arg;
-    must(hello->from_id == peer && peer != 0);
+    must(hello->from_id == peer && peer != 0 && !world.sealed);
     world.up[peer % 256]++;
     note_number("up", peer);
     must(peer_is_up(world.peers, peer));
@@ -254,6 +272,7 @@ static void on_down(raft_id peer, void *arg)
 static bool on_adopt(const struct wire_hello *hello, void *arg)
 {
     (void)arg;
+    must(!world.sealed);
     note_number("adopt", hello->to_id);
     if (hello->to_id == 0 || hello->from_id == hello->to_id) {
         return false;
@@ -266,6 +285,7 @@ static bool on_adopt(const struct wire_hello *hello, void *arg)
 static void on_foreign(const struct wire_hello *hello, void *arg)
 {
     (void)arg;
+    must(!world.sealed);
     note("foreign", hello->cluster, sizeof(hello->cluster));
 }
 
@@ -282,6 +302,10 @@ static void note_output(void)
 {
     for (int i = 0; i < world.stream_count; i++) {
         struct stream *stream = world.streams[i];
+        stream_flush(stream);
+        must(!world.sealed || stream->output.size == 0 ||
+             stream->output.size == CHANNEL_FIRST_BYTES ||
+             memcmp(stream->output.data, "HTTP/1.1 400", 12) == 0);
         if (stream_output_bytes(stream) > 0) {
             note_number("output", (uint64_t)i);
             note("bytes", stream->output.data + stream->said,
@@ -417,6 +441,11 @@ static void set_up(uint8_t flags)
     enum err err = peers_open(&options, &world.peers, why, sizeof(why));
     must(err == ERR_OK);
     peers_set_handler(world.peers, &handler, NULL);
+    if (flags & 8) {
+        static const struct peer_keys keys = {.count = 2, .key = {{1}, {2}}};
+        peers_set_keys(world.peers, &keys, false);
+        world.sealed = true;
+    }
     if (flags & 1) {
         return;
     }

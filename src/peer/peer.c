@@ -66,9 +66,8 @@ static void dial_later(struct peers *peers, struct link *link, bool refused)
     link->wait_ms = min_u64(link->wait_ms * 2, high);
 }
 
-/* The first failure, then one line a minute. */
-static void log_failure(struct peers *peers, struct link *link,
-                        const char *event, const char *why)
+void log_failure(struct peers *peers, struct link *link, const char *event,
+                 const char *why)
 {
     if (link->logged_ms != 0 && now(peers) < link->logged_ms + LOG_AGAIN_MS) {
         return;
@@ -114,6 +113,7 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
             peers->handler->on_down(id, peers->handler_arg);
         }
     }
+    secure_forget(conn);
     mem_free(conn);
 }
 
@@ -123,10 +123,17 @@ void conn_close(struct conn *conn, const char *why)
     conn_end(conn, why, false);
 }
 
+void conn_refuse(struct conn *conn, const char *why)
+{
+    stream_close(conn->stream);
+    conn_end(conn, why, true);
+}
+
 static void conn_up(struct conn *conn, struct link *link,
                     const struct wire_hello *hello)
 {
     struct peers *peers = conn->peers;
+    bool sealed = conn->security == SECURITY_RECORDS;
     if (link->conn && link->conn != conn) {
         conn_close(link->conn, "replaced by a newer connection");
         link = link_make(peers, hello->from_id); /* A stranger's was freed. */
@@ -139,28 +146,29 @@ static void conn_up(struct conn *conn, struct link *link,
     conn->up = true;
     conn->opened_ms = now(peers);
     ip_of(stream_peer_text(conn->stream), link->ip);
-    stream_set_input_limit(conn->stream, WIRE_FRAME_BYTES_MAX);
+    stream_set_input_limit(conn->stream, sealed ? INPUT_SEALED_BYTES_MAX
+                                                : WIRE_FRAME_BYTES_MAX);
     link->error = "";
     link->foreign = false;
     link->logged_ms = 0;
     if (link->member) {
-        log_info("peer-up", "peer=%s number=%llu at=%s version=%d",
+        log_info("peer-up", "peer=%s number=%llu at=%s version=%d sealed=%s",
                  link_name(link), (unsigned long long)link->id,
                  stream_peer_text(conn->stream),
                  hello->version_max < WIRE_VERSION ? hello->version_max
-                                                   : WIRE_VERSION);
+                                                   : WIRE_VERSION,
+                 sealed ? "yes" : "no");
     } else {
         log_stranger(conn, "peer-up", "no member that is known here");
     }
     peers->handler->on_up(link->id, hello, peers->handler_arg);
 }
 
-static void send_hello(struct conn *conn, const struct link *link,
-                       enum wire_type type)
+void send_hello(struct conn *conn, const struct link *link, enum wire_type type)
 {
     struct wire_hello hello;
     hello_fill(conn->peers, link, &hello);
-    wire_add_hello(stream_output(conn->stream), type, &hello);
+    wire_add_hello(secure_output(conn), type, &hello);
     conn->sent_ms = now(conn->peers);
 }
 
@@ -170,7 +178,7 @@ static bool refuse(struct conn *conn, const struct wire_hello *hello,
                    const struct wire_refuse *why)
 {
     log_refused(conn, hello, why->text);
-    wire_add_refuse(stream_output(conn->stream), why);
+    wire_add_refuse(secure_output(conn), why);
     return false;
 }
 
@@ -259,7 +267,7 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
                    ? GO_ON
                    : CLOSE;
     case WIRE_PING:
-        wire_add_empty(stream_output(conn->stream), WIRE_PONG);
+        wire_add_empty(secure_output(conn), WIRE_PONG);
         return GO_ON;
     case WIRE_PONG:
         return GO_ON;
@@ -297,45 +305,81 @@ static void answer_http(struct conn *conn)
                sizeof(body) - 1, body);
 }
 
-/* Bytes that are no frame. */
-static enum next on_garbage(struct conn *conn, struct bytes in, enum err err)
+/* What is queued leaves, then the connection closes. */
+static void close_refused(struct conn *conn)
 {
-    if (!conn->up && !conn->dialled && is_http_request(in)) {
-        answer_http(conn);
-        log_refused(conn, NULL, "an HTTP request on the Raft port");
-        return CLOSE_AFTER_FLUSH;
+    conn->refused = true;
+    secure_flush(conn, stream_output(conn->stream));
+    stream_close_after_flush(conn->stream);
+}
+
+bool http_is_answered(struct conn *conn, struct bytes in)
+{
+    if (!is_http_request(in)) {
+        return false;
     }
-    log_garbage(conn, err_name(err));
-    return CLOSE;
+    answer_http(conn);
+    log_refused(conn, NULL, "an HTTP request on the Raft port");
+    close_refused(conn);
+    return true;
+}
+
+/* Bytes that are no frame. */
+static void on_garbage(struct conn *conn, struct bytes in, enum err err)
+{
+    bool is_guest = !conn->up && !conn->dialled;
+    if (is_guest && http_is_answered(conn, in)) {
+        return;
+    }
+    if (is_guest && channel_may_be_first(in)) {
+        log_refused(conn, NULL,
+                    "it seals its links, and this node has no --cluster-key");
+    } else {
+        log_garbage(conn, err_name(err));
+    }
+    stream_close(conn->stream);
+    conn_end(conn, "malformed frame", !conn->up);
+}
+
+bool frames_read(struct conn *conn, struct bytes in, size_t *used)
+{
+    *used = 0;
+    for (;;) {
+        struct wire_frame frame;
+        struct bytes rest = bytes_of(in.data + *used, in.size - *used);
+        enum err err = wire_frame(rest, &frame);
+        if (err == ERR_NOT_FOUND) {
+            return true;
+        }
+        if (err) {
+            on_garbage(conn, rest, err);
+            return false;
+        }
+        switch (on_frame(conn, &frame)) {
+        case GO_ON:
+            break;
+        case CLOSE_AFTER_FLUSH:
+            close_refused(conn);
+            return false;
+        case CLOSE:
+            stream_close(conn->stream);
+            conn_end(conn, "refused", !conn->up);
+            return false;
+        }
+        *used += frame.size_bytes;
+    }
 }
 
 static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
                       void *arg)
 {
-    struct conn *conn = arg;
-    size_t used = 0;
-    conn->heard_ms = now(conn->peers);
-    for (;;) {
-        struct wire_frame frame;
-        enum err err = wire_frame(bytes_of(data + used, size - used), &frame);
-        if (err == ERR_NOT_FOUND) {
-            return unfinished_set(conn, size - used, used > 0) ? used : size;
-        }
-        enum next next =
-            err ? on_garbage(conn, bytes_of(data + used, size - used), err)
-                : on_frame(conn, &frame);
-        if (next == CLOSE_AFTER_FLUSH) {
-            conn->refused = true;
-            stream_close_after_flush(stream);
-            return size;
-        }
-        if (next == CLOSE) {
-            stream_close(stream);
-            conn_end(conn, err ? "malformed frame" : "refused", !conn->up);
-            return size;
-        }
-        used += frame.size_bytes;
-    }
+    (void)stream;
+    return secure_read(arg, data, size);
+}
+
+static void on_flush(struct buf *output, void *arg)
+{
+    secure_flush(arg, output);
 }
 
 static void on_open(struct stream *stream, void *arg)
@@ -344,18 +388,20 @@ static void on_open(struct stream *stream, void *arg)
     stream_set_user_timeout(stream, SILENCE_MS);
     conn->opened_ms = now(conn->peers);
     conn->heard_ms = conn->opened_ms;
-    send_hello(conn, conn->link, WIRE_HELLO);
+    conn->open = true;
+    secure_start(conn);
 }
 
 static void on_close(struct stream *stream, const char *why, void *arg)
 {
     (void)stream;
-    conn_end(arg, why, false);
+    conn_end(arg, secure_explain_close(arg, why), false);
 }
 
 static const struct stream_handler conn_handler = {
     .on_read = on_read,
     .on_open = on_open,
+    .on_flush = on_flush,
     .on_close = on_close,
 };
 
@@ -399,6 +445,7 @@ static void on_accept(struct stream *stream, void *arg)
     stream_set_handler(stream, &conn_handler, conn);
     stream_set_input_limit(stream, HANDSHAKE_BYTES_MAX);
     stream_set_user_timeout(stream, SILENCE_MS);
+    secure_start(conn);
     guest_admit(peers, conn);
 }
 
@@ -411,7 +458,7 @@ static void keep_alive(struct peers *peers, struct link *link)
     if (now(peers) > conn->heard_ms + limit) {
         conn_close(conn, conn->up ? "silent for too long" : "no answer");
     } else if (conn->up && now(peers) >= conn->sent_ms + PING_MS) {
-        wire_add_empty(stream_output(conn->stream), WIRE_PING);
+        wire_add_empty(secure_output(conn), WIRE_PING);
         conn->sent_ms = now(peers);
     }
 }
@@ -432,6 +479,7 @@ static void tick(void *arg)
         }
     }
     guests_tick(peers);
+    secure_tick(peers);
     strangers_log_rest(peers);
     timer_arm(peers->reactor, &peers->timer, now(peers) + REDIAL_MIN_MS, tick,
               peers);
@@ -474,6 +522,7 @@ static void drop(struct conn *conn)
 {
     if (conn) {
         stream_close(conn->stream);
+        secure_forget(conn);
         mem_free(conn);
     }
 }
@@ -491,6 +540,7 @@ void peers_close(struct peers *peers)
     for (int i = 0; i < GUESTS_MAX; i++) {
         drop(peers->guests[i]);
     }
+    crypto_zero(&peers->keys, sizeof(peers->keys));
     mem_free(peers);
 }
 
@@ -560,11 +610,13 @@ struct buf *peer_output(struct peers *peers, raft_id id)
 {
     struct link *link = link_find(peers, id);
     if (!link || !link->conn || !link->conn->up ||
-        stream_output_bytes(link->conn->stream) > PEER_OUTPUT_BYTES_MAX) {
+        stream_output_bytes(link->conn->stream) +
+                secure_output_bytes(link->conn) >
+            PEER_OUTPUT_BYTES_MAX) {
         return NULL;
     }
     link->conn->sent_ms = now(peers);
-    return stream_output(link->conn->stream);
+    return secure_output(link->conn);
 }
 
 void peers_flush(struct peers *peers)

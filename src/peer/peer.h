@@ -24,9 +24,19 @@
  * the oldest is closed when there are more (admission.c). Log lines that they
  * provoke are limited to one a second of each kind, with a count.
  *
+ * With a cluster key (peers_set_keys()) each connection starts with a handshake
+ * that proves it, and all that follows is sealed (peer/channel.h): HELLO,
+ * WELCOME and REFUSE too. Of a connection that has not proved the key nothing
+ * is parsed, remembered or answered, and nothing of this node is sent to it,
+ * except that an HTTP request gets a constant error. What is unproven costs 56
+ * bytes of input, and the answers to first messages, which may be recordings,
+ * are bounded in number. A node with a key and one without refuse each other;
+ * with `optional` a node talks to both kinds, and prefers sealed links.
+ *
  * Keep-alive: a PING is sent after 300 ms without output; a link is closed
- * after 3 s without a byte received. Output is bounded: peer_output() returns
- * NULL while more than PEER_OUTPUT_BYTES_MAX are queued on the link. */
+ * after 3 s without a byte received, or without a record that opens. Output is
+ * bounded: peer_output() returns NULL while more than PEER_OUTPUT_BYTES_MAX are
+ * queued on the link. */
 #ifndef CRAFTD_PEER_PEER_H
 #define CRAFTD_PEER_PEER_H
 
@@ -36,9 +46,26 @@
 #include "reactor/reactor.h"
 #include "wire/transport.h"
 
-enum { PEER_OUTPUT_BYTES_MAX = 8 << 20 };
+enum {
+    PEER_OUTPUT_BYTES_MAX = 8 << 20,
+    PEER_KEYS_MAX = 2,
+    PEER_KEY_BYTES = 32,
+};
 
 struct peers;
+
+/* The cluster's keys. The first one seals, all of them open: so they can be
+ * changed node by node. The owner overwrites it with zeros after use. */
+struct peer_keys {
+    int count; /* 0: links are not sealed. */
+    uint8_t key[PEER_KEYS_MAX][PEER_KEY_BYTES];
+};
+
+/* Read the text of a key file: a key a line, in hexadecimal; empty lines and
+ * those that begin with '#' are skipped. False: *keys is untouched, and `why`
+ * gets a sentence that quotes nothing of the text. */
+MUST_CHECK bool peer_keys_parse(struct bytes text, struct peer_keys *keys,
+                                char *why, size_t why_size);
 
 struct peers_options {
     struct reactor *reactor;
@@ -65,6 +92,13 @@ struct transport peers_transport(struct peers *peers);
 /* The addresses that are bound: "127.0.0.1:12000,[::1]:12000". */
 const char *peers_listening(const struct peers *peers);
 void peers_close(struct peers *peers);
+
+/* Seal all links from now on; copied. To be called before the loop turns, and
+ * again when the file has changed: connections whose key is not among the new
+ * ones are closed, and dialled anew. `optional`: links without a key are
+ * accepted as well, and dialled where a sealed one was refused. */
+void peers_set_keys(struct peers *peers, const struct peer_keys *keys,
+                    bool optional);
 
 /* The identity of this node, copied. With id 0, which means that it is not
  * known yet, every HELLO that on_adopt() does not adopt is refused. */

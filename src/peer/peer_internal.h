@@ -3,12 +3,16 @@
  *     peer.c       links: dial, keep alive, frames
  *     handshake.c  verifies the identity that a HELLO or WELCOME claims
  *     admission.c  bounds for unauthenticated peers
+ *     channel.c    the sealed channel of one link, pure
+ *     secure.c     which connections are sealed, and when they are proven
+ *     keys.c       the file of the cluster's keys
  *     transport.c  the links as a node uses them (wire/transport.h) */
 #ifndef CRAFTD_PEER_PEER_INTERNAL_H
 #define CRAFTD_PEER_PEER_INTERNAL_H
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "peer/channel.h"
 #include "peer/peer.h"
 
 enum {
@@ -25,6 +29,13 @@ enum {
     HANDSHAKE_MS = 2000,
     HANDSHAKE_CROWDED_MS = 200,
     HANDSHAKE_BYTES_MAX = 16 << 10, /* Input buffered for a guest. */
+    INPUT_SEALED_BYTES_MAX = 2 * CHANNEL_TEXT_BYTES_MAX, /* Before it opens. */
+    /* First messages answered between two ticks: of addresses of members, of
+     * all others, and of one address. Each costs two X25519. */
+    ANSWERS_KNOWN_MAX = 4,
+    ANSWERS_STRANGE_MAX = 2,
+    ANSWERS_ADDRESS_MAX = 2,
+    ANSWERS_MAX = ANSWERS_KNOWN_MAX + ANSWERS_STRANGE_MAX,
     /* Bytes of unfinished frames on all links, and on those to non-members,
      * which share the space of one frame. */
     UNFINISHED_BYTES_MAX = 4 * WIRE_FRAME_BYTES_MAX,
@@ -40,6 +51,15 @@ enum {
     LOG_STRANGER_MS = 1000, /* Events that non-members provoke. */
 };
 
+/* How the bytes of a connection are read. */
+enum security {
+    SECURITY_NONE,    /* Frames, in clear. */
+    SECURITY_FIRST,   /* Waits for the first message of a handshake. */
+    SECURITY_BUDGET,  /* Has a good one, and waits for its answer's turn. */
+    SECURITY_SECOND,  /* Dialled: waits for the answer. */
+    SECURITY_RECORDS, /* Records, with frames in them. */
+};
+
 /* One connection. Dialled: its link is known. Accepted: a guest until HELLO. */
 struct conn {
     struct peers *peers;
@@ -47,8 +67,13 @@ struct conn {
     struct stream *stream;
     bool dialled;
     bool up;
-    bool known;              /* A guest from an address of a member. */
-    bool refused;            /* Logged; closes when its answer has left. */
+    bool known;   /* A guest from an address of a member. */
+    bool open;    /* The dial has succeeded. */
+    bool refused; /* Logged; closes when its answer has left. */
+    enum security security;
+    struct channel channel;  /* Zeros without a handshake. */
+    struct buf plain;        /* Frames to be sealed before the next send. */
+    struct buf opened;       /* Received part of an unfinished frame, opened. */
     size_t unfinished_bytes; /* Received part of an unfinished frame. */
     uint64_t unfinished_ms;  /* When that frame began. */
     uint64_t opened_ms;
@@ -65,6 +90,8 @@ struct link {
     /* The address that it advertised, or that a hint gave; "": none. */
     char advertised[RAFT_ADDR_BYTES];
     bool dial_advertised; /* Dial that one next. */
+    bool dial_clear;      /* Keys are optional, and a sealed dial was refused:
+                             the next one is in clear. */
     uint64_t dial_ms;     /* When to dial next. */
     uint64_t wait_ms;     /* Back-off. */
     uint64_t logged_ms;   /* When its failure was logged last; 0: not since
@@ -93,6 +120,14 @@ struct peers {
     char name[RAFT_NAME_BYTES];
     struct link links[LINKS_MAX];
     struct conn *guests[GUESTS_MAX];
+    struct peer_keys keys; /* count 0: nothing is sealed. */
+    bool keys_optional;
+    /* The answers of this tick: who got one. */
+    struct {
+        bool known;
+        char ip[REACTOR_ADDR_TEXT_BYTES];
+    } answers[ANSWERS_MAX];
+    int answer_count;
     /* Lines that strangers can provoke. */
     struct log_limit refused_log;
     struct log_limit garbage_log;
@@ -105,6 +140,38 @@ struct link *link_make(struct peers *peers, raft_id id);
 
 /* Close and free it; `why` is a constant. */
 void conn_close(struct conn *conn, const char *why);
+/* The same for one that refused, or was refused: it is dialled later. */
+void conn_refuse(struct conn *conn, const char *why);
+/* Log that the link to a member failed: the first time, then once a minute. */
+void log_failure(struct peers *peers, struct link *link, const char *event,
+                 const char *why);
+void send_hello(struct conn *conn, const struct link *link,
+                enum wire_type type);
+/* Handle the whole frames at the beginning of `in`; *used is their size. False:
+ * the connection is closed or about to be, and must not be used. */
+bool frames_read(struct conn *conn, struct bytes in, size_t *used);
+/* An HTTP request on the Raft port gets a constant answer. False: it is none.
+ * True: the connection closes once the answer has left. */
+bool http_is_answered(struct conn *conn, struct bytes in);
+
+/* ---- secure.c ----------------------------------------------------------- */
+
+/* A connection is there: dialled, whose first bytes are sent, or accepted. */
+void secure_start(struct conn *conn);
+/* Bytes have come. Returns how many are consumed. */
+size_t secure_read(struct conn *conn, uint8_t *data, size_t size);
+/* Where frames to the other side are appended; see peer_output(). */
+struct buf *secure_output(struct conn *conn);
+/* Bytes that wait to be sealed. */
+size_t secure_output_bytes(const struct conn *conn);
+/* Seal them, into the output of the stream. */
+void secure_flush(struct conn *conn, struct buf *output);
+/* The reason for the log when a dialled connection closed before it was up,
+ * which may be that the keys differ; `why` is what the stream says. */
+const char *secure_explain_close(struct conn *conn, const char *why);
+/* A tick has passed: more first messages may be answered. */
+void secure_tick(struct peers *peers);
+void secure_forget(struct conn *conn);
 
 /* ---- admission.c -------------------------------------------------------- */
 

@@ -19,6 +19,11 @@
  * or a newer one. A version speaks its predecessor's too, so that nodes can be
  * upgraded, and taken back, one after the other.
  *
+ * With a cluster key the frames are the text of sealed records
+ * (peer/channel.h); what is in them is the same. Builds that know no key take
+ * the first message of such a link for garbage and close it: nodes with and
+ * without a key agree by --cluster-key-optional alone, not by versions.
+ *
  * Decoding checks every length and enum, and that names and addresses are
  * words (base/text.h; earlier builds let --id have control bytes, and frames
  * with such a name are refused now). It returns ERR_CORRUPT for anything else
