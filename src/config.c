@@ -52,6 +52,15 @@ const char *const config_help[] = {
     "  --max-conns N         concurrent client connections (1024)\n"
     "  --max-db SIZE         size of the database; a full one accepts deletes\n"
     "                        only (1G; 0: no limit)\n"
+    "Security:\n"
+    "  --cluster-key FILE    encrypt and authenticate the links between nodes\n"
+    "                        with the key in FILE, the same on all of them,\n"
+    "                        that craftd keygen makes (none); read again on\n"
+    "                        SIGHUP. Of two keys, one a line, the first seals\n"
+    "                        and both open\n"
+    "  --cluster-key-optional\n"
+    "                        accept links without the key too, while it is\n"
+    "                        being given to all nodes: no protection yet\n"
     "Browsers:\n"
     "  --allow-origin URL[,URL]\n"
     "                        other origins whose pages may send writes, such\n"
@@ -130,6 +139,8 @@ static const struct flag flags[] = {
     {"join j", TEXT, AT(join)},
     {"join-timeout", DURATION, AT(join_timeout_ms)},
     {"bootstrap-anyway", FLAG, AT(bootstrap_anyway)},
+    {"cluster-key", TEXT, AT(cluster_key)},
+    {"cluster-key-optional", FLAG, AT(cluster_key_optional)},
     {"dir d", TEXT, AT(dir)},
     {"inmem", FLAG, AT(inmem)},
     {"non-voter raft-non-voter", FLAG, AT(observer)},
@@ -501,6 +512,8 @@ static bool check_config(struct config *config, char *why, size_t why_size)
     if (!config->dir && !config->inmem) {
         wrong = "a data directory is needed: craftd [flags] DIR (or --inmem); "
                 "craftd help lists the commands, craftd --help the flags";
+    } else if (config->cluster_key_optional && !config->cluster_key) {
+        wrong = "--cluster-key-optional is for nodes that have a --cluster-key";
     } else if (config->dir && config->dir[0] == '\0') {
         wrong = "the data directory must not be an empty string";
     } else if (!config->raft_adv && is_unspecified(config->raft)) {

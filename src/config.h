@@ -30,7 +30,9 @@ struct config {
     const char *raft_adv;
     const char *join; /* HTTP addresses, host:port[,host:port]; or NULL. */
     bool bootstrap_anyway;
-    const char *dir; /* NULL with inmem only. */
+    const char *cluster_key;   /* File; NULL: links are not sealed. */
+    bool cluster_key_optional; /* With cluster_key only. */
+    const char *dir;           /* NULL with inmem only. */
     bool inmem;
     bool observer;      /* --non-voter. */
     uint64_t max_value; /* Bytes, as the next one. */
@@ -70,7 +72,6 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
  * set it for a service "craftd"; `why` (96 bytes or more) gets a sentence with
  * the nearest name that is known. */
 bool config_knows_variable(const char *variable, char *why, size_t why_size);
-/* The text of --help. */
 /* The text of --help, in parts; the last one is NULL. */
 extern const char *const config_help[];
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -97,6 +98,60 @@ bool host_make_dir(const char *path, const struct sys_user *owner)
         }
     }
     return true;
+}
+
+static bool is_private(int fd, size_t size_max, char *why, size_t why_size)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0) {
+        snprintf(why, why_size, "%s", strerror(errno));
+        return false;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        snprintf(why, why_size, "is not a regular file");
+        return false;
+    }
+    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        snprintf(why, why_size,
+                 "its mode is %04o, so other users may have access to it: "
+                 "chmod 600 it",
+                 (unsigned)(status.st_mode & 07777));
+        return false;
+    }
+    if (status.st_size > (off_t)size_max) {
+        snprintf(why, why_size, "is over %zu bytes", size_max);
+        return false;
+    }
+    return true;
+}
+
+bool host_read_secret(const char *path, size_t size_max, struct buf *out,
+                      char *why, size_t why_size)
+{
+    /* A FIFO would block without O_NONBLOCK. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) {
+        snprintf(why, why_size, "%s", strerror(errno));
+        return false;
+    }
+    bool good = is_private(fd, size_max, why, why_size);
+    if (good) {
+        uint8_t *data = buf_reserve(out, size_max);
+        size_t used = 0;
+        ssize_t got = 1;
+        while (got > 0 && used < size_max) {
+            got = read(fd, data + used, size_max - used);
+            used += got > 0 ? (size_t)got : 0;
+        }
+        good = got >= 0;
+        if (good) {
+            out->size += used;
+        } else {
+            snprintf(why, why_size, "%s", strerror(errno));
+        }
+    }
+    (void)close(fd);
+    return good;
 }
 
 const char *host_name(void)

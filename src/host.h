@@ -2,6 +2,7 @@
 #ifndef CRAFTD_HOST_H
 #define CRAFTD_HOST_H
 
+#include "base/bytes.h"
 #include "node/node.h"
 #include "sys/user.h"
 
@@ -22,6 +23,13 @@ struct host_file {
 /* Look up the file at `path`. ERR_NOT_FOUND: it does not exist. ERR_IO: it
  * cannot be determined now. */
 MUST_CHECK enum err host_file_at(const char *path, struct host_file *file);
+
+/* Append the contents of a file with secrets to `out`, whose memory the caller
+ * overwrites with zeros. False: `why` gets a sentence, and nothing was added.
+ * It must be a regular file of at most `size_max` bytes that neither its group
+ * nor others may read or change (mode 0600 or stricter). */
+MUST_CHECK bool host_read_secret(const char *path, size_t size_max,
+                                 struct buf *out, char *why, size_t why_size);
 
 /* Host name of the machine, in static memory; NULL: it has none. */
 const char *host_name(void);

@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "config.h"
+#include "crypto/crypto.h"
 #include "dispatch.h"
 #include "host.h"
 #include "ops/ops.h"
@@ -276,13 +277,75 @@ static void on_signal(int signal_number, void *arg)
     start_stopping(daemon);
 }
 
-/* SIGHUP asks a daemon to read its configuration files again. There are none;
- * the handler only keeps the signal from ending the process. */
+/* ---- the cluster's keys ---- */
+
+/* False: logged; `keys` is untouched. */
+static bool read_cluster_key(const char *path, struct peer_keys *keys)
+{
+    enum { KEY_FILE_BYTES_MAX = 4096 };
+    char why[160];
+    struct buf text = {0};
+    bool good =
+        host_read_secret(path, KEY_FILE_BYTES_MAX, &text, why, sizeof(why)) &&
+        peer_keys_parse(buf_bytes(&text), keys, why, sizeof(why));
+    if (!good) {
+        log_error("cluster-key", "file=\"%s\" why=\"%s\"", path, why);
+    }
+    crypto_zero(text.data, text.capacity);
+    buf_free(&text);
+    return good;
+}
+
+/* At the start and again on SIGHUP: a file that is not usable then changes
+ * nothing. False: logged. */
+static bool load_cluster_key(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    struct peer_keys keys;
+    if (!read_cluster_key(config->cluster_key, &keys)) {
+        return false;
+    }
+    peers_set_keys(daemon->peers, &keys, config->cluster_key_optional);
+    log_info("cluster-key", "file=\"%s\" keys=%d optional=%s",
+             config->cluster_key, keys.count,
+             config->cluster_key_optional ? "yes" : "no");
+    crypto_zero(&keys, sizeof(keys));
+    return true;
+}
+
+/* A sentence, or NULL. */
+static const char *raft_port_risk(const struct config *config)
+{
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    if (addr_split(config->raft, host, &port) && addr_is_loopback(host)) {
+        return NULL;
+    }
+    if (!config->cluster_key) {
+        return "the Raft port is not on loopback and has no --cluster-key: "
+               "whoever reaches it can read and change everything";
+    }
+    if (config->cluster_key_optional) {
+        return "--cluster-key-optional still trusts nodes without the key: "
+               "remove it when all nodes have a --cluster-key";
+    }
+    return NULL;
+}
+
+/* SIGHUP asks a daemon to read its configuration files again. Without any, the
+ * handler only keeps the signal from ending the process. */
 static void on_hangup(int signal_number, void *arg)
 {
-    (void)arg;
-    log_info("hangup", "signal=%d why=\"no configuration file to reload\"",
-             signal_number);
+    struct daemon *daemon = arg;
+    if (!daemon->config.cluster_key) {
+        log_info("hangup", "signal=%d why=\"no configuration file to reload\"",
+                 signal_number);
+        return;
+    }
+    log_info("hangup", "signal=%d", signal_number);
+    if (daemon->peers && !load_cluster_key(daemon)) {
+        log_warn("cluster-key", "why=\"the keys in use stay as they are\"");
+    }
 }
 
 static void on_join_refused(void *arg)
@@ -346,6 +409,9 @@ static int open_listeners(struct daemon *daemon)
     if (peers_open(&peers_options, &daemon->peers, why, sizeof(why))) {
         return fail("--raft", config->raft, why);
     }
+    if (config->cluster_key && !load_cluster_key(daemon)) {
+        return EXIT_RUNTIME;
+    }
     ok = addr_split(config->http, host, &port);
     must(ok);
     struct api_options api_options = {
@@ -361,6 +427,7 @@ static int open_listeners(struct daemon *daemon)
         .host_name = host_name(),
         .allow_hosts = config->allow_hosts,
         .allow_origins = config->allow_origins,
+        .raft_port_risk = raft_port_risk(config),
         .version = CRAFTD_VERSION,
         .peer_up = api_peer_up,
         .peer_error = api_peer_error,
@@ -542,6 +609,10 @@ static int start(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
     process_check_environment();
+    if (raft_port_risk(config)) {
+        log_warn("raft-port", "addr=%s why=\"%s\"", config->raft,
+                 raft_port_risk(config));
+    }
     fit_connections(daemon);
     if (!privileges_init(&daemon->privileges, config)) {
         return EXIT_RUNTIME;

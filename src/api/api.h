@@ -47,6 +47,9 @@ struct api_options {
     const char *host_name;
     const char *allow_hosts;
     const char *allow_origins;
+    /* What is wrong with the protection of the Raft port, for the hints of
+     * /status; a sentence, NULL: nothing. */
+    const char *raft_port_risk;
     const char *version;
     uint64_t start_s; /* Unix time of the start of the process. */
     /* Whether the link to a peer is up, and a few words why not ("": none). */

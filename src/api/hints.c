@@ -158,6 +158,9 @@ static void add_waiting(struct api *api)
 void api_add_hints(struct api *api, const struct node_status *status)
 {
     add_space(api, status);
+    if (api->options.raft_port_risk) {
+        add(&api->body, "%s", api->options.raft_port_risk);
+    }
     if (node_foreign(api->node)) {
         api->message.size = 0;
         api_explain_second_cluster(node_foreign(api->node), &api->message);

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "client/client_internal.h"
+#include "sys/sys.h"
 
 #define REACH "addr timeout netrc "
 
@@ -20,6 +21,7 @@ static const struct command commands[] = {
     {"bench-disk", run_bench_disk, 1, 1, "time", help_bench_disk},
     {"passwd", run_passwd, 1, WORDS_MAX, "rounds", help_passwd},
     {"token", run_token, 0, WORDS_MAX, "", help_token},
+    {"keygen", run_keygen, 0, 0, "", help_keygen},
     {"version", run_version, 0, 0, "", help_version},
     {"help", run_help, 0, 1, "", help_help},
 };
@@ -56,6 +58,18 @@ const char *client_command_like(const char *word)
     text_nearest_offer(&nearest, bytes_of_string("recover"));
     /* Names are literals: they end where their view ends. */
     return nearest.best.size > 0 ? (const char *)nearest.best.data : NULL;
+}
+
+int run_keygen(const struct options *options)
+{
+    uint8_t key[32]; /* As long as a key of peer/peer.h. */
+    struct buf line = {0};
+    sys_entropy(key, sizeof(key));
+    text_add_hex(&line, key, sizeof(key));
+    buf_add_u8(&line, '\n');
+    int code = print_bytes(options, buf_bytes(&line));
+    buf_free(&line);
+    return code;
 }
 
 int run_version(const struct options *options)

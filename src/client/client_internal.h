@@ -189,6 +189,7 @@ int run_backup(const struct options *options);
 int run_bench_disk(const struct options *options);
 int run_passwd(const struct options *options);
 int run_token(const struct options *options);
+int run_keygen(const struct options *options);
 int run_version(const struct options *options);
 int run_help(const struct options *options);
 
@@ -206,6 +207,7 @@ extern const char help_restore[];
 extern const char help_bench_disk[];
 extern const char help_passwd[];
 extern const char help_token[];
+extern const char help_keygen[];
 extern const char help_version[];
 extern const char help_help[];
 

@@ -56,6 +56,7 @@ const char help_overview[] =
     "    bench-disk DIR              how fast the disk syncs\n"
     "    passwd NAME [PERM...]       a user for the file of --auth\n"
     "    token [PERM...]             a token for the file of --auth\n"
+    "    keygen                      make a key for --cluster-key\n"
     "    version                     print the version\n"
     "    help [COMMAND]              this, or the page of a command\n"
     "\n"
@@ -385,6 +386,28 @@ const char help_token[] =
     "EXAMPLES\n"
     "    craftd token join >line-and-token\n"
     "    craftd --auth auth.json --join-token-file token ...\n";
+
+const char help_keygen[] =
+    "NAME\n"
+    "    craftd keygen - make a key for --cluster-key\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    craftd keygen\n"
+    "\n"
+    "DESCRIPTION\n"
+    "    Prints 256 random bits in hexadecimal, on one line. A file with that\n"
+    "    line, the same on every node, is what --cluster-key FILE reads. Its\n"
+    "    mode must be 0600 or stricter: the key is all that it takes to be a\n"
+    "    member of the cluster.\n"
+    "\n"
+    "    To change the key without downtime, do each step on all nodes, one\n"
+    "    after the other, before the next step; SIGHUP makes a node read its\n"
+    "    file again. 1. Add the new key as second line. 2. Swap the lines, so\n"
+    "    that the new key seals. 3. Remove the old one.\n"
+    "\n"
+    "EXIT CODES\n" CODES "\n"
+    "EXAMPLES\n"
+    "    (umask 077; craftd keygen >cluster.key)\n";
 
 const char help_version[] = "NAME\n"
                             "    craftd version - print the version\n"
