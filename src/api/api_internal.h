@@ -12,7 +12,9 @@
  *     read.c     levels of consistency: when an answer may be given
  *     keys.c     /key: reading
  *     accept.c   the form of a value that Accept asks for
- *     writes.c   /key: writing; conditions, repeats
+ *     writes.c   /key: writing
+ *     conditions.c  what a write depends on: tags, ?cas=, Idempotency-Key
+ *     submit.c   a command goes to the node, its result becomes an answer
  *     list.c     /keys
  *     erase.c    DELETE /keys
  *     scan.c     walking over many keys, a slice a turn

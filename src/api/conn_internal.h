@@ -122,7 +122,7 @@ union conn_state {
         bool raw;  /* The value is to be sent as it is, ... */
         bool meta; /* ... or with all that is known of it. */
     } get;
-    struct {          /* Writes: conditions.c, writes.c */
+    struct {          /* Writes: conditions.c, submit.c */
         bool creates; /* On condition that the key is not there. */
     } write;
     struct {           /* /readyz, /healthz: health.c */

@@ -25,9 +25,6 @@
 #include "pattern/pattern.h"
 #include "json/json.h"
 
-/* Of the requests, as the others in writes.c and txn.c. */
-enum { KIND_CREATE = 5, KIND_REPLACE = 6, KIND_REMOVE = 7 };
-
 /* ---- patterns -------------------------------------------------------------
  */
 
@@ -194,8 +191,8 @@ static void finish_remove(struct conn *conn, const struct node_result *result)
 /* One operation, if the key is there, or is not: the first condition. What the
  * headers demand comes behind it. */
 static void submit_if(struct conn *conn, const struct http_request *request,
-                      bool exists, const struct command_op *op, uint8_t kind,
-                      conn_finish *finish)
+                      bool exists, const struct command_op *op,
+                      enum write_kind kind, conn_finish *finish)
 {
     struct command_condition there = {
         .field = COMMAND_IF_EXISTS, .key = op->key, .number = exists};

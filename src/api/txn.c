@@ -21,8 +21,6 @@
 #include "node/node.h"
 #include "json/json.h"
 
-enum { KIND_TXN = 4 };
-
 enum part { LIST_IF, LIST_THEN, LIST_ELSE, LIST_COUNT };
 
 struct parse {
