@@ -1,4 +1,4 @@
-/* answer_internal.h -- answers and errors: server.c, problem.c. */
+/* answer_internal.h -- answers and errors: answer.c, problem.c. */
 #ifndef CRAFTD_API_ANSWER_INTERNAL_H
 #define CRAFTD_API_ANSWER_INTERNAL_H
 
@@ -8,7 +8,7 @@
 struct api;
 struct conn;
 
-/* ---- answers: server.c ---- */
+/* ---- answers: answer.c ---- */
 
 /* What all answers share. */
 struct api_output {

@@ -4,7 +4,9 @@
  * parameters (params), reads (read), walks over many keys (scan), writes
  * (write), members (member), restores (restore), metrics and routes.
  *
- *     server.c   requests of a connection, framing of answers
+ *     api.c      open, stop and close
+ *     server.c   the requests of a connection, one after the other
+ *     answer.c   the framing of answers
  *     conns.c    connections: places, time-outs, memory for input
  *     routes.c   path and method -> handler
  *     params.c   query parameters: which a request takes

@@ -164,6 +164,11 @@ struct conn {
 struct conn *api_conn_open(struct api *api, struct stream *stream,
                            const struct stream_handler *handler,
                            node_request_cb *cb);
+/* A listener_cb: the accepted stream becomes a connection (server.c). */
+void api_on_accept(struct stream *stream, void *arg);
+/* The last answer has been given: close the connection when the client has
+ * taken it. */
+void api_conn_close_when_sent(struct conn *conn);
 /* Close it now. The connection is gone. */
 void api_conn_drop(struct conn *conn);
 /* The same when its stream is closed already. */

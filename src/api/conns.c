@@ -529,6 +529,18 @@ void api_conn_free(struct conn *conn)
     list_add(&api->conns.unused, &conn->link);
 }
 
+void api_conn_close_when_sent(struct conn *conn)
+{
+    conn->closing = true;
+    api_conn_mark_idle(conn);
+    timer_cancel(conn->api->options.reactor, &conn->clock.timer);
+    if (conn->input.is_partial) {
+        stream_close_after_drain(conn->stream);
+    } else {
+        stream_close_after_flush(conn->stream);
+    }
+}
+
 void api_conn_drop(struct conn *conn)
 {
     stream_close(conn->stream);

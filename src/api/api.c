@@ -1,0 +1,96 @@
+/* api.c -- the room's door: open, stop and close. */
+#include "api/api.h"
+#include "api/answer_internal.h"
+#include "api/api_internal.h"
+#include "api/conn_internal.h"
+#include "api/metrics_internal.h"
+#include "api/restore_internal.h"
+#include "api/routes_internal.h"
+#include "base/list.h"
+#include "http/http.h"
+#include "reactor/reactor.h"
+
+enum err api_open(const struct api_options *options, struct api **out,
+                  char *why, size_t why_size)
+{
+    struct api *api = mem_zalloc(sizeof(*api));
+    api->options = *options;
+    api_conns_init(api);
+    api_metrics_init(&api->metrics);
+    for (size_t i = 0; i < ARRAY_COUNT(api->scans.by_stage); i++) {
+        list_init(&api->scans.by_stage[i]);
+    }
+    list_init(&api->reads.waiting);
+    enum err err =
+        listener_open(options->reactor, options->host, options->port,
+                      api_on_accept, api, &api->listener, why, why_size);
+    if (err) {
+        api_conns_free(api);
+        mem_free(api);
+        return err;
+    }
+    *out = api;
+    return ERR_OK;
+}
+
+const char *api_listening(const struct api *api)
+{
+    return listener_text(api->listener);
+}
+
+void api_set_node(struct api *api, struct node *node)
+{
+    api->node = node;
+}
+
+void api_stop(struct api *api)
+{
+    api->stopping = true;
+    listener_close(api->listener);
+    api->listener = NULL;
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;) {
+        struct conn *conn = container_of(at, struct conn, link);
+        at = at->next;
+        if (!conn->busy && !conn->closing &&
+            !http_in_request(&conn->input.reader) &&
+            stream_input_bytes(conn->stream) == 0) {
+            conn->closing = true;
+            stream_close_after_flush(conn->stream);
+        }
+    }
+}
+
+bool api_stopped(const struct api *api)
+{
+    for (struct list *at = api->conns.all.next; at != &api->conns.all;
+         at = at->next) {
+        const struct conn *conn = container_of(at, struct conn, link);
+        if (conn->busy || stream_output_bytes(conn->stream) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void api_close(struct api *api)
+{
+    if (!api) {
+        return;
+    }
+    listener_close(api->listener);
+    api->listener = NULL;
+    api_conns_free(api);
+    api_restore_free(api);
+    timer_cancel(api->options.reactor, &api->scans.timer);
+    timer_cancel(api->options.reactor, &api->reads.timer);
+    buf_free(&api->output.common);
+    buf_free(&api->body);
+    buf_free(&api->output.indented);
+    buf_free(&api->message);
+    buf_free(&api->headers);
+    buf_free(&api->command);
+    for (size_t i = 0; i < ARRAY_COUNT(api->lists); i++) {
+        buf_free(&api->lists[i]);
+    }
+    mem_free(api);
+}
