@@ -1,11 +1,9 @@
-/* fs_posix.c -- the kernel's files.
+/* fs_posix.c -- the kernel's files, by blocking calls.
  *
  * Every path is resolved from a descriptor of the root directory, so that the
  * process may change its working directory and the root may be renamed. A
- * handle is the descriptor itself. The path of each open handle is kept, for
- * a log line about a failed write should name the file. */
-#include "sys/fs.h"
-
+ * handle is the descriptor itself. The path of each open handle is kept, so
+ * that a log line about a failed write can name the file. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,41 +16,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sys/fs_posix_internal.h"
 #include "sys/sys.h"
-#include "sys/uring.h"
 
-/* An operation in flight. */
-struct pending {
-    struct fs_op *op; /* NULL: the place is free. */
-    uint64_t offset;
-    const uint8_t *data; /* The rest of it, after short writes. */
-    size_t size;
-    struct uring_op io;
-};
-_Static_assert((int)FS_OPS_MAX <= (int)URING_OPS_MAX, "the ring has room");
-
-/* A directory at the top level whose descriptor stays open once it was synced,
- * so that no later sync of it can fail for lack of one. */
-enum { KEPT_DIRS = 4, KEPT_NAME_BYTES = 32, SHORTAGE_LOG_MS = 60000 };
-struct kept_dir {
-    char name[KEPT_NAME_BYTES];
-    int fd; /* -1: the place is free. */
-};
-
-struct posix_fs {
-    struct fs fs;
-    int root;          /* Descriptor of the root directory. */
-    char *root_path;   /* Absolute, from realpath(). */
-    char **paths;      /* [handle]: owned, NULL when not open. */
-    size_t path_count; /* Places in `paths`. */
-    /* One line per shortage, not one per attempt: when that of space, and of
-     * descriptors, was logged last; 0: never. */
-    uint64_t full_logged_ms;
-    uint64_t short_logged_ms;
-    struct kept_dir kept[KEPT_DIRS];
-    struct uring *ring; /* NULL: not in use. */
-    struct pending pending[FS_OPS_MAX];
-};
+enum { SHORTAGE_LOG_MS = 60000 };
 
 static void log_failure(const struct posix_fs *self, const char *what,
                         const char *path)
@@ -61,10 +28,8 @@ static void log_failure(const struct posix_fs *self, const char *what,
               path, strerror(errno));
 }
 
-/* Errors that a caller expects (missing, exists, locked) are for it to judge;
- * the others are logged here, with their detail. */
-static enum err failed(struct posix_fs *self, const char *what,
-                       const char *path)
+enum err fs_posix_failed(struct posix_fs *self, const char *what,
+                         const char *path)
 {
     switch (errno) {
     case ENOENT:
@@ -95,27 +60,27 @@ static enum err failed(struct posix_fs *self, const char *what,
     return shortage;
 }
 
-/* An fdatasync is never tried again, whatever the reason. */
-static enum err sync_failed(const struct posix_fs *self, const char *path)
+enum err fs_posix_sync_failed(const struct posix_fs *self, const char *path)
 {
     log_failure(self, "fdatasync", path);
     return ERR_IO;
 }
 
-/* "" and "." both are the root; an absolute path would escape it. */
+/* Both "" and "." are the root. An absolute path would be outside of it. */
 static const char *relative(const char *path)
 {
     must(path[0] != '/');
     return path[0] ? path : ".";
 }
 
-static const char *path_of(const struct posix_fs *self, int handle)
+const char *fs_posix_path(const struct posix_fs *self, int handle)
 {
     must(handle >= 0 && (size_t)handle < self->path_count);
     must(self->paths[handle]);
     return self->paths[handle];
 }
 
+/* Keeps a copy of the path of an open handle. */
 static void remember(struct posix_fs *self, int handle, const char *path)
 {
     size_t place = (size_t)handle;
@@ -162,7 +127,7 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
     }
     int fd = open_at(self->root, relative(path), flags);
     if (fd < 0) {
-        return failed(self, "open", path);
+        return fs_posix_failed(self, "open", path);
     }
     remember(self, fd, path);
     *handle = fd;
@@ -172,15 +137,15 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
 static void posix_close(void *arg, int handle)
 {
     struct posix_fs *self = arg;
-    must(path_of(self, handle));
+    must(fs_posix_path(self, handle) != NULL);
     for (size_t i = 0; i < FS_OPS_MAX; i++) {
         const struct fs_op *op = self->pending[i].op;
         must(!op || op->handle != handle);
     }
     mem_free(self->paths[handle]);
     self->paths[handle] = NULL;
-    /* No retry after EINTR: the descriptor is gone either way on Linux. What
-     * had to be durable was synced before. */
+    /* No retry after EINTR: Linux has released the descriptor anyway. What must
+     * be durable was synced before. */
     (void)close(handle);
 }
 
@@ -197,7 +162,7 @@ static enum err posix_read(void *arg, int handle, uint64_t offset, void *data,
             continue;
         }
         if (n < 0) {
-            return failed(self, "read", path_of(self, handle));
+            return fs_posix_failed(self, "read", fs_posix_path(self, handle));
         }
         if (n == 0) {
             break;
@@ -208,8 +173,8 @@ static enum err posix_read(void *arg, int handle, uint64_t offset, void *data,
     return ERR_OK;
 }
 
-static enum err posix_write(void *arg, int handle, uint64_t offset,
-                            const void *data, size_t size)
+enum err fs_posix_write(void *arg, int handle, uint64_t offset,
+                        const void *data, size_t size)
 {
     struct posix_fs *self = arg;
     const uint8_t *at = data;
@@ -219,8 +184,8 @@ static enum err posix_write(void *arg, int handle, uint64_t offset,
             continue;
         }
         if (n <= 0) {
-            errno = n == 0 ? EIO : errno; /* No progress is no success. */
-            return failed(self, "write", path_of(self, handle));
+            errno = n == 0 ? EIO : errno; /* No progress is a failure. */
+            return fs_posix_failed(self, "write", fs_posix_path(self, handle));
         }
         at += n;
         offset += (uint64_t)n;
@@ -243,147 +208,16 @@ static int sync_descriptor(int fd)
     return rc;
 }
 
-static enum err posix_fdatasync(void *arg, int handle)
+enum err fs_posix_fdatasync(void *arg, int handle)
 {
     struct posix_fs *self = arg;
     if (sync_descriptor(handle) < 0) {
-        return sync_failed(self, path_of(self, handle));
+        return fs_posix_sync_failed(self, fs_posix_path(self, handle));
     }
     return ERR_OK;
 }
 
-/* ---- asynchronous operations ---- */
-
-static void complete(struct pending *pending, enum err err)
-{
-    pending->op->err = err;
-    pending->op->completed = true;
-    pending->op = NULL;
-}
-
-/* An operation that the kernel does not take is done here and now. */
-static void start(struct posix_fs *self, struct pending *pending)
-{
-    int handle = pending->op->handle;
-    bool writes = pending->size > 0;
-    bool taken =
-        writes ? uring_write_sync(self->ring, &pending->io, handle,
-                                  pending->offset, pending->data, pending->size)
-               : uring_sync(self->ring, &pending->io, handle);
-    if (taken) {
-        return;
-    }
-    enum err err = writes ? posix_write(self, handle, pending->offset,
-                                        pending->data, pending->size)
-                          : ERR_OK;
-    complete(pending, err ? err : posix_fdatasync(self, handle));
-}
-
-static bool is_transient(int64_t result)
-{
-    return result == -EINTR || result == -EAGAIN;
-}
-
-/* A short write goes on with the rest: when the reason is a lack of space,
- * that fails, and the error says so. */
-static void on_incomplete_write(struct posix_fs *self, struct pending *pending)
-{
-    int64_t wrote = pending->io.wrote;
-    must(wrote < (int64_t)pending->size);
-    if (wrote > 0) {
-        pending->data += wrote;
-        pending->offset += (uint64_t)wrote;
-        pending->size -= (size_t)wrote;
-        start(self, pending);
-    } else if (is_transient(wrote)) {
-        start(self, pending);
-    } else {
-        /* No progress is no success. */
-        errno = wrote == 0 ? EIO : (int)-wrote;
-        complete(pending,
-                 failed(self, "write", path_of(self, pending->op->handle)));
-    }
-}
-
-static void on_completion(struct posix_fs *self, struct pending *pending)
-{
-    const struct uring_op *io = &pending->io;
-    if (io->wrote != (int64_t)pending->size) {
-        on_incomplete_write(self, pending);
-    } else if (io->synced == 0) {
-        complete(pending, ERR_OK);
-    } else if (is_transient(io->synced)) {
-        start(self, pending);
-    } else {
-        errno = -io->synced;
-        complete(pending,
-                 sync_failed(self, path_of(self, pending->op->handle)));
-    }
-}
-
-static void reap(struct posix_fs *self, bool wait)
-{
-    uring_reap(self->ring, wait);
-    for (size_t i = 0; i < FS_OPS_MAX; i++) {
-        struct pending *pending = &self->pending[i];
-        if (pending->op && pending->io.pending == 0) {
-            on_completion(self, pending);
-        }
-    }
-}
-
-static void posix_submit(void *arg, struct fs_op *op)
-{
-    struct posix_fs *self = arg;
-    struct pending *place = NULL;
-    must(path_of(self, op->handle));
-    for (size_t i = 0; i < FS_OPS_MAX; i++) {
-        must(self->pending[i].op != op);
-        place = self->pending[i].op ? place : &self->pending[i];
-    }
-    must(place);
-    op->completed = false;
-    *place = (struct pending){
-        .op = op, .offset = op->offset, .data = op->data, .size = op->size};
-    start(self, place);
-}
-
-static bool posix_poll(void *arg, struct fs_op *op)
-{
-    if (!op->completed) {
-        reap(arg, false);
-    }
-    return op->completed;
-}
-
-static void posix_wait(void *arg, struct fs_op *op)
-{
-    while (!op->completed) {
-        reap(arg, true);
-    }
-}
-
-bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
-{
-    struct posix_fs *self = fs->self;
-    must(!self->ring);
-    self->ring = uring_new(why, why_size);
-    if (!self->ring) {
-        return false;
-    }
-    fs->submit = posix_submit;
-    fs->poll = posix_poll;
-    fs->wait = posix_wait;
-    return true;
-}
-
-int fs_posix_event_fd(const struct fs *fs)
-{
-    const struct posix_fs *self = fs->self;
-    return self->ring ? uring_fd(self->ring) : -1;
-}
-
-/* Pages that are dirty, or mapped, stay; others go. */
+/* The kernel keeps pages that are dirty or mapped, and evicts the others. */
 static void posix_uncache(void *arg, int handle)
 {
     (void)arg;
@@ -395,7 +229,7 @@ static enum err posix_size(void *arg, int handle, uint64_t *size)
     struct posix_fs *self = arg;
     struct stat status;
     if (fstat(handle, &status) < 0) {
-        return failed(self, "size", path_of(self, handle));
+        return fs_posix_failed(self, "size", fs_posix_path(self, handle));
     }
     *size = (uint64_t)status.st_size;
     return ERR_OK;
@@ -403,7 +237,7 @@ static enum err posix_size(void *arg, int handle, uint64_t *size)
 
 /* ---- directories ---- */
 
-/* One level below the root, and short: worth keeping open. */
+/* Only short names directly below the root are kept: those of the rooms. */
 static bool can_keep(const char *path)
 {
     return path[0] != '\0' && strchr(path, '/') == NULL &&
@@ -421,7 +255,8 @@ static int kept_dir(const struct posix_fs *self, const char *path)
     return -1;
 }
 
-/* False when there is no place for it: the caller closes `fd`. */
+/* Takes over `fd`. False: there is no place for it, and the caller closes it.
+ */
 static bool keep_dir(struct posix_fs *self, const char *path, int fd)
 {
     for (size_t i = 0; can_keep(path) && i < KEPT_DIRS; i++) {
@@ -435,7 +270,8 @@ static bool keep_dir(struct posix_fs *self, const char *path, int fd)
     return false;
 }
 
-/* The name means another directory from now on. */
+/* Closes the descriptor kept for `path`, which names another directory or none
+ * from now on. */
 static void drop_kept(struct posix_fs *self, const char *path)
 {
     for (size_t i = 0; i < KEPT_DIRS; i++) {
@@ -453,7 +289,7 @@ static enum err posix_rename(void *arg, const char *from, const char *to)
     drop_kept(self, from);
     drop_kept(self, to);
     if (renameat(self->root, relative(from), self->root, relative(to)) < 0) {
-        return failed(self, "rename", from);
+        return fs_posix_failed(self, "rename", from);
     }
     return ERR_OK;
 }
@@ -464,14 +300,14 @@ static enum err posix_unlink(void *arg, const char *path)
     if (unlinkat(self->root, relative(path), 0) == 0) {
         return ERR_OK;
     }
-    /* Linux says EISDIR for a directory, POSIX says EPERM. */
+    /* For a directory Linux returns EISDIR, and POSIX specifies EPERM. */
     if (errno == EISDIR || errno == EPERM) {
         if (unlinkat(self->root, relative(path), AT_REMOVEDIR) == 0) {
             drop_kept(self, path);
             return ERR_OK;
         }
     }
-    return failed(self, "unlink", path);
+    return fs_posix_failed(self, "unlink", path);
 }
 
 static enum err posix_mkdir(void *arg, const char *path)
@@ -485,11 +321,11 @@ static enum err posix_mkdir(void *arg, const char *path)
         S_ISDIR(status.st_mode)) {
         return ERR_OK;
     }
-    return failed(self, "mkdir", path);
+    return fs_posix_failed(self, "mkdir", path);
 }
 
-/* EINVAL: the file system has no sync for directories (CIFS, some FUSE): names
- * are as durable there as it makes them by itself. */
+/* EINVAL: the file system cannot sync directories (CIFS, some FUSE). How
+ * durable names are is up to it then. */
 static int sync_directory(const char *root, int fd)
 {
     static bool warned;
@@ -521,10 +357,10 @@ static enum err posix_sync_dir(void *arg, const char *path)
         fd = open_at(self->root, name, O_RDONLY | O_DIRECTORY);
     }
     if (fd < 0) {
-        return failed(self, "open-dir", path);
+        return fs_posix_failed(self, "open-dir", path);
     }
     enum err err = sync_directory(self->root_path, fd) < 0
-                       ? failed(self, "sync-dir", path)
+                       ? fs_posix_failed(self, "sync-dir", path)
                        : ERR_OK;
     if (opened && !keep_dir(self, name, fd)) {
         (void)close(fd);
@@ -538,16 +374,17 @@ static enum err posix_list(void *arg, const char *path, fs_name_cb *cb,
     struct posix_fs *self = arg;
     int fd = open_at(self->root, relative(path), O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
-        return failed(self, "open-dir", path);
+        return fs_posix_failed(self, "open-dir", path);
     }
     DIR *dir = fdopendir(fd);
     if (!dir) {
-        enum err err = failed(self, "list", path);
+        enum err err = fs_posix_failed(self, "list", path);
         (void)close(fd);
         return err;
     }
     for (;;) {
-        errno = 0; /* The end and a failure differ by this alone. */
+        errno =
+            0; /* NULL is the end of the directory, or an error with errno. */
         const struct dirent *entry = readdir(dir);
         if (!entry) {
             break;
@@ -557,14 +394,14 @@ static enum err posix_list(void *arg, const char *path, fs_name_cb *cb,
             cb(entry->d_name, cb_arg);
         }
     }
-    enum err err = errno != 0 ? failed(self, "list", path) : ERR_OK;
+    enum err err = errno != 0 ? fs_posix_failed(self, "list", path) : ERR_OK;
     (void)closedir(dir);
     return err;
 }
 
-/* flock() belongs to the open file, not to the process: unlike a POSIX record
- * lock it is not lost when any other descriptor of the file is closed, and a
- * second node in one process meets it too. */
+/* A lock of flock() belongs to the open file, not to the process. So, unlike a
+ * POSIX record lock, it is not released when another descriptor of the file is
+ * closed, and it excludes a second node in the same process. */
 static enum err posix_lock(void *arg, const char *path, int *handle)
 {
     struct posix_fs *self = arg;
@@ -578,7 +415,7 @@ static enum err posix_lock(void *arg, const char *path, int *handle)
         rc = flock(fd, LOCK_EX | LOCK_NB);
     } while (rc < 0 && errno == EINTR);
     if (rc < 0) {
-        err = failed(self, "lock", path);
+        err = fs_posix_failed(self, "lock", path);
         posix_close(self, fd);
         return err;
     }
@@ -604,9 +441,8 @@ static bool posix_free_bytes(void *arg, uint64_t *bytes)
     return true;
 }
 
-/* The root's own name must survive a crash as surely as what is in it. A
- * parent that may not be opened (search permission only) is left alone: then
- * somebody else made the root, long ago. */
+/* Makes the root's own name durable. A parent that cannot be opened (search
+ * permission only) is skipped: then another user created the root before. */
 static int sync_parent(const char *path, int root)
 {
     int parent = open_at(root, "..", O_RDONLY | O_DIRECTORY);
@@ -656,8 +492,8 @@ enum err fs_posix_new(const char *root, struct fs **fs)
                 .open = posix_open,
                 .close = posix_close,
                 .read = posix_read,
-                .write = posix_write,
-                .fdatasync = posix_fdatasync,
+                .write = fs_posix_write,
+                .fdatasync = fs_posix_fdatasync,
                 .uncache = posix_uncache,
                 .size = posix_size,
                 .rename = posix_rename,
@@ -686,7 +522,7 @@ void fs_posix_free(struct fs *fs)
     }
     struct posix_fs *self = fs->self;
     for (size_t i = 0; i < self->path_count; i++) {
-        must(!self->paths[i]); /* Every handle was closed by its owner. */
+        must(!self->paths[i]); /* The owner of each handle has closed it. */
     }
     uring_free(self->ring);
     for (size_t i = 0; i < KEPT_DIRS; i++) {
@@ -695,7 +531,7 @@ void fs_posix_free(struct fs *fs)
         }
     }
     (void)close(self->root);
-    free(self->root_path); /* realpath() took it from malloc(). */
+    free(self->root_path); /* realpath() allocated it by malloc(). */
     mem_free(self->paths);
     mem_free(self);
 }
