@@ -1,4 +1,4 @@
-/* fs.c -- what is built from the file functions, for every back-end. */
+/* fs.c -- helpers on top of the table of functions, for every file system. */
 #include "sys/fs.h"
 
 #include <errno.h>
@@ -46,7 +46,7 @@ enum err fs_replace_or_not(const struct fs *fs, const char *dir,
     int wrote = snprintf(draft, sizeof(draft), "%s.tmp", path);
     must(wrote > 0 && (size_t)wrote < sizeof(draft));
 
-    /* A crash may have left a draft, perhaps longer than the new content. */
+    /* A crash may have left a draft, which may be longer. */
     enum err err = fs->unlink(fs->self, draft);
     if (err && err != ERR_NOT_FOUND) {
         return err;
@@ -79,7 +79,8 @@ enum err fs_replace(const struct fs *fs, const char *dir, const char *path,
 enum err fs_write_zeros(const struct fs *fs, int handle, uint64_t offset,
                         size_t size)
 {
-    static uint8_t zeros[FS_ZEROS_BYTES]; /* Not const: no part of the file. */
+    /* Not const, so that the zeros are not part of the executable file. */
+    static uint8_t zeros[FS_ZEROS_BYTES];
     must(size <= sizeof(zeros));
     return fs->write(fs->self, handle, offset, zeros, size);
 }
@@ -146,7 +147,7 @@ enum err fs_read_all(const struct fs *fs, const char *path, size_t limit,
         goto out;
     }
     *data = bytes;
-    *size = got; /* Less only when somebody cut the file meanwhile. */
+    *size = got; /* Less than file_bytes only if the file was cut meanwhile. */
     bytes = NULL;
 
 out:

@@ -1,6 +1,7 @@
-/* fs_memory.c -- files in memory, with the manners of POSIX: a removed file
- * lives until its last handle is closed, a rename replaces, a name needs its
- * directory. Names are few (tens), so they are found by walking a list. */
+/* fs_memory.c -- files in memory, which behave as POSIX specifies: a removed
+ * file exists until its last handle is closed, a rename replaces its target,
+ * and a name requires its directory. There are tens of names, in a plain list.
+ */
 #include "sys/fs.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@ struct memory_file {
 };
 
 struct memory_handle {
-    struct memory_file *file; /* NULL: this place is free. */
+    struct memory_file *file; /* NULL: this handle is free. */
     bool writable;
     bool holds_lock;
 };
@@ -53,7 +54,8 @@ static struct memory_file *find(struct memory_fs *self, const char *path)
     return NULL;
 }
 
-/* Is `path` below directory `dir`? Then *rest is the part behind it. */
+/* Is `path` below directory `dir`? If so, *rest is the path relative to that.
+ */
 static bool below(const char *path, const char *dir, const char **rest)
 {
     *rest = path;
@@ -256,7 +258,8 @@ static enum err memory_size(void *arg, int handle, uint64_t *size)
     return ERR_OK;
 }
 
-/* The names below a directory are whole paths: they move one by one. */
+/* Renames the files below a directory, since each of them has its whole path.
+ */
 static void move_children(struct memory_fs *self, const char *from,
                           const char *to)
 {
@@ -422,7 +425,7 @@ void fs_memory_free(struct fs *fs)
     }
     struct memory_fs *self = fs->self;
     for (size_t i = 0; i < self->handle_count; i++) {
-        must(!self->handles[i].file); /* Closed by its owner. */
+        must(!self->handles[i].file); /* The owner has closed it. */
     }
     while (!list_empty(&self->files)) {
         remove_name(file_of_link(self->files.next));

@@ -1,4 +1,4 @@
-/* process.c -- what the kernel says about this process (proc(5)). */
+/* process.c -- memory, time and descriptors of this process (proc(5)). */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,11 +34,11 @@ static bool read_memory(struct sys_process *process)
     return true;
 }
 
-/* One entry for each; two are the folder itself and its parent, one is the
- * descriptor that reads it. */
+/* Counts the entries of the directory, without "." and ".." and the descriptor
+ * that reads it. */
 static bool count_fds(struct sys_process *process)
 {
-    enum { NOT_OURS = 3 };
+    enum { UNCOUNTED = 3 };
     DIR *dir = opendir("/proc/self/fd");
     if (!dir) {
         return false;
@@ -48,7 +48,7 @@ static bool count_fds(struct sys_process *process)
         count++;
     }
     closedir(dir);
-    process->open_fds = count > NOT_OURS ? count - NOT_OURS : 0;
+    process->open_fds = count > UNCOUNTED ? count - UNCOUNTED : 0;
     return true;
 }
 

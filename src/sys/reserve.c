@@ -1,4 +1,4 @@
-/* reserve.c -- see reserve.h. */
+/* reserve.c -- writes and removes a file of zeros. See reserve.h. */
 #include "sys/reserve.h"
 
 #include "base/log.h"
@@ -18,7 +18,8 @@ void reserve_close(struct reserve *reserve)
     }
 }
 
-/* The space comes back when nobody has the file open any more. */
+/* The handle is closed first: the kernel frees the blocks of an unlinked file
+ * when it is no longer open. */
 bool reserve_release(struct reserve *reserve)
 {
     if (reserve->size_bytes == 0) {
@@ -27,12 +28,12 @@ bool reserve_release(struct reserve *reserve)
     reserve_close(reserve);
     reserve->filled = 0;
     reserve->held = false;
-    reserve->broken = false; /* It is made anew when there is room. */
+    reserve->broken = false; /* It is created again when there is space. */
     reserve->shortage = ERR_NOSPACE;
     return reserve->fs->unlink(reserve->fs->self, reserve->path) == ERR_OK;
 }
 
-/* One slice. */
+/* Writes one slice. */
 static enum err fill(struct reserve *reserve)
 {
     const struct fs *fs = reserve->fs;
@@ -66,10 +67,11 @@ bool reserve_prepare(struct reserve *reserve)
         return false;
     }
     if (err) {
-        log_warn("reserve",
-                 "file=%s why=\"cannot be made: there will be no reserve when "
-                 "the disk is full\"",
-                 reserve->path);
+        log_warn(
+            "reserve",
+            "file=%s why=\"cannot be written: there will be no reserve when "
+            "the disk is full\"",
+            reserve->path);
         reserve_close(reserve);
         reserve->broken = true;
         reserve->shortage = ERR_OK;

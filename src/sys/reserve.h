@@ -1,47 +1,50 @@
-/* reserve.h -- space that is reserved for the time when the disk is full.
+/* reserve.h -- disk space that is reserved for the time when the disk is full.
  *
- * A file of zeros, which is removed when accepted work finds the disk full:
- * that work is finished in the space that becomes free, and new work is refused
- * until the file could be created again.
+ * The reserve is a file of zeros. It is removed when accepted work finds the
+ * disk full: that work is finished in the space that becomes free, and new work
+ * is refused until the file could be created again.
  *
- * The zeros are written, since blocks that were never written are none, and
- * written again by each process: after a power loss a file may have its size
- * without its blocks. Nothing is synced; the file has nothing to say.
+ * The zeros are written, since a file system allocates blocks when they are
+ * written; and written again by each process, since after a power loss a file
+ * may have its size without its blocks. Nothing is synced: the content is
+ * irrelevant.
  *
- * Limits: it is of a fixed size, and something may need more. On a file system
- * that compresses, zeros take no space, and keep none. */
+ * Limits: the size is fixed, and work may need more. A file system that
+ * compresses stores zeros without blocks, so that there is no reserve. */
 #ifndef CRAFTD_SYS_RESERVE_H
 #define CRAFTD_SYS_RESERVE_H
 
 #include "sys/fs.h"
 
 struct reserve {
-    const struct fs *fs; /* Borrowed, ... */
-    const char *path;    /* ... as this is. */
-    uint64_t size_bytes; /* 0: there is none. */
+    const struct fs *fs; /* Borrowed, as `path` is; both outlive the reserve. */
+    const char *path;
+    uint64_t size_bytes; /* 0: no reserve is wanted. */
     /* PRIVATE */
-    int handle; /* While it is being made; else -1. */
+    int handle; /* Open while the file is being written; else -1. */
     /* READ-ONLY */
-    uint64_t filled;   /* Bytes of it that are there. */
-    bool held;         /* It is there, whole. */
-    bool broken;       /* It cannot be made for another reason than a shortage:
-                          we do without. */
-    enum err shortage; /* Why it is not there, or ERR_NOSPACE once it was
-                          released; ERR_OK: nothing is short. */
+    uint64_t filled; /* Bytes written so far. */
+    bool held;       /* The file is complete. */
+    /* It cannot be created, for a reason other than a shortage. The owner works
+     * without a reserve. */
+    bool broken;
+    /* Why there is no reserve: the shortage that stopped reserve_prepare(), or
+     * ERR_NOSPACE after reserve_release(). ERR_OK: nothing is short. */
+    enum err shortage;
 };
 
-/* Nothing is made yet. What an earlier process left counts when it has been
- * written again. */
+/* Initialise; touches no file. A file that an earlier process left is written
+ * again before it counts. */
 void reserve_init(struct reserve *reserve, const struct fs *fs,
                   const char *path, uint64_t size_bytes);
-/* Make it, one slice (FS_ZEROS_BYTES). True: call it again, there is more to
- * do. What there is of it after a failure stays, to be released like the
- * whole. */
+/* Write one slice (FS_ZEROS_BYTES) of the file. True: call it again. False: it
+ * is complete, or it cannot be written now (see `shortage` and `broken`); what
+ * was written of it stays, and reserve_release() can remove it. */
 bool reserve_prepare(struct reserve *reserve);
-/* Remove the file. True: that made space. False: there was none, or it cannot
+/* Remove the file. True: that freed space. False: there was none, or it cannot
  * be removed. */
 bool reserve_release(struct reserve *reserve);
-/* Close it; the file stays as it is. */
+/* Close the handle. The file stays as it is. */
 void reserve_close(struct reserve *reserve);
 
 #endif

@@ -1,4 +1,4 @@
-/* sys.c -- clock and entropy. */
+/* sys.c -- the clock and the source of entropy. */
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <sys/random.h>
 #endif
 
-/* A suspended machine must find its leases and time-outs expired when it
- * wakes, hence the clock that goes on in its sleep, where there is one. */
+/* Leases and time-outs must expire while the machine is suspended, hence the
+ * clock that continues then, on systems that have one. */
 #ifdef CLOCK_BOOTTIME
 #define SYS_CLOCK CLOCK_BOOTTIME
 #else
@@ -30,7 +30,7 @@ uint64_t sys_now_ms(void)
 
 void sys_entropy(void *out, size_t size)
 {
-    enum { PIECE_BYTES = 256 }; /* getentropy() gives no more at a time. */
+    enum { PIECE_BYTES = 256 }; /* Limit of getentropy() per call. */
     uint8_t *at = out;
     while (size > 0) {
         size_t piece = min_size(size, PIECE_BYTES);

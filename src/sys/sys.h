@@ -1,28 +1,30 @@
-/* sys.h -- the rest of the kernel: clock, entropy, and what it counts. */
+/* sys.h -- clock, entropy, and the resources that this process uses. Files are
+ * in fs.h. */
 #ifndef CRAFTD_SYS_SYS_H
 #define CRAFTD_SYS_SYS_H
 
 #include "base/base.h"
 
-/* A clock that never goes back and counts on while the machine sleeps
- * (CLOCK_BOOTTIME on Linux, CLOCK_MONOTONIC elsewhere). Its origin means
- * nothing. */
+/* A monotonic clock that continues while the machine is suspended
+ * (CLOCK_BOOTTIME on Linux; CLOCK_MONOTONIC elsewhere, which may not). Its
+ * origin is arbitrary. */
 uint64_t sys_now_ns(void);
 uint64_t sys_now_ms(void);
 
-/* Bytes from the kernel's generator; die()s when there is none. */
+/* Fill `out` with random bytes of the kernel, fit for keys; die()s if it has
+ * none. */
 void sys_entropy(void *out, size_t size);
 
 struct sys_process {
     uint64_t resident_bytes;
     uint64_t virtual_bytes;
-    uint64_t cpu_us; /* User and system. */
+    uint64_t cpu_us; /* User and system time. */
     uint64_t open_fds;
-    uint64_t max_fds;
+    uint64_t max_fds; /* Soft limit of open descriptors. */
 };
-/* This process. False where there is no /proc, or it cannot be read: nothing
- * is set. Reads a few small files and lists the descriptors: for a scrape, not
- * for every turn. */
+/* Resources of this process. It reads a few files of /proc and lists the
+ * descriptors: call it per scrape, not per turn of the event loop. False:
+ * there is no /proc, or it cannot be read; *process is unchanged. */
 MUST_CHECK bool sys_process(struct sys_process *process);
 
 #endif

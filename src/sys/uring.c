@@ -1,10 +1,10 @@
 /* uring.c -- see uring.h. A write is IORING_OP_WRITE linked to IORING_OP_FSYNC.
  * A write that fails or is short breaks the link, and the kernel cancels the
- * sync: it can never vouch for what was not written.
+ * sync, so that a sync never succeeds for data that was not written.
  *
- * Both rings are shared with the kernel. It reads our entries only inside of
- * io_uring_enter(), so entries that it did not take can be taken back. The ring
- * of completions is twice as large as the one of entries: it has room for all
+ * Both rings are shared with the kernel. It reads entries only in
+ * io_uring_enter(), so entries that it did not accept can be withdrawn. The
+ * ring of completions is twice as large as the ring of entries, enough for all
  * operations that may be in flight. */
 #include "sys/uring.h"
 
@@ -95,7 +95,8 @@ static int enter(const struct uring *ring, uint32_t submit, uint32_t wait_for)
     return rc;
 }
 
-/* Both operations came with Linux 5.6, as did the question. */
+/* Does the kernel have both operations? They came with Linux 5.6, as did the
+ * request that asks for them. */
 static bool knows_both(int fd)
 {
     uint64_t room[(sizeof(struct io_uring_probe) +
@@ -119,7 +120,7 @@ static void *map(int fd, size_t size, uint64_t offset)
     if (at == MAP_FAILED) {
         return NULL;
     }
-    /* The child that resolves names must not see it. */
+    /* The child processes that resolve names do not inherit it. */
     (void)madvise(at, size, MADV_DONTFORK);
     return at;
 }
@@ -216,7 +217,8 @@ static bool submit(struct uring *ring, struct uring_op *op, uint32_t tail,
     int taken = enter(ring, entries, 0);
     uint32_t count = taken < 0 ? 0 : (uint32_t)taken;
     if (count < entries) {
-        /* A sync that came later would not wait for the write. */
+        /* Withdraw the rest: a sync that is submitted alone later would not
+         * wait for the write. */
         atomic_store_explicit(ring->submit_tail, tail + count,
                               memory_order_release);
     }

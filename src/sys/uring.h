@@ -1,6 +1,5 @@
-/* uring.h -- writes and syncs that the kernel does while the process goes on:
- * io_uring(7) by its raw system calls. Private to this room; the others use
- * struct fs_op of fs.h. */
+/* uring.h -- asynchronous writes and syncs: io_uring(7) by its raw system
+ * calls. Private to this room; the others use struct fs_op of fs.h. */
 #ifndef CRAFTD_SYS_URING_H
 #define CRAFTD_SYS_URING_H
 
@@ -10,36 +9,36 @@ struct uring;
 
 enum { URING_OPS_MAX = 2 };
 
-/* One operation. In the caller's memory, where it stays while it is in flight;
- * to be read, and submitted again, when `pending` is 0. */
+/* One operation, in the caller's memory, where it stays while it is in flight.
+ * The results are valid, and it may be submitted again, once `pending` is 0. */
 struct uring_op {
     uint32_t pending; /* Completions still to come. */
-    int64_t wrote;    /* Bytes; negative: an errno. 0 for a sync alone. */
-    int synced;       /* 0; negative: an errno. -ECANCELED after a write that
-                         was short or failed, -EAGAIN when the kernel did not
-                         take the sync. */
+    int64_t wrote;    /* Bytes written; negative: -errno. 0 for a sync alone. */
+    int synced;       /* 0; negative: -errno. -ECANCELED after a write that was
+                         short or failed, -EAGAIN if the kernel did not accept
+                         the sync. */
 };
 
-/* NULL when there is none: an older kernel, another system, or one that
- * forbids it. Then `why` has the reason in a few words. */
+/* Create a ring. NULL: the kernel is too old, of another system, or forbids it;
+ * `why` is the reason in a few words. */
 struct uring *uring_new(char *why, size_t why_size);
-/* Nothing may be in flight. NULL is fine. */
+/* No operation may be in flight. NULL is fine. */
 void uring_free(struct uring *ring);
-/* Readable while a completion has not been reaped. */
+/* The ring's descriptor, readable while a completion waits to be reaped. */
 int uring_fd(const struct uring *ring);
 
-/* Write `size` > 0 bytes of `data` at `offset`, and when all of it is written
- * sync the file (fdatasync). `data` and `fd` must last until the operation has
- * completed. At most URING_OPS_MAX operations may be in flight. False: the
- * kernel took nothing (it has no memory). Nothing is tried again here. */
+/* Write `size` > 0 bytes of `data` at `offset`, and sync the file (fdatasync)
+ * once all of it is written. `data` stays unchanged and `fd` open until the
+ * operation has completed. At most URING_OPS_MAX operations may be in flight.
+ * False: the kernel accepted nothing (it has no memory). Nothing is retried. */
 MUST_CHECK bool uring_write_sync(struct uring *ring, struct uring_op *op,
                                  int fd, uint64_t offset, const void *data,
                                  size_t size);
 /* The same for an fdatasync alone. */
 MUST_CHECK bool uring_sync(struct uring *ring, struct uring_op *op, int fd);
 
-/* Deliver all completions to their operations. With `wait`, block until there
- * is one; something must be in flight then. */
+/* Store the results of all completions in their operations. With `wait`, block
+ * until there is one; an operation must be in flight then. */
 void uring_reap(struct uring *ring, bool wait);
 
 #endif
