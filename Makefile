@@ -58,7 +58,8 @@ uses_linear := base
 extra_linear := tests/sim/linear.c
 # ... and the room peer/ over a reactor of the fuzz target.
 uses_link := base crypto raft wire
-extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c
+extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c fuzz/fake_reactor.c
+extra_api := fuzz/fake_reactor.c
 
 generated_api := $(BUILD)/generated/openapi.c
 
@@ -240,11 +241,15 @@ fuzz_libs_crypto := -lcrypto
 # The fuzzer is the server that the commands reach.
 fuzz_wrap_client := -Wl,--wrap=dial
 
-# The fuzzer is the reactor of the API, and sees what is read and answered.
-fuzz_wrap_api := $(addprefix -Wl$(comma)--wrap=,reactor_now_ms reactor_turns \
-  reactor_turn_max_ms timer_arm timer_cancel listener_open listener_close \
-  listener_hold stream_set_handler stream_set_input_limit stream_output \
-  stream_write stream_output_bytes stream_input_bytes stream_peer_network \
+# The fuzzer is the reactor: fuzz/fake_reactor.c, and the rest in the target.
+FAKE_REACTOR := $(addprefix -Wl$(comma)--wrap=,reactor_now_ms listener_open \
+  stream_set_handler stream_set_input_limit)
+fuzz_wrap_link := $(FAKE_REACTOR)
+
+# It is that of the API, and sees what is read and answered.
+fuzz_wrap_api := $(FAKE_REACTOR) $(addprefix -Wl$(comma)--wrap=,reactor_turns \
+  reactor_turn_max_ms timer_arm timer_cancel listener_close listener_hold \
+  stream_output stream_write stream_output_bytes stream_input_bytes stream_peer_network \
   stream_peer_text stream_has_unread stream_kick stream_close \
   stream_close_after_flush stream_close_after_drain http_read http_read_body \
   api_metrics_count)

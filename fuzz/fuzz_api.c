@@ -14,7 +14,10 @@
  * The first byte: 1 two connections, 2 half-close at the end, 4 a client that
  * takes little at a time, 8 long pauses between pieces, 16 reset at the end;
  * the upper three bits choose the size of the pieces. */
+#include "fake_reactor.h"
+
 #include "api/api_internal.h"
+#include "api/conn_internal.h"
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -41,12 +44,10 @@ struct answered {
 };
 
 struct stream {
-    const struct stream_handler *handler;
-    void *arg;
+    struct fake_stream fake;
     struct buf in;
     struct buf out;   /* What was taken is dropped. */
     struct buf taken; /* By the client. */
-    size_t limit;
     bool kicked;
     bool left_over; /* Bytes were left at the end of a turn. */
     bool eof_told;
@@ -58,11 +59,8 @@ struct stream {
 };
 
 static struct {
-    uint64_t now_ms;
     uint64_t turns;
     struct heap timers;
-    listener_cb *accept;
-    void *accept_arg;
     struct stream streams[CONNS_MAX];
     struct rng rng;
     struct fs *fs;
@@ -72,21 +70,13 @@ static struct {
 } world;
 
 /* Names that the linker gives. */
-uint64_t __wrap_reactor_now_ms(const struct reactor *reactor);
 uint64_t __wrap_reactor_turns(const struct reactor *reactor);
 uint64_t __wrap_reactor_turn_max_ms(const struct reactor *reactor);
 void __wrap_timer_arm(struct reactor *reactor, struct timer *timer,
                       uint64_t at_ms, timer_cb *cb, void *arg);
 void __wrap_timer_cancel(struct reactor *reactor, struct timer *timer);
-enum err __wrap_listener_open(struct reactor *reactor, const char *host,
-                              uint16_t port, listener_cb *cb, void *arg,
-                              struct listener **listener, char *why,
-                              size_t why_size);
 void __wrap_listener_close(struct listener *listener);
 void __wrap_listener_hold(struct listener *listener, bool hold);
-void __wrap_stream_set_handler(struct stream *stream,
-                               const struct stream_handler *handler, void *arg);
-void __wrap_stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 struct buf *__wrap_stream_output(struct stream *stream);
 void __wrap_stream_write(struct stream *stream, const void *data, size_t size);
 size_t __wrap_stream_output_bytes(const struct stream *stream);
@@ -108,12 +98,6 @@ enum http_progress __real_http_read_body(struct http_reader *reader,
                                          uint8_t *data, size_t size);
 void __wrap_api_metrics_count(struct conn *conn);
 void __real_api_metrics_count(struct conn *conn);
-
-uint64_t __wrap_reactor_now_ms(const struct reactor *reactor)
-{
-    (void)reactor;
-    return world.now_ms;
-}
 
 uint64_t __wrap_reactor_turns(const struct reactor *reactor)
 {
@@ -143,22 +127,6 @@ void __wrap_timer_cancel(struct reactor *reactor, struct timer *timer)
     heap_remove(&world.timers, &timer->node);
 }
 
-enum err __wrap_listener_open(struct reactor *reactor, const char *host,
-                              uint16_t port, listener_cb *cb, void *arg,
-                              struct listener **listener, char *why,
-                              size_t why_size)
-{
-    (void)reactor;
-    (void)host;
-    (void)port;
-    (void)why;
-    (void)why_size;
-    world.accept = cb;
-    world.accept_arg = arg;
-    *listener = NULL;
-    return ERR_OK;
-}
-
 void __wrap_listener_close(struct listener *listener)
 {
     must(!listener);
@@ -168,18 +136,6 @@ void __wrap_listener_hold(struct listener *listener, bool hold)
 {
     (void)hold;
     must(!listener);
-}
-
-void __wrap_stream_set_handler(struct stream *stream,
-                               const struct stream_handler *handler, void *arg)
-{
-    stream->handler = handler;
-    stream->arg = arg;
-}
-
-void __wrap_stream_set_input_limit(struct stream *stream, size_t limit_bytes)
-{
-    stream->limit = limit_bytes;
 }
 
 struct buf *__wrap_stream_output(struct stream *stream)
@@ -251,8 +207,8 @@ void __wrap_stream_close_after_drain(struct stream *stream)
 static struct stream *stream_of(const struct http_reader *reader)
 {
     for (size_t i = 0; i < CONNS_MAX; i++) {
-        struct conn *conn = world.streams[i].arg;
-        if (conn && !world.streams[i].gone && &conn->reader == reader) {
+        struct conn *conn = world.streams[i].fake.arg;
+        if (conn && !world.streams[i].gone && &conn->input.reader == reader) {
             return &world.streams[i];
         }
     }
@@ -281,7 +237,7 @@ void __wrap_api_metrics_count(struct conn *conn)
     must(stream->answer_count < ANSWERS_MAX);
     stream->may_answer = false;
     stream->answers[stream->answer_count++] =
-        (struct answered){conn->status, conn->head_only};
+        (struct answered){conn->answer.status, conn->answer.head_only};
     __real_api_metrics_count(conn);
 }
 
@@ -290,13 +246,13 @@ void __wrap_api_metrics_count(struct conn *conn)
 static uint64_t env_now_ms(void *self)
 {
     (void)self;
-    return world.now_ms;
+    return fake_reactor.now_ms;
 }
 
 static uint64_t env_now_us(void *self)
 {
     (void)self;
-    return world.now_ms * 1000;
+    return fake_reactor.now_ms * 1000;
 }
 
 static void env_entropy(void *self, void *out, size_t size)
@@ -362,7 +318,7 @@ static const char *no_error(void *arg, raft_id id)
 static uint64_t wall_s(void *arg)
 {
     (void)arg;
-    return world.now_ms / 1000;
+    return fake_reactor.now_ms / 1000;
 }
 
 static bool no_process(void *arg, struct api_process *process)
@@ -423,7 +379,7 @@ static void start_node(void)
     };
     char why[64];
     rng_init(&world.rng, 1);
-    world.now_ms = 1000000;
+    fake_reactor.now_ms = 1000000;
     world.fs = fs_memory_new();
     struct node_env env = {.now_ms = env_now_ms,
                            .now_us = env_now_us,
@@ -460,7 +416,7 @@ static void start_node(void)
     must(!err);
     api_set_node(world.api, world.node);
     for (int i = 0; i < 1000 && !node_is_leader(world.node); i++) {
-        world.now_ms += 50;
+        fake_reactor.now_ms += 50;
         turn_node();
     }
     must(node_is_leader(world.node));
@@ -481,13 +437,13 @@ static void stop_node(void)
 
 static struct conn *conn_of(const struct stream *stream)
 {
-    return stream->gone ? NULL : stream->arg;
+    return stream->gone ? NULL : stream->fake.arg;
 }
 
 static void close_stream(struct stream *stream, const char *why)
 {
     stream->gone = true;
-    stream->handler->on_close(stream, why, stream->arg);
+    stream->fake.handler->on_close(stream, why, stream->fake.arg);
 }
 
 static void deliver(struct stream *stream)
@@ -497,15 +453,15 @@ static void deliver(struct stream *stream)
         return;
     }
     size_t size = stream->in.size;
-    size_t used =
-        stream->handler->on_read(stream, stream->in.data, size, stream->arg);
+    size_t used = stream->fake.handler->on_read(stream, stream->in.data, size,
+                                                stream->fake.arg);
     must(used <= size);
     buf_consume(&stream->in, used);
 }
 
 static void run_timers(void)
 {
-    uint64_t now_ms = world.now_ms;
+    uint64_t now_ms = fake_reactor.now_ms;
     uint32_t rounds = world.timers.count;
     while (rounds-- > 0) {
         struct heap_node *node = heap_min(&world.timers);
@@ -531,7 +487,7 @@ static void flush(struct stream *stream, size_t most)
     if (stream->closing && stream->out.size == 0) {
         close_stream(stream, "closed");
     } else if (drained && !stream->closing) {
-        stream->handler->on_drain(stream, stream->arg);
+        stream->fake.handler->on_drain(stream, stream->fake.arg);
     }
 }
 
@@ -569,7 +525,7 @@ static bool is_waiting(const struct stream *stream)
 
 static void run_until_quiet(size_t most)
 {
-    uint64_t until_ms = world.now_ms + BUSY_MS_MAX;
+    uint64_t until_ms = fake_reactor.now_ms + BUSY_MS_MAX;
     unsigned step = 0;
     for (;;) {
         bool waiting = false;
@@ -579,9 +535,9 @@ static void run_until_quiet(size_t most)
         if (!waiting) {
             return;
         }
-        must(world.now_ms < until_ms);
+        must(fake_reactor.now_ms < until_ms);
         /* Slowly at first: most is done in some turns. */
-        world.now_ms += step < 200 ? 1 : step < 400 ? 100 : 1000;
+        fake_reactor.now_ms += step < 200 ? 1 : step < 400 ? 100 : 1000;
         step++;
         turn(most);
     }
@@ -698,8 +654,8 @@ static void accept_stream(struct stream *stream)
     stream->in.size = 0;
     stream->out.size = 0;
     stream->taken.size = 0;
-    stream->limit = 65536;
-    world.accept(stream, world.accept_arg);
+    stream->fake.input_bytes_max = 65536;
+    fake_reactor.accept(stream, fake_reactor.accept_arg);
 }
 
 static void end_stream(struct stream *stream, bool reset)
@@ -709,7 +665,7 @@ static void end_stream(struct stream *stream, bool reset)
     }
     if (!reset && !stream->eof_told) {
         stream->eof_told = true;
-        stream->handler->on_eof(stream, stream->arg);
+        stream->fake.handler->on_eof(stream, stream->fake.arg);
         run_until_quiet(SIZE_MAX);
     }
     if (!stream->gone) {
@@ -719,7 +675,7 @@ static void end_stream(struct stream *stream, bool reset)
 
 static void send_some(struct stream *stream, struct bytes *rest, size_t piece)
 {
-    size_t room = stream->in.size < stream->limit ? SIZE_MAX : 0;
+    size_t room = stream->in.size < stream->fake.input_bytes_max ? SIZE_MAX : 0;
     size_t size = min_size(min_size(rest->size, piece), room);
     if (stream->gone || size == 0) {
         return;
@@ -759,19 +715,19 @@ static void run_input(uint8_t flags, struct bytes text)
             if (rest[i].size == 0 && before > 0 && flags & 2 && !stream->gone &&
                 !stream->closing) {
                 stream->eof_told = true;
-                stream->handler->on_eof(stream, stream->arg);
+                stream->fake.handler->on_eof(stream, stream->fake.arg);
             }
             any = any || rest[i].size < before;
         }
-        world.now_ms += flags & 8 ? 4000 : 1;
+        fake_reactor.now_ms += flags & 8 ? 4000 : 1;
         turn(most);
         if (!any) { /* Full: let it be worked off. */
             run_until_quiet(most);
             for (size_t i = 0; i < count; i++) {
-                any =
-                    any || (rest[i].size > 0 && !world.streams[i].gone &&
-                            !world.streams[i].closing &&
-                            world.streams[i].in.size < world.streams[i].limit);
+                any = any || (rest[i].size > 0 && !world.streams[i].gone &&
+                              !world.streams[i].closing &&
+                              world.streams[i].in.size <
+                                  world.streams[i].fake.input_bytes_max);
             }
         }
     }
@@ -794,16 +750,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         start_node();
     }
     run_input(data[0], bytes_of(data + 1, size - 1));
-    must(world.api->conn_count == 0);
-    must(world.api->page_bytes == 0);
+    must(world.api->conns.count == 0);
+    must(world.api->scans.page_bytes == 0);
     /* What goes on without its client comes to an end. */
     for (unsigned i = 0; i < 400 && world.api->restore.stage != RESTORE_NONE;
          i++) {
-        world.now_ms += 100;
+        fake_reactor.now_ms += 100;
         turn(SIZE_MAX);
     }
     must(world.api->restore.stage == RESTORE_NONE);
-    must(list_empty(&world.api->reads));
+    must(list_empty(&world.api->reads.waiting));
     if (log_last() != world.log_last) {
         stop_node();
     }

@@ -16,6 +16,8 @@
  * but our own first message and the constant answer to HTTP requests. */
 #include <stdio.h>
 
+#include "fake_reactor.h"
+
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "peer/channel.h"
@@ -34,12 +36,10 @@ static const uint8_t cluster[16] = "a cluster";
 enum state { DIALLING, OPEN, FLUSHING, CLOSED };
 
 struct stream {
+    struct fake_stream fake;
     enum state state;
-    const struct stream_handler *handler;
-    void *arg;
     struct buf input;
     struct buf output;
-    size_t limit;
     size_t said; /* Output bytes that are in the digest. */
 };
 
@@ -47,13 +47,10 @@ struct world {
     bool cut;
     bool sealed;
     uint8_t seed;
-    uint64_t now_ms;
     struct timer *timer;
     uint64_t due_ms;
     timer_cb *cb;
     void *timer_arg;
-    listener_cb *accept;
-    void *accept_arg;
     struct stream *streams[STREAMS_MAX]; /* All that there were. */
     int stream_count;
     struct stream *dialled; /* The newest. */
@@ -77,12 +74,6 @@ static void note_number(const char *what, uint64_t number)
     note(what, &number, sizeof(number));
 }
 
-uint64_t reactor_now_ms(const struct reactor *reactor)
-{
-    (void)reactor;
-    return world.now_ms;
-}
-
 void timer_arm(struct reactor *reactor, struct timer *timer, uint64_t at_ms,
                timer_cb *cb, void *arg)
 {
@@ -98,21 +89,6 @@ void timer_cancel(struct reactor *reactor, struct timer *timer)
     (void)reactor;
     must(world.timer == timer);
     world.timer = NULL;
-}
-
-enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
-                       listener_cb *cb, void *arg, struct listener **listener,
-                       char *why, size_t why_size)
-{
-    (void)reactor;
-    (void)host;
-    (void)port;
-    (void)why;
-    (void)why_size;
-    world.accept = cb;
-    world.accept_arg = arg;
-    *listener = NULL;
-    return ERR_OK;
 }
 
 const char *listener_text(const struct listener *listener)
@@ -133,7 +109,7 @@ static struct stream *stream_make(enum state state)
     }
     struct stream *stream = mem_zalloc(sizeof(*stream));
     stream->state = state;
-    stream->limit = 65536;
+    stream->fake.input_bytes_max = 65536;
     world.streams[world.stream_count++] = stream;
     return stream;
 }
@@ -146,23 +122,11 @@ struct stream *stream_dial(struct reactor *reactor, const char *host,
     (void)timeout_ms;
     struct stream *stream = stream_make(DIALLING);
     must(stream); /* Time does not pass for so many. */
-    stream->handler = handler;
-    stream->arg = arg;
+    stream->fake.handler = handler;
+    stream->fake.arg = arg;
     world.dialled = stream;
     note(host, &port, sizeof(port));
     return stream;
-}
-
-void stream_set_handler(struct stream *stream,
-                        const struct stream_handler *handler, void *arg)
-{
-    stream->handler = handler;
-    stream->arg = arg;
-}
-
-void stream_set_input_limit(struct stream *stream, size_t limit_bytes)
-{
-    stream->limit = limit_bytes;
 }
 
 struct buf *stream_output(struct stream *stream)
@@ -224,7 +188,7 @@ void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms)
 static void fail(struct stream *stream)
 {
     stream->state = CLOSED;
-    stream->handler->on_close(stream, "eof", stream->arg);
+    stream->fake.handler->on_close(stream, "eof", stream->fake.arg);
 }
 
 /* ---- the owner of the room ---- */
@@ -322,12 +286,12 @@ static struct stream *conn(unsigned index)
         stream = stream_make(OPEN);
         world.conns[index] = stream;
         if (stream) {
-            world.accept(stream, world.accept_arg);
+            fake_reactor.accept(stream, fake_reactor.accept_arg);
         }
     }
     if (stream && stream->state == DIALLING) {
         stream->state = OPEN;
-        stream->handler->on_open(stream, stream->arg);
+        stream->fake.handler->on_open(stream, stream->fake.arg);
     }
     return stream;
 }
@@ -345,18 +309,18 @@ static size_t piece_size(size_t left)
 static void deliver(struct stream *stream, const uint8_t *data, size_t size)
 {
     while (size > 0 && stream->state == OPEN &&
-           stream->input.size < stream->limit) {
-        size_t room = stream->limit - stream->input.size;
+           stream->input.size < stream->fake.input_bytes_max) {
+        size_t room = stream->fake.input_bytes_max - stream->input.size;
         size_t piece = min_size(piece_size(size), room);
         buf_add(&stream->input, data, piece);
         data += piece;
         size -= piece;
-        size_t used = stream->handler->on_read(stream, stream->input.data,
-                                               stream->input.size, stream->arg);
+        size_t used = stream->fake.handler->on_read(
+            stream, stream->input.data, stream->input.size, stream->fake.arg);
         must(used <= stream->input.size);
         if (stream->state == OPEN) {
             buf_consume(&stream->input, used);
-            must(stream->input.size <= stream->limit);
+            must(stream->input.size <= stream->fake.input_bytes_max);
         }
     }
 }
@@ -383,12 +347,12 @@ static void deliver_frame(struct stream *stream, const uint8_t *data,
 
 static void pass(uint64_t ms)
 {
-    uint64_t until_ms = world.now_ms + ms;
+    uint64_t until_ms = fake_reactor.now_ms + ms;
     while (world.due_ms <= until_ms) {
-        world.now_ms = max_u64(world.now_ms, world.due_ms);
+        fake_reactor.now_ms = max_u64(fake_reactor.now_ms, world.due_ms);
         world.cb(world.timer_arg);
     }
-    world.now_ms = until_ms;
+    fake_reactor.now_ms = until_ms;
 }
 
 static void play_record(uint8_t head, const uint8_t *data, size_t size)
@@ -466,7 +430,8 @@ static void set_up(uint8_t flags)
 
 static uint64_t run(bool cut, const uint8_t *data, size_t size)
 {
-    world = (struct world){.cut = cut, .seed = data[1], .now_ms = 1000};
+    world = (struct world){.cut = cut, .seed = data[1]};
+    fake_reactor = (struct fake_reactor){.now_ms = 1000};
     set_up(data[0]);
     play(data + 2, size - 2);
     uint64_t digest = world.digest;
