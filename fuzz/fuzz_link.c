@@ -142,8 +142,8 @@ size_t stream_output_bytes(const struct stream *stream)
 
 void stream_flush(struct stream *stream)
 {
-    if (stream->state == OPEN && stream->handler->on_flush) {
-        stream->handler->on_flush(&stream->output, stream->arg);
+    if (stream->state == OPEN && stream->fake.handler->on_flush) {
+        stream->fake.handler->on_flush(&stream->output, stream->fake.arg);
     }
 }
 
