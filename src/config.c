@@ -25,7 +25,9 @@ const char *const config_help[] = {
     "  DIR, --dir DIR        data directory, created if it does not exist; as\n"
     "                        the first word, a new one has a slash: ./node0\n"
     "  --inmem               keep all data in memory, without a directory\n"
-    "  --http ADDR           listen address for clients (localhost:11000)\n"
+    "  --http ADDR[,unix:PATH[?mode=0660]]\n"
+    "                        listen address for clients (localhost:11000), a\n"
+    "                        Unix socket (mode 0600), or both\n"
     "  --raft ADDR           listen address for nodes (localhost:12000)\n"
     "  --http-adv ADDR       address advertised to clients (--http)\n"
     "  --raft-adv ADDR       address advertised to other nodes (--raft)\n"
@@ -110,6 +112,7 @@ enum { REAP_ELECTIONS = 10 };
 enum kind {
     TEXT,
     ADDRESS,
+    LISTEN,
     FLAG,
     SIZE,
     LIMIT,
@@ -132,7 +135,7 @@ struct flag {
 
 static const struct flag flags[] = {
     {"id i node-id", TEXT, AT(id)},
-    {"http haddr h http-addr", ADDRESS, AT(http)},
+    {"http haddr h http-addr", LISTEN, AT(http)},
     {"raft raddr r raft-addr", ADDRESS, AT(raft)},
     {"http-adv http-adv-addr", ADDRESS, AT(http_adv)},
     {"raft-adv raft-adv-addr", ADDRESS, AT(raft_adv)},
@@ -227,6 +230,64 @@ static bool is_list_of(enum kind kind, const char *list)
 
 /* Parses `value` into the field of `flag`. False: *wanted says what is wrong.
  */
+/* "unix:PATH", perhaps with "?mode=0660". */
+static bool unix_parse(const char *item, struct config *config)
+{
+    static char path[REACTOR_UNIX_PATH_BYTES];
+    static const char scheme[] = "unix:";
+    static const char mode[] = "?mode=";
+    if (strncmp(item, scheme, strlen(scheme)) != 0) {
+        return false;
+    }
+    item += strlen(scheme);
+    size_t size = strcspn(item, "?");
+    const char *query = item + size;
+    unsigned bits = 0600;
+    if (size == 0 || size >= sizeof(path)) {
+        return false;
+    }
+    if (*query) {
+        const char *digits = query + strlen(mode);
+        if (strncmp(query, mode, strlen(mode)) != 0 || strlen(digits) > 4 ||
+            digits[0] == '\0' || strspn(digits, "01234567") != strlen(digits)) {
+            return false;
+        }
+        bits = (unsigned)strtoul(digits, NULL, 8);
+    }
+    memcpy(path, item, size);
+    path[size] = '\0';
+    config->http_unix = path;
+    config->http_unix_mode = bits;
+    return bits <= 0777;
+}
+
+/* A list with commas of at most one TCP address and one Unix socket. */
+static bool listen_parse(const char *list, struct config *config)
+{
+    static char tcp[REACTOR_ADDR_BYTES];
+    char item[REACTOR_ADDR_BYTES];
+    char host[REACTOR_HOST_BYTES];
+    uint16_t port;
+    config->http = NULL;
+    config->http_unix = NULL;
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        size_t size = strcspn(at, ",");
+        if (size >= sizeof(item)) {
+            return false;
+        }
+        memcpy(item, at, size);
+        item[size] = '\0';
+        if (!config->http && addr_split(item, host, &port)) {
+            memcpy(tcp, item, size + 1);
+            config->http = tcp;
+        } else if (config->http_unix || !unix_parse(item, config)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool parse_value(const struct flag *flag, const char *value,
                         struct config *config, const char **wanted)
 {
@@ -243,6 +304,10 @@ static bool parse_value(const struct flag *flag, const char *value,
         *wanted = "is not host:port";
         *(const char **)field = value;
         return addr_split(value, host, &port);
+    case LISTEN:
+        *wanted = "is not host:port, unix:PATH[?mode=0660], or both with a "
+                  "comma";
+        return listen_parse(value, config);
     case FLAG:
         *wanted = "is true or false";
         *(bool *)field = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
@@ -432,7 +497,7 @@ static bool has_port_0(const char *addr)
 {
     char host[REACTOR_HOST_BYTES];
     uint16_t port = 0;
-    return addr_split(addr, host, &port) && port == 0;
+    return addr && addr_split(addr, host, &port) && port == 0;
 }
 
 /* ":12001" is advertised as "localhost:12001". */
@@ -450,6 +515,9 @@ static const char *http_address(const struct config *config,
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
     uint16_t raft_port;
+    if (!config->http) {
+        return ""; /* A Unix socket is no address for other machines. */
+    }
     if (!is_unspecified(config->http) ||
         !addr_split(config->http, any, &port) ||
         !addr_split(config->raft_adv, host, &raft_port)) {

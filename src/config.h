@@ -24,9 +24,12 @@ enum { CONFIG_JOIN_BYTES = 1024 };
 
 struct config {
     const char *id;   /* NULL: the stored name, else raft_adv. */
-    const char *http; /* Listen addresses, host:port. */
-    const char *raft;
-    const char *http_adv; /* Advertised addresses; never NULL. */
+    const char *http; /* Listen address, host:port; NULL: a Unix socket only. */
+    const char *http_unix; /* Path of a Unix socket; NULL: none. */
+    unsigned http_unix_mode;
+    const char *raft; /* Listen address, host:port. */
+    /* Advertised addresses; never NULL. The first is "" when there is none. */
+    const char *http_adv;
     const char *raft_adv;
     const char *join; /* HTTP addresses, host:port[,host:port]; or NULL. */
     bool bootstrap_anyway;

@@ -412,12 +412,14 @@ static int open_listeners(struct daemon *daemon)
     if (config->cluster_key && !load_cluster_key(daemon)) {
         return EXIT_RUNTIME;
     }
-    ok = addr_split(config->http, host, &port);
+    ok = !config->http || addr_split(config->http, host, &port);
     must(ok);
     struct api_options api_options = {
         .reactor = daemon->reactor,
-        .host = host,
+        .host = config->http ? host : NULL,
         .port = port,
+        .unix_path = config->http_unix,
+        .unix_mode = config->http_unix_mode,
         .value_bytes_max = config->max_value,
         .body_bytes_max = config->max_body,
         .db_bytes_max = config->max_db,
@@ -442,7 +444,8 @@ static int open_listeners(struct daemon *daemon)
         .arg = daemon,
     };
     if (api_open(&api_options, &daemon->api, why, sizeof(why))) {
-        return fail("--http", config->http, why);
+        return fail("--http", config->http ? config->http : config->http_unix,
+                    why);
     }
     return 0;
 }
@@ -633,7 +636,9 @@ static int start(struct daemon *daemon)
         return fail("--dir", config->dir, "cannot be created or used");
     }
     await_name(daemon, "--raft", config->raft);
-    await_name(daemon, "--http", config->http);
+    if (config->http) {
+        await_name(daemon, "--http", config->http);
+    }
     int code = daemon->stopping ? STOPPED : open_listeners(daemon);
     if (!code && !privileges_drop_user(&daemon->privileges)) {
         code = EXIT_RUNTIME;

@@ -153,19 +153,41 @@ static bool is_usable(const char *flag, const char *dir)
     return usable;
 }
 
+/* The group of the user is who the mode of the socket is for. */
+static bool own_socket(const struct privileges *privileges)
+{
+    const char *path = privileges->config->http_unix;
+    const struct sys_user *user = &privileges->user;
+    if (path && lchown(path, user->uid, user->gid) != 0) {
+        log_error("start", "--http=unix:%s why=\"%s\"", path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
 bool privileges_drop_user(const struct privileges *privileges)
 {
     const struct config *config = privileges->config;
     if (!privileges->has_user) {
         return true;
     }
-    return become_user(privileges) &&
+    return own_socket(privileges) && become_user(privileges) &&
            (config->inmem || is_usable("--dir", config->dir)) &&
            (!config->backup_dir ||
             is_usable("--backup-dir", config->backup_dir));
 }
 
 /* ---- the sandbox ---- */
+
+/* The directory that the name is in, to be freed; NULL for none. */
+static char *parent_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!path) {
+        return NULL;
+    }
+    return !slash ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+}
 
 void privileges_enter_sandbox(struct privileges *privileges)
 {
@@ -178,10 +200,16 @@ void privileges_enter_sandbox(struct privileges *privileges)
     }
     add(&paths, config->inmem ? NULL : config->dir, SANDBOX_WRITE);
     add(&paths, config->backup_dir, SANDBOX_WRITE);
+    char *socket_dir = parent_of(config->http_unix);
+    char *key_dir = parent_of(config->cluster_key); /* Read again on SIGHUP. */
+    add(&paths, socket_dir, SANDBOX_REMOVE);
+    add(&paths, key_dir, SANDBOX_READ);
     add(&paths, "/proc/self", SANDBOX_READ);     /* For /metrics. */
     add(&paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
     add(&paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
     sandbox_enter(SANDBOX_NODE, paths.list, paths.count, status);
+    free(socket_dir);
+    free(key_dir);
     if (status->why[0]) {
         log_info("sandbox", "seccomp=%s landlock=%s why=\"%s\"",
                  status->seccomp ? "on" : "off",

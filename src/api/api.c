@@ -1,5 +1,8 @@
 /* api.c -- the room's door: open, stop and close. */
 #include "api/api.h"
+
+#include <stdio.h>
+
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
@@ -9,6 +12,38 @@
 #include "base/list.h"
 #include "http/http.h"
 #include "reactor/reactor.h"
+
+static void close_listeners(struct api *api)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(api->listeners); i++) {
+        listener_close(api->listeners[i]);
+        api->listeners[i] = NULL;
+    }
+}
+
+static enum err open_listeners(struct api *api, char *why, size_t why_size)
+{
+    const struct api_options *options = &api->options;
+    enum err err = ERR_OK;
+    if (options->host) {
+        err = listener_open(options->reactor, options->host, options->port,
+                            api_on_accept, api, &api->listeners[0], why,
+                            why_size);
+    }
+    if (!err && options->unix_path) {
+        err = listener_open_unix(options->reactor, options->unix_path,
+                                 options->unix_mode, api_on_accept, api,
+                                 &api->listeners[1], why, why_size);
+    }
+    if (!err) {
+        const struct listener *tcp = api->listeners[0];
+        const struct listener *local = api->listeners[1];
+        snprintf(api->listening, sizeof(api->listening), "%s%s%s",
+                 tcp ? listener_text(tcp) : "", tcp && local ? "," : "",
+                 local ? listener_text(local) : "");
+    }
+    return err;
+}
 
 enum err api_open(const struct api_options *options, struct api **out,
                   char *why, size_t why_size)
@@ -21,10 +56,9 @@ enum err api_open(const struct api_options *options, struct api **out,
         list_init(&api->scans.by_stage[i]);
     }
     list_init(&api->reads.waiting);
-    enum err err =
-        listener_open(options->reactor, options->host, options->port,
-                      api_on_accept, api, &api->listener, why, why_size);
+    enum err err = open_listeners(api, why, why_size);
     if (err) {
+        close_listeners(api);
         api_conns_free(api);
         mem_free(api);
         return err;
@@ -35,7 +69,7 @@ enum err api_open(const struct api_options *options, struct api **out,
 
 const char *api_listening(const struct api *api)
 {
-    return listener_text(api->listener);
+    return api->listening;
 }
 
 void api_set_node(struct api *api, struct node *node)
@@ -46,8 +80,7 @@ void api_set_node(struct api *api, struct node *node)
 void api_stop(struct api *api)
 {
     api->stopping = true;
-    listener_close(api->listener);
-    api->listener = NULL;
+    close_listeners(api);
     for (struct list *at = api->conns.all.next; at != &api->conns.all;) {
         struct conn *conn = container_of(at, struct conn, link);
         at = at->next;
@@ -77,8 +110,7 @@ void api_close(struct api *api)
     if (!api) {
         return;
     }
-    listener_close(api->listener);
-    api->listener = NULL;
+    close_listeners(api);
     api_conns_free(api);
     api_restore_free(api);
     timer_cancel(api->options.reactor, &api->scans.timer);

@@ -31,8 +31,12 @@ enum { API_CONNS_BEYOND = 32 };
 /* Everything that it points to is borrowed until api_close(). */
 struct api_options {
     struct reactor *reactor;
-    const char *host; /* Listen here; a name or an address. */
+    /* Listen on this name or address (NULL: not), ... */
+    const char *host;
     uint16_t port;
+    /* ... and on this Unix socket (NULL: not). See listener_open_unix(). */
+    const char *unix_path;
+    unsigned unix_mode;
     uint64_t value_bytes_max; /* --max-value */
     uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
     uint64_t body_bytes_max;  /* --max-body */
@@ -76,7 +80,8 @@ struct api_options {
  * api_set_node() all requests are answered 503. */
 MUST_CHECK enum err api_open(const struct api_options *options,
                              struct api **api, char *why, size_t why_size);
-/* The addresses that are bound. Valid until api_stop(). */
+/* The addresses that are bound, with commas; the Unix socket is
+ * "unix:PATH". Valid until api_close(). */
 const char *api_listening(const struct api *api);
 /* Answer requests by `node`, which is borrowed until api_close(). */
 void api_set_node(struct api *api, struct node *node);

@@ -51,7 +51,9 @@
 struct api {
     struct api_options options;
     struct node *node; /* NULL while starting. */
-    struct listener *listener;
+    /* NULL: not asked for, or closed. */
+    struct listener *listeners[2];
+    char listening[REACTOR_UNIX_PATH_BYTES + 2 * REACTOR_ADDR_TEXT_BYTES + 8];
     bool stopping;
     struct api_conns conns;
     struct api_scans scans;

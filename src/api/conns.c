@@ -170,14 +170,17 @@ static void on_guest_time(void *arg);
 
 /* Accept no more while all guests' places are taken: the descriptors that are
  * left are for files and peers. */
-static void hold_listener(struct api *api)
+static void hold_listeners(struct api *api)
 {
     bool full = api->conns.guest_count >= API_CONNS_BEYOND;
-    if (!api->listener) {
-        return;
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_COUNT(api->listeners); i++) {
+        if (api->listeners[i]) {
+            listener_hold(api->listeners[i], full);
+            any = true;
+        }
     }
-    listener_hold(api->listener, full);
-    if (full && api->conns.guest_timer.node.place == 0) {
+    if (any && full && api->conns.guest_timer.node.place == 0) {
         timer_arm(api->options.reactor, &api->conns.guest_timer,
                   now(api) + GUEST_MIN_MS, on_guest_time, api);
     }
@@ -198,7 +201,7 @@ static void on_guest_time(void *arg)
             api_conn_drop(conn);
         }
     }
-    hold_listener(api);
+    hold_listeners(api);
 }
 
 static void become_guest(struct conn *conn)
@@ -245,7 +248,7 @@ bool api_conn_is_guest(struct conn *conn)
     if (places_taken(api) < api->options.conns_max &&
         !is_over_share(api, conn->place.host, 1)) {
         leave_guests(conn);
-        hold_listener(api);
+        hold_listeners(api);
     }
     return conn->place.is_guest;
 }
@@ -280,7 +283,7 @@ static void admit(struct conn *conn)
         api_conn_set_deadline(conn, now(api) + IDLE_MS);
         api_conn_mark_idle(conn);
     }
-    hold_listener(api);
+    hold_listeners(api);
 }
 
 /* ---- time-outs
@@ -524,7 +527,7 @@ void api_conn_free(struct conn *conn)
     host_release(conn->place.host);
     list_remove(&conn->link);
     api->conns.count--;
-    hold_listener(api);
+    hold_listeners(api);
     conn->stream = NULL;
     list_add(&api->conns.unused, &conn->link);
 }

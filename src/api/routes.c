@@ -282,7 +282,15 @@ bool api_redirected(struct conn *conn, const struct http_request *request)
         return false;
     }
     const struct raft_member *leader = node_leader(api->node);
-    if (!leader || leader->http[0] == '\0') {
+    if (leader && leader->http[0] == '\0') {
+        api_answer_problem(
+            conn, 503, "no-address",
+            "the leader has no HTTP address over TCP to redirect "
+            "to; without redirect this node forwards the request",
+            OUTCOME_NOT_APPLIED);
+        return true;
+    }
+    if (!leader) {
         api_answer_problem(conn, 503, "no-leader", "no leader to redirect to",
                            OUTCOME_NOT_APPLIED);
         return true;

@@ -73,6 +73,8 @@ const struct command *command_named(const char *name);
 bool options_parse(struct options *options, int argc, char **argv, char *why,
                    size_t why_size);
 
+#define UNIX_SCHEME "unix:"
+
 /* The next of "a,b,c"; false at the end. "http://" and a last slash may be
  * around it, as they come with copy and paste. */
 bool next_server(const char **list, char addr[SERVER_BYTES]);
@@ -82,7 +84,8 @@ void say(const struct options *options, const char *format, ...) PRINTF(2, 3);
 
 /* ---- connect.c ---------------------------------------------------------- */
 
-/* Connect to "host:port", one address after the other. The descriptor (which
+/* Connect to "host:port", one address after the other, or to "unix:PATH". The
+ * descriptor (which
  * does not block), or -1: `why` has the reason. */
 int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size);
 

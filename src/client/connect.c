@@ -115,6 +115,13 @@ int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
     struct address addresses[ADDRESSES_MAX];
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
+    if (strncmp(addr, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0) {
+        int socket = unix_connect(addr + strlen(UNIX_SCHEME));
+        if (socket < 0) {
+            explain(errno, why, why_size);
+        }
+        return socket;
+    }
     if (!addr_split(addr, host, &port)) { /* From a Location. */
         (void)snprintf(why, why_size, "is not host:port");
         return -1;

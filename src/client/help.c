@@ -2,7 +2,8 @@
 #include "client/client_internal.h"
 
 #define REACH                                                                  \
-    "    --addr ADDR[,ADDR]   servers to ask, host:port, in this order\n"      \
+    "    --addr ADDR[,ADDR]   servers to ask, in this order: host:port, or\n"  \
+    "                         unix:PATH\n"                                     \
     "                         (CRAFTD_ADDR, else localhost:11000)\n"           \
     "    --timeout TIME       how long a server may take: 250ms, 5s (10s)\n"   \
     "    --netrc              user and password of the server from ~/.netrc\n"
@@ -82,7 +83,8 @@ const char help_overview[] =
     "                                7  unknown whether it was done\n"
     "\n"
     "ENVIRONMENT\n"
-    "    CRAFTD_ADDR        servers to ask: host:port[,host:port...]\n"
+    "    CRAFTD_ADDR        servers to ask: host:port[,host:port...], or\n"
+    "                       unix:PATH\n"
     "    CRAFTD_TOKEN_FILE  file with the token to send, for servers with\n"
     "                       --auth; --netrc has precedence\n"
     "    CRAFTD_USER        user:password to send; the two above have\n"

@@ -173,8 +173,10 @@ static bool servers_ok(const char *list, char *why, size_t why_size)
     uint16_t port;
     bool any = false;
     while (next_server(&list, addr)) {
-        if (!addr_split(addr, host, &port) || port == 0) {
-            (void)snprintf(why, why_size, "%.100s is not host:port", addr);
+        bool is_unix = strncmp(addr, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0;
+        if (!is_unix && (!addr_split(addr, host, &port) || port == 0)) {
+            (void)snprintf(why, why_size,
+                           "%.100s is not host:port or unix:PATH", addr);
             return false;
         }
         any = true;

@@ -93,7 +93,8 @@ static bool add_request(struct buf *out, const struct request *request,
     buf_printf(out,
                " HTTP/1.1\r\nHost: %s\r\nUser-Agent: craftd/%s\r\n"
                "Accept: */*\r\nConnection: close\r\n",
-               addr_full(addr, host) ? host : addr, options->version);
+               /* A path is no name for a Host. */
+               addr_full(addr, host) ? host : "localhost", options->version);
     if (!add_credentials(out, options, addr, why, WHY_BYTES)) {
         return false;
     }

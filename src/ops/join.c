@@ -342,8 +342,10 @@ static void send_request(struct ops_join *join)
     json_add_string(&body, bytes_of_string(status.name));
     buf_add_string(&body, ",\"addr\":");
     json_add_string(&body, bytes_of_string(options->raft_addr));
-    buf_add_string(&body, ",\"http\":");
-    json_add_string(&body, bytes_of_string(options->http_addr));
+    if (options->http_addr[0] != '\0') {
+        buf_add_string(&body, ",\"http\":");
+        json_add_string(&body, bytes_of_string(options->http_addr));
+    }
     buf_add_string(&body, ",\"uuid\":\"");
     text_add_hex(&body, status.uuid, sizeof(status.uuid));
     buf_printf(&body, "\",\"voter\":%s", options->observer ? "false" : "true");

@@ -41,6 +41,10 @@ void addr_text(const struct address *address, char *out, size_t size);
  * 2.5.4). 0 for loopback. */
 uint64_t addr_network(const struct address *address);
 
+/* Connect to the Unix socket `path` at once. The descriptor, which does not
+ * block; -1 with errno. */
+int unix_connect(const char *path);
+
 /* A host that means all addresses of this machine, to listen on: "*",
  * "0.0.0.0" and "::" in any spelling. It is no address for others. */
 bool addr_is_any(const char *host);

@@ -38,7 +38,7 @@ int socket_new(int family)
         socket_prepare(fd);
     }
 #endif
-    if (fd >= 0) {
+    if (fd >= 0 && family != AF_UNIX) {
         int on = 1;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }

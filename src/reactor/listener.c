@@ -74,11 +74,17 @@ static int accept_one(int listening, struct address *peer)
 static void welcome(struct listener *listener, int fd,
                     const struct address *peer)
 {
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     struct stream *stream = stream_new(listener->reactor, fd);
-    stream->peer_network = addr_network(peer);
-    addr_text(peer, stream->peer_text, sizeof(stream->peer_text));
+    if (listener->is_unix) {
+        stream->has_peer_uid = peer_uid_of(fd, &stream->peer_uid);
+        (void)snprintf(stream->peer_text, sizeof(stream->peer_text), "uid:%u",
+                       (unsigned)stream->peer_uid);
+    } else {
+        int on = 1;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        stream->peer_network = addr_network(peer);
+        addr_text(peer, stream->peer_text, sizeof(stream->peer_text));
+    }
     stream_become_open(stream);
     if (stream->state == STREAM_OPEN) {
         listener->cb(stream, listener->arg);
@@ -275,6 +281,33 @@ bool listener_can_resolve(struct reactor *reactor, const char *host)
     return addresses_of(reactor, host, 0, addresses, &all) > 0;
 }
 
+struct listener *listener_new(struct reactor *reactor, const int *fds,
+                              size_t count, listener_cb *cb, void *arg)
+{
+    struct listener *self = mem_alloc(sizeof(*self));
+    *self = (struct listener){
+        .reactor = reactor,
+        .cb = cb,
+        .arg = arg,
+        .socket_count = count,
+    };
+    bool watched = true;
+    for (size_t i = 0; i < count; i++) {
+        self->sockets[i] = (struct listening_socket){
+            .watch = {.fd = fds[i], .cb = on_listener_ready}, .listener = self};
+        watched =
+            poller_add(reactor->poller, &self->sockets[i].watch, WATCH_READ) &&
+            watched;
+    }
+    list_init(&self->link);
+    list_add(&reactor->listeners, &self->link);
+    if (!watched) {
+        listener_close(self);
+        return NULL;
+    }
+    return self;
+}
+
 enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
                        listener_cb *cb, void *arg, struct listener **listener,
                        char *why, size_t why_size)
@@ -301,25 +334,8 @@ enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
         (void)snprintf(why, why_size, "%s", why_of_errno(errno));
         return errno == EADDRINUSE ? ERR_BUSY : ERR_IO;
     }
-    struct listener *self = mem_alloc(sizeof(*self));
-    *self = (struct listener){
-        .reactor = reactor,
-        .cb = cb,
-        .arg = arg,
-        .socket_count = bound,
-    };
-    bool watched = true;
-    for (size_t i = 0; i < bound; i++) {
-        self->sockets[i] = (struct listening_socket){
-            .watch = {.fd = fds[i], .cb = on_listener_ready}, .listener = self};
-        watched =
-            poller_add(reactor->poller, &self->sockets[i].watch, WATCH_READ) &&
-            watched;
-    }
-    list_init(&self->link);
-    list_add(&reactor->listeners, &self->link);
-    if (!watched) {
-        listener_close(self);
+    struct listener *self = listener_new(reactor, fds, bound, cb, arg);
+    if (!self) {
         (void)snprintf(why, why_size, "out of memory");
         return ERR_IO;
     }
@@ -349,6 +365,9 @@ void listener_close(struct listener *listener)
         poller_remove(reactor->poller, &listener->sockets[i].watch);
         /* At once: the port is free again. */
         (void)close(listener->sockets[i].watch.fd);
+    }
+    if (listener->is_unix) {
+        (void)unlink(listener->path);
     }
     list_remove(&listener->link);
     list_add(&reactor->listeners_dead, &listener->link);

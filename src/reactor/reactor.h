@@ -33,6 +33,7 @@ enum {
     REACTOR_ACCEPTS_PER_TURN = 64,
     REACTOR_HOST_BYTES = 256,
     REACTOR_ADDR_TEXT_BYTES = 64,
+    REACTOR_UNIX_PATH_BYTES = 104, /* Of all systems the least. */
 };
 
 struct reactor;
@@ -189,6 +190,9 @@ const char *stream_peer_text(const struct stream *stream);
 /* The same number for all accepted streams from one network of the other side:
  * one IPv4 address, or 64 bits of IPv6. 0: this machine's loopback. */
 uint64_t stream_peer_network(const struct stream *stream);
+/* True for streams accepted from a Unix socket: *uid is the user of the process
+ * that connected, and their text is "uid:1000". */
+bool stream_peer_uid(const struct stream *stream, uint32_t *uid);
 /* Close unless the kernel sees an acknowledgement within this time
  * (TCP_USER_TIMEOUT where there is one). */
 void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms);
@@ -232,6 +236,18 @@ MUST_CHECK enum err listener_open(struct reactor *reactor, const char *host,
                                   uint16_t port, listener_cb *cb, void *arg,
                                   struct listener **listener, char *why,
                                   size_t why_size);
+/* Listen on a Unix socket, whose file `path` (shorter than
+ * REACTOR_UNIX_PATH_BYTES) is made with `mode` and removed by listener_close().
+ * A file that a process has left behind which does not listen any more is
+ * replaced. Of functions below, listener_port() is 0.
+ *
+ * ERR_BUSY  somebody listens there, or the file is no socket
+ * ERR_IO    else */
+MUST_CHECK enum err listener_open_unix(struct reactor *reactor,
+                                       const char *path, unsigned mode,
+                                       listener_cb *cb, void *arg,
+                                       struct listener **listener, char *why,
+                                       size_t why_size);
 /* True when listener_open() would find an address for `host` now; waits as it
  * does. False after a signal too. */
 bool listener_can_resolve(struct reactor *reactor, const char *host);

@@ -157,6 +157,8 @@ struct stream {
     const char *why;          /* For on_close. */
     struct dial *dial;        /* Owned; NULL when accepted. */
     uint64_t peer_network;    /* addr_network(), of accepted ones. */
+    bool has_peer_uid;        /* Accepted from a Unix socket, ... */
+    uint32_t peer_uid;        /* ... by a process of this user. */
     char peer_text[REACTOR_ADDR_TEXT_BYTES];
 };
 
@@ -190,12 +192,22 @@ struct listener {
     listener_cb *cb;
     void *arg;
     uint16_t port;
+    bool is_unix; /* Then the file of its only socket is `path`. */
+    char path[REACTOR_UNIX_PATH_BYTES];
     char text[ADDRESSES_KNOWN_MAX * REACTOR_ADDR_TEXT_BYTES];
     bool pause_logged;  /* One line per shortage, not one per attempt. */
     struct timer pause; /* Armed while descriptors are short. */
     bool paused;        /* For that reason, ... */
     bool held;          /* ... or because the owner wants it. */
 };
+
+/* Watch these descriptors, which it owns from now on. NULL: the kernel has no
+ * memory for it; they are closed. */
+struct listener *listener_new(struct reactor *reactor, const int *fds,
+                              size_t count, listener_cb *cb, void *arg);
+/* The user of the process that connected to a Unix socket. False: the system
+ * does not know; *uid is UINT32_MAX. */
+bool peer_uid_of(int fd, uint32_t *uid);
 
 /* ---- addresses and dialling ---- */
 

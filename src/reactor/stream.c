@@ -526,6 +526,14 @@ uint64_t stream_peer_network(const struct stream *stream)
     return stream->peer_network;
 }
 
+bool stream_peer_uid(const struct stream *stream, uint32_t *uid)
+{
+    if (stream->has_peer_uid) {
+        *uid = stream->peer_uid;
+    }
+    return stream->has_peer_uid;
+}
+
 const char *stream_peer_text(const struct stream *stream)
 {
     return stream->peer_text;

@@ -780,6 +780,60 @@ static void test_refuse_in_accept(void **state)
     assert_int_equal(served.opens, 1);
 }
 
+/* ---- Unix sockets ---- */
+
+static char unix_path[64]; /* Where every user may come. */
+
+static struct listener *listen_at_path(enum err expected)
+{
+    struct listener *listener = NULL;
+    char why[64];
+    assert_int_equal(listener_open_unix(reactor, unix_path, 0666, on_accept,
+                                        NULL, &listener, why, sizeof(why)),
+                     expected);
+    return listener;
+}
+
+/* The user of the process that connects, when it does. */
+static void test_unix_peer(void **state)
+{
+    (void)state;
+    uid_t user = geteuid();
+    snprintf(unix_path, sizeof(unix_path), "/tmp/test_reactor_dial.%d",
+             (int)getpid());
+    uid_t other = user == 0 ? 12345 : user;
+    uint32_t uid = 0;
+    char text[32];
+    struct listener *listener = listen_at_path(ERR_OK);
+    assert_int_equal(strncmp(listener_text(listener), "unix:/tmp/test_", 15),
+                     0);
+    assert_int_equal(seteuid(other), 0);
+    int fd = unix_connect(unix_path);
+    assert_int_equal(seteuid(user), 0);
+    TURN_UNTIL(served.opens == 1);
+    assert_true(stream_peer_uid(served.stream, &uid));
+    assert_int_equal(uid, other);
+    snprintf(text, sizeof(text), "uid:%u", (unsigned)other);
+    assert_string_equal(stream_peer_text(served.stream), text);
+    assert_int_equal(stream_peer_network(served.stream), 0);
+    close(fd);
+    listener_close(listener);
+    assert_int_equal(access(unix_path, F_OK), -1);
+    listener = listen_at_path(ERR_OK);
+    assert_null(listen_at_path(ERR_BUSY)); /* Ours, and alive. */
+    assert_int_equal(access(unix_path, F_OK), 0);
+}
+
+static void test_tcp_peer_has_no_user(void **state)
+{
+    (void)state;
+    uint32_t uid = 0;
+    const struct listener *listener = listen_at("127.0.0.1", 0);
+    dial("127.0.0.1", listener_port(listener), 3000);
+    TURN_UNTIL(served.opens == 1);
+    assert_false(stream_peer_uid(served.stream, &uid));
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define T_PROCESS(test)                                                        \
     cmocka_unit_test_setup_teardown(test, setup_process, teardown)
@@ -819,6 +873,8 @@ int main(void)
         T(test_listen_on_both_families),
         T(test_listen_where_one_family_is_taken),
         T(test_refuse_in_accept),
+        T(test_unix_peer),
+        T(test_tcp_peer_has_no_user),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,142 @@
+/* listener_unix.c -- listening on a Unix socket, and who connects to it.
+ *
+ * The file of a socket outlives the process that made it, so that a crash
+ * leaves one behind to which nobody listens any more. It is in the way of the
+ * next bind(), and is removed then; that of a living process is not. */
+#ifdef __linux__
+#define _GNU_SOURCE /* struct ucred */
+#endif
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "reactor/reactor_internal.h"
+
+static bool set_path(struct sockaddr_un *address, const char *path)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    size_t size = strlen(path);
+    if (size == 0 || size >= sizeof(address->sun_path)) {
+        return false;
+    }
+    memcpy(address->sun_path, path, size + 1);
+    return true;
+}
+
+int unix_connect(const char *path)
+{
+    struct sockaddr_un address;
+    if (!set_path(&address, path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = socket_new(AF_UNIX);
+    if (fd >= 0 &&
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* A socket that refuses connections, and is the same file still. Anything else
+ * is somebody's. */
+static bool is_stale(const char *path)
+{
+    struct stat before;
+    struct stat after;
+    if (lstat(path, &before) != 0 || !S_ISSOCK(before.st_mode)) {
+        return false;
+    }
+    int fd = unix_connect(path);
+    int error = fd < 0 ? errno : 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return error == ECONNREFUSED && lstat(path, &after) == 0 &&
+           before.st_dev == after.st_dev && before.st_ino == after.st_ino;
+}
+
+static int bind_path(int fd, const struct sockaddr_un *address)
+{
+    const struct sockaddr *any = (const struct sockaddr *)address;
+    int rc = bind(fd, any, sizeof(*address));
+    if (rc != 0 && errno == EADDRINUSE) {
+        if (is_stale(address->sun_path) && unlink(address->sun_path) == 0) {
+            rc = bind(fd, any, sizeof(*address));
+        } else {
+            errno = EADDRINUSE;
+        }
+    }
+    return rc;
+}
+
+static int listen_on(const char *path, mode_t mode)
+{
+    struct sockaddr_un address;
+    if (!set_path(&address, path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = socket_new(AF_UNIX);
+    if (fd < 0) {
+        return -1;
+    }
+    bool bound = bind_path(fd, &address) == 0;
+    /* Nobody can connect before listen(), so the mode is in time. */
+    if (bound && chmod(path, mode) == 0 && listen(fd, SOMAXCONN) == 0) {
+        return fd;
+    }
+    int error = errno;
+    if (bound) {
+        (void)unlink(path);
+    }
+    (void)close(fd);
+    errno = error;
+    return -1;
+}
+
+enum err listener_open_unix(struct reactor *reactor, const char *path,
+                            unsigned mode, listener_cb *cb, void *arg,
+                            struct listener **listener, char *why,
+                            size_t why_size)
+{
+    int fd = listen_on(path, (mode_t)mode);
+    if (fd < 0) {
+        (void)snprintf(why, why_size, "%s",
+                       errno == EADDRINUSE ? why_of_errno(errno)
+                                           : strerror(errno));
+        return errno == EADDRINUSE ? ERR_BUSY : ERR_IO;
+    }
+    struct listener *self = listener_new(reactor, &fd, 1, cb, arg);
+    if (!self) {
+        (void)unlink(path);
+        (void)snprintf(why, why_size, "out of memory");
+        return ERR_IO;
+    }
+    self->is_unix = true;
+    (void)snprintf(self->path, sizeof(self->path), "%s", path);
+    (void)snprintf(self->text, sizeof(self->text), "unix:%s", path);
+    *listener = self;
+    return ERR_OK;
+}
+
+bool peer_uid_of(int fd, uint32_t *uid)
+{
+#ifdef SO_PEERCRED
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    *uid = known ? (uint32_t)peer.uid : UINT32_MAX;
+#else
+    uid_t user;
+    gid_t group;
+    bool known = getpeereid(fd, &user, &group) == 0;
+    *uid = known ? (uint32_t)user : UINT32_MAX;
+#endif
+    return known;
+}
