@@ -93,22 +93,27 @@ MISTYPED = [
 ]
 
 
-@pytest.mark.parametrize("method,path,query,meant", MISTYPED)
-def test_a_mistyped_parameter_is_refused_with_the_one_that_was_meant(
-        three, method, path, query, meant):
+def refused_undone(three, method, path, query):
+    """The message with which a follower refuses it; nothing has been done."""
     node = three.others(three.wait_leader())[0]
     assert node.put("typed", "before").status == 200
     assert node.get("typed") == "before"  # It has been applied here, too.
     before = node.request("GET", "/status").json()
-    got = node.request(method, f"{path}?{query}", '{"typed":"after"}' if method != "GET"
-                       else None)
-    message = refused(got)
-    name = query.split("&")[-1].split("=")[0]
-    assert f'"{name}"' in message and f'did you mean "{meant}"?' in message, message
-    assert meant in message.split("It takes ")[1].replace(" and ", ", ").split(", ")
+    message = refused(node.request(
+        method, f"{path}?{query}", '{"typed":"after"}' if method != "GET" else None))
     after = node.request("GET", "/status").json()
     assert (after["hash"], after["leader"]) == (before["hash"], before["leader"])
     assert node.get("typed") == "before"
+    return message
+
+
+@pytest.mark.parametrize("method,path,query,meant", MISTYPED)
+def test_a_mistyped_parameter_is_refused_with_the_one_that_was_meant(
+        three, method, path, query, meant):
+    message = refused_undone(three, method, path, query)
+    name = query.split("&")[-1].split("=")[0]
+    assert f'"{name}"' in message and f'did you mean "{meant}"?' in message, message
+    assert meant in message.split("It takes ")[1].replace(" and ", ", ").split(", ")
 
 
 FOREIGN = [
@@ -136,7 +141,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("method,path,query,said", FOREIGN)
 def test_words_of_other_systems_get_a_sentence(three, method, path, query, said):
-    message = refused(three[1].request(method, f"{path}?{query}", "{}"))
+    message = refused_undone(three, method, path, query)
     assert said in message, message
 
 
