@@ -1,6 +1,7 @@
 /* store_internal.h -- what the files of this room share.
  *
- *     store.c       open, apply, commit, read
+ *     store.c       apply, commit, read
+ *     open.c        open and close a database
  *     checkpoint.c  the -wal is copied into the database, in steps
  *     txn.c         apply: conditions, results, repeats
  *     restore.c     apply: the steps of a restore; deleting replaced tables
@@ -170,6 +171,9 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           bool foreign, unsigned char *image,
                                           uint64_t image_bytes,
                                           struct store **store);
+
+/* Read the row of table raft: store->now, store->flushed and the membership. */
+MUST_CHECK enum err store_load_row(struct store *store);
 
 /* ---- vfs_shim.c ---- */
 

@@ -1,0 +1,278 @@
+/* open.c -- opens and closes a database: connection, schema, statements, and
+ * the row of the applied index. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "store/store_internal.h"
+
+enum {
+    CACHE_KIB = 32768,             /* Taken as the hot set grows, not before. */
+    JOURNAL_BYTES_KEPT = 32 << 20, /* A larger -wal is truncated to this. */
+};
+
+static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    (void)db;
+    (void)name;
+    struct store *store = arg;
+    store->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+enum err store_load_row(struct store *store)
+{
+    sqlite3_stmt *load = NULL;
+    static const char select[] = "SELECT conf"
+#define X(column) ", " #column
+        RAFT_ROW(X)
+#undef X
+            " FROM raft";
+    int rc = sqlite3_prepare_v2(store->db, select, -1, &load, NULL);
+    if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
+        enum err err = store_error(store->db, "reading the raft row");
+        sqlite3_finalize(load);
+        return err;
+    }
+    int place = 1;
+#define X(column)                                                              \
+    store->now.column = (uint64_t)sqlite3_column_int64(load, place++);
+    RAFT_ROW(X)
+#undef X
+    store->flushed = store->now;
+    store->conf_dirty = false;
+    store->conf.size = 0;
+    buf_add(&store->conf, sqlite3_column_blob(load, 0),
+            (size_t)sqlite3_column_bytes(load, 0));
+    sqlite3_finalize(load);
+    return ERR_OK;
+}
+
+static enum err prepare(struct store *store)
+{
+    /* Parameters are numbered from left to right; the last one is the index
+     * that the row must have been written at before. */
+    static const char save[] = "UPDATE raft SET conf=coalesce(?, conf)"
+#define X(column) ", " #column "=?"
+        RAFT_ROW(X)
+#undef X
+            " WHERE applied=?";
+    const struct {
+        sqlite3_stmt **statement;
+        const char *sql;
+    } list[] = {
+        {&store->begin, "BEGIN IMMEDIATE"},
+        {&store->commit, "COMMIT"},
+        /* Update first: its count tells a new key from a known one. */
+        {&store->update,
+         "UPDATE pairs SET value=?2, modify_index=?3, version=version+?4 "
+         "WHERE key=?1"},
+        {&store->insert, "INSERT INTO pairs VALUES(?1, ?2, ?3, ?3, 1)"},
+        {&store->delete, "DELETE FROM pairs WHERE key=?1"},
+        {&store->select,
+         "SELECT value, create_index, modify_index, version FROM pairs "
+         "WHERE key=?1"},
+        {&store->save, save},
+        {&store->savepoint, "SAVEPOINT entry"},
+        {&store->release, "RELEASE entry"},
+        {&store->rollback_to, "ROLLBACK TO entry"},
+        /* length() of a blob does not read the blob. */
+        {&store->look, "SELECT length(value), create_index, modify_index "
+                       "FROM pairs WHERE key=?1"},
+        {&store->measure, "SELECT count(*), coalesce(sum(size), 0) FROM "
+                          "(SELECT length(value) AS size "
+                          "FROM pairs WHERE key>=?1 AND key<?2 LIMIT ?3)"},
+        {&store->delete_prefix, "DELETE FROM pairs WHERE key>=?1 AND key<?2"},
+        {&store->find_answer,
+         "SELECT digest, result FROM answers WHERE name=?1"},
+        {&store->add_answer, "INSERT INTO answers VALUES(?1, ?2, ?3, ?4)"},
+        {&store->drop_answer, "DELETE FROM answers WHERE at=(SELECT min(at) "
+                              "FROM answers)"},
+        /* A key that comes twice is missed when they are counted. */
+        {&store->stage,
+         "INSERT OR IGNORE INTO staging VALUES(?1, ?2, ?3, ?3, 1)"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
+        if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
+                               SQLITE_PREPARE_PERSISTENT, list[i].statement,
+                               NULL) != SQLITE_OK) {
+            return store_error(store->db, list[i].sql);
+        }
+    }
+    return ERR_OK;
+}
+
+/* One connection is the only user of the file, so the -wal index can live in
+ * memory (locking_mode=EXCLUSIVE) and no other program can get between. */
+static enum err configure(struct store *store)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "PRAGMA page_size=4096; PRAGMA locking_mode=EXCLUSIVE;"
+             "PRAGMA journal_mode=%s; PRAGMA synchronous=NORMAL;"
+             "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
+             "PRAGMA journal_size_limit=%d;"
+             "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d",
+             store->in_memory ? "MEMORY" : "WAL", JOURNAL_BYTES_KEPT,
+             CACHE_KIB);
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+        return store_error(store->db, "configuring");
+    }
+    sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_wal_autocheckpoint(store->db, 0);
+    sqlite3_wal_hook(store->db, on_wal, store);
+    return ERR_OK;
+}
+
+/* In memory: the database begins as a copy of another one. */
+static enum err take_image(struct store *store, unsigned char *image,
+                           uint64_t bytes)
+{
+    enum { READ_VERSION_AT = 18, WRITE_VERSION_AT = 19, ROLLBACK = 1 };
+    if (bytes > WRITE_VERSION_AT) {
+        /* A database in memory has no -wal. */
+        image[READ_VERSION_AT] = ROLLBACK;
+        image[WRITE_VERSION_AT] = ROLLBACK;
+    }
+    sqlite3_int64 limit = INT64_MAX;
+    int rc = sqlite3_deserialize(
+        store->db, "main", image, (sqlite3_int64)bytes, (sqlite3_int64)bytes,
+        SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE);
+    if (rc != SQLITE_OK) {
+        return store_error(store->db, "taking over a snapshot");
+    }
+    sqlite3_file_control(store->db, "main", SQLITE_FCNTL_SIZE_LIMIT, &limit);
+    return ERR_OK;
+}
+
+static enum err open_database(struct store *store, bool foreign,
+                              unsigned char *image, uint64_t image_bytes)
+{
+    static bool configured;
+    if (!configured) {
+        /* One thread: no mutexes, no bookkeeping of memory. */
+        sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+        configured = true;
+    }
+    int rc = sqlite3_open_v2(store->path, &store->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                                 SQLITE_OPEN_NOMUTEX,
+                             store->options.vfs);
+    if (rc != SQLITE_OK) {
+        sqlite3_free(image);
+        enum err shortage = store_code_shortage(
+            rc, store->db ? sqlite3_system_errno(store->db) : 0);
+        log_error("store", "file=%s why=\"%s\"", store->path,
+                  shortage    ? err_name(shortage)
+                  : store->db ? sqlite3_errmsg(store->db)
+                              : "no memory");
+        return shortage ? shortage : ERR_IO;
+    }
+    enum err err = image ? take_image(store, image, image_bytes) : ERR_OK;
+    if (!err && foreign) {
+        err = store_schema_check_foreign(store->db);
+    }
+    if (!err) {
+        err = configure(store);
+    }
+    if (!err) {
+        err = store_view_drop(store->db);
+    }
+    if (!err) {
+        err = store_migrate(store->db);
+    }
+    if (!err) {
+        err = prepare(store);
+    }
+    if (!err) {
+        err = store_ranges_prepare(store);
+    }
+    if (!err) {
+        err = store_load_row(store);
+    }
+    if (!err && !store->in_memory) {
+        err = store_shim_install(store);
+    }
+    if (!err && !store->in_memory) {
+        err = store_images_sweep(store->options.fs);
+    }
+    return err;
+}
+
+enum err store_open_generation(const struct store_options *options,
+                               const struct generation *generation,
+                               bool foreign, unsigned char *image,
+                               uint64_t image_bytes, struct store **out)
+{
+    struct store *store = mem_zalloc(sizeof(*store));
+    store->options = *options;
+    if (store->options.reserve_bytes == 0) {
+        store->options.reserve_bytes = STORE_RESERVE_BYTES;
+    }
+    store->db_file.handle = -1;
+    store->wal_file.handle = -1;
+    store->generation = *generation;
+    store_generation_database(options->fs, generation->number, store->path,
+                              sizeof(store->path));
+    store->in_memory = strcmp(store->path, ":memory:") == 0;
+    reserve_init(&store->reserve, options->fs, "db/reserve.tmp",
+                 store->in_memory ? 0 : store->options.reserve_bytes);
+    store->waste = true; /* Unknown before the first sweep. */
+    enum err err = open_database(store, foreign, image, image_bytes);
+    if (err) {
+        store_close(store);
+        return err;
+    }
+    store_checkpoint_run(store); /* An earlier process may have left a -wal. */
+    *out = store;
+    return ERR_OK;
+}
+
+enum err store_open(const struct store_options *options, struct store **out)
+{
+    struct generation generation;
+    enum err err = store_generation_current(options->fs, &generation);
+    /* A snapshot that was not taken over, or what one has replaced. */
+    if (!err) {
+        err = store_generation_sweep(options->fs, generation.number);
+    }
+    if (!err) {
+        err = store_generation_sync(options->fs, generation.number);
+    }
+    if (!err) {
+        err = store_upload_sweep(options->fs);
+    }
+    return err ? err
+               : store_open_generation(options, &generation, false, NULL, 0,
+                                       out);
+}
+
+void store_close(struct store *store)
+{
+    if (!store) {
+        return;
+    }
+    must(!store_is_held(store));
+    if (store->open && store_flush(store) != ERR_OK) {
+        log_warn("store", "why=\"not committed; the log has it\"");
+    }
+    sqlite3_stmt *const statements[] = {
+        store->begin,         store->commit,      store->update,
+        store->insert,        store->delete,      store->select,
+        store->save,          store->savepoint,   store->release,
+        store->rollback_to,   store->look,        store->measure,
+        store->delete_prefix, store->find_answer, store->add_answer,
+        store->drop_answer,   store->stage};
+    for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
+        sqlite3_finalize(statements[i]);
+    }
+    store_ranges_free(store);
+    bool completed = store_checkpoint_sync_completed(store, true);
+    must(completed); /* It had a handle. */
+    sqlite3_close(store->db);
+    store_shim_free(store);
+    reserve_close(&store->reserve);
+    buf_free(&store->conf);
+    buf_free(&store->result);
+    mem_free(store);
+}
