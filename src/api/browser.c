@@ -44,8 +44,7 @@ static bool equal_fold(struct bytes a, struct bytes b)
     return true;
 }
 
-/* ---- origins --------------------------------------------------------------
- */
+/* ---- origins ---- */
 
 /* The origin is the one that was asked. Its scheme is not known here: there may
  * be TLS in front, so that it is the one that Origin says. */
@@ -74,8 +73,7 @@ static struct bytes listed(const char *list, struct bytes text)
     return (struct bytes){0};
 }
 
-/* ---- our names ------------------------------------------------------------
- */
+/* ---- our names ---- */
 
 static bool ends_with(struct bytes text, const char *end)
 {
@@ -113,8 +111,7 @@ static bool is_our_host(const struct api_options *options, struct bytes host)
            listed(options->allow_hosts, name).data != NULL;
 }
 
-/* ---- a request ------------------------------------------------------------
- */
+/* ---- a request ---- */
 
 struct marks {
     bool browser;

@@ -59,8 +59,7 @@ static uint64_t now(const struct api *api)
     return reactor_now_ms(api->options.reactor);
 }
 
-/* ---- idle connections
- * ---------------------------------------------------------------- */
+/* ---- idle connections ---- */
 
 /* Connections from one address. */
 struct conn_host {
@@ -116,8 +115,7 @@ static void evict(struct list *idle, bool of_host)
     }
 }
 
-/* ---- addresses
- * ------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static struct list *hosts_of(struct api *api, uint64_t network)
 {
@@ -163,8 +161,7 @@ static bool is_over_share(const struct api *api, const struct conn_host *host,
     return host->network != 0 && places > share_of(api);
 }
 
-/* ---- guests
- * ---------------------------------------------------------------------- */
+/* ---- guests ---- */
 
 static void on_guest_time(void *arg);
 
@@ -286,8 +283,7 @@ static void admit(struct conn *conn)
     hold_listeners(api);
 }
 
-/* ---- time-outs
- * ---------------------------------------------------------------- */
+/* ---- time-outs ---- */
 
 static void on_time(void *arg);
 
@@ -384,8 +380,7 @@ void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
              "the client takes it too slowly: the connection is closed");
 }
 
-/* ---- input
- * ----------------------------------------------------------------------- */
+/* ---- input ---- */
 
 static void set_input_bytes(struct conn *conn, size_t size)
 {
@@ -464,8 +459,7 @@ void api_conn_count_input(struct conn *conn, size_t size)
     }
 }
 
-/* ---- the connection
- * -------------------------------------------------------------- */
+/* ---- the connection ---- */
 
 static struct conn *conn_take(struct api *api)
 {
@@ -550,8 +544,7 @@ void api_conn_drop(struct conn *conn)
     api_conn_free(conn);
 }
 
-/* ---- all of them
- * ----------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 void api_conns_init(struct api *api)
 {

@@ -12,8 +12,7 @@
 #include "node/node.h"
 #include "json/json.h"
 
-/* ---- the path -------------------------------------------------------------
- */
+/* ---- the path ---- */
 
 const char *api_key_wrong(struct bytes key)
 {
@@ -45,8 +44,7 @@ bool api_read_key(struct conn *conn, struct bytes path, const char *root)
     return !wrong;
 }
 
-/* ---- what is asked for ----------------------------------------------------
- */
+/* ---- what is asked for ---- */
 
 static bool read_form(struct conn *conn, const struct http_request *request)
 {
@@ -70,8 +68,7 @@ static bool read_form(struct conn *conn, const struct http_request *request)
     return err == ERR_NOT_FOUND;
 }
 
-/* ---- answering ------------------------------------------------------------
- */
+/* ---- answering ---- */
 
 void api_add_value(struct buf *out, struct bytes value)
 {

@@ -36,8 +36,7 @@ static bool take_format(struct conn *conn)
     return api_bad_param(conn, "format is json, ndjson or lines");
 }
 
-/* ---- bounds ---------------------------------------------------------------
- */
+/* ---- bounds ---- */
 
 static bool is_less(struct bytes a, struct bytes b)
 {
@@ -132,8 +131,7 @@ static bool set_bounds(struct scan *scan, struct bytes after, struct bytes end)
            is_less(buf_bytes(&scan->from), buf_bytes(&scan->to));
 }
 
-/* ---- items ----------------------------------------------------------------
- */
+/* ---- items ---- */
 
 /* "name":"text", or "name_base64" when it is none. */
 static void add_text(struct buf *out, const char *name, struct bytes text)
@@ -247,8 +245,7 @@ static enum scan_step list_step(struct conn *conn,
     return SCAN_JUMP;
 }
 
-/* ---- the answer -----------------------------------------------------------
- */
+/* ---- the answer ---- */
 
 static const char *type_of(enum list_format format)
 {
@@ -315,8 +312,7 @@ static void list_done(struct conn *conn)
     api_scan_answer(conn, type_of(list->format));
 }
 
-/* ---- the request ----------------------------------------------------------
- */
+/* ---- the request ---- */
 
 /* The state may be read: from here on it takes what it takes. */
 static void show_list(struct conn *conn)

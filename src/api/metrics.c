@@ -73,8 +73,7 @@ const char *api_verb_name(enum http_verb verb)
     return "other";
 }
 
-/* ---- counting --------------------------------------------------------------
- */
+/* ---- counting ---- */
 
 void api_metrics_init(struct api_metrics *metrics)
 {
@@ -119,8 +118,7 @@ void api_metrics_count(struct conn *conn)
     conn->request.group = ROUTE_OTHER;
 }
 
-/* ---- writing ---------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 static void family(struct buf *out, const char *name, const char *type,
                    const char *help)
@@ -200,8 +198,7 @@ static void add_histogram(struct buf *out, const char *name, const char *label,
                U(count));
 }
 
-/* ---- the families ----------------------------------------------------------
- */
+/* ---- the families ---- */
 
 static void add_process(struct api *api, const struct node_status *status)
 {

@@ -18,8 +18,7 @@ static void clear(struct conn *conn)
     conn->api->headers.size = 0;
 }
 
-/* ---- /snapshot: of this node
- * ---------------------------------------------------- */
+/* ---- /snapshot: of this node ---- */
 
 static void finish_snapshot(struct conn *conn, const struct node_result *result)
 {
@@ -45,8 +44,7 @@ void api_on_snapshot(struct conn *conn, const struct http_request *request)
     }
 }
 
-/* ---- /sync: a barrier
- * ------------------------------------------------------------
+/* ---- /sync: a barrier ----
  *
  * First this node catches up with all that was acknowledged before; then, if
  * all are wanted, one member after the other says that it has come as far.

@@ -103,8 +103,7 @@ static const uint64_t flags =
     BIT(COUNT_ONLY) | BIT(STALE) | BIT(CONSISTENT) | BIT(FRESHNESS_STRICT) |
     BIT(NOLEADER) | BIT(SYNC) | BIT(REDIRECT) | BIT(PRETTY);
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static int find_param(struct bytes name)
 {
@@ -191,8 +190,7 @@ bool api_flag(const struct conn *conn, enum param param)
     return api_is_on(conn, param);
 }
 
-/* ---- what is wrong --------------------------------------------------------
- */
+/* ---- what is wrong ---- */
 
 /* "cas, redirect, timeout and pretty" */
 static void add_taken(struct buf *out, uint64_t taken)

@@ -115,8 +115,7 @@ void api_answer_no_such(struct conn *conn, const char *kind,
                        outcome);
 }
 
-/* ---- what the node says ---------------------------------------------------
- */
+/* ---- what the node says ---- */
 
 struct row {
     int status;

@@ -25,8 +25,7 @@
 #include "pattern/pattern.h"
 #include "json/json.h"
 
-/* ---- patterns -------------------------------------------------------------
- */
+/* ---- patterns ---- */
 
 static bool take_pattern(struct conn *conn)
 {
@@ -51,8 +50,7 @@ static bool take_pattern(struct conn *conn)
     return !wrong;
 }
 
-/* ---- one property, as JSON ------------------------------------------------
- */
+/* ---- one property, as JSON ---- */
 
 static void add_property(struct buf *out, struct bytes key, struct bytes value)
 {
@@ -120,8 +118,7 @@ static bool read_body(struct conn *conn, const struct http_request *request,
     return false;
 }
 
-/* ---- writing one ----------------------------------------------------------
- */
+/* ---- writing one ---- */
 
 static bool was_refused(const struct node_result *result)
 {
@@ -262,8 +259,7 @@ static void remove_one(struct conn *conn, const struct http_request *request)
     submit_if(conn, request, true, &op, KIND_REMOVE, finish_remove);
 }
 
-/* ---- reading --------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static void show_one(struct conn *conn)
 {
@@ -382,8 +378,7 @@ static void get_list(struct conn *conn, const struct http_request *request)
     api_read_start(conn, request, show_list);
 }
 
-/* ---- deleting many --------------------------------------------------------
- */
+/* ---- deleting many ---- */
 
 static void delete_list(struct conn *conn, const struct http_request *request)
 {
@@ -396,8 +391,7 @@ static void delete_list(struct conn *conn, const struct http_request *request)
     api_erase_start(conn, true);
 }
 
-/* ---- routes ---------------------------------------------------------------
- */
+/* ---- routes ---- */
 
 static void on_list_of(struct conn *conn, const struct http_request *request)
 {

@@ -41,8 +41,7 @@ static const char *const level_names[] = {
     [LEVEL_AUTO] = "auto",
 };
 
-/* ---- parameters -----------------------------------------------------------
- */
+/* ---- parameters ---- */
 
 static bool read_level(struct conn *conn)
 {
@@ -92,8 +91,7 @@ static bool read_min_index(struct conn *conn,
            api_bad_param(conn, "min_index is the number of a log entry");
 }
 
-/* ---- may it be shown ------------------------------------------------------
- */
+/* ---- may it be shown ---- */
 
 static void stale(struct conn *conn, const char *message)
 {
@@ -154,8 +152,7 @@ void api_add_read_headers(struct conn *conn)
     }
 }
 
-/* ---- waiting --------------------------------------------------------------
- */
+/* ---- waiting ---- */
 
 static void finish_wait(struct conn *conn, const struct node_result *result)
 {

@@ -48,8 +48,7 @@ static void wake(struct restore *restore, uint64_t in_ms)
               restore);
 }
 
-/* ---- the end --------------------------------------------------------------
- */
+/* ---- the end ---- */
 
 static void drop_upload(struct restore *restore)
 {
@@ -141,8 +140,7 @@ static void succeed(struct restore *restore, const struct result *result)
     api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
-/* ---- the steps ------------------------------------------------------------
- */
+/* ---- the steps ---- */
 
 /* restore->command, which may be said again. */
 static void write_step(struct restore *restore)
@@ -311,8 +309,7 @@ static void on_step(struct node_request *request,
     step_done(restore, &reader.head);
 }
 
-/* ---- looking at it --------------------------------------------------------
- */
+/* ---- looking at it ---- */
 
 static bool has_room(const struct restore *restore)
 {
@@ -395,8 +392,7 @@ static void go_on(void *arg)
     }
 }
 
-/* ---- the request ----------------------------------------------------------
- */
+/* ---- the request ---- */
 
 /* For the file, and for what it becomes in the database. */
 static bool disk_has_room(const struct api *api, uint64_t bytes)

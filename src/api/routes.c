@@ -107,8 +107,7 @@ static const struct route routes[] = {
     {"/api/v1/openapi.yaml", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
 };
 
-/* ---- finding one ----------------------------------------------------------
- */
+/* ---- finding one ---- */
 
 static bool is_below(struct bytes path, const char *root)
 {
@@ -168,8 +167,7 @@ bool api_is_v1(const struct http_request *request)
            is_below(request->path, root);
 }
 
-/* ---- what no handler has to do with ---------------------------------------
- */
+/* ---- what no handler has to do with ---- */
 
 /* "GET, HEAD, OPTIONS" */
 static void add_allow(struct conn *conn, unsigned verbs)
@@ -255,8 +253,7 @@ bool api_route_refuses(struct conn *conn, const struct http_request *request)
                                  found->handler == api_on_key);
 }
 
-/* ---- what handlers share --------------------------------------------------
- */
+/* ---- what handlers share ---- */
 
 bool api_read_timeout(struct conn *conn)
 {

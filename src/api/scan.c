@@ -49,8 +49,7 @@ enum {
     QUEUE_BYTES = 256 << 10, /* In the stream, and one piece. */
 };
 
-/* ---- keys -----------------------------------------------------------------
- */
+/* ---- keys ---- */
 
 void api_scan_add_behind(struct buf *out, struct bytes key)
 {
@@ -71,8 +70,7 @@ bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix)
     return true;
 }
 
-/* ---- what step() may ask --------------------------------------------------
- */
+/* ---- what step() may ask ---- */
 
 void api_scan_no_pattern(struct scan *scan)
 {
@@ -107,8 +105,7 @@ bool api_scan_is_late(struct conn *conn)
     return conn->scan.late;
 }
 
-/* ---- the page -------------------------------------------------------------
- */
+/* ---- the page ---- */
 
 static void count_page(struct conn *conn)
 {
@@ -143,8 +140,7 @@ void api_scan_free(struct conn *conn)
     }
 }
 
-/* ---- sending --------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 static enum err pull(struct conn *conn, struct buf *out, size_t size)
 {
@@ -182,8 +178,7 @@ void api_scan_answer(struct conn *conn, const char *type)
     api_body_send(conn, &source, scan->page.size);
 }
 
-/* ---- slices ---------------------------------------------------------------
- */
+/* ---- slices ---- */
 
 static void on_turn(void *arg);
 
@@ -325,8 +320,7 @@ static void refuse(struct conn *conn, const char *message)
     api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
-/* ---- whose turn it is -----------------------------------------------------
- */
+/* ---- whose turn it is ---- */
 
 static void enter(struct conn *conn, enum scan_stage stage)
 {

@@ -95,8 +95,7 @@ static bool expect(struct parse *parse, enum json_token token, const char *why)
     return json_next(&parse->reader) == token || wrong_json(parse, why);
 }
 
-/* ---- members --------------------------------------------------------------
- */
+/* ---- members ---- */
 
 static bool read_string(struct parse *parse, struct bytes *text)
 {
@@ -151,8 +150,7 @@ static bool read_bool(struct parse *parse, uint64_t *number)
            wrong_json(parse, "exists is true or false");
 }
 
-/* ---- conditions -----------------------------------------------------------
- */
+/* ---- conditions ---- */
 
 static bool read_comparison(struct parse *parse,
                             struct command_condition *condition)
@@ -207,8 +205,7 @@ static bool read_condition(struct parse *parse, struct command_writer *writer)
     return true;
 }
 
-/* ---- operations -----------------------------------------------------------
- */
+/* ---- operations ---- */
 
 static const struct {
     const char *name;
@@ -284,8 +281,7 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
     return true;
 }
 
-/* ---- the whole ------------------------------------------------------------
- */
+/* ---- the whole ---- */
 
 static bool read_list(struct parse *parse, enum part list)
 {
@@ -337,8 +333,7 @@ static bool read_txn(struct parse *parse)
            wrong(parse, 400, "bad-request", "there is no then");
 }
 
-/* ---- what came of it ------------------------------------------------------
- */
+/* ---- what came of it ---- */
 
 static void add_row(struct buf *out, const struct result_op *op)
 {

@@ -12,8 +12,7 @@
 #include "node/node.h"
 #include "json/json.h"
 
-/* ---- /api/v1/openapi.yaml -------------------------------------------------
- */
+/* ---- /api/v1/openapi.yaml ---- */
 
 static void get_document(struct conn *conn, const struct http_request *request)
 {
@@ -38,8 +37,7 @@ void api_on_v1(struct conn *conn, const struct http_request *request)
     }
 }
 
-/* ---- /api/v1/cluster/nodes ------------------------------------------------
- */
+/* ---- /api/v1/cluster/nodes ---- */
 
 /* As far as this node knows: that others are candidates it does not hear. */
 static const char *status_of(struct node *node,

@@ -82,7 +82,7 @@ bool next_server(const char **list, char addr[SERVER_BYTES]);
 /* "craftd: get: ..." on stderr; control characters are shown as '?'. */
 void say(const struct options *options, const char *format, ...) PRINTF(2, 3);
 
-/* ---- connect.c ---------------------------------------------------------- */
+/* ---- connect.c ---- */
 
 /* Connect to "host:port", one address after the other, or to "unix:PATH". The
  * descriptor (which
@@ -100,7 +100,7 @@ enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
 bool receive_some(int fd, uint8_t *data, size_t room, size_t *got,
                   uint64_t deadline_ms, char *why, size_t why_size);
 
-/* ---- request.c ---------------------------------------------------------- */
+/* ---- request.c ---- */
 
 struct request {
     const char *method;
@@ -163,7 +163,7 @@ int print_bytes(const struct options *options, struct bytes bytes);
 bool add_credentials(struct buf *out, const struct options *options,
                      const char *addr, char *why, size_t why_size);
 
-/* ---- text.c ------------------------------------------------------------- */
+/* ---- text.c ---- */
 
 struct field {
     const char *name;
@@ -177,7 +177,7 @@ bool read_fields(struct json_reader *reader, struct field *fields,
 /* As lines "path<TAB>value": {"a":{"b":[1]}} is "a.b.0<TAB>1". */
 bool flatten(struct bytes json, struct buf *out);
 
-/* ---- the commands ------------------------------------------------------- */
+/* ---- the commands ---- */
 
 int run_get(const struct options *options);
 int run_put(const struct options *options);

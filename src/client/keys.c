@@ -26,7 +26,7 @@ static int finish(struct request *request, int code)
     return code;
 }
 
-/* ---- get ---------------------------------------------------------------- */
+/* ---- get ---- */
 
 /* A value as it is. For people only, a line break behind it, so that the
  * prompt does not hang on its end. */
@@ -65,7 +65,7 @@ int run_get(const struct options *options)
     return finish(&request, print_value(options, value));
 }
 
-/* ---- what is sent ------------------------------------------------------- */
+/* ---- what is sent ---- */
 
 /* All of a descriptor, up to UPLOAD_BYTES_MAX. */
 static bool read_all(int fd, struct buf *out, const char **why)
@@ -111,7 +111,7 @@ static bool read_input(const struct options *options, const char *path,
     return ok;
 }
 
-/* ---- put, del ----------------------------------------------------------- */
+/* ---- put, del ---- */
 
 static void add_conditions(struct request *request,
                            const struct options *options)
@@ -176,7 +176,7 @@ int run_del(const struct options *options)
     return finish(&request, request_run(&request, options));
 }
 
-/* ---- txn ---------------------------------------------------------------- */
+/* ---- txn ---- */
 
 /* {"ok":false,...}: the conditions did not hold, and "else" was done. */
 static bool held(struct bytes answer)

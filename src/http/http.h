@@ -127,7 +127,7 @@ struct bytes http_header(const struct http_request *request, const char *name);
 struct bytes http_header_named(const struct http_header *headers,
                                uint32_t count, const char *name);
 
-/* ---- targets ---------------------------------------------------------- */
+/* ---- targets ---- */
 
 /* Percent-decode `in` into `out` (room for in.size bytes); '+' stays '+'.
  * False on a bad escape. */
@@ -164,7 +164,7 @@ bool http_form_decode(struct bytes in, uint8_t *out, size_t *out_size);
 bool http_query_next(struct bytes *rest, struct bytes *name,
                      struct bytes *value);
 
-/* ---- responses -------------------------------------------------------- */
+/* ---- responses ---- */
 
 const char *http_reason(int status);
 
