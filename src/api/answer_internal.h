@@ -10,7 +10,7 @@ struct conn;
 
 /* ---- answers: answer.c ---- */
 
-/* What all answers share. */
+/* State shared by all answers. */
 struct api_output {
     struct buf common;   /* Headers of every answer, with the Date of ... */
     uint64_t common_s;   /* ... this second of the reactor's clock. */
@@ -21,55 +21,62 @@ struct api_output {
     uint64_t turn;
 };
 
-/* Extra headers are in api->headers ("Name: value\r\n"...). JSON is
- * indented here when that was asked for. */
+/* Answer the request, with the headers in api->headers besides the common ones.
+ * `type` NULL: no Content-Type. JSON is indented here if ?pretty was given. The
+ * connection then goes on with its next request, or ends. */
 void api_answer(struct conn *conn, int status, const char *type,
                 struct bytes body);
 
-/* Whether so much more may wait for clients to take it. False: answered 429;
- * small answers need not ask. */
+/* Whether an answer with a body of `size` bytes may be added to those that wait
+ * for their clients. False: answered 429. Small answers need not ask. */
 bool api_has_output_room(struct conn *conn, size_t size);
 
-/* An answer in two parts: the head, with the length of what follows, and, when
- * that has been written, the end. */
+/* An answer in two parts: api_answer_head() writes the head, with the length of
+ * the body; when the body has been written, api_answered() completes it. */
 void api_answer_head(struct conn *conn, int status, const char *type,
                      uint64_t length);
 void api_answered(struct conn *conn);
-/* Whether an answer of that type is to be indented. */
+/* Whether ?pretty was given and `type` is JSON. */
 bool api_is_to_indent(const struct conn *conn, const char *type);
 
 /* ---- errors: problem.c ---- */
 
-/* What an error says of the change that the request asked for. */
+/* The member "outcome" of an error: the fate of the change that the request
+ * asked for. */
 enum outcome {
-    OUTCOME_NONE,        /* Nothing: the request asked for none. */
+    OUTCOME_NONE,        /* The request asked for none: no such member. */
     OUTCOME_NOT_APPLIED, /* It was not made, and will not be. */
-    OUTCOME_UNKNOWN,     /* It may have been made, or be made yet. */
+    OUTCOME_UNKNOWN,     /* It may have been made, or may be made yet. */
 };
 
-/* Answer an error: a code of API 1, and a sentence. */
+/* Answer an error (RFC 9457): its code, and a sentence that names the fault,
+ * the limit and its flag, and what to do. */
 void api_answer_problem(struct conn *conn, int status, const char *code,
                         const char *message, enum outcome outcome);
-/* `members` is JSON to be added to the object: ",\"name\":value". */
+/* The same with further members of the object: `members` is JSON such as
+ * ",\"name\":value". */
 void api_answer_problem_with(struct conn *conn, int status, const char *code,
                              const char *message, enum outcome outcome,
                              const char *members);
+/* Answer the error that `result` is; its outcome must not be NODE_OK. */
 void api_answer_outcome(struct conn *conn, const struct node_result *result);
-/* A key or name for people: in quotes, cut where it is long. */
+/* Add a key or a name in quotes, cut when it is long. */
 void api_add_quoted(struct buf *out, struct bytes name);
-/* 404: there is no `kind` ("key", "member") of the name in conn->request.key.
+/* Answer 404: no `kind` ("key", "member") has the name in conn->request.key.
  */
 void api_answer_no_such(struct conn *conn, const char *kind,
                         enum outcome outcome);
-/* Why this node answers no reads, and what to do. */
+/* Add a sentence: why a quarantined node answers no reads, and what to do. */
 void api_explain_contradiction(const struct node_contradiction *contradiction,
                                struct buf *out);
-/* That this node is no member any more; in api->message. */
+/* A sentence that this node has been removed from its cluster. It is in
+ * api->message. */
 const char *api_removed_text(struct api *api, const struct node_status *status);
-/* Add a sentence: which cluster it is, and what to do. */
+/* Add a sentence: which other cluster counts this node as its member, and what
+ * to do. */
 void api_explain_second_cluster(const struct node_foreign *foreign,
                                 struct buf *out);
-/* A conn_finish: 200 without a body, or the problem. */
+/* A conn_finish: answer 200 without a body, or the error. */
 void api_finish_plain(struct conn *conn, const struct node_result *result);
 
 #endif

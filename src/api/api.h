@@ -1,10 +1,10 @@
 /* api.h -- HTTP for clients: connections, routes, answers.
  *
  * One request per connection is in progress at a time; pipelined ones wait in
- * the stream. struct conn comes from a free list and goes back there when its
- * connection ends; its buffers are freed then, and kept from one request to the
- * next, so that a request of usual size allocates nothing. Answers are
- * formatted into the output buffer of the stream.
+ * the stream. A connection keeps its buffers from one request to the next, so
+ * that a request of usual size allocates nothing, and frees them when it ends;
+ * the struct itself is reused. Answers are formatted into the output buffer of
+ * the stream.
  *
  * Everything runs on the thread of the reactor. */
 #ifndef CRAFTD_API_API_H
@@ -16,7 +16,8 @@
 
 struct api;
 
-struct api_process { /* See sys_process(). */
+/* Resources of this process: the fields of sys_process(). */
+struct api_process {
     uint64_t resident_bytes;
     uint64_t virtual_bytes;
     uint64_t cpu_us;
@@ -24,29 +25,29 @@ struct api_process { /* See sys_process(). */
     uint64_t max_fds;
 };
 
-/* Bound on connections held over conns_max, to be refused with an answer.
- * Further ones wait in the kernel's queue of the listener. */
+/* Upper bound on connections accepted over conns_max: they are answered probes
+ * or refused. Further ones wait in the kernel's queue of the listener. */
 enum { API_CONNS_BEYOND = 32 };
 
-/* Everything that it points to is borrowed until api_close(). */
+/* All pointers are borrowed until api_close(). */
 struct api_options {
     struct reactor *reactor;
-    /* Listen on this name or address (NULL: not), ... */
+    /* Name or address to listen on, for listener_open() (NULL: none), ... */
     const char *host;
     uint16_t port;
-    /* ... and on this Unix socket (NULL: not). See listener_open_unix(). */
+    /* ... and Unix socket, for listener_open_unix() (NULL: none). */
     const char *unix_path;
     unsigned unix_mode;
     uint64_t value_bytes_max; /* --max-value */
     uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
     uint64_t body_bytes_max;  /* --max-body */
     uint32_t conns_max;
-    uint32_t conns_wanted; /* --max-conns; over conns_max when the limit of
-                              descriptors is too low for it. */
-    /* Names of this node for browsers: the host of http_adv, the machine's name
-     * (NULL: none), and a list with commas; and origins of pages that may do
-     * what our own may, a list too. Lists are NULL or well-formed; "*" is any.
-     * See browser.c. */
+    uint32_t conns_wanted; /* --max-conns; higher than conns_max when the limit
+                              of descriptors is too low for it. */
+    /* Names under which browsers may reach this node: the host of http_adv, the
+     * machine's name (NULL: none), and a list separated by commas; and the
+     * origins of pages that have the rights of our own, a list as well. Lists
+     * are NULL or well-formed; the element "*" is any. See browser.c. */
     const char *http_adv;
     const char *host_name;
     const char *allow_hosts;
@@ -56,43 +57,47 @@ struct api_options {
     const char *raft_port_risk;
     const char *version;
     uint64_t start_s; /* Unix time of the start of the process. */
-    /* Whether the link to a peer is up, and a few words why not ("": none). */
+    /* Whether the link to a peer is up, and a few words why it is not ("" when
+     * there is no reason to name). */
     bool (*peer_up)(void *arg, raft_id id);
     const char *(*peer_error)(void *arg, raft_id id);
     /* Whether another cluster answers at the peer's address. */
     bool (*peer_foreign)(void *arg, raft_id id);
     uint64_t (*now_us)(void *arg); /* Monotonic, to measure requests. */
     uint64_t (*wall_s)(void *arg); /* Unix time, for Date. */
-    /* For /metrics. False: not known on this system. */
+    /* Fill in the resources, for /metrics. False: this system does not have
+     * them. */
     bool (*process)(void *arg, struct api_process *process);
-    /* Free bytes of the node's disk. False: not known, or in memory. */
+    /* Free bytes of the node's disk. False: unknown, or the node is in memory.
+     * NULL: as false. */
     bool (*free_bytes)(void *arg, uint64_t *bytes);
     /* Unix time of the newest good backup of --backup-dir, 0 while there is
-     * none. False: none is to be made. */
+     * none. False: there is no --backup-dir. */
     bool (*backup_time)(void *arg, uint64_t *unix_s);
-    /* A sentence about what is in the way of this node's own join, for the
-     * hints of /status; "" when nothing is known, or it does not join. */
+    /* The obstacle to this node's own join, a sentence for the hints of
+     * /status; "" when none is known, or the node does not join. */
     const char *(*join_trouble)(void *arg);
-    void *arg; /* For all of these. */
+    void *arg; /* Passed to all of these. */
 };
 
-/* Listen. On an error `why` gets a few words, and *api stays as it was. Until
- * api_set_node() all requests are answered 503. */
+/* Start to listen. Until api_set_node() all requests are answered 503. On an
+ * error, one of listener_open(), `why` is set to a few words and *api is left
+ * as it was. */
 MUST_CHECK enum err api_open(const struct api_options *options,
                              struct api **api, char *why, size_t why_size);
-/* The addresses that are bound, with commas; the Unix socket is
+/* The bound addresses as text, separated by commas; the Unix socket is
  * "unix:PATH". Valid until api_close(). */
 const char *api_listening(const struct api *api);
-/* Answer requests by `node`, which is borrowed until api_close(). */
+/* Answer requests from `node`, which is borrowed until api_close(). */
 void api_set_node(struct api *api, struct node *node);
-/* Drop all connections and cancel their requests. Call it before node_close().
- * NULL is fine. */
+/* Drop all connections, cancel their requests, and free the API. Must come
+ * before node_close(). NULL is allowed. */
 void api_close(struct api *api);
 
-/* Accept no more connections, answer what is in progress, close what is idle.
- * The api still has to be closed. */
+/* Accept no more connections, close idle ones, and go on with the requests in
+ * progress. api_close() still has to follow. */
 void api_stop(struct api *api);
-/* Whether everything has been answered and has left. */
+/* Whether every request has been answered, and every answer has been sent. */
 bool api_stopped(const struct api *api);
 
 #endif

@@ -30,7 +30,8 @@ struct api_conns {
 };
 
 struct conn;
-/* Finishes what the handler began; called when the node has an outcome. */
+/* Continues a request when the node has answered its call: answers it, or calls
+ * the node again. */
 typedef void conn_finish(struct conn *conn, const struct node_result *result);
 
 /* The place of a connection among all; PRIVATE to conns.c. From accept to
@@ -53,8 +54,8 @@ struct conn_clock {
     bool is_for_head;     /* deadline_ms is of the head being received. */
 };
 
-/* What the client sends. From accept to close: requests follow each other in
- * one stream of bytes. */
+/* The bytes that the client sends. From accept to close: requests follow each
+ * other in one stream. */
 struct conn_input {
     struct http_reader reader;
     bool eof; /* The client sends no more. */
@@ -70,7 +71,7 @@ struct conn_input {
     struct body_in body;
 };
 
-/* What the client is sent. From accept to close. */
+/* The bytes that the client is sent. From accept to close. */
 struct conn_output {
     bool keep_alive;      /* Another request may follow this answer. */
     uint64_t answer_turn; /* Turn of the last answer, ... */
@@ -89,11 +90,11 @@ struct conn_request {
     struct params params;
     struct buf key;  /* The key or the member that it names. */
     struct buf text; /* Bytes that its handler keeps between callbacks. */
-    /* What it asks of the node, which `call` belongs to from the call to its
-     * callback; and what the callback continues with. */
+    /* The call to the node in progress, which owns `call` until its callback;
+     * and the function that continues then. */
     struct node_request call;
     conn_finish *finish;
-    /* Whether and when it may be shown, if it is a read. */
+    /* If it is a read: the condition on which it may be answered. */
     struct reading reading;
     struct list
         read_link; /* In api->reads.waiting; alone: it does not wait there. */
@@ -104,7 +105,8 @@ struct conn_request {
 struct conn_answer {
     int status;
     uint64_t index;   /* Value of Craftd-Index; 0: applied last. */
-    uint64_t deleted; /* By a part of the request that has been done. */
+    uint64_t deleted; /* Keys deleted by the part of the request that is done:
+                         an error reports them. */
     bool head_only;
     bool v1;     /* A path of /api/v1: errors are application/json. */
     bool pretty; /* JSON is to be indented. */
@@ -114,9 +116,9 @@ struct conn_answer {
     struct body_out body;
 };
 
-/* What the handler of the request keeps until it has answered. All zero when
- * it starts, and plain data: what it points to is released by the one who put
- * it there. Each member is read by the files that it names, and by no other. */
+/* State of the handler of the request, until it has answered. All zero when the
+ * handler starts. Plain data: a handler releases what its member points to. No
+ * file but those named reads a member. */
 union conn_state {
     struct {       /* GET /key: keys.c */
         bool raw;  /* The value is to be sent as it is, ... */
@@ -135,8 +137,8 @@ union conn_state {
         char addr[RAFT_ADDR_BYTES]; /* The address that was asked for. */
     } join;
     struct {            /* POST /sync: operate.c */
-        uint64_t index; /* To be reached by all; ... */
-        raft_id id;     /* ... and this one is being waited for. */
+        uint64_t index; /* All members have to reach it; ... */
+        raft_id id;     /* ... this one is being waited for. */
     } sync;
     struct {                       /* GET /backup: backup.c */
         struct store_image *image; /* NULL: it is not open. */
@@ -148,8 +150,8 @@ struct conn {
     struct api *api;
     struct stream *stream;
     struct list link; /* In api->conns.all, or api->conns.unused. */
-    bool busy;    /* A request is with the node, or its answer being sent. */
-    bool closing; /* The last answer has been given. */
+    bool busy;        /* A request was handled, and is not yet answered. */
+    bool closing;     /* The last answer has been given. */
     struct conn_place place;
     struct conn_clock clock;
     struct conn_input input;
@@ -173,32 +175,33 @@ void api_conn_close_when_sent(struct conn *conn);
 void api_conn_drop(struct conn *conn);
 /* The same when its stream is closed already. */
 void api_conn_free(struct conn *conn);
-/* The connection waits for a request or for its end, and may be dropped in
- * favour of another; or it does so no longer. */
+/* The connection waits for a request or for its end, so it may be dropped in
+ * favour of another; or it has a request. */
 void api_conn_mark_idle(struct conn *conn);
 void api_conn_mark_active(struct conn *conn);
-/* The time in which the connection may wait for a request starts now. */
+/* Start the time that the connection may wait for a request. */
 void api_conn_may_idle(struct conn *conn);
 void api_conn_set_deadline(struct conn *conn, uint64_t at_ms);
-/* Whether the connection still has no place, after a try to find one. Guests
- * are answered probes alone. */
+/* Whether the connection has no place, after an attempt to find one. Guests are
+ * answered nothing but probes. */
 bool api_conn_is_guest(struct conn *conn);
+/* Answer 429: all places are taken, or all that one address may have. */
 void api_conn_refuse_guest(struct conn *conn);
-/* Answer a request that will not become complete. */
+/* Answer a request that will not become complete, and close the connection. */
 void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
                              const char *message);
-/* A request is in progress. If the end of its client would not be seen, probe
- * for it after a while. */
+/* A request is in progress. If the disappearance of its client would not be
+ * noticed, probe for it after a while. */
 void api_conn_watch_client(struct conn *conn);
 /* Log that the client has taken only `sent` of `total` bytes since `since_ms`,
  * before the connection is closed. */
 void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
                        uint64_t total, uint64_t since_ms);
-/* At the end of on_read(): `size` bytes wait in the stream. The request may be
- * refused for it. */
+/* At the end of on_read(): count the `size` bytes that wait in the stream. A
+ * request, this one or another, may be refused for lack of room. */
 void api_conn_count_input(struct conn *conn, size_t size);
 void api_conns_init(struct api *api);
-/* Drop them all. */
+/* Drop all connections, and free what they share. */
 void api_conns_free(struct api *api);
 
 #endif

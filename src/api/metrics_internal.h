@@ -1,4 +1,4 @@
-/* metrics_internal.h -- what requests are counted by: metrics.c. */
+/* metrics_internal.h -- counts and durations of requests: metrics.c. */
 #ifndef CRAFTD_API_METRICS_INTERNAL_H
 #define CRAFTD_API_METRICS_INTERNAL_H
 
@@ -23,9 +23,9 @@ struct request_count {
     uint64_t count;
 };
 
-/* The combinations that came first have a count of their own; clients can make
- * up more than is worth a series each. The others are counted by the class of
- * their status, so that errors stay errors. */
+/* Clients can produce more combinations than are worth a series each, so those
+ * that come first have a count of their own, and all others are counted by the
+ * class of their status: errors stay visible. */
 enum { REQUEST_COUNTS_MAX = 36, STATUS_CLASSES = 5 };
 
 struct api_metrics {

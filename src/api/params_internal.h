@@ -40,33 +40,35 @@ enum param {
     PARAM_COUNT,
 };
 
-/* In a set of what is taken: others are ignored, not refused. */
+/* In a set of parameters: others are ignored, not refused. */
 #define PARAMS_ANY (UINT64_C(1) << 63)
 
 /* The query of the request being answered. Sets have a bit for each enum
  * param. */
 struct params {
-    uint64_t taken; /* By the route, from api_params_refused() on. */
-    uint64_t given;
-    uint64_t repeated;
+    uint64_t taken;       /* Those of the route, after api_params_refused(). */
+    uint64_t given;       /* Those of the request. */
+    uint64_t repeated;    /* Those given more than once. */
     struct bytes unknown; /* The first name that is no parameter; encoded. */
-    bool bad_escape;
-    struct bytes values[PARAM_COUNT]; /* Where given; decoded, in `text`. */
+    bool bad_escape;      /* A name or a value cannot be decoded. */
+    struct bytes values[PARAM_COUNT]; /* Of those given: decoded, in `text`. */
     struct buf text;
 };
 
 /* Fill in conn->request.params, but for `taken`. Values stay good until the
  * next request, whatever becomes of this one's bytes. */
 void api_params_read(struct conn *conn, const struct http_request *request);
-/* Whether one was given that `what` ("GET /keys") does not take, one came
- * twice, or one cannot be decoded. True: answered 400. */
+/* Whether a parameter was given that `what` ("GET /keys") does not take, one
+ * was given twice, or one cannot be decoded. True: answered 400. */
 bool api_params_refused(struct conn *conn, uint64_t taken, const char *what);
 /* The value of a parameter that the request's route takes. False: not given. */
 bool api_get_param(const struct conn *conn, enum param param,
                    struct bytes *value);
-/* The same for one that is said by its name alone, and unsaid by 0 or false. */
+/* Whether a flag that the request's route takes is set: given by its name alone
+ * or with any value but 0 and false. */
 bool api_flag(const struct conn *conn, enum param param);
-/* The same two, whether the route takes it or not. */
+/* Whether a parameter is given, and whether a flag is set, for parameters that
+ * the route may not take. */
 bool api_is_given(const struct conn *conn, enum param param);
 bool api_is_on(const struct conn *conn, enum param param);
 
@@ -82,7 +84,7 @@ bool api_bad_param(struct conn *conn, const char *message);
  * it, for the Link to the next page. */
 void api_add_query(struct buf *out, struct bytes query, const char *without);
 
-/* The deadline that ?timeout= asks for; false: answered 400. */
+/* Set the deadline of the request, by ?timeout=. False: answered 400. */
 bool api_read_timeout(struct conn *conn);
 
 #endif

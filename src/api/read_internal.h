@@ -14,14 +14,15 @@ enum read_level {
     LEVEL_STRONG,
     LEVEL_WEAK,
     LEVEL_NONE,
-    LEVEL_AUTO, /* Until api_read_start() has chosen. */
+    LEVEL_AUTO, /* api_read_start() chooses another one. */
 };
 
 /* The condition on which a read is answered. */
 struct reading {
     enum read_level level;
-    uint64_t index;    /* Has been applied here. */
-    uint64_t fresh_ms; /* The leader was heard since; UINT64_MAX: whenever. */
+    uint64_t index;    /* This entry must have been applied here. */
+    uint64_t fresh_ms; /* Longest time since the leader's last message;
+                          UINT64_MAX: any. */
     bool fresh_strict;
     void (*show)(struct conn *conn);
 };
@@ -38,12 +39,15 @@ struct api_reads {
  * ?min_index= demand: at once or in a later turn, or answer the problem. */
 void api_read_start(struct conn *conn, const struct http_request *request,
                     void (*show)(struct conn *conn));
-/* For a request that is no read, but begins with one: linearizable. */
+/* The same at the level linearizable, for a request that is no read but begins
+ * with one. */
 void api_read_latest(struct conn *conn, void (*show)(struct conn *conn));
-/* The same again: what is applied here has gone back (a full disk). */
+/* Wait again: the state has gone back after `show` was called (a full disk).
+ */
 void api_read_wait(struct conn *conn);
-/* Nothing will be shown to it any more. */
+/* The connection ends: forget its read. */
 void api_read_close(struct conn *conn);
+/* Add Craftd-Level, and on a follower Craftd-Last-Contact. */
 void api_add_read_headers(struct conn *conn);
 
 #endif

@@ -152,7 +152,7 @@ static void write_step(struct restore *restore)
         step.step = restore->stage == RESTORE_BEGIN    ? COMMAND_RESTORE_BEGIN
                     : restore->stage == RESTORE_COMMIT ? COMMAND_RESTORE_COMMIT
                                                        : COMMAND_RESTORE_ABORT;
-        step.keys = restore->sent;
+        step.keys = restore->applied_rows;
         step.hash = restore->hash;
         command_restore(&writer, &restore->command, &step);
     }
@@ -178,26 +178,26 @@ static enum err gather(struct restore *restore)
     command_restore(&writer, &restore->command,
                     &(struct command_restore){.step = COMMAND_RESTORE_ROWS,
                                               .id = restore->id,
-                                              .keys = restore->sent});
+                                              .keys = restore->applied_rows});
     while (writer.count < BATCH_ROWS_MAX) {
-        if (!restore->held) {
+        if (!restore->has_row) {
             err = store_upload_next(restore->upload, &restore->key,
                                     &restore->value);
         }
         if (err) {
             break;
         }
-        restore->held =
+        restore->has_row =
             writer.count > 0 &&
             restore->command.size + restore->key.size + restore->value.size >
                 BATCH_BYTES_MAX;
-        if (restore->held) {
+        if (restore->has_row) {
             break;
         }
         command_restore_row(&writer, restore->key, restore->value);
     }
     command_end(&writer);
-    restore->batch = writer.count;
+    restore->batch_rows = writer.count;
     return err == ERR_NOT_FOUND && writer.count > 0 ? ERR_OK : err;
 }
 
@@ -237,15 +237,16 @@ static void step_done(struct restore *restore, const struct result *result)
         return;
     case RESTORE_ROWS:
         /* An earlier attempt may have done it, unheard of. */
-        if (!done && !(restore->uncertain &&
-                       result->keys == restore->sent + restore->batch)) {
+        if (!done &&
+            !(restore->uncertain &&
+              result->keys == restore->applied_rows + restore->batch_rows)) {
             superseded(restore);
             return;
         }
         restore->hash =
             command_restore_hash(restore->hash, buf_bytes(&restore->command));
-        restore->sent += restore->batch;
-        restore->batch = 0;
+        restore->applied_rows += restore->batch_rows;
+        restore->batch_rows = 0;
         wake(restore, 0);
         return;
     case RESTORE_COMMIT:
@@ -279,7 +280,7 @@ static void step_failed(struct restore *restore,
         now_ms + AGAIN_MS < restore->deadline_ms;
     restore->uncertain = restore->uncertain || result->outcome == NODE_UNKNOWN;
     if (later) {
-        restore->again = true;
+        restore->is_repeat_due = true;
         wake(restore, AGAIN_MS);
     } else if (restore->stage == RESTORE_ABORT) {
         restore->stage = RESTORE_NONE; /* The leader does it, in time. */
@@ -378,8 +379,8 @@ static void open_upload(struct restore *restore)
 static void go_on(void *arg)
 {
     struct restore *restore = arg;
-    if (restore->again) {
-        restore->again = false;
+    if (restore->is_repeat_due) {
+        restore->is_repeat_due = false;
         write_step(restore);
     } else if (restore->api->stopping) {
         fail(restore, 503, "stopping", "this node is stopping");
@@ -429,21 +430,21 @@ static void too_large(struct conn *conn)
 static bool is_slow(const struct restore *restore)
 {
     return restore->stage == RESTORE_RECEIVE &&
-           api_body_is_slow_upload(restore->conn, restore->begun_ms,
-                                   restore->received);
+           api_body_is_slow_upload(restore->conn, restore->begin_ms,
+                                   restore->received_bytes);
 }
 
 static void end_slow(struct restore *restore)
 {
     uint64_t took_ms =
-        reactor_now_ms(restore->api->options.reactor) - restore->begun_ms;
+        reactor_now_ms(restore->api->options.reactor) - restore->begin_ms;
     log_warn("slow-upload",
              "at=%s received=%llu seconds=%llu bytes_per_second=%llu limit=%d "
              "why=\"another restore takes its place\"",
              stream_peer_text(restore->conn->stream),
-             (unsigned long long)restore->received,
+             (unsigned long long)restore->received_bytes,
              (unsigned long long)took_ms / 1000,
-             (unsigned long long)(restore->received * 1000 / took_ms),
+             (unsigned long long)(restore->received_bytes * 1000 / took_ms),
              BODY_UPLOAD_BYTES_PER_S);
     api_conn_refuse_partial(restore->conn, 408, "request-timeout",
                             "the upload was slower than 64 kB/s, and another "
@@ -498,17 +499,18 @@ static bool allowed(struct conn *conn, const struct http_request *request)
 static void take(struct conn *conn, struct bytes piece)
 {
     struct restore *restore = &conn->api->restore;
-    uint64_t before = restore->received;
-    restore->received += piece.size;
-    if (restore->received > bytes_max(conn->api)) {
+    uint64_t before = restore->received_bytes;
+    restore->received_bytes += piece.size;
+    if (restore->received_bytes > bytes_max(conn->api)) {
         give_up(restore);
         conn->output.keep_alive = false;
         too_large(conn);
         return;
     }
     /* Its own bytes are gone from what is free. */
-    if (before / FREE_CHECK_BYTES != restore->received / FREE_CHECK_BYTES &&
-        !disk_has_room(conn->api, restore->received)) {
+    if (before / FREE_CHECK_BYTES !=
+            restore->received_bytes / FREE_CHECK_BYTES &&
+        !disk_has_room(conn->api, restore->received_bytes)) {
         fail(restore, 507, "no-space", disk_text);
         return;
     }
@@ -531,7 +533,7 @@ static void close_sink(struct conn *conn)
     struct restore *restore = &conn->api->restore;
     if (restore->conn == conn) {
         node_cancel(conn->api->node, &restore->request);
-        restore->again = false;
+        restore->is_repeat_due = false;
         give_up(restore);
     }
 }
@@ -562,7 +564,7 @@ static void begin(struct conn *conn)
         .api = api,
         .conn = conn,
         .stage = RESTORE_RECEIVE,
-        .begun_ms = conn->request.start_ms,
+        .begin_ms = conn->request.start_ms,
         .upload = upload,
         .request = request,
         .command = command,

@@ -13,26 +13,30 @@ struct conn;
  * OPTIONS and refusals come from the table of routes, all else from the
  * handler. */
 void api_route(struct conn *conn, const struct http_request *request);
-/* Whether the handler of the request takes its body in pieces, by a sink. */
+/* Whether the handler of the request consumes its body in pieces, by a sink.
+ */
 bool api_route_streams(const struct http_request *request);
-/* Whether the path is one of /api/v1. */
+/* Whether the path is /api/v1 or below it. */
 bool api_is_v1(const struct http_request *request);
-/* Whether the head of a request whose body has not come yet is reason enough
- * to refuse the request, or to redirect it. True: answered. */
+/* Whether the request can be refused or redirected by its head, before its body
+ * has come. True: answered. */
 bool api_route_refuses(struct conn *conn, const struct http_request *request);
-/* Whether ?redirect was given and this node does not lead. True: answered. */
+/* Whether ?redirect is given and this node does not lead. True: answered. */
 bool api_redirected(struct conn *conn, const struct http_request *request);
 
-/* Whether the request comes from a page of another site that may not make it
- * (browser.c); probes show nothing to a page. True: answered 403. */
+/* Whether the request comes from a web page that may not make it (browser.c).
+ * `is_probe`: the answer is no secret. True: answered 403. */
 bool api_browser_refused(struct conn *conn, const struct http_request *request,
                          bool is_probe);
 
-/* The text of openapi.yaml, which the build has put into the binary. */
+/* The text of openapi.yaml; the build puts it into the binary. */
 extern const uint8_t api_openapi_text[];
 extern const size_t api_openapi_size;
 
-/* ---- handlers: what a route does, in the file named after it ---- */
+/* ---- handlers ----
+ *
+ * A handler answers the request, at once or later; until then conn->busy is
+ * set. `request` and what it points to are valid during the call only. */
 
 void api_on_key(struct conn *conn, const struct http_request *request);
 void api_on_txn(struct conn *conn, const struct http_request *request);
@@ -52,14 +56,14 @@ void api_on_backup(struct conn *conn, const struct http_request *request);
 void api_on_restore(struct conn *conn, const struct http_request *request);
 void api_on_metrics(struct conn *conn, const struct http_request *request);
 
-/* A handler of keys or lists calls these for one of its methods. */
+/* Methods of /key and /keys, for their handlers. */
 void api_post_keys(struct conn *conn, const struct http_request *request);
 void api_put_key(struct conn *conn, const struct http_request *request);
 void api_delete_key(struct conn *conn, const struct http_request *request);
 void api_delete_keys(struct conn *conn, const struct http_request *request);
 
-/* Add what an operator should know to api->body: JSON strings with commas
- * between them (hints.c). */
+/* Add the hints of /status to api->body: JSON strings with commas between them
+ * (hints.c). */
 void api_add_hints(struct api *api, const struct node_status *status);
 
 static inline bool is_get(const struct http_request *request)

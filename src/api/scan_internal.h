@@ -17,21 +17,21 @@
 
 struct conn;
 
-/* Where a walk over many keys is */
+/* The stages of a walk. */
 enum scan_stage {
-    SCAN_IDLE, /* Not under way; in no list. */
-    SCAN_NEW,
-    SCAN_WORKING,
-    SCAN_WAITING,
+    SCAN_IDLE,    /* No walk is in progress; in no list. */
+    SCAN_NEW,     /* It may be a short one, and is served at once. */
+    SCAN_WORKING, /* It is a long one, and gets slices. */
+    SCAN_WAITING, /* It is a long one, and others are at work. */
     SCAN_STAGES,
 };
 
 enum list_format { FORMAT_JSON, FORMAT_NDJSON, FORMAT_LINES };
 
 enum scan_step {
-    SCAN_ON,   /* Taken, or of no interest. */
-    SCAN_JUMP, /* Taken; go on behind all keys that begin with scan->last. */
-    SCAN_FULL, /* Not taken: there is more than this answer has room for. */
+    SCAN_ON,   /* The pair was taken or skipped: go on. */
+    SCAN_JUMP, /* It was taken: go on behind all that begin with scan->last. */
+    SCAN_FULL, /* It was not taken: the answer has no room for it. */
 };
 
 /* GET /keys: list.c. */
@@ -55,7 +55,7 @@ struct scan_properties {
 
 /* A deletion of many keys: erase.c. */
 struct scan_erase {
-    struct command_writer batch; /* In scan->page. */
+    struct command_writer batch; /* Writes into scan->page. */
     size_t batch_bytes;          /* Bytes of the values that it deletes. */
     uint32_t batch_keys_max;
     bool must_match; /* Answer 404 when nothing matches. */
@@ -85,9 +85,9 @@ struct scan {
     bool late;       /* The request's time is over. */
     uint64_t first_index; /* Applied index at the start, ... */
     uint64_t index;       /* ... and of the state that is shown. */
-    struct buf query;     /* Of the Link to the next page. */
+    struct buf query;     /* Parameters of the Link to the next page. */
     /* PRIVATE to scan.c. */
-    size_t page_counted; /* In api->scans.page_bytes. */
+    size_t page_counted; /* Bytes counted in api->scans.page_bytes. */
     bool begun;
     bool jumped;   /* `last` is a prefix, and the bounds are behind it. */
     uint64_t sent; /* Bytes of `page`. */
@@ -95,7 +95,7 @@ struct scan {
         struct scan_list list;
         struct scan_properties properties;
         struct scan_erase erase;
-    } by; /* What the handler keeps. */
+    } by; /* State of the handler that started the walk. */
 };
 
 /* All walks: scan.c. */
@@ -118,16 +118,17 @@ void api_scan_answer(struct conn *conn, const char *type);
 void api_scan_close(struct conn *conn);
 /* The same, with all buffers. */
 void api_scan_free(struct conn *conn);
-/* For step(): whether scan->pattern matches the key, which adds to scan->spent;
- * and whether the time of the request is over, which sets scan->late. */
+/* For step(): whether scan->pattern matches the key, whose cost is put into
+ * scan->spent; and whether the time of the request is over, which sets
+ * scan->late. */
 bool api_scan_matches(struct scan *scan, struct bytes key);
 bool api_scan_is_late(struct conn *conn);
 /* Answer 504: for done() when scan->late is set. */
 void api_scan_answer_late(struct conn *conn);
 /* Free scan->pattern: all keys match. */
 void api_scan_no_pattern(struct scan *scan);
-/* For the start of a walk: add the first key behind all that begin with
- * `prefix` (false: there is none), or the first behind `key`. */
+/* For bounds: add the first key behind all that begin with `prefix` (false:
+ * there is none), or the first key behind `key`. */
 bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void api_scan_add_behind(struct buf *out, struct bytes key);
 

@@ -29,10 +29,10 @@ enum write_kind {
 
 /* ---- keys and values: keys.c, accept.c ---- */
 
-/* Put what follows `root` ("/key/") in the path, percent-decoded once, into
- * conn->request.key. False: it is no key, which has been answered. */
+/* Put the rest of the path behind `root` ("/key/"), percent-decoded once, into
+ * conn->request.key. False: it is no key; answered 400. */
 bool api_read_key(struct conn *conn, struct bytes path, const char *root);
-/* What is wrong with a key, a few words; NULL: nothing. */
+/* The fault of a key, a few words. NULL: it has none. */
 const char *api_key_wrong(struct bytes key);
 /* Add the value as a member of an object: "value", or "value_base64" when it is
  * not UTF-8. */
