@@ -153,6 +153,20 @@ static bool is_usable(const char *flag, const char *dir)
     return usable;
 }
 
+/* A file that is read again on SIGHUP. */
+static bool is_readable(const char *flag, const char *path)
+{
+    if (!path || access(path, R_OK) == 0) {
+        return true;
+    }
+    log_error("start",
+              "%s=%s why=\"user %u may not read it, and will have to on "
+              "SIGHUP: %s\" help=\"as root: chown %u:%u %s\"",
+              flag, path, (unsigned)getuid(), strerror(errno),
+              (unsigned)getuid(), (unsigned)getgid(), path);
+    return false;
+}
+
 /* The group of the user is who the mode of the socket is for. */
 static bool own_socket(const struct privileges *privileges)
 {
@@ -172,6 +186,7 @@ bool privileges_drop_user(const struct privileges *privileges)
         return true;
     }
     return own_socket(privileges) && become_user(privileges) &&
+           is_readable("--cluster-key", config->cluster_key) &&
            (config->inmem || is_usable("--dir", config->dir)) &&
            (!config->backup_dir ||
             is_usable("--backup-dir", config->backup_dir));

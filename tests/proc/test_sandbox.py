@@ -205,17 +205,18 @@ def test_a_node_started_as_root_becomes_the_user(cluster, public, user, gid):
     node = cluster.new(args=["--user", user, "--backup-every", "1s",
                              "--backup-dir", public + "/above/backups"])
     node.dir = public + "/above/data"
-    node.start().up()
+    argv = ["setpriv", "--groups=0,4", *node.argv()]
+    node.start(argv).up()
     for _ in range(2):
         cluster.wait_leader()
         for pid in [node.pid] + children(node.pid):
             assert field(pid, "Uid").split() == [str(uid)] * 4
             assert field(pid, "Gid").split() == [str(gid)] * 4
-            assert "0" not in field(pid, "Groups").split()
+            assert not {"0", "4"} & set(field(pid, "Groups").split())
             assert int(field(pid, "CapEff"), 16) == 0
         assert answers(node)
         node.terminate()
-        node.start().up()
+        node.start(argv).up()
     wait_for(lambda: os.listdir(public + "/above/backups"), 10, "a backup")
     for folder, folders, files in os.walk(public + "/above"):
         for name in folders + files:
@@ -249,6 +250,24 @@ def test_a_directory_of_another_user_is_explained(cluster, public, owned):
     what = node.dir + ("/LOCK" if owned == "file" else "")
     assert f"user {NOBODY.pw_uid} may not use {what}: Permission denied" in node.log()
     assert f"chown -R {NOBODY.pw_uid}:{NOBODY.pw_gid} {node.dir}" in node.log()
+
+
+@as_root
+def test_a_key_that_could_not_be_read_again_is_explained(cluster, public):
+    key = public + "/key"
+    with open(key, "w") as f:
+        f.write(subprocess.run([BINARY, "keygen"], capture_output=True,
+                               text=True, check=True).stdout)
+    os.chmod(key, 0o600)
+    node = cluster.new(args=["--user", "nobody", "--cluster-key", key])
+    node.dir = public + "/data"
+    node.start()
+    assert node.wait_exit() == 1
+    assert f"user {NOBODY.pw_uid} may not read it" in node.log()
+    os.chown(key, NOBODY.pw_uid, NOBODY.pw_gid)
+    node.start().up()
+    node.send(signal.SIGHUP)
+    wait_for(lambda: node.log().count(" cluster-key file=") == 3, 5, "it is read")
 
 
 @pytest.mark.parametrize("user, why", [
