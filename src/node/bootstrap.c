@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "node/files.h"
 #include "node/node_internal.h"
 #include "node/open_internal.h"
 #include "node/phases_internal.h"
@@ -58,8 +59,7 @@ static enum err mark(const struct fs *fs, enum stage stage)
 
 static enum err unmark(const struct fs *fs)
 {
-    enum err err = fs->unlink(fs->self, marker);
-    return err ? err : fs->sync_dir(fs->self, ".");
+    return file_remove(fs, marker);
 }
 
 /* ---- the new cluster ---- */
@@ -205,6 +205,13 @@ static enum err recover(struct bootstrap *job)
     return err ? err : bootstrap(job, old.name);
 }
 
+/* A file that cannot be examined counts as one. */
+static bool has_database(const struct fs *fs)
+{
+    bool there;
+    return file_exists(fs, "db/CURRENT", &there) != ERR_OK || there;
+}
+
 static enum err copy_backup(const struct bootstrap *job,
                             struct store_incoming *incoming)
 {
@@ -233,22 +240,35 @@ static enum err copy_backup(const struct bootstrap *job,
     return err;
 }
 
-static bool has_database(const struct fs *fs)
+/* Put the backup in place of the empty database. */
+static enum err install_backup(struct bootstrap *job)
 {
-    int handle;
-    enum err err = fs->open(fs->self, "db/CURRENT", FS_READ, &handle);
-    if (!err) {
-        fs->close(fs->self, handle);
+    struct store_incoming *incoming;
+    enum err err = store_incoming_new(job->store, &incoming);
+    if (err) {
+        return err;
     }
-    return err != ERR_NOT_FOUND;
+    err = copy_backup(job, incoming);
+    if (err) {
+        store_incoming_free(incoming);
+        return err;
+    }
+    struct store *empty = job->store;
+    job->store = NULL;
+    err = store_incoming_finish(incoming, 0, 0, node_check_conf, &job->store);
+    store_close(empty);
+    if (!err) {
+        store_tidy(job->store);
+    }
+    return err;
 }
 
 static enum err restore(struct bootstrap *job)
 {
     const struct fs *fs = job->env->fs;
+    const char *name =
+        job->options->name ? job->options->name : job->options->raft_addr;
     struct ident old;
-    struct store *empty = NULL;
-    struct store_incoming *incoming = NULL;
     enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
     if (!err && stage == FOUNDING) {
@@ -274,27 +294,9 @@ static enum err restore(struct bootstrap *job)
         err = remove_log(fs);
     }
     if (!err) {
-        err = store_incoming_new(job->store, &incoming);
+        err = install_backup(job);
     }
-    if (!err) {
-        err = copy_backup(job, incoming);
-        if (err) {
-            store_incoming_free(incoming);
-        }
-    }
-    if (!err) {
-        empty = job->store;
-        job->store = NULL;
-        err =
-            store_incoming_finish(incoming, 0, 0, node_check_conf, &job->store);
-        store_close(empty);
-    }
-    if (!err) {
-        store_tidy(job->store);
-    }
-    return err ? err
-               : bootstrap(job, job->options->name ? job->options->name
-                                                   : job->options->raft_addr);
+    return err ? err : bootstrap(job, name);
 }
 
 /* ---- entry points ---- */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "node/files.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
 #include "node/open_internal.h"
@@ -15,16 +16,15 @@
 static enum err clear_leftovers(struct node *node)
 {
     const struct fs *fs = node->env.fs;
-    int handle;
-    enum err err = fs->open(fs->self, "db/CURRENT", FS_READ, &handle);
-    if (err != ERR_NOT_FOUND) {
-        if (!err) {
-            fs->close(fs->self, handle);
-            log_error("open", "why=\"a database, but no IDENT: refusing to "
-                              "start a new cluster over it\"");
-            err = ERR_CORRUPT;
-        }
+    bool has_database;
+    enum err err = file_exists(fs, "db/CURRENT", &has_database);
+    if (err) {
         return err;
+    }
+    if (has_database) {
+        log_error("open", "why=\"a database, but no IDENT: refusing to "
+                          "start a new cluster over it\"");
+        return ERR_CORRUPT;
     }
     return wal_remove(fs);
 }

@@ -27,17 +27,15 @@
  * damaged, or of a later format, still counts as evidence. */
 #include <stdio.h>
 
-#include "base/crc32c.h"
 #include "base/log.h"
+#include "node/files.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
 
 enum {
     FOREIGN_FORMAT = 1,
-    AT_CRC = 8,
-    AT_FORMAT = 12,
-    AT_CLUSTER = 16,
-    AT_NAME = 32,
+    AT_CLUSTER = FILE_HEADER_BYTES,
+    AT_NAME = AT_CLUSTER + 16,
     AT_ADDR = AT_NAME + RAFT_NAME_BYTES,
     AT_HTTP = AT_ADDR + RAFT_ADDR_BYTES,
     FOREIGN_BYTES = AT_HTTP + RAFT_ADDR_BYTES,
@@ -52,10 +50,8 @@ static const char file_name[] = "FOREIGN";
 static bool decode(const uint8_t *data, size_t size,
                    struct node_foreign *foreign)
 {
-    if (size != FOREIGN_BYTES || memcmp(data, magic, sizeof(magic)) != 0 ||
-        load_u32(data + AT_CRC) !=
-            crc32c(0, data + AT_FORMAT, FOREIGN_BYTES - AT_FORMAT) ||
-        load_u32(data + AT_FORMAT) != FOREIGN_FORMAT) {
+    if (size != FOREIGN_BYTES ||
+        file_check(data, size, magic, FOREIGN_FORMAT) != ERR_OK) {
         return false;
     }
     memcpy(foreign->cluster, data + AT_CLUSTER, sizeof(foreign->cluster));
@@ -74,14 +70,12 @@ static enum err write_foreign(const struct node *node)
 {
     const struct node_foreign *foreign = &node->foreign;
     uint8_t data[FOREIGN_BYTES] = {0};
-    memcpy(data, magic, sizeof(magic));
-    store_u32(data + AT_FORMAT, FOREIGN_FORMAT);
+
     memcpy(data + AT_CLUSTER, foreign->cluster, sizeof(foreign->cluster));
     add_text(data + AT_NAME, foreign->name, RAFT_NAME_BYTES);
     add_text(data + AT_ADDR, foreign->addr, RAFT_ADDR_BYTES);
     add_text(data + AT_HTTP, foreign->http, RAFT_ADDR_BYTES);
-    store_u32(data + AT_CRC,
-              crc32c(0, data + AT_FORMAT, FOREIGN_BYTES - AT_FORMAT));
+    file_seal(data, sizeof(data), magic, FOREIGN_FORMAT);
     return fs_replace(node->env.fs, ".", file_name, data, sizeof(data));
 }
 
@@ -126,13 +120,8 @@ enum err foreign_read(struct node *node)
 
 enum err foreign_remove(struct node *node)
 {
-    const struct fs *fs = node->env.fs;
     node->foreign.known = false;
-    enum err err = fs->unlink(fs->self, file_name);
-    if (err == ERR_NOT_FOUND) {
-        return ERR_OK;
-    }
-    return err ? err : fs->sync_dir(fs->self, ".");
+    return file_remove(node->env.fs, file_name);
 }
 
 /* True when the cluster was founded here, and has no other member. */

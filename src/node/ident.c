@@ -4,13 +4,12 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "node/files.h"
 
 enum {
     IDENT_BYTES = 128,
     IDENT_FORMAT = 1,
-    AT_CRC = 8,
-    AT_FORMAT = 12,
-    AT_CLUSTER = 16,
+    AT_CLUSTER = FILE_HEADER_BYTES,
     AT_UUID = 32,
     AT_ID = 48,
     AT_NAME = 56,
@@ -23,26 +22,26 @@ static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'I', 'D'};
 
 static enum err decode(const uint8_t *data, size_t size, struct ident *ident)
 {
-    if (size != IDENT_BYTES || memcmp(data, magic, sizeof(magic)) != 0) {
-        log_error("ident", "file=IDENT why=\"not an identity file\"");
-        return ERR_CORRUPT;
+    enum err err = size == IDENT_BYTES
+                       ? file_check(data, size, magic, IDENT_FORMAT)
+                       : ERR_MISMATCH;
+    if (!err && load_u64(data + AT_ID) == 0) {
+        err = ERR_CORRUPT;
     }
-    uint32_t crc = crc32c(0, data + AT_FORMAT, IDENT_BYTES - AT_FORMAT);
-    if (load_u32(data + AT_CRC) != crc) {
-        log_error("ident", "file=IDENT why=\"checksum does not hold\"");
-        return ERR_CORRUPT;
-    }
-    if (load_u32(data + AT_FORMAT) != IDENT_FORMAT) {
-        log_error("ident", "file=IDENT format=%u known=%d",
-                  load_u32(data + AT_FORMAT), IDENT_FORMAT);
-        return ERR_VERSION;
+    if (err) {
+        log_error("ident", "file=IDENT known_format=%d why=\"%s\"",
+                  IDENT_FORMAT,
+                  err == ERR_MISMATCH  ? "not an identity file"
+                  : err == ERR_CORRUPT ? "damaged"
+                                       : "its format is another");
+        return err == ERR_VERSION ? err : ERR_CORRUPT;
     }
     *ident = (struct ident){.id = load_u64(data + AT_ID),
                             .restored = data[AT_RESTORED] == 1};
     memcpy(ident->cluster, data + AT_CLUSTER, sizeof(ident->cluster));
     memcpy(ident->uuid, data + AT_UUID, sizeof(ident->uuid));
     memcpy(ident->name, data + AT_NAME, RAFT_NAME_BYTES - 1);
-    return ident->id > 0 ? ERR_OK : ERR_CORRUPT;
+    return ERR_OK;
 }
 
 enum err ident_read(const struct fs *fs, struct ident *ident)
@@ -50,11 +49,12 @@ enum err ident_read(const struct fs *fs, struct ident *ident)
     uint8_t *data = NULL;
     size_t size = 0;
     enum err err = fs_read_all(fs, "IDENT", 4096, &data, &size);
-    if (err) {
-        return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
+    if (!err || err == ERR_TOO_BIG) {
+        err = decode(data, size, ident); /* Size 0 when it is too big. */
+        mem_free(data);
+    } else if (err != ERR_NOT_FOUND) {
+        log_error("ident", "file=IDENT why=\"%s\"", err_name(err));
     }
-    err = decode(data, size, ident);
-    mem_free(data);
     return err;
 }
 
@@ -62,15 +62,13 @@ enum err ident_write(const struct fs *fs, const struct ident *ident)
 {
     uint8_t data[IDENT_BYTES] = {0};
     must(ident->id > 0);
-    memcpy(data, magic, sizeof(magic));
-    store_u32(data + AT_FORMAT, IDENT_FORMAT);
+
     memcpy(data + AT_CLUSTER, ident->cluster, sizeof(ident->cluster));
     memcpy(data + AT_UUID, ident->uuid, sizeof(ident->uuid));
     store_u64(data + AT_ID, ident->id);
     memcpy(data + AT_NAME, ident->name, strnlen(ident->name, RAFT_NAME_BYTES));
     data[AT_RESTORED] = ident->restored;
-    store_u32(data + AT_CRC,
-              crc32c(0, data + AT_FORMAT, IDENT_BYTES - AT_FORMAT));
+    file_seal(data, sizeof(data), magic, IDENT_FORMAT);
     return fs_replace(fs, ".", "IDENT", data, sizeof(data));
 }
 
@@ -104,15 +102,6 @@ static enum err write_uuid(const struct fs *fs, const char *path,
     return fs_replace(fs, ".", path, file, sizeof(file));
 }
 
-static enum err remove_file(const struct fs *fs, const char *path)
-{
-    enum err err = fs->unlink(fs->self, path);
-    if (err == ERR_NOT_FOUND) {
-        return ERR_OK;
-    }
-    return err ? err : fs->sync_dir(fs->self, ".");
-}
-
 enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
 {
     enum err err = read_uuid(fs, "UUID", uuid);
@@ -123,7 +112,7 @@ enum err ident_waiting(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
 enum err ident_mark_left(const struct fs *fs,
                          const uint8_t uuid[RAFT_UUID_BYTES])
 {
-    enum err err = remove_file(fs, "UUID"); /* The next member is another. */
+    enum err err = file_remove(fs, "UUID"); /* The next member is another. */
     return err ? err : write_uuid(fs, "LEFT", uuid);
 }
 
@@ -134,23 +123,17 @@ enum err ident_read_left(const struct fs *fs, uint8_t uuid[RAFT_UUID_BYTES])
 
 enum err ident_remove(const struct fs *fs)
 {
-    return remove_file(fs, "IDENT");
+    return file_remove(fs, "IDENT");
 }
 
 enum err ident_remove_left(const struct fs *fs)
 {
-    return remove_file(fs, "LEFT");
+    return file_remove(fs, "LEFT");
 }
 
 enum err ident_is_waiting(const struct fs *fs, bool *waiting)
 {
-    int handle;
-    enum err err = fs->open(fs->self, "UUID", FS_READ, &handle);
-    *waiting = err == ERR_OK;
-    if (!err) {
-        fs->close(fs->self, handle);
-    }
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    return file_exists(fs, "UUID", waiting);
 }
 
 enum err ident_read_join(const struct fs *fs, char join[IDENT_JOIN_BYTES])

@@ -22,16 +22,14 @@
  * copy that has been started as often as the member since is not older by this
  * count; and without space, or after damage to the file, only the starts that
  * this process has seen are known. */
-#include "base/crc32c.h"
 #include "base/log.h"
+#include "node/files.h"
 #include "node/member_internal.h"
 #include "node/node_internal.h"
 
 enum {
     STARTS_FORMAT = 1,
-    AT_CRC = 8,
-    AT_FORMAT = 12,
-    AT_ROWS = 16,
+    AT_ROWS = FILE_HEADER_BYTES,
     ROW_BYTES = 8 + RAFT_UUID_BYTES + 8 + 8,
     STARTS_BYTES = AT_ROWS + STARTS_MAX * ROW_BYTES,
 };
@@ -43,8 +41,7 @@ static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'S', 'T'};
 static void encode(const struct node *node, uint8_t data[STARTS_BYTES])
 {
     memset(data, 0, STARTS_BYTES);
-    memcpy(data, magic, sizeof(magic));
-    store_u32(data + AT_FORMAT, STARTS_FORMAT);
+
     for (int i = 0; i < STARTS_MAX; i++) {
         const struct start *start = &node->starts.members[i];
         uint8_t *row = data + AT_ROWS + i * ROW_BYTES;
@@ -53,19 +50,16 @@ static void encode(const struct node *node, uint8_t data[STARTS_BYTES])
         store_u64(row + 24, start->incarnation);
         store_u64(row + 32, start->nonce);
     }
-    store_u32(data + AT_CRC,
-              crc32c(0, data + AT_FORMAT, STARTS_BYTES - AT_FORMAT));
+    file_seal(data, STARTS_BYTES, magic, STARTS_FORMAT);
 }
 
 static enum err decode(struct node *node, const uint8_t *data, size_t size)
 {
-    if (size != STARTS_BYTES || memcmp(data, magic, sizeof(magic)) != 0 ||
-        load_u32(data + AT_CRC) !=
-            crc32c(0, data + AT_FORMAT, STARTS_BYTES - AT_FORMAT)) {
-        return ERR_CORRUPT;
-    }
-    if (load_u32(data + AT_FORMAT) != STARTS_FORMAT) {
-        return ERR_VERSION;
+    enum err err = size == STARTS_BYTES
+                       ? file_check(data, size, magic, STARTS_FORMAT)
+                       : ERR_CORRUPT;
+    if (err) {
+        return err == ERR_VERSION ? err : ERR_CORRUPT;
     }
     for (int i = 0; i < STARTS_MAX; i++) {
         const uint8_t *row = data + AT_ROWS + i * ROW_BYTES;

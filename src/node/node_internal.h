@@ -30,6 +30,7 @@
  *     removed.c     nodes that are no members any more, and their notices
  *     incarnation.c newest incarnations of the other nodes: reveals copies
  *     bootstrap.c   offline: a new cluster on existing data
+ *     files.c       small files of the directory: header, presence (files.h)
  *     ident.c       the identity file of a directory (ident.h)
  *     entries.c     payloads of the newest entries, in memory (entries.h)
  *     transport.c   the node as the handler of its links (wire/transport.h)

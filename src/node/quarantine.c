@@ -39,8 +39,7 @@ static void refuse_reads(struct node *node)
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
         struct list *list = &node->requests.by_state[states[i]];
         for (struct list *at = list->next; at != list;) {
-            struct node_request *request =
-                container_of(at, struct node_request, link);
+            struct node_request *request = request_of(at);
             at = at->next;
             if (request->kind == REQUEST_READ) {
                 request_finish(node, request, NODE_QUARANTINED, 0);

@@ -53,16 +53,23 @@ static void run_in(struct ops_backups *backups, uint64_t in_ms)
               now_ms(backups) + in_ms, on_time, backups);
 }
 
+/* `kind` and the first bytes of an id: "craftd-6f1c09aa-". */
+static void add_prefix(char out[NAME_BYTES], const char *kind,
+                       const uint8_t *id, size_t size)
+{
+    struct buf hex = {0};
+    text_add_hex(&hex, id, size);
+    snprintf(out, NAME_BYTES, "%s%.*s-", kind, (int)hex.size,
+             (const char *)hex.data);
+    buf_free(&hex);
+}
+
 /* The names of this cluster's backups begin with "craftd-6f1c09aa-". */
 static void backup_prefix(struct ops_backups *backups, char out[NAME_BYTES])
 {
     struct node_status status;
-    struct buf name = {0};
     node_get_status(backups->options.node, &status);
-    text_add_hex(&name, status.cluster, 4);
-    snprintf(out, NAME_BYTES, "craftd-%.*s-", (int)name.size,
-             (const char *)name.data);
-    buf_free(&name);
+    add_prefix(out, "craftd-", status.cluster, 4);
 }
 
 static void backup_name(struct ops_backups *backups, char out[NAME_BYTES])
@@ -78,12 +85,8 @@ static void backup_name(struct ops_backups *backups, char out[NAME_BYTES])
 static void draft_prefix(struct ops_backups *backups, char out[NAME_BYTES])
 {
     struct node_status status;
-    struct buf name = {0};
     node_get_status(backups->options.node, &status);
-    text_add_hex(&name, status.uuid, 8);
-    snprintf(out, NAME_BYTES, "craftd-backup-%.*s-", (int)name.size,
-             (const char *)name.data);
-    buf_free(&name);
+    add_prefix(out, "craftd-backup-", status.uuid, 8);
 }
 
 /* Every attempt has a name of its own, which no other opens, removes or

@@ -33,18 +33,18 @@ static uint64_t now_ms(const struct ops_reap *reap)
 
 static struct contact *contact_of(struct ops_reap *reap, raft_id id)
 {
-    struct contact *free = NULL;
+    struct contact *row = NULL;
     for (size_t i = 0; i < ARRAY_COUNT(reap->contacts); i++) {
         if (reap->contacts[i].id == id) {
             return &reap->contacts[i];
         }
         if (reap->contacts[i].id == 0) {
-            free = &reap->contacts[i];
+            row = &reap->contacts[i];
         }
     }
-    must(free); /* forget_removed() has made room. */
-    *free = (struct contact){.id = id, .changed_ms = now_ms(reap)};
-    return free;
+    must(row); /* forget_removed() has made room. */
+    *row = (struct contact){.id = id, .changed_ms = now_ms(reap)};
+    return row;
 }
 
 static void forget_removed(struct ops_reap *reap, const struct raft_conf *conf)
