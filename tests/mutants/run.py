@@ -27,6 +27,7 @@ The last line counts; the exit code is 1 when one survived, 2 when one was
 broken or none was chosen.
 """
 import argparse
+import filecmp
 import os
 import re
 import shutil
@@ -69,25 +70,31 @@ def parse(path):
     return mutants
 
 
-def remove_stale(source, target):
-    """What was moved or removed since the last run would be compiled still."""
-    for folder, _, files in os.walk(target):
-        for name in files:
-            path = os.path.join(folder, name)
-            if not os.path.exists(os.path.join(source, os.path.relpath(path, target))):
-                os.remove(path)
+def files_under(folder):
+    return {os.path.relpath(os.path.join(path, name), folder)
+            for path, _, names in os.walk(folder) for name in names}
+
+
+def copy_folder(source, target):
+    """By content, not by time: a file that a mutant was planted in is newer
+    than a later change of it here. What is the same keeps its time, so that
+    make has little to do; what was moved or removed since the last run would
+    be compiled still."""
+    wanted = files_under(source)
+    for name in files_under(target) - wanted:
+        os.remove(os.path.join(target, name))
+    for name in wanted:
+        old, new = os.path.join(target, name), os.path.join(source, name)
+        if not os.path.exists(old) or not filecmp.cmp(old, new, shallow=False):
+            os.makedirs(os.path.dirname(old), exist_ok=True)
+            shutil.copyfile(new, old)
+            shutil.copymode(new, old)
 
 
 def copy_tree():
-    for name in ("src", "tests", "fuzz", "scripts", "Makefile"):
-        source, target = os.path.join(ROOT, name), os.path.join(TREE, name)
-        if os.path.isdir(source):
-            # Unchanged files keep their times, so that make has little to do.
-            subprocess.run(["mkdir", "-p", target], check=True)
-            subprocess.run(["cp", "-Rpu", source + "/.", target], check=True)
-            remove_stale(source, target)
-        else:
-            shutil.copy2(source, target)
+    for name in ("src", "tests", "fuzz", "scripts"):
+        copy_folder(os.path.join(ROOT, name), os.path.join(TREE, name))
+    shutil.copy2(os.path.join(ROOT, "Makefile"), TREE)
 
 
 class Broken(Exception):
@@ -113,7 +120,13 @@ def quiet(command, seconds):
 
 
 def killer(name, out):
-    return name + (" (time-out)" if out == "time-out" else "")
+    """With the first test that failed, and why, as far as its output says."""
+    if out == "time-out":
+        return name + " (time-out)"
+    unit = re.search(r"(?m)^\[  FAILED  \] (?!\d)(\w+)", out)
+    proc = re.search(r"(?m)^FAILED (?:\S*::)?(.*)", out)
+    test = unit or proc
+    return name + (": " + test.group(1)[:120] if test else "")
 
 
 def skipped_units(out):

@@ -45,8 +45,9 @@ def tree(run, tmp_path, monkeypatch):
 
 def test_a_hunt_is_won_or_lost_by_tests_that_ran(run, tree):
     assert run.hunt("api", 1, "test_passes") is None
-    for one in ("test_fails", "test_passes or test_fails", "test_skips or then_fails"):
-        assert run.hunt("api", 1, one) == "tests/proc, " + one
+    for one in ("test_fails", "test_passes or test_fails"):
+        assert run.hunt("api", 1, one) == f"tests/proc, {one}: test_fails - assert False"
+    assert "test_then_fails" in run.hunt("api", 1, "test_skips or then_fails")
 
 
 @pytest.mark.parametrize("expression, why", [
@@ -76,6 +77,25 @@ def test_a_hunt_in_which_a_unit_test_was_skipped(run, tree, monkeypatch, skipped
     with pytest.raises(run.Broken, match="skipped: test_room: test_a$"):
         run.hunt("room", 1, "test_passes")
     assert run.hunt("room", 1, "test_fails")
+
+
+def test_what_is_hunted_in_is_the_tree_of_now(run, tmp_path):
+    """Also where a bug was planted after the last change but one."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "src").mkdir(parents=True)
+    for name in ("same.c", "changed.c", "removed.c"):
+        (here / "src" / name).write_text("old")
+    run.copy_folder(str(here), str(there))
+    planted = there / "src/changed.c"
+    planted.write_text("old")
+    os.utime(planted, (2e9, 2e9))
+    os.utime(there / "src/same.c", (1e9, 1e9))
+    (here / "src/changed.c").write_text("new")
+    (here / "src/removed.c").unlink()
+    run.copy_folder(str(here), str(there))
+    assert planted.read_text() == "new"
+    assert (there / "src/same.c").stat().st_mtime == 1e9
+    assert sorted(os.listdir(there / "src")) == ["changed.c", "same.c"]
 
 
 def listed(*words):
