@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 
+import noise
 from cluster import HOST
 
 (HELLO, WELCOME, REFUSE, PING, PONG, RAFT, FORWARD, FORWARD_RESP, SNAPSHOT,
@@ -129,14 +130,18 @@ class Peer:
                     body = self.pending[12:12 + size]
                     self.pending = self.pending[12 + size:]
                     return body[0], body[4:]
-            self.socket.settimeout(max(0.001, end - time.monotonic()))
-            try:
-                data = self.socket.recv(65536)
-            except OSError:
-                return None
+            data = self.read(max(0.001, end - time.monotonic()))
             if not data:
                 return None
             self.pending += data
+
+    def read(self, timeout):
+        """Some bytes of frames; none at the end, or after that time."""
+        self.socket.settimeout(timeout)
+        try:
+            return self.socket.recv(65536)
+        except OSError:
+            return b""
 
     def await_type(self, kind, timeout=5.0):
         """The payload of the next frame of that type; None."""
@@ -180,18 +185,56 @@ class Peer:
         self.close()
 
 
+class SealedPeer(Peer):
+    """One with a cluster key: what it sends is sealed."""
+
+    def __init__(self, node, key, **words):
+        super().__init__(node, **words)
+        me = noise.Initiator(bytes.fromhex(key))
+        self.socket.sendall(me.first())
+        answer = self.read_whole(noise.SECOND_BYTES)
+        if answer is None:
+            raise ConnectionError("no answer")
+        self.channel = me.second(answer)
+
+    def read_whole(self, size, timeout=5.0):
+        data = b""
+        end = time.monotonic() + timeout
+        while len(data) < size:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
+            try:
+                more = self.socket.recv(size - len(data))
+            except OSError:
+                return None
+            if not more:
+                return None
+            data += more
+        return data
+
+    def send(self, data):
+        return super().send(self.channel.seal(data))
+
+    def read(self, timeout):
+        head = self.read_whole(2, timeout)
+        if head is None:
+            return b""
+        rest = self.read_whole(struct.unpack("<H", head)[0], timeout)
+        return self.channel.open(head + rest) if rest else b""
+
+
 class Facts:
     """What a stranger finds out about a cluster: its id, and by counting the
-    numbers of its members."""
+    numbers of its members. With a cluster key only who has it can count."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, key=None):
+        self.key = key
         leader = cluster.wait_leader()
         self.cluster = bytes.fromhex(leader.status()["cluster"])
         self.numbers = {node.name: self.find(node) for node in cluster}
 
     def find(self, node):
         for number in range(1, 64):
-            with Peer(node) as peer:
+            with SealedPeer(node, self.key) if self.key else Peer(node) as peer:
                 if peer.greet(self.cluster, 999, number):
                     return number
         raise AssertionError(f"{node.name} has no number")
