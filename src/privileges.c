@@ -218,13 +218,17 @@ void privileges_enter_sandbox(struct privileges *privileges)
     char *socket_dir = parent_of(config->http_unix);
     char *key_dir = parent_of(config->cluster_key); /* Read again on SIGHUP. */
     add(&paths, socket_dir, SANDBOX_REMOVE);
+    char *key_target =
+        config->cluster_key ? directory_of(config->cluster_key) : NULL;
     add(&paths, key_dir, SANDBOX_READ);
-    add(&paths, "/proc/self", SANDBOX_READ);     /* For /metrics. */
-    add(&paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
+    add(&paths, key_target, SANDBOX_READ);     /* Elsewhere, if it is a link. */
+    add(&paths, "/proc/self", SANDBOX_READ);   /* For /metrics. */
+    add(&paths, "/dev/urandom", SANDBOX_READ); /* SQLite's. */
     add(&paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
     sandbox_enter(SANDBOX_NODE, paths.list, paths.count, status);
     free(socket_dir);
     free(key_dir);
+    free(key_target);
     if (status->why[0]) {
         log_info("sandbox", "seccomp=%s landlock=%s why=\"%s\"",
                  status->seccomp ? "on" : "off",

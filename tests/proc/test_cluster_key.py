@@ -223,6 +223,29 @@ def test_a_file_that_is_not_usable_keeps_the_keys(cluster, key):
     cluster.wait_members(2).wait_same()
 
 
+def test_a_file_behind_links(cluster, tmp_path):
+    """As containers get their secrets: the file is a link into a directory that
+    is a link, and the latter is replaced; or just a link to elsewhere."""
+    keys = [new_key(), new_key()]
+    for version, words in enumerate((keys[:1], keys)):
+        os.makedirs(tmp_path / "mount" / f"..{version}")
+        write_keys(tmp_path / "mount" / f"..{version}" / "key", *words)
+    os.symlink("..0", tmp_path / "mount" / "..data")
+    os.symlink("..data/key", tmp_path / "mount" / "key")
+    os.mkdir(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "mount" / "key", tmp_path / "elsewhere" / "key")
+    nodes = [cluster.new(args=with_key(str(tmp_path / where / "key"))).start().up()
+             for where in ("mount", "elsewhere")]
+    os.symlink("..1", tmp_path / "mount" / "new")
+    os.rename(tmp_path / "mount" / "new", tmp_path / "mount" / "..data")
+    assert "keys=2" in hangup(nodes[0])
+    # Of the last link the target was known: it can be changed in place.
+    write_keys(tmp_path / "mount" / "..0" / "key", *keys)
+    os.symlink("..0", tmp_path / "mount" / "new")
+    os.rename(tmp_path / "mount" / "new", tmp_path / "mount" / "..data")
+    assert "keys=2" in hangup(nodes[1])
+
+
 @pytest.mark.parametrize("text, mode, why", [
     (None, 0, "No such file"), ("", 0o600, "no key in it (craftd keygen)"),
     ("0" * 63, 0o600, "line 1: a key is 64 hexadecimal digits"),
