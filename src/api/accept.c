@@ -1,21 +1,21 @@
-/* accept.c -- which of two forms of a value is wanted: JSON, or its bytes.
+/* accept.c -- the form of a value that a client prefers: JSON, or its bytes.
  *
  * Accept (RFC 9110 12.5.1) is a list of ranges with weights; the range that
- * names a type most exactly gives its weight. Of equal ones the form that is
- * named wins, the first when both are, and JSON when none is. Whoever accepts
- * neither gets JSON: that is more use than an error. */
+ * names a type most exactly gives its weight. With equal weights the form that
+ * is named wins, the first when both are, and JSON when none is. A client that
+ * accepts neither gets JSON: that is more useful than an error. */
 #include "api/write_internal.h"
 #include "http/http.h"
 
 enum { FORM_JSON, FORM_RAW, FORM_COUNT };
 enum { WEIGHT_ONE = 1000 };
-/* How exactly a range names a type. */
+/* Exactness with which a range names a type. */
 enum { NOT, ANY, ANY_SUBTYPE, EXACT };
 
 struct wish {
     unsigned weight;
     unsigned exactness;
-    unsigned place; /* Of the range in the list. */
+    unsigned place; /* Position of the range in the list. */
 };
 
 static unsigned exactness_of(struct bytes range, int form)
@@ -29,8 +29,8 @@ static unsigned exactness_of(struct bytes range, int form)
                                                      : NOT;
 }
 
-/* Up to three digits behind "0.", or 1; malformed is 1, as if it were not
- * there. */
+/* A weight is 1, or "0." and up to three digits. A malformed one counts as 1,
+ * as if it were absent. */
 static unsigned weight_of(struct bytes text)
 {
     unsigned weight = 0;
@@ -48,7 +48,8 @@ static unsigned weight_of(struct bytes text)
     return weight;
 }
 
-/* The next part up to ';', without white space around it. */
+/* Take the next part, up to ';', without white space around it. False: there is
+ * none. */
 static bool next_part(struct bytes *rest, struct bytes *part)
 {
     if (rest->size == 0) {

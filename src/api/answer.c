@@ -11,8 +11,8 @@
 #include "json/json.h"
 
 enum {
-    /* Answers that clients have not taken, all together: what is large is
-     * refused beyond it. */
+    /* Upper bound on answers that clients have not taken, over all connections:
+     * beyond it, answers that are not small are refused. */
     OUTPUTS_BYTES_MAX = 128 << 20,
     ANSWER_BYTES_SMALL = 64 << 10,
     INDENTED_BYTES_KEPT = 1 << 20,
@@ -23,10 +23,10 @@ static uint64_t now(const struct api *api)
     return reactor_now_ms(api->options.reactor);
 }
 
-/* Answers are of this moment, and for who asked: nothing between here and there
- * keeps them, or takes them for another type than they say. One answer depends
- * on Accept (GET /key/k), and with --allow-origin all do on Origin. The Date
- * (RFC 9110 6.6.1) is written once a second. */
+/* An answer is true at this moment and for this client: caches must not keep
+ * it, and a browser must not guess another type. One answer depends on Accept
+ * (GET /key/k), and with --allow-origin all depend on Origin. The Date (RFC
+ * 9110 6.6.1) is written once a second. */
 static struct bytes common_headers(struct api *api)
 {
     uint64_t s = now(api) / 1000;
@@ -72,7 +72,7 @@ static void add_common(struct conn *conn, struct buf *out)
     }
 }
 
-/* Received bytes behind the request being answered. */
+/* Bytes received behind the request being answered. */
 static size_t bytes_behind(const struct conn *conn)
 {
     return conn->input.in_read ? conn->input.behind_bytes
@@ -85,7 +85,7 @@ static bool is_last(const struct conn *conn)
            (conn->input.eof && bytes_behind(conn) == 0);
 }
 
-/* All but the length. */
+/* Write status line and headers, all but the length. */
 static struct buf *begin_answer(struct conn *conn, int status, const char *type)
 {
     struct api *api = conn->api;
@@ -105,7 +105,7 @@ static struct buf *begin_answer(struct conn *conn, int status, const char *type)
     return out;
 }
 
-/* Lines of JSON are one object each, and stay so. */
+/* NDJSON stays one object per line. */
 bool api_is_to_indent(const struct conn *conn, const char *type)
 {
     return conn->answer.pretty && type &&
@@ -113,8 +113,8 @@ bool api_is_to_indent(const struct conn *conn, const char *type)
             strcmp(type, "application/problem+json") == 0);
 }
 
-/* What has left is not subtracted one by one: it is counted anew when the sum
- * seems too large, once a turn. */
+/* Sent bytes are not subtracted one by one: once per turn at most, when the sum
+ * seems too large, it is counted anew. */
 static void count_outputs(struct api *api)
 {
     uint64_t turn = reactor_turns(api->options.reactor);
@@ -191,8 +191,8 @@ void api_answered(struct conn *conn)
     conn->answer.head_only = false;
     conn->answer.origin = (struct bytes){0};
     conn->answer.deleted = 0;
-    /* What was left of the time for the request's own bytes is not the time
-     * that it may be idle from here on. */
+    /* The idle time starts now, whatever was left of the time for the request's
+     * own bytes. */
     api_conn_may_idle(conn);
     conn->output.answer_turn = reactor_turns(api->options.reactor);
     conn->output.answer_ms = now(api);

@@ -1,4 +1,4 @@
-/* api.c -- the room's door: open, stop and close. */
+/* api.c -- opening, stopping and closing the API. */
 #include "api/api.h"
 
 #include <stdio.h>

@@ -4,38 +4,38 @@
  * parameters (params), reads (read), walks over many keys (scan), writes
  * (write), members (member), restores (restore), metrics and routes.
  *
- *     api.c      open, stop and close
+ *     api.c      opening, stopping and closing the API
  *     server.c   the requests of a connection, one after the other
  *     answer.c   the framing of answers
  *     conns.c    connections: places, time-outs, memory for input
  *     routes.c   path and method -> handler
- *     params.c   query parameters: which a request takes
- *     browser.c  what web pages may ask for
- *     read.c     levels of consistency: when an answer may be given
+ *     params.c   query parameters, checked against those of the route
+ *     browser.c  requests of web pages
+ *     read.c     levels of consistency: when a read may be answered
  *     keys.c     /key: reading
- *     accept.c   the form of a value that Accept asks for
+ *     accept.c   the form of a value that the client prefers
  *     writes.c   /key: writing
- *     conditions.c  what a write depends on: tags, ?cas=, Idempotency-Key
- *     submit.c   a command goes to the node, its result becomes an answer
+ *     conditions.c  If-Match, ?cas= and Idempotency-Key of a write
+ *     submit.c   submits commands, and answers their results
  *     list.c     /keys
  *     erase.c    DELETE /keys
- *     scan.c     walking over many keys, a slice a turn
+ *     scan.c     walks over many keys, a slice per turn of the event loop
  *     txn.c      /txn
  *     status.c   /status
  *     join.c     /join
  *     nodes.c    /nodes /remove
  *     leader.c   /leader
  *     member.c, member_body.c  what those share
- *     body.c     bodies that come or go in pieces
+ *     body.c     bodies that are sent or received in pieces
  *     backup.c   /backup
  *     restore.c  /restore
- *     hints.c    what in /status wants an operator's eye
+ *     hints.c    the hints of /status for an operator
  *     operate.c  /snapshot /sync
  *     health.c   /livez /readyz /healthz /health
- *     metrics.c  /metrics, and what it counts
- *     v1.c       /api/v1: what brokerd's document has
+ *     metrics.c  /metrics, and counting requests for it
+ *     v1.c       /api/v1: the paths of brokerd's document
  *     properties.c  /api/v1/properties, /api/v1/settings
- *     openapi.yaml  the document of all this; in the binary
+ *     openapi.yaml  the description of the API; it is in the binary
  *     problem.c  errors */
 #ifndef CRAFTD_API_API_INTERNAL_H
 #define CRAFTD_API_API_INTERNAL_H

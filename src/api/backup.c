@@ -1,9 +1,9 @@
 /* backup.c -- GET /backup: the database as a file, in pieces, as fast as the
- * client takes them. While one is being sent, what writes overwrite is kept for
- * it, as much as it has bytes at most, a snapshot that has come must wait, and
- * one of few places is taken. So a client that takes nothing for half a minute
- * is left, and so is one that takes less than a mebibyte a second while
- * somebody waits for that: a snapshot, or another backup. */
+ * client takes them. While a backup is being sent, the pages that writes
+ * replace are retained for it (at most its own size), a received snapshot has
+ * to wait, and one of few places is taken. So a client that takes nothing for
+ * half a minute is dropped, and so is one that takes less than a mebibyte per
+ * second while a snapshot or another backup waits. */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/body_internal.h"
@@ -16,7 +16,8 @@
 #include "http/http.h"
 #include "node/node.h"
 
-/* With a piece of 64 KiB, below what stops reading. */
+/* Together with a piece of 64 KiB, this is less than the output at which a
+ * connection stops reading (server.c). */
 enum { QUEUE_BYTES = 128 << 10 };
 
 static enum err pull(struct conn *conn, struct buf *out, size_t size)
@@ -48,8 +49,8 @@ static const struct body_source source = {
     .is_awaited = is_awaited,
 };
 
-/* The slow client whose backup began first gives its place to another. False:
- * none is slow. */
+/* Drop the slow client whose backup began first, to make a place. False: none
+ * is slow. */
 static bool make_place(struct api *api)
 {
     struct conn *slow = NULL;
@@ -121,8 +122,8 @@ static void start(struct conn *conn, const struct node_result *result)
     }
 }
 
-/* Everything that the backup is to hold has been applied; write it to the
- * database file. */
+/* Everything that the backup has to hold is applied: write it to the database
+ * file first. */
 static void ready(struct conn *conn)
 {
     conn->busy = true;

@@ -1,4 +1,5 @@
-/* body.c -- bodies that come or go in pieces: pacing and time-outs. */
+/* body.c -- bodies that are sent or received in pieces: pacing and time-outs.
+ */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/body_internal.h"
@@ -8,7 +9,7 @@
 enum {
     PIECE_BYTES = 64 << 10,
     STALL_MS = 30000,
-    /* A client that takes, or sends, fewer is slow, after STALL_MS. */
+    /* After STALL_MS, a client below these rates is slow. */
     SENT_BYTES_PER_MS = 1 << 10,
     RECEIVED_BYTES_PER_MS = BODY_UPLOAD_BYTES_PER_S / 1000,
 };
@@ -76,8 +77,8 @@ void api_body_send_more(struct conn *conn)
         finish(conn);
         return;
     }
-    /* What leaves at the end of this turn makes room without an on_drain():
-     * look again in the next. */
+    /* The stream may send all of it at the end of this turn, and then there is
+     * no on_drain(): look again in the next turn. */
     send_more_in(conn, any ? 1 : STALL_MS / 3);
 }
 
@@ -156,7 +157,7 @@ bool api_body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
     return now(conn) > begin_ms + STALL_MS + bytes / RECEIVED_BYTES_PER_MS;
 }
 
-/* ---- the end of both ---- */
+/* ---- closing ---- */
 
 void api_body_close(struct conn *conn)
 {

@@ -1,4 +1,4 @@
-/* body_internal.h -- bodies that come or go in pieces.
+/* body_internal.h -- bodies that are sent or received in pieces: body.c.
  *
  * A source produces the body of an answer while it is being sent: an image of
  * the database, a page of a list. It is pulled as fast as the client takes it,

@@ -1,20 +1,21 @@
-/* browser.c -- requests that a web page makes in its reader's name.
+/* browser.c -- requests that a web page sends from its reader's browser.
  *
- * A page of any site may send requests to addresses that only its reader
- * reaches, this node's among them. Browsers mark them: with Origin (all that
- * may change something, Fetch 3.2), with Sec-Fetch-Site (Fetch Metadata 2.3),
- * Referer, and a User-Agent that begins with Mozilla. Requests without these
- * are left alone: curl and clients of other programs see no difference.
+ * A page of any site may send requests to addresses that only its reader can
+ * reach, including this node's. Browsers mark such requests: with Origin (every
+ * one that may change something, Fetch 3.2), with Sec-Fetch-Site (Fetch
+ * Metadata 2.3), Referer, and a User-Agent that begins with Mozilla. Requests
+ * without these marks are not affected: curl and other programs see no
+ * difference.
  *
- * 1. Nothing is changed for a page of another origin than the one asked.
- * 2. Nothing is shown under a name that is not known as ours: a site may let
- *    its own name lead to this address (DNS rebinding), and then its pages are
- *    of the origin asked. An address in digits cannot be rebound, nor localhost
- *    (RFC 6761 6.3). Probes are no secret: health checkers ask for them by
- *    names of their own, and some call themselves Mozilla.
+ * 1. A page of a foreign origin may change nothing.
+ * 2. A request under a host name that is not ours is refused: a site may point
+ *    its own name at this address (DNS rebinding), which makes its pages
+ *    same-origin. A numeric address cannot be rebound, nor can localhost
+ *    (RFC 6761 6.3). Probes are exempt, since they are no secret: health
+ *    checkers use names of their own, and some call themselves Mozilla.
  *
- * --allow-origin names origins that may do what our own may, and read the
- * answers (CORS); --allow-host names names of ours.
+ * --allow-origin lists origins that have the rights of our own, and may read
+ * the answers (CORS); --allow-host lists further host names of ours.
  *
  * Known limit: a browser that lets a page set User-Agent, and leave out
  * Referer, hides its reads (not its writes) from rule 2. */
@@ -46,8 +47,8 @@ static bool equal_fold(struct bytes a, struct bytes b)
 
 /* ---- origins ---- */
 
-/* The origin is the one that was asked. Its scheme is not known here: there may
- * be TLS in front, so that it is the one that Origin says. */
+/* Whether the origin is that of the request's own host. With TLS in front the
+ * scheme is not known here, so it is taken from Origin. */
 static bool is_own_origin(struct bytes origin, struct bytes host)
 {
     struct http_authority ours;
@@ -60,7 +61,7 @@ static bool is_own_origin(struct bytes origin, struct bytes host)
            (ours.port ? ours.port : port) == theirs.port;
 }
 
-/* The element of a list with commas that is `text`, or "*". */
+/* Find `text` or "*" in a list separated by commas. Empty: it is not there. */
 static struct bytes listed(const char *list, struct bytes text)
 {
     struct bytes rest = list ? bytes_of_string(list) : (struct bytes){0};
@@ -99,7 +100,7 @@ static bool is_our_host(const struct api_options *options, struct bytes host)
     }
     struct bytes name = asked.host;
     if (name.size > 1 && name.data[name.size - 1] == '.') {
-        name.size--; /* The root of all names. */
+        name.size--; /* A fully qualified name ends with the root. */
     }
     if (asked.numeric || equal_fold(name, bytes_of_string("localhost")) ||
         ends_with(name, ".localhost")) {
@@ -115,9 +116,9 @@ static bool is_our_host(const struct api_options *options, struct bytes host)
 
 struct marks {
     bool browser;
-    bool foreign;        /* Of another origin than the one asked. */
-    struct bytes host;   /* As asked; empty when there is none. */
-    struct bytes origin; /* The foreign one, empty when it was not named. */
+    bool foreign;        /* The page has another origin than the host asked. */
+    struct bytes host;   /* The Host header; empty when there is none. */
+    struct bytes origin; /* The foreign origin; empty when it is not given. */
 };
 
 static bool begins_with(struct bytes text, const char *start)

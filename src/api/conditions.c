@@ -1,5 +1,5 @@
-/* conditions.c -- what a write depends on: If-Match and If-None-Match (RFC 9110
- * 13.1), ?cas=, and its name, Idempotency-Key. */
+/* conditions.c -- conditions of a write: If-Match and If-None-Match (RFC 9110
+ * 13.1) and ?cas=; and its name, Idempotency-Key. */
 #include "api/answer_internal.h"
 #include "api/conn_internal.h"
 #include "api/params_internal.h"
@@ -10,7 +10,8 @@
 
 /* ---- names ---- */
 
-/* What a write depends on must come once: of two, one would be dropped. */
+/* A header that a write depends on must be given once: of two, one would be
+ * ignored. */
 static bool any_comes_twice(const struct http_request *request)
 {
     static const char *const names[] = {"If-Match", "If-None-Match",
@@ -110,7 +111,8 @@ static void add_condition(struct command_writer *writer, struct bytes key,
                            .field = field, .key = key, .number = number});
 }
 
-/* NULL, or what is wrong. Strong comparison: a weak tag matches nothing. */
+/* Comparison is strong: a weak tag matches nothing (RFC 9110 13.1.1). Returns
+ * NULL, or a sentence about the fault. */
 static const char *add_if_match(struct command_writer *writer, struct bytes key,
                                 struct bytes tags)
 {

@@ -1,27 +1,28 @@
-/* conns.c -- connections: who is let in, who goes, and how long they last.
+/* conns.c -- connections: admission, eviction, time-outs, memory for input.
  *
  * Places. --max-conns connections are served. When more than nine tenths of
- * the places are taken, each new connection ends the one that has been idle
+ * the places are taken, each new connection evicts the one that has been idle
  * longest. A connection that finds no place is a guest: it is held for its
- * first request, answered if that is a probe (health, status, metrics), refused
- * with 429 if not, and closed. There are API_CONNS_BEYOND guests at a time;
- * beyond them the kernel's queue has to wait, while guests that send nothing
- * are dropped after GUEST_MIN_MS.
+ * first request, which is answered if it is a probe (health, status, metrics)
+ * and refused with 429 if not, and is closed then. There are at most
+ * API_CONNS_BEYOND guests; further connections wait in the kernel's queue, and
+ * meanwhile guests that send nothing are dropped after GUEST_MIN_MS.
  *
- * A share per address. One IPv4 address, or one IPv6 network of 64 bits, has
- * three quarters of the places at most; a connection over that ends the one of
- * the same address that has been idle longest, or is a guest. That is less than
- * the nine tenths: one address alone costs nobody else a connection. It is
- * enough for a proxy, behind which all clients have its address; loopback,
- * where proxies and tests of the same machine are, has no share.
+ * A share per address. One IPv4 address, or one IPv6 network of 64 bits, may
+ * hold three quarters of the places; a connection beyond that evicts the one of
+ * the same address that has been idle longest, or is a guest. Three quarters
+ * are less than nine tenths, so one address alone evicts no connection of
+ * others. They are enough for a proxy, behind which all clients have its
+ * address; loopback, where proxies and tests on the same machine are, has no
+ * such limit.
  *
  * Input. A request that is not complete waits in the stream. Beyond
  * INPUT_BYTES_SMALL it counts against one budget of all connections: when that
- * is used up, the request that has been on its way longest is refused, if
- * that is more than PATIENCE_MS, else the one that would need more. One address
- * has three quarters of the budget at most, as of the places. While a request
- * is being answered, no more than INPUT_BYTES_SMALL and one read is taken from
- * the kernel. */
+ * is used up, the request that has been in transit longest is refused, if that
+ * is more than PATIENCE_MS, otherwise the one that needs more. One address may
+ * use three quarters of the budget, as of the places. While a request is being
+ * answered, no more than INPUT_BYTES_SMALL and one read is taken from the
+ * kernel. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -67,7 +68,7 @@ struct conn_host {
     uint64_t network; /* stream_peer_network() */
     uint32_t conn_count;
     uint32_t guest_count;
-    uint64_t input_bytes;   /* Of api->conns.input_bytes. */
+    uint64_t input_bytes;   /* Its part of api->conns.input_bytes. */
     struct list idle_conns; /* struct conn, by host_idle_link. */
 };
 
@@ -92,9 +93,10 @@ static uint32_t places_taken(const struct api *api)
     return api->conns.count - api->conns.guest_count;
 }
 
-/* Drop the first of a list that is idle indeed. Those that have not been read
- * yet since, or whose answer has not left, come to its end. What became idle
- * in this turn has not had a chance to be read, and nor has what is behind. */
+/* Drop the first connection of the list that is really idle. One with unread
+ * input, or an answer that has not been sent, moves to the end of the list. A
+ * connection that became idle in this turn could not be read yet, and neither
+ * could those behind it in the list. */
 static void evict(struct list *idle, bool of_host)
 {
     for (int i = 0; i < EVICT_STEPS_MAX && !list_empty(idle); i++) {
@@ -153,7 +155,8 @@ static uint32_t share_of(const struct api *api)
     return api->options.conns_max - api->options.conns_max / 4;
 }
 
-/* With `more` places than its connections have now; guests have none. */
+/* Whether the host would exceed its share with `more` places than it has now;
+ * guests have no place. */
 static bool is_over_share(const struct api *api, const struct conn_host *host,
                           uint32_t more)
 {
@@ -165,8 +168,8 @@ static bool is_over_share(const struct api *api, const struct conn_host *host,
 
 static void on_guest_time(void *arg);
 
-/* Accept no more while all guests' places are taken: the descriptors that are
- * left are for files and peers. */
+/* Stop accepting while there are API_CONNS_BEYOND guests: the descriptors that
+ * are left are reserved for files and peers. */
 static void hold_listeners(struct api *api)
 {
     bool full = api->conns.guest_count >= API_CONNS_BEYOND;
@@ -183,8 +186,8 @@ static void hold_listeners(struct api *api)
     }
 }
 
-/* Others wait: guests without a request have had their time by now, and those
- * that are closing their answer. */
+/* Connections wait to be accepted, so drop guests that have sent no request in
+ * their time, and those that only have to be closed. */
 static void on_guest_time(void *arg)
 {
     struct api *api = arg;
@@ -229,7 +232,7 @@ static void leave_guests(struct conn *conn)
     }
 }
 
-/* It has a request now: an idle one gives way. */
+/* The guest has a request now, so an idle connection is evicted for it. */
 bool api_conn_is_guest(struct conn *conn)
 {
     struct api *api = conn->api;
@@ -287,8 +290,8 @@ static void admit(struct conn *conn)
 
 static void on_time(void *arg);
 
-/* The timer is armed late rather than moved with every request: when it
- * fires early it is armed again. */
+/* The timer is not moved with every request: if it fires before the deadline it
+ * is armed again. */
 void api_conn_set_deadline(struct conn *conn, uint64_t at_ms)
 {
     conn->clock.deadline_ms = at_ms;
@@ -312,8 +315,9 @@ void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
     api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
 
-/* While a request is in progress: whether the end of its client would not be
- * seen. Either its input has ended already, or no more of it is read. */
+/* Whether a request is in progress and the disappearance of its client would
+ * not be noticed, because its input has ended already or no more of it is read.
+ */
 static bool is_deaf(const struct conn *conn)
 {
     return conn->busy && !conn->request.is_http10 &&
@@ -328,7 +332,8 @@ void api_conn_watch_client(struct conn *conn)
     }
 }
 
-/* See whether it is still there. */
+/* Send an interim answer: the kernel of a client that is gone resets the
+ * connection. */
 static uint64_t probe(struct conn *conn)
 {
     if (!is_deaf(conn)) {
@@ -397,16 +402,16 @@ static bool is_large(const struct conn *conn)
            conn->input.counted_bytes > INPUT_BYTES_SMALL;
 }
 
-/* Without one, an address that sends new bodies in place of those that have
- * become slow would leave nothing of the budget to others. */
+/* Without this limit, an address that replaces its refused bodies by new ones
+ * would leave nothing of the budget to others. */
 static bool is_over_input_share(const struct conn_host *host)
 {
     return host->network != 0 &&
            host->input_bytes > INPUTS_BYTES_MAX - INPUTS_BYTES_MAX / 4;
 }
 
-/* The budget is used up, or its address's share: one of those whose requests
- * are large goes. */
+/* The budget, or the address's share of it, is used up: refuse one of the large
+ * requests. */
 static void make_input_room(struct conn *conn)
 {
     struct api *api = conn->api;

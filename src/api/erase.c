@@ -1,13 +1,15 @@
-/* erase.c -- deleting many keys: by prefix, or by pattern.
+/* erase.c -- deleting many keys, by prefix or by pattern.
  *
- * The keys are looked up here, a slice a turn, in a state that has everything
- * acknowledged before the request. Batches of them are written, one entry each,
- * small enough for one turn of every node; each is atomic, all together are
- * not. What comes in behind the walk meanwhile stays, what comes in before it
- * goes as well. Whoever repeats the request goes on where it ended.
+ * The keys are looked up here, a slice per turn of the event loop, in a state
+ * that has everything acknowledged before the request. They are deleted in
+ * batches of one entry each, small enough for one turn of every node. Each
+ * batch is atomic, all together are not: a key that is added meanwhile stays if
+ * the walk has passed its place, and is deleted otherwise. A repeated request
+ * goes on where this one ended.
  *
- * Deletions by key, and not by prefix: the entries do then what this walk has
- * seen, they fit whatever the prefix covers, and older builds know them. */
+ * The entries delete by key and not by prefix: they delete exactly what this
+ * walk has seen, their size is bounded whatever the prefix covers, and older
+ * builds can apply them. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -23,12 +25,13 @@
 #include "http/http.h"
 #include "node/node.h"
 
-/* As for a delete_prefix in a transaction; and of the keys themselves. */
+/* Bounds of a batch: those of a delete_prefix in a transaction, and one on the
+ * bytes of the keys themselves. */
 enum {
     BATCH_KEYS_MAX = RESULT_PREFIX_KEYS_MAX,
     BATCH_VALUES_BYTES_MAX = RESULT_PREFIX_BYTES_MAX,
     BATCH_BYTES_MAX = 256 << 10,
-    /* On a full disk: what the space kept for deletes has room for. */
+    /* On a full disk: fits into the space that is reserved for deletes. */
     BATCH_KEYS_FULL = 16,
 };
 
@@ -45,7 +48,7 @@ static void answer_erased(struct conn *conn)
 {
     struct buf *body = &conn->api->body;
     uint64_t deleted = conn->answer.deleted;
-    conn->answer.deleted = 0; /* From here on it is no part. */
+    conn->answer.deleted = 0; /* It is in the answer, not a part of it. */
     api_scan_close(conn);
     body->size = 0;
     conn->api->headers.size = 0;
@@ -69,7 +72,8 @@ static void answer_late(struct conn *conn)
                        OUTCOME_NOT_APPLIED);
 }
 
-/* From the first key of the batch that found no room. */
+/* Go on with smaller batches, at the first key of the one that found no room.
+ */
 static void begin_again_smaller(struct scan *scan)
 {
     struct command_reader reader;
@@ -78,7 +82,7 @@ static void begin_again_smaller(struct scan *scan)
     if (!err) {
         err = command_next(&reader, &first);
     }
-    must(!err); /* It is ours. */
+    must(!err); /* The batch was encoded here. */
     scan->from.size = 0;
     buf_add_bytes(&scan->from, first.key);
     scan->by.erase.batch_keys_max = BATCH_KEYS_FULL;
@@ -161,7 +165,7 @@ void api_erase_start(struct conn *conn, bool must_match)
     scan->step = erase_step;
     scan->done = erase_done;
     scan->reverse = false;
-    scan->keys_only = false; /* How large they are is of interest. */
+    scan->keys_only = false; /* The sizes of the values bound a batch. */
     scan->mixed = true;
     scan->pageless = false;
     scan->by.erase.batch_keys_max = BATCH_KEYS_MAX;
@@ -169,7 +173,7 @@ void api_erase_start(struct conn *conn, bool must_match)
     api_read_latest(conn, go_on);
 }
 
-/* Conditions are on one key, and a name is for one entry. */
+/* A condition is about one key, and an Idempotency-Key about one entry. */
 static bool is_conditional(struct conn *conn,
                            const struct http_request *request)
 {

@@ -1,4 +1,4 @@
-/* health.c -- probes: is it alive, may it be asked. */
+/* health.c -- probes: whether the process is alive, and ready for requests. */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
@@ -27,7 +27,7 @@ static const char *why_no_member(struct api *api,
                : "no member of a cluster yet";
 }
 
-/* `synced` is NULL when nobody asked whether this node is up to date. */
+/* `synced`: whether this node is up to date; NULL without ?sync. */
 static void answer_ready(struct conn *conn, const bool *synced)
 {
     struct api *api = conn->api;
@@ -66,8 +66,8 @@ static void finish_ready(struct conn *conn, const struct node_result *result)
     answer_ready(conn, &synced);
 }
 
-/* ?sync: has this node applied what was committed when it was asked? That is
- * what a read waits for, ?timeout long. */
+/* ?sync asks whether this node has applied everything that was committed at the
+ * time of the request: what a linearizable read waits for, up to ?timeout. */
 static void ready(struct conn *conn)
 {
     if (!api_read_timeout(conn)) {

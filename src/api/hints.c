@@ -1,5 +1,6 @@
-/* hints.c -- what in /status wants an operator's eye: a sentence each. Figures
- * are elsewhere; here is what they mean. */
+/* hints.c -- the hints of /status: a sentence about everything that needs an
+ * operator's attention. The figures are elsewhere in the answer; a hint says
+ * what they mean. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,7 +16,7 @@
 #define U(x) ((unsigned long long)(x))
 
 enum {
-    SILENT_MS = 10000,  /* A member unheard for so long is told. */
+    SILENT_MS = 10000,  /* A member that is silent for longer gets a hint. */
     LAG_ENTRIES = 8192, /* More than a busy moment explains. */
     SLOW_SYNC_US = 100000,
 };
@@ -59,7 +60,8 @@ static void add_space(struct api *api, const struct node_status *status)
     }
 }
 
-/* The leader knows for how long; the others know whether there is a link. */
+/* The leader knows since when a member is silent; the others know only whether
+ * the link to it is up. */
 static void add_member(struct api *api, const struct node_status *status,
                        const struct raft_member *member,
                        const struct raft_peer_status *peer)
@@ -114,7 +116,7 @@ static void add_members(struct api *api, const struct node_status *status)
     }
 }
 
-/* A second node that was given a member's name, or its address. */
+/* A hint about a second node that has a member's name, or its address. */
 static void add_intruder(struct api *api)
 {
     const struct node_intruder *it = node_intruder(api->node);

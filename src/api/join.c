@@ -118,7 +118,7 @@ void api_on_join(struct conn *conn, const struct http_request *request)
                            OUTCOME_NOT_APPLIED);
         return;
     }
-    conn->request.key.size = 0; /* To be named in the answer. */
+    conn->request.key.size = 0; /* The answer names it. */
     buf_add_string(&conn->request.key, body.member.name);
     memcpy(conn->state.join.addr, body.member.addr, RAFT_ADDR_BYTES);
     conn->request.finish = finish_join;

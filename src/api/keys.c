@@ -1,4 +1,4 @@
-/* keys.c -- GET /key/k: as hraftd has it, raw, or with all that is known. */
+/* keys.c -- GET /key/k: as in hraftd, raw, or with the metadata of the key. */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
@@ -44,7 +44,7 @@ bool api_read_key(struct conn *conn, struct bytes path, const char *root)
     return !wrong;
 }
 
-/* ---- what is asked for ---- */
+/* ---- the form of the answer ---- */
 
 static bool read_form(struct conn *conn, const struct http_request *request)
 {
@@ -97,7 +97,7 @@ static void answer_missing(struct conn *conn)
 
 static void answer_raw(struct conn *conn, const struct store_row *row)
 {
-    /* A browser must not take what somebody has stored for a page of ours. */
+    /* A browser must not run a stored value as a page of ours. */
     buf_add_string(&conn->api->headers, "Content-Security-Policy: sandbox\r\n");
     api_answer(conn, 200, "application/octet-stream", row->value);
 }
@@ -176,7 +176,7 @@ void api_on_key(struct conn *conn, const struct http_request *request)
     } else if (!api_read_key(conn, request->path, root)) {
         return;
     } else if (post) {
-        api_post_keys(conn, request); /* hraftd does not look at the path. */
+        api_post_keys(conn, request); /* As in hraftd, the path is ignored. */
     } else if (request->verb == HTTP_VERB_PUT) {
         api_put_key(conn, request);
     } else if (request->verb == HTTP_VERB_DELETE) {

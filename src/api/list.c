@@ -1,9 +1,9 @@
 /* list.c -- GET /keys: keys in the order of their bytes, in pages.
  *
- * `after` and `end` follow the direction: with `reverse` a page begins before
+ * `after` and `end` follow the direction: with `reverse` a page begins below
  * `after` and stops above `end`. With a separator, all keys that agree up to
- * its first place behind the prefix are one item (as in Consul), and the walk
- * jumps over them. */
+ * its first occurrence behind the prefix are one item (as in Consul), and the
+ * walk jumps over them. */
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
 #include "api/params_internal.h"
@@ -45,7 +45,8 @@ static bool is_less(struct bytes a, struct bytes b)
     return order < 0 || (order == 0 && a.size < b.size);
 }
 
-/* The size of the common prefix that `key` belongs to, 0 when to none. */
+/* The size of the common prefix that `key` belongs to; 0: it belongs to none.
+ */
 static size_t common_size(const struct scan *scan, struct bytes key)
 {
     struct bytes separator = scan->by.list.separator;
@@ -87,8 +88,9 @@ static void lower_to(struct scan *scan, struct bytes bound)
     }
 }
 
-/* Behind `after` going up. When it is a common prefix, as a page that ended
- * with one says, behind all of that. False: nothing is there. */
+/* Set `bound` to the first key behind `after`. When `after` is a common prefix,
+ * as at the end of a page that ended with one, that is behind all keys that
+ * begin with it. False: there can be none. */
 static bool start_behind(struct scan *scan, struct bytes after,
                          struct buf *bound)
 {
@@ -101,7 +103,7 @@ static bool start_behind(struct scan *scan, struct bytes after,
     return true;
 }
 
-/* False: the interval is empty, whatever the data. */
+/* Set the range of the walk. False: it is empty, whatever the data. */
 static bool set_bounds(struct scan *scan, struct bytes after, struct bytes end)
 {
     struct buf *bound = &scan->last; /* Nothing has been taken yet. */
@@ -133,7 +135,7 @@ static bool set_bounds(struct scan *scan, struct bytes after, struct bytes end)
 
 /* ---- items ---- */
 
-/* "name":"text", or "name_base64" when it is none. */
+/* Add "name":"text", or "name_base64" when the text is not UTF-8. */
 static void add_text(struct buf *out, const char *name, struct bytes text)
 {
     buf_add_u8(out, '"');
@@ -148,7 +150,8 @@ static void add_text(struct buf *out, const char *name, struct bytes text)
     }
 }
 
-/* '%', control characters, and whatever is not UTF-8. */
+/* Add the text of one line: '%', control characters, and all bytes above 0x7f
+ * of a text that is not UTF-8 are percent-encoded. */
 static void add_line_text(struct buf *out, struct bytes text)
 {
     bool utf8 = json_is_utf8(text);
@@ -275,7 +278,7 @@ static void end_page(struct scan *scan)
     buf_printf(out, ",\"index\":%llu}\n", (unsigned long long)scan->index);
 }
 
-/* Nothing was applied while it was counted: the number was true at `index`. */
+/* The number is exact if nothing was applied during the walk. */
 static void end_count(struct scan *scan)
 {
     struct scan_list *list = &scan->by.list;
@@ -314,7 +317,7 @@ static void list_done(struct conn *conn)
 
 /* ---- the request ---- */
 
-/* The state may be read: from here on it takes what it takes. */
+/* The state may be read now. */
 static void show_list(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
@@ -328,7 +331,7 @@ static void show_list(struct conn *conn)
         buf_add_string(&scan->page, "{\"items\":[");
     }
     if (list->nothing || (list->counting && all)) {
-        /* Known without looking. */
+        /* The answer is known without a walk. */
         scan->more = false;
         list->count = list->nothing ? 0 : node_keys(node);
         scan->first_index = node_applied(node);

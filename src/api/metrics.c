@@ -1,8 +1,8 @@
-/* metrics.c -- /metrics, and what it counts.
+/* metrics.c -- /metrics, and counting requests for it.
  *
  * The text format of Prometheus, version 0.0.4: for every family HELP, TYPE
- * and its samples, in base units. What clients or members can make up has a
- * bound: at most SERIES_MAX lines of samples, whatever happens. */
+ * and its samples, in base units. Label values that clients or members produce
+ * are bounded: there are at most SERIES_MAX lines of samples. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -29,13 +29,13 @@
 #define ARCH "other"
 #endif
 
-/* Coarser than for the disk: there is one for each group of routes. */
+/* Coarser than for the disk, since there is one for each group of routes. */
 static const uint64_t duration_us[] = {500,    2000,    10000,  50000,
                                        250000, 1000000, 5000000};
 
 enum {
     SERIES_MAX = 200,
-    PLAIN_MAX = 45,      /* Those without a bound of their own below. */
+    PLAIN_MAX = 45,      /* Samples without a bound of their own below. */
     HISTOGRAM_EXTRA = 3, /* +Inf, _sum, _count */
 };
 _Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + STATUS_CLASSES +
@@ -44,7 +44,7 @@ _Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + STATUS_CLASSES +
                        ROUTE_GROUP_COUNT *
                            (int)(ARRAY_COUNT(duration_us) + HISTOGRAM_EXTRA) <=
                    SERIES_MAX,
-               "the series are few enough for everybody's scraper");
+               "the series are bounded");
 
 static const char *const group_names[ROUTE_GROUP_COUNT] = {
     [ROUTE_KEY] = "key",     [ROUTE_CLUSTER] = "cluster",
@@ -145,7 +145,7 @@ static void counter(struct buf *out, const char *name, const char *help,
     one(out, name, "counter", help, value);
 }
 
-/* Without zeros at the end: "le" is compared as text. */
+/* No zeros at the end: scrapers compare "le" as text. */
 static void add_seconds(struct buf *out, uint64_t us)
 {
     buf_printf(out, "%llu", U(us / 1000000));
@@ -210,7 +210,7 @@ static void add_process(struct api *api, const struct node_status *status)
         api->options.version, status->sqlite_version, ARCH);
     gauge(out, "craftd_start_time_seconds", "Unix time of the start.",
           api->options.start_s);
-    /* Under the name that client libraries give it as well. */
+    /* The name that client libraries use. */
     gauge(out, "process_start_time_seconds", "Unix time of the start.",
           api->options.start_s);
     if (!api->options.process(api->options.arg, &process)) {
@@ -259,7 +259,7 @@ static void add_reachable(struct api *api, const struct node_status *status)
           "Other members that this node has a connection with.", reachable);
 }
 
-/* The leader knows these, nobody else does. */
+/* Only the leader has these. */
 static void add_progress(struct buf *out, const struct node_status *status)
 {
     const struct raft_status *raft = &status->raft;

@@ -18,7 +18,7 @@ static void clear(struct conn *conn)
     conn->api->headers.size = 0;
 }
 
-/* ---- /snapshot: of this node ---- */
+/* ---- /snapshot ---- */
 
 static void finish_snapshot(struct conn *conn, const struct node_result *result)
 {
@@ -46,9 +46,9 @@ void api_on_snapshot(struct conn *conn, const struct http_request *request)
 
 /* ---- /sync: a barrier ----
  *
- * First this node catches up with all that was acknowledged before; then, if
- * all are wanted, one member after the other says that it has come as far.
- * The answer gathers in conn->request.text. */
+ * First this node catches up with everything acknowledged before; then, with
+ * ?nodes=all, one member after the other reports that it has caught up too.
+ * The nodes of the answer are gathered in conn->request.text. */
 
 static void add_reached(struct conn *conn, const char *name, uint64_t index)
 {
@@ -69,7 +69,8 @@ static void answer_sync(struct conn *conn)
 
 static void finish_member(struct conn *conn, const struct node_result *result);
 
-/* Ids are in ascending order; who is added meanwhile has the highest. */
+/* Members are asked in ascending order of their ids, so one that is added
+ * meanwhile is asked as well. */
 static void ask_next(struct conn *conn)
 {
     struct node_status status;
@@ -104,7 +105,7 @@ static void finish_member(struct conn *conn, const struct node_result *result)
         api_answer_problem(conn, 504, "commit-timeout", message,
                            OUTCOME_UNKNOWN);
         return;
-    } /* Else it has left: nobody need wait for it. */
+    } /* Else it was removed: there is nothing to wait for. */
     ask_next(conn);
 }
 

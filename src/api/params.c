@@ -1,13 +1,13 @@
-/* params.c -- query parameters: read once, checked against what the route
- * takes.
+/* params.c -- query parameters: read once, and checked against those that the
+ * route takes.
  *
- * A parameter that is not taken is an error, on reads as on writes: a mistyped
- * `cas` must not become an unconditional write, nor a mistyped `prefix` a list
- * of everything. So is one that comes twice: of two conditions one would be
- * dropped. Probes and /metrics ignore both, since health checkers add
- * parameters of their own.
+ * A parameter that the route does not take is an error, on reads as on writes:
+ * a mistyped `cas` must not become an unconditional write, nor a mistyped
+ * `prefix` a list of everything. A parameter that is given twice is an error as
+ * well: of two conditions one would be ignored. Probes and /metrics accept
+ * both, since health checkers add parameters of their own.
  *
- * Names and values are decoded as forms are (`+` is a blank). */
+ * Names and values are decoded as in forms (`+` is a blank). */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
@@ -20,7 +20,7 @@
 
 enum { NAME_BYTES_SHOWN = 64, LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
 
-/* In the order in which an error lists them. */
+/* An error lists them in this order. */
 static const char *const names[PARAM_COUNT] = {
     [PARAM_CAS] = "cas",
     [PARAM_RAW] = "raw",
@@ -52,7 +52,8 @@ static const char *const names[PARAM_COUNT] = {
     [PARAM_PRETTY] = "pretty",
 };
 
-/* What Consul, etcd and rqlite call things that are done otherwise here. */
+/* Parameters of Consul, etcd and rqlite that do not exist here, and what to use
+ * instead. */
 static const struct {
     const char *names; /* Separated by blanks. */
     const char *instead;
@@ -97,7 +98,7 @@ static const struct {
 
 #define BIT(name) (UINT64_C(1) << PARAM_##name)
 
-/* Those said by their name alone. */
+/* Flags: parameters that are set by their name alone. */
 static const uint64_t flags =
     BIT(RAW) | BIT(META) | BIT(ALL) | BIT(REVERSE) | BIT(KEYS) |
     BIT(COUNT_ONLY) | BIT(STALE) | BIT(CONSISTENT) | BIT(FRESHNESS_STRICT) |
@@ -115,7 +116,7 @@ static int find_param(struct bytes name)
     return PARAM_COUNT;
 }
 
-/* The next `raw.size` bytes of the buffer get what it decodes to. */
+/* Decode into the next `raw.size` bytes of the buffer. */
 static struct bytes decode(struct params *params, struct bytes raw)
 {
     uint8_t *out = params->text.data + params->text.size;
@@ -143,7 +144,7 @@ void api_params_read(struct conn *conn, const struct http_request *request)
     if (rest.size == 0) {
         return;
     }
-    /* Decoded it is no longer: views into it stay good. */
+    /* Decoding never makes it longer, so the buffer does not move any more. */
     buf_reserve(&params->text, rest.size);
     while (http_query_next(&rest, &name, &value)) {
         int id = find_param(decode(params, name));
@@ -153,7 +154,8 @@ void api_params_read(struct conn *conn, const struct http_request *request)
         }
         uint64_t bit = UINT64_C(1) << id;
         if (params->given & bit) {
-            params->repeated |= bit; /* For those who do not mind: the first. */
+            params->repeated |=
+                bit; /* Where that is allowed, the first wins. */
             continue;
         }
         params->given |= bit;
@@ -190,7 +192,7 @@ bool api_flag(const struct conn *conn, enum param param)
     return api_is_on(conn, param);
 }
 
-/* ---- what is wrong ---- */
+/* ---- refusing ---- */
 
 /* "cas, redirect, timeout and pretty" */
 static void add_taken(struct buf *out, uint64_t taken)
@@ -251,7 +253,7 @@ static void explain_unknown(struct buf *out, const struct params *params,
     add_taken(out, params->taken);
 }
 
-/* The lowest of `bits`; there is one. */
+/* The name of the lowest of `bits`, of which there is at least one. */
 static const char *first_name(uint64_t bits)
 {
     int i = 0;
@@ -261,8 +263,8 @@ static const char *first_name(uint64_t bits)
     return names[i];
 }
 
-/* What was given and is not taken, but for flags that were unsaid: these ask
- * for nothing. */
+/* The parameters that were given and are not taken, except flags that are off:
+ * those ask for nothing. */
 static uint64_t not_taken(const struct conn *conn)
 {
     uint64_t others = conn->request.params.given & ~conn->request.params.taken;

@@ -115,7 +115,7 @@ void api_answer_no_such(struct conn *conn, const char *kind,
                        outcome);
 }
 
-/* ---- what the node says ---- */
+/* ---- outcomes of the node ---- */
 
 struct row {
     int status;
@@ -202,7 +202,7 @@ const char *api_removed_text(struct api *api, const struct node_status *status)
     return (const char *)api->message.data;
 }
 
-/* Who looks for the reason should not have to ask twice. */
+/* The error itself says why there is no leader: no second request is needed. */
 static void explain_no_leader(struct api *api, struct buf *out)
 {
     struct node_status status;

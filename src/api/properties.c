@@ -1,13 +1,13 @@
 /* properties.c -- /api/v1/properties and /api/v1/settings: brokerd's names for
  * the same keys and values.
  *
- * There to create is not to replace: POST is refused when the key is there,
- * PUT when it is not. Both are decided when the entry is applied.
+ * brokerd distinguishes creating from replacing: POST is refused when the key
+ * exists, PUT when it does not. Both are decided when the entry is applied.
  *
- * A list is one array, without room to say that it ends early. So it goes on
- * when something is written meanwhile: it may show several states, each pair
- * as it was at some time, and everything that Craftd-Index covers. Only its
- * own limits cut it, and then there is a Link. `offset` counts items. */
+ * A list is one array, which cannot say that it ends early. So the walk goes on
+ * when writes are applied meanwhile: the list may show several states, each
+ * pair as it was at some time, and everything up to Craftd-Index. It is cut
+ * only at its own limits, and then there is a Link. `offset` counts items. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -128,7 +128,7 @@ static bool was_refused(const struct node_result *result)
            reader.head.status == RESULT_REFUSED && reader.head.at == 0;
 }
 
-/* The answer is in the page, for when it has been done. */
+/* submit_put() has put the answer into the page. */
 static void finish_write(struct conn *conn, const struct node_result *result)
 {
     struct result_reader reader;
@@ -140,7 +140,7 @@ static void finish_write(struct conn *conn, const struct node_result *result)
     api_scan_answer(conn, "application/json");
 }
 
-/* The first condition did not hold, now or when it was asked first. */
+/* The first condition did not hold, now or when the request was made first. */
 static void refuse(struct conn *conn, const struct node_result *result,
                    int status, const char *code, const char *message)
 {
@@ -185,8 +185,8 @@ static void finish_remove(struct conn *conn, const struct node_result *result)
     }
 }
 
-/* One operation, if the key is there, or is not: the first condition. What the
- * headers demand comes behind it. */
+/* Submit one operation. Its first condition is that the key exists, or does
+ * not; those of the headers follow. */
 static void submit_if(struct conn *conn, const struct http_request *request,
                       bool exists, const struct command_op *op,
                       enum write_kind kind, conn_finish *finish)
@@ -216,7 +216,7 @@ static void submit_put(struct conn *conn, const struct http_request *request,
     submit_if(conn, request, exists, &put, exists ? KIND_REPLACE : KIND_CREATE,
               exists ? finish_change : finish_create);
     if (!conn->busy) {
-        api_scan_close(conn); /* Refused: nobody will show the page. */
+        api_scan_close(conn); /* It was refused: release the page. */
     }
 }
 
@@ -234,7 +234,7 @@ static void create(struct conn *conn, const struct http_request *request)
     }
 }
 
-/* The path names it; the body may, and then it must agree. */
+/* The path names the key; the body may name it too, and must agree then. */
 static void replace(struct conn *conn, const struct http_request *request)
 {
     struct property property;

@@ -1,20 +1,21 @@
-/* read.c -- how fresh an answer has to be: ?level=, ?freshness=, ?min_index=.
+/* read.c -- levels of consistency: ?level=, ?freshness=, ?min_index=.
  *
- *     linearizable  every write acknowledged before (ReadIndex; any node)
- *     strong        the same by way of the log: an entry without effect is
+ *     linearizable  shows every write acknowledged before it (ReadIndex; any
+ *                   node can serve it)
+ *     strong        the same through the log: an entry without effect is
  *                   committed and applied, on the disks of a majority
- *     weak          what the leader has, without asking the others; anywhere
- *                   else linearizable, which costs the same round trip to it
- *                   and promises more
- *     none          what this node has
- *     auto          none on nodes without a vote, else linearizable
+ *     weak          the leader's state, without asking the others; on other
+ *                   nodes linearizable, which costs the same round trip to the
+ *                   leader and promises more
+ *     none          this node's state
+ *     auto          none on nodes without a vote, otherwise linearizable
  *
- * Whatever the level, `min_index` has been applied here. Craftd-Level names
+ * At every level, entry `min_index` has been applied here. Craftd-Level names
  * the level that the answer was read at.
  *
- * A value may be large, and many may be asked for in one turn: what has no
- * room in its time is shown in later ones, in the order in which it could
- * have been. */
+ * Values may be large, and many may be read in one turn of the event loop.
+ * Reads for which a turn has no time left are answered in later turns, in the
+ * order in which they became ready. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -85,22 +86,22 @@ static bool read_min_index(struct conn *conn,
                 json_u64(value, &reading->index);
     value = http_header(request, "Craftd-Min-Index");
     good = good && (!value.data || json_u64(value, &index));
-    /* Said twice: both hold. */
+    /* Both given: both hold. */
     reading->index = max_u64(reading->index, index);
     return good ||
            api_bad_param(conn, "min_index is the number of a log entry");
 }
 
-/* ---- may it be shown ---- */
+/* ---- checking ---- */
 
 static void stale(struct conn *conn, const char *message)
 {
     api_answer_problem(conn, 503, "stale", message, OUTCOME_NOT_APPLIED);
 }
 
-/* The leader was heard so recently. With freshness_strict all that is known
- * to be committed has been applied too: hearing the leader does not mean to
- * have kept up with it. */
+/* Whether the leader's last message is recent enough. With freshness_strict,
+ * everything known to be committed must have been applied too: a node that
+ * receives messages may still be behind. */
 static bool is_fresh(const struct conn *conn)
 {
     const struct reading *reading = &conn->request.reading;
@@ -164,7 +165,7 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
         conn->api->headers.size = 0;
         stale(conn, message);
     } else if (result->outcome == NODE_OK) {
-        api_read_wait(conn); /* Another answer may have taken the state back. */
+        api_read_wait(conn); /* The state may have gone back meanwhile. */
     } else {
         conn->api->headers.size = 0;
         api_answer_outcome(conn, result);
@@ -181,7 +182,7 @@ static bool has_time(struct api *api)
     return api->reads.us < TURN_US;
 }
 
-/* True: it has what it needs; else it waits. */
+/* Whether the state has what the read needs. False: the read waits for it. */
 static bool may_be_shown(struct conn *conn)
 {
     struct node *node = conn->api->node;
@@ -207,7 +208,7 @@ static void show_timed(struct conn *conn)
 
 static void on_read_turn(void *arg);
 
-/* Not now: it could be called again in this turn, which is long enough. */
+/* In the next turn: a timer of 0 ms could fire again in this one. */
 static void wake(struct api *api)
 {
     struct reactor *reactor = api->options.reactor;
@@ -255,7 +256,8 @@ void api_read_close(struct conn *conn)
     list_remove(&conn->request.read_link);
 }
 
-/* Of a linearizable read, or of the entry of a strong one. */
+/* The index of a linearizable read, or of the entry of a strong one, is known.
+ */
 static void finish_index(struct conn *conn, const struct node_result *result)
 {
     struct reading *reading = &conn->request.reading;
@@ -264,7 +266,7 @@ static void finish_index(struct conn *conn, const struct node_result *result)
         reading->index = max_u64(reading->index, result->index);
         api_read_wait(conn);
     } else if (result->outcome == NODE_UNKNOWN) {
-        /* Whatever becomes of the entry, it has no effect. */
+        /* The entry has no effect, whether it is committed or not. */
         api_answer_problem(conn, 504, "commit-timeout",
                            "no decision within the time-out",
                            OUTCOME_NOT_APPLIED);
@@ -283,7 +285,7 @@ static void ask_log(struct conn *conn)
                buf_bytes(&conn->api->command));
 }
 
-/* What was asked for -> what it means here. */
+/* Replace the level that was asked for by the one that it means here. */
 static void settle_level(struct conn *conn)
 {
     struct reading *reading = &conn->request.reading;

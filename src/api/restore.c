@@ -1,14 +1,15 @@
 /* restore.c -- POST /restore: a backup becomes the content of the cluster.
  *
- * The body goes to a file as it comes, and is looked at from its first row to
- * its last, a slice a turn. Only then the cluster hears of it: its rows are
- * written beside the data, batch by batch, one at a time so that others' writes
- * come between, and a last entry puts them in its place. Until that one nobody
- * sees anything of it, and all can be given up.
+ * The body is written to a file as it is received, and all its rows are
+ * checked, a slice per turn of the event loop. Only then entries are proposed:
+ * the rows are staged in the state machine, apart from the data, in one batch
+ * at a time so that other writes come between; and a last entry replaces the
+ * data by them. Before that entry nothing of the restore is visible, and it can
+ * be abandoned.
  *
- * A step of which nobody knows what became of it is said again: the state
- * machine does each once (command.h). So a leader may change on the way; only
- * when the last step stays without an answer the outcome is not known. */
+ * A step whose outcome is unknown is repeated: the state machine applies each
+ * once (command.h). So the leader may change meanwhile; the outcome of the
+ * restore is unknown only when the last step remains without an answer. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -33,7 +34,7 @@ enum {
     ROW_BYTES = 48, /* Overhead of a row in the database. */
     SLICE_US = 2000,
     AGAIN_MS = 200,
-    /* Left on the disk for the log and for everybody else. */
+    /* Left free on the disk, for the log and for other programs. */
     FREE_BYTES_MIN = 64 << 20,
     FREE_CHECK_BYTES = 1 << 20,
     IN_MEMORY_BYTES_MAX = 1 << 30,
@@ -48,7 +49,7 @@ static void wake(struct restore *restore, uint64_t in_ms)
               restore);
 }
 
-/* ---- the end ---- */
+/* ---- ending it ---- */
 
 static void drop_upload(struct restore *restore)
 {
@@ -59,15 +60,16 @@ static void drop_upload(struct restore *restore)
 
 static void write_step(struct restore *restore);
 
-/* Nobody waits for it any more. What the cluster has heard of, it forgets. */
-static void give_up(struct restore *restore)
+/* Abandon the restore without an answer. If the cluster has rows of it, ask it
+ * to drop them. */
+static void abandon(struct restore *restore)
 {
     struct reactor *reactor = restore->api->options.reactor;
-    bool told = restore->stage >= RESTORE_BEGIN;
+    bool is_staged = restore->stage >= RESTORE_BEGIN;
     restore->conn = NULL;
     drop_upload(restore);
-    restore->stage = told ? RESTORE_ABORT : RESTORE_NONE;
-    if (told) {
+    restore->stage = is_staged ? RESTORE_ABORT : RESTORE_NONE;
+    if (is_staged) {
         restore->deadline_ms = reactor_now_ms(reactor) + restore->patience_ms;
         write_step(restore);
     }
@@ -77,7 +79,7 @@ static void fail_outcome(struct restore *restore,
                          const struct node_result *result)
 {
     struct conn *conn = restore->conn;
-    give_up(restore);
+    abandon(restore);
     if (conn) {
         api_answer_outcome(conn, result);
     }
@@ -88,7 +90,7 @@ static void fail(struct restore *restore, int status, const char *code,
 {
     struct conn *conn = restore->conn;
     bool received = restore->stage != RESTORE_RECEIVE;
-    give_up(restore);
+    abandon(restore);
     if (conn) {
         conn->api->body.size = 0;
         conn->api->headers.size = 0;
@@ -142,7 +144,7 @@ static void succeed(struct restore *restore, const struct result *result)
 
 /* ---- the steps ---- */
 
-/* restore->command, which may be said again. */
+/* Write the current step, or write it again: restore->command. */
 static void write_step(struct restore *restore)
 {
     struct command_writer writer;
@@ -169,7 +171,8 @@ static void next_step(struct restore *restore, enum restore_stage stage)
         reactor_now_ms(restore->api->options.reactor) + restore->patience_ms;
 }
 
-/* The next rows; the one that did not fit is the first of the next. */
+/* Put the next rows into restore->command. A row that does not fit is the first
+ * of the next batch. ERR_NOT_FOUND: there are no more rows. */
 static enum err gather(struct restore *restore)
 {
     struct command_writer writer;
@@ -236,7 +239,7 @@ static void step_done(struct restore *restore, const struct result *result)
         wake(restore, 0);
         return;
     case RESTORE_ROWS:
-        /* An earlier attempt may have done it, unheard of. */
+        /* An earlier attempt may have been applied without an answer. */
         if (!done &&
             !(restore->uncertain &&
               result->keys == restore->applied_rows + restore->batch_rows)) {
@@ -253,7 +256,8 @@ static void step_done(struct restore *restore, const struct result *result)
         if (done) {
             succeed(restore, result);
         } else if (restore->uncertain) {
-            /* Done, and replaced by another since; or not done. */
+            /* It was applied, and another restore has followed; or it was
+             * not applied. */
             fail_outcome(restore,
                          &(struct node_result){.outcome = NODE_UNKNOWN});
         } else {
@@ -269,7 +273,7 @@ static void step_done(struct restore *restore, const struct result *result)
     restore->stage = RESTORE_NONE;
 }
 
-/* Not done, or nobody knows. */
+/* The step was not applied, or its outcome is unknown. */
 static void step_failed(struct restore *restore,
                         const struct node_result *result)
 {
@@ -283,11 +287,11 @@ static void step_failed(struct restore *restore,
         restore->is_repeat_due = true;
         wake(restore, AGAIN_MS);
     } else if (restore->stage == RESTORE_ABORT) {
-        restore->stage = RESTORE_NONE; /* The leader does it, in time. */
+        restore->stage = RESTORE_NONE; /* The leader aborts it in time. */
     } else if (restore->stage == RESTORE_COMMIT && restore->uncertain) {
         fail_outcome(restore, &(struct node_result){.outcome = NODE_UNKNOWN});
     } else {
-        /* The steps before the last one change nothing that anybody sees. */
+        /* The steps before the last one change nothing visible. */
         struct node_result clear = *result;
         if (clear.outcome == NODE_UNKNOWN) {
             clear.outcome = NODE_NO_LEADER;
@@ -310,7 +314,7 @@ static void on_step(struct node_request *request,
     step_done(restore, &reader.head);
 }
 
-/* ---- looking at it ---- */
+/* ---- checking it ---- */
 
 static bool has_room(const struct restore *restore)
 {
@@ -320,7 +324,7 @@ static bool has_room(const struct restore *restore)
     return max == 0 || status.used_bytes + restore->row_bytes < max;
 }
 
-static void checked(struct restore *restore)
+static void finish_check(struct restore *restore)
 {
     if (!has_room(restore)) {
         fail(restore, 507, "no-space",
@@ -341,7 +345,7 @@ static void check_some(struct restore *restore)
         struct bytes value;
         enum err err = store_upload_next(restore->upload, &key, &value);
         if (err == ERR_NOT_FOUND) {
-            checked(restore);
+            finish_check(restore);
             return;
         }
         if (!err && api_key_wrong(key)) {
@@ -395,7 +399,7 @@ static void go_on(void *arg)
 
 /* ---- the request ---- */
 
-/* For the file, and for what it becomes in the database. */
+/* Whether the disk has room for `bytes`, and for everything else. */
 static bool disk_has_room(const struct api *api, uint64_t bytes)
 {
     uint64_t free_bytes;
@@ -404,7 +408,7 @@ static bool disk_has_room(const struct api *api, uint64_t bytes)
            free_bytes >= bytes + FREE_BYTES_MIN;
 }
 
-/* A body is not larger than the database that it is to become. */
+/* Upper bound on the body: it is no larger than the database may be. */
 static uint64_t bytes_max(const struct api *api)
 {
     uint64_t free_bytes;
@@ -453,8 +457,8 @@ static void end_slow(struct restore *restore)
     restore->api->body.size = 0;
 }
 
-/* Whether the head allows the restore. False: answered. */
-static bool allowed(struct conn *conn, const struct http_request *request)
+/* Whether the head of the request allows the restore. False: answered. */
+static bool is_allowed(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
@@ -502,12 +506,12 @@ static void take(struct conn *conn, struct bytes piece)
     uint64_t before = restore->received_bytes;
     restore->received_bytes += piece.size;
     if (restore->received_bytes > bytes_max(conn->api)) {
-        give_up(restore);
+        abandon(restore);
         conn->output.keep_alive = false;
         too_large(conn);
         return;
     }
-    /* Its own bytes are gone from what is free. */
+    /* The bytes received so far are no longer free. */
     if (before / FREE_CHECK_BYTES !=
             restore->received_bytes / FREE_CHECK_BYTES &&
         !disk_has_room(conn->api, restore->received_bytes)) {
@@ -534,7 +538,7 @@ static void close_sink(struct conn *conn)
     if (restore->conn == conn) {
         node_cancel(conn->api->node, &restore->request);
         restore->is_repeat_due = false;
-        give_up(restore);
+        abandon(restore);
     }
 }
 
@@ -558,7 +562,8 @@ static void begin(struct conn *conn)
                            OUTCOME_NOT_APPLIED);
         return;
     }
-    struct node_request request = restore->request; /* Its memory. */
+    /* The memory of these two is kept for the next restore. */
+    struct node_request request = restore->request;
     struct buf command = restore->command;
     *restore = (struct restore){
         .api = api,
@@ -578,7 +583,7 @@ static void begin(struct conn *conn)
 void api_on_restore(struct conn *conn, const struct http_request *request)
 {
     must(request->streamed);
-    if (allowed(conn, request)) {
+    if (is_allowed(conn, request)) {
         begin(conn);
     }
 }

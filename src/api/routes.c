@@ -1,8 +1,8 @@
 /* routes.c -- path and method -> handler, and what handlers share.
  *
- * One table says which methods a path has and which parameters each takes:
+ * One table has the methods of each path and the parameters that each takes:
  * 405, OPTIONS and the refusal of parameters come from it, for requests whose
- * body is waited for as for others. */
+ * body has not come yet as for others. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -19,10 +19,10 @@
 
 enum { TIMEOUT_MS = 10000, TIMEOUT_MAX_MS = 60000 };
 
-/* Which paths a row is for. */
+/* The paths that a row is for. */
 enum reach {
     ONLY,  /* The path itself. */
-    BELOW, /* Those that go on with a slash behind it. */
+    BELOW, /* Paths that go on with a slash behind it. */
     BOTH,
 };
 
@@ -32,7 +32,7 @@ struct route {
     const char *path;
     enum reach reach;
     uint8_t verbs;   /* Bits of enum http_verb. */
-    uint64_t params; /* Bits of enum param, but for those that all take. */
+    uint64_t params; /* Bits of enum param; EVERYWHERE comes in addition. */
     void (*handler)(struct conn *conn, const struct http_request *request);
     enum route_group group;
 };
@@ -53,7 +53,7 @@ struct route {
     (READ | P(PREFIX) | P(AFTER) | P(END) | P(LIMIT) | P(REVERSE) | P(KEYS) |  \
      P(SEPARATOR) | P(COUNT_ONLY) | P(FORMAT))
 #define V1_LIST (READ | P(PATTERN) | P(LIMIT) | P(OFFSET))
-/* Whoever waits does so for a time, and all may be told to indent. */
+/* Parameters of all routes. */
 #define EVERYWHERE (P(TIMEOUT) | P(PRETTY))
 
 static const struct route routes[] = {
@@ -122,9 +122,9 @@ static bool is_for(const struct route *route, struct bytes path)
            (route->reach != ONLY && is_below(path, route->path));
 }
 
-/* The row for this path and verb. NULL: there is none. `verbs` are those of the
- * path, 0 when it is no path of ours; `group` is that of the path. Where rows
- * for several paths match, the first of them is the path. */
+/* The row for this path and verb. NULL: there is none. `verbs` is set to those
+ * of the path, 0 when it is no path of ours; `group` to that of the path. When
+ * rows of several paths match, the first one decides. */
 static const struct route *find(struct bytes path, enum http_verb verb,
                                 unsigned *verbs, enum route_group *group)
 {
@@ -153,7 +153,7 @@ bool api_route_streams(const struct http_request *request)
     unsigned verbs;
     enum route_group group;
     if (request->verb != HTTP_VERB_POST) {
-        return false; /* As most requests: without a search. */
+        return false; /* No search for most requests. */
     }
     const struct route *found =
         find(request->path, request->verb, &verbs, &group);
@@ -167,7 +167,7 @@ bool api_is_v1(const struct http_request *request)
            is_below(request->path, root);
 }
 
-/* ---- what no handler has to do with ---- */
+/* ---- before the handler ---- */
 
 /* "GET, HEAD, OPTIONS" */
 static void add_allow(struct conn *conn, unsigned verbs)
@@ -183,7 +183,8 @@ static void add_allow(struct conn *conn, unsigned verbs)
     buf_add_string(headers, "\r\n");
 }
 
-/* Answer OPTIONS with the methods of the path or the server, all else 405. */
+/* Answer OPTIONS with the methods of the path or the server, other methods with
+ * 405. */
 static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
 {
     add_allow(conn, verbs | VERB(OPTIONS));
@@ -197,8 +198,8 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
 }
 
 /* The row of a request that may be handled. NULL: it may not, and has been
- * answered. Every request passes here before its handler, also one whose body
- * is still waited for: a check of permissions belongs in this function. */
+ * answered. Every request passes here before its handler, including one whose
+ * body has not come yet: a check of permissions belongs in this function. */
 static const struct route *admit(struct conn *conn,
                                  const struct http_request *request)
 {

@@ -1,25 +1,25 @@
-/* scan.c -- walking over many keys without holding the loop.
+/* scan.c -- walks over many keys that do not block the event loop.
  *
- * Walks share one slice of a turn: at most as long as everything else since
- * the slice before, and TURN_US_MAX, but TURN_US_MIN in any case. A new walk is
- * served at once, in order of arrival, until it has taken LIGHT_US; most are
- * done by then. Of those that are not, WORKING_MAX are at work at a time, in
- * turn with each other, WAITING_MAX wait in order of arrival, and what is more
- * is refused: shared by all, the time would be enough for none of them. Slices
- * go to new walks and to those at work alternately.
+ * Walks share one slice per turn of the event loop. It is as long as everything
+ * else since the slice before took, within TURN_US_MIN and TURN_US_MAX. A new
+ * walk is served at once, in order of arrival, until it has used LIGHT_US; most
+ * are done by then. WORKING_MAX of the others work at a time, in round robin,
+ * WAITING_MAX wait in order of arrival, and further ones are refused: divided
+ * among all, the time would not be enough for any of them. Slices go to new
+ * walks and to working ones alternately.
  *
- * A walk ends with its client (server.c has how that is found out) and with the
- * time of its request.
+ * A walk is cancelled when its client is gone (server.c detects that) or the
+ * time of its request is over.
  *
- * The write transaction goes on meanwhile, so what a walk sees may be newer
- * in the next turn. A page shows one state: when something was applied between
- * two of its slices, it ends there, and the client goes on behind it. A walk
- * that may be mixed (a count) goes on, and says so.
+ * Writes are applied meanwhile, so a walk may see a newer state in the next
+ * turn. A page shows one state: if something was applied between two of its
+ * slices, the page ends there, and the client asks for the next one. A walk
+ * that may be mixed (a count) goes on, and its answer says so.
  *
- * A page is gathered in memory and sent in pieces as the client takes them.
- * All pages together are bounded: when much is in flight, new pages are
- * small; when even more is, as with large values that nobody takes, there are
- * none until some have gone. */
+ * A page is gathered in memory and sent in pieces as the client takes them. All
+ * pages together are bounded: above PAGES_BYTES_MAX new pages are small, above
+ * PAGES_BYTES_FULL, as with large values that clients do not take, new walks
+ * are refused. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -40,13 +40,13 @@ enum {
     LIGHT_US = 2000,
     WORKING_MAX = 2,
     WAITING_MAX = 64,
-    CLOCK_PAIRS = 16, /* How many small pairs between two looks at the clock. */
+    CLOCK_PAIRS = 16, /* Small pairs between two readings of the clock. */
     CLOCK_BYTES = 4096,
     PAGE_BYTES_MAX = 4 << 20,
     PAGE_BYTES_SMALL = 64 << 10,
     PAGES_BYTES_MAX = 32 << 20,
     PAGES_BYTES_FULL = 128 << 20,
-    QUEUE_BYTES = 256 << 10, /* In the stream, and one piece. */
+    QUEUE_BYTES = 256 << 10, /* Bound on a page's bytes in the stream. */
 };
 
 /* ---- keys ---- */
@@ -70,7 +70,7 @@ bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix)
     return true;
 }
 
-/* ---- what step() may ask ---- */
+/* ---- for step() ---- */
 
 void api_scan_no_pattern(struct scan *scan)
 {
@@ -78,7 +78,7 @@ void api_scan_no_pattern(struct scan *scan)
     scan->pattern = NULL;
 }
 
-/* At worst, a byte of a key takes as long as it takes to read two. */
+/* In the worst case, matching a byte takes as long as reading two. */
 bool api_scan_matches(struct scan *scan, struct bytes key)
 {
     if (!scan->pattern) {
@@ -189,7 +189,7 @@ static void wake_all(struct api *api, uint64_t in_ms)
               on_turn, api);
 }
 
-/* Where the next slice begins: behind what was taken last. */
+/* Start the next slice behind the key that was taken last. */
 static void move_on(struct scan *scan)
 {
     struct bytes key = buf_bytes(&scan->last);
@@ -202,7 +202,8 @@ static void move_on(struct scan *scan)
     }
 }
 
-/* The same behind all that begin with it. False: nothing can be there. */
+/* Start it behind all keys that begin with the prefix that was taken last.
+ * False: there can be none. */
 static bool jump(struct scan *scan)
 {
     if (scan->reverse) {
@@ -225,7 +226,8 @@ static void open_range(struct conn *conn)
 
 enum progress { AGAIN, DONE, NO_SPACE };
 
-/* One pair, if there is one. The bounds of an open range stay as they are. */
+/* Take one pair, if there is one. The bounds of the range must not change while
+ * it is open. */
 static enum progress one_pair(struct conn *conn, size_t *cost)
 {
     struct scan *scan = &conn->scan;
@@ -290,7 +292,7 @@ static void begin(struct conn *conn)
                          : PAGE_BYTES_SMALL;
 }
 
-/* Answer it. */
+/* The walk is over: answer it. */
 static void end(struct conn *conn, bool ok)
 {
     leave(conn);
@@ -320,7 +322,7 @@ static void refuse(struct conn *conn, const char *message)
     api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
-/* ---- whose turn it is ---- */
+/* ---- scheduling ---- */
 
 static void enter(struct conn *conn, enum scan_stage stage)
 {
@@ -331,7 +333,7 @@ static void enter(struct conn *conn, enum scan_stage stage)
     list_add(&api->scans.by_stage[stage], &conn->scan.link);
 }
 
-/* Safe on a walk that is not under way. */
+/* Does nothing when no walk is in progress. */
 static void leave(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
@@ -342,7 +344,8 @@ static void leave(struct conn *conn)
     }
 }
 
-/* Behind the others of its stage, or, when it has proved long, of the next. */
+/* Put the walk behind the others of its stage or, once it has used LIGHT_US, of
+ * the next stage. */
 static void enter_again(struct conn *conn)
 {
     struct api *api = conn->api;
@@ -374,7 +377,7 @@ static struct conn *first_of(struct api *api, enum scan_stage stage)
                             : container_of(list->next, struct conn, scan.link);
 }
 
-/* WAITING_MAX is few enough to look at all of them in every turn. */
+/* WAITING_MAX is small enough to check all of them in every turn. */
 static void end_late_ones(struct api *api)
 {
     struct list *list = &api->scans.by_stage[SCAN_WAITING];
@@ -404,7 +407,7 @@ static void slice(struct conn *conn, uint64_t until_us)
     uint64_t applied = node_applied(node);
     if (!scan->begun && applied < conn->request.reading.index) {
         leave(conn);
-        api_read_wait(conn); /* Comes back by api_scan_start(). */
+        api_read_wait(conn); /* It calls api_scan_start() again. */
         return;
     }
     if (!scan->begun && !is_room(conn)) {
@@ -449,7 +452,7 @@ static void on_turn(void *arg)
     struct api *api = arg;
     uint64_t turn = reactor_turns(api->options.reactor);
     if (turn == api->scans.turn) {
-        wake_all(api, 0); /* Once per turn; the others' work comes first. */
+        wake_all(api, 0); /* One slice per turn; other work comes first. */
         return;
     }
     api->scans.turn = turn;

@@ -1,15 +1,15 @@
 /* server.c -- the requests of a connection, one after the other.
  *
- * A client may end its stream behind its last request (half-close) and wait:
- * everything received before is executed and answered in order, then the
- * connection ends. A request that is cut by it is answered 400 (RFC 9112
- * section 8). A client that closes altogether looks the same until something
- * is sent to it: its kernel answers that with a reset. So a client that has
- * ended its stream and waits is sent an interim 100 after 250 ms, which every
- * client may discard (RFC 9110 15.2); 1.0 has none. The same goes for one that
- * has sent more than is read ahead of a request in progress: its end is behind
- * that. After a reset nobody reads answers: the request in progress and those
- * behind it are dropped. */
+ * A client may close its sending side after its last request (half-close) and
+ * wait: everything received before is executed and answered in order, then the
+ * connection ends. A request that is cut off is answered 400 (RFC 9112 section
+ * 8). A client that closes both sides looks the same until something is sent to
+ * it: its kernel answers that with a reset. So a client that has half-closed
+ * and waits is sent an interim 100 after 250 ms, which every client may discard
+ * (RFC 9110 15.2); HTTP/1.0 has none. The same is done for a client that has
+ * sent more than is read ahead of a request in progress: its end of stream is
+ * behind that. After a reset the request in progress and those behind it are
+ * dropped. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -25,9 +25,9 @@
 enum {
     HEAD_MS = 10000,
     BODY_MS = 30000,
-    /* Answers that the client has not taken: more of its requests wait. */
+    /* While the client has not taken this much, its next requests wait. */
     OUTPUT_BYTES_MAX = 256 << 10,
-    REQUEST_BYTES_KEPT = 64 << 10, /* By each connection. */
+    REQUEST_BYTES_KEPT = 64 << 10, /* Memory that each connection keeps. */
 };
 
 static uint64_t now(const struct api *api)
@@ -41,8 +41,8 @@ static void on_done(struct node_request *request,
     struct conn *conn = container_of(request, struct conn, request.call);
     must(conn->busy);
     if (result->outcome == NODE_OK) {
-        /* A write that was forwarded may not have been applied here yet; who
-         * asks for this index elsewhere must see it. */
+        /* A forwarded write may not have been applied here yet, and a read with
+         * this index as its min_index must see it. */
         conn->answer.index =
             max_u64(result->index, node_applied(conn->api->node));
     }
@@ -90,7 +90,7 @@ static void refuse_input(struct conn *conn)
     snprintf(message, sizeof(message), "%s", reader->error_text);
     if (reader->error_status == 413) {
         if (!reader->request.chunked) {
-            set_form(conn, &reader->request); /* No on_head() before this. */
+            set_form(conn, &reader->request); /* There was no on_head(). */
         }
         snprintf(message, sizeof(message),
                  "the body is over %llu bytes (--max-body)",
@@ -109,7 +109,7 @@ static void send_continue(struct conn *conn)
                    "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/* Headers are there, the body is not: say now what is known already. */
+/* The headers have come, the body has not: answer now what can be answered. */
 static void on_head(struct conn *conn)
 {
     const struct http_request *request = &conn->input.reader.request;
@@ -150,8 +150,8 @@ static size_t read_stream(struct conn *conn, uint8_t *data, size_t size)
     return used;
 }
 
-/* Its handler decides by the head, and then takes the body; when it refuses,
- * what follows is not read. */
+/* The handler decides by the head whether it takes the body; if it refuses, the
+ * body is not read. */
 static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
 {
     const struct http_request *request = &conn->input.reader.request;
@@ -173,7 +173,7 @@ static size_t begin_stream(struct conn *conn, uint8_t *data, size_t size)
     if (request->expect_continue) {
         send_continue(conn);
     }
-    /* It may be empty. */
+    /* The body may be empty. */
     return head_bytes + read_stream(conn, data + head_bytes, size - head_bytes);
 }
 
@@ -187,8 +187,8 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
     size_t used = 0;
     while (!conn->busy && !conn->closing && used < size) {
         if (output_is_full(conn)) {
-            /* All of it may leave at the end of this turn, and then there is
-             * no on_drain(): look again in the next. */
+            /* The stream may send all of it at the end of this turn, and then
+             * there is no on_drain(): look again in the next turn. */
             stream_kick(conn->stream);
             break;
         }
@@ -196,7 +196,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             size_t taken = read_stream(conn, data + used, size - used);
             used += taken;
             if (taken == 0) {
-                break; /* A line around a chunk that is not whole. */
+                break; /* The line that frames a chunk is incomplete. */
             }
             continue;
         }
@@ -234,7 +234,7 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
     return conn->closing ? size : used;
 }
 
-/* Everything that was complete has been answered. */
+/* The client has half-closed, and all complete requests have been answered. */
 static void end_after_eof(struct conn *conn)
 {
     if (api_body_is_receiving(conn) || http_in_request(&conn->input.reader)) {
@@ -245,7 +245,7 @@ static void end_after_eof(struct conn *conn)
     }
 }
 
-/* Some input has been seen, and what is left of it waits. */
+/* Input has been read, and the `left` bytes wait for more. */
 static void expect_more(struct conn *conn, size_t left)
 {
     if (conn->input.eof) {
@@ -272,12 +272,12 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
     struct conn *conn = arg;
     size_t used = 0;
     if (conn->busy) {
-        /* api_answered() asks again. */
+        /* api_answered() kicks the stream again. */
     } else if (output_is_full(conn)) {
         if (conn->output.answer_turn ==
             reactor_turns(conn->api->options.reactor)) {
             stream_kick(stream); /* As in read_requests(). */
-        }                        /* Else on_drain() asks again. */
+        }                        /* Otherwise on_drain() kicks it. */
     } else {
         api_conn_mark_active(conn);
         conn->input.in_read = true;
@@ -311,7 +311,7 @@ static void on_eof(struct stream *stream, void *arg)
     if (conn->busy) {
         api_conn_watch_client(conn);
     } else if (stream_input_bytes(stream) > 0) {
-        stream_kick(stream); /* Whole requests may be waiting. */
+        stream_kick(stream); /* Complete requests may be waiting. */
     } else {
         end_after_eof(conn);
     }

@@ -4,8 +4,9 @@
  *      "then": [{"put":"a","value":"1"}, {"get":"b"}, ...],
  *      "else": [...]}
  *
- * Members come in any order, so each list is encoded aside. What is not known
- * is refused: a typing error must not become a write without its condition. */
+ * Members come in any order, so each list is encoded in a buffer of its own.
+ * Unknown members are refused: a typing error must not become a write without
+ * its condition. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -29,10 +30,10 @@ struct parse {
     bool seen[LIST_COUNT];
     uint32_t ops;
     bool reads;
-    bool answered; /* With what is wrong. */
+    bool answered; /* An error has been answered. */
 };
 
-/* Always false, so that a parser can `return wrong(...)`. */
+/* Answer an error, the first one only. Always false, for `return`. */
 static bool wrong(struct parse *parse, int status, const char *code,
                   const char *message)
 {
@@ -59,8 +60,8 @@ static bool name_is(const struct parse *parse, const char *name)
     return bytes_equal_string(parse->reader.text, name);
 }
 
-/* The member whose name has just been read does not belong `where`: `names`
- * (ends with NULL) do. */
+/* Answer that the member whose name has just been read does not belong to
+ * `where`, which has the members `names` (the list ends with NULL). */
 static bool wrong_member(struct parse *parse, const char *where,
                          const char *const *names)
 {
@@ -121,7 +122,7 @@ static bool read_value(struct parse *parse, bool base64, struct bytes *value)
         return false;
     }
     if (base64) {
-        /* In place, as the strings themselves. */
+        /* Decoded in place, as strings are. */
         uint8_t *data = (uint8_t *)(uintptr_t)value->data;
         if (!text_base64(*value, data, &value->size)) {
             return wrong_json(parse, "value_base64 is not base64");
@@ -281,7 +282,7 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
     return true;
 }
 
-/* ---- the whole ---- */
+/* ---- the transaction ---- */
 
 static bool read_list(struct parse *parse, enum part list)
 {
@@ -333,7 +334,7 @@ static bool read_txn(struct parse *parse)
            wrong(parse, 400, "bad-request", "there is no then");
 }
 
-/* ---- what came of it ---- */
+/* ---- the result ---- */
 
 static void add_row(struct buf *out, const struct result_op *op)
 {
@@ -436,8 +437,9 @@ void api_on_txn(struct conn *conn, const struct http_request *request)
     /* The body lies in the connection's own, writable input. */
     json_init(&parse.reader, (uint8_t *)(uintptr_t)request->body.data,
               request->body.size);
-    /* Once it has been done, what it has read has to be sent. (How much that
-     * is of those under way, nobody knows: they are not counted.) */
+    /* After it is applied, its results have to be sent, so there must be room
+     * for them now. Transactions in progress are not counted: the size of their
+     * results is not known. */
     if (read_txn(&parse) &&
         (!parse.reads || api_has_output_room(conn, RESULT_BYTES_MAX))) {
         submit_txn(&parse, &name);

@@ -1,6 +1,7 @@
-/* v1.c -- /api/v1: what brokerd's document has besides properties, and the
- * document itself (openapi.yaml). Moving the leader, syncs, snapshots and
- * joins are the handlers of the other paths. */
+/* v1.c -- /api/v1: its description (openapi.yaml), and the members in the form
+ * of brokerd's document. Properties are in properties.c;
+ * /api/v1/cluster/leader, sync, snapshot and /api/v1/join have the handlers of
+ * the shorter paths. */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
@@ -39,7 +40,7 @@ void api_on_v1(struct conn *conn, const struct http_request *request)
 
 /* ---- /api/v1/cluster/nodes ---- */
 
-/* As far as this node knows: that others are candidates it does not hear. */
+/* A node knows only of itself that it is a candidate. */
 static const char *status_of(struct node *node,
                              const struct node_status *status,
                              const struct raft_member *member)

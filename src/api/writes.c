@@ -14,7 +14,8 @@
 #include "node/node.h"
 #include "json/json.h"
 
-/* An entry is applied in one turn, and a pair takes some 5 us. */
+/* An entry is applied in one turn of the event loop, and a pair takes about
+ * 5 us. */
 enum { PAIRS_MAX = 10000 };
 
 /* ---- PUT ---- */
@@ -163,8 +164,9 @@ static void finish_post_named(struct conn *conn,
     }
 }
 
-/* The value behind its name, checked. False: answered. A key that the path
- * wants is in conn->request.key until it has been met. */
+/* Read and check a pair whose name has just been read. False: answered. The key
+ * of the path, if there is one, stays in conn->request.key until a pair has it.
+ */
 static bool read_pair(struct conn *conn, struct json_reader *reader,
                       struct bytes *key, struct bytes *value)
 {
@@ -191,7 +193,7 @@ static bool read_pair(struct conn *conn, struct json_reader *reader,
     return true;
 }
 
-/* `token` was to be the end of the object. */
+/* Whether `token` ends the object, and the body with it. False: answered. */
 static bool read_end(struct conn *conn, struct json_reader *reader,
                      enum json_token token)
 {
@@ -207,7 +209,7 @@ static bool read_end(struct conn *conn, struct json_reader *reader,
     return ended;
 }
 
-/* Conditions are on a key: there must be one. */
+/* A condition is about one key, so the object must have exactly one pair. */
 static void post_one(struct conn *conn, const struct http_request *request,
                      const struct command_name *name,
                      struct json_reader *reader)
@@ -226,15 +228,15 @@ static void post_one(struct conn *conn, const struct http_request *request,
             "a condition is for one pair (POST /txn is for more)",
             OUTCOME_NOT_APPLIED);
     } else if (read_end(conn, reader, token)) {
-        buf_add_bytes(&conn->request.key,
-                      put.key); /* To be named in the answer. */
+        buf_add_bytes(&conn->request.key, put.key); /* The answer names it. */
         api_submit_one(conn, request, name, NULL, &put, KIND_POST,
                        finish_post_named);
     }
 }
 
-/* All pairs of the object are one command: one entry, applied as a whole.
- * Names that repeat: the last wins, since operations apply in order. */
+/* All pairs of the object are one command, hence one entry, which is applied
+ * atomically. If a name repeats, the last value wins, since operations are
+ * applied in order. */
 static void post_all(struct conn *conn, const struct command_name *name,
                      struct json_reader *reader)
 {
