@@ -154,8 +154,7 @@ void api_params_read(struct conn *conn, const struct http_request *request)
         }
         uint64_t bit = UINT64_C(1) << id;
         if (params->given & bit) {
-            params->repeated |=
-                bit; /* Where that is allowed, the first wins. */
+            params->repeated |= bit; /* If allowed, the first wins. */
             continue;
         }
         params->given |= bit;
