@@ -399,22 +399,30 @@ def test_the_address_of_a_dead_member_is_worth_nothing(sealed):
     spy.close()
 
 
+def greeting_of(node):
+    """Of a made-up cluster, which knows the directory that joins."""
+    with open(os.path.join(node.dir, "UUID"), "rb") as file:
+        return fake.hello(os.urandom(16), 1, 7, to_uuid=file.read(16),
+                          to_name=node.name)
+
+
 def test_a_node_that_joins_is_adopted_by_nobody_else(cluster, tmp_path):
+    """Before the cluster that it asks has answered."""
     key = new_key()
     path = write_keys(tmp_path / "key", key)
     first = cluster.new(args=with_key(path))
-    node = cluster.add(first.http, args=with_key(path)).up()  # Nobody is there.
-    with open(os.path.join(node.dir, "UUID"), "rb") as file:
-        uuid = file.read(16)
-    greeting = fake.hello(os.urandom(16), 1, 7, to_uuid=uuid, to_name=node.name)
+    node = cluster.add(first.http, args=with_key(path)).up()
     for attacker in (in_clear, with_another_key, with_no_key):
-        assert attacker(None, node, greeting) == b""
+        assert attacker(None, node, greeting_of(node)) == b""
     assert "adopt" not in node.log() and "foreign" not in node.log()
     assert node.status()["cluster"] == "0" * 32
-    # The control gets an answer, and that is a refusal: it was not asked.
-    with SealedPeer(node, key) as peer:
-        peer.send(greeting)
-        assert peer.receive()[0] == fake.REFUSE
+    # The control has the key, and so it is believed.
+    control = cluster.add(first.http, args=with_key(path)).up()
+    with SealedPeer(control, key) as peer:
+        peer.send(greeting_of(control))
+        assert peer.receive()[0] == fake.WELCOME
+    control.kill()
+    cluster.nodes.remove(control)
     first.start().up()
     cluster.wait_members(2).wait_same()
 
