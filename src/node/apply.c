@@ -44,6 +44,44 @@ void apply_failed(struct node *node, uint64_t index, enum err err)
         err_name(err));
 }
 
+/* Apply entry `index` and answer its request. *bytes grows by its size. False:
+ * there is no space for it now. */
+static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
+{
+    struct entry entry;
+    struct store_result result = {0};
+    enum err err = node_fetch_entry(node, index, &entry);
+    if (err && !err_is_shortage(err)) {
+        die("committed entry %llu cannot be read from the log: %s",
+            (unsigned long long)index, err_name(err));
+    }
+    if (!err) {
+        err = node_apply(node->store, index, &entry, &result);
+    }
+    if (err) {
+        apply_failed(node, index, err);
+        return false;
+    }
+    must(store_applied(node->store) == index);
+    node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
+    *bytes += entry.payload.size + result.data.size;
+    requests_applied(node, index, entry.term, &result);
+    return true;
+}
+
+/* Entries up to `applied` were applied in this turn, `bytes` in size. */
+static void handle_progress(struct node *node, uint64_t applied, uint64_t bytes)
+{
+    node->apply.last_ms = node->now_ms;
+    node->apply.shown = max_u64(node->apply.shown, applied);
+    node->flush.bytes += bytes;
+    if (node->flush.since_ms == 0) {
+        node->flush.since_ms = node->now_ms;
+    }
+    node_notify_engine(
+        node, (struct raft_event){.type = RAFT_APPLIED, .index = applied});
+}
+
 /* True when there is more to apply than one turn may do. */
 bool apply_committed(struct node *node)
 {
@@ -59,26 +97,8 @@ bool apply_committed(struct node *node)
     }
     space_set(node, SPACE_ENTRY, ERR_OK);
     while (applied < node->apply.to && applied - start < APPLY_ENTRIES &&
-           bytes < APPLY_BYTES) {
-        struct entry entry;
-        struct store_result result = {0};
-        enum err err = node_fetch_entry(node, applied + 1, &entry);
-        if (err && !err_is_shortage(err)) {
-            die("committed entry %llu cannot be read from the log: %s",
-                (unsigned long long)applied + 1, err_name(err));
-        }
-        if (!err) {
-            err = node_apply(node->store, applied + 1, &entry, &result);
-        }
-        if (err) {
-            apply_failed(node, applied + 1, err);
-            break;
-        }
+           bytes < APPLY_BYTES && apply_next(node, applied + 1, &bytes)) {
         applied++;
-        must(store_applied(node->store) == applied);
-        node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
-        bytes += entry.payload.size + result.data.size;
-        requests_applied(node, applied, entry.term, &result);
         /* The time is checked after each entry: one may have thousands of
          * operations. While the database is short of space each entry is
          * committed by itself, to use little of the -wal. */
@@ -88,14 +108,7 @@ bool apply_committed(struct node *node)
         }
     }
     if (applied > start) {
-        node->apply.last_ms = node->now_ms;
-        node->apply.shown = max_u64(node->apply.shown, applied);
-        node->flush.bytes += bytes;
-        if (node->flush.since_ms == 0) {
-            node->flush.since_ms = node->now_ms;
-        }
-        node_notify_engine(
-            node, (struct raft_event){.type = RAFT_APPLIED, .index = applied});
+        handle_progress(node, applied, bytes);
     }
     return applied < node->apply.to && !node->space.shortage[SPACE_ENTRY];
 }

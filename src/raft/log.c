@@ -211,6 +211,40 @@ void raft_log_compact(struct raft *raft, uint64_t index)
     }
 }
 
+/* The log holds the snapshot's last entry: what follows it stays. */
+static void install_below_suffix(struct raft *raft, uint64_t index)
+{
+    /* The snapshot has everything up to its index. */
+    raft->disk.durable = max_u64(raft->disk.durable, index);
+    raft->disk.handed = max_u64(raft->disk.handed, index);
+    if (raft->disk.dirty_lo != 0 && raft->disk.dirty_lo <= index) {
+        raft->disk.dirty_lo = index < raft->log.last ? index + 1 : 0;
+    }
+    raft->commit = max_u64(raft->commit, index);
+    raft->applied = index;
+    raft->apply_given = max_u64(raft->apply_given, index);
+    raft_log_compact(raft, index);
+}
+
+/* The snapshot replaces the whole log. */
+static void install_over_log(struct raft *raft, uint64_t index, uint64_t term)
+{
+    must(index > raft->commit);
+    forget_durable(raft, raft->commit + 1);
+    raft->log.run_count = 0;
+    raft->log.base = index;
+    raft->log.base_term = term;
+    raft->log.last = index;
+    raft->disk.durable = index;
+    raft->disk.handed = index;
+    raft->disk.dirty_lo = 0;
+    raft->verified = 0;
+    raft->outbox.ack_due = false; /* Its entries are gone. */
+    raft->commit = index;
+    raft->applied = index;
+    raft->apply_given = index;
+}
+
 void raft_log_install(struct raft *raft, uint64_t index, uint64_t term,
                       const struct raft_conf *conf)
 {
@@ -228,32 +262,9 @@ void raft_log_install(struct raft *raft, uint64_t index, uint64_t term,
         kept_count = raft->log.conf_count - first;
         kept = mem_alloc(kept_count * sizeof(*kept));
         memcpy(kept, raft->log.confs + first, kept_count * sizeof(*kept));
-        /* The snapshot vouches for everything up to its index. */
-        raft->disk.durable = max_u64(raft->disk.durable, index);
-        raft->disk.handed = max_u64(raft->disk.handed, index);
-        if (raft->disk.dirty_lo != 0 && raft->disk.dirty_lo <= index) {
-            raft->disk.dirty_lo = index < raft->log.last ? index + 1 : 0;
-        }
-        raft->commit = max_u64(raft->commit, index);
-        raft->applied = index;
-        raft->apply_given = max_u64(raft->apply_given, index);
-        raft_log_compact(raft, index);
+        install_below_suffix(raft, index);
     } else {
-        must(index > raft->commit);
-        forget_durable(raft, raft->commit + 1);
-        raft->log.run_count = 0;
-        raft->log.base = index;
-        raft->log.base_term = term;
-        raft->log.last = index;
-        raft->disk.durable = index;
-        raft->disk.handed = index;
-        raft->disk.dirty_lo = 0;
-        raft->verified = 0;
-        raft->outbox.ack_due =
-            false; /* It would speak of entries that are gone. */
-        raft->commit = index;
-        raft->applied = index;
-        raft->apply_given = index;
+        install_over_log(raft, index, term);
     }
     raft->log.conf_count = 0;
     push_conf(raft, index, conf);
