@@ -86,7 +86,7 @@ enum err node_open(const struct node_options *options,
 {
     must(options->heartbeat_ms > 0);
     must(options->election_min_ms > options->heartbeat_ms);
-    must(options->election_max_ms >= options->election_min_ms);
+    must(options->election_max_ms > options->election_min_ms);
     struct node *node = mem_zalloc(sizeof(*node));
     node->options = *options;
     node->env = *env;

@@ -165,12 +165,12 @@ uint64_t node_last_contact_ms(const struct node *node)
     }
     struct raft_status status;
     raft_get_status(node->raft, &status);
-    if (status.leader_heard_ms == 0) {
+    if (status.leader_contact_ms == 0) {
         return UINT64_MAX;
     }
     uint64_t now_ms = node->env.now_ms(node->env.self);
-    return now_ms > status.leader_heard_ms ? now_ms - status.leader_heard_ms
-                                           : 0;
+    return now_ms > status.leader_contact_ms ? now_ms - status.leader_contact_ms
+                                             : 0;
 }
 
 /* ---- a copy of it all ---- */

@@ -2,24 +2,31 @@
  * release builds too. Costs O(members). A single node can check these of
  * itself; tests refer to them by these numbers:
  *
- *     L1   The term never decreases, and no message carries a term that is not
- *          on disk (thesis 3.3, 3.8).
+ *     L1   The term never decreases, and no message has a term that is not on
+ *          disk (thesis 3.3, 3.8).
  *     L2   A node has one vote and sees at most one leader per term (3.4).
  *     L3   A granted vote, or an acknowledged append, is sent only when it is
- * on disk (3.8). L4   The commit index never decreases and never passes the end
- * of the log; a leader commits by counting only in its own term (3.6.2). L6
- * Only entries that are committed and on this disk are applied, in order. L7
- * The log is contiguous from its base to its last entry, terms never decrease
- * in it, and nothing that was not applied is compacted. L8   A leader never
- * truncates its own log (3.5). L9   A peer's match index never decreases and
- * stays below its next index. L10  A configuration counts from the entry on;
- * one change at a time (4.1). L11  No change before the leader has committed in
- * its term (4.1, erratum). L12  No linearizable read before the leader has
- * committed in its term (6.4). L13  An append names the entry before its first
- * one, index and term (3.5). L14  Only a voter campaigns, and a leader voted
- * for itself (4.2.1). L15  Every queue is bounded. L17  Messages that wait for
- * the disk are sent in the order of their writes; those of an earlier term are
- * dropped.
+ *          on disk (3.8).
+ *     L4   The commit index never decreases and never passes the end of the
+ *          log; a leader commits by counting only in its own term (3.6.2).
+ *     L6   Only entries that are committed and on this disk are applied, in
+ *          order.
+ *     L7   The log is contiguous from its base to its last entry, terms never
+ *          decrease in it, and only applied entries are compacted.
+ *     L8   A leader never truncates its own log (3.5).
+ *     L9   A peer's match index never decreases and stays below its next index.
+ *     L10  A configuration counts from its entry on; one change at a time
+ *          (4.1).
+ *     L11  No change before the leader has committed in its term (4.1,
+ *          erratum).
+ *     L12  No linearizable read before the leader has committed in its term
+ *          (6.4).
+ *     L13  An append names the entry before its first one, index and term
+ *          (3.5).
+ *     L14  Only a voter campaigns, and a leader voted for itself (4.2.1).
+ *     L15  Every queue is bounded.
+ *     L17  Messages that wait for the disk are sent in the order of their
+ *          writes; those of an earlier term are dropped.
  *
  * 5 and 16 are not in use. L11 holds where a change is proposed, the others are
  * checked here as far as a must() can. */

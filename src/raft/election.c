@@ -87,15 +87,15 @@ static void set_term(struct raft *raft, uint64_t term, raft_id vote)
 
 static uint64_t peer_contact_ms(const struct raft_peer *peer)
 {
-    return peer->heard ? peer->contact_ms : 0;
+    return peer->answered ? peer->contact_ms : 0;
 }
 
 /* Whoever led knows that nobody else did up to the last contact with a quorum,
  * which may have been before it noticed the silence. */
-static void note_own_lead(struct raft *raft)
+static void record_own_contact(struct raft *raft)
 {
     uint64_t contact_ms = raft_quorum_of(raft, raft->now_ms, peer_contact_ms);
-    raft->leader_heard_ms = max_u64(contact_ms, raft->leader_since_ms);
+    raft->leader_contact_ms = max_u64(contact_ms, raft->leader_since_ms);
 }
 
 void raft_become_follower(struct raft *raft, uint64_t term, raft_id leader)
@@ -103,7 +103,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, raft_id leader)
     must(leader != raft->options.self);
     bool was_follower = raft->role == RAFT_FOLLOWER;
     if (raft->role == RAFT_LEADER) {
-        note_own_lead(raft);
+        record_own_contact(raft);
     }
     set_role(raft, RAFT_FOLLOWER);
     raft_transfer_end(raft, raft->transfer.won);
@@ -218,13 +218,13 @@ void raft_tick_follower(struct raft *raft)
     raft_arm_election(raft);
 }
 
-void raft_heard_leader(struct raft *raft, raft_id leader)
+void raft_on_leader_contact(struct raft *raft, raft_id leader)
 {
     must(raft->role != RAFT_LEADER);
     if (raft->role != RAFT_FOLLOWER || raft->leader != leader) {
         raft_become_follower(raft, raft->term, leader);
     }
-    raft->leader_heard_ms = raft->now_ms;
+    raft->leader_contact_ms = raft->now_ms;
     raft_arm_election(raft);
 }
 
@@ -254,8 +254,8 @@ bool raft_is_sticky(const struct raft *raft)
     if (raft->role == RAFT_LEADER) {
         return raft_quorum_is_live(raft);
     }
-    return raft->leader != 0 &&
-           raft->now_ms - raft->leader_heard_ms < raft->options.election_min_ms;
+    return raft->leader != 0 && raft->now_ms - raft->leader_contact_ms <
+                                    raft->options.election_min_ms;
 }
 
 /* ---- votes ---- */

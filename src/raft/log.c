@@ -277,10 +277,10 @@ void raft_log_install(struct raft *raft, uint64_t index, uint64_t term,
 
 void raft_log_prune_confs(struct raft *raft)
 {
-    uint64_t settled = min_u64(raft->applied, raft->commit);
+    uint64_t applied = min_u64(raft->applied, raft->commit);
     uint32_t drop = 0;
     while (drop + 1 < raft->log.conf_count &&
-           raft->log.confs[drop + 1].index <= settled) {
+           raft->log.confs[drop + 1].index <= applied) {
         drop++;
     }
     if (drop > 0) {

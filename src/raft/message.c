@@ -35,18 +35,18 @@ static bool entries_are_sound(const struct raft_message *m)
     return true;
 }
 
-/* The first entry up to `settled` that is another one in this append; 0: none
- * is. */
+/* The first index up to `limit` at which this append has another entry than
+ * this log; 0: none. */
 static uint64_t first_difference(const struct raft *raft,
-                                 const struct raft_message *m, uint64_t settled)
+                                 const struct raft_message *m, uint64_t limit)
 {
-    if (m->log_index >= raft->log.base && m->log_index <= settled &&
+    if (m->log_index >= raft->log.base && m->log_index <= limit &&
         raft_term_at(raft, m->log_index) != m->log_term) {
         return m->log_index;
     }
     for (uint32_t i = 0; i < m->entry_count; i++) {
         uint64_t index = m->log_index + 1 + i;
-        if (index > settled) {
+        if (index > limit) {
             break;
         }
         if (index >= raft->log.base &&

@@ -73,7 +73,7 @@ bool raft_peer_is_live(const struct raft *raft, const struct raft_peer *peer)
     if (peer->id == raft->options.self) {
         return true;
     }
-    return peer->heard &&
+    return peer->answered &&
            raft->now_ms - peer->contact_ms < raft->options.election_min_ms;
 }
 
@@ -131,7 +131,7 @@ void raft_become_snapshot(struct raft_peer *peer)
     peer->state = RAFT_PEER_SNAPSHOT;
     peer->inflight_count = 0;
     peer->probe_sent = false;
-    peer->snapshot_told = false;
+    peer->snapshot_reported = false;
 }
 
 /* Where to start over with a peer. With no ack yet, 0 is not knowledge: ask
@@ -235,12 +235,12 @@ void raft_peer_contact(struct raft *raft, struct raft_peer *peer,
                        uint64_t sent_ms)
 {
     uint64_t sent = min_u64(sent_ms, raft->now_ms);
-    if (!peer->heard || sent > peer->contact_ms) {
+    if (!peer->answered || sent > peer->contact_ms) {
         peer->contact_ms = sent;
     }
     uint64_t rtt = raft->now_ms - sent;
-    peer->rtt_ms = peer->heard ? (7 * peer->rtt_ms + rtt) / 8 : rtt;
-    peer->heard = true;
+    peer->rtt_ms = peer->answered ? (7 * peer->rtt_ms + rtt) / 8 : rtt;
+    peer->answered = true;
 }
 
 static void free_inflight(struct raft_peer *peer, uint64_t match)

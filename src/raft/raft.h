@@ -1,20 +1,21 @@
 /* raft.h -- the consensus engine: a pure function over its own state.
  *
  * raft_step() takes one event; raft_collect() hands out what has gathered
- * since the last time: one persist operation, messages, a range to apply,
- * reads that may be served. No I/O, no clock (time arrives with the event),
- * no randomness but a seeded generator, no callbacks, no payload bytes: the
- * same events give the same updates on every compiler. Collecting once a
- * turn, instead of per event, is what makes group commit fall out: sixty
- * proposals of one turn leave as one append and one fdatasync.
+ * since the last time: one persist operation, messages, appends that may be
+ * sent, a range to apply, reads that may be served. No I/O, no clock (time
+ * arrives with the event), no randomness but a seeded generator, no callbacks,
+ * no payload bytes: the same events give the same updates on every compiler.
+ * Group commit follows from collecting once per turn of the event loop instead
+ * of once per event: sixty proposals of one turn leave as one append and one
+ * fdatasync.
  *
  * Sources: Ongaro, "Consensus: Bridging Theory and Practice" (2014), quoted
  * as "thesis 3.6"; the erratum on single-server changes (raft-dev, 2015).
  *
  * The caller's duties, in this order, each time raft_collect() filled an
  * update:
- *   1. send `messages` (all of them may leave at once: the engine itself
- *      holds back what must wait for the disk), and for each of `offers` make
+ *   1. send `messages` (all of them at once: the engine itself holds back
+ *      those that must wait for the disk), and for each of `offers` make
  *      appends with raft_make_append() and send them;
  *   2. when `persist.seq` is set: truncate, append, write term and vote, in
  *      FIFO order with earlier operations, one fdatasync for all that is
@@ -23,21 +24,24 @@
  *      failure, and every failed fdatasync, ends the process. Term and vote are
  *      durable before the entries of the same op;
  *   3. apply entries `apply_lo..apply_hi` in order, then RAFT_APPLIED;
- *   4. serve reads up to `read_cookie` once `read_index` is applied.
+ *   4. serve reads up to `read_cookie` once `read_index` is applied;
+ *   5. when `snapshot_peer` is set: send that peer a snapshot, then
+ *      RAFT_SNAPSHOT_SENT or RAFT_SNAPSHOT_FAILED.
  * After every raft_step() that returned ERR_OK the caller asks
- * raft_appended() and keeps the payloads of those entries: of a proposal or a
- * received append they come with the event; RAFT_ENTRY_CONF is encoded from
- * raft_conf_at(); RAFT_ENTRY_NOOP has none.
+ * raft_appended() and retains the payloads of those entries: those of a
+ * proposal or a received append come with the event; RAFT_ENTRY_CONF is
+ * encoded from raft_conf_at(); RAFT_ENTRY_NOOP has none.
  *
- * Ownership: an event is read during the call only. What an update points to
- * is copied into it. Everything here is single-threaded. */
+ * Ownership: an event is read during the call only, and an update points to
+ * nothing. Pointers that other functions return belong to the engine, and are
+ * valid until the next raft_step(). Everything here is single-threaded. */
 #ifndef CRAFTD_RAFT_RAFT_H
 #define CRAFTD_RAFT_RAFT_H
 
 #include "base/base.h"
 
-/* A node's id is the index of the log entry that added it, 1 for the one
- * that bootstrapped: ids are never reused. 0 is nobody. */
+/* A node's id is the index of the log entry that added it, 1 for the founder
+ * of a cluster: ids are never reused. 0 is no node. */
 typedef uint64_t raft_id;
 
 enum {
@@ -47,11 +51,13 @@ enum {
     RAFT_UUID_BYTES = 16,
     /* Entries in one append message at most; the caller may send fewer. */
     RAFT_APPEND_ENTRIES_MAX = 1024,
+    /* Messages in one update; more are dropped, as the network may. */
     RAFT_MESSAGES_MAX = 256,
 };
 
-/* Terms, indexes and rounds from elsewhere stay below: sums cannot wrap. Also
- * those of RAFT_INSTALLED. */
+/* Terms, indexes and rounds in messages, and those of RAFT_INSTALLED, are below
+ * this, so that sums cannot wrap. Messages are checked; the caller checks the
+ * rest. */
 #define RAFT_NUMBER_MAX ((uint64_t)1 << 62)
 
 /* ---- membership ------------------------------------------------------- */
@@ -79,24 +85,28 @@ struct raft_conf {
 
 const struct raft_member *raft_conf_find(const struct raft_conf *conf,
                                          raft_id id);
-/* Not all zero, which stands for a directory that is not known yet. */
+/* False for all zeros, which stand for a directory that is not known yet. */
 bool raft_uuid_is_known(const uint8_t uuid[RAFT_UUID_BYTES]);
+/* Number of voters. */
 uint32_t raft_conf_voters(const struct raft_conf *conf);
-/* Ids grow, texts end, and somebody votes: all others are refused in messages,
- * and must not be given to the engine elsewhere. */
+/* True when ids grow, texts are terminated, and there is a voter. Other
+ * memberships are refused in messages, and must not reach the engine in
+ * another way. */
 bool raft_conf_is_sound(const struct raft_conf *conf);
 
 enum raft_change_type {
-    RAFT_CHANGE_ADD = 1,     /* `member` as learner or observer; id is given */
-    RAFT_CHANGE_PROMOTE = 2, /* by the log. */
+    RAFT_CHANGE_ADD = 1,     /* A learner or observer; the log gives the id. */
+    RAFT_CHANGE_PROMOTE = 2, /* Learner or observer -> voter. */
     RAFT_CHANGE_DEMOTE = 3,  /* Voter or learner -> observer. */
     RAFT_CHANGE_REMOVE = 4,
     RAFT_CHANGE_UPDATE = 5, /* uuid (if not known yet), addr, http. */
 };
 
+/* ADD uses all of `member` but its id; the others find the member by `id`, and
+ * UPDATE uses the fields named above. */
 struct raft_change {
     enum raft_change_type type;
-    struct raft_member member; /* `id` says whom, except for ADD. */
+    struct raft_member member;
 };
 
 /* ---- the log ---------------------------------------------------------- */
@@ -110,7 +120,7 @@ enum raft_entry_type {
 struct raft_entry {
     uint64_t term;
     enum raft_entry_type type;
-    const struct raft_conf *conf; /* RAFT_ENTRY_CONF only. */
+    const struct raft_conf *conf; /* RAFT_ENTRY_CONF only, else NULL. */
 };
 
 /* ---- messages --------------------------------------------------------- */
@@ -150,14 +160,15 @@ struct raft_message {
      * HEARTBEAT(_RESP): the leader's round. READ(_RESP): request id. */
     uint64_t round;
 
-    /* APPEND, HEARTBEAT: leader's commit index (capped by what the receiver
-     * is known to hold, for HEARTBEAT). READ_RESP: the read index. */
+    /* APPEND: the leader's commit index. HEARTBEAT: the same, but at most the
+     * index up to which the receiver is known to match. READ_RESP: the read
+     * index. */
     uint64_t commit;
 
-    /* APPEND_RESP: ok -> all up to `match` equals the leader's log and is
-     * durable. Refused -> the message's prev index, for the leader to tell a
-     * stale refusal; log_index/log_term then hold the last index of ours that
-     * can match, and its term. */
+    /* APPEND_RESP: granted: everything up to `match` equals the leader's log
+     * and is durable. Refused: the `log_index` of the append, by which the
+     * leader recognises a stale refusal; log_index and log_term are then the
+     * last index of the sender's log that can match, and its term. */
     uint64_t match;
     uint64_t sent_ms;     /* HEARTBEAT(_RESP), APPEND(_RESP): leader's clock. */
     bool granted;         /* PREVOTE_RESP, VOTE_RESP, APPEND_RESP (= ok). */
@@ -168,19 +179,22 @@ struct raft_message {
 
 /* ---- starting --------------------------------------------------------- */
 
+/* Every number is over 0, and heartbeat_ms < election_min_ms <
+ * election_max_ms. */
 struct raft_options {
     raft_id self;
-    uint64_t seed; /* For election jitter. */
+    uint64_t seed; /* Election jitter and the first request ids; any. */
     uint32_t heartbeat_ms;
     uint32_t election_min_ms;
     uint32_t election_max_ms;
     uint32_t storage_stall_ms; /* A leader whose oldest unfinished persist is
                                   older than this steps down. */
     uint32_t uncommitted_max;  /* Entries; more proposals are ERR_BUSY. */
-    uint32_t inflight_max;     /* Appends on their way to one peer. */
+    uint32_t inflight_max;     /* Appends in flight to one peer; the engine's
+                                  own bound is 256. */
 };
 
-/* A stretch of the log in one term: from `first` to the next run's first. */
+/* A run of entries of one term: from `first` to the next run's first. */
 struct raft_run {
     uint64_t first;
     uint64_t term;
@@ -208,8 +222,11 @@ struct raft_boot {
 };
 
 struct raft;
+/* Options and boot are copied. A follower at first; a sole voter campaigns with
+ * its first RAFT_TICK. */
 struct raft *raft_new(const struct raft_options *options,
                       const struct raft_boot *boot, uint64_t now_ms);
+/* NULL is fine. */
 void raft_free(struct raft *raft);
 
 /* ---- events ----------------------------------------------------------- */
@@ -226,17 +243,17 @@ enum raft_event_type {
     RAFT_TRANSFER,  /* Hand leadership to `peer` (0 = the best voter). */
     RAFT_GAP,       /* The process did not run for longer than an election
                        timeout: silence until then proves nothing. */
-    RAFT_PEER_UP,   /* Hints; safety never depends on them. */
-    RAFT_PEER_DOWN,
-    RAFT_COMPACTED,       /* The log now begins after `index`. */
-    RAFT_SNAPSHOT_SENT,   /* `peer` holds a snapshot at `index`. */
+    RAFT_PEER_UP,   /* The link to `peer` is up, ... */
+    RAFT_PEER_DOWN, /* ... or down. Hints; safety never depends on them. */
+    RAFT_COMPACTED, /* The log now starts after `index`. */
+    RAFT_SNAPSHOT_SENT,   /* `peer` holds a snapshot at `index`, ... */
     RAFT_SNAPSHOT_FAILED, /* ... or does not. */
     RAFT_INSTALLED, /* A snapshot at index/term with `conf` is in place. */
 };
 
 struct raft_event {
     enum raft_event_type type;
-    uint64_t now_ms;
+    uint64_t now_ms; /* Monotonic; an earlier time counts as the latest one. */
     const struct raft_message *message; /* RAFT_MESSAGE */
     const struct raft_change *change;   /* RAFT_CHANGE */
     const struct raft_conf *conf;       /* RAFT_INSTALLED */
@@ -247,23 +264,27 @@ struct raft_event {
     raft_id peer;   /* RAFT_TRANSFER, _PEER_*, _SNAPSHOT_* */
 };
 
-/* ERR_OK, or the event was refused and nothing changed:
- *   ERR_CLOSED    not the leader (PROPOSE, CHANGE, TRANSFER)
- *   ERR_BUSY      a bound is reached, a change or a transfer is running, or
- *                 the leader has not committed in its term yet (CHANGE)
- *   ERR_INVALID   CHANGE makes no sense (unknown id, last voter, no room, a
- *                 loss of the live majority); MESSAGE malformed
+/* ERR_OK, or the event was refused and changed nothing but the time. Only
+ * PROPOSE, CHANGE, TRANSFER, MESSAGE and INSTALLED can be refused:
+ *   ERR_CLOSED    this node does not lead (PROPOSE, CHANGE, TRANSFER)
+ *   ERR_BUSY      a bound is reached (PROPOSE), a change (CHANGE) or a transfer
+ *                 of leadership is running, the leader has not committed in its
+ *                 term yet (CHANGE), or the member to promote is behind
+ *   ERR_INVALID   CHANGE: no voter or no live majority would be left, there is
+ *                 no room, or the member is not sound; MESSAGE is malformed;
+ *                 INSTALLED contradicts what is committed here
  *   ERR_EXISTS    CHANGE would change nothing
- *   ERR_NOT_FOUND CHANGE or TRANSFER names nobody; MESSAGE is an answer, or a
- *                 follower's request, of a node that is no member: to be
- *                 treated as if the network had lost it
+ *   ERR_NOT_FOUND CHANGE names no member; TRANSFER has no other voter to go to;
+ *                 MESSAGE is an answer, or a follower's request, of a node that
+ *                 is no member: to be treated as if the network had lost it
  *   ERR_MISMATCH  MESSAGE contradicts what is committed here, see
  *                 raft_contradiction() */
 MUST_CHECK enum err raft_step(struct raft *raft,
                               const struct raft_event *event);
 
-/* The index of an entry that is committed here and that this append by a leader
- * of our term or a later one has as another one; 0: there is none. */
+/* The first index at which this append, of this term or a later one, has
+ * another entry than the one committed here; 0: there is none, or the message
+ * is no such append. */
 uint64_t raft_contradiction(const struct raft *raft,
                             const struct raft_message *message);
 
@@ -284,9 +305,9 @@ struct raft_persist {
     uint64_t hi;
 };
 
-/* The peer may be sent entries next..last. The caller builds one append of
- * as many as fit its frame with raft_make_append(), or none when the link
- * cannot take it now. */
+/* The peer may be sent entries next..last. The caller builds appends with
+ * raft_make_append(), each with the number of entries that fit its frame, or
+ * none when the link cannot take one now: the offer is made again. */
 struct raft_append_offer {
     raft_id peer;
     uint64_t next;
@@ -307,26 +328,27 @@ struct raft_update {
                              no index (no leader, or it changed): ask again */
     bool role_changed;    /* Role, term or leader. */
     bool conf_changed;
-    raft_id snapshot_peer; /* 0 = none: this peer needs what the log no longer
-                              holds. */
-    bool transfer_done;    /* A RAFT_TRANSFER ended; with success: */
-    bool transfer_ok;
+    raft_id snapshot_peer; /* 0 = none: this peer needs entries that the log no
+                              longer holds. Named once. */
+    bool transfer_done;    /* A RAFT_TRANSFER has ended, ... */
+    bool transfer_ok;      /* ... and another node takes over. */
 };
 
+/* Fill `update` with everything that has gathered since the last call. */
 void raft_collect(struct raft *raft, struct raft_update *update);
 
 /* Build the append for `peer` with entries lo..hi (hi = lo - 1: empty) and
- * note it as sent. The range must lie in the offer of the last
- * raft_collect(); call it again for the rest while true is returned: the
- * window may be full (false, and *message is not set). Entries themselves
- * (term, type, payload) are the caller's to attach. */
+ * count it as sent. The range must lie in the offer of the last raft_collect(),
+ * and start where the previous append ended. False, and *message is not set,
+ * when the window is full. The caller attaches the entries themselves (term,
+ * type, payload). */
 bool raft_make_append(struct raft *raft, raft_id peer, uint64_t lo, uint64_t hi,
                       uint64_t now_ms, struct raft_message *message);
 
-/* When RAFT_TICK is due. */
+/* Time at which RAFT_TICK is due, by the clock of the events. */
 uint64_t raft_deadline_ms(const struct raft *raft);
 
-/* ---- looking ---------------------------------------------------------- */
+/* ---- state ------------------------------------------------------------ */
 
 enum raft_role {
     RAFT_FOLLOWER,
@@ -339,36 +361,38 @@ const char *raft_role_name(enum raft_role role);
 enum raft_peer_state {
     RAFT_PEER_PROBE,     /* One append at a time until a match is found. */
     RAFT_PEER_REPLICATE, /* Pipelined. */
-    RAFT_PEER_SNAPSHOT,
+    RAFT_PEER_SNAPSHOT,  /* Waits for a snapshot, or receives one. */
 };
 
 struct raft_peer_status {
     raft_id id;
     enum raft_peer_state state;
-    uint64_t match;
-    uint64_t next;
-    uint64_t contact_ms; /* Send time of the newest heartbeat it answered. */
-    uint64_t rtt_ms;
+    uint64_t match;      /* It holds the log up to here, durably. */
+    uint64_t next;       /* Next index to send. */
+    uint64_t contact_ms; /* Send time of the newest message of this leader that
+                            it has answered; 0: none. */
+    uint64_t rtt_ms;     /* Smoothed round-trip time. */
 };
 
 struct raft_status {
     raft_id self;
     raft_id leader; /* 0 when not known. */
-    raft_id vote;
+    raft_id vote;   /* In `term`; 0: none. */
     enum raft_role role;
     uint64_t term;
     uint64_t commit;
     uint64_t applied;
-    uint64_t last;
-    uint64_t durable;
-    uint64_t base;
+    uint64_t last;    /* Last entry of the log. */
+    uint64_t durable; /* As raft_durable(). */
+    uint64_t base;    /* The log starts after this index. */
     bool transferring;
-    bool changing;            /* A membership change is not committed yet. */
-    bool leader_ready;        /* Leader, and has committed in its term. */
-    uint64_t elections;       /* Started by this node since its start. */
-    uint64_t leader_heard_ms; /* By itself, while it led; 0: never since its
-                                 start. */
-    uint32_t peer_count;      /* Leader only. */
+    bool changing;      /* A membership change is not committed yet. */
+    bool leader_ready;  /* Leader, and has committed in its term. */
+    uint64_t elections; /* Started by this node since its start. */
+    /* Time of the last contact with a leader, itself included; 0: none since
+     * its start. */
+    uint64_t leader_contact_ms;
+    uint32_t peer_count; /* On a leader: the other members. Else 0. */
     struct raft_peer_status peers[RAFT_MEMBERS_MAX];
 };
 void raft_get_status(const struct raft *raft, struct raft_status *status);
@@ -378,17 +402,17 @@ const struct raft_conf *raft_conf_active(const struct raft *raft);
 /* The newest one that is committed, and the index of its entry (0: none is). */
 const struct raft_conf *raft_conf_committed(const struct raft *raft,
                                             uint64_t *index);
-/* The configuration entry at `index`, NULL when that is none or is older
- * than the newest committed one. */
+/* The configuration entry at `index`; NULL when there is none, or it is older
+ * than the newest applied one. */
 const struct raft_conf *raft_conf_at(const struct raft *raft, uint64_t index);
 /* Term of the entry at `index` (base <= index <= last). */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
-/* Cheap accessors for the turn. */
+/* Cheap, for every turn and every request. */
 bool raft_is_leader(const struct raft *raft);
 raft_id raft_leader(const struct raft *raft);
 uint64_t raft_commit(const struct raft *raft);
 uint64_t raft_last(const struct raft *raft);
-/* The last index that is durable here and was not replaced since. */
+/* Entries up to this index, as the log has them now, are durable here. */
 uint64_t raft_durable(const struct raft *raft);
 uint64_t raft_term(const struct raft *raft);
 

@@ -52,7 +52,7 @@ struct raft_peer {
 
     bool probe_sent; /* PROBE: wait for an answer, or a heartbeat time. */
     uint64_t probe_ms;
-    bool snapshot_told; /* SNAPSHOT: snapshot_peer has been reported. */
+    bool snapshot_reported; /* SNAPSHOT: snapshot_peer has been reported. */
 
     /* Last index of every append on its way, oldest first. */
     uint32_t inflight_head;
@@ -60,7 +60,7 @@ struct raft_peer {
     uint64_t inflight[RAFT_INFLIGHT_MAX];
     uint64_t answer_ms; /* Newest answer, or when the window began to fill. */
 
-    bool heard; /* It has answered in this leadership. */
+    bool answered; /* It has answered in this leadership. */
     uint64_t contact_ms;
     uint64_t rtt_ms;
     uint64_t acked_round;
@@ -180,7 +180,7 @@ struct raft {
     raft_id vote;
     enum raft_role role;
     raft_id leader;
-    uint64_t leader_heard_ms;
+    uint64_t leader_contact_ms;
     uint64_t election_deadline_ms;
     uint64_t election_round;
     bool election_transfer; /* This candidacy was asked for by the leader. */
@@ -257,7 +257,7 @@ void raft_arm_election(struct raft *raft);
 void raft_arm_first_election(struct raft *raft);
 void raft_tick_follower(struct raft *raft);
 /* A valid message of this term's leader. */
-void raft_heard_leader(struct raft *raft, raft_id leader);
+void raft_on_leader_contact(struct raft *raft, raft_id leader);
 bool raft_is_sticky(const struct raft *raft);
 bool raft_quorum_is_live(const struct raft *raft);
 bool raft_storage_stalled(const struct raft *raft);

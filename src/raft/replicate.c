@@ -61,7 +61,7 @@ static void offer(struct raft *raft, struct raft_peer *peer,
 
 /* The follower learns the commit index with the next append. When there is
  * none to come, a heartbeat brings it, so that it applies soon. */
-static void tell_commit(struct raft *raft, struct raft_peer *peer)
+static void notify_commit(struct raft *raft, struct raft_peer *peer)
 {
     peer->notice_due = peer->next > raft->log.last && !peer->down &&
                        min_u64(peer->match, raft->commit) > peer->commit_sent;
@@ -85,16 +85,16 @@ void raft_offer_appends(struct raft *raft, struct raft_update *update)
             raft_become_snapshot(peer);
         }
         if (peer->state == RAFT_PEER_SNAPSHOT) {
-            if (!peer->snapshot_told && update->snapshot_peer == 0) {
+            if (!peer->snapshot_reported && update->snapshot_peer == 0) {
                 update->snapshot_peer = peer->id;
-                peer->snapshot_told = true;
+                peer->snapshot_reported = true;
             }
             continue;
         }
         if (!peer->down && peer->next > raft->log.base) {
             offer(raft, peer, update);
         }
-        tell_commit(raft, peer);
+        notify_commit(raft, peer);
     }
 }
 
@@ -191,7 +191,7 @@ void raft_on_append(struct raft *raft, const struct raft_message *m)
         refuse_append(raft, m);
         return;
     }
-    raft_heard_leader(raft, m->from);
+    raft_on_leader_contact(raft, m->from);
     if (!prev_matches(raft, m)) {
         refuse_append(raft, m);
         return;
@@ -262,7 +262,7 @@ void raft_on_append_resp(struct raft *raft, const struct raft_message *m)
 void raft_on_heartbeat(struct raft *raft, const struct raft_message *m)
 {
     if (m->term == raft->term) {
-        raft_heard_leader(raft, m->from);
+        raft_on_leader_contact(raft, m->from);
         raft->commit =
             max_u64(raft->commit, min_u64(m->commit, raft->verified));
     }

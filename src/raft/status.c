@@ -34,8 +34,8 @@ void raft_get_status(const struct raft *raft, struct raft_status *status)
         .changing = raft_change_is_running(raft),
         .leader_ready = raft_is_ready(raft),
         .elections = raft->elections,
-        .leader_heard_ms =
-            raft->role == RAFT_LEADER ? raft->now_ms : raft->leader_heard_ms,
+        .leader_contact_ms =
+            raft->role == RAFT_LEADER ? raft->now_ms : raft->leader_contact_ms,
     };
     if (raft->role != RAFT_LEADER) {
         return;
@@ -158,11 +158,11 @@ static void add_peer(uint64_t *hash, const struct raft_peer *peer)
 {
     ADD(hash, peer->id, peer->down, peer->granted, peer->state, peer->match,
         peer->match_seen, peer->next, peer->probe_sent, peer->probe_ms,
-        peer->snapshot_told, peer->inflight_count, peer->answer_ms, peer->heard,
-        peer->contact_ms, peer->rtt_ms, peer->acked_round, peer->commit_sent,
-        peer->notice_ms, peer->notice_due, peer->read_waiting,
-        peer->read_in_round, peer->catch_up_rounds, peer->catch_up_target,
-        peer->catch_up_ms, peer->caught_up);
+        peer->snapshot_reported, peer->inflight_count, peer->answer_ms,
+        peer->answered, peer->contact_ms, peer->rtt_ms, peer->acked_round,
+        peer->commit_sent, peer->notice_ms, peer->notice_due,
+        peer->read_waiting, peer->read_in_round, peer->catch_up_rounds,
+        peer->catch_up_target, peer->catch_up_ms, peer->caught_up);
     for (uint32_t i = 0; i < peer->inflight_count; i++) {
         add(hash,
             peer->inflight[(peer->inflight_head + i) % RAFT_INFLIGHT_MAX]);
@@ -194,8 +194,8 @@ uint64_t raft_digest(const struct raft *raft)
     add_options(&hash, &raft->options);
     add_all(&hash, raft->rng.s, ARRAY_COUNT(raft->rng.s));
     ADD(&hash, raft->now_ms, raft->term, raft->vote, raft->role, raft->leader,
-        raft->leader_heard_ms, raft->election_deadline_ms, raft->election_round,
-        raft->election_transfer, raft->elections);
+        raft->leader_contact_ms, raft->election_deadline_ms,
+        raft->election_round, raft->election_transfer, raft->elections);
     add_log(&hash, &raft->log);
     ADD(&hash, raft->commit, raft->applied, raft->apply_given, raft->verified,
         raft->appended_first, raft->appended_last);

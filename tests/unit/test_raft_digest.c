@@ -117,8 +117,8 @@ static void test_every_small_field_counts(void **state)
     COVERED(peers[1].granted);
     COVERED(peers[1].state);
     COVERED(peers[1].probe_sent);
-    COVERED(peers[1].snapshot_told);
-    COVERED(peers[1].heard);
+    COVERED(peers[1].snapshot_reported);
+    COVERED(peers[1].answered);
     COVERED(peers[1].notice_due);
     COVERED(peers[1].catch_up_rounds);
     COVERED(peers[1].caught_up);

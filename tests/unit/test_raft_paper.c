@@ -916,7 +916,7 @@ static void test_leader_without_quorum_steps_down(void **state)
     assert_int_equal(engine_role(e), RAFT_FOLLOWER);
     assert_int_equal(raft_leader(e->raft), 0);
     /* Nobody can tell it that it was deposed before that. */
-    assert_int_equal(engine_status(e)->leader_heard_ms,
+    assert_int_equal(engine_status(e)->leader_contact_ms,
                      e->now_ms - ENGINE_ELECTION_MS);
     engine_settle(e);
     engine_forget(e);
