@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import BINARY, HOST, Cluster, free_port  # noqa: E402
 
 LOG_TAIL = 60
-TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "90"))
+TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "180"))
 
 
 def pytest_configure(config):

@@ -11,10 +11,12 @@ import concurrent.futures
 import contextlib
 import http.client
 import itertools
+import os
+import tempfile
 import threading
 import time
 
-from cluster import TROUBLE, request_on
+from cluster import TROUBLE, request_on, wait_for
 
 ACKED, REFUSED, UNKNOWN = "acked", "refused", "unknown"
 
@@ -109,6 +111,24 @@ def meanwhile(work):
         running.result()
 
 
+@contextlib.contextmanager
+def measured_syncs(directory):
+    """For the block, sync a small file in that directory again and again.
+    Yields a function: how many seconds the slowest sync took so far. A bound on
+    requests that wait for the disk is held against that."""
+    slowest = 0.0
+    with tempfile.TemporaryFile(dir=directory) as file:
+        def sync(_):
+            nonlocal slowest
+            began = time.monotonic()
+            os.pwrite(file.fileno(), b"x" * 4096, 0)
+            os.fdatasync(file.fileno())
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.02)
+        with meanwhile(sync):
+            yield lambda: slowest
+
+
 class Writers(Threads):
     """Threads that write keys of their own at a bounded rate. With retries,
     a failed attempt is repeated on the next node, and only the last outcome
@@ -157,6 +177,13 @@ class Writers(Threads):
 
     def acked(self):
         return self.keys(ACKED)
+
+    def wait_acked(self, count, timeout=30):
+        """Until that many more writes are acknowledged than now."""
+        wanted = len(self.acked()) + count
+        wait_for(lambda: len(self.acked()) >= wanted, timeout,
+                 f"{count} more acknowledged writes")
+        return self
 
     def summary(self):
         return {name: len(self.keys(name)) for name in (ACKED, REFUSED, UNKNOWN)}

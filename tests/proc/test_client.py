@@ -384,7 +384,7 @@ def test_a_full_backlog_does_not_hold_the_others_up(serve):
             s.connect_ex(deaf.getsockname())
         time.sleep(0.1)
         addr = f"{HOST}:{deaf.getsockname()[1]},{serve(raw(b'v')).addr}"
-        done = craftd("get", "k", "--timeout", "300ms", addr=addr)
+        done = craftd("get", "k", "--timeout", "2s", addr=addr)
         assert (done.returncode, done.stdout) == (DONE, b"v")
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from cluster import HOST, Cluster, wait_for
+from cluster import HOST, Cluster, Stopwatch, wait_for
 from curl import Answer, Table, parse, run
 
 KIB = 1 << 10
@@ -334,8 +334,8 @@ def test_an_error_has_the_form_of_its_own_request(trio):
 def test_slow_requests(trio):
     """10 s for a head, 30 s without progress in a body; under /api/v1 too."""
     def slow(data):
-        began = time.monotonic()
-        return raw(trio[2], data, 40), time.monotonic() - began
+        watch = Stopwatch(trio[2])
+        return raw(trio[2], data, 40), watch.seconds()
     post = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         head = pool.submit(slow, b"GET /livez HTTP/1.1\r\nX-Slow: ")
@@ -405,12 +405,10 @@ def test_a_database_that_is_full(cluster, folder):
 
 
 def wait_connected(node, count):
-    """So many requests have come in, beside the one that asks; and are read."""
-    def connected():
-        figures = node.request("GET", "/metrics").body.decode()
-        return int(re.search(r"(?m)^craftd_http_connections (\d+)", figures)[1]) > count
-    wait_for(connected, 10, f"{count} connections")
-    time.sleep(0.5)
+    """That many requests have arrived, not counting the one that asks."""
+    wait_for(lambda: node.metric("craftd_http_connections") > count, 10,
+             f"{count} connections")
+    time.sleep(0.5)  # They are read.
 
 
 # ---- members ----
@@ -479,8 +477,9 @@ def test_a_leader_without_its_majority(cluster, folder):
     with frozen(cluster) as leader, concurrent.futures.ThreadPoolExecutor(1) as pool:
         where = str(folder), leader.http
         ghost = """curl 'localhost:11000/join?timeout=%s' -d '{"id":"%s","addr":"h:%d"}'"""
+        last = leader.status()["last_log"]
         first = pool.submit(run, ghost % ("1s", "one", 1), str(folder / ".."), leader.http)
-        time.sleep(0.2)
+        wait_for(lambda: leader.status()["last_log"] > last, 10, "it is proposed")
         got, _ = run(ghost % ("300ms", "two", 2), *where)
         problem(got, 409, "config-in-progress", "membership change")
         problem(first.result()[0], 504, "commit-timeout", "time-out", "unknown")
@@ -595,11 +594,13 @@ def test_a_link_that_ends_is_told(cluster, folder):
     cluster.start(3, args=["--election", "4s"])
     leader = cluster.wait_leader()
     follower = cluster.others(leader)[0]
+    forwarded = follower.metric("craftd_http_forwarded_total")
     leader.send(signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         answer = pool.submit(run, f"curl -T one {KEY}/a?timeout=20s", str(folder), follower.http)
-        wait_connected(follower, 1)
+        wait_for(lambda: follower.metric("craftd_http_forwarded_total") > forwarded, 10,
+                 "it is forwarded")
         leader.kill()
         got, _ = answer.result()
     assert time.monotonic() - began < 10

@@ -47,7 +47,7 @@ def test_killed_under_load(cluster, io):
     for number in range(3):
         writers = Writers(cluster.nodes, threads=6, rate=150, count=400,
                           tag=f"r{number}").start()
-        time.sleep(0.7)
+        writers.wait_acked(100)
         cluster.kill_all()
         writers.stop()
         done.append(writers)
@@ -158,12 +158,12 @@ def test_a_disk_that_does_not_answer(small_disk, cluster):
     with frozen(small_disk):
         wait_for(lambda: other.put("during", "v").status == 200, 40)
         assert cluster.leader() != stuck
-        assert "disk-stuck" in stuck.log()
+        wait_for(lambda: "disk-stuck" in stuck.log(), 10, "it is logged")
         assert stuck.get("before7", level="none") == "v"
         for i in range(20):
             assert other.put(f"during{i}", "v").status == 200
         assert "disk-again" not in stuck.log()
     cluster.wait_same()
-    assert "disk-again" in stuck.log()
+    wait_for(lambda: "disk-again" in stuck.log(), 10, "it is logged")
     assert stuck.get("during19", level="none") == "v"
     assert stuck.get("during") == "v"

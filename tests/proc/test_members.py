@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from cluster import HOST, TROUBLE, Node, free_port, wait_for
+from cluster import HOST, TROUBLE, Node, Stopwatch, free_port, wait_for
 from fake_peer import Peer, frame
 
 FAST = ["--election", "300ms", "--heartbeat", "50ms"]
@@ -147,11 +147,12 @@ def test_a_lost_disk_is_back_at_once(cluster):
     number = rows(leader)[member.name]["number"]
     member.kill()
     member.wipe()
-    began = time.monotonic()
-    member.start().up()
+    member.start()
+    watch = Stopwatch(*cluster)
+    member.up()
     wait_for(lambda: rows(leader).get(member.name, {"number": 0})["number"] > number, 15,
              "replaced")
-    assert time.monotonic() - began < 6
+    assert watch.seconds() < 6
     cluster.wait_members(3)
 
 
@@ -168,7 +169,9 @@ def test_an_address_is_no_reason_to_replace(cluster):
             message = problem(node.request("POST", "/join", body), 409, "exists")
             assert member.name in message
     member.kill()
-    time.sleep(2)
+    # As soon as the leader counts it as silent.
+    wait_for(lambda: leader.request("POST", "/join", stranger).json()["code"] ==
+             "address-taken", 10, "it is silent")
     for node in (leader, other):
         for body in (stranger, dict(stranger, replace=False)):
             message = problem(node.request("POST", "/join", body), 409, "address-taken")
@@ -271,16 +274,33 @@ def test_the_leader_of_two_is_removed_through_the_other(cluster):
     wait_for(lambda: other.put("alone", "1").status == 200, 10, "it goes on alone")
 
 
+class Forwarded(concurrent.futures.ThreadPoolExecutor):
+    """Requests to a follower, which forwards all of them."""
+
+    def __init__(self, follower):
+        super().__init__(64)
+        self.follower = follower
+        self.wanted = follower.metric("craftd_http_forwarded_total")
+
+    def submit(self, *args, **kw):
+        self.wanted += 1
+        return super().submit(*args, **kw)
+
+    def wait(self):
+        wait_for(lambda: self.follower.metric("craftd_http_forwarded_total") >= self.wanted,
+                 10, "they are forwarded")
+
+
 @contextlib.contextmanager
 def dying_leader(cluster):
-    """Requests are sent to a follower, whose leader dies before it sees them."""
+    """Requests are sent to a follower, whose leader dies before it reads them."""
     leader = cluster.wait_leader()
     cluster.wait_same()
     follower = cluster.others(leader)[0]
-    leader.send(signal.SIGSTOP)
-    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+    with Forwarded(follower) as pool:
+        leader.send(signal.SIGSTOP)
         yield leader, follower, pool
-        time.sleep(0.3)
+        pool.wait()
         leader.kill()
 
 
@@ -322,12 +342,12 @@ def incr(node, key=None, timeout="20s"):
 
 
 def test_a_named_write_goes_to_the_next_leader(cluster):
-    """It is done once, whoever answers; one without a name is not sent again."""
-    cluster.start(3, args=FAST)
+    """It is done once, whoever answers; one without a name is not sent again.
+    The election takes longer than it takes to forward all of them."""
+    cluster.start(3, args=["--election", "2s"])
     with dying_leader(cluster) as (_, follower, pool):
         named = [pool.submit(incr, follower, f"key-{i}") for i in range(20)]
         plain = [pool.submit(incr, follower) for i in range(5)]
-        time.sleep(0.3)
     assert [answer.result().status for answer in named] == [200] * 20
     for answer in plain:
         assert problem(answer.result(), 504, "commit-timeout") and (
@@ -381,15 +401,16 @@ def test_a_named_write_is_not_repeated_when_its_answer_may_be_forgotten(cluster)
     cluster.start(5, args=FAST)
     leader = cluster.wait_leader()
     follower = cluster.others(leader)[0]
-    leader.send(signal.SIGSTOP)
-    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+    with Forwarded(follower) as pool:
+        leader.send(signal.SIGSTOP)
         answer = pool.submit(incr, follower, "old", "60s")
-        time.sleep(0.2)
+        pool.wait()
         follower.send(signal.SIGSTOP)
         leader.kill()
         rest = [n for n in cluster if n not in (leader, follower)]
         wait_for(lambda: rest[0].put("next", "1", timeout=5).status == 200, 20, "a leader")
-        list(pool.map(lambda _: flood(rest[0], 650), range(8)))
+        with concurrent.futures.ThreadPoolExecutor(8) as floods:
+            list(floods.map(lambda _: flood(rest[0], 650), range(8)))
         follower.send(signal.SIGCONT)
         answer = answer.result()
     problem(answer, 504, "commit-timeout")
@@ -411,13 +432,13 @@ def test_a_removed_leader_answers_and_stops_at_once(cluster):
     def work(name):
         count = 0
         while time.monotonic() < until:
-            began = time.monotonic()
+            watch = Stopwatch(*cluster)
             try:
                 response = (leader.put(f"{name}-{count}", "1") if name % 2 else
                             leader.request("GET", "/key/1-0"))
             except TROUBLE:
                 return  # It has stopped.
-            answers.append((response.status, time.monotonic() - began))
+            answers.append((response.status, watch.seconds()))
             count += 1
             if response.status == 503:
                 time.sleep(0.05)
@@ -426,9 +447,9 @@ def test_a_removed_leader_answers_and_stops_at_once(cluster):
         time.sleep(0.5)
         assert other.request("DELETE", "/nodes/" + leader.name).status == 200
         time.sleep(0.7)
-        began = time.monotonic()
+        watch = Stopwatch(leader)
         assert leader.terminate() in (0, 3)
-        took = time.monotonic() - began
+        took = watch.seconds()
         for worker in workers:
             worker.result()
     assert took < 0.5
@@ -456,18 +477,18 @@ def test_a_removed_member_knows(cluster, who):
     removed = {"leader": leader, "follower": cluster.others(leader)[0],
                "founder": cluster[0]}[who]
     other = cluster.others(removed)[0]
-    began = time.monotonic()
+    watch = Stopwatch(*cluster)
     assert other.request("DELETE", "/nodes/" + removed.name).status == 200
-    wait_for(lambda: says_removed(removed), 2, "it says so")
-    assert time.monotonic() - began < 1
+    wait_for(lambda: says_removed(removed), 5, "it says so")
+    assert watch.seconds() < 1
     # Who asks it is not kept waiting for a leader.
     for method, path, body in (("GET", "/key/a", None), ("POST", "/key", {"a": "1"})):
         response = wait_for(lambda m=method, p=path, b=body: (
             lambda r: r.status == 503 and r)(removed.request(m, p, b)), 3, "503")
         assert re.search(REMOVED, problem(response, 503, "no-leader"))
-    began = time.monotonic()
+    watch = Stopwatch(removed)
     assert removed.request("GET", "/key/a").status == 503
-    assert time.monotonic() - began < 0.5
+    assert watch.seconds() < 0.5
     if not removed.join:
         time.sleep(6)
         assert removed.terminate() == 0
@@ -629,10 +650,11 @@ def test_a_node_that_contradicts_its_cluster_says_so(cluster, newer):
     assert re.search("error .* contradiction index=", odd.log())
     # It neither goes on to be dialled in vain, nor to fill its log: once its last
     # links are down and its join has been accepted, nothing more is written.
-    time.sleep(3)
-    lines = odd.log().splitlines()
-    time.sleep(5)
-    assert odd.log().splitlines()[len(lines):] == []
+    def quiet():
+        lines = odd.log().splitlines()
+        time.sleep(5)
+        return odd.log().splitlines() == lines
+    wait_for(quiet, 15, "it logs nothing more")
     problem(odd.request("GET", "/key/k?level=none"), 503, "quarantined")
     # Which of the two sides is odd is a question of numbers.
     wait_for(lambda: all(n.request("GET", "/readyz").status == 200 for n in rest), 15,

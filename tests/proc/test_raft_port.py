@@ -98,7 +98,7 @@ def test_answers_of_strangers_do_not_count(cluster, facts):
     others = followers_of(cluster, leader)
     for node in others:
         node.kill()
-    end = time.monotonic() + 3
+    end = time.monotonic() + 20
     with facts.stranger(leader) as peer:
         while time.monotonic() < end and leader.status()["role"] == "leader":
             last = leader.status()["last_log"]
@@ -186,7 +186,7 @@ def test_no_message_uses_up_the_terms(cluster, facts, kind):
     with facts.stranger(node) as peer:
         peer.send(fake.message(kind, 99, facts.numbers[node.name], 2**62 - 1,
                                flags=fake.TRANSFER if kind == fake.VOTE else 0))
-        assert peer.closed(1.5)
+        assert peer.closed(10)
     time.sleep(0.5)
     assert node.status()["term"] == term
     go_on(cluster)
@@ -225,7 +225,7 @@ def test_an_entry_that_cannot_be_applied_costs_the_link(cluster, facts, payload,
                 fake.APPEND, 99, facts.numbers[node.name], term + 1, last=last,
                 last_term=term, commit=last + 1,
                 entries=[fake.entry(term + 1, payload, kind)]))
-            assert peer.closed(1.5)
+            assert peer.closed(10)
     for node in cluster:
         assert node.request("GET", "/livez").status == 200
     go_on(cluster)
@@ -428,6 +428,19 @@ def flood(node, data, count):
             peer.receive()  # An answer, or the end.
 
 
+def counted(lines):
+    return sum(int(re.search(r" count=(\d+)$", line)[1]) for line in lines)
+
+
+def logged_in_time(node, begin, began, event):
+    """The lines of that event since then, once they count 300, and the seconds
+    that this took."""
+    def lines():
+        return [line for line in node.log()[begin:].splitlines() if event in line]
+    wait_for(lambda: counted(lines()) >= 300, 20, "300 are counted")
+    return lines(), time.monotonic() - began
+
+
 @pytest.mark.parametrize("kind, event", [
     ("garbage", "peer-garbage"), ("hello", "peer-refused"),
     ("stranger", "peer-")])
@@ -444,11 +457,8 @@ def test_strangers_fill_no_log(cluster, kind, event):
     begin = len(node.log())
     began = time.monotonic()
     flood(node, data, 300)
-    took = time.monotonic() - began
-    time.sleep(1.2)
-    lines = [line for line in node.log()[begin:].splitlines() if event in line]
-    assert 1 <= len(lines) <= took + 4, lines
-    assert sum(int(re.search(r" count=(\d+)$", line)[1]) for line in lines) >= 300
+    lines, seconds = logged_in_time(node, begin, began, event)
+    assert 1 <= len(lines) <= seconds + 3, lines
 
 
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n\r\n"])
@@ -463,12 +473,13 @@ def test_a_crowd_without_a_word_is_logged(cluster, data):
     for _ in range(300):
         crowd.append(socket.create_connection((HOST, node.raft_port)))
         crowd[-1].sendall(data)
-    time.sleep(4)
+    logged_in_time(node, begin, began, "peer-refused")
+    time.sleep(1.2)  # No more than these are counted.
+    lines, seconds = logged_in_time(node, begin, began, "peer-refused")
     for s in crowd:
         s.close()
-    lines = [line for line in node.log()[begin:].splitlines() if "peer-refused" in line]
-    assert 1 <= len(lines) <= time.monotonic() - began + 2, lines
-    assert sum(int(re.search(r" count=(\d+)$", line)[1]) for line in lines) == 300, lines
+    assert 1 <= len(lines) <= seconds + 2, lines
+    assert counted(lines) == 300, lines
 
 
 def test_the_name_of_a_stranger_is_no_field(cluster):

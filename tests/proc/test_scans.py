@@ -2,14 +2,13 @@
 client that has gone. Others are served meanwhile."""
 import concurrent.futures
 import json
-import re
 import socket
 import statistics
 import time
 
 import pytest
 
-from cluster import HOST, Cluster, request, wait_for
+from cluster import HOST, Cluster, Stopwatch, request, wait_for
 
 KEYS = 80_000
 # Some 100 ms for all keys, and nothing matches.
@@ -31,11 +30,6 @@ def full(tmp_path_factory):
         nodes.stop()
 
 
-def figure(node, name):
-    text = node.request("GET", "/metrics").body.decode()
-    return float(re.search(rf"^{name} (\S+)$", text, re.M).group(1))
-
-
 def send(node, target):
     client = socket.create_connection((HOST, node.http_port), 60)
     client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -47,9 +41,9 @@ def put_for(node, seconds):
     took = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        began = time.monotonic()
+        watch = Stopwatch(node)
         assert node.request("PUT", "/key/aside", b"1").status in (201, 204)
-        took.append(time.monotonic() - began)
+        took.append(watch.seconds())
     return took
 
 
@@ -59,11 +53,11 @@ def test_a_walk_ends_with_its_client(full):
         time.sleep(0.002)
         client.close()
     # The clock of the probe, and the rest of what was new.
-    wait_for(lambda: figure(full, "craftd_http_connections") == 1, 5,
+    wait_for(lambda: full.metric("craftd_http_connections") == 1, 5,
              "they are gone")
-    used = figure(full, "process_cpu_seconds_total")
+    used = full.metric("process_cpu_seconds_total")
     time.sleep(1)
-    assert figure(full, "process_cpu_seconds_total") - used < 0.3
+    assert full.metric("process_cpu_seconds_total") - used < 0.3
 
 
 def test_a_walk_does_not_end_with_a_half_close(full):
@@ -95,10 +89,10 @@ def test_patient_clients_are_served_in_order(full):
         time.sleep(1)
         lists = []
         while not all(answer.done() for answer in answers):
-            at = time.monotonic()
+            watch = Stopwatch(full)
             page = full.request("GET", "/keys?prefix=key-00001&limit=100").json()
             assert len(page["items"]) == 100 or page["more"]
-            lists.append(time.monotonic() - at)
+            lists.append(watch.seconds())
             put_for(full, 0.2)
         answers = [answer.result() for answer in answers]
     served = [i for i in range(100) if answers[i].startswith(b"HTTP/1.1 200 ")]

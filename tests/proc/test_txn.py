@@ -417,8 +417,8 @@ def test_retries_across_leader_kills_count_once(cluster):
     threads = [threading.Thread(target=guarded, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(4):
-        time.sleep(0.7)
+    for kill in range(1, 5):
+        wait_for(lambda n=kill: failures or sum(done) > 13 * n, 30, "requests")
         leader = cluster.leader()
         if leader:
             leader.kill()

@@ -72,10 +72,10 @@ def test_a_leader_that_slept_removes_nobody(cluster):
     other.send(signal.SIGSTOP)
     leader.send(signal.SIGSTOP)
     time.sleep(4)
+    resumed = time.monotonic()
     leader.send(signal.SIGCONT)
-    time.sleep(1.5)
-    assert len(names(leader)) == 2, "it had not watched"
-    wait_for(lambda: len(names(leader)) == 1, 10, "now it has")
+    wait_for(lambda: len(names(leader)) == 1, 10, "it is removed")
+    assert time.monotonic() - resumed > 2, "the leader counted its own pause"
 
 
 def backups(directory):
@@ -109,7 +109,7 @@ def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
     for number in range(5):
         assert node.put("k", f"{number}" * 100000).status == 200
         before = set(backups(where))
-        wait_for(lambda: set(backups(where)) - before, 5, "a backup", pause=0.02)
+        wait_for(lambda: set(backups(where)) - before, 15, "a backup", pause=0.02)
         seen |= set(backups(where))
 
     def ours():
@@ -117,7 +117,7 @@ def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
                 if n.startswith("craftd-") and "-00000000-" not in n]
     assert len(seen) >= 6
     # The one too many goes after the newest has its name.
-    wait_for(lambda: len(ours()) == 2, 2, "the oldest gone")
+    wait_for(lambda: len(ours()) == 2, 10, "the oldest gone")
     assert len(backups(where)) == 4, "what is not ours stays"
     rows = sqlite3.connect(where / ours()[-1]).execute("SELECT key, value FROM pairs").fetchall()
     assert rows == [(b"k", b"4" * 100000)]
@@ -139,7 +139,7 @@ def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
         (where / name).write_text("half")
     node.start().up()
     assert node.put("k", "new").status == 200
-    wait_for(lambda: backups(where) != last, 5, "a backup")
+    wait_for(lambda: backups(where) != last, 15, "a backup")
     assert drafts(where) == sorted(others)
 
 
@@ -154,13 +154,12 @@ def test_nodes_share_a_backup_directory(cluster, tmp_path):
         assert leader.put(f"large-{i}", f"{i:04}" * 100000).status == 200
     checked = {}
     end = time.monotonic() + 6
-    while time.monotonic() < end:
+    while time.monotonic() < end or len(checked) < 6:
         assert cluster.wait_leader().put("k", f"{time.monotonic()}").status == 200
         time.sleep(0.1)
         for name in backups(where):
             if name.endswith(".db") and name not in checked:
                 checked[name] = check_backup(where / name)
-    assert len(checked) >= 6, checked
     assert set(checked.values()) == {"ok"}, checked
     for node in cluster:
         assert "error" not in node.log(), node.log()
