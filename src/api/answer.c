@@ -17,6 +17,7 @@ enum {
     ANSWER_BYTES_SMALL = 64 << 10,
     INDENTED_BYTES_KEPT = 1 << 20,
 };
+_Static_assert(OUTPUTS_BYTES_MAX == 128 << 20, "the message of a refusal");
 
 static uint64_t now(const struct api *api)
 {
@@ -143,9 +144,10 @@ bool api_has_output_room(struct conn *conn, size_t size)
         return true;
     }
     api->headers.size = 0;
-    api_answer_problem(conn, 429, "overloaded",
-                       "too many other answers are waiting to be taken",
-                       OUTCOME_NOT_APPLIED);
+    api_answer_problem(
+        conn, 429, "overloaded",
+        "128 MiB of other answers wait for their clients: try again later",
+        OUTCOME_NOT_APPLIED);
     return false;
 }
 

@@ -90,18 +90,21 @@ static void start(struct conn *conn, const struct node_result *result)
                               &bytes);
     }
     if (err == ERR_NOT_FOUND) {
-        api_answer_problem(conn, 503, "starting", "no member of a cluster yet",
+        api_answer_problem(conn, 503, "starting",
+                           "this node is no member of a cluster yet",
                            OUTCOME_NONE);
         return;
     }
     if (err == ERR_BUSY) {
         api_answer_problem(conn, 429, "overloaded",
-                           "other backups are being taken", OUTCOME_NONE);
+                           "too many backups are in progress: try again later",
+                           OUTCOME_NONE);
         return;
     }
     if (err) {
         api_answer_problem(conn, 507, "no-space",
-                           "there is no room to bring the database up to date",
+                           "the disk has no room to bring the database up to "
+                           "date: free some space",
                            OUTCOME_NONE);
         return;
     }

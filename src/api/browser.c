@@ -187,8 +187,8 @@ bool api_browser_refused(struct conn *conn, const struct http_request *request,
     }
     if (!is_probe && !is_our_host(options, marks.host)) {
         refuse(conn, "the host", marks.host,
-               " is not known as a name of this node, and a page of its own "
-               "could be asking: see --allow-host");
+               " is not known as a name of this node, so this may be a page of "
+               "another site: see --allow-host");
         return true;
     }
     if (marks.origin.size > 0) {

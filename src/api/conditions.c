@@ -36,7 +36,7 @@ bool api_read_name(struct conn *conn, const struct http_request *request,
     if (any_comes_twice(request)) {
         api_answer_problem(
             conn, 400, "bad-request",
-            "If-Match, If-None-Match or Idempotency-Key comes twice",
+            "If-Match, If-None-Match or Idempotency-Key is given twice",
             OUTCOME_NOT_APPLIED);
         return false;
     }
@@ -155,7 +155,7 @@ static const char *add_cas(struct command_writer *writer, struct bytes key,
 {
     uint64_t index;
     if (!json_u64(text, &index)) {
-        return "cas is the index that last changed the key, or 0";
+        return "cas is the index that last changed the key, or 0 for a new key";
     }
     *creates = index == 0;
     if (index == 0) {

@@ -259,9 +259,10 @@ void api_conn_refuse_guest(struct conn *conn)
     char message[96];
     bool over_share = is_over_share(api, conn->place.host, 1);
     snprintf(message, sizeof(message),
-             "there are %u connections already%s (--max-conns)",
+             "there are %u connections %salready (%s)",
              over_share ? share_of(api) : api->options.conns_max,
-             over_share ? " from this address, three quarters" : "");
+             over_share ? "from this address " : "",
+             over_share ? "three quarters of --max-conns" : "--max-conns");
     api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);
 }
 
@@ -354,7 +355,7 @@ static void on_time(void *arg)
     } else if (http_in_request(&conn->input.reader) && !conn->closing) {
         api_conn_refuse_partial(conn, 408, "request-timeout",
                                 http_head_done(&conn->input.reader)
-                                    ? "30s without progress in the body"
+                                    ? "the body made no progress for 30s"
                                     : "the headers took longer than 10s");
     } else {
         size_t left = stream_output_bytes(conn->stream);

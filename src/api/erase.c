@@ -67,8 +67,8 @@ static void answer_late(struct conn *conn)
 {
     api_scan_close(conn);
     api_answer_problem(conn, 504, "commit-timeout",
-                       "not all within the time-out: the same request goes on "
-                       "with what is left",
+                       "the time-out ended before all keys were deleted: "
+                       "repeat the request to delete the rest",
                        OUTCOME_NOT_APPLIED);
 }
 
@@ -202,9 +202,10 @@ void api_delete_keys(struct conn *conn, const struct http_request *request)
         return;
     }
     if (prefix.size == 0 && !api_flag(conn, PARAM_ALL)) {
-        api_answer_problem(conn, 400, "bad-param",
-                           "without a prefix all keys go: say so with &all",
-                           OUTCOME_NOT_APPLIED);
+        api_answer_problem(
+            conn, 400, "bad-param",
+            "without a prefix all keys are deleted: confirm that with &all",
+            OUTCOME_NOT_APPLIED);
         return;
     }
     if (!api_erase_allowed(conn, request)) {

@@ -23,7 +23,7 @@ static const char *why_no_member(struct api *api,
         return api_removed_text(api, status);
     }
     return node_bootstrap_in_ms(api->node) > 0
-               ? "listens before it founds a cluster"
+               ? "listens before it bootstraps a cluster"
                : "no member of a cluster yet";
 }
 
@@ -49,8 +49,8 @@ static void answer_ready(struct conn *conn, const bool *synced)
                contradicts ? "contradicts the cluster: see hints in /status"
                            : "not caught up yet");
     if (synced) {
-        ok &=
-            line(&api->body, *synced, "sync", "behind, or no leader to say so");
+        ok &= line(&api->body, *synced, "sync",
+                   "behind, or no leader to confirm otherwise");
     }
     if (!ok) {
         buf_add_string(&api->headers, "Retry-After: 1\r\n");

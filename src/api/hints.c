@@ -71,8 +71,8 @@ static void add_member(struct api *api, const struct node_status *status,
     const char *why = api_member_trouble(api, status, member);
     if (api->options.peer_foreign(arg, member->id)) {
         add(out,
-            "another cluster lives at %s, which is %s here: empty its "
-            "directory and start it with --join",
+            "the node at %s, which is %s here, belongs to another cluster: "
+            "empty its directory and start it with --join",
             member->addr, member->name);
         return;
     }
@@ -82,7 +82,7 @@ static void add_member(struct api *api, const struct node_status *status,
     }
     if (peer && peer->contact_ms > 0) {
         if (now_ms > peer->contact_ms + SILENT_MS) {
-            add(out, "%s has not been heard for %llu s: %s", member->name,
+            add(out, "%s has been silent for %llu s: %s", member->name,
                 U((now_ms - peer->contact_ms) / 1000), why);
             return;
         }
@@ -127,7 +127,8 @@ static void add_intruder(struct api *api)
         add(&api->body, "%s wants to join as %s: that is the address of %s",
             it->addr, it->name, it->member);
     } else if (strcmp(it->name, it->member) != 0) {
-        add(&api->body, "%s wants to join as %s: %s is there, and alive",
+        add(&api->body,
+            "%s wants to join as %s: that is the address of %s, which is alive",
             it->addr, it->name, it->member);
     } else if (it->refusal == NODE_REFUSED_LIVE) {
         add(&api->body, "%s wants to join as %s, which is alive", it->addr,
@@ -145,8 +146,8 @@ static void add_waiting(struct api *api)
     uint64_t in_ms = node_bootstrap_in_ms(api->node);
     if (in_ms > 0) {
         add(&api->body,
-            "it founds a cluster in %llu ms, unless a member of another "
-            "cluster that counts it as its own dials it",
+            "this node bootstraps a cluster in %llu ms, unless a member of "
+            "another cluster dials it that counts it as its own",
             U(in_ms));
     } else if (!node_foreign(api->node)) {
         add(&api->body, "no member of a cluster yet: it waits to be added");

@@ -123,7 +123,7 @@ static void answer_pair(struct conn *conn, const struct store_row *row)
     if (!json_is_utf8(row->value)) {
         api_answer_problem(
             conn, 406, "not-text",
-            "the value is not UTF-8 and has no JSON form (?raw has)",
+            "the value is not UTF-8 and has no JSON form: use ?raw or ?meta",
             OUTCOME_NONE);
         return;
     }

@@ -40,8 +40,8 @@ static void finish_new_leader(struct conn *conn,
     if (result->outcome == NODE_OK) {
         show_leader(conn);
     } else {
-        no_leader_yet(conn, "leadership was handed over; nobody has been heard "
-                            "to lead yet");
+        no_leader_yet(
+            conn, "leadership was handed over, and no new leader is known yet");
     }
 }
 
@@ -52,8 +52,9 @@ static void finish_leader(struct conn *conn, const struct node_result *result)
     if (result->outcome == NODE_UNKNOWN && !result->link_down) {
         conn->api->body.size = 0;
         conn->api->headers.size = 0;
-        no_leader_yet(conn, "the leader leads no longer, and nobody has been "
-                            "heard to take over");
+        no_leader_yet(
+            conn,
+            "the leader has stepped down, and no new leader is known yet");
         return;
     }
     if (result->outcome != NODE_OK) {

@@ -181,8 +181,8 @@ static void answer_refusal(struct conn *conn, const struct node_result *result,
         break;
     case NODE_REFUSED_ADDR:
         buf_printf(message,
-                   "%s at %s is a member, and down: join under its id, or say "
-                   "\"replace\":true to remove it",
+                   "%s at %s is a member, and down: join under its id, or add "
+                   "\"replace\":true to replace it",
                    name, addr);
         break;
     case NODE_REFUSED_UNREACHED:

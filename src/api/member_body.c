@@ -37,7 +37,7 @@ static bool take_addr(struct bytes text, char out[RAFT_ADDR_BYTES])
     return true;
 }
 
-static const char *const comes_twice = "a member comes twice";
+static const char *const comes_twice = "a member is given twice";
 
 /* Set the flag of a JSON member, which may come once. */
 static bool is_first(bool *has)
@@ -94,8 +94,8 @@ static const char *take_member(struct member_body *body, struct bytes name,
                    ? NULL
                    : "cluster is 32 hexadecimal digits";
     }
-    return "a member that is not known here: there are id, addr, http, voter, "
-           "replace, uuid and cluster";
+    return "an unknown member: there are id, addr, http, voter, replace, uuid "
+           "and cluster";
 }
 
 const char *api_read_member(const struct http_request *request,
@@ -121,7 +121,7 @@ const char *api_read_member(const struct http_request *request,
         }
     }
     if (token != JSON_OBJECT_END || json_next(&reader) != JSON_END) {
-        return reader.why ? reader.why : "not an object";
+        return reader.why ? reader.why : "the body is not one JSON object";
     }
     return NULL;
 }

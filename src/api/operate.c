@@ -100,8 +100,8 @@ static void finish_member(struct conn *conn, const struct node_result *result)
     } else if (member) {
         char message[RAFT_NAME_BYTES + 64];
         snprintf(message, sizeof(message),
-                 "%s has not been heard to have reached %llu", member->name,
-                 U(conn->state.sync.index));
+                 "%s has not confirmed index %llu within the time-out",
+                 member->name, U(conn->state.sync.index));
         api_answer_problem(conn, 504, "commit-timeout", message,
                            OUTCOME_UNKNOWN);
         return;
@@ -116,8 +116,7 @@ static void finish_own(struct conn *conn, const struct node_result *result,
     if (result->outcome != NODE_OK) {
         api_answer_problem(
             conn, 504, "commit-timeout",
-            "no leader has confirmed within the time-out how far "
-            "this node must come",
+            "no leader has confirmed within the time-out which index to reach",
             OUTCOME_UNKNOWN);
         return;
     }
@@ -151,7 +150,8 @@ void api_on_sync(struct conn *conn, const struct http_request *request)
     }
     bool all = api_get_param(conn, PARAM_NODES, &nodes);
     if (all && !bytes_equal_string(nodes, "all")) {
-        api_answer_problem(conn, 400, "bad-param", "nodes is all, or left out",
+        api_answer_problem(conn, 400, "bad-param",
+                           "nodes has the value all, or is left out",
                            OUTCOME_NOT_APPLIED);
         return;
     }

@@ -299,7 +299,7 @@ bool api_params_refused(struct conn *conn, uint64_t taken, const char *what)
     } else if (params->bad_escape) {
         buf_add_string(message, "a bad percent escape in the query");
     } else {
-        buf_printf(message, "the parameter %s comes twice",
+        buf_printf(message, "the parameter %s is given twice",
                    first_name(params->repeated));
     }
     buf_add_u8(message, 0);
@@ -323,7 +323,8 @@ bool api_take_text(struct conn *conn, enum param param, struct bytes *text)
         return true;
     }
     return text->size <= COMMAND_KEY_BYTES_MAX ||
-           api_bad_param(conn, "longer than a key can be");
+           api_bad_param(
+               conn, "a parameter is longer than a key may be (1024 bytes)");
 }
 
 bool api_take_limit(struct conn *conn, uint64_t *limit)

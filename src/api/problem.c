@@ -124,18 +124,22 @@ struct row {
 
 static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_NO_LEADER] = {503, "no leader could be reached in time"},
-    [NODE_BUSY] = {429, "4096 writes, or 16 MiB of them, are waiting"},
-    [NODE_CONF_BUSY] = {409, "a membership change or transfer is running"},
+    [NODE_BUSY] =
+        {429, "4096 writes, or 16 MiB of them, are waiting: try again later"},
+    [NODE_CONF_BUSY] = {409, "a membership change or a transfer of leadership "
+                             "is in progress: try again later"},
     [NODE_NO_SPACE] = {507, "the leader's disk is full, or its database has "
                             "reached --max-db"},
     [NODE_NOT_FOUND] = {404, "there is no such member"},
-    [NODE_LAST_VOTER] = {409, "the voters that are left could not decide"},
-    [NODE_NOT_CAUGHT_UP] = {409, "it has not caught up"},
+    [NODE_LAST_VOTER] = {409,
+                         "the voters that are left would have no majority"},
+    [NODE_NOT_CAUGHT_UP] =
+        {409, "the member has not caught up with the leader: try again later"},
     [NODE_STOPPING] = {503, "this node is stopping"},
     [NODE_TOO_BIG] = {413, "too large"},
     [NODE_INVALID] = {400, "the id or address belongs to a live member"},
     [NODE_STARTING] = {503, "this node is no member of a cluster yet"},
-    [NODE_LOST] = {503, "the leader changed; the write was not done"},
+    [NODE_LOST] = {503, "the leader changed, and the write was not applied"},
     [NODE_UNKNOWN] = {504, "no decision within the time-out"},
     [NODE_SECOND_CLUSTER] = {503, "this node is a second cluster"},
     [NODE_QUARANTINED] = {503, "this node contradicts its cluster"},
@@ -189,8 +193,8 @@ void api_explain_contradiction(const struct node_contradiction *contradiction,
 {
     buf_printf(out,
                "this node contradicts its cluster: what it holds as committed "
-               "at index %llu is not what the leader, %s, has. Stop it, empty "
-               "its directory, start it with --join",
+               "at index %llu differs from what the leader, %s, has. Stop it, "
+               "empty its directory, and start it with --join",
                (unsigned long long)contradiction->index, contradiction->leader);
 }
 

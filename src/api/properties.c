@@ -75,7 +75,7 @@ static const char *take_member(struct json_reader *reader,
         return "the members are key and value";
     }
     if (member->data) {
-        return "a member comes twice";
+        return "a member is given twice";
     }
     if (json_next(reader) != JSON_STRING) {
         return "a string is expected";
@@ -104,7 +104,7 @@ static bool read_body(struct conn *conn, const struct http_request *request,
     }
     if (!wrong &&
         (token != JSON_OBJECT_END || json_next(&reader) != JSON_END)) {
-        wrong = "not one object";
+        wrong = "the body is not one JSON object";
     }
     if (wrong) {
         api_bad_json(conn, &reader, reader.why ? reader.why : wrong);
@@ -113,7 +113,7 @@ static bool read_body(struct conn *conn, const struct http_request *request,
     if (property->value.data) {
         return true;
     }
-    api_answer_problem(conn, 400, "bad-request", "there is no value",
+    api_answer_problem(conn, 400, "bad-request", "the member value is missing",
                        OUTCOME_NOT_APPLIED);
     return false;
 }
@@ -157,7 +157,7 @@ static void refuse(struct conn *conn, const struct node_result *result,
 static void finish_create(struct conn *conn, const struct node_result *result)
 {
     if (was_refused(result)) {
-        refuse(conn, result, 409, "exists", "there is such a property already");
+        refuse(conn, result, 409, "exists", "the property exists already");
     } else {
         finish_write(conn, result);
     }
@@ -354,7 +354,8 @@ static bool take_offset(struct conn *conn)
         return true;
     }
     api_answer_problem(conn, 400, "bad-param",
-                       "offset is how many items to skip", OUTCOME_NOT_APPLIED);
+                       "offset is the number of items to skip",
+                       OUTCOME_NOT_APPLIED);
     return false;
 }
 

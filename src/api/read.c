@@ -88,8 +88,7 @@ static bool read_min_index(struct conn *conn,
     good = good && (!value.data || json_u64(value, &index));
     /* Both given: both hold. */
     reading->index = max_u64(reading->index, index);
-    return good ||
-           api_bad_param(conn, "min_index is the number of a log entry");
+    return good || api_bad_param(conn, "min_index is the index of a log entry");
 }
 
 /* ---- checking ---- */
@@ -127,16 +126,16 @@ static void show(struct conn *conn)
         api_answer_outcome(conn,
                            &(struct node_result){.outcome = NODE_QUARANTINED});
     } else if (conn->request.reading.level == LEVEL_NONE && !is_fresh(conn)) {
-        char message[96] = "no leader has been heard since the start";
+        char message[96] = "there was no contact with a leader since the start";
         if (node_last_contact_ms(api->node) != UINT64_MAX) {
             snprintf(message, sizeof(message),
-                     "the leader was heard %llu ms ago",
+                     "the last contact with the leader was %llu ms ago",
                      (unsigned long long)node_last_contact_ms(api->node));
         }
         stale(conn,
               node_last_contact_ms(api->node) > conn->request.reading.fresh_ms
                   ? message
-                  : "not all that is committed has been applied here");
+                  : "not everything committed has been applied here");
     } else {
         conn->request.reading.show(conn);
     }
@@ -160,7 +159,7 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
     if (result->outcome == NODE_NO_LEADER) {
         char message[96];
         snprintf(message, sizeof(message),
-                 "entry %llu has not been applied here in time",
+                 "entry %llu was not applied here within the time-out",
                  (unsigned long long)conn->request.reading.index);
         conn->api->headers.size = 0;
         stale(conn, message);

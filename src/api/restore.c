@@ -101,15 +101,19 @@ static void fail(struct restore *restore, int status, const char *code,
 
 static void row_too_large(struct restore *restore)
 {
-    fail(restore, 413, "too-large",
-         "a value in it is over the limit (--max-value)");
+    char message[96];
+    snprintf(message, sizeof(message),
+             "the backup has a value over %llu bytes (--max-value)",
+             (unsigned long long)restore->api->options.value_bytes_max);
+    fail(restore, 413, "too-large", message);
 }
 
 /* Answer an error of the uploaded file. */
 static void fail_err(struct restore *restore, enum err err, const char *why)
 {
     if (err == ERR_NOSPACE) {
-        fail(restore, 507, "no-space", "there is no room for the upload");
+        fail(restore, 507, "no-space",
+             "there is no room for the upload: free space on the disk");
     } else if (err == ERR_RESOURCES) {
         fail(restore, 429, "overloaded",
              "the process is out of descriptors or memory (ulimit -n, "
@@ -119,7 +123,7 @@ static void fail_err(struct restore *restore, enum err err, const char *why)
     } else if (err == ERR_TOO_BIG) {
         row_too_large(restore);
     } else {
-        fail(restore, 500, "internal", "the upload cannot be read back");
+        fail(restore, 500, "internal", "the uploaded file cannot be read back");
     }
 }
 
@@ -211,7 +215,7 @@ static void send_rows(struct restore *restore)
         next_step(restore, RESTORE_COMMIT);
         write_step(restore);
     } else if (err) {
-        fail_err(restore, err, "its index of keys is damaged");
+        fail_err(restore, err, "the backup is damaged: its index of keys");
     } else {
         next_step(restore, RESTORE_ROWS);
         write_step(restore);
@@ -221,7 +225,7 @@ static void send_rows(struct restore *restore)
 static void superseded(struct restore *restore)
 {
     fail(restore, 409, "superseded",
-         "another restore has begun, or this one was given up as too slow");
+         "another restore has begun, or this one was aborted as too slow");
 }
 
 static void step_done(struct restore *restore, const struct result *result)
@@ -232,7 +236,7 @@ static void step_done(struct restore *restore, const struct result *result)
     case RESTORE_BEGIN:
         err = store_upload_begin(restore->upload, true);
         if (err) {
-            fail_err(restore, err, "it has no index of its keys");
+            fail_err(restore, err, "the backup has no index of its keys");
             return;
         }
         next_step(restore, RESTORE_ROWS);
@@ -327,9 +331,12 @@ static bool has_room(const struct restore *restore)
 static void finish_check(struct restore *restore)
 {
     if (!has_room(restore)) {
-        fail(restore, 507, "no-space",
-             "what is there and what is in the backup are over --max-db "
-             "together");
+        char message[128];
+        snprintf(message, sizeof(message),
+                 "the data and the backup together are over %llu bytes "
+                 "(--max-db): delete keys first",
+                 (unsigned long long)restore->api->options.db_bytes_max);
+        fail(restore, 507, "no-space", message);
         return;
     }
     next_step(restore, RESTORE_BEGIN);
@@ -352,7 +359,7 @@ static void check_some(struct restore *restore)
             err = ERR_CORRUPT;
         }
         if (err) {
-            fail_err(restore, err, "it is damaged");
+            fail_err(restore, err, "the backup is damaged");
             return;
         }
         if (value.size > api->options.value_bytes_max) {
@@ -422,13 +429,17 @@ static uint64_t bytes_max(const struct api *api)
 }
 
 static const char *const disk_text =
-    "the disk has no room for the upload, the data made of it, and 64 MiB";
+    "the disk has no room for the upload, the database made of it, and a "
+    "reserve of 64 MiB: free some space";
 
 static void too_large(struct conn *conn)
 {
-    api_answer_problem(conn, 413, "too-large",
-                       "the backup is larger than a database may be (--max-db)",
-                       OUTCOME_NOT_APPLIED);
+    char message[96];
+    snprintf(message, sizeof(message), "the backup is over %llu bytes (%s)",
+             (unsigned long long)bytes_max(conn->api),
+             conn->api->options.db_bytes_max > 0 ? "--max-db"
+                                                 : "the node is in memory");
+    api_answer_problem(conn, 413, "too-large", message, OUTCOME_NOT_APPLIED);
 }
 
 static bool is_slow(const struct restore *restore)
@@ -557,8 +568,9 @@ static void begin(struct conn *conn)
     if (err) {
         api_answer_problem(conn, err == ERR_NOT_FOUND ? 503 : 507,
                            err == ERR_NOT_FOUND ? "starting" : "no-space",
-                           err == ERR_NOT_FOUND ? "no member of a cluster yet"
-                                                : "the upload cannot be kept",
+                           err == ERR_NOT_FOUND
+                               ? "this node is no member of a cluster yet"
+                               : "there is no room for the upload",
                            OUTCOME_NOT_APPLIED);
         return;
     }

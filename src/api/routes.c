@@ -192,7 +192,7 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
         api_answer(conn, 204, NULL, (struct bytes){0});
     } else {
         api_answer_problem(conn, 405, "method-not-allowed",
-                           "the method is not allowed here",
+                           "the path does not take this method: see Allow",
                            OUTCOME_NOT_APPLIED);
     }
 }

@@ -48,6 +48,7 @@ enum {
     PAGES_BYTES_FULL = 128 << 20,
     QUEUE_BYTES = 256 << 10, /* Bound on a page's bytes in the stream. */
 };
+_Static_assert(PAGES_BYTES_FULL == 128 << 20, "the message of a refusal");
 
 /* ---- keys ---- */
 
@@ -92,7 +93,8 @@ void api_scan_answer_late(struct conn *conn)
 {
     api_scan_close(conn);
     api_answer_problem(conn, 504, "timeout",
-                       "the list was not complete within the time-out",
+                       "the list was not complete within the time-out: ask for "
+                       "less, or raise ?timeout=",
                        OUTCOME_NONE);
 }
 
@@ -304,7 +306,8 @@ static void end(struct conn *conn, bool ok)
     }
     api_scan_close(conn);
     api_answer_problem(conn, 507, "no-space",
-                       "the disk is full, and reading would have to write",
+                       "the disk is full, and this read would have to write to "
+                       "it: free some space",
                        OUTCOME_NOT_APPLIED);
 }
 
@@ -364,7 +367,8 @@ static void enter_again(struct conn *conn)
     } else {
         char message[96];
         snprintf(message, sizeof(message),
-                 "%d long lists are being read here already, and %d wait",
+                 "%d long lists are being read here already, and %d wait: try "
+                 "again later",
                  WORKING_MAX, WAITING_MAX);
         refuse(conn, message);
     }
@@ -411,7 +415,9 @@ static void slice(struct conn *conn, uint64_t until_us)
         return;
     }
     if (!scan->begun && !is_room(conn)) {
-        refuse(conn, "too much of other lists is waiting to be taken");
+        refuse(
+            conn,
+            "128 MiB of other lists wait for their clients: try again later");
         return;
     }
     if (api_scan_is_late(conn)) {

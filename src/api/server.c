@@ -118,9 +118,10 @@ static void on_head(struct conn *conn)
     if (request->expect_unknown) {
         begin(conn, request);
         conn->output.keep_alive = false;
-        api_answer_problem(conn, 417, "expectation-failed",
-                           "the only expectation that is met is 100-continue",
-                           OUTCOME_NOT_APPLIED);
+        api_answer_problem(
+            conn, 417, "expectation-failed",
+            "the only expectation that is supported is 100-continue",
+            OUTCOME_NOT_APPLIED);
     } else if (request->expect_continue) {
         begin(conn, request);
         conn->output.keep_alive = false; /* As in send_continue(). */

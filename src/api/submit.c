@@ -121,14 +121,15 @@ static void answer_failed(struct conn *conn, const struct result *head)
         [RESULT_OVERFLOW] = {409, "overflow",
                              "incr: the sum does not fit 64 bits"},
         [RESULT_TOO_MANY] = {413, "too-large",
-                             "delete_prefix: more than 1000 keys, or 16 MiB, "
-                             "in one request"},
-        [RESULT_TOO_LARGE] = {413, "too-large",
-                              "the results are over 4 MiB (16 KiB with an "
-                              "Idempotency-Key)"},
+                             "delete_prefix matches more than 1000 keys, or 16 "
+                             "MiB: DELETE /keys?prefix= has no such limit"},
+        [RESULT_TOO_LARGE] =
+            {413, "too-large",
+             "the results are over 4 MiB (16 KiB with an Idempotency-Key): get "
+             "fewer keys in one transaction"},
         [RESULT_REUSED] = {422, "idempotency-mismatch",
-                           "this Idempotency-Key was used for another "
-                           "request"},
+                           "this Idempotency-Key was used for another request: "
+                           "choose a new one"},
     };
     char members[64] = "";
     must(head->status < ARRAY_COUNT(rows) && rows[head->status].code);

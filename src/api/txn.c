@@ -79,10 +79,10 @@ static bool wrong_member(struct parse *parse, const char *where,
     }
     must(used > 0 && (size_t)used < sizeof(why));
     if (known) {
-        (void)snprintf(why, sizeof(why),
-                       "%s has \"%.*s\" twice, or two of "
-                       "which one is possible",
-                       where, (int)name.size, (const char *)name.data);
+        (void)snprintf(
+            why, sizeof(why),
+            "%s has \"%.*s\" twice, or two members that exclude each other",
+            where, (int)name.size, (const char *)name.data);
     } else if (nearest.best.size > 0) {
         (void)snprintf(why + used, sizeof(why) - (size_t)used,
                        "; did you mean \"%.*s\"?", (int)nearest.best.size,
@@ -289,7 +289,7 @@ static bool read_list(struct parse *parse, enum part list)
     struct command_writer writer;
     enum json_token token;
     if (parse->seen[list]) {
-        return wrong_json(parse, "a list comes twice");
+        return wrong_json(parse, "a list is given twice");
     }
     parse->seen[list] = true;
     if (!expect(parse, JSON_ARRAY_BEGIN, "a list is expected")) {
@@ -328,10 +328,10 @@ static bool read_txn(struct parse *parse)
         }
     }
     if (token != JSON_OBJECT_END || json_next(&parse->reader) != JSON_END) {
-        return wrong_json(parse, "not one object");
+        return wrong_json(parse, "the body is not one JSON object");
     }
     return parse->seen[LIST_THEN] ||
-           wrong(parse, 400, "bad-request", "there is no then");
+           wrong(parse, 400, "bad-request", "the member then is missing");
 }
 
 /* ---- the result ---- */

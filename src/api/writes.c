@@ -46,9 +46,10 @@ static bool is_partial(struct conn *conn, const struct http_request *request)
     if (!http_header(request, "Content-Range").data) {
         return false;
     }
-    api_answer_problem(conn, 400, "bad-request",
-                       "a value is written whole: no Content-Range",
-                       OUTCOME_NOT_APPLIED);
+    api_answer_problem(
+        conn, 400, "bad-request",
+        "Content-Range is not supported: a value is written as a whole",
+        OUTCOME_NOT_APPLIED);
     return true;
 }
 
@@ -183,7 +184,8 @@ static bool read_pair(struct conn *conn, struct json_reader *reader,
     *value = reader->text;
     if (token != JSON_STRING) {
         api_bad_json(conn, reader,
-                     token == JSON_ERROR ? reader->why : "values are strings");
+                     token == JSON_ERROR ? reader->why
+                                         : "values must be strings");
         return false;
     }
     if (value->size > conn->api->options.value_bytes_max) {
@@ -199,7 +201,9 @@ static bool read_end(struct conn *conn, struct json_reader *reader,
 {
     bool ended = token == JSON_OBJECT_END && json_next(reader) == JSON_END;
     if (!ended) {
-        api_bad_json(conn, reader, reader->why ? reader->why : "not an object");
+        api_bad_json(conn, reader,
+                     reader->why ? reader->why
+                                 : "the body is not one JSON object");
     } else if (conn->request.key.size > 0) {
         api_answer_problem(conn, 400, "bad-key",
                            "the body has no value for the key of the path",
@@ -225,7 +229,7 @@ static void post_one(struct conn *conn, const struct http_request *request,
     if (token == JSON_NAME || (token == JSON_OBJECT_END && !put.key.data)) {
         api_answer_problem(
             conn, 400, "bad-request",
-            "a condition is for one pair (POST /txn is for more)",
+            "a condition is about one pair: POST /txn takes more",
             OUTCOME_NOT_APPLIED);
     } else if (read_end(conn, reader, token)) {
         buf_add_bytes(&conn->request.key, put.key); /* The answer names it. */
@@ -262,7 +266,7 @@ static void post_all(struct conn *conn, const struct command_name *name,
         }
         if (writer.count == PAIRS_MAX) {
             api_answer_problem(conn, 413, "too-large",
-                               "more than 10000 pairs in one request",
+                               "more than 10000 pairs in one request: split it",
                                OUTCOME_NOT_APPLIED);
             return;
         }

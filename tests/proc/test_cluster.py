@@ -307,7 +307,7 @@ def test_status_tells_of_a_dead_member(cluster):
     # A follower sees the link; the leader says for how long.
     wait_for(lambda: any(dead.name in hint for hint in alive.status()["hints"]),
              5, "a follower hints")
-    wait_for(lambda: any(f"{dead.name} has not been heard for 1" in hint
+    wait_for(lambda: any(f"{dead.name} has been silent for 1" in hint
                          for hint in leader.status()["hints"]), 15, "the leader hints")
     dead.start().up()
     wait_for(lambda: not leader.status()["hints"] and not alive.status()["hints"],

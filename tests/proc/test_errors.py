@@ -66,7 +66,7 @@ REFUSED = [
     (TXN + "'{\"then\":[],\"when\":[]}'", "400 bad-json", '"when"; did you mean "then"', "x"),
     ("curl localhost:11000/join -d '{\"id\":\"x\"}'", "400 bad-json", "addr", "x"),
     ("curl localhost:11000/join -d '{\"id\":\"x\",\"adr\":\"h:1\"}'", "400 bad-json",
-     "not known", "x"),
+     "unknown member", "x"),
     ("curl localhost:11000/leader -d x", "400 bad-json", "object", "x"),
     ("curl -X PUT localhost:11000/nodes/node0 -d '{}'", "400 bad-json", "voter", "x"),
     ("curl -X DELETE localhost:11000/remove", "400 bad-json", "object", "x"),
@@ -259,7 +259,7 @@ def test_what_is_allowed(trio, folder, number):
         got, done = run(f"curl -X {method} localhost:11000/{path}", str(folder),
                         trio[number].http)
         assert done.returncode == 0, done
-        problem(got, 405, "method-not-allowed", "not allowed", v1=path.startswith("api/v1"))
+        problem(got, 405, "method-not-allowed", "does not take this method", v1=path.startswith("api/v1"))
         assert got.headers["allow"] == allowed, path
 
 
@@ -345,10 +345,10 @@ def test_slow_requests(trio):
     problem(got, 408, "request-timeout", "headers took longer than 10s")
     assert 9 < seconds < 14
     got, seconds = body.result()
-    problem(got, 408, "request-timeout", "30s without progress")
+    problem(got, 408, "request-timeout", "no progress for 30s")
     assert 29 < seconds < 34
     got, _ = v1.result()
-    problem(got, 408, "request-timeout", "30s without progress", v1=True)
+    problem(got, 408, "request-timeout", "no progress for 30s", v1=True)
     assert got.body.startswith(b'{\n  "type"')
 
 
@@ -491,7 +491,7 @@ def test_a_leader_without_its_majority(cluster, folder):
             if got.status == 503:  # It has stepped down by now.
                 problem(got, 503, "no-leader", "no leader known")
             else:
-                problem(got, 504, "commit-timeout", "nobody has been heard", "unknown")
+                problem(got, 504, "commit-timeout", "no new leader is known", "unknown")
             if not body:
                 assert got.status == 504
 
@@ -522,7 +522,7 @@ def test_the_lead_is_not_given_to_the_dead(cluster, folder):
         node.kill()
     wait_for(lambda: not any(p["reachable"] for p in leader.status()["peers"]), 3, "seen")
     got, _ = run("curl -X POST localhost:11000/leader", str(folder), leader.http)
-    problem(got, 504, "commit-timeout", "nobody has been heard", "unknown")
+    problem(got, 504, "commit-timeout", "no new leader is known", "unknown")
 
 
 def test_without_a_leader(cluster, folder):
@@ -557,7 +557,7 @@ def test_without_a_leader(cluster, folder):
         got, _ = run(f"curl {KEY}/a?level=none", *where)
         assert (got.status, got.body) == (200, b'{"a":"0"}')
         got, _ = run(f"curl '{KEY}/a?level=none&freshness=500ms'", *where)
-        problem(got, 503, "stale", r"the leader was heard \d+ ms ago")
+        problem(got, 503, "stale", r"the last contact with the leader was \d+ ms ago")
         got, _ = run(f"curl '{KEY}/a?level=none&min_index=99999&timeout=200ms'", *where)
         problem(got, 503, "stale", "entry 99999")
         # 16 MiB may wait.

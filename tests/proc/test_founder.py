@@ -77,7 +77,7 @@ def test_a_wiped_founder_takes_no_writes(cluster):
                        if "second-cluster" in line], orphan.log()
     # The other cluster has a name for it as well.
     hints = wait_for(lambda: [hint for hint in cluster[1].status()["hints"]
-                              if "another cluster lives at" in hint], 15, "a hint")
+                              if "belongs to another cluster" in hint], 15, "a hint")
     assert orphan.raft in hints[0] and orphan.name in hints[0], hints
     assert cluster[1].put("on", "1").status == 200
 

@@ -161,8 +161,8 @@ def test_a_parameter_that_comes_twice_is_refused(three):
     for first, second in ((index, 1), (1, index), (index, index)):
         message = refused(node.request(
             "PUT", f"/key/twice?cas={first}&cas={second}", "after"))
-        assert "cas comes twice" in message
-    assert "prefix comes twice" in refused(
+        assert "cas is given twice" in message
+    assert "prefix is given twice" in refused(
         node.request("GET", "/keys?prefix=a&keys&pre%66ix=b"))
     assert node.get("twice") == "before"
 
