@@ -110,7 +110,8 @@ def build(*targets):
 
 def quiet(command, seconds):
     """Whether it ended well in time, and its output."""
-    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+    # COLUMNS: pytest cuts reasons at the end of its line.
+    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", COLUMNS="200")
     try:
         done = subprocess.run(command, cwd=TREE, env=env, timeout=seconds,
                               capture_output=True, text=True, errors="replace")
