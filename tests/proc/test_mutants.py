@@ -79,6 +79,13 @@ def test_a_hunt_in_which_a_unit_test_was_skipped(run, tree, monkeypatch, skipped
     assert run.hunt("room", 1, "test_fails")
 
 
+@pytest.mark.parametrize("command", ["while :; do :; done", "sleep 60"])
+def test_a_hang_is_a_kill_that_says_time_out(run, tree, monkeypatch, command):
+    monkeypatch.setattr(run, "PATIENCE", 3 if command == "sleep 60" else 60)
+    well, out = run.quiet(["sh", "-c", command], 1)
+    assert (well, run.killer("x", out)) == (False, "x (time-out)")
+
+
 def test_what_is_hunted_in_is_the_tree_of_now(run, tmp_path):
     """Also where a bug was planted after the last change but one."""
     here, there = tmp_path / "here", tmp_path / "there"
