@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "http/http.h"
+#include "http/proxy.h"
 #include "reactor/addr.h"
 #include "reactor/reactor.h"
 
@@ -71,6 +72,11 @@ const char *const config_help[] = {
     "                        names that browsers may use for this node, apart\n"
     "                        from localhost, the machine's name and the hosts\n"
     "                        of --http and --http-adv (none)\n"
+    "Proxies:\n"
+    "  --trust-proxy ADDR[,ADDR]\n"
+    "                        IP addresses of proxies that tell the address\n"
+    "                        of a client by the PROXY protocol, or (written\n"
+    "                        header:ADDR) by X-Forwarded-For (none)\n"
     "Backups:\n"
     "  --backup-dir DIR      directory for scheduled backups (none: no\n"
     "                        backups)\n"
@@ -123,6 +129,7 @@ enum kind {
     SANDBOX,
     ORIGINS,
     HOSTS,
+    PROXIES,
 };
 
 struct flag {
@@ -161,6 +168,7 @@ static const struct flag flags[] = {
     {"election", DURATION, AT(election_ms)},
     {"allow-origin", ORIGINS, AT(allow_origins)},
     {"allow-host", HOSTS, AT(allow_hosts)},
+    {"trust-proxy", PROXIES, AT(trust_proxy)},
     {"io", IO, AT(io)},
     {"user", TEXT, AT(user)},
     {"sandbox", SANDBOX, AT(sandbox)},
@@ -230,6 +238,17 @@ static bool is_list_of(enum kind kind, const char *list)
 
 /* Parses `value` into the field of `flag`. False: *wanted says what is wrong.
  */
+static bool is_list_of_proxies(const char *list)
+{
+    struct bytes rest = bytes_of_string(list);
+    struct proxy_trust trust;
+    size_t count = 0;
+    while (count <= PROXY_TRUST_MAX && proxy_trust_next(&rest, &trust)) {
+        count++;
+    }
+    return count > 0 && count <= PROXY_TRUST_MAX && rest.size == 0;
+}
+
 /* "unix:PATH", perhaps with "?mode=0660". */
 static bool unix_parse(const char *item, struct config *config)
 {
@@ -335,6 +354,11 @@ static bool parse_value(const struct flag *flag, const char *value,
                   "kv.example.com";
         *(const char **)field = value;
         return is_list_of(HOSTS, value);
+    case PROXIES:
+        *wanted = "is no list of at most 16 addresses such as 192.0.2.1 or "
+                  "header:192.0.2.1";
+        *(const char **)field = value;
+        return is_list_of_proxies(value);
     case IO:
         *wanted = "is not one of auto, sync, uring";
         return io_parse(value, field);

@@ -54,6 +54,7 @@ struct config {
     /* Well-formed comma-separated lists; NULL: empty. See api.h. */
     const char *allow_origins;
     const char *allow_hosts;
+    const char *trust_proxy; /* See http/proxy.h; NULL: none. */
     enum config_io io;
     const char *user; /* NAME[:GROUP]; NULL: as it was started. */
     bool sandbox;     /* Where the system has one. */

@@ -420,6 +420,7 @@ static int open_listeners(struct daemon *daemon)
         .port = port,
         .unix_path = config->http_unix,
         .unix_mode = config->http_unix_mode,
+        .trust_proxy = config->trust_proxy,
         .value_bytes_max = config->max_value,
         .body_bytes_max = config->max_body,
         .db_bytes_max = config->max_db,
@@ -572,7 +573,8 @@ static uint64_t raise_descriptors(uint64_t wanted)
 static void fit_connections(struct daemon *daemon)
 {
     uint64_t wanted = daemon->config.max_conns;
-    uint64_t others = FDS_RESERVED + API_CONNS_BEYOND;
+    uint64_t proxied = daemon->config.trust_proxy ? API_PROXIED_MAX : 0;
+    uint64_t others = FDS_RESERVED + API_CONNS_BEYOND + proxied;
     uint64_t limit = raise_descriptors(wanted + others);
     if (limit >= wanted + others) {
         daemon->conns_max = (uint32_t)wanted;

@@ -51,6 +51,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     struct api *api = mem_zalloc(sizeof(*api));
     api->options = *options;
     api_conns_init(api);
+    api_proxied_init(api, options->trust_proxy);
     api_metrics_init(&api->metrics);
     for (size_t i = 0; i < ARRAY_COUNT(api->scans.by_stage); i++) {
         list_init(&api->scans.by_stage[i]);
@@ -59,6 +60,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     enum err err = open_listeners(api, why, why_size);
     if (err) {
         close_listeners(api);
+        api_proxied_free(api);
         api_conns_free(api);
         mem_free(api);
         return err;
@@ -81,6 +83,7 @@ void api_stop(struct api *api)
 {
     api->stopping = true;
     close_listeners(api);
+    api_proxied_close_waiting(api);
     for (struct list *at = api->conns.all.next; at != &api->conns.all;) {
         struct conn *conn = container_of(at, struct conn, link);
         at = at->next;
@@ -111,6 +114,7 @@ void api_close(struct api *api)
         return;
     }
     close_listeners(api);
+    api_proxied_free(api);
     api_conns_free(api);
     api_restore_free(api);
     timer_cancel(api->options.reactor, &api->scans.timer);

@@ -28,6 +28,8 @@ struct api_process {
 /* Upper bound on connections accepted over conns_max: they are answered probes
  * or refused. Further ones wait in the kernel's queue of the listener. */
 enum { API_CONNS_BEYOND = 32 };
+/* Bound on connections of trusted proxies without a whole PROXY header. */
+enum { API_PROXIED_MAX = 256 };
 
 /* All pointers are borrowed until api_close(). */
 struct api_options {
@@ -38,6 +40,7 @@ struct api_options {
     /* ... and Unix socket, for listener_open_unix() (NULL: none). */
     const char *unix_path;
     unsigned unix_mode;
+    const char *trust_proxy;  /* --trust-proxy, see http/proxy.h; NULL: none. */
     uint64_t value_bytes_max; /* --max-value */
     uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
     uint64_t body_bytes_max;  /* --max-body */

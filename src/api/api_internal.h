@@ -44,6 +44,7 @@
 #include "api/api.h"
 #include "api/conn_internal.h"
 #include "api/metrics_internal.h"
+#include "api/proxied_internal.h"
 #include "api/read_internal.h"
 #include "api/restore_internal.h"
 #include "api/scan_internal.h"
@@ -56,6 +57,7 @@ struct api {
     char listening[REACTOR_UNIX_PATH_BYTES + 2 * REACTOR_ADDR_TEXT_BYTES + 8];
     bool stopping;
     struct api_conns conns;
+    struct api_proxied proxied;
     struct api_scans scans;
     struct api_reads reads;
     struct api_output output;

@@ -152,6 +152,7 @@ struct conn {
     struct list link; /* In api->conns.all, or api->conns.unused. */
     bool busy;        /* A request was handled, and is not yet answered. */
     bool closing;     /* The last answer has been given. */
+    bool by_header;   /* From a proxy that sends X-Forwarded-For. */
     struct conn_place place;
     struct conn_clock clock;
     struct conn_input input;
@@ -166,8 +167,11 @@ struct conn {
 struct conn *api_conn_open(struct api *api, struct stream *stream,
                            const struct stream_handler *handler,
                            node_request_cb *cb);
-/* A listener_cb: the accepted stream becomes a connection (server.c). */
+/* A listener_cb: the accepted stream becomes a connection, at once or when a
+ * proxy has told the address of the client (proxied.c). */
 void api_on_accept(struct stream *stream, void *arg);
+/* Make a stream a connection that serves requests (server.c). */
+struct conn *api_serve(struct api *api, struct stream *stream);
 /* The last answer has been given: close the connection when the client has
  * taken it. */
 void api_conn_close_when_sent(struct conn *conn);

@@ -17,6 +17,7 @@
 #include "api/body_internal.h"
 #include "api/conn_internal.h"
 #include "api/params_internal.h"
+#include "api/proxied_internal.h"
 #include "api/routes_internal.h"
 #include "http/http.h"
 #include "node/node.h"
@@ -67,6 +68,9 @@ static void begin(struct conn *conn, const struct http_request *request)
 {
     must(!conn->busy && !conn->input.body.sink && !api_body_is_sending(conn));
     set_form(conn, request);
+    if (conn->by_header) {
+        api_proxied_begin(conn, request);
+    }
     conn->output.keep_alive = request->keep_alive && !api_conn_is_guest(conn);
     conn->request.verb = request->verb;
     conn->request.is_http10 = request->minor == 0;
@@ -336,7 +340,7 @@ static const struct stream_handler conn_handler = {
     .on_close = on_close,
 };
 
-void api_on_accept(struct stream *stream, void *arg)
+struct conn *api_serve(struct api *api, struct stream *stream)
 {
-    (void)api_conn_open(arg, stream, &conn_handler, on_done);
+    return api_conn_open(api, stream, &conn_handler, on_done);
 }

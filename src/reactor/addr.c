@@ -116,6 +116,22 @@ void addr_set_port(struct address *address, uint16_t port)
     }
 }
 
+void addr_of_ip(const uint8_t *ip, size_t ip_bytes, uint16_t port,
+                struct address *out)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    must(ip_bytes == sizeof(v4) || ip_bytes == sizeof(v6));
+    if (ip_bytes == sizeof(v4)) {
+        memcpy(&v4, ip, sizeof(v4));
+        set_v4(out, v4);
+    } else {
+        memcpy(&v6, ip, sizeof(v6));
+        set_v6(out, v6);
+    }
+    addr_set_port(out, port);
+}
+
 /* "localhost" and every name below it (RFC 6761 6.3). An IPv6 address whose
  * zone ends like that ("::%a.localhost") is no name. */
 static bool is_localhost(const char *host)

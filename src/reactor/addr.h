@@ -32,6 +32,9 @@ struct address {
  * as inet_aton(3)), and "localhost" (RFC 6761 6.3). Returns how many were
  * written to out[ADDRESSES_KNOWN_MAX]; 0 when a resolver has to be asked. */
 size_t addr_known(const char *host, uint16_t port, struct address *out);
+/* From 4 or 16 bytes in the order of the network. */
+void addr_of_ip(const uint8_t *ip, size_t ip_bytes, uint16_t port,
+                struct address *out);
 void addr_set_port(struct address *address, uint16_t port);
 /* "127.0.0.1:80", "[::1]:80"; an IPv4 address inside IPv6 (RFC 4291 2.5.5.2)
  * reads like any other. */

@@ -190,6 +190,11 @@ const char *stream_peer_text(const struct stream *stream);
 /* The same number for all accepted streams from one network of the other side:
  * one IPv4 address, or 64 bits of IPv6. 0: this machine's loopback. */
 uint64_t stream_peer_network(const struct stream *stream);
+/* For streams that a proxy forwards: the other side is at `peer` (addr.h) from
+ * now on, for the two above. NULL: the proxy again, where the socket is
+ * connected to. */
+struct address;
+void stream_set_peer(struct stream *stream, const struct address *peer);
 /* True for streams accepted from a Unix socket: *uid is the user of the process
  * that connected, and their text is "uid:1000". */
 bool stream_peer_uid(const struct stream *stream, uint32_t *uid);

@@ -526,6 +526,18 @@ uint64_t stream_peer_network(const struct stream *stream)
     return stream->peer_network;
 }
 
+void stream_set_peer(struct stream *stream, const struct address *peer)
+{
+    struct address own = {.size = sizeof(own.v6)};
+    if (!peer && getpeername(stream->watch.fd, &own.any, &own.size) == 0) {
+        peer = &own;
+    }
+    if (peer) {
+        stream->peer_network = addr_network(peer);
+        addr_text(peer, stream->peer_text, sizeof(stream->peer_text));
+    }
+}
+
 bool stream_peer_uid(const struct stream *stream, uint32_t *uid)
 {
     if (stream->has_peer_uid) {
