@@ -478,7 +478,6 @@ static int open_node(struct daemon *daemon)
         .join = config->join,
         .bootstrap_wait_ms = bootstrap_wait_ms(config),
         .bootstrap_anyway = config->bootstrap_anyway,
-        .observer = config->observer,
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
         .election_min_ms = (uint32_t)config->election_ms,
         .election_max_ms = (uint32_t)(2 * config->election_ms),

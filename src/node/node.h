@@ -1,11 +1,16 @@
 /* node.h -- carries out what the engine decided: persist, send, apply,
- * answer. Knows neither network nor reactor: everything outside is in struct
- * node_env, so that a simulator runs this same node.
+ * answer. The node knows neither network nor reactor: everything outside is in
+ * struct node_env, so that a simulator runs the same node.
  *
- * Feed it: node_on_frame(), node_peer_up(), node_write(), node_read(), ...
- * during a turn; then call node_turn() once. What the engine decides is carried
- * out there only, in the order of the table of phases in turn.c, and requests
- * finish there, by their callback. */
+ * In a turn of the event loop, call node_on_frame(), node_peer_up(),
+ * node_write(), node_read(), ... as events come, then node_turn() once. Only
+ * node_turn() carries out what the engine decides, in the order of the table of
+ * phases in turn.c, and it runs the callbacks of finished requests, as its last
+ * step. No other function calls back. Everything runs on one thread.
+ *
+ * Times are in milliseconds of node_env.now_ms() unless a name says
+ * otherwise. Pointers that are returned belong to the node, and are valid until
+ * the next node_turn() unless something else is said. */
 #ifndef CRAFTD_NODE_NODE_H
 #define CRAFTD_NODE_NODE_H
 
@@ -22,76 +27,84 @@
 
 struct node;
 
+/* Copied; what it points to is borrowed until node_close(). */
 struct node_env {
     void *self;
-    uint64_t (*now_ms)(void *self);
-    uint64_t (*now_us)(void *self); /* To measure the disk by. */
+    uint64_t (*now_ms)(void *self); /* Monotonic. */
+    uint64_t (*now_us)(void *self); /* Monotonic; measures work. */
     void (*entropy)(void *self, void *out, size_t size);
     const struct fs *fs;
     const char *sqlite_vfs;
     struct transport transport; /* Zero for node_recover() and _restore(). */
 };
 
+/* Copied; strings are borrowed until node_close(). */
 struct node_options {
     const char *name;      /* NULL: the stored one, else raft_addr. */
-    const char *raft_addr; /* What others reach us by. */
-    const char *http_addr;
-    bool joining;     /* An empty directory waits to be adopted instead of
-                         bootstrapping a cluster of one. */
-    const char *join; /* Whom it asks: remembered until it is adopted. NULL:
-                         nothing is. */
-    /* An empty directory listens for so long whether another cluster counts
-     * this node as its member, before it founds one. */
+    const char *raft_addr; /* Advertised to the other nodes. */
+    const char *http_addr; /* The same; NULL: "". */
+    bool joining;          /* An empty directory waits to be adopted instead of
+                              bootstrapping a cluster of one. */
+    const char *join; /* Addresses that it asks, stored for later starts until
+                         it is adopted. NULL: nothing is stored. */
+    /* Before an empty directory founds a cluster, it listens for this time
+     * whether another cluster counts this node as its member. */
     uint32_t bootstrap_wait_ms;
-    bool bootstrap_anyway; /* ... and whatever another cluster says. */
-    bool observer;         /* Join as non-voter. */
+    bool bootstrap_anyway; /* Found a cluster at once, and ignore others. */
+    /* 0 < heartbeat_ms < election_min_ms < election_max_ms. */
     uint32_t heartbeat_ms;
     uint32_t election_min_ms;
     uint32_t election_max_ms;
-    uint32_t proposals_max; /* Queued and not yet applied, else BUSY. */
+    /* Bounds on requests that wait for a leader, and on those that are proposed
+     * and not yet applied, in number and in bytes: more are NODE_BUSY. */
+    uint32_t proposals_max;
     uint64_t proposals_bytes_max;
     uint64_t replace_after_ms; /* Silence of a member before a newcomer at
                                   another address may take its name. */
-    uint64_t segment_bytes;    /* Of the log; 0: as wal.h says. */
-    uint64_t reserve_bytes;    /* Of the database; 0: as store.h says. */
-    uint64_t db_bytes_max; /* More is not written, only deleted; 0: no limit. */
-    uint64_t log_keep_bytes;   /* Of the log that a snapshot holds as well; 0 =
-                                  16 MiB. Four times that for a follower that
-                                  is behind. */
-    uint64_t checkpoint_bytes; /* Of -wal; 0: what a turn can take. */
-    uint64_t snapshot_piece_bytes; /* 0 = 256 KiB. */
+    uint64_t segment_bytes;    /* Size of a segment of the log; 0: see wal.h. */
+    uint64_t reserve_bytes;    /* Reserve of the database; 0: see store.h. */
+    uint64_t db_bytes_max;     /* Size of the data at which writes are refused,
+                                  but for deletes; 0: no limit. */
+    uint64_t log_keep_bytes;   /* Log that is kept for followers although the
+                                  database holds it; 0: 16 MiB. Four times that
+                                  for a follower that is behind. */
+    uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
+                                  starts; 0: adapts to the disk. */
+    uint64_t snapshot_piece_bytes; /* 0: 256 KiB. */
 };
 
-/* What the daemon sets proposals_max and proposals_bytes_max to. */
+/* The daemon's proposals_max and proposals_bytes_max. */
 enum { NODE_PROPOSALS_MAX = 4096, NODE_PROPOSALS_BYTES_MAX = 16 << 20 };
 
+/* The numbers are part of the wire format: outcomes are sent between nodes. */
 enum node_outcome {
     NODE_OK = 0,
-    /* Definitely not done: */
+    /* Definitely not carried out: */
     NODE_NO_LEADER = 1,
     NODE_BUSY = 2,      /* A bound is reached: overloaded. */
-    NODE_CONF_BUSY = 3, /* A membership change is running. */
+    NODE_CONF_BUSY = 3, /* A membership change or a transfer is running. */
     NODE_NO_SPACE = 4,
-    NODE_NOT_FOUND = 5,  /* No such member. */
-    NODE_LAST_VOTER = 6, /* Would leave nobody to vote, or no majority. */
-    NODE_NOT_CAUGHT_UP = 7,
-    NODE_STOPPING = 8,
-    NODE_TOO_BIG = 9,
-    NODE_INVALID = 10,
-    NODE_STARTING = 11,
-    NODE_LOST = 12, /* Another leader's entry took its place. */
-    /* May or may not have been done: */
+    NODE_NOT_FOUND = 5,     /* No such member. */
+    NODE_LAST_VOTER = 6,    /* No voter or no live majority would be left. */
+    NODE_NOT_CAUGHT_UP = 7, /* The member lacks too much of the log. */
+    NODE_STOPPING = 8,      /* node_stop() was called. */
+    NODE_TOO_BIG = 9,       /* Not an outcome of this build. */
+    NODE_INVALID = 10,      /* A join that is refused, or does not decode. */
+    NODE_STARTING = 11,     /* This node is no member yet. */
+    NODE_LOST = 12,         /* Another leader's entry took its place. */
+    /* May or may not have been carried out: */
     NODE_UNKNOWN = 13,
-    /* Not done, and no node answers so to another: */
+    /* Not carried out, and never sent between nodes: */
     NODE_SECOND_CLUSTER = 14, /* See node_foreign(). */
     NODE_QUARANTINED = 15,    /* See node_contradiction(). */
     NODE_OUTCOME_COUNT,
 };
+/* As in answers of the HTTP API: "no-leader". */
 const char *node_outcome_name(enum node_outcome outcome);
 
-/* Why a membership request was refused, beside NODE_INVALID (a join) or
- * NODE_NOT_CAUGHT_UP (a transfer). NODE_REFUSED_OTHERWISE when the leader is of
- * a build that does not say. */
+/* The reason of NODE_INVALID (a join) or NODE_NOT_CAUGHT_UP (a transfer).
+ * NODE_REFUSED_OTHERWISE: another one, or the leader's build is too old to give
+ * it. */
 enum node_refusal {
     NODE_REFUSED_OTHERWISE = 0,
     NODE_REFUSED_LIVE = 1,      /* A live member has that name or address. */
@@ -101,61 +114,75 @@ enum node_refusal {
                                    down. */
     NODE_REFUSED_UNREACHED = 4, /* NODE_UNREACHED_MAX members were never
                                    reached. */
-    NODE_REFUSED_NO_VOTE = 5,   /* Who has no vote cannot lead. */
+    NODE_REFUSED_NO_VOTE = 5,   /* The target of the transfer has no vote. */
     NODE_REFUSAL_COUNT,
 };
+/* Members at most that the leader has never reached. */
 enum { NODE_UNREACHED_MAX = 4 };
 
 struct node_result {
     enum node_outcome outcome;
-    uint64_t index;   /* Of the write; for reads: applied index shown. */
+    uint64_t index;   /* NODE_OK: of the write's entry; the applied index that a
+                         read shows, or that a wait has found; the index that a
+                         checkpoint holds. */
     uint64_t deleted; /* Keys that a delete found. */
-    uint64_t bytes;   /* Of a snapshot; 0: there was nothing new. */
+    uint64_t bytes;   /* Size of the database after a checkpoint; 0: there was
+                         nothing new. */
     enum node_refusal refusal;
-    uint64_t wait_ms;  /* NODE_REFUSED_NOT_YET: until it may be asked again. */
-    bool link_down;    /* NODE_UNKNOWN: the link to the leader ended before the
-                          time did. */
-    struct bytes data; /* NODE_OK of a version 2 command: what came of it
+    uint64_t wait_ms; /* NODE_REFUSED_NOT_YET: time until it may succeed. */
+    bool link_down; /* NODE_UNKNOWN: the link to the leader went down before the
+                       deadline. */
+    struct bytes data; /* NODE_OK of a version 2 command: its result
                           (command/result.h). Valid during the callback. */
 };
 
-/* A request in flight; the caller's memory, embedded in what it belongs to.
- * It is the node's from the call until `cb` or node_cancel(). */
+/* A request in flight, in the caller's memory. It belongs to the node from the
+ * call until `cb` or node_cancel(). All zero at first; afterwards it may be
+ * used again, also from its callback. */
 struct node_request;
 typedef void node_request_cb(struct node_request *request,
                              const struct node_result *result);
 struct node_request {
     node_request_cb *cb;  /* PUBLIC: set before the call. */
-    uint64_t deadline_ms; /* PUBLIC: absolute; NODE_UNKNOWN or _NO_LEADER
-                             after. */
+    uint64_t deadline_ms; /* PUBLIC: absolute. The request is finished within
+                             0.1 s of it, with NODE_OK or an outcome that says
+                             what is known. */
     /* PRIVATE to src/node/: see requests.c. */
     struct list link;
-    uint8_t state; /* Which of the node's lists it is in; 0 = none. */
+    uint8_t state; /* Which of the node's lists it is in; 0: none. */
     uint8_t kind;
-    bool replaced;        /* A join: it has removed the former self already. */
-    bool uncertain;       /* An earlier attempt of it may have been done. */
-    uint64_t sent_commit; /* What was committed when it was forwarded first. */
-    uint64_t index;       /* Of its log entry, or that must be applied first. */
+    bool replaced;        /* A join: it has removed a member already. */
+    bool uncertain;       /* An earlier attempt may have been carried out. */
+    uint64_t sent_commit; /* Commit index when it was forwarded first. */
+    uint64_t index;       /* Its log entry, or one to be applied first. */
     union {
         uint64_t term; /* PROPOSED, ORPHAN: the term of its log entry. */
-        raft_id peer;  /* Whom it was forwarded to, or is to be asked. */
+        raft_id peer;  /* The node that it was, or is to be, forwarded to. */
     };
-    uint64_t since_us; /* When its entry was appended here. */
-    uint64_t cookie;   /* Of a read, or of a forwarded request. */
-    uint64_t size_bytes;
+    uint64_t since_us;   /* Time at which its entry was appended here. */
+    uint64_t cookie;     /* Matches answers to reads and forwarded requests. */
+    uint64_t size_bytes; /* Of its command, while it is pending. */
     struct node_result result;
     struct buf body; /* What to propose or forward, while it may be needed
-                        again; then result.data. node_request_free() gives it
-                        back. */
+                        again; then result.data. */
 };
+/* Free the memory of a request that is not in flight. */
 void node_request_free(struct node_request *request);
 
-/* Open or create everything in env->fs: identity, log, state machine.
- * On failure one line has been logged. ERR_CORRUPT: data damaged.
- * ERR_MISMATCH: the name or the directory is another node's. ERR_LOCKED. */
+/* Open or create everything in env->fs: identity, log, state machine. The
+ * reason of a failure has been logged, except where the error says all.
+ *   ERR_CORRUPT   the data is damaged
+ *   ERR_MISMATCH  the directory is another node's
+ *   ERR_LOCKED    a running node uses it
+ *   ERR_INVALID   it cannot be started so: the name, an interrupted recovery,
+ *                 or --join is missing
+ *   ERR_VERSION   written by a later version
+ *   ERR_IO, ERR_NOSPACE, ERR_RESOURCES */
 MUST_CHECK enum err node_open(const struct node_options *options,
                               const struct node_env *env, struct node **node);
-/* Flushes the state machine. */
+/* Commits what was applied; should that fail, the next start applies it from
+ * the log again. Requests in flight are dropped without a callback. NULL is
+ * fine. */
 void node_close(struct node *node);
 
 /* ---- input ---- */
@@ -166,134 +193,149 @@ extern const struct transport_handler node_transport_handler;
 /* False: malformed, drop the link. */
 bool node_on_frame(struct node *node, raft_id from,
                    const struct wire_frame *frame);
-/* `hello`: its description of itself. A leader brings its member entry up to
- * date when the addresses in it are others. */
+/* `hello`: the peer's description of itself. When its addresses differ from its
+ * member entry, a leader proposes that entry again. */
 void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello);
 void node_peer_down(struct node *node, raft_id peer);
-/* A peer's HELLO or WELCOME, before it is believed. NULL, or why it must not
- * be (a constant): a newer start of that directory is remembered, so this is an
- * old or a second copy of it; or the number of its start cannot be true. */
+/* Check a peer's HELLO or WELCOME. NULL: accept it. Else the reason to refuse
+ * it, a constant: a newer start of that directory is known, so this is an old
+ * or a second copy of it, or the number of its start is implausible. */
 const char *node_on_start(struct node *node, const struct wire_hello *hello);
-/* HELLO while we have no id (see transport.h, on_adopt). It has to name the
- * directory that node_get_status() shows, which only those know whom we asked,
- * and come from the cluster that node_join_answered() named last. */
+/* HELLO while this node has no id (see transport.h, on_adopt). It has to name
+ * the uuid of node_get_status(), which only the targets of a join know, and to
+ * come from the cluster of the last node_join_answered(). True: adopted. */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
-/* POST /join has been answered: this cluster has made us its member. Nodes of
- * older builds do not say which: then the directory has to do. */
+/* A cluster has answered POST /join: this node is its member now. Nodes of
+ * older builds do not name their cluster; then this is not called, and the uuid
+ * alone decides in node_adopt(). */
 void node_join_answered(struct node *node, const uint8_t cluster[16]);
 /* HELLO of another cluster's member (see transport.h, on_foreign). */
 void node_on_foreign(struct node *node, const struct wire_hello *hello);
 
-/* A node of our cluster that is trusted says that the committed membership of
- * entry `index` is without us. */
+/* A trusted node of this cluster has answered that the committed membership of
+ * entry `index` is without this node. */
 void node_on_removed(struct node *node, uint64_t index);
-/* This node has been removed by its own will: with options.joining the next
- * start joins anew, under a new id, and drops the data of this one as soon as
- * the cluster has accepted it. Logged on failure. */
+/* This node has left by its own will: with options.joining the next start joins
+ * again, under a new id, and drops the data of this member once a cluster has
+ * accepted it. A failure is logged. Only of a member. */
 void node_mark_left(struct node *node);
 
-/* Append `command` (command.h; copied) to the log, here or at the leader,
- * and answer when it is applied. */
+/* ---- requests ----
+ *
+ * Each is finished by its callback, in node_turn(). Beside the outcomes named
+ * here, every one can end in NODE_NO_LEADER, NODE_BUSY, NODE_STARTING,
+ * NODE_STOPPING, NODE_UNKNOWN, NODE_SECOND_CLUSTER and NODE_QUARANTINED. */
+
+/* Append `command` (command.h; copied) to the log, here or at the leader.
+ * NODE_OK: the node that proposed it has applied it. NODE_NO_SPACE: the disk is
+ * full, or the quota is reached. NODE_LOST. */
 void node_write(struct node *node, struct node_request *request,
                 struct bytes command);
 
-/* A linearizable read: answered when node_get() will show at least every write
- * that was acknowledged before this call; node_get() may be called from the
- * callback. A local read needs no request: call node_get(), unless
- * node_applied() is behind node_shown(). */
+/* A linearizable read. NODE_OK: node_get() shows at least every write that was
+ * acknowledged before this call; it may be called from the callback. A local
+ * read needs no request: call node_get(), unless node_applied() is behind
+ * node_shown(). */
 void node_read(struct node *node, struct node_request *request);
 
-/* Answer when entry `index` has been applied here; NODE_NO_LEADER when it was
- * not in time, NODE_NO_SPACE when the state has gone back (node_shown()). */
+/* NODE_OK: entry `index` has been applied here. NODE_NO_LEADER: it was not by
+ * the deadline. NODE_NO_SPACE: likewise, and the state has gone back
+ * (node_shown()). */
 void node_wait(struct node *node, struct node_request *request, uint64_t index);
 
-/* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER), or
- * bring the entry of that name up to date. Answered when committed.
+/* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER; id 0), or
+ * bring the entry of that name up to date. NODE_OK: that is committed.
  *
- * A member of the same name and another directory is replaced (removed, then
- * added under a new id) as soon as it is silent for an election time-out when
- * the newcomer is at its own address (its disk was lost), and from another
- * address once it has been silent for options.replace_after_ms: a second node
- * that was given the same name must not take the place of one that reboots. A
- * member of another name at the same address is replaced only when
- * member->id is NODE_JOIN_REPLACE (else 0), and is silent. At most
- * NODE_UNREACHED_MAX members that the leader has never reached are added,
- * beside those that replace one: their former selves are gone already.
- * NODE_INVALID: result->refusal says why not. */
+ * A member of the same name and another directory is replaced: it is removed,
+ * and the newcomer is added under a new id. A newcomer at the member's own
+ * address (its disk was lost) does so once the member has been silent for an
+ * election time-out. One at another address does once it has been silent for
+ * options.replace_after_ms, since a second node that was given the same name
+ * must not take the place of one that reboots. A member of another name at the
+ * same address is replaced only if member->id is NODE_JOIN_REPLACE and it is
+ * silent. Members that no leader has reached are NODE_UNREACHED_MAX at most,
+ * not counting those that replace one. NODE_INVALID: see result->refusal. */
 #define NODE_JOIN_REPLACE UINT64_MAX
 void node_join(struct node *node, struct node_request *request,
                const struct raft_member *member);
-/* A member of this cluster, `member->id` and its uuid, says that it is at
- * member->addr now. No more than a hint where to look for it, here and at the
- * leader: its handshake tells whether it is true. Answered at once when there
- * is no leader. */
+/* A member of this cluster, by id, name and uuid in `member`, asks to be
+ * dialled at member->addr. This is a hint, for the links here and at the
+ * leader: the handshake proves it. Finished at once when there is no leader.
+ * NODE_NOT_FOUND: no such member. */
 void node_moved(struct node *node, struct node_request *request,
                 const struct raft_member *member);
+/* NODE_OK: the removal is committed. NODE_NOT_FOUND. NODE_LAST_VOTER. */
 void node_remove(struct node *node, struct node_request *request, raft_id id);
 /* Give the member a vote, or take it. NODE_NOT_CAUGHT_UP: it is too far behind
- * to vote (a learner gets its vote by itself once it is not).
- * NODE_LAST_VOTER: the voters that are left could not decide. */
+ * to vote (a learner is promoted by itself once it is not). NODE_LAST_VOTER: no
+ * live majority of voters would be left. NODE_NOT_FOUND. */
 void node_set_voter(struct node *node, struct node_request *request, raft_id id,
                     bool voter);
-/* Answer when the other member `peer` has applied entry `index`, with the
- * index it had reached by then. As long as there is no link to it, wait. */
+/* NODE_OK: the other member `peer` has applied entry `index`; result->index is
+ * the one that it has reached. Waits while there is no link to it. */
 void node_wait_applied(struct node *node, struct node_request *request,
                        raft_id peer, uint64_t index);
-/* Bring everything applied here into the database file, durably, a step each
- * turn. Answered with its index and size. */
+/* Bring everything that is applied here into the database file, durably, a step
+ * per turn. NODE_OK: result->index and result->bytes. NODE_NO_SPACE. */
 void node_checkpoint(struct node *node, struct node_request *request);
-/* The same, and drop what the log need not keep. */
+/* The same, and drop the part of the log that no member needs. */
 void node_snapshot(struct node *node, struct node_request *request);
-/* Hand leadership to `id` (0 = the best). Answered when it has happened. */
+/* Transfer leadership to `id` (0: the best voter). NODE_OK: it has happened.
+ * NODE_NOT_CAUGHT_UP, NODE_NOT_FOUND, NODE_CONF_BUSY. */
 void node_transfer(struct node *node, struct node_request *request, raft_id id);
 
-/* The callback will not be called any more. Safe on an idle request that was
- * zero-initialised. What was proposed may still be done. */
+/* Take the request back: its callback will not be called. What was proposed or
+ * forwarded may still be carried out. Fine for one that is not in flight. */
 void node_cancel(struct node *node, struct node_request *request);
 
-/* A consistent copy of the database, while writes go on: a file that SQLite
- * opens, as of the last checkpoint, which was at `index`; node_checkpoint()
- * makes that a recent one. A view kv(key, value) in it shows both as text. It
- * is read from its beginning to its end. While one is open, checkpoints cost up
- * to twice as much, and a snapshot that has come waits: do not keep it without
- * need.
- *   ERR_NOT_FOUND  no member of a cluster yet, nothing is stored, or it
- *                  contradicts the cluster
+/* ---- files ---- */
+
+/* Open a consistent copy of the database, while writes go on: a file that
+ * SQLite opens, as of the last checkpoint; *index is that checkpoint's, *bytes
+ * the size. node_checkpoint() before makes it recent. A view kv(key, value) in
+ * it shows both as text. It is read from start to end. While one is open,
+ * checkpoints cost up to twice as much, and a snapshot from the leader waits.
+ *   ERR_NOT_FOUND  this node is no member yet, has nothing stored, or
+ *                  contradicts its cluster
  *   ERR_BUSY       too many are open
- *   ERR_NOSPACE    the checkpoint found no room, or another one goes on */
+ *   ERR_NOSPACE    the checkpoint found no space, or another one is running */
 struct store_image;
 MUST_CHECK enum err node_image_open(struct node *node,
                                     struct store_image **image, uint64_t *index,
                                     uint64_t *bytes);
+/* Read the next `size` bytes. */
 MUST_CHECK enum err node_image_read(struct store_image *image, void *out,
                                     size_t size);
+/* Before the node is closed. */
 void node_image_close(struct store_image *image);
-/* Somebody waits for images to be closed: a snapshot that is whole, or in the
- * last half minute a follower that needs one and found too many open. */
+/* True when something waits for images to be closed: a whole snapshot from the
+ * leader, or in the last half minute a follower that needs one and found too
+ * many open. */
 bool node_image_awaited(const struct node *node);
 
-/* A file for a backup that a client sends, to be restored (store/upload.h has
- * what can be done with it). Its rows then go into the log by node_write(), as
- * the steps of command.h; a leader aborts a restore that does not go on. One at
- * a time; to be freed before the node is closed. ERR_NOT_FOUND: this node is
- * no member. */
+/* Make a file for a backup that a client uploads, to be restored
+ * (store/upload.h). Its rows then go into the log by node_write(), as the steps
+ * of command.h; a leader aborts a restore that makes no progress. One at a
+ * time; to be freed before the node is closed. ERR_NOT_FOUND: this node is no
+ * member. */
 MUST_CHECK enum err node_upload_new(struct node *node,
                                     struct store_upload **upload);
-/* Not 0; drawn from the environment. */
+/* A random number over 0, from the environment's entropy. */
 uint64_t node_random(struct node *node);
 
 /* ---- offline (bootstrap.c) ---- */
 
 struct node_new_cluster {
-    uint64_t index; /* The last entry that is in it. */
-    uint64_t keys;
-    uint8_t cluster[16]; /* The new one. */
+    uint64_t index;      /* Last entry of the old log that is in the data. */
+    uint64_t keys;       /* Number of keys. */
+    uint8_t cluster[16]; /* Id of the new cluster. */
     char name[RAFT_NAME_BYTES];
 };
 /* Make the directory of a node that has lost its cluster a new cluster of one,
  * with its data. `without_log`: with the database alone, when the log is
- * damaged. Can be interrupted and run again. Errors are logged. */
+ * damaged. Can be interrupted and run again. Errors that need words are
+ * logged. */
 MUST_CHECK enum err node_recover(const struct node_options *options,
                                  const struct node_env *env, bool without_log,
                                  struct node_new_cluster *founded);
@@ -306,20 +348,23 @@ MUST_CHECK enum err node_restore(const struct node_options *options,
 
 /* ---- the turn ---- */
 
-/* Carry out everything that has gathered. Returns when to be called again at
- * the latest (absolute ms, 0 = at once). */
+/* Carry out everything that has gathered. Returns the time of the next call at
+ * the latest (absolute, ms); 0: at once. */
 uint64_t node_turn(struct node *node);
 
-/* Refuse new writes; hand leadership over. Call it again each turn until
- * node_stopped(): a transfer that failed is tried anew. */
+/* Transfer leadership to another voter, if there is one. Requests that wait for
+ * a leader fail with NODE_STOPPING after the time of an election. Call it again
+ * each turn until node_stopped(): a transfer that failed is started again. */
 void node_stop(struct node *node);
-/* Nothing in flight, and (if there is another voter) no longer leader. */
+/* True when no proposed, forwarded or finished request is left, and this node
+ * does not lead or is the only voter. Only after node_stop(). */
 bool node_stopped(const struct node *node);
 
-/* ---- looking ---- */
+/* ---- state ---- */
 
-/* This node's own state. ERR_NOT_FOUND; ERR_NOSPACE: reading on a full disk
- * took the state back: node_wait() for node_shown(). */
+/* Read this node's own state. row->value is valid until the next read, request
+ * or turn. ERR_NOT_FOUND; ERR_NOSPACE: reading on a full disk took the state
+ * back: node_wait() for node_shown(). */
 MUST_CHECK enum err node_get(struct node *node, struct bytes key,
                              struct store_row *row);
 
@@ -332,8 +377,8 @@ void node_range_open(struct node *node, const struct store_range *range);
 MUST_CHECK enum err node_range_next(struct node *node, struct store_pair *pair);
 void node_range_close(struct node *node);
 
-/* The member of another cluster that has dialled this node as a member of its
- * own. Texts may be "". */
+/* The member of another cluster that has dialled this node as a member of that
+ * cluster. Texts may be "". */
 struct node_foreign {
     bool known;
     uint8_t cluster[16];
@@ -341,109 +386,121 @@ struct node_foreign {
     char addr[RAFT_ADDR_BYTES];
     char http[RAFT_ADDR_BYTES];
 };
-/* This node is a second cluster, of one, or would found it: writes and
- * linearizable reads are answered NODE_SECOND_CLUSTER. NULL: it is not. */
+/* The evidence that this node is a second cluster, of one, or would found it:
+ * writes and linearizable reads end in NODE_SECOND_CLUSTER. NULL: none. */
 const struct node_foreign *node_foreign(const struct node *node);
-/* ms until it founds a cluster; 0: it has, or does not. */
+/* ms until this node founds a cluster; 0: it has, or does not. */
 uint64_t node_bootstrap_in_ms(const struct node *node);
-/* Not adopted yet and started without --join: whom an earlier start asked.
- * NULL: nobody. */
+/* The addresses that an earlier start asked to join, when this one was started
+ * without --join and is no member yet; else NULL. Valid until it is adopted. */
 const char *node_remembered_join(const struct node *node);
 
 struct node_status {
     struct raft_status raft;
-    const struct raft_conf *conf; /* Valid until the next turn. */
-    bool member;                  /* We have an id. */
-    uint64_t removed_index; /* The entry of a membership without us; 0: we are
-                               in it, as far as known here. Then `conf` has
-                               the others. */
-    bool ready; /* Applied what was committed when we started or joined. */
+    const struct raft_conf *conf; /* In force; valid until the next turn. */
+    bool member;                  /* This node has an id. */
+    uint64_t removed_index; /* Entry of a membership without this node, and
+                               `conf` has the other members; 0: this node is in
+                               it, as far as known here. */
+    bool ready; /* It has applied what was committed when it started or joined,
+                   and can follow its leader. */
     uint8_t cluster[16];
     uint8_t uuid[16];
-    uint64_t incarnation;
+    uint64_t incarnation; /* Number of this start of the directory. */
     char name[RAFT_NAME_BYTES];
     uint64_t applied;
-    uint64_t hash;
+    uint64_t hash; /* Of the state at `applied`: equal on all nodes. */
     uint64_t keys;
-    uint64_t db_bytes;
-    uint64_t used_bytes;  /* Of it: without pages that are free. */
-    uint64_t checkpoints; /* Of the database in use, since it was opened. */
-    uint64_t log_bytes;
-    uint64_t written_bytes;    /* To the log, since the start. */
-    uint64_t db_written_bytes; /* To the database in use, since its open. */
-    uint64_t syncs;
-    uint64_t sync_us_max;
-    uint64_t proposals_pending;
-    uint64_t writes;          /* Applied commands since start. */
-    uint64_t last_contact_ms; /* As node_last_contact_ms(). */
-    bool no_space;            /* Writes are refused: the disk is full; ... */
-    bool no_resources;        /* ... descriptors or memory have run out. */
-    bool over_quota;
-    bool disk_stuck; /* It has not answered for an election time-out. */
-    const char *sqlite_version;
+    uint64_t db_bytes;          /* Size of the database in use, ... */
+    uint64_t used_bytes;        /* ... and of that, without free pages. */
+    uint64_t checkpoints;       /* Completed since the database was opened. */
+    uint64_t log_bytes;         /* Size of the log's segments. */
+    uint64_t written_bytes;     /* Bytes written to the log since the start. */
+    uint64_t db_written_bytes;  /* Bytes written to the database since it was
+                                   opened. */
+    uint64_t syncs;             /* Syncs of the log since the start, ... */
+    uint64_t sync_us_max;       /* ... and the longest of them. */
+    uint64_t proposals_pending; /* Proposed here, and not applied yet. */
+    uint64_t writes;            /* Commands applied since the start. */
+    uint64_t last_contact_ms;   /* As node_last_contact_ms(). */
+    bool no_space;     /* Writes are refused, since the disk is full, ... */
+    bool no_resources; /* ... or descriptors or memory have run out. */
+    bool over_quota;   /* options.db_bytes_max is reached. */
+    bool disk_stalled; /* A disk operation has been outstanding for an election
+                          time-out. */
+    const char *sqlite_version; /* A constant. */
 };
+/* Fields from `applied` to `sync_us_max` are 0 while this node is no member. */
 void node_get_status(struct node *node, struct node_status *status);
+/* As status.removed_index. */
 uint64_t node_removed_index(const struct node *node);
 /* A leader of this node's cluster has another entry at an index that is
- * committed here. Reads are answered NODE_QUARANTINED, and what node_get() and
- * the like give is not to be shown. NULL: none has. */
+ * committed here. Reads end in NODE_QUARANTINED, and results of node_get(),
+ * ranges and images must not be shown. NULL: none has. */
 struct node_contradiction {
     uint64_t index;
     char leader[RAFT_NAME_BYTES];
 };
 const struct node_contradiction *node_contradiction(const struct node *node);
-/* In the newest committed membership, of entry *index, nobody has that name. */
+/* True when no member of the newest committed membership, that of entry *index,
+ * has that name. */
 bool node_has_removed(const struct node *node, const char *name,
                       uint64_t *index);
 
-/* The last newcomer whose name or address is a member's, at the leader. */
+/* The last newcomer that was refused by this leader since its name or address
+ * is a member's. */
 struct node_intruder {
     enum node_refusal refusal; /* LIVE, NOT_YET or ADDR. */
     char name[RAFT_NAME_BYTES];
     char addr[RAFT_ADDR_BYTES];
-    char member[RAFT_NAME_BYTES]; /* The member in its way. */
+    char member[RAFT_NAME_BYTES]; /* The member that has the name or address. */
 };
-/* NULL: none has asked lately. Valid until the next turn. */
+/* NULL: none has asked in the last 30 s, or this node does not lead. */
 const struct node_intruder *node_intruder(const struct node *node);
 
 /* Counted since the start of the process. */
 struct node_metrics {
-    struct histogram commit_us; /* Of an entry, from our log to applied. */
-    uint64_t committed;         /* Of what was to be appended here. */
-    uint64_t failed;            /* Refused (no space, overloaded), or lost. */
-    uint64_t timed_out;         /* No decision in time. */
-    uint64_t forwarded;         /* Requests, to another node. */
-    uint64_t leader_changes;    /* Leaders that became known here. */
+    struct histogram commit_us; /* From an entry's append here to its apply. */
+    /* Outcomes of commands and changes that were proposed here: */
+    uint64_t committed;
+    uint64_t failed;    /* Refused (no space, overloaded), or lost. */
+    uint64_t timed_out; /* Unknown outcome. */
+
+    uint64_t forwarded;      /* Requests sent to another node. */
+    uint64_t leader_changes; /* Leaders that became known here. */
     uint64_t snapshots_sent;
-    uint64_t snapshots_unsent;
+    uint64_t snapshots_unsent; /* Started, and failed. */
     uint64_t snapshots_installed;
-    uint64_t snapshots_refused;
+    uint64_t snapshots_refused; /* Received whole, and not installed. */
 };
-/* Valid while the node is. */
+/* Valid until node_close(). */
 const struct node_metrics *node_get_metrics(const struct node *node);
-/* How long each fdatasync of the log took, in us; NULL: no member yet. */
+/* Durations of the log's fdatasyncs in us; NULL: no member yet. */
 const struct histogram *node_sync_times(const struct node *node);
 
-/* Cheap, for the headers of every response. */
+/* Cheap, for the headers of every response. Of a node that is no member yet
+ * numbers are 0. */
 uint64_t node_applied(const struct node *node);
-/* The highest that it was since the start. On a full disk SQLite may go back to
- * its last commit; the log has the rest. Until it has been applied again,
- * nothing should be shown: node_wait() for this. */
+/* The highest applied index since the start. On a full disk SQLite may go back
+ * to its last commit; the log has the rest. Until it has been applied again,
+ * nothing should be shown: node_wait() for this index. */
 uint64_t node_shown(const struct node *node);
 uint64_t node_committed(const struct node *node); /* As far as known here. */
 uint64_t node_keys(const struct node *node);
 bool node_is_member(const struct node *node);
 bool node_is_voter(const struct node *node);
-/* The environment's clock, to measure work by. */
+/* The environment's clock for measuring work. */
 uint64_t node_now_us(const struct node *node);
+/* Valid until node_close(). */
 const char *node_name(const struct node *node);
 /* The leader's entry in the membership; NULL when no leader is known, or it is
- * no member. Valid until the next turn. */
+ * no member. */
 const struct raft_member *node_leader(const struct node *node);
 bool node_is_leader(const struct node *node);
 uint64_t node_term(const struct node *node);
-/* ms since a leader was heard, or we led; 0 on the leader. UINT64_MAX: never
- * since the start, so that nobody knows how old our state is. */
+/* ms since the last contact with a leader, or since this node led; 0 on the
+ * leader. UINT64_MAX: none since the start, so the age of the state is not
+ * known. */
 uint64_t node_last_contact_ms(const struct node *node);
 
 #endif

@@ -58,7 +58,7 @@ void node_get_status(struct node *node, struct node_status *status)
         .proposals_pending = node->requests.pending_count,
         .writes = node->apply.writes,
         .over_quota = node->space.shortage[SPACE_QUOTA] != ERR_OK,
-        .disk_stuck = node->stall.reported,
+        .disk_stalled = node->stall.reported,
         .sqlite_version = store_version()};
     memcpy(status->cluster, node->ident.cluster, sizeof(status->cluster));
     memcpy(status->uuid, node->ident.uuid, sizeof(status->uuid));

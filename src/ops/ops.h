@@ -3,15 +3,16 @@
  *     --join LIST       join.c: asks other nodes to add this one, until it is
  *                       a member
  *     --leave-on-exit   leave.c: stopped, it takes itself out of the membership
- *     --reap TIME       reap.c: leading, it removes members that have been
- *                       silent for so long
+ *     --reap TIME       reap.c: as leader it removes members that have been
+ *                       silent for that time
  *     --backup-dir DIR  backups.c: it writes its database there every
  *                       --backup-every, and keeps the newest --backup-keep
  *                       files
  *
- * Each of these has an object that the daemon makes while the flag is given
- * and frees before its node. They are driven by timers of the reactor and by
- * answers of the node, all on the daemon's one thread. */
+ * Each of these has an object that the daemon makes if the flag is given, and
+ * frees before its node. They are driven by timers of the reactor and by
+ * callbacks of the node, all on the daemon's one thread. Times of the reactor
+ * and of the node are by the same clock. */
 #ifndef CRAFTD_OPS_OPS_H
 #define CRAFTD_OPS_OPS_H
 
@@ -21,39 +22,41 @@
 /* ---- the joining client ---- */
 
 /* Asks the HTTP addresses in `targets` in turn to add this node, until it is a
- * member. Its own addresses are passed over, so that all nodes may have the
- * same list. A node that is a member already asks only while it knows no
- * leader: the targets may know where the others are. */
+ * member. Its own addresses are skipped, so that all nodes may have the same
+ * list. A node that is a member already asks only while it knows no leader: the
+ * targets may know one, and pass this node's new address on. */
 struct ops_join_options {
-    struct reactor *reactor; /* Borrowed, like the node, until the end. */
+    /* Pointers are borrowed until ops_join_free(), except `targets`. */
+    struct reactor *reactor;
     struct node *node;
-    const char *targets;     /* host:port with commas between; copied. */
-    const char *raft_addr;   /* Borrowed, like all strings below. */
-    const char *http_addr;   /* The address that others reach us by, ... */
-    const char *http_listen; /* ... and the one where we listen. */
+    const char *targets;     /* host:port, separated by commas, in less than
+                                1024 bytes; copied. */
+    const char *raft_addr;   /* Advertised address of the Raft port. */
+    const char *http_addr;   /* Advertised address of the HTTP API, ... */
+    const char *http_listen; /* ... and the one where it listens. */
     bool observer;           /* Join without a vote. */
-    uint64_t timeout_ms;     /* on_refused() is called after it; 0: never. */
-    /* on_refused() is called when the cluster has answered for this long, and
-     * nothing else, that our name or address is a live member's. It should
-     * exceed an election time-out: the member may be this node before it lost
-     * its disk, and seem alive for so long. */
+    uint64_t timeout_ms;     /* Bound on a join; 0: none. Not for a member. */
+    /* The join fails when every answer has been, for this time, that a live
+     * member has this node's name or address. It should exceed an election
+     * time-out: the member may be this node before it lost its disk, and counts
+     * as live for that time. */
     uint64_t refused_ms;
-    uint64_t seed; /* For the lengths of pauses. */
-    /* The join has failed for good; it asks no more. Called from the event
-     * loop; must not free the join. */
+    uint64_t seed; /* Of the random part of pauses. */
+    /* Called once, from the event loop, when the join has failed for one of
+     * these two reasons, which is logged; it does not ask again. Must not free
+     * the join. */
     void (*on_refused)(void *arg);
     void *arg;
 };
 
 struct ops_join;
 
-/* Start to ask. Free it with ops_join_free(), before the node and the reactor
- * go. */
+/* Start to ask. */
 struct ops_join *ops_join_start(const struct ops_join_options *options);
-/* A sentence about what is in the way, or "" when nothing is known or the node
- * is a member. Valid until the next turn of the event loop. */
+/* A sentence that says what prevents the join; "" when nothing is known or the
+ * node is a member. Valid until the next turn of the event loop. */
 const char *ops_join_trouble(const struct ops_join *join);
-/* NULL is fine. */
+/* Before the node and the reactor are freed. NULL is fine. */
 void ops_join_free(struct ops_join *join);
 
 /* ---- leaving ---- */
@@ -62,10 +65,11 @@ struct ops_leave;
 
 /* Both are borrowed until ops_leave_free(). */
 struct ops_leave *ops_leave_new(struct reactor *reactor, struct node *node);
-/* Remove this node from its cluster, if it is a member. True while that goes
- * on: the node must go on to serve; call this each turn of the event loop.
- * False when it is done, has failed (which is logged), is not needed, or
- * `by_ms` of the reactor's clock has come. `leave` NULL: false. */
+/* Remove this node from its cluster, if it is a member. True while the removal
+ * is in progress: the node must keep running, and this is called again in each
+ * turn of the event loop, with the same `by_ms`. False when it is done or not
+ * needed, has failed (which is logged), or the time `by_ms` (absolute) has
+ * come. `leave` NULL: false. */
 bool ops_leave_run(struct ops_leave *leave, uint64_t by_ms);
 /* Before the node is closed. NULL is fine. */
 void ops_leave_free(struct ops_leave *leave);
@@ -74,7 +78,7 @@ void ops_leave_free(struct ops_leave *leave);
 
 struct ops_reap;
 
-/* Remove members that this node, while it leads, has not heard from for
+/* Remove members that have not answered this node, while it leads, for
  * `silent_ms_max` milliseconds (over 0). One removal at a time. The reactor and
  * the node are borrowed until ops_reap_free(). */
 struct ops_reap *ops_reap_start(struct reactor *reactor, struct node *node,
@@ -87,24 +91,25 @@ void ops_reap_free(struct ops_reap *reap);
 /* A backup is what GET /backup?level=none sends, under the same name with the
  * index in twenty digits, so that names sort by age. It is written in slices,
  * one per turn of the event loop; when nothing has changed none is written.
- * Several nodes may share a directory: a backup has a name of its node and
- * attempt until it is whole, and a node removes no unfinished ones but its
- * own. */
+ * Several nodes may share a directory: until a backup is whole its name is that
+ * of its node and attempt, and a node removes only its own unfinished ones. */
 struct ops_backups_options {
-    struct reactor *reactor; /* Borrowed, like the node, until the end. */
-    struct node *node;
-    const char *dir; /* Made when it is not there, with its parents. */
-    uint64_t every_ms;
-    uint64_t keep; /* Number of complete backups of this cluster. */
+    struct reactor *reactor; /* Borrowed until ops_backups_free(), ... */
+    struct node *node;       /* ... and so is the node. */
+    const char *dir;         /* Created if missing, with its parents. */
+    uint64_t every_ms;       /* Pause after a backup, over 0. */
+    uint64_t keep;           /* Number of this cluster's backups that stay. */
 };
 
 struct ops_backups;
 
-/* NULL: the directory cannot be made or used, which is logged. */
+/* The first backup is written after `every_ms`. A failed one is logged, and
+ * tried again then. NULL: the directory cannot be created or used, which is
+ * logged. */
 struct ops_backups *
 ops_backups_start(const struct ops_backups_options *options);
-/* Unix time when a backup was last written whole, or found to hold everything
- * that there is; 0: not since the start. */
+/* Unix time in seconds at which the newest backup was written whole, or was
+ * found to be up to date; 0: not since the start. */
 uint64_t ops_backups_time_s(const struct ops_backups *backups);
 /* Before the node is closed. An unfinished backup is removed. NULL is fine. */
 void ops_backups_free(struct ops_backups *backups);

@@ -20,7 +20,7 @@
 
 /* Drawn anew at every arm: nodes that start together must not struggle on
  * together. */
-void raft_arm_election(struct raft *raft)
+static void arm_election(struct raft *raft)
 {
     const struct raft_options *options = &raft->options;
     uint64_t wait = options->election_min_ms +
@@ -34,7 +34,7 @@ void raft_arm_election(struct raft *raft)
  * configuration is about to turn out to be old. */
 void raft_arm_first_election(struct raft *raft)
 {
-    raft_arm_election(raft);
+    arm_election(raft);
     if (raft_is_sole_voter(raft) && raft->leader == 0) {
         raft->election_deadline_ms = raft->now_ms;
     }
@@ -182,7 +182,7 @@ void raft_become_candidate(struct raft *raft, bool transfer)
     set_term(raft, raft->term + 1, raft->options.self);
     raft->elections++;
     raft->election_transfer = transfer;
-    raft_arm_election(raft);
+    arm_election(raft);
     ask_for_votes(raft, RAFT_MSG_VOTE);
     if (election_is_won(raft)) {
         become_leader(raft); /* The sole voter. */
@@ -194,7 +194,7 @@ static void become_precandidate(struct raft *raft)
     set_leader(raft, 0);
     set_role(raft, RAFT_PRECANDIDATE);
     raft->election_transfer = false;
-    raft_arm_election(raft);
+    arm_election(raft);
     ask_for_votes(raft, RAFT_MSG_PREVOTE);
     if (election_is_won(raft)) {
         raft_become_candidate(raft, false);
@@ -215,7 +215,7 @@ void raft_tick_follower(struct raft *raft)
     if (raft->role != RAFT_FOLLOWER || raft->leader != 0) {
         raft_become_follower(raft, raft->term, 0);
     }
-    raft_arm_election(raft);
+    arm_election(raft);
 }
 
 void raft_on_leader_contact(struct raft *raft, raft_id leader)
@@ -225,7 +225,7 @@ void raft_on_leader_contact(struct raft *raft, raft_id leader)
         raft_become_follower(raft, raft->term, leader);
     }
     raft->leader_contact_ms = raft->now_ms;
-    raft_arm_election(raft);
+    arm_election(raft);
 }
 
 /* ---- is there a leader already? ------------------------------------------ */
@@ -315,7 +315,7 @@ void raft_on_vote(struct raft *raft, const struct raft_message *m)
         if (raft->role != RAFT_FOLLOWER) {
             raft_become_follower(raft, raft->term, 0);
         }
-        raft_arm_election(raft);
+        arm_election(raft);
     }
     raft_send(raft,
               (struct raft_message){

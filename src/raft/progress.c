@@ -117,7 +117,8 @@ static void become_replicate(struct raft *raft, struct raft_peer *peer)
     peer->answer_ms = raft->now_ms;
 }
 
-void raft_become_probe(struct raft *raft, struct raft_peer *peer, uint64_t next)
+static void become_probe(struct raft *raft, struct raft_peer *peer,
+                         uint64_t next)
 {
     must(next > peer->match && next <= raft->log.last + 1);
     peer->state = RAFT_PEER_PROBE;
@@ -146,7 +147,7 @@ void raft_peer_down(struct raft *raft, struct raft_peer *peer)
 {
     peer->down = true;
     if (raft->role == RAFT_LEADER) {
-        raft_become_probe(raft, peer, probe_from(raft, peer));
+        become_probe(raft, peer, probe_from(raft, peer));
     }
 }
 
@@ -166,7 +167,7 @@ void raft_snapshot_over(struct raft *raft, struct raft_peer *peer,
     }
     /* Not an ack: the probe that follows has to find it there. */
     uint64_t next = sent ? min_u64(index, raft->log.last) + 1 : 0;
-    raft_become_probe(raft, peer, max_u64(next, peer->match + 1));
+    become_probe(raft, peer, max_u64(next, peer->match + 1));
     if (!sent) {
         /* Try again, but not at once. */
         peer->probe_sent = true;
@@ -223,7 +224,7 @@ void raft_peer_tick(struct raft *raft, struct raft_peer *peer)
 {
     if (peer->state == RAFT_PEER_REPLICATE && peer->inflight_count > 0 &&
         raft->now_ms - peer->answer_ms >= answer_timeout_ms(raft, peer)) {
-        raft_become_probe(raft, peer, peer->match + 1);
+        become_probe(raft, peer, peer->match + 1);
     }
 }
 
@@ -288,7 +289,7 @@ void raft_peer_refused(struct raft *raft, struct raft_peer *peer,
         return;
     case RAFT_PEER_REPLICATE:
         /* An append before this one was lost; go back to what is known. */
-        raft_become_probe(raft, peer, peer->match + 1);
+        become_probe(raft, peer, peer->match + 1);
         return;
     case RAFT_PEER_PROBE:
         break;
@@ -303,5 +304,5 @@ void raft_peer_refused(struct raft *raft, struct raft_peer *peer,
     if (index > raft->log.base) {
         index = raft_log_find(raft, index, m->log_term);
     }
-    raft_become_probe(raft, peer, max_u64(index, peer->match) + 1);
+    become_probe(raft, peer, max_u64(index, peer->match) + 1);
 }

@@ -253,7 +253,6 @@ bool raft_sender_is_known(const struct raft *raft,
 
 void raft_become_follower(struct raft *raft, uint64_t term, raft_id leader);
 void raft_become_candidate(struct raft *raft, bool transfer);
-void raft_arm_election(struct raft *raft);
 void raft_arm_first_election(struct raft *raft);
 void raft_tick_follower(struct raft *raft);
 /* A valid message of this term's leader. */
@@ -280,9 +279,7 @@ uint64_t raft_peer_match(const struct raft_peer *peer);
 uint64_t raft_quorum_of(const struct raft *raft, uint64_t own,
                         uint64_t (*value)(const struct raft_peer *peer));
 
-/* The only writers of peer->state, beside raft_peer_acked(). */
-void raft_become_probe(struct raft *raft, struct raft_peer *peer,
-                       uint64_t next);
+/* Only progress.c writes peer->state. */
 void raft_become_snapshot(struct raft_peer *peer);
 /* The transport lost the link, or has it again. */
 void raft_peer_down(struct raft *raft, struct raft_peer *peer);

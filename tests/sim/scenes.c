@@ -543,7 +543,7 @@ static void scene_stalled_disk(struct sim_world *world)
         uint64_t turns = stalled->turns;
         chaos_pass(world, 2 * SEC_US);
         struct node_status status = status_of(stalled);
-        must(status.disk_stuck && status.raft.role == RAFT_FOLLOWER);
+        must(status.disk_stalled && status.raft.role == RAFT_FOLLOWER);
         must(status.raft.leader == status_of(next).raft.self);
         /* Its loop runs, and does not poll the disk in a busy loop. */
         must(stalled->turns > turns + 10 && stalled->turns < turns + 5000);
@@ -556,7 +556,7 @@ static void scene_stalled_disk(struct sim_world *world)
         resume_disk(stalled);
         chaos_pass(world, 3 * SEC_US);
         status = status_of(stalled);
-        must(!status.disk_stuck && status.raft.durable > durable);
+        must(!status.disk_stalled && status.raft.durable > durable);
         must_go_on(world, 6 * SEC_US, 1);
     }
 }
@@ -590,7 +590,7 @@ static void scene_stalled_database_sync(struct sim_world *world)
         uint64_t applied = node_applied(stalled->node);
         chaos_pass(world, 2 * SEC_US);
         struct node_status status = status_of(stalled);
-        must(status.disk_stuck && status.raft.role == RAFT_FOLLOWER);
+        must(status.disk_stalled && status.raft.role == RAFT_FOLLOWER);
         must(stalled->turns > turns + 10 && stalled->turns < turns + 5000);
         must(node_applied(stalled->node) == applied);
         if (round == 3) {
@@ -599,7 +599,7 @@ static void scene_stalled_database_sync(struct sim_world *world)
         stalled->db_stall_us = 0;
         chaos_pass(world, 3 * SEC_US);
         status = status_of(stalled);
-        must(!status.disk_stuck && node_applied(stalled->node) > applied);
+        must(!status.disk_stalled && node_applied(stalled->node) > applied);
         must_go_on(world, 6 * SEC_US, 1);
     }
 }
