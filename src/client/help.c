@@ -1,20 +1,19 @@
 /* help.c -- the manual of the commands. */
 #include "client/client_internal.h"
 
-#define REACH                                                                  \
+#define REACH_NOTE(NOTE)                                                       \
     "    --addr ADDR[,ADDR]   servers to ask, in this order: host:port, or\n"  \
     "                         unix:PATH\n"                                     \
     "                         (CRAFTD_ADDR, else localhost:11000)\n"           \
-    "    --timeout TIME       how long a server may take: 250ms, 5s (10s)\n"   \
+    "    --timeout TIME       time limit of a request: 250ms, 5s (10s)\n" NOTE \
     "    --netrc              user and password of the server from ~/.netrc\n"
+#define REACH REACH_NOTE("")
 
 #define LEVEL                                                                  \
-    "    --stale              what the server has itself, possibly old: "      \
-    "works\n"                                                                  \
-    "                         without a leader; the same as --level none\n"    \
-    "    --level LEVEL        linearizable (the default), or another level "   \
-    "of\n"                                                                     \
-    "                         the server's\n"
+    "    --stale              the state of the server itself, possibly old:\n" \
+    "                         works without a leader; same as --level none\n"  \
+    "    --level LEVEL        linearizable (the default), or another one:\n"   \
+    "                         strong, weak, none, auto\n"
 
 #define CODES                                                                  \
     "    0  done\n"                                                            \
@@ -24,11 +23,12 @@
 #define AWAY                                                                   \
     "    6  no server could be reached, or none could answer now (no "         \
     "leader,\n"                                                                \
-    "       overload): nothing was done, try again\n"
+    "       overload): nothing was changed, try again\n"
 
 #define UNKNOWN                                                                \
-    "    7  nobody knows: the connection broke or time ran out after the\n"    \
-    "       request was sent; it may have been done, or be done soon\n"
+    "    7  the outcome is unknown: the connection broke or the time was "     \
+    "over\n"                                                                   \
+    "       after the request was sent; the change may still be made\n"
 
 const char help_overview[] =
     "NAME\n"
@@ -44,17 +44,17 @@ const char help_overview[] =
     "    put KEY [VALUE|-]           store a value\n"
     "    del KEY                     delete a key\n"
     "    ls [PREFIX]                 list keys and values\n"
-    "    txn [FILE|-]                several operations, all or none\n"
-    "    status                      what a node says of itself\n"
+    "    txn [FILE|-]                several operations, atomically\n"
+    "    status                      the state of a node\n"
     "    nodes                       the members\n"
-    "    leader [ID]                 who leads; or move the leadership\n"
+    "    leader [ID]                 show the leader, or transfer leadership\n"
     "    backup FILE|-               fetch the database\n"
-    "    restore --addr ADDR FILE    replace all data by a backup's\n"
+    "    restore --addr ADDR FILE    replace all data by a backup\n"
     "  of a data directory whose node does not run:\n"
     "    restore FILE [FLAGS] DIR    a new cluster from a backup\n"
     "    recover [FLAGS] DIR         when a majority is lost for ever\n"
     "  of this machine:\n"
-    "    bench-disk DIR              how fast the disk syncs\n"
+    "    bench-disk DIR              measure the disk\n"
     "    passwd NAME [PERM...]       a user for the file of --auth\n"
     "    token [PERM...]             a token for the file of --auth\n"
     "    keygen                      make a key for --cluster-key\n"
@@ -62,25 +62,25 @@ const char help_overview[] =
     "    help [COMMAND]              this, or the page of a command\n"
     "\n"
     "DESCRIPTION\n"
-    "    The commands are clients of the HTTP API. They print what was asked\n"
-    "    for on stdout and nothing else, and explain failures on stderr.\n"
+    "    The commands are clients of the HTTP API. They print the result on\n"
+    "    stdout and nothing else, and explain failures on stderr.\n"
     "    Flags have one dash or two, '=' or a blank before their value, and\n"
     "    may stand anywhere; \"--\" goes before words that begin with a dash.\n"
-    "    A first word without a slash is a command, or a directory that is\n"
-    "    there: a node in a new one is craftd ./node0, or --dir node0.\n"
+    "    A first word without a slash is a command, or an existing directory:\n"
+    "    to start a node in a new one, use craftd ./node0 or --dir node0.\n"
     "\n"
     "    Several servers are asked in turn, as long as it is certain that\n"
-    "    nothing was done. Any node answers for the whole cluster. put, del\n"
-    "    and txn have a name of their own (Idempotency-Key), by which they\n"
-    "    are done once at most: they are sent again also when an answer got\n"
+    "    nothing was changed. Any node answers for the whole cluster. put,\n"
+    "    del and txn carry a name (Idempotency-Key), by which they are\n"
+    "    applied at most once: so they are sent again even if an answer is\n"
     "    lost, until --timeout is over.\n"
     "\n"
     "EXIT CODES\n"
     "    0  done                     4  data damaged (the daemon, restore)\n"
     "    1  failed                   5  no such key, or a condition did not\n"
     "    2  wrong usage                 hold\n"
-    "    3  join refused (daemon)    6  no server could answer; nothing done\n"
-    "                                7  unknown whether it was done\n"
+    "    3  join refused (daemon)    6  no server could answer; no change\n"
+    "                                7  the outcome is unknown\n"
     "\n"
     "ENVIRONMENT\n"
     "    CRAFTD_ADDR        servers to ask: host:port[,host:port...], or\n"
@@ -104,12 +104,12 @@ const char help_get[] =
     "    craftd get [--meta] [--stale | --level LEVEL] KEY\n"
     "\n"
     "DESCRIPTION\n"
-    "    Prints the value of KEY, byte for byte. On a terminal alone, a line\n"
+    "    Prints the value of KEY, byte for byte. On a terminal only, a line\n"
     "    break follows a value that does not end with one. Nothing is printed\n"
-    "    before all of the value is there.\n"
+    "    before the whole value is received.\n"
     "\n"
     "OPTIONS\n"
-    "    --meta               value, index and more as JSON instead\n" LEVEL
+    "    --meta               JSON with the value, its index and more\n" LEVEL
         REACH "\n"
     "EXIT CODES\n" CODES "    5  there is no such key\n" AWAY "\n"
     "EXAMPLES\n"
@@ -126,8 +126,8 @@ const char help_put[] =
     "DESCRIPTION\n"
     "    Stores VALUE under KEY. Without VALUE, or with \"-\", the value is "
     "all\n"
-    "    of stdin, to its last byte. When the command ends with 0, the value\n"
-    "    is on the disks of a majority.\n"
+    "    of stdin, to its last byte. When the exit code is 0, the value is on\n"
+    "    the disks of a majority.\n"
     "\n"
     "OPTIONS\n"
     "    --create             only if there is no such key\n"
@@ -152,7 +152,7 @@ const char help_del[] =
     "    craftd del [--if-index N] KEY\n"
     "\n"
     "DESCRIPTION\n"
-    "    Afterwards there is no KEY. That there was none is no failure.\n"
+    "    Deletes KEY. A missing key is no failure.\n"
     "\n"
     "OPTIONS\n"
     "    --if-index N         only if the key was last changed at index "
@@ -173,13 +173,12 @@ const char help_ls[] =
     "    Prints a line for each key that begins with PREFIX (every key "
     "without\n"
     "    it), in the order of their bytes: key, TAB, value. Bytes that would\n"
-    "    spoil a line are written as %XX in both. Keys are fetched in pages "
-    "of\n"
-    "    1000; one page is one moment of the database, two pages are two. No\n"
-    "    match is no failure.\n"
+    "    break the format are written as %XX. Keys are fetched in pages of\n"
+    "    1000; each page shows one state of the database, different pages may\n"
+    "    show different ones. No match is no failure.\n"
     "\n"
     "OPTIONS\n"
-    "    --keys               keys alone\n"
+    "    --keys               keys only\n"
     "    --limit N            at most N lines\n" LEVEL REACH "\n"
     "EXIT CODES\n" CODES AWAY "\n"
     "EXAMPLES\n"
@@ -188,7 +187,7 @@ const char help_ls[] =
 
 const char help_txn[] =
     "NAME\n"
-    "    craftd txn - several operations, all or none\n"
+    "    craftd txn - several operations, atomically\n"
     "\n"
     "SYNOPSIS\n"
     "    craftd txn [FILE|-]\n"
@@ -197,12 +196,13 @@ const char help_txn[] =
     "    Sends the transaction in FILE, or on stdin, and prints the answer:\n"
     "    JSON with \"ok\", \"index\" and \"results\". A transaction is an "
     "object\n"
-    "    with the lists \"if\" (conditions), \"then\" and, if wanted, "
+    "    with the lists \"if\" (conditions), \"then\" and, optionally, "
     "\"else\".\n"
     "\n"
     "OPTIONS\n" REACH "\n"
-    "EXIT CODES\n" CODES "    5  the conditions did not hold; \"else\" was "
-    "done, if there is one\n" AWAY UNKNOWN "\n"
+    "EXIT CODES\n" CODES
+    "    5  the conditions did not hold; \"else\" was executed, if given\n" AWAY
+        UNKNOWN "\n"
     "EXAMPLES\n"
     "    craftd txn <<'END'\n"
     "    {\"if\":   [{\"key\": \"a\", \"value\": \"1\"}],\n"
@@ -212,7 +212,7 @@ const char help_txn[] =
 
 const char help_status[] =
     "NAME\n"
-    "    craftd status - what a node says of itself\n"
+    "    craftd status - the state of a node\n"
     "\n"
     "SYNOPSIS\n"
     "    craftd status [--json]\n"
@@ -223,7 +223,7 @@ const char help_status[] =
     "    value. The node is the first one of --addr that answers.\n"
     "\n"
     "OPTIONS\n"
-    "    --json               as the server sends it\n" REACH "\n"
+    "    --json               the JSON of the server\n" REACH "\n"
     "EXIT CODES\n" CODES AWAY "\n"
     "EXAMPLES\n"
     "    craftd status --addr 10.0.0.2:11000\n"
@@ -241,27 +241,28 @@ const char help_nodes[] =
     "    HTTP address, role (voter, learner, ...), \"leader\" or \"-\", and "
     "\"up\" "
     "or\n"
-    "    \"down\" as the node that answers sees it.\n"
+    "    \"down\", as seen by the node that answers.\n"
     "\n"
     "OPTIONS\n"
-    "    --json               as the server sends it\n" REACH "\n"
+    "    --json               the JSON of the server\n" REACH "\n"
     "EXIT CODES\n" CODES AWAY "\n"
     "EXAMPLES\n"
     "    craftd nodes | column -t\n";
 
 const char help_leader[] =
     "NAME\n"
-    "    craftd leader - who leads, or move the leadership\n"
+    "    craftd leader - show the leader, or transfer leadership\n"
     "\n"
     "SYNOPSIS\n"
     "    craftd leader [--json] [ID]\n"
     "\n"
     "DESCRIPTION\n"
     "    Prints the leader's id, Raft address and HTTP address, with TABs\n"
-    "    between. With ID, that node is made the leader; nothing is printed.\n"
+    "    between. With ID, transfers leadership to that node and prints "
+    "nothing.\n"
     "\n"
     "OPTIONS\n"
-    "    --json               as the server sends it\n" REACH "\n"
+    "    --json               the JSON of the server\n" REACH "\n"
     "EXIT CODES\n" CODES "    5  there is no node ID\n" AWAY UNKNOWN "\n"
     "EXAMPLES\n"
     "    craftd leader | cut -f1\n"
@@ -275,27 +276,31 @@ const char help_backup[] =
     "    craftd backup [--stale] FILE|-\n"
     "\n"
     "DESCRIPTION\n"
-    "    Writes a consistent copy of the database, while the cluster goes on,\n"
-    "    to FILE, or to stdout for \"-\". It is a SQLite file; craftd restore\n"
-    "    makes a cluster of it. It is written under another name beside FILE\n"
-    "    (FILE.part-RANDOM), synced, and put in the place of FILE when it is\n"
-    "    complete, and not before. On stdout, only the exit code tells. A\n"
-    "    server leaves readers that take less than a megabyte a second: in\n"
-    "    front of something slow, put a file.\n"
+    "    Writes a consistent copy of the database to FILE, or to stdout for\n"
+    "    \"-\"; the cluster goes on meanwhile. The copy is a SQLite file, "
+    "from\n"
+    "    which craftd restore makes a cluster. It is written to\n"
+    "    FILE.part-RANDOM in the same directory, synced, and renamed to FILE\n"
+    "    when it is complete. On stdout, only the exit code says whether it\n"
+    "    is. A server may drop readers that take less than a megabyte per\n"
+    "    second: if the next program is slow, write a file first.\n"
     "\n"
     "OPTIONS\n"
-    "    --stale              as the server has it, also without a "
-    "leader\n" REACH
-    "                         (here: to begin, and between any two pieces)\n"
-    "\n"
-    "EXIT CODES\n" CODES AWAY "\n"
-    "EXAMPLES\n"
-    "    craftd backup \"/backup/craftd-$(date +%F).db\"\n"
-    "    craftd backup - | gzip -1 >craftd.db.gz\n";
+    "    --stale              the state of the server, even without a "
+    "leader\n" REACH_NOTE("                         (here: to start, and "
+                          "between two pieces)\n") "\n"
+                                                   "EXIT CODES\n" CODES AWAY
+                                                   "\n"
+                                                   "EXAMPLES\n"
+                                                   "    craftd backup "
+                                                   "\"/backup/craftd-$(date "
+                                                   "+%F).db\"\n"
+                                                   "    craftd backup - | gzip "
+                                                   "-1 >craftd.db.gz\n";
 
 const char help_restore[] =
     "NAME\n"
-    "    craftd restore - replace all data of a cluster by a backup's\n"
+    "    craftd restore - replace all data of a cluster by a backup\n"
     "\n"
     "SYNOPSIS\n"
     "    craftd restore --addr ADDR[,ADDR...] FILE    of a running cluster\n"
@@ -303,40 +308,44 @@ const char help_restore[] =
     "\n"
     "DESCRIPTION\n"
     "    With --addr: sends FILE, which craftd backup has fetched, to a node.\n"
-    "    When all of it has been looked at and has reached the cluster, it\n"
-    "    takes the place of everything that is there, at once: nobody sees a\n"
-    "    part of it. Reads and writes go on until then and after; what was\n"
-    "    written meanwhile is replaced as well. Indexes go on, so that every\n"
-    "    key has a new one. Meanwhile both take space: --max-db must have "
-    "room\n"
-    "    for both. Prints the index and the number of keys.\n"
+    "    When all of it has been checked and copied to the cluster, it\n"
+    "    replaces all data atomically: no read shows a part of it. Reads and\n"
+    "    writes go on before and after; what was written meanwhile is\n"
+    "    replaced as well. Every key gets a new index, since indexes never\n"
+    "    repeat. Old and new data exist side by side until then: --max-db\n"
+    "    must have room for both. Prints the index and the number of keys.\n"
     "\n"
-    "    CRAFTD_ADDR does not count here: whose data is to go has to be said.\n"
-    "    Without --addr: see craftd help restore.\n"
+    "    CRAFTD_ADDR is ignored: the cluster whose data is replaced must be\n"
+    "    named. Without --addr: see craftd help restore.\n"
     "\n"
-    "OPTIONS\n" REACH "                         (here: for each step of it)\n"
-    "\n"
-    "EXIT CODES\n" CODES AWAY UNKNOWN "\n"
-    "EXAMPLES\n"
-    "    craftd restore --addr localhost:11000 backup.db\n";
+    "OPTIONS\n" REACH_NOTE(
+        "                         (here: for each step)\n") "\n"
+                                                            "EXIT CODES\n" CODES
+                                                                AWAY UNKNOWN
+                                                            "\n"
+                                                            "EXAMPLES\n"
+                                                            "    craftd "
+                                                            "restore --addr "
+                                                            "localhost:11000 "
+                                                            "backup.db\n";
 
 const char help_bench_disk[] =
     "NAME\n"
-    "    craftd bench-disk - how fast the disk syncs\n"
+    "    craftd bench-disk - measure how fast the disk syncs\n"
     "\n"
     "SYNOPSIS\n"
     "    craftd bench-disk [--time TIME] DIR\n"
     "\n"
     "DESCRIPTION\n"
-    "    Measures, in DIR, what a node asks of its disk: 4096-byte writes "
-    "into\n"
-    "    a filled file, each followed by fdatasync (every acknowledged write\n"
-    "    waits for one), and sequential writes. It takes 64 MiB of space for\n"
-    "    as long as it runs, and leaves nothing behind. A disk that claims a\n"
-    "    few microseconds for a sync does not sync.\n"
+    "    Measures, in DIR, the operations that a node waits for: 4096-byte\n"
+    "    writes into a filled file, each followed by fdatasync (every\n"
+    "    acknowledged write waits for one), and sequential writes. It uses\n"
+    "    64 MiB of space while it runs, and leaves nothing behind. A disk\n"
+    "    that syncs in a few microseconds does not really sync.\n"
     "\n"
     "OPTIONS\n"
-    "    --time TIME          for the syncs (3s), half of it for the rest\n"
+    "    --time TIME          time for the syncs (3s), and half of it for the\n"
+    "                         sequential writes\n"
     "\n"
     "EXIT CODES\n" CODES "\n"
     "EXAMPLES\n"
@@ -411,18 +420,19 @@ const char help_keygen[] =
     "EXAMPLES\n"
     "    (umask 077; craftd keygen >cluster.key)\n";
 
-const char help_version[] = "NAME\n"
-                            "    craftd version - print the version\n"
-                            "\n"
-                            "SYNOPSIS\n"
-                            "    craftd version\n"
-                            "\n"
-                            "DESCRIPTION\n"
-                            "    Of this program. That of a node is in craftd "
-                            "status.\n";
+const char help_version[] =
+    "NAME\n"
+    "    craftd version - print the version\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    craftd version\n"
+    "\n"
+    "DESCRIPTION\n"
+    "    Prints the version of this program. craftd status has that of a\n"
+    "    node.\n";
 
 const char help_help[] = "NAME\n"
-                         "    craftd help - how to use it\n"
+                         "    craftd help - show the manual\n"
                          "\n"
                          "SYNOPSIS\n"
                          "    craftd help [COMMAND]\n"
