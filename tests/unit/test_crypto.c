@@ -263,6 +263,32 @@ static void test_aead(void **state)
 }
 
 /* One bit of anything that went in, changed: it does not open. */
+/* Blocks are encrypted four at a time, and the rest one by one. */
+static void test_aead_is_the_same_in_all_sizes(void **state)
+{
+    (void)state;
+    enum { BYTES = 1100 };
+    static const uint8_t key[AEAD_KEY_BYTES] = {1};
+    static const uint8_t nonce[AEAD_NONCE_BYTES] = {2};
+    static const uint8_t zeros[BYTES];
+    static uint8_t whole[BYTES], out[BYTES + 1];
+    uint8_t tag[AEAD_TAG_BYTES];
+    struct bytes ad = bytes_of(NULL, 0);
+    aead_seal(key, nonce, ad, bytes_of(zeros, BYTES), whole, tag);
+    for (size_t size = 0; size < BYTES; size++) {
+        memset(out, 7, sizeof(out));
+        aead_seal(key, nonce, ad, bytes_of(zeros, size), out, tag);
+        assert_memory_equal(out, whole, size);
+        assert_int_equal(out[size], 7);
+        assert_true(aead_open(key, nonce, ad, bytes_of(out, size), tag, out));
+        assert_memory_equal(out, zeros, size);
+    }
+    for (size_t at = 0; at < BYTES - 64; at += 64) {
+        assert_memory_not_equal(whole + at, whole + at + 64,
+                                min_size(64, BYTES - at - 64));
+    }
+}
+
 static void test_aead_refuses_every_change(void **state)
 {
     (void)state;
@@ -389,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_hkdf),
         cmocka_unit_test(test_pbkdf2),
         cmocka_unit_test(test_aead),
+        cmocka_unit_test(test_aead_is_the_same_in_all_sizes),
         cmocka_unit_test(test_aead_refuses_every_change),
         cmocka_unit_test(test_x25519),
         cmocka_unit_test(test_x25519_iterated),
