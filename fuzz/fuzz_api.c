@@ -341,6 +341,13 @@ static const char *no_trouble(void *arg)
     return "";
 }
 
+static void no_sandbox(void *arg, bool *seccomp, bool *landlock)
+{
+    (void)arg;
+    *seccomp = false;
+    *landlock = false;
+}
+
 static bool no_backup(void *arg, uint64_t *unix_s)
 {
     (void)arg;
@@ -411,6 +418,7 @@ static void start_node(void)
                               .process = no_process,
                               .free_bytes = disk_of_64_mib,
                               .backup_time = no_backup,
+                              .sandbox = no_sandbox,
                               .join_trouble = no_trouble};
     err = api_open(&api, &world.api, why, sizeof(why));
     must(!err);

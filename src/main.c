@@ -119,6 +119,13 @@ static bool api_process(void *arg, struct api_process *out)
     return true;
 }
 
+static void api_sandbox(void *arg, bool *seccomp, bool *landlock)
+{
+    const struct daemon *daemon = arg;
+    *seccomp = daemon->privileges.sandbox.seccomp;
+    *landlock = daemon->privileges.sandbox.landlock;
+}
+
 static bool api_backup_time(void *arg, uint64_t *unix_s)
 {
     const struct daemon *daemon = arg;
@@ -440,6 +447,7 @@ static int open_listeners(struct daemon *daemon)
         .process = api_process,
         .free_bytes = api_free_bytes,
         .backup_time = api_backup_time,
+        .sandbox = api_sandbox,
         .join_trouble = api_join_trouble,
         .start_s = (uint64_t)time(NULL),
         .arg = daemon,

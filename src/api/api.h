@@ -71,6 +71,8 @@ struct api_options {
     /* Fill in the resources, for /metrics. False: this system does not have
      * them. */
     bool (*process)(void *arg, struct api_process *process);
+    /* The layers of the sandbox (sys/sandbox.h) that the process is in. */
+    void (*sandbox)(void *arg, bool *seccomp, bool *landlock);
     /* Free bytes of the node's disk. False: unknown, or the node is in memory.
      * NULL: as false. */
     bool (*free_bytes)(void *arg, uint64_t *bytes);

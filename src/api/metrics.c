@@ -213,6 +213,13 @@ static void add_process(struct api *api, const struct node_status *status)
     /* The name that client libraries use. */
     gauge(out, "process_start_time_seconds", "Unix time of the start.",
           api->options.start_s);
+    bool seccomp;
+    bool landlock;
+    api->options.sandbox(api->options.arg, &seccomp, &landlock);
+    family(out, "craftd_sandbox", "gauge",
+           "1: this layer restricts the process.");
+    buf_printf(out, "craftd_sandbox{layer=\"seccomp\"} %d\n", seccomp);
+    buf_printf(out, "craftd_sandbox{layer=\"landlock\"} %d\n", landlock);
     if (!api->options.process(api->options.arg, &process)) {
         return;
     }

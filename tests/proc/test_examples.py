@@ -595,7 +595,7 @@ def test_the_backup_is_a_database(trio, folder, number):
 
 
 FIGURES = """
-craftd_build_info craftd_start_time_seconds process_resident_memory_bytes
+craftd_build_info craftd_sandbox craftd_start_time_seconds process_resident_memory_bytes
 process_open_fds process_cpu_seconds_total
 craftd_raft_is_leader craftd_raft_has_leader craftd_raft_term
 craftd_raft_leader_changes_total craftd_raft_elections_total

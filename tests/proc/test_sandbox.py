@@ -3,6 +3,7 @@ process; and the user that it runs as. Every other test of this folder runs
 inside it as well."""
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,12 @@ def has_landlock(node):
     return "landlock=on" in node.log()
 
 
+def sandbox_metrics(node):
+    text = node.request("GET", "/metrics").body.decode()
+    return {layer: int(value) for layer, value in re.findall(
+        r'(?m)^craftd_sandbox\{layer="(\w+)"\} (\d)$', text)}
+
+
 @pytest.fixture
 def node(cluster):
     node = cluster.new().start().up()
@@ -66,6 +73,7 @@ def test_the_sandbox_is_on_by_default(node):
         assert field(pid, "Seccomp") == "2"
         assert field(pid, "NoNewPrivs") == "1"
     assert node.log().count(" sandbox seccomp=on landlock=") == 1
+    assert sandbox_metrics(node) == {"seccomp": 1, "landlock": has_landlock(node)}
 
 
 def test_the_sandbox_can_be_turned_off(free):
@@ -73,6 +81,7 @@ def test_the_sandbox_can_be_turned_off(free):
         assert field(pid, "Seccomp") == "0"
         assert field(pid, "NoNewPrivs") == "0"
     assert 'seccomp=off landlock=off why="--sandbox=off"' in free.log()
+    assert sandbox_metrics(free) == {"seccomp": 0, "landlock": 0}
 
 
 def opened(node, path, flags=os.O_RDONLY, mode=0o600):
