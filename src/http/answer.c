@@ -1,9 +1,9 @@
-/* answer.c -- one answer, as a client reads it: piece by piece, since it may
- * be as long as the database.
+/* answer.c -- an answer as a client reads it: in pieces, since it may be as
+ * long as the database.
  *
- * There is one answer a connection, so that two readers who disagree about
- * its end (reader.c) have nothing to gain: http-parser's own rules serve. What
- * matters here is that an answer cut short is never taken for a whole one. */
+ * A connection carries one answer, so a disagreement about its end (reader.c)
+ * does no harm, and the rules of http-parser are good enough. What matters here
+ * is that a cut answer is never taken for a complete one. */
 #include <http_parser.h>
 
 #include "http/http.h"
@@ -16,14 +16,14 @@ struct span {
 struct http_answer_state {
     http_parser parser;
     bool complete;
-    const char *wrong; /* A callback's reason to stop. */
+    const char *wrong; /* The reason of a callback to stop. */
     bool in_value;
     uint32_t header_count;
     struct span names[HTTP_HEADERS_MAX];
     struct span values[HTTP_HEADERS_MAX];
     size_t head_bytes;
-    uint8_t head[HTTP_HEADERS_BYTES_MAX]; /* Names and values, no marks. */
-    uint8_t *data;                        /* While http-parser runs. */
+    uint8_t head[HTTP_HEADERS_BYTES_MAX]; /* Names and values, back to back. */
+    uint8_t *data;                        /* Input, while http-parser runs. */
 };
 
 static struct http_answer *answer_of(http_parser *parser)
@@ -34,7 +34,7 @@ static struct http_answer *answer_of(http_parser *parser)
 static int stop(struct http_answer_state *state, const char *why)
 {
     state->wrong = why;
-    return -1; /* 1 from on_headers_complete would mean: there is no body. */
+    return -1; /* 1 from on_headers_complete would mean that no body follows. */
 }
 
 static int add_to_head(struct http_answer_state *state, struct span *span,
@@ -66,7 +66,7 @@ static int on_field(http_parser *parser, const char *at, size_t size)
     struct http_answer *answer = answer_of(parser);
     struct http_answer_state *state = answer->state;
     if (answer->head_done) {
-        return 0; /* A trailer: dropped. */
+        return 0; /* A trailer is dropped. */
     }
     if (state->in_value) {
         if (state->header_count == HTTP_HEADERS_MAX) {
@@ -118,7 +118,7 @@ static int on_head(http_parser *parser)
         return stop(state, "the server wants another protocol");
     }
     if (parser->status_code < 200) {
-        return 0; /* More will come (RFC 9110 15.2). */
+        return 0; /* An interim answer: another follows (RFC 9110 15.2). */
     }
     answer->head_done = true;
     answer->status = (int)parser->status_code;

@@ -1,10 +1,10 @@
-/* head.c -- a request's head.
+/* head.c -- the head of a request.
  *
- * The lines are split here, strictly: http-parser (Debian builds it lenient)
- * would let bytes pass that others read differently, takes a blank but no tab
- * for white space in places, and knows a framing header by the beginning of
- * its name. It sees the request line alone: it knows the methods, and what a
- * target may be made of. */
+ * The lines are split here, strictly. http-parser (Debian builds it lenient)
+ * would accept bytes that other readers interpret differently, takes a blank
+ * but no tab for white space in places, and recognizes a framing header by a
+ * prefix of its name. It is given only the request line, since it knows the
+ * methods and the characters of a target. */
 #include <http_parser.h>
 
 #include "http/http_internal.h"
@@ -47,7 +47,8 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* method SP target SP version: printable ASCII, two blanks (RFC 9112 3). */
+/* Check method SP target SP version: printable ASCII, two blanks (RFC 9112 3).
+ */
 static enum http_progress check_request_line(struct http_reader *reader,
                                              const uint8_t *line, size_t size)
 {
@@ -83,7 +84,7 @@ static struct bytes view(const uint8_t *data, struct span span)
     return bytes_of(data + span.at, span.size);
 }
 
-/* Remember a header line that begins at `at`. */
+/* Add the header line that begins at `at`. */
 static enum http_progress add_header(struct http_reader *reader,
                                      const uint8_t *data, size_t at,
                                      size_t size)
@@ -130,7 +131,7 @@ static enum http_progress take_line(struct http_reader *reader,
     return check_request_line(reader, data + at, size);
 }
 
-/* Whole lines only. */
+/* Only complete lines are taken. */
 enum http_progress http_scan_head(struct http_reader *reader,
                                   const uint8_t *data, size_t size)
 {
@@ -204,7 +205,7 @@ static enum http_verb verb_of(unsigned method)
     }
 }
 
-/* Method and target of a line that check_request_line() has seen. */
+/* Split method and target of a line that check_request_line() has accepted. */
 static enum http_progress split_request_line(struct http_reader *reader,
                                              const uint8_t *data)
 {
@@ -216,7 +217,7 @@ static enum http_progress split_request_line(struct http_reader *reader,
     http_parser_init(&parser, HTTP_REQUEST);
     parser.data = &target;
     http_parser_execute(&parser, &settings, (const char *)line.data,
-                        line.size + 2); /* CRLF is behind it. */
+                        line.size + 2); /* With its CRLF. */
     enum http_errno error = HTTP_PARSER_ERRNO(&parser);
     if (error == HPE_INVALID_METHOD) {
         return http_fail(reader, 501, "unsupported-method",
@@ -236,9 +237,9 @@ static enum http_progress split_request_line(struct http_reader *reader,
     return HTTP_READ_DONE;
 }
 
-/* The target of the request line -> path and query. In absolute form (RFC 9112
- * 3.2.2) the authority is kept aside; a user in it is an error (RFC 9110
- * 4.2.4), and so is none at all (4.2.1). NULL, or what is wrong. */
+/* Split the target of the request line into path and query. In absolute form
+ * (RFC 9112 3.2.2) the authority is kept apart; a user in it is an error (RFC
+ * 9110 4.2.4), and so is a missing host (4.2.1). Returns NULL, or the error. */
 static const char *split_target(struct http_reader *reader, const uint8_t *data)
 {
     static const char scheme[] = "http://";
@@ -276,7 +277,7 @@ static const char *split_target(struct http_reader *reader, const uint8_t *data)
     return NULL;
 }
 
-/* ---- what the headers mean ---- */
+/* ---- the meaning of the headers ---- */
 
 void http_set_views(struct http_reader *reader, const uint8_t *data)
 {
@@ -288,7 +289,8 @@ void http_set_views(struct http_reader *reader, const uint8_t *data)
         memchr(request->target.data, '?', request->target.size);
     size_t path =
         mark ? (size_t)(mark - request->target.data) : request->target.size;
-    /* No path is "/" (RFC 9110 4.2.3): there is one before the authority. */
+    /* A missing path is "/" (RFC 9110 4.2.3); the byte before the authority is
+     * one. */
     bool empty = path == 0 && authority.size > 0;
     request->path = empty ? bytes_of(authority.data - 1, 1)
                           : bytes_of(request->target.data, path);
@@ -317,7 +319,7 @@ struct framing {
     struct bytes coding;
 };
 
-/* A list of connection options (RFC 9110 7.6.1). */
+/* Read the list of connection options (RFC 9110 7.6.1). */
 static void read_connection(struct framing *framing, struct bytes list)
 {
     struct bytes option;
@@ -327,7 +329,7 @@ static void read_connection(struct framing *framing, struct bytes list)
     }
 }
 
-/* Without a host; perhaps with a port. */
+/* Whether the authority has no host; it may have a port. */
 static bool is_empty_host(struct bytes value)
 {
     struct http_authority authority;
@@ -348,9 +350,9 @@ static void read_header(struct http_request *request, struct framing *framing,
     struct http_authority authority;
     if (http_equal_fold(header->name, "host")) {
         framing->hosts++;
-        /* An empty one: the client knows none (RFC 9110 7.2). Nodes of the
-         * build before ask POST /join with ":port", when --join is written so.
-         */
+        /* An empty Host is that of a client without a host name (RFC 9110
+         * 7.2). Nodes of the build before send ":port" in POST /join if their
+         * --join is written so. */
         framing->bad_host |= !is_empty_host(header->value) &&
                              !http_authority(header->value, &authority);
     } else if (http_equal_fold(header->name, "content-length")) {
@@ -384,8 +386,8 @@ static enum http_progress read_length(struct http_reader *reader,
     return HTTP_READ_DONE;
 }
 
-/* RFC 9112 6.3: whoever disagrees about where a body ends can be fed a
- * second request in the first one's body. */
+/* RFC 9112 6.3: if two readers disagree about the end of a body, a second
+ * request can be smuggled in the body of the first. */
 static enum http_progress check_framing(struct http_reader *reader,
                                         const struct framing *framing)
 {
@@ -442,7 +444,7 @@ enum http_progress http_read_head(struct http_reader *reader, uint8_t *data)
     for (uint32_t i = 0; i < request->header_count; i++) {
         read_header(request, &framing, &request->headers[i]);
     }
-    /* Bytes after a CONNECT may be meant for the tunnel, which is refused. */
+    /* Bytes after a CONNECT may belong to the tunnel, which is refused. */
     request->keep_alive = (request->minor == 1 || framing.keep_alive) &&
                           !framing.close && !request->connect;
     status = check_framing(reader, &framing);

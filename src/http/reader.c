@@ -1,7 +1,7 @@
-/* reader.c -- bytes -> requests: bodies, and the order of things.
+/* reader.c -- bytes -> requests: bodies, and the steps of reading a request.
  *
- * Bodies in chunks are read here alone: http-parser would take a byte above
- * 0x7f for the digit 0, and other things for the end of a line. */
+ * Chunked bodies are parsed here, without http-parser: it would accept a byte
+ * above 0x7f as the digit 0, and more than CRLF as the end of a line. */
 #include "http/http_internal.h"
 
 void http_reader_init(struct http_reader *reader, size_t body_max)
@@ -44,7 +44,7 @@ enum http_progress http_bad(struct http_reader *reader, const char *text)
 
 /* ---- the body ---- */
 
-/* The next line of what is around the chunks, without its CRLF. */
+/* Take the next line of the framing around chunks, without its CRLF. */
 static enum http_progress next_line(struct http_reader *reader,
                                     const uint8_t *data, size_t size,
                                     struct bytes *line)
@@ -82,7 +82,7 @@ static int hex_digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* 1*HEXDIG [";" extension], which is dropped. */
+/* Parse the size of a chunk: 1*HEXDIG, and an extension, which is dropped. */
 static enum http_progress take_chunk_size(struct http_reader *reader,
                                           struct bytes line)
 {
@@ -116,7 +116,8 @@ static enum http_progress take_chunk_size(struct http_reader *reader,
     return HTTP_READ_MORE;
 }
 
-/* Trailers cost time and, in what is held, memory: bounded as headers are. */
+/* Trailers cost time and, while the request is held, memory: they have the
+ * limits of headers. */
 static enum http_progress drop_trailer(struct http_reader *reader,
                                        struct bytes line)
 {
@@ -136,7 +137,7 @@ static enum http_progress drop_trailer(struct http_reader *reader,
     return HTTP_READ_MORE;
 }
 
-/* DONE: that was the last line of the body. */
+/* Interpret a line of the framing. HTTP_READ_DONE: it was the last one. */
 static enum http_progress take_line(struct http_reader *reader,
                                     struct bytes line)
 {
@@ -203,7 +204,7 @@ static enum http_progress read_chunks(struct http_reader *reader, uint8_t *data,
     if (status != HTTP_READ_MORE) {
         return status;
     }
-    /* Framing and trailers cost memory too. */
+    /* The framing and trailers take memory too. */
     if (state->parsed - state->head_bytes >
         2 * reader->body_max + HTTP_HEADERS_BYTES_MAX) {
         return http_fail(reader, 413, "too-large",
@@ -212,7 +213,7 @@ static enum http_progress read_chunks(struct http_reader *reader, uint8_t *data,
     return HTTP_READ_MORE;
 }
 
-/* Ready for the next request; the views stay. */
+/* Prepare for the next request; the views of this one stay valid. */
 static void start_anew(struct http_state *state)
 {
     state->scanned = 0;
@@ -223,7 +224,7 @@ static void start_anew(struct http_state *state)
     state->part = CHUNK_SIZE;
     state->chunk_left = 0;
     state->body_bytes = 0;
-    state->head_told = false;
+    state->head_reported = false;
     state->begin = 0;
     state->target = (struct span){0};
     state->authority = (struct span){0};
@@ -255,8 +256,8 @@ static enum http_progress stream_length(struct http_reader *reader,
     return state->body_left == 0 ? HTTP_READ_DONE : HTTP_READ_MORE;
 }
 
-/* The chunks that are here are joined at the beginning of `data`, as if there
- * were no head; a line that is not whole stays for the next call. */
+/* Join the chunks in `data` at its start. An incomplete line is left for the
+ * next call. */
 static enum http_progress stream_chunks(struct http_reader *reader,
                                         uint8_t *data, size_t size)
 {
@@ -276,7 +277,7 @@ enum http_progress http_read_body(struct http_reader *reader, uint8_t *data,
                                   size_t size)
 {
     struct http_state *state = reader->state;
-    must(reader->request.streamed && state->head_told);
+    must(reader->request.streamed && state->head_reported);
     enum http_progress progress = reader->request.chunked
                                       ? stream_chunks(reader, data, size)
                                       : stream_length(reader, data, size);
@@ -304,7 +305,7 @@ enum http_progress http_read(struct http_reader *reader, uint8_t *data,
     }
     if (request->streamed) {
         must(fresh);
-        state->head_told = true;
+        state->head_reported = true;
         state->body_left = request->content_length;
         reader->consumed = state->head_bytes;
         return HTTP_READ_HEAD;
@@ -316,9 +317,9 @@ enum http_progress http_read(struct http_reader *reader, uint8_t *data,
         return finish(reader, body, state->head_bytes + body, data);
     }
     if (fresh) {
-        state->head_told = true;
+        state->head_reported = true;
         http_set_views(reader, data);
-        /* Chunks that are here already are looked at on the next call. */
+        /* Chunks that have come already are parsed by the next call. */
         return HTTP_READ_HEAD;
     }
     if (request->chunked) {

@@ -20,7 +20,7 @@ void http_add_date(struct buf *out, uint64_t unix_s)
 {
     static const char days[] = "ThuFriSatSunMonTueWed"; /* From 1970-01-01. */
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    const uint64_t last_s = 253402300799; /* The end of 9999. */
+    const uint64_t last_s = 253402300799; /* The end of the year 9999. */
     uint64_t s = min_u64(unix_s, last_s);
     uint64_t day = s / 86400;
     /* Years begin in March here, so that a leap day is the last of its year:
@@ -45,7 +45,7 @@ void http_add_date(struct buf *out, uint64_t unix_s)
 
 void http_add_status(struct buf *out, int status)
 {
-    /* The hot answers without printf. */
+    /* The most frequent answers need no printf. */
     if (status == 200) {
         buf_add(out, "HTTP/1.1 200 OK\r\n", 17);
         return;

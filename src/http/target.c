@@ -1,4 +1,4 @@
-/* target.c -- small grammars of the head: percent coding and authorities (RFC
+/* target.c -- small grammars of the head: percent-encoding and authorities (RFC
  * 3986), query parameters, lists. */
 #include <arpa/inet.h>
 
@@ -141,8 +141,8 @@ bool http_list_next(struct bytes *rest, struct bytes *element)
 
 /* ---- host[:port] ---- */
 
-/* RFC 3986 3.2.2, but for the comma: in Host it means that somebody joined
- * two headers. */
+/* RFC 3986 3.2.2, without the comma: in Host it would be the trace of two
+ * joined headers. */
 static bool is_reg_name(struct bytes host)
 {
     static const char marks[] = "-._~!$&'()*+;=";
@@ -163,7 +163,7 @@ static bool is_reg_name(struct bytes host)
     return host.size > 0;
 }
 
-/* Numeric: 4 or 6, or 0. */
+/* The version of a numeric address, 4 or 6; 0: it is a name. */
 static int address_family(struct bytes host)
 {
     char text[INET6_ADDRSTRLEN];

@@ -4,7 +4,7 @@
 
 #include "base/text.h"
 
-/* Tokens that may come next. */
+/* The tokens that may come next. */
 enum expect {
     EXPECT_VALUE,
     EXPECT_FIRST_VALUE, /* ... or ']' */
@@ -104,7 +104,7 @@ static bool hex4(const uint8_t *at, const uint8_t *end, uint32_t *value)
     return true;
 }
 
-/* `*at` is behind "\u". NULL, or what is wrong. */
+/* Decode the escape whose "\u" ends at *at. Returns NULL, or the fault. */
 static const char *read_unicode(const uint8_t **at, const uint8_t *end,
                                 uint8_t **out)
 {
@@ -149,7 +149,7 @@ static const char *read_escape(const uint8_t **at, const uint8_t *end,
     return NULL;
 }
 
-/* Decodes over the input: the decoded form is never longer. */
+/* Decode over the input: the decoded form is never longer. */
 static enum json_token read_string(struct json_reader *reader,
                                    enum json_token token)
 {
@@ -417,8 +417,8 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* From `at` on, the size of a string with its quotes, or of a run of anything
- * else that is copied as it is: a number, true, false, null. */
+/* The size of the token at `at`, which is copied: a string with its quotes, a
+ * number, true, false or null. */
 static size_t scalar_size(const uint8_t *at, const uint8_t *end)
 {
     const uint8_t *start = at;
@@ -439,7 +439,7 @@ void json_add_indented(struct buf *out, struct bytes json)
     const uint8_t *at = json.data;
     const uint8_t *end = at ? at + json.size : at;
     size_t depth = 0;
-    bool opened = false; /* The last thing was a bracket that opens. */
+    bool opened = false; /* The last token was an opening bracket. */
     while (at < end) {
         uint8_t c = *at;
         bool closes = c == '}' || c == ']';

@@ -1,11 +1,12 @@
 /* pattern.c -- Glushkov's automaton of an expression (The abstract theory of
- * automata, 1961): a state for every place where a character may stand, none
- * besides, kept as sets of bits.
+ * automata, 1961). It has exactly one state for every place where a character
+ * may stand; sets of states are sets of bits.
  *
- * An expression is read once, from left to right. What has been read of it is
- * a fragment: the places it begins and ends with, and whether it may be empty;
- * to put fragments behind each other is to let what ends one be followed by
- * what begins the next. '^' and '$' are places too, which take no byte. */
+ * An expression is parsed once, from left to right. The part that has been read
+ * is a fragment: the places that it begins and ends with, and whether it may be
+ * empty. Fragments are concatenated by letting the last places of one be
+ * followed by the first places of the next. '^' and '$' are places too, which
+ * consume no byte. */
 #include "pattern/pattern.h"
 
 #include "base/text.h"
@@ -57,19 +58,19 @@ static bool set_equal(const struct places *a, const struct places *b)
 /* ---- fragments ---- */
 
 struct fragment {
-    uint32_t from; /* Its places are [from, to). */
+    uint32_t from; /* The places of the fragment are [from, to). */
     uint32_t to;
     bool nullable;
     struct places first;
     struct places last;
 };
 
-/* What has been read of one group, or of the whole. */
+/* The part of a group, or of the whole expression, that has been read. */
 struct group {
-    struct fragment branches; /* Those before the last '|'. */
+    struct fragment branches; /* The branches before the last '|'. */
     bool has_branches;
-    struct fragment branch; /* The one being read, ... */
-    struct fragment atom;   /* ... but for its end, which may be repeated. */
+    struct fragment branch; /* The branch being read, without its last ... */
+    struct fragment atom;   /* ... atom, which may still be repeated. */
     bool has_atom;
     bool fixed; /* It is '^' or '$', whose repetition is undefined. */
 };
@@ -80,7 +81,7 @@ struct compiler {
     const uint8_t *end;
     struct group groups[PATTERN_DEPTH_MAX + 1];
     uint32_t depth;
-    const char *why; /* What is wrong, if anything. */
+    const char *why; /* The first fault; NULL: none. */
 };
 
 static bool wrong(struct compiler *compiler, const char *why)
@@ -165,8 +166,8 @@ static struct places set_moved(const struct places *set,
     return moved;
 }
 
-/* The same once more, with places of its own behind all others. Only links
- * within it are there yet. */
+/* Copy a fragment to new places behind all others. So far only links within the
+ * fragment exist. */
 static bool copy(struct compiler *compiler, const struct fragment *atom,
                  struct fragment *out)
 {
@@ -200,8 +201,9 @@ static bool copy(struct compiler *compiler, const struct fragment *atom,
 
 static const uint32_t without_end = UINT32_MAX;
 
-/* `atom` from `min` to `max` times: written out, and the last one loops when
- * there is no end. A copy is taken before the last one is linked to others. */
+/* Repeat `atom` from `min` to `max` times, by copies of it; the last one loops
+ * when there is no maximum. Each copy is made before the previous one is linked
+ * to others. */
 static bool repeat(struct compiler *compiler, struct fragment *atom,
                    uint32_t min, uint32_t max)
 {
@@ -210,7 +212,7 @@ static bool repeat(struct compiler *compiler, struct fragment *atom,
     struct fragment next = *atom;
     struct fragment all = nothing(compiler);
     if (times == 0) {
-        *atom = all; /* Its places are there, and nothing leads to them. */
+        *atom = all; /* Its places exist, and nothing leads to them. */
         return true;
     }
     all.from = atom->from;
@@ -287,7 +289,7 @@ static bool read_repetition(struct compiler *compiler, uint8_t c)
 
 /* ---- atoms ---- */
 
-/* The atom read last cannot be repeated any more: append it. */
+/* Append the last atom to the branch: it cannot be repeated any more. */
 static void end_atom(struct compiler *compiler)
 {
     struct group *group = &compiler->groups[compiler->depth];
@@ -306,8 +308,8 @@ static struct fragment *begin_atom(struct compiler *compiler)
     return &group->atom;
 }
 
-/* Any character that begins with a byte of `lead`: with all that continues it
- * (the text is UTF-8, and nothing else takes what continues one). */
+/* Add an atom for any character that starts with a byte of `lead`, with its
+ * continuation bytes (the text is UTF-8, so no other place can take them). */
 static bool add_character(struct compiler *compiler, const bool lead[256])
 {
     struct pattern *pattern = compiler->pattern;
@@ -350,7 +352,7 @@ static bool add_any(struct compiler *compiler)
     return add_character(compiler, lead);
 }
 
-/* The bytes of one character, which is repeated as a whole. */
+/* Add an atom for the bytes of one character, which is repeated as a whole. */
 static bool add_literal(struct compiler *compiler, uint8_t c)
 {
     struct fragment *atom = begin_atom(compiler);
@@ -400,7 +402,7 @@ static bool is_in(uint8_t c, uint8_t low, uint8_t high)
     return c >= low && c <= high;
 }
 
-/* The classes of the C locale, so that all nodes agree. */
+/* The classes of the C locale: the same on all nodes. */
 static bool is_of_class(uint8_t c, int class)
 {
     bool upper = is_in(c, 'A', 'Z');
@@ -473,7 +475,7 @@ static bool read_bracket_end(struct compiler *compiler, uint8_t *c)
     return true;
 }
 
-/* One character, one range, or one class. */
+/* Read one character, one range, or one class. */
 static bool read_bracket_item(struct compiler *compiler, bool lead[256])
 {
     uint8_t low;
@@ -502,8 +504,8 @@ static bool read_bracket_item(struct compiler *compiler, bool lead[256])
     return true;
 }
 
-/* Read a bracket expression; the '[' has been read. A ']' that comes first is
- * one of the characters. */
+/* Read a bracket expression; the '[' has been read. A ']' in first position is
+ * a character. */
 static bool add_bracket(struct compiler *compiler)
 {
     bool listed[256] = {false};
@@ -521,7 +523,7 @@ static bool add_bracket(struct compiler *compiler)
     return add_character(compiler, lead);
 }
 
-/* ---- the whole ---- */
+/* ---- the expression ---- */
 
 static void begin_group(struct compiler *compiler)
 {
@@ -638,8 +640,7 @@ static void add_followers(const struct pattern *pattern,
     }
 }
 
-/* Past the anchors that hold here, as far as they lead. True: to the end of a
- * match. */
+/* Pass all anchors that hold here. True: this reaches the end of a match. */
 static bool pass_anchors(const struct pattern *pattern,
                          const struct places *anchors, struct places *now)
 {
@@ -665,7 +666,7 @@ bool pattern_matches(const struct pattern *pattern, struct bytes text)
         return true;
     }
     for (size_t i = 0;; i++) {
-        set_join(&now, &pattern->first); /* It may begin anywhere. */
+        set_join(&now, &pattern->first); /* A match may begin anywhere. */
         if (i == text.size) {
             set_join(&anchors, &pattern->end);
         }

@@ -1,19 +1,19 @@
-/* pattern.h -- POSIX extended regular expressions (IEEE 1003.1, 9.4) that any
- * client may send: whether one matches somewhere in a text. Pure.
+/* pattern.h -- untrusted POSIX extended regular expressions (IEEE 1003.1, 9.4):
+ * whether one matches somewhere in a text. Pure.
  *
- * regexec() of libc is not for patterns of strangers: glibc's begins anew at
- * every byte of the text, keeps a state for each set it comes across, and
- * follows back-references for as long as it takes. Here a match costs one pass
- * over the text, and at most PATTERN_PLACES_MAX steps a byte; a compiled
- * pattern has one size, and nothing is allocated.
+ * regexec() of libc is no option for untrusted expressions: glibc's starts
+ * again at every byte of the text, keeps a state for each set of positions that
+ * it meets, and follows back-references without a bound on time. Here a match
+ * takes one pass over the text, and at most PATTERN_PLACES_MAX steps per byte;
+ * a compiled pattern has a fixed size, and nothing is allocated.
  *
- * The text is UTF-8, and '.' and [^...] stand for a whole character of it.
- * Accepted syntax: characters, '.', brackets with ranges and [:classes:], '^'
- * and '$' wherever they stand, groups, '|', and '*', '+', '?', {m}, {m,},
- * {m,n}. Rejected, with a sentence: back-references and all else that POSIX
- * leaves undefined behind a backslash; [=x=] and [.x.]; what is not ASCII in
- * brackets; counts over 255; groups deeper than 16; more than 256 places for
- * characters once what is counted has been written out. */
+ * The text is UTF-8, and '.' and [^...] match a whole character of it. Accepted
+ * syntax: characters, '.', brackets with ranges and [:classes:], '^' and '$'
+ * anywhere, groups, '|', and '*', '+', '?', {m}, {m,}, {m,n}. Rejected, with a
+ * sentence: back-references and everything else that POSIX leaves undefined
+ * after a backslash; [=x=] and [.x.]; characters outside ASCII in brackets;
+ * counts over 255; groups deeper than 16; more than 256 places for characters
+ * after counts have been expanded. */
 #ifndef CRAFTD_PATTERN_PATTERN_H
 #define CRAFTD_PATTERN_PATTERN_H
 
@@ -36,17 +36,17 @@ struct places {
 
 struct pattern { /* PRIVATE */
     uint32_t count;
-    bool nullable;            /* The empty text matches, so every text does. */
-    struct places first;      /* May match the first byte of a match. */
-    struct places last;       /* A match ends when one of these matches. */
-    struct places begin;      /* The '^': match at the start of the text. */
-    struct places end;        /* The '$': match at its end. */
-    struct places takes[256]; /* By byte: the places that match it. */
-    struct places follow[PATTERN_PLACES_MAX]; /* By place: its followers. */
+    bool nullable;            /* The empty text matches, hence every text. */
+    struct places first;      /* Places that may match the first byte. */
+    struct places last;       /* Places with which a match ends. */
+    struct places begin;      /* Each '^': matches at the start of the text. */
+    struct places end;        /* Each '$': matches at its end. */
+    struct places takes[256]; /* For each byte: the places that match it. */
+    struct places follow[PATTERN_PLACES_MAX]; /* For each place: the next. */
 };
 
-/* Compile the expression `text`, which is not kept. Returns NULL, or a few
- * words (static) that say what is wrong with it; `pattern` must not be used
+/* Compile the expression `text`, which is read during the call only. Returns
+ * NULL, or a few words about its fault (static); `pattern` must not be used
  * then. */
 const char *pattern_compile(struct pattern *pattern, struct bytes text);
 /* Whether the expression matches somewhere in `text`. */
