@@ -399,7 +399,9 @@ static void start_node(void)
                                          .flush = env_flush}};
     enum err err = node_open(&options, &env, &world.node);
     must(!err);
-    struct api_options api = {.host = "127.0.0.1",
+    static const uint8_t secret[AUTH_KEY_BYTES] = {1};
+    struct api_options api = {.secret = secret,
+                              .host = "127.0.0.1",
                               .port = 11000,
                               .http_adv = "127.0.0.1:11000",
                               .allow_hosts = "kv.example.com",

@@ -56,6 +56,11 @@ const char *const config_help[] = {
     "  --max-db SIZE         size of the database; a full one accepts deletes\n"
     "                        only (1G; 0: no limit)\n"
     "Security:\n"
+    "  --auth FILE           users and tokens, and what each may do: lines of\n"
+    "                        craftd passwd and craftd token (none: everybody\n"
+    "                        may do everything); read again on SIGHUP\n"
+    "  --join-token-file FILE\n"
+    "                        token that --join sends to members with --auth\n"
     "  --cluster-key FILE    encrypt and authenticate the links between nodes\n"
     "                        with the key in FILE, the same on all of them,\n"
     "                        that craftd keygen makes (none); read again on\n"
@@ -149,6 +154,8 @@ static const struct flag flags[] = {
     {"join j", TEXT, AT(join)},
     {"join-timeout", DURATION, AT(join_timeout_ms)},
     {"bootstrap-anyway", FLAG, AT(bootstrap_anyway)},
+    {"auth", TEXT, AT(auth)},
+    {"join-token-file", TEXT, AT(join_token_file)},
     {"cluster-key", TEXT, AT(cluster_key)},
     {"cluster-key-optional", FLAG, AT(cluster_key_optional)},
     {"dir d", TEXT, AT(dir)},

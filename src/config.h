@@ -33,9 +33,11 @@ struct config {
     const char *raft_adv;
     const char *join; /* HTTP addresses, host:port[,host:port]; or NULL. */
     bool bootstrap_anyway;
-    const char *cluster_key;   /* File; NULL: links are not sealed. */
-    bool cluster_key_optional; /* With cluster_key only. */
-    const char *dir;           /* NULL with inmem only. */
+    const char *auth;            /* File of users; NULL: no permissions. */
+    const char *join_token_file; /* NULL: none. */
+    const char *cluster_key;     /* File; NULL: links are not sealed. */
+    bool cluster_key_optional;   /* With cluster_key only. */
+    const char *dir;             /* NULL with inmem only. */
     bool inmem;
     bool observer;      /* --non-voter. */
     uint64_t max_value; /* Bytes, as the next one. */

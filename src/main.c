@@ -7,7 +7,9 @@
 #include <time.h>
 
 #include "api/api.h"
+#include "auth/auth.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "config.h"
 #include "crypto/crypto.h"
 #include "dispatch.h"
@@ -45,6 +47,8 @@ struct daemon {
     struct peers *peers;
     struct api *api;
     struct node *node;
+    /* Value of Authorization for it; "": none. */
+    char join_credentials[AUTH_SECRET_BYTES_MAX + 16];
     struct ops_join *join; /* NULL: this node does not ask to join. */
     /* NULL unless their flags are set. */
     struct ops_leave *leave;
@@ -320,6 +324,59 @@ static bool load_cluster_key(struct daemon *daemon)
     return true;
 }
 
+/* ---- users and tokens ---- */
+
+/* At the start and again on SIGHUP: a broken file changes nothing. False:
+ * logged. */
+static bool load_rules(struct daemon *daemon)
+{
+    const char *path = daemon->config.auth;
+    char why[AUTH_WHY_BYTES];
+    struct buf text = {0};
+    bool good =
+        host_read_secret(path, AUTH_FILE_BYTES_MAX, &text, why, sizeof(why)) &&
+        api_set_rules(daemon->api, buf_bytes(&text), why, sizeof(why)) ==
+            ERR_OK;
+    buf_free(&text);
+    if (good) {
+        log_info("auth", "file=\"%s\" users=%u", path,
+                 api_rules_count(daemon->api));
+    } else {
+        log_error("auth", "file=\"%s\" why=\"%s\"", path, why);
+    }
+    return good;
+}
+
+/* "Bearer TOKEN" of the file of --join-token-file. False: logged. */
+static bool read_join_token(struct daemon *daemon)
+{
+    static const char scheme[] = "Bearer ";
+    const char *path = daemon->config.join_token_file;
+    char why[160] = "not one token of at most 512 bytes";
+    struct buf text = {0};
+    if (!path) {
+        return true;
+    }
+    bool good =
+        host_read_secret(path, AUTH_SECRET_BYTES_MAX, &text, why, sizeof(why));
+    while (good && text.size > 0 && text.data[text.size - 1] == '\n') {
+        text.size--;
+    }
+    if (good) {
+        good = text.size > 0 && text_is_word(buf_bytes(&text));
+    }
+    if (good) {
+        (void)snprintf(daemon->join_credentials,
+                       sizeof(daemon->join_credentials), "%s%.*s", scheme,
+                       (int)text.size, (const char *)text.data);
+    } else {
+        log_error("start", "--join-token-file=%s why=\"%s\"", path, why);
+    }
+    crypto_zero(text.data, text.capacity);
+    buf_free(&text);
+    return good;
+}
+
 /* A sentence, or NULL. */
 static const char *raft_port_risk(const struct config *config)
 {
@@ -344,14 +401,18 @@ static const char *raft_port_risk(const struct config *config)
 static void on_hangup(int signal_number, void *arg)
 {
     struct daemon *daemon = arg;
-    if (!daemon->config.cluster_key) {
+    const struct config *config = &daemon->config;
+    if (!config->cluster_key && !config->auth) {
         log_info("hangup", "signal=%d why=\"no configuration file to reload\"",
                  signal_number);
         return;
     }
     log_info("hangup", "signal=%d", signal_number);
-    if (daemon->peers && !load_cluster_key(daemon)) {
+    if (config->cluster_key && daemon->peers && !load_cluster_key(daemon)) {
         log_warn("cluster-key", "why=\"the keys in use stay as they are\"");
+    }
+    if (config->auth && daemon->api && !load_rules(daemon)) {
+        log_warn("auth", "why=\"the rules in use stay as they are\"");
     }
 }
 
@@ -421,6 +482,8 @@ static int open_listeners(struct daemon *daemon)
     }
     ok = !config->http || addr_split(config->http, host, &port);
     must(ok);
+    uint8_t secret[AUTH_KEY_BYTES];
+    sys_entropy(secret, sizeof(secret));
     struct api_options api_options = {
         .reactor = daemon->reactor,
         .host = config->http ? host : NULL,
@@ -439,6 +502,7 @@ static int open_listeners(struct daemon *daemon)
         .allow_origins = config->allow_origins,
         .raft_port_risk = raft_port_risk(config),
         .version = CRAFTD_VERSION,
+        .secret = secret,
         .peer_up = api_peer_up,
         .peer_error = api_peer_error,
         .peer_foreign = api_peer_foreign,
@@ -456,7 +520,10 @@ static int open_listeners(struct daemon *daemon)
         return fail("--http", config->http ? config->http : config->http_unix,
                     why);
     }
-    return 0;
+    if (config->auth && !load_rules(daemon)) {
+        return EXIT_RUNTIME;
+    }
+    return read_join_token(daemon) ? 0 : EXIT_RUNTIME;
 }
 
 /* How long a new node listens for members of another cluster before it
@@ -520,6 +587,7 @@ static void start_join(struct daemon *daemon)
         .raft_addr = daemon->config.raft_adv,
         .http_addr = daemon->config.http_adv,
         .http_listen = daemon->config.http,
+        .credentials = daemon->join_credentials,
         .observer = daemon->config.observer,
         .timeout_ms = daemon->config.join_timeout_ms,
         .refused_ms = max_u64(REFUSED_MS, 3 * daemon->config.election_ms),

@@ -187,6 +187,7 @@ bool privileges_drop_user(const struct privileges *privileges)
     }
     return own_socket(privileges) && become_user(privileges) &&
            is_readable("--cluster-key", config->cluster_key) &&
+           is_readable("--auth", config->auth) &&
            (config->inmem || is_usable("--dir", config->dir)) &&
            (!config->backup_dir ||
             is_usable("--backup-dir", config->backup_dir));
@@ -220,15 +221,21 @@ void privileges_enter_sandbox(struct privileges *privileges)
     add(&paths, socket_dir, SANDBOX_REMOVE);
     char *key_target =
         config->cluster_key ? directory_of(config->cluster_key) : NULL;
+    char *auth_dir = parent_of(config->auth); /* Likewise. */
+    char *auth_target = config->auth ? directory_of(config->auth) : NULL;
     add(&paths, key_dir, SANDBOX_READ);
-    add(&paths, key_target, SANDBOX_READ);     /* Elsewhere, if it is a link. */
-    add(&paths, "/proc/self", SANDBOX_READ);   /* For /metrics. */
-    add(&paths, "/dev/urandom", SANDBOX_READ); /* SQLite's. */
+    add(&paths, key_target, SANDBOX_READ); /* Elsewhere, if it is a link. */
+    add(&paths, auth_dir, SANDBOX_READ);
+    add(&paths, auth_target, SANDBOX_READ);
+    add(&paths, "/proc/self", SANDBOX_READ);     /* For /metrics. */
+    add(&paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
     add(&paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
     sandbox_enter(SANDBOX_NODE, paths.list, paths.count, status);
     free(socket_dir);
     free(key_dir);
     free(key_target);
+    free(auth_dir);
+    free(auth_target);
     if (status->why[0]) {
         log_info("sandbox", "seccomp=%s landlock=%s why=\"%s\"",
                  status->seccomp ? "on" : "off",

@@ -186,6 +186,7 @@ void api_answered(struct conn *conn)
     struct api *api = conn->api;
     api_metrics_count(conn);
     api_body_close(conn);
+    api_gate_close(conn);
     conn->busy = false;
     conn->clock.is_for_head = false;
     conn->answer.v1 = false;

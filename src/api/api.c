@@ -50,6 +50,7 @@ enum err api_open(const struct api_options *options, struct api **out,
 {
     struct api *api = mem_zalloc(sizeof(*api));
     api->options = *options;
+    memcpy(api->gate.secret, options->secret, sizeof(api->gate.secret));
     api_conns_init(api);
     api_proxied_init(api, options->trust_proxy);
     api_metrics_init(&api->metrics);
@@ -117,6 +118,7 @@ void api_close(struct api *api)
     api_proxied_free(api);
     api_conns_free(api);
     api_restore_free(api);
+    api_gate_free(api);
     timer_cancel(api->options.reactor, &api->scans.timer);
     timer_cancel(api->options.reactor, &api->reads.timer);
     buf_free(&api->output.common);

@@ -11,6 +11,7 @@
 #define CRAFTD_API_API_H
 
 #include "base/base.h"
+#include "base/bytes.h"
 #include "node/node.h"
 #include "reactor/reactor.h"
 
@@ -59,7 +60,9 @@ struct api_options {
      * /status; a sentence, NULL: nothing. */
     const char *raft_port_risk;
     const char *version;
-    uint64_t start_s; /* Unix time of the start of the process. */
+    /* Random bytes: the key under which credentials are remembered. */
+    const uint8_t *secret; /* AUTH_KEY_BYTES of auth/auth.h; copied. */
+    uint64_t start_s;      /* Unix time of the start of the process. */
     /* Whether the link to a peer is up, and a few words why it is not ("" when
      * there is no reason to name). */
     bool (*peer_up)(void *arg, raft_id id);
@@ -90,6 +93,14 @@ struct api_options {
  * as it was. */
 MUST_CHECK enum err api_open(const struct api_options *options,
                              struct api **api, char *why, size_t why_size);
+/* Take the rules of a file of users and tokens (auth/auth.h), all or none: from
+ * here on they say what the next requests may do. Without this everybody may do
+ * everything. On an error `why` gets a few words with the place in the file,
+ * and the rules stay as they were. */
+MUST_CHECK enum err api_set_rules(struct api *api, struct bytes file, char *why,
+                                  size_t why_size);
+/* Users and tokens of the rules; 0 without any. */
+uint32_t api_rules_count(const struct api *api);
 /* The bound addresses as text, separated by commas; the Unix socket is
  * "unix:PATH". Valid until api_close(). */
 const char *api_listening(const struct api *api);

@@ -1,8 +1,9 @@
 /* api_internal.h -- the state of the API, and the files of this room. Each
  * subject that several of them share has a header: connections and their
  * requests (conn), bodies in pieces (body), answers and errors (answer),
- * parameters (params), reads (read), walks over many keys (scan), writes
- * (write), members (member), restores (restore), metrics and routes.
+ * parameters (params), permissions (gate), reads (read), walks over many keys
+ * (scan), writes (write), members (member), restores (restore), metrics and
+ * routes.
  *
  *     api.c      opening, stopping and closing the API
  *     server.c   the requests of a connection, one after the other
@@ -10,6 +11,7 @@
  *     conns.c    connections: places, time-outs, memory for input
  *     routes.c   path and method -> handler
  *     params.c   query parameters, checked against those of the route
+ *     gate.c     who sends a request, and whether it may
  *     browser.c  requests of web pages
  *     read.c     levels of consistency: when a read may be answered
  *     keys.c     /key: reading
@@ -43,6 +45,7 @@
 #include "api/answer_internal.h"
 #include "api/api.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/metrics_internal.h"
 #include "api/proxied_internal.h"
 #include "api/read_internal.h"
@@ -61,6 +64,7 @@ struct api {
     struct api_scans scans;
     struct api_reads reads;
     struct api_output output;
+    struct api_gate gate;
     struct api_metrics metrics;
     struct restore restore;
     /* Scratch for the answer or the command that is being made: a handler or

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/body_internal.h"
+#include "api/gate_internal.h"
 #include "api/member_internal.h"
 #include "api/metrics_internal.h"
 #include "api/params_internal.h"
@@ -157,6 +158,7 @@ struct conn {
     struct conn_clock clock;
     struct conn_input input;
     struct conn_output output;
+    struct conn_gate gate;
     struct conn_request request;
     struct conn_answer answer;
     union conn_state state;

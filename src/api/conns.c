@@ -512,6 +512,7 @@ void api_conn_free(struct conn *conn)
     api_body_close(conn);
     api_scan_free(conn);
     api_read_close(conn);
+    api_gate_close(conn);
     timer_cancel(api->options.reactor, &conn->clock.timer);
     if (api->node) {
         node_cancel(api->node, &conn->request.call);

@@ -164,6 +164,7 @@ void api_erase_start(struct conn *conn, bool must_match)
     struct scan *scan = &conn->scan;
     scan->step = erase_step;
     scan->done = erase_done;
+    scan->perm = AUTH_WRITE;
     scan->reverse = false;
     scan->keys_only = false; /* The sizes of the values bound a batch. */
     scan->mixed = true;

@@ -323,8 +323,9 @@ static void show_list(struct conn *conn)
     struct scan *scan = &conn->scan;
     struct scan_list *list = &scan->by.list;
     const struct node *node = conn->api->node;
-    bool all =
-        scan->from.size == 0 && scan->to.size == 0 && list->separator.size == 0;
+    bool all = scan->from.size == 0 && scan->to.size == 0 &&
+               list->separator.size == 0 &&
+               auth_may(&conn->gate.identity, scan->perm, (struct bytes){0});
     scan->page.size = 0;
     list->count = 0;
     if (!list->counting && list->format == FORMAT_JSON) {
@@ -354,6 +355,7 @@ void api_on_list(struct conn *conn, const struct http_request *request)
     }
     scan->step = list_step;
     scan->done = list_done;
+    scan->perm = AUTH_READ;
     scan->reverse = api_flag(conn, PARAM_REVERSE);
     list->counting = api_flag(conn, PARAM_COUNT_ONLY);
     scan->mixed = list->counting;

@@ -436,6 +436,9 @@ static void add_http(struct api *api)
     }
     gauge(out, "craftd_http_connections", "Connections of clients.",
           api->conns.count);
+    counter(out, "craftd_auth_failures_total",
+            "Requests with wrong credentials.",
+            api->gate.auth ? auth_failures(api->gate.auth) : 0);
     counter(out, "craftd_http_forwarded_total",
             "Requests passed on to another node.",
             node_get_metrics(api->node)->forwarded);

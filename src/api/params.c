@@ -80,7 +80,7 @@ static const struct {
                          "says how old it may be"},
     {"dc ns namespace partition peer",
      "a cluster is one store of keys; a prefix separates them"},
-    {"token", "there is no authentication"},
+    {"token", "a token is sent as Authorization: Bearer TOKEN (--auth)"},
     {"rev revision", "old revisions are not kept"},
     {"q", "there is no SQL; GET /keys lists by prefix, "
           "/api/v1/properties?pattern= by a regular expression"},

@@ -13,6 +13,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/params_internal.h"
 #include "api/read_internal.h"
 #include "api/routes_internal.h"
@@ -229,7 +230,7 @@ static void create(struct conn *conn, const struct http_request *request)
     const char *wrong = api_key_wrong(property.key);
     if (wrong) {
         api_answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
-    } else {
+    } else if (api_gate_allows(conn, AUTH_WRITE, property.key)) {
         submit_put(conn, request, &property, false);
     }
 }
@@ -370,6 +371,7 @@ static void get_list(struct conn *conn, const struct http_request *request)
     api_add_query(&scan->query, request->query, "offset");
     scan->step = list_step;
     scan->done = list_done;
+    scan->perm = AUTH_READ;
     scan->reverse = false;
     scan->keys_only = false;
     scan->mixed = true;

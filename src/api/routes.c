@@ -8,6 +8,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/metrics_internal.h"
 #include "api/params_internal.h"
 #include "api/restore_internal.h"
@@ -33,6 +34,7 @@ struct route {
     enum reach reach;
     uint8_t verbs;   /* Bits of enum http_verb. */
     uint64_t params; /* Bits of enum param; EVERYWHERE comes in addition. */
+    struct gate_need need; /* By the rules of --auth. */
     void (*handler)(struct conn *conn, const struct http_request *request);
     enum route_group group;
 };
@@ -53,58 +55,97 @@ struct route {
     (READ | P(PREFIX) | P(AFTER) | P(END) | P(LIMIT) | P(REVERSE) | P(KEYS) |  \
      P(SEPARATOR) | P(COUNT_ONLY) | P(FORMAT))
 #define V1_LIST (READ | P(PATTERN) | P(LIMIT) | P(OFFSET))
+#define NEED(perm, object)                                                     \
+    {                                                                          \
+        AUTH_##perm, GATE_##object                                             \
+    }
 /* Parameters of all routes. */
 #define EVERYWHERE (P(TIMEOUT) | P(PRETTY))
 
 static const struct route routes[] = {
-    {"/key", BOTH, GET, READ | P(RAW) | P(META), api_on_key, ROUTE_KEY},
-    {"/key", BOTH, POST | PUT | DELETE, WRITE | P(CAS), api_on_key, ROUTE_KEY},
-    {"/keys", ONLY, GET, LIST, api_on_list, ROUTE_KEY},
-    {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), api_on_list, ROUTE_KEY},
-    {"/txn", ONLY, POST, WRITE, api_on_txn, ROUTE_KEY},
-    {"/status", ONLY, GET, NONE, api_on_status, ROUTE_PROBE},
-    {"/livez", ONLY, GET, PARAMS_ANY, api_on_health, ROUTE_PROBE},
-    {"/readyz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), api_on_health,
-     ROUTE_PROBE},
-    {"/healthz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC), api_on_health,
-     ROUTE_PROBE},
-    {"/health", ONLY, GET, PARAMS_ANY, api_on_health, ROUTE_PROBE},
-    {"/metrics", ONLY, GET, PARAMS_ANY, api_on_metrics, ROUTE_PROBE},
-    {"/backup", ONLY, GET, READ | P(FORMAT), api_on_backup, ROUTE_BACKUP},
-    {"/restore", ONLY, POST, WRITE, api_on_restore, ROUTE_BACKUP},
-    {"/join", ONLY, POST, WRITE, api_on_join, ROUTE_CLUSTER},
-    {"/remove", ONLY, DELETE, NONE, api_on_remove, ROUTE_CLUSTER},
-    {"/nodes", ONLY, GET, NONE, api_on_nodes, ROUTE_CLUSTER},
-    {"/nodes/", ONLY, GET, NONE, api_on_nodes, ROUTE_CLUSTER},
-    {"/nodes", BELOW, GET | PUT | DELETE, NONE, api_on_nodes, ROUTE_CLUSTER},
-    {"/snapshot", ONLY, POST, NONE, api_on_snapshot, ROUTE_CLUSTER},
-    {"/sync", ONLY, POST, P(NODES), api_on_sync, ROUTE_CLUSTER},
-    {"/leader", ONLY, GET | POST, NONE, api_on_leader, ROUTE_CLUSTER},
-    {"/api/v1/properties", ONLY, GET, V1_LIST, api_on_properties, ROUTE_KEY},
-    {"/api/v1/properties", ONLY, POST, WRITE, api_on_properties, ROUTE_KEY},
-    {"/api/v1/properties", ONLY, DELETE, WRITE | P(PATTERN), api_on_properties,
+    {"/key", BOTH, GET, READ | P(RAW) | P(META), NEED(READ, KEY), api_on_key,
      ROUTE_KEY},
-    {"/api/v1/properties", BELOW, GET, READ, api_on_properties, ROUTE_KEY},
-    {"/api/v1/properties", BELOW, PUT | DELETE, WRITE | P(CAS),
+    {"/key", BOTH, POST, WRITE | P(CAS), NEED(WRITE, BODY), api_on_key,
+     ROUTE_KEY},
+    {"/key", BOTH, PUT | DELETE, WRITE | P(CAS), NEED(WRITE, KEY), api_on_key,
+     ROUTE_KEY},
+    {"/keys", ONLY, GET, LIST, NEED(READ, LIST), api_on_list, ROUTE_KEY},
+    {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), NEED(WRITE, PREFIX),
+     api_on_list, ROUTE_KEY},
+    {"/txn", ONLY, POST, WRITE, NEED(WRITE, TXN), api_on_txn, ROUTE_KEY},
+    {"/status", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_status,
+     ROUTE_PROBE},
+    {"/livez", ONLY, GET, PARAMS_ANY, NEED(READY, NODE), api_on_health,
+     ROUTE_PROBE},
+    {"/readyz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC),
+     NEED(READY, NODE), api_on_health, ROUTE_PROBE},
+    {"/healthz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC),
+     NEED(READY, NODE), api_on_health, ROUTE_PROBE},
+    {"/health", ONLY, GET, PARAMS_ANY, NEED(READY, NODE), api_on_health,
+     ROUTE_PROBE},
+    {"/metrics", ONLY, GET, PARAMS_ANY, NEED(STATUS, NODE), api_on_metrics,
+     ROUTE_PROBE},
+    {"/backup", ONLY, GET, READ | P(FORMAT), NEED(BACKUP, NODE), api_on_backup,
+     ROUTE_BACKUP},
+    {"/restore", ONLY, POST, WRITE, NEED(LOAD, NODE), api_on_restore,
+     ROUTE_BACKUP},
+    {"/join", ONLY, POST, WRITE, NEED(JOIN, NODE), api_on_join, ROUTE_CLUSTER},
+    {"/remove", ONLY, DELETE, NONE, NEED(REMOVE, NODE), api_on_remove,
+     ROUTE_CLUSTER},
+    {"/nodes", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_nodes,
+     ROUTE_CLUSTER},
+    {"/nodes/", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_nodes,
+     ROUTE_CLUSTER},
+    {"/nodes", BELOW, GET, NONE, NEED(STATUS, NODE), api_on_nodes,
+     ROUTE_CLUSTER},
+    {"/nodes", BELOW, PUT, NONE, NEED(LEADER_OPS, NODE), api_on_nodes,
+     ROUTE_CLUSTER},
+    {"/nodes", BELOW, DELETE, NONE, NEED(REMOVE, NODE), api_on_nodes,
+     ROUTE_CLUSTER},
+    {"/snapshot", ONLY, POST, NONE, NEED(SNAPSHOT, NODE), api_on_snapshot,
+     ROUTE_CLUSTER},
+    {"/sync", ONLY, POST, P(NODES), NEED(LEADER_OPS, NODE), api_on_sync,
+     ROUTE_CLUSTER},
+    {"/leader", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_leader,
+     ROUTE_CLUSTER},
+    {"/leader", ONLY, POST, NONE, NEED(LEADER_OPS, NODE), api_on_leader,
+     ROUTE_CLUSTER},
+    {"/api/v1/properties", ONLY, GET, V1_LIST, NEED(READ, LIST),
      api_on_properties, ROUTE_KEY},
-    {"/api/v1/settings", ONLY, GET, V1_LIST, api_on_properties, ROUTE_KEY},
-    {"/api/v1/settings", ONLY, POST, WRITE, api_on_properties, ROUTE_KEY},
-    {"/api/v1/settings", ONLY, DELETE, WRITE | P(PATTERN), api_on_properties,
+    {"/api/v1/properties", ONLY, POST, WRITE, NEED(WRITE, BODY),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/properties", ONLY, DELETE, WRITE | P(PATTERN), NEED(WRITE, NODE),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/properties", BELOW, GET, READ, NEED(READ, KEY), api_on_properties,
      ROUTE_KEY},
-    {"/api/v1/settings", BELOW, GET, READ, api_on_properties, ROUTE_KEY},
-    {"/api/v1/settings", BELOW, PUT | DELETE, WRITE | P(CAS), api_on_properties,
+    {"/api/v1/properties", BELOW, PUT | DELETE, WRITE | P(CAS),
+     NEED(WRITE, KEY), api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, GET, V1_LIST, NEED(READ, LIST),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, POST, WRITE, NEED(WRITE, BODY),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", ONLY, DELETE, WRITE | P(PATTERN), NEED(WRITE, NODE),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/settings", BELOW, GET, READ, NEED(READ, KEY), api_on_properties,
      ROUTE_KEY},
-    {"/api/v1/cluster/nodes", ONLY, GET, P(STATUS), api_on_v1_nodes,
+    {"/api/v1/settings", BELOW, PUT | DELETE, WRITE | P(CAS), NEED(WRITE, KEY),
+     api_on_properties, ROUTE_KEY},
+    {"/api/v1/cluster/nodes", ONLY, GET, P(STATUS), NEED(STATUS, NODE),
+     api_on_v1_nodes, ROUTE_CLUSTER},
+    {"/api/v1/cluster/leader", ONLY, GET, NONE, NEED(STATUS, NODE),
+     api_on_leader, ROUTE_CLUSTER},
+    {"/api/v1/cluster/leader", ONLY, POST, NONE, NEED(LEADER_OPS, NODE),
+     api_on_leader, ROUTE_CLUSTER},
+    {"/api/v1/cluster/sync", ONLY, POST, P(NODES), NEED(LEADER_OPS, NODE),
+     api_on_sync, ROUTE_CLUSTER},
+    {"/api/v1/cluster/snapshot", ONLY, POST, NONE, NEED(SNAPSHOT, NODE),
+     api_on_snapshot, ROUTE_CLUSTER},
+    {"/api/v1/join", ONLY, POST, WRITE, NEED(JOIN, NODE), api_on_join,
      ROUTE_CLUSTER},
-    {"/api/v1/cluster/leader", ONLY, GET | POST, NONE, api_on_leader,
-     ROUTE_CLUSTER},
-    {"/api/v1/cluster/sync", ONLY, POST, P(NODES), api_on_sync, ROUTE_CLUSTER},
-    {"/api/v1/cluster/snapshot", ONLY, POST, NONE, api_on_snapshot,
-     ROUTE_CLUSTER},
-    {"/api/v1/join", ONLY, POST, WRITE, api_on_join, ROUTE_CLUSTER},
-    {"/api/v1", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
-    {"/api/v1/", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
-    {"/api/v1/openapi.yaml", ONLY, GET, NONE, api_on_v1, ROUTE_PROBE},
+    {"/api/v1", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_v1, ROUTE_PROBE},
+    {"/api/v1/", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_v1, ROUTE_PROBE},
+    {"/api/v1/openapi.yaml", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_v1,
+     ROUTE_PROBE},
 };
 
 /* ---- finding one ---- */
@@ -197,9 +238,26 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
     }
 }
 
+/* Whether the sender may not ask this: the page that asks (browser.c), or the
+ * user (gate.c). `found` NULL: it has no route. True: answered. */
+static bool is_forbidden(struct conn *conn, const struct http_request *request,
+                         const struct route *found)
+{
+    bool is_probe = found && found->handler == api_on_health;
+    if (api_browser_refused(conn, request, is_probe)) {
+        return true;
+    }
+    if (request->verb == HTTP_VERB_OPTIONS && conn->answer.origin.size > 0) {
+        return false; /* A preflight has no credentials (Fetch 4.8). */
+    }
+    return found && !request->of_server
+               ? api_gate_refused(conn, request, found->path, &found->need)
+               : api_gate_refused_stranger(conn);
+}
+
 /* The row of a request that may be handled. NULL: it may not, and has been
  * answered. Every request passes here before its handler, including one whose
- * body has not come yet: a check of permissions belongs in this function. */
+ * body has not come yet. */
 static const struct route *admit(struct conn *conn,
                                  const struct http_request *request)
 {
@@ -208,8 +266,7 @@ static const struct route *admit(struct conn *conn,
     unsigned verbs;
     const struct route *found =
         find(request->path, request->verb, &verbs, &conn->request.group);
-    bool is_probe = found && found->handler == api_on_health;
-    if (api_browser_refused(conn, request, is_probe)) {
+    if (is_forbidden(conn, request, found)) {
         return NULL;
     }
     if (conn->place.is_guest && conn->request.group != ROUTE_PROBE) {
@@ -240,6 +297,15 @@ void api_route(struct conn *conn, const struct http_request *request)
     if (found) {
         found->handler(conn, request);
     }
+}
+
+bool api_route_forbids(struct conn *conn, const struct http_request *request)
+{
+    unsigned verbs;
+    enum route_group group;
+    const struct route *found =
+        find(request->path, request->verb, &verbs, &group);
+    return is_forbidden(conn, request, found);
 }
 
 bool api_route_refuses(struct conn *conn, const struct http_request *request)

@@ -21,6 +21,8 @@ bool api_is_v1(const struct http_request *request);
 /* Whether the request can be refused or redirected by its head, before its body
  * has come. True: answered. */
 bool api_route_refuses(struct conn *conn, const struct http_request *request);
+/* The same by who sends it alone. True: answered. */
+bool api_route_forbids(struct conn *conn, const struct http_request *request);
 /* Whether ?redirect is given and this node does not lead. True: answered. */
 bool api_redirected(struct conn *conn, const struct http_request *request);
 

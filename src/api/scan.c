@@ -228,6 +228,30 @@ static void open_range(struct conn *conn)
 
 enum progress { AGAIN, DONE, NO_SPACE };
 
+/* The pair is not for the sender: the walk goes on where the next one may be
+ * that is. False: there is none. */
+static bool skip(struct conn *conn, struct bytes key)
+{
+    struct scan *scan = &conn->scan;
+    struct buf *bound = scan->reverse ? &scan->to : &scan->from;
+    struct bytes prefix;
+    bool found = auth_next_prefix(&conn->gate.identity, scan->perm, key,
+                                  scan->reverse, &prefix);
+    node_range_close(conn->api->node);
+    if (!found) {
+        return false;
+    }
+    scan->jumped = true;
+    bound->size = 0;
+    if (!scan->reverse) {
+        buf_add_bytes(bound, prefix);
+    } else if (!api_scan_add_behind_prefix(bound, prefix)) {
+        return false;
+    }
+    open_range(conn);
+    return true;
+}
+
 /* Take one pair, if there is one. The bounds of the range must not change while
  * it is open. */
 static enum progress one_pair(struct conn *conn, size_t *cost)
@@ -239,6 +263,10 @@ static enum progress one_pair(struct conn *conn, size_t *cost)
         return err == ERR_NOT_FOUND ? DONE : NO_SPACE;
     }
     *cost += pair.value.size + CLOCK_BYTES / CLOCK_PAIRS;
+    if (!auth_may(&conn->gate.identity, scan->perm, pair.key)) {
+        *cost += CLOCK_BYTES / 4; /* As for a jump. */
+        return skip(conn, pair.key) ? AGAIN : DONE;
+    }
     enum scan_step step = scan->step(conn, &pair);
     *cost += scan->spent;
     scan->spent = 0;
@@ -426,6 +454,8 @@ static void slice(struct conn *conn, uint64_t until_us)
     }
     if (!scan->begun) {
         begin(conn);
+    } else if (scan->last.size == 0) {
+        scan->first_index = applied; /* Nothing of it has been shown. */
     } else if (applied != scan->index && !scan->mixed) {
         scan->more = true;
         end(conn, true);

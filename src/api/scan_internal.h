@@ -9,6 +9,7 @@
 #ifndef CRAFTD_API_SCAN_INTERNAL_H
 #define CRAFTD_API_SCAN_INTERNAL_H
 
+#include "auth/auth.h"
 #include "base/list.h"
 #include "command/command.h"
 #include "node/node.h"
@@ -70,7 +71,9 @@ struct scan {
     struct buf from;
     struct buf to;
     bool reverse;
-    bool keys_only; /* Values are not read. */
+    enum auth_perm perm; /* Only keys with which the sender may do that are
+                            given to step(). */
+    bool keys_only;      /* Values are not read. */
     bool mixed; /* It may show several states; else it is cut at the first. */
     bool pageless;           /* step() adds nothing to `page`. */
     struct pattern *pattern; /* Owned; NULL: all keys match. */

@@ -113,6 +113,18 @@ static void send_continue(struct conn *conn)
                    "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
+/* Memory for bodies is not for those who may not send them. */
+static void refuse_body_of_stranger(struct conn *conn,
+                                    const struct http_request *request)
+{
+    bool keep_alive = conn->output.keep_alive;
+    begin(conn, request);
+    conn->output.keep_alive = false;
+    if (!api_route_forbids(conn, request)) {
+        conn->output.keep_alive = keep_alive;
+    }
+}
+
 /* The headers have come, the body has not: answer now what can be answered. */
 static void on_head(struct conn *conn)
 {
@@ -132,6 +144,8 @@ static void on_head(struct conn *conn)
         if (!api_route_refuses(conn, request)) {
             send_continue(conn);
         }
+    } else if (conn->api->gate.auth) {
+        refuse_body_of_stranger(conn, request);
     }
 }
 
@@ -187,6 +201,19 @@ static bool output_is_full(const struct conn *conn)
     return stream_output_bytes(conn->stream) >= OUTPUT_BYTES_MAX;
 }
 
+/* A request that has waited for the check of its credentials is where it was:
+ * with its head read, or as a whole, which is read again. */
+static enum http_progress read_next(struct conn *conn, uint8_t *data,
+                                    size_t size)
+{
+    if (conn->gate.at_head) {
+        conn->gate.at_head = false;
+        http_view_head(&conn->input.reader, data);
+        return HTTP_READ_HEAD;
+    }
+    return http_read(&conn->input.reader, data, size);
+}
+
 static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
 {
     size_t used = 0;
@@ -205,8 +232,12 @@ static size_t read_requests(struct conn *conn, uint8_t *data, size_t size)
             }
             continue;
         }
-        enum http_progress progress =
-            http_read(&conn->input.reader, data + used, size - used);
+        enum http_progress progress = read_next(conn, data + used, size - used);
+        if ((progress == HTTP_READ_HEAD || progress == HTTP_READ_DONE) &&
+            !api_gate_identify(conn, &conn->input.reader.request)) {
+            conn->gate.at_head = progress == HTTP_READ_HEAD;
+            break;
+        }
         if (progress == HTTP_READ_HEAD && conn->input.reader.request.streamed) {
             used += begin_stream(conn, data + used, size - used);
             continue;

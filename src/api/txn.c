@@ -12,6 +12,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/params_internal.h"
 #include "api/routes_internal.h"
 #include "api/write_internal.h"
@@ -94,6 +95,17 @@ static bool wrong_member(struct parse *parse, const char *where,
 static bool expect(struct parse *parse, enum json_token token, const char *why)
 {
     return json_next(&parse->reader) == token || wrong_json(parse, why);
+}
+
+/* What an operation does with its key, or with all keys below it. */
+static bool is_allowed(struct parse *parse, const struct command_op *op)
+{
+    bool reads = op->type == COMMAND_GET || op->type == COMMAND_INCR;
+    bool writes = op->type != COMMAND_GET;
+    parse->answered =
+        (reads && !api_gate_allows(parse->conn, AUTH_READ, op->key)) ||
+        (writes && !api_gate_allows(parse->conn, AUTH_WRITE, op->key));
+    return !parse->answered;
 }
 
 /* ---- members ---- */
@@ -199,6 +211,10 @@ static bool read_condition(struct parse *parse, struct command_writer *writer)
         return wrong(parse, 400, "bad-request",
                      "a clause has one key and one comparison");
     }
+    if (!api_gate_allows(parse->conn, AUTH_READ, condition.key)) {
+        parse->answered = true;
+        return false;
+    }
     if (writer->count == TXN_OPS_MAX) {
         return wrong(parse, 413, "too-large", "more than 512 clauses");
     }
@@ -272,6 +288,9 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
         return wrong(parse, 400, "bad-request",
                      "an operation is put with value, delete, delete_prefix, "
                      "get, or incr with by");
+    }
+    if (!is_allowed(parse, &read.op)) {
+        return false;
     }
     if (parse->ops == TXN_OPS_MAX) {
         return wrong(parse, 413, "too-large", "more than 512 operations");

@@ -5,6 +5,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/params_internal.h"
 #include "api/routes_internal.h"
 #include "api/write_internal.h"
@@ -178,6 +179,9 @@ static bool read_pair(struct conn *conn, struct json_reader *reader,
     }
     if (wrong) {
         api_answer_problem(conn, 400, "bad-key", wrong, OUTCOME_NOT_APPLIED);
+        return false;
+    }
+    if (!api_gate_allows(conn, AUTH_WRITE, *key)) {
         return false;
     }
     enum json_token token = json_next(reader);

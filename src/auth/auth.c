@@ -473,7 +473,7 @@ static enum auth_verdict begin(struct auth *auth, struct auth_check *check,
         address->ready_ms <= now_ms) {
         return try_token(auth, check, address, now_ms, identity);
     }
-    if (is_crowded(auth, address)) {
+    if (!check->cb || is_crowded(auth, address)) {
         return AUTH_CROWDED;
     }
     enlist(auth, check, address);

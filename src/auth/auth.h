@@ -96,6 +96,12 @@ MUST_CHECK bool auth_may(const struct auth_identity *identity,
 /* Whether it may do `perm` with `key`, or with one that begins with it. */
 MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
                                enum auth_perm perm, struct bytes key);
+/* For a walk over keys in the order of their bytes that has come to `key`, with
+ * which the identity may not do `perm`: the prefix of the next keys with which
+ * it may, behind it or, with `reverse`, before it. False: there are none. */
+MUST_CHECK bool auth_next_prefix(const struct auth_identity *identity,
+                                 enum auth_perm perm, struct bytes key,
+                                 bool reverse, struct bytes *prefix);
 /* Whether it is somebody: a user or a token of the file, or anybody when there
  * is an object for "*". */
 MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
@@ -140,7 +146,7 @@ typedef void auth_cb(void *arg);
 /* Who sends `authorization`, the value of the header (Basic, RFC 7617; Bearer,
  * RFC 6750); empty: nobody in particular, who is accepted. `network` is the
  * address that is delayed for wrong ones. With AUTH_PENDING *check is set, and
- * `cb` will be called. */
+ * `cb` will be called; `cb` NULL: AUTH_CROWDED instead. */
 MUST_CHECK enum auth_verdict
 auth_identify(struct auth *auth, struct bytes authorization, uint64_t network,
               uint64_t now_ms, struct auth_identity *identity,

@@ -83,6 +83,44 @@ bool auth_may_below(const struct auth_identity *identity, enum auth_perm perm,
     return may(identity, perm, key, true);
 }
 
+static bool is_less(struct bytes a, struct bytes b)
+{
+    size_t size = min_size(a.size, b.size);
+    int order = size > 0 ? memcmp(a.data, b.data, size) : 0;
+    return order < 0 || (order == 0 && a.size < b.size);
+}
+
+/* The nearest prefix of `user` on the other side of `key`, if it is nearer than
+ * the one in *nearest (data NULL: none yet). */
+static void find_nearest(const struct auth_rules *rules,
+                         const struct auth_user *user, enum auth_perm perm,
+                         struct bytes key, bool reverse, struct bytes *nearest)
+{
+    for (uint32_t i = 0; user && i < user->prefix_count; i++) {
+        const struct auth_prefix *prefix =
+            &rules->prefixes[user->prefix_first + i];
+        struct bytes text = prefix->text;
+        if (prefix->perm == perm &&
+            (reverse ? is_less(text, key) : is_less(key, text)) &&
+            (!nearest->data ||
+             (reverse ? is_less(*nearest, text) : is_less(text, *nearest)))) {
+            *nearest = text;
+        }
+    }
+}
+
+bool auth_next_prefix(const struct auth_identity *identity, enum auth_perm perm,
+                      struct bytes key, bool reverse, struct bytes *prefix)
+{
+    const struct auth_rules *rules = identity->rules;
+    *prefix = (struct bytes){0};
+    if (rules) {
+        find_nearest(rules, identity->user, perm, key, reverse, prefix);
+        find_nearest(rules, rules->everybody, perm, key, reverse, prefix);
+    }
+    return prefix->data != NULL;
+}
+
 bool auth_is_known(const struct auth_identity *identity)
 {
     return identity->unrestricted ||

@@ -114,6 +114,10 @@ void http_reader_free(struct http_reader *reader);
 enum http_progress http_read(struct http_reader *reader, uint8_t *data,
                              size_t size);
 
+/* After HTTP_READ_HEAD, when nothing has been dropped but the input may have
+ * moved: make the views of the head anew. */
+void http_view_head(struct http_reader *reader, const uint8_t *data);
+
 /* Read the body of a streamed request. After HTTP_READ_HEAD the caller drops
  * the head, `consumed` bytes (its views end with that), and passes the bytes
  * behind it. Each call consumes `consumed` bytes, which the caller drops; the

@@ -287,6 +287,12 @@ enum http_progress http_read_body(struct http_reader *reader, uint8_t *data,
     return progress;
 }
 
+void http_view_head(struct http_reader *reader, const uint8_t *data)
+{
+    must(reader->state->head_reported);
+    http_set_views(reader, data);
+}
+
 enum http_progress http_read(struct http_reader *reader, uint8_t *data,
                              size_t size)
 {

@@ -361,8 +361,13 @@ static void send_request(struct ops_join *join)
     must(ok);
     buf_printf(out,
                "POST /join HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
-               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                host, body.size);
+    if (options->credentials[0] != '\0') {
+        http_add_header(out, "Authorization",
+                        bytes_of_string(options->credentials));
+    }
+    buf_add_string(out, "\r\n");
     buf_add_bytes(out, buf_bytes(&body));
     buf_free(&body);
 }
