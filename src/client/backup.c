@@ -1,8 +1,9 @@
-/* backup.c -- GET /backup into a file, whole or not at all.
+/* backup.c -- GET /backup into a file, completely or not at all.
  *
- * It is written beside its place under another name, synced and then renamed,
- * so that whatever has the final name is a complete backup, after a crash
- * too. The other name goes away when the command fails or is interrupted. */
+ * The backup is written under a temporary name in the same directory, synced
+ * and then renamed, so that a file with the final name is a complete backup,
+ * after a crash too. The temporary file is removed when the command fails or is
+ * interrupted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,13 +16,13 @@
 #include "client/client_internal.h"
 #include "sys/sys.h"
 
-/* For the signal handler. */
+/* State of the signal handler. */
 static char part_path[PATH_MAX];
 
 static void on_signal(int number)
 {
     (void)unlink(part_path);
-    (void)raise(number); /* With its default action again: SA_RESETHAND. */
+    (void)raise(number); /* SA_RESETHAND: the action is the default now. */
 }
 
 static void clean_up_on_signals(void)
@@ -56,7 +57,7 @@ static int download(const struct options *options, int fd)
     return code;
 }
 
-/* The rename is durable once the directory is. */
+/* The rename is durable after a sync of the directory. */
 static bool sync_directory_of(const char *path)
 {
     char dir[PATH_MAX] = ".";
@@ -70,7 +71,7 @@ static bool sync_directory_of(const char *path)
     if (fd < 0) {
         return false;
     }
-    /* EINVAL: this file system has nothing to sync there. */
+    /* EINVAL: this file system cannot sync directories. */
     bool ok = fsync(fd) == 0 || errno == EINVAL;
     int error = errno;
     close(fd);
@@ -78,7 +79,7 @@ static bool sync_directory_of(const char *path)
     return ok;
 }
 
-/* A rename would put a file in the place of a device or a pipe. */
+/* A rename would replace a device or a pipe by a file. */
 static bool can_be_replaced(const char *path)
 {
     struct stat stat_at;
@@ -120,7 +121,8 @@ int run_backup(const struct options *options)
         say(options, "%s: is there, and no file (\"-\" is stdout)", path);
         return EXIT_FAILED;
     }
-    /* Not the pid: two containers may have the same one, and a directory. */
+    /* Random rather than the pid: two containers may share a directory, and
+     * have the same pid. */
     uint64_t random;
     sys_entropy(&random, sizeof(random));
     int size = snprintf(part_path, sizeof(part_path), "%s.part-%016llx", path,

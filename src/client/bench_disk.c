@@ -1,10 +1,10 @@
-/* bench_disk.c -- how fast is this disk at what the daemon asks of it?
+/* bench_disk.c -- measures the disk operations that the daemon waits for.
  *
- * A write is acknowledged once a majority has synced it to the log, so the
- * latency of a small write with fdatasync() is what every client waits for.
+ * A write is acknowledged when a majority has synced it to the log, so every
+ * client waits for a small write with fdatasync().
  * The file is filled with zeros first, as the log's segments are: the sync
- * then carries data and no new metadata. It has no name while it is measured,
- * so that nothing is left behind however this ends. */
+ * then writes data and no new metadata. The file has no name, so that nothing
+ * is left behind however the command ends. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -27,7 +27,7 @@ struct bench {
     uint8_t *piece;
     uint64_t *sync_ns; /* SYNCS_MAX */
     size_t sync_count;
-    uint64_t written_bytes; /* In one go. */
+    uint64_t written_bytes; /* By sequential writes. */
     uint64_t written_ns;
 };
 
@@ -55,7 +55,7 @@ static enum err write_much(struct bench *bench, uint64_t time_ms)
             sys_now_ns() - start_ns < time_ms * 1000000)) {
         err = fs->write(fs->self, bench->file, bench->written_bytes,
                         bench->piece, PIECE_BYTES);
-        /* Now and then, or the time goes by in memory alone. */
+        /* From time to time, or only memory would be measured. */
         bench->written_bytes += PIECE_BYTES;
         if (!err && bench->written_bytes % (8 * PIECE_BYTES) == 0) {
             err = fs->fdatasync(fs->self, bench->file);

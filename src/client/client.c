@@ -36,7 +36,7 @@ const struct command *command_named(const char *name)
     return NULL;
 }
 
-/* Names of these commands in etcdctl, consul, redis-cli and shells. */
+/* The names of these commands in etcdctl, consul, redis-cli and shells. */
 static const char *const foreign_names[][2] = {
     {"list", "ls"},       {"set", "put"},       {"delete", "del"},
     {"rm", "del"},        {"read", "get"},      {"write", "put"},
@@ -56,7 +56,7 @@ const char *client_command_like(const char *word)
         text_nearest_offer(&nearest, bytes_of_string(commands[i].name));
     }
     text_nearest_offer(&nearest, bytes_of_string("recover"));
-    /* Names are literals: they end where their view ends. */
+    /* The names are string literals: their views are terminated. */
     return nearest.best.size > 0 ? (const char *)nearest.best.data : NULL;
 }
 

@@ -1,4 +1,4 @@
-/* client_internal.h -- what the commands share. */
+/* client_internal.h -- types and functions that the commands share. */
 #ifndef CRAFTD_CLIENT_INTERNAL_H
 #define CRAFTD_CLIENT_INTERNAL_H
 
@@ -10,23 +10,23 @@
 #include "http/http.h"
 #include "json/json.h"
 
-/* One table for the whole binary: 3 (join refused) and 4 (data damaged) are
- * the daemon's, so that no number has two meanings. */
+/* Exit codes. The daemon has 3 (join refused) and 4 (data damaged), so that a
+ * number has one meaning for the whole binary. */
 enum {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,
     EXIT_NO = 5,      /* No such key or node; a condition did not hold. */
     EXIT_AWAY = 6,    /* No server could be reached, or none could answer
-                         now: nothing was done. */
-    EXIT_UNKNOWN = 7, /* The change may have been made, or be made soon. */
+                         now: nothing was changed. */
+    EXIT_UNKNOWN = 7, /* The change may have been made, or may be made yet. */
 };
 
 enum {
     WORDS_MAX = 65,     /* craftd passwd: a name, and all permissions. */
-    SERVER_BYTES = 300, /* A host name, a port, and what is between. */
-    /* Bytes that the client holds in memory: more than any --max-body and any
-     * page of a listing. A backup is not held, it is streamed. */
+    SERVER_BYTES = 300, /* Room for HOST:PORT or unix:PATH. */
+    /* Upper bounds on bodies held in memory: more than any --max-body and any
+     * page of a list. A backup is streamed. */
     UPLOAD_BYTES_MAX = 16 << 20,
     DOWNLOAD_BYTES_MAX = 32 << 20,
 };
@@ -36,7 +36,7 @@ struct options {
     const char *version;
     int word_count;
     const char *words[WORDS_MAX];
-    const char *addr; /* host:port[,host:port], never NULL. */
+    const char *addr; /* Servers, separated by commas; never NULL. */
     uint64_t timeout_ms;
     const char *level; /* NULL: the server's default. */
     bool stale;
@@ -49,10 +49,10 @@ struct options {
     bool json;
     bool has_limit;
     uint64_t limit;
-    uint64_t time_ms; /* bench-disk */
+    uint64_t time_ms; /* Of bench-disk. */
     bool netrc;
     bool has_rounds;
-    uint64_t rounds; /* passwd */
+    uint64_t rounds; /* Of passwd. */
     bool help;
 };
 
@@ -61,42 +61,43 @@ struct command {
     int (*run)(const struct options *options);
     int words_min;
     int words_max;
-    const char *flags; /* Names of those it takes, between blanks. */
+    const char *flags; /* Names of the flags it takes, between blanks. */
     const char *help;
 };
 
-/* NULL when it is none. */
+/* The command of that name. NULL: there is none. */
 const struct command *command_named(const char *name);
 
-/* Fill `options` from the words behind the command. False: `why` has the
- * reason. */
+/* Fill in `options` from the words behind the command. False: usage is wrong,
+ * `why` has the reason. */
 bool options_parse(struct options *options, int argc, char **argv, char *why,
                    size_t why_size);
 
 #define UNIX_SCHEME "unix:"
 
-/* The next of "a,b,c"; false at the end. "http://" and a last slash may be
- * around it, as they come with copy and paste. */
+/* Take the next server of "a,b,c", without an "http://" before it and a slash
+ * behind it. False: there are no more. */
 bool next_server(const char **list, char addr[SERVER_BYTES]);
 
-/* "craftd: get: ..." on stderr; control characters are shown as '?'. */
+/* Print "craftd: COMMAND: ..." on stderr; control characters become '?'. */
 void say(const struct options *options, const char *format, ...) PRINTF(2, 3);
 
 /* ---- connect.c ---- */
 
-/* Connect to "host:port", one address after the other, or to "unix:PATH". The
- * descriptor (which
- * does not block), or -1: `why` has the reason. */
+/* Connect to "host:port", one address after the other, or to "unix:PATH".
+ * Returns a non-blocking descriptor, or -1: `why` has the reason. */
 int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size);
 
 enum moved {
     MOVED_ALL,
-    MOVED_EARLY,  /* The server answers before it has read everything. */
+    MOVED_EARLY,  /* The server has answered before it read everything. */
     MOVED_FAILED, /* `why` has the reason. */
 };
+/* Send all of `bytes` until the deadline, of the monotonic clock. */
 enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
                     size_t why_size);
-/* *got 0: the server has closed. */
+/* Receive up to `room` bytes; *got 0: the server has closed. False: `why` has
+ * the reason. */
 bool receive_some(int fd, uint8_t *data, size_t room, size_t *got,
                   uint64_t deadline_ms, char *why, size_t why_size);
 
@@ -105,55 +106,58 @@ bool receive_some(int fd, uint8_t *data, size_t room, size_t *got,
 struct request {
     const char *method;
     struct buf target;  /* Path and query, encoded. */
-    struct buf headers; /* Whole lines. */
+    struct buf headers; /* Complete lines. */
     struct bytes body;  /* Borrowed. */
     bool has_body;
-    int in;               /* A file that is the body, from its beginning; -1. */
-    uint64_t in_bytes;    /* Its length. */
-    uint64_t answer_ms;   /* How long to wait for the answer; 0: --timeout. */
-    bool changes;         /* Once it is sent and not answered, who knows. */
-    char name[33];        /* Idempotency-Key: it may be sent again all the same.
-                             "": none. */
-    bool may_be_plain;    /* A named one keeps what it has read, for which there
-                             may be no room: then it is sent without. */
-    bool absent_is_no;    /* 404 is an answer rather than a failure. */
-    const char *key;      /* What a 404 or a 412 is about, for the words on
-                             stderr; NULL: nothing in particular. */
-    int out;              /* The body of a 2xx goes there as it comes; -1: into
-                             `answer_body`, of at most DOWNLOAD_BYTES_MAX. */
-    const char *out_type; /* Its Content-Type must be this, and it must say
-                             where it ends: else nothing goes there. */
+    int in;             /* Descriptor of a file that is the body, -1: none. */
+    uint64_t in_bytes;  /* Length of that file. */
+    uint64_t answer_ms; /* Time limit for the answer; 0: --timeout. */
+    bool changes;       /* It changes something: the outcome is unknown when
+                           it was sent and not answered. */
+    char name[33];      /* Idempotency-Key, with which it may be sent again;
+                           "": none. */
+    bool may_be_plain;  /* If the server has no room to keep the result under
+                           the name, send it without one. */
+    bool absent_is_no;  /* 404 is an answer rather than a failure. */
+    const char *key;    /* The subject of a 404 or a 412, for the message on
+                           stderr; NULL: none. */
+    int out;            /* Descriptor for the body of a 2xx, written as it is
+                           received; -1: it is kept in `answer_body`, up to
+                           DOWNLOAD_BYTES_MAX. */
+    const char
+        *out_type; /* The answer must have this Content-Type and a
+                      length or chunks, or nothing is written to `out`. */
     /* Filled in by request_run(). */
     struct http_answer answer;
     struct buf answer_body;
 };
 
-/* A request without a body; `path` is encoded already. */
+/* Start a request without a body; `path` is encoded already. */
 void request_init(struct request *request, const char *method,
                   const char *path);
 void request_free(struct request *request);
-/* Give it a name that nothing else has, so that it is done once at most
- * however often it is sent. */
+/* Give it a random Idempotency-Key, so that it is applied at most once, however
+ * often it is sent. */
 void request_add_name(struct request *request);
 void request_add_query(struct request *request, const char *name,
                        struct bytes value);
-/* As --level and --stale have it. */
+/* Add the level that --level and --stale ask for. */
 void request_add_level(struct request *request, const struct options *options);
 
-/* Ask the servers of options->addr in turn, until one answers. EXIT_DONE: with
- * a 2xx. Anything else has been explained on stderr.
+/* Ask the servers of options->addr in turn, until one answers. Returns
+ * EXIT_DONE after a 2xx; another exit code has been explained on stderr.
  *
- * The next server is asked as long as it is certain that nothing was done:
- * no connection, a request that was not sent whole, an answer 429 or 503
- * that does not leave the outcome open; always when the request changes
- * nothing; and when it has a name, for then its repeat gets the first answer.
- * As long as the outcome of such a one is open, all servers are asked again
- * until --timeout is over. A 307 is followed once. */
+ * The next server is asked as long as it is certain that nothing was changed:
+ * no connection, a request that was sent in part, an answer 429 or 503 whose
+ * outcome is not unknown. It is always asked when the request changes nothing,
+ * or has a name, since then a repeat gets the first answer. While the outcome
+ * of a request with a name is unknown, all servers are asked again until
+ * --timeout is over. A 307 is followed once. */
 int request_run(struct request *request, const struct options *options);
 
-/* Write all of it to the descriptor, or say why not. */
+/* Write everything to the descriptor. False: *why has the reason. */
 bool write_out(int fd, const void *data, size_t size, const char **why);
-/* The same to stdout, as the end of a command. */
+/* Write everything to stdout. Returns the exit code of the command. */
 int print_bytes(const struct options *options, struct bytes bytes);
 
 /* Add the header by which the server at `addr` (host:port) knows us, if there
@@ -167,14 +171,15 @@ bool add_credentials(struct buf *out, const struct options *options,
 
 struct field {
     const char *name;
-    char text[320]; /* "" when it is not there; cut when longer. */
+    char text[320]; /* "" when it is absent; cut when it is longer. */
 };
 
-/* Read the scalar members of an object whose beginning has been read. False
- * when it is no JSON. */
+/* Read those members of an object that `fields` names, if they are scalars; the
+ * opening brace has been read. False: it is no JSON. */
 bool read_fields(struct json_reader *reader, struct field *fields,
                  size_t count);
-/* As lines "path<TAB>value": {"a":{"b":[1]}} is "a.b.0<TAB>1". */
+/* Write JSON as lines "path<TAB>value": {"a":{"b":[1]}} is "a.b.0<TAB>1".
+ * False: it is no JSON. */
 bool flatten(struct bytes json, struct buf *out);
 
 /* ---- the commands ---- */

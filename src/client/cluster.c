@@ -9,7 +9,7 @@ static int not_understood(const struct options *options)
     return EXIT_FAILED;
 }
 
-/* GET `path`; its body is in the request. */
+/* GET `path`; the answer is in request->answer_body. */
 static int ask_for(struct request *request, const struct options *options,
                    const char *path)
 {
@@ -67,7 +67,7 @@ static bool add_node(struct json_reader *reader, struct buf *out)
     return true;
 }
 
-/* [{...},...] -> one line a node. */
+/* Print [{...},...] as one line for each node. */
 static bool add_nodes(struct buf *json, struct buf *out)
 {
     struct json_reader reader;

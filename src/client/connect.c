@@ -1,7 +1,7 @@
-/* connect.c -- connections whose waits are bounded by a deadline.
+/* connect.c -- connections on which every wait has a deadline.
  *
- * Known limit: a name is looked up by getaddrinfo(), which takes the time that
- * resolv.conf gives it. */
+ * Known limit: names are resolved by getaddrinfo(), whose time limit is that of
+ * resolv.conf. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -29,7 +29,7 @@ static bool explain(int error, char *why, size_t why_size)
     return false;
 }
 
-/* The events that are there, or 0 when the time is over. */
+/* Wait for events. Returns those that are ready, 0 after the deadline. */
 static short await(int fd, short events, uint64_t deadline_ms)
 {
     struct pollfd poll_fd = {.fd = fd, .events = events};
@@ -40,7 +40,7 @@ static short await(int fd, short events, uint64_t deadline_ms)
     return rc > 0 ? poll_fd.revents : 0;
 }
 
-/* 0, or the errno. */
+/* Returns 0, or an errno. */
 static int finish_connect(int fd, const struct address *address,
                           uint64_t deadline_ms)
 {
@@ -77,9 +77,9 @@ static int dial_one(const struct address *address, uint64_t deadline_ms,
     return fd;
 }
 
-/* How many were written to out[ADDRESSES_MAX]; 0: `why` has the reason. Numeric
- * hosts and localhost need no resolver, as for the daemon: a container made
- * from scratch has no /etc/hosts. */
+/* Resolve into out[ADDRESSES_MAX]. Returns the number of addresses; 0: `why`
+ * has the reason. Numeric hosts and localhost need no resolver, as in the
+ * daemon: a container built from scratch has no /etc/hosts. */
 static size_t resolve(const char *host, uint16_t port, struct address *out,
                       char *why, size_t why_size)
 {
@@ -122,7 +122,7 @@ int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
         }
         return socket;
     }
-    if (!addr_split(addr, host, &port)) { /* From a Location. */
+    if (!addr_split(addr, host, &port)) { /* It may be from a Location. */
         (void)snprintf(why, why_size, "is not host:port");
         return -1;
     }
@@ -130,8 +130,8 @@ int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
     int fd = -1;
     uint64_t deadline_ms = sys_now_ms() + timeout_ms;
     for (size_t i = 0; i < count && fd < 0; i++) {
-        /* A share for each, so that one that swallows packets does not keep
-         * the others from being tried. */
+        /* Each gets a share of the time, so that an address that drops packets
+         * does not prevent attempts at the others. */
         uint64_t now_ms = sys_now_ms();
         uint64_t left = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
         fd =

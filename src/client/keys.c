@@ -28,8 +28,8 @@ static int finish(struct request *request, int code)
 
 /* ---- get ---- */
 
-/* A value as it is. For people only, a line break behind it, so that the
- * prompt does not hang on its end. */
+/* Print a value byte for byte. On a terminal, a line break follows, so that the
+ * prompt starts on its own line. */
 static int print_value(const struct options *options, struct bytes value)
 {
     int code = print_bytes(options, value);
@@ -56,7 +56,7 @@ int run_get(const struct options *options)
     if (options->meta) {
         return finish(&request, print_bytes(options, value));
     }
-    /* A server that does not know ?raw sends JSON, which is not the value. */
+    /* A server without ?raw sends JSON, which is not the value. */
     if (!bytes_equal_string(header(&request, "content-type"),
                             "application/octet-stream")) {
         say(options, "the server does not send raw values");
@@ -65,9 +65,9 @@ int run_get(const struct options *options)
     return finish(&request, print_value(options, value));
 }
 
-/* ---- what is sent ---- */
+/* ---- input ---- */
 
-/* All of a descriptor, up to UPLOAD_BYTES_MAX. */
+/* Read a descriptor to its end, up to UPLOAD_BYTES_MAX. */
 static bool read_all(int fd, struct buf *out, const char **why)
 {
     enum { PIECE_BYTES = 64 << 10 };
@@ -88,9 +88,9 @@ static bool read_all(int fd, struct buf *out, const char **why)
     }
 }
 
-/* The file `path`; NULL and "-": stdin. It is read whole before anything is
- * sent, so that another server can be asked with it, and so that input that
- * breaks off is not stored by half. */
+/* Read the file `path`; NULL and "-": stdin. All of it is read before anything
+ * is sent, so that it can be sent to another server too, and input that breaks
+ * off is not stored in part. */
 static bool read_input(const struct options *options, const char *path,
                        struct buf *out)
 {
@@ -125,7 +125,7 @@ static void add_conditions(struct request *request,
     }
 }
 
-/* The index that the value now has: its ETag, without the quotes. */
+/* Print the new index of the key: its ETag without the quotes. */
 static int print_index(const struct options *options,
                        const struct request *request)
 {
@@ -178,7 +178,7 @@ int run_del(const struct options *options)
 
 /* ---- txn ---- */
 
-/* {"ok":false,...}: the conditions did not hold, and "else" was done. */
+/* Whether the answer is {"ok":false,...}: the conditions did not hold. */
 static bool held(struct bytes answer)
 {
     struct json_reader reader;

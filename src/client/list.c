@@ -1,4 +1,4 @@
-/* list.c -- ls: page after page, one line a key. */
+/* list.c -- ls: page after page, one line for each key. */
 #include <stdio.h>
 
 #include "client/client_internal.h"
@@ -7,11 +7,11 @@ enum { PAGE_KEYS = 1000 };
 
 struct page {
     uint64_t lines;
-    struct bytes last_key; /* Escaped, as it is in the line. */
+    struct bytes last_key; /* Escaped as in the line. */
     bool more;             /* The server has a next page (RFC 8288). */
 };
 
-/* Does a Link header name a next page? (RFC 8288: rel="next") */
+/* Whether a Link header names a next page (RFC 8288: rel="next"). */
 static bool has_next(struct bytes link)
 {
     static const char next[] = "rel=\"next\"";
@@ -24,7 +24,7 @@ static bool has_next(struct bytes link)
     return false;
 }
 
-/* Whole lines only: what is not one is a mistake of the server. */
+/* Only complete lines are accepted: the server sends no others. */
 static bool read_page(struct bytes body, struct page *page)
 {
     const uint8_t *at = body.data;
@@ -65,7 +65,7 @@ static void init_page_request(struct request *request,
     request_add_level(request, options);
 }
 
-/* One page to stdout; `after` becomes its last key, as it is. */
+/* Print one page; `after` is set to its last key, decoded. */
 static int show_page(const struct options *options, struct buf *after,
                      uint64_t limit, struct page *page)
 {

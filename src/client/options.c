@@ -1,5 +1,6 @@
-/* options.c -- the words behind a command. As for the daemon: one dash or
- * two, '=' or a blank; "-" alone and everything behind "--" are words. */
+/* options.c -- the words behind a command. Flags have one dash or two, and '='
+ * or a blank, as those of the daemon; "-" alone and everything behind "--" are
+ * words. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +14,7 @@ struct flag {
     const char *name;
     enum kind kind;
     size_t at;       /* Offset in struct options. */
-    size_t given_at; /* Offset of a bool: it was given; 0: none. */
+    size_t given_at; /* Offset of the bool that says it was given; 0: none. */
 };
 
 #define AT(field) offsetof(struct options, field)
@@ -84,7 +85,7 @@ static void unknown_flag(const struct command *command, const char *word,
     }
 }
 
-/* NULL, or what is wanted instead. */
+/* Returns NULL, or a description of the value that is expected. */
 static const char *take(const struct flag *flag, const char *value,
                         struct options *options)
 {
@@ -111,7 +112,7 @@ static const char *take(const struct flag *flag, const char *value,
     return NULL;
 }
 
-/* The flag at argv[*at]; *at is moved over its value. */
+/* Read the flag at argv[*at]; *at is moved to its value, if it has one. */
 static bool read_flag(struct options *options, int argc, char **argv, int *at,
                       char *why, size_t why_size)
 {
@@ -159,7 +160,7 @@ bool next_server(const char **list, char addr[SERVER_BYTES])
     }
     if (size >= SERVER_BYTES) {
         size =
-            SERVER_BYTES - 1; /* Longer than any name: it will not resolve. */
+            SERVER_BYTES - 1; /* Longer than any name: it does not resolve. */
     }
     memcpy(addr, at, size);
     addr[size] = '\0';

@@ -1,4 +1,4 @@
-/* request.c -- one request to whichever server answers. */
+/* request.c -- a request to the first server that answers. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,12 +11,12 @@
 #include "sys/sys.h"
 
 enum {
-    /* How much longer than the server, which is told --timeout, we wait: its
-     * own words about what took so long are worth more than ours. */
+    /* Time by which the client waits longer than the server, which gets
+     * --timeout: its message about a time-out says more than ours. */
     GRACE_MS = 1000,
     PIECE_BYTES = 64 << 10,
     WHY_BYTES = 256,
-    ROUND_PAUSE_MS = 250, /* Before all servers are asked once more. */
+    ROUND_PAUSE_MS = 250, /* Pause before all servers are asked again. */
 };
 
 void say(const struct options *options, const char *format, ...)
@@ -34,7 +34,7 @@ void say(const struct options *options, const char *format, ...)
     (void)fprintf(stderr, "craftd: %s: %s\n", options->command->name, line);
 }
 
-/* ---- what is asked ---- */
+/* ---- the request ---- */
 
 void request_init(struct request *request, const char *method, const char *path)
 {
@@ -117,8 +117,8 @@ static bool add_request(struct buf *out, const struct request *request,
 
 enum attempt {
     ATTEMPT_ANSWERED,
-    ATTEMPT_NOT_SENT, /* It cannot have been done. */
-    ATTEMPT_LOST,     /* Sent, and no answer. */
+    ATTEMPT_NOT_SENT, /* It cannot have been executed. */
+    ATTEMPT_LOST,     /* It was sent, and not answered. */
     ATTEMPT_BROKEN,   /* The answer, or what becomes of it here, is no good;
                          another try would not mend it. */
 };
@@ -161,8 +161,8 @@ static struct bytes header(const struct request *request, const char *name)
                              request->answer.header_count, name);
 }
 
-/* Whoever answers at that address may be something else; and what ends with
- * the connection may have been cut. */
+/* Another program may answer at that address; and a body that ends with the
+ * connection may have been cut. */
 static bool is_wanted(const struct request *request)
 {
     return bytes_equal_string(header(request, "content-type"),
@@ -171,7 +171,7 @@ static bool is_wanted(const struct request *request)
             header(request, "transfer-encoding").data);
 }
 
-/* Route the part of the body that the last call found. */
+/* Store or write the part of the body that the last call found. */
 static bool keep_body(struct request *request, char why[WHY_BYTES])
 {
     struct bytes piece = request->answer.body;
@@ -228,7 +228,7 @@ static enum attempt receive_answer(struct request *request, int fd,
     }
 }
 
-/* As long as there is progress. */
+/* Send the file; `patience_ms` is for each wait without progress. */
 static enum moved send_file(const struct request *request, int fd,
                             uint64_t patience_ms, char why[WHY_BYTES])
 {
@@ -284,18 +284,18 @@ static enum attempt attempt(struct request *request,
         result = receive_answer(request, fd, answer_ms, why);
     }
     if (moved == MOVED_EARLY && result == ATTEMPT_LOST) {
-        result = ATTEMPT_NOT_SENT; /* Half a request is none. */
+        result = ATTEMPT_NOT_SENT; /* A server ignores half a request. */
     }
     buf_free(&bytes);
     close(fd);
     return result;
 }
 
-/* ---- what the answer means ---- */
+/* ---- the meaning of the answer ---- */
 
 enum { PROBLEM_MESSAGE, PROBLEM_OUTCOME, PROBLEM_FIELDS };
 
-/* The server's own words, if the body is a problem (RFC 9457). */
+/* Explain with the server's message, if the body is a problem (RFC 9457). */
 static void read_problem(const struct request *request,
                          struct field fields[PROBLEM_FIELDS])
 {
@@ -306,7 +306,7 @@ static void read_problem(const struct request *request,
     buf_add_bytes(&copy, buf_bytes(&request->answer_body));
     json_init(&reader, copy.data, copy.size);
     if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
-        /* A body that is cut or mangled is shown as far as it goes. */
+        /* Of a body that is cut or damaged, the valid part is shown. */
         (void)read_fields(&reader, fields, PROBLEM_FIELDS);
     }
     buf_free(&copy);
@@ -346,7 +346,7 @@ static void explain_answer(const struct request *request,
     }
 }
 
-/* "http://host:port/target" in parts. */
+/* Split "http://host:port/target". */
 static bool read_location(struct bytes location, char addr[SERVER_BYTES],
                           struct bytes *target)
 {
@@ -366,7 +366,8 @@ static bool read_location(struct bytes location, char addr[SERVER_BYTES],
     return true;
 }
 
-/* One server, and the one it may point to. `addr` becomes who answered. */
+/* Ask one server, and the one that it redirects to. `addr` is set to the one
+ * that answered. */
 static enum attempt ask(struct request *request, const struct options *options,
                         char addr[SERVER_BYTES], char why[WHY_BYTES])
 {
@@ -381,7 +382,7 @@ static enum attempt ask(struct request *request, const struct options *options,
     if (!read_location(location, addr, &target)) {
         return result;
     }
-    /* The views end with the answer that they are in. */
+    /* `target` is a view of the answer, which the next attempt replaces. */
     struct buf copy = {0};
     buf_add_bytes(&copy, target);
     result = attempt(request, options, addr, buf_bytes(&copy), why);
@@ -389,7 +390,8 @@ static enum attempt ask(struct request *request, const struct options *options,
     return result;
 }
 
-/* The exit code if this were the last server, and why. */
+/* Ask one server. Returns the exit code of the command if no other server can
+ * help; `why` has the reason. */
 static int ask_one(struct request *request, const struct options *options,
                    char addr[SERVER_BYTES], char why[WHY_BYTES])
 {
@@ -412,8 +414,8 @@ static int ask_one(struct request *request, const struct options *options,
     return code;
 }
 
-/* Whether this answer is to be had in the order of the log, where the one that
- * got lost is as well: then it tells of both. */
+/* Whether this answer comes through the log, as the lost one did: then it
+ * decides about both. */
 static bool is_settled(const struct request *request, int code)
 {
     return code == EXIT_DONE ||
@@ -421,7 +423,7 @@ static bool is_settled(const struct request *request, int code)
             (request->answer.status == 409 || request->answer.status == 412));
 }
 
-/* A pause, and whether there is time for another round at all. */
+/* Pause before another round. False: there is no time for one. */
 static bool may_ask_again(const struct options *options, uint64_t start_ms)
 {
     const struct timespec pause = {.tv_nsec = ROUND_PAUSE_MS * 1000000L};
@@ -432,8 +434,8 @@ static bool may_ask_again(const struct options *options, uint64_t start_ms)
     return true;
 }
 
-/* Each server once, as long as it may be asked and is of use. `code` is what
- * came of those before. */
+/* Ask each server once, as long as it may be asked and can help. `code` is the
+ * result of the servers before. */
 static int ask_all(struct request *request, const struct options *options,
                    int code, struct buf *reasons)
 {
@@ -461,7 +463,8 @@ static int ask_all(struct request *request, const struct options *options,
     return code;
 }
 
-/* "lock exists already, index 19". The ETag of a 412 is what is there. */
+/* Print a line such as "lock exists already, index 19". The ETag of a 412 is
+ * that of the current value. */
 static void explain_no(const struct request *request,
                        const struct options *options)
 {
@@ -494,7 +497,7 @@ static void explain(const struct request *request,
 {
     buf_add_u8(reasons, '\0');
     if (code == EXIT_NO) {
-        explain_no(request, options); /* By any server. */
+        explain_no(request, options); /* Every server would say so. */
     } else if (code == EXIT_UNKNOWN) {
         say(options, "%s (it may have been done, or be done soon)",
             (const char *)reasons->data);
@@ -507,7 +510,7 @@ int request_run(struct request *request, const struct options *options)
 {
     char timeout[32];
     struct buf reasons = {0};
-    struct buf later = {0}; /* The first round tells best what went wrong. */
+    struct buf later = {0}; /* Dropped: the first round explains best. */
     uint64_t start_ms = sys_now_ms();
     (void)snprintf(timeout, sizeof(timeout), "%llums",
                    (unsigned long long)options->timeout_ms);

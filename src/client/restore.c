@@ -1,4 +1,4 @@
-/* restore.c -- a backup into a running cluster. */
+/* restore.c -- restore --addr: sends a backup to a running cluster. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 
 #include "client/client_internal.h"
 
-/* What the cluster takes for it depends on the size of the file, and on what
- * else it has to do. It answers for each step of its own. */
+/* The time of a restore depends on the size of the file and the load of the
+ * cluster, which has a time limit of its own for each step. */
 enum { ANSWER_MS = 3600 * 1000 };
 
 static int upload(const struct options *options, int fd, uint64_t bytes)

@@ -1,4 +1,4 @@
-/* text.c -- JSON from the server -> lines for people and scripts. */
+/* text.c -- the server's JSON -> lines for people and scripts. */
 #include <stdio.h>
 
 #include "client/client_internal.h"
@@ -64,13 +64,13 @@ struct flattening {
     struct buf path;
     uint32_t depth;
     struct {
-        size_t path_bytes; /* Without what this level adds. */
+        size_t path_bytes; /* Length of the path of the level above. */
         bool array;
         uint32_t index;
     } levels[JSON_DEPTH_MAX + 1];
 };
 
-/* The path to the next value of this level. */
+/* Set the path of the next value of this level. */
 static void step_to(struct flattening *f, struct bytes name)
 {
     f->path.size = f->levels[f->depth].path_bytes;
