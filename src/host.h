@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "node/node.h"
-#include "sys/user.h"
+#include "sys/account.h"
 
 /* An environment with the clocks and the entropy of this machine, and `fs`
  * (borrowed; outlives the node). The caller fills in the other members. */

@@ -10,8 +10,8 @@
 
 #include "config.h"
 #include "reactor/reactor.h"
+#include "sys/account.h"
 #include "sys/sandbox.h"
-#include "sys/user.h"
 
 struct privileges {
     const struct config *config; /* Borrowed. */

@@ -234,7 +234,10 @@ static const uint32_t allowed_resolver[] = {
     __NR_bind,        __NR_sendmmsg,  __NR_recvmmsg,
     __NR_setitimer,   __NR_getitimer,
 #ifdef __NR_fork
-    __NR_fork,        __NR_vfork,
+    __NR_fork,
+#endif
+#ifdef __NR_vfork
+    __NR_vfork,
 #endif
 #ifdef __NR_alarm
     __NR_alarm,

@@ -136,7 +136,7 @@ static bool map_rings(struct uring *ring, const struct io_uring_params *params)
         params->sq_off.array + params->sq_entries * sizeof(uint32_t);
     size_t done_bytes =
         params->cq_off.cqes + params->cq_entries * sizeof(struct io_uring_cqe);
-    ring->rings_bytes = max_u64(submit_bytes, done_bytes);
+    ring->rings_bytes = submit_bytes > done_bytes ? submit_bytes : done_bytes;
     ring->entries_bytes = params->sq_entries * sizeof(struct io_uring_sqe);
     ring->rings = map(ring->fd, ring->rings_bytes, IORING_OFF_SQ_RING);
     ring->entries = map(ring->fd, ring->entries_bytes, IORING_OFF_SQES);

@@ -1,6 +1,7 @@
-/* user.h -- another user than root, for a process that was started as root. */
-#ifndef CRAFTD_SYS_USER_H
-#define CRAFTD_SYS_USER_H
+/* account.h -- another user than root, for a process that was started as root.
+ */
+#ifndef CRAFTD_SYS_ACCOUNT_H
+#define CRAFTD_SYS_ACCOUNT_H
 
 #include "base/base.h"
 

@@ -1,7 +1,7 @@
-/* user.c -- see user.h. /etc/passwd and /etc/group are read here (passwd(5),
- * group(5)): getpwnam() loads libraries for other sources, which ends a static
- * program by SIGSEGV when they are not of the same build. */
-#include "sys/user.h"
+/* account.c -- see account.h. /etc/passwd and /etc/group are read here
+ * (passwd(5), group(5)): getpwnam() loads libraries for other sources, which
+ * ends a static program by SIGSEGV when they are not of the same build. */
+#include "sys/account.h"
 
 #include <errno.h>
 #include <grp.h>
