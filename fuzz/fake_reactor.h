@@ -18,7 +18,7 @@ struct fake_stream {
 /* The target sets the clock, and calls accept() for a new connection. */
 struct fake_reactor {
     uint64_t now_ms;
-    listener_cb *accept; /* Of the last listener that was opened. */
+    listener_cb *accept; /* Callback of the listener that was opened last. */
     void *accept_arg;
 };
 extern struct fake_reactor fake_reactor;

@@ -46,8 +46,8 @@ struct answered {
 struct stream {
     struct fake_stream fake;
     struct buf in;
-    struct buf out;   /* What was taken is dropped. */
-    struct buf taken; /* By the client. */
+    struct buf out;   /* The sent part is dropped. */
+    struct buf taken; /* Received by the client. */
     bool kicked;
     bool left_over; /* Bytes were left at the end of a turn. */
     bool eof_told;
@@ -762,7 +762,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run_input(data[0], bytes_of(data + 1, size - 1));
     must(world.api->conns.count == 0);
     must(world.api->scans.page_bytes == 0);
-    /* What goes on without its client comes to an end. */
+    /* Work that continues without its client must end. */
     for (unsigned i = 0; i < 400 && world.api->restore.stage != RESTORE_NONE;
          i++) {
         fake_reactor.now_ms += 100;

@@ -34,7 +34,7 @@ int __wrap_dial(const char *addr, uint64_t timeout_ms, char *why,
         must(fcntl(ends[i], F_SETFL, O_NONBLOCK) == 0);
     }
     struct bytes answer = answers[answered++];
-    /* What does not fit is lost, as when a server dies. */
+    /* The rest that does not fit is lost, as when a server dies. */
     ssize_t sent = send(ends[1], answer.data, answer.size, MSG_NOSIGNAL);
     (void)sent;
     (void)shutdown(ends[1], SHUT_WR);
@@ -42,8 +42,8 @@ int __wrap_dial(const char *addr, uint64_t timeout_ms, char *why,
     return ends[0];
 }
 
-/* What commands read and print comes from nowhere and goes there; what the
- * fuzzer prints in between does not. */
+/* Run a command with /dev/null as input and output, but not the fuzzer itself.
+ */
 static int run_quietly(int argc, char **argv)
 {
     static int null = -1;

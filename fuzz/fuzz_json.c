@@ -20,7 +20,7 @@ static void round_trip(struct bytes text)
     buf_free(&out);
 }
 
-/* Of all that it says; the text is overwritten. */
+/* A sum over all values; the text is overwritten. */
 static uint32_t sum_of(struct buf *text)
 {
     struct json_reader reader;

@@ -23,9 +23,9 @@ struct direction {
     struct channel *from;
     struct channel *to;
     struct buf sealed; /* Written by `from`. */
-    size_t at;         /* Of these, what the attacker has taken. */
-    struct buf wire;   /* Arrived at `to`. */
-    size_t opened_at;  /* Of these, what has opened. */
+    size_t at;         /* Bytes that the attacker has taken. */
+    struct buf wire;   /* Bytes that have arrived at `to`. */
+    size_t opened_at;  /* Bytes that were opened. */
     size_t text_bytes; /* Sealed so far; text is a fixed sequence. */
     size_t opened_bytes;
     bool changed;

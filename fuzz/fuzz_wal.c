@@ -38,7 +38,7 @@ static void script(struct wal *wal, struct cursor *in)
             if (wal_last(wal) >= wal_first(wal)) {
                 uint64_t back = min_u64(op / 8, wal_last(wal) - 1);
                 wal_truncate(wal, wal_last(wal) - back);
-                term++; /* What follows is of a newer leader. */
+                term++; /* A newer leader writes the rest. */
             }
             break;
         case 2:

@@ -91,7 +91,7 @@ static void replace_all(const struct wal_options *options, uint8_t flags,
     }
 }
 
-/* What is in a slot, if it holds. */
+/* The content of a slot, if it is valid. */
 static bool slot(struct simdisk *disk, const char *path, struct meta *meta)
 {
     size_t size = 0;

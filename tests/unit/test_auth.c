@@ -153,7 +153,7 @@ static void test_remembered_until_the_rules_change(void **state)
 
     add_user(&users, "bob", "new", "\"write\"");
     assert_int_equal(set_rules(auth, &users, why), ERR_OK);
-    /* Who was let in before is what it was until its request ends. */
+    /* An identity keeps its rights until its request ends. */
     assert_true(may(&client, AUTH_READ, "k"));
     assert_false(may(&client, AUTH_WRITE, "k"));
     auth_release(&client.identity);
@@ -312,7 +312,7 @@ static void test_wrong_ones_are_delayed_by_address(void **state)
         assert_in_range(at_ms - now_ms, delays[i] - delays[i] / 100, delays[i]);
         now_ms = at_ms;
     }
-    /* What is remembered is not delayed, nor another address. */
+    /* A cached success is not delayed, nor is another address. */
     assert_int_equal(ask(auth, &client, basic("bob", "secret"), 1, now_ms),
                      AUTH_ACCEPTED);
     auth_release(&client.identity);

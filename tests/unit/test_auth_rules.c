@@ -154,7 +154,8 @@ static void test_every_permission(void **state)
         char perms[64];
         (void)snprintf(perms, sizeof(perms), "\"%s\"", rows[i].text);
         add_token(&users, "tok", perms);
-        add_token(&users, "other", "\"ready\""); /* So that it is not open. */
+        add_token(&users, "other",
+                  "\"ready\""); /* Else every client may do everything. */
         struct auth *auth = open_auth(&users);
         assert_int_equal(log_in(auth, &client, bearer("tok"), 1, 0),
                          AUTH_ACCEPTED);

@@ -148,7 +148,7 @@ static void test_lines_as_json(void **state)
     JSON(",\"why\":\"says \\\"no\\\"\",\"a\":\"b\"", "why=\"%s\" a=b",
          "says \"no\"");
     JSON(",\"a\":\"\xc3\xa4\",\"b\":\"?\"", "a=%s b=%s", "\xc3\xa4", "\xc3");
-    /* What strangers would like to be. */
+    /* Names that try to forge fields. */
     JSON(",\"from\":\"x level=fatal admin=1\",\"at\":\"h:1\"", "from=%s at=%s",
          "x level=fatal admin=1", "h:1");
     JSON(",\"from\":\"x\\\" level=\\\"error\",\"at\":\"h:1\"", "from=%s at=%s",

@@ -125,7 +125,7 @@ static void test_a_pipe_that_nobody_reads(void **state)
     close(ends[0]);
 }
 
-/* Where it cannot be opened a second time. */
+/* When it cannot be opened a second time. */
 static void test_a_pipe_without_a_second_descriptor(void **state)
 {
     (void)state;

@@ -279,7 +279,7 @@ static void test_results_come_back(void **state)
     buf_free(&out);
 }
 
-/* What a node of another build sends must be what came of that command. */
+/* A result from a node of another build must match its command. */
 static void test_a_result_fits_its_command(void **state)
 {
     (void)state;
@@ -370,7 +370,7 @@ static void test_the_steps_of_a_restore(void **state)
         add_step(&out, (enum command_step)step);
         assert_true(command_is_restore(buf_bytes(&out)));
         assert_int_equal(command_check(buf_bytes(&out)), ERR_OK);
-        /* What is said of the database's size decides who is refused. */
+        /* The command's effect on the size decides whether it is refused. */
         uint64_t keys = 0;
         assert_int_equal(command_only_deletes(buf_bytes(&out), &keys),
                          step >= COMMAND_RESTORE_COMMIT);

@@ -404,7 +404,7 @@ static void test_tabs_are_white_space(void **state)
     }
 }
 
-/* What a name only resembles frames nothing, and is no reason to refuse. */
+/* A name that only resembles a framing header has no effect and is accepted. */
 static void test_names_that_resemble_framing_headers(void **state)
 {
     (void)state;
@@ -674,7 +674,7 @@ static void test_a_body_is_streamed(void **state)
     static const struct {
         const char *text;
         const char *body;
-        int status; /* Of what comes behind it. 0: nothing is whole. */
+        int status; /* Status of the request behind it; 0: it is incomplete. */
     } cases[] = {
         /* Longer than any body that is held. */
         {STREAM "Content-Length: 70\r\n\r\n" LONG NEXT, LONG, 200},
@@ -711,7 +711,7 @@ static void test_a_body_is_streamed(void **state)
     buf_free(&body);
 }
 
-/* What a request in absolute form asks for, and of whom. */
+/* Target and host of a request in absolute form. */
 static void test_absolute_form(void **state)
 {
     (void)state;

@@ -192,10 +192,10 @@ static void test_indenting(void **state)
         {"{\"a\":[1,2],\"b\":{\"c\":false}}\n",
          "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {\n    \"c\": "
          "false\n  }\n}\n"},
-        /* What is in a string is not structure. */
+        /* The content of a string is not structure. */
         {"[\"{\\\"[,:]}\\\\\",\" \\\\\\\"\"]",
          "[\n  \"{\\\"[,:]}\\\\\",\n  \" \\\\\\\"\"\n]\n"},
-        /* Not JSON: whatever comes, it ends. */
+        /* Not JSON: any input ends. */
         {"}]\"a\\", NULL},
         {"\"", NULL},
         {"", "\n"},

@@ -39,11 +39,11 @@ static const struct history histories[] = {
     {"read of what nobody wrote", false, 1, {READ(5, 1, 2)}},
     {"one after the other", true, 2, {WRITE(1, 1, 2), READ(1, 3, 4)}},
     {"a stale read", false, 2, {WRITE(1, 1, 2), READ(0, 3, 4)}},
-    {"a read beside a write sees either (the old)",
+    {"a concurrent read sees either (the old)",
      true,
      2,
      {WRITE(1, 1, 10), READ(0, 2, 3)}},
-    {"a read beside a write sees either (the new)",
+    {"a concurrent read sees either (the new)",
      true,
      2,
      {WRITE(1, 1, 10), READ(1, 2, 3)}},
@@ -99,7 +99,7 @@ static const struct history histories[] = {
      false,
      2,
      {READ(1, 1, 2), WRITE(1, 5, NEVER)}},
-    {"a delete beside others",
+    {"a concurrent delete",
      true,
      4,
      {WRITE(1, 1, 2), WRITE(0, 3, 9), READ(1, 4, 5), READ(0, 6, 7)}},
@@ -132,7 +132,7 @@ static void test_honest_and_lying_registers(void **state)
         struct linear_op ops[OPS];
         uint64_t value = 0;
         for (size_t i = 0; i < OPS; i++) {
-            uint64_t at = 10 * i + 100; /* When it takes effect. */
+            uint64_t at = 10 * i + 100; /* Time of its effect. */
             ops[i] = (struct linear_op){.write = rng_below(&rng, 2) == 0,
                                         .begin = at - rng_below(&rng, 35),
                                         .end = at + rng_below(&rng, 35)};

@@ -128,7 +128,7 @@ static void test_refused(void **state)
     assert_null(pattern_compile(&pattern, bytes_of_string("((a{16}){16})")));
 }
 
-/* ---- beside libc ----
+/* ---- compared with libc ----
  *
  * Expressions are made by their grammar, from few letters, so that texts
  * often nearly match. */

@@ -26,14 +26,13 @@ struct side {
     uint16_t port;
     char addr[32];
     int ups, downs, frames;
-    raft_id from; /* Of the last frame. */
+    raft_id from; /* Sender of the last frame. */
     struct buf got;
-    bool rejects;   /* on_frame() says that it is malformed. */
-    raft_id adopts; /* The id it takes when told; 0: it does not. */
+    bool rejects;   /* on_frame() reports it as malformed. */
+    raft_id adopts; /* The id that it adopts; 0: none. */
     uint8_t uuid[16];
     int foreigners;             /* Greetings of another cluster's members. */
-    char said[RAFT_ADDR_BYTES]; /* Where the one that came up last is, by its
-                                   word. */
+    char said[RAFT_ADDR_BYTES]; /* Address in the HELLO of the last link. */
 };
 
 static const uint8_t cluster[16] = {7, 7, 7};
@@ -131,7 +130,7 @@ static struct raft_member member(raft_id id, const char *addr)
     return m;
 }
 
-/* What `side` believes to be the others. */
+/* Set the other members in the configuration of `side`. */
 static void knows(struct side *side, raft_id id, const char *addr)
 {
     struct raft_conf conf = {.count = id != 0};
@@ -280,7 +279,7 @@ static bool raw_got(struct raw *raw, enum wire_type type,
     return false;
 }
 
-/* What member 2 says to node 1. */
+/* A valid HELLO of member 2 to node 1. */
 static struct wire_hello good_hello(void)
 {
     struct wire_hello hello = {.version_min = WIRE_VERSION,
@@ -712,7 +711,7 @@ static void test_a_frame_that_the_owner_rejects_ends_the_link(void **state)
     add_response(peer_output(a.peers, 2), 1);
     TURN_UNTIL(b.downs == 1 && a.downs == 1);
     b.rejects = false;
-    TURN_UNTIL(a.ups == 2 && b.ups == 2); /* And it comes back. */
+    TURN_UNTIL(a.ups == 2 && b.ups == 2); /* The link comes up again. */
 }
 
 /* Read all there is, and say so. */
@@ -746,7 +745,7 @@ static void test_the_queue_of_a_link_is_bounded(void **state)
         queued += sizeof(body);
         assert_true(queued < (size_t)PEER_OUTPUT_BYTES_MAX * 4);
         if (queued % 1000000 == 0) {
-            reactor_turn(reactor, 0); /* What the kernel takes is gone. */
+            reactor_turn(reactor, 0); /* The kernel takes a part. */
         }
     }
     assert_true(queued >= PEER_OUTPUT_BYTES_MAX);
@@ -843,7 +842,7 @@ static void test_the_higher_id_dials_when_nothing_comes(void **state)
     knows(&b, 1, a.addr);
     TURN_UNTIL(a.ups == 1 && b.ups == 1);
     assert_true(sys_now_ms() >= start_ms + 1500);
-    add_response(peer_output(a.peers, 2), 1); /* And is answered. */
+    add_response(peer_output(a.peers, 2), 1); /* It is answered. */
     TURN_UNTIL(b.frames == 1);
 }
 

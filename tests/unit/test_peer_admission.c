@@ -120,7 +120,7 @@ static void turn_for(uint64_t ms)
     }
 }
 
-/* What was sent may not have been read yet. */
+/* Sent data may not have been read yet. */
 #define TURN_UNTIL(done)                                                       \
     do {                                                                       \
         uint64_t by_ms = sys_now_ms() + 10000;                                 \
@@ -247,7 +247,7 @@ static void test_addresses_of_members_have_places_of_their_own(void **state)
     close(member);
 }
 
-/* Where it came from counts too: its entry may have a name for an address. */
+/* The source address counts too: a member's entry may have a host name. */
 static void test_a_member_is_known_by_where_it_was(void **state)
 {
     (void)state;

@@ -220,7 +220,7 @@ static void send_whole(int fd, const uint8_t *data, size_t size)
     }
 }
 
-/* What comes from one side goes to the other; false: it is closed. */
+/* Move data from one side to the other; false: the connection is closed. */
 static bool relay_move(enum direction to)
 {
     uint8_t data[65536];
@@ -340,7 +340,7 @@ static void first_message(struct channel *channel, const struct peer_keys *keys,
     channel_dial(channel, keys->key[0], random, out);
 }
 
-/* What member 2 says to node 1. */
+/* A valid HELLO of member 2 to node 1. */
 static struct wire_hello good_hello(void)
 {
     struct wire_hello hello = {.version_min = WIRE_VERSION,
@@ -601,9 +601,9 @@ static void test_recordings_get_few_answers(void **state)
 static void test_a_reflected_handshake(void **state)
 {
     (void)state;
-    /* What a says to b comes back to a itself, and its answers to it. */
+    /* Frames from a to b come back to a, and its answers too. */
     open_side(&a, 1, &key_1, false);
-    b.port = a.port; /* Where the relay dials. */
+    b.port = a.port; /* The relay dials it. */
     relay_open();
     knows(&a, 2, relay.addr);
     TURN_UNTIL(relay.conns > 0 &&

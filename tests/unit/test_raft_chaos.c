@@ -39,9 +39,9 @@ struct disk {
 struct node {
     struct raft *raft; /* NULL: dead. */
     struct disk disk;
-    uint64_t last; /* What the engine has, durable or not. */
+    uint64_t last; /* End of the engine's log, durable or not. */
     struct raft_entry log[LOG_MAX];
-    struct raft_persist queue[64]; /* Not done by the disk yet. */
+    struct raft_persist queue[64]; /* Outstanding operations. */
     uint32_t queue_count;
     uint64_t paused_ms;  /* Does not run until then. */
     uint64_t stalled_ms; /* Its disk finishes nothing until then. */
@@ -140,7 +140,7 @@ static void write_to_disk(struct node *node)
         node->disk.last = op->truncate_from - 1;
     }
     for (uint64_t k = op->lo; k <= op->hi; k++) {
-        /* What was overwritten since is written by a later operation. */
+        /* Entries that were overwritten since belong to a later operation. */
         node->disk.log[k] = node->log[k];
         node->disk.last = k;
     }
@@ -417,8 +417,8 @@ static uint32_t pair_bit(uint32_t a, uint32_t b)
     return 0;
 }
 
-/* Of the graphs that differ only in the names of their nodes, the one with
- * the least number stands for all: is it this one? */
+/* Graphs that differ only in the names of their nodes are represented by the
+ * one with the least number. Returns whether this is the one. */
 static bool stands_for_all(uint32_t graph, uint32_t count)
 {
     uint32_t names[NODES_MAX] = {0, 1, 2, 3, 4};

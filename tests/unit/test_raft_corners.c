@@ -24,10 +24,10 @@ static enum err installed(struct engine *e, uint64_t index, uint64_t term)
                 .conf = &conf);
 }
 
-/* ---- who campaigns at once ---- */
+/* ---- campaigns without a time-out ---- */
 
 /* Only the one that can elect itself. */
-static void test_a_learner_beside_one_voter_does_not_campaign(void **state)
+static void test_a_learner_of_one_voter_does_not_campaign(void **state)
 {
     (void)state;
     struct engine *e =
@@ -236,7 +236,7 @@ static void test_an_append_from_before_the_base(void **state)
     engine_settle(e);
     assert_true(engine_log_is(e, TERMS(1, 1, 2)));
     assert_int_equal(engine_sent(e, RAFT_MSG_APPEND_RESP, 2)->match, 8);
-    /* Of an old term it is refused; what is compacted has no term to tell. */
+    /* An append of an old term is refused; a compacted entry has no term. */
     engine_forget(e);
     OK(APPEND(e, .from = 3, .term = 1, .prev = 3, .prev_term = 1,
               .terms = {1}));
@@ -282,7 +282,7 @@ static void test_no_configuration_at_0(void **state)
 static void test_a_snapshot_over_an_unwritten_log(void **state)
 {
     (void)state;
-    /* What is not yet handed out begins behind it, with it, before it. */
+    /* Pending operations start after it, at it, before it. */
     for (uint64_t index = 3; index <= 6; index++) {
         struct engine *e = ENGINE(.voters = 3, .log = {1, 1}, .applied = 2);
         OK(APPEND(e, .from = 2, .term = 1, .prev = 2, .prev_term = 1,
@@ -447,7 +447,7 @@ static void test_the_digest_sees_the_window(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_learner_beside_one_voter_does_not_campaign),
+        cmocka_unit_test(test_a_learner_of_one_voter_does_not_campaign),
         cmocka_unit_test(test_the_last_voter_waits_while_a_leader_leaves),
         cmocka_unit_test(test_a_candidate_with_a_hanging_disk_gives_up),
         cmocka_unit_test(test_a_precandidate_may_vote),

@@ -125,7 +125,8 @@ static void test_every_small_field_counts(void **state)
     engine_free(e);
 }
 
-/* What is in a ring counts, term and vote of an operation included. */
+/* The digest covers the content of rings, with term and vote of each operation.
+ */
 static void test_every_operation_counts(void **state)
 {
     (void)state;

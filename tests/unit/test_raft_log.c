@@ -193,8 +193,8 @@ static void test_commit_never_goes_back(void **state)
     engine_free(e);
 }
 
-/* What matched one leader need not match the next: a new term starts from
- * nothing, and so does a restart. */
+/* A log that matches one leader need not match the next: a new term starts from
+ * zero, and so does a restart. */
 static void test_verified_is_of_one_term(void **state)
 {
     (void)state;
@@ -657,13 +657,13 @@ static void test_refusal_leads_back(void **state)
         struct raft_message m;
         assert_true(engine_send_append(e, 2, 1, &m));
         assert_int_equal(m.log_index, 6);
-        OK(engine_refuse(e, 2, 5, 0, 0)); /* Of another probe. */
+        OK(engine_refuse(e, 2, 5, 0, 0)); /* Answers another probe. */
         assert_int_equal(engine_peer(e, 2)->next, 7);
         OK(engine_refuse(e, 2, 6, rows[i].hint, rows[i].hint_term));
         assert_int_equal(engine_peer(e, 2)->next, rows[i].next);
-        engine_collect(e); /* And goes on at once. */
+        engine_collect(e); /* It continues at once. */
         assert_int_equal(engine_offer(e, 2)->next, rows[i].next);
-        OK(engine_refuse(e, 2, 6, 0, 0)); /* Comes twice. */
+        OK(engine_refuse(e, 2, 6, 0, 0)); /* A duplicate. */
         assert_int_equal(engine_peer(e, 2)->next, rows[i].next);
         engine_free(e);
     }
@@ -865,7 +865,7 @@ static void test_snapshot_for_a_peer_far_behind(void **state)
     engine_collect(e);
     assert_null(engine_offer(e, 2));
 
-    /* That it was sent is not an ack: a probe has to find it there. */
+    /* A sent snapshot is not an ack: a probe must find it at the peer. */
     OK(STEP(e, .type = RAFT_SNAPSHOT_SENT, .peer = 2, .index = 4));
     engine_collect(e);
     assert_int_equal(engine_peer(e, 2)->state, RAFT_PEER_PROBE);

@@ -327,7 +327,7 @@ static void test_learner_that_caught_up_is_promoted(void **state)
     struct engine *e = READY(.voters = 3, .log = {1, 1});
     OK(add(e, RAFT_LEARNER));
     engine_settle(e);
-    OK(engine_ack(e, 4, 4)); /* But the entry that added it is not committed. */
+    OK(engine_ack(e, 4, 4)); /* The entry that added it is not committed. */
     assert_int_equal(suffrage_of(e, 4), RAFT_LEARNER);
     engine_catch_up(e);
     engine_tick(e, 1);
@@ -456,7 +456,7 @@ static void test_demoted_learner_is_not_promoted(void **state)
     raft_get_status(e->raft, &status);
     assert_false(status.changing);
     assert_int_equal(suffrage_of(e, 4), RAFT_OBSERVER);
-    /* And back again, when somebody says so. */
+    /* It is promoted again on request. */
     OK(change(e, RAFT_CHANGE_PROMOTE, 4));
     assert_int_equal(suffrage_of(e, 4), RAFT_VOTER);
     engine_free(e);
@@ -488,7 +488,7 @@ static void test_removed_leader_leaves(void **state)
         OK(change(e, demote ? RAFT_CHANGE_DEMOTE : RAFT_CHANGE_REMOVE, 1));
         engine_settle(e);
         OK(engine_ack(e, 2, 4));
-        assert_int_equal(raft_commit(e->raft), 3); /* Of 2 and 3, one. */
+        assert_int_equal(raft_commit(e->raft), 3); /* Needs one of 2 and 3. */
         assert_int_equal(engine_role(e), RAFT_LEADER);
         assert_int_equal(engine_sent_count(e, RAFT_MSG_TIMEOUT_NOW), 0);
         OK(engine_ack(e, 3, 4));

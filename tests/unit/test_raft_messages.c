@@ -142,7 +142,7 @@ static void test_a_heartbeat_commits_only_what_was_proved(void **state)
     assert_int_equal(take(beat), ERR_OK);
     assert_int_equal(look().commit, 3);
 
-    /* What one leader proved is worth nothing in the term of the next. */
+    /* Progress under one leader does not count in the next term. */
     beat.term = 4;
     beat.from = 3;
     assert_int_equal(take(beat), ERR_OK);
@@ -272,7 +272,7 @@ static void test_what_waited_is_looked_at_again(void **state)
 
 /* Several messages in one turn: a vote given after another answer was queued
  * does not hold that answer back, nor does it leave early itself. */
-static void test_a_vote_beside_another_answer_in_one_turn(void **state)
+static void test_a_vote_and_another_answer_in_one_turn(void **state)
 {
     (void)state;
     const uint64_t terms[] = {1};
@@ -386,7 +386,7 @@ int main(void)
         TEST(test_an_answer_to_an_earlier_round_is_no_pre_vote),
         TEST(test_a_pre_vote_is_no_vote),
         TEST(test_what_waited_is_looked_at_again),
-        TEST(test_a_vote_beside_another_answer_in_one_turn),
+        TEST(test_a_vote_and_another_answer_in_one_turn),
         TEST(test_unsound_members_are_refused),
         TEST(test_malformed_messages_change_nothing),
     };

@@ -195,7 +195,7 @@ static void test_prevote_refusal_brings_the_term(void **state)
     engine_free(e);
 }
 
-/* ---- who gets a vote: sections 3.4, 3.6.1 ---- */
+/* ---- granting votes: sections 3.4, 3.6.1 ---- */
 
 /* 3.6.1: the voter refuses a candidate whose log is behind its own: the later
  * term of the last entries decides, then the length. The same for PREVOTE. */
@@ -878,7 +878,7 @@ static void test_leader_with_a_quorum_is_not_disturbed(void **state)
     assert_int_equal(engine_role(e), RAFT_LEADER);
     assert_int_equal(raft_term(e->raft), 2);
 
-    e->now_ms += ENGINE_ELECTION_MS; /* And no tick has seen it yet. */
+    e->now_ms += ENGINE_ELECTION_MS; /* There was no tick since. */
     ask_both(e, 7, false);
     assert_true(engine_sent(e, RAFT_MSG_VOTE_RESP, 3)->granted);
     assert_int_equal(engine_role(e), RAFT_FOLLOWER);

@@ -73,8 +73,8 @@ static void test_candidates_and_leaders_are_heard_whoever_they_are(void **state)
     assert_int_equal(engine_status(engine)->commit, 2);
     engine_settle(engine);
 
-    /* Who leads us is no stranger: it answers our reads, and may hand over to
-     * us when it has removed itself. */
+    /* The leader is no stranger: it answers our reads, and may transfer the
+     * leadership to us when it has removed itself. */
     OK(STEP(engine, .type = RAFT_READ, .cookie = 1));
     engine_forget(engine);
     engine_collect(engine);

@@ -72,7 +72,7 @@ struct actor {
     uint64_t disk_term;
     raft_id disk_vote;
     struct entry_log disk;
-    struct entry_log log; /* What the engine has. */
+    struct entry_log log; /* The engine's log. */
     struct raft_persist queue[QUEUE_MAX];
     uint32_t queue_count;
     bool held;
@@ -178,8 +178,8 @@ static void describe(const struct raft_message *m, char text[256])
     }
 }
 
-/* What the last step changed. */
-static void tell_changes(struct actor *actor)
+/* Print the changes of the last step. */
+static void print_changes(struct actor *actor)
 {
     struct raft_status now;
     struct raft_status *shown = &actor->shown;
@@ -461,7 +461,7 @@ static void carry_out(struct actor *actor)
             again = true;
         }
     }
-    tell_changes(actor);
+    print_changes(actor);
 }
 
 static bool runs(const struct actor *actor)
@@ -554,7 +554,7 @@ static void run(uint64_t ms)
     quiet = was_quiet;
     for (size_t i = 0; i < NODES_MAX; i++) {
         if (actors[i].raft) {
-            tell_changes(&actors[i]);
+            print_changes(&actors[i]);
         }
     }
 }
@@ -997,7 +997,7 @@ static char *read_script(const char *path)
     return text;
 }
 
-/* What the script looks like when everything is as it turned out. */
+/* Run the script; `played` becomes the script with the actual results. */
 static void play(char *text, struct buf *played)
 {
     char *rest = text;

@@ -509,7 +509,7 @@ static void test_kick_inside_on_read(void **state)
     close(fd);
 }
 
-/* What is pending may be asked for after the other side's end. */
+/* Pending output can be sent after the end of the other side's stream. */
 static void test_half_close(void **state)
 {
     (void)state;

@@ -325,7 +325,7 @@ static void test_all_addresses_in_every_spelling(void **state)
     assert_true(addr_is_loopback("a.localhost"));
 }
 
-/* What counts as one address of the other side. */
+/* The network of a host, which limits count as one address. */
 static uint64_t network_of(const char *host)
 {
     struct address address[ADDRESSES_KNOWN_MAX];
@@ -579,7 +579,7 @@ static void test_child_holds_nothing(void **state)
         setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
     assert_int_equal(recv(pair[0], &byte, 1, 0), 0);
     if (resolver.pid > 0) {
-        assert_int_equal(kill(resolver.pid, 0), 0); /* And it lives still. */
+        assert_int_equal(kill(resolver.pid, 0), 0); /* It is alive. */
     }
     resolver_stop(reactor, &resolver);
     close(pair[0]);
@@ -782,7 +782,7 @@ static void test_refuse_in_accept(void **state)
 
 /* ---- Unix sockets ---- */
 
-static char unix_path[64]; /* Where every user may come. */
+static char unix_path[64]; /* In a directory that every user can reach. */
 
 static struct listener *listen_at_path(enum err expected)
 {

@@ -54,7 +54,7 @@ static void stop(struct machine *m)
     *m = (struct machine){0};
 }
 
-/* What a store without trouble looks like after all entries. */
+/* Hash of a store without faults after all entries. */
 static uint64_t expected_hash(void)
 {
     struct machine m = {0};
@@ -125,7 +125,7 @@ static void test_full_while_committing(void **state)
     assert_int_equal(apply(&m, 2), ERR_OK);
     assert_int_equal(store_flush(m.store), ERR_OK);
 
-    /* And after a restart it is all there, once. */
+    /* After a restart everything is there, once. */
     store_close(m.store);
     struct simdisk *after = simdisk_crash(m.disk, SIMDISK_ALL, 0);
     simdisk_free(m.disk);
@@ -304,8 +304,8 @@ static void test_a_commit_into_the_reserve(void **state)
     check_committed(&m, 2);
     assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
 
-    /* What is left is not enough for another. It is still tight, and what was
-     * applied stays. */
+    /* The space is not enough for another entry. The shortage lasts, and
+     * applied entries stay. */
     prepare(&m);
     assert_int_equal(store_shortage(m.store), ERR_NOSPACE);
     assert_int_equal(store_flushed(m.store), 2);
@@ -313,7 +313,7 @@ static void test_a_commit_into_the_reserve(void **state)
     prepare(&m);
     assert_int_equal(store_shortage(m.store), ERR_OK);
 
-    /* And once more. */
+    /* Once more. */
     simdisk_set_full(m.disk, true);
     assert_int_equal(apply(&m, 3), ERR_OK);
     check_committed(&m, 3);
@@ -348,7 +348,7 @@ static void test_more_than_the_reserve_has_room_for(void **state)
     stop(&m);
 }
 
-/* What there is of one is as good. */
+/* An incomplete reserve can be used too. */
 static void test_a_reserve_that_is_being_made(void **state)
 {
     (void)state;
@@ -363,8 +363,8 @@ static void test_a_reserve_that_is_being_made(void **state)
     stop(&m);
 }
 
-/* That of an earlier process is taken over, where there is no room for a new
- * one, and can be used before. Without one it opens, and says so. */
+/* The reserve of an earlier process is used when there is no space for a new
+ * one. Without a reserve the store opens, and reports the shortage. */
 static void test_opening_on_a_full_disk(void **state)
 {
     (void)state;

@@ -340,7 +340,7 @@ static void test_a_table_is_known_by_its_text(void **state)
     }
 }
 
-/* What else is in it is not read; but no node lives with it. */
+/* Unknown tables are not read, but a node does not accept them. */
 static void test_a_node_takes_nothing_of_strangers(void **state)
 {
     (void)state;

@@ -73,7 +73,7 @@ static bool no_conf(struct bytes conf)
     return false;
 }
 
-/* So much of the image; `meanwhile` goes on writing. */
+/* Copy `bytes` of the image; `meanwhile` takes writes. */
 static enum err copy(struct store_image *image, uint64_t bytes,
                      struct store_incoming *incoming, struct store *meanwhile)
 {
@@ -405,9 +405,9 @@ static bool has_file(const struct fs *fs, const char *path)
     return err == ERR_OK;
 }
 
-/* As many as there may be, each begun at another moment, read at another
- * pace in pieces that are no pages, while every page is overwritten again and
- * again: each stays what it was, byte for byte. */
+/* The maximum number of images, each begun at a different moment and read at a
+ * different pace in pieces that are no pages, while every page is overwritten
+ * again and again: the content of each does not change. */
 static void test_each_image_stays_what_it_was(void **state)
 {
     (void)state;
@@ -449,7 +449,7 @@ static void test_each_image_stays_what_it_was(void **state)
 /* A checkpoint writes old pages aside, and many new ones in place at once.
  * Without room for one the image is lost, and nothing else; without room for
  * the other the checkpoint is not whole, and the image is. */
-static void test_no_room_beside_an_image(void **state)
+static void test_no_space_during_an_image(void **state)
 {
     (void)state;
     struct simdisk *disk = simdisk_new();
@@ -498,7 +498,7 @@ static void test_no_room_beside_an_image(void **state)
 }
 
 /* Power is lost at any change while an image is open. */
-static void on_change_beside(struct simdisk *disk, void *arg)
+static void on_change_during_image(struct simdisk *disk, void *arg)
 {
     uint64_t *durable = arg;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
@@ -516,7 +516,7 @@ static void on_change_beside(struct simdisk *disk, void *arg)
     }
 }
 
-static void test_power_lost_beside_an_image(void **state)
+static void test_power_loss_during_an_image(void **state)
 {
     (void)state;
     struct simdisk *disk = simdisk_new();
@@ -526,7 +526,7 @@ static void test_power_lost_beside_an_image(void **state)
     assert_int_equal(store_checkpoint(store), ERR_OK);
     struct seen seen = see(store, disk);
     durable = store_durable(store);
-    simdisk_set_hook(disk, on_change_beside, &durable);
+    simdisk_set_hook(disk, on_change_during_image, &durable);
     do {
         apply(store, 10);
         assert_int_equal(store_checkpoint(store), ERR_OK);
@@ -541,7 +541,7 @@ static void test_power_lost_beside_an_image(void **state)
 /* ---- a checkpoint in steps ---- */
 
 struct steps {
-    uint64_t hash[2000]; /* Of the content, by applied index; 0: none such. */
+    uint64_t hash[2000]; /* Content hash by applied index; 0: unknown. */
     uint64_t durable;
     uint64_t states;
 };
@@ -584,7 +584,7 @@ static uint64_t handles_of(const struct simdisk *disk)
     return counts.handles;
 }
 
-/* Syncs beside the caller end when they have been asked for twice. */
+/* Asynchronous syncs complete at the second poll. */
 struct patience {
     unsigned asked;
     bool breaks; /* The disk, meanwhile. */
@@ -689,8 +689,8 @@ static bool dies_of_a_sync(unsigned breaks_in)
     return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
-/* What could not be synced is never said to be. */
-static void test_a_sync_beside_fails(void **state)
+/* A failed sync is never reported as durable. */
+static void test_an_asynchronous_sync_fails(void **state)
 {
     (void)state;
     unsigned died = 0;
@@ -731,8 +731,8 @@ static uint64_t writes_of(const struct simdisk *disk)
     return counts.writes;
 }
 
-/* Of sixteen pages that lie one behind the other, one write is made; and what
- * is committed, or checkpointed, does not lie in memory. */
+/* Sixteen adjacent pages are written with one call, and nothing is buffered
+ * after a commit or a checkpoint. */
 static void test_writes_are_gathered(void **state)
 {
     (void)state;
@@ -780,10 +780,10 @@ int main(void)
         cmocka_unit_test(test_power_lost_at_every_change),
         cmocka_unit_test(test_every_call_fails_once),
         cmocka_unit_test(test_each_image_stays_what_it_was),
-        cmocka_unit_test(test_no_room_beside_an_image),
-        cmocka_unit_test(test_power_lost_beside_an_image),
+        cmocka_unit_test(test_no_space_during_an_image),
+        cmocka_unit_test(test_power_loss_during_an_image),
         cmocka_unit_test(test_a_checkpoint_in_steps),
-        cmocka_unit_test(test_a_sync_beside_fails),
+        cmocka_unit_test(test_an_asynchronous_sync_fails),
         cmocka_unit_test(test_closed_while_it_syncs),
         cmocka_unit_test(test_writes_are_gathered),
     };

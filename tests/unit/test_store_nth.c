@@ -35,13 +35,13 @@ enum {
     LOOKS = 24,
     TRIES = 3, /* Before a failure that lasts is repaired. */
     DISK = 0,
-    IMAGE = 1, /* Where copies of the disk are mounted. */
+    IMAGE = 1, /* Mount of the copies of the disk. */
 };
 
 /* ---- SQLite's memory ---- */
 
-/* Of SQLite, with what it takes to fail, and to free what a dead process
- * leaves behind. */
+/* An allocation of SQLite, linked so that allocations can fail, and so that the
+ * leaks of a dead process can be freed. */
 struct block {
     struct block *next;
     struct block **link; /* To this one. */
@@ -463,7 +463,7 @@ static void flush(struct machine *m)
     m->acked = m->next;
     if (store_checkpoint_bytes(m->store) >= CHECKPOINT_BYTES) {
         while (store_checkpoint_step(m->store)) {
-            continue; /* What it begins beside us ends when it is asked. */
+            continue; /* Asynchronous syncs complete when polled. */
         }
     }
     store_get_stats(m->store, &after);
@@ -594,7 +594,7 @@ static bool try_one(const struct failfs_fault *fault, bool nomem)
     size_t heap = dying_heap();
     *m = (struct machine){.fault = *fault, .nomem = nomem};
     failfs_init(&m->fail, NULL);
-    /* Beside SQLite a sync that fails for lack of space is in doubt, as it is
+    /* Outside SQLite a sync that fails for lack of space is in doubt, as it is
      * in SQLite's own VFS; ours takes it for a refusal. */
     bool doubt = fault->call == FAILFS_FDATASYNC && fault->err == ERR_NOSPACE;
     if (fault->n % 2 == 0 && !doubt) {
@@ -633,7 +633,7 @@ static bool try_fault(const struct failfs_fault *fault)
     return try_one(fault, false);
 }
 
-/* Of which only `n` and `for_ever` count. */
+/* Only `n` and `for_ever` of the fault count. */
 static bool try_nomem(const struct failfs_fault *fault)
 {
     return try_one(fault, true);
@@ -703,8 +703,8 @@ static void start_only(struct machine *m)
     (void)start(m);
 }
 
-/* What was made before the failure is found by the next start, and finished.
- * True when it came. */
+/* The next start finds files that were created before the failure, and
+ * completes them. Returns true when the failure happened. */
 static bool open_without_memory(uint64_t n)
 {
     static struct machine machine;
@@ -735,7 +735,7 @@ static void test_no_memory_while_opening(void **state)
     assert_true(nth_total.errors > 0);
 }
 
-/* What a store without trouble does, against the model. */
+/* Check the model against a store without faults. */
 static int setup(void **state)
 {
     (void)state;

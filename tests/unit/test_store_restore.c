@@ -19,7 +19,7 @@
 
 static struct store *store;
 static struct buf command;
-static struct result came; /* Of the last command. */
+static struct result came; /* Result of the last command. */
 
 static int setup(void **state)
 {

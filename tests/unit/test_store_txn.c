@@ -70,7 +70,7 @@ static int teardown(void **state)
         .field = COMMAND_IF_##what, .key = KEY(k), .number = (n)               \
     }
 
-/* What a command is made of; zero-terminated by their types. */
+/* The parts of a command; each list ends with type 0. */
 struct script {
     const char *name;
     struct command_condition ifs[4];
@@ -344,7 +344,7 @@ static void test_results_have_a_limit(void **state)
                      RESULT_TOO_LARGE);
     assert_int_equal(reader.head.at, 5);
     assert_value("x", NULL);
-    /* What is kept for repeats is much less. */
+    /* Results that are stored for retries have a much lower limit. */
     assert_int_equal(APPLY(.name = "n", .thens = {PUT("x", "1"), GET("k")}),
                      RESULT_TOO_LARGE);
     assert_value("x", NULL);

@@ -158,7 +158,7 @@ static void test_a_backup_has_the_view(void **state)
         pages += memcmp(file.data + at, plain.data + at, PAGE) != 0;
     }
     assert_int_equal(pages, 1);
-    /* What is sent to nodes, and what this one works with, has none. */
+    /* Snapshots for nodes, and the node's own database, have none. */
     buf_free(&file);
     file = plain;
     open_file();
@@ -175,7 +175,7 @@ static void test_a_backup_has_the_view(void **state)
 }
 
 /* The schema takes one page, then some, whatever is left in them. */
-static void test_beside_the_remains_of_restores(void **state)
+static void test_with_the_remains_of_restores(void **state)
 {
     (void)state;
     enum { RESTORES = 40 };
@@ -262,7 +262,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_a_backup_has_the_view),
-        T(test_beside_the_remains_of_restores),
+        T(test_with_the_remains_of_restores),
         T(test_a_node_drops_it),
         T(test_any_page),
     };

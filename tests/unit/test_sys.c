@@ -403,7 +403,7 @@ static void test_read_all(void **state)
     mem_free(data);
 }
 
-/* What concerns the kernel alone. */
+/* Tests of the kernel's file system only. */
 
 static void test_real_path(void **state)
 {
@@ -516,7 +516,7 @@ static void test_async_write(void **state)
             (void)fs->poll(fs->self, &op);
         }
         assert_int_equal(op.err, ERR_OK);
-        assert_true(fs->poll(fs->self, &op)); /* And so it stays. */
+        assert_true(fs->poll(fs->self, &op)); /* It stays complete. */
         size_t got;
         assert_int_equal(fs->read(fs->self, handle, offset, found, size, &got),
                          ERR_OK);

@@ -424,8 +424,8 @@ static void begin_with_reserve(void)
     assert_int_equal(wal_reserve_shortage(f.wal), ERR_OK);
 }
 
-/* What was accepted is finished in the reserve: a whole segment more than what
- * is left of this one, though the next one cannot be made. */
+/* Accepted entries are finished in the reserve: a whole segment more than the
+ * rest of this one, though the next segment cannot be created. */
 static void test_the_log_goes_on_in_its_reserve(void **state)
 {
     (void)state;
@@ -610,7 +610,7 @@ static void read_none(uint64_t index)
     buf_free(&out);
 }
 
-/* What the disk holds after a power loss now. */
+/* Last index of the log after a power loss now. */
 static uint64_t last_after_a_crash(enum simdisk_keep keep, uint64_t seed)
 {
     struct simdisk *after = simdisk_crash(f.disk, keep, seed);

@@ -443,7 +443,7 @@ static void test_damage_in_the_last_batch_is_seen_with_the_hint(void **state)
     data[17] ^= 1;
     expect_entries(after, 4, "a damaged hint");
 
-    /* What comes after the hint may be torn as before. */
+    /* Batches after the hint may be torn as before. */
     append(&run, 1, 3000);
     sync_all(&run);
     after = simdisk_crash(run.disk, SIMDISK_ALL, 0);

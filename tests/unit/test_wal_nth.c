@@ -93,7 +93,7 @@ static void on_entry(const struct wal_entry *entry, void *arg)
         return;
     }
     if (state->first == 0) {
-        state->first = entry->index; /* What was before is compacted. */
+        state->first = entry->index; /* Earlier entries were compacted. */
     } else {
         assert_true(entry->index <= state->count + 1);
     }
@@ -140,7 +140,7 @@ static bool same_vote(const struct state *a, const struct state *b)
     return a->term == b->term && a->vote == b->vote;
 }
 
-/* What was acknowledged, or what was on its way; the vote goes first. */
+/* The acknowledged state, or the state in flight; the vote is written first. */
 static void expect_state(const struct machine *m, const struct state *found)
 {
     bool log_acked = same_log(found, &m->acked);
@@ -208,7 +208,7 @@ static bool start(struct machine *m)
     m->tried = found;
     m->next = found;
     if (m->fail.hits > 0) {
-        look(m, SIMDISK_NOTHING, 0); /* What it found, it made durable. */
+        look(m, SIMDISK_NOTHING, 0); /* Recovered entries are durable. */
     }
     return true;
 }
@@ -545,7 +545,7 @@ static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
     assert_true(nth_total.deaths > 0);
 }
 
-/* With the log written by its caller, and beside it. */
+/* With synchronous and with asynchronous writes. */
 #define BOTH(test)                                                             \
     cmocka_unit_test_setup(test, set_sync),                                    \
         cmocka_unit_test_setup(test, set_async)

@@ -137,7 +137,7 @@ static void test_forward_round_trip(void **state)
     buf_free(&out);
 }
 
-/* Every kind there is, and none beside them. */
+/* Every kind that exists, and no other. */
 static void test_forward_kinds(void **state)
 {
     (void)state;
