@@ -376,7 +376,7 @@ def part_io(options, report):
 
 
 def weigh(report, programs, memory, directory):
-    """What each leader holds, under these two names."""
+    """The values of these two keys at each leader."""
     for program in programs:
         node = program.leader()
         report.add("idle", memory, program.name, rss_bytes(node.pid) / 1e6, "MB")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a large database costs: disk, restart, a newcomer's catching up, and the
+"""The cost of a large database: disk, restart, a newcomer's catching up, and the
 longest turn of the loop.
 
     tests/bench/big.py [--keys N] [--value BYTES] [--secs N] [--dir DIR]

@@ -115,9 +115,9 @@ def build(*targets):
 
 
 def quiet(command, seconds, of_processor=True):
-    """Whether it ended well in time, and its output. A busy machine is no
-    hang: the time is that of the processor, where that is what it takes, and
-    several times as long by the clock."""
+    """Returns whether it succeeded in time, and its output. A busy machine is no
+    hang: the limit is processor time, where the command mostly computes, and
+    several times as much by the clock."""
     # COLUMNS: pytest cuts reasons at the end of its line.
     env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", COLUMNS="200")
     def limit():
@@ -150,8 +150,8 @@ def skipped_units(out):
 
 
 def judge_proc(expression, well, out):
-    """Who finds it, of the process tests of that name: a text, or None when
-    all of them ran and passed."""
+    """Hunt with the process tests of that name. Returns a text that names what found
+    it, or None when all of them ran and passed."""
     counts = {what: int(count) for count, what in re.findall(
         r"(\d+) (passed|failed|skipped|errors?)\b", out.strip().split("\n")[-1])}
     if counts.get("failed") or out == "time-out":
@@ -205,7 +205,7 @@ def hunt_simulated(room, seeds):
 
 
 def hunt(room, seeds, proc):
-    """Who finds it: a text, or None."""
+    """Returns a text that names what found it, or None."""
     skipped = []
     for program in unit_programs(room):
         build("build/check/" + program)

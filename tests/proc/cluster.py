@@ -1,6 +1,6 @@
 """Start, stop and talk to real craftd processes on loopback.
 
-Used by the tests beside this file and by tests/bench. Standard library only.
+Used by the tests in this directory and by tests/bench. Standard library only.
 Every process is ended by the pid this module started, and dies with the test
 runner whatever happens to that (PR_SET_PDEATHSIG). Start nodes from the main
 thread: the kernel sends that signal when the *thread* that forked ends.
@@ -25,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BINARY = os.environ.get("CRAFTD", os.path.join(ROOT, "build", "craftd"))
 HOST = "127.0.0.1"
 
-# What a request may meet while nodes come and go.
+# Exceptions of a request while nodes start and stop.
 TROUBLE = (OSError, http.client.HTTPException)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -160,8 +160,8 @@ class Node:
         self.raft_port = free_port()
         self.host = host
         self.raft_host = host
-        self.reach = HOST  # Where the tests find its HTTP port.
-        self.namespace = None  # Of the network, if not ours (netns.py).
+        self.reach = HOST  # Host of its HTTP port for the tests.
+        self.namespace = None  # Network namespace, if not ours (netns.py).
         self.args = list(args)
         self.inmem = inmem
         self.dir = os.path.join(str(base), name)
@@ -223,17 +223,15 @@ class Node:
         """SIGTERM; the exit code. A node that does not go is an error."""
         self.send(number)
         try:
-            return self.proc.wait(timeout)
-        except subprocess.TimeoutExpired:
+            return self.wait_exit(timeout)
+        except AssertionError:
             self.kill()
-            raise AssertionError(f"{self.name} did not stop within {timeout} s")
+            raise
 
     def wait_exit(self, timeout=10.0):
         """The exit code of a node that is expected to end by itself."""
-        try:
-            return self.proc.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} is still running after {timeout} s")
+        wait_for(lambda: not self.alive(), timeout, f"{self.name} ends", pause=0.005)
+        return self.proc.returncode
 
     def log(self):
         with contextlib.suppress(FileNotFoundError):
@@ -399,7 +397,7 @@ class Cluster:
 
 
 def written_bytes(pid):
-    """What the process has caused to be written to storage (/proc/PID/io)."""
+    """Bytes that the process has caused to be written to storage (/proc/PID/io)."""
     with open(f"/proc/{pid}/io") as f:
         for line in f:
             if line.startswith("write_bytes:"):

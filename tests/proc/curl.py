@@ -24,7 +24,7 @@ INDEX = re.compile(r"\bi(\d+)\b")
 
 
 def run(line, directory, address, timeout=30, stdin=None):
-    """What came back, and curl's own exit code."""
+    """The answer, and curl's own exit code."""
     argv = [word.replace("localhost:11000", address) for word in shlex.split(line)]
     assert argv[0] == "curl", line
     head = os.path.join(directory, "head")

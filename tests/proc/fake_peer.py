@@ -223,8 +223,8 @@ class SealedPeer(Peer):
 
 
 class Facts:
-    """What a stranger finds out about a cluster: its id, and by counting the
-    numbers of its members. With a cluster key only who has it can count."""
+    """The facts that a stranger can learn about a cluster: its id, and by trying,
+    the numbers of its members. With a cluster key only its owner can try."""
 
     def __init__(self, cluster, key=None):
         self.key = key

@@ -31,7 +31,7 @@ class Clients(Threads):
         self.key_count = keys
         self.lock = threading.Lock()
         self.histories = collections.defaultdict(list)  # key -> [Op]
-        self.outcome = {}  # Of the keys that are written once.
+        self.outcome = {}  # By key, for keys that are written once.
         self.epoch, self.asked = 0, 0
         self.done = collections.Counter()  # (node, kind) -> answered
         self.unknown = 0

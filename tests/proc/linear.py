@@ -1,8 +1,8 @@
 """Is the history of one key linearizable? The sibling of tests/sim/linear.c.
 
-Wing and Gong's search with Lowe's memory of what was tried ("Testing for
+Wing and Gong's search with Lowe's cache of visited states ("Testing for
 linearizability", 2017): pick an operation that began before any other ended,
-apply it to the register, go on; step back when stuck. Three facts keep the
+apply it to the register, go on; backtrack at a dead end. Three facts keep the
 search short, so that histories of a minute are no trouble:
 
 An operation that fits the register and leaves it as it is (a read of this
@@ -39,7 +39,7 @@ class Op(collections.namedtuple("Op", "kind value begin end who")):
         return super().__new__(cls, kind, value, begin, end, who)
 
     def leaves(self):
-        """What the register holds after a write or a delete."""
+        """The value of the register after a write or a delete."""
         return self.value if self.kind == WRITE else None
 
     def fits(self, register):
@@ -103,7 +103,7 @@ class _Search:
         return first, mask, used, register
 
     def may_go(self, state):
-        """Nobody needs what the register holds, or it can come back."""
+        """No operation needs the current value, or it can be written again."""
         first, mask, used, register = state
         if register is None or register is _ANY:
             return True

@@ -51,7 +51,7 @@ def isolated(nodes, node):
 
 
 def mute(nodes, node):
-    """Nobody hears it; it hears all."""
+    """It receives from all, and none receives from it."""
     return {(node, other) for other in nodes if other != node}
 
 
@@ -86,8 +86,8 @@ def ip(*lines, namespace=None):
 
 
 def _elsewhere(move, call, otherwise):
-    """What call() returns on a thread that has moved away from here, or an
-    error with the words of `otherwise`."""
+    """The result of call() on a thread in another namespace, or an error with the
+    text of `otherwise`."""
     result = []
 
     def work():
@@ -102,8 +102,8 @@ def _elsewhere(move, call, otherwise):
 
 
 def in_namespace(namespace, call):
-    """What call() returns on a thread in that namespace. A socket stays where
-    it was made, whoever uses it."""
+    """The result of call() on a thread in that namespace. A socket stays in the
+    namespace in which it was created."""
     return _elsewhere(lambda: enter_network(namespace), call,
                       "the call in another network namespace failed")
 

@@ -15,7 +15,7 @@ NUMBERS = {"mmap": 9, "mprotect": 10, "ioctl": 16, "close": 3, "socket": 41,
            "kill": 62, "ptrace": 101, "openat": 257, "prlimit64": 302,
            "io_uring_setup": 425}
 AT_FDCWD = -100
-X32 = 0x40000000  # Of the number: its ABI is x32.
+X32 = 0x40000000  # Bit of a number of the x32 ABI.
 
 _ATTACH, _DETACH, _STEP, _GETREGS, _SETREGS = 16, 17, 9, 12, 13
 _FIELDS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax "

@@ -34,7 +34,7 @@ def craftd(*words):
 
 
 def value_as_text(file, key):
-    """What somebody types who opens a backup with sqlite3."""
+    """A query on a backup that is opened with sqlite3."""
     with contextlib.closing(sqlite3.connect(file)) as db:
         return db.execute(f"SELECT value FROM kv WHERE key = '{key}'").fetchall()
 
@@ -210,7 +210,7 @@ def test_restore_founds_a_cluster(cluster, tmp_path):
     assert again.returncode == 1 and "belongs to a node already" in again.stderr, again
 
 
-def test_restore_of_what_is_no_backup(cluster, tmp_path):
+def test_restore_of_a_file_that_is_no_backup(cluster, tmp_path):
     node = cluster.new()
     file = tmp_path / "file"
     stranger = sqlite3.connect(tmp_path / "stranger.db")

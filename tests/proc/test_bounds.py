@@ -293,7 +293,7 @@ def test_the_database_commits_into_its_reserve(cluster):
 
 
 @needs_mount
-def test_a_follower_with_a_full_disk_hurts_nobody(cluster):
+def test_a_follower_with_a_full_disk_affects_no_other_node(cluster):
     cluster.start(2)
     full = cluster.new()
     full.join = cluster[0].http

@@ -122,7 +122,7 @@ def test_our_own_pages_may(node):
     assert got.status == 200
 
 
-def test_who_is_no_browser_sees_no_difference(node):
+def test_clients_that_are_no_browsers_see_no_difference(node):
     for headers in ({"Host": "evil.example"}, {"Host": "kv.example.com:80"}, {"Host": ""},
                     {"Host": "kv", "User-Agent": "curl/8.5.0", "Accept": "*/*"},
                     {"Host": "kv", "User-Agent": "Go-http-client/1.1"},
@@ -226,7 +226,7 @@ def test_an_origin_that_is_allowed(cluster):
         forbidden(node.request("POST", "/key", '{"k":"w"}', {"Origin": origin}))
         got = node.request("OPTIONS", "/key/k", headers={"Origin": origin})
         assert got.headers["Access-Control-Allow-Methods"] is None
-    # Nor under a name that is not ours.
+    # The same under a name that is not ours.
     forbidden(node.request("GET", "/key/k", headers={**ui, "Host": "kv.example.com"}))
     assert node.get("k") == "v"
     assert node.request("GET", "/key/k").headers["Access-Control-Allow-Origin"] is None

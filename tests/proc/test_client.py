@@ -164,7 +164,7 @@ def test_json_is_not_taken_for_a_value(serve):
     assert (done.returncode, done.stdout) == (FAILED, b"")
 
 
-def test_not_found_is_told_from_no_answer(serve):
+def test_not_found_differs_from_no_answer(serve):
     done = craftd("get", "k", addr=serve(answer(404, b'{"k":""}')).addr)
     assert (done.returncode, done.stdout) == (NO, b"")
     assert done.stderr == b"craftd: get: there is no key k\n"
@@ -287,7 +287,7 @@ def test_one_server_is_asked_again(serve):
     assert len({name_of(request) for request in server.requests}) == 1
 
 
-def test_what_has_no_name_is_not_repeated(serve):
+def test_writes_without_a_name_are_not_retried(serve):
     second = serve(answer(200))
     done = craftd("leader", "n2", addr=f"{serve(b'').addr},{second.addr}")
     assert (done.returncode, second.requests) == (UNKNOWN, [])
@@ -303,8 +303,8 @@ def test_what_has_no_name_is_not_repeated(serve):
     (problem(412, "precondition-failed", "changed"), NO),
     (problem(409, "not-a-number", "incr: no number"), FAILED),
 ])
-def test_only_the_log_settles_what_is_unknown(serve, then, code):
-    """What refuses the repeat at the door says nothing of the first."""
+def test_only_the_log_settles_an_unknown_outcome(serve, then, code):
+    """A refusal of the retry says nothing about the first attempt."""
     first, second = serve(b""), serve(then)
     done = craftd("txn", "--timeout", "200ms", data=b'{"then":[]}',
                   addr=f"{first.addr},{second.addr}")
@@ -313,7 +313,7 @@ def test_only_the_log_settles_what_is_unknown(serve, then, code):
 
 
 @pytest.mark.parametrize("status, code", [(413, "too-large"), (507, "no-space")])
-def test_a_txn_goes_without_the_name_it_has_no_room_for(serve, status, code):
+def test_a_txn_without_room_for_a_name_is_sent_without(serve, status, code):
     """Results are kept with a name, 16 KiB at most; and what would grow is
     refused on a full disk, deletions are not."""
     server = serve(problem(status, code, "no room"), answer(200, b'{"ok":true}'))
@@ -375,7 +375,7 @@ def test_silence_ends_with_the_timeout(serve):
 
 
 def test_a_full_backlog_does_not_hold_the_others_up(serve):
-    """A server that neither takes nor refuses a connection."""
+    """A server that neither accepts nor refuses a connection."""
     with socket.socket() as deaf, socket.socket() as filler, socket.socket() as more:
         deaf.bind((HOST, 0))
         deaf.listen(0)
@@ -465,7 +465,7 @@ def database(body):
     answer(200, b"x" * 9000),
     b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.sqlite3\r\n\r\nSQLite form",
 ], ids=["another server", "of no type", "without an end"])
-def test_what_is_no_backup_does_not_replace_one(serve, tmp_path, other):
+def test_a_failed_backup_does_not_replace_one(serve, tmp_path, other):
     file = tmp_path / "b.db"
     file.write_bytes(b"the old one")
     done = craftd("backup", str(file), addr=serve(other).addr)
@@ -476,7 +476,7 @@ def test_what_is_no_backup_does_not_replace_one(serve, tmp_path, other):
     assert (done.returncode, done.stdout) == (FAILED, b"")
 
 
-def test_backup_is_whole_or_not_there(serve, tmp_path):
+def test_a_backup_file_is_complete_or_absent(serve, tmp_path):
     body = os.urandom(200_000)
     file = tmp_path / "b.db"
     file.write_bytes(b"the old one")
@@ -632,7 +632,7 @@ def test_no_majority_no_answer(cluster):
     done = craftd("get", "k", "--timeout", "1s", addr=cluster[0].http)
     assert done.returncode == AWAY
     assert b"leader" in done.stderr
-    # What needs no leader works on.
+    # Commands that need no leader still work.
     assert craftd("status", addr=cluster[0].http).returncode == DONE
 
 
@@ -690,7 +690,7 @@ def test_a_wrong_member_of_a_transaction_is_named(three, addr, body, says):
     assert done.returncode == FAILED and says.encode() in done.stderr, done
 
 
-def test_a_path_without_a_key_says_where_lists_are(three):
+def test_a_path_without_a_key_names_the_path_of_lists(three):
     for path in ("/key", "/key/"):
         response = three[0].request("GET", path)
         assert response.status == 400 and "GET /keys" in response.json()["message"]
@@ -740,7 +740,7 @@ def test_a_backup_does_not_go_to_a_terminal(three, addr):
 
 
 @pytest.mark.parametrize("words", [["put", "typed"], ["put", "typed", "-"]])
-def test_reading_from_a_terminal_is_said(three, addr, words):
+def test_reading_from_a_terminal_is_announced(three, addr, words):
     code, shown = on_terminal(*words, typed=b"by hand\n\x04", addr=addr)
     assert code == DONE and b"reading stdin" in shown and b"Ctrl-D" in shown
     assert run("get", "typed", addr=addr) == b"by hand\n"

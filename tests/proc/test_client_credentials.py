@@ -1,5 +1,5 @@
-"""What the commands send so that a server knows them, and the commands that
-make users and tokens."""
+"""Credentials that the commands send, and the commands that create users and
+tokens."""
 import base64
 import hashlib
 import json

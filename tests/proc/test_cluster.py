@@ -1,5 +1,5 @@
-"""What an operator does to a cluster, through any of its nodes, and what it
-says when something is wrong."""
+"""Requests of an operator to a cluster, through any of its nodes, and its
+answers when something is wrong."""
 import json
 import signal
 import time
@@ -18,7 +18,7 @@ def roles(node):
     return {row["id"]: row["role"] for row in node.request("GET", "/nodes").json()}
 
 
-# ---- looking ----
+# ---- status ----
 
 def test_nodes_are_listed_by_every_node(three):
     leader = three.wait_leader()
@@ -47,14 +47,14 @@ def test_nodes_are_listed_by_every_node(three):
         assert response.headers["Allow"] == "GET, HEAD, PUT, DELETE, OPTIONS"
 
 
-def test_leader_is_told_by_every_node(three):
+def test_every_node_names_the_leader(three):
     leader = three.wait_leader()
     for node in three:
         assert node.request("GET", "/leader").json() == {
             "id": leader.name, "address": leader.raft, "http": leader.http}
 
 
-def test_what_makes_no_sense(three):
+def test_requests_that_make_no_sense(three):
     for node in three:
         for body in (b"", b"{}", b"[]", b'{"voter":1}', b'{"voter":true,"x":1}',
                      b'{"voter":true,"id":"node0"}'):
@@ -122,7 +122,7 @@ def test_last_voters_stay(cluster):
                                       {"voter": False}), 409, "last-voter")
         assert answer.json()["outcome"] == "not-applied"
         problem(node.request("DELETE", f"/nodes/{leader.name}"), 409, "last-voter")
-    # Who does not answer does not get a vote.
+    # A member that does not answer is not promoted.
     other.send(signal.SIGSTOP)
     try:
         time.sleep(2.5)  # Longer than an election takes: it is not live.
@@ -134,7 +134,7 @@ def test_last_voters_stay(cluster):
 
 
 def test_no_vote_is_taken_from_a_majority_that_lives(cluster):
-    """Of three voters one is dead: none of the other two may go."""
+    """One of three voters is dead: neither of the others may be removed."""
     cluster.start(3)
     leader = cluster.wait_leader()
     dead, alive = cluster.others(leader)
@@ -174,7 +174,7 @@ def test_leadership_is_moved_through_every_node(cluster):
     assert response.status == 200 and response.json()["id"] != leader.name
 
 
-def test_leadership_is_not_given_to_who_cannot_take_it(cluster):
+def test_leadership_is_not_transferred_to_a_node_that_cannot_lead(cluster):
     cluster.start(2)
     leader = cluster.wait_leader()
     other = cluster.others(leader)[0]
@@ -252,7 +252,7 @@ def test_snapshot_of_one_node(cluster):
         assert value(scrape(node), "craftd_raft_snapshots_total", kind="taken",
                      result="ok") >= 1
         assert node.request("GET", "/snapshot").status == 405
-    # What it holds needs no log: as found after kill -9.
+    # After a snapshot its state needs no log, as kill -9 shows.
     cluster[1].kill()
     cluster[1].start().up()
     cluster.wait_same()
@@ -284,9 +284,9 @@ def test_snapshot_lets_the_log_go(cluster):
         assert node.get("after") == "1" and node.get("big-2") == big
 
 
-# ---- trouble ----
+# ---- faults ----
 
-def test_status_tells_of_a_dead_member(cluster):
+def test_status_shows_a_dead_member(cluster):
     cluster.start(3)
     leader = cluster.wait_leader()
     assert leader.status()["hints"] == []

@@ -239,7 +239,7 @@ def test_a_file_behind_links(cluster, tmp_path):
     os.symlink("..1", tmp_path / "mount" / "new")
     os.rename(tmp_path / "mount" / "new", tmp_path / "mount" / "..data")
     assert "keys=2" in hangup(nodes[0])
-    # Of the last link the target was known: it can be changed in place.
+    # The target of the last link existed: it can be changed in place.
     write_keys(tmp_path / "mount" / "..0" / "key", *keys)
     os.symlink("..0", tmp_path / "mount" / "new")
     os.rename(tmp_path / "mount" / "new", tmp_path / "mount" / "..data")

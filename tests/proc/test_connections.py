@@ -1,5 +1,5 @@
-"""Who is let in when places are taken, and who goes: the longest idle, and of
-one address no more than its share. Probes are always answered."""
+"""Connections when --max-conns is reached: the longest idle one is closed, no
+address has more than its share, and probes are always answered."""
 import contextlib
 import select
 import signal
@@ -168,7 +168,7 @@ def test_many_at_once_beyond_the_limit_are_all_answered(node):
         assert answers == [200, 429] * 50
 
 
-def test_silent_guests_do_not_keep_probes_out(node):
+def test_silent_guests_do_not_block_probes(node):
     with closing() as keep:
         fill(node, keep)
         for _ in range(200):

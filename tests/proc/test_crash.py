@@ -140,7 +140,7 @@ def test_sigterm_hands_leadership_over(cluster):
         cluster.wait_members(3).wait_same()
 
 
-def test_stopped_follower_disturbs_nobody(cluster):
+def test_a_stopped_follower_does_not_disturb_the_others(cluster):
     """SIGSTOP: it is not dead, its sockets are open, it answers nothing."""
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -159,7 +159,7 @@ def test_stopped_follower_disturbs_nobody(cluster):
     assert leader.status()["term"] == term
 
 
-def test_stopped_leader_wakes_up_and_tells_no_old_tales(cluster):
+def test_a_stopped_leader_resumes_and_serves_no_stale_read(cluster):
     """E14: a read that was sent to the old leader after a newer value had been
     acknowledged elsewhere: the new value or an error, never the old one."""
     cluster.start(3)

@@ -42,7 +42,7 @@ def test_a_prefix_through_every_node(three):
         assert again.json()["index"] >= body["index"]
 
 
-def test_what_it_deletes_is_acknowledged_before(three):
+def test_deletes_are_durable_before_the_answer(three):
     """A write that one node has acknowledged is seen through another."""
     for i in range(30):
         writer, eraser = three[i % 3], three[(i + 1) % 3]
@@ -61,7 +61,7 @@ def test_everything_must_be_meant(cluster):
     put_all(node, ["a", "b/1", "c"])
     for query in ("", "prefix=", "prefx=a", "all=0", "all=false"):
         assert code(erase(node, query)) == (400, "bad-param"), query
-    # What only a list takes would be deleted with the rest.
+    # Ignoring a parameter of lists would delete too much.
     for query in ("prefix=a&end=am", "prefix=a&after=a", "prefix=a&limit=1",
                   "prefix=b/&separator=/", "all&count", "all&keys"):
         assert code(erase(node, query)) == (400, "bad-param"), query
@@ -118,7 +118,7 @@ def test_others_are_served_meanwhile(cluster):
     assert node.status()["keys"] == 1
 
 
-def test_a_time_out_says_how_far_it_came_and_a_repeat_goes_on(cluster):
+def test_a_time_out_reports_its_progress_and_a_retry_continues(cluster):
     node = cluster.start(1)[0]
     put_all(node, [f"k/{i:06}" for i in range(100_000)])
     response = erase(node, "prefix=k/&timeout=100ms")
@@ -128,7 +128,7 @@ def test_a_time_out_says_how_far_it_came_and_a_repeat_goes_on(cluster):
     left = count(node, "k/")
     assert left == 100_000 - problem["deleted"]
     assert erase(node, "prefix=k/").json()["deleted"] == left
-    # What is not begun in time is not done at all.
+    # A request that does not begin in time has no effect.
     put_all(node, ["k/a"])
     response = erase(node, "prefix=k/&timeout=0ms")
     assert response.status in (503, 504)

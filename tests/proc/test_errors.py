@@ -133,7 +133,7 @@ REFUSED = [
     (TXN + "'{\"if\":[{\"key\":\"text\",\"exists\":true},{\"key\":\"none\",\"exists\":true}],"
      "\"then\":[]}'", "412 precondition-failed", "condition 1", "x"),
     # 413
-    # Who does not wait for 100 may be cut off while it sends: 64 KiB are drained.
+    # A client that does not wait for 100 may be cut off while it sends: 64 KiB are drained.
     (f"curl -H 'Expect: 100-continue' -T over-body {KEY}/a", "413 too-large",
      r"body is over 4194304 bytes \(--max-body\)", "x"),
     (f"curl -H Expect: -H 'Transfer-Encoding: chunked' -T over-body {KEY}/a", "413 too-large",
@@ -236,7 +236,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_what_is_refused(trio, folder, number):
+def test_refused_requests(trio, folder, number):
     rows = Table(folder, trio[number])
     wrong = []
     for line, expected, message, outcome in REFUSED:
@@ -254,7 +254,7 @@ def test_what_is_refused(trio, folder, number):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_what_is_allowed(trio, folder, number):
+def test_allowed_methods(trio, folder, number):
     for path, method, allowed in ALLOWED:
         got, done = run(f"curl -X {method} localhost:11000/{path}", str(folder),
                         trio[number].http)
@@ -440,7 +440,7 @@ def test_no_member_yet(cluster, folder):
     problem(got, 503, "starting", "no member of a cluster yet")
     got, _ = run("curl localhost:11000/readyz", str(folder), node.http)
     assert (got.status, got.headers["retry-after"]) == (503, "1")
-    # Told to stop, it does not keep who waits waiting.
+    # At SIGTERM waiting requests are answered at once.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         late = pool.submit(run, f"curl {KEY}/a?timeout=20s", str(folder), node.http)
         wait_connected(node, 1)
@@ -465,7 +465,7 @@ def frozen(cluster):
 
 
 def test_a_leader_without_its_majority(cluster, folder):
-    """As long as it believes to lead, what is proposed has an unknown end."""
+    """As long as it believes to lead, proposals have an unknown outcome."""
     cluster.start(3, args=["--election", "3s"])
     cluster.wait_leader().put("a", "0")
     with frozen(cluster) as leader:
@@ -496,7 +496,7 @@ def test_a_leader_without_its_majority(cluster, folder):
                 assert got.status == 504
 
 
-def test_the_lead_is_not_given_to_who_is_behind(cluster, folder):
+def test_leadership_is_not_transferred_to_a_node_that_lags(cluster, folder):
     """One that sleeps, beside a majority that does not: it may catch up."""
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -514,7 +514,7 @@ def test_the_lead_is_not_given_to_who_is_behind(cluster, folder):
     assert got.status == 200 and json.loads(got.body)["id"] == sleeper.name
 
 
-def test_the_lead_is_not_given_to_the_dead(cluster, folder):
+def test_leadership_is_not_transferred_to_a_dead_node(cluster, folder):
     """No link is left, and it does not know yet that it leads nobody."""
     cluster.start(3, args=["--election", "4s"])
     leader = cluster.wait_leader()
@@ -589,8 +589,8 @@ def test_without_a_leader(cluster, folder):
                 problem(answer.result()[0], 503, "stopping", "stopping")
 
 
-def test_a_link_that_ends_is_told(cluster, folder):
-    """A follower has passed a write on, and its leader dies: the time was not up."""
+def test_the_end_of_a_link_is_reported(cluster, folder):
+    """A follower has forwarded a write, and its leader dies before the time-out."""
     cluster.start(3, args=["--election", "4s"])
     leader = cluster.wait_leader()
     follower = cluster.others(leader)[0]

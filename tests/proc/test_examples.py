@@ -36,7 +36,7 @@ GROUND = [
     ("curl localhost:11000/key/%ff", "400", '{..."code":"bad-key"...}\n'),
     ("curl localhost:11000/key/%4", "400", '{..."code":"bad-key"...}\n'),
     ("curl localhost:11000/key/", "400", '{..."code":"bad-key"...}\n'),
-    # What every answer says, errors too.
+    # Headers of every answer, errors too.
     ("curl localhost:11000/key/a",
      "200 | Craftd-Index: ... | Craftd-Leader: $leader | Craftd-Node: $me"
      " | Craftd-Level: linearizable | ETag: \"i1\"", None),
@@ -323,7 +323,7 @@ TRANSACTIONS = [
     ("curl localhost:11000/key/b?raw", "200", b"\xff\0"),
     ("""curl localhost:11000/txn -d '{"then":[{"incr":"new"},{"incr":"new","by":-5}]}'""", "200",
      '{..."results":[{"value":"1"},{"value":"-4"}]}\n'),
-    # What goes wrong on the way leaves nothing behind.
+    # A failed transaction has no effect.
     ("""curl localhost:11000/txn -d '{"then":[{"put":"d","value":"1"},{"incr":"c"}]}'""", "409",
      '{..."code":"not-a-number"..."operation":1...}\n'),
     ("""curl localhost:11000/txn -d '{"then":[{"incr":"n","by":9223372036854775807}]}'""", "409",
@@ -386,7 +386,7 @@ CLUSTER = [
     ("""curl -X DELETE localhost:11000/remove -d '{"id":"ghost"}'""", "404", None),
     ("""curl -X PUT localhost:11000/nodes/$other -d '{"voter":false}'""", "200", ""),
     ("""curl -X PUT localhost:11000/nodes/$other -d '{"voter":true}'""", "200", ""),
-    # Who leads is told when it leads; it is the leader already, or another.
+    # The answer comes when the new leader leads; it may lead already.
     ("""curl localhost:11000/leader -d '{"id":"$leader"}'""", "200", '{"id":"$leader",...}\n'),
     ("""curl localhost:11000/leader -d '{"id":"$other"}'""", f"200 | {JSON}", '{"id":"$other",...}\n'),
     ("""curl localhost:11000/leader -d '{"id":"$leader"}'""", "200", '{"id":"$leader",...}\n'),
@@ -494,7 +494,7 @@ def trio(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """What the lines name."""
+    """Files that the lines name."""
     (tmp_path / "cfg.bin").write_bytes(BLOB)
     (tmp_path / "two.lines").write_bytes(b"one\ntwo\n")
     (tmp_path / "big").write_bytes(b"b" * (1 << 20))
@@ -550,7 +550,7 @@ def test_the_tables_are_as_large_as_they_were():
 # ---- what a row cannot say ----
 
 @pytest.mark.parametrize("number", range(3))
-def test_100_continue_is_said_and_spared(trio, folder, number):
+def test_100_continue_is_sent_only_when_needed(trio, folder, number):
     (folder / "over").write_bytes(b"o" * ((1 << 20) + 1))
     (folder / "far").write_bytes(b"o" * ((4 << 20) + 1))
     ask = "curl -H 'Expect: 100-continue' -w '%{size_upload}' -T "

@@ -1,5 +1,5 @@
-"""What a node's files need of the system: descriptors, file sizes, names, and
-a directory that stays where it is."""
+"""System limits for a node's files: descriptors, file sizes, names, and a
+directory that is moved or removed."""
 import contextlib
 import os
 import shutil
@@ -133,7 +133,7 @@ def test_enough_descriptors_are_no_matter_to_log(cluster):
     assert not any("descriptors" in hint for hint in node.status()["hints"])
 
 
-def test_a_process_out_of_descriptors_goes_on_when_there_are_some(cluster):
+def test_a_process_out_of_descriptors_continues_when_there_are_some(cluster):
     """Somebody lowers the limit of the running process to what it has open: the
     log cannot go on to its next segment, which is a refusal and no end."""
     prlimit = pytest.importorskip("resource").prlimit
@@ -149,7 +149,7 @@ def test_a_process_out_of_descriptors_goes_on_when_there_are_some(cluster):
                            b"Content-Length: %d\r\n\r\n" % (i, len(body)) + body)
             return client.recv(65536)
         assert put(0).startswith(b"HTTP/1.1 20")
-        time.sleep(0.3)  # What is prepared ahead is there.
+        time.sleep(0.3)  # The next segment is prepared.
         prlimit(node.pid, resource.RLIMIT_NOFILE, (4, before[1]))
         answers = [put(i) for i in range(1, 40)]
         assert answers[-1].startswith(b"HTTP/1.1 429"), answers[-1]
@@ -229,7 +229,7 @@ def replaced(node):
 
 @pytest.mark.parametrize("lose", [removed, renamed, replaced])
 def test_a_node_without_its_directory_hands_over_and_ends(cluster, lose):
-    """What it acknowledges from now on would be gone with it."""
+    """Later acknowledged writes would be lost with it."""
     cluster.start(3)
     leader = cluster.wait_leader()
     assert leader.put("before", "1").status == 200
@@ -245,7 +245,7 @@ def test_a_node_without_its_directory_hands_over_and_ends(cluster, lose):
     assert after.put("after", "1").status == 200
 
 
-def test_a_directory_that_stays_is_no_matter(cluster):
+def test_a_directory_that_stays_is_not_reported(cluster):
     cluster.start(1)
     node = cluster.wait_leader()
     time.sleep(3.5)
@@ -254,7 +254,7 @@ def test_a_directory_that_stays_is_no_matter(cluster):
 
 
 @pytest.mark.parametrize("mask", ["000", "077", "777"])
-def test_what_is_created_is_for_its_owner_alone(cluster, tmp_path, mask):
+def test_created_files_are_for_their_owner_alone(cluster, tmp_path, mask):
     """Whatever the umask: data directory and the folders above it, database,
     log, backups, and what craftd backup writes. An owner needs access."""
     node = cluster.new()

@@ -61,12 +61,12 @@ def test_a_wiped_founder_takes_no_writes(cluster):
     refused(orphan, "POST", "/txn", {"then": [{"put": "lost", "value": "1"}]})
     backup = orphan.request("GET", "/backup?level=none").body
     refused(orphan, "POST", "/restore", backup)
-    # What is not there is there, in the other cluster: only a read that asks
-    # for this node's own state may say otherwise.
+    # A missing key may exist in the other cluster: only a read of this node's own
+    # state may answer "not found".
     for level in ("", "?level=strong", "?level=weak", "?level=auto"):
         refused(orphan, "GET", "/key/before" + level)
     assert orphan.get("before", "none") is None
-    # Nobody may grow it to a size that counts as established.
+    # No node may join, or it would count as established.
     refused(orphan, "POST", "/join", {"id": "more", "addr": "localhost:1"})
     assert orphan.request("GET", "/health").status == 503
     assert orphan.request("GET", "/livez").status == 200
@@ -95,8 +95,8 @@ def test_an_orphan_stays_one_when_it_starts_again(cluster):
 
 
 def test_an_orphan_keeps_its_data_and_the_operator_may_want_it(cluster):
-    """What was written before the first greeting is not taken away, and the
-    flag says that this is the cluster to go on with."""
+    """Writes before the first HELLO of the other cluster are kept, and the flag
+    confirms this cluster."""
     cluster.start(2)
     first, second = cluster
     second.kill()
@@ -170,7 +170,7 @@ def test_another_name_at_the_same_address_is_an_orphan_too(cluster):
 
 # ---- who is no orphan ----
 
-UUID = "11" * 16  # Of a directory that nobody has.
+UUID = "11" * 16  # No node has a directory with it.
 
 
 def test_a_greeting_does_not_stop_a_cluster_of_two(cluster):
@@ -348,7 +348,7 @@ def test_nodes_that_all_wait_for_each_other_say_so(tmp_path):
 # ---- who may adopt a node that joins ----
 
 def uuid_of(node):
-    """Of a directory that waits, as it tells those whom it asks."""
+    """The uuid of a directory that waits to join, as in its requests."""
     with open(os.path.join(node.dir, "UUID"), "rb") as f:
         return f.read(16).hex()
 

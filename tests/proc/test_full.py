@@ -128,7 +128,7 @@ def test_three_full_disks_serve_reads_and_deletes(cluster):
 
 
 @pytest.mark.parametrize("size", [300_000, 60_000])
-def test_a_full_disk_is_no_obstacle_to_a_start(cluster, size):
+def test_a_node_starts_on_a_full_disk(cluster, size):
     """With nothing left to write to: the start needs no room but what it has."""
     node = start_on_small_disk(cluster.new(), 40)
     cluster.wait_leader()

@@ -170,7 +170,7 @@ def connections(node):
 @pytest.mark.parametrize("behind", [
     b"", put("/key/behind?timeout=100ms", b"1") * 19], ids=["alone", "pipelined"])
 @pytest.mark.parametrize("ending", ["reset", "close", "half-close"])
-def test_who_has_gone_is_told_from_who_waits(cluster, ending, behind):
+def test_clients_that_have_gone_differ_from_clients_that_wait(cluster, ending, behind):
     """Nothing is decided, so the first request waits for its whole time. A
     client that reset or closed its connection is let go before, one that only
     ended its stream gets its answer."""

@@ -56,7 +56,7 @@ def ask(node, head, body=b""):
     (b"PUT /api/v1/settings/a?ttl=1 HTTP/1.1\n", b" 400 "),
 ])
 def test_a_refused_property_leaves_nothing_behind(one, head, status):
-    """Of each of these, 4 MiB of the answer stayed with the connection."""
+    """4 MiB of each of these answers stayed allocated with the connection."""
     body = b'{"key":"a","value":"' + b"\\u0001" * 690_000 + b'"}'
     first, answer = ask(one, head, body)
     assert status in answer
@@ -75,7 +75,7 @@ def test_a_refused_property_leaves_nothing_behind(one, head, status):
 @pytest.mark.parametrize("target, body", [
     ("GET /key/big", b""), ("GET /api/v1/properties/big", b""),
     ("POST /txn", b'{"then":[{"get":"big"}]}')])
-def test_values_that_nobody_takes_are_bounded(one, target, body):
+def test_values_that_no_client_reads_are_bounded(one, target, body):
     """A value of 1 MiB may be 6 MiB of JSON. 128 MiB may wait, small answers
     go on, and all is well when the clients have gone."""
     assert one.request("PUT", "/key/big", b"\x01" * MIB).status in (201, 204)
@@ -164,7 +164,7 @@ def test_many_large_entries_are_not_applied_in_one_turn(cluster):
     (b"BREW /key/a HTTP/1.1\nContent-Length: 5\n", 501),
     (b"LOCK /key/a HTTP/1.1\nContent-Length: 5\n", 405),
 ])
-def test_who_asks_before_sending_is_told_what_is_wrong(one, head, status):
+def test_expect_100_gets_the_refusal_before_the_body(one, head, status):
     """Instead of 100 (RFC 9110 10.1.1); the body may come or not, and cannot be
     told from a next request: the connection ends."""
     with dial(one) as client:
@@ -185,7 +185,7 @@ def test_who_asks_before_sending_is_told_what_is_wrong(one, head, status):
     (b"POST /join HTTP/1.1\nContent-Length: 2\n", b"{}", 400),
     (b"GET /key/cont HTTP/1.1\nContent-Length: 2\n", b"{}", 200),
 ])
-def test_who_asks_before_sending_may_send(one, head, body, status):
+def test_expect_100_gets_100_before_the_body(one, head, body, status):
     with dial(one) as client:
         client.sendall((head + b"Host: x\nExpect: 100-continue\n\n").replace(b"\n", b"\r\n"))
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -198,7 +198,7 @@ def test_who_asks_before_sending_may_send(one, head, body, status):
 
 
 def test_a_time_out_after_a_head_has_its_body(one):
-    """What the last request was says nothing of the answer to half a one."""
+    """The method of the last request must not shape the answer to half a one."""
     with dial(one) as client:
         client.sendall(b"HEAD /key/none HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 404 ")

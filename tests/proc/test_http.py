@@ -1,4 +1,4 @@
-"""What a client sees: bodies, codes, big requests, and hostile ones."""
+"""HTTP as clients see it: bodies, codes, large requests, and hostile ones."""
 import contextlib
 import email.utils
 import json
@@ -70,7 +70,7 @@ def test_key_with_slash_and_escapes(three):
         assert json.loads(response.body) == {key: "x"}
 
 
-def test_every_response_says_who_and_how_far(three):
+def test_every_response_names_node_leader_and_index(three):
     leader = three.wait_leader()
     for node in three:
         response = node.put("headers", "1")
@@ -453,8 +453,8 @@ def test_long_heads_are_refused(three):
 
 # ---- slow and many ----
 
-def test_slow_clients_get_408_and_disturb_nobody(three):
-    """Ten slow heads at once (10 s by contract), beside ordinary requests."""
+def test_slow_clients_get_408_and_do_not_disturb_others(three):
+    """Ten slow heads at once (10 s by contract), during ordinary requests."""
     answers = []
 
     def trickle():
@@ -596,7 +596,7 @@ def test_probes_of_a_healthy_cluster(three):
         assert node.request("POST", "/livez", b"").status == 405
 
 
-def test_probes_tell_what_is_missing(cluster):
+def test_probes_report_the_missing_condition(cluster):
     """C09: alive is not ready: a member without a leader, and a node that waits to
     be let in. Nothing that is old is read as if it were not."""
     cluster.start(3)
@@ -630,7 +630,7 @@ def test_probes_tell_what_is_missing(cluster):
 
 
 def test_a_part_of_a_value_is_refused(cluster):
-    """What curl -C sends: the rest of a file is not the file."""
+    """curl -C sends the rest of a file, which is not the file."""
     cluster.start(1)
     assert cluster[0].request("PUT", "/key/six", b"abcdef").status == 201
     part = cluster[0].request("PUT", "/key/six", b"def",

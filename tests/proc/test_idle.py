@@ -21,7 +21,7 @@ def test_idle_cluster_writes_nothing(cluster):
     except OSError as error:
         pytest.skip(f"/proc/PID/io: {error}")
 
-    # What was written last may still be on its way to the database file.
+    # The last writes may not have reached the database file yet.
     def settled():
         before = [written_bytes(node.pid) for node in cluster]
         time.sleep(1)

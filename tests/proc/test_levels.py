@@ -16,7 +16,7 @@ def with_(path, query):
 
 
 def value_of(response):
-    """Of key `level`, in either form."""
+    """The value of key `level`, in either form."""
     assert response.status == 200, response
     body = response.json()
     return body["level"] if "level" in body else body["items"][0]["value"]
@@ -166,7 +166,7 @@ def test_min_index_waits_for_the_write_that_is_to_come(three):
 
 def test_a_node_without_a_cluster_says_so_at_every_level(cluster):
     node = cluster.new()
-    node.join = "127.0.0.1:1"  # Nobody there.
+    node.join = "127.0.0.1:1"  # No node is there.
     node.start().up()
     for path in PATHS:
         for level in ("none", "weak", "auto", "linearizable", "strong"):
@@ -210,7 +210,7 @@ def test_a_deposed_leader_counts_silence_from_its_own_time(cluster):
     assert leader.request("GET", "/key/k?level=none&freshness=500ms").status == 503
 
 
-def test_who_has_never_heard_a_leader_says_so(cluster):
+def test_a_node_that_has_never_had_a_leader_says_so(cluster):
     """Since its start: how old its state is nobody knows."""
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -224,5 +224,5 @@ def test_who_has_never_heard_a_leader_says_so(cluster):
     assert stale.status == 503 and stale.json()["code"] == "stale", stale
     assert "since the start" in stale.json()["message"]
     answer = node.request("GET", "/key/k?level=none")
-    assert answer.status in (200, 404)  # What was committed it learns later.
+    assert answer.status in (200, 404)  # It learns later what is committed.
     assert answer.headers["Craftd-Last-Contact"] is None

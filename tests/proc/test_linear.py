@@ -141,8 +141,8 @@ def test_as_the_definition_says():
 
 
 def play(dice, clients, count):
-    """What clients of a real register see: each operation takes effect at a
-    moment of its own between call and answer, or, unknown, later or never."""
+    """A history of clients of a real register: each operation takes effect at one
+    moment between call and answer, or, if unknown, later or never."""
     calls = []
     for who in range(clients):
         now = dice.random()

@@ -341,7 +341,7 @@ def test_a_page_shows_one_state_however_long_it_takes(many):
     assert min(sizes) < 10_000, "no write came between: the test shows nothing"
 
 
-def test_pages_that_nobody_takes_are_bounded(one):
+def test_pages_that_no_client_reads_are_bounded(one):
     """A value of 1 MiB is 6 MiB as JSON, and every page has at least one."""
     assert one.request("PUT", "/key/heavy", b"\x01" * (1 << 20)).status == 201
     answers = []
@@ -355,7 +355,7 @@ def test_pages_that_nobody_takes_are_bounded(one):
             answers.append(s.recv(12))
         assert set(answers) == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
         assert answers.count(b"HTTP/1.1 200") < 30
-        # What gathers nothing goes on.
+        # A request that gathers nothing continues.
         assert listed(one, "count&prefix=heavy")["count"] == 1
     wait_for(lambda: one.request("GET", "/keys?prefix=heavy").status == 200)
     assert one.request("DELETE", "/key/heavy").status == 200

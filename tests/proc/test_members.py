@@ -1,5 +1,5 @@
-"""Who belongs to a cluster: names and addresses that somebody else has, members
-that are removed, and requests whose leader goes away because of them."""
+"""Membership: names and addresses that another member has, members that are
+removed, and requests whose leader goes away meanwhile."""
 import concurrent.futures
 import contextlib
 import os
@@ -66,7 +66,7 @@ def test_a_copied_name_ends_while_its_member_lives(cluster, copy_of):
     assert rows(leader)[member.name]["address"] == member.raft
 
 
-def test_a_copied_name_does_not_replace_who_reboots(cluster, copy_of):
+def test_a_copied_name_does_not_replace_a_member_that_reboots(cluster, copy_of):
     """Away for longer than an election, and not for long: it comes back as the
     member that it was."""
     cluster.start(3)
@@ -88,7 +88,7 @@ def test_a_copied_name_does_not_replace_who_reboots(cluster, copy_of):
     assert copy.wait_exit(25) == 3
 
 
-def test_a_request_without_a_directory_moves_nobody(cluster):
+def test_a_request_without_a_directory_moves_no_member(cluster):
     """Whoever knows a name could send the cluster elsewhere with it."""
     cluster.start(3, args=FAST)
     leader = cluster.wait_leader()
@@ -112,7 +112,7 @@ def test_a_request_without_a_directory_moves_nobody(cluster):
     cluster.wait_members(3)
 
 
-def test_who_stays_away_is_replaced(cluster, copy_of):
+def test_a_member_that_stays_away_is_replaced(cluster, copy_of):
     cluster.start(3, args=FAST + ["--replace-after", "3s"])
     leader = cluster.wait_leader()
     member = cluster.others(leader)[0]
@@ -178,13 +178,13 @@ def test_an_address_is_no_reason_to_replace(cluster):
             assert member.name in message and '"replace":true' in message
     assert hinted(leader, f"{member.raft} wants to join as stranger", member.name)
     assert rows(leader)[member.name]["number"] == number
-    # When told so, through a follower as well.
+    # With "replace", through a follower as well.
     assert other.request("POST", "/join", dict(stranger, replace=True)).status == 200
     wait_for(lambda: sorted(rows(leader)) == sorted([leader.name, other.name, "stranger"]),
              10, "replaced")
 
 
-def test_members_that_nobody_has_reached_are_few(cluster):
+def test_unreached_members_are_limited(cluster):
     cluster.start(2)
     leader = cluster.wait_leader()
     follower = cluster.others(leader)[0]
@@ -194,16 +194,16 @@ def test_members_that_nobody_has_reached_are_few(cluster):
     for node in (leader, follower):
         assert "remove" in problem(node.request("POST", "/join", ghosts[4]), 409,
                                    "unreached-members")
-        # Who is there already is no other one.
+        # A member that exists already is not another one.
         assert node.request("POST", "/join", ghosts[0]).status == 200
-    # Who can be reached does not wait for them to go.
+    # A node that can be reached does not wait for their removal.
     assert leader.request("DELETE", "/nodes/ghost-0").status == 200
     cluster.add(leader.http)
     wait_for(lambda: rows(leader).get("node2", {}).get("role") == "voter", 10, "joined")
     assert leader.request("POST", "/join", ghosts[4]).status == 200
 
 
-def test_a_lost_disk_comes_back_beside_members_that_nobody_has_reached(cluster):
+def test_a_lost_disk_rejoins_a_cluster_with_unreached_members(cluster):
     """Its former self is removed first: a refusal then would leave none."""
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -232,7 +232,7 @@ def test_a_lost_disk_comes_back_beside_members_that_nobody_has_reached(cluster):
     '{"id":"a","addr":"h:1","uuid":"%s","uuid":"%s"}' % ("0" * 32, "1" * 32),
     '{"id":"a","addr":"h:1","cluster":"%s","cluster":"%s"}' % ("0" * 32, "1" * 32),
 ])
-def test_a_member_of_a_request_comes_once(three, body):
+def test_duplicate_members_of_a_request_are_refused(three, body):
     response = three[0].request("POST", "/join", body)
     assert "twice" in problem(response, 400, "bad-json")
     assert len(rows(three[0])) == 3
@@ -305,7 +305,7 @@ def dying_leader(cluster):
 
 
 def test_changes_are_made_though_their_leader_dies(cluster):
-    """What the next leader says tells both."""
+    """The answer of the next leader is the answer to both."""
     cluster.start(5, args=FAST)
     ghost = {"id": "ghost", "addr": f"127.0.0.1:{free_port()}", "voter": False}
     with dying_leader(cluster) as (leader, follower, pool):
@@ -481,7 +481,7 @@ def test_a_removed_member_knows(cluster, who):
     assert other.request("DELETE", "/nodes/" + removed.name).status == 200
     wait_for(lambda: says_removed(removed), 5, "it says so")
     assert watch.seconds() < 1
-    # Who asks it is not kept waiting for a leader.
+    # Its clients do not wait for a leader.
     for method, path, body in (("GET", "/key/a", None), ("POST", "/key", {"a": "1"})):
         response = wait_for(lambda m=method, p=path, b=body: (
             lambda r: r.status == 503 and r)(removed.request(m, p, b)), 3, "503")
@@ -492,14 +492,14 @@ def test_a_removed_member_knows(cluster, who):
     if not removed.join:
         time.sleep(6)
         assert removed.terminate() == 0
-        removed.start().up()  # Nor is it told later only.
+        removed.start().up()  # It knows after a restart too.
         wait_for(lambda: says_removed(removed), 5, "it says so again")
     else:
         assert removed.wait_exit(10) == 3
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_who_was_removed_while_it_was_down_is_told(cluster, moved):
+def test_a_member_that_was_removed_while_it_was_down_learns_of_it(cluster, moved):
     """By the members, or, when it knows none of their addresses, by the answer to
     its --join."""
     cluster.start(3, args=FAST)
@@ -528,7 +528,7 @@ def test_who_was_removed_while_it_was_down_is_told(cluster, moved):
              "it has joined anew")
 
 
-def test_strangers_cannot_say_that_a_member_is_removed(cluster):
+def test_strangers_cannot_report_a_member_as_removed(cluster):
     """Somebody who knows the cluster's id says so, but is no member of it."""
     cluster.start(2)
     member = cluster[1]
@@ -542,7 +542,7 @@ def test_strangers_cannot_say_that_a_member_is_removed(cluster):
     assert member.put("still", "a member").status == 200
 
 
-def test_who_has_left_joins_anew(cluster):
+def test_a_node_that_has_left_joins_anew(cluster):
     """With the directory that it has: it is another member, with the same data."""
     args = FAST + ["--leave-on-exit"]
     cluster.start(3, args=args)
@@ -568,14 +568,14 @@ def test_who_has_left_joins_anew(cluster):
     assert rows(leader)[leaver.name]["number"] == number
 
 
-def test_who_has_left_keeps_its_data_until_it_is_taken(cluster):
-    """Nobody answers its --join: what it has may be all that there is."""
+def test_a_node_that_has_left_keeps_its_data_until_it_is_taken(cluster):
+    """No node answers its --join: its data may be the only copy."""
     args = FAST + ["--leave-on-exit"]
     cluster.start(2, args=args)
     leader = cluster.wait_leader()
     leaver = cluster.others(leader)[0]
     assert leader.put("kept", "1").status == 200
-    cluster.wait_same()  # What it has not applied it cannot show without a leader.
+    cluster.wait_same()  # It cannot apply more without a leader.
     assert leaver.terminate() == 0
     leader.kill()
     leaver.join = leader.http
@@ -662,7 +662,7 @@ def test_a_node_that_contradicts_its_cluster_says_so(cluster, newer):
     leader = wait_for(lambda: next((n for n in rest if n.status()["role"] == "leader"), None),
                       15, "a leader")
     assert leader.put("goes", "on").status == 200
-    # What helps is what it says.
+    # The hint of its message helps.
     odd.kill()
     odd.wipe()
     odd.join = leader.http

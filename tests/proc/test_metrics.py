@@ -170,7 +170,7 @@ def test_metrics_of_a_cluster(three):
                  code="200") >= 7
 
 
-def test_metrics_count_what_was_refused(three):
+def test_metrics_count_refused_requests(three):
     node = three[1]
 
     def count(code):

@@ -16,7 +16,7 @@ def move(node):
 
 
 def listed(node):
-    """Where this node's membership has everybody: name -> (raft, http)."""
+    """The addresses in this node's configuration: name -> (raft, http)."""
     rows = node.request("GET", "/nodes").json()
     return {row["id"]: (row["address"], row["http"]) for row in rows}
 
@@ -49,7 +49,7 @@ def test_a_follower_moves(cluster):
     for node in cluster.others(cluster.wait_leader()):
         stop_and_move(node)
         cluster.wait_leader()
-        node.join = None  # Nobody tells it anything.
+        node.join = None  # It knows no other address.
         node.start().up()
         wait_listed(cluster)
         write_and_read(cluster, "behind-" + node.name)
@@ -81,7 +81,7 @@ def test_two_change_places(cluster):
 
 
 def test_all_move_at_once(cluster):
-    """Nobody is where anybody knows: --join says where one other is."""
+    """No known address is valid any more: --join gives one that is."""
     cluster.start(3)
     write_and_read(cluster, "before")
     for node in cluster:
@@ -126,10 +126,10 @@ def test_an_old_copy_cannot_claim_to_have_moved(cluster):
     try:
         copy.start().up()
         wait_for(lambda: "second copy of this directory" in copy.log(), 10,
-                 "it is told why")
+                 "the reason")
         assert listed(leader)[victim.name] == (victim.raft, victim.http)
         victim.kill()
-        end = time.monotonic() + 4  # It knocks, and is dialled for its hints.
+        end = time.monotonic() + 4  # It reports its address, and is dialled there.
         while time.monotonic() < end:
             assert listed(leader)[victim.name] == (victim.raft, victim.http)
             assert copy.status()["leader"]["id"] == ""
@@ -141,7 +141,7 @@ def test_an_old_copy_cannot_claim_to_have_moved(cluster):
     write_and_read(cluster, "the-real-one")
 
 
-def test_a_hint_for_another_cluster_adds_nobody(cluster):
+def test_a_hint_for_another_cluster_adds_no_member(cluster):
     """A member that is told to look in a foreign cluster is no newcomer there,
     and what is no member cannot be said to have moved."""
     a = cluster.new("a0").start().up()
@@ -156,7 +156,7 @@ def test_a_hint_for_another_cluster_adds_nobody(cluster):
     assert [len(node.status()["followers"]) for node in (a, b)] == [0, 0]
 
 
-def test_what_a_member_says_of_itself_counts(cluster):
+def test_the_address_that_a_member_reports_counts(cluster):
     """Somebody spells its address in another way, or is mistaken: the member
     is here, and nothing is proposed by turns."""
     cluster.start(3)

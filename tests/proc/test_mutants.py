@@ -86,7 +86,7 @@ def test_a_hang_is_a_kill_that_says_time_out(run, tree, monkeypatch, command):
     assert (well, run.killer("x", out)) == (False, "x (time-out)")
 
 
-def test_what_is_hunted_in_is_the_tree_of_now(run, tmp_path):
+def test_mutants_are_hunted_in_the_current_tree(run, tmp_path):
     """Also where a bug was planted after the last change but one."""
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "src").mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_shards_are_all_of_it():
         assert listed("--shard", wrong) == (2, [])
 
 
-def test_what_nobody_has_is_no_success():
+def test_a_test_that_does_not_exist_is_no_success():
     assert listed("--only", "no such bug") == (2, ["no mutant was chosen"])
 
 

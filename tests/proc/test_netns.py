@@ -18,7 +18,7 @@ def neighbours(cut, node):
                    {(node, other), (other, node)} & cut)
 
 
-def test_who_reaches_whom():
+def test_reachability_of_all_pairs():
     assert neighbours(netns.isolated(NODES, "b"), "b") == "b"
     assert neighbours(netns.isolated(NODES, "b"), "c") == "acde"
     assert netns.mute(NODES, "a") | netns.deaf(NODES, "a") == netns.isolated(
@@ -43,7 +43,7 @@ def received(s):
 
 
 @netns.inside
-def test_a_cut_cuts_what_it_names(tmp_path):
+def test_a_cut_affects_the_named_pairs(tmp_path):
     network = netns.Network()
     places = [network.add() for _ in range(3)]
     # Every place's own port, on both networks.
@@ -59,7 +59,7 @@ def test_a_cut_cuts_what_it_names(tmp_path):
     def expect(expected):
         """These pairs (from, to) have a way for a datagram, and no others."""
         for to in (a, b, c):
-            received(sockets[to])  # What is left of the last time.
+            received(sockets[to])  # Packets of the last round.
         found = set()
         end = time.monotonic() + 10
         late = None

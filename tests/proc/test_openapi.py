@@ -55,7 +55,7 @@ class Document:
     # ---- schemas ----------------------------------------------------------
 
     def wrong(self, schema, value, where="$"):
-        """What the schema does not take of the value, or None."""
+        """The part of the value that violates the schema, or None."""
         schema = self.resolve(schema)
         assert set(schema) <= SCHEMA_WORDS, set(schema) - SCHEMA_WORDS
         if "oneOf" in schema:
@@ -98,7 +98,7 @@ class Document:
     # ---- answers ----------------------------------------------------------
 
     def check(self, method, target, response):
-        """That the document has this answer. Returns what was asked for."""
+        """Check that the document has this answer. Returns the operation."""
         path = self.path_of(target)
         operation = self.operations[(path, method.lower())]
         what = f"{method} {target}: {response.status}"
@@ -176,7 +176,7 @@ def test_its_references_lead_somewhere_and_all_parts_are_used(document):
     assert used == parts
 
 
-def test_every_operation_says_what_openapi_wants(document):
+def test_every_operation_is_documented_for_openapi(document):
     assert document.tree["openapi"].startswith("3.0.")
     tags = {tag["name"] for tag in document.tree["tags"]}
     names = [operation.get("operationId", "") for operation in document.operations.values()]
@@ -316,7 +316,7 @@ def requests(three):
     return itertools.chain(keys, probes, cluster, v1, restore)
 
 
-def test_every_operation_answers_as_it_says(three, document):
+def test_every_operation_answers_as_documented(three, document):
     asked = {}
     for node, method, path, body, headers in requests(three):
         response = node.request(method, path, body, headers)
@@ -331,7 +331,7 @@ def test_every_operation_answers_as_it_says(three, document):
     assert three[0].request("DELETE", "/keys?prefix=oa").status == 200
 
 
-def test_a_node_on_its_own_answers_as_it_says(cluster, document):
+def test_a_node_on_its_own_answers_as_documented(cluster, document):
     """No leader: 503 and 504 are in the document, and nobody says done."""
     cluster.start(3)
     node = cluster[0]
@@ -364,7 +364,7 @@ def test_a_node_on_its_own_answers_as_it_says(cluster, document):
     assert node.get("k", level="none") == "v"
 
 
-def test_the_reader_of_schemas_sees_what_is_wrong(document):
+def test_the_reader_of_schemas_finds_violations(document):
     """It would not do to check with something that takes everything."""
     node = {"id": "a", "address": "b", "status": "leader"}
     schema = {"$ref": "#/components/schemas/ClusterNode"}

@@ -45,7 +45,7 @@ def test_a_plus_sign_is_a_blank_in_values_and_itself_in_paths(cluster):
     assert [one["key"] for one in got] == ["a b/1", "a b/2"]
     # In a path it is what it is.
     assert node.request("GET", "/key/a+b/1").body == b'{"a+b/1":"v"}'
-    # What is deleted is what was named.
+    # Only the named keys are deleted.
     gone = node.request("DELETE", "/keys?" + urlencode({"prefix": "a b/"}))
     assert gone.json()["deleted"] == 2
     assert keys() == ["a+b/1"]
@@ -153,8 +153,8 @@ def test_nothing_near_is_guessed(three):
     assert len(message) < 400
 
 
-def test_a_parameter_that_comes_twice_is_refused(three):
-    """Of two conditions one would be dropped."""
+def test_a_duplicate_parameter_is_refused(three):
+    """One of two conditions would be ignored."""
     node = three[0]
     assert node.put("twice", "before").status == 200
     index = node.request("GET", "/key/twice?meta").json()["index"]
@@ -167,7 +167,7 @@ def test_a_parameter_that_comes_twice_is_refused(three):
     assert node.get("twice") == "before"
 
 
-def test_what_is_unsaid_may_be_said_anywhere(three):
+def test_common_parameters_are_valid_everywhere(three):
     """`=0` of a flag that has no meaning here asks for nothing."""
     assert three[0].request("DELETE", "/keys?prefix=none/&count=0&keys=false").status == 200
     refused(three[0].request("DELETE", "/keys?prefix=none/&count=1"))
@@ -197,9 +197,9 @@ def test_it_is_refused_before_the_body_is_sent(three):
 
 # ---- the document ----
 
-def test_the_document_names_what_is_taken(three):
-    """What a request takes, as it says itself when it refuses, is what the
-    document says; `timeout` and `pretty` go everywhere."""
+def test_the_document_names_the_accepted_parameters(three):
+    """The parameters that a request names when it refuses one are those of the
+    document; `timeout` and `pretty` are valid everywhere."""
     with open(f"{ROOT}/src/api/openapi.yaml", encoding="utf-8") as file:
         tree = yaml.safe_load(file)
 
@@ -242,7 +242,7 @@ def test_methods_that_others_know_are_405(three, method):
 
 
 def test_connect_is_405_and_closes(three):
-    """What follows would be for the tunnel that there is not."""
+    """The bytes after it would be for the tunnel, which does not exist."""
     with connect(three[0]) as s:
         s.sendall(b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n"
                   b"DELETE /keys?all HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -85,7 +85,7 @@ def test_only_one_of_many_creates(three):
         assert node.get("race") == winner
 
 
-def test_what_a_body_must_be(one):
+def test_requirements_for_bodies(one):
     path = V1 + "/properties"
     for body, why in (
             ("", "bad-json"), ("[]", "bad-json"), ("{", "bad-json"),
@@ -159,7 +159,7 @@ def test_patterns_against_a_model(three):
 
 def test_pages_by_offset(three):
     put_all(three[0], {f"off/{i:03}": str(i) for i in range(25)})
-    # What does not match is not counted, before and between.
+    # Keys that do not match are not counted, before and between.
     put_all(three[0], {"0": "x"} | {f"off/{i:03}x": "x" for i in range(25)})
     pattern = "pattern=" + quote("^off/[0-9]+$")
     everything = keys(three[1], pattern)
@@ -251,7 +251,7 @@ def test_a_list_is_whole_among_writes(many):
             response = many.request("GET", path)
             assert [item["key"] for item in response.json()] == last
             assert len(index) > before, "nothing was written: the test shows nothing"
-            # What it covers is no more than was there when it began.
+            # It covers no more than was there at its start.
             assert int(response.headers["Craftd-Index"]) < index[-1]
 
 
@@ -355,7 +355,7 @@ def test_join_by_that_path(cluster):
     wait_for(lambda: len(a.request("GET", V1 + "/cluster/nodes").json()) == 2)
 
 
-def test_names_and_what_is_not_there(three):
+def test_names_and_missing_properties(three):
     for path in (V1, V1 + "/"):
         response = three[0].request("GET", path)
         assert response.json() == {"name": "craftd", "api": "v1"}
@@ -391,7 +391,7 @@ def test_a_refusal_that_is_repeated_says_so(cluster):
         assert again.headers["Craftd-Index"] == first.headers["Craftd-Index"]
 
 
-def test_options_are_what_is_allowed(cluster):
+def test_options_lists_the_allowed_methods(cluster):
     cluster.start(1)
     for path, allow in ((V1 + "/properties", "GET, HEAD, POST, DELETE, OPTIONS"),
                         (V1 + "/properties/k", "GET, HEAD, PUT, DELETE, OPTIONS"),

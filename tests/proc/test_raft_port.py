@@ -37,7 +37,7 @@ def followers(cluster):
 
 
 def uuid_of(node):
-    """Of its directory: what only the other members know."""
+    """The uuid of its directory, which only the other members know."""
     with open(os.path.join(node.dir, "IDENT"), "rb") as file:
         data = file.read()
     assert data[:8] == b"CRAFTDID"
@@ -94,7 +94,7 @@ def test_answers_of_strangers_do_not_count(cluster, facts):
             time.sleep(0.05)
             assert leader.put("before", "1").status == 200
     assert leader.status()["term"] == state["term"]
-    # Nor do they keep one in office that has lost its majority, or commit.
+    # They do not keep a leader without a majority in office, and do not commit.
     others = followers_of(cluster, leader)
     for node in others:
         node.kill()
@@ -124,8 +124,8 @@ def followers_of(cluster, leader):
     {"uuid": fake.NOBODY, "addr": "127.0.0.1:1", "http": "127.0.0.1:1"},
     {"uuid": fake.NOBODY, "start": 2**64 - 1},
 ])
-def test_who_does_not_know_the_directory_is_not_the_member(cluster, facts, words):
-    """Nor is told it: it would be one then."""
+def test_a_peer_without_the_directory_uuid_is_not_the_member(cluster, facts, words):
+    """It does not learn the uuid either, with which it would be the member."""
     leader = cluster.wait_leader()
     for other in followers_of(cluster, leader):
         with Peer(leader) as peer:
@@ -160,7 +160,7 @@ def test_a_start_that_is_too_far_ahead_is_refused(cluster, facts):
     go_on(cluster)
 
 
-def test_a_handover_that_nobody_asked_for(cluster, facts):
+def test_a_forged_leadership_transfer(cluster, facts):
     leader = cluster.wait_leader()
     state = leader.status()
     with facts.stranger(leader, 98) as peer:
@@ -291,7 +291,7 @@ def test_a_snapshot_at_the_end_of_all_numbers_is_refused(cluster, facts, tmp_pat
     go_on(cluster)
 
 
-def test_a_snapshot_of_somebody_who_does_not_lead_is_refused(cluster, facts,
+def test_a_snapshot_from_a_node_that_does_not_lead_is_refused(cluster, facts,
                                                              tmp_path):
     node = followers(cluster)[0]
     state = node.status()
@@ -392,7 +392,7 @@ class Crowd(threading.Thread):
 
 
 @pytest.mark.parametrize("source", [HOST, "127.0.0.9"])
-def test_silent_connections_keep_no_member_out(cluster, source):
+def test_silent_connections_do_not_block_members(cluster, source):
     """All three are started again in the crowd. Members have this address, or
     another one than the crowd."""
     cluster.start(3).wait_members()
@@ -453,7 +453,7 @@ def test_strangers_fill_no_log(cluster, kind, event):
             "hello": fake.hello(bytes(16), 9, 1),
             "stranger": fake.hello(facts.cluster, 99, facts.numbers[node.name]),
             }[kind]
-    time.sleep(1.2)  # What counting the members has left.
+    time.sleep(1.2)  # Count of the attempts by Facts.
     begin = len(node.log())
     began = time.monotonic()
     flood(node, data, 300)
@@ -463,8 +463,8 @@ def test_strangers_fill_no_log(cluster, kind, event):
 
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n\r\n"])
 def test_a_crowd_without_a_word_is_logged(cluster, data):
-    """Who is closed without a HELLO, for others or for its time, is counted as
-    those are that say something else."""
+    """Connections that are closed before a HELLO, to make room or by time-out, are
+    counted like those that send something else."""
     node = cluster.start(1)[0]
     time.sleep(1.2)
     begin = len(node.log())
@@ -483,7 +483,7 @@ def test_a_crowd_without_a_word_is_logged(cluster, data):
 
 
 def test_the_name_of_a_stranger_is_no_field(cluster):
-    """Nor a second one of the same name."""
+    """It is no second field of the same name either."""
     def pairs(items):
         assert len({key for key, _ in items}) == len(items), items
         return dict(items)

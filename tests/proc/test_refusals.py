@@ -1,5 +1,5 @@
-"""What is refused before its body has come: the client that goes on sending
-must be able to read why (RFC 9112 9.6), and must not hold the node for that."""
+"""Requests that are refused before their body has arrived: a client that is still
+sending must be able to read the reason (RFC 9112 9.6), at no cost for the node."""
 import concurrent.futures
 import http.client
 import json

@@ -90,7 +90,7 @@ def test_there_and_back_through_every_node(cluster):
                         {"If-Match": f'"{old}"'}).status == 412
     assert node.request("PUT", "/key/key-000000", "x",
                         {"If-Match": f'"{one["index"]}"'}).status == 204
-    # What was there is there after a restart, which replays the log.
+    # The rows are there after a restart, which replays the log.
     after = values(cluster[0])
     for each in cluster:
         each.kill()
@@ -113,7 +113,7 @@ def damaged(tmp_path, body, sql):
     return path.read_bytes()
 
 
-def test_what_is_no_backup_changes_nothing(cluster, tmp_path):
+def test_a_file_that_is_no_backup_changes_nothing(cluster, tmp_path):
     node = cluster.new().start().up()
     cluster.wait_leader()
     fill(node, 3000, "v" * 100)
@@ -222,7 +222,7 @@ class Watchers:
         assert not self.wrong, self.wrong[:3]
 
 
-def test_nobody_sees_a_part_of_it(cluster):
+def test_no_reader_sees_a_part_of_it(cluster):
     cluster.start(3)
     files = []
     for generation in ("one", "two", "three"):
@@ -269,7 +269,7 @@ def large(cluster, megabytes):
 
 
 def all_or_nothing(cluster, file_keys):
-    """What every node has, when all have the same."""
+    """The value on every node, once all have the same state."""
     cluster.wait_leader(20)
     cluster.wait_same(30)
     states = [values(node) for node in cluster]
@@ -342,7 +342,7 @@ def used_bytes(node):
     raise AssertionError("no database")
 
 
-def test_what_was_replaced_is_taken_away(cluster):
+def test_replaced_rows_are_removed(cluster):
     node = cluster.new().start().up()
     cluster.wait_leader()
     fill(node, 20000, "v" * 500)
@@ -367,7 +367,7 @@ def test_what_was_replaced_is_taken_away(cluster):
 
 
 def told_at_once(node, size):
-    """What is said to a head that promises so much, instead of 100."""
+    """The answer, instead of 100, to a head with this length."""
     with socket.create_connection((node.host, node.http_port)) as client:
         client.settimeout(10)
         client.sendall(f"POST /restore HTTP/1.1\r\nHost: x\r\nExpect: "

@@ -108,7 +108,7 @@ def test_patient_clients_are_served_in_order(full):
 
 
 @pytest.mark.parametrize("target", [LATE, "/keys?count&prefix=key&timeout=1s"])
-def test_who_waits_is_answered_when_its_time_is_over(full, target):
+def test_waiting_requests_are_answered_at_their_time_out(full, target):
     """Behind 20 others that have more time, and take several seconds."""
     longer = LONG.replace("60", "100") + "&timeout=60s"
     others = [send(full, longer) for _ in range(20)]
@@ -127,7 +127,7 @@ def test_who_waits_is_answered_when_its_time_is_over(full, target):
         assert took > 0.9
 
 
-def test_writes_go_on_beside_walks(full):
+def test_writes_go_on_during_walks(full):
     alone = statistics.median(put_for(full, 1))
     clients = [send(full, LONG + "&timeout=60s") for _ in range(40)]
     beside = statistics.median(put_for(full, 1))

@@ -27,7 +27,7 @@ class Relay:
     def __init__(self, port):
         self.target = port
         self.links = []
-        self.change = lambda data: data  # Of what goes to the target.
+        self.change = lambda data: data  # Applied to data for the target.
         self.listener = socket.create_server((HOST, 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -192,7 +192,7 @@ def hellos(sealed, node):
 
 
 @pytest.mark.parametrize("attacker", ATTACKERS, ids=lambda f: f.__name__)
-def test_who_has_no_key_is_believed_nothing(sealed, tmp_path, attacker):
+def test_a_peer_without_the_key_is_not_trusted(sealed, tmp_path, attacker):
     cluster = sealed.cluster
     sealed.recorded = sealed.relay.links[-1][0]
     leader = cluster.wait_leader()
@@ -217,7 +217,7 @@ def test_who_has_no_key_is_believed_nothing(sealed, tmp_path, attacker):
     go_on(cluster)
 
 
-def test_who_has_the_key_is_let_in(sealed):
+def test_a_peer_with_the_key_is_accepted(sealed):
     """The control: the same frames from somebody with the key, whom we do not
     trust for nothing."""
     node = followers(sealed.cluster)[0]
@@ -361,7 +361,7 @@ def with_a_made_up_key(heard):
     lambda heard: bytes(48), with_a_made_up_key,
     lambda heard: fake.frame(fake.WELCOME, b"")],
     ids=["silent", "random", "reflects", "zeros", "another-key", "in-clear"])
-def test_a_stranger_in_the_membership_is_told_nothing(sealed, answer):
+def test_a_stranger_in_the_membership_learns_nothing(sealed, answer):
     """POST /join makes the leader dial: it says its first message and no more,
     and who cannot answer that never votes."""
     cluster = sealed.cluster
@@ -400,13 +400,13 @@ def test_the_address_of_a_dead_member_is_worth_nothing(sealed):
 
 
 def greeting_of(node):
-    """Of a made-up cluster, which knows the directory that joins."""
+    """A HELLO of a made-up cluster, which knows the directory that joins."""
     with open(os.path.join(node.dir, "UUID"), "rb") as file:
         return fake.hello(os.urandom(16), 1, 7, to_uuid=file.read(16),
                           to_name=node.name)
 
 
-def test_a_node_that_joins_is_adopted_by_nobody_else(cluster, tmp_path):
+def test_a_node_that_joins_is_adopted_by_no_other_cluster(cluster, tmp_path):
     """Before the cluster that it asks has answered."""
     key = new_key()
     path = write_keys(tmp_path / "key", key)
@@ -465,7 +465,7 @@ class Flood:
 
 
 @pytest.mark.parametrize("kind", ["silence", "a wrong key", "a recording"])
-def test_a_flood_of_handshakes_stops_nobody(sealed, kind):
+def test_a_flood_of_handshakes_stops_no_member(sealed, kind):
     """No election, and members that start again come back in the flood."""
     cluster = sealed.cluster
     recorded = bytes(sealed.relay.links[-1][0][:noise.FIRST_BYTES])

@@ -408,7 +408,7 @@ def test_a_directory_rolled_back_is_fenced(cluster):
     other.start().up()
     wait_for(lambda: leader.put("again", "1").status == 200 or
              other.put("again", "1").status == 200, 15, "a write")
-    # What helps: an empty directory.
+    # An empty directory helps.
     victim.kill()
     victim.wipe()
     victim.join = leader.http
@@ -418,7 +418,7 @@ def test_a_directory_rolled_back_is_fenced(cluster):
     assert victim.get("since") == "then"
 
 
-def test_a_damaged_file_of_starts_is_no_reason_to_stay_down(cluster):
+def test_a_node_starts_with_a_damaged_file_of_starts(cluster):
     """It only guards against copies: the node says so, and writes a new one."""
     cluster.start(2)
     node = cluster[1]
@@ -449,7 +449,7 @@ def test_the_log_goes_into_no_file_of_the_node(cluster):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
-def test_a_log_that_nobody_reads_stops_nothing(cluster, kind):
+def test_a_log_that_no_process_reads_stops_nothing(cluster, kind):
     """A full pipe, a terminal after Ctrl-S: lines are dropped and counted, the
     node serves, SIGTERM ends it, and stderr does not become non-blocking for
     the other processes that have it open."""
@@ -672,7 +672,7 @@ def test_directories_that_are_meant(cluster, tmp_path, monkeypatch, form):
     assert os.path.exists(tmp_path / words[-1] / "wal")
 
 
-def test_what_works_on_a_directory_makes_none_by_mistake(tmp_path, monkeypatch):
+def test_commands_on_a_directory_create_none_by_mistake(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for argv, names in ((["recover", "nosuch"], "nosuch: No such file"),
                         (["restore", "nosuch.db", "dir"], "nosuch.db: No such file"),

@@ -151,8 +151,8 @@ def test_wrong_conditions_are_400(three):
     assert three[0].get("w") is None
 
 
-def test_what_comes_twice_is_400(three):
-    """Of two headers, one would not be looked at."""
+def test_duplicate_parameters_are_400(three):
+    """One of two headers would be ignored."""
     etag = raw_put(three[0], "twice", b"1").headers["ETag"]
     for node in three:
         for name, values in (("If-None-Match", ('"1"', etag)),
@@ -379,8 +379,8 @@ def test_names_of_requests(three):
 
 
 def test_retries_across_leader_kills_count_once(cluster):
-    """C04: clients repeat what they got no answer to, elsewhere, until they
-    get one. Every request counts once, whatever was killed meanwhile."""
+    """C04: clients retry requests without an answer at other nodes until they get
+    one. Every request counts once, though leaders are killed meanwhile."""
     cluster.start(3)
     stop = threading.Event()
     done = [0] * 4
@@ -459,7 +459,7 @@ def test_answers_survive_a_restart_and_reach_a_newcomer(cluster):
     assert newcomer.get("n") == "1"
 
 
-def test_what_would_be_dropped_is_refused(cluster):
+def test_parameters_that_would_be_ignored_are_refused(cluster):
     """A condition or a time to live that nothing comes of."""
     node = cluster.new().start().up()
     cluster.wait_leader()

@@ -48,7 +48,7 @@ def path(tmp_path):
     return "craftd.sock"
 
 
-def test_beside_tcp(cluster, path):
+def test_a_unix_socket_and_tcp(cluster, path):
     node = listen(cluster.new(), path).start().up()
     cluster.wait_leader()
     assert ask(path, "POST", "/key", {"k": "v"}).status == 200
@@ -130,7 +130,7 @@ def test_a_socket_left_behind_is_replaced(cluster, path):
 
 
 @pytest.mark.parametrize("what", ["listening", "file", "directory", "link"])
-def test_what_is_somebodys_stays(cluster, path, what):
+def test_a_socket_of_another_process_stays(cluster, path, what):
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as other:
         if what == "listening":
             other.bind(path)
@@ -175,7 +175,7 @@ def test_the_user_has_the_socket(cluster):
     "unix:", "unix:x?mode=", "unix:x?mode=0888", "unix:x?mode=1777", "unix:x?m=1",
     "unix:a,unix:b", "localhost:1,localhost:2", "unix:" + 120 * "x", "unix:x,", ",",
     "unix:x?mode=00660"])
-def test_what_is_no_address(value):
+def test_values_that_are_no_address(value):
     wrong = craftd("--http", value, "--inmem")
     assert wrong.returncode == 2
     assert "is not host:port, unix:PATH[?mode=0660], or both" in wrong.stderr

@@ -1,4 +1,4 @@
-"""What a node does by itself: --leave-on-exit, --reap, --backup-dir."""
+"""Actions of a node on its own: --leave-on-exit, --reap, --backup-dir."""
 import os
 import signal
 import sqlite3
@@ -46,7 +46,7 @@ def test_the_last_one_does_not_leave(cluster):
     wait_for(lambda: cluster[0].get("k", "none") == "1", 5, "the value")
 
 
-def test_who_is_silent_for_long_is_removed(cluster):
+def test_a_member_that_is_silent_for_long_is_removed(cluster):
     cluster.start(3, args=FAST + ["--reap", "3s"])
     gone = cluster.others(cluster.wait_leader())[0]
     gone.kill()
@@ -61,7 +61,7 @@ def test_who_is_silent_for_long_is_removed(cluster):
     assert len(names(rest[0])) == 2
 
 
-def test_a_leader_that_slept_removes_nobody(cluster):
+def test_a_leader_that_was_paused_removes_no_member(cluster):
     """The silence was its own: the others get the time anew. The other one
     has no vote and sleeps longer, so the leader stays one."""
     cluster.start(1, args=FAST + ["--reap", "3s"])
@@ -126,8 +126,8 @@ def test_backups_are_written_and_the_oldest_go(cluster, tmp_path):
     time.sleep(2.5)
     assert backups(where) == last
     assert not drafts(where)
-    # What a killed process left behind is no backup, and goes; what another
-    # node is writing there stays.
+    # The draft of a killed process is no backup, and is removed; a draft that
+    # another node is writing stays.
     with open(os.path.join(node.dir, "IDENT"), "rb") as ident:
         uuid = ident.read()[32:48].hex()
     node.send(signal.SIGKILL)
@@ -167,7 +167,7 @@ def test_nodes_share_a_backup_directory(cluster, tmp_path):
     assert not drafts(where)
 
 
-def test_a_backup_that_cannot_be_written_is_told(cluster, tmp_path):
+def test_a_backup_that_cannot_be_written_is_reported(cluster, tmp_path):
     where = tmp_path / "backups"
     cluster.start(1, args=["--backup-dir", str(where), "--backup-every", "1s"])
     node = cluster[0]

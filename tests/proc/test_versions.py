@@ -68,8 +68,8 @@ def test_rolled_to_the_next_version_and_back(cluster):
             restart_as(cluster, node, binary)
             wait_for(lambda: len(writer.written) > before + 20, 10,
                      "writes go on")
-            # Who restarts hands leadership over: give it back to it, so that
-            # both versions lead both.
+            # A node that restarts transfers its leadership: transfer it back, so
+            # that each version leads the other.
             wait_for(lambda: node.request(
                 "POST", "/leader", {"id": node.name}).status == 200, 10,
                      f"{node.name} leads")
@@ -109,7 +109,7 @@ def test_a_version_without_a_common_protocol_is_refused(cluster):
     assert term <= cluster.wait_leader().status()["term"] <= term + 1
 
 
-def test_what_a_node_cannot_read_it_does_not_skip(cluster):
+def test_a_node_does_not_skip_entries_that_it_cannot_read(cluster):
     """U02: the next version is final, and one node was forgotten. It follows no
     further, says so and is not ready, instead of going on without the entry;
     its upgrade helps."""
