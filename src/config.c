@@ -243,8 +243,7 @@ static bool is_list_of(enum kind kind, const char *list)
     return good;
 }
 
-/* Parses `value` into the field of `flag`. False: *wanted says what is wrong.
- */
+/* Checks a comma-separated list of addresses and networks of proxies. */
 static bool is_list_of_proxies(const char *list)
 {
     struct bytes rest = bytes_of_string(list);
@@ -256,7 +255,7 @@ static bool is_list_of_proxies(const char *list)
     return count > 0 && count <= PROXY_TRUST_MAX && rest.size == 0;
 }
 
-/* "unix:PATH", perhaps with "?mode=0660". */
+/* Parses "unix:PATH", with "?mode=0660" or without. */
 static bool unix_parse(const char *item, struct config *config)
 {
     static char path[REACTOR_UNIX_PATH_BYTES];
@@ -287,7 +286,8 @@ static bool unix_parse(const char *item, struct config *config)
     return bits <= 0777;
 }
 
-/* A list with commas of at most one TCP address and one Unix socket. */
+/* Parses a comma-separated list of at most one TCP address and one Unix
+ * socket. */
 static bool listen_parse(const char *list, struct config *config)
 {
     static char tcp[REACTOR_ADDR_BYTES];
@@ -314,6 +314,8 @@ static bool listen_parse(const char *list, struct config *config)
     return true;
 }
 
+/* Parses `value` into the field of `flag`. False: *wanted says what is
+ * wrong. */
 static bool parse_value(const struct flag *flag, const char *value,
                         struct config *config, const char **wanted)
 {

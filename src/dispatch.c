@@ -49,8 +49,8 @@ int dispatch_command(int argc, char **argv)
                 command, command);
         return EXIT_USAGE;
     }
-    /* "help NAME" becomes "NAME --help", since each command has its own page.
-     */
+    /* "help NAME" becomes "NAME --help", since each command has its own
+     * page. */
     if (is_help) {
         static char help[] = "--help";
         char *words[] = {argv[0], argv[2], help, NULL};

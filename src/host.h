@@ -14,8 +14,8 @@ struct node_env host_env(const struct fs *fs);
  * `dir`. False: unknown, and *bytes is unchanged. */
 bool host_free_bytes(const char *dir, uint64_t *bytes);
 
-/* Identity of a file: equal numbers mean the same file, as long as it exists.
- */
+/* Identity of a file: equal numbers mean the same file, as long as it
+ * exists. */
 struct host_file {
     uint64_t device;
     uint64_t inode;

@@ -1,36 +1,35 @@
 /* checkpoint.c -- copies the -wal into the database, in steps.
  *
  * A checkpoint syncs the -wal, copies its pages into the database, syncs that,
- * and then counts as done. All of it in one turn of the event loop would take
- * too long, so it is split into steps, one per turn:
- *     1 the -wal is synced
- *     2 SQLite's checkpoint, in which its sync of the -wal is skipped and its
- *       sync of the database refused: the pages are copied, but to SQLite the
- *       checkpoint failed (SQLITE_INTERRUPT)
- *     3 the database is synced
- *     4 SQLite's checkpoint again, in which it writes and syncs what is there
- *       already: both are skipped
- * So SQLite itself decides that a checkpoint is done, and never before the
- * database has been synced. A write to the -wal between the steps undoes them:
- * the next step is the first one again. vfs_shim.c skips and refuses.
+ * and is complete then. That would take too long for one turn of the event
+ * loop, so it is split into steps, one per turn:
+ *     1 The -wal is synced.
+ *     2 SQLite's checkpoint runs; its sync of the -wal is skipped and its sync
+ *       of the database refused. The pages are copied, but for SQLite the
+ *       checkpoint has failed (SQLITE_INTERRUPT).
+ *     3 The database is synced.
+ *     4 SQLite's checkpoint runs again. The pages and the sync are there
+ *       already, so that its writes and its sync are skipped.
+ * So SQLite itself decides that a checkpoint is complete, and never before the
+ * database has been synced. A write to the -wal between the steps invalidates
+ * them: the next step is the first one again. vfs_shim.c skips and refuses.
  *
- * The two syncs take the disk's time, which is long. With a file system that
- * has asynchronous operations (fs.h) they run off the event loop, through
- * handles of our own. Three things follow:
- *  - The first sync of a -wal is SQLite's, since it syncs the file's name as
- *    well; it happens when the database is opened.
- *  - Our handles are closed after SQLite's, whose locks they would release
- *    (POSIX record locks).
- *  - The first write to the -wal after a checkpoint starts it anew: SQLite
- * syncs the header there and then. Without asynchronous operations step 3 is
- * left out, and the sync in step 4 is not skipped. */
+ * The syncs take long. With a file system that has asynchronous operations
+ * (fs.h) they run off the event loop, through handles of our own. Hence:
+ *   - The first sync of a -wal is left to SQLite, which syncs the file's
+ *     name as well. It happens when the database is opened.
+ *   - Our handles are closed after SQLite's: closing any descriptor of a file
+ *     releases the process's locks on it (POSIX record locks).
+ *   - The first write to the -wal after a checkpoint restarts it, and SQLite
+ *     syncs its header in a blocking call.
+ * Without asynchronous operations step 3 is omitted, and the sync in step 4 is
+ * done. */
 #include "base/log.h"
 #include "store/store_internal.h"
 
 /* ---- asynchronous syncs ---- */
 
-/* Start to sync the file as it is; false: there are no asynchronous operations.
- */
+/* Starts to sync a file. False: there are no asynchronous operations. */
 static bool submit_sync(struct store *store, const struct shim_file *shim)
 {
     const struct fs *fs = store->options.fs;
@@ -38,6 +37,7 @@ static bool submit_sync(struct store *store, const struct shim_file *shim)
     if (shim->handle < 0) {
         return false;
     }
+    must(fs->submit);
     store->syncing = shim;
     store->sync = (struct fs_op){.handle = shim->handle};
     fs->submit(fs->self, &store->sync);
@@ -59,7 +59,7 @@ bool store_checkpoint_sync_completed(struct store *store, bool wait)
     must(store->sync.completed);
     store->syncing = NULL;
     if (store->sync.err) {
-        die("%s%s: not synced, or in doubt", store->path,
+        die("%s%s: the sync failed, so the data is in doubt", store->path,
             shim == &store->wal_file ? "-wal" : "");
     }
     return true;
@@ -67,8 +67,9 @@ bool store_checkpoint_sync_completed(struct store *store, bool wait)
 
 /* ---- steps ---- */
 
-/* A shortage can wait: the -wal holds everything. The code is enough to tell,
- * since write_base() in vfs_shim.c has put the errno into it. */
+/* Abandons the checkpoint after a shortage, since the -wal holds everything;
+ * any other error die()s. SQLite's code suffices: write_base() in vfs_shim.c
+ * has translated the errno. */
 static void must_be_short(struct store *store, int code)
 {
     enum err shortage = store_code_shortage(code, 0);
@@ -79,12 +80,12 @@ static void must_be_short(struct store *store, int code)
     store->step = STEP_NONE;
 }
 
-/* SQLite's checkpoint of all of the -wal, which nobody else reads. */
+/* Runs SQLite's checkpoint of the whole -wal, which has no other reader. */
 static int pass(struct store *store, enum pass pass)
 {
     int frames = 0;
     int copied = 0;
-    must(store->pass == PASS_NONE && !store->syncing);
+    must(store->pass == PASS_NONE && !store->syncing && !store->range);
     sqlite3_reset(store->select);
     store->pass = pass;
     int rc = sqlite3_wal_checkpoint_v2(
@@ -97,6 +98,8 @@ static int pass(struct store *store, enum pass pass)
 
 static void finish(struct store *store)
 {
+    must(!store->syncing && !store->open);
+    must(store->durable.applied <= store->flushed.applied);
     store->step = STEP_NONE;
     store->torn = false;
     store->wal_pages = 0;
@@ -114,7 +117,7 @@ static int sync_wal(struct store *store, bool async)
 
 static int copy(struct store *store, bool async)
 {
-    /* From here on the database has pages of two points in time. */
+    /* From now on the database may have pages of two states. */
     store->torn = true;
     int rc = pass(store, PASS_COPY);
     if (rc == SQLITE_OK) {
@@ -137,11 +140,11 @@ static int conclude(struct store *store, enum pass last)
     return rc;
 }
 
-/* The next step; the sync of the step before has completed. */
+/* Runs the next step. The sync of the step before has completed. */
 static void step(struct store *store, bool async)
 {
     int rc = SQLITE_OK;
-    must(!store->syncing);
+    must(!store->syncing && !store->open);
     switch (store->step) {
     case STEP_NONE:
         rc = sync_wal(store, async);

@@ -1,9 +1,10 @@
 /* generation.c -- db/CURRENT names the directory that holds the database.
  *
- * Text: "craftd-db 1 <generation, 7 digits> <index> <term> <crc32c of what is
- * before, 8 hex digits>\n". Index and term are those of the snapshot that the
- * generation began with; 0 0: it began empty. A snapshot from elsewhere is
- * built in the next generation and becomes valid by replacing this file. */
+ * Its content is the text "craftd-db 1 <generation, 7 digits> <index> <term>
+ * <crc32c of the text before, 8 hex digits>\n". Index and term are those of the
+ * snapshot that the generation started as; 0 0: it started empty. A received
+ * snapshot is built in the next generation, and put in place by replacing this
+ * file. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -43,7 +44,7 @@ static enum err parse_current(const uint8_t *data, size_t size,
     generation->index = index;
     generation->term = term;
     format_current(generation, again);
-    /* Nothing behind it either, where a NUL would end the text. */
+    /* The sizes are compared too, since a NUL would end the text early. */
     return size == strlen(again) && memcmp(text, again, size) == 0
                ? ERR_OK
                : ERR_CORRUPT;
@@ -52,8 +53,9 @@ static enum err parse_current(const uint8_t *data, size_t size,
 void store_generation_path(unsigned number, const char *file,
                            char path[FS_PATH_BYTES])
 {
-    snprintf(path, FS_PATH_BYTES, "db/gen-%07u%s%s", number, file ? "/" : "",
-             file ? file : "");
+    int size = snprintf(path, FS_PATH_BYTES, "db/gen-%07u%s%s", number,
+                        file ? "/" : "", file ? file : "");
+    must(size > 0 && size < FS_PATH_BYTES);
 }
 
 void store_generation_database(const struct fs *fs, unsigned number, char *path,
@@ -92,6 +94,7 @@ enum err store_generation_use(const struct fs *fs,
     char text[TEXT_BYTES];
     struct generation found;
     bool in_doubt;
+    must(generation->number > 0);
     format_current(generation, text);
     enum err err = fs_replace_or_not(fs, "db", "db/CURRENT", text, strlen(text),
                                      &in_doubt);
@@ -103,16 +106,15 @@ enum err store_generation_use(const struct fs *fs,
         (!unread && found.number != generation->number)) {
         return err;
     }
-    /* It has the name, but perhaps not for good; or it cannot be seen whether
-     * it has. There is no way back that could not fail as well; either is fine
-     * for the next start. */
+    /* The new content may not be durable, or cannot be read. Restoring the old
+     * one could fail in the same way. The next start works with either. */
     if (unread || fs->sync_dir(fs->self, "db")) {
-        die("db/CURRENT: it is in doubt which database is the one in use");
+        die("db/CURRENT: it is in doubt which database is in use");
     }
     return ERR_OK;
 }
 
-/* *arg: the highest number that there is. */
+/* Raises *arg to the number of the generation `name`. */
 static void see_generation(const char *name, void *arg)
 {
     unsigned *highest = arg;
@@ -148,7 +150,8 @@ enum err store_generation_current(const struct fs *fs,
             err = store_generation_use(fs, generation);
         }
     } else if (err == ERR_CORRUPT) {
-        log_error("store", "file=db/CURRENT why=\"does not parse\"");
+        log_error("store",
+                  "file=db/CURRENT why=\"damaged: it does not parse\"");
     }
     return err;
 }

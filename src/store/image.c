@@ -1,13 +1,13 @@
-/* image.c -- the database file as a snapshot, while it goes on changing.
+/* image.c -- the database file as a snapshot, while the database changes.
  *
- * Between two checkpoints the file does not change: read byte by byte it is a
- * whole database, that of the last checkpoint. A checkpoint that overwrites a
- * page which some image still has to read saves the old page first, into a
- * file of that image (copy on write). So neither waits for the other, and what
- * it costs is bounded by what is still to be read.
+ * Between two checkpoints the file does not change: it is a whole database, as
+ * of the last checkpoint. Before a checkpoint overwrites a page that an image
+ * has not read yet, the old page is saved into a file of that image (copy on
+ * write). So neither waits for the other, and the cost is bounded by the bytes
+ * that are still to be read.
  *
- * Images are read through SQLite's own handle: closing another one of the same
- * file would end its locks (POSIX). */
+ * Images are read through SQLite's own handle: closing another descriptor of
+ * the file would release the process's locks on it (POSIX). */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -27,6 +27,7 @@ static enum err open_saved(struct store_image *image)
     const struct fs *fs = image->store->options.fs;
     char path[FS_PATH_BYTES];
     image_path(image->slot, path);
+    must(image->handle < 0 && !image->saved);
     enum err err = fs->open(fs->self, path, FS_CREATE_NEW, &image->handle);
     if (err) {
         image->handle = -1;
@@ -37,7 +38,8 @@ static enum err open_saved(struct store_image *image)
     return ERR_OK;
 }
 
-/* Without the old page the image is lost, but never the checkpoint. */
+/* If the old page cannot be saved, the image is lost; the checkpoint goes
+ * on. */
 static void save_page(struct store_image *image, uint64_t page)
 {
     const struct fs *fs = image->store->options.fs;
@@ -109,7 +111,8 @@ static enum err copy_memory(struct store_image *image)
     return image->copy ? ERR_OK : ERR_NOSPACE;
 }
 
-static enum err look_at_file(struct store_image *image)
+/* Makes the database file, as it is now, the image. */
+static enum err open_file(struct store_image *image)
 {
     struct store *store = image->store;
     const struct shim_file *db = &store->db_file;
@@ -139,7 +142,7 @@ enum err store_image_open(struct store *store, struct store_image **out)
     image->store = store;
     image->slot = slot;
     image->handle = -1;
-    enum err err = store->in_memory ? copy_memory(image) : look_at_file(image);
+    enum err err = store->in_memory ? copy_memory(image) : open_file(image);
     if (!err && image->index == 0) {
         err = ERR_NOT_FOUND;
     }
@@ -152,7 +155,8 @@ enum err store_image_open(struct store *store, struct store_image **out)
     return ERR_OK;
 }
 
-/* Nothing has been written since it was opened: no page is saved yet. */
+/* Reads page `number` (from 1 on) of an image for which no page was saved yet,
+ * since nothing has been written since it was opened. */
 static bool read_page(const struct store_image *image, uint64_t number,
                       uint8_t page[PAGE_BYTES])
 {
@@ -193,7 +197,8 @@ void store_image_add_view(struct store_image *image)
     image->changed_at = (number - 1) * PAGE_BYTES;
 }
 
-/* `size` bytes have been read to `out`; what came last is at image->at. */
+/* Replaces the part of the changed page in the `size` bytes at `out`, which
+ * were read last, up to image->at. */
 static void overlay(const struct store_image *image, uint8_t *out, size_t size)
 {
     uint64_t from = max_u64(image->at - size, image->changed_at);
@@ -204,7 +209,7 @@ static void overlay(const struct store_image *image, uint8_t *out, size_t size)
     }
 }
 
-/* Up to `size` bytes that lie in the same file, one behind the other. */
+/* Reads up to `size` bytes that are contiguous in one of the two files. */
 static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
                          size_t *got)
 {
@@ -237,6 +242,7 @@ static enum err read_file(struct store_image *image, uint8_t *to, size_t size)
         if (err || got == 0) {
             return err ? err : ERR_IO;
         }
+        must(got <= size);
         image->at += got;
         to += got;
         size -= got;
@@ -263,6 +269,7 @@ enum err store_image_read(struct store_image *image, void *out, size_t size)
 void store_image_close(struct store_image *image)
 {
     const struct fs *fs = image->store->options.fs;
+    must(image->store->images[image->slot] == image);
     if (image->handle >= 0) {
         char path[FS_PATH_BYTES];
         image_path(image->slot, path);

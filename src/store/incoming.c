@@ -1,4 +1,5 @@
-/* incoming.c -- a database from elsewhere, on its way in. See store.h. */
+/* incoming.c -- receives a database from elsewhere, a snapshot or a backup,
+ * checks it and puts it in place. See store.h. */
 #include "base/log.h"
 #include "store/store_internal.h"
 
@@ -7,9 +8,9 @@ enum { SYNC_BYTES = 8 << 20 };
 struct store_incoming {
     struct store_options options;
     struct generation generation;
-    int handle;
-    uint64_t bytes;
-    uint64_t synced;
+    int handle;      /* -1 once the file is complete. */
+    uint64_t bytes;  /* Written so far. */
+    uint64_t synced; /* Of these, synced. */
 };
 
 enum err store_incoming_new(const struct store *store,
@@ -49,7 +50,7 @@ void store_incoming_free(struct store_incoming *incoming)
         fs->close(fs->self, incoming->handle);
     }
     if (store_generation_sweep(fs, incoming->generation.number - 1) != ERR_OK) {
-        log_warn("store", "why=\"the rest of a snapshot cannot be removed\"");
+        log_warn("store", "why=\"an incomplete snapshot cannot be removed\"");
     }
     mem_free(incoming);
 }
@@ -65,6 +66,7 @@ static enum err sync_file(struct store_incoming *incoming)
 enum err store_incoming_add(struct store_incoming *incoming, struct bytes data)
 {
     const struct fs *fs = incoming->options.fs;
+    must(incoming->handle >= 0);
     enum err err = fs->write(fs->self, incoming->handle, incoming->bytes,
                              data.data, data.size);
     if (err) {
@@ -85,7 +87,7 @@ static enum err check_end(const struct store_incoming *incoming)
         fs->read(fs->self, incoming->handle, 0, header, sizeof(header), &got);
     if (!err && (got < sizeof(header) ||
                  !store_schema_ends_with_page(header, incoming->bytes))) {
-        log_error("store", "why=\"the file is cut short\"");
+        log_error("store", "why=\"the file is truncated\"");
         err = ERR_CORRUPT;
     }
     return err;
@@ -102,7 +104,7 @@ static enum err close_file(struct store_incoming *incoming)
     return err ? err : fs->sync_dir(fs->self, path);
 }
 
-/* SQLite cannot open files that are in memory only: it takes a copy. */
+/* Copies a file in memory, since SQLite can open only the kernel's files. */
 static enum err load_memory(struct store_incoming *incoming,
                             unsigned char **image)
 {
@@ -149,8 +151,8 @@ static enum err open_incoming(struct store_incoming *incoming,
                                  true, image, incoming->bytes, store);
 }
 
-/* Every row is one that a write could have made, and they are as many as the
- * raft row says. */
+/* Checks that every row is one that a write can create, and that their number
+ * is that of the raft row. */
 static bool check_pairs(struct store *store)
 {
     sqlite3_stmt *count = NULL;
@@ -172,7 +174,7 @@ static bool check_pairs(struct store *store)
     return ok;
 }
 
-/* Somebody's file, with a schema of ours: is the rest of it whole? */
+/* Checks a whole file whose schema is craftd's: b-trees, then rows. */
 static enum err check_whole(struct store *store)
 {
     sqlite3_stmt *check = NULL;
@@ -188,7 +190,7 @@ static enum err check_whole(struct store *store)
     return ERR_OK;
 }
 
-/* Once it is in use a node cannot start without it. */
+/* A node could not start with a database whose membership it cannot use. */
 static enum err check_conf(const struct store *store, store_conf_check *check)
 {
     if (store->now.conf_index <= store->now.applied &&
@@ -204,6 +206,7 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
                                struct store **out)
 {
     struct store *store = NULL;
+    must(incoming->handle >= 0);
     incoming->generation.index = index;
     incoming->generation.term = term;
     enum err err = check_end(incoming);
@@ -217,8 +220,8 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
     } else if (!err &&
                (store->now.applied != index || store->now.term != term)) {
         log_error("store",
-                  "why=\"a snapshot is another one than was promised\" "
-                  "index=%llu promised=%llu",
+                  "why=\"a snapshot is not the one that was announced\" "
+                  "index=%llu announced=%llu",
                   (unsigned long long)store->now.applied,
                   (unsigned long long)index);
         err = ERR_CORRUPT;

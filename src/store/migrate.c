@@ -1,7 +1,7 @@
 /* migrate.c -- the schema's versions, embedded, each run once.
  *
- * Migrations change structure only and give the same result on every node;
- * one that changes replicated data would have to be a log entry. */
+ * Migrations change only the structure, and give the same result on every node.
+ * A change of replicated data would have to be a log entry. */
 #include <sqlite3.h>
 
 #include "base/log.h"
@@ -13,8 +13,6 @@ struct migration {
     const char *sql;
 };
 
-/* `pairs` is a b-tree by key, so that an upsert touches one tree, not a
- * table and an index. */
 static const struct migration migrations[] = {
     {1, "pairs and the raft row",
      "CREATE TABLE pairs("
@@ -28,7 +26,7 @@ static const struct migration migrations[] = {
      "  hash INTEGER NOT NULL, keys INTEGER NOT NULL,"
      "  conf_index INTEGER NOT NULL, conf BLOB NOT NULL);"
      "INSERT INTO raft VALUES(1, 0, 0, 0, 0, 0, x'');"},
-    /* Rows that are there need not be rewritten for a column with a default. */
+    /* Adding a column with a default rewrites no row. */
     {2, "versions, and answers to named requests",
      "ALTER TABLE pairs ADD COLUMN version INTEGER NOT NULL DEFAULT 1;"
      "ALTER TABLE raft ADD COLUMN answers INTEGER NOT NULL DEFAULT 0;"
@@ -114,6 +112,7 @@ enum err store_migrate_to(sqlite3 *db, int last)
     int version = 0;
     enum err err = read_version(db, &version);
     int newest = store_schema();
+    must(last >= 1 && last <= newest);
     if (!err && version > newest) {
         log_error("store",
                   "schema=%d known=%d why=\"written by a newer craftd\"",
@@ -121,6 +120,7 @@ enum err store_migrate_to(sqlite3 *db, int last)
         return ERR_VERSION;
     }
     for (size_t i = 0; !err && i < ARRAY_COUNT(migrations); i++) {
+        must(migrations[i].version == (int)i + 1);
         if (migrations[i].version > version && migrations[i].version <= last) {
             err = run(db, &migrations[i]);
         }

@@ -6,7 +6,7 @@
 #include "store/store_internal.h"
 
 enum {
-    CACHE_KIB = 32768,             /* Taken as the hot set grows, not before. */
+    CACHE_KIB = 32768,             /* Upper bound; allocated as it fills. */
     JOURNAL_BYTES_KEPT = 32 << 20, /* A larger -wal is truncated to this. */
 };
 
@@ -49,8 +49,8 @@ enum err store_load_row(struct store *store)
 
 static enum err prepare(struct store *store)
 {
-    /* Parameters are numbered from left to right; the last one is the index
-     * that the row must have been written at before. */
+    /* Parameters are numbered from left to right. The last one is the applied
+     * index that the row must have, that of the last commit. */
     static const char save[] = "UPDATE raft SET conf=coalesce(?, conf)"
 #define X(column) ", " #column "=?"
         RAFT_ROW(X)
@@ -62,7 +62,7 @@ static enum err prepare(struct store *store)
     } list[] = {
         {&store->begin, "BEGIN IMMEDIATE"},
         {&store->commit, "COMMIT"},
-        /* Update first: its count tells a new key from a known one. */
+        /* An update comes first: if it changes no row, the key is new. */
         {&store->update,
          "UPDATE pairs SET value=?2, modify_index=?3, version=version+?4 "
          "WHERE key=?1"},
@@ -87,7 +87,7 @@ static enum err prepare(struct store *store)
         {&store->add_answer, "INSERT INTO answers VALUES(?1, ?2, ?3, ?4)"},
         {&store->drop_answer, "DELETE FROM answers WHERE at=(SELECT min(at) "
                               "FROM answers)"},
-        /* A key that comes twice is missed when they are counted. */
+        /* A key that comes twice is counted once: the commit fails then. */
         {&store->stage,
          "INSERT OR IGNORE INTO staging VALUES(?1, ?2, ?3, ?3, 1)"},
     };
@@ -101,8 +101,9 @@ static enum err prepare(struct store *store)
     return ERR_OK;
 }
 
-/* One connection is the only user of the file, so the -wal index can live in
- * memory (locking_mode=EXCLUSIVE) and no other program can get between. */
+/* This connection is the only user of the file. With locking_mode=EXCLUSIVE
+ * the index of the -wal is in memory, and no other program can open the
+ * database. */
 static enum err configure(struct store *store)
 {
     char sql[256];
@@ -123,7 +124,7 @@ static enum err configure(struct store *store)
     return ERR_OK;
 }
 
-/* In memory: the database begins as a copy of another one. */
+/* Makes `image` the content of a database in memory. */
 static enum err take_image(struct store *store, unsigned char *image,
                            uint64_t bytes)
 {
@@ -217,13 +218,15 @@ enum err store_open_generation(const struct store_options *options,
     store->in_memory = strcmp(store->path, ":memory:") == 0;
     reserve_init(&store->reserve, options->fs, "db/reserve.tmp",
                  store->in_memory ? 0 : store->options.reserve_bytes);
-    store->waste = true; /* Unknown before the first sweep. */
+    store->waste = true; /* The first sweep finds out. */
     enum err err = open_database(store, foreign, image, image_bytes);
     if (err) {
         store_close(store);
         return err;
     }
     store_checkpoint_run(store); /* An earlier process may have left a -wal. */
+    must(!store->open && store->now.applied == store->flushed.applied);
+    must(store->durable.applied <= store->flushed.applied);
     *out = store;
     return ERR_OK;
 }
@@ -232,7 +235,8 @@ enum err store_open(const struct store_options *options, struct store **out)
 {
     struct generation generation;
     enum err err = store_generation_current(options->fs, &generation);
-    /* A snapshot that was not taken over, or what one has replaced. */
+    /* Remove a snapshot that was not put in place, and databases that one has
+     * replaced. */
     if (!err) {
         err = store_generation_sweep(options->fs, generation.number);
     }
@@ -254,7 +258,8 @@ void store_close(struct store *store)
     }
     must(!store_is_held(store));
     if (store->open && store_flush(store) != ERR_OK) {
-        log_warn("store", "why=\"not committed; the log has it\"");
+        log_warn("store", "why=\"the last entries are not committed; the log "
+                          "has them\"");
     }
     sqlite3_stmt *const statements[] = {
         store->begin,         store->commit,      store->update,
@@ -268,7 +273,7 @@ void store_close(struct store *store)
     }
     store_ranges_free(store);
     bool completed = store_checkpoint_sync_completed(store, true);
-    must(completed); /* It had a handle. */
+    must(completed); /* It used a handle. */
     sqlite3_close(store->db);
     store_shim_free(store);
     reserve_close(&store->reserve);

@@ -1,10 +1,9 @@
 /* range.c -- keys in order.
  *
- * Bounds are half-open and always there, so that one statement a direction
- * serves all: an interval without an end ends behind the longest key that can
- * be (every key is at most COMMAND_KEY_BYTES_MAX bytes, so that many bytes of
- * 0xff and one more are greater than all of them). Keys alone come from the
- * index and do not touch the rows. */
+ * A range always has both bounds, [from, to), so that one statement per
+ * direction is enough. One without an end gets COMMAND_KEY_BYTES_MAX + 1 bytes
+ * of 0xff as its end, which are greater than every key. Keys alone are read
+ * from the index, without the rows. */
 #include "command/command.h"
 #include "store/store_internal.h"
 

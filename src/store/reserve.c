@@ -1,17 +1,18 @@
-/* reserve.c -- space on the disk that is kept for the database.
+/* reserve.c -- disk space that is reserved for the database.
  *
- * Entries in the open transaction have been applied, answered and read. If the
- * disk is full before it is committed, SQLite rolls all of it back: nothing is
- * lost, since the log has it, but rows that clients have read are gone until
- * there is space. So a file of zeros is kept next to the database
- * (sys/reserve.h). A write to the -wal, or of a checkpoint to the database,
- * that finds no space removes it, and is tried again; from then on, until the
- * file could be made again, the data may not grow (store_shortage()), and
- * entries that were accepted before are committed in the space that was freed.
+ * Entries in the open transaction have been applied, acknowledged and read. If
+ * the disk is full before it is committed, SQLite rolls it back: nothing is
+ * lost, since the log has the entries, but rows that clients have read
+ * disappear until there is space. So a file of zeros is kept next to the
+ * database (sys/reserve.h). When a write to the -wal, or of a checkpoint to the
+ * database, finds no space, the file is removed and the write is tried again.
+ * Until the file could be created again, the data may not grow
+ * (store_shortage()), and entries that have been accepted are committed in the
+ * space that was freed.
  *
- * A checkpointed -wal keeps its size and is written again from its start: that
- * space is a reserve as well, for transactions that fit into it, so deletes go
- * on for as long as the disk is full (store_room()). */
+ * After a checkpoint the -wal keeps its size, and is written again from its
+ * start. That space is a reserve too, for transactions that fit into it, so
+ * that deletes work for as long as the disk is full (store_room()). */
 #include "store/store_internal.h"
 
 enum { WAL_HEADER_BYTES = 32, FRAME_BYTES = 4096 + 24 };

@@ -1,21 +1,21 @@
-/* restore.c -- the steps of a restore, at apply.
+/* restore.c -- applies the steps of a restore, and deletes replaced tables.
  *
- * The rows of a backup come as entries, in order, and are collected in table
- * staging. COMMIT has their number and their hash: if both agree, staging is
- * renamed to pairs. Renaming a table writes a row of the schema, and nothing of
- * the table. Every step can come twice, or late, since its proposer may not
- * have learned the result: it is done once.
+ * The rows of a backup arrive as entries, in order, and are collected in table
+ * staging. COMMIT has their number and their hash; if both match, staging is
+ * renamed to pairs. Renaming a table writes one row of the schema, and no page
+ * of the table. A step can arrive twice or late, since its proposer may not
+ * have received the result: it is done once.
  *
- * A row's indexes are those of the entry that brought it. No entry gives an
- * index to two things, so no version that its key ever had is the same.
+ * The indexes of a row are that of the entry that added it. So they differ from
+ * those of every earlier version of its key.
  *
- * Results of named commands stay: each was done once, and the restore replaced
- * its effect as any later write would.
+ * Results of named commands are kept: each command was applied once, and the
+ * restore replaced its effects as any later write would.
  *
  * Tables named waste_<index> were replaced, or belong to an aborted restore.
- * They are no part of the replicated state: each node deletes them in slices
- * when it is idle. They change in the same transactions as everything else, so
- * a restart finds the rest of them. */
+ * They are not part of the replicated state: each node deletes them in slices
+ * when it is idle, in the transactions of the entries, so that a restart finds
+ * what is left of them. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -37,19 +37,19 @@ static bool run_sql(struct store *store, const char *sql)
 
 /* ---- the steps ---- */
 
-static void forget(struct store *store)
+static void end_restore(struct store *store)
 {
     store->now.restore_id = 0;
     store->now.staged = 0;
     store->now.staged_hash = 0;
 }
 
-/* Staging is empty. */
+/* Aborts the restore in progress, if any: staging is empty afterwards. */
 static bool drop_staging(struct store *store, uint64_t index)
 {
     char sql[SQL_BYTES];
     bool any = store->now.staged > 0;
-    forget(store);
+    end_restore(store);
     if (!any) {
         return true;
     }
@@ -96,17 +96,19 @@ static bool swap(struct store *store, uint64_t index)
              "ALTER TABLE pairs RENAME TO waste_%llu;"
              "ALTER TABLE staging RENAME TO pairs;%s",
              (unsigned long long)index, STAGING_SQL);
-    sqlite3_reset(store->select); /* It may stand on a row. */
+    must(now->restore_id != 0);
+    sqlite3_reset(store->select); /* A running statement prevents renaming. */
     store->waste = true;
     now->restored_id = now->restore_id;
     now->restored_at = index;
     now->restored_keys = now->staged;
     now->keys = now->staged;
-    forget(store);
+    end_restore(store);
     return run_sql(store, sql);
 }
 
-/* Sets head->status. */
+/* Does the step that fits the state, and sets head->status. False: SQLite
+ * failed. */
 static bool take_step(struct store *store, uint64_t index,
                       struct command_restore *step, struct bytes command,
                       struct result *head)
@@ -151,9 +153,9 @@ bool store_restore_apply(struct store *store, uint64_t index,
     struct result_writer writer;
     struct command_restore step;
     enum err err = command_restore_open(&step, command);
-    must(err == ERR_OK); /* It was checked. */
+    must(err == ERR_OK); /* store_apply() has checked it. */
     if (now->counts_from == 0) {
-        now->counts_from = index; /* As with version 2. */
+        now->counts_from = index; /* As a version 2 command does. */
     }
     if (!take_step(store, index, &step, command, &head)) {
         return false;
@@ -177,7 +179,7 @@ uint64_t store_restoring(const struct store *store, uint64_t *staged)
 
 /* ---- tables that are not needed any more ---- */
 
-/* A name. *found: there is one. */
+/* Runs a query for one name. *found: there is one. */
 static bool query(struct store *store, const char *sql, char name[NAME_BYTES],
                   bool *found)
 {
@@ -196,7 +198,7 @@ static bool query(struct store *store, const char *sql, char name[NAME_BYTES],
     return (rc == SQLITE_ROW || rc == SQLITE_DONE) && end == SQLITE_OK;
 }
 
-/* How far one slice goes: `last` is its last row's id. */
+/* Finds the end of one slice, the rowid of its last row. *any: it has a row. */
 static bool find_slice(struct store *store, const char *table,
                        sqlite3_int64 *last, bool *any)
 {
@@ -205,7 +207,7 @@ static bool find_slice(struct store *store, const char *table,
     uint64_t bytes = 0;
     int rc = SQLITE_ROW;
     *any = false;
-    /* length() of a blob does not read the blob. */
+    /* length() does not read the blob. */
     snprintf(
         sql, sizeof(sql),
         "SELECT rowid, length(value) FROM \"%.60s\" NOT INDEXED ORDER BY rowid "
@@ -228,6 +230,7 @@ static bool sweep(struct store *store, const char *table)
     char sql[SQL_BYTES];
     sqlite3_int64 last = 0;
     bool any;
+    must(store->open);
     if (!find_slice(store, table, &last, &any)) {
         return false;
     }
@@ -263,7 +266,7 @@ enum err store_sweep(struct store *store)
         store->open = !ok;
     }
     if (!ok) {
-        return store_failed(store, "taking away what was replaced");
+        return store_failed(store, "deleting a replaced table");
     }
     store->waste = found;
     return found ? ERR_OK : ERR_NOT_FOUND;

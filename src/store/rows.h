@@ -1,5 +1,5 @@
-/* rows.h -- what a read of the database gives: a row, or keys in order. For
- * the users of this room and for theirs, who read through node/. */
+/* rows.h -- results of reading the database: a row, or keys in order. For the
+ * users of this room, and for api/, which reads through node/. */
 #ifndef CRAFTD_STORE_ROWS_H
 #define CRAFTD_STORE_ROWS_H
 
@@ -8,23 +8,23 @@
 
 struct store_row {
     struct bytes value;    /* Valid until the next call on the store. */
-    uint64_t create_index; /* Log index of the write that created the key ... */
-    uint64_t modify_index; /* ... and of the last one. */
-    uint64_t version;      /* How often it was written; see store_counts(). */
+    uint64_t create_index; /* Log index of the write that created the key. */
+    uint64_t modify_index; /* Log index of the last write of it. */
+    uint64_t version;      /* Number of writes of it; see store_counts(). */
 };
 
 /* The keys in [from, to), compared by memcmp. */
 struct store_range {
     struct bytes from;
     struct bytes to; /* Empty: no end. */
-    bool reverse;    /* The greatest first. */
-    bool keys_only;  /* Much cheaper: no row is read. */
+    bool reverse;    /* Descending: the greatest key first. */
+    bool keys_only;  /* Much cheaper, since no row is read. */
 };
 
 /* One key of a range. Views are valid until the next call on the store. */
 struct store_pair {
     struct bytes key;
-    /* Without keys_only; otherwise empty and 0. */
+    /* Empty and 0 with keys_only. */
     struct bytes value;
     uint64_t create_index;
     uint64_t modify_index;

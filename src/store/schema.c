@@ -1,19 +1,19 @@
-/* schema.c -- is a database that this node did not write one of ours?
+/* schema.c -- checks whether a database that this node did not write has
+ * craftd's schema.
  *
- * Until that is known everything in it may have been made to do harm: a schema
- * of a million tables, a b-tree that leads back to itself, columns that are
- * computed, texts without an end. SQLite's own advice for such files
- * ("Defense Against The Dark Arts") is followed: limits, an authorizer that
- * allows to read the tables named here and nothing else, no functions, and a
- * count of the steps that its virtual machine may take. No step is long then:
- * it goes down a b-tree at most 20 pages, or copies what the length limit
- * allows.
+ * Until that is known, the file may be crafted to do harm: a schema of a
+ * million tables, a b-tree with a cycle, computed columns, endless texts. The
+ * code follows SQLite's own advice for such files ("Defense Against The Dark
+ * Arts"): limits, an authorizer that allows to read the tables named here and
+ * nothing else, no functions, and a bound on the instructions of its virtual
+ * machine. No instruction takes long then: it descends a b-tree of at most 20
+ * pages, or copies at most the limit of a length.
  *
- * Tables are known by their text in the schema. It is compared with what the
- * migrations of this build leave behind, at each version, so that backups of
- * all earlier builds are known as well, and a new migration needs nothing
- * here. The name is left out (ALTER TABLE ... RENAME rewrites it), and so are
- * blanks and quotes, in which versions of SQLite differ. */
+ * Tables are recognised by their text in the schema. It is compared with the
+ * schema that the migrations of this build create, at each version, so that
+ * backups of all earlier builds are recognised too, and a new migration needs
+ * no change here. Names are ignored (ALTER TABLE ... RENAME rewrites them), and
+ * so are blanks and quotes, in which versions of SQLite differ. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -21,12 +21,12 @@
 
 enum {
     KNOWN_MAX = 32,
-    TEXT_BYTES_MAX = 1536, /* Ours have at most 1 KiB. */
-    COLUMNS_MAX = 32,      /* Ours have at most 15. */
+    TEXT_BYTES_MAX = 1536, /* craftd's texts have at most 1 KiB. */
+    COLUMNS_MAX = 32,      /* craftd's tables have at most 15. */
     PROGRAM_MAX = 1000,    /* Instructions of one statement. */
-    STEP_UNIT = 100,       /* SQLite counts its steps by this. */
-    /* About 300 tables and indexes: 150 restores whose remains have
-     * not been taken away yet. */
+    STEP_UNIT = 100,       /* Instructions per call of count_steps(). */
+    /* Enough for about 300 tables and indexes: 150 restores whose replaced
+     * tables have not been deleted yet. */
     OPEN_STEPS_MAX = 6000,
     NAME_BYTES = 64,
     LIMITS = SQLITE_LIMIT_WORKER_THREADS + 1,
@@ -38,7 +38,7 @@ static int count_steps(void *arg)
 {
     struct guard *guard = arg;
     guard->steps += STEP_UNIT;
-    return guard->steps > guard->steps_max; /* True: SQLITE_INTERRUPT. */
+    return guard->steps > guard->steps_max; /* True causes SQLITE_INTERRUPT. */
 }
 
 static int allow(void *arg, int action, const char *table, const char *column,
@@ -139,7 +139,8 @@ enum err store_guard_error(const struct guard *guard)
 
 /* ---- definitions as text ---- */
 
-/* Tables that were, or are to be, `pairs` are like it. */
+/* The table whose definition `name` must have: tables that were renamed from
+ * pairs, or will be renamed to it, have that of pairs. */
 static const char *role_of(const char *name)
 {
     return strcmp(name, "staging") == 0 || strncmp(name, "waste_", 6) == 0
@@ -152,13 +153,13 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* Between a word and one of these a blank means nothing. */
+/* A blank before or after one of these has no meaning. */
 static bool is_mark(char c)
 {
     return c == '(' || c == ')' || c == ',' || c == '=';
 }
 
-/* Add `text` without what means nothing. What stays reads the same. */
+/* Adds `text` in a normal form: one blank where one is necessary, no quotes. */
 static void add_plain(struct buf *out, const char *text)
 {
     bool blank = false;
@@ -177,7 +178,7 @@ static void add_plain(struct buf *out, const char *text)
     }
 }
 
-/* Add the definition of a table or a view from its row of the schema, without
+/* Adds the definition of a table or a view from its row of the schema, without
  * its name. */
 static void add_row(struct buf *out, const char *name, const char *sql)
 {
@@ -230,7 +231,7 @@ static bool learn(struct known *known, sqlite3 *db)
     return sqlite3_finalize(select) == SQLITE_OK && rc == SQLITE_OK;
 }
 
-/* All that the migrations have ever made: learned once, kept for good. */
+/* Collects the tables of all versions of the schema, once per process. */
 static enum err learn_all(const struct known **out)
 {
     static struct known known;
@@ -243,13 +244,13 @@ static enum err learn_all(const struct known **out)
     sqlite3_close(db);
     known.whole = ok;
     *out = &known;
-    return ok ? ERR_OK : ERR_RESOURCES; /* All it needs is memory. */
+    return ok ? ERR_OK : ERR_RESOURCES; /* It can fail for lack of memory. */
 }
 
 /* ---- the check ---- */
 
-/* Content of the schema: which of our tables it has, and the first object that
- * is not one of ours. */
+/* Content of a schema: the tables of craftd's that it has, and the name of the
+ * first object that is not one of craftd's. */
 struct found {
     bool pairs;
     bool raft;
@@ -292,7 +293,7 @@ static bool is_plain(char c)
            (c >= '0' && c <= '9') || c == '_';
 }
 
-/* One row of the schema: type, name, sql. */
+/* Checks a row of the schema: type, name, sql. */
 static void check_row(const struct known *known, sqlite3_stmt *select,
                       struct found *found)
 {
@@ -329,11 +330,11 @@ static enum err check_rows(struct guard *guard, const struct known *known,
     }
     enum err err = rc == SQLITE_DONE ? ERR_OK : store_guard_error(guard);
     sqlite3_finalize(select);
-    /* A text over the limit is none of ours. */
+    /* A text over the limit is not one of craftd's. */
     return err == ERR_TOO_BIG ? ERR_CORRUPT : err;
 }
 
-/* The first row's number; ERR_CORRUPT when there is none. */
+/* Reads the number in the first row of a query. ERR_CORRUPT: there is none. */
 static enum err read_number(struct guard *guard, const char *sql,
                             sqlite3_int64 *value)
 {
@@ -358,7 +359,7 @@ static enum err check_found(struct guard *guard, const struct found *found,
     static char strange[NAME_BYTES + 64];
     sqlite3_int64 value = 0;
     enum err err = ERR_OK;
-    /* Both numbers are found by rowid: no table is read from end to end. */
+    /* Both queries search by rowid, so that no table is scanned. */
     if (found->migrations) {
         err = read_number(guard,
                           "SELECT version FROM migrations "
@@ -372,7 +373,7 @@ static enum err check_found(struct guard *guard, const struct found *found,
     if (!err && found->stranger &&
         (only_ours || !found->pairs || !found->raft || !found->migrations)) {
         snprintf(strange, sizeof(strange),
-                 "its '%s' is not as craftd makes it: it is no backup",
+                 "its '%s' was not created by craftd: it is not a backup",
                  found->name);
         *why = strange;
         return ERR_CORRUPT;
@@ -385,7 +386,7 @@ static enum err check_found(struct guard *guard, const struct found *found,
                           &value);
     }
     if (!err && value <= 0) {
-        *why = "it holds nothing yet: it is no backup";
+        *why = "no entry was applied in it: it is not a backup";
         err = ERR_CORRUPT;
     }
     return err;
@@ -396,7 +397,7 @@ enum err store_schema_check(struct guard *guard, bool only_ours,
 {
     const struct known *known;
     struct found found = {0};
-    *why = "it has no tables of craftd's: it is no backup";
+    *why = "it does not have the tables of craftd: it is not a backup";
     enum err err = learn_all(&known);
     if (!err) {
         err = check_rows(guard, known, &found);
@@ -405,7 +406,7 @@ enum err store_schema_check(struct guard *guard, bool only_ours,
         err = check_found(guard, &found, only_ours, why);
     }
     if (err && guard->steps > guard->steps_max) {
-        *why = "its schema is larger than craftd's ever is: it is no backup";
+        *why = "its schema is larger than craftd's can be: it is not a backup";
     }
     return err;
 }
@@ -415,7 +416,7 @@ bool store_schema_ends_with_page(const uint8_t header[SCHEMA_HEADER_BYTES],
 {
     enum { SIZE_AT = 16, LEAST = 512, LARGEST = 65536 };
     uint32_t size = (uint32_t)header[SIZE_AT] << 8 | header[SIZE_AT + 1];
-    size = size == 1 ? LARGEST : size; /* It does not fit two bytes. */
+    size = size == 1 ? LARGEST : size; /* The largest does not fit 16 bits. */
     return size >= LEAST && bytes % size == 0;
 }
 
@@ -423,7 +424,7 @@ enum err store_schema_check_foreign(sqlite3 *db)
 {
     struct guard guard;
     const char *why = "";
-    /* As a store has it: the -wal index is in memory from the start. */
+    /* As open.c does: the index of the -wal is in memory from the start. */
     if (sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL) !=
         SQLITE_OK) {
         return store_error(db, "locking");

@@ -10,8 +10,8 @@
 
 /* ---- errors ---- */
 
-/* SQLite's VFS has a code of its own for ENOSPC only: for the rest the errno
- * decides, but never after a sync, since what was written is in doubt then. */
+/* SQLite's VFS has a code of its own for ENOSPC alone. For other codes the
+ * errno decides, except after a sync, since the data is in doubt then. */
 enum err store_code_shortage(int code, int error)
 {
     switch (code) {
@@ -42,7 +42,6 @@ enum err store_error_shortage(sqlite3 *db)
                                sqlite3_system_errno(db));
 }
 
-/* A shortage is the caller's to log: it asks again and again. */
 enum err store_error(sqlite3 *db, const char *what)
 {
     int code = sqlite3_errcode(db) & 0xff;
@@ -57,9 +56,8 @@ enum err store_error(sqlite3 *db, const char *what)
                                                            : ERR_IO;
 }
 
-/* SQLite may have rolled back by itself (its documentation of automatic
- * rollback); only get_autocommit tells. Then we are where the last commit
- * was. Everything but a shortage leaves the data in doubt. */
+/* SQLite may have rolled back by itself, which sqlite3_get_autocommit() shows.
+ * Either way the state is that of the last commit. */
 enum err store_failed(struct store *store, const char *what)
 {
     enum err err = store_error(store->db, what);
@@ -73,7 +71,7 @@ enum err store_failed(struct store *store, const char *what)
     store_shim_discard(store);
     store->open = false;
     if (!sqlite3_get_autocommit(store->db) || store_load_row(store) != ERR_OK) {
-        die("%s: cannot go back to the last commit after a shortage: %s",
+        die("%s: cannot roll back to the last commit after a shortage: %s",
             store->path, sqlite3_errmsg(store->db));
     }
     return err;
@@ -91,10 +89,13 @@ bool store_run(sqlite3_stmt *statement)
 
 enum err store_begin(struct store *store)
 {
-    must(!store->syncing);
+    /* A write to the -wal would undo a checkpoint's step, and is not part of
+     * its sync; and a range shows one state. */
+    must(!store->syncing && !store->range);
     if (store->open) {
         return ERR_OK;
     }
+    must(sqlite3_get_autocommit(store->db));
     if (!store_run(store->begin)) {
         return store_failed(store, "beginning a transaction");
     }
@@ -110,7 +111,7 @@ static enum err begin(struct store *store, uint64_t index)
 
 void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes)
 {
-    /* A NULL pointer would bind NULL, not the empty value. */
+    /* With a NULL pointer SQLite would bind NULL instead of an empty BLOB. */
     sqlite3_bind_blob64(statement, place,
                         bytes.data ? (const void *)bytes.data : "", bytes.size,
                         SQLITE_STATIC);
@@ -158,7 +159,8 @@ bool store_delete(struct store *store, const struct command_op *op,
     return true;
 }
 
-/* The hash of all effects so far: equal on all nodes at equal index. */
+/* Adds an operation to the rolling hash, which is equal on all nodes at the
+ * same index. */
 static void roll(struct store *store, uint64_t index,
                  const struct command_op *op)
 {
@@ -170,7 +172,8 @@ static void roll(struct store *store, uint64_t index,
 
 static void applied(struct store *store, uint64_t index, uint64_t term)
 {
-    must(term >= store->now.term);
+    must(store->open);
+    must(index == store->now.applied + 1 && term >= store->now.term);
     store->now.applied = index;
     store->now.term = term;
 }
@@ -201,7 +204,7 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     struct command_reader reader;
     *result = (struct store_result){0};
     store->result.size = 0;
-    /* All of it is checked before any of it is done. */
+    /* Check the whole command before any of it is applied. */
     enum err err = command_check(command);
     if (!err) {
         err = begin(store, index);
@@ -250,8 +253,8 @@ enum err store_apply_conf(struct store *store, uint64_t index, uint64_t term,
 
 /* ---- commit ---- */
 
-/* The row is written once a transaction, not once an entry: after a crash
- * the transaction is gone as a whole, so row and pairs always agree. */
+/* Writes the row of table raft, once per transaction and not per entry: a crash
+ * undoes the whole transaction, so that row and pairs always agree. */
 static bool save_row(struct store *store)
 {
     int place = 1;
@@ -279,7 +282,8 @@ enum err store_flush(struct store *store)
     if (!store->open) {
         return ERR_OK;
     }
-    must(!store->range); /* It would keep the -wal from being emptied. */
+    must(!store->range); /* A reader would keep the -wal from restarting. */
+    must(store->now.applied >= store->flushed.applied);
     sqlite3_reset(store->select);
     if (!save_row(store) || !store_run(store->commit)) {
         return store_failed(store, "committing");
@@ -288,6 +292,7 @@ enum err store_flush(struct store *store)
     store->open = false;
     store->conf_dirty = false;
     store->flushed = store->now;
+    must(store->durable.applied <= store->flushed.applied);
     store->commits++;
     return ERR_OK;
 }
@@ -324,7 +329,7 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
     return found ? ERR_OK : ERR_NOT_FOUND;
 }
 
-/* `blobs` columns of bytes, then numbers. */
+/* Hashes the rows of a query: `blobs` columns of bytes, then numbers. */
 static uint64_t hash_rows(struct store *store, const char *sql, int blobs,
                           uint64_t hash)
 {

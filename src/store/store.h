@@ -1,29 +1,36 @@
-/* store.h -- the replicated state machine: SQLite, and the only user of it.
+/* store.h -- the replicated state machine, a SQLite database. This room is the
+ * only user of SQLite.
  *
- * Layout under the fs's root: db/gen-%07u/state.db (+ -wal, -shm), and
- * db/CURRENT, which names the generation in use (so that a snapshot can be
- * put in place by one rename), and db/reserve.tmp, space for a full disk. With
- * a file system in memory: ":memory:".
+ * Files under the fs's root:
+ *     db/gen-%07u/state.db  the database (with its -wal)
+ *     db/CURRENT            names the generation in use, so that a snapshot is
+ *                           put in place by one rename
+ *     db/reserve.tmp        space for a full disk
+ *     db/image-%u.tmp       pages saved for an open image
+ *     db/upload.tmp         a backup that a client sent (upload.h)
+ * With a file system in memory the database is ":memory:".
  *
- * The write transaction stays open across turns: store_apply() works inside
- * it, reads on the same connection see it, and store_flush() commits it (WAL
- * mode, synchronous=NORMAL: a commit costs no fsync, except the first after a
- * checkpoint, which begins the -wal anew). Applied index, term,
- * membership and a rolling hash are one row of the same transaction, so after
- * a crash replay from the log starts at exactly the right entry. Nothing here
- * depends on clock, locale or node: the same log gives the same rows.
+ * The write transaction stays open across turns of the event loop:
+ * store_apply() works inside it, reads on the same connection see it, and
+ * store_flush() commits it. In WAL mode with synchronous=NORMAL a commit does
+ * not sync, except the first one after a checkpoint, which restarts the -wal.
+ * Applied index, term, membership and a rolling hash are one row of the same
+ * transaction, so that after a crash replay of the log starts at exactly the
+ * right entry. Nothing here depends on clock, locale or node: the same log
+ * gives the same rows.
  *
- * Keys and values are BLOBs compared by memcmp. Every row carries the index
- * of the entry that created it and that last changed it, and how often it was
- * written. Results of named commands (command.h) are rows too.
+ * Keys and values are BLOBs, compared by memcmp. Every row has the log index of
+ * the entry that created it, that of the entry that changed it last, and the
+ * number of times that it was written. Results of named commands (command.h)
+ * are rows too.
  *
- * Failures of SQLite: SQLITE_FULL, when the reserve is used up as well, and
- * what an errno of a full disk or quota has caused, is ERR_NOSPACE;
- * SQLITE_NOMEM and a lack of descriptors are ERR_RESOURCES. After both the
- * transaction is rolled back to the last flush; the caller stops applying and
- * asks again later. Where one of them is said below to return ERR_NOSPACE, the
- * other may come as well. Everything else that casts doubt on the data die()s
- * with a sentence. */
+ * Errors of SQLite: SQLITE_FULL, once the reserve is used up as well, and an
+ * errno of a full disk or quota are ERR_NOSPACE; SQLITE_NOMEM and an errno of a
+ * lack of descriptors or memory are ERR_RESOURCES (fs.h). After both of these
+ * shortages the store has rolled back to the last flush: the caller stops to
+ * apply, and tries again later. A function that is said to return ERR_NOSPACE
+ * may return ERR_RESOURCES as well. Every other error that puts the data in
+ * doubt die()s with a sentence. */
 #ifndef CRAFTD_STORE_STORE_H
 #define CRAFTD_STORE_STORE_H
 
@@ -36,22 +43,28 @@
 struct store;
 
 struct store_options {
-    const struct fs *fs;
-    const char *vfs;        /* SQLite VFS, NULL = the default one. */
-    uint64_t reserve_bytes; /* 0: STORE_RESERVE_BYTES. */
+    const struct fs *fs; /* Borrowed; outlives the store. */
+    const char *vfs;     /* Name of a SQLite VFS; NULL: the default one. */
+    uint64_t
+        reserve_bytes; /* Size of db/reserve.tmp; 0: STORE_RESERVE_BYTES. */
 };
 enum { STORE_RESERVE_BYTES = 2 << 20 };
 
-/* Open (create when missing) and migrate to the newest schema: migrations are
- * embedded, each in a transaction, recorded, run once; a newer schema is
- * ERR_VERSION with a log line; a damaged file ERR_CORRUPT. */
+/* Open the database, create it if missing, and migrate it to the newest schema:
+ * migrations are embedded, and each is run once, in a transaction that records
+ * it. `*store` is to be closed with store_close().
+ *   ERR_VERSION  its schema is newer than this program; logged
+ *   ERR_CORRUPT  the database or db/CURRENT is damaged; logged
+ *   ERR_NOSPACE, ERR_RESOURCES, ERR_IO  it cannot be opened */
 MUST_CHECK enum err store_open(const struct store_options *options,
                                struct store **store);
-/* Commits what is open. NULL is fine. */
+/* Commit the open transaction, and close. No image may be open. A commit that
+ * fails for a shortage is no loss, since the log has the entries. NULL is
+ * fine. */
 void store_close(struct store *store);
 
-/* Index and term of the last entry applied, 0 when there is none, and the
- * rolling hash of the effects of all entries up to it. */
+/* Index and term of the last entry applied, 0 if there is none, and the rolling
+ * hash of the effects of all entries up to it. */
 uint64_t store_applied(const struct store *store);
 uint64_t store_applied_term(const struct store *store);
 uint64_t store_hash(const struct store *store);
@@ -59,197 +72,206 @@ uint64_t store_hash(const struct store *store);
  * the last commit. */
 uint64_t store_flushed(const struct store *store);
 
-/* The membership stored last, as given to store_apply_conf(); empty when
- * none. Valid until the next one. *index is where it came from. */
+/* The last membership, as given to store_apply_conf(); empty if there is none.
+ * Valid until the next call of that. *index is the log index of its entry. */
 struct bytes store_conf(const struct store *store, uint64_t *index);
 
 struct store_result {
-    uint64_t deleted;  /* Keys that a delete found. */
-    struct bytes data; /* Result of a version 2 command (command/result.h);
-                          valid until the next call on the store. */
+    uint64_t deleted;  /* Keys deleted by a version 1 command. */
+    struct bytes data; /* Result of a version 2 or 3 command
+                          (command/result.h); else empty. Valid until the next
+                          call on the store. */
 };
 
-/* Apply the entry at index = applied + 1. `command` as in command.h. What goes
- * wrong inside a command (a condition, a number) is a result like another:
- * the entry is applied, and the same everywhere.
- *   ERR_NOSPACE  not applied, nor is anything since the last flush: applied
- *                has gone back to store_flushed()
- *   ERR_VERSION  a command from a newer program: not applied, stop
- *   ERR_CORRUPT  malformed command: not applied, stop */
+/* Apply the entry at `index`, which is store_applied() + 1. `command` is
+ * encoded as in command.h. A failure that a command itself has (a condition, a
+ * number) is a result: the entry is applied, equally on every node. ERR_NOSPACE
+ * rolled back: store_applied() is store_flushed() again ERR_VERSION  the
+ * command is of a newer program: not applied; stop ERR_CORRUPT  the command is
+ * malformed: not applied; stop */
 MUST_CHECK enum err store_apply(struct store *store, uint64_t index,
                                 uint64_t term, struct bytes command,
                                 struct store_result *result);
-/* An entry without effect on the data (no-op). */
+/* Apply an entry without effect on the data. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_apply_noop(struct store *store, uint64_t index,
                                      uint64_t term);
+/* Apply a membership, which is opaque here. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_apply_conf(struct store *store, uint64_t index,
                                      uint64_t term, struct bytes conf);
 
-/* Commit the open transaction (nothing when there is none). Costs what it
- * changed: a write of every page. ERR_NOSPACE as above. */
+/* Commit the open transaction, if there is one; no range may be open. It writes
+ * every page that was changed. ERR_NOSPACE as above. */
 MUST_CHECK enum err store_flush(struct store *store);
-/* The same, and bring the -wal into the database: costs a write of every page
- * in it, twice for what an open image still needs, and two syncs. */
+/* The same, and copy the -wal into the database, all of it now: writes every
+ * page in it, saves those that an open image still needs, and syncs twice. If a
+ * shortage stops the copying, a later checkpoint continues: ERR_OK. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
 /* One step of a checkpoint, for one turn of the event loop. No transaction may
- * be open. A commit between two steps makes it start again. True: it is not
- * done, call again. */
+ * be open; not for a store in memory. A commit between two steps makes the
+ * checkpoint start again. True: it is not finished, call again. */
 bool store_checkpoint_step(struct store *store);
-/* Is the sync of a step in flight? Only where the fs has asynchronous
- * operations. store_checkpoint_step() then polls it, and does nothing else;
- * until it has completed nothing may be applied. A failure ends the process. */
+/* Is the sync of a step in flight? Only if the fs has asynchronous operations.
+ * store_checkpoint_step() then only polls it, and nothing may be applied until
+ * it has completed. A sync that fails die()s. */
 bool store_is_syncing(const struct store *store);
-/* Has that sync completed already, without a system call to find out? Then the
- * next step is worth its turn, and the fs's event descriptor may be silent. */
+/* True if that sync is known, without a system call, to have completed. Then
+ * call store_checkpoint_step() in the next turn: the fs's event descriptor may
+ * not become readable. */
 bool store_has_completion(const struct store *store);
 /* Bytes that a checkpoint would copy into the database now. */
 uint64_t store_checkpoint_bytes(const struct store *store);
 /* Index of the last entry that survives a power loss: applied as of the last
- * checkpoint. The log must keep all entries behind it. */
+ * complete checkpoint. The log must keep all entries after it. */
 uint64_t store_durable(const struct store *store);
-/* Bytes of the -wal: committed, and not yet in the database file. */
+/* Bytes of the -wal that are committed, and not yet in the database file. */
 uint64_t store_wal_bytes(const struct store *store);
-/* Entries applied since the last commit. */
+/* Number of entries applied since the last commit. */
 uint64_t store_pending(const struct store *store);
 
-/* Make the reserve, a slice per call: space that is released when a commit
- * finds the disk full, so that it need not be rolled back. True: call it again,
- * there is more to do. Does nothing when it is there, or with a store in
- * memory. */
+/* Prepare one slice of the reserve, space that is released when a write finds
+ * the disk full, so that the transaction need not be rolled back. True: call it
+ * again. False: the reserve is complete, or cannot be prepared now. Does
+ * nothing for a store in memory. */
 bool store_prepare(struct store *store);
 /* Why there is no reserve. ERR_NOSPACE: it was released, or there is no space
- * to make it; ERR_RESOURCES: no descriptor. Entries that are applied now have
- * only the rest of it, and new work should be refused until a later
- * store_prepare() succeeds. ERR_OK: nothing is short. */
+ * for it; ERR_RESOURCES: there is no descriptor. New work should be refused
+ * until a later store_prepare() succeeds. ERR_OK: nothing is short. */
 enum err store_shortage(const struct store *store);
-/* Bytes that a transaction can write on a full disk: the reserve, and what the
- * -wal has left of its file (all of it after a checkpoint). A system call. */
+/* Bytes that a transaction can write however full the disk is: the reserve, and
+ * the unused rest of the -wal's file (after a checkpoint, all of it). One
+ * system call. UINT64_MAX in memory. */
 uint64_t store_room(const struct store *store);
 
 /* ---- snapshots (image.c, incoming.c) ----
  *
- * An image is the database as of the last checkpoint, byte by byte, and stays
- * that while writes and checkpoints go on: what they overwrite is saved aside
- * until it has been read, in at most as much space as the image has bytes. In
- * memory it is a copy, made when it is opened. */
+ * An image is the database as of the last checkpoint, byte by byte. It stays
+ * the same while writes and checkpoints continue: pages that they overwrite are
+ * saved until they have been read, in at most as much space as the image has
+ * bytes. In memory it is a copy, made when it is opened. */
 
 enum { STORE_IMAGES_MAX = 4 };
 
 struct store_image {
     /* READ-ONLY */
-    uint64_t index; /* The last entry applied in it, ... */
-    uint64_t term;  /* ... and its term. */
+    uint64_t index; /* Index and term of the last entry applied in it. */
+    uint64_t term;
     uint64_t bytes; /* Size. */
     uint64_t at;    /* Offset of the next byte to be read. */
     /* PRIVATE */
     struct store *store;
     unsigned slot;
-    unsigned char *copy; /* In memory only. */
-    int handle;          /* File of saved pages; -1: none yet. */
+    unsigned char *copy; /* All of it, if the store is in memory; else NULL. */
+    int handle;          /* File of saved pages; -1: none was saved yet. */
     uint32_t *saved;     /* By page: 1 + its place there; 0: not saved. */
     uint32_t saved_count;
-    bool lost;        /* A page could not be saved. */
-    uint8_t *changed; /* A page that is to be read so; NULL: none. */
+    bool lost; /* A page could not be saved. */
+    /* A page that is read from here, at this offset; NULL: none. */
+    uint8_t *changed;
     uint64_t changed_at;
 };
-/* Open an image; close it before the store.
- *   ERR_NOT_FOUND  there is nothing in it yet
+/* Open an image. Close it before the store.
+ *   ERR_NOT_FOUND  no entry has been applied in it
  *   ERR_BUSY       STORE_IMAGES_MAX are open
- *   ERR_NOSPACE    the last checkpoint is not whole: for lack of space, or
- *                  because it still goes on */
+ *   ERR_NOSPACE    the last checkpoint is not complete: it is in progress, or
+ *                  there was no space; in memory: there is none for a copy
+ *   ERR_IO         the file cannot be read */
 MUST_CHECK enum err store_image_open(struct store *store,
                                      struct store_image **image);
-/* For people: let it have a view kv(key, value) of text (view.c). Before the
- * first read; not for snapshots, which nodes work with. Without room for it
- * nothing happens. */
+/* Add a view kv(key, value) of text to it (view.c), for people who read
+ * backups. Call it before the first read, and not for snapshots. If the
+ * schema's page has no space for the view, the image stays as it is. */
 void store_image_add_view(struct store_image *image);
-/* The next `size` bytes, at most what is left. ERR_NOSPACE, ERR_IO: what it
- * needs could not be kept; close it. */
+/* Read the next `size` bytes; at most image->bytes - image->at. ERR_NOSPACE,
+ * ERR_IO: a page could not be saved or read; close the image. */
 MUST_CHECK enum err store_image_read(struct store_image *image, void *out,
                                      size_t size);
 void store_image_close(struct store_image *image);
-/* Some image is open: the store must not be closed. */
+/* Is an image open, so that the store must not be closed? */
 bool store_is_held(const struct store *store);
 
-/* Remove the database, whatever is left of it. Can be interrupted and run
- * again. None may be open. */
+/* Remove the database, complete or not; it must not be open. If it is
+ * interrupted, it can be called again. */
 MUST_CHECK enum err store_remove(const struct fs *fs);
 
-/* An image from elsewhere, on its way in: the next generation. One at a
- * time; nothing that is in use is touched. */
+/* An image that is received: the next generation. One at a time. It touches no
+ * file that is in use. */
 struct store_incoming;
+/* ERR_NOSPACE, ERR_RESOURCES, ERR_IO: its file cannot be created. */
 MUST_CHECK enum err store_incoming_new(const struct store *store,
                                        struct store_incoming **incoming);
-/* Removes an image that was not finished. NULL is fine. */
+/* Remove an image that was not finished. NULL is fine. */
 void store_incoming_free(struct store_incoming *incoming);
-/* Append the next bytes of the image. Synced now and then, so that the last
- * sync is short. ERR_NOSPACE, ERR_IO: only store_incoming_free() is left. */
+/* Append the next bytes of the image. The file is synced at intervals, so that
+ * the last sync is short. ERR_NOSPACE, ERR_IO: call store_incoming_free(). */
 MUST_CHECK enum err store_incoming_add(struct store_incoming *incoming,
                                        struct bytes data);
-/* May the membership in a database that came from elsewhere be used? This room
- * does not know what is in one. */
+/* Can the membership of a received database be used? It is opaque here. */
 typedef bool store_conf_check(struct bytes conf);
-/* All is there: open it, compare it with what was promised (index 0: it need
- * only be whole and hold something, which takes long), have its membership
- * checked, and make it the one to be opened from now on, for good: what is
- * wrong with it is found before that (ERR_CORRUPT). `*store` is a second store
- * then: close the old one, then store_tidy(). Frees `incoming`. */
+/* The image is complete: open and check it, and make it the database that is
+ * opened from now on, durably. It must have applied exactly (index, term); with
+ * index 0 (a backup) any index, but then every row is checked, in a time that
+ * grows with the data. `check` decides on its membership. `*store` is a second
+ * store: close the old one, then call store_tidy(). ERR_CORRUPT, ERR_VERSION or
+ * another error: the old database is still the one in use. Frees `incoming` in
+ * any case. */
 MUST_CHECK enum err store_incoming_finish(struct store_incoming *incoming,
                                           uint64_t index, uint64_t term,
                                           store_conf_check *check,
                                           struct store **store);
-/* Remove the files of the generations before. */
+/* Remove the files of all other generations. A failure is logged. */
 void store_tidy(const struct store *store);
-/* The snapshot that this database began with; 0 when it began empty. */
+/* Index and term of the snapshot that this database started as; 0: it started
+ * empty. */
 uint64_t store_installed(const struct store *store, uint64_t *term);
 
 /* ---- restores (restore.c, upload.c) ----
  *
- * A restore comes as entries of the log (command.h). Its rows are collected in
- * table staging, which takes the place of the data within one entry by renaming
- * the two tables, in a time that does not depend on the number of rows. Both
- * are the same on every node, and in every snapshot. Tables that were replaced,
- * or whose restore was aborted, are emptied in slices by each node for itself.
- */
+ * A restore arrives as entries of the log (command.h). Its rows are collected
+ * in table staging. One entry then renames the two tables, so that staging
+ * becomes the data, in a time that does not depend on the number of rows. Both
+ * tables are the same on every node and in every snapshot. Tables that were
+ * replaced, or whose restore was aborted, are deleted in slices by each node on
+ * its own. */
 
 /* Delete one slice of such tables. ERR_NOT_FOUND: nothing is left.
- * ERR_NOSPACE: as with store_apply(). */
+ * ERR_NOSPACE as with store_apply(). */
 MUST_CHECK enum err store_sweep(struct store *store);
-/* The id of the restore in progress, 0 when there is none, and how many rows
- * are staged. Only to see whether it makes progress. */
+/* The id of the restore in progress, 0 if there is none, and the number of rows
+ * staged so far, from which the caller sees whether it progresses. */
 uint64_t store_restoring(const struct store *store, uint64_t *staged);
 
-/* Read the row of `key`. ERR_NOT_FOUND; ERR_NOSPACE: to read, SQLite had to
- * write, and the store has gone back as with store_apply(). */
+/* Read the row of `key`. ERR_NOT_FOUND: there is none. ERR_NOSPACE: SQLite had
+ * to write in order to read, and the store was rolled back as with
+ * store_apply(). */
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
                               struct store_row *row);
 
-/* Writes are counted in the rows' versions from the first version 2 command
- * on. Nodes of an older build do not count, and cannot apply that one: so all
- * count from the same entry. Until then every version is 1. */
+/* Are writes counted in the rows' versions? They are from the first version 2
+ * command on. Nodes of an older build do not count, and cannot apply that
+ * command, so all nodes count from the same entry. Before, every version is
+ * 1. */
 bool store_counts(const struct store *store);
-/* Requests whose results are kept for repeats: of the last STORE_ANSWERS_MAX
- * named commands. There is no clock here, so age does not end them. */
+/* Number of named commands whose results are kept for repeats: the last
+ * STORE_ANSWERS_MAX. No clock is read here, so they do not expire by age. */
 enum { STORE_ANSWERS_MAX = 10000 };
 uint64_t store_answers(const struct store *store);
 
 /* ---- keys in order (range.c) ----
  *
- * All keys in [from, to), compared by memcmp. One range is open at a time;
- * it is closed before the next entry is applied or anything is committed, so
- * that what it shows is one state. */
+ * A range gives the keys in [from, to), compared by memcmp. One is open at a
+ * time. Close it before the next entry is applied and before a commit, so that
+ * it shows one state. */
 
-/* The bytes of `range` stay where they are until it is closed. */
+/* `range` is borrowed until store_range_close(). */
 void store_range_open(struct store *store, const struct store_range *range);
-/* ERR_OK; ERR_NOT_FOUND at the end; ERR_NOSPACE: the range is closed, and the
- * store has gone back as with store_apply(). */
+/* The next key. ERR_NOT_FOUND: there is none. ERR_NOSPACE: the range is closed,
+ * and the store was rolled back as with store_apply(). */
 MUST_CHECK enum err store_range_next(struct store *store,
                                      struct store_pair *pair);
-/* Safe when none is open. */
+/* Safe if none is open. */
 void store_range_close(struct store *store);
 
-/* Hash over all rows in key order, for tests and comparisons: grows with the
- * data, never called on the loop. */
+/* Hash over all rows in key order. For tests: its time grows with the data. */
 uint64_t store_content_hash(struct store *store);
 uint64_t store_key_count(struct store *store);
 
@@ -257,11 +279,11 @@ struct store_stats {
     uint64_t db_bytes;     /* Database and its -wal. */
     uint64_t used_bytes;   /* Pages of the database that are not free. */
     uint64_t unused_bytes; /* Free pages of the database. */
-    uint64_t commits;
+    uint64_t commits;      /* Since store_open(), as the next two. */
     uint64_t checkpoints;
-    uint64_t written_bytes; /* To the database and its -wal, since the open. */
+    uint64_t written_bytes; /* To the database and its -wal. */
 };
 void store_get_stats(struct store *store, struct store_stats *stats);
-const char *store_version(void); /* SQLite's version. */
+const char *store_version(void); /* SQLite's version, a constant. */
 
 #endif

@@ -1,11 +1,12 @@
-/* txn.c -- version 2 commands: conditions, results, repeats.
+/* txn.c -- applies version 2 commands: conditions, results, repeats.
  *
- * Everything is decided here, at apply, from what the entries before have
- * left: the same on every node. A command that fails on the way is undone by
- * a savepoint inside the open transaction, and its failure is its result.
+ * A command is decided here, when it is applied, from the state after the entry
+ * before it, which is the same on every node. If an operation fails, a
+ * savepoint in the open transaction undoes the command, and the failure is its
+ * result.
  *
- * The results of named commands are rows. The oldest one leaves for each that
- * comes when there are STORE_ANSWERS_MAX: no clock is asked. */
+ * Results of named commands are rows. At most STORE_ANSWERS_MAX are kept: a new
+ * one replaces the oldest. No clock is read. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -16,12 +17,12 @@
 
 enum { NUMBER_BYTES = 24 };
 
-/* One command on its way. */
+/* A command that is being applied. */
 struct txn {
     struct store *store;
     uint64_t index;
-    uint64_t prefix_keys;  /* Deleted by prefix so far, ... */
-    uint64_t prefix_bytes; /* ... and their values. */
+    uint64_t prefix_keys;  /* Keys deleted by prefix so far. */
+    uint64_t prefix_bytes; /* Bytes of their values. */
     size_t result_bytes_max;
     struct result_writer writer;
     struct result head;
@@ -29,6 +30,7 @@ struct txn {
 
 /* ---- reading ---- */
 
+/* A row without its value, which may be large. */
 struct looked {
     bool found;
     uint64_t value_bytes;
@@ -36,7 +38,7 @@ struct looked {
     uint64_t modify_index;
 };
 
-/* All but the value, which may be large. */
+/* Reads a row without its value. False: SQLite failed. */
 static bool look(struct store *store, struct bytes key, struct looked *row)
 {
     sqlite3_stmt *look = store->look;
@@ -58,7 +60,8 @@ static bool look(struct store *store, struct bytes key, struct looked *row)
 
 /* ---- conditions ---- */
 
-/* Here and below: false when SQLite failed. */
+/* These functions, and those of the operations, return false if SQLite
+ * failed. */
 static bool value_is(struct store *store, const struct looked *row,
                      const struct command_condition *condition, bool *equal)
 {
@@ -98,8 +101,8 @@ static bool holds(struct store *store, const struct looked *row,
     return true;
 }
 
-/* All are read, so that the operations come next; the first that does not hold
- * makes it REFUSED. */
+/* Reads all conditions, so that the operations come next. The first one that
+ * does not hold makes the result RESULT_REFUSED. */
 static bool check_conditions(struct txn *txn, struct command_reader *reader)
 {
     struct command_condition condition;
@@ -125,7 +128,7 @@ static bool check_conditions(struct txn *txn, struct command_reader *reader)
 
 /* ---- operations ----
  *
- * What fails in the command changes txn->head.status. */
+ * An operation that fails changes txn->head.status. */
 
 static bool incr(struct txn *txn, const struct command_op *op,
                  struct result_op *result)
@@ -170,7 +173,7 @@ static bool get(struct txn *txn, const struct command_op *op,
     if (!look(txn->store, op->key, &row)) {
         return false;
     }
-    /* Before the value is read. */
+    /* The limit is checked before the value is read. */
     if (txn->store->result.size + row.value_bytes > txn->result_bytes_max) {
         txn->head.status = RESULT_TOO_LARGE;
         return true;
@@ -180,18 +183,19 @@ static bool get(struct txn *txn, const struct command_op *op,
     }
     if (row.found) {
         result->found = true;
-        result->value = full.value; /* Until the next store_read(). */
+        result->value = full.value; /* Valid until the next store_read(). */
         result->modify_index = full.modify_index;
         result->create_index = full.create_index;
     }
     return true;
 }
 
-/* The first key behind all that begin with `prefix`. */
+/* The least key that is greater than all keys that begin with `prefix`. */
 static struct bytes prefix_end(struct bytes prefix,
                                uint8_t end[COMMAND_KEY_BYTES_MAX + 1])
 {
     size_t size = prefix.size;
+    must(size <= COMMAND_KEY_BYTES_MAX);
     memcpy(end, prefix.data, size);
     while (size > 0 && end[size - 1] == 0xff) {
         size--;
@@ -204,9 +208,11 @@ static struct bytes prefix_end(struct bytes prefix,
     return bytes_of(end, COMMAND_KEY_BYTES_MAX + 1);
 }
 
-/* Few enough for one entry? Looks at no more than it may delete. */
+/* Counts the keys in [begin, end), and no more than one over the limit. Too
+ * many for one entry make the result RESULT_TOO_MANY. */
 static bool measure(struct txn *txn, struct bytes begin, struct bytes end)
 {
+    must(txn->prefix_keys <= RESULT_PREFIX_KEYS_MAX);
     sqlite3_stmt *measure = txn->store->measure;
     uint64_t left = RESULT_PREFIX_KEYS_MAX - txn->prefix_keys;
     store_bind(measure, 1, begin);
@@ -276,7 +282,7 @@ static bool run_op(struct txn *txn, const struct command_op *op)
             txn->head.status = RESULT_TOO_LARGE;
         }
     }
-    sqlite3_reset(txn->store->select); /* Values of it are copied now. */
+    sqlite3_reset(txn->store->select); /* Its value was copied. */
     return ok;
 }
 
@@ -300,8 +306,8 @@ static bool run_ops(struct txn *txn, struct command_reader *reader)
     return true;
 }
 
-/* Plain writes need no savepoint: nothing of them can fail, and their results
- * are short. */
+/* Puts and deletes need no savepoint: they cannot fail, and their results are
+ * short. */
 _Static_assert(2 * COMMAND_OPS_MAX + 64 <= RESULT_BYTES_MAX,
                "the results of puts and deletes always fit");
 static bool can_fail(struct command_reader reader, bool is_named)
@@ -315,7 +321,7 @@ static bool can_fail(struct command_reader reader, bool is_named)
     return is_named;
 }
 
-/* All of the list, or nothing of it. */
+/* Runs the operations of a list, all or none. */
 static bool run_list(struct txn *txn, struct command_reader *reader,
                      bool is_named)
 {
@@ -342,8 +348,8 @@ static bool run_list(struct txn *txn, struct command_reader *reader,
 
 /* ---- repeats ---- */
 
-/* *known: there is an answer under this name, and it is the result; or the
- * name is another request's, and that is the result. */
+/* Looks for the result of an earlier command of this name. *known: there is
+ * one, and the result is that, or RESULT_REUSED if it is of another request. */
 static bool find_answer(struct txn *txn, const struct command_name *name,
                         bool *known)
 {
@@ -367,6 +373,8 @@ static bool keep_answer(struct store *store, uint64_t index,
                         const struct command_name *name)
 {
     sqlite3_stmt *add = store->add_answer;
+    must(store->result.size > 0 &&
+         store->result.size <= RESULT_NAMED_BYTES_MAX);
     if (store->now.answers >= STORE_ANSWERS_MAX) {
         if (!store_run(store->drop_answer)) {
             return false;
@@ -437,8 +445,8 @@ bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
         return false;
     }
     must(store->result.size > 0);
-    /* Command and result are the same on every node; if not, the hash shows
-     * it. */
+    /* Command and result are the same on every node. If they are not, the hash
+     * differs. */
     uint32_t asked = crc32c(0, command.data, command.size);
     uint32_t came = crc32c(0, store->result.data, store->result.size);
     store->now.hash = mix_u64(store->now.hash ^

@@ -1,16 +1,15 @@
 /* upload.c -- a backup that a client sent, to be restored. upload.h has the
  * rules.
  *
- * Whatever is in it may be wrong, or meant to be: it is opened read-only in a
- * guarded connection of its own (schema.c), and read row by row, a few in a
- * turn of the caller's: no call takes longer than one row of the greatest size.
- * All of it is read twice. In the table's own order every row is looked at, and
- * a sum of them all is kept; by key, which goes through the index, all must
- * come again, each key greater than the one before. So an index that has lost
- * rows is found out.
+ * The file is untrusted: it is opened read-only in a guarded connection of its
+ * own (schema.c), and read row by row, so that no call takes longer than one
+ * row of the greatest size. All rows are read twice. In the table's own order
+ * they are counted and summed. By key, through the index, the same number and
+ * sum must result, and each key must be greater than the one before. That
+ * detects an index that lacks rows.
  *
- * Limit: SQLite keeps no checksums; a bit that was changed within a value is
- * the value. */
+ * Limit: SQLite has no checksums, so a bit that flipped within a value is not
+ * detected. */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -22,25 +21,25 @@ enum {
     FORMATS_AT = 18,
     ROW_STEPS_MAX = 1000, /* Instructions of SQLite, for one row. */
     ROW_BYTES_MIN = 8,    /* Overhead of a row in a file. */
-    ROW_BYTES_MAX = 1024, /* ... and what it may take, its key included. */
+    ROW_BYTES_MAX = 1024, /* Upper bound of that, rounded up generously. */
 };
 
 struct store_upload {
     const struct fs *fs;
     const char *vfs;
-    int handle; /* While it is added to; else -1. */
-    uint64_t bytes;
+    int handle;     /* Open until store_upload_open(); then -1. */
+    uint64_t bytes; /* Size of the file. */
     sqlite3 *db;
     struct guard guard;
     sqlite3_stmt *rows;
     bool by_key;
     sqlite3_int64 last_rowid;
-    struct buf last; /* By key: the one before. */
-    uint64_t count;
-    uint64_t seen_bytes; /* Lower bound of the bytes of the rows so far. */
-    uint64_t sum;        /* Sum of the hashes of the rows so far. */
-    uint64_t all_count;  /* ... when all had been seen. */
-    uint64_t all_sum;
+    struct buf last;     /* With by_key: the key read last. */
+    uint64_t count;      /* Rows read so far. */
+    uint64_t seen_bytes; /* Lower bound of the bytes that these take. */
+    uint64_t sum;        /* Sum of their hashes. */
+    uint64_t all_count;  /* Number of all rows, in the table's order. */
+    uint64_t all_sum;    /* Sum of their hashes. */
 };
 
 enum err store_upload_sweep(const struct fs *fs)
@@ -94,6 +93,7 @@ void store_upload_free(struct store_upload *upload)
 enum err store_upload_add(struct store_upload *upload, struct bytes data)
 {
     const struct fs *fs = upload->fs;
+    must(upload->handle >= 0 && !upload->db);
     enum err err = fs->write(fs->self, upload->handle, upload->bytes, data.data,
                              data.size);
     if (!err) {
@@ -104,8 +104,8 @@ enum err store_upload_add(struct store_upload *upload, struct bytes data)
 
 /* ---- opening ---- */
 
-/* A database in WAL mode requires its -wal; the copy has none, so its header is
- * changed to rollback mode. */
+/* A database in WAL mode requires its -wal, which a backup does not have. So
+ * the header is changed to rollback mode. */
 static enum err set_rollback_mode(struct store_upload *upload, const char **why)
 {
     static const uint8_t rollback[2] = {1, 1};
@@ -121,14 +121,15 @@ static enum err set_rollback_mode(struct store_upload *upload, const char **why)
         return ERR_CORRUPT;
     }
     if (!store_schema_ends_with_page(header, upload->bytes)) {
-        *why = "it is cut short: it ends within a page";
+        *why = "it is truncated: it ends within a page";
         return ERR_CORRUPT;
     }
     return fs->write(fs->self, upload->handle, FORMATS_AT, rollback,
                      sizeof(rollback));
 }
 
-/* SQLite cannot open files that are in memory only: it takes a copy. */
+/* Opens a copy of a file in memory, since SQLite can open only the kernel's
+ * files. */
 static enum err open_in_memory(struct store_upload *upload)
 {
     const struct fs *fs = upload->fs;
@@ -174,7 +175,8 @@ static enum err open_database(struct store_upload *upload)
 enum err store_upload_open(struct store_upload *upload,
                            uint64_t value_bytes_max, const char **why)
 {
-    *why = "it is no SQLite database";
+    must(upload->handle >= 0 && !upload->db);
+    *why = "it is not a SQLite database";
     enum err err = set_rollback_mode(upload, why);
     if (!err) {
         err = open_database(upload);
@@ -195,12 +197,13 @@ enum err store_upload_open(struct store_upload *upload,
 
 enum err store_upload_begin(struct store_upload *upload, bool by_key)
 {
-    /* Without its own index SQLite would sort all of it first. */
+    /* INDEXED BY: without that index SQLite would sort all rows first. */
     const char *sql = by_key
                           ? "SELECT key, value, rowid FROM pairs INDEXED BY "
                             "sqlite_autoindex_pairs_1 ORDER BY key"
                           : "SELECT key, value, rowid FROM pairs NOT INDEXED "
                             "ORDER BY rowid";
+    must(upload->db);
     sqlite3_finalize(upload->rows);
     upload->rows = NULL;
     upload->by_key = by_key;
@@ -214,6 +217,7 @@ enum err store_upload_begin(struct store_upload *upload, bool by_key)
     return rc == SQLITE_OK ? ERR_OK : store_guard_error(&upload->guard);
 }
 
+/* All rows have been read. */
 static enum err end(struct store_upload *upload)
 {
     if (!upload->by_key) {
@@ -233,10 +237,9 @@ static bool comes_after(const struct buf *last, struct bytes key)
     return order < 0 || (order == 0 && last->size < key.size);
 }
 
-/* A b-tree that leads back to itself shows rows again and again, and rows that
- * share their pages show more bytes than there are. Neither goes on for ever:
- * rows come in the order that was asked for, each once, and all together take
- * no more than the file. */
+/* A b-tree with a cycle repeats its rows, and rows that share pages add up to
+ * more bytes than the file has. Both are detected: rows must be in ascending
+ * order, and together not larger than the file. */
 static bool is_in_bounds(struct store_upload *upload, struct bytes key,
                          struct bytes value, sqlite3_int64 rowid)
 {
@@ -259,7 +262,7 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
     store_guard_renew(&upload->guard, ROW_STEPS_MAX);
     int rc = rows ? sqlite3_step(rows) : SQLITE_DONE;
     if (rc == SQLITE_DONE) {
-        sqlite3_finalize(rows); /* Another step would begin anew. */
+        sqlite3_finalize(rows); /* Another step would start again. */
         upload->rows = NULL;
         return end(upload);
     }

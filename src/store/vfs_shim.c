@@ -1,20 +1,24 @@
 /* vfs_shim.c -- intercepts SQLite's I/O on the database and its -wal.
  *
- * SQLite has a handle for each of the two files; store_shim_install() exchanges
- * their tables of methods for ones that do more, and then call the original
- * methods.
+ * SQLite has a handle for each of the two files. store_shim_install() replaces
+ * their tables of methods by ones that do more, and then call the original
+ * methods:
  *
- *  - Batched writes. SQLite writes a page at a time, and to the -wal a header
- * of 24 bytes before each. Adjacent writes are collected in a buffer, which is
- *    written when a transaction is complete, when it is full, and before any
- *    other operation on that file. So a reader finds what SQLite has written,
- * and an error is reported before the transaction or the checkpoint counts.
- *  - Checkpoints. Which writes and syncs of SQLite's checkpoint are done,
- * skipped or refused depends on the step (checkpoint.c).
- *  - Images. Pages that an open image still needs are saved before a checkpoint
- *    overwrites them (image.c).
- *  - A full disk. A write for which there is no space releases the reserve
- *    (reserve.c) and is tried again before SQLite learns of it. */
+ *   Batched writes. SQLite writes one page at a time, and to the -wal a
+ *   header of 24 bytes before each. Adjacent writes are collected in a buffer,
+ *   which is written when a transaction is complete, when it is full, and
+ *   before any other operation on that file. So a read sees what SQLite has
+ *   written, and an error is returned before the transaction or the
+ *   checkpoint is complete.
+ *
+ *   Checkpoints. Which writes and syncs of SQLite's checkpoint are done,
+ *   skipped or refused depends on the step (checkpoint.c).
+ *
+ *   Images. Pages that an open image still needs are saved before a checkpoint
+ *   overwrites them (image.c).
+ *
+ *   A full disk. A write that finds no space releases the reserve (reserve.c),
+ *   and is tried again before SQLite sees an error. */
 #include "store/store_internal.h"
 
 enum {
@@ -32,9 +36,9 @@ static struct store *store_of(sqlite3_file *file)
 
 /* ---- batched writes ---- */
 
-/* SQLite's VFS returns SQLITE_FULL for ENOSPC only. Here a quota and a limit of
- * the file's size are the same condition, and a lack of the kernel's memory is
- * a shortage that passes as well. */
+/* SQLite's VFS returns SQLITE_FULL for ENOSPC alone. Here it stands for a quota
+ * and a limit of the file's size too, and SQLITE_IOERR_NOMEM for a lack of the
+ * kernel's memory. */
 static int write_base(const struct shim_file *shim, const void *data, int size,
                       uint64_t offset)
 {
@@ -55,6 +59,7 @@ static int write_base(const struct shim_file *shim, const void *data, int size,
                                        : rc;
 }
 
+/* Writes, and releases the reserve if there is no space. */
 static int write_through(struct shim_file *shim, const void *data, int size,
                          uint64_t offset)
 {
@@ -65,19 +70,21 @@ static int write_through(struct shim_file *shim, const void *data, int size,
     return rc;
 }
 
-/* The buffer is empty after a failure too: SQLite abandons the transaction or
- * the checkpoint that its writes belong to. */
+/* Writes the buffer. It is empty after a failure too, since SQLite abandons the
+ * transaction or the checkpoint that the writes belong to. */
 static int flush_buffer(struct shim_file *shim)
 {
     struct write_buffer *buffer = &shim->buffer;
     size_t size = buffer->size;
+    must(size <= BUFFER_BYTES && (size == 0 || size <= buffer->end));
     buffer->size = 0;
     return size == 0 ? SQLITE_OK
                      : write_through(shim, buffer->data, (int)size,
                                      buffer->end - size);
 }
 
-/* A write that does not start where the last one ended is not buffered. */
+/* Buffers a write that starts where the last one ended; any other is done at
+ * once. */
 static int buffer_write(struct shim_file *shim, const void *data, int size,
                         uint64_t offset)
 {
@@ -142,6 +149,7 @@ static int write_database(sqlite3_file *file, const void *data, int size,
 static int sync_database(sqlite3_file *file, int flags)
 {
     struct store *store = store_of(file);
+    must(!store->syncing);
     int rc = flush_buffer(&store->db_file);
     if (rc != SQLITE_OK) {
         return rc;
@@ -193,13 +201,14 @@ static int sync_wal(sqlite3_file *file, int flags)
 
 int store_shim_sync_wal(struct store *store)
 {
+    must(store->pass == PASS_NONE && !store->syncing);
     return sync_wal(store->wal_file.file, SQLITE_SYNC_NORMAL);
 }
 
 /* ---- installing ---- */
 
-/* A handle of the fs for asynchronous syncs: a sync is the file's, not the
- * handle's. */
+/* Opens a handle of the fs for asynchronous syncs: an fdatasync covers the
+ * whole file, whatever handle wrote to it. */
 static enum err open_for_sync(struct store *store, const char *name,
                               struct shim_file *shim)
 {
@@ -214,6 +223,7 @@ static enum err open_for_sync(struct store *store, const char *name,
 
 static void install(struct store *store, int which, struct shim_file *shim)
 {
+    must(!shim->base);
     int rc = sqlite3_file_control(store->db, "main", which, &shim->file);
     must(rc == SQLITE_OK && shim->file && shim->file->pMethods);
     shim->store = store;
@@ -224,7 +234,7 @@ static void install(struct store *store, int which, struct shim_file *shim)
     shim->methods.xFileSize = shim_size;
     shim->file->pMethods = &shim->methods;
     shim->buffer.data = mem_alloc(BUFFER_BYTES);
-    shim->buffer.end = UINT64_MAX; /* No write is adjacent. */
+    shim->buffer.end = UINT64_MAX; /* No write is adjacent to this. */
 }
 
 enum err store_shim_install(struct store *store)

@@ -1,17 +1,18 @@
-/* view.c -- a view for people, in backups alone: kv(key, value), as text.
+/* view.c -- a view in backups, for people: kv(key, value), as text.
  *
  * Keys and values are BLOBs, which SQL does not compare with text: in a backup
- * `SELECT value FROM pairs WHERE key = 'a'` finds nothing. The view does.
+ * `SELECT value FROM pairs WHERE key = 'a'` finds nothing. The same query of
+ * the view does.
  *
- * It is no part of the database that a node works with. ALTER TABLE ... RENAME,
- * by which a restore takes effect, would rewrite it, and refuses to work where
- * a view has lost its table; nodes of earlier builds would meet that in a
- * snapshot. So the view is a row that is added to the schema while a backup is
- * read: to the last leaf of the schema's b-tree, whose cells are moved together
+ * The view is not part of the database that a node works with: ALTER TABLE ...
+ * RENAME, by which a restore takes effect, would rewrite it, and fails where
+ * the table of a view is missing, as it would in nodes of earlier builds that
+ * receive a snapshot. So the view's row is added to the schema while a backup
+ * is read: to the last leaf of the schema's b-tree, whose cells are compacted
  * for it. The file keeps its size, and no other page changes.
  *
- * Limit: where that leaf has no room (a hundred bytes; it has, but for moments
- * in which the remains of several restores are still there), there is no view.
+ * Limit: without a hundred free bytes in that leaf there is no view. They are
+ * missing only while replaced tables of several restores exist.
  *
  * Format: "Database File Format" of SQLite, 1.6 (b-tree pages) and 2.6. */
 #include "store/store_internal.h"
@@ -51,7 +52,8 @@ static void put_u16(uint8_t *at, size_t value)
     at[1] = (uint8_t)value;
 }
 
-/* Seven bits a byte, at most eight of them; false: longer, or cut. */
+/* Reads a varint of at most eight bytes, seven bits each. False: it is longer
+ * or truncated. */
 static bool get_varint(struct cursor *in, uint64_t *value)
 {
     *value = 0;
@@ -84,12 +86,12 @@ static uint64_t type_of_text(const char *text)
     return 13 + 2 * (uint64_t)strlen(text);
 }
 
-/* A cell: type, name, tbl_name, rootpage, sql. */
+/* Adds a cell of the schema: type, name, tbl_name, rootpage, sql. */
 static void add_cell(struct buf *out, uint64_t rowid)
 {
     static const char type[] = "view";
     struct buf record = {0};
-    enum { ZERO = 8, TYPES_BYTES = 6 }; /* Types: one byte, but the last. */
+    enum { ZERO = 8, TYPES_BYTES = 6 }; /* One byte each; the last has two. */
     buf_add_u8(&record, 1 + TYPES_BYTES);
     add_varint(&record, type_of_text(type));
     add_varint(&record, type_of_text(store_view_name));
@@ -110,7 +112,7 @@ static void add_cell(struct buf *out, uint64_t rowid)
 
 /* ---- the page ---- */
 
-/* How many bytes the cell at page[at] has, and its rowid; 0: damaged. */
+/* Size of the cell at page[at], and its rowid. 0: it is damaged. */
 static size_t cell_size(const uint8_t *page, size_t at, uint64_t *rowid)
 {
     struct cursor in = cursor_of(bytes_of(page + at, PAGE_BYTES - at));
@@ -123,7 +125,7 @@ static size_t cell_size(const uint8_t *page, size_t at, uint64_t *rowid)
         uint64_t more =
             LOCAL_BYTES_MIN + (payload - LOCAL_BYTES_MIN) % (PAGE_BYTES - 4);
         local = more <= LOCAL_BYTES_MAX ? more : LOCAL_BYTES_MIN;
-        local += 4; /* The next page's number. */
+        local += 4; /* Number of its first overflow page. */
     }
     size_t head = PAGE_BYTES - at - cursor_left(&in);
     return local <= cursor_left(&in) ? head + (size_t)local : 0;
@@ -163,10 +165,10 @@ bool store_view_add(uint8_t *page, size_t start)
         high -= cell.size;
         memcpy(page + high, cell.data, cell.size);
         put_u16(page + pointers + 2 * count, high);
-        memset(page + start + 1, 0, 2); /* No free blocks, ... */
+        memset(page + start + 1, 0, 2); /* There are no free blocks. */
         put_u16(page + start + 3, count + 1);
         put_u16(page + start + 5, high);
-        page[start + 7] = 0; /* ... and no fragments. */
+        page[start + 7] = 0; /* There are no fragments. */
         memset(page + low, 0, high - low);
     } else {
         memcpy(page, old, PAGE_BYTES);

@@ -71,9 +71,9 @@ struct fs_op {
     const void *data;
     size_t size; /* 0: fdatasync() alone. */
     /* Set by the file system: submit() clears it; submit(), poll() and wait()
-     * of this operation or of another one may set it. fs_posix_event_fd() does
-     * not become readable for it then, so look at it before sleeping on that.
-     */
+     * of this operation or of another one may set it. fs_posix_event_fd()
+     * does not become readable for it then, so look at it before sleeping on
+     * that. */
     bool completed;
     /* Once completed: what write() or fdatasync() would have returned. After
      * ERR_NOSPACE and ERR_RESOURCES nothing was synced. */

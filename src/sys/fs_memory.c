@@ -1,7 +1,7 @@
 /* fs_memory.c -- files in memory, which behave as POSIX specifies: a removed
  * file exists until its last handle is closed, a rename replaces its target,
- * and a name requires its directory. There are tens of names, in a plain list.
- */
+ * and a name requires its directory. There are tens of names, in a plain
+ * list. */
 #include "sys/fs.h"
 
 #include <stdio.h>
@@ -54,8 +54,8 @@ static struct memory_file *find(struct memory_fs *self, const char *path)
     return NULL;
 }
 
-/* Is `path` below directory `dir`? If so, *rest is the path relative to that.
- */
+/* Is `path` below directory `dir`? If so, *rest is the path relative to
+ * that. */
 static bool below(const char *path, const char *dir, const char **rest)
 {
     *rest = path;
@@ -258,8 +258,8 @@ static enum err memory_size(void *arg, int handle, uint64_t *size)
     return ERR_OK;
 }
 
-/* Renames the files below a directory, since each of them has its whole path.
- */
+/* Renames the files below a directory, since each of them has its whole
+ * path. */
 static void move_children(struct memory_fs *self, const char *from,
                           const char *to)
 {

@@ -255,8 +255,8 @@ static int kept_dir(const struct posix_fs *self, const char *path)
     return -1;
 }
 
-/* Takes over `fd`. False: there is no place for it, and the caller closes it.
- */
+/* Takes over `fd`. False: there is no place for it, and the caller closes
+ * it. */
 static bool keep_dir(struct posix_fs *self, const char *path, int fd)
 {
     for (size_t i = 0; can_keep(path) && i < KEPT_DIRS; i++) {
