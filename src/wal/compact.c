@@ -1,10 +1,14 @@
-/* compact.c -- removes segments whose entries are in a snapshot. */
+/* compact.c -- removes segments whose entries are in a snapshot, and restarts
+ * the log after one. */
 #include "base/log.h"
 #include "wal/wal_internal.h"
 
 static void forget_oldest(struct wal *wal)
 {
     uint64_t seq = wal->segments[0].seq;
+    /* The segment that is written to stays, and there is no gap. */
+    must(wal->segment_count >= 2 && wal->segments[1].seq == seq + 1);
+    must(wal->stats.log_bytes >= wal->segments[0].bytes);
     wal->stats.log_bytes -= wal->segments[0].bytes;
     wal->segment_count--;
     memmove(wal->segments, wal->segments + 1,
@@ -24,7 +28,7 @@ static void forget_oldest(struct wal *wal)
     }
 }
 
-/* Each is gone for good before the next one goes: no holes. */
+/* A removal is durable before the next one, so that a crash leaves no gap. */
 static bool sync_removal(struct wal *wal)
 {
     if (!wal->removal_due) {
@@ -32,7 +36,8 @@ static bool sync_removal(struct wal *wal)
     }
     enum err err = wal->fs->sync_dir(wal->fs->self, "wal");
     if (err && !err_is_shortage(err)) {
-        die("wal: a removal cannot be synced: %s", err_name(err));
+        die("wal/: the removal of a segment cannot be synced: %s",
+            err_name(err));
     }
     wal->removal_due = err != ERR_OK;
     return !err;
@@ -43,7 +48,7 @@ bool wal_can_compact(const struct wal *wal, uint64_t limit)
     return wal->segment_count >= 2 && wal->segments[1].first <= limit;
 }
 
-/* Some file systems need space to give some back: then the next call tries
+/* Some file systems need space to remove a file. Then the next call tries
  * again. */
 bool wal_compact(struct wal *wal, uint64_t limit)
 {
@@ -88,5 +93,7 @@ enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
     wal->anchor_wanted = true;
     wal->segments[wal->segment_count - 1].first = index;
     wal_read_forget(wal);
-    return wal_sync(wal);
+    err = wal_sync(wal);
+    must(err || (wal->synced == index && wal->disk_last == index));
+    return err;
 }

@@ -1,11 +1,11 @@
-/* format.c -- encoding and checking, over bytes only. */
+/* format.c -- encodes and decodes slots, headers, batches and records. Pure. */
 #include "base/crc32c.h"
 #include "wal/wal_internal.h"
 
 static const char meta_magic[8] = {'C', 'R', 'F', 'T', 'M', 'E', 'T', 'A'};
 static const char segment_magic[8] = {'C', 'R', 'F', 'T', 'W', 'A', 'L', '1'};
 
-/* magic[8] | crc | the rest of the block */
+/* Completes a meta slot or a segment header: magic, checksum and format. */
 static void block_seal(uint8_t *block, const char magic[8])
 {
     memcpy(block, magic, 8);
@@ -71,7 +71,7 @@ enum err wal_segment_decode(const uint8_t block[BLOCK_BYTES],
         return err;
     }
     if (load_u64(block + 16) != 0) {
-        return ERR_VERSION; /* A feature we do not know. */
+        return ERR_VERSION; /* A feature of a newer program. */
     }
     *header = (struct segment_header){
         .seq = load_u64(block + 24),
@@ -104,6 +104,9 @@ uint32_t wal_salted_crc(uint64_t salt, const void *data, size_t size)
 void wal_batch_seal(uint8_t *data, const struct segment_header *segment,
                     struct batch *batch, uint32_t chain_before)
 {
+    must(batch->offset % BLOCK_BYTES == 0);
+    must(batch->durable_seq < batch->batch_seq);
+    must(batch->payload.data == data + BATCH_HEADER_BYTES);
     batch->payload_crc =
         wal_salted_crc(segment->salt, batch->payload.data, batch->payload.size);
     batch->chain =
@@ -158,6 +161,7 @@ enum err wal_batch_decode(const struct segment_header *segment,
 
 void wal_record_add(struct buf *out, const struct record *record)
 {
+    must(record->body.size <= UINT32_MAX - 8 && out->size % 8 == 0);
     size_t padded = align_up(record->body.size, 8);
     uint8_t *at = buf_reserve(out, RECORD_HEADER_BYTES + padded);
     memset(at, 0, RECORD_HEADER_BYTES);

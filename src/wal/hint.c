@@ -1,13 +1,14 @@
 /* hint.c -- wal/HINT: which batch is known to be synced.
  *
- * A batch proves that those before it were synced, but nothing proves that of
- * the last one: rot in it looks like an unfinished write. So when the log
- * becomes idle its number is written to this file, without a sync: the file may
- * be late or lost, and it can only ever prove that something was durable.
+ * A batch proves that the batches before it were synced. Nothing in the segment
+ * proves it of the last one, so that damage in it looks like an unfinished
+ * write. When the log becomes idle, the number of its last batch is written to
+ * this file, without a sync: the file may be out of date or lost, but what it
+ * says is true.
  *
- * Two slots of 512 bytes, written in turn, so that a torn one leaves the
- * other: magic[8] | u32 crc of what follows | u32 format | u64 batch_seq |
- * uuid[16] | zeros. */
+ * The file has two slots of 512 bytes, written alternately, so that a torn slot
+ * leaves the other: magic[8] | u32 crc of what follows | u32 format | u64
+ * batch_seq | uuid[16] | zeros. */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "wal/wal_internal.h"
@@ -28,7 +29,7 @@ static void encode(const struct wal *wal, uint64_t batch_seq,
     store_u32(slot + 8, crc32c(0, slot + 12, SLOT_BYTES - 12));
 }
 
-/* 0 when the slot says nothing. */
+/* Returns the number of the batch; 0: the slot is not valid. */
 static uint64_t decode(const struct wal *wal, const uint8_t slot[SLOT_BYTES])
 {
     if (memcmp(slot, magic, sizeof(magic)) != 0 ||
@@ -71,7 +72,7 @@ void wal_hint(struct wal *wal)
     if (wal->hint_handle < 0 &&
         wal->fs->open(wal->fs->self, path, FS_CREATE, &wal->hint_handle)) {
         wal->hint_handle = -1;
-        return; /* Only a hint. */
+        return; /* The log works without it. */
     }
     uint8_t slot[SLOT_BYTES];
     encode(wal, synced, slot);

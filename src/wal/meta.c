@@ -1,9 +1,8 @@
 /* meta.c -- term, vote and incarnation in two slots.
  *
- * An update writes the older slot, syncs, writes the other, syncs: at every
- * moment one slot is whole, and an update that was acknowledged is in both.
- * So of two good slots the newer is right, and a damaged one is replaced by
- * the other. */
+ * An update writes the older slot, syncs, writes the other, syncs. So at every
+ * moment one slot is whole, and an acknowledged update is in both: the newer of
+ * two good slots counts, and a damaged one is replaced by the other. */
 #include "base/log.h"
 #include "wal/wal_internal.h"
 
@@ -54,16 +53,19 @@ static enum err slot_write(struct wal *wal, int slot, const struct meta *meta)
 enum err wal_meta_save(struct wal *wal, const struct meta *meta)
 {
     struct meta next = *meta;
+    must(next.term >= wal->meta.term);
+    must(next.incarnation >= wal->meta.incarnation);
     next.version = wal->meta.version + 1;
     enum err err = slot_write(wal, wal->meta_older, &next);
     if (!err) {
         err = slot_write(wal, 1 - wal->meta_older, &next);
     }
     if (err_is_shortage(err)) {
-        return err; /* Slots are preallocated; still, nothing is promised. */
+        return err; /* Possible, although the slots have their blocks. */
     }
     if (err) {
-        die("%s cannot be written: a vote might be forgotten", slot_path[0]);
+        die("%s or %s cannot be written: a vote might be lost", slot_path[0],
+            slot_path[1]);
     }
     wal->meta = next;
     return ERR_OK;
@@ -86,18 +88,19 @@ enum err wal_meta_load(struct wal *wal)
             return ERR_NOT_FOUND;
         }
         log_error("wal", "file=meta.0,meta.1 why=\"both are damaged: the vote "
-                         "is lost, and this node may not go on under its id\"");
+                         "is lost, so this node must not continue under its "
+                         "id\"");
         return ERR_CORRUPT;
     }
     int newer = errs[0] || (!errs[1] && slots[1].version > slots[0].version);
     if (errs[1 - newer]) {
-        log_warn("wal", "file=%s why=\"damaged; restored from the other\"",
+        log_warn("wal", "file=%s why=\"damaged; restored from the other slot\"",
                  slot_path[1 - newer]);
     }
     wal->meta = slots[newer];
     wal->meta_older = 1 - newer;
     if (memcmp(wal->meta.uuid, wal->options.uuid, 16) != 0) {
-        log_error("wal", "file=%s why=\"of another directory\"",
+        log_error("wal", "file=%s why=\"belongs to another directory\"",
                   slot_path[newer]);
         return ERR_MISMATCH;
     }

@@ -1,17 +1,19 @@
-/* read.c -- entries back from the disk, through sparse anchors. */
+/* read.c -- reads single entries from the disk, through sparse anchors. */
 #include "base/log.h"
 #include "wal/wal_internal.h"
 
 /* ---- anchors ---- */
 
-/* `force`, a new segment, or the first batch after a truncation: entries of
- * one index may be there twice, and the search must begin behind the old. */
+/* After a truncation an index may be on disk twice: `force` and anchor_wanted
+ * add an anchor there, so that a search starts after the old entries. */
 void wal_anchor_add(struct wal *wal, uint64_t index, uint64_t seq,
                     uint64_t offset, bool force)
 {
     const struct anchor *before =
         wal->anchor_count > 0 ? &wal->anchors[wal->anchor_count - 1] : NULL;
     must(!before || before->index <= index);
+    must(!before || before->seq < seq ||
+         (before->seq == seq && before->offset <= offset));
     if (before && !force && !wal->anchor_wanted && before->seq == seq &&
         offset < before->offset + ANCHOR_BYTES) {
         return;
@@ -96,9 +98,10 @@ static enum err open_segment(struct wal *wal, uint64_t seq)
     return err;
 }
 
-/* The batch at `offset` into read_buf, checked. */
+/* Reads the batch at `offset` into read_buf, and checks it. */
 static enum err load_batch(struct wal *wal, uint64_t offset)
 {
+    must(wal->read_handle >= 0 && offset % BLOCK_BYTES == 0);
     size_t got = 0;
     wal->read_buf.size = 0;
     uint8_t *data = buf_reserve(&wal->read_buf, BLOCK_BYTES);
@@ -119,7 +122,8 @@ static enum err load_batch(struct wal *wal, uint64_t offset)
             return err;
         }
     }
-    /* wal_batch_decode() wants the place in the file: check the parts here. */
+    /* wal_batch_decode() requires the whole file in memory; these are its
+     * checks. */
     if (got < size || load_u64(data + 24) != offset ||
         load_u32(data + 4) !=
             wal_salted_crc(wal->read_segment.salt, data + 8, 56) ||
@@ -143,8 +147,8 @@ static struct cursor rest_of_batch(const struct wal *wal)
                               wal->read_payload_end - wal->read_at));
 }
 
-/* Look for `index` in what is left of the batch. The last one counts: it may
- * have been written, cut and written again in one batch. */
+/* Looks for `index` in the rest of the batch. The last occurrence counts: one
+ * batch may append an entry, truncate it and append another. */
 static bool find_in_batch(struct wal *wal, uint64_t index, struct record *found,
                           bool *sealed)
 {
@@ -167,7 +171,7 @@ static bool find_in_batch(struct wal *wal, uint64_t index, struct record *found,
     return there;
 }
 
-/* The common case: the record after the one that was read last. */
+/* The common case: the entry is the record after the one that was read last. */
 static bool next_in_batch(struct wal *wal, uint64_t index, struct record *found)
 {
     if (wal->read_next != index || wal->read_handle < 0 ||
@@ -185,12 +189,12 @@ static bool next_in_batch(struct wal *wal, uint64_t index, struct record *found)
 
 static enum err find(struct wal *wal, uint64_t index, struct record *found)
 {
-    /* Go on behind the batch read last, or begin at the anchor. */
+    /* Start after the batch that was read last, or at the anchor. */
     uint64_t seq = wal->read_seq;
     uint64_t offset = wal->read_end;
     bool sealed;
     if (wal->read_next == index && find_in_batch(wal, index, found, &sealed)) {
-        return ERR_OK; /* Behind a truncation in the same batch. */
+        return ERR_OK; /* It follows a truncation in the same batch. */
     }
     if (wal->read_next != index) {
         const struct anchor *anchor = anchor_find(wal, index);
@@ -223,8 +227,8 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
     if (index < wal->first || index > wal->synced) {
         return ERR_NOT_FOUND;
     }
-    /* The rest of the batch read last may have been truncated and written again
-     * later: an anchor was put there. */
+    /* The rest of the batch that was read last may have been truncated, and
+     * written again later: an anchor is there. */
     const struct anchor *anchor = anchor_find(wal, index);
     if (anchor->seq > wal->read_seq ||
         (anchor->seq == wal->read_seq && anchor->offset > wal->read_offset)) {
@@ -235,7 +239,7 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
         enum err err = find(wal, index, &record);
         if (err_is_shortage(err)) {
             wal_read_forget(wal);
-            return err; /* It has been logged, once. */
+            return err; /* sys/ has logged it, once. */
         }
         if (err) {
             log_error("wal", "segment=%llx index=%llu why=\"%s\"",
@@ -245,6 +249,7 @@ enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
             return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
         }
     }
+    must(record.kind == RECORD_ENTRY && record.index == index);
     wal->read_next = index + 1;
     out->size = 0;
     buf_add_bytes(out, record.body);

@@ -1,4 +1,5 @@
-/* recover.c -- from files to a log, by the verdicts of scan.c. */
+/* recover.c -- reads the segments of a log, and repairs the last one according
+ * to the verdicts of scan.c. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,9 @@ struct reading {
     struct wal *wal;
     wal_entry_cb *cb;
     void *arg;
-    uint64_t seq;    /* Segment. */
-    uint64_t offset; /* Batch. */
-    bool anchored;   /* The batch's first entry has been seen. */
+    uint64_t seq;    /* Segment that is being read. */
+    uint64_t offset; /* Its batch that is being read. */
+    bool anchored;   /* The first entry of that was passed to the anchors. */
 };
 
 static void on_name(const char *name, void *arg)
@@ -80,7 +81,7 @@ static void on_record(const struct record *record, void *arg)
     if (record->kind == RECORD_TRUNCATE) {
         wal_anchor_cut(wal, record->index);
         wal->last = record->index - 1;
-        /* The first segment that is left may cut into one that is gone. */
+        /* It may remove entries of a segment that was compacted. */
         wal->first = min_u64(wal->first, record->index);
         reading->anchored = false;
         wal->anchor_wanted = true;
@@ -98,6 +99,7 @@ static void on_record(const struct record *record, void *arg)
                        false);
         reading->anchored = true;
     }
+    must(record->index == wal->last + 1); /* scan.c has checked it. */
     wal->last = record->index;
     report(reading, &(struct wal_entry){.index = record->index,
                                         .term = record->term,
@@ -110,13 +112,14 @@ static void on_record(const struct record *record, void *arg)
 static enum err cut_torn(struct wal *wal, int handle, const char *path,
                          struct bytes file, const struct scan *scan)
 {
+    must(scan->torn_end > scan->offset && scan->torn_end <= file.size);
     char saved[64];
     snprintf(saved, sizeof(saved), "wal/torn-%016" PRIx64 ".bin",
              wal->segment.seq);
     size_t size = scan->torn_end - scan->offset;
     log_warn("wal",
-             "file=%s offset=%llu bytes=%zu saved=%s why=\"an unfinished write "
-             "was never acknowledged: cut\"",
+             "file=%s offset=%llu bytes=%zu saved=%s why=\"cut an unfinished "
+             "write, which was never acknowledged\"",
              path, (unsigned long long)scan->offset, size, saved);
     enum err err =
         fs_replace(wal->fs, "wal", saved, file.data + scan->offset, size);
@@ -129,6 +132,7 @@ static enum err cut_torn(struct wal *wal, int handle, const char *path,
     return err;
 }
 
+/* Carries out a verdict. */
 static enum err judge(struct wal *wal, int handle, const char *path,
                       struct bytes file, enum verdict verdict,
                       const struct scan *scan)
@@ -165,12 +169,12 @@ static enum err check_header(const struct wal *wal, const char *path,
     if (!err && (memcmp(header->cluster, wal->options.cluster, 16) != 0 ||
                  memcmp(header->uuid, wal->options.uuid, 16) != 0)) {
         err = ERR_MISMATCH;
-        why = "of another cluster or directory";
+        why = "belongs to another cluster or directory";
     } else if (!err && (header->seq != seq ||
                         (!first && (header->batch_seq != scan->batch_seq ||
                                     header->chain != scan->chain)))) {
         err = ERR_CORRUPT;
-        why = "the header does not follow on the segment before";
+        why = "the header does not continue the segment before";
     }
     if (err) {
         log_error("wal", "file=%s why=\"%s\"", path, why);
@@ -185,7 +189,7 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     uint8_t *data = NULL;
     size_t size = 0;
     wal_segment_path(reading->seq, path);
-    /* The others were synced before there was a next one. */
+    /* The other segments were synced before the next one was created. */
     enum err err = last ? fs_sync_file(wal->fs, path) : ERR_OK;
     if (err) {
         return err;
@@ -222,14 +226,15 @@ static enum err read_segment(struct wal *wal, struct reading *reading,
     if (err) {
         goto done;
     }
-    /* The bytes that were read may be in the page cache only: they must be on
-     * the disk before anything relies on them. */
+    /* The bytes that were read, and the zeros of a cut, may be in the page
+     * cache only: they must be on disk before anything relies on them. */
     wal_fdatasync(wal, handle, path);
     wal->stats.log_bytes += size;
     if (last) {
         wal->handle = handle;
         handle = -1;
-        /* A file that was cut short must still get its seal. */
+        /* A file that was truncated by others still needs space for its
+         * seal. */
         wal->segment_size = verdict == VERDICT_SEALED
                                 ? size
                                 : max_u64(size, scan->offset + BLOCK_BYTES);
@@ -255,8 +260,8 @@ static enum err read_all(struct wal *wal, const struct names *names,
         return err;
     }
     for (size_t i = 0; i < names->count; i++) {
-        /* The oldest may have been dropped; one at a time, so that a crash
-         * leaves no hole. */
+        /* Compaction removes the oldest segment first, and the next one after
+         * that is durable, so there is never a gap. */
         if (names->seqs[i] != names->seqs[0] + i) {
             log_error("wal", "segment=%llx why=\"missing\"",
                       (unsigned long long)(names->seqs[0] + i));
@@ -268,6 +273,7 @@ static enum err read_all(struct wal *wal, const struct names *names,
             return err;
         }
     }
+    must(wal->last == scan.index && wal->segment_count == names->count);
     wal->batch_seq = scan.batch_seq;
     wal->chain = scan.chain;
     wal->synced = wal->last;
@@ -298,12 +304,13 @@ enum err wal_recover(struct wal *wal, wal_entry_cb *cb, void *arg)
     if (!err) {
         err = wal->fs->sync_dir(wal->fs->self, ".");
     }
-    /* Sealed last: the crash was between the seal and the next segment. What is
-     * there can be read without one. */
+    /* The last segment is sealed: the process ended before it had created the
+     * next one. The log can be read without it. */
     if (!err && wal->offset >= wal->segment_size) {
         err = wal_segment_next(wal, 0);
         if (err_is_shortage(err)) {
-            log_warn("wal", "why=\"there is no room for the next segment: %s\"",
+            log_warn("wal",
+                     "why=\"the next segment cannot be created yet: %s\"",
                      err_name(err));
             err = ERR_OK;
         }

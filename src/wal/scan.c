@@ -1,16 +1,17 @@
-/* scan.c -- what a segment found on disk means. Pure.
+/* scan.c -- the recovery rules: how far a segment found on disk is valid, and
+ * why it ends there. Pure.
  *
- * A batch is acknowledged only after its fdatasync, and the next one is
- * written only after that. So the first batch that does not hold is either
- * the last that was ever written, never acknowledged (torn), or damage:
- *   - nothing but zeros follows, and wal/HINT names no later batch: the
- *     clean end;
- *   - a good batch of this segment follows: the bad one had been synced
- *     before that was written: damage in acknowledged data;
+ * A batch is acknowledged only after its fdatasync, and the next one is written
+ * only after that. So the first invalid batch is either the last one that was
+ * ever written, which was never acknowledged (torn), or damage. These rules
+ * decide, the first that applies:
  *   - the segment is not the last one: damage, since it was sealed;
- *   - wal/HINT names it, or a later one: damage, or a lost write;
- *   - else torn: cut, and say so.
- * Known limit: rot in the very last synced batch looks like a torn one until
+ *   - wal/HINT names this batch or a later one: damage, or a lost write;
+ *   - only zeros follow: the clean end of the log;
+ *   - a valid batch of this segment follows: damage, since the invalid one had
+ *     been synced before that was written;
+ *   - else it is torn: recovery cuts it off, and logs that.
+ * Known limit: damage in the last synced batch looks like a torn write until
  * the hint that names it has reached the disk. */
 #include "wal/wal_internal.h"
 
@@ -36,7 +37,7 @@ static bool good_batch_after(const struct segment_header *segment,
     return false;
 }
 
-/* Does it follow on what was read before? */
+/* Checks that the records continue the log. Returns a few words, or NULL. */
 static const char *records_wrong(const struct batch *batch,
                                  const struct scan *scan)
 {
@@ -50,16 +51,16 @@ static const char *records_wrong(const struct batch *batch,
         count++;
         if (record.kind == RECORD_TRUNCATE) {
             if (record.index > index || record.index == 0) {
-                return "a truncation of what is not there";
+                return "a truncation of an entry that does not exist";
             }
             index = record.index - 1;
-            term = 0; /* That of the entry before is not known here. */
+            term = 0; /* The term of the entry before is unknown. */
         } else if (record.kind == RECORD_ENTRY) {
             if (record.index != index + 1) {
-                return "entries do not follow on";
+                return "an entry out of sequence";
             }
             if (record.term < term) {
-                return "terms go back";
+                return "a term lower than the one before";
             }
             index = record.index;
             term = record.term;
@@ -74,6 +75,7 @@ static const char *records_wrong(const struct batch *batch,
     return NULL;
 }
 
+/* Reports the records, and advances `scan`. True: one of them is a seal. */
 static bool deliver(const struct batch *batch, struct scan *scan,
                     scan_record_cb *on_record, void *arg)
 {
@@ -109,7 +111,7 @@ static enum verdict judge_end(const struct segment_header *segment,
         return corrupt(scan, "the segment has no seal, but a successor");
     }
     if (scan->hint >= scan->batch_seq) {
-        return corrupt(scan, "it ends before a batch that was synced");
+        return corrupt(scan, "a batch that was synced is missing");
     }
     if (end <= scan->offset) {
         return VERDICT_CLEAN;
@@ -147,6 +149,7 @@ enum verdict wal_scan_segment(const struct segment_header *segment,
         bool sealed = deliver(&batch, scan, on_record, arg);
         scan->batch_seq++;
         scan->chain = batch.chain;
+        must(batch.end > scan->offset && batch.end % BLOCK_BYTES == 0);
         scan->offset = batch.end;
         if (sealed && last && scan->hint >= scan->batch_seq) {
             return corrupt(scan, "the segment after it is missing");

@@ -1,4 +1,4 @@
-/* segment.c -- making segments, and going from one to the next:
+/* segment.c -- prepares segments, and changes from one to the next:
  * seal (synced) -> header into the zero-filled spare (synced) -> rename ->
  * directory synced -> first use. */
 #include <stdio.h>
@@ -37,9 +37,9 @@ void wal_fdatasync(struct wal *wal, int handle, const char *path)
 {
     uint64_t start_us = wal_now_us(wal);
     if (wal->fs->fdatasync(wal->fs->self, handle) != ERR_OK) {
-        /* The kernel may have dropped the pages: a second try that succeeds
-         * would prove nothing. */
-        die("%s: fdatasync failed, what was written is in doubt", path);
+        /* The kernel may have dropped the pages, so that a second sync succeeds
+         * without having written them. */
+        die("%s: fdatasync failed: data that was written is in doubt", path);
     }
     wal_count_sync(wal, start_us);
 }
@@ -55,7 +55,7 @@ void wal_count_sync(struct wal *wal, uint64_t start_us)
     }
 }
 
-/* Zeros up to `size`, one slice; true when there is nothing more to do. */
+/* Writes one slice of zeros to the spare. *done: it has `size` bytes. */
 static enum err spare_fill(struct wal *wal, uint64_t size, bool *done)
 {
     *done = false;
@@ -99,7 +99,7 @@ bool wal_prepare(struct wal *wal)
     do {
         err = spare_fill(wal, wal->options.segment_bytes, &done);
     } while (!err && !done && wal->spare_filled < 4 * (wal->offset - from));
-    /* Any other failure shows when the segment is needed. */
+    /* Any other failure is reported when the segment is needed. */
     wal->shortage = err_is_shortage(err) ? err : ERR_OK;
     return err == ERR_OK && !done;
 }
@@ -124,8 +124,8 @@ bool wal_release_reserve(struct wal *wal)
     return wal->reserve.filled > 0 && reserve_release(&wal->reserve);
 }
 
-/* Whole segments that are there or can be made in the space of the reserve,
- * each with a header and a seal. */
+/* Counts whole segments, in the spare and the reserve together, and takes off
+ * one header and one seal. */
 uint64_t wal_room(const struct wal *wal)
 {
     uint64_t segment = wal->options.segment_bytes;
@@ -138,7 +138,7 @@ uint64_t wal_room(const struct wal *wal)
            (next > overhead ? next - overhead : 0);
 }
 
-/* Accepted entries go into the reserved space. */
+/* Fills the spare; the space of the reserve is used if the disk is full. */
 static enum err fill_or_release(struct wal *wal, uint64_t size, bool *done)
 {
     enum err err = spare_fill(wal, size, done);
@@ -156,6 +156,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
             return err;
         }
     }
+    must(wal->spare >= 0 && wal->spare_filled >= size);
     uint8_t block[BLOCK_BYTES];
     struct segment_header header = {
         .seq = wal->segment.seq + 1,
@@ -175,7 +176,7 @@ static enum err use_spare(struct wal *wal, uint64_t size)
         return err;
     }
     wal_fdatasync(wal, wal->spare, spare_path);
-    if (!wal->spare_renamed) { /* By a try that found no space after it. */
+    if (!wal->spare_renamed) { /* An earlier attempt may have done it. */
         err = wal->fs->rename(wal->fs->self, spare_path, path);
     }
     if (!err) {
@@ -183,7 +184,8 @@ static enum err use_spare(struct wal *wal, uint64_t size)
         err = wal->fs->sync_dir(wal->fs->self, "wal");
     }
     if (err && !err_is_shortage(err)) {
-        die("%s cannot be put in place", path);
+        die("%s: the new segment cannot be renamed or its name synced: %s",
+            path, err_name(err));
     }
     if (err) {
         return err;
@@ -196,7 +198,8 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     wal->spare_renamed = false;
     memcpy(wal->path, path, sizeof(wal->path));
     wal->segment = header;
-    wal->segment_size = max_u64(size, wal->spare_filled);
+    wal->segment_size = wal->spare_filled;
+    must(wal->segment_size % BLOCK_BYTES == 0);
     wal->stats.log_bytes += wal->segment_size;
     wal_segment_add(wal, header.seq, wal->segment_size, header.next_index);
     wal->offset = BLOCK_BYTES;
@@ -205,9 +208,10 @@ static enum err use_spare(struct wal *wal, uint64_t size)
     return ERR_OK;
 }
 
-/* The last batch of a segment says that it is complete. */
+/* Writes the SEAL record, in a batch of its own: the segment is complete. */
 static enum err seal(struct wal *wal)
 {
+    must(wal->offset + BLOCK_BYTES <= wal->segment_size);
     struct buf out = {0};
     buf_reserve(&out, BATCH_HEADER_BYTES);
     out.size = BATCH_HEADER_BYTES;
@@ -222,15 +226,16 @@ static enum err seal(struct wal *wal)
                             out.size - BATCH_HEADER_BYTES),
     };
     wal_batch_seal(out.data, &wal->segment, &batch, wal->chain);
+    must(out.size <= BLOCK_BYTES);
     enum err err = wal->fs->write(wal->fs->self, wal->handle, wal->offset,
                                   out.data, out.size);
     if (!err) {
         wal_fdatasync(wal, wal->handle, wal->path);
         wal->batch_seq++;
         wal->chain = batch.chain;
-        wal->offset = wal->segment_size; /* Nothing more goes in here. */
+        wal->offset = wal->segment_size; /* No batch goes into it any more. */
     } else if (!err_is_shortage(err)) {
-        die("%s cannot be written", wal->path);
+        die("%s: the seal was not written: %s", wal->path, err_name(err));
     }
     buf_free(&out);
     return err;
@@ -238,9 +243,9 @@ static enum err seal(struct wal *wal)
 
 enum err wal_segment_next(struct wal *wal, uint64_t batch_bytes)
 {
-    /* Its batch might not be durable, and the seal would say that it was. */
+    /* The seal states that every batch before it is durable. */
     must(!wal->in_flight);
-    /* Room for the header, the batch, and a seal behind it. */
+    /* Space for the header, the batch, and the seal after it. */
     uint64_t size =
         align_up(batch_bytes, BLOCK_BYTES) + (uint64_t)2 * BLOCK_BYTES;
     size = max_u64(size, wal->options.segment_bytes);

@@ -1,4 +1,4 @@
-/* wal.c -- create, open, gather records, write batches. */
+/* wal.c -- creates and opens the log, gathers records, writes batches. */
 #include "wal/wal.h"
 
 #include "base/log.h"
@@ -33,7 +33,7 @@ void wal_close(struct wal *wal)
     }
     enum err ignored;
     bool finished = wal_finished(wal, true, &ignored);
-    must(finished); /* It had handle and buffer. */
+    must(finished); /* The write used the handle and the buffer. */
     const int handles[] = {wal->handle,          wal->spare,
                            wal->read_handle,     wal->hint_handle,
                            wal->meta_handles[0], wal->meta_handles[1]};
@@ -80,6 +80,7 @@ enum err wal_remove(const struct fs *fs)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+/* Empties `batch`, and returns the memory of an exceptionally large one. */
 static void gathering_begin(struct gathering *batch)
 {
     if (batch->buf.capacity > (1 << 20)) {
@@ -110,6 +111,8 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
         wal_close(wal);
         return err;
     }
+    must(wal->first <= wal->last + 1 && wal->synced == wal->last);
+    must(wal->meta.incarnation > 0);
     wal->hard_term = wal->meta.term;
     wal->hard_vote = wal->meta.vote;
     gathering_begin(&wal->batch);
@@ -123,6 +126,9 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
 void wal_set_hard_state(struct wal *wal, uint64_t term, uint64_t vote)
 {
     must(term >= wal->hard_term);
+    /* A node votes once per term (thesis 3.4). */
+    must(term > wal->hard_term || wal->hard_vote == 0 ||
+         vote == wal->hard_vote);
     wal->hard_term = term;
     wal->hard_vote = vote;
     wal->hard_due = term != wal->meta.term || vote != wal->meta.vote;
@@ -145,8 +151,9 @@ void wal_truncate(struct wal *wal, uint64_t from)
     forget_from(&wal->batch, from);
     wal->last = from - 1;
     wal->synced = min_u64(wal->synced, from - 1);
-    /* The same index may come again, and even the same term: what is in
-     * flight must not vouch for that. */
+    /* An entry with the same index, and even with the same term, may be
+     * appended next: the batch in flight must not make that count as
+     * durable. */
     forget_from(&wal->inflight, from);
     wal->inflight_last = min_u64(wal->inflight_last, from - 1);
     wal_anchor_cut(wal, from);
@@ -156,6 +163,7 @@ void wal_truncate(struct wal *wal, uint64_t from)
 void wal_append(struct wal *wal, const struct wal_entry *entry)
 {
     must(entry->index == wal->last + 1);
+    must(entry->type != WAL_ENTRY_BASE);
     wal_record_add(&wal->batch.buf, &(struct record){.kind = RECORD_ENTRY,
                                                      .entry_type = entry->type,
                                                      .index = entry->index,
@@ -170,10 +178,11 @@ void wal_append(struct wal *wal, const struct wal_entry *entry)
 
 /* ---- sync ---- */
 
-/* The gathered records become the batch in flight. They are not copied: the two
- * buffers change places. */
+/* Turns the gathered records into the batch in flight. They are not copied: the
+ * two buffers change places. */
 static void seal_batch(struct wal *wal)
 {
+    must(!wal->in_flight && wal->inflight.records == 0);
     struct gathering sealed = wal->batch;
     wal->batch = wal->inflight;
     wal->inflight = sealed;
@@ -189,8 +198,9 @@ static void seal_batch(struct wal *wal)
     };
     must(batch.payload.size <= UINT32_MAX);
     wal_batch_seal(buf->data, &wal->segment, &batch, wal->chain);
-    /* Zeros are there already, except where a write that failed for lack of
-     * space left its beginning: padding covers that within the last block. */
+    /* The segment is full of zeros, except where a write that failed for lack
+     * of space left a part of its batch: the padding covers the last block of
+     * it. */
     wal->inflight_bytes = buf->size;
     size_t padding = align_up(buf->size, BLOCK_BYTES) - buf->size;
     memset(buf_reserve(buf, padding), 0, padding);
@@ -198,14 +208,17 @@ static void seal_batch(struct wal *wal)
     wal->inflight_chain = batch.chain;
     wal->inflight_last = wal->last;
     wal->inflight_disk_last = wal->last;
+    must(wal->offset + buf->size + BLOCK_BYTES <= wal->segment_size);
 }
 
-/* The write did not happen: its records are the next batch again, followed by
+/* After a write that failed: its records are the next batch again, followed by
  * those that were gathered meanwhile. */
 static void unseal_batch(struct wal *wal)
 {
     struct gathering *inflight = &wal->inflight;
     const struct gathering *later = &wal->batch;
+    must(inflight->records > 0 && later->buf.size >= BATCH_HEADER_BYTES);
+    must(wal->inflight_bytes <= inflight->buf.size);
     inflight->buf.size = wal->inflight_bytes;
     buf_add(&inflight->buf, later->buf.data + BATCH_HEADER_BYTES,
             later->buf.size - BATCH_HEADER_BYTES);
@@ -221,7 +234,10 @@ static void unseal_batch(struct wal *wal)
 static void complete_batch(struct wal *wal)
 {
     const struct gathering *inflight = &wal->inflight;
+    must(inflight->records > 0);
     must(inflight->buf.size % BLOCK_BYTES == 0);
+    must(inflight->first <= wal->inflight_last);
+    must(wal->inflight_last <= wal->last);
     must(wal->inflight_last <= wal->inflight_disk_last);
     must(wal->synced <= wal->inflight_last);
     if (inflight->first > 0) {
@@ -229,7 +245,8 @@ static void complete_batch(struct wal *wal)
                        inflight->truncates);
     }
     if (inflight->truncates) {
-        /* If it ends with a truncation, the next entries are on disk twice. */
+        /* Its last entries may be on disk twice, as may those that follow: a
+         * search must not start before the newer ones. */
         wal->anchor_wanted = true;
     }
     wal->stats.written_bytes += inflight->buf.size;
@@ -250,9 +267,9 @@ static enum err complete_write(struct wal *wal, enum err err)
         return err;
     }
     if (err) {
-        /* After a sync that failed the kernel may have dropped the pages: a
-         * second try that succeeds would prove nothing. */
-        die("%s at %llu: not written, or in doubt", wal->path,
+        /* After a failed sync the kernel may have dropped the pages, so that a
+         * second one succeeds without having written them. */
+        die("%s at %llu: a batch was not written, or is in doubt", wal->path,
             (unsigned long long)wal->offset);
     }
     complete_batch(wal);
@@ -297,7 +314,8 @@ static enum err save_hard_state(struct wal *wal)
     return err;
 }
 
-/* The last block of a segment is reserved for the seal. */
+/* Makes sure that the gathered batch fits into the current segment, whose last
+ * block is reserved for the seal. */
 static enum err make_room(struct wal *wal)
 {
     uint64_t bytes = align_up(wal->batch.buf.size, BLOCK_BYTES);
@@ -306,7 +324,8 @@ static enum err make_room(struct wal *wal)
     }
     enum err err = wal_segment_next(wal, bytes);
     if (err && !err_is_shortage(err)) {
-        die("the log cannot go on after %s: %s", wal->path, err_name(err));
+        die("%s: the next segment cannot be created: %s", wal->path,
+            err_name(err));
     }
     return err;
 }

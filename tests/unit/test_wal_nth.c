@@ -276,7 +276,7 @@ static void sync_all(struct machine *m, uint64_t term, uint64_t base)
         look(m, SIMDISK_SOME, m->fault.n);
         if (tries == 1) {
             append(m, term, 4000);
-            vote(m, term, 7);
+            vote(m, term + 1, 7); /* One vote per term. */
         }
         err = wal_sync(m->wal);
     }
@@ -365,7 +365,7 @@ static void live(struct machine *m)
     }
     while (m->step < STEPS) {
         uint64_t i = m->step++;
-        uint64_t term = i / 4 + 1;
+        uint64_t term = 2 * (i / 4) + 1;
         gather(m, i, term);
         sync_all(m, term, 0);
         if (i % 3 == 1) {
