@@ -109,16 +109,17 @@ int run_backup(const struct options *options)
 {
     const char *path = options->words[0];
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO)) {
-        say(options, "stdout is a terminal, and a backup is no text: name a "
-                     "file, or put a command behind it (craftd backup - | "
-                     "gzip >backup.db.gz)");
+        say(options, "stdout is a terminal, and a backup is binary: name a "
+                     "file, or use a pipe (craftd backup - | gzip "
+                     ">backup.db.gz)");
         return EXIT_USAGE;
     }
     if (strcmp(path, "-") == 0) {
         return download(options, STDOUT_FILENO);
     }
     if (!can_be_replaced(path)) {
-        say(options, "%s: is there, and no file (\"-\" is stdout)", path);
+        say(options, "%s: exists, and is no regular file (\"-\" is stdout)",
+            path);
         return EXIT_FAILED;
     }
     /* Random rather than the pid: two containers may share a directory, and

@@ -5,7 +5,7 @@
 
 static int not_understood(const struct options *options)
 {
-    say(options, "the answer is not understood; see --json");
+    say(options, "the answer has an unexpected form; see --json");
     return EXIT_FAILED;
 }
 

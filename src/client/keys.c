@@ -132,7 +132,7 @@ static int print_index(const struct options *options,
     struct bytes etag = header(request, "etag");
     struct buf line = {0};
     if (etag.size < 3 || etag.data[0] != '"') {
-        say(options, "stored, but the server does not tell the index");
+        say(options, "stored, but the server did not send the index");
         return EXIT_FAILED;
     }
     buf_add(&line, etag.data + 1, etag.size - 2);

@@ -105,7 +105,7 @@ int run_ls(const struct options *options)
         code = show_page(options, &after, min_u64(left, PAGE_KEYS), &page);
         left -= min_u64(left, page.lines);
         if (page.more && page.lines == 0) {
-            say(options, "the server promises more, and sends nothing");
+            say(options, "the server announced another page, and sent none");
             code = EXIT_FAILED;
         }
     }

@@ -200,7 +200,7 @@ static bool check(const struct options *options, char *why, size_t why_size)
     } else if (options->create && options->has_if_index) {
         wrong = "--create and --if-index exclude each other";
     } else if (options->stale && options->level) {
-        wrong = "--stale is --level none: one of them will do";
+        wrong = "--stale is --level none: use one of them";
     }
     if (wrong) {
         (void)snprintf(why, why_size, "%s; see craftd help %s", wrong,

@@ -499,7 +499,7 @@ static void explain(const struct request *request,
     if (code == EXIT_NO) {
         explain_no(request, options); /* Every server would say so. */
     } else if (code == EXIT_UNKNOWN) {
-        say(options, "%s (it may have been done, or be done soon)",
+        say(options, "%s (the change may have been made, or may be made yet)",
             (const char *)reasons->data);
     } else if (code) {
         say(options, "%s", (const char *)reasons->data);

@@ -45,7 +45,7 @@ int run_restore(const struct options *options)
     if (S_ISREG(file.st_mode)) {
         code = upload(options, fd, (uint64_t)file.st_size);
     } else {
-        say(options, "%s: is no file", path);
+        say(options, "%s: is no regular file", path);
     }
     close(fd);
     return code;
