@@ -4,7 +4,7 @@ beside it in the same run when it is installed.
 
     tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
 
-Parts (--only): single three large cpu idle cold failover sync size io
+Parts (--only): single three large cpu idle cold failover sync size io key
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -213,7 +213,7 @@ class Report:
                 order.append((what, unit))
             cells[what, unit, name] = value, more
         present = {key[2] for key in cells}
-        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES
+        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES + KEY_NAMES
                  if n in present]
         print(f"\n{part:<34}" + "".join(f"{n:>30}" for n in names)
               + (f"{'/'.join(names):>14}" if len(names) > 1 else ""))
@@ -336,25 +336,27 @@ def part_cpu(options, report):
                            statistics.median(runs), "s/100k", runs=runs)
 
 
+# Names of the two ways to run craftd that a part compares.
 IO_NAMES = ["uring", "sync"]
+KEY_NAMES = ["sealed", "clear"]
 
 
-def part_io(options, report):
-    """The two ways to write the log (--io), three nodes each: throughput of
-    writes, and CPU seconds of all nodes per 100,000 of them. They take turns
-    within every run, and which of them begins changes."""
-    results = {}
+def in_turns(options, report, part, ways):
+    """Two ways to run three nodes, {name: flags}: throughput of writes, and CPU
+    seconds of all nodes per 100,000 of them. They take turns within every run,
+    and which of them begins changes."""
+    results, names = {}, list(ways)
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
         programs = {}
         try:
-            for name in IO_NAMES:
+            for name in names:
                 folder = os.path.join(base, name)
                 os.mkdir(folder)
                 programs[name] = Craftd(folder, 3)
-                programs[name].cluster.start(3, args=[f"--io={name}"])
+                programs[name].cluster.start(3, args=ways[name])
             for i in range(options.runs):
                 for connections in (1, 64, 256):
-                    for name in IO_NAMES if i % 2 else reversed(IO_NAMES):
+                    for name in names if i % 2 else reversed(names):
                         program = programs[name]
                         before = sum(cpu_seconds(n.pid) for n in program.running())
                         run = wrk(program, program.write, connections, options.secs)
@@ -368,11 +370,25 @@ def part_io(options, report):
     for (connections, name), runs in results.items():
         def median(field):
             return statistics.median(run[field] for run in runs)
-        report.add("io", f"write c={connections}", name, median("per_s"), "/s",
+        report.add(part, f"write c={connections}", name, median("per_s"), "/s",
                    p50_us=median("p50_us"), p99_us=median("p99_us"),
                    bad=sum(r["bad_status"] + r["bad_socket"] for r in runs),
                    runs=[run["per_s"] for run in runs])
-        report.add("io", f"CPU c={connections}", name, median("cpu"), "s/100k")
+        report.add(part, f"CPU c={connections}", name, median("cpu"), "s/100k")
+
+
+def part_io(options, report):
+    """The two ways to write the log (--io)."""
+    in_turns(options, report, "io", {name: [f"--io={name}"] for name in IO_NAMES})
+
+
+def part_key(options, report):
+    """Links between the nodes with --cluster-key, and without."""
+    with tempfile.NamedTemporaryFile() as key:  # Its mode is 0600.
+        key.write(b"0" * 64)
+        key.flush()
+        in_turns(options, report, "key", dict(zip(
+            KEY_NAMES, (["--cluster-key", key.name], []))))
 
 
 def weigh(report, programs, memory, directory):
