@@ -143,7 +143,9 @@ size_t stream_output_bytes(const struct stream *stream)
 void stream_flush(struct stream *stream)
 {
     if (stream->state == OPEN && stream->fake.handler->on_flush) {
-        stream->fake.handler->on_flush(&stream->output, stream->fake.arg);
+        while (
+            stream->fake.handler->on_flush(&stream->output, stream->fake.arg)) {
+        }
     }
 }
 

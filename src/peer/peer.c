@@ -309,7 +309,7 @@ static void answer_http(struct conn *conn)
 static void close_refused(struct conn *conn)
 {
     conn->refused = true;
-    secure_flush(conn, stream_output(conn->stream));
+    (void)secure_flush(conn, stream_output(conn->stream));
     stream_close_after_flush(conn->stream);
 }
 
@@ -377,9 +377,9 @@ static size_t on_read(struct stream *stream, uint8_t *data, size_t size,
     return secure_read(arg, data, size);
 }
 
-static void on_flush(struct buf *output, void *arg)
+static bool on_flush(struct buf *output, void *arg)
 {
-    secure_flush(arg, output);
+    return secure_flush(arg, output);
 }
 
 static void on_open(struct stream *stream, void *arg)

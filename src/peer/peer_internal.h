@@ -28,7 +28,8 @@ enum {
     GUESTS_CALM = 8, /* Beyond this, HELLO is due in HANDSHAKE_CROWDED_MS. */
     HANDSHAKE_MS = 2000,
     HANDSHAKE_CROWDED_MS = 200,
-    HANDSHAKE_BYTES_MAX = 16 << 10, /* Input buffered for a guest. */
+    HANDSHAKE_BYTES_MAX = 16 << 10,   /* Input buffered for a guest. */
+    SEALED_FLUSH_BYTES_MAX = 1 << 20, /* Sealed at a time: 2 ms on a PC. */
     INPUT_SEALED_BYTES_MAX = 2 * CHANNEL_TEXT_BYTES_MAX, /* Before it opens. */
     /* First messages answered between two ticks: of addresses of members, of
      * all others, and of one address. Each costs two X25519. */
@@ -72,7 +73,8 @@ struct conn {
     bool refused; /* Logged; closes when its answer has left. */
     enum security security;
     struct channel channel;  /* Zeros without a handshake. */
-    struct buf plain;        /* Frames to be sealed before the next send. */
+    struct buf plain;        /* Frames to be sealed before the next send, ... */
+    size_t plain_at;         /* ... from here on. */
     struct buf opened;       /* Received part of an unfinished frame, opened. */
     size_t unfinished_bytes; /* Received part of an unfinished frame. */
     uint64_t unfinished_ms;  /* When that frame began. */
@@ -164,8 +166,9 @@ size_t secure_read(struct conn *conn, uint8_t *data, size_t size);
 struct buf *secure_output(struct conn *conn);
 /* Bytes that wait to be sealed. */
 size_t secure_output_bytes(const struct conn *conn);
-/* Seal them, into the output of the stream. */
-void secure_flush(struct conn *conn, struct buf *output);
+/* Seal them, into the output of the stream. True: some are left, since they
+ * were many, and are for the next call. */
+bool secure_flush(struct conn *conn, struct buf *output);
 /* The reason for the log when a dialled connection closed before it was up,
  * which may be that the keys differ; `why` is what the stream says. */
 const char *secure_explain_close(struct conn *conn, const char *why);

@@ -254,16 +254,30 @@ struct buf *secure_output(struct conn *conn)
 
 size_t secure_output_bytes(const struct conn *conn)
 {
-    return conn->plain.size;
+    return conn->plain.size - conn->plain_at;
 }
 
-void secure_flush(struct conn *conn, struct buf *output)
+bool secure_flush(struct conn *conn, struct buf *output)
 {
-    channel_seal(&conn->channel, buf_bytes(&conn->plain), output);
-    conn->plain.size = 0;
-    if (conn->plain.capacity > PLAIN_KEPT_BYTES) {
-        buf_free(&conn->plain);
+    size_t left = secure_output_bytes(conn);
+    if (left == 0) {
+        return false;
     }
+    size_t size = min_size(left, SEALED_FLUSH_BYTES_MAX);
+    channel_seal(&conn->channel,
+                 bytes_of(conn->plain.data + conn->plain_at, size), output);
+    conn->plain_at += size;
+    if (size == left) {
+        conn->plain.size = 0;
+        conn->plain_at = 0;
+        if (conn->plain.capacity > PLAIN_KEPT_BYTES) {
+            buf_free(&conn->plain);
+        }
+    } else if (conn->plain_at > conn->plain.size / 2) {
+        buf_consume(&conn->plain, conn->plain_at);
+        conn->plain_at = 0;
+    }
+    return size < left;
 }
 
 /* ---- the end of one, and of a tick

@@ -194,13 +194,15 @@ static void run_deferred(struct reactor *reactor)
     }
 }
 
-/* on_flush() adds to the stream's own output only, so the list gets no longer
- * meanwhile. */
+/* One round: streams that have more to send are for the next turn. */
 static void flush_written(struct reactor *reactor)
 {
-    while (!list_empty(&reactor->flush)) {
+    struct list round;
+    list_init(&round);
+    list_splice(&round, &reactor->flush);
+    while (!list_empty(&round)) {
         struct stream *stream =
-            container_of(reactor->flush.next, struct stream, flush_link);
+            container_of(round.next, struct stream, flush_link);
         list_remove(&stream->flush_link);
         stream_flush(stream);
         stream_free_dropped(stream);

@@ -131,8 +131,10 @@ struct stream_handler {
     void (*on_open)(struct stream *stream, void *arg);
     /* What was queued is about to be sent, at the end of the turn or by
      * stream_flush(): the last moment to append to `output`, the stream's own,
-     * which is all that may be done here. May be NULL. */
-    void (*on_flush)(struct buf *output, void *arg);
+     * which is all that may be done here. True: there is more, which would take
+     * too long for this turn; it is called again in the next one, or when the
+     * kernel has room. Not called while the kernel has none. May be NULL. */
+    bool (*on_flush)(struct buf *output, void *arg);
     /* The output buffer became empty after stream_write() had left bytes in
      * it at the end of a turn. May be NULL. */
     void (*on_drain)(struct stream *stream, void *arg);

@@ -322,14 +322,17 @@ void stream_flush(struct stream *stream)
     if (stream->state != STREAM_OPEN && stream->state != STREAM_FLUSHING) {
         return; /* Not connected yet, or nothing to be said any more. */
     }
-    if (stream->state == STREAM_OPEN && stream->handler->on_flush) {
-        stream->handler->on_flush(&stream->output, stream->arg);
-    }
+    bool more = stream->state == STREAM_OPEN && !stream->blocked &&
+                stream->handler->on_flush &&
+                stream->handler->on_flush(&stream->output, stream->arg);
     if (!stream->blocked && output_bytes(stream) > 0 && !send_output(stream)) {
         return;
     }
     if (stream->state == STREAM_FLUSHING && output_bytes(stream) == 0) {
         linger(stream);
+    }
+    if (more && !stream->blocked) {
+        stream_schedule_flush(stream);
     }
     update_interest(stream);
 }

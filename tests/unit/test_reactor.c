@@ -784,6 +784,71 @@ static void test_lingering_is_bounded(void **state)
     close(b);
 }
 
+static struct {
+    int calls;
+    size_t left;
+} added;
+
+/* A megabyte a time. */
+static bool add_at_flush(struct buf *output, void *arg)
+{
+    (void)arg;
+    size_t size = min_size(added.left, 1 << 20);
+    added.calls++;
+    memset(buf_reserve(output, size + 1), 'x', size);
+    output->size += size;
+    added.left -= size;
+    return added.left > 0;
+}
+
+static void test_output_is_added_where_it_is_sent(void **state)
+{
+    (void)state;
+    static const struct stream_handler adds = {
+        .on_read = on_read, .on_flush = add_at_flush, .on_close = on_close};
+    struct side *side;
+    int fd = client(&side);
+    stream_set_handler(side->stream, &adds, side);
+    added.calls = 0;
+    added.left = 3;
+    stream_write(side->stream, "abc", 3);
+    turns(2);
+    char got[8];
+    assert_int_equal(recv(fd, got, sizeof(got), 0), 6);
+    assert_memory_equal(got, "abcxxx", 6);
+    assert_int_equal(added.calls, 1); /* Idle turns flush nothing. */
+    /* In the call already, when that flushes. */
+    added.left = 2;
+    stream_output(side->stream);
+    stream_flush(side->stream);
+    assert_int_equal(recv(fd, got, sizeof(got), 0), 2);
+    turns(2);
+    /* Once a turn, and not while the kernel has no room. */
+    enum { MANY = 64 };
+    added.calls = 0;
+    added.left = (size_t)MANY << 20;
+    stream_output(side->stream);
+    turns(1);
+    assert_int_equal(added.calls, 1);
+    turns(200);
+    assert_true(added.left > 0);
+    int calls = added.calls;
+    turns(20);
+    assert_int_equal(added.calls, calls);
+    /* It goes on when there is room again. */
+    static char block[1 << 20];
+    size_t received = 0;
+    while (received < (size_t)MANY << 20) {
+        ssize_t n = recv(fd, block, sizeof(block), MSG_DONTWAIT);
+        received += n > 0 ? (size_t)n : 0;
+        turns(1);
+        assert_true(n != 0);
+    }
+    assert_int_equal(added.calls, MANY);
+    assert_int_equal(added.left, 0);
+    close(fd);
+}
+
 static void test_draining_lets_the_other_side_finish(void **state)
 {
     (void)state;
@@ -1192,6 +1257,7 @@ int main(void)
         T(test_big_output),
         T(test_close_after_flush),
         T(test_lingering_is_bounded),
+        T(test_output_is_added_where_it_is_sent),
         T(test_draining_lets_the_other_side_finish),
         T(test_draining_is_bounded_for_all_streams),
         T(test_close_while_lingering_or_flushing),
