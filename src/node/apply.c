@@ -32,6 +32,7 @@ enum err node_apply(struct store *store, uint64_t index,
 
 void apply_failed(struct node *node, uint64_t index, enum err err)
 {
+    must(err != ERR_OK && index == store_applied(node->store) + 1);
     if (err_is_shortage(err)) {
         space_set(node, SPACE_ENTRY, err);
         /* A checkpoint copies committed pages into the database; the -wal then
@@ -56,6 +57,7 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
             (unsigned long long)index, err_name(err));
     }
     if (!err) {
+        must(entry.term == raft_term_at(node->raft, index));
         err = node_apply(node->store, index, &entry, &result);
     }
     if (err) {
@@ -72,6 +74,8 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
 /* Entries up to `applied` were applied in this turn, `bytes` in size. */
 static void handle_progress(struct node *node, uint64_t applied, uint64_t bytes)
 {
+    must(applied == store_applied(node->store));
+    must(applied <= node->apply.to);
     node->apply.last_ms = node->now_ms;
     node->apply.shown = max_u64(node->apply.shown, applied);
     node->flush.bytes += bytes;

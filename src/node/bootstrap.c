@@ -72,6 +72,7 @@ static enum err bootstrap(struct bootstrap *job, const char *name)
     job->ident.id = store_applied(job->store) + 1;
     job->ident.restored = job->from != NULL;
     snprintf(job->ident.name, sizeof(job->ident.name), "%s", name);
+    must(store_durable(job->store) == store_applied(job->store));
     enum err err = node_found_log(env, job->options, &job->ident,
                                   store_applied(job->store),
                                   store_applied_term(job->store));

@@ -65,7 +65,7 @@ static bool checkpoint_due(const struct node *node)
 
 static void complete_checkpoint(struct node *node)
 {
-    node->checkpoint.running = false;
+    must(!node->checkpoint.running && !store_is_syncing(node->store));
     bool left = store_checkpoint_bytes(node->store) > 0;
     node->checkpoint.wanted = left;
     space_set(node, SPACE_CHECKPOINT, left ? ERR_NOSPACE : ERR_OK);
@@ -132,6 +132,8 @@ uint64_t flush_deadline_ms(const struct node *node)
 void flush_when_due(struct node *node)
 {
     uint64_t pending = store_pending(node->store);
+    must(!disk_is_busy(node));
+    must(!node->checkpoint.running || pending == 0);
     if (pending == 0) {
         node->flush.since_ms = 0;
         node->flush.bytes = 0;
@@ -166,7 +168,7 @@ void flush_when_due(struct node *node)
  * checkpoints of these changes would otherwise take all of the disk's time. */
 void sweep_replaced(struct node *node)
 {
-    must(!disk_is_busy(node));
+    must(!disk_is_busy(node) && !node->checkpoint.running);
     if (node->now_ms < node->flush.sweep_ms ||
         node->space.shortage[SPACE_ENTRY]) {
         return;
@@ -208,6 +210,7 @@ static void finish_checkpoint(struct node *node, struct node_request *request,
                               bool anything_new)
 {
     struct store_stats stats;
+    must(request->index <= store_durable(node->store));
     store_get_stats(node->store, &stats);
     request->result.bytes = anything_new ? stats.db_bytes : 0;
     if (request->kind == REQUEST_SNAPSHOT) {
@@ -219,6 +222,7 @@ static void finish_checkpoint(struct node *node, struct node_request *request,
 void checkpoint_answer_requests(struct node *node)
 {
     struct list *waiting = &node->requests.by_state[STATE_SNAPSHOT];
+    must(!node->checkpoint.running);
     bool no_space = node->space.shortage[SPACE_ENTRY] ||
                     node->now_ms < node->space.retry_ms[SPACE_CHECKPOINT];
     for (struct list *at = waiting->next; at != waiting;) {

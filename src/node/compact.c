@@ -49,6 +49,7 @@ static uint64_t pinned_index(struct node *node,
 {
     struct pin *pin = &node->compact.pin;
     uint64_t match = UINT64_MAX - CAUGHT_UP_ENTRIES;
+    must(pin->peer != 0 && pin->peer != node->ident.id);
     for (uint32_t i = 0; i < status->peer_count; i++) {
         if (status->peers[i].id == pin->peer) {
             match = status->peers[i].match;
@@ -104,6 +105,7 @@ static uint64_t asked_limit(struct node *node, uint64_t limit)
 bool compact_log(struct node *node)
 {
     struct wal_stats stats;
+    must(!disk_is_busy(node));
     wal_get_stats(node->wal, &stats);
     bool full = space_is_full(node);
     bool little = stats.log_bytes <= keep_bytes(node);

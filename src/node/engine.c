@@ -72,6 +72,7 @@ enum err node_step(struct node *node, const struct raft_event *event,
             retain_own_entry(node, i);
         }
     }
+    must(node->entries.last == raft_last(node->raft));
     return ERR_OK;
 }
 

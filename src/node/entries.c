@@ -127,6 +127,8 @@ void entries_put(struct entries *entries, uint64_t index, uint64_t term,
     }
     chunk->used += (uint32_t)payload.size;
     chunk->live++;
+    must(chunk->used <= chunk->capacity);
+    must(index - entries->first < entries->capacity);
     entries->last = index;
     entries->bytes += payload.size;
 }

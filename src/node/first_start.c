@@ -35,6 +35,7 @@ static enum err write_membership(struct wal *wal,
                                  const struct ident *ident, uint64_t index,
                                  uint64_t term)
 {
+    must(ident->id == index + 1); /* An id is the index of its entry. */
     struct raft_member self = {.id = ident->id, .suffrage = RAFT_VOTER};
     memcpy(self.uuid, ident->uuid, sizeof(self.uuid));
     memcpy(self.name, ident->name, sizeof(self.name));
@@ -85,6 +86,7 @@ enum err node_found_log(const struct node_env *env,
 
 static enum err bootstrap(struct node *node)
 {
+    must(!node->member);
     node->ident = (struct ident){.id = 1};
     node->env.entropy(node->env.self, node->ident.cluster, 16);
     node->env.entropy(node->env.self, node->ident.uuid, 16);
@@ -169,6 +171,7 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
         die("cannot set up the directory for cluster of %s: %s",
             hello->from_name, err_name(err));
     }
+    must(node->member);
     log_info("adopted", "by=%s number=%llu", hello->from_name,
              (unsigned long long)node->ident.id);
     return true;
@@ -281,6 +284,7 @@ void node_bootstrap_when_due(struct node *node)
 
 enum err node_first_start(struct node *node)
 {
+    must(!node->member);
     enum err err = recall_join(node);
     if (err) {
         return err;

@@ -127,6 +127,7 @@ enum err foreign_remove(struct node *node)
 /* True when the cluster was founded here, and has no other member. */
 static bool is_alone(const struct node *node)
 {
+    must(node->member);
     return (node->ident.id == FOUNDER_ID || node->ident.restored) &&
            raft_conf_active(node->raft)->count == 1;
 }

@@ -113,6 +113,7 @@ static void remote_done(struct node_request *request,
 {
     struct remote *remote = container_of(request, struct remote, request);
     struct node *node = remote->node;
+    must(request->state == STATE_IDLE);
     struct buf *out = transport_output(&node->env.transport, remote->from);
     if (out) {
         struct wire_forward_resp resp = {.request = remote->cookie,
@@ -146,6 +147,7 @@ static struct remote *remote_take(struct node *node)
         remote = container_of(node->forward.idle.next, struct remote, link);
         list_remove(&remote->link);
     }
+    must(remote->node == node && remote->request.state == STATE_IDLE);
     list_add(&node->forward.remotes, &remote->link);
     return remote;
 }

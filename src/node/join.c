@@ -98,6 +98,7 @@ static void propose_change(struct node *node, struct node_request *request,
                            const struct raft_member *member)
 {
     struct raft_change change = {.type = type, .member = *member};
+    must(raft_is_leader(node->raft));
     struct raft_event event = {
         .type = RAFT_CHANGE, .now_ms = node->now_ms, .change = &change};
     enum err err = node_step(node, &event, NULL);
@@ -175,6 +176,7 @@ static void refuse_join(struct node *node, struct node_request *request,
     memcpy(intruder->member, old->name, sizeof(intruder->member));
     node->intruder.asked_ms = node->now_ms;
     if (refusal == NODE_REFUSED_NOT_YET) {
+        must(silent < node->options.replace_after_ms);
         request->result.wait_ms = node->options.replace_after_ms - silent;
     }
     request_refuse(node, request, NODE_INVALID, refusal);

@@ -53,6 +53,7 @@ enum err left_read(struct node *node, bool *known)
 
 enum err left_clear(struct node *node)
 {
+    must(!node->member);
     if (!node->rejoining) {
         return ERR_OK;
     }

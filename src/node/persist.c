@@ -18,6 +18,7 @@ static void write_batch(struct node *node, const struct raft_persist *persist)
         persist->truncate_from <= wal_last(node->wal)) {
         wal_truncate(node->wal, persist->truncate_from);
     }
+    must(persist->hi < persist->lo || persist->lo == wal_last(node->wal) + 1);
     for (uint64_t i = persist->lo; i <= persist->hi; i++) {
         struct entry entry;
         bool there = entries_get(&node->entries, i, &entry);
@@ -55,6 +56,7 @@ static bool finish_sync(struct node *node)
      * which index is still durable. */
     node->persist.durable = raft_durable(node->raft);
     must(node->persist.durable <= wal_durable(node->wal));
+    must(node->persist.durable <= node->entries.last);
     return true;
 }
 

@@ -53,7 +53,7 @@ bool quarantine_enter(struct node *node, const struct raft_message *message)
     const struct raft_member *leader =
         raft_conf_find(raft_conf_active(node->raft), message->from);
     uint64_t index = raft_contradiction(node->raft, message);
-    must(index > 0);
+    must(index > 0 && index <= raft_commit(node->raft));
     if (!leader) {
         return false;
     }

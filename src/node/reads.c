@@ -43,6 +43,7 @@ void reads_ask(struct node *node)
         node->reads.retry_ms = 0;
         return;
     }
+    must(node->reads.asked_cookie <= node->reads.cookie);
     bool again =
         node->reads.retry_ms > 0 && node->now_ms >= node->reads.retry_ms;
     if (node->reads.cookie <= node->reads.asked_cookie && !again) {

@@ -62,6 +62,7 @@ static bool decode_entries(struct node *node, struct raft_message *message,
                            const struct wire_entry *entries)
 {
     uint32_t confs = 0;
+    must(message->entry_count <= RAFT_APPEND_ENTRIES_MAX); /* wire_raft() */
     for (uint32_t i = 0; i < message->entry_count; i++) {
         const struct wire_entry *entry = &entries[i];
         struct raft_entry *out = &node->scratch.raft_entries[i];
@@ -158,6 +159,7 @@ static void link_changed(struct node *node, enum raft_event_type type,
     if (!node->member) {
         return;
     }
+    must(peer != 0);
     node->now_ms = node->env.now_ms(node->env.self);
     struct raft_event event = {
         .type = type, .now_ms = node->now_ms, .peer = peer};

@@ -271,6 +271,7 @@ static void start_engine(struct node *node, const struct boot *boot)
         .conf_count = boot->conf_count,
         .applied = boot->applied,
     };
+    must(boot->base <= boot->applied && boot->applied <= boot->last);
     node->now_ms = node->env.now_ms(node->env.self);
     node->raft = raft_new(&options, &raft_boot, node->now_ms);
     entries_init(&node->entries, boot->last + 1);
@@ -282,6 +283,8 @@ static void start_engine(struct node *node, const struct boot *boot)
 
 enum err node_open_member(struct node *node)
 {
+    must(!node->member && !node->store && !node->wal && !node->raft);
+    must(node->ident.id > 0);
     struct store_options store_options = {.fs = node->env.fs,
                                           .vfs = node->env.sqlite_vfs,
                                           .reserve_bytes =

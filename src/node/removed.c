@@ -82,6 +82,7 @@ static void notify_removed(struct node *node, uint64_t index)
 
 static void set_removed(struct node *node, uint64_t index, const char *from)
 {
+    must(index >= node->ident.id);
     if (node->removed.index > 0) {
         return;
     }

@@ -67,6 +67,7 @@ static bool is_handed_over(const struct node *node,
 
 bool repeat_submit(struct node *node, struct node_request *request)
 {
+    must(request->state == STATE_WAITING);
     if (!request->uncertain) {
         return false;
     }
@@ -85,6 +86,7 @@ bool repeat_submit(struct node *node, struct node_request *request)
 
 bool repeat_confirmed(const struct node_request *request, uint64_t index)
 {
+    must(request->uncertain && request->kind == REQUEST_WRITE);
     return index < request->sent_commit + REPEAT_ENTRIES_MAX;
 }
 

@@ -55,13 +55,18 @@ void request_unlink(struct node *node, struct node_request *request)
     list_remove(&request->link);
     if (request->state == STATE_PROPOSED || request->state == STATE_ORPHAN) {
         must(node->requests.pending_count > 0);
+        must(node->requests.pending_bytes >= request->size_bytes);
         node->requests.pending_count--;
         node->requests.pending_bytes -= request->size_bytes;
     } else if (request->state == STATE_WAITING) {
         must(node->requests.waiting_count > 0);
+        must(node->requests.waiting_bytes >= request->body.size);
         node->requests.waiting_count--;
         node->requests.waiting_bytes -= request->body.size;
+        must(node->requests.waiting_count > 0 ||
+             node->requests.waiting_bytes == 0);
     } else if (request->state == STATE_TRANSFER) {
+        must(node->transfer.request == request);
         node->transfer.request = NULL;
     }
     request->state = STATE_IDLE;
@@ -71,6 +76,7 @@ void request_move(struct node *node, struct node_request *request,
                   enum request_state state)
 {
     must(state > STATE_IDLE && state < STATE_COUNT);
+    must(request->cb != NULL);
     request_unlink(node, request);
     request->state = (uint8_t)state;
     list_init(&request->link);
@@ -110,6 +116,8 @@ static void count_outcome(struct node *node, const struct node_request *request,
 void request_finish(struct node *node, struct node_request *request,
                     enum node_outcome outcome, uint64_t index)
 {
+    must(request->state != STATE_DONE); /* Finished once. */
+    must(outcome < NODE_OUTCOME_COUNT);
     outcome = repeat_outcome(request, outcome);
     count_outcome(node, request, outcome);
     if (outcome == NODE_UNKNOWN) {
@@ -140,6 +148,7 @@ void node_cancel(struct node *node, struct node_request *request)
 
 void request_set_body(struct node_request *request, struct bytes body)
 {
+    must(request->state != STATE_WAITING); /* Its bytes are counted. */
     if (request->body.data != body.data || body.size == 0) {
         request->body.size = 0;
         buf_add_bytes(&request->body, body);
@@ -148,7 +157,8 @@ void request_set_body(struct node_request *request, struct bytes body)
 
 void request_set_result(struct node_request *request, struct bytes data)
 {
-    request->body.size = 0; /* Drops the command. */
+    must(request->state != STATE_WAITING); /* Its bytes are counted. */
+    request->body.size = 0;                /* Drops the command. */
     buf_add_bytes(&request->body, data);
     request->result.data = buf_bytes(&request->body);
 }
@@ -162,6 +172,8 @@ void request_proposed(struct node *node, struct node_request *request)
     raft_appended(node->raft, &first, &last);
     must(first == last);
     must(raft_is_leader(node->raft));
+    struct list *proposed = &node->requests.by_state[STATE_PROPOSED];
+    must(list_empty(proposed) || request_of(proposed->prev)->index < first);
     request->index = first;
     request->term = raft_term_at(node->raft, first);
     request->since_us = node->env.now_us(node->env.self);

@@ -49,6 +49,7 @@ bool restore_is_abandoned(const struct node *node)
 
 void restore_abort(struct node *node)
 {
+    must(raft_is_leader(node->raft) && node->restore.id != 0);
     node->scratch.encoded.size = 0;
     command_restore(NULL, &node->scratch.encoded,
                     &(struct command_restore){.step = COMMAND_RESTORE_ABORT,

@@ -52,6 +52,8 @@ static uint64_t log_bytes_max(uint64_t image_bytes)
 static void finish_sending(struct node *node, const char *why)
 {
     struct outgoing out = node->snapshot.outgoing;
+    must(out.peer != 0 && out.image != NULL);
+    must(out.acked <= out.image->at && out.image->at <= out.image->bytes);
     uint64_t index = out.image->index;
     uint64_t bytes = out.image->bytes;
     uint64_t sent = out.image->at;
@@ -324,6 +326,8 @@ static bool log_holds(const struct node *node, uint64_t index, uint64_t term)
 static void switch_database(struct node *node, struct store *store,
                             uint64_t index, uint64_t term, bool log_kept)
 {
+    must(store_applied(store) == index);
+    must(index > store_applied(node->store));
     store_close(node->store);
     node->store = store;
     if (!log_kept) {
@@ -361,6 +365,7 @@ static void switch_database(struct node *node, struct store *store,
 void snapshot_install(struct node *node)
 {
     struct arriving in = node->snapshot.arriving;
+    must(!disk_is_busy(node) && node_is_persisted(node));
     if (!in.files || in.have < in.total || store_is_held(node->store)) {
         return; /* A backup is being read; it has a time-out. */
     }

@@ -128,6 +128,7 @@ static void log_recovery(const struct node *node, enum space_place place)
 static void put_off(struct node *node, enum space_place place)
 {
     uint64_t *retry_ms = node->space.retry_ms;
+    must(node->space.shortage[place] != ERR_OK);
     uint64_t at_ms = node->now_ms + RETRY_MS;
     retry_ms[place] = at_ms;
     if (place == SPACE_LOG_BATCH || place == SPACE_LOG_SEGMENT ||
@@ -214,6 +215,7 @@ static enum err blocking_shortage(const struct node *node)
 bool space_prepare_log(struct node *node)
 {
     /* Released space is for the database's open transaction, not the log. */
+    must(!disk_is_busy(node));
     bool committing =
         store_shortage(node->store) && store_pending(node->store) > 0;
     if (committing || space_is_put_off(node, SPACE_LOG_SEGMENT)) {
@@ -281,6 +283,7 @@ static void release_log_reserve(struct node *node)
 
 bool space_prepare(struct node *node)
 {
+    must(!disk_is_busy(node));
     release_log_reserve(node);
     return prepare_store(node) || prepare_reserve(node);
 }

@@ -18,6 +18,7 @@ void transfer_step(struct node *node, struct node_request *request)
     struct raft_event event = {.type = RAFT_TRANSFER,
                                .now_ms = node->now_ms,
                                .peer = cursor_u64(&body)};
+    must(raft_is_leader(node->raft));
     if (event.peer == node->ident.id) {
         request_finish(node, request, NODE_OK, raft_commit(node->raft));
         return;
@@ -54,7 +55,8 @@ void node_transfer(struct node *node, struct node_request *request, raft_id id)
 void transfer_finished(struct node *node, bool ok)
 {
     struct node_request *request = node->transfer.request;
-    node->transfer.request = NULL;
+    must(node->transfer.asked);
+    must(!request || request->state == STATE_TRANSFER);
     node->transfer.asked = false;
     log_info("transfer", "outcome=%s", ok ? "done" : "failed");
     if (request) {

@@ -128,6 +128,7 @@ static bool run_phases(struct node *node)
     bool more = false;
     for (size_t i = 0; i < ARRAY_COUNT(phases); i++) {
         const struct phase *phase = &phases[i];
+        must(!phase->run != !phase->run_some);
         if (!is_met(node, phase->needs, more)) {
             continue;
         }
@@ -189,5 +190,6 @@ uint64_t node_turn(struct node *node)
     bool more = node->member && run_phases(node);
     requests_expire(node);
     requests_call_back(node);
+    must(!node->member || node->raft);
     return next_deadline(node, more);
 }

@@ -46,9 +46,12 @@ void node_set_members(struct node *node)
         if (member->suffrage == RAFT_VOTER || member->id <= commit) {
             known->members[known->count++] = *member;
         } else {
-            node->links.newcomer = member->id; /* One change at a time. */
+            /* The newest one. There are several only after a restart, when
+             * committed entries are not known as such yet. */
+            node->links.newcomer = member->id;
         }
     }
+    must(raft_conf_find(conf, node->links.newcomer) || !node->links.newcomer);
     node->env.transport.set_members(node->env.transport.self, known);
     incarnation_members_changed(node);
     if (!raft_conf_find(conf, node->snapshot.outgoing.peer)) {
@@ -78,6 +81,7 @@ void handle_update(struct node *node)
     const struct raft_update *update = &node->update;
     if (update->apply_hi >= update->apply_lo) {
         must(update->apply_lo == node->apply.to + 1);
+        must(update->apply_hi <= raft_commit(node->raft));
         node->apply.to = update->apply_hi;
     }
     if (update->read_cookie > 0) {

@@ -208,6 +208,7 @@ static void complete_backup(struct ops_backups *backups, enum err err)
 static void write_slice(struct ops_backups *backups)
 {
     const struct fs *fs = backups->fs;
+    must(backups->image && backups->at < backups->bytes);
     size_t size = (size_t)min_u64(SLICE_BYTES, backups->bytes - backups->at);
     enum err err = node_image_read(backups->image, backups->slice, size);
     if (!err) {
@@ -228,6 +229,7 @@ static void write_slice(struct ops_backups *backups)
 static enum err open_backup(struct ops_backups *backups)
 {
     const struct fs *fs = backups->fs;
+    must(!backups->image); /* One backup at a time. */
     enum err err = remove_leftovers(backups);
     if (err) {
         return err;

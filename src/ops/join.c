@@ -436,6 +436,7 @@ static void ask(void *arg)
     struct node_status status;
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
+    must(!join->stream); /* One request at a time. */
     if (is_done(join, &status)) {
         return;
     }

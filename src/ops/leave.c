@@ -16,6 +16,7 @@ static void on_removed(struct node_request *request,
                        const struct node_result *result)
 {
     struct ops_leave *leave = container_of(request, struct ops_leave, request);
+    must(leave->leaving == LEAVING_ASKED);
     leave->leaving = LEAVING_DONE;
     if (result->outcome == NODE_OK) {
         node_mark_left(leave->node);

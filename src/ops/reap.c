@@ -60,6 +60,7 @@ static void on_removed(struct node_request *request,
                        const struct node_result *result)
 {
     struct ops_reap *reap = container_of(request, struct ops_reap, request);
+    must(reap->removing);
     reap->removing = false;
     if (result->outcome != NODE_OK) {
         log_warn("reap", "why=\"%s\"", node_outcome_name(result->outcome));
@@ -69,6 +70,7 @@ static void on_removed(struct node_request *request,
 static void remove_member(struct ops_reap *reap,
                           const struct raft_member *member, uint64_t silent_ms)
 {
+    must(!reap->removing && node_is_leader(reap->node));
     log_warn("reap", "id=%s silent_s=%llu", member->name,
              (unsigned long long)(silent_ms / 1000));
     reap->removing = true;

@@ -61,6 +61,10 @@ static void check_log(const struct raft *raft)
     must(raft->verified <= raft->log.last);
     must((raft->log.run_count == 0) == (raft->log.base == raft->log.last));
     must(raft_term_at(raft, raft->log.last) <= raft->term);
+    if (raft->log.run_count > 1) { /* L7: so did all runs before. */
+        const struct raft_run *last = &raft->log.runs[raft->log.run_count - 1];
+        must(last[-1].first < last->first && last[-1].term < last->term);
+    }
     must(raft->log.conf_count > 0); /* L10 */
     must(raft_log_conf_index(raft) <= raft->log.last);
     /* Not written, being written, or written. */
@@ -162,6 +166,12 @@ void raft_check_message(const struct raft *raft, const struct raft_message *m)
     }
     if (m->type == RAFT_MSG_APPEND_RESP && m->granted) { /* L3 */
         must(m->match <= raft->disk.durable && m->match <= raft->verified);
+    }
+    if (m->type == RAFT_MSG_HEARTBEAT || m->type == RAFT_MSG_READ_RESP) {
+        must(m->commit <= raft->commit);
+    }
+    if (m->type == RAFT_MSG_READ_RESP) { /* L12 */
+        must(raft_is_ready(raft));
     }
     if (m->type == RAFT_MSG_APPEND) { /* L13 */
         must(m->log_index + m->entry_count <= raft->log.last);

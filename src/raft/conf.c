@@ -139,6 +139,16 @@ static bool may_vote_soon(const struct raft *raft, const struct raft_peer *peer)
            raft->log.last - peer->match <= RAFT_APPEND_ENTRIES_MAX;
 }
 
+/* The only way for a leader to change the membership (4.1, and the erratum). */
+static void append_conf(struct raft *raft, const struct raft_conf *conf)
+{
+    must(raft_is_ready(raft));           /* L11 */
+    must(!raft_change_is_running(raft)); /* L10 */
+    must(raft->transfer.target == 0);
+    must(raft_conf_is_sound(conf));
+    raft_log_append(raft, raft->term, RAFT_ENTRY_CONF, conf);
+}
+
 void raft_promote_learner(struct raft *raft)
 {
     if (!raft_is_ready(raft) || raft_change_is_running(raft) ||
@@ -147,11 +157,12 @@ void raft_promote_learner(struct raft *raft)
     }
     const struct raft_conf *conf = raft_conf_active(raft);
     for (uint32_t i = 0; i < conf->count; i++) {
+        must(raft->peers[i].id == conf->members[i].id);
         if (conf->members[i].suffrage == RAFT_LEARNER &&
             may_vote_soon(raft, &raft->peers[i])) {
             struct raft_conf promoted = *conf;
             promoted.members[i].suffrage = RAFT_VOTER;
-            raft_log_append(raft, raft->term, RAFT_ENTRY_CONF, &promoted);
+            append_conf(raft, &promoted);
             return;
         }
     }
@@ -284,7 +295,6 @@ enum err raft_conf_change(struct raft *raft, const struct raft_change *change)
     if (err) {
         return err;
     }
-    must(raft_conf_is_sound(&conf));
-    raft_log_append(raft, raft->term, RAFT_ENTRY_CONF, &conf);
+    append_conf(raft, &conf);
     return ERR_OK;
 }

@@ -132,6 +132,7 @@ static void become_leader(struct raft *raft)
 {
     must(raft->role == RAFT_CANDIDATE);
     must(raft->vote == raft->options.self);
+    must(election_is_won(raft));
     set_role(raft, RAFT_LEADER);
     set_leader(raft, raft->options.self);
     raft->leader_since_ms = raft->now_ms;
@@ -151,6 +152,7 @@ static void become_leader(struct raft *raft)
 static void ask_for_votes(struct raft *raft, enum raft_message_type type)
 {
     const struct raft_conf *conf = raft_conf_active(raft);
+    must(raft_conf_is_voter(conf, raft->options.self)); /* L14 */
     raft->election_round++;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         raft->peers[i].granted = false;

@@ -99,6 +99,7 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index)
         }
     }
     must(raft->log.runs[lo].first <= index);
+    must(raft->log.runs[lo].term <= raft->term);
     return raft->log.runs[lo].term;
 }
 
@@ -266,6 +267,8 @@ void raft_log_install(struct raft *raft, uint64_t index, uint64_t term,
     } else {
         install_over_log(raft, index, term);
     }
+    must(raft->log.base == index && raft->log.base_term == term);
+    must(raft->commit >= index && raft->disk.durable >= index);
     raft->log.conf_count = 0;
     push_conf(raft, index, conf);
     for (uint32_t i = 0; i < kept_count; i++) {

@@ -47,6 +47,8 @@ static void collect_persist(struct raft *raft, struct raft_persist *persist)
         raft->disk.hard_dirty = false;
     }
     raft->disk.dirty_lo = 0;
+    must(persist->lo > persist->hi || persist->lo > raft->log.base);
+    must(persist->hi == raft->log.last);
     uint32_t place = (raft->disk.op_head + raft->disk.op_count) % RAFT_OPS_MAX;
     raft->disk.ops[place] = (struct raft_op){.seq = seq,
                                              .hi = raft->log.last,

@@ -93,6 +93,7 @@ uint64_t raft_quorum_of(const struct raft *raft, uint64_t own,
             continue;
         }
         const struct raft_peer *peer = &raft->peers[i];
+        must(peer->id == conf->members[i].id);
         uint64_t v = peer->id == raft->options.self ? own : value(peer);
         uint32_t place = count;
         while (place > 0 && sorted[place - 1] < v) {
@@ -202,6 +203,9 @@ void raft_peer_sent(struct raft *raft, struct raft_peer *peer, uint64_t hi)
     if (peer->inflight_count == 0) {
         peer->answer_ms = raft->now_ms;
     }
+    must(peer->state == RAFT_PEER_REPLICATE);
+    must(peer->inflight_count < RAFT_INFLIGHT_MAX &&
+         hi < peer->next + RAFT_APPEND_ENTRIES_MAX);
     uint32_t place = peer->inflight_head + peer->inflight_count;
     peer->inflight[place % RAFT_INFLIGHT_MAX] = hi;
     peer->inflight_count++;

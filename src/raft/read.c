@@ -20,6 +20,7 @@ static bool reads_wait(const struct raft *raft)
 
 static void serve(struct raft *raft, uint64_t cookie, uint64_t index)
 {
+    must(cookie <= raft->reads.asked);
     if (cookie > raft->reads.done) {
         raft->reads.done = cookie;
         raft->out.read_cookie = cookie;
@@ -76,6 +77,7 @@ void raft_reads_confirm(struct raft *raft)
 static void open_round(struct raft *raft)
 {
     bool wanted = reads_wait(raft);
+    must(!raft->reads.open && raft_is_ready(raft)); /* L12 */
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         struct raft_peer *peer = &raft->peers[i];
         peer->read_in_round = peer->read_waiting;

@@ -55,6 +55,8 @@ static void offer(struct raft *raft, struct raft_peer *peer,
     if (!anything || !raft_peer_has_room(raft, peer)) {
         return;
     }
+    must(update->offer_count < RAFT_MEMBERS_MAX);
+    must(peer->next > raft->log.base);
     update->offers[update->offer_count++] = (struct raft_append_offer){
         .peer = peer->id, .next = peer->next, .last = raft->log.last};
 }
@@ -143,6 +145,7 @@ void raft_maybe_commit(struct raft *raft)
     if (index <= raft->commit || raft_term_at(raft, index) != raft->term) {
         return;
     }
+    must(index <= raft->log.last);
     raft->commit = index;
     if (raft_log_conf_index(raft) <= raft->commit &&
         !raft_conf_is_voter(raft_conf_active(raft), raft->options.self)) {

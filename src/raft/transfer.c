@@ -24,6 +24,8 @@ static raft_id best_target(const struct raft *raft)
 
 static void start(struct raft *raft, raft_id target, bool asked)
 {
+    must(raft->transfer.target == 0 && target != raft->options.self);
+    must(raft_conf_is_voter(raft_conf_active(raft), target));
     raft->transfer.target = target;
     raft->transfer.asked = asked;
     raft->transfer.won = false;
