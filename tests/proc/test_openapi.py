@@ -171,6 +171,9 @@ def test_its_references_lead_somewhere_and_all_parts_are_used(document):
             for value in node:
                 walk(value)
     walk(document.tree)
+    # Ways to authenticate are used by their names.
+    used |= {f"#/components/securitySchemes/{name}"
+             for way in document.tree["security"] for name in way}
     parts = {f"#/components/{kind}/{name}"
              for kind, names in document.tree["components"].items() for name in names}
     assert used == parts
