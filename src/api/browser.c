@@ -7,7 +7,9 @@
  * without these marks are not affected: curl and other programs see no
  * difference.
  *
- * 1. A page of a foreign origin may change nothing.
+ * 1. A page of a foreign origin may change nothing, and read nothing: it could
+ *    not see the answer, but make this node work for it, with the password that
+ *    its reader has given to the browser. A link to here may be followed.
  * 2. A request under a host name that is not ours is refused: a site may point
  *    its own name at this address (DNS rebinding), which makes its pages
  *    same-origin. A numeric address cannot be rebound, nor can localhost
@@ -116,6 +118,7 @@ static bool is_our_host(const struct api_options *options, struct bytes host)
 
 struct marks {
     bool browser;
+    bool navigates;      /* A link is followed, or an address typed in. */
     bool foreign;        /* The page has another origin than the host asked. */
     struct bytes host;   /* The Host header; empty when there is none. */
     struct bytes origin; /* The foreign origin; empty when it is not given. */
@@ -142,6 +145,8 @@ static struct marks read_marks(const struct http_request *request)
             marks.browser = true;
             marks.foreign |= !bytes_equal_string(header->value, "none") &&
                              !bytes_equal_string(header->value, "same-origin");
+        } else if (http_header_named(header, 1, "Sec-Fetch-Mode").data) {
+            marks.navigates = bytes_equal_string(header->value, "navigate");
         } else if (http_header_named(header, 1, "Referer").data ||
                    (http_header_named(header, 1, "User-Agent").data &&
                     begins_with(header->value, "Mozilla/"))) {
@@ -200,10 +205,12 @@ bool api_browser_refused(struct conn *conn, const struct http_request *request,
         }
         return false;
     }
-    bool changes = !is_get(request) && request->verb != HTTP_VERB_OPTIONS;
-    if (changes && marks.foreign) {
+    bool reads = is_get(request) && (is_probe || marks.navigates);
+    if (marks.foreign && !reads && request->verb != HTTP_VERB_OPTIONS) {
         refuse(conn, "a page of another site", marks.origin,
-               " may not change anything here: see --allow-origin");
+               is_get(request)
+                   ? " may not read anything here: see --allow-origin"
+                   : " may not change anything here: see --allow-origin");
         return true;
     }
     return false;

@@ -148,7 +148,10 @@ def test_a_name_that_is_not_ours_shows_a_page_nothing(node, marks):
         for host in (node.http, "localhost", "localhost.", f"localhost:{node.http_port}",
                      "[::1]", "192.168.1.7:11000", socket.gethostname()):
             got = node.request("GET", path, headers={**marks, "Host": host})
-            assert got.status in (200, 404), (path, host, got)
+            if "Origin" in marks:  # A page of another site, under our name.
+                forbidden(got, "may not read anything here: see --allow-origin")
+            else:
+                assert got.status in (200, 404), (path, host, got)
     got = node.request("GET", "/key/kept", headers={**marks, "Host": "evil.example"})
     assert "evil.example" in forbidden(got, "--allow-host")
 
@@ -164,6 +167,55 @@ def test_a_health_checker_that_calls_itself_a_browser(node):
                 assert got.status == 200, (method, path, got)
         for path in ("/livez/", "/metrics", "/status", "/key/livez"):
             forbidden(node.request("GET", path, headers=words), "--allow-host")
+
+
+def test_a_page_of_another_site_reads_nothing(node):
+    """It would not see the answer, but the node would have made it: a backup, a
+    list of everything."""
+    for marks in marks_of_strangers(node):
+        for path in ("/key/kept", "/keys", "/backup", "/metrics", "/status", "/api/v1",
+                     "/nowhere"):
+            for method in ("GET", "HEAD"):
+                got = node.request(method, path, headers=marks)
+                assert got.status == 403, (marks, path, got)
+        assert node.request("GET", "/livez", headers=marks).status == 200
+
+
+def test_a_link_to_here_may_be_followed(node):
+    for site in ("cross-site", "same-site", "none"):
+        marks = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
+        assert node.request("GET", "/status", headers=marks).status == 200
+        if site != "none":  # A form may be sent, too.
+            forbidden(node.request("POST", "/key", '{"page":"was here"}', marks))
+            forbidden(node.request("DELETE", "/key/kept", None, marks))
+    for mode in ("no-cors", "cors", "same-origin", "navigate2", ""):
+        forbidden(node.request("GET", "/keys", headers={
+            "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}))
+    assert node.get("kept") == "safe"
+
+
+PAGE = "<html><script>alert(1)</script>"
+KINDS = {"application/json", "application/problem+json", "application/octet-stream",
+         "application/x-ndjson", "application/yaml", "application/vnd.sqlite3", "text/plain"}
+
+
+def test_nothing_is_served_as_a_page(node):
+    """Whoever may write must not run a script in the browser of who reads."""
+    key = PAGE.replace("/", "%2F").replace("<", "%3C").replace(">", "%3E")
+    assert node.request("PUT", f"/key/{key}", PAGE).status == 201
+    with open(f"{ROOT}/src/api/openapi.yaml", encoding="utf-8") as file:
+        paths = [path.replace("{key}", key).replace("{id}", key)
+                 for path, item in yaml.safe_load(file)["paths"].items() if "get" in item]
+    paths += [f"/key/{key}?raw", f"/key/{key}?meta", "/keys?format=lines", "/keys?format=ndjson",
+              "/keys?separator=s", f"/{key}", f"/keys?{key}", "/keys?level=" + key,
+              "/api/v1/properties?pattern=(" + key]
+    for path in paths:
+        for accept in ("*/*", "text/html,application/xhtml+xml", "application/octet-stream"):
+            got = node.request("GET", path, headers={"Accept": accept})
+            assert got.headers["Content-Type"].split(";")[0] in KINDS, (path, got)
+            assert got.headers["X-Content-Type-Options"] == "nosniff", (path, got)
+            if got.headers["Content-Type"] == "application/octet-stream":
+                assert got.headers["Content-Security-Policy"] == "sandbox", (path, got)
 
 
 def test_it_is_refused_before_the_body_is_sent(node):
