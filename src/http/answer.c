@@ -115,7 +115,7 @@ static int on_head(http_parser *parser)
         return stop(state, "the answer is not HTTP/1");
     }
     if (parser->status_code == 101) {
-        return stop(state, "the server wants another protocol");
+        return stop(state, "the server switches to another protocol");
     }
     if (parser->status_code < 200) {
         return 0; /* An interim answer: another follows (RFC 9110 15.2). */
@@ -136,7 +136,7 @@ static int on_body(http_parser *parser, const char *at, size_t size)
     struct http_answer *answer = answer_of(parser);
     struct http_answer_state *state = answer->state;
     if (!answer->head_done) {
-        return stop(state, "an interim answer with a body");
+        return stop(state, "an interim answer has a body");
     }
     memmove(state->data + answer->body.size, at, size);
     answer->body = bytes_of(state->data, answer->body.size + size);

@@ -29,13 +29,13 @@ size_t http_header_name(const uint8_t *line, size_t size, const char **wrong)
     }
     if (name == 0 || name == size || line[name] != ':') {
         *wrong = name == 0 && size > 0 && (line[0] == ' ' || line[0] == '\t')
-                     ? "a folded header line"
-                     : "a header name that is no token";
+                     ? "a header line is folded"
+                     : "a header name is no token";
         return 0;
     }
     for (size_t i = name + 1; i < size; i++) {
         if ((line[i] < 0x20 && line[i] != '\t') || line[i] == 0x7f) {
-            *wrong = "a control character in a header value";
+            *wrong = "a header value has a control character";
             return 0;
         }
     }
@@ -57,7 +57,7 @@ static enum http_progress check_request_line(struct http_reader *reader,
     for (size_t i = 0; i < size; i++) {
         if (line[i] < 0x20 || line[i] >= 0x7f) {
             return http_bad(
-                reader, "a byte outside printable ASCII in the request line");
+                reader, "the request line has a byte outside printable ASCII");
         }
         blanks += line[i] == ' ';
     }
@@ -65,11 +65,11 @@ static enum http_progress check_request_line(struct http_reader *reader,
     if (blanks != 2 || size <= VERSION_BYTES || version[-1] != ' ' ||
         memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
         version[6] != '.' || !is_digit(version[7])) {
-        return http_bad(reader, "a malformed request line");
+        return http_bad(reader, "the request line is malformed");
     }
     if (version[5] != '1' || version[7] > '1') {
         return http_fail(reader, 505, "http-version",
-                         "only HTTP/1.0 and HTTP/1.1 are spoken here");
+                         "only HTTP/1.0 and HTTP/1.1 are supported");
     }
     return HTTP_READ_DONE;
 }
@@ -97,7 +97,7 @@ static enum http_progress add_header(struct http_reader *reader,
     }
     if (state->header_count == HTTP_HEADERS_MAX) {
         return http_fail(reader, 431, "headers-too-large",
-                         "more than 128 headers");
+                         "there are more than 128 headers");
     }
     struct bytes value =
         http_trim(bytes_of(data + at + name + 1, size - name - 1));
@@ -157,7 +157,7 @@ enum http_progress http_scan_head(struct http_reader *reader,
             return HTTP_READ_MORE;
         }
         if (line == 0 || data[end - 1] != '\r') {
-            return http_bad(reader, "a line that does not end in CRLF");
+            return http_bad(reader, "a line does not end in CRLF");
         }
         size_t at = state->line_start;
         state->scanned = end + 1;
@@ -221,7 +221,7 @@ static enum http_progress split_request_line(struct http_reader *reader,
     enum http_errno error = HTTP_PARSER_ERRNO(&parser);
     if (error == HPE_INVALID_METHOD) {
         return http_fail(reader, 501, "unsupported-method",
-                         "the method is not known here");
+                         "the method is not supported");
     }
     if (error != HPE_OK) {
         return http_bad(reader, error == HPE_INVALID_URL
@@ -252,7 +252,7 @@ static const char *split_target(struct http_reader *reader, const uint8_t *data)
         request->of_server = true;
         return http_authority(target, &authority) && authority.port > 0
                    ? NULL
-                   : "CONNECT wants host:port";
+                   : "the target of CONNECT is not host:port";
     }
     bool asks_server = request->verb == HTTP_VERB_OPTIONS;
     request->of_server = asks_server && bytes_equal_string(target, "*");
@@ -380,7 +380,7 @@ static enum http_progress read_length(struct http_reader *reader,
         length = length * 10 + (uint8_t)(text.data[i] - '0');
     }
     if (!good) {
-        return http_bad(reader, "a Content-Length that is no number");
+        return http_bad(reader, "Content-Length is no number");
     }
     reader->request.content_length = length;
     return HTTP_READ_DONE;
@@ -399,17 +399,19 @@ static enum http_progress check_framing(struct http_reader *reader,
         return http_bad(reader, "Host is not host or host:port");
     }
     if (framing->codings > 0 && framing->lengths > 0) {
-        return http_bad(reader, "Content-Length beside Transfer-Encoding");
+        return http_bad(reader,
+                        "both Content-Length and Transfer-Encoding are given");
     }
     if (framing->codings > 1 || (framing->codings > 0 && request->minor == 0) ||
         (framing->codings > 0 &&
          !http_equal_fold(framing->coding, "chunked"))) {
-        return http_fail(reader, 501, "transfer-coding",
-                         "the only transfer coding is chunked, once");
+        return http_fail(
+            reader, 501, "transfer-coding",
+            "the only transfer coding that is supported is chunked, once");
     }
     request->chunked = framing->codings > 0;
     if (framing->lengths > 1) {
-        return http_bad(reader, "more than one Content-Length");
+        return http_bad(reader, "there is more than one Content-Length");
     }
     return framing->lengths == 1 ? read_length(reader, framing->length)
                                  : HTTP_READ_DONE;

@@ -65,7 +65,7 @@ static enum http_progress next_line(struct http_reader *reader,
         return HTTP_READ_MORE;
     }
     if (end == state->parsed || data[end - 1] != '\r') {
-        return http_bad(reader, "a line that does not end in CRLF");
+        return http_bad(reader, "a line does not end in CRLF");
     }
     *line = bytes_of(data + state->parsed, end - 1 - state->parsed);
     state->parsed = end + 1;
@@ -92,18 +92,19 @@ static enum http_progress take_chunk_size(struct http_reader *reader,
     size_t at = 0;
     while (at < line.size && hex_digit(line.data[at]) >= 0) {
         if (at == DIGITS_MAX) {
-            return http_bad(reader, "a chunk size of more than 15 digits");
+            return http_bad(reader, "a chunk size has more than 15 digits");
         }
         value = value << 4 | (uint64_t)hex_digit(line.data[at]);
         at++;
     }
     if (at == 0 || (at < line.size && line.data[at] != ';')) {
-        return http_bad(reader, "a chunk size that is no hexadecimal number");
+        return http_bad(reader, "a chunk size is no hexadecimal number");
     }
     for (; at < line.size; at++) {
         if ((line.data[at] < 0x20 && line.data[at] != '\t') ||
             line.data[at] == 0x7f) {
-            return http_bad(reader, "a control character in a chunk extension");
+            return http_bad(reader,
+                            "a chunk extension has a control character");
         }
     }
     if (!reader->request.streamed &&
@@ -130,9 +131,9 @@ static enum http_progress drop_trailer(struct http_reader *reader,
     state->trailer_bytes += line.size + 2;
     if (state->trailer_count > HTTP_HEADERS_MAX ||
         state->trailer_bytes > HTTP_HEADERS_BYTES_MAX) {
-        return http_fail(reader, 431, "headers-too-large",
-                         "the trailers are more than 128, or over 16384 "
-                         "bytes");
+        return http_fail(
+            reader, 431, "headers-too-large",
+            "there are more than 128 trailers, or over 16384 bytes of them");
     }
     return HTTP_READ_MORE;
 }
@@ -149,7 +150,7 @@ static enum http_progress take_line(struct http_reader *reader,
         state->part = CHUNK_SIZE;
         return line.size == 0
                    ? HTTP_READ_MORE
-                   : http_bad(reader, "more in a chunk than its size");
+                   : http_bad(reader, "a chunk is longer than its size");
     }
     if (line.size == 0) {
         return HTTP_READ_DONE;

@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 
+_Static_assert(JSON_DEPTH_MAX == 64, "the message of a refusal");
+
 /* The tokens that may come next. */
 enum expect {
     EXPECT_VALUE,
@@ -135,7 +137,7 @@ static const char *read_escape(const uint8_t **at, const uint8_t *end,
     static const char from[] = "\"\\/bfnrt";
     static const char to[] = "\"\\/\b\f\n\r\t";
     if (*at == end) {
-        return "string is not closed";
+        return "a string is not closed";
     }
     uint8_t c = *(*at)++;
     if (c == 'u') {
@@ -157,7 +159,7 @@ static enum json_token read_string(struct json_reader *reader,
     const uint8_t *end = reader->data + reader->size;
     uint8_t *start = reader->data + reader->offset + 1;
     uint8_t *out = start;
-    const char *why = "string is not closed";
+    const char *why = "a string is not closed";
     while (at < end) {
         uint8_t c = *at;
         if (c == '"') {
@@ -171,7 +173,7 @@ static enum json_token read_string(struct json_reader *reader,
             if (why) {
                 break;
             }
-            why = "string is not closed";
+            why = "a string is not closed";
             continue;
         }
         size_t size = c < 0x20 ? 0 : text_utf8_sequence(at, (size_t)(end - at));
@@ -252,7 +254,7 @@ static void after_value(struct json_reader *reader)
 static enum json_token open_bracket(struct json_reader *reader, uint8_t c)
 {
     if (reader->depth == JSON_DEPTH_MAX) {
-        return fail(reader, "nested too deeply");
+        return fail(reader, "nested more than 64 deep");
     }
     reader->offset++;
     reader->nesting[reader->depth++] = c;
@@ -286,7 +288,8 @@ static enum json_token read_value(struct json_reader *reader)
     } else if (c == '-' || (c >= '0' && c <= '9')) {
         token = read_number(reader);
     } else {
-        return fail(reader, c < 0 ? "ends too early" : "not a JSON value");
+        return fail(reader,
+                    c < 0 ? "the text ends too early" : "not a JSON value");
     }
     if (token != JSON_ERROR) {
         after_value(reader);
@@ -319,7 +322,8 @@ static enum json_token read_comma(struct json_reader *reader)
         return close_bracket(reader);
     }
     if (c != ',') {
-        return fail(reader, c < 0 ? "ends too early" : "',' is expected");
+        return fail(reader,
+                    c < 0 ? "the text ends too early" : "',' is expected");
     }
     reader->offset++;
     skip_blanks(reader);
@@ -341,7 +345,7 @@ enum json_token json_next(struct json_reader *reader)
     case EXPECT_NOTHING:
         return reader->offset == reader->size
                    ? JSON_END
-                   : fail(reader, "more after the value");
+                   : fail(reader, "there is more after the value");
     case EXPECT_ERROR:
         break;
     }

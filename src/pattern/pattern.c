@@ -134,8 +134,8 @@ static void add_branch(struct fragment *branches, const struct fragment *branch)
 static bool has_room(struct compiler *compiler, uint32_t count)
 {
     return count <= PATTERN_PLACES_MAX - compiler->pattern->count ||
-           wrong(compiler, "more than 256 characters, when what is counted is "
-                           "written out");
+           wrong(compiler,
+                 "more than 256 characters after counts are expanded");
 }
 
 /* Make `fragment` one new place. False: there are too many. */
@@ -279,7 +279,7 @@ static bool read_repetition(struct compiler *compiler, uint8_t c)
     uint32_t min = c == '+' ? 1 : 0;
     uint32_t max = c == '?' ? 1 : without_end;
     if (!group->has_atom || group->fixed) {
-        return wrong(compiler, "nothing that could be repeated");
+        return wrong(compiler, "there is nothing to repeat");
     }
     if (c == '{' && !read_count(compiler, &min, &max)) {
         return false;
@@ -378,8 +378,8 @@ static bool add_escaped(struct compiler *compiler)
     static const char special[] = ".[]\\()*+?{}|^$-/";
     if (compiler->at == compiler->end ||
         !memchr(special, *compiler->at, sizeof(special) - 1)) {
-        return wrong(compiler, "behind a backslash stands one of "
-                               ".[]\\()*+?{}|^$-/ (no back-references)");
+        return wrong(compiler, "after a backslash only .[]\\()*+?{}|^$-/ are "
+                               "allowed (no back-references)");
     }
     return add_literal(compiler, *compiler->at++);
 }
@@ -455,7 +455,7 @@ static bool add_class(struct compiler *compiler, bool lead[256])
             return true;
         }
     }
-    return wrong(compiler, "a class that is not known, such as [:digit:] is");
+    return wrong(compiler, "an unknown class (a known one is [:digit:])");
 }
 
 static bool read_bracket_end(struct compiler *compiler, uint8_t *c)
@@ -465,12 +465,12 @@ static bool read_bracket_end(struct compiler *compiler, uint8_t *c)
     }
     *c = *compiler->at++;
     if (*c >= 0x80) {
-        return wrong(compiler, "only ASCII stands in brackets");
+        return wrong(compiler, "only ASCII is allowed in brackets");
     }
     if (*c == '[' && compiler->at < compiler->end &&
         memchr(":=.", *compiler->at, 3)) {
-        return wrong(compiler, "[=x=] and [.x.] are not known, nor is a class "
-                               "the end of a range");
+        return wrong(compiler, "[=x=] and [.x.] are not supported, and a class "
+                               "cannot end a range");
     }
     return true;
 }

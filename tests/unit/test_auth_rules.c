@@ -207,7 +207,7 @@ static void test_broken_files(void **state)
         {"{}", "line 1, column 1: the file is an array of objects"},
         {"[\n 1]", "line 2, column 2: the file is an array of objects"},
         {"[\n{\"username\"\n:\"b\",]", "line 3, column 6: "},
-        {"[] x", "line 1, column 4: more after the value"},
+        {"[] x", "line 1, column 4: there is more after the value"},
         {"[{}]", "line 1, column 2: an object has either"},
         {"[{\"username\":\"b\",\"perms\":[]}]",
          "line 1, column 2: a user has a \"password\""},
