@@ -32,8 +32,8 @@
 #include "base/base.h"
 
 enum sandbox_role {
-    /* The node: sockets of IPv4 and IPv6 that connect, but no new one that
-     * listens; no other process; no new executable memory. */
+    /* The node: sockets of TCP over IPv4 and IPv6 that connect, but no new one
+     * that listens; no other process; no new executable memory. */
     SANDBOX_NODE,
     /* The process that resolves names (see resolver.h): sockets of the kinds
      * that resolvers of C libraries use, and children and libraries. */

@@ -353,6 +353,20 @@ static void emit_without_bits(struct program *program, uint32_t call,
     emit_return(program, SECCOMP_RET_ALLOW);
 }
 
+/* Sockets of TCP over IPv4 and IPv6; the type has flags above its four bits. */
+static void emit_tcp_socket(struct program *program)
+{
+    enum { TYPE_MASK = 0xf, REST = 9 };
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, REST);
+    emit_load_argument(program, 1);
+    emit(program, BPF_ALU | BPF_AND | BPF_K, TYPE_MASK, 0, 0);
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 0, 5);
+    emit_load_argument(program, 0);
+    emit_case(program, AF_INET, SECCOMP_RET_ALLOW);
+    emit_case(program, AF_INET6, SECCOMP_RET_ALLOW);
+    emit_return(program, refuse(EAFNOSUPPORT));
+}
+
 /* Memory is writable or executable, never both in turn. */
 static void emit_memory(struct program *program)
 {
@@ -367,12 +381,10 @@ static void emit_memory(struct program *program)
 
 static void emit_arguments_of_node(struct program *program)
 {
-    const uint32_t families[] = {AF_INET, AF_INET6};
     const uint32_t ioctls[] = {FIONREAD, TCGETS};
     const uint32_t self[] = {(uint32_t)getpid()}; /* raise(), abort() */
     const uint32_t own[] = {0, (uint32_t)getpid()};
-    emit_one_of(program, __NR_socket, 0, families, ARRAY_COUNT(families),
-                EAFNOSUPPORT);
+    emit_tcp_socket(program);
     emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
     emit_one_of(program, __NR_tgkill, 0, self, ARRAY_COUNT(self), EPERM);
     emit_one_of(program, __NR_tkill, 0, self, ARRAY_COUNT(self), EPERM);

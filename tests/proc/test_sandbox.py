@@ -107,9 +107,12 @@ def test_files_of_others_cannot_be_opened(node, tmp_path):
 
 
 @injects
-def test_sockets_of_other_families_cannot_be_made(node):
+def test_sockets_of_other_kinds_cannot_be_made(node):
     for family in (AF_UNIX, AF_NETLINK, AF_PACKET):
         assert syscalls.call(node.pid, "socket", family, 2, 0) == "EAFNOSUPPORT"
+    for kind in (2, 3, 5):  # UDP, raw, SCTP's
+        assert syscalls.call(node.pid, "socket", AF_INET, kind, 0) \
+            == "EAFNOSUPPORT"
     for family in (AF_INET, AF_INET6):
         fd = syscalls.call(node.pid, "socket", family, 1, 0)
         assert fd == "EAFNOSUPPORT" and family == AF_INET6 or fd > 2
