@@ -190,7 +190,7 @@ static void request_checkpoint(struct node *node, struct node_request *request,
                                enum request_kind kind)
 {
     request_begin(request, kind);
-    request->index = 0; /* Set when the request is first looked at. */
+    request->index = 0; /* Set when the request is first examined. */
     request_move(node, request, STATE_SNAPSHOT);
 }
 
@@ -205,7 +205,7 @@ void node_snapshot(struct node *node, struct node_request *request)
 }
 
 /* The database file holds all that was applied when the request was first
- * looked at. */
+ * examined. */
 static void finish_checkpoint(struct node *node, struct node_request *request,
                               bool anything_new)
 {

@@ -1,4 +1,4 @@
-/* compact.c -- drops the part of the log that nobody needs any more.
+/* compact.c -- drops the part of the log that no member needs any more.
  *
  * Entries that SQLite holds durably (a checkpoint has synced them) are only of
  * use to followers that are behind. A few segments are kept for those, more

@@ -29,11 +29,11 @@ static bool row_versions_due(const struct node *node)
 
 static void enable_row_versions(struct node *node)
 {
-    struct command_name nobody = {{0}, 0};
+    struct command_name unnamed = {{0}, 0};
     struct command_txn txn;
     struct command_writer list;
     node->scratch.encoded.size = 0;
-    command_txn(&txn, &node->scratch.encoded, &nobody, false);
+    command_txn(&txn, &node->scratch.encoded, &unnamed, false);
     for (int i = 0; i < 2; i++) { /* No conditions, no operations. */
         command_list(&list, &node->scratch.encoded);
         command_end(&list);

@@ -42,7 +42,7 @@ enum {
     FOUNDER_ID = 1, /* See bootstrap() in first_start.c. */
 };
 _Static_assert(RAFT_NAME_BYTES == 64 && RAFT_ADDR_BYTES == 256,
-               "as the format says");
+               "the sizes in the format");
 
 static const char magic[8] = {'C', 'R', 'A', 'F', 'T', 'D', 'F', 'C'};
 static const char file_name[] = "FOREIGN";

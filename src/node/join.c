@@ -49,8 +49,9 @@ static bool is_live(const struct node *node, raft_id id)
  * cannot know which members were silent before. */
 static uint64_t silent_ms(const struct node *node, raft_id id)
 {
-    uint64_t heard = max_u64(contact_ms(node, id), node->leader.own_since_ms);
-    return node->now_ms > heard ? node->now_ms - heard : 0;
+    uint64_t since_ms =
+        max_u64(contact_ms(node, id), node->leader.own_since_ms);
+    return node->now_ms > since_ms ? node->now_ms - since_ms : 0;
 }
 
 /* Number of members that no leader may ever have reached: those without a vote

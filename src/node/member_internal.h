@@ -7,7 +7,7 @@
 
 enum {
     STARTS_MAX = RAFT_MEMBERS_MAX + 1,
-    NODE_LINKS_MAX = 2 * RAFT_MEMBERS_MAX, /* As many as peer/ has. */
+    NODE_LINKS_MAX = 2 * RAFT_MEMBERS_MAX, /* The bound of peer/. */
 };
 
 /* The newest start of another node's directory that this node has seen. */
@@ -49,7 +49,7 @@ void address_remove(struct node *node, raft_id peer);
 /* Dial a member at the address in `wanted` as well. False: `wanted` is not a
  * member, by id, name and directory. */
 bool address_hint(struct node *node, const struct raft_member *wanted);
-/* A duty: a member may have moved; propose its entry anew, one at a time. */
+/* A duty: a member may have moved; propose its entry again, one at a time. */
 bool address_has_changed(const struct node *node);
 void address_follow(struct node *node);
 
@@ -90,7 +90,7 @@ void foreign_report(const struct node *node);
 /* ---- left.c: a directory whose member has left its cluster ---- */
 
 /* Sets *known to false when the member of this directory has left and joins
- * anew: then it is not a member's any more. Errors are logged. */
+ * again: then it is not a member's any more. Errors are logged. */
 MUST_CHECK enum err left_read(struct node *node, bool *known);
 /* Before and after the directory becomes that of another member. */
 MUST_CHECK enum err left_clear(struct node *node);

@@ -21,9 +21,9 @@
  *     join.c        requests that change the membership
  *     address.c     the membership follows members that moved
  *     snapshot.c    the database to a follower whose log entries are gone here
- *     compact.c     drops the part of the log that nobody needs any more
+ *     compact.c     drops the part of the log that no member needs any more
  *     space.c       before and during a full disk
- *     restore.c     uploads of backups; restores that do not go on
+ *     restore.c     uploads of backups; aborts abandoned restores
  *     foreign.c     another cluster counts this node as its member
  *     left.c        a directory whose member has left by its own will
  *     quarantine.c  a node that contradicts its cluster
@@ -225,7 +225,7 @@ struct node {
     struct {
         uint64_t cookie;       /* Cookie of the newest read. */
         uint64_t asked_cookie; /* The engine was asked for reads up to it. */
-        uint64_t retry_ms; /* Time to ask anew after a failure; 0: no need. */
+        uint64_t retry_ms; /* Time to ask again after a failure; 0: no need. */
         bool ready;
         struct node_request probe; /* Until `ready`. */
     } reads;

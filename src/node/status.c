@@ -49,9 +49,9 @@ static void add_storage(struct node *node, struct node_status *status)
 
 void node_get_status(struct node *node, struct node_status *status)
 {
-    static const struct raft_conf nobody;
+    static const struct raft_conf no_members;
     *status = (struct node_status){
-        .conf = &nobody,
+        .conf = &no_members,
         .member = node->member,
         .ready = node->reads.ready && !node_cannot_follow(node),
         .incarnation = node->incarnation,

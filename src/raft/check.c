@@ -152,7 +152,8 @@ void raft_check(struct raft *raft)
     raft->before.last = raft->log.last;
 }
 
-/* At the door: what would be a lie if we crashed right after sending. */
+/* Checks a message as it leaves: everything that it claims must survive a crash
+ * right after sending. */
 void raft_check_message(const struct raft *raft, const struct raft_message *m)
 {
     must(m->term == raft->term);

@@ -88,7 +88,7 @@ static struct raft_member *find_mutable(struct raft_conf *conf, raft_id id)
     return NULL;
 }
 
-/* A change that leaves a majority of voters unheard would commit never, and
+/* Without a live majority of the new voters the change would never commit, and
  * nothing after it. */
 static bool majority_is_live(struct raft *raft, const struct raft_conf *conf)
 {
@@ -131,7 +131,7 @@ void raft_catch_up(struct raft *raft, struct raft_peer *peer)
     }
 }
 
-/* Caught up, and still with us. */
+/* True when the peer has caught up, is live, and lacks at most one append. */
 static bool may_vote_soon(const struct raft *raft, const struct raft_peer *peer)
 {
     return peer->caught_up && peer->state == RAFT_PEER_REPLICATE &&
@@ -168,7 +168,7 @@ void raft_promote_learner(struct raft *raft)
     }
 }
 
-/* ---- changes: each edits `conf` or says why not ------------------------- */
+/* ---- changes: each edits `conf` or returns why not ---- */
 
 static enum err change_add(struct raft *raft, struct raft_conf *conf,
                            const struct raft_member *member)

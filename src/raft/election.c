@@ -1,13 +1,13 @@
-/* election.c -- who leads. Thesis 3.4 (elections), 3.6.1 (up-to-date logs),
+/* election.c -- elections. Thesis 3.4 (elections), 3.6.1 (up-to-date logs),
  * 6.2 (a leader without a quorum steps down), 9.6 (pre-vote), with the rules
  * that years of outages added:
  *
  * - Pre-vote, check-quorum and leader stickiness are no options. Mixed modes
  *   wedge.
- * - A refusal carries our term, and whoever reads a higher term in a refusal
- *   adopts it (vote cleared). Otherwise a node with a long log and an old
- *   term, and one with a short log and a new term, refuse each other for
- *   ever.
+ * - A refusal carries the sender's term, and a node that receives a higher
+ *   term in a refusal adopts it (vote cleared). Otherwise a node with a long
+ *   log and an old term, and one with a short log and a new term, refuse each
+ *   other for ever.
  * - A PREVOTE changes nothing at its receiver: no term, no vote, no timer.
  * - Only a message of a valid leader or a real granted vote resets the
  *   election timer.
@@ -18,8 +18,8 @@
 
 /* ---- timers ------------------------------------------------------------- */
 
-/* Drawn anew at every arm: nodes that start together must not struggle on
- * together. */
+/* The time-out is random each time, so that nodes which time out together once
+ * do not do so again. */
 static void arm_election(struct raft *raft)
 {
     const struct raft_options *options = &raft->options;
@@ -29,9 +29,8 @@ static void arm_election(struct raft *raft)
     raft->election_deadline_ms = raft->now_ms + wait;
 }
 
-/* Nobody can compete with a sole voter, so it need not wait for silence --
- * unless it just heard a leader, or gave away its vote: then its
- * configuration is about to turn out to be old. */
+/* A sole voter has no competitors and need not wait for silence, unless it
+ * knows a leader: then its configuration is out of date. */
 void raft_arm_first_election(struct raft *raft)
 {
     arm_election(raft);
@@ -61,7 +60,7 @@ static void set_leader(struct raft *raft, raft_id leader)
         return;
     }
     if (raft->leader != 0) {
-        /* Whatever that leader was asked is not answered by the next. */
+        /* The next leader does not answer reads that this one was asked for. */
         raft_reads_fail(raft);
     }
     raft->leader = leader;
@@ -90,8 +89,8 @@ static uint64_t peer_contact_ms(const struct raft_peer *peer)
     return peer->answered ? peer->contact_ms : 0;
 }
 
-/* Whoever led knows that nobody else did up to the last contact with a quorum,
- * which may have been before it noticed the silence. */
+/* A former leader knows that no other node led until its last contact with a
+ * quorum, which may have been before it noticed the silence. */
 static void record_own_contact(struct raft *raft)
 {
     uint64_t contact_ms = raft_quorum_of(raft, raft->now_ms, peer_contact_ms);
@@ -212,8 +211,8 @@ void raft_tick_follower(struct raft *raft)
         become_precandidate(raft);
         return;
     }
-    /* A learner does not campaign, but it knows that it hears nobody; and
-     * with a disk that hangs, others are better candidates. */
+    /* A learner does not campaign, but has no leader any more; and with a
+     * stalled disk, other nodes are better candidates. */
     if (raft->role != RAFT_FOLLOWER || raft->leader != 0) {
         raft_become_follower(raft, raft->term, 0);
     }
@@ -249,8 +248,9 @@ bool raft_quorum_is_live(const struct raft *raft)
     return live * 2 > voters;
 }
 
-/* Whoever hears a leader does not help to replace it (thesis 4.2.3): a node
- * that was removed, or cannot hear, would campaign for ever. */
+/* A node in contact with a leader does not help to replace it (thesis 4.2.3):
+ * otherwise a node that was removed, or receives nothing, would disturb the
+ * cluster for ever. */
 bool raft_is_sticky(const struct raft *raft)
 {
     if (raft->role == RAFT_LEADER) {
@@ -270,8 +270,8 @@ static bool is_up_to_date(const struct raft *raft, const struct raft_message *m)
            (m->log_term == last_term && m->log_index >= raft->log.last);
 }
 
-/* Note that we answer whoever asks: which votes count is for the candidate's
- * configuration to say. We may have been promoted and not know it yet. */
+/* Every candidate is answered: its own configuration decides which votes count,
+ * and this node may have been promoted without knowing it yet. */
 void raft_on_prevote(struct raft *raft, const struct raft_message *m)
 {
     bool granted = m->term >= raft->term && !raft_is_sticky(raft) &&

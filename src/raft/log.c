@@ -68,8 +68,8 @@ void raft_log_open(struct raft *raft, const struct raft_boot *boot)
     }
     must(boot->term >= term);
 
-    /* Before any configuration there is the empty one: such a node waits to
-     * be told. */
+    /* Before any configuration there is the empty one: such a node waits for
+     * its first append. */
     push_conf(raft, 0, NULL);
     for (uint32_t i = 0; i < boot->conf_count; i++) {
         const struct raft_conf_entry *entry = &boot->confs[i];
@@ -147,9 +147,9 @@ void raft_log_append(struct raft *raft, uint64_t term,
     }
 }
 
-/* Indexes that are durable, or being persisted, must not cover entries
- * that have been replaced since: the same index may come back with the same
- * term, and an old completion must not vouch for the new copy. */
+/* Indexes that are durable, or being persisted, must not cover entries that
+ * have been replaced since: the same index may be appended again with the same
+ * term, and the completion of the old write must not count for the new one. */
 static void forget_durable(struct raft *raft, uint64_t from)
 {
     raft->disk.durable = min_u64(raft->disk.durable, from - 1);

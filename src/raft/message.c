@@ -1,7 +1,7 @@
-/* message.c -- validates messages of the network. A peer may be old,
- * broken or not what it says: nothing it sends may reach a must(). Each rule
- * here is one that a correct node cannot break, so breaking it drops the
- * message and leaves the engine as it was. */
+/* message.c -- validates messages of the network. A peer may be old, broken or
+ * an impostor: nothing that it sends may reach a must(). Each rule here is one
+ * that a correct node cannot break, so a message that breaks it is dropped and
+ * leaves the engine as it was. */
 #include "raft/raft_internal.h"
 
 static bool entries_are_sound(const struct raft_message *m)
@@ -57,8 +57,8 @@ static uint64_t first_difference(const struct raft *raft,
     return 0;
 }
 
-/* State-machine safety says that every leader's log holds what is committed
- * (thesis 3.6.3): here or there it was lost, or never right. */
+/* Every leader's log holds all committed entries (leader completeness, thesis
+ * 3.6.3): after a contradiction, one of the two nodes has lost entries. */
 uint64_t raft_contradiction(const struct raft *raft,
                             const struct raft_message *m)
 {
@@ -67,8 +67,8 @@ uint64_t raft_contradiction(const struct raft *raft,
                : 0;
 }
 
-/* Within its term a leader never takes back what we found equal to its log
- * (3.5). */
+/* Within its term a leader never replaces entries that were found equal to its
+ * log (3.5). */
 static bool agrees_with_verified(const struct raft *raft,
                                  const struct raft_message *m)
 {
@@ -147,12 +147,13 @@ static bool fields_are_sound(const struct raft *raft,
     return false; /* No such type. */
 }
 
-/* Requests of candidates and leaders count whoever sends them: they may have
- * become members by entries that have not reached us yet (thesis 4.1), and a
- * node that has just joined knows nobody. Everything else answers what was
- * asked of a member, or asks us as its leader, so a stranger has no business
- * with it: it could commit what no majority holds, or depose us by its term.
- * The leader that we follow is no stranger: it may have removed itself. */
+/* Requests of candidates and leaders are accepted from any sender: it may have
+ * become a member by an entry that has not arrived here yet (thesis 4.1), and a
+ * node that has just joined knows no members. All other messages answer a
+ * request to a member, or are a follower's requests to its leader. From a node
+ * that is no member they are refused: they could commit an entry that no
+ * majority holds, or depose the leader by their term. The leader that this node
+ * follows is accepted: it may have removed itself. */
 bool raft_sender_is_known(const struct raft *raft, const struct raft_message *m)
 {
     switch (m->type) {
@@ -174,8 +175,8 @@ bool raft_sender_is_known(const struct raft *raft, const struct raft_message *m)
            raft_conf_find(raft_conf_active(raft), m->from) != NULL;
 }
 
-/* A node that has no term yet takes any: the cluster that it joins may have
- * come a long way. */
+/* A node without a term accepts any: the cluster that it joins may have had
+ * many elections. */
 static bool term_is_near(const struct raft *raft, uint64_t term)
 {
     return raft->term == 0 || term <= raft->term ||

@@ -3,9 +3,9 @@
  * Everything that has gathered since the last collect becomes one persist
  * operation, and every message knows which operation must be durable before
  * it may leave. So the caller may send all it is handed at once, and cannot
- * get the order wrong. A message that waited is dropped when the term has
- * changed meanwhile, or when it speaks for a role that we gave up: to the
- * others that is a lost message. */
+ * get the order wrong. A message that waited is dropped when the term or the
+ * role of its sender has changed meanwhile: for the others that is a lost
+ * message. */
 #include "raft/raft_internal.h"
 
 /* ---- persist operations ---- */
@@ -96,7 +96,7 @@ static uint64_t index_gate(const struct raft *raft, uint64_t index)
     const struct raft_op *op;
     uint32_t i = 0;
     do {
-        must(i < raft->disk.op_count); /* Not durable, so it is on its way. */
+        must(i < raft->disk.op_count); /* Not durable, so it is in flight. */
         op = &raft->disk.ops[(raft->disk.op_head + i++) % RAFT_OPS_MAX];
     } while (op->hi < index);
     return op->seq;
@@ -129,7 +129,7 @@ void raft_send(struct raft *raft, struct raft_message message,
     raft->outbox.gated_count++;
 }
 
-/* Does it still speak for us? */
+/* True when the message still agrees with this node's term and role. */
 static bool is_current(const struct raft *raft, const struct raft_message *m)
 {
     if (m->term != raft->term) {

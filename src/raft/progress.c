@@ -1,14 +1,14 @@
 /* progress.c -- what the leader knows of each peer (thesis 3.5, and 10.2.1 for
  * pipelining).
  *
- * A peer is in one of three states. PROBE: we do not know where its log meets
- * ours, so one append is on its way at a time, until it is answered or a
- * heartbeat time has passed. REPLICATE: we know, and send ahead of the
- * answers up to a window. SNAPSHOT: what it needs next is no longer in the
- * log. `next` moves on send, `match` on acks, and `match` only upwards: a
- * refusal never lowers `next` to `match` or below. A peer whose log went
- * backwards below an acked index (a restored backup) is therefore probed for
- * ever and never counted; telling so is the handshake's task. */
+ * A peer is in one of three states. PROBE: the leader does not know where the
+ * peer's log meets its own, so one append is in flight at a time, until it is
+ * answered or a heartbeat time has passed. REPLICATE: it knows, and sends ahead
+ * of the answers up to a window. SNAPSHOT: the entries that the peer needs next
+ * are no longer in the log. `next` moves on send, `match` on acks, and `match`
+ * only upwards: a refusal never lowers `next` to `match` or below. A peer whose
+ * log went back below an acked index (a restored backup) is therefore probed
+ * for ever and never counted; the handshake is there to recognise it. */
 #include "raft/raft_internal.h"
 
 /* ---- the slots of the members ---- */
@@ -213,8 +213,8 @@ void raft_peer_sent(struct raft *raft, struct raft_peer *peer, uint64_t hi)
     peer->commit_sent = max_u64(peer->commit_sent, min_u64(raft->commit, hi));
 }
 
-/* Everything on its way may be lost while the link stands: a full window
- * that nobody answers would wait for ever. */
+/* All appends in flight may be lost while the link stays up; without a time-out
+ * a full window would then never be answered. */
 static uint64_t answer_timeout_ms(const struct raft *raft,
                                   const struct raft_peer *peer)
 {
@@ -272,7 +272,7 @@ bool raft_peer_acked(struct raft *raft, struct raft_peer *peer, uint64_t match)
         free_inflight(peer, match);
         break;
     case RAFT_PEER_SNAPSHOT:
-        /* Whatever it installed, ours or another's: it connects again. */
+        /* It has a snapshot, of this leader or another: its log connects. */
         if (match >= raft->log.base) {
             become_replicate(raft, peer);
         }

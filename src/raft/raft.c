@@ -1,5 +1,5 @@
-/* raft.c -- new, step, and the small things. raft.h is the manual,
- * raft_internal.h says which file does what. */
+/* raft.c -- new, step, and small accessors. raft.h is the manual;
+ * raft_internal.h lists the files. */
 #include "raft/raft_internal.h"
 
 static void check_options(const struct raft_options *options)
@@ -28,7 +28,7 @@ struct raft *raft_new(const struct raft_options *options,
     raft->disk.durable_term = boot->term;
     raft->disk.durable_vote = boot->vote;
     raft->appended_first = 1;
-    /* Where to begin is any number that an earlier life did not use. */
+    /* Random, so that an answer to an earlier start does not match. */
     raft->election_round = rng_next(&raft->rng) >> 2;
     raft->reads.request = rng_next(&raft->rng) >> 2;
     raft_log_open(raft, boot);
@@ -53,9 +53,9 @@ void raft_free(struct raft *raft)
 
 /* ---- one event ---- */
 
-/* A candidate that a leader hands over to is heard in spite of the leader: by
- * the leader itself when it has asked for that, by others when they know the
- * candidate for a voter. */
+/* True for a vote request of the target of a transfer, which counts although
+ * there is a leader: at that leader if it has started the transfer, elsewhere
+ * if the candidate is a voter. */
 static bool is_handover(const struct raft *raft, const struct raft_message *m)
 {
     if (!m->transfer) {
@@ -66,9 +66,9 @@ static bool is_handover(const struct raft *raft, const struct raft_message *m)
                : raft_conf_is_voter(raft_conf_active(raft), m->from);
 }
 
-/* Whoever knows a later term is right that there is one (thesis 3.3). Except:
- * a PREVOTE only asks what would be, a granted PREVOTE_RESP never comes with
- * a later term, and while we hear a leader a VOTE does not move us. */
+/* A later term in a message is adopted (thesis 3.3), with three exceptions: a
+ * PREVOTE only asks what would be, a granted PREVOTE_RESP never has a later
+ * term, and a VOTE is ignored while there is contact with a leader. */
 static bool adopts_term(const struct raft *raft, const struct raft_message *m)
 {
     if (m->term <= raft->term || m->type == RAFT_MSG_PREVOTE) {
@@ -89,7 +89,7 @@ static void adopt_term(struct raft *raft, const struct raft_message *m)
         raft->transfer.won = true;
     }
     if (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT) {
-        raft->transfer.won = true; /* A later leader, whoever it is. */
+        raft->transfer.won = true; /* There is a later leader. */
     }
     raft_become_follower(raft, m->term, 0);
 }
@@ -150,8 +150,8 @@ static void on_tick(struct raft *raft)
         raft_tick_follower(raft);
         return;
     }
-    /* Thesis 6.2, and the same for a disk that does not come back: a leader
-     * that can commit nothing must make room, and be silent. */
+    /* Thesis 6.2, and the same for a stalled disk: a leader that cannot commit
+     * steps down, and sends no more heartbeats. */
     if (raft_storage_stalled(raft) || !raft_quorum_is_live(raft)) {
         raft_become_follower(raft, raft->term, 0);
         return;
@@ -183,7 +183,7 @@ static enum err on_installed(struct raft *raft, const struct raft_event *event)
 {
     uint64_t index = event->index;
     if (index <= raft->applied) {
-        return ERR_OK; /* We have come further by ourselves. */
+        return ERR_OK; /* This node has applied more by itself. */
     }
     must(event->conf && raft_conf_is_sound(event->conf));
     bool matches =
@@ -274,7 +274,7 @@ enum err raft_step(struct raft *raft, const struct raft_event *event)
     return err;
 }
 
-/* ---- small things ---- */
+/* ---- accessors ---- */
 
 void raft_appended(const struct raft *raft, uint64_t *first, uint64_t *last)
 {

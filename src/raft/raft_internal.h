@@ -1,4 +1,4 @@
-/* raft_internal.h -- what the files of the engine share, and nobody else.
+/* raft_internal.h -- what the files of the engine share.
  *
  *   raft.c       new, step: one event to its handler; small accessors
  *   message.c    validates messages of the network
@@ -42,7 +42,7 @@ enum {
  * to members[i]. All but `id` and `down` mean something on a leader only. */
 struct raft_peer {
     raft_id id;
-    bool down;    /* The transport said so; a hint. */
+    bool down;    /* The link is down, by the last event; a hint. */
     bool granted; /* In the current (pre-)election. */
 
     enum raft_peer_state state;
@@ -54,7 +54,7 @@ struct raft_peer {
     uint64_t probe_ms;
     bool snapshot_reported; /* SNAPSHOT: snapshot_peer has been reported. */
 
-    /* Last index of every append on its way, oldest first. */
+    /* Last index of every append in flight, oldest first. */
     uint32_t inflight_head;
     uint32_t inflight_count;
     uint64_t inflight[RAFT_INFLIGHT_MAX];
@@ -107,14 +107,14 @@ struct raft_log {
     uint32_t conf_capacity;
 };
 
-/* Entries on disk, and on their way there (output.c). */
+/* Entries on disk, and operations in flight (output.c). */
 struct raft_disk {
     bool hard_dirty;       /* Term or vote changed since the last operation. */
     uint64_t hard_seq;     /* The operation that holds them when not dirty. */
     uint64_t durable_term; /* Term after a crash now. */
     raft_id durable_vote;
     uint64_t durable;  /* Entries up to here, as they are now, are on disk. */
-    uint64_t handed;   /* Highest index in the log file, or on its way. */
+    uint64_t handed;   /* Highest index in the log file, or in flight to it. */
     uint64_t dirty_lo; /* First index changed since; 0 = none. */
     uint64_t seq_last;
     uint64_t seq_persisted;

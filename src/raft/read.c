@@ -92,7 +92,7 @@ static void open_round(struct raft *raft)
     raft->reads.index = raft->commit;
     raft->reads.round = raft->round + 1;
     if (raft_is_sole_voter(raft)) {
-        raft->round++; /* Nobody to ask. */
+        raft->round++; /* There is no other voter to ask. */
     } else {
         raft_broadcast_heartbeat(raft);
     }
@@ -104,7 +104,7 @@ void raft_on_read(struct raft *raft, const struct raft_message *m)
 {
     struct raft_peer *peer = raft_peer_find(raft, m->from);
     if (raft->role != RAFT_LEADER || m->term != raft->term || !peer) {
-        return; /* It asks again, or hears of the new leader. */
+        return; /* It asks again, or learns of the new leader. */
     }
     /* A repeated request that is being answered needs no second round. */
     if (raft->reads.open && peer->read_in_round == m->round) {

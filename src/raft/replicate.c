@@ -17,8 +17,8 @@ void raft_tick_peers(struct raft *raft)
 
 static void send_heartbeat(struct raft *raft, struct raft_peer *peer)
 {
-    /* Capped by what it holds for certain: a heartbeat proves nothing about
-     * its log. */
+    /* At most the peer's match index: a heartbeat does not check that its log
+     * agrees beyond that. */
     uint64_t commit = min_u64(peer->match, raft->commit);
     raft_send(raft,
               (struct raft_message){
@@ -210,7 +210,7 @@ void raft_on_append(struct raft *raft, const struct raft_message *m)
                 continue;
             }
             /* Only a conflict truncates. A late duplicate of a short append
-             * says nothing against what came after (thesis 3.5). */
+             * does not contradict the entries after it (thesis 3.5). */
             raft_log_truncate(raft, index);
         }
         raft_log_append(raft, entry->term, entry->type, entry->conf);
@@ -279,8 +279,8 @@ void raft_on_heartbeat(struct raft *raft, const struct raft_message *m)
               0);
 }
 
-/* Proves that the peer follows us since the round began; says nothing about
- * its log. */
+/* An answer proves that the peer has followed this leader since the round
+ * started; it proves nothing about the peer's log. */
 void raft_on_heartbeat_resp(struct raft *raft, const struct raft_message *m)
 {
     struct raft_peer *peer = raft_peer_find(raft, m->from);

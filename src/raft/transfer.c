@@ -53,8 +53,8 @@ enum err raft_transfer(struct raft *raft, raft_id target)
     return ERR_OK;
 }
 
-/* The configuration without us is committed: our last duty is to spare the
- * others an election timeout. */
+/* The configuration without this leader is committed. It transfers leadership,
+ * which spares the others an election time-out. */
 void raft_transfer_leave(struct raft *raft)
 {
     if (raft->leaving) {
@@ -81,10 +81,9 @@ void raft_transfer_try(struct raft *raft)
     const struct raft_peer *target =
         raft_peer_find(raft, raft->transfer.target);
     must(target); /* The members do not change meanwhile. */
-    /* A member that leaves does not learn of the next leader: it decides first
-     * what it has taken. (4.2.2: it goes on to replicate, and does not count
-     * itself.)
-     */
+    /* A leader that was removed does not learn of the next leader, so it first
+     * commits the entries that it has accepted. (4.2.2: it keeps replicating,
+     * and does not count itself.) */
     if (target->match != raft->log.last ||
         (raft->leaving && raft->commit != raft->log.last)) {
         return;
