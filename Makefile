@@ -83,6 +83,7 @@ support_sys := tests/support/simdisk.c tests/support/failfs.c
 support_wal := tests/support/walmodel.c
 support_store := tests/support/simvfs.c
 support_auth := tests/support/authfile.c
+support_peer := tests/support/peersock.c
 support_sources = $(foreach room,$(call stack,$(1)),$(support_$(room)))
 
 # tests/unit/test_ROOM[_more].c links with the rooms under and including ROOM,

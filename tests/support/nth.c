@@ -49,6 +49,7 @@ static bool can_fail_so(const struct failfs_fault *fault)
 
 void nth_every_call(enum err err, enum failfs_call never, nth_kind_cb *kind)
 {
+    nth_begin();
     for (int call = 0; call < FAILFS_CALL_COUNT; call++) {
         struct failfs_fault fault = {.call = (enum failfs_call)call,
                                      .err = err};
@@ -67,6 +68,16 @@ void nth_every_call(enum err err, enum failfs_call never, nth_kind_cb *kind)
         assert_true(nth_total.points > before);
     }
     nth_print(err_name(err));
+}
+
+void nth_dropped_syncs(nth_run_cb *run)
+{
+    struct failfs_fault fault = {
+        .call = FAILFS_FDATASYNC, .err = ERR_IO, .done = FAILFS_DROPPED};
+    nth_begin();
+    nth_every(fault, 0, 1, run);
+    nth_print("pages dropped");
+    assert_true(nth_total.deaths > 0);
 }
 
 void nth_print(const char *name)

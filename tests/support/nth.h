@@ -29,10 +29,16 @@ void nth_begin(void);
 /* Run for n = 1, 2, ... up to `dense`, then in larger strides. */
 void nth_every(struct failfs_fault fault, uint64_t dense, uint64_t stride,
                nth_run_cb *run);
-/* Call `kind` for every kind of call that can fail with that error, except
- * `never`, which the workload does not make; each with nothing, part or all of
- * its work done. Each kind of call must have failed at least once. */
+/* Reset the totals, then call `kind` for every kind of call that can fail with
+ * that error, except `never`, which the workload does not make; each with
+ * nothing, part or all of its work done. Each kind of call must have failed at
+ * least once. */
 void nth_every_call(enum err err, enum failfs_call never, nth_kind_cb *kind);
+/* Every fdatasync fails in turn, and the kernel drops the pages: it has
+ * forgotten that there is something to write, and the next process reads data
+ * that is not on the disk. Nothing may be built on such data. Some process must
+ * die. */
+void nth_dropped_syncs(nth_run_cb *run);
 void nth_print(const char *name);
 
 #endif

@@ -8,10 +8,8 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -19,6 +17,7 @@
 
 #include "base/log.h"
 #include "peer/peer.h"
+#include "support/peersock.h"
 #include "sys/sys.h"
 
 struct side {
@@ -89,22 +88,10 @@ static const struct transport_handler handler = {.on_frame = on_frame,
                                                  .on_adopt = on_adopt,
                                                  .on_foreign = on_foreign};
 
-static uint16_t free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    close(fd);
-    return ntohs(at.sin_port);
-}
-
 static void open_side(struct side *side, raft_id id, uint64_t nonce)
 {
     char why[64];
-    *side = (struct side){.port = free_port()};
+    *side = (struct side){.port = peersock_unused_port()};
     side->uuid[0] = (uint8_t)id;
     snprintf(side->addr, sizeof(side->addr), "127.0.0.1:%u", side->port);
     struct peers_options options = {.reactor = reactor,
@@ -190,26 +177,7 @@ struct raw {
 
 static void raw_dial(struct raw *raw, uint16_t port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    *raw = (struct raw){.fd = socket(AF_INET, SOCK_STREAM, 0)};
-    assert_int_equal(connect(raw->fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    fcntl(raw->fd, F_SETFL, O_NONBLOCK);
-}
-
-static int raw_listen(uint16_t *port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    *port = ntohs(at.sin_port);
-    return fd;
+    *raw = (struct raw){.fd = peersock_dial("127.0.0.1", port)};
 }
 
 static bool raw_accept(struct raw *raw, int listener)
@@ -241,19 +209,7 @@ static bool raw_closed(struct raw *raw)
 
 static void raw_send(struct raw *raw, struct buf *bytes)
 {
-    size_t sent = 0;
-    while (sent < bytes->size) {
-        ssize_t n =
-            send(raw->fd, bytes->data + sent, bytes->size - sent, MSG_NOSIGNAL);
-        if (n > 0) {
-            sent += (size_t)n;
-        } else {
-            reactor_turn(reactor, 1);
-            if (errno != EAGAIN) {
-                break; /* It has hung up: the caller will see. */
-            }
-        }
-    }
+    peersock_send(raw->fd, bytes->data, bytes->size, reactor);
     buf_free(bytes);
 }
 
@@ -277,23 +233,6 @@ static bool raw_got(struct raw *raw, enum wire_type type,
         left.size -= frame->size_bytes;
     }
     return false;
-}
-
-/* A valid HELLO of member 2 to node 1. */
-static struct wire_hello good_hello(void)
-{
-    struct wire_hello hello = {.version_min = WIRE_VERSION,
-                               .version_max = WIRE_VERSION,
-                               .from_id = 2,
-                               .from_uuid = {2},
-                               .from_incarnation = 5,
-                               .from_nonce = 77,
-                               .from_name = "n2",
-                               .to_id = 1,
-                               .to_uuid = {1},
-                               .to_name = "n1"};
-    memcpy(hello.cluster, cluster, sizeof(cluster));
-    return hello;
 }
 
 static void raw_hello(struct raw *raw, enum wire_type type,
@@ -370,7 +309,7 @@ static void test_cut_at_every_byte(void **state)
 {
     (void)state;
     struct raw raw;
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     struct buf bytes = {0};
     open_side(&a, 1, 11);
     knows(&a, 2, "127.0.0.1:1");
@@ -398,7 +337,7 @@ static void test_refused_when_it_dials(void **state)
     enum wire_refusal reasons[9];
     size_t count = 0;
 #define CASE(change, reason)                                                   \
-    hellos[count] = good_hello();                                              \
+    hellos[count] = peersock_hello(cluster);                                   \
     hellos[count].change;                                                      \
     reasons[count++] = reason
     CASE(cluster[0] = 8, WIRE_REFUSE_CLUSTER);
@@ -412,7 +351,7 @@ static void test_refused_when_it_dials(void **state)
     CASE(from_nonce = 78, WIRE_REFUSE_CLONE);      /* A second live copy. */
     hellos[6].version_max = WIRE_VERSION + 1;
 
-    struct wire_hello good = good_hello();
+    struct wire_hello good = peersock_hello(cluster);
     struct raw first;
     open_side(&a, 1, 11);
     knows(&a, 2, "127.0.0.1:1");
@@ -456,7 +395,7 @@ static void refused_by(struct side *side, const struct wire_hello *hello)
 static void test_another_cluster_that_dials_is_reported(void **state)
 {
     (void)state;
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     open_side(&b, 0, 22);
     b.adopts = 9;
     refused_by(&b, &hello);
@@ -467,14 +406,14 @@ static void test_another_cluster_that_dials_is_reported(void **state)
 
     open_side(&a, 1, 11);
     knows(&a, 2, "127.0.0.1:1");
-    hello = good_hello();
+    hello = peersock_hello(cluster);
     hello.version_min = hello.version_max = WIRE_VERSION + 1;
     refused_by(&a, &hello);
     assert_int_equal(a.foreigners, 0);
     hello.cluster[0] = 8;
     refused_by(&a, &hello);
     assert_int_equal(a.foreigners, 1);
-    hello = good_hello();
+    hello = peersock_hello(cluster);
     hello.cluster[0] = 8;
     hello.from_id = 0;
     refused_by(&a, &hello);
@@ -510,7 +449,7 @@ static void test_refused_when_we_dial(void **state)
     enum { CASES = 5 };
     uint16_t port;
     char addr[32];
-    int listener = raw_listen(&port);
+    int listener = peersock_listen("127.0.0.1", &port);
     snprintf(addr, sizeof(addr), "127.0.0.1:%u", port);
     open_side(&a, 1, 11);
     knows(&a, 2, addr);
@@ -518,7 +457,7 @@ static void test_refused_when_we_dial(void **state)
         struct raw raw;
         struct wire_frame frame;
         struct buf out = {0};
-        struct wire_hello welcome = good_hello();
+        struct wire_hello welcome = peersock_hello(cluster);
         TURN_UNTIL(raw_accept(&raw, listener));
         TURN_UNTIL(raw_got(&raw, WIRE_HELLO, &frame));
         struct wire_hello said;
@@ -560,8 +499,8 @@ static void test_a_member_is_dialled_where_it_says_it_is(void **state)
     (void)state;
     uint16_t port;
     struct raw raw, dialled;
-    struct wire_hello hello = good_hello();
-    int listener = raw_listen(&port);
+    struct wire_hello hello = peersock_hello(cluster);
+    int listener = peersock_listen("127.0.0.1", &port);
     snprintf(hello.from_addr, sizeof(hello.from_addr), "127.0.0.1:%u", port);
     open_side(&a, 1, 11);
     knows(&a, 2, "127.0.0.1:1");
@@ -582,8 +521,8 @@ static void test_a_hint_is_tried_and_not_believed(void **state)
     uint16_t port;
     struct raw raw;
     struct wire_frame frame;
-    struct wire_hello stranger = good_hello();
-    int listener = raw_listen(&port);
+    struct wire_hello stranger = peersock_hello(cluster);
+    int listener = peersock_listen("127.0.0.1", &port);
     char addr[32];
     snprintf(addr, sizeof(addr), "127.0.0.1:%u", port);
     open_side(&a, 1, 11);
@@ -612,7 +551,7 @@ static void test_a_hint_is_tried_and_not_believed(void **state)
 static void test_a_newer_start_replaces_the_older(void **state)
 {
     (void)state;
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     struct raw old, new;
     open_side(&a, 1, 11);
     knows(&a, 2, "127.0.0.1:1");
@@ -635,7 +574,7 @@ static void
 test_a_silent_link_is_dropped_and_one_that_pings_is_not(void **state)
 {
     (void)state;
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     struct raw silent, pinging;
     open_side(&a, 1, 11);
     struct raft_conf conf = {.count = 2};
@@ -670,7 +609,7 @@ test_a_silent_link_is_dropped_and_one_that_pings_is_not(void **state)
 static void test_garbage_ends_the_link(void **state)
 {
     (void)state;
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     open_side(&a, 1, 11);
     knows(&a, 2, "127.0.0.1:1");
     for (int i = 0; i < 6; i++) {
@@ -731,7 +670,7 @@ static void test_the_queue_of_a_link_is_bounded(void **state)
 {
     (void)state;
     static uint8_t body[100000];
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     struct raw raw;
     struct buf *out;
     size_t queued = 0;

@@ -8,10 +8,7 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -19,6 +16,7 @@
 
 #include "base/log.h"
 #include "peer/peer.h"
+#include "support/peersock.h"
 #include "sys/sys.h"
 
 enum { SELF = 1, MEMBER = 2, CROWD = 200 };
@@ -60,29 +58,15 @@ static void on_down(raft_id peer, void *arg)
 static const struct transport_handler handler = {
     .on_frame = on_frame, .on_up = on_up, .on_down = on_down};
 
-static int open_socket(const char *ip)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(inet_pton(AF_INET, ip, &at.sin_addr), 1);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    return fd;
-}
-
-/* Member 2 lives at an address where nobody listens: only it dials. */
+/* Nothing listens at the address of member 2: only it dials. */
 static int setup(void **state)
 {
     (void)state;
     char why[64];
-    struct sockaddr_in at;
-    socklen_t size = sizeof(at);
     log_set_level(LOG_OFF);
     signal(SIGPIPE, SIG_IGN);
     reactor = reactor_new();
-    int fd = open_socket("127.0.0.1");
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    close(fd);
-    port = ntohs(at.sin_port);
+    port = peersock_unused_port();
     struct peers_options options = {
         .reactor = reactor, .host = "127.0.0.1", .port = port, .nonce = 1};
     assert_int_equal(peers_open(&options, &peers, why, sizeof(why)), ERR_OK);
@@ -134,12 +118,7 @@ static void turn_for(uint64_t ms)
 
 static int dial_from(const char *ip)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = open_socket(ip);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
+    int fd = peersock_dial(ip, port);
     turn_for(2);
     return fd;
 }
@@ -151,37 +130,13 @@ static int join_crowd(const char *ip)
     return crowd[crowd_count++];
 }
 
-static bool is_closed(int fd)
-{
-    uint8_t data[4096];
-    ssize_t got;
-    do {
-        got = recv(fd, data, sizeof(data), 0);
-    } while (got > 0);
-    return got == 0 || errno != EAGAIN;
-}
-
 static int crowd_left(void)
 {
     int left = 0;
     for (int i = 0; i < crowd_count; i++) {
-        left += !is_closed(crowd[i]);
+        left += !peersock_is_closed(crowd[i]);
     }
     return left;
-}
-
-static void send_all(int fd, const uint8_t *data, size_t size)
-{
-    for (size_t sent = 0; sent < size;) {
-        ssize_t n = send(fd, data + sent, size - sent, MSG_NOSIGNAL);
-        if (n > 0) {
-            sent += (size_t)n;
-        } else if (errno == EAGAIN) {
-            reactor_turn(reactor, 1);
-        } else {
-            return; /* It was closed. */
-        }
-    }
 }
 
 static void say_hello(int fd, raft_id from)
@@ -196,7 +151,7 @@ static void say_hello(int fd, raft_id from)
                                .to_id = SELF};
     memcpy(hello.cluster, cluster, sizeof(cluster));
     wire_add_hello(&out, WIRE_HELLO, &hello);
-    send_all(fd, out.data, out.size);
+    peersock_send(fd, out.data, out.size, reactor);
     buf_free(&out);
     turn_for(5);
 }
@@ -217,7 +172,7 @@ static void test_the_oldest_silent_guest_goes(void **state)
     (void)state;
     a_crowd_comes(40);
     assert_true(crowd_left() <= 32);
-    assert_true(is_closed(crowd[0]));
+    assert_true(peersock_is_closed(crowd[0]));
     int guest = dial_from("127.0.0.77");
     say_hello(guest, 50);
     TURN_UNTIL(ups == 1);
@@ -231,7 +186,7 @@ static void test_one_address_has_few_places(void **state)
         join_crowd("127.0.0.79");
     }
     assert_int_equal(crowd_left(), 8);
-    assert_true(is_closed(crowd[22]));
+    assert_true(peersock_is_closed(crowd[22]));
 }
 
 /* Whatever the crowd from elsewhere does. */
@@ -241,7 +196,7 @@ static void test_addresses_of_members_have_places_of_their_own(void **state)
     a_crowd_comes(40);
     int member = dial_from("127.0.0.2");
     a_crowd_comes(40);
-    assert_false(is_closed(member));
+    assert_false(peersock_is_closed(member));
     say_hello(member, MEMBER);
     TURN_UNTIL(ups == 1);
     close(member);
@@ -320,9 +275,9 @@ static void test_the_oldest_stranger_goes(void **state)
     }
     TURN_UNTIL(ups == 21);
     TURN_UNTIL(crowd_left() == 15);
-    assert_true(is_closed(crowd[0]));
-    assert_false(is_closed(crowd[19]));
-    assert_false(is_closed(member));
+    assert_true(peersock_is_closed(crowd[0]));
+    assert_false(peersock_is_closed(crowd[19]));
+    assert_false(peersock_is_closed(member));
     close(member);
 }
 
@@ -339,19 +294,19 @@ static void test_unfinished_frames_share_a_bound(void **state)
     wire_add_forward(&whole, &forward);
     int member = dial_from("127.0.0.2");
     say_hello(member, MEMBER);
-    send_all(member, whole.data, PIECE);
+    peersock_send(member, whole.data, PIECE, reactor);
     for (int i = 0; i < 6; i++) {
         int fd = join_crowd("127.0.0.1");
         say_hello(fd, (raft_id)(100 + i));
-        send_all(fd, whole.data, PIECE);
+        peersock_send(fd, whole.data, PIECE, reactor);
         TURN_UNTIL(crowd_left() == (i == 0 ? 1 : 2)); /* 24 of 32 MiB. */
     }
-    assert_true(is_closed(crowd[3]));
-    assert_false(is_closed(crowd[5]));
+    assert_true(peersock_is_closed(crowd[3]));
+    assert_false(peersock_is_closed(crowd[5]));
     assert_int_equal(frames, 0);
-    send_all(member, whole.data + PIECE, whole.size - PIECE);
+    peersock_send(member, whole.data + PIECE, whole.size - PIECE, reactor);
     TURN_UNTIL(frames == 1);
-    send_all(crowd[5], whole.data + PIECE, whole.size - PIECE);
+    peersock_send(crowd[5], whole.data + PIECE, whole.size - PIECE, reactor);
     TURN_UNTIL(frames == 2);
     buf_free(&whole);
     close(member);

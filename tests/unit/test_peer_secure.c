@@ -8,10 +8,8 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -20,6 +18,7 @@
 #include "base/log.h"
 #include "peer/channel.h"
 #include "peer/peer.h"
+#include "support/peersock.h"
 #include "sys/sys.h"
 
 struct side {
@@ -95,26 +94,12 @@ static const struct transport_handler handler = {.on_frame = on_frame,
                                                  .on_adopt = on_adopt,
                                                  .on_foreign = on_foreign};
 
-static int listen_on(const char *ip, uint16_t *port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    socklen_t size = sizeof(at);
-    assert_int_equal(inet_pton(AF_INET, ip, &at.sin_addr), 1);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
 static void open_side(struct side *side, raft_id id,
                       const struct peer_keys *keys, bool optional)
 {
     char why[64];
     *side = (struct side){0};
-    close(listen_on("127.0.0.1", &side->port));
+    side->port = peersock_unused_port();
     snprintf(side->addr, sizeof(side->addr), "127.0.0.1:%u", side->port);
     side->uuid[0] = (uint8_t)id;
     struct peers_options options = {.reactor = reactor,
@@ -163,7 +148,7 @@ static void relay_open(void)
     uint16_t port;
     relay.fds[TO_A] = -1;
     relay.fds[TO_B] = -1;
-    relay.listener = listen_on("127.0.0.1", &port);
+    relay.listener = peersock_listen("127.0.0.1", &port);
     snprintf(relay.addr, sizeof(relay.addr), "127.0.0.1:%u", port);
 }
 
@@ -177,20 +162,6 @@ static void relay_cut(void)
     }
 }
 
-static int dial(uint16_t port, const char *from)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    struct sockaddr_in own = {.sin_family = AF_INET};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(inet_pton(AF_INET, from, &own.sin_addr), 1);
-    assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
-}
-
 static void relay_accept(void)
 {
     int fd = accept(relay.listener, NULL, NULL);
@@ -200,24 +171,10 @@ static void relay_accept(void)
     relay_cut();
     fcntl(fd, F_SETFL, O_NONBLOCK);
     relay.fds[TO_A] = fd;
-    relay.fds[TO_B] = dial(b.port, "127.0.0.1");
+    relay.fds[TO_B] = peersock_dial("127.0.0.1", b.port);
     relay.seen[TO_A].size = 0;
     relay.seen[TO_B].size = 0;
     relay.conns++;
-}
-
-static void send_whole(int fd, const uint8_t *data, size_t size)
-{
-    for (size_t sent = 0; sent < size;) {
-        ssize_t n = send(fd, data + sent, size - sent, MSG_NOSIGNAL);
-        if (n > 0) {
-            sent += (size_t)n;
-        } else if (errno == EAGAIN) {
-            reactor_turn(reactor, 1);
-        } else {
-            return; /* It has hung up: the caller will see. */
-        }
-    }
 }
 
 /* Move data from one side to the other; false: the connection is closed. */
@@ -235,7 +192,7 @@ static bool relay_move(enum direction to)
             relay.flip = 0;
         }
         if (!relay.held[to]) {
-            send_whole(relay.fds[to], data, (size_t)got);
+            peersock_send(relay.fds[to], data, (size_t)got, reactor);
         }
     }
     return got < 0 && errno == EAGAIN;
@@ -313,15 +270,6 @@ static int teardown(void **state)
 
 /* ---- sockets without a room ---- */
 
-static bool is_closed(int fd)
-{
-    uint8_t data[256];
-    ssize_t got;
-    while ((got = recv(fd, data, sizeof(data), 0)) > 0) {
-    }
-    return got == 0 || (errno != EAGAIN && errno != EINTR);
-}
-
 static size_t received(int fd, struct buf *in)
 {
     uint8_t data[4096];
@@ -338,23 +286,6 @@ static void first_message(struct channel *channel, const struct peer_keys *keys,
     uint8_t random[X25519_BYTES];
     sys_entropy(random, sizeof(random));
     channel_dial(channel, keys->key[0], random, out);
-}
-
-/* A valid HELLO of member 2 to node 1. */
-static struct wire_hello good_hello(void)
-{
-    struct wire_hello hello = {.version_min = WIRE_VERSION,
-                               .version_max = WIRE_VERSION,
-                               .from_id = 2,
-                               .from_uuid = {2},
-                               .from_incarnation = 5,
-                               .from_nonce = 77,
-                               .from_name = "n2",
-                               .to_id = 1,
-                               .to_uuid = {1},
-                               .to_name = "n1"};
-    memcpy(hello.cluster, cluster, sizeof(cluster));
-    return hello;
 }
 
 /* Nothing was believed by `side`. */
@@ -496,8 +427,8 @@ static void test_a_repeated_record_ends_the_link(void **state)
     size_t before = relay.seen[TO_B].size;
     send_text(&a, 2, "once", 4);
     TURN_UNTIL(b.frames == 1);
-    send_whole(relay.fds[TO_B], relay.seen[TO_B].data + before,
-               relay.seen[TO_B].size - before);
+    peersock_send(relay.fds[TO_B], relay.seen[TO_B].data + before,
+                  relay.seen[TO_B].size - before, reactor);
     TURN_UNTIL(b.downs == 1);
     assert_int_equal(b.frames, 1);
 }
@@ -509,13 +440,13 @@ static void test_bytes_that_open_nothing_are_silence(void **state)
     relay.held[TO_B] = true;
     uint8_t head[2];
     store_u16(head, CHANNEL_TEXT_BYTES_MAX);
-    send_whole(relay.fds[TO_B], head, sizeof(head));
+    peersock_send(relay.fds[TO_B], head, sizeof(head), reactor);
     for (uint64_t by_ms = sys_now_ms() + 4500; sys_now_ms() < by_ms;) {
         if (b.downs > 0) {
             return;
         }
         turn_for(100);
-        send_whole(relay.fds[TO_B], head, 1);
+        peersock_send(relay.fds[TO_B], head, 1, reactor);
     }
     fail_msg("the link lives by bytes of anybody");
 }
@@ -536,25 +467,25 @@ static void test_a_recording_is_answered_and_not_believed(void **state)
     relay.listener = 0;
     TURN_UNTIL(b.downs == 1);
     int starts = b.starts;
-    int fd = dial(b.port, "127.0.0.9");
-    send_whole(fd, recorded.data, CHANNEL_FIRST_BYTES);
+    int fd = peersock_dial("127.0.0.9", b.port);
+    peersock_send(fd, recorded.data, CHANNEL_FIRST_BYTES, reactor);
     TURN_UNTIL(received(fd, &in) > 0);
     turn_for(20);
     assert_int_equal(received(fd, &in), CHANNEL_SECOND_BYTES);
-    send_whole(fd, recorded.data + CHANNEL_FIRST_BYTES,
-               recorded.size - CHANNEL_FIRST_BYTES);
-    TURN_UNTIL(is_closed(fd));
+    peersock_send(fd, recorded.data + CHANNEL_FIRST_BYTES,
+                  recorded.size - CHANNEL_FIRST_BYTES, reactor);
+    TURN_UNTIL(peersock_is_closed(fd));
     assert_int_equal(b.starts, starts);
     assert_int_equal(b.ups, 1);
     assert_int_equal(b.frames, 1);
     close(fd);
     /* All at once, without waiting for an answer: not even that. */
-    fd = dial(b.port, "127.0.0.9");
+    fd = peersock_dial("127.0.0.9", b.port);
     in.size = 0;
-    send_whole(fd, recorded.data, recorded.size);
+    peersock_send(fd, recorded.data, recorded.size, reactor);
     turn_for(50);
     assert_int_equal(received(fd, &in), 0);
-    assert_true(is_closed(fd));
+    assert_true(peersock_is_closed(fd));
     close(fd);
     buf_free(&recorded);
     buf_free(&in);
@@ -570,8 +501,8 @@ static void recordings_get_few_answers(const char *ip)
     struct buf in[MANY] = {{0}};
     first_message(&channel, &key_1, &first);
     for (int i = 0; i < MANY; i++) {
-        fds[i] = dial(b.port, ip);
-        send_whole(fds[i], first.data, first.size);
+        fds[i] = peersock_dial(ip, b.port);
+        peersock_send(fds[i], first.data, first.size, reactor);
     }
     /* In each tick, that is in 50 ms, two. */
     int most = 0;
@@ -662,20 +593,20 @@ static void test_a_hello_in_clear_learns_nothing(void **state)
     static const char http[] = "GET / HTTP/1.1\r\n\r\n";
     struct buf in = {0};
     struct buf out = {0};
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     open_side(&a, 1, &key_1, false);
     knows(&a, 2, "127.0.0.2:1");
     wire_add_hello(&out, WIRE_HELLO, &hello);
     for (size_t size = 1; size <= out.size; size += 7) {
-        int fd = dial(a.port, "127.0.0.9");
-        send_whole(fd, out.data, size);
-        TURN_UNTIL(is_closed(fd));
+        int fd = peersock_dial("127.0.0.9", a.port);
+        peersock_send(fd, out.data, size, reactor);
+        TURN_UNTIL(peersock_is_closed(fd));
         assert_int_equal(received(fd, &in), 0);
         close(fd);
     }
     /* A constant for those who mistake the port. */
-    int fd = dial(a.port, "127.0.0.9");
-    send_whole(fd, (const uint8_t *)http, sizeof(http) - 1);
+    int fd = peersock_dial("127.0.0.9", a.port);
+    peersock_send(fd, (const uint8_t *)http, sizeof(http) - 1, reactor);
     TURN_UNTIL(received(fd, &in) > 0);
     assert_true(contains(&in, "this is a Raft port", 19));
     close(fd);
@@ -691,12 +622,12 @@ static void test_a_hello_behind_the_handshake(void **state)
     struct buf in = {0};
     struct buf out = {0};
     struct buf plain = {0};
-    struct wire_hello hello = good_hello();
+    struct wire_hello hello = peersock_hello(cluster);
     open_side(&a, 1, &key_1, false);
     knows(&a, 2, "127.0.0.2:1");
-    int fd = dial(a.port, "127.0.0.9");
+    int fd = peersock_dial("127.0.0.9", a.port);
     first_message(&channel, &key_1, &out);
-    send_whole(fd, out.data, out.size);
+    peersock_send(fd, out.data, out.size, reactor);
     TURN_UNTIL(received(fd, &in) == CHANNEL_SECOND_BYTES);
     assert_true(channel_open_second(&channel, buf_bytes(&in)));
     wire_add_hello(&plain, WIRE_HELLO, &hello);
@@ -704,7 +635,7 @@ static void test_a_hello_behind_the_handshake(void **state)
     channel_seal(&channel, buf_bytes(&plain), &out);
     for (size_t i = 0; i < out.size; i++) { /* A byte at a time. */
         assert_int_equal(a.starts, 0);
-        send_whole(fd, out.data + i, 1);
+        peersock_send(fd, out.data + i, 1, reactor);
         turn();
     }
     TURN_UNTIL(a.ups == 1);
@@ -712,7 +643,7 @@ static void test_a_hello_behind_the_handshake(void **state)
     plain.size = 0;
     wire_add_empty(&plain, WIRE_PING);
     wire_add_removed(&plain, 7);
-    send_whole(fd, plain.data, plain.size);
+    peersock_send(fd, plain.data, plain.size, reactor);
     TURN_UNTIL(a.downs == 1);
     assert_int_equal(a.frames, 0);
     close(fd);
@@ -733,9 +664,9 @@ static void test_a_guest_with_the_key_is_bounded(void **state)
     static uint8_t body[1 << 20];
     struct buf frame = {0};
     open_side(&a, 1, &key_1, false);
-    int fd = dial(a.port, "127.0.0.9");
+    int fd = peersock_dial("127.0.0.9", a.port);
     first_message(&channel, &key_1, &out);
-    send_whole(fd, out.data, out.size);
+    peersock_send(fd, out.data, out.size, reactor);
     TURN_UNTIL(received(fd, &in) == CHANNEL_SECOND_BYTES);
     assert_true(channel_open_second(&channel, buf_bytes(&in)));
     wire_add_forward(&frame, &(struct wire_forward){
@@ -748,9 +679,9 @@ static void test_a_guest_with_the_key_is_bounded(void **state)
     for (int i = 0; i < 64; i++) {
         channel_seal(&channel, bytes_of(body, 1024), &out);
     }
-    send_whole(fd, out.data, out.size);
+    peersock_send(fd, out.data, out.size, reactor);
     uint64_t start_ms = sys_now_ms();
-    TURN_UNTIL(is_closed(fd));
+    TURN_UNTIL(peersock_is_closed(fd));
     assert_true(sys_now_ms() < start_ms + 1000); /* Not for its silence. */
     close(fd);
     channel_forget(&channel);

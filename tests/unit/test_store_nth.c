@@ -650,7 +650,6 @@ static void every_n(struct failfs_fault fault)
 static void test_io_error_at_the_nth_call(void **state)
 {
     (void)state;
-    nth_begin();
     nth_every_call(ERR_IO, FAILFS_LIST, every_n);
     assert_true(nth_total.deaths > 0 && nth_total.errors > 0 &&
                 nth_total.refusals == 0);
@@ -659,7 +658,6 @@ static void test_io_error_at_the_nth_call(void **state)
 static void test_no_space_at_the_nth_call(void **state)
 {
     (void)state;
-    nth_begin();
     nth_every_call(ERR_NOSPACE, FAILFS_LIST, every_n);
     assert_true(nth_total.deaths == 0 && nth_total.errors > 0 &&
                 nth_total.refusals > 0);
@@ -668,22 +666,14 @@ static void test_no_space_at_the_nth_call(void **state)
 static void test_no_resources_at_the_nth_call(void **state)
 {
     (void)state;
-    nth_begin();
     nth_every_call(ERR_RESOURCES, FAILFS_LIST, every_n);
     assert_true(nth_total.deaths == 0 && nth_total.errors > 0);
 }
 
-/* The kernel has forgotten that there is something to write, and the next
- * process reads what is not on the disk: nothing may be built on it. */
 static void test_a_failed_sync_is_not_trusted_after_a_restart(void **state)
 {
     (void)state;
-    struct failfs_fault fault = {
-        .call = FAILFS_FDATASYNC, .err = ERR_IO, .done = FAILFS_DROPPED};
-    nth_begin();
-    nth_every(fault, 0, 1, try_fault);
-    nth_print("pages dropped");
-    assert_true(nth_total.deaths > 0);
+    nth_dropped_syncs(try_fault);
 }
 
 static void test_no_memory_at_the_nth_allocation(void **state)
