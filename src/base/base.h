@@ -1,10 +1,10 @@
-/* base.h -- the words every room uses.
+/* base.h -- errors, assertions, memory and small helpers, for every room.
  *
- * Three kinds of trouble, three tools, never mixed in one function:
- *   the world misbehaves (disk, peer, client)  -> return an enum err
- *   we misbehave                               -> must(), on in release too
- *   durability is in doubt                     -> die() with a sentence: a
- *       stopped node is a fault that Raft tolerates, a lying one is not. */
+ * Three kinds of failure have three tools:
+ *   an error of the disk, a peer or a client  -> return an enum err
+ *   a bug of this program                     -> must(), in release builds too
+ *   durability is in doubt                    -> die() with a sentence: Raft
+ *       tolerates a stopped node, but not one that forgets. */
 #ifndef CRAFTD_BASE_BASE_H
 #define CRAFTD_BASE_BASE_H
 
@@ -20,7 +20,7 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Name, sentence. ERR_OK is 0, so `if (err)` reads as it should. */
+/* Name and description. ERR_OK is 0, so that `if (err)` tests for an error. */
 #define ERR_LIST(X)                                                            \
     X(OK, "ok")                                                                \
     X(IO, "input/output error")                                                \
@@ -43,17 +43,18 @@ enum err {
 #undef X
 };
 
+/* The description: a few constant words for log lines. */
 const char *err_name(enum err err);
 
-/* True when something has run out that may come back: space on the disk,
- * descriptors, or the kernel's memory. Nothing that counts was done and
- * nothing is in doubt, so the caller tries again later. */
+/* Is the error a lack of a resource that may be available again later: disk
+ * space, descriptors, or the kernel's memory? Then nothing was done and nothing
+ * is in doubt, so the caller can try again. */
 static inline bool err_is_shortage(enum err err)
 {
     return err == ERR_NOSPACE || err == ERR_RESOURCES;
 }
 
-/* Print "file:line: must: expression" to stderr and abort(). */
+/* Log file, line and expression at level error, and abort(). */
 NORETURN void must_failed(const char *expression, const char *file, int line);
 #define must(condition)                                                        \
     (LIKELY(condition) ? (void)0 : must_failed(#condition, __FILE__, __LINE__))
@@ -61,8 +62,9 @@ NORETURN void must_failed(const char *expression, const char *file, int line);
 /* Log the sentence at level error and abort(). */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);
 
-/* Memory that never is NULL: running out ends the process with a sentence.
- * Sizes chosen by a peer or a client are checked against a limit first. */
+/* Allocate; the result is never NULL, since a lack of memory die()s. A size
+ * that a peer or a client chooses must be compared with a limit before.
+ * mem_zalloc() returns zeros. mem_free() takes NULL as well. */
 void *mem_alloc(size_t size_bytes);
 void *mem_zalloc(size_t size_bytes);
 void *mem_realloc(void *memory, size_t size_bytes);

@@ -16,7 +16,7 @@ uint8_t *buf_reserve(struct buf *buf, size_t more)
         buf->data = mem_realloc(buf->data, capacity);
         buf->capacity = capacity;
     }
-    /* An empty buffer may have no memory, and nothing may be added to NULL. */
+    /* An empty buffer may have data NULL, to which adding 0 is undefined. */
     return buf->size > 0 ? buf->data + buf->size : buf->data;
 }
 

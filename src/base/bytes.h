@@ -66,21 +66,23 @@ static inline void store_u64(uint8_t *p, uint64_t v)
     store_u32(p + 4, (uint32_t)(v >> 32));
 }
 
-/* A growable buffer. Bytes [0, size) are valid. Zero-initialised is empty;
- * buf_free() makes it empty again. The caller checks limits before it adds:
- * the buffer itself only ends the process when memory does. */
+/* A growable buffer. Bytes [0, size) are valid. A zero-initialised one is
+ * empty, as is one after buf_free(). The caller checks limits before it adds:
+ * the buffer grows until memory runs out, which die()s. */
 struct buf {
     uint8_t *data;
     size_t size;
     size_t capacity;
 };
 
-/* Make room for `more` bytes behind the end; returns where they go. The
- * caller writes there and then adds to buf->size. */
+/* Allocate space for `more` bytes after the end, and return where it begins.
+ * The caller writes there, and adds to buf->size. Pointers into the buffer
+ * become invalid. */
 uint8_t *buf_reserve(struct buf *buf, size_t more);
 void buf_free(struct buf *buf);
 /* Drop the first `count` bytes. */
 void buf_consume(struct buf *buf, size_t count);
+/* Append formatted text, without a final 0. */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF(2, 3);
 
 static inline void buf_add(struct buf *buf, const void *data, size_t size)
@@ -129,8 +131,8 @@ static inline struct bytes buf_bytes(const struct buf *buf)
     return bytes_of(buf->data, buf->size);
 }
 
-/* A reader over a view. Reading past the end gives zeros and sets `failed`,
- * so that a decoder checks once, at its end. */
+/* A reader over a view. Reading past the end returns zeros and sets `failed`,
+ * so that a decoder checks once, after its last read. */
 struct cursor {
     const uint8_t *at;
     const uint8_t *end;
@@ -149,7 +151,8 @@ static inline size_t cursor_left(const struct cursor *c)
     return (size_t)(c->end - c->at);
 }
 
-/* The next `size` bytes as a view into the memory read from. */
+/* The next `size` bytes, as a view into the memory that is read; an empty view
+ * if fewer are left. */
 static inline struct bytes cursor_bytes(struct cursor *c, size_t size)
 {
     if (cursor_left(c) < size) {

@@ -1,6 +1,6 @@
-/* heap.h -- intrusive binary min-heap over pointers, keyed by a
- * u64 (a deadline). Each element remembers its place, so that removal from
- * the middle costs O(log n). Memory for the places grows, never shrinks. */
+/* heap.h -- intrusive binary min-heap of pointers, keyed by a u64 (a deadline).
+ * Each node knows its place, so that it can be removed in O(log n). A
+ * zero-initialised heap is empty; its array grows and never shrinks. */
 #ifndef CRAFTD_BASE_HEAP_H
 #define CRAFTD_BASE_HEAP_H
 
@@ -8,7 +8,7 @@
 
 struct heap_node {
     uint64_t key;
-    uint32_t place; /* 1-based; 0 = not in a heap. */
+    uint32_t place; /* From 1 on; 0: in no heap. */
 };
 
 struct heap {
@@ -17,6 +17,7 @@ struct heap {
     uint32_t capacity;
 };
 
+/* Free the array. The nodes belong to their owners. */
 void heap_free(struct heap *heap);
 /* `node` must not be in a heap. */
 void heap_insert(struct heap *heap, struct heap_node *node, uint64_t key);

@@ -47,7 +47,7 @@ uint64_t histogram_quantile(const struct histogram *histogram,
     if (count == 0) {
         return 0;
     }
-    /* Rounded up: of ten values the 99th percentile is the tenth. */
+    /* Round up: the 99th percentile of ten values is the tenth. */
     uint64_t wanted =
         count / 1000 * permille + (count % 1000 * permille + 999) / 1000;
     uint64_t seen = 0;

@@ -1,5 +1,5 @@
-/* list.h -- intrusive doubly linked list; the head is an element as well.
- * Zero is not a valid state: call list_init() on heads and on links. */
+/* list.h -- intrusive circular doubly linked list, with a head that is a link
+ * too. Zero is not a valid state: call list_init() on heads and on links. */
 #ifndef CRAFTD_BASE_LIST_H
 #define CRAFTD_BASE_LIST_H
 
@@ -38,7 +38,7 @@ static inline void list_remove(struct list *link)
     list_init(link);
 }
 
-/* Move everything in `from` to the tail of `to`; `from` is empty after. */
+/* Move all links of `from` to the tail of `to`; `from` is empty then. */
 static inline void list_splice(struct list *to, struct list *from)
 {
     if (list_empty(from)) {

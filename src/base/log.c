@@ -1,4 +1,5 @@
-/* log.c -- lines to stderr, each with one write(2) where it has room. */
+/* log.c -- formats log lines, as text or JSON, and counts those that are
+ * dropped. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 static enum log_level level_min = LOG_INFO;
 static bool as_json;
 static char node_name[72] = "-";
-static uint64_t dropped; /* Lines that had no room, not reported yet. */
+static uint64_t dropped; /* Dropped lines that were not reported yet. */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error",
                                           "off"};
@@ -27,7 +28,7 @@ enum log_level log_level(void)
     return level_min;
 }
 
-/* Replace bytes that could end a line, or a string, too early by '?'. */
+/* Replaces control characters and bytes that are not UTF-8 by '?'. */
 static void make_harmless(char *text)
 {
     size_t left = strlen(text);
@@ -69,7 +70,7 @@ void log_set_json(bool on)
 /* ---- a line ---- */
 
 struct line {
-    /* At worst one byte and a blank become a member of eight. */
+    /* The worst case: a byte and a blank become a JSON member of 8 bytes. */
     char text[4 * LOG_LINE_BYTES + 512];
     size_t size;
 };
@@ -118,7 +119,7 @@ static void add_member(struct line *line, const char *name, const char *value)
     add_quoted(line, value, strlen(value));
 }
 
-/* Beyond 15 digits readers of JSON may round. */
+/* Readers of JSON may round a number of more than 15 digits. */
 static bool is_number(const char *text, size_t size)
 {
     int64_t number;
@@ -126,8 +127,8 @@ static bool is_number(const char *text, size_t size)
            text_i64((struct bytes){(const uint8_t *)text, size}, &number);
 }
 
-/* A quoted value, behind its first quote; returns its end. What log_format()
- * escaped is escaped in JSON too. */
+/* Adds a quoted value, from after its first quote on, and returns its end. The
+ * escapes of log_format() are those of JSON. */
 static const char *add_quoted_value(struct line *line, const char *value)
 {
     add(line, "\"", 1);
@@ -143,8 +144,8 @@ static const char *add_quoted_value(struct line *line, const char *value)
     return value + (*value == '"');
 }
 
-/* One `key=value`; returns its end. A word without '=' is a member of its
- * own. */
+/* Adds one `key=value`, and returns its end. A word without '=' becomes a
+ * member with an empty value. */
 static const char *add_field(struct line *line, const char *field)
 {
     size_t name = strcspn(field, "= ");
@@ -179,7 +180,7 @@ static void json_line(struct line *line, const char *time, const char *level,
     add(line, "}", 1);
 }
 
-/* False: there was no room, and the line is lost. */
+/* False: the queue was full, and the line is dropped. */
 static bool write_line(enum log_level level, const char *event,
                        const char *fields)
 {
@@ -213,7 +214,7 @@ void log_flush(void)
     if (output_flush() && dropped > 0) {
         char fields[96];
         snprintf(fields, sizeof(fields),
-                 "lines=%llu why=\"stderr took no more\"",
+                 "lines=%llu why=\"stderr did not accept them\"",
                  (unsigned long long)dropped);
         if (write_line(LOG_WARN, "log-dropped", fields)) {
             dropped = 0;
@@ -241,8 +242,7 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
     if (log_is_pending()) {
         log_flush();
     }
-    /* Lines keep their order: behind a gap there is no line before the one
-     * that reports the gap. */
+    /* After a gap, the next line is the one that reports it. */
     if (dropped > 0 || !write_line(level, event, fields)) {
         dropped++;
     }

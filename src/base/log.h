@@ -1,19 +1,20 @@
-/* log.h -- one line an event, on stderr.
+/* log.h -- one line per event, on stderr.
  *
  *     2026-01-31T12:00:00.123Z info  n1 leader term=7 voters=3
  *
- * The event is a word or a few joined by '-'; the rest is key=value, values
- * with blanks in double quotes, in which `"` and `\` have a `\` before them.
- * The format writes the quotes of a sentence; what %s inserts stays one value,
- * whatever is in it (log_format.h). The fields are cut at LOG_LINE_BYTES;
- * control characters and what is not UTF-8 are shown as '?': no peer or client
- * can forge a line, or a field. As JSON, on request:
+ * The event is one word, or several joined by '-'. Fields are key=value; a
+ * value with blanks is in double quotes, with a `\` before each `"` and `\` in
+ * it. The format has the quotes of a sentence; the text that %s inserts remains
+ * one value, whatever it contains (log_format.h). The fields are cut at
+ * LOG_LINE_BYTES; control characters and bytes that are not UTF-8 become '?'.
+ * So no peer or client can forge a line or a field. With log_set_json():
  *
  *     {"time":"2026-01-31T12:00:00.123Z","level":"info","node":"n1",
  *      "event":"leader","term":7,"voters":3}                 (in one line)
  *
- * After log_open() a line never waits for its reader (output.h). Lines without
- * room are counted, and `log-dropped lines=N` follows once there is room. */
+ * After log_open() a line never blocks (output.h). Lines that do not fit into
+ * the queue are counted, and `log-dropped lines=N` follows when they fit again.
+ */
 #ifndef CRAFTD_BASE_LOG_H
 #define CRAFTD_BASE_LOG_H
 
@@ -21,40 +22,42 @@
 
 enum {
     LOG_LINE_BYTES = 1024,
-    LOG_RETRY_MS = 250, /* How often to call log_flush() while pending. */
-    LOG_FINISH_MS = 200,
+    LOG_RETRY_MS = 250,  /* Interval of log_flush() while lines are pending. */
+    LOG_FINISH_MS = 200, /* Longest time that log_finish() waits. */
 };
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
-/* Lines under `level` are dropped. Default LOG_INFO. */
+/* Omit lines below `level`. The default is LOG_INFO. */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 
-/* Each line one JSON object. */
+/* Write each line as a JSON object. */
 void log_set_json(bool on);
 
-/* Shown in each line after the level; copied. */
+/* Set the name of the node, which each line shows; it is copied. */
 void log_set_node(const char *name);
 
-/* Read "debug", "info", "warn", "error" or "off". False when it is none. */
+/* Parse "debug", "info", "warn", "error" or "off". False: it is none of
+ * them. */
 bool log_level_parse(const char *text, enum log_level *level);
 
 /* From now on no line blocks on the reader of stderr. For the daemon. */
 void log_open(void);
-/* True while lines, or the number of dropped lines, wait for room. */
+/* Are lines, or the count of dropped lines, waiting to be written? */
 bool log_is_pending(void);
-/* Write them, as far as there is room. Never waits. */
+/* Write them, as far as stderr accepts bytes. Never blocks. */
 void log_flush(void);
-/* Before the process ends: give the reader LOG_FINISH_MS at most. */
+/* Write them before the process ends; waits LOG_FINISH_MS at most. */
 void log_finish(void);
 
-/* For lines that others can provoke: one in `every_ms`. True: log now, and say
- * that it stands for `*count` events. False: it was counted. After a while
- * without events log_limit_due() says that some were counted and not logged. */
+/* A limit on the rate of a log line that clients or peers can cause: one per
+ * `every_ms`. True: log it now, as `*count` events. False: the event was
+ * counted. log_limit_due(): events were counted and not logged, and the time is
+ * over. A zero-initialised limit logs the first event. */
 struct log_limit {
-    uint64_t count;   /* Not logged. */
-    uint64_t next_ms; /* Not before; 0: at once. */
+    uint64_t count;   /* Events since the last line. */
+    uint64_t next_ms; /* Earliest time of the next line. */
 };
 static inline bool log_limit(struct log_limit *limit, uint64_t now_ms,
                              uint64_t every_ms, uint64_t *count)
@@ -71,6 +74,7 @@ static inline bool log_limit_due(const struct log_limit *limit, uint64_t now_ms)
     return limit->count > 0 && now_ms >= limit->next_ms;
 }
 
+/* Write a line; see the head of this file. `event` is a constant. */
 void log_line(enum log_level level, const char *event, const char *format, ...)
     PRINTF(3, 4);
 

@@ -8,10 +8,10 @@ struct fields {
     size_t size;
     size_t room;
     bool quoted; /* Between two quotes. */
-    bool full;   /* Nothing is added any more. */
+    bool full;   /* The output is cut here: nothing more is added. */
 };
 
-/* All of it or nothing, with room left for a quote and the end. */
+/* Adds all of it or nothing, and leaves space for a quote and the final 0. */
 static void add(struct fields *fields, const char *text, size_t size)
 {
     fields->full = fields->full || size + 2 > fields->room - fields->size;
@@ -43,7 +43,8 @@ static bool is_awkward(char c)
     return c == ' ' || c == '"' || c == '\\';
 }
 
-/* `whole`: it is all there is between '=' and the end of the field. */
+/* `whole`: the text is all of a bare value, from '=' to the end of the
+ * field. */
 static void add_text(struct fields *fields, const char *text, bool whole)
 {
     size_t size = strnlen(text, LOG_VALUE_BYTES);
@@ -66,7 +67,7 @@ static void add_text(struct fields *fields, const char *text, bool whole)
 
 enum length { INT, LONG, LONG_LONG, SIZE };
 
-/* One conversion: %, flags, width, precision, length, letter. */
+/* A conversion: %, flags, width, precision, length, letter. */
 struct spec {
     char text[16]; /* The conversion alone, for printf(). */
     enum length length;
@@ -97,7 +98,7 @@ static struct spec read_spec(const char *format)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 
-/* The arguments are those that the compiler has compared with the format. */
+/* The compiler has checked the type of the argument (PRINTF in log.h). */
 static void add_number(struct fields *fields, const struct spec *spec,
                        va_list *args)
 {

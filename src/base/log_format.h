@@ -1,14 +1,14 @@
-/* log_format.h -- the fields of a log line from a format and its arguments, so
- * that no argument can become a field of its own.
+/* log_format.h -- formats the fields of a log line, so that no argument can
+ * become a field of its own.
  *
- * A format is literal text of ours and conversions of printf(3) without `*`.
- * Text that %s inserts is data: within double quotes of the format `"` and `\`
- * get a
- * `\` before them; as the whole of a bare value (key=%s) it is put in quotes
- * when it is empty or would not stay one value; elsewhere blanks, quotes and
- * backslashes become '?'. Longer text than LOG_VALUE_BYTES is cut, and a quote
- * that is open at the end of the room is closed: every field that is there can
- * be read back. */
+ * A format is literal text and conversions of printf(3) without `*`. The text
+ * that %s inserts is data:
+ *   - between double quotes of the format, `"` and `\` get a `\` before them;
+ *   - as a whole value (key=%s) it is quoted if it is empty or has blanks,
+ *     quotes or backslashes;
+ *   - elsewhere blanks, quotes and backslashes become '?'.
+ * It is cut at LOG_VALUE_BYTES. A quote that is open where the output is cut is
+ * closed, so that every field can be parsed. */
 #ifndef CRAFTD_BASE_LOG_FORMAT_H
 #define CRAFTD_BASE_LOG_FORMAT_H
 
@@ -18,7 +18,8 @@
 
 enum { LOG_VALUE_BYTES = 512 };
 
-/* Terminated; cut at `room`, which is at least 8. */
+/* Write the fields to `out`, with a final 0, cut at `room` bytes (at least
+ * 8). */
 void log_format(char *out, size_t room, const char *format, va_list args);
 
 #endif

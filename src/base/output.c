@@ -1,4 +1,4 @@
-/* output.c -- stderr, by the kind of thing that it is. */
+/* output.c -- writes to stderr, in the way that its type of file requires. */
 #include "base/output.h"
 
 #include <errno.h>
@@ -12,15 +12,15 @@
 enum kind {
     WAITING,  /* output_open() was not called: a command, not the daemon. */
     DIRECT,   /* A regular file, /dev/null. */
-    REOPENED, /* `fd` is ours alone, and does not block. */
+    REOPENED, /* `fd` is an open file of this process, which does not block. */
     SOCKET,
     POLLED,
 };
 
 enum {
-    /* A pipe that is writable has room for this much. */
+    /* A pipe that poll() reports as writable accepts this many bytes. */
     PIPE_PIECE_BYTES = _POSIX_PIPE_BUF,
-    /* A terminal promises less. */
+    /* For a terminal nothing is specified; this is a cautious value. */
     TERMINAL_PIECE_BYTES = 256,
     FINISH_STEP_MS = 10,
 };
@@ -29,13 +29,13 @@ static enum kind kind = WAITING;
 static int fd = STDERR_FILENO;
 static size_t piece_bytes = OUTPUT_QUEUE_BYTES;
 
-/* Bytes [queue_at, queue_end) wait. */
+/* Bytes [queue_at, queue_end) are queued. */
 static char queue[OUTPUT_QUEUE_BYTES];
 static size_t queue_at;
 static size_t queue_end;
 
-/* Open what stderr is once more. -1 where that is impossible: no /proc, the
- * pipe or terminal is another user's, no descriptor is left. */
+/* Opens the file of stderr a second time. -1: it is impossible, since there is
+ * no /proc, the file belongs to another user, or there is no descriptor. */
 static int open_again(const struct stat *expected)
 {
 #ifdef __linux__
@@ -85,7 +85,7 @@ static bool has_room(void)
     return poll(&poll_fd, 1, 0) == 1;
 }
 
-/* One system call; as write(2). */
+/* Writes some bytes with one system call. Returns as write(2) does. */
 static ssize_t write_some(const char *text, size_t size)
 {
     switch (kind) {
@@ -112,7 +112,7 @@ static bool is_shortage(int error)
            error == ENOBUFS || error == ENOMEM || error == EFBIG;
 }
 
-/* How much of it has left; all of it when nobody can read it. */
+/* Returns the number of bytes written; `size` if there is no reader. */
 static size_t write_out(const char *text, size_t size)
 {
     size_t done = 0;
@@ -153,7 +153,8 @@ bool output_write(const char *text, size_t size)
     if (output_flush()) {
         done = write_out(text, size);
         if (done == 0 && kind == DIRECT) {
-            return size == 0; /* A full disk: it may stay full for days. */
+            /* The disk is full, perhaps for days: drop the line. */
+            return size == 0;
         }
     }
     if (size - done > sizeof(queue) - (queue_end - queue_at)) {

@@ -9,7 +9,8 @@ struct rng {
     uint64_t s[4];
 };
 
-/* splitmix64, the seeding the authors advise. */
+/* splitmix64, which the authors recommend for seeding. It serves as a hash of
+ * 64 bits elsewhere. */
 static inline uint64_t mix_u64(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15u;
@@ -45,8 +46,8 @@ static inline uint64_t rng_next(struct rng *rng)
     return result;
 }
 
-/* A number in [0, bound); bound > 0. The bias (bound / 2^64) is of no
- * consequence for jitter. */
+/* A number in [0, bound); bound > 0. Its bias, bound / 2^64, does not matter
+ * for jitter. */
 static inline uint64_t rng_below(struct rng *rng, uint64_t bound)
 {
     must(bound > 0);

@@ -1,4 +1,5 @@
-/* text.c -- durations, sizes, numbers, hexadecimal, base64, typing errors. */
+/* text.c -- durations, sizes, numbers, hexadecimal, base64, UTF-8, the nearest
+ * name. */
 #include "base/text.h"
 
 static bool digits(struct bytes text, size_t *used, uint64_t *value)
@@ -178,7 +179,7 @@ bool text_base64(struct bytes text, uint8_t *data, size_t *size)
             }
             bits |= (uint32_t)value << (18 - 6 * k);
         }
-        /* The bits that padding leaves over must be zero: one encoding each. */
+        /* The unused bits must be zero, so that the encoding is unique. */
         if ((digits == 2 && bits & 0xffff) || (digits == 3 && bits & 0xff)) {
             return false;
         }
@@ -246,7 +247,7 @@ static uint8_t lower(uint8_t c)
 }
 
 /* Edit distance with swaps of neighbours (optimal string alignment), row by
- * row: each needs the two before it. */
+ * row; a row depends on the two before it. */
 static size_t edit_distance(struct bytes a, struct bytes b)
 {
     size_t rows[3][TEXT_NEAREST_BYTES_MAX + 1];

@@ -1,48 +1,52 @@
-/* text.h -- small things read from text. */
+/* text.h -- parses and writes durations, sizes, numbers, hexadecimal and
+ * base64; classifies UTF-8; finds the nearest of known names. Parsers return
+ * false, and leave their result undefined, if the text is anything else. */
 #ifndef CRAFTD_BASE_TEXT_H
 #define CRAFTD_BASE_TEXT_H
 
 #include "base/bytes.h"
 
-/* "250ms", "30s", "5m", "1h", "1d"; a bare integer is seconds. At most ten
- * years. */
+/* Parse "250ms", "30s", "5m", "1h" or "1d"; a number alone is seconds. At most
+ * ten years. */
 bool text_duration_ms(struct bytes text, uint64_t *ms);
 
-/* Decimal digits, with "k", "M", "G" (powers of 1024) behind them or not. */
+/* Parse decimal digits, which "k", "M" or "G" (powers of 1024) may follow. At
+ * most 1 PiB. */
 bool text_size_bytes(struct bytes text, uint64_t *bytes);
 
-/* 2 * size hexadecimal digits. */
+/* Parse exactly 2 * size hexadecimal digits, in either case. */
 bool text_hex(struct bytes text, uint8_t *out, size_t size);
+/* Append 2 * size lower-case hexadecimal digits. */
 void text_add_hex(struct buf *out, const uint8_t *data, size_t size);
 
-/* A number in the one way it is written: an optional '-', digits, no zeros in
- * front, no "-0". False for all else, and beyond 64 bits. */
+/* Parse an integer of 64 bits in its canonical form: an optional '-', digits,
+ * no leading zeros, no "-0". */
 bool text_i64(struct bytes text, int64_t *value);
 
-/* Length of the well-formed UTF-8 sequence at `at` (RFC 3629 section 4), of
- * which `left` > 0 bytes are there; 0: it is none. */
+/* Length of the well-formed UTF-8 sequence at `at` (RFC 3629 section 4), where
+ * `left` > 0 bytes can be read. 0: there is none. */
 size_t text_utf8_sequence(const uint8_t *at, size_t left);
 
-/* Text for people: well-formed UTF-8 without control characters (C0, DEL, C1),
- * which could forge lines of a log or speak to a terminal. Empty text is. */
+/* Is it well-formed UTF-8 without control characters (C0, DEL, C1), which could
+ * forge lines of a log or control a terminal? Empty text is. */
 bool text_is_printable(struct bytes text);
-/* Names and addresses are words, wherever they come from: printable, without
- * blanks and double quotes. A word can be put into a header or a log line.
- * Empty text is one. */
+/* Is it a word: printable, without blanks and double quotes? A word can be put
+ * into a header or a log line; names and addresses must be words. Empty text is
+ * one. */
 bool text_is_word(struct bytes text);
 
-/* RFC 4648 section 4, with padding. */
+/* Append base64 (RFC 4648 section 4) with padding. */
 void text_add_base64(struct buf *out, struct bytes data);
-/* Decode over the input (`data`, which may be text.data); false unless it is
- * what text_add_base64() writes. */
+/* Decode what text_add_base64() writes, and nothing else. `data` takes
+ * text.size / 4 * 3 bytes, and may be text.data. */
 bool text_base64(struct bytes text, uint8_t *data, size_t *size);
 
-/* The known name nearest to a mistyped one, for "did you mean". Offer every
- * name that is known, in any order, then read `best`; views are borrowed.
- * Distance: bytes inserted, dropped, replaced, or swapped with their
- * neighbour; case does not count. `best` stays empty when every name is
- * further away than a typing error explains (a third of the longer one), and
- * for words over TEXT_NEAREST_BYTES_MAX. */
+/* The known name that is nearest to a mistyped one, for "did you mean". Offer
+ * every known name, in any order, then read `best`; views are borrowed. The
+ * distance is the number of bytes inserted, dropped, replaced, or swapped with
+ * their neighbour; case does not count. `best` stays empty if every name
+ * differs in more than a third of its bytes (or the word's), and for words over
+ * TEXT_NEAREST_BYTES_MAX. */
 enum { TEXT_NEAREST_BYTES_MAX = 64 };
 struct text_nearest {
     struct bytes word;

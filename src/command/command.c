@@ -33,7 +33,7 @@ void command_begin(struct command_writer *writer, struct buf *out)
 void command_list(struct command_writer *writer, struct buf *out)
 {
     *writer = (struct command_writer){.out = out, .count_at = out->size};
-    buf_add_u32(out, 0); /* Patched at the end. */
+    buf_add_u32(out, 0); /* command_end() writes the count. */
 }
 
 static void add_head(struct command_writer *writer, uint8_t type,
@@ -115,9 +115,9 @@ void command_txn(struct command_txn *txn, struct buf *out,
     }
 }
 
-/* Not against an enemy, who can only spoil his own requests: against a client
- * that uses a name twice. Nodes of all builds must agree on it, since a repeat
- * may come in anywhere. */
+/* The digest detects a client that uses a name for two requests. It need not
+ * resist an attacker, who can harm only own requests. All builds must compute
+ * the same, since a repeat may reach any node. */
 static uint64_t digest(struct bytes bytes, uint8_t kind)
 {
     uint64_t hash = mix_u64(kind ^ (uint64_t)bytes.size << 8);
@@ -200,7 +200,7 @@ static enum err next_list(struct command_reader *reader)
     return open_list(reader);
 }
 
-/* The sizes, as they were read, and what they are of. */
+/* Reads the sizes, then key and value. False: they are malformed. */
 static bool get_key_value(struct cursor *cursor, bool has_value,
                           struct bytes *key, struct bytes *value)
 {
@@ -285,11 +285,11 @@ enum err command_else(struct command_reader *reader)
     return next_list(reader);
 }
 
-/* ---- all of it ---- */
+/* ---- whole commands ---- */
 
 struct walked {
-    bool grows;
-    uint64_t deletes; /* Keys, at most. */
+    bool grows;       /* It may make the data larger. */
+    uint64_t deletes; /* Upper bound on the keys that it deletes. */
 };
 
 static enum err walk(struct bytes command, struct walked *walked)
@@ -306,7 +306,7 @@ static enum err walk(struct bytes command, struct walked *walked)
     }
     do {
         while ((err = command_next(&reader, &op)) == ERR_OK) {
-            /* Results of reads are stored with the name. */
+            /* The result of a named command, with its reads, is stored. */
             walked->grows =
                 walked->grows || op.type == COMMAND_PUT ||
                 op.type == COMMAND_INCR ||

@@ -1,20 +1,22 @@
 /* command.h -- a client's write <-> the bytes of one log entry. Pure.
  *
  * A command is a list of operations that are applied atomically and in order.
- * Version 1 is no more than that, put and delete. Version 2, a transaction,
- * has conditions before them, a second list for when one does not hold, and
- * the name of the request, by which a repeat is known. The layout is in
- * command.c, what comes of a version 2 command in result.h.
  *
- * Both are written: what version 1 can say is said in it, so that a cluster
- * takes such writes while some of its nodes are of an older build.
+ *   Version 1 has puts and deletes, and no result.
+ *   Version 2, a transaction, has conditions, a list of operations, perhaps a
+ *   second list for when a condition does not hold, and perhaps the name of
+ *   the request, by which a repeat is recognised. Its result is in result.h.
+ *   Version 3 is one step of a restore (restore.c): its rows are collected
+ *   apart from the data, and replace it as a whole with the last step.
  *
- * Version 3 is one step of a restore (restore.c): its rows are gathered apart
- * from the data, and take its place as a whole with the last step.
+ * command.c has the layout. A command is written in version 1 if that can
+ * express it, so that a cluster accepts such writes while some of its nodes are
+ * of an older build.
  *
- * The codec is strict: what it accepts encodes to the very same bytes again.
- * An unknown version, operation or condition is ERR_VERSION (the node stops
- * applying rather than skip), everything else wrong is ERR_CORRUPT. */
+ * The codec is strict: a command that it accepts encodes to the same bytes
+ * again. An unknown version, operation or condition is ERR_VERSION, since a
+ * node must stop rather than skip a command; any other error is
+ * ERR_CORRUPT. */
 #ifndef CRAFTD_COMMAND_COMMAND_H
 #define CRAFTD_COMMAND_COMMAND_H
 
@@ -35,8 +37,8 @@ enum command_op_type {
     COMMAND_PUT = 1,    /* key, value */
     COMMAND_DELETE = 2, /* key */
     /* In version 2 only: */
-    COMMAND_DELETE_PREFIX = 3, /* key: what the keys begin with */
-    COMMAND_INCR = 4,          /* key, by: the value is decimal text */
+    COMMAND_DELETE_PREFIX = 3, /* key: the prefix of the keys */
+    COMMAND_INCR = 4,          /* key, by: adds to a value in decimal text */
     COMMAND_GET = 5,           /* key */
 };
 
@@ -47,13 +49,13 @@ struct command_op {
     int64_t by;         /* COMMAND_INCR only. */
 };
 
-/* A missing key has the indexes 0 and no value. */
+/* Conditions on a key. One that is missing has the indexes 0 and no value. */
 enum command_field {
-    COMMAND_IF_INDEX = 1,     /* The index that last changed it is `number`. */
-    COMMAND_IF_NOT_INDEX = 2, /* ... is another one. */
-    COMMAND_IF_CREATED = 3,   /* The index that created it is `number`. */
-    COMMAND_IF_EXISTS = 4,    /* It is there (number 1), or not (0). */
-    COMMAND_IF_VALUE = 5,     /* It is there, and its value is `value`. */
+    COMMAND_IF_INDEX = 1,     /* The index of its last change is `number`. */
+    COMMAND_IF_NOT_INDEX = 2, /* The index of its last change is another. */
+    COMMAND_IF_CREATED = 3,   /* The index of its creation is `number`. */
+    COMMAND_IF_EXISTS = 4,    /* It exists (number 1), or is missing (0). */
+    COMMAND_IF_VALUE = 5,     /* It exists, and its value is `value`. */
 };
 
 struct command_condition {
@@ -64,7 +66,7 @@ struct command_condition {
 };
 
 /* Identity of a request: the client's Idempotency-Key (empty: none), and a
- * digest of its content, by which another request under that key is refused. */
+ * digest of its content. Another request under the same key is refused. */
 struct command_name {
     struct bytes key;
     uint64_t digest;
@@ -72,11 +74,13 @@ struct command_name {
 
 /* ---- encoding ----
  *
- * Version 1: command_begin(), operations, command_end(). `out` may hold other
- * bytes before. Version 2: command_txn(), then lists, each command_list(),
- * its items, command_end(): conditions, operations, and with `has_else` the
- * operations for when a condition does not hold. A list may be encoded
- * elsewhere and added as bytes. command_sign() comes last. */
+ * A command is appended to `out`, which may hold other bytes before.
+ *
+ *   Version 1: command_begin(), operations, command_end().
+ *   Version 2: command_txn(); then the conditions, the operations, and with
+ *   `has_else` the operations for when a condition does not hold, each of them
+ *   command_list(), items, command_end(), or the same encoded elsewhere and
+ *   added as bytes; last command_sign(). */
 struct command_writer {
     struct buf *out;
     size_t count_at;
@@ -94,15 +98,15 @@ void command_end(struct command_writer *writer);
 
 struct command_txn {
     struct buf *out;
-    size_t digest_at; /* 0: it has no name. */
+    size_t digest_at; /* Offset in `out`; 0: the command has no name. */
 };
 void command_txn(struct command_txn *txn, struct buf *out,
                  const struct command_name *name, bool has_else);
-/* Give the named command the digest of what follows the name. `kind` is part
- * of it: the same change asked for in another way is another request. */
+/* Write the digest of the bytes after the name, if there is a name. `kind` is
+ * part of it, so that the same change by another kind of request differs. */
 void command_sign(const struct command_txn *txn, uint8_t kind);
 
-/* ---- decoding: views into `command` -------------------------------------- */
+/* ---- decoding: all views are of the bytes of `command` ---- */
 
 struct command_reader {
     uint8_t version;
@@ -110,28 +114,29 @@ struct command_reader {
     bool has_else;
     /* PRIVATE */
     struct cursor cursor;
-    uint8_t lists_left; /* Behind the one that is being read. */
-    uint32_t left;      /* Items of that one. */
+    uint8_t lists_left; /* Lists after the one that is being read. */
+    uint32_t left;      /* Items left in that one. */
 };
-/* The conditions come first (a version 1 command has none). */
+/* Read the head of a version 1 or 2 command. Read its conditions next, to their
+ * end (a version 1 command has none), then its operations. */
 MUST_CHECK enum err command_open(struct command_reader *reader,
                                  struct bytes command);
-/* The next condition. ERR_NOT_FOUND: no more, operations come next. */
+/* The next condition. ERR_NOT_FOUND: it was the last one. */
 MUST_CHECK enum err command_next_condition(struct command_reader *reader,
                                            struct command_condition *condition);
-/* The next operation of the list. ERR_NOT_FOUND at its (clean) end. */
+/* The next operation of the list. ERR_NOT_FOUND: it was the last one. */
 MUST_CHECK enum err command_next(struct command_reader *reader,
                                  struct command_op *op);
-/* After the end of the first operations, on to those of `else`. ERR_NOT_FOUND
- * when there are none. */
+/* Continue with the operations of `else`, after the end of the first ones.
+ * ERR_NOT_FOUND: there is no such list. */
 MUST_CHECK enum err command_else(struct command_reader *reader);
 
 /* ---- a restore (restore.c) ----
  *
- * BEGIN, ROWS as often as need be, COMMIT; or ABORT. `id` is drawn by whoever
- * restores. Each step can be repeated: it is done once. */
+ * The steps are BEGIN, any number of ROWS, and COMMIT or ABORT. The node that
+ * restores chooses a random `id`. A step that is repeated is done once. */
 enum command_step {
-    COMMAND_RESTORE_BEGIN = 1, /* Drops the rows of an unfinished restore. */
+    COMMAND_RESTORE_BEGIN = 1, /* Aborts another restore in progress. */
     COMMAND_RESTORE_ROWS = 2,
     COMMAND_RESTORE_COMMIT = 3,
     COMMAND_RESTORE_ABORT = 4,
@@ -140,14 +145,14 @@ enum command_step {
 struct command_restore {
     enum command_step step;
     uint64_t id;        /* Not 0. */
-    uint64_t keys;      /* ROWS: how many came before; COMMIT: all. */
+    uint64_t keys;      /* ROWS: number of rows before; COMMIT: of all rows. */
     uint64_t hash;      /* COMMIT: command_restore_hash() over all ROWS. */
     struct cursor rows; /* ROWS: for command_restore_next(). */
     uint32_t left;
 };
 
-/* `restore` has no rows yet: those of ROWS follow, then command_end(). Of the
- * other steps it is all. */
+/* Append a step. After ROWS append its rows with command_restore_row(), then
+ * call command_end(). The other steps are complete. */
 void command_restore(struct command_writer *writer, struct buf *out,
                      const struct command_restore *restore);
 void command_restore_row(struct command_writer *writer, struct bytes key,
@@ -156,21 +161,22 @@ void command_restore_row(struct command_writer *writer, struct bytes key,
 bool command_is_restore(struct bytes command);
 MUST_CHECK enum err command_restore_open(struct command_restore *restore,
                                          struct bytes command);
-/* The next row. ERR_NOT_FOUND at the (clean) end. */
+/* The next row. ERR_NOT_FOUND: it was the last one. */
 MUST_CHECK enum err command_restore_next(struct command_restore *restore,
                                          struct bytes *key,
                                          struct bytes *value);
 MUST_CHECK enum err command_restore_check(struct bytes command);
-/* Over the ROWS that came before, and now this one; it begins with 0. */
+/* Hash over the ROWS before, whose hash is `hash` (0: none), and this one. */
 uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 
-/* Walk all of it: ERR_OK when everything decodes. */
+/* Decode the whole command, of any version. ERR_OK: it can be applied. */
 MUST_CHECK enum err command_check(struct bytes command);
-/* Nothing in it makes the data larger; *keys_max is how many keys it can delete
- * at most (UINT64_MAX: not known). */
+/* Can the command not make the data larger? *keys_max is an upper bound on the
+ * keys that it deletes (UINT64_MAX: unknown). */
 bool command_only_deletes(struct bytes command, uint64_t *keys_max);
-/* Applied twice it does no more than once, and says the same: it has a name, or
- * no effect at all. (The steps of a restore are repeated by who restores.) */
+/* Is it safe to propose the command again, without knowing whether it was
+ * applied? It is with a name, or without any operation. (The node that restores
+ * repeats the steps of a restore itself.) */
 bool command_may_repeat(struct bytes command);
 
 #endif

@@ -1,4 +1,4 @@
-/* result.c -- the codec of what came of a command. One operation:
+/* result.c -- the codec of a command's result. The result of one operation:
  *
  *     PUT            u8 created
  *     DELETE         u8 deleted
@@ -31,7 +31,7 @@ void result_begin(struct result_writer *writer, struct buf *out,
     buf_add_u64(out, result->index);
     if (has_ops(result->status)) {
         writer->count_at = out->size;
-        buf_add_u32(out, 0); /* Patched at the end. */
+        buf_add_u32(out, 0); /* result_end() writes the count. */
     } else if (of_restore(result->status)) {
         buf_add_u64(out, result->keys);
     } else if (result->status != RESULT_REUSED) {
@@ -183,7 +183,7 @@ enum err result_check(struct bytes bytes)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-/* Results and operations, one by one. */
+/* Compares the types of results and operations, one by one. */
 static bool fits_ops(struct result_reader *results,
                      struct command_reader *command)
 {

@@ -1,4 +1,4 @@
-/* addr.c -- addresses: text to parts, parts to what the kernel takes. */
+/* addr.c -- addresses as text, and as the kernel's structures. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ bool addr_split(const char *text, char host[REACTOR_HOST_BYTES], uint16_t *port)
         name_size = (size_t)(end - name);
         port_text = end + 2;
         if (!memchr(name, ':', name_size)) {
-            return false; /* Brackets are for IPv6. */
+            return false; /* Only IPv6 addresses have brackets. */
         }
     } else {
         const char *colon = strrchr(text, ':');
@@ -57,7 +57,7 @@ bool addr_split(const char *text, char host[REACTOR_HOST_BYTES], uint16_t *port)
             port_text = colon + 1;
         }
         if (memchr(name, ':', name_size)) {
-            return false; /* IPv6 without brackets: where is the port? */
+            return false; /* IPv6 without brackets: the port is ambiguous. */
         }
     }
     uint16_t parsed;
@@ -132,8 +132,8 @@ void addr_of_ip(const uint8_t *ip, size_t ip_bytes, uint16_t port,
     addr_set_port(out, port);
 }
 
-/* "localhost" and every name below it (RFC 6761 6.3). An IPv6 address whose
- * zone ends like that ("::%a.localhost") is no name. */
+/* Is it "localhost" or a name below it (RFC 6761 6.3)? An IPv6 address whose
+ * zone ends like that ("::%a.localhost") is not a name. */
 static bool is_localhost(const char *host)
 {
     const char *suffix = ".localhost";
@@ -147,7 +147,7 @@ static bool is_localhost(const char *host)
             strcasecmp(host + size - suffix_size, suffix) == 0);
 }
 
-/* As getaddrinfo() reads it; every way to write one address is one address. */
+/* Parses a numeric host in any spelling that getaddrinfo() accepts. */
 static bool parse_numeric(const char *host, struct address *out)
 {
     struct in_addr v4;
@@ -229,7 +229,7 @@ void addr_text(const struct address *address, char *out, size_t size)
     }
     const struct sockaddr_in6 *in = &address->v6;
     unsigned port = ntohs(in->sin6_port);
-    /* An IPv4 client of a socket for both families reads like any other. */
+    /* An IPv4 address in IPv6 is written as IPv4. */
     if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) {
         (void)inet_ntop(AF_INET, &in->sin6_addr.s6_addr[12], ip, sizeof(ip));
         (void)snprintf(out, size, "%s:%u", ip, port);
@@ -255,7 +255,8 @@ uint64_t addr_network(const struct address *address)
     if (size == 4 && bytes[0] == 127) {
         return 0;
     }
-    /* No IPv6 prefix in use begins with the 32 zero bits of an IPv4 address. */
+    /* The number of an IPv4 address has 32 leading zero bits, which no IPv6
+     * prefix in use has. */
     uint64_t network = 0;
     for (size_t i = 0; i < size; i++) {
         network = network << 8 | bytes[i];

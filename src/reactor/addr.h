@@ -1,5 +1,5 @@
-/* addr.h -- addresses: text to parts, and parts to what the kernel takes.
- * Nothing here asks the network: only numeric hosts and localhost are known. */
+/* addr.h -- addresses as text, and as the kernel's structures. Nothing here
+ * uses the network: only numeric hosts and localhost are resolved. */
 #ifndef CRAFTD_REACTOR_ADDR_H
 #define CRAFTD_REACTOR_ADDR_H
 
@@ -11,10 +11,10 @@
 
 enum { REACTOR_ADDR_BYTES = REACTOR_HOST_BYTES + 8 };
 
-/* "host:port" or "[v6]:port", as a Host header and other machines need it. */
+/* Write "host:port", or "[v6]:port" for a host with colons. */
 void addr_join(const char *host, uint16_t port, char out[REACTOR_ADDR_BYTES]);
-/* The same from what addr_split() takes: ":11000" is "localhost:11000". False
- * when it is none. */
+/* Complete an address that addr_split() accepts: ":11000" becomes
+ * "localhost:11000". False: it does not accept it. */
 bool addr_full(const char *text, char out[REACTOR_ADDR_BYTES]);
 
 enum { ADDRESSES_MAX = 16, ADDRESSES_KNOWN_MAX = 2 };
@@ -28,28 +28,29 @@ struct address {
     socklen_t size;
 };
 
-/* Numeric hosts, in every spelling that getaddrinfo() takes for one ("0x7f.1",
- * as inet_aton(3)), and "localhost" (RFC 6761 6.3). Returns how many were
- * written to out[ADDRESSES_KNOWN_MAX]; 0 when a resolver has to be asked. */
+/* Resolve a numeric host, in every spelling that getaddrinfo() accepts
+ * ("0x7f.1", as inet_aton(3)), or "localhost" (RFC 6761 6.3). Returns the
+ * number of addresses in out[ADDRESSES_KNOWN_MAX]; 0: the name requires a
+ * resolver. */
 size_t addr_known(const char *host, uint16_t port, struct address *out);
-/* From 4 or 16 bytes in the order of the network. */
+/* Make an address of 4 or 16 bytes in network byte order. */
 void addr_of_ip(const uint8_t *ip, size_t ip_bytes, uint16_t port,
                 struct address *out);
 void addr_set_port(struct address *address, uint16_t port);
-/* "127.0.0.1:80", "[::1]:80"; an IPv4 address inside IPv6 (RFC 4291 2.5.5.2)
- * reads like any other. */
+/* Write "127.0.0.1:80" or "[::1]:80", cut at `size` bytes. An IPv4 address in
+ * IPv6 (RFC 4291 2.5.5.2) is written as IPv4. */
 void addr_text(const struct address *address, char *out, size_t size);
-/* The same number for addresses that one machine or site can choose from: an
- * IPv4 address, however it is written, or the first 64 bits of IPv6 (RFC 4291
- * 2.5.4). 0 for loopback. */
+/* Number of the network that a machine or site can choose its addresses from:
+ * an IPv4 address, also one in IPv6, or the first 64 bits of an IPv6 address
+ * (RFC 4291 2.5.4). 0: loopback. */
 uint64_t addr_network(const struct address *address);
 
-/* Connect to the Unix socket `path` at once. The descriptor, which does not
- * block; -1 with errno. */
+/* Connect to the Unix socket `path`. Returns a non-blocking descriptor, which
+ * the caller closes; -1 with errno. */
 int unix_connect(const char *path);
 
-/* A host that means all addresses of this machine, to listen on: "*",
- * "0.0.0.0" and "::" in any spelling. It is no address for others. */
+/* Does `host` stand for all addresses of this machine: "*", or "0.0.0.0" or
+ * "::" in any spelling? Others cannot connect to it. */
 bool addr_is_any(const char *host);
 
 #endif

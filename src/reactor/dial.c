@@ -1,5 +1,5 @@
-/* dial.c -- outgoing connections: resolve, then one address after another
- * within the time given. */
+/* dial.c -- outgoing connections: resolves the name, then tries one address
+ * after another, within the time-out. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -54,8 +54,8 @@ static void drop_attempt(struct stream *stream)
     }
 }
 
-/* Nobody listens on a port of our own that the system hands out for outgoing
- * connections, and it may hand out just that one: then TCP connects the
+/* A dial of a port on this machine on which nothing listens may get the same
+ * port as its own, if that is one of the ephemeral ports: then TCP connects the
  * socket to itself (RFC 9293 3.5, simultaneous open). */
 static bool is_self_connected(int fd)
 {
@@ -98,8 +98,8 @@ static void on_attempt_timer(void *arg)
     try_next(arg, "timeout");
 }
 
-/* An address that swallows everything must not use up the time of those
- * behind it: each gets its share of what is left. */
+/* Each address gets its share of the time left, so that one that drops all
+ * packets leaves time for the others. */
 static void arm_attempt(struct stream *stream)
 {
     const struct dial *dial = stream->dial;
@@ -132,7 +132,8 @@ static bool start_attempt(struct stream *stream, const struct address *address)
     return true;
 }
 
-/* Leave the current attempt, which failed for `why`. */
+/* Abandons the current attempt, which failed with `why`, and starts the
+ * next. */
 static void try_next(struct stream *stream, const char *why)
 {
     struct dial *dial = stream->dial;
@@ -197,7 +198,7 @@ struct stream *stream_dial(struct reactor *reactor, const char *host,
     dial->stream = stream;
     dial->resolver.watch.fd = -1;
     dial->port = port;
-    /* The turn's time may be old when this is called before the loop runs. */
+    /* reactor_now_ms() may be old, if the loop is not running yet. */
     dial->deadline_ms = sys_now_ms() + timeout_ms;
     stream->dial = dial;
 

@@ -1,5 +1,6 @@
 /* epoll.c -- readiness on Linux (epoll(7)). Level-triggered: an event that a
- * turn leaves unserved, or that did not fit into the array, comes again. */
+ * turn does not handle, or that does not fit into the array, is reported
+ * again. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>

@@ -40,8 +40,8 @@ void listener_hold(struct listener *listener, bool hold)
     }
 }
 
-/* The kernel goes on saying "readable" while there is no descriptor to accept
- * with: without a pause the loop would spin. */
+/* Without a descriptor to accept with, the socket stays readable, and the loop
+ * would spin without a pause. */
 static void pause_accepting(struct listener *listener, int error)
 {
     struct reactor *reactor = listener->reactor;
@@ -71,8 +71,8 @@ static int accept_one(int listening, struct address *peer)
 #endif
 }
 
-static void welcome(struct listener *listener, int fd,
-                    const struct address *peer)
+static void add_stream(struct listener *listener, int fd,
+                       const struct address *peer)
 {
     struct stream *stream = stream_new(listener->reactor, fd);
     if (listener->is_unix) {
@@ -104,7 +104,7 @@ static void on_listener_ready(struct watch *watch, unsigned ready)
         int fd = accept_one(watch->fd, &peer);
         if (fd >= 0) {
             listener->pause_logged = false;
-            welcome(listener, fd, &peer);
+            add_stream(listener, fd, &peer);
             continue;
         }
         switch (errno) {
@@ -117,14 +117,15 @@ static void on_listener_ready(struct watch *watch, unsigned ready)
             pause_accepting(listener, errno);
             return;
         default:
-            break; /* That connection died in the queue (accept(2)): next. */
+            break; /* That connection failed in the queue (accept(2)). */
         }
     }
 }
 
 /* ---- opening ---- */
 
-/* Blocks for RESOLVE_MS at most: listeners are opened before the loop runs. */
+/* Resolves a name, and blocks for RESOLVE_MS at most: listeners are opened
+ * before the loop runs. */
 static size_t resolve_now(struct reactor *reactor, const char *host,
                           uint16_t port, struct address *out)
 {
@@ -141,9 +142,9 @@ static size_t resolve_now(struct reactor *reactor, const char *host,
     return count;
 }
 
-/* The addresses to listen on, and whether on all of them ("::" and "*" are all
- * of both families, and "localhost" is two) or on the first that can be bound
- * (those of a name). */
+/* Finds the addresses of `host`. *all: listen on all of them (those of "::",
+ * "*" and "localhost"); else on the first one that can be bound (those of a
+ * name). */
 static size_t addresses_of(struct reactor *reactor, const char *host,
                            uint16_t port, struct address *out, bool *all)
 {
@@ -156,7 +157,7 @@ static size_t addresses_of(struct reactor *reactor, const char *host,
         must(addr_known("0.0.0.0", port, out + 1) == 1);
         return 2;
     }
-    if (any) { /* An address of IPv4, perhaps spelled as IPv6. */
+    if (any) { /* All IPv4 addresses, perhaps spelled as IPv6. */
         return addr_known("0.0.0.0", port, out);
     }
     size_t count = addr_known(host, port, out);
@@ -176,7 +177,8 @@ static int listen_on(const struct address *address)
     int on = 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (address->any.sa_family == AF_INET6) {
-        /* IPv4 has a socket of its own, on every system. */
+        /* IPv4 gets a socket of its own, independently of the system's
+         * default. */
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
     if (bind(fd, &address->any, address->size) < 0 || listen(fd, BACKLOG) < 0) {
@@ -194,16 +196,16 @@ static void address_of(int fd, struct address *here)
     must(getsockname(fd, &here->any, &here->size) == 0);
 }
 
-/* The machine has no IPv6, or no IPv4: one of two families will do. */
+/* Does the machine lack IPv6, or IPv4? Then the other family suffices. */
 static bool is_family_missing(int error)
 {
     return error == EAFNOSUPPORT || error == EPROTONOSUPPORT ||
            error == EADDRNOTAVAIL;
 }
 
-/* Bind them all, or the first one that can be bound. Returns how many; 0 with
- * errno. Nobody gets a part of what was asked for when the rest is taken: who
- * comes by the other address would find a stranger there. */
+/* Binds all addresses, or the first one that can be bound. Returns their
+ * number; 0 with errno. If one of all is in use, none is bound: its clients
+ * would reach another program. */
 static size_t bind_addresses(struct address *addresses, size_t count, bool all,
                              int *fds)
 {
@@ -226,7 +228,7 @@ static size_t bind_addresses(struct address *addresses, size_t count, bool all,
         address_of(fd, &here);
         fds[bound++] = fd;
         error = 0;
-        if (i + 1 < count && all) { /* After port 0, the same for both. */
+        if (i + 1 < count && all) { /* Port 0: both have the same port. */
             addr_set_port(&addresses[i + 1], ntohs(here.any.sa_family == AF_INET
                                                        ? here.v4.sin_port
                                                        : here.v6.sin6_port));
@@ -249,7 +251,8 @@ static bool is_loopback(const struct address *address)
                : IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
-/* What is bound, in words; `name` led there if it is not NULL. */
+/* Sets the text and the port. `name` is the host if it was resolved, or
+ * NULL. */
 static void describe(struct listener *listener, const char *name)
 {
     size_t used = 0;
@@ -322,7 +325,7 @@ enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
         return ERR_NOT_FOUND;
     }
     size_t bound = bind_addresses(addresses, count, all, fds);
-    /* The port that the system chose for one family may be taken in the
+    /* The port that the kernel chose in one family may be in use in the
      * other. */
     for (int i = 1;
          bound == 0 && port == 0 && errno == EADDRINUSE && i < PORT_TRIES;

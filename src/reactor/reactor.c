@@ -6,8 +6,8 @@
 #include "reactor/reactor_internal.h"
 #include "sys/sys.h"
 
-/* Closed things are freed here and nowhere else, when no collected event can
- * point at them any more. */
+/* Closed streams and listeners are freed only here, when no collected event can
+ * point to them any more. */
 static void free_dead(struct reactor *reactor)
 {
     while (!list_empty(&reactor->dead)) {
@@ -91,7 +91,7 @@ void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg)
     reactor->hook_at_ms = cb ? 0 : UINT64_MAX;
 }
 
-/* That there is a turn is all that is wanted: the hook comes in each. */
+/* The turn itself is the effect, since it calls the hook. */
 static void on_wake(struct watch *watch, unsigned ready)
 {
     (void)watch;
@@ -122,8 +122,8 @@ void timer_cancel(struct reactor *reactor, struct timer *timer)
     heap_remove(&reactor->timers, &timer->node);
 }
 
-/* How long the poll may sleep: not at all while a list holds work that no
- * event will announce. */
+/* Longest time that the poll may sleep; 0 while a list has work that causes no
+ * event. */
 static int sleep_ms(const struct reactor *reactor, uint64_t wait_ms)
 {
     if (reactor->stopping || !list_empty(&reactor->deferred) ||
@@ -150,8 +150,8 @@ static void deliver_events(struct reactor *reactor, int count)
     for (int i = 0; i < count; i++) {
         unsigned ready;
         struct watch *watch = poller_event(reactor->poller, i, &ready);
-        /* Stale, or no longer wanted: an earlier callback of this turn has
-         * closed it or lost interest. */
+        /* An earlier callback of this turn may have closed it, or changed its
+         * interest. */
         if (!watch->active) {
             continue;
         }
@@ -162,8 +162,8 @@ static void deliver_events(struct reactor *reactor, int count)
     }
 }
 
-/* Run at most the number of timers that were armed at the start: one that
- * re-arms itself for now must not hold up the turn. */
+/* Runs at most the number of timers that were armed at the start, since one may
+ * arm itself again for now. */
 static void run_timers(struct reactor *reactor)
 {
     for (uint32_t left = reactor->timers.count; left > 0; left--) {
@@ -177,7 +177,7 @@ static void run_timers(struct reactor *reactor)
     }
 }
 
-/* One round: callbacks that these ones defer are for the next turn. */
+/* Runs one round: callbacks that these defer run in the next turn. */
 static void run_deferred(struct reactor *reactor)
 {
     if (list_empty(&reactor->deferred)) {
@@ -194,7 +194,7 @@ static void run_deferred(struct reactor *reactor)
     }
 }
 
-/* One round: streams that have more to send are for the next turn. */
+/* Runs one round: streams that have more to send do so in the next turn. */
 static void flush_written(struct reactor *reactor)
 {
     struct list round;

@@ -1,5 +1,5 @@
-/* signals.c -- signals become events through a pipe to ourselves: the handler
- * may do little more than set a flag and write a byte. Signal dispositions
+/* signals.c -- turns signals into events, by a pipe of this process to itself:
+ * a handler may do little more than set a flag and write a byte. Dispositions
  * are the process's, so one reactor at a time owns them. */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@ static void on_signal(int signal_number)
 {
     int saved = errno;
     arrived[signal_number] = 1;
-    /* A full pipe is no loss: the loop is going to look at the flags. */
+    /* If the pipe is full, the loop reads the flags anyway. */
     ssize_t rc = write(pipe_out, "", 1);
     (void)rc;
     errno = saved;
@@ -28,8 +28,8 @@ static void on_pipe(struct watch *watch, unsigned ready)
     char drop[64];
     while (read(watch->fd, drop, sizeof(drop)) > 0) {
     }
-    /* Flags are read after the pipe is empty: one set in between writes its
-     * byte again and is seen in the next turn. */
+    /* The flags are read after the pipe was emptied: a signal in between writes
+     * a byte again, and is handled in the next turn. */
     for (int i = 0; i < SIGNALS_MAX; i++) {
         if (arrived[i]) {
             arrived[i] = 0;

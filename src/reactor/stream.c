@@ -1,7 +1,8 @@
-/* stream.c -- connected byte streams: reading, writing, ending.
+/* stream.c -- connected byte streams: reading, writing, closing.
  *
- * Who may change stream->state: stream_new(), stream_become_open(),
- * stream_fail(), close_now(), stream_close_after_flush() and linger(). */
+ * These functions alone change stream->state: stream_new(),
+ * stream_become_open(), stream_fail(), close_now(), stream_close_after_flush()
+ * and linger(). */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -101,7 +102,7 @@ static void defer(struct stream *stream)
     }
 }
 
-/* Take the stream away from the kernel and from every list of the turn. */
+/* Removes the stream from the poller, the timers and the lists of the turn. */
 static void disconnect(struct stream *stream)
 {
     poller_remove(stream->reactor->poller, &stream->watch);
@@ -161,7 +162,7 @@ void stream_free(struct stream *stream)
 
 /* ---- reading ---- */
 
-/* Offer what is pending in the stream's own buffer. */
+/* Calls on_read with the pending bytes in the stream's own buffer. */
 static void offer_own_input(struct stream *stream)
 {
     size_t size = input_bytes(stream);
@@ -185,7 +186,7 @@ static void add_input(struct stream *stream, const uint8_t *data, size_t size)
     buf_add(&stream->input, data, size);
 }
 
-/* `data` is in the reactor's shared buffer. */
+/* Calls on_read with new bytes, which are in the reactor's shared buffer. */
 static void take_input(struct stream *stream, uint8_t *data, size_t size)
 {
     if (input_bytes(stream) > 0) {
@@ -206,7 +207,7 @@ static void take_eof(struct stream *stream)
     if (stream->state == STREAM_LINGERING) {
         stream_fail(stream, "closed");
     } else if (stream->state == STREAM_FLUSHING) {
-        return; /* Our last bytes are still on their way. */
+        return; /* The last bytes are still being sent. */
     } else if (stream->handler->on_eof) {
         stream->handler->on_eof(stream, stream->arg);
     } else {
@@ -247,8 +248,8 @@ static void drop_input(struct stream *stream, size_t size)
     }
 }
 
-/* One recv() a turn: what is left makes the next poll return at once, and
- * nobody starves. */
+/* Reads with one recv() per turn, so that no stream starves. If bytes are left,
+ * the next poll returns at once. */
 static void receive(struct stream *stream)
 {
     struct reactor *reactor = stream->reactor;
@@ -268,7 +269,7 @@ static void receive(struct stream *stream)
 
 /* ---- writing ---- */
 
-/* At most one send(). False when the stream failed. */
+/* Sends with at most one send(). False: the stream has failed. */
 static bool send_output(struct stream *stream)
 {
     size_t size = min_size(output_bytes(stream), SEND_BYTES_MAX);
@@ -303,9 +304,9 @@ static void arm_end(struct stream *stream, uint64_t after_ms)
               stream->reactor->now_ms + after_ms, on_timer_end, stream);
 }
 
-/* Everything is with the kernel: say so to the other side, and wait for its
- * end. A close() with input unread would send a reset, which may overtake
- * our last bytes in the other side's kernel (RFC 9112 9.6). */
+/* The kernel has accepted all output: half-close, and wait for the peer's end.
+ * A close() with unread input would send a reset, on which the peer's kernel
+ * may drop our last bytes (RFC 9112 9.6). */
 static void linger(struct stream *stream)
 {
     must(stream->state == STREAM_FLUSHING && output_bytes(stream) == 0);
@@ -320,7 +321,7 @@ static void linger(struct stream *stream)
 void stream_flush(struct stream *stream)
 {
     if (stream->state != STREAM_OPEN && stream->state != STREAM_FLUSHING) {
-        return; /* Not connected yet, or nothing to be said any more. */
+        return; /* It is not connected yet, or sends nothing any more. */
     }
     bool more = stream->state == STREAM_OPEN && !stream->blocked &&
                 stream->handler->on_flush &&
@@ -337,8 +338,8 @@ void stream_flush(struct stream *stream)
     update_interest(stream);
 }
 
-/* The kernel has room again. The interest is settled by stream_flush() at the
- * end of the turn, when on_drain() may have refilled the buffer. */
+/* The kernel accepts bytes again. stream_flush() updates the interest at the
+ * end of the turn, after on_drain() may have refilled the buffer. */
 static void resume_output(struct stream *stream)
 {
     size_t before = output_bytes(stream);
@@ -389,14 +390,14 @@ static void on_ready(struct watch *watch, unsigned ready)
         return;
     }
     if (wants_input(stream)) {
-        /* Also in trouble: what came before the reset is still there. */
+        /* After an error too: bytes before a reset can still be read. */
         if (ready & (WATCH_READ | WATCH_TROUBLE)) {
             receive(stream);
         }
     } else if (ready & WATCH_TROUBLE) {
         take_trouble(stream);
     }
-    /* The flush at the end of the turn settles it otherwise. */
+    /* Otherwise the flush at the end of the turn updates it. */
     if (is_live(stream) && list_empty(&stream->flush_link)) {
         update_interest(stream);
     }
@@ -448,7 +449,7 @@ void stream_run_deferred(struct stream *stream)
     }
 }
 
-/* ---- the public functions ---- */
+/* ---- public functions ---- */
 
 void stream_write(struct stream *stream, const void *data, size_t size)
 {
@@ -480,7 +481,7 @@ void stream_set_input_limit(struct stream *stream, size_t limit_bytes)
 
 void stream_kick(struct stream *stream)
 {
-    /* Pending bytes are looked for later: inside on_read their number is known
+    /* Whether bytes are pending is checked later: in an on_read, that is known
      * only when it returns. */
     if (stream->state == STREAM_OPEN) {
         defer(stream);
@@ -514,7 +515,7 @@ void stream_close_after_drain(struct stream *stream)
 void stream_close_after_flush(struct stream *stream)
 {
     if (stream->state == STREAM_DIALLING) {
-        stream_fail(stream, "closed"); /* Nobody to talk to. */
+        stream_fail(stream, "closed"); /* There is no peer yet. */
     }
     if (stream->state != STREAM_OPEN) {
         return;

@@ -30,8 +30,8 @@
  *     log       writing a batch, seal, header or meta slot; any fdatasync;
  *               renaming the spare; removing an old segment; syncing wal/
  *     database  an error of SQLite's that is not a shortage (store.h); any
- * sync; db/CURRENT if it is in doubt which database it names both      a
- * committed entry of the log that cannot be read
+ *               sync; db/CURRENT if it is in doubt which database it names
+ *     both      a committed entry of the log that cannot be read
  *
  * Files that a node can work without do not end it: the hint, STARTS, images,
  * backups, uploads, the reserves. During the start of a process ERR_IO is exit
