@@ -39,7 +39,7 @@ LIBS := -lsqlite3 -lhttp_parser -lm
 
 # ---- the rooms, from scripts/rooms ----
 
-# ROWS is "base=", "sys=base", "reactor=base,sys", ...; uses_ROOM what it names.
+# ROWS is "base=", "sys=base", "reactor=base,sys", ...; uses_ROOM the right side.
 ROWS := $(shell sed -n 's/ *\#.*//; s/^[^ ]\{1,\}$$/&=/; s/  */=/; \
   s/  */,/g; /=/p' scripts/rooms)
 define row_rule
@@ -49,11 +49,11 @@ endef
 $(foreach row,$(ROWS),$(eval $(call row_rule,$(firstword $(subst =, ,$(row))),\
   $(subst $(comma), ,$(word 2,$(subst =, ,$(row)))))))
 
-# All that a room stands on and the room, the lowest first.
+# A room with all rooms that it depends on, the lowest first.
 under = $(1) $(foreach room,$(uses_$(1)),$(call under,$(room)))
 stack = $(filter $(call under,$(1)),$(ROOMS))
 
-# Tests of what is no room: the simulator's judge, ...
+# Tests of code outside the rooms: the simulator's check of histories, ...
 uses_linear := base
 extra_linear := tests/sim/linear.c
 # ... and the room peer/ over a reactor of the fuzz target.
@@ -77,7 +77,7 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 
 SOURCES := $(call sources_of,$(ROOMS))
 
-# What tests of a room, and of the rooms above it, share.
+# Support files of a room's tests, and of the tests of rooms above it.
 support_raft := tests/support/engine.c
 support_sys := tests/support/simdisk.c tests/support/failfs.c
 support_wal := tests/support/walmodel.c
@@ -151,7 +151,7 @@ DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
   test_store_restore test_store_hostile test_store_view)
 $(DIR_TESTS): $(call objects,check,tests/support/storedir.c)
 
-# Tests in which the process may end itself, and start again.
+# Tests in which the simulated process may call die(), and start again.
 DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
 $(DYING_TESTS): $(call objects,check,$(addprefix tests/support/,dying.c nth.c))
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
@@ -163,8 +163,8 @@ unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 
 # ---- the simulator ----
 
-# The daemon's own rooms over a virtual network and disk: what tests/sim/net.c
-# is, reactor/ is not.
+# The daemon's own rooms over a virtual network and disk: tests/sim/net.c takes the
+# place of reactor/.
 SIM_ROOMS := $(filter-out reactor,$(call stack,tests/sim))
 SIM_SOURCES := $(call sources_of,$(SIM_ROOMS)) src/reactor/addr.c $(support_sys) $(support_store) \
   $(sort $(wildcard tests/sim/*.c))
@@ -175,7 +175,7 @@ $(BUILD)/sim/%.o: %.c
 	$(CC) $(LANGUAGE) -Itests $(WARN) $(SIM_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/simulator: $(call objects,sim,$(SIM_SOURCES))
 	$(CC) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
-# With the sanitizers: what a run leaves behind when a host dies is no leak.
+# With the sanitizers: memory of a host that dies is lost, and no leak.
 $(BUILD)/simulator-check: $(call objects,check,$(SIM_SOURCES))
 	$(CC) $(SANITIZE) $(SIM_LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -198,7 +198,7 @@ crash-fixed: $(BUILD)/crash-check $(BUILD)/crash
 	$(BUILD)/crash --states $(CRASH_STATES) >$(BUILD)/crash-plain.txt
 	@test "$$(sed 's/, *[^,]* us each//; s/; [^;]*$$//' $(BUILD)/crash-check.txt)" = \
 	  "$$(sed 's/, *[^,]* us each//; s/; [^;]*$$//' $(BUILD)/crash-plain.txt)" || \
-	  { echo 'crash: the same states, two different runs'; exit 1; }
+	  { echo 'crash: the two runs of the same states differ'; exit 1; }
 # make crash STATES=n, or SECONDS=n; ONLY=log: one workload.
 crash: $(BUILD)/crash
 	$(BUILD)/crash $(if $(STATES),--states $(STATES),--seconds $(SECONDS)) \
@@ -217,14 +217,14 @@ sim-fixed: $(BUILD)/simulator-check $(BUILD)/simulator
 	  $(BUILD)/simulator --seed $$seed >/dev/null || exit 1; done
 	@test "$$(sed 's/.*hash //' $(BUILD)/sim-check.txt)" = \
 	  "$$(sed 's/.*hash //' $(BUILD)/sim-plain.txt)" || \
-	  { echo 'sim: the same seeds, two different runs'; exit 1; }
+	  { echo 'sim: the two runs of the same seeds differ'; exit 1; }
 # One seed, traced: make sim SEED=n. Fresh ones: make sim SECONDS=n.
 sim: $(BUILD)/simulator
 	CRAFTD_COMMIT=$$(git rev-parse --short HEAD 2>/dev/null) \
 	  $(BUILD)/simulator $(if $(SEED),--seed $(SEED) --trace,--seconds $(SECONDS))
 
 .PHONY: mutants
-# Plant known bugs, one at a time; every one must be found. Some of them, on
+# Plant known bugs, one at a time; every one must be found. A part of them, for
 # several cores: make mutants MUTANTS='--only src/api --shard 1/2'.
 mutants:
 	tests/mutants/run.py $(MUTANTS)
@@ -247,7 +247,7 @@ FAKE_REACTOR := $(addprefix -Wl$(comma)--wrap=,reactor_now_ms listener_open \
   stream_set_handler stream_set_input_limit)
 fuzz_wrap_link := $(FAKE_REACTOR)
 
-# It is that of the API, and sees what is read and answered.
+# It is that of the API, and checks reads and answers.
 fuzz_wrap_api := $(FAKE_REACTOR) $(addprefix -Wl$(comma)--wrap=,reactor_turns \
   reactor_turn_max_ms timer_arm timer_cancel listener_close listener_hold \
   stream_output stream_write stream_output_bytes stream_input_bytes stream_peer_network \
@@ -285,20 +285,20 @@ FUZZ_PROGRAMS := $(addprefix $(BUILD)/fuzz/fuzz_,$(FUZZ_TARGETS))
 fuzz-all: $(FUZZ_PROGRAMS)
 	BUILD=$(BUILD) scripts/fuzz $(SECONDS) $(FUZZ_TARGETS)
 
-# Add to the committed corpus of T what the runs here have found: the fewest
-# inputs that reach every edge. What is there already stays.
+# Add the inputs of runs here to the committed corpus of T: a minimal set that reaches
+# every edge. Inputs that are there already stay.
 corpus: $(BUILD)/fuzz/fuzz_$(T)
 	@mkdir -p fuzz/corpus/$(T) $(BUILD)/corpus/$(T)
 	$(BUILD)/fuzz/fuzz_$(T) -set_cover_merge=1 -use_counters=0 -max_len=16384 \
 	  -timeout=10 fuzz/corpus/$(T) $(BUILD)/corpus/$(T)
 
 .PHONY: replay
-# Every corpus through every target, with any compiler.
+# Replay every corpus through its target, with any compiler.
 replay: $(addprefix $(BUILD)/check/replay_,$(FUZZ_TARGETS))
 	@for t in $(FUZZ_TARGETS); do \
 	  $(BUILD)/check/replay_$$t $$t fuzz/corpus/$$t fuzz/regress/$$t || exit 1; done
 
-# ---- everything a commit passes ----
+# ---- checks of every commit ----
 
 C_FILES := $(shell find src tests fuzz -name '*.[ch]')
 HEADERS := $(shell find src -name '*.h')
@@ -351,16 +351,16 @@ help:
 	@echo 'make check               format, layers, headers, unit tests, corpora'
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
 	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'
-	@echo 'make sim SEED=n          one of them again, traced'
-	@echo 'make crash STATES=n      power lost at every change of a disk, recovered'
-	@echo 'make mutants             plant bugs, one by one, and see them found;'
+	@echo 'make sim SEED=n          replay one of them, traced'
+	@echo 'make crash STATES=n      power loss at every change of a disk, recovered'
+	@echo 'make mutants             plant bugs, one by one; tests must find each;'
 	@echo '                         MUTANTS="--list", "--only TEXT", "--shard K/N"'
 	@echo 'make replay              fuzz corpora through every target'
 	@echo 'make fuzz T=http SECONDS=n   one libFuzzer target'
 	@echo 'make fuzz-all SECONDS=n  all of them, n seconds each'
-	@echo 'make corpus T=http       keep what they found, minimised'
+	@echo 'make corpus T=http       keep the new inputs, minimised'
 	@echo 'make proc T=name         real processes: kill -9, restarts, joins'
-	@echo 'make bench               throughput, latency, CPU, beside etcd'
+	@echo 'make bench               throughput, latency, CPU, compared with etcd'
 	@echo 'make tidy                clang-tidy, cppcheck, shellcheck'
 	@echo 'make cover               branch coverage by room'
 	@echo 'make static              size and proof of a static binary'
