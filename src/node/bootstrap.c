@@ -24,7 +24,7 @@ struct bootstrap {
     bool without_log;      /* Recover with the database alone. */
     const struct fs *from; /* Restore: file `path` of it. NULL: recover. */
     const char *path;
-    struct ident ident; /* Of the new cluster. */
+    struct ident ident; /* IDENT of the new cluster. */
     struct store *store;
 };
 

@@ -124,6 +124,30 @@ static const char *why_not_adopted(const struct node *node,
     return NULL;
 }
 
+/* Make the directory that of the member node->ident. */
+static enum err become_member(struct node *node)
+{
+    struct wal_options options =
+        node_log_options(&node->env, &node->options, &node->ident);
+    enum err err = left_clear(node);
+    if (!err) {
+        err = clear_leftovers(node);
+    }
+    if (!err) {
+        err = wal_create(&options);
+    }
+    if (!err) {
+        err = ident_write(node->env.fs, &node->ident);
+    }
+    if (!err) {
+        err = foreign_remove(node);
+    }
+    if (!err) {
+        err = node_open_member(node);
+    }
+    return err ? err : left_finish(node);
+}
+
 bool node_adopt(struct node *node, const struct wire_hello *hello)
 {
     if (node->member || !node->options.joining || node->stop.asked) {
@@ -144,27 +168,7 @@ bool node_adopt(struct node *node, const struct wire_hello *hello)
     node->ident.restored = false;
     memcpy(node->ident.cluster, hello->cluster, sizeof(node->ident.cluster));
     memcpy(node->ident.name, node->name, sizeof(node->ident.name));
-    struct wal_options options =
-        node_log_options(&node->env, &node->options, &node->ident);
-    enum err err = left_clear(node);
-    if (!err) {
-        err = clear_leftovers(node);
-    }
-    if (!err) {
-        err = wal_create(&options);
-    }
-    if (!err) {
-        err = ident_write(node->env.fs, &node->ident);
-    }
-    if (!err) {
-        err = foreign_remove(node);
-    }
-    if (!err) {
-        err = node_open_member(node);
-    }
-    if (!err) {
-        err = left_finish(node);
-    }
+    enum err err = become_member(node);
     if (err) {
         /* A directory that is half a member's must not be used; the next start
          * tries again. */

@@ -240,10 +240,11 @@ static void refresh_member(struct node *node, struct node_request *request,
     uint64_t count;
     if (advertised && strcmp(advertised->addr, wanted->addr) != 0 &&
         log_limit(&node->join_log, node->now_ms, NODE_LIMITED_LOG_MS, &count)) {
-        log_warn("join",
-                 "id=%s addr=%s why=\"it is here, and at %s\" count=%llu",
-                 wanted->name, wanted->addr, advertised->addr,
-                 (unsigned long long)count);
+        log_warn(
+            "join",
+            "id=%s addr=%s why=\"the member is connected from %s\" count=%llu",
+            wanted->name, wanted->addr, advertised->addr,
+            (unsigned long long)count);
     }
     if (advertised) {
         memcpy(update.addr, advertised->addr, sizeof(update.addr));

@@ -32,8 +32,9 @@ enum err left_read(struct node *node, bool *known)
         return ident_remove_left(node->env.fs); /* The previous member's. */
     }
     if (!node->options.joining && !*known) {
-        log_error("left", "why=\"half of a member that has left its cluster: "
-                          "start it with --join, or empty the directory\"");
+        log_error("left",
+                  "why=\"leftovers of a member that has left its cluster: "
+                  "start it with --join, or empty the directory\"");
         return ERR_INVALID;
     }
     if (!node->options.joining) {

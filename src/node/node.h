@@ -161,10 +161,10 @@ struct node_request {
     };
     uint64_t since_us;   /* Time at which its entry was appended here. */
     uint64_t cookie;     /* Matches answers to reads and forwarded requests. */
-    uint64_t size_bytes; /* Of its command, while it is pending. */
+    uint64_t size_bytes; /* Size of its command, while pending. */
     struct node_result result;
-    struct buf body; /* What to propose or forward, while it may be needed
-                        again; then result.data. */
+    struct buf body; /* The command to propose or forward, while it may be
+                        needed again; then result.data. */
 };
 /* Free the memory of a request that is not in flight. */
 void node_request_free(struct node_request *request);
@@ -409,7 +409,7 @@ struct node_status {
     uint64_t incarnation; /* Number of this start of the directory. */
     char name[RAFT_NAME_BYTES];
     uint64_t applied;
-    uint64_t hash; /* Of the state at `applied`: equal on all nodes. */
+    uint64_t hash; /* Hash of the state at `applied`: equal on all nodes. */
     uint64_t keys;
     uint64_t db_bytes;          /* Size of the database in use, ... */
     uint64_t used_bytes;        /* ... and of that, without free pages. */

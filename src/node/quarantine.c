@@ -96,7 +96,8 @@ void quarantine_check(struct node *node)
 {
     if (node->quarantine.contradiction.index > 0 &&
         raft_commit(node->raft) > node->quarantine.commit) {
-        log_info("contradiction", "index=%llu why=\"it agrees again\"",
+        log_info("contradiction",
+                 "index=%llu why=\"over: this node follows its leader again\"",
                  (unsigned long long)node->quarantine.contradiction.index);
         node->quarantine.contradiction = (struct node_contradiction){0};
     }

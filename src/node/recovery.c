@@ -134,7 +134,9 @@ static enum err boot_finish_install(struct node *node, struct boot *boot)
         (boot->last >= index && boot->applied_term == term)) {
         return ERR_OK;
     }
-    log_info("open", "why=\"a snapshot is taken over\" index=%llu last=%llu",
+    log_info("open",
+             "why=\"completing an interrupted snapshot: the log starts behind "
+             "it\" index=%llu last=%llu",
              (unsigned long long)index, (unsigned long long)boot->last);
     enum err err = wal_reset(node->wal, index, term);
     if (!err) {

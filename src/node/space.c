@@ -348,8 +348,8 @@ static bool nothing_is_pending(const struct node *node)
            store_applied(node->store) >= node->apply.to;
 }
 
-/* Whether a full disk has room for a deletion of `keys` keys by a command of
- * `size` bytes: now, after a checkpoint, or not. */
+/* Says whether a full disk has room for a deletion of `keys` keys by a command
+ * of `size` bytes: now, after a checkpoint, or not. */
 static enum space_answer admit_deletion(struct node *node, uint64_t keys,
                                         uint64_t size)
 {

@@ -26,6 +26,8 @@ struct ops_backups {
     struct fs *fs; /* The directory. */
     struct timer timer;
     struct node_request checkpoint;
+    char prefix[NAME_BYTES];       /* By set_prefixes(). */
+    char draft_prefix[NAME_BYTES]; /* Likewise. */
     /* The backup that is being written. */
     struct store_image *image; /* NULL: none is. */
     char draft[NAME_BYTES];    /* Its name until it is whole. */
@@ -53,65 +55,33 @@ static void run_in(struct ops_backups *backups, uint64_t in_ms)
               now_ms(backups) + in_ms, on_time, backups);
 }
 
-/* `kind` and the first bytes of an id: "craftd-6f1c09aa-". */
-static void add_prefix(char out[NAME_BYTES], const char *kind,
-                       const uint8_t *id, size_t size)
+/* Names of this cluster's backups begin with "craftd-6f1c09aa-", those of this
+ * node's drafts with "craftd-backup-91d0c2f35b7a4e18-": several nodes may write
+ * to one directory, each drafts of its own. Only of a member. */
+static void set_prefixes(struct ops_backups *backups)
 {
+    struct node_status status;
     struct buf hex = {0};
-    text_add_hex(&hex, id, size);
-    snprintf(out, NAME_BYTES, "%s%.*s-", kind, (int)hex.size,
+    node_get_status(backups->options.node, &status);
+    must(status.member);
+    text_add_hex(&hex, status.cluster, 4);
+    snprintf(backups->prefix, NAME_BYTES, "craftd-%.*s-", (int)hex.size,
              (const char *)hex.data);
+    hex.size = 0;
+    text_add_hex(&hex, status.uuid, 8);
+    snprintf(backups->draft_prefix, NAME_BYTES, "craftd-backup-%.*s-",
+             (int)hex.size, (const char *)hex.data);
     buf_free(&hex);
 }
 
-/* The names of this cluster's backups begin with "craftd-6f1c09aa-". */
-static void backup_prefix(struct ops_backups *backups, char out[NAME_BYTES])
-{
-    struct node_status status;
-    node_get_status(backups->options.node, &status);
-    add_prefix(out, "craftd-", status.cluster, 4);
-}
-
-static void backup_name(struct ops_backups *backups, char out[NAME_BYTES])
-{
-    char prefix[NAME_BYTES];
-    backup_prefix(backups, prefix);
-    snprintf(out, NAME_BYTES, "%.32s%020llu.db", prefix,
-             (unsigned long long)backups->index);
-}
-
-/* The names of this node's drafts begin with "craftd-backup-91d0c2f35b7a4e18-":
- * several nodes may write to one place, each under names of its own. */
-static void draft_prefix(struct ops_backups *backups, char out[NAME_BYTES])
-{
-    struct node_status status;
-    node_get_status(backups->options.node, &status);
-    add_prefix(out, "craftd-backup-", status.uuid, 8);
-}
-
-/* Every attempt has a name of its own, which no other opens, removes or
- * renames. */
-static void draft_name(struct ops_backups *backups, char out[NAME_BYTES])
-{
-    char prefix[NAME_BYTES];
-    draft_prefix(backups, prefix);
-    snprintf(out, NAME_BYTES, "%.40s%016llx.tmp", prefix,
-             (unsigned long long)node_random(backups->options.node));
-}
-
-struct leftovers {
-    const struct fs *fs;
-    char prefix[NAME_BYTES];
-};
-
 static void remove_leftover(const char *name, void *arg)
 {
-    const struct leftovers *leftovers = arg;
-    size_t prefix = strlen(leftovers->prefix);
-    if (strncmp(name, leftovers->prefix, prefix) == 0 &&
+    const struct ops_backups *backups = arg;
+    size_t prefix = strlen(backups->draft_prefix);
+    if (strncmp(name, backups->draft_prefix, prefix) == 0 &&
         strspn(name + prefix, "0123456789abcdef") == 16 &&
         strcmp(name + prefix + 16, ".tmp") == 0) {
-        enum err gone = leftovers->fs->unlink(leftovers->fs->self, name);
+        enum err gone = backups->fs->unlink(backups->fs->self, name);
         (void)gone; /* The next backup looks for it again. */
     }
 }
@@ -120,14 +90,12 @@ static void remove_leftover(const char *name, void *arg)
 static enum err remove_leftovers(struct ops_backups *backups)
 {
     const struct fs *fs = backups->fs;
-    struct leftovers leftovers = {.fs = fs};
-    draft_prefix(backups, leftovers.prefix);
-    return fs->list(fs->self, ".", remove_leftover, &leftovers);
+    return fs->list(fs->self, ".", remove_leftover, backups);
 }
 
 /* The backups of this cluster in the directory. */
 struct found {
-    char prefix[NAME_BYTES];
+    const char *prefix;
     char oldest[NAME_BYTES];
     uint64_t count;
 };
@@ -153,8 +121,7 @@ static void count_backup(const char *name, void *arg)
 static bool prune_one(struct ops_backups *backups)
 {
     const struct fs *fs = backups->fs;
-    struct found found = {.count = 0};
-    backup_prefix(backups, found.prefix);
+    struct found found = {.prefix = backups->prefix};
     return fs->list(fs->self, ".", count_backup, &found) == ERR_OK &&
            found.count > backups->options.keep &&
            fs->unlink(fs->self, found.oldest) == ERR_OK;
@@ -182,7 +149,8 @@ static void complete_backup(struct ops_backups *backups, enum err err)
         err = finish_draft(backups);
     }
     fs->close(fs->self, backups->file);
-    backup_name(backups, name);
+    snprintf(name, sizeof(name), "%.32s%020llu.db", backups->prefix,
+             (unsigned long long)backups->index);
     if (!err) {
         err = fs->rename(fs->self, backups->draft, name);
     }
@@ -230,6 +198,7 @@ static enum err open_backup(struct ops_backups *backups)
 {
     const struct fs *fs = backups->fs;
     must(!backups->image); /* One backup at a time. */
+    set_prefixes(backups);
     enum err err = remove_leftovers(backups);
     if (err) {
         return err;
@@ -240,7 +209,11 @@ static enum err open_backup(struct ops_backups *backups)
         backups->image = NULL;
         return err;
     }
-    draft_name(backups, backups->draft);
+    /* Every attempt has a name of its own, which no other opens, removes or
+     * renames. */
+    snprintf(backups->draft, NAME_BYTES, "%.40s%016llx.tmp",
+             backups->draft_prefix,
+             (unsigned long long)node_random(backups->options.node));
     err = fs->open(fs->self, backups->draft, FS_CREATE_NEW, &backups->file);
     if (err) {
         node_image_close(backups->image);

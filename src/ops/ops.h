@@ -42,7 +42,7 @@ struct ops_join_options {
      * time-out: the member may be this node before it lost its disk, and counts
      * as live for that time. */
     uint64_t refused_ms;
-    uint64_t seed; /* Of the random part of pauses. */
+    uint64_t seed; /* Pauses have a random part. */
     /* Called once, from the event loop, when the join has failed for one of
      * these two reasons, which is logged; it does not ask again. Must not free
      * the join. */
