@@ -1,5 +1,6 @@
 /* member_body.c -- the JSON of a member in the body of a request. */
 #include "api/member_internal.h"
+#include "api/write_internal.h"
 #include "base/text.h"
 #include "http/http.h"
 #include "reactor/addr.h"
@@ -104,8 +105,7 @@ const char *api_read_member(const struct http_request *request,
     struct json_reader reader;
     enum json_token token;
     *body = (struct member_body){.member = {.suffrage = RAFT_LEARNER}};
-    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
-              request->body.size);
+    api_json_init(&reader, request);
     if (json_next(&reader) != JSON_OBJECT_BEGIN) {
         return "an object is expected";
     }

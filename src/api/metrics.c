@@ -8,6 +8,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/member_internal.h"
 #include "api/metrics_internal.h"
 #include "api/routes_internal.h"
 #include "base/histogram.h"
@@ -239,18 +240,17 @@ static void add_process(struct api *api, const struct node_status *status)
 
 static void add_members(struct buf *out, const struct node_status *status)
 {
-    static const char *const names[] = {[RAFT_VOTER] = "voter",
-                                        [RAFT_LEARNER] = "learner",
-                                        [RAFT_OBSERVER] = "non-voter"};
-    uint64_t counts[ARRAY_COUNT(names)] = {0};
+    static const enum raft_suffrage roles[] = {RAFT_VOTER, RAFT_LEARNER,
+                                               RAFT_OBSERVER};
+    uint64_t counts[RAFT_OBSERVER + 1] = {0};
     for (uint32_t i = 0; i < status->conf->count; i++) {
         counts[status->conf->members[i].suffrage]++;
     }
     family(out, "craftd_raft_peers", "gauge",
            "Members by role, this node included.");
-    for (size_t i = RAFT_VOTER; i < ARRAY_COUNT(names); i++) {
-        labelled(out, "craftd_raft_peers", "role", names[i]);
-        buf_printf(out, "%llu\n", U(counts[i]));
+    for (size_t i = 0; i < ARRAY_COUNT(roles); i++) {
+        labelled(out, "craftd_raft_peers", "role", api_suffrage_name(roles[i]));
+        buf_printf(out, "%llu\n", U(counts[roles[i]]));
     }
 }
 

@@ -93,9 +93,7 @@ static bool read_body(struct conn *conn, const struct http_request *request,
     enum json_token token;
     const char *wrong = NULL;
     *property = (struct property){0};
-    /* The body lies in the connection's own, writable input. */
-    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
-              request->body.size);
+    api_json_init(&reader, request);
     token = json_next(&reader);
     if (token != JSON_OBJECT_BEGIN) {
         wrong = "an object is expected";

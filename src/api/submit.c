@@ -35,6 +35,14 @@ void api_value_too_large(struct conn *conn)
     api_answer_problem(conn, 413, "too-large", message, OUTCOME_NOT_APPLIED);
 }
 
+void api_json_init(struct json_reader *reader,
+                   const struct http_request *request)
+{
+    /* The body is in the input of the connection, which is writable. */
+    json_init(reader, (uint8_t *)(uintptr_t)request->body.data,
+              request->body.size);
+}
+
 void api_bad_json(struct conn *conn, const struct json_reader *reader,
                   const char *why)
 {

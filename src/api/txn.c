@@ -453,9 +453,7 @@ void api_on_txn(struct conn *conn, const struct http_request *request)
     for (int i = 0; i < LIST_COUNT; i++) {
         api->lists[i].size = 0;
     }
-    /* The body lies in the connection's own, writable input. */
-    json_init(&parse.reader, (uint8_t *)(uintptr_t)request->body.data,
-              request->body.size);
+    api_json_init(&parse.reader, request);
     /* After it is applied, its results have to be sent, so there must be room
      * for them now. Transactions in progress are not counted: the size of their
      * results is not known. */

@@ -68,7 +68,7 @@ bool api_add_conditions(struct conn *conn, const struct http_request *request,
 bool api_read_name(struct conn *conn, const struct http_request *request,
                    struct command_name *name);
 
-/* ---- commands and their results: submit.c ---- */
+/* ---- bodies, commands and their results: submit.c ---- */
 
 /* Submit the command in api->command; `finish` answers the request. */
 void api_submit(struct conn *conn, conn_finish *finish);
@@ -85,6 +85,9 @@ bool api_read_result(struct conn *conn, const struct node_result *result,
                      struct result_reader *reader);
 /* Add the header that tells a repeated answer, if this is one. */
 void api_add_replayed(struct conn *conn, const struct result_reader *reader);
+/* Read the body of the request as JSON. It is overwritten (json.h). */
+void api_json_init(struct json_reader *reader,
+                   const struct http_request *request);
 /* Answer 400: `why` the body is not the JSON expected, and at which byte. */
 void api_bad_json(struct conn *conn, const struct json_reader *reader,
                   const char *why);

@@ -298,9 +298,7 @@ void api_post_keys(struct conn *conn, const struct http_request *request)
         !api_read_name(conn, request, &name)) {
         return;
     }
-    /* The body lies in the connection's own, writable input. */
-    json_init(&reader, (uint8_t *)(uintptr_t)request->body.data,
-              request->body.size);
+    api_json_init(&reader, request);
     enum json_token token = json_next(&reader);
     if (token != JSON_OBJECT_BEGIN) {
         api_bad_json(conn, &reader,
