@@ -184,6 +184,7 @@ void api_answer_head(struct conn *conn, int status, const char *type,
 void api_answered(struct conn *conn)
 {
     struct api *api = conn->api;
+    must(conn->scan.stage == SCAN_IDLE && list_empty(&conn->request.read_link));
     api_metrics_count(conn);
     api_body_close(conn);
     api_gate_close(conn);

@@ -73,6 +73,7 @@ void api_body_send_more(struct conn *conn)
         out->moved_ms = now(conn);
         any = true;
     }
+    must(out->sent_bytes <= out->size_bytes);
     if (out->sent_bytes == out->size_bytes) {
         finish(conn);
         return;

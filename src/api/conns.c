@@ -144,7 +144,10 @@ static struct conn_host *host_take(struct api *api, uint64_t network)
 
 static void host_release(struct conn_host *host)
 {
+    must(host->conn_count > 0);
     if (--host->conn_count == 0) {
+        must(host->guest_count == 0 && host->input_bytes == 0 &&
+             list_empty(&host->idle_conns));
         list_remove(&host->link);
         mem_free(host);
     }
@@ -390,6 +393,8 @@ void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
 
 static void set_input_bytes(struct conn *conn, size_t size)
 {
+    must(conn->place.host->input_bytes >= conn->input.counted_bytes);
+    must(conn->api->conns.input_bytes >= conn->place.host->input_bytes);
     conn->api->conns.input_bytes += size;
     conn->api->conns.input_bytes -= conn->input.counted_bytes;
     conn->place.host->input_bytes += size;

@@ -96,6 +96,8 @@ static const struct {
             "and POST /txn has \"if\""},
 };
 
+_Static_assert(PARAM_COUNT < 63, "PARAMS_ANY is the last bit of a set");
+
 #define BIT(name) (UINT64_C(1) << PARAM_##name)
 
 /* Flags: parameters that are set by their name alone. */

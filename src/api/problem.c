@@ -58,6 +58,7 @@ void api_answer_problem_with(struct conn *conn, int status, const char *code,
 {
     struct buf *body = &conn->api->body;
     const struct node *node = conn->api->node;
+    must(status >= 400);
     body->size = 0;
     buf_printf(body, "{\"type\":\"urn:craftd:%s\",\"title\":\"", code);
     add_words(body, code);

@@ -236,6 +236,7 @@ static void on_read_turn(void *arg)
 void api_read_wait(struct conn *conn)
 {
     struct api *api = conn->api;
+    must(conn->request.reading.show && list_empty(&conn->request.read_link));
     if (!may_be_shown(conn)) {
         return;
     }

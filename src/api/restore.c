@@ -153,6 +153,7 @@ static void write_step(struct restore *restore)
 {
     struct command_writer writer;
     struct command_restore step = {.id = restore->id};
+    must(restore->stage >= RESTORE_BEGIN);
     if (restore->stage != RESTORE_ROWS) {
         restore->command.size = 0;
         step.step = restore->stage == RESTORE_BEGIN    ? COMMAND_RESTORE_BEGIN
@@ -515,6 +516,7 @@ static void take(struct conn *conn, struct bytes piece)
 {
     struct restore *restore = &conn->api->restore;
     uint64_t before = restore->received_bytes;
+    must(restore->conn == conn && restore->stage == RESTORE_RECEIVE);
     restore->received_bytes += piece.size;
     if (restore->received_bytes > bytes_max(conn->api)) {
         abandon(restore);
@@ -538,6 +540,7 @@ static void take(struct conn *conn, struct bytes piece)
 static void complete(struct conn *conn)
 {
     struct restore *restore = &conn->api->restore;
+    must(restore->conn == conn && restore->stage == RESTORE_RECEIVE);
     conn->busy = true;
     restore->stage = RESTORE_CHECK;
     wake(restore, 0);
@@ -564,6 +567,7 @@ static void begin(struct conn *conn)
     struct api *api = conn->api;
     struct restore *restore = &api->restore;
     struct store_upload *upload = NULL;
+    must(restore->stage == RESTORE_NONE);
     enum err err = node_upload_new(api->node, &upload);
     if (err) {
         api_answer_problem(conn, err == ERR_NOT_FOUND ? 503 : 507,

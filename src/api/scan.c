@@ -112,6 +112,7 @@ bool api_scan_is_late(struct conn *conn)
 static void count_page(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
+    must(conn->api->scans.page_bytes >= scan->page_counted);
     conn->api->scans.page_bytes += scan->page.size;
     conn->api->scans.page_bytes -= scan->page_counted;
     scan->page_counted = scan->page.size;
@@ -147,6 +148,7 @@ void api_scan_free(struct conn *conn)
 static enum err pull(struct conn *conn, struct buf *out, size_t size)
 {
     struct scan *scan = &conn->scan;
+    must(size <= scan->page.size - scan->sent);
     buf_add(out, scan->page.data + scan->sent, size);
     scan->sent += size;
     return ERR_OK;
@@ -369,6 +371,7 @@ static void leave(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     if (scan->stage != SCAN_IDLE) {
+        must(conn->api->scans.counts[scan->stage] > 0);
         conn->api->scans.counts[scan->stage]--;
         list_remove(&scan->link);
         scan->stage = SCAN_IDLE;
@@ -521,6 +524,7 @@ void api_scan_start(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
     struct api *api = conn->api;
+    must(scan->step && scan->done);
     conn->busy = true;
     scan->begun = false;
     scan->jumped = false;

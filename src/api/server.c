@@ -40,7 +40,7 @@ static void on_done(struct node_request *request,
                     const struct node_result *result)
 {
     struct conn *conn = container_of(request, struct conn, request.call);
-    must(conn->busy);
+    must(conn->busy && conn->request.finish);
     if (result->outcome == NODE_OK) {
         /* A forwarded write may not have been applied here yet, and a read with
          * this index as its min_index must see it. */

@@ -18,6 +18,7 @@ enum { COMMAND_BYTES_KEPT = 1 << 20 };
 void api_submit(struct conn *conn, conn_finish *finish)
 {
     struct api *api = conn->api;
+    must(!conn->busy && api->command.size > 0);
     conn->request.finish = finish;
     conn->busy = true;
     node_write(api->node, &conn->request.call, buf_bytes(&api->command));
