@@ -445,7 +445,7 @@ def test_the_command(cluster, tmp_path):
     (tmp_path / "garbage").write_bytes(b"garbage" * 1000000)
     for name, code, words in (("garbage", 1, "SQLite"),
                               ("missing", 1, "No such file"),
-                              (".", 1, "no file")):
+                              (".", 1, "no regular file")):
         done = craftd("restore", f"--addr={cluster[0].http}", tmp_path / name)
         assert done.returncode == code and words in done.stderr, done
     for words in (("restore", "--help"), ("help", "restore"),
