@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "host.h"
+#include "privileges.h"
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_DATA = 4 };
 
@@ -43,7 +44,8 @@ static const char restore_help[] =
     "FILE, a backup from GET /backup. Start it with the same flags, and join\n"
     "new, empty nodes to it. Every key keeps its value; indexes continue\n"
     "where they were. FILE becomes the database: a file with tables, indexes\n"
-    "or triggers that craftd did not create is refused.\n"
+    "or triggers that craftd did not create is refused. With --user, that\n"
+    "user must be able to read FILE and list its directory.\n"
     "\n"
     "Exit: 0 done, 1 not done, 2 wrong usage, 4 FILE is damaged or not a\n"
     "backup.\n";
@@ -137,6 +139,16 @@ static bool take_word(int *argc, char **argv, const char *flag)
     return found;
 }
 
+/* As the node would with these flags: what is made here is to be its user's.
+ * False: logged. */
+static bool become_user(const struct config *config)
+{
+    struct privileges privileges;
+    return privileges_init(&privileges, config) &&
+           privileges_make_directories(&privileges) &&
+           privileges_drop_user(&privileges);
+}
+
 static int recover(int argc, char **argv)
 {
     struct config config;
@@ -147,7 +159,7 @@ static int recover(int argc, char **argv)
     if (code) {
         return code;
     }
-    if (!path_exists(config.dir, true)) {
+    if (!path_exists(config.dir, true) || !become_user(&config)) {
         return EXIT_RUNTIME;
     }
     enum err err = fs_posix_new(config.dir, &fs);
@@ -179,7 +191,7 @@ static int restore(int argc, char **argv)
     if (code) {
         return code;
     }
-    if (!path_exists(file, false)) {
+    if (!path_exists(file, false) || !become_user(&config)) {
         return EXIT_RUNTIME;
     }
     const char *slash = strrchr(file, '/');
@@ -189,9 +201,7 @@ static int restore(int argc, char **argv)
         dir[size] = '\0';
         file = slash + 1;
     }
-    enum err err = host_make_dir(config.dir, NULL)
-                       ? fs_posix_new(config.dir, &fs)
-                       : ERR_IO;
+    enum err err = fs_posix_new(config.dir, &fs);
     if (!err) {
         err = fs_posix_new(dir, &from);
     }

@@ -172,7 +172,7 @@ static bool own_socket(const struct privileges *privileges)
 {
     const char *path = privileges->config->http_unix;
     const struct sys_user *user = &privileges->user;
-    if (path && lchown(path, user->uid, user->gid) != 0) {
+    if (path && lchown(path, user->uid, user->gid) != 0 && errno != ENOENT) {
         log_error("start", "--http=unix:%s why=\"%s\"", path, strerror(errno));
         return false;
     }

@@ -370,7 +370,7 @@ void listener_close(struct listener *listener)
         (void)close(listener->sockets[i].watch.fd);
     }
     if (listener->is_unix) {
-        (void)unlink(listener->path);
+        listener_remove_path(listener);
     }
     list_remove(&listener->link);
     list_add(&reactor->listeners_dead, &listener->link);

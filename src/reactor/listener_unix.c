@@ -118,11 +118,25 @@ enum err listener_open_unix(struct reactor *reactor, const char *path,
         (void)snprintf(why, why_size, "out of memory");
         return ERR_IO;
     }
+    struct stat file;
+    if (lstat(path, &file) == 0) {
+        self->device = file.st_dev;
+        self->inode = file.st_ino;
+    }
     self->is_unix = true;
     (void)snprintf(self->path, sizeof(self->path), "%s", path);
     (void)snprintf(self->text, sizeof(self->text), "unix:%s", path);
     *listener = self;
     return ERR_OK;
+}
+
+void listener_remove_path(const struct listener *listener)
+{
+    struct stat file;
+    if (lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
+        file.st_ino == listener->inode) {
+        (void)unlink(listener->path);
+    }
 }
 
 bool peer_uid_of(int fd, uint32_t *uid)

@@ -192,8 +192,10 @@ struct listener {
     listener_cb *cb;
     void *arg;
     uint16_t port;
-    bool is_unix; /* Then the file of its only socket is `path`. */
+    bool is_unix; /* Then the file of its only socket is `path`, which ... */
     char path[REACTOR_UNIX_PATH_BYTES];
+    dev_t device; /* ... is ours while it is this one. */
+    ino_t inode;
     char text[ADDRESSES_KNOWN_MAX * REACTOR_ADDR_TEXT_BYTES];
     bool pause_logged;  /* One line per shortage, not one per attempt. */
     struct timer pause; /* Armed while descriptors are short. */
@@ -205,6 +207,8 @@ struct listener {
  * memory for it; they are closed. */
 struct listener *listener_new(struct reactor *reactor, const int *fds,
                               size_t count, listener_cb *cb, void *arg);
+/* Remove the file of a Unix socket, unless somebody has put another there. */
+void listener_remove_path(const struct listener *listener);
 /* The user of the process that connected to a Unix socket. False: the system
  * does not know; *uid is UINT32_MAX. */
 bool peer_uid_of(int fd, uint32_t *uid);

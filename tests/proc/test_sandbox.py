@@ -137,7 +137,9 @@ def test_no_process_no_code_and_no_harm_to_others(node):
                          PROT_READ | PROT_EXEC) == "EPERM"
     assert syscalls.call(pid, "io_uring_setup", 2, bytes(120)) == "ENOSYS"
     assert syscalls.call(pid, "kill", os.getpid(), 0) == "EPERM"
+    assert syscalls.call(pid, "tgkill", os.getpid(), os.getpid(), 0) == "EPERM"
     assert syscalls.call(pid, "kill", pid, 0) == 0
+    assert syscalls.call(pid, "tgkill", pid, pid, 0) == 0  # abort()
     assert syscalls.call(pid, "prlimit64", os.getpid(), 7, 0, 0) == "EPERM"
     assert syscalls.call(pid, "ioctl", 2, 0x5412, b"x") == "EPERM"  # TIOCSTI
     assert answers(node)
@@ -234,6 +236,34 @@ def test_a_node_started_as_root_becomes_the_user(cluster, public, user, gid):
         for name in folders + files:
             found = os.lstat(os.path.join(folder, name))
             assert (found.st_uid, found.st_gid) == (uid, gid), name
+
+
+@as_root
+@pytest.mark.parametrize("command", ["recover", "restore"])
+def test_a_directory_made_offline_is_the_users(cluster, public, command):
+    node = cluster.new(args=["--user", "nobody"])
+    node.dir = public + "/data"
+    node.start().up()
+    cluster.wait_leader()
+    assert answers(node)
+    os.mkdir(public + "/backups")
+    os.chmod(public + "/backups", 0o755)
+    backup = public + "/backups/backup.db"
+    with open(backup, "wb") as f:
+        f.write(node.request("GET", "/backup").body)
+    os.chmod(backup, 0o644)
+    node.terminate()
+    words = [BINARY, command] + ([backup] if command == "restore" else [])
+    if command == "restore":
+        node.dir = public + "/anew/data"
+    done = subprocess.run(words + node.argv()[1:], capture_output=True, text=True)
+    assert done.returncode == 0, done
+    for folder, folders, files in os.walk(node.dir):
+        for name in folders + files:
+            assert os.lstat(os.path.join(folder, name)).st_uid == NOBODY.pw_uid
+    node.start().up()
+    cluster.wait_leader()
+    assert node.get("still") == "here"
 
 
 @as_root

@@ -129,6 +129,17 @@ def test_a_socket_left_behind_is_replaced(cluster, path):
     is_up(node, path)
 
 
+def test_a_socket_that_was_replaced_stays(cluster, path):
+    node = listen(cluster.new(), path).start()
+    is_up(node, path)
+    os.unlink(path)
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(path)
+        other.listen(1)
+        assert node.terminate() == 0
+        assert os.path.exists(path)
+
+
 @pytest.mark.parametrize("what", ["listening", "file", "directory", "link"])
 def test_a_socket_of_another_process_stays(cluster, path, what):
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as other:
