@@ -302,7 +302,8 @@ enum err api_set_rules(struct api *api, struct bytes file, char *why,
     char wrong[AUTH_WHY_BYTES];
     struct auth *auth = api->gate.auth;
     if (!auth) {
-        auth = auth_new(api->gate.secret, api->options.conns_max / 4);
+        auth = auth_new(api->gate.secret,
+                        (uint32_t)max_u64(api->options.conns_max / 4, 8));
     }
     enum err err = auth_set_rules(auth, file, wrong);
     if (err) {

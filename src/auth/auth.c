@@ -42,6 +42,7 @@ struct auth_check {
     struct auth *auth;
     struct list link;        /* In address->waiting until it is done. */
     struct address *address; /* NULL: it is done. */
+    uint64_t since_ms;
     enum auth_verdict verdict;
     struct auth_identity identity; /* Of an accepted one. */
     auth_cb *cb;
@@ -250,11 +251,13 @@ static void leave(struct auth_check *check)
     }
 }
 
-static void finish(struct auth_check *check, const struct auth_user *user)
+/* `user` is who it is, if it is accepted. */
+static void finish(struct auth_check *check, enum auth_verdict verdict,
+                   const struct auth_user *user)
 {
     leave(check);
-    check->verdict = user ? AUTH_ACCEPTED : AUTH_REJECTED;
-    if (user) {
+    check->verdict = verdict;
+    if (verdict == AUTH_ACCEPTED) {
         become(check->auth, user, &check->identity);
     }
     crypto_zero(check->text, sizeof(check->text));
@@ -266,6 +269,7 @@ static void finish(struct auth_check *check, const struct auth_user *user)
 static void conclude(struct auth *auth, struct auth_check *check,
                      const struct auth_user *user, uint64_t now_ms)
 {
+    enum auth_verdict verdict = user ? AUTH_ACCEPTED : AUTH_REJECTED;
     uint8_t digest[SHA256_BYTES];
     memcpy(digest, check->digest, sizeof(digest));
     if (user) {
@@ -273,7 +277,7 @@ static void conclude(struct auth *auth, struct auth_check *check,
     } else {
         count_failure(auth, check->address, now_ms);
     }
-    finish(check, user);
+    finish(check, verdict, user);
     for (uint32_t i = 0; i < auth->address_count; i++) {
         struct list *waiting = &auth->addresses[i].waiting;
         for (struct list *at = waiting->next; at != waiting;) {
@@ -281,7 +285,7 @@ static void conclude(struct auth *auth, struct auth_check *check,
                 container_of(at, struct auth_check, link);
             at = at->next;
             if (crypto_equal(other->digest, digest, sizeof(digest))) {
-                finish(other, user);
+                finish(other, verdict, user);
             }
         }
     }
@@ -326,6 +330,26 @@ static void start(struct auth *auth, struct auth_check *check)
     pbkdf2_init(&auth->pbkdf2, secret_of(check), salt, rounds);
 }
 
+/* Whoever has waited for too long may come back; the others wait less. The
+ * first of a list has waited for longest. */
+static void give_up(struct auth *auth, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < auth->address_count; i++) {
+        struct list *waiting = &auth->addresses[i].waiting;
+        for (struct list *at = waiting->next; at != waiting;) {
+            struct auth_check *check =
+                container_of(at, struct auth_check, link);
+            at = at->next;
+            if (now_ms < check->since_ms + AUTH_WAIT_MAX_MS) {
+                break;
+            }
+            if (check != auth->running) {
+                finish(check, AUTH_CROWDED, NULL);
+            }
+        }
+    }
+}
+
 /* The next check whose address is not delayed. NULL: there is none before
  * *at_ms. */
 static struct auth_check *next_check(struct auth *auth, uint64_t now_ms,
@@ -342,7 +366,10 @@ static struct auth_check *next_check(struct auth *auth, uint64_t now_ms,
             auth->turn = (place + 1) % auth->address_count;
             return container_of(address->waiting.next, struct auth_check, link);
         }
-        *at_ms = min_u64(*at_ms, address->ready_ms);
+        const struct auth_check *first =
+            container_of(address->waiting.next, struct auth_check, link);
+        *at_ms = min_u64(*at_ms, min_u64(address->ready_ms,
+                                         first->since_ms + AUTH_WAIT_MAX_MS));
     }
     return NULL;
 }
@@ -350,6 +377,7 @@ static struct auth_check *next_check(struct auth *auth, uint64_t now_ms,
 uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds)
 {
     uint64_t at_ms;
+    give_up(auth, now_ms);
     if (!auth->running) {
         struct auth_check *check = next_check(auth, now_ms, &at_ms);
         if (!check) {
@@ -428,8 +456,9 @@ static void drop(struct auth_check *check)
 
 /* It goes to the end of the list of its address. */
 static void enlist(struct auth *auth, struct auth_check *check,
-                   struct address *address)
+                   struct address *address, uint64_t now_ms)
 {
+    check->since_ms = now_ms;
     check->auth = auth;
     check->verdict = AUTH_PENDING;
     check->address = address;
@@ -476,7 +505,7 @@ static enum auth_verdict begin(struct auth *auth, struct auth_check *check,
     if (!check->cb || is_crowded(auth, address)) {
         return AUTH_CROWDED;
     }
-    enlist(auth, check, address);
+    enlist(auth, check, address, now_ms);
     return AUTH_PENDING;
 }
 

@@ -52,6 +52,7 @@ enum {
     AUTH_DELAY_MIN_MS = 100,
     AUTH_DELAY_MAX_MS = 5000,
     AUTH_FORGIVE_MS = 10000,
+    AUTH_WAIT_MAX_MS = 10000, /* Then a check ends as AUTH_CROWDED. */
     /* For the sentence about a broken file, with its final 0. */
     AUTH_WHY_BYTES = 256,
 };
@@ -161,8 +162,9 @@ enum auth_verdict auth_check_end(struct auth_check *check,
                                  struct auth_identity *identity);
 
 /* Do at most `rounds` of PBKDF2 of the check whose turn it is; at most one
- * check ends. Returns when it wants to be called again: `now_ms` when there is
- * more to do now, UINT64_MAX when there is nothing to wait for. */
+ * check, and its like, is decided. Returns when it wants to be called again:
+ * `now_ms` when there is more to do now, UINT64_MAX when there is nothing to
+ * wait for. */
 uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds);
 
 /* Wrong credentials since the start, malformed ones included. */

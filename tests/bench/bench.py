@@ -4,7 +4,7 @@ beside it in the same run when it is installed.
 
     tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
 
-Parts (--only): single three large cpu idle cold failover sync size io key
+Parts (--only): single three large cpu idle cold failover sync size io key auth
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -19,6 +19,7 @@ disk), and every process is ended by its pid.
 import argparse
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -213,7 +214,7 @@ class Report:
                 order.append((what, unit))
             cells[what, unit, name] = value, more
         present = {key[2] for key in cells}
-        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES + KEY_NAMES
+        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES + KEY_NAMES + AUTH_NAMES
                  if n in present]
         print(f"\n{part:<34}" + "".join(f"{n:>30}" for n in names)
               + (f"{'/'.join(names):>14}" if len(names) > 1 else ""))
@@ -339,9 +340,10 @@ def part_cpu(options, report):
 # Names of the two ways to run craftd that a part compares.
 IO_NAMES = ["uring", "sync"]
 KEY_NAMES = ["sealed", "clear"]
+AUTH_NAMES = ["--auth", "open"]
 
 
-def in_turns(options, report, part, ways):
+def in_turns(options, report, part, ways, **environment):
     """Two ways to run three nodes, {name: flags}: throughput of writes, and CPU
     seconds of all nodes per 100,000 of them. They take turns within every run,
     and which of them begins changes."""
@@ -359,7 +361,8 @@ def in_turns(options, report, part, ways):
                     for name in names if i % 2 else reversed(names):
                         program = programs[name]
                         before = sum(cpu_seconds(n.pid) for n in program.running())
-                        run = wrk(program, program.write, connections, options.secs)
+                        run = wrk(program, program.write, connections, options.secs,
+                                  **environment)
                         time.sleep(0.3)  # Followers finish applying.
                         used = sum(cpu_seconds(n.pid) for n in program.running()) - before
                         run["cpu"] = used * 100000 / max(run["requests"], 1)
@@ -389,6 +392,20 @@ def part_key(options, report):
         key.flush()
         in_turns(options, report, "key", dict(zip(
             KEY_NAMES, (["--cluster-key", key.name], []))))
+
+
+def part_auth(options, report):
+    """Nodes with --auth, and without. Both get the same Authorization header."""
+    users = [{"username": "*", "perms": ["status", "ready", "join"]},
+             {"username": "bench", "perms": ["read:k", "write:k"],
+              "password": "pbkdf2-sha256:1000:" + "00" * 16 + ":" + hashlib.pbkdf2_hmac(
+                  "sha256", b"secret of the bench", bytes(16), 1000).hex()}]
+    header = "Basic " + base64.b64encode(b"bench:secret of the bench").decode()
+    with tempfile.NamedTemporaryFile("w") as rules:  # Its mode is 0600.
+        json.dump(users, rules)
+        rules.flush()
+        in_turns(options, report, "auth", dict(zip(
+            AUTH_NAMES, (["--auth", rules.name], []))), AUTHORIZATION=header)
 
 
 def weigh(report, programs, memory, directory):

@@ -13,6 +13,7 @@
 local KEYS = tonumber(os.getenv("KEYS") or "100000")
 local VALUE_BYTES = tonumber(os.getenv("VALUE_BYTES") or "100")
 local VALUES = tonumber(os.getenv("VALUES") or "128")
+local AUTHORIZATION = os.getenv("AUTHORIZATION")
 local random = math.random
 local seed = 0
 
@@ -40,6 +41,9 @@ end
 
 local function head(method, path, body_bytes)
     local text = method .. " " .. path .. " HTTP/1.1\r\nHost: bench\r\n"
+    if AUTHORIZATION then
+        text = text .. "Authorization: " .. AUTHORIZATION .. "\r\n"
+    end
     if body_bytes then
         text = text .. "Content-Type: application/json\r\nContent-Length: " ..
             body_bytes .. "\r\n"

@@ -18,6 +18,7 @@ import pytest
 
 from cluster import HOST, ROOT, TROUBLE, request_on, wait_for
 from test_http import connect, read_until_closed
+from test_unix import ask
 
 PERMS = ["read", "write", "lease", "status", "ready", "join", "remove", "backup", "load",
          "snapshot", "leader-ops"]
@@ -76,9 +77,11 @@ def authorized(node):
 @pytest.fixture
 def start(cluster, tmp_path):
     """A node with these entries and that of an admin."""
-    def run(*entries, args=()):
+    def run(*entries, args=(), unix=None):
         path = write_rules(tmp_path / "auth.json", ROOT_TOKEN, *entries)
         node = authorized(cluster.new(args=["--auth", path, *args]))
+        if unix:
+            node.args += ["--http", f"{node.http},unix:{unix}"]
         node.rules = path
         node.start().up()
         cluster.wait_leader()
@@ -532,6 +535,44 @@ def test_a_walk_over_many_forbidden_keys(start):
                               headers=some)) == ["p56/0999"]
 
 
+# ---- the Unix socket --------------------------------------------------------------
+
+def test_users_of_this_machine(start, tmp_path):
+    """The kernel says who is at the other end of a Unix socket."""
+    uid = f"uid:{os.getuid()}"
+    os.chdir(tmp_path)  # Paths of sockets are short: pytest's are long.
+    path = "craftd.sock"
+    node = start(user(uid, None, "read:svc/"), user("bob", "secret", "write"), unix=path)
+    assert ask(path, "GET", "/key/svc/a").status == 404
+    check_401(ask(path, "GET", "/key/svd/a"))
+    check_401(ask(path, "PUT", "/key/svc/a", "v"))
+    # Credentials that are given count, not who gives them.
+    assert ask(path, "PUT", "/key/svc/a", "v", basic("bob", "secret")).status == 201
+    check_403(ask(path, "GET", "/key/svc/a", headers=basic("bob", "secret")), "read:svc/a")
+    check_401(ask(path, "GET", "/key/svc/a", headers=basic(uid, "")))
+    # Over TCP nobody has a number, whatever it says.
+    check_401(node.plain("GET", "/key/svc/a"))
+    check_401(node.plain("GET", "/key/svc/a", headers=basic(uid, "")))
+    change_rules(node, ROOT_TOKEN, user("uid:4294967295", None, "all"))
+    check_401(ask(path, "GET", "/key/svc/a"))
+
+
+def test_a_file_behind_links(start, tmp_path):
+    """As containers get their secrets: a directory that is a link is replaced."""
+    for version, words in enumerate((["read"], ["write"])):
+        os.makedirs(tmp_path / "mount" / f"..{version}")
+        write_rules(tmp_path / "mount" / f"..{version}" / "auth", ROOT_TOKEN,
+                    token("t", *words))
+    os.symlink("..0", tmp_path / "mount" / "..data")
+    os.symlink("..data/auth", tmp_path / "mount" / "auth")
+    node = start(args=["--auth", str(tmp_path / "mount" / "auth")])
+    assert node.plain("GET", "/keys", headers=bearer("t")).status == 200
+    os.symlink("..1", tmp_path / "mount" / "new")
+    os.rename(tmp_path / "mount" / "new", tmp_path / "mount" / "..data")
+    assert "users=2" in change_mode(node, "users=")
+    check_403(node.plain("GET", "/keys", headers=bearer("t")), "read")
+
+
 # ---- the rules change -----------------------------------------------------------
 
 def test_rules_are_read_again(start):
@@ -568,10 +609,10 @@ def test_a_broken_file_keeps_the_old_rules(start):
     check_401(node.plain("GET", "/keys", headers=basic("bob", "secret")))
 
 
-def change_mode(node):
+def change_mode(node, line="stay as they are"):
     before = node.log()
     node.send(signal.SIGHUP)
-    wait_for(lambda: "stay as they are" in node.log()[len(before):], 10, "a line")
+    wait_for(lambda: line in node.log()[len(before):], 10, "a line")
     return node.log()[len(before):]
 
 

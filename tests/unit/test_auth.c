@@ -454,6 +454,49 @@ static void test_addresses_in_turn(void **state)
     auth_free(auth);
 }
 
+/* Behind the wrong ones of others, nobody waits for ever. */
+static void test_nobody_waits_for_ever(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client crowd[3];
+    struct client client;
+    char password[32];
+    add_user(&users, "bob", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    uint64_t now_ms = 0;
+    for (int i = 0; i < 8; i++) { /* So that the delay is the longest. */
+        (void)snprintf(password, sizeof(password), "wrong-%d", i);
+        now_ms = rejected_at(auth, password, 1, now_ms);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(crowd); i++) {
+        (void)snprintf(password, sizeof(password), "more-%zu", i);
+        assert_int_equal(
+            ask(auth, &crowd[i], basic("bob", password), 1, now_ms + 1000),
+            AUTH_PENDING);
+    }
+    assert_int_equal(
+        ask(auth, &client, basic("bob", "secret"), 1, now_ms + 2000),
+        AUTH_PENDING);
+    uint64_t at_ms = now_ms + 2000;
+    uint64_t ran_ms = 0;
+    for (int i = 0; i < 20 && crowd[2].done == 0; i++) {
+        ran_ms = at_ms;
+        at_ms = auth_run(auth, at_ms, ROUNDS);
+    }
+    assert_int_equal(ran_ms, now_ms + 1000 + AUTH_WAIT_MAX_MS);
+    assert_int_equal(client.done, 0);
+    assert_int_equal(end(&crowd[0]), AUTH_REJECTED);
+    assert_int_equal(end(&crowd[2]), AUTH_CROWDED);
+    assert_false(auth_is_known(&crowd[2].identity));
+    assert_int_equal(at_ms, now_ms + 2000 + AUTH_WAIT_MAX_MS);
+    assert_int_equal(auth_run(auth, at_ms, ROUNDS), UINT64_MAX);
+    assert_int_equal(client.done, 1);
+    assert_int_equal(end(&client), AUTH_CROWDED);
+    assert_int_equal(end(&crowd[1]), AUTH_REJECTED);
+    auth_free(auth);
+}
+
 /* More addresses than are kept: none with a waiting check is lost. */
 static void test_many_addresses(void **state)
 {
@@ -499,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_same_credentials_are_checked_once),
         cmocka_unit_test(test_crowds),
         cmocka_unit_test(test_addresses_in_turn),
+        cmocka_unit_test(test_nobody_waits_for_ever),
         cmocka_unit_test(test_many_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
