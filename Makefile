@@ -156,6 +156,9 @@ DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
 $(DYING_TESTS): $(call objects,check,$(addprefix tests/support/,dying.c nth.c))
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 
+# A test whose time is its own.
+$(BUILD)/check/test_peer_admission: private WRAP := -Wl,--wrap=sys_now_ms
+
 .PHONY: unit
 # All unit tests, or one: make unit T=test_wal
 unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
