@@ -15,6 +15,7 @@ TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "180"))
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "seconds(n): the test may take that long")
     # 1000 idle connections need a descriptor each, here as in the daemon.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4096 <= hard or hard == resource.RLIM_INFINITY:
@@ -35,13 +36,23 @@ def cluster(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def three(tmp_path_factory):
-    """Three nodes shared by the tests that leave them as they were."""
+def three_nodes(tmp_path_factory):
     nodes = Cluster(tmp_path_factory.mktemp("three"))
     try:
         yield nodes.start(3)
     finally:
         nodes.stop()
+
+
+@pytest.fixture
+def three(three_nodes):
+    """Three nodes without keys, shared by the tests that leave members and
+    processes as they were."""
+    leader = three_nodes.wait_leader()
+    if leader.request("GET", "/keys?count").json()["count"] > 0:
+        assert leader.request("DELETE", "/keys?all", timeout=60).status == 200
+    three_nodes.wait_same()
+    return three_nodes
 
 
 @pytest.fixture
@@ -53,7 +64,8 @@ def addr(three):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
     """A test that hangs fails, with the stacks of all threads."""
-    limit = TEST_SECONDS_MAX
+    marker = item.get_closest_marker("seconds")
+    limit = max(TEST_SECONDS_MAX, marker.args[0] if marker else 0)
     if "ROUNDS" in os.environ or "IDLE" in os.environ:
         limit *= 20
     limit += int(60 * float(os.environ.get("MINUTES", "0")))

@@ -130,8 +130,8 @@ def test_pairs_are_taken_whatever_content_type_says(document):
 
 
 @pytest.fixture(scope="module")
-def document(three):
-    response = three[0].request("GET", SPEC_PATH)
+def document(three_nodes):
+    response = three_nodes[0].request("GET", SPEC_PATH)
     assert response.headers["Content-Type"] == "application/yaml"
     return Document(response.body.decode())
 

@@ -26,6 +26,8 @@ def inside(pid, *argv):
                           capture_output=True, timeout=30, check=False)
 
 
+# It may have to build the daemon first.
+@pytest.mark.seconds(600)
 def test_a_cluster_for_newcomers(network, tmp_path):
     """It says what to type, and that works; a node that dies is one line, with
     the command line that brings it back."""
@@ -60,7 +62,7 @@ def test_a_cluster_for_newcomers(network, tmp_path):
             node.wait(20)
     finally:
         script.send_signal(signal.SIGINT)
-        script.wait(30)
+        script.wait(120)
 
 
 def run_cluster(directory, out):
@@ -71,6 +73,7 @@ def run_cluster(directory, out):
     return script
 
 
+@pytest.mark.seconds(600)
 def test_a_first_node_that_lost_its_directory_joins(network, tmp_path):
     """It founds the cluster only when no node is a member of one, be its
     directory there or not."""
@@ -86,6 +89,6 @@ def test_a_first_node_that_lost_its_directory_joins(network, tmp_path):
             assert done.returncode == 0, (done, out.read_text())
         finally:
             script.send_signal(signal.SIGINT)
-            script.wait(30)
+            script.wait(120)
         shutil.rmtree(directory / "node0")
     assert done.stdout == "1"
