@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -44,6 +45,12 @@ def _checked(result):
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def forbidding(number, argv):
+    """The words that run argv where the kernel refuses that system call."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forbid_call.py")
+    return [sys.executable, script, str(number)] + argv
 
 
 def enter_network(namespace):

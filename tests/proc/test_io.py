@@ -3,15 +3,14 @@ what is asked for is what one gets."""
 import contextlib
 import os
 import subprocess
-import sys
 import time
 
 import pytest
 
-from cluster import wait_for
+from cluster import forbidding, wait_for
 from load import Writers, verify
 
-FORBID = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forbid_uring.py")
+IO_URING_SETUP = 425
 
 
 def rings(node):
@@ -79,13 +78,13 @@ def test_in_memory_there_is_nothing_to_write(cluster):
 def test_where_it_is_forbidden(cluster):
     """Asked for: an error that says so. Else: one line, and it works."""
     node = cluster.new(args=["--io=uring"])
-    wrong = subprocess.run([sys.executable, FORBID] + node.argv(),
+    wrong = subprocess.run(forbidding(IO_URING_SETUP, node.argv()),
                            capture_output=True, text=True, timeout=30,
                            stdin=subprocess.DEVNULL)
     assert wrong.returncode == 1
     assert "--io=uring" in wrong.stderr and "io_uring" in wrong.stderr
     node.args = []
-    node.start([sys.executable, FORBID] + node.argv()).up()
+    node.start(forbidding(IO_URING_SETUP, node.argv())).up()
     wait_for(lambda: node.put("k", "v").status == 200, 10, "a write")
     assert rings(node) == 0
     assert node.log().count("log=sync") == 1

@@ -12,7 +12,7 @@ import tempfile
 import pytest
 
 import syscalls
-from cluster import BINARY, wait_for
+from cluster import BINARY, forbidding, wait_for
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 1, 2, 10, 16, 17
 PROT_READ, PROT_EXEC, MAP_PRIVATE_ANONYMOUS = 1, 4, 0x22
@@ -82,6 +82,20 @@ def test_the_sandbox_can_be_turned_off(free):
         assert field(pid, "NoNewPrivs") == "0"
     assert 'seccomp=off landlock=off why="--sandbox=off"' in free.log()
     assert sandbox_metrics(free) == {"seccomp": 0, "landlock": 0}
+
+
+@pytest.mark.parametrize("number, log", [
+    (444, 'seccomp=on landlock=off why="landlock: Operation not permitted"'),
+    pytest.param(317, "seccomp=on landlock=on", marks=injects)])
+def test_where_a_part_is_missing(cluster, number, log):
+    """No landlock_create_ruleset(); and no seccomp(), in whose place there is
+    prctl()."""
+    node = cluster.new()
+    node.start(forbidding(number, node.argv())).up()
+    cluster.wait_leader()
+    assert f" sandbox {log}" in node.log()
+    assert field(node.pid, "Seccomp") == "2"
+    assert answers(node)
 
 
 def opened(node, path, flags=os.O_RDONLY, mode=0o600):
