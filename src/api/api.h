@@ -56,8 +56,8 @@ struct api_options {
     const char *host_name;
     const char *allow_hosts;
     const char *allow_origins;
-    /* What is wrong with the protection of the Raft port, for the hints of
-     * /status; a sentence, NULL: nothing. */
+    /* A risk of the Raft port, a sentence for the hints of /status. NULL: none
+     * is known. */
     const char *raft_port_risk;
     const char *version;
     /* Random bytes: the key under which credentials are remembered. */

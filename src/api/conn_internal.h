@@ -170,7 +170,7 @@ struct conn *api_conn_open(struct api *api, struct stream *stream,
                            const struct stream_handler *handler,
                            node_request_cb *cb);
 /* A listener_cb: the accepted stream becomes a connection, at once or when a
- * proxy has told the address of the client (proxied.c). */
+ * proxy has sent the address of the client (proxied.c). */
 void api_on_accept(struct stream *stream, void *arg);
 /* Make a stream a connection that serves requests (server.c). */
 struct conn *api_serve(struct api *api, struct stream *stream);

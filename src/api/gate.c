@@ -1,15 +1,15 @@
-/* gate.c -- the one gate of --auth: every request passes it before its handler,
- * and before its body is read.
+/* gate.c -- --auth: every request passes here before its handler is called, and
+ * before its body is read.
  *
- * The node that receives a request asks its own rules; what it forwards to the
- * leader is allowed already. Credentials that this process does not remember
- * are checked a slice a turn (auth.h): SLICE_US of work, then as long for all
- * else, so that a flood of wrong passwords takes half of the time at most and
- * delays a request by one slice. The request waits in its stream meanwhile, as
- * it came.
+ * The node that receives a request checks it against its own rules; the leader
+ * does not check a forwarded request again. Credentials that are not in the
+ * cache of this process are checked in slices (auth.h): SLICE_US of work, then
+ * the same time for everything else, so that a flood of wrong passwords takes
+ * at most half of the time and delays a request by one slice. The request stays
+ * in its stream meanwhile.
  *
- * Who changes the rules takes them from the next request on; one that is being
- * answered ends by the rules under which it was let in. */
+ * New rules hold from the next request on; a request in progress ends by the
+ * rules under which it was allowed. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -25,7 +25,7 @@
 enum {
     SLICE_US = 1000,
     PAUSE_MS = 2, /* From the start of a slice to that of the next. */
-    ROUNDS = 16,  /* Between two looks at the clock. */
+    ROUNDS = 16,  /* Rounds between two readings of the clock. */
     LOG_MS = 1000,
 };
 
@@ -158,7 +158,7 @@ void api_gate_close(struct conn *conn)
     *gate = (struct conn_gate){0};
 }
 
-/* ---- what it may do ---- */
+/* ---- permissions ---- */
 
 static void answer_unauthorized(struct conn *conn, const char *message)
 {
@@ -169,8 +169,8 @@ static void answer_unauthorized(struct conn *conn, const char *message)
     api_answer_problem(conn, 401, "unauthorized", message, OUTCOME_NOT_APPLIED);
 }
 
-/* 401 to nobody in particular, who may come back as somebody; else 403, with
- * what is missing ("write:svc/a"). */
+/* Answer 401 to a request without credentials, which may be repeated with some;
+ * otherwise 403 with the permission that is missing ("write:svc/a"). */
 static bool deny(struct conn *conn, enum auth_perm perm, struct bytes key)
 {
     struct buf need = {0};
@@ -208,7 +208,7 @@ bool api_gate_allows_below(struct conn *conn, enum auth_perm perm,
            deny(conn, perm, key);
 }
 
-/* What is known to be wrong with the credentials themselves. */
+/* Whether the credentials themselves are refused. True: answered. */
 static bool is_refused(struct conn *conn)
 {
     must(conn->gate.known);

@@ -1,11 +1,11 @@
-/* proxied.c -- accepted connections, and the address of a client that comes by
- * a trusted proxy (--trust-proxy).
+/* proxied.c -- accepted connections, and the address of a client behind a
+ * trusted proxy (--trust-proxy).
  *
  * A connection from a proxy that speaks the PROXY protocol begins with its
- * header. It becomes a connection of the API with the address that the header
- * tells, so that shares of --max-conns are those of clients; until then it has
- * no place, and PROXIED_MAX of them may wait for HEADER_MS. One that begins
- * otherwise is closed: were it served, a client who reaches that proxy's
+ * header. It becomes a connection of the API with the address in that header,
+ * so that shares of --max-conns are those of clients; until then it has no
+ * place, and PROXIED_MAX of them may wait for HEADER_MS. A connection without
+ * the header is closed: if it were served, a client that can use that proxy's
  * address could choose its own.
  *
  * A proxy that sends X-Forwarded-For may use one connection for several
@@ -100,7 +100,7 @@ static size_t on_header_read(struct stream *stream, uint8_t *data, size_t size,
     set_peer(stream, &source);
     release(waiting);
     (void)api_serve(api, stream);
-    stream_kick(stream); /* What is behind the header is for the new handler. */
+    stream_kick(stream); /* Bytes behind the header go to the new handler. */
     return consumed;
 }
 
