@@ -21,10 +21,10 @@
  * process, with SIGSYS: what made them is not to go on. The kernel logs all of
  * these (audit) where it can.
  *
- * Known limits. On i386 the arguments of socketcall(2) are out of a filter's
- * sight, so that the family of a socket is not checked there. io_uring makes
- * calls that no filter sees; the ring of uring.h is restricted by itself, and
- * another cannot be made. Builds with AddressSanitizer have no sandbox: its
+ * Known limits. On i386 what socketcall(2) points to is out of a filter's
+ * sight, so that family and type of a socket are not checked there. io_uring
+ * makes calls that no filter sees; the ring of uring.h is restricted by itself,
+ * and another cannot be made. Builds with AddressSanitizer have no sandbox: its
  * runtime makes calls of its own. */
 #ifndef CRAFTD_SYS_SANDBOX_H
 #define CRAFTD_SYS_SANDBOX_H

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/net.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,9 +92,6 @@ static const uint32_t allowed[] = {
     __NR_shutdown,
     __NR_sendmsg,
     __NR_recvmsg,
-#ifdef __NR_socketcall /* All of them, behind a pointer. */
-    __NR_socketcall,
-#endif
     /* Files. */
     __NR_openat,
     __NR_fcntl,
@@ -367,6 +365,22 @@ static void emit_tcp_socket(struct program *program)
     emit_return(program, refuse(EAFNOSUPPORT));
 }
 
+/* Where all of them are one call (i386), its number is seen, not what the
+ * pointer behind it leads to. */
+static void emit_socketcall(struct program *program)
+{
+#ifdef __NR_socketcall
+    const uint32_t calls[] = {SYS_SOCKET,   SYS_CONNECT,     SYS_ACCEPT,
+                              SYS_ACCEPT4,  SYS_GETSOCKNAME, SYS_GETPEERNAME,
+                              SYS_SEND,     SYS_SENDTO,      SYS_SENDMSG,
+                              SYS_RECV,     SYS_RECVFROM,    SYS_RECVMSG,
+                              SYS_SHUTDOWN, SYS_SETSOCKOPT,  SYS_GETSOCKOPT};
+    emit_one_of(program, __NR_socketcall, 0, calls, ARRAY_COUNT(calls), ENOSYS);
+#else
+    (void)program;
+#endif
+}
+
 /* Memory is writable or executable, never both in turn. */
 static void emit_memory(struct program *program)
 {
@@ -385,6 +399,7 @@ static void emit_arguments_of_node(struct program *program)
     const uint32_t self[] = {(uint32_t)getpid()}; /* raise(), abort() */
     const uint32_t own[] = {0, (uint32_t)getpid()};
     emit_tcp_socket(program);
+    emit_socketcall(program);
     emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
     emit_one_of(program, __NR_tgkill, 0, self, ARRAY_COUNT(self), EPERM);
     emit_one_of(program, __NR_tkill, 0, self, ARRAY_COUNT(self), EPERM);
@@ -397,7 +412,10 @@ static void emit_arguments_of_resolver(struct program *program)
 {
     const uint32_t families[] = {AF_INET, AF_INET6, AF_UNIX, AF_NETLINK};
     const uint32_t free_calls[] = {
-        __NR_ioctl, __NR_prlimit64, __NR_mprotect,
+#ifdef __NR_socketcall
+        __NR_socketcall,
+#endif
+        __NR_ioctl,      __NR_prlimit64, __NR_mprotect,
 #ifdef __NR_mmap
         __NR_mmap,
 #endif
