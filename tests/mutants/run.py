@@ -99,7 +99,7 @@ def copy_tree():
     shutil.copy2(os.path.join(ROOT, "Makefile"), TREE)
 
 
-# Of clocks, while the processor has other work.
+# Factor for limits by the clock, while the processor has other work.
 PATIENCE = 6
 
 

@@ -20,7 +20,7 @@ TEXT_BYTES_MAX = 32 << 10
 PROTOCOL = b"Noise_NNpsk0_25519_ChaChaPoly_SHA256"
 
 
-# ---- X25519 ------------------------------------------------------------------
+# ---- X25519 ----
 
 P = 2**255 - 19
 
@@ -48,7 +48,7 @@ def x25519(secret, point):
 BASE = (9).to_bytes(32, "little")
 
 
-# ---- ChaCha20-Poly1305 ---------------------------------------------------------
+# ---- ChaCha20-Poly1305 ----
 
 MASK = 0xFFFFFFFF
 ROUND = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
@@ -106,7 +106,7 @@ def aead_open(key, nonce, ad, data):
     return chacha(key, nonce, sealed)
 
 
-# ---- NNpsk0 --------------------------------------------------------------------
+# ---- NNpsk0 ----
 
 def hkdf(chaining_key, material, count):
     secret = hmac.digest(chaining_key, material, "sha256")

@@ -25,7 +25,7 @@ PERMS = ["read", "write", "lease", "status", "ready", "join", "remove", "backup"
 SALT = bytes(range(16))
 
 
-# ---- files and headers --------------------------------------------------------
+# ---- files and headers ----
 
 def user(name, password, *perms, rounds=1000):
     entry = {"username": name, "perms": list(perms)}
@@ -117,7 +117,7 @@ def check_403(response, need):
         assert (code(response), response.json()["need"]) == ("forbidden", need), response
 
 
-# ---- every route, every permission --------------------------------------------
+# ---- every route, every permission ----
 
 def routes():
     """(path, reach, verb, permission, object) of each row of the table."""
@@ -148,7 +148,7 @@ def sample(path, reach, method):
 
 
 def need_of(perm, kind, target):
-    """What a refusal names."""
+    """The fields of a refusal."""
     if kind in ("KEY", "BODY", "PREFIX", "LIST", "TXN"):
         key = {"KEY": "svc/a", "PREFIX": "svc/x"}.get(kind, "")
         if kind == "LIST" and "prefix=" in target:
@@ -227,7 +227,7 @@ def test_probes_are_open_until_the_file_names_them(start):
     check_401(node.plain("GET", "/keys"))
 
 
-# ---- requests without a route, and other methods ------------------------------
+# ---- requests without a route, and other methods ----
 
 def test_a_stranger_is_told_nothing(start):
     """No list of paths, no methods, no version."""
@@ -269,7 +269,7 @@ def test_two_headers_are_none(start):
             assert read_until_closed(s).split(b" ")[1] == status, headers
 
 
-# ---- before the body ------------------------------------------------------------
+# ---- before the body ----
 
 EXPECT = (b"PUT /key/%s HTTP/1.1\r\nHost: x\r\n%sContent-Length: 100000\r\n"
           b"Expect: 100-continue\r\n\r\n")
@@ -347,7 +347,7 @@ def test_restore_needs_load_before_its_body(start):
 
 
 def test_one_connection_several_senders(start):
-    """What one request was allowed is nothing to the next."""
+    """The permission of one request does not count for the next."""
     node = start(token("reader", "read"), token("writer", "write"))
     connection = http.client.HTTPConnection(HOST, node.http_port, timeout=15)
     for _ in range(2):
@@ -371,7 +371,7 @@ def test_a_client_that_goes_while_it_waits(start):
     assert node.alive()
 
 
-# ---- keys -----------------------------------------------------------------------
+# ---- keys ----
 
 @pytest.fixture
 def bob(start):
@@ -478,7 +478,7 @@ def test_deletions_of_many_keys(bob):
     assert bob.get("svc") == "1"
 
 
-# ---- lists show what may be read ------------------------------------------------
+# ---- lists show what may be read ----
 
 def keys_of(response):
     assert response.status == 200, response
@@ -535,7 +535,7 @@ def test_a_walk_over_many_forbidden_keys(start):
                               headers=some)) == ["p56/0999"]
 
 
-# ---- the Unix socket --------------------------------------------------------------
+# ---- the Unix socket ----
 
 def test_users_of_this_machine(start, tmp_path):
     """The kernel says who is at the other end of a Unix socket."""
@@ -573,7 +573,7 @@ def test_a_file_behind_links(start, tmp_path):
     check_403(node.plain("GET", "/keys", headers=bearer("t")), "read")
 
 
-# ---- the rules change -----------------------------------------------------------
+# ---- the rules change ----
 
 def test_rules_are_read_again(start):
     node = start(user("bob", "old", "read"), token("t", "write"))
@@ -631,7 +631,7 @@ def test_no_start_without_rules(cluster, tmp_path, text, mode, why):
     assert why in node.log()
 
 
-# ---- wrong passwords ------------------------------------------------------------
+# ---- wrong passwords ----
 
 def latency(node, headers, seconds):
     """Median of reads on one connection, in ms; and how many."""
@@ -703,7 +703,7 @@ def test_wrong_ones_in_a_row_take_their_time(start):
     assert node.plain("GET", "/keys", headers=ADMIN).status == 200
 
 
-# ---- clusters -------------------------------------------------------------------
+# ---- clusters ----
 
 def cluster_with_rules(cluster, tmp_path, *entries, count=3):
     rules = write_rules(tmp_path / "auth.json", ROOT_TOKEN, token("joiner", "join"), *entries)
@@ -764,7 +764,7 @@ def test_a_join_token_that_is_none(cluster, tmp_path, text, mode, why):
     assert "--join-token-file" in node.log() and why in node.log()
 
 
-# ---- browsers ---------------------------------------------------------------------
+# ---- browsers ----
 
 def test_pages_with_credentials_are_pages_all_the_same(start):
     """A browser sends the password that it was given with what any page asks."""

@@ -1,4 +1,4 @@
-"""What a web page of another site can do through its reader's browser: nothing.
+"""A web page of another site can do nothing through its reader's browser.
 
 Browsers say that a page asks, with Origin, Sec-Fetch-Site, Referer, or a
 User-Agent; whoever sends none of these sees no difference."""

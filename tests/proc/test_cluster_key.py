@@ -60,7 +60,7 @@ def hangup(node, word="cluster-key"):
     return node.log()[begin:]
 
 
-# ---- a cluster with a key ---------------------------------------------------------
+# ---- a cluster with a key ----
 
 def test_a_cluster_with_a_key(cluster, key):
     """Writes, a crash, a snapshot, a node that joins, forwarded requests."""
@@ -87,7 +87,7 @@ def test_a_cluster_with_a_key(cluster, key):
         assert "peer-refused" not in node.log()
 
 
-# ---- nodes that do not fit -----------------------------------------------------------
+# ---- nodes that do not fit ----
 
 def test_a_node_without_the_key_becomes_no_voter(cluster, key, tmp_path):
     """It is asked for, over HTTP, and stays a learner that nobody reaches; with
@@ -146,7 +146,7 @@ def test_a_member_that_lost_its_key_is_out(cluster, key):
     assert node.get("meanwhile", "none") == "1"
 
 
-# ---- the way there, and from one key to the next ---------------------------------------
+# ---- the way there, and from one key to the next ----
 
 def test_a_key_is_introduced_node_by_node(cluster, key):
     """Twice through all of them, with writes all the while."""
@@ -199,7 +199,7 @@ def test_a_key_is_changed_node_by_node(cluster, tmp_path):
             "its cluster key was removed" in other.log() for other in cluster)
 
 
-# ---- files ----------------------------------------------------------------------------
+# ---- files ----
 
 def test_a_file_that_is_not_usable_keeps_the_keys(cluster, key):
     cluster.start(2, args=with_key(key))
@@ -285,7 +285,7 @@ def test_keys_differ(tmp_path):
     assert done.returncode == 2 and done.stdout == ""
 
 
-# ---- a Raft port without one -----------------------------------------------------------
+# ---- a Raft port without one ----
 
 RISK = "the Raft port is not on loopback and has no --cluster-key"
 OPTIONAL = "--cluster-key-optional still trusts nodes without the key"

@@ -99,7 +99,7 @@ def sealed(cluster, tmp_path):
     it.relay.close()
 
 
-# ---- attackers: they send frames, and return what came back ----------------------------
+# ---- attackers: they send frames, and return what came back ----
 
 def talk(node, data, more=b""):
     """All that comes back after both; `more` is sent after an answer to the
@@ -229,7 +229,7 @@ def test_a_peer_with_the_key_is_accepted(sealed):
         assert peer.await_type(fake.PONG) == b""
 
 
-# ---- recordings, and who sits between two nodes ---------------------------------------
+# ---- recordings, and who sits between two nodes ----
 
 def test_a_recorded_link_is_worth_nothing(sealed):
     """All that was said to a node, said again: while it has that link, after it
@@ -309,7 +309,7 @@ def test_a_node_does_not_talk_to_itself(sealed):
     go_on(cluster)
 
 
-# ---- addresses that get into the membership ---------------------------------------------
+# ---- addresses that get into the membership ----
 
 class Spy:
     """Listens like a node, keeps what comes, and answers with something."""
@@ -427,7 +427,7 @@ def test_a_node_that_joins_is_adopted_by_no_other_cluster(cluster, tmp_path):
     cluster.wait_members(2).wait_same()
 
 
-# ---- many of them ---------------------------------------------------------------------
+# ---- many of them ----
 
 class Flood:
     """As many connections as it can make, which send that and are renewed."""

@@ -32,7 +32,7 @@ NORETURN void __wrap_die(const char *format, ...)
     vsnprintf(dying_words, sizeof(dying_words), format, args);
     va_end(args);
     if (!dying_to) {
-        fprintf(stderr, "nobody expects: %s\n", dying_words);
+        fprintf(stderr, "unexpected die(): %s\n", dying_words);
         abort();
     }
     jmp_buf *to = dying_to;

@@ -48,7 +48,7 @@ static int by_time(const void *a, const void *b)
 static void measure(compare *equal)
 {
     static uint8_t left[BYTES];
-    static uint8_t right[2][BYTES]; /* Of class 0 equal, of 1 not. */
+    static uint8_t right[2][BYTES]; /* Class 0 is equal, class 1 is not. */
     right[1][0] = 1;
     for (int i = 0; i < SAMPLES; i++) {
         classes[i] = (uint8_t)rng_below(&rng, 2);

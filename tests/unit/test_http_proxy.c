@@ -67,7 +67,7 @@ static void test_headers(void **state)
         HEADER(V2 "\x20\0\0\0", ""), /* LOCAL */
         HEADER(V2 "\x20\x11\0\x0c\xc0\0\2\1\xc0\0\2\2\x12\x67\0\x50", ""),
         HEADER(V2 "\x21\0\0\0", ""),     /* A family that is not told. */
-        HEADER(V2 "\x21\x31\0\2ab", ""), /* Of Unix sockets. */
+        HEADER(V2 "\x21\x31\0\2ab", ""), /* Unix sockets. */
     };
     for (size_t i = 0; i < ARRAY_COUNT(headers); i++) {
         char data[160];
@@ -141,7 +141,7 @@ static void test_forwarded_for(void **state)
         {"[2001:db8::1]:80", "2001:db8::1", 80},
         {"192.0.2.1:4711", "192.0.2.1", 4711},
         {"::ffff:192.0.2.1", "::ffff:192.0.2.1", 0},
-        /* What came from the client itself is before the last one. */
+        /* Addresses from the client itself come before the last one. */
         {"10.0.0.1, 192.0.2.1", "192.0.2.1", 0},
         {"10.0.0.1,\t192.0.2.1 ", "192.0.2.1", 0},
         {"\"x\", unknown,192.0.2.1", "192.0.2.1", 0},
