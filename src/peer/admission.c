@@ -123,10 +123,14 @@ void guests_tick(struct peers *peers)
     bool crowded = crowd_of(peers, false, NULL).count > GUESTS_CALM;
     for (int i = 0; i < GUESTS_MAX; i++) {
         struct conn *guest = peers->guests[i];
-        uint64_t limit = crowded && guest && !guest->known
-                             ? HANDSHAKE_CROWDED_MS
-                             : HANDSHAKE_MS;
-        if (guest && now(peers) > guest->opened_ms + limit) {
+        if (!guest) {
+            continue;
+        }
+        /* One that waits for our answer is not late. */
+        bool hurried =
+            crowded && !guest->known && guest->security != SECURITY_BUDGET;
+        uint64_t limit = hurried ? HANDSHAKE_CROWDED_MS : HANDSHAKE_MS;
+        if (now(peers) > guest->opened_ms + limit) {
             close_guest(guest, "no HELLO");
         }
     }

@@ -34,7 +34,7 @@ enum {
     /* First messages answered between two ticks: of addresses of members, of
      * all others, and of one address. Each costs two X25519. */
     ANSWERS_KNOWN_MAX = 4,
-    ANSWERS_STRANGE_MAX = 2,
+    ANSWERS_STRANGE_MAX = 3,
     ANSWERS_ADDRESS_MAX = 2,
     ANSWERS_MAX = ANSWERS_KNOWN_MAX + ANSWERS_STRANGE_MAX,
     /* Bytes of unfinished frames on all links, and on those to non-members,

@@ -302,11 +302,22 @@ const char *secure_explain_close(struct conn *conn, const char *why)
 
 void secure_tick(struct peers *peers)
 {
+    struct conn *waiting[GUESTS_MAX];
+    int count = 0;
     peers->answer_count = 0;
     for (int i = 0; i < GUESTS_MAX; i++) {
-        if (peers->guests[i] && peers->guests[i]->security == SECURITY_BUDGET) {
-            stream_kick(peers->guests[i]->stream);
+        struct conn *guest = peers->guests[i];
+        if (guest && guest->security == SECURITY_BUDGET) {
+            int at = count++;
+            for (; at > 0 && waiting[at - 1]->opened_ms > guest->opened_ms;
+                 at--) {
+                waiting[at] = waiting[at - 1];
+            }
+            waiting[at] = guest;
         }
+    }
+    for (int i = 0; i < count; i++) { /* The oldest first. */
+        stream_kick(waiting[i]->stream);
     }
 }
 

@@ -538,6 +538,62 @@ static void test_recordings_get_few_answers(void **state)
     recordings_get_few_answers("127.0.0.9");
 }
 
+enum { EACH = 8, CROWD = 2 * EACH };
+
+static int crowd_dial(int i, const struct buf *first)
+{
+    int fd = peersock_dial(i < EACH ? "127.0.0.9" : "127.0.0.10", b.port);
+    peersock_send(fd, first->data, first->size, reactor);
+    return fd;
+}
+
+/* One that comes last to such a crowd, whose places are taken again at once. */
+static void is_answered_in_time(int crowd[CROWD], const char *ip,
+                                const struct buf *first)
+{
+    struct buf in = {0};
+    int fd = peersock_dial(ip, b.port);
+    peersock_send(fd, first->data, first->size, reactor);
+    for (uint64_t by_ms = sys_now_ms() + 1500; received(fd, &in) == 0;) {
+        assert_true(sys_now_ms() < by_ms);
+        for (int i = 0; i < CROWD; i++) {
+            struct buf answer = {0};
+            if (received(crowd[i], &answer) > 0 ||
+                peersock_is_closed(crowd[i])) {
+                close(crowd[i]);
+                turn();
+                crowd[i] = crowd_dial(i, first);
+            }
+            buf_free(&answer);
+        }
+        turn();
+    }
+    close(fd);
+    buf_free(&in);
+}
+
+/* Who has waited longest is next, however many come after it. */
+static void test_recordings_keep_nobody_waiting(void **state)
+{
+    (void)state;
+    struct channel channel;
+    struct buf first = {0};
+    int crowd[CROWD];
+    open_side(&b, 2, &key_1, false);
+    first_message(&channel, &key_1, &first);
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = crowd_dial(i, &first);
+    }
+    turn_for(5);
+    for (int i = 0; i < 4; i++) {
+        is_answered_in_time(crowd, "127.0.0.8", &first);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        close(crowd[i]);
+    }
+    buf_free(&first);
+}
+
 static void test_a_reflected_handshake(void **state)
 {
     (void)state;
@@ -788,6 +844,7 @@ int main(void)
         TEST(test_bytes_that_open_nothing_are_silence),
         TEST(test_a_recording_is_answered_and_not_believed),
         TEST(test_recordings_get_few_answers),
+        TEST(test_recordings_keep_nobody_waiting),
         TEST(test_a_reflected_handshake),
         TEST(test_other_keys),
         TEST(test_a_key_and_none),
