@@ -41,7 +41,7 @@ static void clean_up_on_signals(void)
 
 static int fail(const struct options *options, const char *path)
 {
-    say(options, "%s: %s", path, strerror(errno));
+    client_say(options, "%s: %s", path, strerror(errno));
     return EXIT_FAILED;
 }
 
@@ -105,21 +105,23 @@ static int download_to(const struct options *options, const char *path, int fd)
     return sync_directory_of(path) ? EXIT_DONE : fail(options, path);
 }
 
-int run_backup(const struct options *options)
+int client_run_backup(const struct options *options)
 {
     const char *path = options->words[0];
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO)) {
-        say(options, "stdout is a terminal, and a backup is binary: name a "
-                     "file, or use a pipe (craftd backup - | gzip "
-                     ">backup.db.gz)");
+        client_say(options,
+                   "stdout is a terminal, and a backup is binary: name a "
+                   "file, or use a pipe (craftd backup - | gzip "
+                   ">backup.db.gz)");
         return EXIT_USAGE;
     }
     if (strcmp(path, "-") == 0) {
         return download(options, STDOUT_FILENO);
     }
     if (!can_be_replaced(path)) {
-        say(options, "%s: exists, and is no regular file (\"-\" is stdout)",
-            path);
+        client_say(options,
+                   "%s: exists, and is no regular file (\"-\" is stdout)",
+                   path);
         return EXIT_FAILED;
     }
     /* Random rather than the pid: two containers may share a directory, and

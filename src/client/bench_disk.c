@@ -130,7 +130,7 @@ static int report(struct bench *bench, const struct options *options)
                (double)bench->written_ns / 1e9,
                (double)(bench->written_bytes >> 20) * 1e9 /
                    (double)bench->written_ns);
-    int code = print_bytes(options, buf_bytes(&out));
+    int code = client_print_bytes(options, buf_bytes(&out));
     buf_free(&out);
     return code;
 }
@@ -147,12 +147,12 @@ static enum err measure(struct bench *bench, const char *dir, uint64_t time_ms)
     return err ? err : sync_often(bench, time_ms);
 }
 
-int run_bench_disk(const struct options *options)
+int client_run_bench_disk(const struct options *options)
 {
     const char *dir = options->words[0];
     struct stat stat_at;
     if (stat(dir, &stat_at) != 0 || !S_ISDIR(stat_at.st_mode)) {
-        say(options, "%s: no such directory", dir);
+        client_say(options, "%s: no such directory", dir);
         return EXIT_FAILED;
     }
     struct bench bench = {
@@ -163,7 +163,7 @@ int run_bench_disk(const struct options *options)
     enum err err = measure(&bench, dir, options->time_ms);
     int code = EXIT_FAILED;
     if (err) {
-        say(options, "%s: %s", dir, err_name(err));
+        client_say(options, "%s: %s", dir, err_name(err));
     } else {
         code = report(&bench, options);
     }

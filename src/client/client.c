@@ -8,25 +8,26 @@
 #define REACH "addr timeout netrc "
 
 static const struct command commands[] = {
-    {"get", run_get, 1, 1, REACH "meta stale level", help_get},
-    {"put", run_put, 1, 2, REACH "create if-index print-index", help_put},
-    {"del", run_del, 1, 1, REACH "if-index", help_del},
-    {"ls", run_ls, 0, 1, REACH "keys limit stale level", help_ls},
-    {"txn", run_txn, 0, 1, REACH, help_txn},
-    {"status", run_status, 0, 0, REACH "json", help_status},
-    {"nodes", run_nodes, 0, 0, REACH "json", help_nodes},
-    {"leader", run_leader, 0, 1, REACH "json", help_leader},
-    {"backup", run_backup, 1, 1, REACH "stale", help_backup},
-    {"restore", run_restore, 1, 1, REACH, help_restore},
-    {"bench-disk", run_bench_disk, 1, 1, "time", help_bench_disk},
-    {"passwd", run_passwd, 1, WORDS_MAX, "rounds", help_passwd},
-    {"token", run_token, 0, WORDS_MAX, "", help_token},
-    {"keygen", run_keygen, 0, 0, "", help_keygen},
-    {"version", run_version, 0, 0, "", help_version},
-    {"help", run_help, 0, 1, "", help_help},
+    {"get", client_run_get, 1, 1, REACH "meta stale level", help_get},
+    {"put", client_run_put, 1, 2, REACH "create if-index print-index",
+     help_put},
+    {"del", client_run_del, 1, 1, REACH "if-index", help_del},
+    {"ls", client_run_ls, 0, 1, REACH "keys limit stale level", help_ls},
+    {"txn", client_run_txn, 0, 1, REACH, help_txn},
+    {"status", client_run_status, 0, 0, REACH "json", help_status},
+    {"nodes", client_run_nodes, 0, 0, REACH "json", help_nodes},
+    {"leader", client_run_leader, 0, 1, REACH "json", help_leader},
+    {"backup", client_run_backup, 1, 1, REACH "stale", help_backup},
+    {"restore", client_run_restore, 1, 1, REACH, help_restore},
+    {"bench-disk", client_run_bench_disk, 1, 1, "time", help_bench_disk},
+    {"passwd", client_run_passwd, 1, WORDS_MAX, "rounds", help_passwd},
+    {"token", client_run_token, 0, WORDS_MAX, "", help_token},
+    {"keygen", client_run_keygen, 0, 0, "", help_keygen},
+    {"version", client_run_version, 0, 0, "", help_version},
+    {"help", client_run_help, 0, 1, "", help_help},
 };
 
-const struct command *command_named(const char *name)
+const struct command *client_command_named(const char *name)
 {
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
         if (strcmp(name, commands[i].name) == 0) {
@@ -60,57 +61,58 @@ const char *client_command_like(const char *word)
     return nearest.best.size > 0 ? (const char *)nearest.best.data : NULL;
 }
 
-int run_keygen(const struct options *options)
+int client_run_keygen(const struct options *options)
 {
     uint8_t key[32]; /* As long as a key of peer/peer.h. */
     struct buf line = {0};
     sys_entropy(key, sizeof(key));
     text_add_hex(&line, key, sizeof(key));
     buf_add_u8(&line, '\n');
-    int code = print_bytes(options, buf_bytes(&line));
+    int code = client_print_bytes(options, buf_bytes(&line));
     buf_free(&line);
     return code;
 }
 
-int run_version(const struct options *options)
+int client_run_version(const struct options *options)
 {
     struct buf line = {0};
     buf_printf(&line, "craftd %s\n", options->version);
-    int code = print_bytes(options, buf_bytes(&line));
+    int code = client_print_bytes(options, buf_bytes(&line));
     buf_free(&line);
     return code;
 }
 
-int run_help(const struct options *options)
+int client_run_help(const struct options *options)
 {
     if (options->word_count == 0) {
-        return print_bytes(options, bytes_of_string(help_overview));
+        return client_print_bytes(options, bytes_of_string(help_overview));
     }
-    const struct command *command = command_named(options->words[0]);
+    const struct command *command = client_command_named(options->words[0]);
     if (!command) {
         const char *like = client_command_like(options->words[0]);
-        say(options, "there is no command %s; %s%s", options->words[0],
-            like ? "did you mean craftd help " : "see craftd help",
-            like ? like : "");
+        client_say(options, "there is no command %s; %s%s", options->words[0],
+                   like ? "did you mean craftd help " : "see craftd help",
+                   like ? like : "");
         return EXIT_USAGE;
     }
-    return print_bytes(options, bytes_of_string(command->help));
+    return client_print_bytes(options, bytes_of_string(command->help));
 }
 
 int client_main(int argc, char **argv, const char *version)
 {
     char why[256];
-    const struct command *command = argc > 1 ? command_named(argv[1]) : NULL;
+    const struct command *command =
+        argc > 1 ? client_command_named(argv[1]) : NULL;
     if (!command) {
         return -1;
     }
     struct options options = {.command = command, .version = version};
     if (!options_parse(&options, argc - 2, argv + 2, why, sizeof(why))) {
-        say(&options, "%s", why);
+        client_say(&options, "%s", why);
         return EXIT_USAGE;
     }
     if (options.help) {
-        return print_bytes(&options, bytes_of_string(command->help));
+        return client_print_bytes(&options, bytes_of_string(command->help));
     }
     return command->run(&options);
 }

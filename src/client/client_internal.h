@@ -66,7 +66,7 @@ struct command {
 };
 
 /* The command of that name. NULL: there is none. */
-const struct command *command_named(const char *name);
+const struct command *client_command_named(const char *name);
 
 /* Fill in `options` from the words behind the command. False: usage is wrong,
  * `why` has the reason. */
@@ -77,16 +77,18 @@ bool options_parse(struct options *options, int argc, char **argv, char *why,
 
 /* Take the next server of "a,b,c", without an "http://" before it and a slash
  * behind it. False: there are no more. */
-bool next_server(const char **list, char addr[SERVER_BYTES]);
+bool client_next_server(const char **list, char addr[SERVER_BYTES]);
 
 /* Print "craftd: COMMAND: ..." on stderr; control characters become '?'. */
-void say(const struct options *options, const char *format, ...) PRINTF(2, 3);
+void client_say(const struct options *options, const char *format, ...)
+    PRINTF(2, 3);
 
 /* ---- connect.c ---- */
 
 /* Connect to "host:port", one address after the other, or to "unix:PATH".
  * Returns a non-blocking descriptor, or -1: `why` has the reason. */
-int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size);
+int client_dial(const char *addr, uint64_t timeout_ms, char *why,
+                size_t why_size);
 
 enum moved {
     MOVED_ALL,
@@ -94,12 +96,12 @@ enum moved {
     MOVED_FAILED, /* `why` has the reason. */
 };
 /* Send all of `bytes` until the deadline, of the monotonic clock. */
-enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
-                    size_t why_size);
+enum moved client_send_all(int fd, struct bytes bytes, uint64_t deadline_ms,
+                           char *why, size_t why_size);
 /* Receive up to `room` bytes; *got 0: the server has closed. False: `why` has
  * the reason. */
-bool receive_some(int fd, uint8_t *data, size_t room, size_t *got,
-                  uint64_t deadline_ms, char *why, size_t why_size);
+bool client_receive_some(int fd, uint8_t *data, size_t room, size_t *got,
+                         uint64_t deadline_ms, char *why, size_t why_size);
 
 /* ---- request.c ---- */
 
@@ -156,16 +158,16 @@ void request_add_level(struct request *request, const struct options *options);
 int request_run(struct request *request, const struct options *options);
 
 /* Write everything to the descriptor. False: *why has the reason. */
-bool write_out(int fd, const void *data, size_t size, const char **why);
+bool client_write_out(int fd, const void *data, size_t size, const char **why);
 /* Write everything to stdout. Returns the exit code of the command. */
-int print_bytes(const struct options *options, struct bytes bytes);
+int client_print_bytes(const struct options *options, struct bytes bytes);
 
 /* Add the header by which the server at `addr` (host:port) knows us, if there
  * are credentials for it: from ~/.netrc with --netrc, else from the file that
  * CRAFTD_TOKEN_FILE names, else CRAFTD_USER. False: `why` says what is wrong
  * with them. */
-bool add_credentials(struct buf *out, const struct options *options,
-                     const char *addr, char *why, size_t why_size);
+bool client_add_credentials(struct buf *out, const struct options *options,
+                            const char *addr, char *why, size_t why_size);
 
 /* ---- text.c ---- */
 
@@ -176,30 +178,30 @@ struct field {
 
 /* Read those members of an object that `fields` names, if they are scalars; the
  * opening brace has been read. False: it is no JSON. */
-bool read_fields(struct json_reader *reader, struct field *fields,
-                 size_t count);
+bool client_read_fields(struct json_reader *reader, struct field *fields,
+                        size_t count);
 /* Write JSON as lines "path<TAB>value": {"a":{"b":[1]}} is "a.b.0<TAB>1".
  * False: it is no JSON. */
-bool flatten(struct bytes json, struct buf *out);
+bool client_flatten(struct bytes json, struct buf *out);
 
 /* ---- the commands ---- */
 
-int run_get(const struct options *options);
-int run_put(const struct options *options);
-int run_del(const struct options *options);
-int run_txn(const struct options *options);
-int run_ls(const struct options *options);
-int run_status(const struct options *options);
-int run_nodes(const struct options *options);
-int run_leader(const struct options *options);
-int run_restore(const struct options *options);
-int run_backup(const struct options *options);
-int run_bench_disk(const struct options *options);
-int run_passwd(const struct options *options);
-int run_token(const struct options *options);
-int run_keygen(const struct options *options);
-int run_version(const struct options *options);
-int run_help(const struct options *options);
+int client_run_get(const struct options *options);
+int client_run_put(const struct options *options);
+int client_run_del(const struct options *options);
+int client_run_txn(const struct options *options);
+int client_run_ls(const struct options *options);
+int client_run_status(const struct options *options);
+int client_run_nodes(const struct options *options);
+int client_run_leader(const struct options *options);
+int client_run_restore(const struct options *options);
+int client_run_backup(const struct options *options);
+int client_run_bench_disk(const struct options *options);
+int client_run_passwd(const struct options *options);
+int client_run_token(const struct options *options);
+int client_run_keygen(const struct options *options);
+int client_run_version(const struct options *options);
+int client_run_help(const struct options *options);
 
 extern const char help_overview[];
 extern const char help_get[];

@@ -5,7 +5,7 @@
 
 static int not_understood(const struct options *options)
 {
-    say(options, "the answer has an unexpected form; see --json");
+    client_say(options, "the answer has an unexpected form; see --json");
     return EXIT_FAILED;
 }
 
@@ -17,17 +17,18 @@ static int ask_for(struct request *request, const struct options *options,
     return request_run(request, options);
 }
 
-int run_status(const struct options *options)
+int client_run_status(const struct options *options)
 {
     struct request request;
     struct buf lines = {0};
     int code = ask_for(&request, options, "/status");
     struct bytes answer = buf_bytes(&request.answer_body);
     if (!code && options->json) {
-        code = print_bytes(options, answer);
+        code = client_print_bytes(options, answer);
     } else if (!code) {
-        code = flatten(answer, &lines) ? print_bytes(options, buf_bytes(&lines))
-                                       : not_understood(options);
+        code = client_flatten(answer, &lines)
+                   ? client_print_bytes(options, buf_bytes(&lines))
+                   : not_understood(options);
     }
     buf_free(&lines);
     request_free(&request);
@@ -57,7 +58,7 @@ static bool add_node(struct json_reader *reader, struct buf *out)
 {
     struct field fields[NODE_FIELDS];
     memcpy(fields, node_fields, sizeof(fields));
-    if (!read_fields(reader, fields, NODE_FIELDS)) {
+    if (!client_read_fields(reader, fields, NODE_FIELDS)) {
         return false;
     }
     buf_printf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", or_dash(&fields[ID]),
@@ -84,16 +85,16 @@ static bool add_nodes(struct buf *json, struct buf *out)
     return token == JSON_ARRAY_END;
 }
 
-int run_nodes(const struct options *options)
+int client_run_nodes(const struct options *options)
 {
     struct request request;
     struct buf lines = {0};
     int code = ask_for(&request, options, "/nodes");
     if (!code && options->json) {
-        code = print_bytes(options, buf_bytes(&request.answer_body));
+        code = client_print_bytes(options, buf_bytes(&request.answer_body));
     } else if (!code) {
         code = add_nodes(&request.answer_body, &lines)
-                   ? print_bytes(options, buf_bytes(&lines))
+                   ? client_print_bytes(options, buf_bytes(&lines))
                    : not_understood(options);
     }
     buf_free(&lines);
@@ -111,14 +112,14 @@ static int show_leader(const struct options *options)
     struct buf *answer = &request.answer_body;
     memcpy(fields, node_fields, sizeof(fields));
     if (!code && options->json) {
-        code = print_bytes(options, buf_bytes(answer));
+        code = client_print_bytes(options, buf_bytes(answer));
     } else if (!code) {
         json_init(&reader, answer->data, answer->size);
         if (answer->size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN &&
-            read_fields(&reader, fields, ARRAY_COUNT(fields))) {
+            client_read_fields(&reader, fields, ARRAY_COUNT(fields))) {
             buf_printf(&line, "%s\t%s\t%s\n", or_dash(&fields[ID]),
                        or_dash(&fields[ADDRESS]), or_dash(&fields[HTTP]));
-            code = print_bytes(options, buf_bytes(&line));
+            code = client_print_bytes(options, buf_bytes(&line));
         } else {
             code = not_understood(options);
         }
@@ -133,7 +134,7 @@ static int move_leader(const struct options *options, const char *id)
     struct request request;
     struct buf body = {0};
     if (!json_is_utf8(bytes_of_string(id))) {
-        say(options, "the name is not UTF-8");
+        client_say(options, "the name is not UTF-8");
         return EXIT_USAGE;
     }
     buf_add_string(&body, "{\"id\":");
@@ -151,7 +152,7 @@ static int move_leader(const struct options *options, const char *id)
     return code;
 }
 
-int run_leader(const struct options *options)
+int client_run_leader(const struct options *options)
 {
     return options->word_count > 0 ? move_leader(options, options->words[0])
                                    : show_leader(options);

@@ -110,13 +110,14 @@ static size_t resolve(const char *host, uint16_t port, struct address *out,
     return count;
 }
 
-int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
+int client_dial(const char *addr, uint64_t timeout_ms, char *why,
+                size_t why_size)
 {
     struct address addresses[ADDRESSES_MAX];
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
     if (strncmp(addr, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0) {
-        int socket = unix_connect(addr + strlen(UNIX_SCHEME));
+        int socket = addr_connect_unix(addr + strlen(UNIX_SCHEME));
         if (socket < 0) {
             explain(errno, why, why_size);
         }
@@ -140,8 +141,8 @@ int dial(const char *addr, uint64_t timeout_ms, char *why, size_t why_size)
     return fd;
 }
 
-enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
-                    size_t why_size)
+enum moved client_send_all(int fd, struct bytes bytes, uint64_t deadline_ms,
+                           char *why, size_t why_size)
 {
     size_t sent = 0;
     while (sent < bytes.size) {
@@ -165,8 +166,8 @@ enum moved send_all(int fd, struct bytes bytes, uint64_t deadline_ms, char *why,
     return MOVED_ALL;
 }
 
-bool receive_some(int fd, uint8_t *data, size_t room, size_t *got,
-                  uint64_t deadline_ms, char *why, size_t why_size)
+bool client_receive_some(int fd, uint8_t *data, size_t room, size_t *got,
+                         uint64_t deadline_ms, char *why, size_t why_size)
 {
     for (;;) {
         if (!await(fd, POLLIN, deadline_ms)) {

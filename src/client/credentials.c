@@ -183,8 +183,8 @@ static bool add_token(struct buf *out, const char *path, char *why,
     return good;
 }
 
-bool add_credentials(struct buf *out, const struct options *options,
-                     const char *addr, char *why, size_t why_size)
+bool client_add_credentials(struct buf *out, const struct options *options,
+                            const char *addr, char *why, size_t why_size)
 {
     const char *path = getenv("CRAFTD_TOKEN_FILE");
     const char *user = getenv("CRAFTD_USER");

@@ -32,15 +32,15 @@ static int finish(struct request *request, int code)
  * prompt starts on its own line. */
 static int print_value(const struct options *options, struct bytes value)
 {
-    int code = print_bytes(options, value);
+    int code = client_print_bytes(options, value);
     bool ends = value.size > 0 && value.data[value.size - 1] == '\n';
     if (code || ends || !isatty(STDOUT_FILENO)) {
         return code;
     }
-    return print_bytes(options, bytes_of_string("\n"));
+    return client_print_bytes(options, bytes_of_string("\n"));
 }
 
-int run_get(const struct options *options)
+int client_run_get(const struct options *options)
 {
     struct request request;
     init_key_request(&request, "GET", options->words[0]);
@@ -54,12 +54,12 @@ int run_get(const struct options *options)
     }
     struct bytes value = buf_bytes(&request.answer_body);
     if (options->meta) {
-        return finish(&request, print_bytes(options, value));
+        return finish(&request, client_print_bytes(options, value));
     }
     /* A server without ?raw sends JSON, which is not the value. */
     if (!bytes_equal_string(header(&request, "content-type"),
                             "application/octet-stream")) {
-        say(options, "the server does not send raw values");
+        client_say(options, "the server does not send raw values");
         return finish(&request, EXIT_FAILED);
     }
     return finish(&request, print_value(options, value));
@@ -97,13 +97,14 @@ static bool read_input(const struct options *options, const char *path,
     const char *why = NULL;
     bool is_stdin = !path || strcmp(path, "-") == 0;
     if (is_stdin && isatty(STDIN_FILENO)) {
-        say(options, "reading stdin, up to Ctrl-D at the start of a line");
+        client_say(options,
+                   "reading stdin, up to Ctrl-D at the start of a line");
     }
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     bool ok = fd >= 0 && read_all(fd, out, &why);
     if (!ok) {
-        say(options, "%s: %s", is_stdin ? "stdin" : path,
-            why ? why : strerror(errno));
+        client_say(options, "%s: %s", is_stdin ? "stdin" : path,
+                   why ? why : strerror(errno));
     }
     if (fd >= 0 && !is_stdin) {
         close(fd);
@@ -132,17 +133,17 @@ static int print_index(const struct options *options,
     struct bytes etag = header(request, "etag");
     struct buf line = {0};
     if (etag.size < 3 || etag.data[0] != '"') {
-        say(options, "stored, but the server did not send the index");
+        client_say(options, "stored, but the server did not send the index");
         return EXIT_FAILED;
     }
     buf_add(&line, etag.data + 1, etag.size - 2);
     buf_add_u8(&line, '\n');
-    int code = print_bytes(options, buf_bytes(&line));
+    int code = client_print_bytes(options, buf_bytes(&line));
     buf_free(&line);
     return code;
 }
 
-int run_put(const struct options *options)
+int client_run_put(const struct options *options)
 {
     struct request request;
     struct buf input = {0};
@@ -166,7 +167,7 @@ int run_put(const struct options *options)
     return finish(&request, code);
 }
 
-int run_del(const struct options *options)
+int client_run_del(const struct options *options)
 {
     struct request request;
     init_key_request(&request, "DELETE", options->words[0]);
@@ -187,12 +188,12 @@ static bool held(struct bytes answer)
     buf_add_bytes(&copy, answer);
     json_init(&reader, copy.data, copy.size);
     bool read = copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN &&
-                read_fields(&reader, &ok, 1);
+                client_read_fields(&reader, &ok, 1);
     buf_free(&copy);
     return !read || strcmp(ok.text, "false") != 0;
 }
 
-int run_txn(const struct options *options)
+int client_run_txn(const struct options *options)
 {
     struct request request;
     struct buf input = {0};
@@ -211,7 +212,7 @@ int run_txn(const struct options *options)
     int code = request_run(&request, options);
     if (!code) {
         struct bytes answer = buf_bytes(&request.answer_body);
-        code = print_bytes(options, answer);
+        code = client_print_bytes(options, answer);
         code = !code && !held(answer) ? EXIT_NO : code;
     }
     buf_free(&input);

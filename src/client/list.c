@@ -75,11 +75,11 @@ static int show_page(const struct options *options, struct buf *after,
     int code = request_run(&request, options);
     struct bytes body = buf_bytes(&request.answer_body);
     if (!code && !read_page(body, page)) {
-        say(options, "the server does not send lines");
+        client_say(options, "the server does not send lines");
         code = EXIT_FAILED;
     }
     if (!code) {
-        code = print_bytes(options, body);
+        code = client_print_bytes(options, body);
     }
     if (!code) {
         page->more = has_next(http_header_named(
@@ -87,7 +87,7 @@ static int show_page(const struct options *options, struct buf *after,
         after->size = 0;
         uint8_t *room = buf_reserve(after, page->last_key.size);
         if (!http_percent_decode(page->last_key, room, &after->size)) {
-            say(options, "the server does not escape keys");
+            client_say(options, "the server does not escape keys");
             code = EXIT_FAILED;
         }
     }
@@ -95,7 +95,7 @@ static int show_page(const struct options *options, struct buf *after,
     return code;
 }
 
-int run_ls(const struct options *options)
+int client_run_ls(const struct options *options)
 {
     struct buf after = {0};
     struct page page = {.more = true};
@@ -105,7 +105,8 @@ int run_ls(const struct options *options)
         code = show_page(options, &after, min_u64(left, PAGE_KEYS), &page);
         left -= min_u64(left, page.lines);
         if (page.more && page.lines == 0) {
-            say(options, "the server announced another page, and sent none");
+            client_say(options,
+                       "the server announced another page, and sent none");
             code = EXIT_FAILED;
         }
     }

@@ -143,7 +143,7 @@ static bool read_flag(struct options *options, int argc, char **argv, int *at,
     return !wanted;
 }
 
-bool next_server(const char **list, char addr[SERVER_BYTES])
+bool client_next_server(const char **list, char addr[SERVER_BYTES])
 {
     while (**list == ',' || **list == ' ') {
         (*list)++;
@@ -173,7 +173,7 @@ static bool servers_ok(const char *list, char *why, size_t why_size)
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
     bool any = false;
-    while (next_server(&list, addr)) {
+    while (client_next_server(&list, addr)) {
         bool is_unix = strncmp(addr, UNIX_SCHEME, strlen(UNIX_SCHEME)) == 0;
         if (!is_unix && (!addr_split(addr, host, &port) || port == 0)) {
             (void)snprintf(why, why_size,

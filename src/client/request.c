@@ -19,7 +19,7 @@ enum {
     ROUND_PAUSE_MS = 250, /* Pause before all servers are asked again. */
 };
 
-void say(const struct options *options, const char *format, ...)
+void client_say(const struct options *options, const char *format, ...)
 {
     char line[1024];
     va_list args;
@@ -95,7 +95,7 @@ static bool add_request(struct buf *out, const struct request *request,
                "Accept: */*\r\nConnection: close\r\n",
                /* A path is no name for a Host. */
                addr_full(addr, host) ? host : "localhost", options->version);
-    if (!add_credentials(out, options, addr, why, WHY_BYTES)) {
+    if (!client_add_credentials(out, options, addr, why, WHY_BYTES)) {
         return false;
     }
     buf_add_bytes(out, buf_bytes(&request->headers));
@@ -123,7 +123,7 @@ enum attempt {
                          another try would not mend it. */
 };
 
-bool write_out(int fd, const void *data, size_t size, const char **why)
+bool client_write_out(int fd, const void *data, size_t size, const char **why)
 {
     const char *at = data;
     while (size > 0) {
@@ -140,11 +140,11 @@ bool write_out(int fd, const void *data, size_t size, const char **why)
     return true;
 }
 
-int print_bytes(const struct options *options, struct bytes bytes)
+int client_print_bytes(const struct options *options, struct bytes bytes)
 {
     const char *why;
-    if (!write_out(STDOUT_FILENO, bytes.data, bytes.size, &why)) {
-        say(options, "stdout: %s", why);
+    if (!client_write_out(STDOUT_FILENO, bytes.data, bytes.size, &why)) {
+        client_say(options, "stdout: %s", why);
         return EXIT_FAILED;
     }
     return EXIT_DONE;
@@ -182,7 +182,7 @@ static bool keep_body(struct request *request, char why[WHY_BYTES])
                            request->out_type);
             return false;
         }
-        if (!write_out(request->out, piece.data, piece.size, &reason)) {
+        if (!client_write_out(request->out, piece.data, piece.size, &reason)) {
             (void)snprintf(why, WHY_BYTES, "writing: %s", reason);
             return false;
         }
@@ -206,8 +206,8 @@ static enum attempt receive_answer(struct request *request, int fd,
     for (;;) {
         size_t got = 0;
         enum attempt lost = streamed ? ATTEMPT_BROKEN : ATTEMPT_LOST;
-        if (!receive_some(fd, piece, sizeof(piece), &got, deadline_ms, why,
-                          WHY_BYTES)) {
+        if (!client_receive_some(fd, piece, sizeof(piece), &got, deadline_ms,
+                                 why, WHY_BYTES)) {
             return lost;
         }
         enum http_progress progress = http_answer_read(answer, piece, got);
@@ -244,8 +244,9 @@ static enum moved send_file(const struct request *request, int fd,
                            got < 0 ? strerror(errno) : "the file has shrunk");
             return MOVED_FAILED;
         }
-        enum moved moved = send_all(fd, bytes_of(piece, (size_t)got),
-                                    sys_now_ms() + patience_ms, why, WHY_BYTES);
+        enum moved moved =
+            client_send_all(fd, bytes_of(piece, (size_t)got),
+                            sys_now_ms() + patience_ms, why, WHY_BYTES);
         if (moved != MOVED_ALL) {
             return moved;
         }
@@ -264,7 +265,7 @@ static enum attempt attempt(struct request *request,
         buf_free(&bytes);
         return ATTEMPT_BROKEN;
     }
-    int fd = dial(addr, options->timeout_ms, why, WHY_BYTES);
+    int fd = client_dial(addr, options->timeout_ms, why, WHY_BYTES);
     if (fd < 0) {
         buf_free(&bytes);
         return ATTEMPT_NOT_SENT;
@@ -273,8 +274,8 @@ static enum attempt attempt(struct request *request,
     http_answer_init(&request->answer);
     request->answer_body.size = 0;
     enum attempt result = ATTEMPT_NOT_SENT;
-    enum moved moved = send_all(fd, buf_bytes(&bytes),
-                                sys_now_ms() + patience_ms, why, WHY_BYTES);
+    enum moved moved = client_send_all(
+        fd, buf_bytes(&bytes), sys_now_ms() + patience_ms, why, WHY_BYTES);
     if (moved == MOVED_ALL && request->in >= 0) {
         moved = send_file(request, fd, patience_ms, why);
     }
@@ -307,7 +308,7 @@ static void read_problem(const struct request *request,
     json_init(&reader, copy.data, copy.size);
     if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
         /* Of a body that is cut or damaged, the valid part is shown. */
-        (void)read_fields(&reader, fields, PROBLEM_FIELDS);
+        (void)client_read_fields(&reader, fields, PROBLEM_FIELDS);
     }
     buf_free(&copy);
 }
@@ -443,7 +444,7 @@ static int ask_all(struct request *request, const struct options *options,
     char why[WHY_BYTES] = "";
     const char *list = options->addr;
     while ((code == EXIT_AWAY || (code == EXIT_UNKNOWN && request->name[0])) &&
-           next_server(&list, addr)) {
+           client_next_server(&list, addr)) {
         bool open = code == EXIT_UNKNOWN;
         code = ask_one(request, options, addr, why);
         int status = request->answer.status;
@@ -477,17 +478,17 @@ static void explain_no(const struct request *request,
     read_problem(request, problem);
     explain_answer(request, problem, why);
     if (!request->key) {
-        say(options, "%s", why);
+        client_say(options, "%s", why);
     } else if (request->answer.status == 404) {
-        say(options, "there is no key %s", request->key);
+        client_say(options, "there is no key %s", request->key);
     } else if (has_index && options->create) {
-        say(options, "%s exists already, index %.*s", request->key, index_size,
-            index);
+        client_say(options, "%s exists already, index %.*s", request->key,
+                   index_size, index);
     } else if (has_index && options->has_if_index) {
-        say(options, "%s is at index %.*s, not %llu", request->key, index_size,
-            index, (unsigned long long)options->if_index);
+        client_say(options, "%s is at index %.*s, not %llu", request->key,
+                   index_size, index, (unsigned long long)options->if_index);
     } else {
-        say(options, "%s: %s", request->key, why);
+        client_say(options, "%s: %s", request->key, why);
     }
 }
 
@@ -499,10 +500,11 @@ static void explain(const struct request *request,
     if (code == EXIT_NO) {
         explain_no(request, options); /* Every server would say so. */
     } else if (code == EXIT_UNKNOWN) {
-        say(options, "%s (the change may have been made, or may be made yet)",
-            (const char *)reasons->data);
+        client_say(options,
+                   "%s (the change may have been made, or may be made yet)",
+                   (const char *)reasons->data);
     } else if (code) {
-        say(options, "%s", (const char *)reasons->data);
+        client_say(options, "%s", (const char *)reasons->data);
     }
 }
 

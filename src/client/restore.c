@@ -21,21 +21,21 @@ static int upload(const struct options *options, int fd, uint64_t bytes)
     request.in_bytes = bytes;
     request.answer_ms = ANSWER_MS;
     int code = request_run(&request, options);
-    if (!code && flatten(buf_bytes(&request.answer_body), &lines)) {
-        code = print_bytes(options, buf_bytes(&lines));
+    if (!code && client_flatten(buf_bytes(&request.answer_body), &lines)) {
+        code = client_print_bytes(options, buf_bytes(&lines));
     }
     buf_free(&lines);
     request_free(&request);
     return code;
 }
 
-int run_restore(const struct options *options)
+int client_run_restore(const struct options *options)
 {
     struct stat file;
     const char *path = options->words[0];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &file) != 0) {
-        say(options, "%s: %s", path, strerror(errno));
+        client_say(options, "%s: %s", path, strerror(errno));
         if (fd >= 0) {
             close(fd);
         }
@@ -45,7 +45,7 @@ int run_restore(const struct options *options)
     if (S_ISREG(file.st_mode)) {
         code = upload(options, fd, (uint64_t)file.st_size);
     } else {
-        say(options, "%s: is no regular file", path);
+        client_say(options, "%s: is no regular file", path);
     }
     close(fd);
     return code;

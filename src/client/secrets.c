@@ -119,14 +119,14 @@ static int print_object(const struct options *options, const struct buf *object)
     if (err) {
         /* The place would be one in what is not printed. */
         const char *colon = strchr(why, ':');
-        say(options, "%s", colon ? colon + 2 : why);
+        client_say(options, "%s", colon ? colon + 2 : why);
         buf_free(&text);
         return EXIT_USAGE;
     }
     text.size = 0;
     buf_add_bytes(&text, buf_bytes(object));
     buf_add_u8(&text, '\n');
-    int code = print_bytes(options, buf_bytes(&text));
+    int code = client_print_bytes(options, buf_bytes(&text));
     buf_free(&text);
     return code;
 }
@@ -135,7 +135,7 @@ static bool words_are_utf8(const struct options *options)
 {
     for (int i = 0; i < options->word_count; i++) {
         if (!json_is_utf8(bytes_of_string(options->words[i]))) {
-            say(options, "word %d is not UTF-8", i + 1);
+            client_say(options, "word %d is not UTF-8", i + 1);
             return false;
         }
     }
@@ -160,7 +160,7 @@ static void hash_password(const char *password, uint32_t rounds,
     text_add_hex(out, hash, sizeof(hash));
 }
 
-int run_passwd(const struct options *options)
+int client_run_passwd(const struct options *options)
 {
     const char *name = options->words[0];
     /* What a client sends is name:password. */
@@ -170,12 +170,13 @@ int run_passwd(const struct options *options)
         return EXIT_USAGE;
     }
     if (rounds < AUTH_ROUNDS_MIN || rounds > AUTH_ROUNDS_MAX) {
-        say(options, "--rounds is %d to %d", AUTH_ROUNDS_MIN, AUTH_ROUNDS_MAX);
+        client_say(options, "--rounds is %d to %d", AUTH_ROUNDS_MIN,
+                   AUTH_ROUNDS_MAX);
         return EXIT_USAGE;
     }
     const char *wrong = read_password(password, sizeof(password));
     if (wrong) {
-        say(options, "%s", wrong);
+        client_say(options, "%s", wrong);
         return EXIT_FAILED;
     }
     struct buf object = {0};
@@ -191,7 +192,7 @@ int run_passwd(const struct options *options)
     return code;
 }
 
-int run_token(const struct options *options)
+int client_run_token(const struct options *options)
 {
     uint8_t random[TOKEN_BYTES];
     uint8_t hash[SHA256_BYTES];
@@ -210,7 +211,7 @@ int run_token(const struct options *options)
     add_perms(&object, options, 0);
     int code = print_object(options, &object);
     if (!code) {
-        code = print_bytes(options, buf_bytes(&token));
+        code = client_print_bytes(options, buf_bytes(&token));
     }
     crypto_zero(random, sizeof(random));
     crypto_zero(token.data, token.capacity);

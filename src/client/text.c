@@ -42,7 +42,8 @@ static void take(struct field *field, struct bytes text)
     field->text[size] = '\0';
 }
 
-bool read_fields(struct json_reader *reader, struct field *fields, size_t count)
+bool client_read_fields(struct json_reader *reader, struct field *fields,
+                        size_t count)
 {
     enum json_token token;
     while ((token = json_next(reader)) == JSON_NAME) {
@@ -140,7 +141,7 @@ static void on_token(struct flattening *f, enum json_token token,
     }
 }
 
-bool flatten(struct bytes json, struct buf *out)
+bool client_flatten(struct bytes json, struct buf *out)
 {
     struct flattening f = {0};
     struct json_reader reader;

@@ -121,7 +121,7 @@ void checkpoint_step(struct node *node)
     }
 }
 
-uint64_t flush_deadline_ms(const struct node *node)
+uint64_t node_flush_deadline_ms(const struct node *node)
 {
     return store_pending(node->store) > 0 ? node->apply.last_ms + FLUSH_QUIET_MS
                                           : UINT64_MAX;
@@ -129,7 +129,7 @@ uint64_t flush_deadline_ms(const struct node *node)
 
 /* Commit SQLite's transaction when it is long or old, when a checkpoint waits
  * for it, or when nothing was applied for a while. */
-void flush_when_due(struct node *node)
+void node_flush_when_due(struct node *node)
 {
     uint64_t pending = store_pending(node->store);
     must(!disk_is_busy(node));
@@ -166,7 +166,7 @@ void flush_when_due(struct node *node)
 
 /* Delete rows that a restore has replaced, a slice at a time with pauses:
  * checkpoints of these changes would otherwise take all of the disk's time. */
-void sweep_replaced(struct node *node)
+void node_sweep_replaced(struct node *node)
 {
     must(!disk_is_busy(node) && !node->checkpoint.running);
     if (node->now_ms < node->flush.sweep_ms ||

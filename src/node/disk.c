@@ -35,7 +35,7 @@ bool disk_is_busy(const struct node *node)
 
 /* While the database's sync is stalled, the log is not persisted either, so
  * that the engine sees a stalled disk and steps down. */
-bool database_sync_stalled(const struct node *node)
+bool node_database_sync_stalled(const struct node *node)
 {
     return store_is_syncing(node->store) &&
            node->now_ms >=
@@ -51,7 +51,7 @@ void disk_report_stall(struct node *node)
         log_error("disk-stuck",
                   "what=%s ms=%llu why=\"the disk does not answer: nothing "
                   "is written, and this node does not lead\"",
-                  database_sync_stalled(node) ? "database" : "log",
+                  node_database_sync_stalled(node) ? "database" : "log",
                   (unsigned long long)(node->now_ms - since_ms));
         node->stall.since_ms = since_ms;
     } else if (node->stall.reported && !stalled) {

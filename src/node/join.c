@@ -316,7 +316,7 @@ static bool is_behind(const struct node *node)
     return status.leader_ready && !status.changing && !status.transferring;
 }
 
-void suffrage_step(struct node *node, struct node_request *request)
+void node_suffrage_step(struct node *node, struct node_request *request)
 {
     struct cursor body = cursor_of(buf_bytes(&request->body));
     struct raft_member member = {.id = cursor_u64(&body)};
@@ -328,7 +328,7 @@ void suffrage_step(struct node *node, struct node_request *request)
     }
 }
 
-void remove_step(struct node *node, struct node_request *request)
+void node_remove_step(struct node *node, struct node_request *request)
 {
     struct cursor body = cursor_of(buf_bytes(&request->body));
     struct raft_member member = {.id = cursor_u64(&body)};

@@ -64,7 +64,7 @@ static bool finish_sync(struct node *node)
 static bool start_sync(struct node *node)
 {
     if (node->persist.due_seq == 0 || node->persist.inflight_seq > 0 ||
-        database_sync_stalled(node) ||
+        node_database_sync_stalled(node) ||
         space_is_put_off(node, SPACE_LOG_BATCH)) {
         return false;
     }

@@ -44,12 +44,12 @@ bool node_is_persisted(const struct node *node);
  * UINT64_MAX when there is none. */
 uint64_t disk_pending_since_ms(const struct node *node);
 bool disk_is_busy(const struct node *node);
-bool database_sync_stalled(const struct node *node);
+bool node_database_sync_stalled(const struct node *node);
 void disk_report_stall(struct node *node);
 
 /* ---- update.c ---- */
 
-void handle_update(struct node *node);
+void node_handle_update(struct node *node);
 /* Members to dial, to the transport. */
 void node_set_members(struct node *node);
 
@@ -73,11 +73,11 @@ void checkpoint_init(struct node *node);
 void checkpoint_step(struct node *node);
 /* Finish the requests that wait for a checkpoint, or ask for one. */
 void checkpoint_answer_requests(struct node *node);
-void flush_when_due(struct node *node);
+void node_flush_when_due(struct node *node);
 /* Time of the next flush for lack of anything else to do, in ms; UINT64_MAX:
  * nothing is to be flushed. */
-uint64_t flush_deadline_ms(const struct node *node);
-void sweep_replaced(struct node *node);
+uint64_t node_flush_deadline_ms(const struct node *node);
+void node_sweep_replaced(struct node *node);
 
 /* ---- compact.c ---- */
 

@@ -108,8 +108,8 @@ void reads_release(struct node *node)
 
 /* A remote request waits for the index here. A local one is forwarded to the
  * other node as soon as there is a link. */
-void applied_step(struct node *node, struct node_request *request,
-                  struct bytes body)
+void node_applied_step(struct node *node, struct node_request *request,
+                       struct bytes body)
 {
     if (request_is_remote(request)) {
         struct cursor in = cursor_of(body);

@@ -124,8 +124,8 @@ void reads_failed(struct node *node);
 /* Finish the reads whose index is applied. */
 void reads_release(struct node *node);
 /* One attempt of a request REQUEST_APPLIED. */
-void applied_step(struct node *node, struct node_request *request,
-                  struct bytes body);
+void node_applied_step(struct node *node, struct node_request *request,
+                       struct bytes body);
 /* Start a read of the node's own, until one has succeeded: the node is ready
  * then. */
 void reads_probe_readiness(struct node *node);
@@ -149,8 +149,8 @@ enum node_outcome repeat_outcome(const struct node_request *request,
 
 bool join_same_uuid(const struct raft_member *a, const struct raft_member *b);
 void join_step(struct node *node, struct node_request *request);
-void remove_step(struct node *node, struct node_request *request);
-void suffrage_step(struct node *node, struct node_request *request);
+void node_remove_step(struct node *node, struct node_request *request);
+void node_suffrage_step(struct node *node, struct node_request *request);
 void transfer_step(struct node *node, struct node_request *request);
 /* The engine's transfer of leadership has ended. */
 void transfer_finished(struct node *node, bool ok);

@@ -258,7 +258,7 @@ void request_submit(struct node *node, struct node_request *request,
         return;
     }
     if (request->kind == REQUEST_APPLIED) {
-        applied_step(node, request, body);
+        node_applied_step(node, request, body);
         return;
     }
     if (node_contradiction(node) && !raft_is_leader(node->raft)) {
@@ -284,9 +284,9 @@ void request_submit(struct node *node, struct node_request *request,
     if (request->kind == REQUEST_JOIN) {
         join_step(node, request);
     } else if (request->kind == REQUEST_REMOVE) {
-        remove_step(node, request);
+        node_remove_step(node, request);
     } else if (request->kind == REQUEST_SUFFRAGE) {
-        suffrage_step(node, request);
+        node_suffrage_step(node, request);
     } else {
         transfer_step(node, request);
     }

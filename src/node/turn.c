@@ -47,7 +47,7 @@ static bool carry_out_updates(struct node *node)
         raft_collect(node->raft, &node->update);
         send_update(node);
         bool persisted = persist_update(node);
-        handle_update(node);
+        node_handle_update(node);
         if (!persisted) {
             return false;
         }
@@ -103,13 +103,13 @@ static const struct phase phases[] = {
     {.run_some = compact_log, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
     /* Before reads are released: on a full disk SQLite goes back to its last
      * commit, and must not be read before entries are applied again. */
-    {.run = flush_when_due, .needs = DISK_IDLE},
+    {.run = node_flush_when_due, .needs = DISK_IDLE},
     {.run = reads_release},
     {.run = trim_entries},
     /* The log's next segment is needed soonest when there is most to do. */
     {.run_some = space_prepare_log, .needs = DISK_IDLE},
     {.run_some = space_prepare, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
-    {.run = sweep_replaced, .needs = DISK_IDLE | NOT_CHECKPOINTING},
+    {.run = node_sweep_replaced, .needs = DISK_IDLE | NOT_CHECKPOINTING},
     {.run = disk_report_stall},
 };
 
@@ -175,7 +175,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (node->member) {
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
-        at = min_u64(at, flush_deadline_ms(node));
+        at = min_u64(at, node_flush_deadline_ms(node));
     }
     if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY]) {
         at = min_u64(at, node->flush.sweep_ms);

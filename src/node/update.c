@@ -76,7 +76,7 @@ static void count_leader(struct node *node)
     }
 }
 
-void handle_update(struct node *node)
+void node_handle_update(struct node *node)
 {
     const struct raft_update *update = &node->update;
     if (update->apply_hi >= update->apply_lo) {

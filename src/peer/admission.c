@@ -19,7 +19,7 @@ static uint64_t now(const struct peers *peers)
 
 /* ---- guests ------------------------------------------------------------- */
 
-void ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES])
+void peer_ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES])
 {
     const char *colon = strrchr(text, ':');
     size_t size = colon ? (size_t)(colon - text) : strlen(text);
@@ -30,7 +30,7 @@ void ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES])
 static bool is_at(const char *addr, const char *ip)
 {
     char own[REACTOR_ADDR_TEXT_BYTES];
-    ip_of(addr, own);
+    peer_ip_of(addr, own);
     return strcmp(own, ip) == 0;
 }
 
@@ -76,9 +76,9 @@ static struct crowd crowd_of(const struct peers *peers, bool known,
 static void close_guest(struct conn *guest, const char *why)
 {
     if (!guest->refused) {
-        log_refused(guest, NULL, why);
+        peer_log_refused(guest, NULL, why);
     }
-    conn_close(guest, why);
+    peer_conn_close(guest, why);
 }
 
 static bool close_oldest(struct crowd crowd, int max)
@@ -90,10 +90,10 @@ static bool close_oldest(struct crowd crowd, int max)
     return true;
 }
 
-void guest_admit(struct peers *peers, struct conn *guest)
+void peer_guest_admit(struct peers *peers, struct conn *guest)
 {
     char ip[REACTOR_ADDR_TEXT_BYTES];
-    ip_of(stream_peer_text(guest->stream), ip);
+    peer_ip_of(stream_peer_text(guest->stream), ip);
     guest->known = is_members_ip(peers, ip);
     if (guest->known) {
         (void)close_oldest(crowd_of(peers, true, NULL), GUESTS_KNOWN_MAX);
@@ -109,7 +109,7 @@ void guest_admit(struct peers *peers, struct conn *guest)
     must(false); /* A place has been made. */
 }
 
-void guest_forget(struct conn *guest)
+void peer_guest_forget(struct conn *guest)
 {
     for (int i = 0; i < GUESTS_MAX; i++) {
         if (guest->peers->guests[i] == guest) {
@@ -118,7 +118,7 @@ void guest_forget(struct conn *guest)
     }
 }
 
-void guests_tick(struct peers *peers)
+void peer_guests_tick(struct peers *peers)
 {
     bool crowded = crowd_of(peers, false, NULL).count > GUESTS_CALM;
     for (int i = 0; i < GUESTS_MAX; i++) {
@@ -138,7 +138,7 @@ void guests_tick(struct peers *peers)
 
 /* ---- strangers ---------------------------------------------------------- */
 
-bool stranger_leaves(struct peers *peers, int at_least)
+bool peer_stranger_leaves(struct peers *peers, int at_least)
 {
     struct conn *oldest = NULL;
     int count = 0;
@@ -155,7 +155,7 @@ bool stranger_leaves(struct peers *peers, int at_least)
     if (!oldest || count < at_least) {
         return false;
     }
-    conn_close(oldest, "no member, and others are waiting");
+    peer_conn_close(oldest, "no member, and others are waiting");
     return true;
 }
 
@@ -199,7 +199,7 @@ static void sum_unfinished(const struct peers *peers, size_t *all,
     }
 }
 
-bool unfinished_set(struct conn *conn, size_t bytes, bool is_new)
+bool peer_unfinished_set(struct conn *conn, size_t bytes, bool is_new)
 {
     struct peers *peers = conn->peers;
     if (bytes > 0 && (is_new || conn->unfinished_bytes == 0)) {
@@ -218,15 +218,15 @@ bool unfinished_set(struct conn *conn, size_t bytes, bool is_new)
         struct conn *longest =
             longest_unfinished(peers, too_strange || strange > 0);
         stays = longest != conn;
-        conn_close(longest, "too many unfinished frames");
+        peer_conn_close(longest, "too many unfinished frames");
     }
     return stays;
 }
 
 /* ---- lines of the log --------------------------------------------------- */
 
-void log_refused(struct conn *conn, const struct wire_hello *hello,
-                 const char *why)
+void peer_log_refused(struct conn *conn, const struct wire_hello *hello,
+                      const char *why)
 {
     struct peers *peers = conn->peers;
     uint64_t count;
@@ -244,7 +244,7 @@ void log_refused(struct conn *conn, const struct wire_hello *hello,
     }
 }
 
-void log_garbage(struct conn *conn, const char *why)
+void peer_log_garbage(struct conn *conn, const char *why)
 {
     struct peers *peers = conn->peers;
     uint64_t count;
@@ -255,7 +255,7 @@ void log_garbage(struct conn *conn, const char *why)
     }
 }
 
-void log_stranger(struct conn *conn, const char *event, const char *why)
+void peer_log_stranger(struct conn *conn, const char *event, const char *why)
 {
     struct peers *peers = conn->peers;
     uint64_t count;
@@ -267,7 +267,7 @@ void log_stranger(struct conn *conn, const char *event, const char *why)
     }
 }
 
-void strangers_log_rest(struct peers *peers)
+void peer_strangers_log_rest(struct peers *peers)
 {
     struct {
         const char *event;

@@ -11,8 +11,8 @@
 
 #include "peer/peer_internal.h"
 
-void hello_fill(const struct peers *peers, const struct link *link,
-                struct wire_hello *hello)
+void peer_hello_fill(const struct peers *peers, const struct link *link,
+                     struct wire_hello *hello)
 {
     *hello = (struct wire_hello){
         .version_min = WIRE_VERSION_MIN,
@@ -50,7 +50,8 @@ static bool uuid_differs(const uint8_t a[RAFT_UUID_BYTES],
            memcmp(a, b, RAFT_UUID_BYTES) != 0;
 }
 
-bool hello_is_foreign(const struct peers *peers, const struct wire_hello *hello)
+bool peer_hello_is_foreign(const struct peers *peers,
+                           const struct wire_hello *hello)
 {
     return memcmp(hello->cluster, peers->cluster, sizeof(peers->cluster)) != 0;
 }
@@ -71,7 +72,7 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
         return refuse(out, WIRE_REFUSE_NOT_READY,
                       "this node is no member of a cluster yet");
     }
-    if (hello_is_foreign(peers, hello)) {
+    if (peer_hello_is_foreign(peers, hello)) {
         return refuse(out, WIRE_REFUSE_CLUSTER,
                       "this node belongs to another cluster");
     }
@@ -87,7 +88,7 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
         return refuse(out, WIRE_REFUSE_STRANGER,
                       "who asks has no id, or no directory");
     }
-    const struct link *link = link_find(peers, hello->from_id);
+    const struct link *link = peer_link_find(peers, hello->from_id);
     if (link && link->member &&
         uuid_differs(link->info.uuid, hello->from_uuid)) {
         return refuse(out, WIRE_REFUSE_STRANGER,
@@ -98,7 +99,7 @@ static bool is_right(struct peers *peers, const struct wire_hello *hello,
 
 static const char *why_old(struct peers *peers, const struct wire_hello *hello)
 {
-    const struct link *link = link_find(peers, hello->from_id);
+    const struct link *link = peer_link_find(peers, hello->from_id);
     if (link && memcmp(link->uuid, hello->from_uuid, RAFT_UUID_BYTES) == 0 &&
         (hello->from_incarnation < link->incarnation ||
          (hello->from_incarnation == link->incarnation &&
@@ -111,8 +112,8 @@ static const char *why_old(struct peers *peers, const struct wire_hello *hello)
                              : NULL;
 }
 
-bool hello_check(struct peers *peers, const struct wire_hello *hello,
-                 struct wire_refuse *out)
+bool peer_hello_check(struct peers *peers, const struct wire_hello *hello,
+                      struct wire_refuse *out)
 {
     *out = (struct wire_refuse){0};
     if (!is_right(peers, hello, out)) {
@@ -122,7 +123,7 @@ bool hello_check(struct peers *peers, const struct wire_hello *hello,
     return !why || refuse(out, WIRE_REFUSE_CLONE, why);
 }
 
-void hello_apply(struct link *link, const struct wire_hello *hello)
+void peer_hello_apply(struct link *link, const struct wire_hello *hello)
 {
     memcpy(link->uuid, hello->from_uuid, sizeof(link->uuid));
     link->incarnation = hello->from_incarnation;

@@ -10,7 +10,7 @@ static void tick(void *arg);
 
 /* ---- links ---- */
 
-struct link *link_find(struct peers *peers, raft_id id)
+struct link *peer_link_find(struct peers *peers, raft_id id)
 {
     for (int i = 0; i < LINKS_MAX && id != 0; i++) {
         if (peers->links[i].id == id) {
@@ -20,9 +20,9 @@ struct link *link_find(struct peers *peers, raft_id id)
     return NULL;
 }
 
-struct link *link_make(struct peers *peers, raft_id id)
+struct link *peer_link_make(struct peers *peers, raft_id id)
 {
-    struct link *link = link_find(peers, id);
+    struct link *link = peer_link_find(peers, id);
     for (int i = 0; !link && i < LINKS_MAX; i++) {
         if (peers->links[i].id == 0) {
             link = &peers->links[i];
@@ -33,9 +33,9 @@ struct link *link_make(struct peers *peers, raft_id id)
     if (link) {
         return link;
     }
-    bool left = stranger_leaves(peers, 1);
+    bool left = peer_stranger_leaves(peers, 1);
     must(left); /* There are more slots than members. */
-    return link_make(peers, id);
+    return peer_link_make(peers, id);
 }
 
 static const char *link_name(const struct link *link)
@@ -66,8 +66,8 @@ static void dial_later(struct peers *peers, struct link *link, bool refused)
     link->wait_ms = min_u64(link->wait_ms * 2, high);
 }
 
-void log_failure(struct peers *peers, struct link *link, const char *event,
-                 const char *why)
+void peer_log_failure(struct peers *peers, struct link *link, const char *event,
+                      const char *why)
 {
     if (link->logged_ms != 0 && now(peers) < link->logged_ms + LOG_AGAIN_MS) {
         return;
@@ -85,13 +85,13 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
 {
     struct peers *peers = conn->peers;
     struct link *link = conn->link;
-    guest_forget(conn);
+    peer_guest_forget(conn);
     if (link && link->conn == conn) {
         bool was_up = conn->up;
         link->conn = NULL;
         link->error = why;
         if (was_up && !link->member) {
-            log_stranger(conn, "peer-down", why);
+            peer_log_stranger(conn, "peer-down", why);
         } else if (was_up) {
             log_info("peer-down", "peer=%s number=%llu why=\"%s\"",
                      link_name(link), (unsigned long long)link->id, why);
@@ -102,7 +102,7 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
             }
         } else if (!refused) {
             link->foreign = false;
-            log_failure(peers, link, "peer-unreachable", why);
+            peer_log_failure(peers, link, "peer-unreachable", why);
         }
         dial_later(peers, link, refused);
         raft_id id = link->id;
@@ -117,13 +117,13 @@ static void conn_end(struct conn *conn, const char *why, bool refused)
     mem_free(conn);
 }
 
-void conn_close(struct conn *conn, const char *why)
+void peer_conn_close(struct conn *conn, const char *why)
 {
     stream_close(conn->stream);
     conn_end(conn, why, false);
 }
 
-void conn_refuse(struct conn *conn, const char *why)
+void peer_conn_refuse(struct conn *conn, const char *why)
 {
     stream_close(conn->stream);
     conn_end(conn, why, true);
@@ -135,17 +135,18 @@ static void conn_up(struct conn *conn, struct link *link,
     struct peers *peers = conn->peers;
     bool sealed = conn->security == SECURITY_RECORDS;
     if (link->conn && link->conn != conn) {
-        conn_close(link->conn, "replaced by a newer connection");
-        link = link_make(peers, hello->from_id); /* A stranger's was freed. */
+        peer_conn_close(link->conn, "replaced by a newer connection");
+        link =
+            peer_link_make(peers, hello->from_id); /* A stranger's was freed. */
         must(link != NULL);
     }
-    guest_forget(conn);
-    hello_apply(link, hello);
+    peer_guest_forget(conn);
+    peer_hello_apply(link, hello);
     conn->link = link;
     link->conn = conn;
     conn->up = true;
     conn->opened_ms = now(peers);
-    ip_of(stream_peer_text(conn->stream), link->ip);
+    peer_ip_of(stream_peer_text(conn->stream), link->ip);
     stream_set_input_limit(conn->stream, sealed ? INPUT_SEALED_BYTES_MAX
                                                 : WIRE_FRAME_BYTES_MAX);
     link->error = "";
@@ -159,15 +160,16 @@ static void conn_up(struct conn *conn, struct link *link,
                                                    : WIRE_VERSION,
                  sealed ? "yes" : "no");
     } else {
-        log_stranger(conn, "peer-up", "no member that is known here");
+        peer_log_stranger(conn, "peer-up", "no member that is known here");
     }
     peers->handler->on_up(link->id, hello, peers->handler_arg);
 }
 
-void send_hello(struct conn *conn, const struct link *link, enum wire_type type)
+void peer_send_hello(struct conn *conn, const struct link *link,
+                     enum wire_type type)
 {
     struct wire_hello hello;
-    hello_fill(conn->peers, link, &hello);
+    peer_hello_fill(conn->peers, link, &hello);
     wire_add_hello(secure_output(conn), type, &hello);
     conn->sent_ms = now(conn->peers);
 }
@@ -177,7 +179,7 @@ void send_hello(struct conn *conn, const struct link *link, enum wire_type type)
 static bool refuse(struct conn *conn, const struct wire_hello *hello,
                    const struct wire_refuse *why)
 {
-    log_refused(conn, hello, why->text);
+    peer_log_refused(conn, hello, why->text);
     wire_add_refuse(secure_output(conn), why);
     return false;
 }
@@ -193,18 +195,18 @@ static bool on_hello(struct conn *conn, const struct wire_hello *hello)
         /* On success peers_set_self() has been called. */
         (void)peers->handler->on_adopt(hello, peers->handler_arg);
     }
-    bool foreign = peers->id == 0 || hello_is_foreign(peers, hello);
+    bool foreign = peers->id == 0 || peer_hello_is_foreign(peers, hello);
     if (foreign && hello->from_id != 0 && peers->handler->on_foreign) {
         peers->handler->on_foreign(hello, peers->handler_arg);
     }
-    if (!hello_check(peers, hello, &why)) {
+    if (!peer_hello_check(peers, hello, &why)) {
         return refuse(conn, hello, &why);
     }
-    if (!link_find(peers, hello->from_id)) {
-        (void)stranger_leaves(peers, STRANGERS_MAX);
+    if (!peer_link_find(peers, hello->from_id)) {
+        (void)peer_stranger_leaves(peers, STRANGERS_MAX);
     }
-    struct link *link = link_make(peers, hello->from_id);
-    send_hello(conn, link, WIRE_WELCOME);
+    struct link *link = peer_link_make(peers, hello->from_id);
+    peer_send_hello(conn, link, WIRE_WELCOME);
     conn_up(conn, link, hello);
     return true;
 }
@@ -213,12 +215,12 @@ static bool on_welcome(struct conn *conn, const struct wire_hello *hello)
 {
     struct wire_refuse why;
     if (hello->from_id != conn->link->id) {
-        log_failure(conn->peers, conn->link, "peer-refused",
-                    "another member answers at this address");
+        peer_log_failure(conn->peers, conn->link, "peer-refused",
+                         "another member answers at this address");
         return false;
     }
-    if (!hello_check(conn->peers, hello, &why)) {
-        log_failure(conn->peers, conn->link, "peer-refused", why.text);
+    if (!peer_hello_check(conn->peers, hello, &why)) {
+        peer_log_failure(conn->peers, conn->link, "peer-refused", why.text);
         return false;
     }
     conn_up(conn, conn->link, hello);
@@ -242,7 +244,7 @@ static enum next on_handshake(struct conn *conn, const struct wire_frame *frame)
     if (conn->dialled && frame->type == WIRE_REFUSE &&
         wire_refuse(frame->payload, &refused) == ERR_OK) {
         conn->link->foreign = refused.reason == WIRE_REFUSE_CLUSTER;
-        log_failure(conn->peers, conn->link, "peer-refused", refused.text);
+        peer_log_failure(conn->peers, conn->link, "peer-refused", refused.text);
     }
     return CLOSE;
 }
@@ -313,13 +315,13 @@ static void close_refused(struct conn *conn)
     stream_close_after_flush(conn->stream);
 }
 
-bool http_is_answered(struct conn *conn, struct bytes in)
+bool peer_http_is_answered(struct conn *conn, struct bytes in)
 {
     if (!is_http_request(in)) {
         return false;
     }
     answer_http(conn);
-    log_refused(conn, NULL, "an HTTP request on the Raft port");
+    peer_log_refused(conn, NULL, "an HTTP request on the Raft port");
     close_refused(conn);
     return true;
 }
@@ -328,20 +330,21 @@ bool http_is_answered(struct conn *conn, struct bytes in)
 static void on_garbage(struct conn *conn, struct bytes in, enum err err)
 {
     bool is_guest = !conn->up && !conn->dialled;
-    if (is_guest && http_is_answered(conn, in)) {
+    if (is_guest && peer_http_is_answered(conn, in)) {
         return;
     }
     if (is_guest && channel_may_be_first(in)) {
-        log_refused(conn, NULL,
-                    "it seals its links, and this node has no --cluster-key");
+        peer_log_refused(
+            conn, NULL,
+            "it seals its links, and this node has no --cluster-key");
     } else {
-        log_garbage(conn, err_name(err));
+        peer_log_garbage(conn, err_name(err));
     }
     stream_close(conn->stream);
     conn_end(conn, "malformed frame", !conn->up);
 }
 
-bool frames_read(struct conn *conn, struct bytes in, size_t *used)
+bool peer_frames_read(struct conn *conn, struct bytes in, size_t *used)
 {
     *used = 0;
     for (;;) {
@@ -418,7 +421,7 @@ static void dial(struct peers *peers, struct link *link)
     char host[REACTOR_HOST_BYTES];
     uint16_t port;
     if (!addr_split(address_to_dial(link), host, &port)) {
-        log_failure(peers, link, "peer-unreachable", "not an address");
+        peer_log_failure(peers, link, "peer-unreachable", "not an address");
         dial_later(peers, link, true);
         return;
     }
@@ -446,7 +449,7 @@ static void on_accept(struct stream *stream, void *arg)
     stream_set_input_limit(stream, HANDSHAKE_BYTES_MAX);
     stream_set_user_timeout(stream, SILENCE_MS);
     secure_start(conn);
-    guest_admit(peers, conn);
+    peer_guest_admit(peers, conn);
 }
 
 /* ---- time ---- */
@@ -456,7 +459,7 @@ static void keep_alive(struct peers *peers, struct link *link)
     struct conn *conn = link->conn;
     uint64_t limit = conn->up ? SILENCE_MS : HANDSHAKE_MS;
     if (now(peers) > conn->heard_ms + limit) {
-        conn_close(conn, conn->up ? "silent for too long" : "no answer");
+        peer_conn_close(conn, conn->up ? "silent for too long" : "no answer");
     } else if (conn->up && now(peers) >= conn->sent_ms + PING_MS) {
         wire_add_empty(secure_output(conn), WIRE_PING);
         conn->sent_ms = now(peers);
@@ -478,9 +481,9 @@ static void tick(void *arg)
             dial(peers, link);
         }
     }
-    guests_tick(peers);
+    peer_guests_tick(peers);
     secure_tick(peers);
-    strangers_log_rest(peers);
+    peer_strangers_log_rest(peers);
     timer_arm(peers->reactor, &peers->timer, now(peers) + REDIAL_MIN_MS, tick,
               peers);
 }
@@ -565,7 +568,7 @@ static void link_leaves(struct link *link)
         return;
     }
     if (link->conn) {
-        conn_close(link->conn, "no longer a member");
+        peer_conn_close(link->conn, "no longer a member");
     } else {
         link->id = 0;
     }
@@ -584,7 +587,7 @@ void peers_set_members(struct peers *peers, const struct raft_conf *conf)
         if (member->id == peers->id) {
             continue;
         }
-        struct link *link = link_make(peers, member->id);
+        struct link *link = peer_link_make(peers, member->id);
         if (!link->member || strcmp(link->info.addr, member->addr) != 0) {
             link->wait_ms = REDIAL_MIN_MS;
             link->dial_ms = now(peers) + courtesy_ms(peers, link);
@@ -596,7 +599,7 @@ void peers_set_members(struct peers *peers, const struct raft_conf *conf)
 
 void peers_hint(struct peers *peers, raft_id id, const char *addr)
 {
-    struct link *link = link_find(peers, id);
+    struct link *link = peer_link_find(peers, id);
     if (!link || !link->member || (link->conn && link->conn->up)) {
         return;
     }
@@ -608,7 +611,7 @@ void peers_hint(struct peers *peers, raft_id id, const char *addr)
 
 struct buf *peer_output(struct peers *peers, raft_id id)
 {
-    struct link *link = link_find(peers, id);
+    struct link *link = peer_link_find(peers, id);
     if (!link || !link->conn || !link->conn->up ||
         stream_output_bytes(link->conn->stream) +
                 secure_output_bytes(link->conn) >

@@ -136,25 +136,25 @@ struct peers {
     struct log_limit stranger_log;
 };
 
-struct link *link_find(struct peers *peers, raft_id id);
+struct link *peer_link_find(struct peers *peers, raft_id id);
 /* Finds the link or takes a slot for it, if need be that of a stranger. */
-struct link *link_make(struct peers *peers, raft_id id);
+struct link *peer_link_make(struct peers *peers, raft_id id);
 
 /* Close and free it; `why` is a constant. */
-void conn_close(struct conn *conn, const char *why);
+void peer_conn_close(struct conn *conn, const char *why);
 /* The same for one that refused, or was refused: it is dialled later. */
-void conn_refuse(struct conn *conn, const char *why);
+void peer_conn_refuse(struct conn *conn, const char *why);
 /* Log that the link to a member failed: the first time, then once a minute. */
-void log_failure(struct peers *peers, struct link *link, const char *event,
-                 const char *why);
-void send_hello(struct conn *conn, const struct link *link,
-                enum wire_type type);
+void peer_log_failure(struct peers *peers, struct link *link, const char *event,
+                      const char *why);
+void peer_send_hello(struct conn *conn, const struct link *link,
+                     enum wire_type type);
 /* Handle the whole frames at the beginning of `in`; *used is their size. False:
  * the connection is closed or about to be, and must not be used. */
-bool frames_read(struct conn *conn, struct bytes in, size_t *used);
+bool peer_frames_read(struct conn *conn, struct bytes in, size_t *used);
 /* An HTTP request on the Raft port gets a constant answer. False: it is none.
  * True: the connection closes once the answer has left. */
-bool http_is_answered(struct conn *conn, struct bytes in);
+bool peer_http_is_answered(struct conn *conn, struct bytes in);
 
 /* ---- secure.c ----------------------------------------------------------- */
 
@@ -179,37 +179,37 @@ void secure_forget(struct conn *conn);
 /* ---- admission.c -------------------------------------------------------- */
 
 /* The address without the port, of text like "[::1]:4711". */
-void ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES]);
+void peer_ip_of(const char *text, char ip[REACTOR_ADDR_TEXT_BYTES]);
 /* Make a place for a new guest: the oldest one of its kind goes. */
-void guest_admit(struct peers *peers, struct conn *guest);
-void guest_forget(struct conn *guest);
+void peer_guest_admit(struct peers *peers, struct conn *guest);
+void peer_guest_forget(struct conn *guest);
 /* Close guests that did not send HELLO in time. */
-void guests_tick(struct peers *peers);
+void peer_guests_tick(struct peers *peers);
 /* Close the link to the stranger that has had its place the longest; false:
  * there are fewer than `at_least`. */
-bool stranger_leaves(struct peers *peers, int at_least);
+bool peer_stranger_leaves(struct peers *peers, int at_least);
 /* Log lines about nodes that are no members: one a second of each kind, which
  * says how many it stands for. `hello` may be NULL. */
-void log_refused(struct conn *conn, const struct wire_hello *hello,
-                 const char *why);
-void log_garbage(struct conn *conn, const char *why);
-void log_stranger(struct conn *conn, const char *event, const char *why);
+void peer_log_refused(struct conn *conn, const struct wire_hello *hello,
+                      const char *why);
+void peer_log_garbage(struct conn *conn, const char *why);
+void peer_log_stranger(struct conn *conn, const char *event, const char *why);
 /* Log the events that were counted and not followed by another. */
-void strangers_log_rest(struct peers *peers);
+void peer_strangers_log_rest(struct peers *peers);
 /* `bytes` of a frame have come and not the rest; `is_new`: it is not the frame
  * that was unfinished before. Over the bounds somebody is closed, false: this
  * connection. */
-bool unfinished_set(struct conn *conn, size_t bytes, bool is_new);
+bool peer_unfinished_set(struct conn *conn, size_t bytes, bool is_new);
 
-void hello_fill(const struct peers *peers, const struct link *link,
-                struct wire_hello *hello);
+void peer_hello_fill(const struct peers *peers, const struct link *link,
+                     struct wire_hello *hello);
 /* The sender is of another cluster than this node. */
-bool hello_is_foreign(const struct peers *peers,
-                      const struct wire_hello *hello);
+bool peer_hello_is_foreign(const struct peers *peers,
+                           const struct wire_hello *hello);
 /* Verify a HELLO or WELCOME. False: refuse it, for the reason in `refuse`. */
-bool hello_check(struct peers *peers, const struct wire_hello *hello,
-                 struct wire_refuse *refuse);
+bool peer_hello_check(struct peers *peers, const struct wire_hello *hello,
+                      struct wire_refuse *refuse);
 /* Store the directory, incarnation and address of a verified HELLO. */
-void hello_apply(struct link *link, const struct wire_hello *hello);
+void peer_hello_apply(struct link *link, const struct wire_hello *hello);
 
 #endif

@@ -44,7 +44,7 @@ void secure_start(struct conn *conn)
     bool clear = !sealed || (peers->keys_optional && conn->link->dial_clear);
     conn->link->dial_clear = false;
     if (clear) {
-        send_hello(conn, conn->link, WIRE_HELLO);
+        peer_send_hello(conn, conn->link, WIRE_HELLO);
     } else {
         dial_sealed(conn);
     }
@@ -56,8 +56,8 @@ void secure_start(struct conn *conn)
 /* The connection is closed: all its input is consumed. */
 static size_t refuse_guest(struct conn *conn, const char *why, size_t size)
 {
-    log_refused(conn, NULL, why);
-    conn_refuse(conn, "refused");
+    peer_log_refused(conn, NULL, why);
+    peer_conn_refuse(conn, "refused");
     return size;
 }
 
@@ -68,7 +68,7 @@ static size_t read_clear_guest(struct conn *conn, uint8_t *data, size_t size)
         conn->security = SECURITY_NONE;
         return secure_read(conn, data, size);
     }
-    if (http_is_answered(conn, bytes_of(data, size))) {
+    if (peer_http_is_answered(conn, bytes_of(data, size))) {
         return size;
     }
     return refuse_guest(
@@ -80,7 +80,7 @@ static bool take_answer(struct conn *conn)
 {
     struct peers *peers = conn->peers;
     char ip[REACTOR_ADDR_TEXT_BYTES];
-    ip_of(stream_peer_text(conn->stream), ip);
+    peer_ip_of(stream_peer_text(conn->stream), ip);
     int of_kind = 0;
     int of_address = 0;
     for (int i = 0; i < peers->answer_count; i++) {
@@ -148,12 +148,12 @@ static size_t read_second(struct conn *conn, uint8_t *data, size_t size)
         !channel_open_second(&conn->channel, bytes_of(data, size))) {
         static const char why[] =
             "what answers does not prove the cluster key of this node";
-        log_failure(conn->peers, conn->link, "peer-refused", why);
-        conn_refuse(conn, why);
+        peer_log_failure(conn->peers, conn->link, "peer-refused", why);
+        peer_conn_refuse(conn, why);
         return size;
     }
     conn->security = SECURITY_RECORDS;
-    send_hello(conn, conn->link, WIRE_HELLO);
+    peer_send_hello(conn, conn->link, WIRE_HELLO);
     return size;
 }
 
@@ -170,7 +170,7 @@ static bool take_text(struct conn *conn, struct bytes text, bool *is_new)
         text = buf_bytes(&conn->opened);
     }
     size_t used;
-    if (!frames_read(conn, text, &used)) {
+    if (!peer_frames_read(conn, text, &used)) {
         return false;
     }
     *is_new = *is_new || direct || used > 0;
@@ -202,8 +202,8 @@ static size_t read_records(struct conn *conn, uint8_t *data, size_t size)
             err = ERR_TOO_BIG;
         }
         if (err) {
-            log_garbage(conn, "a record that does not open");
-            conn_close(conn, "malformed record");
+            peer_log_garbage(conn, "a record that does not open");
+            peer_conn_close(conn, "malformed record");
             return size;
         }
         conn->heard_ms = reactor_now_ms(conn->peers->reactor);
@@ -212,17 +212,17 @@ static size_t read_records(struct conn *conn, uint8_t *data, size_t size)
             return size;
         }
     }
-    return unfinished_set(conn, conn->opened.size, is_new) ? at : size;
+    return peer_unfinished_set(conn, conn->opened.size, is_new) ? at : size;
 }
 
 static size_t read_clear(struct conn *conn, uint8_t *data, size_t size)
 {
     size_t used;
     conn->heard_ms = reactor_now_ms(conn->peers->reactor);
-    if (!frames_read(conn, bytes_of(data, size), &used)) {
+    if (!peer_frames_read(conn, bytes_of(data, size), &used)) {
         return size;
     }
-    return unfinished_set(conn, size - used, used > 0) ? used : size;
+    return peer_unfinished_set(conn, size - used, used > 0) ? used : size;
 }
 
 size_t secure_read(struct conn *conn, uint8_t *data, size_t size)
@@ -346,7 +346,7 @@ static void check_key(const struct peers *peers, struct conn *conn)
     bool sealed = conn && conn->security != SECURITY_NONE &&
                   conn->security != SECURITY_FIRST;
     if (sealed && !is_among(&peers->keys, conn->channel.key)) {
-        conn_close(conn, "its cluster key was removed");
+        peer_conn_close(conn, "its cluster key was removed");
     }
 }
 

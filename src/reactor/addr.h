@@ -47,7 +47,7 @@ uint64_t addr_network(const struct address *address);
 
 /* Connect to the Unix socket `path`. Returns a non-blocking descriptor, which
  * the caller closes; -1 with errno. */
-int unix_connect(const char *path);
+int addr_connect_unix(const char *path);
 
 /* Does `host` stand for all addresses of this machine: "*", or "0.0.0.0" or
  * "::" in any spelling? Others cannot connect to it. */

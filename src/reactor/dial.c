@@ -21,21 +21,21 @@ struct dial {
     struct address addresses[ADDRESSES_MAX];
 };
 
-void socket_prepare(int fd)
+void reactor_socket_prepare(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     must(flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
     must(fcntl(fd, F_SETFD, FD_CLOEXEC) == 0);
 }
 
-int socket_new(int family)
+int reactor_socket_new(int family)
 {
 #ifdef SOCK_NONBLOCK
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 #else
     int fd = socket(family, SOCK_STREAM, 0);
     if (fd >= 0) {
-        socket_prepare(fd);
+        reactor_socket_prepare(fd);
     }
 #endif
     if (fd >= 0 && family != AF_UNIX) {
@@ -81,7 +81,7 @@ static void on_connect_ready(struct watch *watch, unsigned ready)
         error = ECONNREFUSED;
     }
     if (error != 0) {
-        try_next(stream, why_of_errno(error));
+        try_next(stream, reactor_errno_text(error));
         return;
     }
     timer_cancel(stream->reactor, &stream->timer);
@@ -112,7 +112,7 @@ static void arm_attempt(struct stream *stream)
 
 static bool start_attempt(struct stream *stream, const struct address *address)
 {
-    int fd = socket_new(address->any.sa_family);
+    int fd = reactor_socket_new(address->any.sa_family);
     if (fd < 0) {
         return false;
     }
@@ -144,7 +144,7 @@ static void try_next(struct stream *stream, const char *why)
             arm_attempt(stream);
             return;
         }
-        why = why_of_errno(errno);
+        why = reactor_errno_text(errno);
         drop_attempt(stream);
     }
     stream_fail(stream, why);

@@ -48,7 +48,7 @@ static void pause_accepting(struct listener *listener, int error)
     if (!listener->pause_logged) {
         listener->pause_logged = true;
         log_warn("accept-paused", "port=%u why=\"%s\"",
-                 (unsigned)listener->port, why_of_errno(error));
+                 (unsigned)listener->port, reactor_errno_text(error));
     }
     listener->paused = true;
     update_interest(listener);
@@ -65,7 +65,7 @@ static int accept_one(int listening, struct address *peer)
 #else
     int fd = accept(listening, from, &peer->size);
     if (fd >= 0) {
-        socket_prepare(fd);
+        reactor_socket_prepare(fd);
     }
     return fd;
 #endif
@@ -76,7 +76,7 @@ static void add_stream(struct listener *listener, int fd,
 {
     struct stream *stream = stream_new(listener->reactor, fd);
     if (listener->is_unix) {
-        stream->has_peer_uid = peer_uid_of(fd, &stream->peer_uid);
+        stream->has_peer_uid = listener_peer_uid(fd, &stream->peer_uid);
         (void)snprintf(stream->peer_text, sizeof(stream->peer_text), "uid:%u",
                        (unsigned)stream->peer_uid);
     } else {
@@ -170,7 +170,7 @@ static size_t addresses_of(struct reactor *reactor, const char *host,
 
 static int listen_on(const struct address *address)
 {
-    int fd = socket_new(address->any.sa_family);
+    int fd = reactor_socket_new(address->any.sa_family);
     if (fd < 0) {
         return -1;
     }
@@ -221,7 +221,7 @@ static size_t bind_addresses(struct address *addresses, size_t count, bool all,
             char text[REACTOR_ADDR_TEXT_BYTES];
             addr_text(&addresses[i], text, sizeof(text));
             log_debug("listen", "addr=%s why=\"%s\"", text,
-                      why_of_errno(error));
+                      reactor_errno_text(error));
             continue;
         }
         struct address here;
@@ -334,7 +334,7 @@ enum err listener_open(struct reactor *reactor, const char *host, uint16_t port,
         bound = bind_addresses(addresses, count, all, fds);
     }
     if (bound == 0) {
-        (void)snprintf(why, why_size, "%s", why_of_errno(errno));
+        (void)snprintf(why, why_size, "%s", reactor_errno_text(errno));
         return errno == EADDRINUSE ? ERR_BUSY : ERR_IO;
     }
     struct listener *self = listener_new(reactor, fds, bound, cb, arg);

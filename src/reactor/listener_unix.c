@@ -25,14 +25,14 @@ static bool set_path(struct sockaddr_un *address, const char *path)
     return true;
 }
 
-int unix_connect(const char *path)
+int addr_connect_unix(const char *path)
 {
     struct sockaddr_un address;
     if (!set_path(&address, path)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    int fd = socket_new(AF_UNIX);
+    int fd = reactor_socket_new(AF_UNIX);
     if (fd >= 0 &&
         connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         int error = errno;
@@ -52,7 +52,7 @@ static bool is_stale(const char *path)
     if (lstat(path, &before) != 0 || !S_ISSOCK(before.st_mode)) {
         return false;
     }
-    int fd = unix_connect(path);
+    int fd = addr_connect_unix(path);
     int error = fd < 0 ? errno : 0;
     if (fd >= 0) {
         (void)close(fd);
@@ -82,7 +82,7 @@ static int listen_on(const char *path, mode_t mode)
         errno = ENAMETOOLONG;
         return -1;
     }
-    int fd = socket_new(AF_UNIX);
+    int fd = reactor_socket_new(AF_UNIX);
     if (fd < 0) {
         return -1;
     }
@@ -108,7 +108,7 @@ enum err listener_open_unix(struct reactor *reactor, const char *path,
     int fd = listen_on(path, (mode_t)mode);
     if (fd < 0) {
         (void)snprintf(why, why_size, "%s",
-                       errno == EADDRINUSE ? why_of_errno(errno)
+                       errno == EADDRINUSE ? reactor_errno_text(errno)
                                            : strerror(errno));
         return errno == EADDRINUSE ? ERR_BUSY : ERR_IO;
     }
@@ -139,7 +139,7 @@ void listener_remove_path(const struct listener *listener)
     }
 }
 
-bool peer_uid_of(int fd, uint32_t *uid)
+bool listener_peer_uid(int fd, uint32_t *uid)
 {
 #ifdef SO_PEERCRED
     struct ucred peer;

@@ -35,7 +35,7 @@ enum {
     REACTOR_ACCEPTS_PER_TURN = 64,
     REACTOR_HOST_BYTES = 256,     /* Upper bound of a host, with its final 0. */
     REACTOR_ADDR_TEXT_BYTES = 64, /* The same of a numeric address and port. */
-    REACTOR_UNIX_PATH_BYTES = 104, /* Of all systems the least. */
+    REACTOR_UNIX_PATH_BYTES = 104, /* The least of all systems' limits. */
 };
 
 struct reactor;
@@ -132,7 +132,7 @@ struct stream_handler {
     void (*on_eof)(struct stream *stream, void *arg);
     /* A dialled stream is connected. May be NULL. */
     void (*on_open)(struct stream *stream, void *arg);
-    /* What was queued is about to be sent, at the end of the turn or by
+    /* Queued bytes are about to be sent, at the end of the turn or by
      * stream_flush(): the last moment to append to `output`, the stream's own,
      * which is all that may be done here. True: there is more, which would take
      * too long for this turn; it is called again in the next one, or when the
@@ -254,7 +254,7 @@ MUST_CHECK enum err listener_open(struct reactor *reactor, const char *host,
  * A file that a process has left behind which does not listen any more is
  * replaced. Of functions below, listener_port() is 0.
  *
- * ERR_BUSY  somebody listens there, or the file is no socket
+ * ERR_BUSY  a process listens there, or the file is not a socket
  * ERR_IO    else */
 MUST_CHECK enum err listener_open_unix(struct reactor *reactor,
                                        const char *path, unsigned mode,

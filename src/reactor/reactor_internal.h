@@ -1,8 +1,8 @@
 /* reactor_internal.h -- what the files of this room share.
  *
- * The kernel's readiness interface is behind the poller_* functions: one file
- * implements them (epoll.c, or kqueue.c on the BSDs), the rest of the room
- * knows watches and the WATCH_* bits only. Readiness is level-triggered. */
+ * The kernel's readiness interface is behind the poller_* functions, which one
+ * file implements (epoll.c; kqueue.c on the BSDs). The rest of the room uses
+ * watches and the WATCH_* bits. Readiness is level-triggered. */
 #ifndef CRAFTD_REACTOR_REACTOR_INTERNAL_H
 #define CRAFTD_REACTOR_REACTOR_INTERNAL_H
 
@@ -20,14 +20,15 @@
 enum {
     WATCH_READ = 1,
     WATCH_WRITE = 2,
-    WATCH_TROUBLE = 4, /* Error or hang-up; reported without being asked. */
+    WATCH_TROUBLE = 4, /* Error or hang-up; reported with any interest. */
 };
 
 struct watch;
 typedef void watch_cb(struct watch *watch, unsigned ready);
 
-/* Embedded in whatever owns a descriptor. Its memory must stay until the end
- * of the turn after poller_remove(): collected events may point at it. */
+/* A descriptor that is polled, embedded in its owner. The memory must stay
+ * until the end of the turn after poller_remove(): collected events may point
+ * to it. */
 struct watch {
     int fd;
     bool active;       /* Registered; events are delivered only then. */
@@ -39,18 +40,18 @@ struct poller;
 
 struct poller *poller_new(void);
 void poller_free(struct poller *poller);
-/* False when the kernel has no room for another watch. */
+/* False: the kernel has no memory for another watch. */
 MUST_CHECK bool poller_add(struct poller *poller, struct watch *watch,
                            unsigned interest);
-/* No system call when nothing changes. */
+/* Change the interest. No system call if it is the same. */
 void poller_change(struct poller *poller, struct watch *watch,
                    unsigned interest);
-/* Before the descriptor is closed: a child that is being forked may hold a
- * copy of it, and the kernel would go on reporting that copy to us. Safe on
- * a watch that is not registered. */
+/* Stop polling. Call it before the descriptor is closed: a forked child may
+ * have a copy, for which the kernel would continue to report events. Safe on a
+ * watch that is not registered. */
 void poller_remove(struct poller *poller, struct watch *watch);
-/* Sleep at most `wait_ms` (-1: no limit). Returns how many events there are
- * to fetch with poller_event(); 0 also when a signal woke us. */
+/* Sleep at most `wait_ms` (-1: without limit). Returns the number of events, to
+ * be read with poller_event(); 0 after a signal as well. */
 int poller_wait(struct poller *poller, int wait_ms);
 struct watch *poller_event(const struct poller *poller, int place,
                            unsigned *ready);
@@ -65,7 +66,7 @@ enum {
 };
 
 struct signal_slot {
-    reactor_signal_cb *cb; /* NULL: not ours. */
+    reactor_signal_cb *cb; /* NULL: the signal is not handled. */
     void *arg;
 };
 
@@ -79,14 +80,14 @@ struct reactor {
 
     reactor_hook_cb *hook;
     void *hook_arg;
-    uint64_t hook_at_ms; /* When the hook wants its next turn. */
+    uint64_t hook_at_ms; /* Time of the next turn that the hook requires. */
 
     /* Streams, each in at most one place per list. */
-    struct list streams;  /* All that are not closed yet. */
-    struct list deferred; /* A callback is pending without an event: kicked,
-                           * or failed and on_close not called yet. */
-    struct list flush;    /* Written to in this turn. */
-    struct list dead;     /* Closed; freed at the end of the turn. */
+    struct list streams;  /* All streams that are not closed yet. */
+    struct list deferred; /* Streams with a pending callback: on_read after a
+                           * kick, or on_close after a failure. */
+    struct list flush;    /* Streams written to in this turn. */
+    struct list dead;     /* Closed streams; freed at the end of the turn. */
     struct list listeners;
     struct list listeners_dead;
 
@@ -99,14 +100,14 @@ struct reactor {
     struct watch signal_watch; /* Reading end of the self-pipe; -1: none. */
     struct signal_slot signals[SIGNALS_MAX];
 
-    struct list children; /* Resolvers that ended or were killed, to reap. */
+    struct list children; /* Resolvers to be reaped: ended or killed. */
     uint32_t resolver_count;
     int resolver_socket; /* To the resolving process; -1: there is none. */
     pid_t resolver_process;
     struct timer reap_timer;
 
-    /* Read into by whichever stream is being served: a stream owns input
-     * memory only while bytes of it wait. */
+    /* Input of the stream that is being read: a stream owns input memory only
+     * while it has pending bytes. */
     uint8_t input[REACTOR_READ_BYTES];
 };
 
@@ -133,9 +134,9 @@ struct dial;
 struct stream {
     struct watch watch;
     enum stream_state state;
-    bool eof;      /* The other side has sent its last byte. */
-    bool blocked;  /* The kernel took less than all; waiting for room. */
-    bool draining; /* stream_close_after_drain(), and it may go on. */
+    bool eof;      /* The peer has closed its direction. */
+    bool blocked;  /* The kernel does not accept all bytes at the moment. */
+    bool draining; /* After stream_close_after_drain(), within its limit. */
     struct reactor *reactor;
     const struct stream_handler *handler;
     void *arg;
@@ -144,7 +145,7 @@ struct stream {
     struct list deferred_link; /* In reactor->deferred. */
     struct list flush_link;    /* In reactor->flush. */
 
-    /* Bytes [at, size) of a buffer wait; those before are done with. */
+    /* Bytes [at, size) of a buffer are pending; those before were handled. */
     struct buf input;
     size_t input_at;
     size_t input_limit_bytes;
@@ -163,17 +164,17 @@ struct stream {
 };
 
 struct stream *stream_new(struct reactor *reactor, int fd);
-/* Over, for the reason `why` (constant text): on_close is called later in
- * this turn, or in the next. */
+/* End the stream for the reason `why`, a constant: on_close is called later in
+ * this turn, or in the next one. */
 void stream_fail(struct stream *stream, const char *why);
-/* A few constant words for an errno of the network. */
-const char *why_of_errno(int error);
+/* A few constant words for an errno of a network call. */
+const char *reactor_errno_text(int error);
 void stream_become_open(struct stream *stream);
 void stream_schedule_flush(struct stream *stream);
 /* Called by the turn. */
 void stream_run_deferred(struct stream *stream);
 void stream_free(struct stream *stream);
-/* Free input that on_read will not be called with any more. */
+/* Free pending input that is not passed to on_read any more. */
 void stream_free_dropped(struct stream *stream);
 
 /* ---- listeners ---- */
@@ -199,8 +200,8 @@ struct listener {
     char text[ADDRESSES_KNOWN_MAX * REACTOR_ADDR_TEXT_BYTES];
     bool pause_logged;  /* One line per shortage, not one per attempt. */
     struct timer pause; /* Armed while descriptors are short. */
-    bool paused;        /* For that reason, ... */
-    bool held;          /* ... or because the owner wants it. */
+    bool paused;        /* Accepting pauses for lack of descriptors. */
+    bool held;          /* Accepting pauses by listener_hold(). */
 };
 
 /* Watch these descriptors, which it owns from now on. NULL: the kernel has no
@@ -211,7 +212,7 @@ struct listener *listener_new(struct reactor *reactor, const int *fds,
 void listener_remove_path(const struct listener *listener);
 /* The user of the process that connected to a Unix socket. False: the system
  * does not know; *uid is UINT32_MAX. */
-bool peer_uid_of(int fd, uint32_t *uid);
+bool listener_peer_uid(int fd, uint32_t *uid);
 
 /* ---- addresses and dialling ---- */
 
@@ -230,10 +231,11 @@ MUST_CHECK bool resolver_start(struct reactor *reactor,
  * other families and what is no whole entry do not count. */
 size_t resolver_decode(const uint8_t *data, size_t size, uint16_t port,
                        struct address *out);
-/* The answer, once the pipe is readable; 0 when there is none. */
+/* Read the answer, once the pipe is readable. Returns the number of
+ * addresses. */
 size_t resolver_read(struct resolver *resolver, uint16_t port,
                      struct address *out);
-/* Kill it if it still runs, reap it now or later; never waits. */
+/* Kill the child if it still runs, and reap it now or later. Never blocks. */
 void resolver_stop(struct reactor *reactor, struct resolver *resolver);
 void resolver_reap_all(struct reactor *reactor);
 /* In a child: resolve `host`, write the answer to `out`, and end, a second
@@ -253,8 +255,8 @@ void resolver_end(struct reactor *reactor);
  * collected already may point into it. */
 void dial_stop(struct stream *stream);
 /* Non-blocking, close-on-exec, TCP_NODELAY; -1 with errno. */
-int socket_new(int family);
-void socket_prepare(int fd);
+int reactor_socket_new(int family);
+void reactor_socket_prepare(int fd);
 
 /* ---- signals ---- */
 

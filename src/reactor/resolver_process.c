@@ -140,7 +140,7 @@ bool reactor_start_resolver(struct reactor *reactor, reactor_prepare_cb *cb,
         errno = error;
         return false;
     }
-    socket_prepare(ends[0]);
+    reactor_socket_prepare(ends[0]);
     reactor->resolver_socket = ends[0];
     reactor->resolver_process = pid;
     return true;

@@ -23,7 +23,7 @@ enum {
     FLUSH_STALL_MS = 30000,
 };
 
-const char *why_of_errno(int error)
+const char *reactor_errno_text(int error)
 {
     switch (error) {
     case ECONNREFUSED:
@@ -256,7 +256,7 @@ static void receive(struct stream *stream)
     ssize_t got = recv(stream->watch.fd, reactor->input, REACTOR_READ_BYTES, 0);
     if (got < 0) {
         if (errno != EAGAIN && errno != EINTR) {
-            stream_fail(stream, why_of_errno(errno));
+            stream_fail(stream, reactor_errno_text(errno));
         }
     } else if (got == 0) {
         take_eof(stream);
@@ -278,7 +278,7 @@ static bool send_output(struct stream *stream)
              MSG_NOSIGNAL);
     if (sent < 0) {
         if (errno != EAGAIN && errno != EINTR) {
-            stream_fail(stream, why_of_errno(errno));
+            stream_fail(stream, reactor_errno_text(errno));
             return false;
         }
         sent = 0;
@@ -377,7 +377,7 @@ static void take_trouble(struct stream *stream)
     int error = 0;
     socklen_t size = sizeof(error);
     (void)getsockopt(stream->watch.fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    stream_fail(stream, error ? why_of_errno(error) : "closed");
+    stream_fail(stream, error ? reactor_errno_text(error) : "closed");
 }
 
 static void on_ready(struct watch *watch, unsigned ready)
@@ -481,7 +481,7 @@ void stream_set_input_limit(struct stream *stream, size_t limit_bytes)
 
 void stream_kick(struct stream *stream)
 {
-    /* Whether bytes are pending is checked later: in an on_read, that is known
+    /* Pending bytes are counted later: in an on_read, their number is known
      * only when it returns. */
     if (stream->state == STREAM_OPEN) {
         defer(stream);

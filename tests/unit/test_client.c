@@ -23,7 +23,7 @@ static bool parse(const char *line)
     for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) {
         argv[argc++] = word;
     }
-    options = (struct options){.command = command_named(argv[0])};
+    options = (struct options){.command = client_command_named(argv[0])};
     assert_non_null(options.command);
     why[0] = '\0';
     return options_parse(&options, argc - 1, argv + 1, why, sizeof(why));
@@ -111,19 +111,19 @@ static void test_servers(void **state)
     (void)state;
     const char *list = " h:1,,http://g:2/, [::1]:3 ,";
     char addr[SERVER_BYTES];
-    assert_true(next_server(&list, addr));
+    assert_true(client_next_server(&list, addr));
     assert_string_equal(addr, "h:1");
-    assert_true(next_server(&list, addr));
+    assert_true(client_next_server(&list, addr));
     assert_string_equal(addr, "g:2");
-    assert_true(next_server(&list, addr));
+    assert_true(client_next_server(&list, addr));
     assert_string_equal(addr, "[::1]:3");
-    assert_false(next_server(&list, addr));
+    assert_false(client_next_server(&list, addr));
 }
 
 static void expect_lines(const char *json, const char *expected)
 {
     struct buf out = {0};
-    assert_true(flatten(bytes_of_string(json), &out));
+    assert_true(client_flatten(bytes_of_string(json), &out));
     buf_add_u8(&out, '\0');
     assert_string_equal((const char *)out.data, expected);
     buf_free(&out);
@@ -139,13 +139,13 @@ static void test_flatten(void **state)
     expect_lines("[[true,false],\"\",{\"a\":1,\"b\":2}]",
                  "0.0\ttrue\n0.1\tfalse\n1\t\n2.a\t1\n2.b\t2\n");
     struct buf out = {0};
-    assert_false(flatten(bytes_of_string("{\"a\":1"), &out));
-    assert_false(flatten(bytes_of_string(""), &out));
+    assert_false(client_flatten(bytes_of_string("{\"a\":1"), &out));
+    assert_false(client_flatten(bytes_of_string(""), &out));
     struct buf deep = {0};
     for (int i = 0; i < 1000; i++) {
         buf_add_u8(&deep, '[');
     }
-    assert_false(flatten(buf_bytes(&deep), &out));
+    assert_false(client_flatten(buf_bytes(&deep), &out));
     buf_free(&deep);
     buf_free(&out);
 }
@@ -160,7 +160,7 @@ static void test_fields(void **state)
     struct json_reader reader;
     json_init(&reader, (uint8_t *)text, strlen(text));
     assert_int_equal(json_next(&reader), JSON_OBJECT_BEGIN);
-    assert_true(read_fields(&reader, fields, ARRAY_COUNT(fields)));
+    assert_true(client_read_fields(&reader, fields, ARRAY_COUNT(fields)));
     assert_string_equal(fields[0].text, "n1");
     assert_string_equal(fields[1].text, "true");
     assert_string_equal(fields[2].text, "");
@@ -174,7 +174,7 @@ static void test_pages_name_the_flags(void **state)
         "get",   "put",    "del",    "ls",         "txn",     "status",
         "nodes", "leader", "backup", "bench-disk", "version", "help"};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        const struct command *command = command_named(names[i]);
+        const struct command *command = client_command_named(names[i]);
         assert_non_null(command);
         char title[64];
         (void)snprintf(title, sizeof(title), "NAME\n    craftd %s - ",

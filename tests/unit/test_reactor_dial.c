@@ -812,7 +812,7 @@ static void test_unix_peer(void **state)
     assert_int_equal(strncmp(listener_text(listener), "unix:/tmp/test_", 15),
                      0);
     assert_int_equal(seteuid(other), 0);
-    int fd = unix_connect(unix_path);
+    int fd = addr_connect_unix(unix_path);
     assert_int_equal(seteuid(user), 0);
     TURN_UNTIL(served.opens == 1);
     assert_true(stream_peer_uid(served.stream, &uid));
