@@ -24,6 +24,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Headers older than Linux 4.14. */
+#ifndef SECCOMP_RET_KILL_PROCESS
+#define SECCOMP_RET_KILL_PROCESS 0x80000000U
+#endif
+#ifndef SECCOMP_FILTER_FLAG_LOG
+#define SECCOMP_FILTER_FLAG_LOG 2
+#endif
 #ifndef O_PATH
 #define O_PATH 010000000
 #endif

@@ -44,11 +44,19 @@ def sandbox_metrics(node):
         r'(?m)^craftd_sandbox\{layer="(\w+)"\} (\d)$', text)}
 
 
+def started(cluster, *args, number=None):
+    """`number`: a system call that the kernel refuses."""
+    node = cluster.new(args=args)
+    node.start(forbidding(number, node.argv()) if number else None).up()
+    cluster.wait_leader()
+    if "this build or system has none" in node.log():
+        pytest.skip("a build with the sanitizers has no sandbox")
+    return node
+
+
 @pytest.fixture
 def node(cluster):
-    node = cluster.new().start().up()
-    cluster.wait_leader()
-    return node
+    return started(cluster)
 
 
 @pytest.fixture
@@ -90,9 +98,7 @@ def test_the_sandbox_can_be_turned_off(free):
 def test_where_a_part_is_missing(cluster, number, log):
     """No landlock_create_ruleset(); and no seccomp(), in whose place there is
     prctl()."""
-    node = cluster.new()
-    node.start(forbidding(number, node.argv())).up()
-    cluster.wait_leader()
+    node = started(cluster, number=number)
     assert f" sandbox {log}" in node.log()
     assert field(node.pid, "Seccomp") == "2"
     assert answers(node)
