@@ -46,6 +46,7 @@ void checkpoint_init(struct node *node)
 static uint64_t adapt(uint64_t took_us, uint64_t amount, uint64_t least,
                       uint64_t most)
 {
+    must(least <= most);
     if (took_us > HEAVY_US) {
         amount /= 2;
     } else if (took_us < LIGHT_US) {

@@ -93,6 +93,7 @@ void node_notify_engine(struct node *node, struct raft_event event)
 enum err node_fetch_entry(struct node *node, uint64_t index,
                           struct entry *entry)
 {
+    must(index > 0 && index <= raft_last(node->raft));
     if (entries_get(&node->entries, index, entry)) {
         return ERR_OK;
     }

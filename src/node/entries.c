@@ -39,6 +39,7 @@ static void chunk_release(struct entries *entries, struct entries_chunk *chunk)
 static void release(struct entries *entries, uint64_t index)
 {
     struct entries_slot *slot = slot_at(entries, index);
+    must(index >= entries->first && index <= entries->last);
     must(entries->bytes >= slot->size);
     entries->bytes -= slot->size;
     chunk_release(entries, slot->chunk);

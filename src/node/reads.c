@@ -69,6 +69,7 @@ void reads_indexed(struct node *node, uint64_t cookie, uint64_t index)
     must(cookie <= node->reads.asked_cookie);
     while (!list_empty(asking)) {
         struct node_request *request = request_of(asking->next);
+        must(request->state == STATE_ASKING);
         if (request->cookie > cookie) {
             return;
         }
@@ -98,6 +99,7 @@ void reads_release(struct node *node)
     for (struct list *at = reading->next; at != reading;) {
         struct node_request *request = request_of(at);
         at = at->next;
+        must(request->state == STATE_READING);
         if (request->index <= applied) {
             request_finish(node, request, NODE_OK, applied);
         }

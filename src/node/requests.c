@@ -347,6 +347,7 @@ void requests_submit(struct node *node)
     /* One pass: requests that have to wait longer are added at the end. */
     for (uint64_t left = node->requests.waiting_count; left > 0; left--) {
         struct node_request *request = request_of(waiting->next);
+        must(request->state == STATE_WAITING);
         submit_or_repeat(node, request, buf_bytes(&request->body));
     }
 }
@@ -400,6 +401,7 @@ void requests_cut(struct node *node, uint64_t index)
     struct list *proposed = &node->requests.by_state[STATE_PROPOSED];
     while (!list_empty(proposed)) {
         struct node_request *request = request_of(proposed->prev);
+        must(request->state == STATE_PROPOSED);
         if (request->index < index) {
             return;
         }
@@ -513,6 +515,7 @@ void requests_expire(struct node *node)
         for (struct list *at = head->next; at != head;) {
             struct node_request *request = request_of(at);
             at = at->next;
+            must(request->state == state);
             if (node->now_ms >= request->deadline_ms ||
                 is_abandoned(node, request)) {
                 request_finish(node, request, outcome_when_late(node, request),

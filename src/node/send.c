@@ -50,6 +50,7 @@ static void send_appends(struct node *node,
                          const struct raft_append_offer *offer)
 {
     uint64_t next = offer->next;
+    must(offer->peer != node->ident.id);
     for (int frame = 0; frame < CATCH_UP_FRAMES; frame++) {
         struct buf *out = transport_output(&node->env.transport, offer->peer);
         if (!out) {

@@ -87,6 +87,7 @@ static void finish_sending(struct node *node, const char *why)
 void snapshot_wanted(struct node *node, raft_id peer)
 {
     struct store_image *image;
+    must(peer != 0 && peer != node->ident.id);
     /* One transfer at a time, and a pause after a failure. */
     enum err err =
         node->snapshot.outgoing.peer != 0 || node->now_ms < node->snapshot.at_ms

@@ -183,6 +183,24 @@ static uint64_t next_deadline(const struct node *node, bool more)
     return at;
 }
 
+/* Invariants that hold after every turn of a member. */
+static void check_invariants(const struct node *node)
+{
+    const struct outgoing *out = &node->snapshot.outgoing;
+    uint64_t applied = store_applied(node->store);
+    must(store_durable(node->store) <= applied);
+    must(applied <= node->apply.to);
+    must(node->apply.to <= node->persist.durable);
+    must(node->apply.to <= raft_commit(node->raft));
+    must(node->persist.durable <= raft_durable(node->raft));
+    must(node->entries.last == raft_last(node->raft));
+    must(!node->checkpoint.running || store_pending(node->store) == 0);
+    must((out->peer == 0) == (out->image == NULL));
+    must(node->requests.pending_count > 0 || node->requests.pending_bytes == 0);
+    must(!node->transfer.request || node->transfer.asked);
+    must(node->reads.asked_cookie <= node->reads.cookie);
+}
+
 uint64_t node_turn(struct node *node)
 {
     node->now_ms = node->env.now_ms(node->env.self);
@@ -190,6 +208,8 @@ uint64_t node_turn(struct node *node)
     bool more = node->member && run_phases(node);
     requests_expire(node);
     requests_call_back(node);
-    must(!node->member || node->raft);
+    if (node->member) {
+        check_invariants(node);
+    }
     return next_deadline(node, more);
 }
