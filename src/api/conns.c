@@ -386,7 +386,7 @@ void api_conn_log_slow(const struct conn *conn, const char *what, uint64_t sent,
              what, stream_peer_text(conn->stream), (unsigned long long)sent,
              (unsigned long long)total, (unsigned long long)took_ms / 1000,
              (unsigned long long)(sent * 1000 / took_ms), 1 << 20,
-             "the client takes it too slowly: the connection is closed");
+             "the client reads too slowly: the connection is closed");
 }
 
 /* ---- input ---- */
