@@ -30,23 +30,6 @@
 #include "base/text.h"
 #include "http/http.h"
 
-static bool equal_fold(struct bytes a, struct bytes b)
-{
-    if (a.size != b.size) {
-        return false;
-    }
-    for (size_t i = 0; i < a.size; i++) {
-        uint8_t c = a.data[i];
-        uint8_t d = b.data[i];
-        c = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-        d = d >= 'A' && d <= 'Z' ? d | 0x20 : d;
-        if (c != d) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- origins ---- */
 
 /* Whether the origin is that of the request's own host. With TLS in front the
@@ -59,7 +42,7 @@ static bool is_own_origin(struct bytes origin, struct bytes host)
     if (!http_origin(origin, &theirs, &port) || !http_authority(host, &ours)) {
         return false;
     }
-    return equal_fold(ours.host, theirs.host) &&
+    return http_equal_fold_bytes(ours.host, theirs.host) &&
            (ours.port ? ours.port : port) == theirs.port;
 }
 
@@ -69,7 +52,8 @@ static struct bytes listed(const char *list, struct bytes text)
     struct bytes rest = list ? bytes_of_string(list) : (struct bytes){0};
     struct bytes element;
     while (http_list_next(&rest, &element)) {
-        if (equal_fold(element, text) || bytes_equal_string(element, "*")) {
+        if (http_equal_fold_bytes(element, text) ||
+            bytes_equal_string(element, "*")) {
             return element;
         }
     }
@@ -82,8 +66,8 @@ static bool ends_with(struct bytes text, const char *end)
 {
     size_t size = strlen(end);
     return text.size >= size &&
-           equal_fold(bytes_of(text.data + text.size - size, size),
-                      bytes_of_string(end));
+           http_equal_fold_bytes(bytes_of(text.data + text.size - size, size),
+                                 bytes_of_string(end));
 }
 
 /* `name` may be host or host:port. */
@@ -91,7 +75,7 @@ static bool is_host_of(struct bytes host, const char *name)
 {
     struct http_authority known;
     return name && http_authority(bytes_of_string(name), &known) &&
-           equal_fold(host, known.host);
+           http_equal_fold_bytes(host, known.host);
 }
 
 static bool is_our_host(const struct api_options *options, struct bytes host)
@@ -104,7 +88,7 @@ static bool is_our_host(const struct api_options *options, struct bytes host)
     if (name.size > 1 && name.data[name.size - 1] == '.') {
         name.size--; /* A fully qualified name ends with the root. */
     }
-    if (asked.numeric || equal_fold(name, bytes_of_string("localhost")) ||
+    if (asked.numeric || http_equal_fold(name, "localhost") ||
         ends_with(name, ".localhost")) {
         return true;
     }

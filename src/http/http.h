@@ -148,6 +148,7 @@ bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size);
 void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash);
 /* Whether they are equal, ignoring the case of ASCII letters. */
 bool http_equal_fold(struct bytes a, const char *text);
+bool http_equal_fold_bytes(struct bytes a, struct bytes b);
 /* Remove blanks and tabs at both ends (OWS, RFC 9110 5.6.3). */
 struct bytes http_trim(struct bytes text);
 /* Take the next element of a comma-separated list (RFC 9110 5.6.1), without the

@@ -85,26 +85,27 @@ bool http_query_next(struct bytes *rest, struct bytes *name,
 
 /* ---- lists and names ---- */
 
-bool http_equal_fold(struct bytes a, const char *text)
+static uint8_t fold(uint8_t c)
 {
-    size_t size = strlen(text);
-    if (a.size != size) {
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+bool http_equal_fold_bytes(struct bytes a, struct bytes b)
+{
+    if (a.size != b.size) {
         return false;
     }
-    for (size_t i = 0; i < size; i++) {
-        uint8_t c = a.data[i];
-        if (c >= 'A' && c <= 'Z') {
-            c |= 0x20;
-        }
-        uint8_t d = (uint8_t)text[i];
-        if (d >= 'A' && d <= 'Z') {
-            d |= 0x20;
-        }
-        if (c != d) {
+    for (size_t i = 0; i < b.size; i++) {
+        if (fold(a.data[i]) != fold(b.data[i])) {
             return false;
         }
     }
     return true;
+}
+
+bool http_equal_fold(struct bytes a, const char *text)
+{
+    return http_equal_fold_bytes(a, bytes_of_string(text));
 }
 
 static bool is_blank(uint8_t c)
