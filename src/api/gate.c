@@ -129,6 +129,9 @@ bool api_gate_identify(struct conn *conn, const struct http_request *request)
     if (gate->known) {
         return true;
     }
+    if (conn->by_header && !gate->check) {
+        api_proxied_begin(conn, request); /* Its address comes first. */
+    }
     if (!conn->api->gate.auth) {
         gate->identity.unrestricted = true;
         gate->verdict = AUTH_ACCEPTED;

@@ -68,9 +68,6 @@ static void begin(struct conn *conn, const struct http_request *request)
 {
     must(!conn->busy && !conn->input.body.sink && !api_body_is_sending(conn));
     set_form(conn, request);
-    if (conn->by_header) {
-        api_proxied_begin(conn, request);
-    }
     conn->output.keep_alive = request->keep_alive && !api_conn_is_guest(conn);
     conn->request.verb = request->verb;
     conn->request.is_http10 = request->minor == 0;

@@ -703,6 +703,22 @@ def test_wrong_ones_in_a_row_take_their_time(start):
     assert node.plain("GET", "/keys", headers=ADMIN).status == 200
 
 
+def test_clients_of_a_proxy_are_delayed_one_by_one(start):
+    """One connection of the proxy, requests of two clients."""
+    node = start(token("good", "read"), args=["--trust-proxy", f"header:{HOST}"])
+    connection = http.client.HTTPConnection(HOST, node.http_port, timeout=15)
+
+    def ask_as(client, text):
+        return request_on(connection, "GET", "/keys", None,
+                          {**bearer(text), "X-Forwarded-For": client})
+    for i in range(5):  # The next one from there has to wait for 1.6 s.
+        check_401(ask_as("192.0.2.1", f"wrong-{i}"))
+    assert ask_as("192.0.2.2", "good").status == 200
+    connection.close()
+    assert "auth-failed at=192.0.2.1:" in node.log()
+    assert f"auth-failed at={HOST}:" not in node.log()
+
+
 # ---- clusters ----
 
 def cluster_with_rules(cluster, tmp_path, *entries, count=3):
