@@ -9,7 +9,6 @@
 #include "api/api.h"
 #include "auth/auth.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "config.h"
 #include "crypto/crypto.h"
 #include "dispatch.h"
@@ -19,6 +18,7 @@
 #include "privileges.h"
 #include "process.h"
 #include "reactor/reactor.h"
+#include "secrets.h"
 #include "sys/fs.h"
 #include "sys/sys.h"
 
@@ -48,7 +48,7 @@ struct daemon {
     struct api *api;
     struct node *node;
     /* Value of Authorization for it; "": none. */
-    char join_credentials[AUTH_SECRET_BYTES_MAX + 16];
+    char join_credentials[SECRETS_CREDENTIALS_BYTES];
     struct ops_join *join; /* NULL: this node does not ask to join. */
     /* NULL unless their flags are set. */
     struct ops_leave *leave;
@@ -288,94 +288,7 @@ static void on_signal(int signal_number, void *arg)
     start_stopping(daemon);
 }
 
-/* ---- the cluster's keys ---- */
-
-/* False: logged; `keys` is untouched. */
-static bool read_cluster_key(const char *path, struct peer_keys *keys)
-{
-    enum { KEY_FILE_BYTES_MAX = 4096 };
-    char why[160];
-    struct buf text = {0};
-    bool good =
-        host_read_secret(path, KEY_FILE_BYTES_MAX, &text, why, sizeof(why)) &&
-        peer_keys_parse(buf_bytes(&text), keys, why, sizeof(why));
-    if (!good) {
-        log_error("cluster-key", "file=\"%s\" why=\"%s\"", path, why);
-    }
-    crypto_zero(text.data, text.capacity);
-    buf_free(&text);
-    return good;
-}
-
-/* At the start and again on SIGHUP: a file that is not usable then changes
- * nothing. False: logged. */
-static bool load_cluster_key(struct daemon *daemon)
-{
-    const struct config *config = &daemon->config;
-    struct peer_keys keys;
-    if (!read_cluster_key(config->cluster_key, &keys)) {
-        return false;
-    }
-    peers_set_keys(daemon->peers, &keys, config->cluster_key_optional);
-    log_info("cluster-key", "file=\"%s\" keys=%d optional=%s",
-             config->cluster_key, keys.count,
-             config->cluster_key_optional ? "yes" : "no");
-    crypto_zero(&keys, sizeof(keys));
-    return true;
-}
-
-/* ---- users and tokens ---- */
-
-/* At the start and again on SIGHUP: a broken file changes nothing. False:
- * logged. */
-static bool load_rules(struct daemon *daemon)
-{
-    const char *path = daemon->config.auth;
-    char why[AUTH_WHY_BYTES];
-    struct buf text = {0};
-    bool good =
-        host_read_secret(path, AUTH_FILE_BYTES_MAX, &text, why, sizeof(why)) &&
-        api_set_rules(daemon->api, buf_bytes(&text), why, sizeof(why)) ==
-            ERR_OK;
-    buf_free(&text);
-    if (good) {
-        log_info("auth", "file=\"%s\" users=%u", path,
-                 api_rules_count(daemon->api));
-    } else {
-        log_error("auth", "file=\"%s\" why=\"%s\"", path, why);
-    }
-    return good;
-}
-
-/* "Bearer TOKEN" of the file of --join-token-file. False: logged. */
-static bool read_join_token(struct daemon *daemon)
-{
-    static const char scheme[] = "Bearer ";
-    const char *path = daemon->config.join_token_file;
-    char why[160] = "not one token of at most 512 bytes";
-    struct buf text = {0};
-    if (!path) {
-        return true;
-    }
-    bool good =
-        host_read_secret(path, AUTH_SECRET_BYTES_MAX, &text, why, sizeof(why));
-    while (good && text.size > 0 && text.data[text.size - 1] == '\n') {
-        text.size--;
-    }
-    if (good) {
-        good = text.size > 0 && text_is_word(buf_bytes(&text));
-    }
-    if (good) {
-        (void)snprintf(daemon->join_credentials,
-                       sizeof(daemon->join_credentials), "%s%.*s", scheme,
-                       (int)text.size, (const char *)text.data);
-    } else {
-        log_error("start", "--join-token-file=%s why=\"%s\"", path, why);
-    }
-    crypto_zero(text.data, text.capacity);
-    buf_free(&text);
-    return good;
-}
+/* ---- signals and refusals ---- */
 
 /* A sentence, or NULL. */
 static const char *raft_port_risk(const struct config *config)
@@ -408,10 +321,12 @@ static void on_hangup(int signal_number, void *arg)
         return;
     }
     log_info("hangup", "signal=%d", signal_number);
-    if (config->cluster_key && daemon->peers && !load_cluster_key(daemon)) {
+    if (config->cluster_key && daemon->peers &&
+        !secrets_load_cluster_key(config, daemon->peers)) {
         log_warn("cluster-key", "why=\"the keys in use stay as they are\"");
     }
-    if (config->auth && daemon->api && !load_rules(daemon)) {
+    if (config->auth && daemon->api &&
+        !secrets_load_rules(config, daemon->api)) {
         log_warn("auth", "why=\"the rules in use stay as they are\"");
     }
 }
@@ -477,7 +392,8 @@ static int open_listeners(struct daemon *daemon)
     if (peers_open(&peers_options, &daemon->peers, why, sizeof(why))) {
         return fail("--raft", config->raft, why);
     }
-    if (config->cluster_key && !load_cluster_key(daemon)) {
+    if (config->cluster_key &&
+        !secrets_load_cluster_key(config, daemon->peers)) {
         return EXIT_RUNTIME;
     }
     ok = !config->http || addr_split(config->http, host, &port);
@@ -520,10 +436,12 @@ static int open_listeners(struct daemon *daemon)
         return fail("--http", config->http ? config->http : config->http_unix,
                     why);
     }
-    if (config->auth && !load_rules(daemon)) {
+    if (config->auth && !secrets_load_rules(config, daemon->api)) {
         return EXIT_RUNTIME;
     }
-    return read_join_token(daemon) ? 0 : EXIT_RUNTIME;
+    return secrets_read_join_token(config, daemon->join_credentials)
+               ? 0
+               : EXIT_RUNTIME;
 }
 
 /* How long a new node listens for members of another cluster before it
