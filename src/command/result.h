@@ -37,7 +37,7 @@ enum result_status {
     RESULT_TOO_MANY = 6,     /* DELETE_PREFIX over RESULT_PREFIX_*_MAX. */
     RESULT_TOO_LARGE = 7,    /* The result is over RESULT_*BYTES_MAX. */
     RESULT_REUSED = 8,       /* The name belongs to another request. */
-    /* Of version 3 commands: */
+    /* Version 3 commands: */
     RESULT_RESTORE = 9, /* The step was done, now or earlier. */
     /* The step was not done, since the restore in progress is another one, or
      * its rows are not those that the step expects. Nothing was changed. */

@@ -1,4 +1,4 @@
-/* listener_unix.c -- listening on a Unix socket, and who connects to it.
+/* listener_unix.c -- listening on a Unix socket, and the user of a peer.
  *
  * The file of a socket outlives the process that made it, so that a crash
  * leaves one behind to which nobody listens any more. It is in the way of the
@@ -87,7 +87,7 @@ static int listen_on(const char *path, mode_t mode)
         return -1;
     }
     bool bound = bind_path(fd, &address) == 0;
-    /* Nobody can connect before listen(), so the mode is in time. */
+    /* No client can connect before listen(), so the mode is in time. */
     if (bound && chmod(path, mode) == 0 && listen(fd, SOMAXCONN) == 0) {
         return fd;
     }

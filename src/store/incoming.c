@@ -10,7 +10,7 @@ struct store_incoming {
     struct generation generation;
     int handle;      /* -1 once the file is complete. */
     uint64_t bytes;  /* Written so far. */
-    uint64_t synced; /* Of these, synced. */
+    uint64_t synced; /* Synced so far. */
 };
 
 enum err store_incoming_new(const struct store *store,

@@ -26,7 +26,7 @@
 
 struct generation {
     unsigned number; /* From 1 on. */
-    uint64_t index;  /* Of the snapshot that it started as; 0: started empty. */
+    uint64_t index;  /* Index of the snapshot that it began as; 0: none. */
     uint64_t term;
 };
 
@@ -78,7 +78,7 @@ struct shim_file {
     sqlite3_file *file;
     struct store *store;
     struct write_buffer buffer;
-    int handle; /* Of the fs, for asynchronous syncs; -1: it has none. */
+    int handle; /* Handle of the fs, for asynchronous syncs; -1: none. */
 };
 
 /* The last step of a checkpoint that was done or submitted (checkpoint.c). */

@@ -10,7 +10,7 @@
 /* An asynchronous operation in flight. */
 struct pending {
     struct fs_op *op; /* NULL: this place is free. */
-    /* What is left of its write after short writes. */
+    /* Rest of its write, after short writes. */
     uint64_t offset;
     const uint8_t *data;
     size_t size;

@@ -76,7 +76,7 @@ struct segment_header {
     uint64_t batch_seq;  /* Number of its first batch. */
     uint64_t next_index; /* Index after the last entry before it. */
     uint64_t salt;
-    uint32_t chain; /* Of the last batch before it. */
+    uint32_t chain; /* That of the last batch before it. */
     uint8_t cluster[16];
     uint8_t uuid[16];
 };
@@ -85,7 +85,7 @@ struct batch {
     uint64_t batch_seq;
     uint64_t durable_seq; /* A batch that was durable when it was written. */
     uint64_t offset;      /* In the segment, as all offsets here. */
-    uint64_t incarnation; /* Of the process that wrote it. */
+    uint64_t incarnation; /* That of the process which wrote it. */
     uint32_t record_count;
     uint32_t payload_crc;
     uint32_t chain;
@@ -142,7 +142,7 @@ struct scan {
     /* Input and output: the end of the log so far. Each good batch advances it,
      * from one segment to the next. */
     uint64_t batch_seq; /* Number of the next batch. */
-    uint32_t chain;     /* Of the last batch. */
+    uint32_t chain;     /* That of the last batch. */
     uint64_t index;     /* Last entry. */
     uint64_t term;      /* Its term; 0: unknown. */
     /* Input: a batch that is known to have been synced; 0: none. */
@@ -198,7 +198,7 @@ struct wal {
     int handle;    /* -1 when closed. */
     struct segment_header segment;
     uint64_t segment_size; /* Bytes. */
-    uint64_t offset;       /* Of the next batch; segment_size: it is sealed. */
+    uint64_t offset;       /* Place of the next batch; segment_size: sealed. */
     uint64_t opened_at;    /* `offset` as of wal_open(); 0: created later. */
 
     struct meta meta;
@@ -223,7 +223,7 @@ struct wal {
     uint64_t inflight_us;        /* Time of its submission. */
 
     uint64_t batch_seq; /* Number of the batch in flight, else the next one. */
-    uint32_t chain;     /* Of the last batch on disk. */
+    uint32_t chain;     /* That of the last batch on disk. */
     uint64_t first;     /* wal_first(), wal_last(), wal_durable(). */
     uint64_t last;
     uint64_t synced;
@@ -254,9 +254,9 @@ struct wal {
     int read_handle; /* -1: not open. */
     uint64_t read_seq;
     struct segment_header read_segment;
-    uint64_t read_size; /* Of the segment's file, bytes. */
+    uint64_t read_size; /* Bytes of the segment's file. */
     struct buf read_buf;
-    uint64_t read_offset;    /* Of the batch in its segment. */
+    uint64_t read_offset;    /* Place of the batch in its segment. */
     uint64_t read_end;       /* Offset of the batch after it. */
     uint64_t read_next;      /* Index expected at read_at; 0: none. */
     size_t read_at;          /* Offset in read_buf of the next record. */
