@@ -35,7 +35,7 @@ enum sandbox_role {
     /* The node: sockets of TCP over IPv4 and IPv6 that connect, but no new one
      * that listens; no other process; no new executable memory. */
     SANDBOX_NODE,
-    /* The process that resolves names (see resolver.h): sockets of the kinds
+    /* The process that resolves names (reactor.h): sockets of the kinds
      * that resolvers of C libraries use, and children and libraries. */
     SANDBOX_RESOLVER,
 };
