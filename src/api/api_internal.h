@@ -11,7 +11,8 @@
  *     conns.c    connections: places, time-outs, memory for input
  *     routes.c   path and method -> handler
  *     params.c   query parameters, checked against those of the route
- *     gate.c     who sends a request, and whether it may
+ *     gate.c     authentication and permissions of requests
+ *     proxied.c  clients behind a trusted proxy
  *     browser.c  requests of web pages
  *     read.c     levels of consistency: when a read may be answered
  *     keys.c     /key: reading
