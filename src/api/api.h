@@ -63,11 +63,11 @@ struct api_options {
     /* Random bytes: the key under which credentials are remembered. */
     const uint8_t *secret; /* AUTH_KEY_BYTES of auth/auth.h; copied. */
     uint64_t start_s;      /* Unix time of the start of the process. */
-    /* Whether the link to a peer is up, and a few words why it is not ("" when
-     * there is no reason to name). */
+    /* True when the link to a peer is up; and the reason why it is not, in a
+     * few words ("" when none is known). */
     bool (*peer_up)(void *arg, raft_id id);
     const char *(*peer_error)(void *arg, raft_id id);
-    /* Whether another cluster answers at the peer's address. */
+    /* True when another cluster answers at the peer's address. */
     bool (*peer_foreign)(void *arg, raft_id id);
     uint64_t (*now_us)(void *arg); /* Monotonic, to measure requests. */
     uint64_t (*wall_s)(void *arg); /* Unix time, for Date. */
@@ -113,7 +113,7 @@ void api_close(struct api *api);
 /* Accept no more connections, close idle ones, and go on with the requests in
  * progress. api_close() still has to follow. */
 void api_stop(struct api *api);
-/* Whether every request has been answered, and every answer has been sent. */
+/* True when every request has been answered, and every answer sent. */
 bool api_stopped(const struct api *api);
 
 #endif

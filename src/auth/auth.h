@@ -46,14 +46,14 @@ enum {
     AUTH_SALT_BYTES_MAX = 32,
     AUTH_ROUNDS_MIN = 1000,
     AUTH_ROUNDS_MAX = 10000000,
-    /* Of "user:password", or of a token. */
+    /* Upper bound of "user:password", and of a token. */
     AUTH_SECRET_BYTES_MAX = 512,
     AUTH_KEY_BYTES = 32,
     AUTH_DELAY_MIN_MS = 100,
     AUTH_DELAY_MAX_MS = 5000,
     AUTH_FORGIVE_MS = 10000,
     AUTH_WAIT_MAX_MS = 10000, /* Then a check ends as AUTH_CROWDED. */
-    /* For the sentence about a broken file, with its final 0. */
+    /* Upper bound of the sentence about a broken file, with its final 0. */
     AUTH_WHY_BYTES = 256,
 };
 
@@ -82,19 +82,19 @@ enum auth_perm {
 
 const char *auth_perm_name(enum auth_perm perm);
 
-/* Who asks. Zero: a stranger, who may do nothing at all. */
+/* The identity of a requester. Zero: a stranger, who may do nothing at all. */
 struct auth_identity {
     bool unrestricted;            /* There are no rules. */
     struct auth_rules *rules;     /* PRIVATE: held until auth_release(). */
     const struct auth_user *user; /* PRIVATE; NULL: nobody in particular. */
 };
 
-/* Whether it may do `perm`. For READ and WRITE: with `key`, and with every key
- * that begins with it. An empty key: with all keys. Elsewhere `key` is not
- * looked at. */
+/* True if it may do `perm`. For READ and WRITE: with `key`, and with every key
+ * that begins with it. An empty key: with all keys. Other permissions ignore
+ * `key`. */
 MUST_CHECK bool auth_may(const struct auth_identity *identity,
                          enum auth_perm perm, struct bytes key);
-/* Whether it may do `perm` with `key`, or with one that begins with it. */
+/* True if it may do `perm` with `key`, or with one that begins with it. */
 MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
                                enum auth_perm perm, struct bytes key);
 /* For a walk over keys in the order of their bytes that has come to `key`, with
@@ -103,18 +103,19 @@ MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
 MUST_CHECK bool auth_next_prefix(const struct auth_identity *identity,
                                  enum auth_perm perm, struct bytes key,
                                  bool reverse, struct bytes *prefix);
-/* Whether it is somebody: a user or a token of the file, or anybody when there
+/* True if it is somebody: a user or a token of the file, or anybody when there
  * is an object for "*". */
 MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
-/* Give the identity back; it is zero after. Safe on a zero one. */
+/* Release the identity; it is zero then. Safe on a zero one. */
 void auth_release(struct auth_identity *identity);
 
 /* ---- rules ---- */
 
 struct auth;
 
-/* `key` is random. `waiting_max`: how many checks may wait at a time; half of
- * them for one address. There are no rules at first: everything is refused. */
+/* `key` is random, and copied. `waiting_max`: upper bound on checks that wait
+ * at a time; half of it for one address. There are no rules at first: everybody
+ * is a stranger. */
 struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max);
 /* Every check must have been cancelled. NULL is fine. */
 void auth_free(struct auth *auth);
@@ -135,36 +136,39 @@ enum auth_verdict {
     AUTH_ACCEPTED, /* The identity is set; the caller releases it. */
     AUTH_REJECTED, /* The credentials are wrong, or malformed. */
     AUTH_PENDING,  /* They are being checked: see auth_check. */
-    AUTH_CROWDED,  /* Too many are being checked: to be tried again. */
+    AUTH_CROWDED,  /* Too many are being checked: try again. */
 };
 
 /* Credentials that are being checked. Owned by the auth; the caller ends it. */
 struct auth_check;
-/* The check is done: auth_check_end() says how it ended. Called by auth_run()
- * and auth_check_end() of others; it must not call back into the auth. */
+/* The check is done: auth_check_end() returns the verdict. Called by auth_run()
+ * only; it must not call back into the auth. */
 typedef void auth_cb(void *arg);
 
-/* Who sends `authorization`, the value of the header (Basic, RFC 7617; Bearer,
- * RFC 6750); empty: nobody in particular, who is accepted. `network` is the
- * address that is delayed for wrong ones. With AUTH_PENDING *check is set, and
- * `cb` will be called; `cb` NULL: AUTH_CROWDED instead. */
+/* Identify the sender of `authorization`, the value of the header (Basic, RFC
+ * 7617; Bearer, RFC 6750); empty: nobody in particular, who is accepted.
+ * `network` is the address that is delayed for wrong ones. *identity is zero or
+ * one to be released; it is replaced with AUTH_ACCEPTED only. With AUTH_PENDING
+ * *check is set, and `cb` will be called; `cb` NULL: AUTH_CROWDED instead. */
 MUST_CHECK enum auth_verdict
 auth_identify(struct auth *auth, struct bytes authorization, uint64_t network,
               uint64_t now_ms, struct auth_identity *identity,
               struct auth_check **check, auth_cb *cb, void *arg);
-/* The process at the other end of a Unix socket. */
+/* Identify the process of user `uid` at the other end of a Unix socket; one
+ * without an object is nobody in particular. *identity as above. */
 void auth_identify_uid(struct auth *auth, uint32_t uid,
                        struct auth_identity *identity);
 
-/* End a check, done or not; the memory is gone. AUTH_PENDING: it was not done,
- * and is cancelled. */
+/* End a check, done or not, and free it. AUTH_PENDING: it was not done, and is
+ * cancelled: its callback is not called. *identity, zero or one to be released,
+ * is replaced: by zero unless AUTH_ACCEPTED. */
 enum auth_verdict auth_check_end(struct auth_check *check,
                                  struct auth_identity *identity);
 
-/* Do at most `rounds` of PBKDF2 of the check whose turn it is; at most one
- * check, and its like, is decided. Returns when it wants to be called again:
- * `now_ms` when there is more to do now, UINT64_MAX when there is nothing to
- * wait for. */
+/* Do at most `rounds` of PBKDF2 for the check that is next; at most one check
+ * is decided, with those of the same credentials. Returns the time of the next
+ * call: `now_ms` when there is more to do now, UINT64_MAX when nothing waits.
+ */
 uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds);
 
 /* Wrong credentials since the start, malformed ones included. */

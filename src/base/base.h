@@ -46,9 +46,9 @@ enum err {
 /* The description: a few constant words for log lines. */
 const char *err_name(enum err err);
 
-/* Is the error a lack of a resource that may be available again later: disk
- * space, descriptors, or the kernel's memory? Then nothing was done and nothing
- * is in doubt, so the caller can try again. */
+/* True for a lack of a resource that may be available again later: disk space,
+ * descriptors, or the kernel's memory. Then no durability is in doubt, and the
+ * caller can try again. */
 static inline bool err_is_shortage(enum err err)
 {
     return err == ERR_NOSPACE || err == ERR_RESOURCES;
@@ -62,8 +62,9 @@ NORETURN void must_failed(const char *expression, const char *file, int line);
 /* Log the sentence at level error and abort(). */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);
 
-/* Allocate; the result is never NULL, since a lack of memory die()s. A size
- * that a peer or a client chooses must be compared with a limit before.
+/* Allocate; the result is never NULL, since a lack of memory die()s, and the
+ * caller frees it by mem_free(). Compare a size that a peer or a client chooses
+ * with a limit first.
  * mem_zalloc() returns zeros. mem_free() takes NULL as well. */
 void *mem_alloc(size_t size_bytes);
 void *mem_zalloc(size_t size_bytes);

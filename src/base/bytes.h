@@ -75,12 +75,12 @@ struct buf {
     size_t capacity;
 };
 
-/* Allocate space for `more` bytes after the end, and return where it begins.
- * The caller writes there, and adds to buf->size. Pointers into the buffer
- * become invalid. */
+/* Allocate space for `more` bytes after the end, and return its start. The
+ * caller writes there, and adds to buf->size. Pointers into the buffer become
+ * invalid. */
 uint8_t *buf_reserve(struct buf *buf, size_t more);
 void buf_free(struct buf *buf);
-/* Drop the first `count` bytes. */
+/* Drop the first `count` bytes, at most all. The others move. */
 void buf_consume(struct buf *buf, size_t count);
 /* Append formatted text, without a final 0. */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF(2, 3);

@@ -8,7 +8,7 @@
 
 struct heap_node {
     uint64_t key;
-    uint32_t place; /* From 1 on; 0: in no heap. */
+    uint32_t place; /* Index in heap.nodes, from 1 on; 0: in no heap. */
 };
 
 struct heap {
@@ -17,7 +17,7 @@ struct heap {
     uint32_t capacity;
 };
 
-/* Free the array. The nodes belong to their owners. */
+/* Free the array; the nodes belong to their owners, and are not changed. */
 void heap_free(struct heap *heap);
 /* `node` must not be in a heap. */
 void heap_insert(struct heap *heap, struct heap_node *node, uint64_t key);

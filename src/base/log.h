@@ -35,14 +35,15 @@ enum log_level log_level(void);
 /* Write each line as a JSON object. */
 void log_set_json(bool on);
 
-/* Set the name of the node, which each line shows; it is copied. */
+/* Set the name of the node, which each line shows; its first 71 bytes are
+ * copied. */
 void log_set_node(const char *name);
 
-/* Parse "debug", "info", "warn", "error" or "off". False: it is none of
- * them. */
+/* Parse "debug", "info", "warn", "error" or "off". False: it is none of them,
+ * and *level is unchanged. */
 bool log_level_parse(const char *text, enum log_level *level);
 
-/* From now on no line blocks on the reader of stderr. For the daemon. */
+/* Never block on the reader of stderr from now on. For the daemon. */
 void log_open(void);
 /* Are lines, or the count of dropped lines, waiting to be written? */
 bool log_is_pending(void);

@@ -10,8 +10,8 @@
  * ten years. */
 bool text_duration_ms(struct bytes text, uint64_t *ms);
 
-/* Parse decimal digits, which "k", "M" or "G" (powers of 1024) may follow. At
- * most 1 PiB. */
+/* Parse decimal digits, after which "k", "M" or "G" (powers of 1024) may
+ * follow. At most 1 PiB. */
 bool text_size_bytes(struct bytes text, uint64_t *bytes);
 
 /* Parse exactly 2 * size hexadecimal digits, in either case. */
@@ -23,30 +23,30 @@ void text_add_hex(struct buf *out, const uint8_t *data, size_t size);
  * no leading zeros, no "-0". */
 bool text_i64(struct bytes text, int64_t *value);
 
-/* Length of the well-formed UTF-8 sequence at `at` (RFC 3629 section 4), where
- * `left` > 0 bytes can be read. 0: there is none. */
+/* Size in bytes of the well-formed UTF-8 sequence at `at` (RFC 3629 section 4),
+ * where `left` > 0 bytes can be read. 0: there is none. */
 size_t text_utf8_sequence(const uint8_t *at, size_t left);
 
-/* Is it well-formed UTF-8 without control characters (C0, DEL, C1), which could
- * forge lines of a log or control a terminal? Empty text is. */
+/* True for well-formed UTF-8 without control characters (C0, DEL, C1), which
+ * could forge lines of a log or control a terminal, and for empty text. */
 bool text_is_printable(struct bytes text);
-/* Is it a word: printable, without blanks and double quotes? A word can be put
- * into a header or a log line; names and addresses must be words. Empty text is
- * one. */
+/* True for a word: printable, without blanks and double quotes; empty text is
+ * one. A word can be put into a header or a log line; names and addresses must
+ * be words. */
 bool text_is_word(struct bytes text);
 
 /* Append base64 (RFC 4648 section 4) with padding. */
 void text_add_base64(struct buf *out, struct bytes data);
-/* Decode what text_add_base64() writes, and nothing else. `data` takes
- * text.size / 4 * 3 bytes, and may be text.data. */
+/* Decode what text_add_base64() writes, and nothing else. `data` has space for
+ * text.size / 4 * 3 bytes, and may be text.data; *size is the number used. */
 bool text_base64(struct bytes text, uint8_t *data, size_t *size);
 
 /* The known name that is nearest to a mistyped one, for "did you mean". Offer
  * every known name, in any order, then read `best`; views are borrowed. The
  * distance is the number of bytes inserted, dropped, replaced, or swapped with
- * their neighbour; case does not count. `best` stays empty if every name
- * differs in more than a third of its bytes (or the word's), and for words over
- * TEXT_NEAREST_BYTES_MAX. */
+ * their neighbour; case does not count. Names whose distance is over a third of
+ * the longer of name and word, or where either is over TEXT_NEAREST_BYTES_MAX,
+ * are passed over; without any other `best` stays empty. */
 enum { TEXT_NEAREST_BYTES_MAX = 64 };
 struct text_nearest {
     struct bytes word;

@@ -127,9 +127,9 @@ void http_view_head(struct http_reader *reader, const uint8_t *data);
 enum http_progress http_read_body(struct http_reader *reader, uint8_t *data,
                                   size_t size);
 
-/* Whether the head of the current request is complete. */
+/* True when the head of the current request is complete. */
 bool http_head_done(const struct http_reader *reader);
-/* Whether a request has begun and is not complete. */
+/* True when a request has begun and is not complete. */
 bool http_in_request(const struct http_reader *reader);
 
 /* The value of the first header with that name (case-insensitive); its data is
@@ -146,7 +146,7 @@ bool http_percent_decode(struct bytes in, uint8_t *out, size_t *out_size);
 /* Percent-encode for a path or query value: unreserved characters (RFC 3986
  * 2.3) stay, and '/' when `keep_slash`. */
 void http_percent_encode(struct buf *out, struct bytes in, bool keep_slash);
-/* Whether they are equal, ignoring the case of ASCII letters. */
+/* True when they are equal, ignoring the case of ASCII letters. */
 bool http_equal_fold(struct bytes a, const char *text);
 bool http_equal_fold_bytes(struct bytes a, struct bytes b);
 /* Remove blanks and tabs at both ends (OWS, RFC 9110 5.6.3). */

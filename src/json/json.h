@@ -53,11 +53,11 @@ enum json_token json_next(struct json_reader *reader);
  * JSON_ERROR. */
 enum json_token json_skip(struct json_reader *reader);
 
-/* Decode a number such as reader->text. False: it is no integer from 0 to
- * UINT64_MAX in decimal digits. */
+/* Decode the text of a number, as in reader->text. False: it is no integer from
+ * 0 to UINT64_MAX in decimal digits. */
 bool json_u64(struct bytes number, uint64_t *value);
 
-/* Whether `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong
+/* True when `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong
  * forms, nothing above U+10FFFF). */
 bool json_is_utf8(struct bytes text);
 

@@ -1,5 +1,5 @@
-/* pattern.h -- untrusted POSIX extended regular expressions (IEEE 1003.1, 9.4):
- * whether one matches somewhere in a text. Pure.
+/* pattern.h -- searches a text for a match of an untrusted POSIX extended
+ * regular expression (IEEE 1003.1, 9.4). Pure.
  *
  * regexec() of libc is no option for untrusted expressions: glibc's starts
  * again at every byte of the text, keeps a state for each set of positions that
@@ -12,8 +12,8 @@
  * anywhere, groups, '|', and '*', '+', '?', {m}, {m,}, {m,n}. Rejected, with a
  * sentence: back-references and everything else that POSIX leaves undefined
  * after a backslash; [=x=] and [.x.]; characters outside ASCII in brackets;
- * counts over 255; groups deeper than 16; more than 256 places for characters
- * after counts have been expanded. */
+ * counts over 255; groups deeper than 16; expressions over 256 bytes, or over
+ * 256 places after counts have been expanded. */
 #ifndef CRAFTD_PATTERN_PATTERN_H
 #define CRAFTD_PATTERN_PATTERN_H
 
@@ -49,7 +49,7 @@ struct pattern { /* PRIVATE */
  * NULL, or a few words about its fault (static); `pattern` must not be used
  * then. */
 const char *pattern_compile(struct pattern *pattern, struct bytes text);
-/* Whether the expression matches somewhere in `text`. */
+/* True when the expression matches somewhere in `text`. */
 bool pattern_matches(const struct pattern *pattern, struct bytes text);
 
 #endif

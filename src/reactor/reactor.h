@@ -181,10 +181,9 @@ bool stream_has_unread(const struct stream *stream);
 void stream_close(struct stream *stream);
 /* Send queued bytes, then half-close, drop input (at most 64 KiB and 2 s, so
  * that the peer reads our last bytes rather than a reset: RFC 9112 9.6), close,
- * and call on_close ("closed"). No other callback is called from now on.
- * Aborted
- * ("timeout") if no byte can be sent for 30 s. stream_close() may end it at any
- * time. */
+ * and call on_close ("closed"). No other callback is called from now on. If no
+ * byte can be sent for 30 s it is aborted ("timeout"). stream_close() may end
+ * it at any time. */
 void stream_close_after_flush(struct stream *stream);
 /* The same for a stream whose peer may be sending a large body, and may read
  * nothing before its end: input is dropped from now on, and for up to 30 s

@@ -85,10 +85,10 @@ struct store_result {
 
 /* Apply the entry at `index`, which is store_applied() + 1. `command` is
  * encoded as in command.h. A failure that a command itself has (a condition, a
- * number) is a result: the entry is applied, equally on every node. ERR_NOSPACE
- * rolled back: store_applied() is store_flushed() again ERR_VERSION  the
- * command is of a newer program: not applied; stop ERR_CORRUPT  the command is
- * malformed: not applied; stop */
+ * number) is a result: the entry is applied, equally on every node.
+ *   ERR_NOSPACE  rolled back: store_applied() is store_flushed() again
+ *   ERR_VERSION  the command is of a newer program: not applied; stop
+ *   ERR_CORRUPT  the command is malformed: not applied; stop */
 MUST_CHECK enum err store_apply(struct store *store, uint64_t index,
                                 uint64_t term, struct bytes command,
                                 struct store_result *result);
