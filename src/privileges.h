@@ -1,10 +1,10 @@
-/* privileges.h -- what the daemon may do once it has started: as which user,
- * and in which sandbox (sys/sandbox.h).
+/* privileges.h -- reduces the rights of the daemon during its start: its user,
+ * and its sandbox (sys/sandbox.h).
  *
  * The order of a start: privileges_init(), privileges_start_resolver() before
  * anything is opened, privileges_make_directories(), listeners,
  * privileges_drop_user(), the files of the log, privileges_enter_sandbox(), and
- * only then what others wrote: the data directory, requests. */
+ * only then untrusted input: the data directory, requests. */
 #ifndef CRAFTD_PRIVILEGES_H
 #define CRAFTD_PRIVILEGES_H
 
@@ -14,10 +14,10 @@
 #include "sys/sandbox.h"
 
 struct privileges {
-    const struct config *config; /* Borrowed. */
+    const struct config *config; /* Borrowed; outlives the struct. */
     bool has_user;               /* --user */
     struct sys_user user;
-    struct sandbox_status sandbox; /* All false before it was entered. */
+    struct sandbox_status sandbox; /* All false until it is entered. */
 };
 
 /* Each of these returns false when the start cannot go on; that is logged. */
@@ -32,10 +32,11 @@ MUST_CHECK bool privileges_start_resolver(struct privileges *privileges,
  * will need them. Directories that exist stay as they are. */
 MUST_CHECK bool
 privileges_make_directories(const struct privileges *privileges);
-/* Become --user, if any, and see that it may use these directories. */
+/* Become --user, if any, which gets the Unix socket, and check that it may use
+ * these directories and read the files of --cluster-key and --auth. */
 MUST_CHECK bool privileges_drop_user(const struct privileges *privileges);
 
-/* Unless --sandbox=off. What of it the system has is logged. */
+/* Enter the sandbox, unless --sandbox=off. The layers in force are logged. */
 void privileges_enter_sandbox(struct privileges *privileges);
 
 #endif

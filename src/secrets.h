@@ -18,8 +18,8 @@ enum {
     SECRETS_CREDENTIALS_BYTES = AUTH_SECRET_BYTES_MAX + 8,
 };
 
-/* Each returns false when the file cannot be used; why is logged as an error.
- */
+/* Each returns false when the file cannot be used; the reason is logged as an
+ * error. */
 
 /* Give the keys of --cluster-key, which must be set, to `peers`. */
 MUST_CHECK bool secrets_load_cluster_key(const struct config *config,
@@ -27,8 +27,8 @@ MUST_CHECK bool secrets_load_cluster_key(const struct config *config,
 /* Give the users and tokens of --auth, which must be set, to `api`. */
 MUST_CHECK bool secrets_load_rules(const struct config *config,
                                    struct api *api);
-/* The value of an Authorization header with the token of --join-token-file.
- * Without that flag `out` is left as it is. */
+/* Write the value of an Authorization header with the token of
+ * --join-token-file, terminated. Without that flag `out` is left as it is. */
 MUST_CHECK bool secrets_read_join_token(const struct config *config,
                                         char out[SECRETS_CREDENTIALS_BYTES]);
 

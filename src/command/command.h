@@ -165,18 +165,19 @@ MUST_CHECK enum err command_restore_open(struct command_restore *restore,
 MUST_CHECK enum err command_restore_next(struct command_restore *restore,
                                          struct bytes *key,
                                          struct bytes *value);
+/* Decode the whole step. ERR_OK: it is well-formed. */
 MUST_CHECK enum err command_restore_check(struct bytes command);
-/* Hash over the ROWS before, whose hash is `hash` (0: none), and this one. */
+/* Hash over the earlier ROWS, whose hash is `hash` (0: none), and these. */
 uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 
 /* Decode the whole command, of any version. ERR_OK: it can be applied. */
 MUST_CHECK enum err command_check(struct bytes command);
-/* Can the command not make the data larger? *keys_max is an upper bound on the
- * keys that it deletes (UINT64_MAX: unknown). */
+/* True if the command cannot make the data larger. *keys_max is an upper bound
+ * on the keys that it deletes (UINT64_MAX: unknown). */
 bool command_only_deletes(struct bytes command, uint64_t *keys_max);
-/* Is it safe to propose the command again, without knowing whether it was
- * applied? It is with a name, or without any operation. (The node that restores
- * repeats the steps of a restore itself.) */
+/* True if the command may be proposed again although it may have been applied:
+ * it has a name, or no operation. (The node that restores repeats the steps of
+ * a restore itself.) */
 bool command_may_repeat(struct bytes command);
 
 #endif

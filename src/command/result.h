@@ -98,8 +98,8 @@ MUST_CHECK enum err result_next(struct result_reader *reader,
 /* Decode the whole result. ERR_OK: it is well-formed. */
 MUST_CHECK enum err result_check(struct bytes result);
 
-/* Can it be the result of `command`? That of a version 1 command is empty. For
- * results that another node sent, which may be of any build. */
+/* True if it can be the result of `command`; that of a version 1 command is
+ * empty. For results that another node sent, which may be of any build. */
 bool result_fits(struct bytes result, struct bytes command);
 
 #endif

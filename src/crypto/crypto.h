@@ -115,8 +115,8 @@ void pbkdf2_finish(struct pbkdf2 *pbkdf2, uint8_t key[SHA256_BYTES]);
 void aead_seal(const uint8_t key[AEAD_KEY_BYTES],
                const uint8_t nonce[AEAD_NONCE_BYTES], struct bytes ad,
                struct bytes text, uint8_t *out, uint8_t tag[AEAD_TAG_BYTES]);
-/* The reverse. False when key, nonce, ad, text or tag are not what was sealed;
- * then nothing was written to `out`. */
+/* Verify and decrypt `text`; `out` as above. False when key, nonce, ad, text or
+ * tag are not what was sealed; then nothing was written to `out`. */
 MUST_CHECK bool aead_open(const uint8_t key[AEAD_KEY_BYTES],
                           const uint8_t nonce[AEAD_NONCE_BYTES],
                           struct bytes ad, struct bytes text,

@@ -30,8 +30,8 @@ enum {
     NOISE_KEY_BYTES = 32, /* The shared key. */
     /* Bytes that a handshake message adds to its payload. */
     NOISE_HANDSHAKE_BYTES = X25519_BYTES + AEAD_TAG_BYTES,
-    /* A direction gets a new key after so much text, or so many frames. Both
-     * sides count the same. */
+    /* A direction gets a new key after this many bytes of text or this number
+     * of frames. Both sides count the same. */
     NOISE_REKEY_BYTES = 1 << 30,
     NOISE_REKEY_FRAMES = 1 << 24,
 };
@@ -52,7 +52,7 @@ struct noise_handshake {
     uint8_t public[X25519_BYTES];
 };
 
-/* Both sides. */
+/* Both sides: start a handshake. `key` and `prologue` are not borrowed. */
 void noise_init(struct noise_handshake *handshake,
                 const uint8_t key[NOISE_KEY_BYTES], struct bytes prologue);
 
@@ -67,12 +67,12 @@ MUST_CHECK bool noise_read_first(struct noise_handshake *handshake,
 MUST_CHECK bool noise_write_second(struct noise_handshake *handshake,
                                    const uint8_t random[X25519_BYTES],
                                    struct bytes payload, uint8_t *out);
-/* Initiator: open it. */
+/* Initiator: open the answer; as noise_read_first(). */
 MUST_CHECK bool noise_read_second(struct noise_handshake *handshake,
                                   struct bytes message, uint8_t *payload);
-/* Both, after the second message: the two directions of the channel. The
- * handshake is zeroed. `hash`, if not NULL, gets what names this channel: no
- * other handshake has the same. */
+/* Both, after the second message: make the two directions of the channel. The
+ * handshake is zeroed. `hash`, if not NULL, gets a value that identifies this
+ * channel: no other handshake has the same. */
 void noise_split(struct noise_handshake *handshake, bool initiator,
                  struct noise_cipher *send, struct noise_cipher *receive,
                  uint8_t hash[SHA256_BYTES]);

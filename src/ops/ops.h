@@ -1,11 +1,12 @@
-/* ops.h -- what a daemon does by itself because its flags say so.
+/* ops.h -- the tasks that a daemon performs by itself, if its flags say so.
  *
  *     --join LIST       join.c: asks other nodes to add this one, until it is
  *                       a member
- *     --leave-on-exit   leave.c: stopped, it takes itself out of the membership
- *     --reap TIME       reap.c: as leader it removes members that have been
+ *     --leave-on-exit   leave.c: when stopped, removes itself from the
+ *                       membership
+ *     --reap TIME       reap.c: as leader, removes members that have been
  *                       silent for that time
- *     --backup-dir DIR  backups.c: it writes its database there every
+ *     --backup-dir DIR  backups.c: writes its database there every
  *                       --backup-every, and keeps the newest --backup-keep
  *                       files
  *
@@ -36,13 +37,14 @@ struct ops_join_options {
     const char *http_listen; /* ... and the one where it listens. */
     const char *credentials; /* Value of Authorization; "": none. */
     bool observer;           /* Join without a vote. */
-    uint64_t timeout_ms;     /* Bound on a join; 0: none. Not for a member. */
+    uint64_t timeout_ms;     /* Upper bound on the time of a join; 0: none. Not
+                                for a member. */
     /* The join fails when every answer has been, for this time, that a live
      * member has this node's name or address. It should exceed an election
      * time-out: the member may be this node before it lost its disk, and counts
      * as live for that time. */
     uint64_t refused_ms;
-    uint64_t seed; /* Pauses have a random part. */
+    uint64_t seed; /* Seed of the random part of pauses. */
     /* Called once, from the event loop, when the join has failed for one of
      * these two reasons, which is logged; it does not ask again. Must not free
      * the join. */

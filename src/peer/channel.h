@@ -8,11 +8,11 @@
  *
  * The handshake is NNpsk0 of crypto/noise.h with empty payloads; the eight
  * bytes are its prologue, and their last one is the version of this format.
- * Which key was meant, who speaks, and in which direction, is not sent: a
- * message that was made otherwise does not open. The text of all records of a
- * direction is one stream, the frames of wire/wire.h; how it is cut into
- * records means nothing. Frames never begin with the eight bytes: as a size
- * they are over WIRE_FRAME_BYTES_MAX.
+ * Neither the key, nor the sender, nor the direction is named: a message of
+ * another one does not open. The texts of all records of a direction are one
+ * stream, the frames of wire/wire.h; boundaries of records mean nothing. Frames
+ * never begin with the eight bytes: as a size they are over
+ * WIRE_FRAME_BYTES_MAX.
  *
  * The first message can be a recording. So the side that receives it must do
  * no more than answer until a record has opened, which proves that the other
@@ -30,7 +30,7 @@ enum {
     CHANNEL_MAGIC_BYTES = 8,
     CHANNEL_FIRST_BYTES = CHANNEL_MAGIC_BYTES + NOISE_HANDSHAKE_BYTES,
     CHANNEL_SECOND_BYTES = NOISE_HANDSHAKE_BYTES,
-    CHANNEL_TEXT_BYTES_MAX = 32 << 10, /* Of one record, before it is sealed. */
+    CHANNEL_TEXT_BYTES_MAX = 32 << 10, /* Text of one record. */
     CHANNEL_HEADER_BYTES = 2,
     CHANNEL_RECORD_BYTES_MAX =
         CHANNEL_HEADER_BYTES + CHANNEL_TEXT_BYTES_MAX + AEAD_TAG_BYTES,
@@ -38,23 +38,23 @@ enum {
 
 /* Zeroed by channel_forget(), which every channel ends with. */
 struct channel {
-    uint8_t
-        key[NOISE_KEY_BYTES]; /* That of the cluster which it was made with. */
+    uint8_t key[NOISE_KEY_BYTES]; /* The cluster key of the handshake. */
     struct noise_handshake handshake;
     struct noise_cipher send;
     struct noise_cipher receive;
 };
 
-/* Dialling side: append the first message to `out`. `random` is fresh. */
+/* Dialling side: append the first message to `out`. `random` holds fresh random
+ * bytes; the caller overwrites it with zeros. */
 void channel_dial(struct channel *channel, const uint8_t key[NOISE_KEY_BYTES],
                   const uint8_t random[X25519_BYTES], struct buf *out);
-/* Dialling side: the answer, of CHANNEL_SECOND_BYTES. True: the other side has
- * the key, and records can be sealed and opened. */
+/* Dialling side: verify the answer, of CHANNEL_SECOND_BYTES. True: the other
+ * side has the key, and records can be sealed and opened. */
 MUST_CHECK bool channel_open_second(struct channel *channel,
                                     struct bytes message);
 
-/* `in` is the beginning of a first message, or may become one with more bytes.
- * One that is empty may. */
+/* True when `in`, which may be empty, starts a first message, or may do so with
+ * more bytes. */
 bool channel_may_be_first(struct bytes in);
 /* Other side: verify the first message, of CHANNEL_FIRST_BYTES, with each of
  * the keys. False: it was made with none of them. Some hashes, no X25519. */
@@ -63,7 +63,7 @@ MUST_CHECK bool channel_open_first(struct channel *channel,
                                    struct bytes message);
 /* Other side, after that: append the answer to `out`. Records can be sealed and
  * opened then. Costs two X25519. False: the public key in the first message is
- * none. `random` is fresh. */
+ * of small order. `random` as for channel_dial(). */
 MUST_CHECK bool channel_answer(struct channel *channel,
                                const uint8_t random[X25519_BYTES],
                                struct buf *out);

@@ -26,12 +26,12 @@
  *
  * With a cluster key (peers_set_keys()) each connection starts with a handshake
  * that proves it, and all that follows is sealed (peer/channel.h): HELLO,
- * WELCOME and REFUSE too. Of a connection that has not proved the key nothing
- * is parsed, remembered or answered, and nothing of this node is sent to it,
- * except that an HTTP request gets a constant error. What is unproven costs 56
- * bytes of input, and the answers to first messages, which may be recordings,
- * are bounded in number. A node with a key and one without refuse each other;
- * with `optional` a node talks to both kinds, and prefers sealed links.
+ * WELCOME and REFUSE too. A connection that has not proved the key cannot make
+ * this node parse a frame, remember anything or send anything about itself; an
+ * HTTP request gets a constant error. It may occupy 56 bytes of input, and the
+ * answers to first messages, which may be recordings, are bounded in rate. A
+ * node with a key and one without refuse each other; with `optional` a node
+ * talks to both kinds, and prefers sealed links.
  *
  * Keep-alive: a PING is sent after 300 ms without output; a link is closed
  * after 3 s without a byte received, or without a record that opens. Output is
@@ -55,7 +55,8 @@ enum {
 struct peers;
 
 /* The cluster's keys. The first one seals, all of them open: so they can be
- * changed node by node. The owner overwrites it with zeros after use. */
+ * changed node by node. The owner overwrites the struct with zeros after use.
+ */
 struct peer_keys {
     int count; /* 0: links are not sealed. */
     uint8_t key[PEER_KEYS_MAX][PEER_KEY_BYTES];
@@ -69,34 +70,40 @@ MUST_CHECK bool peer_keys_parse(struct bytes text, struct peer_keys *keys,
 
 struct peers_options {
     struct reactor *reactor;
-    const char *host; /* Listen address; a name or a number. */
+    const char *host; /* Listen address, a name or a number; read by
+                         peers_open() only. */
     uint16_t port;
-    /* Advertised addresses (host:port), borrowed; NULL: none. */
+    /* Advertised addresses (host:port), borrowed until peers_close(); NULL:
+     * none. */
     const char *addr; /* Of this port. */
     const char *http; /* Of the HTTP API. */
     uint64_t nonce;   /* Random per process: reveals two with one identity. */
     uint64_t seed;    /* Of the jitter. */
 };
 
-/* Listen. On failure `why` gets a sentence, and nothing is left open. */
+/* Listen. On failure `why` gets a few words, and nothing is left open; the
+ * errors are those of listener_open(). */
 MUST_CHECK enum err peers_open(const struct peers_options *options,
                                struct peers **peers, char *why,
                                size_t why_size);
-/* Whom the links report to; to be set before the loop turns. `handler` is
- * borrowed until peers_close(). */
+/* Set the receiver of the links' reports, before the first turn of the event
+ * loop. `handler` and `arg` are borrowed until peers_close(). */
 void peers_set_handler(struct peers *peers,
                        const struct transport_handler *handler, void *arg);
 /* The links as a node uses them: the functions below; valid until
  * peers_close(). */
 struct transport peers_transport(struct peers *peers);
-/* The addresses that are bound: "127.0.0.1:12000,[::1]:12000". */
+/* The addresses that are bound: "127.0.0.1:12000,[::1]:12000". Valid until
+ * peers_close(). */
 const char *peers_listening(const struct peers *peers);
+/* Close everything without a report, and free it. NULL is fine. */
 void peers_close(struct peers *peers);
 
-/* Seal all links from now on; copied. To be called before the loop turns, and
- * again when the file has changed: connections whose key is not among the new
- * ones are closed, and dialled anew. `optional`: links without a key are
- * accepted as well, and dialled where a sealed one was refused. */
+/* Seal all links from now on; `keys` is copied. Call it before the first turn
+ * of the event loop, and again when the file has changed: connections whose key
+ * is not among the new ones are closed, and dialled anew. `optional`: links
+ * without a key are accepted as well, and dialled where a sealed one was
+ * refused. */
 void peers_set_keys(struct peers *peers, const struct peer_keys *keys,
                     bool optional);
 
@@ -111,9 +118,9 @@ void peers_set_self(struct peers *peers, const uint8_t cluster[16], raft_id id,
  * side closes it, since that node has yet to learn of its removal. */
 void peers_set_members(struct peers *peers, const struct raft_conf *conf);
 
-/* Member `id` is said to be at `addr` now, which is untrusted: dial there soon,
- * and alternately with the address in the membership. The handshake verifies
- * who answers. No effect while the link is up, or for a non-member. */
+/* Member `id` may be at `addr` now (untrusted, copied): dial there soon, and
+ * alternately with the address in the membership. The handshake verifies the
+ * identity. No effect while the link is up, or for a non-member. */
 void peers_hint(struct peers *peers, raft_id id, const char *addr);
 
 /* The output buffer of the link to `id`, to append one frame to; NULL when the
@@ -124,11 +131,11 @@ struct buf *peer_output(struct peers *peers, raft_id id);
 void peers_flush(struct peers *peers);
 
 bool peer_is_up(const struct peers *peers, raft_id id);
-/* At the last attempt the node at the address of `id` refused, because it is of
- * another cluster. */
+/* True when, at the last attempt, the node at the address of `id` refused
+ * because it is of another cluster. */
 bool peer_is_foreign(const struct peers *peers, raft_id id);
-/* The reason of the last failure of the link, a constant; "" when it is up or
- * has not failed. */
+/* The reason of the link's last failure, a constant; "" when it is up, has not
+ * failed, or there is no such link. */
 const char *peer_last_error(const struct peers *peers, raft_id id);
 
 #endif

@@ -164,9 +164,9 @@ struct buf *stream_output(struct stream *stream);
 void stream_flush(struct stream *stream);
 /* Number of bytes queued that the kernel has not accepted yet. */
 size_t stream_output_bytes(const struct stream *stream);
-/* Reading pauses while `limit_bytes` or more are pending, so that pending input
- * is at most the limit plus one read (REACTOR_READ_BYTES). The default is 64
- * KiB. An on_read that needs more bytes than the limit never gets them. */
+/* Reading pauses while `limit_bytes` (over 0) or more are pending, so that
+ * pending input is less than the limit plus one read (REACTOR_READ_BYTES). The
+ * default is 64 KiB. An on_read that needs more than that never gets it. */
 void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 /* Call on_read again with the pending bytes, if any, although no new ones have
  * arrived: in this turn, or in the next one if called from the hook or from an
@@ -179,17 +179,17 @@ bool stream_has_unread(const struct stream *stream);
 /* Close without on_close; queued bytes are dropped. The stream must not be used
  * afterwards. NULL is fine. */
 void stream_close(struct stream *stream);
-/* Send queued bytes, then half-close, drop input (at most 64 KiB and 2 s, so
- * that the peer reads our last bytes rather than a reset: RFC 9112 9.6), close,
- * and call on_close ("closed"). No other callback is called from now on. If no
- * byte can be sent for 30 s it is aborted ("timeout"). stream_close() may end
- * it at any time. */
+/* Send queued bytes (a stream that is still dialling drops them), half-close,
+ * drop input (at most 64 KiB and 2 s, so that the peer reads our last bytes
+ * rather than a reset: RFC 9112 9.6), close, and call on_close ("closed"). No
+ * other callback is called from now on. If no byte can be sent for 30 s it is
+ * aborted ("timeout"). stream_close() may end it at any time. */
 void stream_close_after_flush(struct stream *stream);
 /* The same for a stream whose peer may be sending a large body, and may read
  * nothing before its end: input is dropped from now on, and for up to 30 s
  * after the half-close, so that the peer can finish, and then reads our last
- * bytes. All such streams together drop at most 1 GiB, and 128 MiB more per
- * second; over that they end as after stream_close_after_flush(). */
+ * bytes. All such streams together drop at most 1 GiB, and 128 KiB more per
+ * millisecond; over that they end as after stream_close_after_flush(). */
 void stream_close_after_drain(struct stream *stream);
 /* "127.0.0.1:4711" or "[::1]:4711" of the other side; while dialling, the
  * name as given (cut when long). Lives as long as the stream. */
@@ -197,9 +197,9 @@ const char *stream_peer_text(const struct stream *stream);
 /* Number of the network of an accepted stream's peer: equal for one IPv4
  * address, or for one /64 of IPv6. 0: the loopback of this machine. */
 uint64_t stream_peer_network(const struct stream *stream);
-/* For streams that a proxy forwards: the other side is at `peer` (addr.h) from
- * now on, for the two above. NULL: the proxy again, where the socket is
- * connected to. */
+/* Set the address that the two functions above report, for a stream that a
+ * proxy forwards: `peer` (addr.h), which is copied. NULL: that of the socket
+ * again, the proxy's. */
 struct address;
 void stream_set_peer(struct stream *stream, const struct address *peer);
 /* True for streams accepted from a Unix socket: *uid is the user of the process
@@ -236,8 +236,8 @@ void stream_set_handler(struct stream *stream,
  * those of IPv4, and "localhost" is 127.0.0.1 and ::1. If the machine lacks
  * one of the families, the other suffices; if one of two addresses is in use,
  * that is ERR_BUSY. A name with several addresses is bound to the first one
- * that can be bound, with a warning if that is loopback. To resolve a name
- * blocks for up to 5 s: open listeners before reactor_run(). Without
+ * that can be bound, with a warning if that is loopback. Resolving a name may
+ * block for 5 s: open listeners before reactor_run(). Without
  * descriptors (EMFILE, ENFILE) accepting pauses for 100 ms.
  *
  * `arg` is passed to `cb`. On failure `why` is a few words ("address in use"):
@@ -250,11 +250,10 @@ MUST_CHECK enum err listener_open(struct reactor *reactor, const char *host,
                                   size_t why_size);
 /* Listen on a Unix socket, whose file `path` (shorter than
  * REACTOR_UNIX_PATH_BYTES) is made with `mode` and removed by listener_close().
- * A file that a process has left behind which does not listen any more is
- * replaced. Of functions below, listener_port() is 0.
- *
- * ERR_BUSY  a process listens there, or the file is not a socket
- * ERR_IO    else */
+ * A socket file on which no process listens any more is replaced.
+ * listener_port() is 0.
+ *   ERR_BUSY  a process listens there, or the file is not a socket
+ *   ERR_IO    any other error */
 MUST_CHECK enum err listener_open_unix(struct reactor *reactor,
                                        const char *path, unsigned mode,
                                        listener_cb *cb, void *arg,

@@ -110,9 +110,9 @@ MUST_CHECK enum err store_checkpoint(struct store *store);
  * be open; not for a store in memory. A commit between two steps makes the
  * checkpoint start again. True: it is not finished, call again. */
 bool store_checkpoint_step(struct store *store);
-/* Is the sync of a step in flight? Only if the fs has asynchronous operations.
- * store_checkpoint_step() then only polls it, and nothing may be applied until
- * it has completed. A sync that fails die()s. */
+/* True while the sync of a step is in flight, which needs an fs with
+ * asynchronous operations. store_checkpoint_step() then only polls it, and
+ * nothing may be applied until it has completed. A sync that fails die()s. */
 bool store_is_syncing(const struct store *store);
 /* True if that sync is known, without a system call, to have completed. Then
  * call store_checkpoint_step() in the next turn: the fs's event descriptor may
@@ -186,7 +186,7 @@ void store_image_add_view(struct store_image *image);
 MUST_CHECK enum err store_image_read(struct store_image *image, void *out,
                                      size_t size);
 void store_image_close(struct store_image *image);
-/* Is an image open, so that the store must not be closed? */
+/* True while an image is open, so that the store must not be closed. */
 bool store_is_held(const struct store *store);
 
 /* Remove the database, complete or not; it must not be open. If it is
@@ -205,7 +205,7 @@ void store_incoming_free(struct store_incoming *incoming);
  * the last sync is short. ERR_NOSPACE, ERR_IO: call store_incoming_free(). */
 MUST_CHECK enum err store_incoming_add(struct store_incoming *incoming,
                                        struct bytes data);
-/* Can the membership of a received database be used? It is opaque here. */
+/* True if the membership of a received database, opaque here, can be used. */
 typedef bool store_conf_check(struct bytes conf);
 /* The image is complete: open and check it, and make it the database that is
  * opened from now on, durably. It must have applied exactly (index, term); with
@@ -246,7 +246,7 @@ uint64_t store_restoring(const struct store *store, uint64_t *staged);
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
                               struct store_row *row);
 
-/* Are writes counted in the rows' versions? They are from the first version 2
+/* True when writes are counted in the rows' versions: from the first version 2
  * command on. Nodes of an older build do not count, and cannot apply that
  * command, so all nodes count from the same entry. Before, every version is
  * 1. */

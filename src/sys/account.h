@@ -1,5 +1,4 @@
-/* account.h -- another user than root, for a process that was started as root.
- */
+/* account.h -- changes the user of a process that was started as root. */
 #ifndef CRAFTD_SYS_ACCOUNT_H
 #define CRAFTD_SYS_ACCOUNT_H
 
@@ -10,14 +9,14 @@ enum { SYS_USER_NAME_BYTES = 64 };
 struct sys_user {
     uint32_t uid;
     uint32_t gid;
-    /* As the system knows it, for its other groups; "" for a number that it
-     * has no name for, which has none. */
+    /* Its name in /etc/passwd, by which its other groups are found. "": a
+     * number without an entry there, which has no other groups. */
     char name[SYS_USER_NAME_BYTES];
 };
 
-/* Look up "NAME" or "NAME:GROUP", each a name or a number; without GROUP it is
- * the user's own. Names are those of /etc/passwd and /etc/group alone. False:
- * `why` has a sentence. */
+/* Look up "NAME" or "NAME:GROUP", each a name or a number; without GROUP, which
+ * a number that is not in /etc/passwd requires, it is the user's own. Names are
+ * those of /etc/passwd and /etc/group alone. False: `why` has a sentence. */
 MUST_CHECK bool sys_user_find(const char *text, struct sys_user *user,
                               char *why, size_t why_size);
 
@@ -25,9 +24,9 @@ MUST_CHECK bool sys_user_find(const char *text, struct sys_user *user,
  * already. */
 bool sys_user_is_possible(const struct sys_user *user);
 
-/* Become the user, with its groups, for good. Done at once when the process is
- * that user already. False: `why` has a sentence, and the process is not to go
- * on: part of it may be done. */
+/* Become the user, with its groups (64 at most), irreversibly. No effect when
+ * the process is that user already. False: `why` has a sentence, and the
+ * process must end, since a part may have been done. */
 MUST_CHECK bool sys_user_become(const struct sys_user *user, char *why,
                                 size_t why_size);
 

@@ -1,4 +1,4 @@
-/* sandbox.h -- what the process may do from some moment on, also when an
+/* sandbox.h -- limits what the process can do from some moment on, also when an
  * attacker runs code in it.
  *
  * Three layers, each used where the kernel has it:
@@ -54,13 +54,13 @@ struct sandbox_path {
 struct sandbox_status {
     bool seccomp;  /* or pledge */
     bool landlock; /* or unveil */
-    /* Why a layer is missing, a few words; "" when none is. */
+    /* The reason why a layer is missing, a few words; "" when none is. */
     char why[96];
 };
 
-/* Enter the sandbox; there is no way back. Paths that do not exist are passed
- * over. A rule stands for the file that a path names now: where files are
- * replaced, give their directory. Descriptors that are open stay usable. */
+/* Enter the sandbox; there is no way back. Paths that do not exist are skipped.
+ * A rule is for the file that a path names now: for files that are replaced,
+ * give their directory. Descriptors that are open stay usable. */
 void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
                    size_t path_count, struct sandbox_status *status);
 

@@ -126,8 +126,9 @@ void wal_append(struct wal *wal, const struct wal_entry *entry);
  * stay gathered; call it again later. Any other failure die()s: durability is
  * in doubt, since an fdatasync that failed cannot be repeated. */
 MUST_CHECK enum err wal_start(struct wal *wal);
-/* Has the batch in flight completed (or is there none)? With `wait` it has on
- * return. When true, the batch is durable, or *err is a shortage as above. */
+/* True when no batch is in flight any more. With `wait`, block until then. When
+ * true, the batch is durable and *err is ERR_OK, or *err is a shortage as
+ * above. */
 MUST_CHECK bool wal_finished(struct wal *wal, bool wait, enum err *err);
 /* wal_start(), then wait until the batch has completed. */
 MUST_CHECK enum err wal_sync(struct wal *wal);
@@ -150,7 +151,8 @@ MUST_CHECK enum err wal_read(struct wal *wal, uint64_t index, struct buf *out,
  * False: there is none, or there is no space to remove it, which a later call
  * tries again. */
 bool wal_compact(struct wal *wal, uint64_t limit);
-/* Is there such a segment? Cheap enough for every turn of the event loop. */
+/* True if there is such a segment. Cheap enough for every turn of the event
+ * loop. */
 bool wal_can_compact(const struct wal *wal, uint64_t limit);
 /* Start a new segment now, unless the current one is empty. No records may be
  * gathered and no batch in flight. ERR_NOSPACE, ERR_RESOURCES: not done. */

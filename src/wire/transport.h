@@ -32,8 +32,8 @@ struct transport {
     /* The members to keep a link to; this node itself may be among them.
      * Copied. */
     void (*set_members)(void *self, const struct raft_conf *conf);
-    /* Member `id` is said to be reachable at `addr` (host:port, copied): try
-     * there soon. */
+    /* Member `id` may be reachable at `addr` (host:port, copied; untrusted):
+     * dial there soon. */
     void (*hint)(void *self, raft_id id, const char *addr);
     /* Send what is in the output buffers now: called before the log is
      * written, so that the disks of all nodes work in parallel. */
@@ -59,8 +59,8 @@ struct transport_handler {
      * False: it is malformed, and the link is dropped. */
     bool (*on_frame)(raft_id from, const struct wire_frame *frame, void *arg);
     /* A HELLO or WELCOME that the links themselves would accept. NULL: accept
-     * it. Otherwise the reason, a constant, why this incarnation of the
-     * sender's directory is refused. */
+     * it. Otherwise refuse this incarnation of the sender's directory; the
+     * result is the reason, a constant. */
     const char *(*on_start)(const struct wire_hello *hello, void *arg);
     /* A link is up; `hello` is what the other side sent. */
     void (*on_up)(raft_id peer, const struct wire_hello *hello, void *arg);
@@ -70,8 +70,8 @@ struct transport_handler {
      * set_self() was called. */
     bool (*on_adopt)(const struct wire_hello *hello, void *arg);
     /* A member of another cluster, `hello->from_*`, dialled this address as
-     * that of its member `hello->to_*`; or somebody dialled whom this node,
-     * which has no id, was not adopted by. It is refused. Nothing in `hello` is
+     * that of its member `hello->to_*`; or this node has no id, and on_adopt()
+     * returned false. The connection is refused. Nothing in `hello` is
      * authenticated: see node_on_foreign(). */
     void (*on_foreign)(const struct wire_hello *hello, void *arg);
 };
