@@ -333,8 +333,11 @@ tidy: $(generated_api)
 .PHONY: proc bench cover compdb static repro clean help
 proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far
 	scripts/proc $(T)
-bench: $(BUILD)/craftd
+bench: $(BUILD)/craftd $(BUILD)/flood
 	tests/bench/bench.py $(BENCH)
+$(BUILD)/flood: tests/bench/flood.c
+	@mkdir -p $(@D)
+	$(CC) $(LANGUAGE) $(WARN) -O2 -o $@ $<
 static: $(BUILD)/craftd
 	size $<
 	ls -l $<

@@ -4,7 +4,7 @@ beside it in the same run when it is installed.
 
     tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
 
-Parts (--only): single three large cpu idle cold failover sync size io key auth
+Parts (--only): single three large cpu idle cold failover sync size io key auth flood
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -214,8 +214,8 @@ class Report:
                 order.append((what, unit))
             cells[what, unit, name] = value, more
         present = {key[2] for key in cells}
-        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES + KEY_NAMES + AUTH_NAMES
-                 if n in present]
+        names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES + KEY_NAMES
+                 + AUTH_NAMES + FLOOD_NAMES if n in present]
         print(f"\n{part:<34}" + "".join(f"{n:>30}" for n in names)
               + (f"{'/'.join(names):>14}" if len(names) > 1 else ""))
         for what, unit in order:
@@ -337,10 +337,11 @@ def part_cpu(options, report):
                            statistics.median(runs), "s/100k", runs=runs)
 
 
-# Names of the two ways to run craftd that a part compares.
+# Names of the two ways to run craftd, or its machine, that a part compares.
 IO_NAMES = ["uring", "sync"]
 KEY_NAMES = ["sealed", "clear"]
 AUTH_NAMES = ["--auth", "open"]
+FLOOD_NAMES = ["flood", "quiet"]
 
 
 def in_turns(options, report, part, ways, **environment):
@@ -394,18 +395,76 @@ def part_key(options, report):
             KEY_NAMES, (["--cluster-key", key.name], []))))
 
 
-def part_auth(options, report):
-    """Nodes with --auth, and without. Both get the same Authorization header."""
+def bench_user():
+    """The rules of --auth for all that a part does, and its Authorization."""
     users = [{"username": "*", "perms": ["status", "ready", "join"]},
              {"username": "bench", "perms": ["read:k", "write:k"],
               "password": "pbkdf2-sha256:1000:" + "00" * 16 + ":" + hashlib.pbkdf2_hmac(
                   "sha256", b"secret of the bench", bytes(16), 1000).hex()}]
     header = "Basic " + base64.b64encode(b"bench:secret of the bench").decode()
+    return users, header
+
+
+def part_auth(options, report):
+    """Nodes with --auth, and without. Both get the same Authorization header."""
+    users, header = bench_user()
     with tempfile.NamedTemporaryFile("w") as rules:  # Its mode is 0600.
         json.dump(users, rules)
         rules.flush()
         in_turns(options, report, "auth", dict(zip(
             AUTH_NAMES, (["--auth", rules.name], []))), AUTHORIZATION=header)
+
+
+FLOOD_PER_SECOND = 10000
+
+
+def part_flood(options, report):
+    """Strangers who open FLOOD_PER_SECOND connections a second to each port of
+    the leader of three nodes with --cluster-key and --auth, while one client
+    writes: its latency with and without them, and the leader's term."""
+    flood = os.path.join(os.path.dirname(os.path.realpath(BINARY)), "flood")
+    if not os.access(flood, os.X_OK):
+        sys.exit(f"{flood} is not there: run make {os.path.relpath(flood)} first")
+    users, header = bench_user()
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base, \
+            tempfile.NamedTemporaryFile("w") as rules, \
+            tempfile.NamedTemporaryFile("w") as key:  # Their mode is 0600.
+        json.dump(users, rules)
+        rules.flush()
+        key.write("0" * 64)
+        key.flush()
+        program = Craftd(base, 3)
+        try:
+            program.cluster.start(3, args=["--auth", rules.name, "--cluster-key", key.name])
+            leader = program.leader()
+            term = leader.status()["term"]
+            quiet, flooded = [], []
+            for _ in range(options.runs):
+                quiet.append(wrk(program, program.write, 1, options.secs,
+                                 AUTHORIZATION=header))
+                with subprocess.Popen(
+                        [flood, leader.raft.rsplit(":", 1)[1], leader.http.rsplit(":", 1)[1],
+                         str(FLOOD_PER_SECOND), str(options.secs + 1)],
+                        stdout=subprocess.PIPE, text=True) as strangers:
+                    time.sleep(0.5)
+                    flooded.append(wrk(program, program.write, 1, options.secs,
+                                       AUTHORIZATION=header))
+                    flooded[-1]["flood"] = json.loads(strangers.communicate()[0])
+            elections = leader.status()["term"] - term
+        finally:
+            program.stop()
+    for name, runs in zip(FLOOD_NAMES, (flooded, quiet)):
+        report.add("flood", "write c=1 p50", name,
+                   statistics.median(run["p50_us"] for run in runs), "us",
+                   p99_us=statistics.median(run["p99_us"] for run in runs),
+                   bad=sum(r["bad_status"] + r["bad_socket"] for r in runs))
+    strangers = [run["flood"] for run in flooded]
+    report.add("flood", "strangers", "flood",
+               statistics.median(s["attempts"] for s in strangers) / (options.secs + 1), "/s",
+               connected=sum(s["connected"] for s in strangers),
+               answered=sum(s["answered"] for s in strangers),
+               late_us=max(s["late_us"] for s in strangers))
+    report.add("flood", "elections", "flood", elections, "")
 
 
 def weigh(report, programs, memory, directory):
