@@ -73,10 +73,10 @@ enum config_verdict { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_WRONG };
  * leaves a sentence in `why`, cut to `why_size` bytes. */
 enum config_verdict config_parse(int argc, char **argv, struct config *config,
                                  char *why, size_t why_size);
-/* Is "NAME=value", of the environment, a variable of this program, or one whose
- * name does not begin with CRAFTD_? False: the name is mistyped, or Kubernetes
- * set it for a service "craftd"; `why` (96 bytes or more) gets a sentence with
- * the nearest name that is known. */
+/* True when "NAME=value", of the environment, is a variable of this program, or
+ * does not begin with CRAFTD_. False: the name is mistyped, or Kubernetes set
+ * it for a service "craftd"; `why` (96 bytes or more) gets a sentence with the
+ * nearest name that is known. */
 bool config_knows_variable(const char *variable, char *why, size_t why_size);
 /* The text of --help, in parts; the last one is NULL. */
 extern const char *const config_help[];

@@ -35,8 +35,9 @@ MUST_CHECK bool host_read_secret(const char *path, size_t size_max,
 const char *host_name(void);
 
 /* Make the directory `path` and those above it that are missing, as mkdir -p
- * does, for their owner alone: `owner` (NULL: the user of this process). What
- * exists stays as it is. False: logged. */
+ * does, for their owner alone: `owner` (NULL: the user of this process). An
+ * existing file or directory stays as it is. True as well for a path that is
+ * too long (FS_PATH_BYTES): opening it fails. False: logged. */
 MUST_CHECK bool host_make_dir(const char *path, const struct sys_user *owner);
 
 #endif

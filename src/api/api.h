@@ -45,7 +45,7 @@ struct api_options {
     uint64_t value_bytes_max; /* --max-value */
     uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
     uint64_t body_bytes_max;  /* --max-body */
-    uint32_t conns_max;
+    uint32_t conns_max;       /* Upper bound on connections, over 0. */
     uint32_t conns_wanted; /* --max-conns; higher than conns_max when the limit
                               of descriptors is too low for it. */
     /* Names under which browsers may reach this node: the host of http_adv, the
@@ -60,7 +60,7 @@ struct api_options {
      * is known. */
     const char *raft_port_risk;
     const char *version;
-    /* Random bytes: the key under which credentials are remembered. */
+    /* Random bytes: the key with which remembered credentials are hashed. */
     const uint8_t *secret; /* AUTH_KEY_BYTES of auth/auth.h; copied. */
     uint64_t start_s;      /* Unix time of the start of the process. */
     /* True when the link to a peer is up; and the reason why it is not, in a
@@ -93,13 +93,13 @@ struct api_options {
  * as it was. */
 MUST_CHECK enum err api_open(const struct api_options *options,
                              struct api **api, char *why, size_t why_size);
-/* Take the rules of a file of users and tokens (auth/auth.h), all or none: from
- * here on they say what the next requests may do. Without this everybody may do
- * everything. On an error `why` gets a few words with the place in the file,
- * and the rules stay as they were. */
+/* Take the rules of a file of users and tokens (auth/auth.h), all or none; they
+ * apply to requests from now on. Without this everybody may do everything. On
+ * an error, one of auth_set_rules(), `why` gets a few words with the place in
+ * the file, and the rules stay as they were. */
 MUST_CHECK enum err api_set_rules(struct api *api, struct bytes file, char *why,
                                   size_t why_size);
-/* Users and tokens of the rules; 0 without any. */
+/* Number of users and tokens of the rules; 0 without any. */
 uint32_t api_rules_count(const struct api *api);
 /* The bound addresses as text, separated by commas; the Unix socket is
  * "unix:PATH". Valid until api_close(). */

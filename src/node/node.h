@@ -42,13 +42,13 @@ struct node_env {
 struct node_options {
     const char *name;      /* NULL: the stored one, else raft_addr. */
     const char *raft_addr; /* Advertised to the other nodes. */
-    const char *http_addr; /* The same; NULL: "". */
+    const char *http_addr; /* Advertised to clients; NULL: "". */
     bool joining;          /* An empty directory waits to be adopted instead of
                               bootstrapping a cluster of one. */
     const char *join; /* Addresses that it asks, stored for later starts until
                          it is adopted. NULL: nothing is stored. */
-    /* Before an empty directory founds a cluster, it listens for this time
-     * whether another cluster counts this node as its member. */
+    /* Time to wait, before an empty directory founds a cluster, for the HELLO
+     * of another cluster that counts this node as its member. */
     uint32_t bootstrap_wait_ms;
     bool bootstrap_anyway; /* Found a cluster at once, and ignore others. */
     /* 0 < heartbeat_ms < election_min_ms < election_max_ms. */
@@ -61,8 +61,8 @@ struct node_options {
     uint64_t proposals_bytes_max;
     uint64_t replace_after_ms; /* Silence of a member before a newcomer at
                                   another address may take its name. */
-    uint64_t segment_bytes;    /* Size of a segment of the log; 0: see wal.h. */
-    uint64_t reserve_bytes;    /* Reserve of the database; 0: see store.h. */
+    uint64_t segment_bytes;    /* Size of a segment of the log; 0: 4 MiB. */
+    uint64_t reserve_bytes;    /* Reserve of the database; 0: 2 MiB. */
     uint64_t db_bytes_max;     /* Size of the data at which writes are refused,
                                   but for deletes; 0: no limit. */
     uint64_t log_keep_bytes;   /* Log that is kept for followers although the
@@ -70,7 +70,7 @@ struct node_options {
                                   for a follower that is behind. */
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
                                   starts; 0: adapts to the disk. */
-    uint64_t snapshot_piece_bytes; /* 0: 256 KiB. */
+    uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */
 };
 
 /* The daemon's proposals_max and proposals_bytes_max. */
@@ -117,15 +117,15 @@ enum node_refusal {
     NODE_REFUSED_NO_VOTE = 5,   /* The target of the transfer has no vote. */
     NODE_REFUSAL_COUNT,
 };
-/* Members at most that the leader has never reached. */
+/* Upper bound on members that the leader has never reached. */
 enum { NODE_UNREACHED_MAX = 4 };
 
 struct node_result {
     enum node_outcome outcome;
-    uint64_t index;   /* NODE_OK: of the write's entry; the applied index that a
-                         read shows, or that a wait has found; the index that a
-                         checkpoint holds. */
-    uint64_t deleted; /* Keys that a delete found. */
+    uint64_t index;   /* NODE_OK: log index of the write's entry; the applied
+                         index that a read shows, or that a wait has found; the
+                         index that a checkpoint holds. */
+    uint64_t deleted; /* Number of keys that a delete found. */
     uint64_t bytes;   /* Size of the database after a checkpoint; 0: there was
                          nothing new. */
     enum node_refusal refusal;
@@ -136,9 +136,9 @@ struct node_result {
                           (command/result.h). Valid during the callback. */
 };
 
-/* A request in flight, in the caller's memory. It belongs to the node from the
- * call until `cb` or node_cancel(). All zero at first; afterwards it may be
- * used again, also from its callback. */
+/* A request, in the caller's memory. It belongs to the node from the call until
+ * `cb` or node_cancel(). It is all zero at first; later it may be used again,
+ * also from its callback. */
 struct node_request;
 typedef void node_request_cb(struct node_request *request,
                              const struct node_result *result);
@@ -169,20 +169,20 @@ struct node_request {
 /* Free the memory of a request that is not in flight. */
 void node_request_free(struct node_request *request);
 
-/* Open or create everything in env->fs: identity, log, state machine. The
- * reason of a failure has been logged, except where the error says all.
- *   ERR_CORRUPT   the data is damaged
+/* Open or create everything in env->fs: identity, log, state machine. *node is
+ * to be closed with node_close(). The reason of a failure has been logged,
+ * except where the error says all. ERR_CORRUPT   the data is damaged
  *   ERR_MISMATCH  the directory is another node's
  *   ERR_LOCKED    a running node uses it
- *   ERR_INVALID   it cannot be started so: the name, an interrupted recovery,
- *                 or --join is missing
+ *   ERR_INVALID   the name is invalid, a recovery was interrupted, or --join is
+ *                 missing
  *   ERR_VERSION   written by a later version
- *   ERR_IO, ERR_NOSPACE, ERR_RESOURCES */
+ *   ERR_IO, ERR_NOSPACE, ERR_RESOURCES  a file cannot be read or written */
 MUST_CHECK enum err node_open(const struct node_options *options,
                               const struct node_env *env, struct node **node);
-/* Commits what was applied; should that fail, the next start applies it from
- * the log again. Requests in flight are dropped without a callback. NULL is
- * fine. */
+/* Commit the applied entries (the next start applies them from the log again if
+ * that fails), and free the node. Requests in flight are dropped without a
+ * callback. NULL is fine. */
 void node_close(struct node *node);
 
 /* ---- input ---- */
@@ -198,38 +198,41 @@ bool node_on_frame(struct node *node, raft_id from,
 void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello);
 void node_peer_down(struct node *node, raft_id peer);
-/* Check a peer's HELLO or WELCOME. NULL: accept it. Else the reason to refuse
- * it, a constant: a newer start of that directory is known, so this is an old
- * or a second copy of it, or the number of its start is implausible. */
+/* Check a peer's HELLO or WELCOME. NULL: accept it. Otherwise the reason to
+ * refuse it, a constant: this is an old or second copy of a directory of which
+ * a newer start is known, or the number of its start is implausible. */
 const char *node_on_start(struct node *node, const struct wire_hello *hello);
-/* HELLO while this node has no id (see transport.h, on_adopt). It has to name
- * the uuid of node_get_status(), which only the targets of a join know, and to
- * come from the cluster of the last node_join_answered(). True: adopted. */
+/* HELLO while this node has no id (see transport.h, on_adopt). Adoption
+ * requires that it names the uuid of node_get_status(), which only the targets
+ * of a join know, and is from the cluster of the last node_join_answered().
+ * True: adopted, durably. */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
 /* A cluster has answered POST /join: this node is its member now. Nodes of
  * older builds do not name their cluster; then this is not called, and the uuid
  * alone decides in node_adopt(). */
 void node_join_answered(struct node *node, const uint8_t cluster[16]);
-/* HELLO of another cluster's member (see transport.h, on_foreign). */
+/* HELLO of another cluster's member (see transport.h, on_foreign); it may
+ * become the evidence of node_foreign(). */
 void node_on_foreign(struct node *node, const struct wire_hello *hello);
 
-/* A trusted node of this cluster has answered that the committed membership of
- * entry `index` is without this node. */
+/* A node of this cluster, which the caller trusts, has answered that this node
+ * is not in the committed membership of entry `index`. */
 void node_on_removed(struct node *node, uint64_t index);
-/* This node has left by its own will: with options.joining the next start joins
- * again, under a new id, and drops the data of this member once a cluster has
- * accepted it. A failure is logged. Only of a member. */
+/* Record that this node has left by its own will: with options.joining the next
+ * start joins again, under a new id, and drops the data of this member once a
+ * cluster has accepted it. A failure is logged. The node must be a member. */
 void node_mark_left(struct node *node);
 
 /* ---- requests ----
  *
  * Each is finished by its callback, in node_turn(). Beside the outcomes named
  * here, every one can end in NODE_NO_LEADER, NODE_BUSY, NODE_STARTING,
- * NODE_STOPPING, NODE_UNKNOWN, NODE_SECOND_CLUSTER and NODE_QUARANTINED. */
+ * NODE_STOPPING, NODE_UNKNOWN, NODE_SECOND_CLUSTER and NODE_QUARANTINED; joins,
+ * removals, changes of votes and transfers also in NODE_CONF_BUSY. */
 
 /* Append `command` (command.h; copied) to the log, here or at the leader.
- * NODE_OK: the node that proposed it has applied it. NODE_NO_SPACE: the disk is
- * full, or the quota is reached. NODE_LOST. */
+ * NODE_OK: the node that proposed it has applied it. NODE_NO_SPACE: that node's
+ * disk is full, or its quota is reached. NODE_LOST. */
 void node_write(struct node *node, struct node_request *request,
                 struct bytes command);
 
@@ -254,26 +257,26 @@ void node_wait(struct node *node, struct node_request *request, uint64_t index);
  * options.replace_after_ms, since a second node that was given the same name
  * must not take the place of one that reboots. A member of another name at the
  * same address is replaced only if member->id is NODE_JOIN_REPLACE and it is
- * silent. Members that no leader has reached are NODE_UNREACHED_MAX at most,
- * not counting those that replace one. NODE_INVALID: see result->refusal. */
+ * silent. A newcomer that replaces none is refused while NODE_UNREACHED_MAX
+ * members were never reached. NODE_INVALID: see result->refusal. */
 #define NODE_JOIN_REPLACE UINT64_MAX
 void node_join(struct node *node, struct node_request *request,
                const struct raft_member *member);
-/* A member of this cluster, by id, name and uuid in `member`, asks to be
- * dialled at member->addr. This is a hint, for the links here and at the
- * leader: the handshake proves it. Finished at once when there is no leader.
+/* Pass on that a member of this cluster, by id, name and uuid in `member`, asks
+ * to be dialled at member->addr. This is a hint for the links here and at the
+ * leader; the handshake proves it. Without a leader it does not wait for one.
  * NODE_NOT_FOUND: no such member. */
 void node_moved(struct node *node, struct node_request *request,
                 const struct raft_member *member);
 /* NODE_OK: the removal is committed. NODE_NOT_FOUND. NODE_LAST_VOTER. */
 void node_remove(struct node *node, struct node_request *request, raft_id id);
 /* Give the member a vote, or take it. NODE_NOT_CAUGHT_UP: it is too far behind
- * to vote (a learner is promoted by itself once it is not). NODE_LAST_VOTER: no
+ * to vote (the leader promotes a learner once it is not). NODE_LAST_VOTER: no
  * live majority of voters would be left. NODE_NOT_FOUND. */
 void node_set_voter(struct node *node, struct node_request *request, raft_id id,
                     bool voter);
-/* NODE_OK: the other member `peer` has applied entry `index`; result->index is
- * the one that it has reached. Waits while there is no link to it. */
+/* NODE_OK: `peer`, another member, has applied entry `index`; result->index is
+ * its applied index. Waits while there is no link to it. */
 void node_wait_applied(struct node *node, struct node_request *request,
                        raft_id peer, uint64_t index);
 /* Bring everything that is applied here into the database file, durably, a step
@@ -285,8 +288,9 @@ void node_snapshot(struct node *node, struct node_request *request);
  * NODE_NOT_CAUGHT_UP, NODE_NOT_FOUND, NODE_CONF_BUSY. */
 void node_transfer(struct node *node, struct node_request *request, raft_id id);
 
-/* Take the request back: its callback will not be called. What was proposed or
- * forwarded may still be carried out. Fine for one that is not in flight. */
+/* Take the request back: its callback will not be called. If it was proposed or
+ * forwarded, it may still be carried out. Fine for one that is not in flight.
+ */
 void node_cancel(struct node *node, struct node_request *request);
 
 /* ---- files ---- */
@@ -299,15 +303,17 @@ void node_cancel(struct node *node, struct node_request *request);
  *   ERR_NOT_FOUND  this node is no member yet, has nothing stored, or
  *                  contradicts its cluster
  *   ERR_BUSY       too many are open
- *   ERR_NOSPACE    the checkpoint found no space, or another one is running */
+ *   ERR_NOSPACE    the checkpoint found no space, or another one is running
+ *   ERR_IO         the database cannot be read */
 struct store_image;
 MUST_CHECK enum err node_image_open(struct node *node,
                                     struct store_image **image, uint64_t *index,
                                     uint64_t *bytes);
-/* Read the next `size` bytes. */
+/* Read the next `size` bytes, at most the rest. ERR_NOSPACE, ERR_IO: a page
+ * could not be saved or read; close the image. */
 MUST_CHECK enum err node_image_read(struct store_image *image, void *out,
                                     size_t size);
-/* Before the node is closed. */
+/* Close the image, before the node is closed. */
 void node_image_close(struct store_image *image);
 /* True when something waits for images to be closed: a whole snapshot from the
  * leader, or in the last half minute a follower that needs one and found too
@@ -317,8 +323,8 @@ bool node_image_awaited(const struct node *node);
 /* Make a file for a backup that a client uploads, to be restored
  * (store/upload.h). Its rows then go into the log by node_write(), as the steps
  * of command.h; a leader aborts a restore that makes no progress. One at a
- * time; to be freed before the node is closed. ERR_NOT_FOUND: this node is no
- * member. */
+ * time; free it by store_upload_free(). ERR_NOT_FOUND: this node is no member.
+ * Other errors are those of store_upload_new(). */
 MUST_CHECK enum err node_upload_new(struct node *node,
                                     struct store_upload **upload);
 /* A random number over 0, from the environment's entropy. */
@@ -334,13 +340,16 @@ struct node_new_cluster {
 };
 /* Make the directory of a node that has lost its cluster a new cluster of one,
  * with its data. `without_log`: with the database alone, when the log is
- * damaged. Can be interrupted and run again. Errors that need words are
- * logged. */
+ * damaged. Can be interrupted and run again. Errors are logged where the code
+ * does not say all: ERR_NOT_FOUND (no member), ERR_LOCKED (in use),
+ * ERR_MISMATCH (another name), and those of reading and writing the files. */
 MUST_CHECK enum err node_recover(const struct node_options *options,
                                  const struct node_env *env, bool without_log,
                                  struct node_new_cluster *founded);
 /* Make an empty directory a cluster of one with the data of a backup: file
- * `path` of `from`. */
+ * `path` of `from`. ERR_EXISTS: the directory is not empty. ERR_NOT_FOUND:
+ * there is no such file. ERR_LOCKED, and the errors of store_incoming_finish().
+ */
 MUST_CHECK enum err node_restore(const struct node_options *options,
                                  const struct node_env *env,
                                  const struct fs *from, const char *path,
@@ -348,8 +357,8 @@ MUST_CHECK enum err node_restore(const struct node_options *options,
 
 /* ---- the turn ---- */
 
-/* Carry out everything that has gathered. Returns the time of the next call at
- * the latest (absolute, ms); 0: at once. */
+/* Carry out everything that has gathered. Returns the latest time of the next
+ * call (absolute, ms); 0: at once. */
 uint64_t node_turn(struct node *node);
 
 /* Transfer leadership to another voter, if there is one. Requests that wait for
@@ -363,17 +372,19 @@ bool node_stopped(const struct node *node);
 /* ---- state ---- */
 
 /* Read this node's own state. row->value is valid until the next read, request
- * or turn. ERR_NOT_FOUND; ERR_NOSPACE: reading on a full disk took the state
- * back: node_wait() for node_shown(). */
+ * or turn. ERR_NOT_FOUND: there is no such key, or no member. ERR_NOSPACE:
+ * reading on a full disk rolled the state back: node_wait() for node_shown().
+ */
 MUST_CHECK enum err node_get(struct node *node, struct bytes key,
                              struct store_row *row);
 
-/* Keys in [from, to) in order (store.h has the details); opened, read and
- * closed within one turn and outside of the node's callbacks: on a full disk
- * reading may take the state back (ERR_NOSPACE), and others are about to be
- * answered from it. Only of a member. */
+/* Keys in [from, to) in order (store.h has the details). Open, read and close a
+ * range within one turn and outside of the node's callbacks: on a full disk
+ * reading may roll the state back (ERR_NOSPACE), from which later callbacks are
+ * about to answer. The node must be a member. `range` is borrowed. */
 void node_range_open(struct node *node, const struct store_range *range);
-/* ERR_NOT_FOUND at the end. */
+/* ERR_NOT_FOUND at the end; ERR_NOSPACE: rolled back, and the range is closed.
+ */
 MUST_CHECK enum err node_range_next(struct node *node, struct store_pair *pair);
 void node_range_close(struct node *node);
 
@@ -386,8 +397,9 @@ struct node_foreign {
     char addr[RAFT_ADDR_BYTES];
     char http[RAFT_ADDR_BYTES];
 };
-/* The evidence that this node is a second cluster, of one, or would found it:
- * writes and linearizable reads end in NODE_SECOND_CLUSTER. NULL: none. */
+/* Evidence that another cluster counts this node as its member, while it is a
+ * cluster of one or would found one: writes and linearizable reads end in
+ * NODE_SECOND_CLUSTER. NULL: there is none. */
 const struct node_foreign *node_foreign(const struct node *node);
 /* ms until this node founds a cluster; 0: it has, or does not. */
 uint64_t node_bootstrap_in_ms(const struct node *node);
@@ -397,11 +409,12 @@ const char *node_remembered_join(const struct node *node);
 
 struct node_status {
     struct raft_status raft;
-    const struct raft_conf *conf; /* In force; valid until the next turn. */
+    const struct raft_conf *conf; /* In force, or empty; valid until the next
+                                     turn. */
     bool member;                  /* This node has an id. */
-    uint64_t removed_index; /* Entry of a membership without this node, and
-                               `conf` has the other members; 0: this node is in
-                               it, as far as known here. */
+    uint64_t removed_index; /* Log index of a committed membership without this
+                               node; `conf` then has the other members. 0: this
+                               node is not removed, as far as known here. */
     bool ready; /* It has applied what was committed when it started or joined,
                    and can follow its leader. */
     uint8_t cluster[16];
@@ -411,8 +424,8 @@ struct node_status {
     uint64_t applied;
     uint64_t hash; /* Hash of the state at `applied`: equal on all nodes. */
     uint64_t keys;
-    uint64_t db_bytes;          /* Size of the database in use, ... */
-    uint64_t used_bytes;        /* ... and of that, without free pages. */
+    uint64_t db_bytes;          /* Size of the database with its -wal. */
+    uint64_t used_bytes;        /* Size of its pages that are not free. */
     uint64_t checkpoints;       /* Completed since the database was opened. */
     uint64_t log_bytes;         /* Size of the log's segments. */
     uint64_t written_bytes;     /* Bytes written to the log since the start. */
@@ -430,7 +443,8 @@ struct node_status {
                           time-out. */
     const char *sqlite_version; /* A constant. */
 };
-/* Fields from `applied` to `sync_us_max` are 0 while this node is no member. */
+/* While this node is no member, `raft`, last_contact_ms and the fields from
+ * `applied` to `sync_us_max` are 0. */
 void node_get_status(struct node *node, struct node_status *status);
 /* As status.removed_index. */
 uint64_t node_removed_index(const struct node *node);
@@ -442,13 +456,13 @@ struct node_contradiction {
     char leader[RAFT_NAME_BYTES];
 };
 const struct node_contradiction *node_contradiction(const struct node *node);
-/* True when no member of the newest committed membership, that of entry *index,
- * has that name. */
+/* True when the newest committed membership, that of entry *index, has no
+ * member of that name. False as well when none is known here. */
 bool node_has_removed(const struct node *node, const char *name,
                       uint64_t *index);
 
-/* The last newcomer that was refused by this leader since its name or address
- * is a member's. */
+/* The last newcomer that this leader refused because a member has its name or
+ * address. */
 struct node_intruder {
     enum node_refusal refusal; /* LIVE, NOT_YET or ADDR. */
     char name[RAFT_NAME_BYTES];
@@ -464,7 +478,7 @@ struct node_metrics {
     /* Outcomes of commands and changes that were proposed here: */
     uint64_t committed;
     uint64_t failed;    /* Refused (no space, overloaded), or lost. */
-    uint64_t timed_out; /* Unknown outcome. */
+    uint64_t timed_out; /* Ended in NODE_UNKNOWN. */
 
     uint64_t forwarded;      /* Requests sent to another node. */
     uint64_t leader_changes; /* Leaders that became known here. */
@@ -478,12 +492,12 @@ const struct node_metrics *node_get_metrics(const struct node *node);
 /* Durations of the log's fdatasyncs in us; NULL: no member yet. */
 const struct histogram *node_sync_times(const struct node *node);
 
-/* Cheap, for the headers of every response. Of a node that is no member yet
+/* Cheap, for the headers of every response. While the node is no member,
  * numbers are 0. */
 uint64_t node_applied(const struct node *node);
-/* The highest applied index since the start. On a full disk SQLite may go back
- * to its last commit; the log has the rest. Until it has been applied again,
- * nothing should be shown: node_wait() for this index. */
+/* The highest applied index since the start. On a full disk SQLite may roll
+ * back to its last commit; the log has the rest. Until it has been applied
+ * again, reads should not be answered: node_wait() for this index. */
 uint64_t node_shown(const struct node *node);
 uint64_t node_committed(const struct node *node); /* As far as known here. */
 uint64_t node_keys(const struct node *node);

@@ -183,7 +183,7 @@ struct raft_message {
  * election_max_ms. */
 struct raft_options {
     raft_id self;
-    uint64_t seed; /* Election jitter and the first request ids; any. */
+    uint64_t seed; /* Seed of election jitter and of the first request ids. */
     uint32_t heartbeat_ms;
     uint32_t election_min_ms;
     uint32_t election_max_ms;
@@ -194,7 +194,7 @@ struct raft_options {
                                   own bound is 256. */
 };
 
-/* A run of entries of one term: from `first` to the next run's first. */
+/* A run of entries of one term: from `first` up to the next run, exclusive. */
 struct raft_run {
     uint64_t first;
     uint64_t term;
@@ -215,15 +215,15 @@ struct raft_boot {
     uint64_t last;
     const struct raft_run *runs; /* Terms of base+1..last, ascending. */
     uint32_t run_count;
-    const struct raft_conf_entry *confs; /* All that may be needed: the newest
-                        at or below `applied`, and every one after it. */
+    const struct raft_conf_entry *confs; /* Ascending: the newest membership at
+                        or below `applied`, and every later one. */
     uint32_t conf_count;
     uint64_t applied; /* The commit index starts here. */
 };
 
 struct raft;
-/* Options and boot are copied. A follower at first; a sole voter campaigns with
- * its first RAFT_TICK. */
+/* Options and boot are copied. The engine is a follower at first; a sole voter
+ * campaigns with its first RAFT_TICK. Never NULL. */
 struct raft *raft_new(const struct raft_options *options,
                       const struct raft_boot *boot, uint64_t now_ms);
 /* NULL is fine. */
@@ -282,9 +282,9 @@ struct raft_event {
 MUST_CHECK enum err raft_step(struct raft *raft,
                               const struct raft_event *event);
 
-/* The first index at which this append, of this term or a later one, has
- * another entry than the one committed here; 0: there is none, or the message
- * is no such append. */
+/* The first index at which `message`, an append of the current term or a later
+ * one, contradicts an entry that is committed here. 0: it contradicts none, or
+ * is another message. */
 uint64_t raft_contradiction(const struct raft *raft,
                             const struct raft_message *message);
 
@@ -329,7 +329,7 @@ struct raft_update {
     bool role_changed;    /* Role, term or leader. */
     bool conf_changed;
     raft_id snapshot_peer; /* 0 = none: this peer needs entries that the log no
-                              longer holds. Named once. */
+                              longer holds. Set once per snapshot. */
     bool transfer_done;    /* A RAFT_TRANSFER has ended, ... */
     bool transfer_ok;      /* ... and another node takes over. */
 };
