@@ -45,9 +45,9 @@ bool log_level_parse(const char *text, enum log_level *level);
 
 /* Never block on the reader of stderr from now on. For the daemon. */
 void log_open(void);
-/* Are lines, or the count of dropped lines, waiting to be written? */
+/* True while lines, or the count of dropped lines, wait to be written. */
 bool log_is_pending(void);
-/* Write them, as far as stderr accepts bytes. Never blocks. */
+/* Write them, as far as stderr accepts bytes. Never blocks after log_open(). */
 void log_flush(void);
 /* Write them before the process ends; waits LOG_FINISH_MS at most. */
 void log_finish(void);

@@ -169,9 +169,10 @@ struct node_request {
 /* Free the memory of a request that is not in flight. */
 void node_request_free(struct node_request *request);
 
-/* Open or create everything in env->fs: identity, log, state machine. *node is
- * to be closed with node_close(). The reason of a failure has been logged,
- * except where the error says all. ERR_CORRUPT   the data is damaged
+/* Open or create everything in env->fs: identity, log, state machine. The
+ * caller closes *node with node_close(). A failure is logged, except where the
+ * error says all:
+ *   ERR_CORRUPT   the data is damaged
  *   ERR_MISMATCH  the directory is another node's
  *   ERR_LOCKED    a running node uses it
  *   ERR_INVALID   the name is invalid, a recovery was interrupted, or --join is
@@ -208,8 +209,8 @@ const char *node_on_start(struct node *node, const struct wire_hello *hello);
  * True: adopted, durably. */
 bool node_adopt(struct node *node, const struct wire_hello *hello);
 /* A cluster has answered POST /join: this node is its member now. Nodes of
- * older builds do not name their cluster; then this is not called, and the uuid
- * alone decides in node_adopt(). */
+ * older builds do not name their cluster in the answer; then this is not
+ * called, and the uuid alone decides in node_adopt(). */
 void node_join_answered(struct node *node, const uint8_t cluster[16]);
 /* HELLO of another cluster's member (see transport.h, on_foreign); it may
  * become the evidence of node_foreign(). */

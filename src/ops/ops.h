@@ -54,7 +54,7 @@ struct ops_join_options {
 
 struct ops_join;
 
-/* Start to ask. */
+/* Start to ask. Never NULL. */
 struct ops_join *ops_join_start(const struct ops_join_options *options);
 /* A sentence that says what prevents the join; "" when nothing is known or the
  * node is a member. Valid until the next turn of the event loop. */

@@ -13,7 +13,7 @@ enum { REACTOR_ADDR_BYTES = REACTOR_HOST_BYTES + 8 };
 
 /* Write "host:port", or "[v6]:port" for a host with colons. */
 void addr_join(const char *host, uint16_t port, char out[REACTOR_ADDR_BYTES]);
-/* Complete an address that addr_split() accepts: ":11000" becomes
+/* Complete an address that addr_split() accepts: ":11000" and "11000" become
  * "localhost:11000". False: it does not accept it. */
 bool addr_full(const char *text, char out[REACTOR_ADDR_BYTES]);
 
@@ -29,9 +29,9 @@ struct address {
 };
 
 /* Resolve a numeric host, in every spelling that getaddrinfo() accepts
- * ("0x7f.1", as inet_aton(3)), or "localhost" (RFC 6761 6.3). Returns the
- * number of addresses in out[ADDRESSES_KNOWN_MAX]; 0: the name requires a
- * resolver. */
+ * ("0x7f.1", as inet_aton(3)), or "localhost" and names below it (RFC
+ * 6761 6.3). Returns the number of addresses in out[ADDRESSES_KNOWN_MAX]; 0:
+ * the name requires a resolver. */
 size_t addr_known(const char *host, uint16_t port, struct address *out);
 /* Make an address of 4 or 16 bytes in network byte order. */
 void addr_of_ip(const uint8_t *ip, size_t ip_bytes, uint16_t port,
@@ -40,17 +40,17 @@ void addr_set_port(struct address *address, uint16_t port);
 /* Write "127.0.0.1:80" or "[::1]:80", cut at `size` bytes. An IPv4 address in
  * IPv6 (RFC 4291 2.5.5.2) is written as IPv4. */
 void addr_text(const struct address *address, char *out, size_t size);
-/* Number of the network that a machine or site can choose its addresses from:
- * an IPv4 address, also one in IPv6, or the first 64 bits of an IPv6 address
- * (RFC 4291 2.5.4). 0: loopback. */
+/* A number for the network in which one machine or site can choose its address:
+ * the IPv4 address itself, also one in IPv6, or the first 64 bits of an IPv6
+ * address (RFC 4291 2.5.4). 0: loopback. */
 uint64_t addr_network(const struct address *address);
 
 /* Connect to the Unix socket `path`. Returns a non-blocking descriptor, which
  * the caller closes; -1 with errno. */
 int addr_connect_unix(const char *path);
 
-/* Does `host` stand for all addresses of this machine: "*", or "0.0.0.0" or
- * "::" in any spelling? Others cannot connect to it. */
+/* True when `host` stands for all addresses of this machine: "*", or "0.0.0.0"
+ * or "::" in any spelling. Nobody can connect to such a host. */
 bool addr_is_any(const char *host);
 
 #endif

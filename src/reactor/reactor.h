@@ -110,8 +110,9 @@ void timer_cancel(struct reactor *reactor, struct timer *timer);
  * these; host and port are unchanged. */
 bool addr_split(const char *text, char host[REACTOR_HOST_BYTES],
                 uint16_t *port);
-/* Can only this machine connect to `host`: 127.0.0.0/8, ::1 (RFC 6890) or
- * localhost (RFC 6761 6.3)? Other names are not resolved: false. */
+/* True when only this machine can connect to `host`: 127.0.0.0/8, also in IPv6,
+ * ::1 (RFC 6890), or localhost and names below it (RFC 6761 6.3). Other names
+ * are not resolved: false. */
 bool addr_is_loopback(const char *host);
 
 /* ---- streams: connected byte streams ---- */
@@ -174,7 +175,7 @@ void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 void stream_kick(struct stream *stream);
 /* Number of bytes pending for on_read. */
 size_t stream_input_bytes(const struct stream *stream);
-/* Does the kernel have bytes that were not read yet? One system call. */
+/* True if the kernel has bytes that were not read yet. One system call. */
 bool stream_has_unread(const struct stream *stream);
 /* Close without on_close; queued bytes are dropped. The stream must not be used
  * afterwards. NULL is fine. */
@@ -259,8 +260,8 @@ MUST_CHECK enum err listener_open_unix(struct reactor *reactor,
                                        listener_cb *cb, void *arg,
                                        struct listener **listener, char *why,
                                        size_t why_size);
-/* Would listener_open() find an address for `host` now? It blocks as that does.
- * False after a signal too. */
+/* True if listener_open() would find an address for `host` now. It blocks as
+ * that does. False after a signal too. */
 bool listener_can_resolve(struct reactor *reactor, const char *host);
 /* The port in use, which the kernel has chosen for port 0. */
 uint16_t listener_port(const struct listener *listener);

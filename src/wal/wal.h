@@ -185,20 +185,22 @@ enum err wal_reserve_shortage(const struct wal *wal);
 /* Return the space of the reserve to the file system. True: it had some. */
 bool wal_release_reserve(struct wal *wal);
 /* Bytes of batches that can be written however full the disk is: in the current
- * segment, in the next one as far as it is prepared, and in the reserve. */
+ * segment, and in the whole segments for which the prepared part of the next
+ * one and the reserve suffice. */
 uint64_t wal_room(const struct wal *wal);
 
 /* Record on disk which batch was synced last, so that damage in it cannot be
  * taken for an unfinished write. One small write without a sync, or none when
- * that is recorded already. Call it when the log becomes idle. */
+ * that is recorded already or a batch is in flight. A failure has no effect.
+ * Call it when the log becomes idle. */
 void wal_hint(struct wal *wal);
 
 /* Since wal_open(), except log_bytes. */
 struct wal_stats {
-    uint64_t syncs; /* Calls of fdatasync, by any function of this room. */
-    uint64_t batches;
-    uint64_t written_bytes;
-    uint64_t log_bytes; /* Size of all segments on disk, now. */
+    uint64_t syncs;   /* Calls of fdatasync, by any function of this room. */
+    uint64_t batches; /* Batches that have become durable. */
+    uint64_t written_bytes; /* Bytes written to files of the log. */
+    uint64_t log_bytes;     /* Size of all segments on disk, now. */
     uint64_t sync_us_max;
     uint64_t sync_us_total;
 };
