@@ -16,7 +16,6 @@ enum {
      * for longest makes room. */
     SETS = 128,
     WAYS = 4,
-    ADDRESSES = 256,
     FAILURES_MAX = 8,
 };
 
@@ -59,7 +58,7 @@ struct auth {
     struct auth_rules *rules;
     struct remembered remembered[SETS][WAYS];
     uint64_t uses;
-    struct address addresses[ADDRESSES];
+    struct address addresses[AUTH_ADDRESSES];
     uint32_t address_count; /* Entries in use. */
     uint32_t turn;          /* The address that is looked at first. */
     uint32_t waiting_count; /* All checks that are not done. */
@@ -74,7 +73,8 @@ struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max)
 {
     uint8_t block[SHA256_BLOCK_BYTES] = {0};
     struct auth *auth = mem_zalloc(sizeof(*auth));
-    auth->waiting_max = waiting_max;
+    /* When checks wait in all addresses, each has one (make_room()). */
+    auth->waiting_max = (uint32_t)min_size(waiting_max, AUTH_ADDRESSES);
     memcpy(block, key, AUTH_KEY_BYTES);
     sha256_init(&auth->keyed);
     sha256_add(&auth->keyed, bytes_of(block, sizeof(block)));
@@ -206,7 +206,7 @@ static struct address *find_address(struct auth *auth, uint64_t network,
             victim = address;
         }
     }
-    if (auth->address_count < ADDRESSES) {
+    if (auth->address_count < AUTH_ADDRESSES) {
         victim = &auth->addresses[auth->address_count++];
     }
     if (victim) {
@@ -467,10 +467,43 @@ static void enlist(struct auth *auth, struct auth_check *check,
     auth->waiting_count++;
 }
 
-static bool is_crowded(const struct auth *auth, const struct address *address)
+/* All places are taken: the address that has the most of them, if those are
+ * more than `count`, loses its newest check, but never the one being run. Among
+ * equals nobody can foresee which, since digests are keyed. False: none has
+ * more. */
+static bool make_room(struct auth *auth, uint32_t count,
+                      const uint8_t digest[SHA256_BYTES])
 {
-    return auth->waiting_count >= auth->waiting_max ||
-           2 * address->waiting_count >= auth->waiting_max;
+    struct auth_check *victim = NULL;
+    uint32_t most = count;
+    for (uint32_t i = 0; i < auth->address_count; i++) {
+        uint32_t place =
+            (load_u32(digest) % AUTH_ADDRESSES + i) % auth->address_count;
+        const struct address *address = &auth->addresses[place];
+        if (address->waiting_count <= most) {
+            continue;
+        }
+        struct auth_check *newest =
+            container_of(address->waiting.prev, struct auth_check, link);
+        if (newest != auth->running) {
+            victim = newest;
+            most = address->waiting_count;
+        }
+    }
+    if (victim) {
+        finish(victim, AUTH_CROWDED, NULL);
+    }
+    return victim != NULL;
+}
+
+/* A place for one more check. False: its address has half of them, or others
+ * have no more than it has. */
+static bool has_place(struct auth *auth, const struct address *address,
+                      const uint8_t digest[SHA256_BYTES])
+{
+    return 2 * address->waiting_count < auth->waiting_max &&
+           (auth->waiting_count < auth->waiting_max ||
+            make_room(auth, address->waiting_count, digest));
 }
 
 /* A token is compared at once, unless its address is delayed. */
@@ -495,6 +528,9 @@ static enum auth_verdict begin(struct auth *auth, struct auth_check *check,
                                struct auth_identity *identity)
 {
     struct address *address = find_address(auth, network, now_ms);
+    if (!address && make_room(auth, 0, check->digest)) {
+        address = find_address(auth, network, now_ms);
+    }
     if (!address) {
         return AUTH_CROWDED;
     }
@@ -502,7 +538,7 @@ static enum auth_verdict begin(struct auth *auth, struct auth_check *check,
         address->ready_ms <= now_ms) {
         return try_token(auth, check, address, now_ms, identity);
     }
-    if (!check->cb || is_crowded(auth, address)) {
+    if (!check->cb || !has_place(auth, address, check->digest)) {
         return AUTH_CROWDED;
     }
     enlist(auth, check, address, now_ms);

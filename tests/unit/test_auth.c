@@ -406,7 +406,14 @@ static void test_crowds(void **state)
                              basic("bob", password), (uint64_t)i + 10, 0),
                          AUTH_PENDING);
     }
-    assert_int_equal(ask(auth, &client, basic("bob", "y"), 100, 0),
+    struct client *newest = &crowd[WAITING_MAX / 2 - 1];
+    struct client more; /* See test_a_crowd_makes_room(). */
+    assert_int_equal(ask(auth, &more, basic("bob", "y"), 10, 0), AUTH_PENDING);
+    assert_int_equal(newest->done, 1);
+    assert_int_equal(end(newest), AUTH_CROWDED);
+    assert_int_equal(end(&more), AUTH_PENDING);
+    assert_int_equal(ask(auth, newest, basic("bob", "x"), 10, 0), AUTH_PENDING);
+    assert_int_equal(ask(auth, &client, basic("bob", "z"), 10, 0),
                      AUTH_CROWDED);
     assert_int_equal(ask(auth, &client, bearer("tok"), 100, 0), AUTH_ACCEPTED);
     auth_release(&client.identity);
@@ -417,6 +424,117 @@ static void test_crowds(void **state)
         assert_int_equal(crowd[i].done, 0);
     }
     assert_int_equal(auth_run(auth, 0, SLICE), UINT64_MAX);
+    auth_free(auth);
+}
+
+/* Two addresses that take all the places leave some to a third. */
+static void test_a_crowd_makes_room(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client crowd[WAITING_MAX];
+    struct client client;
+    char password[32];
+    add_user(&users, "bob", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    for (int i = 0; i < WAITING_MAX; i++) {
+        (void)snprintf(password, sizeof(password), "wrong-%d", i);
+        assert_int_equal(
+            ask(auth, &crowd[i], basic("bob", password), i % 2 ? 1 : 2, 0),
+            AUTH_PENDING);
+    }
+    assert_int_equal(auth_run(auth, 0, SLICE), 0); /* Of the first. */
+    assert_int_equal(ask(auth, &client, basic("bob", "secret"), 3, 0),
+                     AUTH_PENDING);
+    unsigned done = 0;
+    for (int i = 0; i < WAITING_MAX; i++) {
+        done += crowd[i].done;
+    }
+    int last = crowd[WAITING_MAX - 1].done ? WAITING_MAX - 1 : WAITING_MAX - 2;
+    assert_int_equal(done, 1);
+    assert_int_equal(end(&crowd[last]), AUTH_CROWDED);
+    while (client.done == 0) {
+        assert_int_equal(auth_run(auth, 0, ROUNDS), 0);
+    }
+    assert_int_equal(end(&client), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    for (int i = 0; i < WAITING_MAX; i++) {
+        if (i != last) {
+            (void)end(&crowd[i]);
+        }
+    }
+    auth_free(auth);
+}
+
+/* Work that has been done is not lost: of one check for each address, the one
+ * being run stays. */
+static void test_room_is_not_made_by_the_one_being_run(void **state)
+{
+    (void)state;
+    enum { MANY = 16 };
+    static const uint8_t key[AUTH_KEY_BYTES] = {1};
+    struct buf users = {0};
+    struct client first;
+    struct client others[MANY];
+    char password[32];
+    char why[AUTH_WHY_BYTES];
+    struct auth *auth = auth_new(key, 2);
+    add_user(&users, "bob", "secret", "\"read\"");
+    assert_int_equal(set_rules(auth, &users, why), ERR_OK);
+    assert_int_equal(ask(auth, &first, basic("bob", "secret"), 1, 0),
+                     AUTH_PENDING);
+    assert_int_equal(auth_run(auth, 0, SLICE), 0);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(password, sizeof(password), "wrong-%d", i);
+        assert_int_equal(
+            ask(auth, &others[i], basic("bob", password), 2 + (uint64_t)i, 0),
+            AUTH_PENDING);
+        assert_int_equal(first.done, 0);
+        if (i > 0) {
+            assert_int_equal(end(&others[i - 1]), AUTH_CROWDED);
+        }
+    }
+    assert_int_equal(auth_run(auth, 0, ROUNDS - SLICE), 0);
+    assert_int_equal(end(&first), AUTH_ACCEPTED);
+    auth_release(&first.identity);
+    assert_int_equal(end(&others[MANY - 1]), AUTH_PENDING);
+    auth_free(auth);
+}
+
+/* Nor do checks that wait in all addresses keep a token out. */
+static void test_a_crowd_of_addresses_makes_room(void **state)
+{
+    (void)state;
+    static const uint8_t key[AUTH_KEY_BYTES] = {1};
+    struct buf users = {0};
+    struct client crowd[AUTH_ADDRESSES];
+    struct client client;
+    char password[32];
+    char why[AUTH_WHY_BYTES];
+    struct auth *auth = auth_new(key, UINT32_MAX);
+    add_user(&users, "bob", "secret", "\"read\"");
+    add_token(&users, "tok", "\"read\"");
+    assert_int_equal(set_rules(auth, &users, why), ERR_OK);
+    for (int i = 0; i < AUTH_ADDRESSES; i++) {
+        (void)snprintf(password, sizeof(password), "wrong-%d", i);
+        assert_int_equal(
+            ask(auth, &crowd[i], basic("bob", password), 1 + (uint64_t)i, 0),
+            AUTH_PENDING);
+    }
+    assert_int_equal(auth_run(auth, 0, SLICE), 0);
+    assert_int_equal(ask(auth, &client, bearer("tok"), 1000, 0), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    for (uint64_t i = 0; i < AUTH_ADDRESSES; i++) {
+        assert_int_equal(ask(auth, &client, bearer("bad"), 1001 + i, 0),
+                         AUTH_REJECTED);
+    }
+    unsigned done = 0;
+    for (int i = 0; i < AUTH_ADDRESSES; i++) {
+        done += crowd[i].done;
+        assert_int_equal(end(&crowd[i]),
+                         crowd[i].done ? AUTH_CROWDED : AUTH_PENDING);
+    }
+    assert_int_equal(done, 1); /* The place of "tok" serves the others too. */
     auth_free(auth);
 }
 
@@ -541,6 +659,9 @@ int main(void)
         cmocka_unit_test(test_wrong_tokens_are_delayed_too),
         cmocka_unit_test(test_same_credentials_are_checked_once),
         cmocka_unit_test(test_crowds),
+        cmocka_unit_test(test_a_crowd_makes_room),
+        cmocka_unit_test(test_room_is_not_made_by_the_one_being_run),
+        cmocka_unit_test(test_a_crowd_of_addresses_makes_room),
         cmocka_unit_test(test_addresses_in_turn),
         cmocka_unit_test(test_nobody_waits_for_ever),
         cmocka_unit_test(test_many_addresses),
