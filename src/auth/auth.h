@@ -1,4 +1,5 @@
-/* auth.h -- who a client is, and what it may do: the rules of --auth FILE.
+/* auth.h -- identifies clients, and decides what they may do: the rules of
+ * --auth FILE.
  *
  * The file is a JSON array with an object for each user or token:
  *
@@ -19,13 +20,12 @@
  * write. While no object of the file names "ready", everybody has it.
  *
  * Checking a password is slow by design, so it is done in slices
- * (auth_run()), one password at a time, the addresses in turn. What was found
- * right is remembered, under a hash with a random key of this process, until
- * the rules change: then a request costs one short hash. What was wrong makes
+ * (auth_run()), one password at a time, the addresses in turn. Correct
+ * credentials are remembered, as a hash with a random key of this process,
+ * until the rules change: then a request costs one short hash. Wrong ones make
  * the next unknown credentials from the same address wait: 100 ms, and twice as
- * long for each further one, up to AUTH_DELAY_MAX_MS. Credentials that are
- * remembered are not delayed by anybody. An address is forgiven one failure
- * every AUTH_FORGIVE_MS.
+ * long for each further one, up to AUTH_DELAY_MAX_MS. Remembered credentials
+ * are never delayed. An address is forgiven one failure every AUTH_FORGIVE_MS.
  *
  * Known limits: clients behind one proxy have one address. There a flood of
  * wrong passwords delays credentials that are not remembered yet. A flood from
@@ -41,9 +41,9 @@
 enum {
     AUTH_FILE_BYTES_MAX = 256 << 10,
     AUTH_USERS_MAX = 1024,
-    AUTH_PERMS_MAX = 64, /* Of one user. */
+    AUTH_PERMS_MAX = 64, /* Permissions of one user. */
     AUTH_NAME_BYTES_MAX = 64,
-    AUTH_PREFIX_BYTES_MAX = 1024, /* As a key. */
+    AUTH_PREFIX_BYTES_MAX = 1024, /* As COMMAND_KEY_BYTES_MAX. */
     AUTH_SALT_BYTES_MIN = 8,
     AUTH_SALT_BYTES_MAX = 32,
     AUTH_ROUNDS_MIN = 1000,
@@ -100,9 +100,10 @@ MUST_CHECK bool auth_may(const struct auth_identity *identity,
 /* True if it may do `perm` with `key`, or with one that begins with it. */
 MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
                                enum auth_perm perm, struct bytes key);
-/* For a walk over keys in the order of their bytes that has come to `key`, with
- * which the identity may not do `perm`: the prefix of the next keys with which
- * it may, behind it or, with `reverse`, before it. False: there are none. */
+/* For a scan of keys in byte order that has reached `key`, for which the
+ * identity does not have `perm`: the prefix of the next keys for which it has,
+ * after `key` or, with `reverse`, before it. The view is valid while the
+ * identity is held. False: there are none. */
 MUST_CHECK bool auth_next_prefix(const struct auth_identity *identity,
                                  enum auth_perm perm, struct bytes key,
                                  bool reverse, struct bytes *prefix);

@@ -22,7 +22,7 @@ enum {
     /* Bounds of one command. All builds must have the same, since they decide
      * on its result. */
     RESULT_BYTES_MAX = 4 << 20,
-    RESULT_NAMED_BYTES_MAX = 16 << 10,  /* Of a result that is stored. */
+    RESULT_NAMED_BYTES_MAX = 16 << 10,  /* A result that is stored. */
     RESULT_PREFIX_KEYS_MAX = 1000,      /* Keys deleted by prefix. */
     RESULT_PREFIX_BYTES_MAX = 16 << 20, /* Bytes of their values. */
 };

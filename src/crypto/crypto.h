@@ -1,7 +1,7 @@
 /* crypto.h -- the cryptography that craftd needs, and no more.
  *
- * This is not a general library. It has what authenticates and encrypts the
- * links between members and what checks the passwords and tokens of clients:
+ * This is not a general library. It has the functions that authenticate and
+ * encrypt links between members and that check passwords and tokens of clients:
  *
  *     sha256, hmac    FIPS 180-4, RFC 2104
  *     hkdf            RFC 5869, over HMAC-SHA-256
@@ -19,7 +19,7 @@
  *   - Bytes are loaded and stored one by one: byte order and alignment of the
  *     machine do not matter.
  *   - Local secrets are overwritten with zeros before a function returns. The
- *     caller does the same, with crypto_zero(), for what it was given.
+ *     caller does the same, with crypto_zero(), for secrets in its memory.
  *
  * Failure is a `false` that the caller must look at; nothing else can fail.
  * Output may be the same memory as input only where a function says so. */
@@ -104,7 +104,7 @@ void pbkdf2_init(struct pbkdf2 *pbkdf2, struct bytes password,
                  struct bytes salt, uint32_t rounds);
 /* Do up to `rounds` more. True when the key is complete. */
 MUST_CHECK bool pbkdf2_step(struct pbkdf2 *pbkdf2, uint32_t rounds);
-/* Only after pbkdf2_step() was true. `pbkdf2` is zeroed. */
+/* Copy the key, after pbkdf2_step() was true. `pbkdf2` is zeroed. */
 void pbkdf2_finish(struct pbkdf2 *pbkdf2, uint8_t key[SHA256_BYTES]);
 
 /* ---- ChaCha20-Poly1305 ---- */

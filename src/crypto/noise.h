@@ -9,13 +9,13 @@
  * Guarantee: each side has proved that it has the key (the responder by
  * its answer, the initiator by its first message and again by its first sealed
  * frame); both messages' payloads are sealed; whoever learns the key later
- * cannot read what was recorded. What it does not give by itself: the first
- * message can be recorded and sent again to a responder, so a responder must
- * neither trust nor remember anything of its payload until the first frame
- * of the channel has been opened.
+ * cannot read recorded messages. There is no guarantee against replay of the
+ * first message: it can be recorded and sent again to a responder, so a
+ * responder must neither trust nor remember anything of its payload until the
+ * first frame of the channel has been opened.
  *
- * A first message that was not made with the key is refused after five hashes
- * and one tag, before any X25519: strangers cost little.
+ * A first message that was not made with the key is refused after five hashes,
+ * two key derivations and one tag, before any X25519: strangers cost little.
  *
  * `prologue` is what both sides must agree on without sending it; a message
  * that was made for another prologue does not open. The caller brings 32 fresh

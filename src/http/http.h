@@ -80,7 +80,7 @@ enum http_progress {
     HTTP_READ_HEAD,  /* The head is complete, the body is not: returned once, so
                         that the caller can answer 100, 413, 417 early. Call
                         again. */
-    HTTP_READ_DONE,  /* The request is complete; it took `consumed` bytes. */
+    HTTP_READ_DONE,  /* The request is complete: `consumed` bytes. */
     HTTP_READ_ERROR, /* See error_status, error_code and error_text. Close the
                         connection after the answer. */
 };
@@ -115,7 +115,7 @@ enum http_progress http_read(struct http_reader *reader, uint8_t *data,
                              size_t size);
 
 /* After HTTP_READ_HEAD, when nothing has been dropped but the input may have
- * moved: make the views of the head anew. */
+ * moved: renew the views of the head. */
 void http_view_head(struct http_reader *reader, const uint8_t *data);
 
 /* Read the body of a streamed request. After HTTP_READ_HEAD the caller drops

@@ -47,7 +47,7 @@ struct entries {
 
 /* The next entry to be added has index `first` (over 0). */
 void entries_init(struct entries *entries, uint64_t first);
-/* Fine for one that is all zero. */
+/* Free the memory. Fine for one that is all zero. */
 void entries_free(struct entries *entries);
 
 /* Add entry `index` (at most last + 1) after cutting off all entries from

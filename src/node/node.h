@@ -1,4 +1,4 @@
-/* node.h -- carries out what the engine decided: persist, send, apply,
+/* node.h -- carries out the decisions of the engine: persist, send, apply,
  * answer. The node knows neither network nor reactor: everything outside is in
  * struct node_env, so that a simulator runs the same node.
  *
@@ -144,9 +144,9 @@ typedef void node_request_cb(struct node_request *request,
                              const struct node_result *result);
 struct node_request {
     node_request_cb *cb;  /* PUBLIC: set before the call. */
-    uint64_t deadline_ms; /* PUBLIC: absolute. The request is finished within
-                             0.1 s of it, with NODE_OK or an outcome that says
-                             what is known. */
+    uint64_t deadline_ms; /* PUBLIC: absolute. The request is finished at most
+                             0.1 s later, with NODE_OK or an outcome that says
+                             whether it may have been carried out. */
     /* PRIVATE to src/node/: see requests.c. */
     struct list link;
     uint8_t state; /* Which of the node's lists it is in; 0: none. */
@@ -244,7 +244,7 @@ void node_write(struct node *node, struct node_request *request,
 void node_read(struct node *node, struct node_request *request);
 
 /* NODE_OK: entry `index` has been applied here. NODE_NO_LEADER: it was not by
- * the deadline. NODE_NO_SPACE: likewise, and the state has gone back
+ * the deadline. NODE_NO_SPACE: likewise, and the state has been rolled back
  * (node_shown()). */
 void node_wait(struct node *node, struct node_request *request, uint64_t index);
 
@@ -416,8 +416,8 @@ struct node_status {
     uint64_t removed_index; /* Log index of a committed membership without this
                                node; `conf` then has the other members. 0: this
                                node is not removed, as far as known here. */
-    bool ready; /* It has applied what was committed when it started or joined,
-                   and can follow its leader. */
+    bool ready; /* It has applied all entries that were committed when it
+                   started or joined, and can follow its leader. */
     uint8_t cluster[16];
     uint8_t uuid[16];
     uint64_t incarnation; /* Number of this start of the directory. */

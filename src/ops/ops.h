@@ -59,7 +59,7 @@ struct ops_join *ops_join_start(const struct ops_join_options *options);
 /* A sentence that says what prevents the join; "" when nothing is known or the
  * node is a member. Valid until the next turn of the event loop. */
 const char *ops_join_trouble(const struct ops_join *join);
-/* Before the node and the reactor are freed. NULL is fine. */
+/* Call it before the node and the reactor are freed. NULL is fine. */
 void ops_join_free(struct ops_join *join);
 
 /* ---- leaving ---- */
@@ -74,7 +74,7 @@ struct ops_leave *ops_leave_new(struct reactor *reactor, struct node *node);
  * needed, has failed (which is logged), or the time `by_ms` (absolute) has
  * come. `leave` NULL: false. */
 bool ops_leave_run(struct ops_leave *leave, uint64_t by_ms);
-/* Before the node is closed. NULL is fine. */
+/* Call it before the node is closed. NULL is fine. */
 void ops_leave_free(struct ops_leave *leave);
 
 /* ---- removal of silent members ---- */
@@ -86,7 +86,7 @@ struct ops_reap;
  * the node are borrowed until ops_reap_free(). */
 struct ops_reap *ops_reap_start(struct reactor *reactor, struct node *node,
                                 uint64_t silent_ms_max);
-/* Before the node is closed. NULL is fine. */
+/* Call it before the node is closed. NULL is fine. */
 void ops_reap_free(struct ops_reap *reap);
 
 /* ---- scheduled backups ---- */
@@ -114,7 +114,8 @@ ops_backups_start(const struct ops_backups_options *options);
 /* Unix time in seconds at which the newest backup was written whole, or was
  * found to be up to date; 0: not since the start. */
 uint64_t ops_backups_time_s(const struct ops_backups *backups);
-/* Before the node is closed. An unfinished backup is removed. NULL is fine. */
+/* Call it before the node is closed. An unfinished backup is removed. NULL is
+ * fine. */
 void ops_backups_free(struct ops_backups *backups);
 
 #endif

@@ -75,10 +75,10 @@ struct peers_options {
     uint16_t port;
     /* Advertised addresses (host:port), borrowed until peers_close(); NULL:
      * none. */
-    const char *addr; /* Of this port. */
-    const char *http; /* Of the HTTP API. */
+    const char *addr; /* This port's. */
+    const char *http; /* The HTTP API's. */
     uint64_t nonce;   /* Random per process: reveals two with one identity. */
-    uint64_t seed;    /* Of the jitter. */
+    uint64_t seed;    /* Seed of the jitter. */
 };
 
 /* Listen. On failure `why` gets a few words, and nothing is left open; the

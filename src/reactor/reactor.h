@@ -210,12 +210,12 @@ bool stream_peer_uid(const struct stream *stream, uint32_t *uid);
  * (TCP_USER_TIMEOUT where there is one). */
 void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms);
 
-/* Connect to host:port. The name is resolved on every dial, off the event loop,
- * by a short-lived child process; numeric addresses and "localhost" (RFC 6761
- * section 6.3) need none. All addresses (at most 16) are tried in turn, each
- * with its share of the time left. on_close is called if it fails or takes
- * longer than `timeout_ms`; "no resolver": no child could be started, or 32 are
- * running. Never NULL. */
+/* Connect to host:port; `handler` must outlive the stream. The name is resolved
+ * on every dial, off the event loop, by a short-lived child process; numeric
+ * addresses and "localhost" (RFC 6761 section 6.3) need none. All addresses (at
+ * most 16) are tried in turn, each with its share of the time left. on_close is
+ * called if it fails or takes longer than `timeout_ms`; "no resolver": no child
+ * could be started, or 32 are running. Never NULL. */
 struct stream *stream_dial(struct reactor *reactor, const char *host,
                            uint16_t port, uint32_t timeout_ms,
                            const struct stream_handler *handler, void *arg);

@@ -24,13 +24,15 @@
  * number of times that it was written. Results of named commands (command.h)
  * are rows too.
  *
- * Errors of SQLite: SQLITE_FULL, once the reserve is used up as well, and an
- * errno of a full disk or quota are ERR_NOSPACE; SQLITE_NOMEM and an errno of a
- * lack of descriptors or memory are ERR_RESOURCES (fs.h). After both of these
- * shortages the store has rolled back to the last flush: the caller stops to
- * apply, and tries again later. A function that is said to return ERR_NOSPACE
- * may return ERR_RESOURCES as well. Every other error that puts the data in
- * doubt die()s with a sentence. */
+ * Errors of SQLite become these shortages:
+ *     ERR_NOSPACE    SQLITE_FULL, once the reserve is used up as well, or an
+ *                    errno of a full disk or quota (fs.h)
+ *     ERR_RESOURCES  SQLITE_NOMEM, or an errno of a lack of descriptors or
+ *                    memory
+ * After both the store has rolled back to the last flush: the caller stops
+ * applying, and tries again later. A function whose list has ERR_NOSPACE may
+ * return ERR_RESOURCES as well. Every other error that puts the data in doubt
+ * die()s with a sentence. */
 #ifndef CRAFTD_STORE_STORE_H
 #define CRAFTD_STORE_STORE_H
 
@@ -118,10 +120,11 @@ bool store_is_syncing(const struct store *store);
  * call store_checkpoint_step() in the next turn: the fs's event descriptor may
  * not become readable. */
 bool store_has_completion(const struct store *store);
-/* Bytes that a checkpoint would copy into the database now. */
+/* Bytes that a checkpoint would copy into the database now; 0 in memory. */
 uint64_t store_checkpoint_bytes(const struct store *store);
 /* Index of the last entry that survives a power loss: applied as of the last
- * complete checkpoint. The log must keep all entries after it. */
+ * complete checkpoint (in memory: of the last commit). The log must keep all
+ * entries after it. */
 uint64_t store_durable(const struct store *store);
 /* Bytes of the -wal that are committed, and not yet in the database file. */
 uint64_t store_wal_bytes(const struct store *store);
@@ -233,8 +236,8 @@ uint64_t store_installed(const struct store *store, uint64_t *term);
  * replaced, or whose restore was aborted, are deleted in slices by each node on
  * its own. */
 
-/* Delete one slice of such tables. ERR_NOT_FOUND: nothing is left.
- * ERR_NOSPACE as with store_apply(). */
+/* Delete one slice of such tables, in the open transaction or in one of its
+ * own. ERR_NOT_FOUND: nothing is left. ERR_NOSPACE as with store_apply(). */
 MUST_CHECK enum err store_sweep(struct store *store);
 /* The id of the restore in progress, 0 if there is none, and the number of rows
  * staged so far, from which the caller sees whether it progresses. */

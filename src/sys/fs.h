@@ -111,7 +111,7 @@ struct fs {
     /* Make creations, renames and removals in directory `path` durable. */
     enum err (*sync_dir)(void *self, const char *path);
     /* Call back for each name in directory `path` except "." and "..", in any
-     * order. The callback may remove the name that it is given, and what is
+     * order. The callback may remove the name that it is given, and everything
      * below it. */
     enum err (*list)(void *self, const char *path, fs_name_cb *cb, void *arg);
     /* Take an exclusive lock on `path` (created if missing), which is released
@@ -131,7 +131,7 @@ struct fs {
      * submit() starts `op` and never fails: an error is the result of the
      * operation. It may have completed when submit() returns. */
     void (*submit)(void *self, struct fs_op *op);
-    /* Reap what has completed, of all operations, without blocking. Returns
+    /* Reap the completions of all operations, without blocking. Returns
      * op->completed. */
     bool (*poll)(void *self, struct fs_op *op);
     /* Block until `op` has completed. */

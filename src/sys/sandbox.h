@@ -18,7 +18,7 @@
  * arguments of a call that is on the list are EPERM, and a socket of another
  * family EAFNOSUPPORT. Only calls that no C library makes by itself, and that
  * injected code begins with (execve, ptrace, bpf, mount, modules, ...), end the
- * process, with SIGSYS: what made them is not to go on. The kernel logs all of
+ * process, with SIGSYS: their caller must not go on. The kernel logs all of
  * these (audit) where it can.
  *
  * Known limits. On i386 what socketcall(2) points to is out of a filter's

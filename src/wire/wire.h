@@ -12,15 +12,15 @@
  * of a known version are skipped by the receiver, unknown versions end the
  * connection.
  *
- * Two nodes that differ: HELLO and WELCOME say which versions their sender
- * speaks, from the oldest to the newest, and the link is of the newest that
- * both know; without one it is refused, and both say why. A frame carries the
- * version that its layout came with, and may be sent on links of that version
- * or a newer one. A version speaks its predecessor's too, so that nodes can be
- * upgraded, and taken back, one after the other.
+ * Nodes of different builds: HELLO and WELCOME advertise the oldest and the
+ * newest version that their sender speaks, and the link has the newest one that
+ * both know; without one it is refused, and both log the reason. A frame
+ * carries the version that introduced its layout, and may be sent on links of
+ * that version or a newer one. A build speaks the version before its own too,
+ * so that nodes can be upgraded and downgraded one after the other.
  *
  * With a cluster key the frames are the text of sealed records
- * (peer/channel.h); what is in them is the same. Builds that know no key take
+ * (peer/channel.h), otherwise unchanged. Builds that know no key take
  * the first message of such a link for garbage and close it: nodes with and
  * without a key agree by --cluster-key-optional alone, not by versions.
  *
@@ -60,7 +60,7 @@ enum wire_type {
     WIRE_PONG = 5,
     WIRE_RAFT = 6,         /* One struct raft_message. */
     WIRE_FORWARD = 7,      /* A client's request, forwarded to another node. */
-    WIRE_FORWARD_RESP = 8, /* ... and gets its outcome. */
+    WIRE_FORWARD_RESP = 8, /* ... and its outcome. */
     WIRE_SNAPSHOT = 9,     /* A piece of the database, ... */
     WIRE_SNAPSHOT_RESP = 10, /* ... and its acknowledgement. */
     WIRE_REMOVED = 11, /* The receiver is no member any more. (Builds that do
@@ -109,7 +109,7 @@ enum wire_forward_kind {
     WIRE_FORWARD_COMMAND = 1, /* body: an encoded command */
     /* body: wire_encode_member(); id 0, a member's own (it has moved), or
      * UINT64_MAX: a member at that address may be replaced. Earlier builds
-     * answer to the latter that there is no such member, and do nothing. */
+     * answer the latter with NODE_NOT_FOUND, and do nothing. */
     WIRE_FORWARD_JOIN = 2,
     WIRE_FORWARD_REMOVE = 3,   /* body: u64 id */
     WIRE_FORWARD_TRANSFER = 4, /* body: u64 id, 0 = any */
@@ -139,11 +139,11 @@ struct wire_forward_resp {
 
 /* Pieces are sent in order; one at offset 0 starts the transfer again. */
 struct wire_snapshot {
-    uint64_t term;       /* Of the sender. */
+    uint64_t term;       /* The sender's. */
     uint64_t index;      /* Last log entry that the snapshot holds, ... */
     uint64_t index_term; /* ... and its term. */
     uint64_t total;      /* Bytes of the whole snapshot. */
-    uint64_t offset;     /* Of this piece, in bytes. */
+    uint64_t offset;     /* Where this piece starts, in bytes. */
     uint32_t crc;        /* CRC-32C of all bytes up to the end of this piece. */
     struct bytes data;
 };
