@@ -12,7 +12,8 @@ void process_keep_files_private(void);
 /* Set the dispositions and the signal mask of the daemon. The handlers are
  * installed by reactor_on_signal(). */
 void process_prepare_signals(void);
-/* Log a warning for each variable CRAFTD_* that does not belong to a flag. */
+/* Log a warning for each variable CRAFTD_* that belongs neither to a flag nor
+ * to a command. */
 void process_check_environment(void);
 
 #endif

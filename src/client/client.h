@@ -14,7 +14,8 @@
 int client_main(int argc, char **argv, const char *version);
 
 /* The command that `word` probably means, for "did you mean": one of similar
- * spelling, or that has this name in another program. NULL: there is none. */
+ * spelling, or that has this name in another program. A constant; NULL: there
+ * is none. */
 const char *client_command_like(const char *word);
 
 #endif

@@ -61,7 +61,7 @@ enum command_field {
 struct command_condition {
     enum command_field field;
     struct bytes key;
-    uint64_t number;
+    uint64_t number;    /* See `field`; 0 for COMMAND_IF_VALUE. */
     struct bytes value; /* COMMAND_IF_VALUE only. */
 };
 
@@ -100,6 +100,8 @@ struct command_txn {
     struct buf *out;
     size_t digest_at; /* Offset in `out`; 0: the command has no name. */
 };
+/* Start a version 2 command. An empty name->key: it has no name. name->digest
+ * is ignored, since command_sign() computes it. */
 void command_txn(struct command_txn *txn, struct buf *out,
                  const struct command_name *name, bool has_else);
 /* Write the digest of the bytes after the name, if there is a name. `kind` is

@@ -71,7 +71,8 @@ struct http_request {
     uint64_t content_length; /* 0 when there is none, or the body is chunked. */
     bool chunked;
     bool streamed;     /* The body is read in pieces, by http_read_body(). */
-    struct bytes body; /* Complete and de-chunked with HTTP_READ_DONE. */
+    struct bytes body; /* De-chunked; complete with HTTP_READ_DONE, but if
+                          streamed, the part from the last http_read_body(). */
 };
 
 /* The names do not clash with those of http_parser.h. */

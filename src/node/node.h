@@ -285,8 +285,10 @@ void node_wait_applied(struct node *node, struct node_request *request,
 void node_checkpoint(struct node *node, struct node_request *request);
 /* The same, and drop the part of the log that no member needs. */
 void node_snapshot(struct node *node, struct node_request *request);
-/* Transfer leadership to `id` (0: the best voter). NODE_OK: it has happened.
- * NODE_NOT_CAUGHT_UP, NODE_NOT_FOUND, NODE_CONF_BUSY. */
+/* Transfer leadership to `id` (0: the best voter). NODE_OK: another node leads,
+ * or `id` did already. NODE_NOT_CAUGHT_UP: the target has no vote
+ * (result->refusal) or did not catch up in time, or no other voter is live.
+ * NODE_NOT_FOUND: no such member. */
 void node_transfer(struct node *node, struct node_request *request, raft_id id);
 
 /* Take the request back: its callback will not be called. If it was proposed or

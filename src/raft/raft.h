@@ -241,8 +241,8 @@ enum raft_event_type {
     RAFT_PERSISTED, /* Every op up to `seq` is durable. */
     RAFT_APPLIED,   /* Entries up to `index` are applied. */
     RAFT_TRANSFER,  /* Hand leadership to `peer` (0 = the best voter). */
-    RAFT_GAP,       /* The process did not run for longer than an election
-                       timeout: silence until then proves nothing. */
+    RAFT_GAP,       /* The process was stopped for longer than an election
+                       timeout: silence before now proves nothing. */
     RAFT_PEER_UP,   /* The link to `peer` is up, ... */
     RAFT_PEER_DOWN, /* ... or down. Hints; safety never depends on them. */
     RAFT_COMPACTED, /* The log now starts after `index`. */
@@ -271,13 +271,14 @@ struct raft_event {
  *                 of leadership is running, the leader has not committed in its
  *                 term yet (CHANGE), or the member to promote is behind
  *   ERR_INVALID   CHANGE: no voter or no live majority would be left, there is
- *                 no room, or the member is not sound; MESSAGE is malformed;
- *                 INSTALLED contradicts what is committed here
- *   ERR_EXISTS    CHANGE would change nothing
- *   ERR_NOT_FOUND CHANGE names no member; TRANSFER has no other voter to go to;
- *                 MESSAGE is an answer, or a follower's request, of a node that
- *                 is no member: to be treated as if the network had lost it
- *   ERR_MISMATCH  MESSAGE contradicts what is committed here, see
+ *                 no room, the member is not sound, or UPDATE has another uuid;
+ *                 MESSAGE is malformed; INSTALLED contradicts a committed entry
+ *   ERR_EXISTS    CHANGE would change nothing, or ADD has a member's uuid
+ *   ERR_NOT_FOUND CHANGE names no member; TRANSFER: `peer` is no other voter,
+ *                 or (0) no other voter is live; MESSAGE is an answer, or a
+ *                 follower's request, of a node that is no member: drop it, as
+ *                 if the network had lost it
+ *   ERR_MISMATCH  MESSAGE contradicts a committed entry, see
  *                 raft_contradiction() */
 MUST_CHECK enum err raft_step(struct raft *raft,
                               const struct raft_event *event);

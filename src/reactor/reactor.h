@@ -239,7 +239,7 @@ void stream_set_handler(struct stream *stream,
  * that is ERR_BUSY. A name with several addresses is bound to the first one
  * that can be bound, with a warning if that is loopback. Resolving a name may
  * block for 5 s: open listeners before reactor_run(). Without
- * descriptors (EMFILE, ENFILE) accepting pauses for 100 ms.
+ * descriptors or kernel memory accepting pauses for 100 ms.
  *
  * `arg` is passed to `cb`. On failure `why` is a few words ("address in use"):
  *   ERR_NOT_FOUND  the name does not resolve

@@ -27,10 +27,11 @@ void uring_free(struct uring *ring);
 /* The ring's descriptor, readable while a completion waits to be reaped. */
 int uring_fd(const struct uring *ring);
 
-/* Write `size` > 0 bytes of `data` at `offset`, and sync the file (fdatasync)
- * once all of it is written. `data` stays unchanged and `fd` open until the
- * operation has completed. At most URING_OPS_MAX operations may be in flight.
- * False: the kernel accepted nothing (it has no memory). Nothing is retried. */
+/* Write `size` bytes of `data` (1 to UINT32_MAX) at `offset`, and sync the file
+ * (fdatasync) once all of it is written. `data` stays unchanged and `fd` open
+ * until the operation has completed. At most URING_OPS_MAX operations may be in
+ * flight. False: the kernel accepted nothing (it has no memory). Nothing is
+ * retried. */
 MUST_CHECK bool uring_write_sync(struct uring *ring, struct uring_op *op,
                                  int fd, uint64_t offset, const void *data,
                                  size_t size);
