@@ -85,7 +85,9 @@ struct api_options {
     /* The obstacle to this node's own join, a sentence for the hints of
      * /status; "" when none is known, or the node does not join. */
     const char *(*join_trouble)(void *arg);
-    void *arg; /* Passed to all of these. */
+    /* Passed to all of these, of which only free_bytes may be NULL. Texts that
+     * they return are read before the caller returns to the event loop. */
+    void *arg;
 };
 
 /* Start to listen. Until api_set_node() all requests are answered 503. On an

@@ -28,9 +28,9 @@
  * are never delayed. An address is forgiven one failure every AUTH_FORGIVE_MS.
  *
  * Known limits: clients behind one proxy have one address. There a flood of
- * wrong passwords delays credentials that are not remembered yet. A flood from
- * as many addresses as are kept (AUTH_ADDRESSES) refuses passwords that are not
- * remembered, but no tokens.
+ * wrong passwords delays credentials that are not remembered yet. While a flood
+ * comes from AUTH_ADDRESSES addresses, passwords that are not remembered end in
+ * AUTH_CROWDED, but tokens do not.
  *
  * The room is pure: files, time and entropy are the caller's. */
 #ifndef CRAFTD_AUTH_AUTH_H
@@ -51,7 +51,8 @@ enum {
     /* Upper bound of "user:password", and of a token. */
     AUTH_SECRET_BYTES_MAX = 512,
     AUTH_KEY_BYTES = 32,
-    AUTH_ADDRESSES = 256, /* That are delayed, or have checks that wait. */
+    /* Upper bound on addresses that are delayed or have waiting checks. */
+    AUTH_ADDRESSES = 256,
     AUTH_DELAY_MIN_MS = 100,
     AUTH_DELAY_MAX_MS = 5000,
     AUTH_FORGIVE_MS = 10000,
@@ -117,11 +118,11 @@ void auth_release(struct auth_identity *identity);
 
 struct auth;
 
-/* `key` is random, and copied. `waiting_max`: upper bound on checks that wait
- * at a time, at most AUTH_ADDRESSES; half of it for one address. Beyond it, a
- * new check takes the place of the newest one of the address that has most of
- * them, if that has more than the address of the new one. There are no rules at
- * first: everybody is a stranger. */
+/* `key` is random, and copied. `waiting_max`: upper bound on waiting checks, of
+ * which one address may have half; lowered to AUTH_ADDRESSES. When it is
+ * reached, a new check replaces the newest one of the address with the most, if
+ * that has more than the new one's address. There are no rules at first:
+ * everybody is a stranger. */
 struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max);
 /* Every check must have been cancelled. NULL is fine. */
 void auth_free(struct auth *auth);
@@ -148,8 +149,8 @@ enum auth_verdict {
 /* Credentials that are being checked. Owned by the auth; the caller ends it. */
 struct auth_check;
 /* The check is done: auth_check_end() returns the verdict. Called by
- * auth_run(), and by auth_identify() of others; it must not call back into the
- * auth. */
+ * auth_run(), and by an auth_identify() whose check replaces it; it must not
+ * call back into the auth. */
 typedef void auth_cb(void *arg);
 
 /* Identify the sender of `authorization`, the value of the header (Basic, RFC

@@ -24,9 +24,9 @@
 
 enum { OUTPUT_QUEUE_BYTES = 16384 };
 
-/* Never block from now on: before this call output_write() is write(2). It
- * determines the type of stderr; call it again when stderr was replaced. Queued
- * bytes are dropped. */
+/* Write as described above from now on: before this call output_write() is
+ * write(2). It determines the type of stderr; call it again when stderr was
+ * replaced. Queued bytes are dropped. */
 void output_open(void);
 
 /* Write or queue `size` bytes, at most OUTPUT_QUEUE_BYTES. False: the queue has

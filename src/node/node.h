@@ -283,7 +283,7 @@ void node_wait_applied(struct node *node, struct node_request *request,
 /* Bring everything that is applied here into the database file, durably, a step
  * per turn. NODE_OK: result->index and result->bytes. NODE_NO_SPACE. */
 void node_checkpoint(struct node *node, struct node_request *request);
-/* The same, and drop the part of the log that no member needs. */
+/* The same; later turns then drop the part of the log that no member needs. */
 void node_snapshot(struct node *node, struct node_request *request);
 /* Transfer leadership to `id` (0: the best voter). NODE_OK: another node leads,
  * or `id` did already. NODE_NOT_CAUGHT_UP: the target has no vote

@@ -107,8 +107,8 @@ struct ops_backups_options {
 struct ops_backups;
 
 /* The first backup is written after `every_ms`. A failed one is logged, and
- * tried again then. NULL: the directory cannot be created or used, which is
- * logged. */
+ * tried again after another `every_ms`. NULL: the directory cannot be created
+ * or used, which is logged. */
 struct ops_backups *
 ops_backups_start(const struct ops_backups_options *options);
 /* Unix time in seconds at which the newest backup was written whole, or was

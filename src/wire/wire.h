@@ -20,9 +20,9 @@
  * so that nodes can be upgraded and downgraded one after the other.
  *
  * With a cluster key the frames are the text of sealed records
- * (peer/channel.h), otherwise unchanged. Builds that know no key take
- * the first message of such a link for garbage and close it: nodes with and
- * without a key agree by --cluster-key-optional alone, not by versions.
+ * (peer/channel.h), otherwise unchanged. Builds without keys take the first
+ * message of such a link for garbage and close it: nodes with and without a key
+ * agree by --cluster-key-optional alone, not by versions.
  *
  * Decoding checks every length and enum, and that names and addresses are
  * words (base/text.h; earlier builds let --id have control bytes, and frames
