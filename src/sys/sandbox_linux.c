@@ -422,7 +422,7 @@ static void emit_arguments_of_resolver(struct program *program)
 #ifdef __NR_socketcall
         __NR_socketcall,
 #endif
-        __NR_ioctl,      __NR_prlimit64, __NR_mprotect,
+        __NR_ioctl,      __NR_mprotect,
 #ifdef __NR_mmap
         __NR_mmap,
 #endif
@@ -430,11 +430,14 @@ static void emit_arguments_of_resolver(struct program *program)
         __NR_mmap2,
 #endif
     };
+    const uint32_t self[] = {0};
     /* CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET */
     const uint32_t namespaces = 0x7e020000;
     emit_one_of(program, __NR_socket, 0, families, ARRAY_COUNT(families),
                 EAFNOSUPPORT);
     emit_without_bits(program, __NR_clone, 0, namespaces);
+    /* Not those of the node, which has the same user. */
+    emit_one_of(program, __NR_prlimit64, 0, self, ARRAY_COUNT(self), EPERM);
     emit_cases(program, free_calls, ARRAY_COUNT(free_calls), SECCOMP_RET_ALLOW);
     emit_cases(program, allowed_resolver, ARRAY_COUNT(allowed_resolver),
                SECCOMP_RET_ALLOW);

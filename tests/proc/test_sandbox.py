@@ -104,12 +104,16 @@ def test_where_a_part_is_missing(cluster, number, log):
     assert answers(node)
 
 
-def opened(node, path, flags=os.O_RDONLY, mode=0o600):
-    fd = syscalls.call(node.pid, "openat", syscalls.AT_FDCWD, path, flags, mode)
+def opened_by(pid, path, flags=os.O_RDONLY, mode=0o600):
+    fd = syscalls.call(pid, "openat", syscalls.AT_FDCWD, path, flags, mode)
     if isinstance(fd, int):
-        assert syscalls.call(node.pid, "close", fd) == 0
+        assert syscalls.call(pid, "close", fd) == 0
         return "opened"
     return fd
+
+
+def opened(node, path, flags=os.O_RDONLY, mode=0o600):
+    return opened_by(node.pid, path, flags, mode)
 
 
 @injects
@@ -181,6 +185,18 @@ def test_a_call_of_injected_code_ends_the_process(node, name, args, abi):
 
 
 @injects
+def test_the_resolver_cannot_touch_the_node(node):
+    resolver, = children(node.pid)
+    assert syscalls.call(resolver, "prlimit64", node.pid, 7, 0, 0) == "EPERM"
+    assert syscalls.call(resolver, "prlimit64", 0, 7, 0, 0) == 0
+    assert syscalls.call(resolver, "kill", node.pid, 0) == "ENOSYS"
+    if has_landlock(node):
+        assert opened_by(resolver, f"/proc/{node.pid}/mem", os.O_RDWR) == "EACCES"
+        assert opened_by(resolver, node.dir + "/IDENT") == "EACCES"
+    assert answers(node)
+
+
+@injects
 def test_without_the_sandbox_all_that_works(free, tmp_path):
     """So the tests above can fail."""
     pid = free.pid
@@ -188,6 +204,8 @@ def test_without_the_sandbox_all_that_works(free, tmp_path):
     assert opened(free, str(tmp_path / "new"), os.O_CREAT | os.O_WRONLY) == "opened"
     fd = syscalls.call(pid, "socket", AF_UNIX, 1, 0)
     assert fd > 2 and syscalls.call(pid, "listen", fd, 1) != "ENOSYS"
+    resolver, = children(pid)
+    assert syscalls.call(resolver, "prlimit64", pid, 7, 0, 0) == 0
     assert syscalls.call(pid, "mmap", 0, 4096, PROT_READ | PROT_EXEC,
                          MAP_PRIVATE_ANONYMOUS, -1, 0) > 0
     assert syscalls.call(pid, "kill", os.getpid(), 0) == 0
