@@ -10,7 +10,7 @@
  *
  * Rules for all functions:
  *   - Callbacks are called from the turn, never from inside the call that
- *     requests them.
+ *     requests them (except on_flush, by stream_flush()).
  *   - A stream that is closed in a callback is freed at the end of the turn.
  *     Events that were already collected for it are not delivered, since its
  *     descriptor number may be in use again.
@@ -48,16 +48,16 @@ void reactor_free(struct reactor *reactor);
 /* Start a process that resolves names from now on, in place of children of this
  * one: for a program that enters a sandbox in which it cannot fork. Call it
  * early, since the process has a copy of this one's memory; it keeps the
- * standard descriptors only. There, `cb` (may be NULL) is called once, to give
- * up rights; when it returns false the process ends, and no name resolves.
+ * standard descriptors only. It calls `cb` (may be NULL) once, to drop rights;
+ * when that returns false the process ends, and no name resolves.
  * False, with errno: it cannot be started; nothing has changed. */
 typedef bool reactor_prepare_cb(void *arg);
 MUST_CHECK bool reactor_start_resolver(struct reactor *reactor,
                                        reactor_prepare_cb *cb, void *arg);
 /* Run turns until reactor_stop(). */
 void reactor_run(struct reactor *reactor);
-/* Make reactor_run() return after the current turn, flush included, or at once
- * if it was not running. */
+/* Make reactor_run() return after the current turn, flush included; if it is
+ * not running, its next call returns at once. */
 void reactor_stop(struct reactor *reactor);
 /* Start time of the current turn. */
 uint64_t reactor_now_ms(const struct reactor *reactor);
@@ -167,7 +167,8 @@ void stream_flush(struct stream *stream);
 size_t stream_output_bytes(const struct stream *stream);
 /* Reading pauses while `limit_bytes` (over 0) or more are pending, so that
  * pending input is less than the limit plus one read (REACTOR_READ_BYTES). The
- * default is 64 KiB. An on_read that needs more than that never gets it. */
+ * default is 64 KiB. An on_read that needs more bytes than the limit may never
+ * get them. */
 void stream_set_input_limit(struct stream *stream, size_t limit_bytes);
 /* Call on_read again with the pending bytes, if any, although no new ones have
  * arrived: in this turn, or in the next one if called from the hook or from an
