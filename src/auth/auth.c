@@ -312,6 +312,26 @@ static const struct auth_user *find_token(const struct auth *auth,
     return auth_rules_find_token(auth->rules, hash);
 }
 
+/* The rounds for a user who does not exist: those of one who does, always of
+ * the same one for a name. With any other number the time would tell who
+ * exists. */
+static uint32_t rounds_of_stranger(const struct auth *auth, struct bytes name)
+{
+    const struct auth_rules *rules = auth->rules;
+    uint8_t digest[SHA256_BYTES];
+    uint32_t rounds = 1;
+    digest_of(auth, name, digest);
+    for (uint32_t i = 0; rules && i < rules->user_count; i++) {
+        uint32_t place = (load_u32(digest) % AUTH_USERS_MAX + i);
+        const struct auth_user *user = &rules->users[place % rules->user_count];
+        if (user->kind == AUTH_USER_PASSWORD) {
+            rounds = user->rounds;
+            break;
+        }
+    }
+    return rounds;
+}
+
 /* Begin with the password. That of a user who does not exist takes as long. */
 static void start(struct auth *auth, struct auth_check *check)
 {
@@ -324,9 +344,8 @@ static void start(struct auth *auth, struct auth_check *check)
     struct bytes salt = auth->user
                             ? bytes_of(auth->user->salt, auth->user->salt_size)
                             : bytes_of(no_salt, sizeof(no_salt));
-    uint32_t rounds = auth->user                       ? auth->user->rounds
-                      : rules && rules->rounds_max > 0 ? rules->rounds_max
-                                                       : 1;
+    uint32_t rounds = auth->user ? auth->user->rounds
+                                 : rounds_of_stranger(auth, name_of(check));
     pbkdf2_init(&auth->pbkdf2, secret_of(check), salt, rounds);
 }
 

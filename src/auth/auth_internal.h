@@ -38,7 +38,6 @@ struct auth_rules {
     uint32_t references;
     uint32_t user_count;
     uint32_t prefix_count;
-    uint32_t rounds_max; /* Of all users. */
     struct auth_user *users;
     struct auth_prefix *prefixes;
     const struct auth_user *everybody; /* NULL: the file has no "*". */

@@ -486,8 +486,6 @@ static bool take_user(struct parse *parse)
         return false;
     }
     parse->token_at = begins_at;
-    rules->rounds_max =
-        (uint32_t)max_u64(rules->rounds_max, parse->user->rounds);
     return check_user(parse);
 }
 

@@ -269,6 +269,44 @@ static void test_unknown_users_take_as_long(void **state)
     auth_free(auth);
 }
 
+/* When users have different rounds, those who do not exist have too, and always
+ * the same for a name. */
+static void test_unknown_users_take_as_long_as_one_of_them(void **state)
+{
+    enum { NAMES = 32 };
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    char name[16];
+    unsigned by_slices[2] = {0};
+    add_token(&users, "tok", "\"read\"");
+    add_user(&users, "bob", "secret", "\"read\"");
+    buf_printf(&users,
+               ",{\"username\":\"eve\",\"perms\":[],\"password\":"
+               "\"pbkdf2-sha256:%d:%016d:%064d\"}",
+               2 * ROUNDS, 0, 0);
+    struct auth *auth = open_auth(&users);
+    for (uint64_t i = 0; i < NAMES; i++) {
+        unsigned slices[2] = {1, 1};
+        (void)snprintf(name, sizeof(name), "user-%d", (int)i);
+        for (uint64_t k = 0; k < 2; k++) {
+            struct bytes header = basic(name, k ? "x" : "y");
+            assert_int_equal(ask(auth, &client, header, 2 * i + k, 0),
+                             AUTH_PENDING);
+            while (auth_run(auth, 0, SLICE) == 0) {
+                slices[k]++;
+            }
+            assert_int_equal(end(&client), AUTH_REJECTED);
+        }
+        assert_int_equal(slices[0], slices[1]);
+        assert_true(slices[0] == ROUNDS / SLICE ||
+                    slices[0] == 2 * ROUNDS / SLICE);
+        by_slices[slices[0] / (ROUNDS / SLICE) - 1]++;
+    }
+    assert_true(by_slices[0] > 0 && by_slices[1] > 0);
+    auth_free(auth);
+}
+
 /* Time at which the answer is there, from `now_ms` on. */
 static uint64_t rejected_at(struct auth *auth, const char *password,
                             uint64_t network, uint64_t now_ms)
@@ -655,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_more_than_are_remembered),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_unknown_users_take_as_long),
+        cmocka_unit_test(test_unknown_users_take_as_long_as_one_of_them),
         cmocka_unit_test(test_wrong_ones_are_delayed_by_address),
         cmocka_unit_test(test_wrong_tokens_are_delayed_too),
         cmocka_unit_test(test_same_credentials_are_checked_once),
