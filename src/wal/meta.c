@@ -54,7 +54,6 @@ enum err wal_meta_save(struct wal *wal, const struct meta *meta)
 {
     struct meta next = *meta;
     must(next.term >= wal->meta.term);
-    must(next.incarnation >= wal->meta.incarnation);
     next.version = wal->meta.version + 1;
     enum err err = slot_write(wal, wal->meta_older, &next);
     if (!err) {

@@ -3,6 +3,7 @@ test_raft_port.py and test_founder.py do to a cluster without one, and more, in
 clear, with another key, and with recordings of links. fake_peer.SealedPeer with
 the right key is the control: it is let in."""
 import os
+import re
 import socket
 import struct
 import threading
@@ -116,6 +117,21 @@ def talk(node, data, more=b""):
             except OSError:
                 pass
     return got
+
+
+def wait_links(cluster, node):
+    """After a restart of `node`: its links to the others are up, at both ends."""
+    def last(log):
+        return {peer: how for how, peer in
+                re.findall(r" peer-(up|down) peer=(\S+) ", log)}
+
+    def linked():
+        log = node.log()
+        mine = last(log[log.rfind(" start version="):])
+        others = [other for other in cluster if other is not node]
+        return all(mine.get(other.name) == "up" and last(other.log()).get(node.name) == "up"
+                   for other in others)
+    wait_for(linked, 15, "links between all")
 
 
 def in_clear(sealed, node, frames):
@@ -254,6 +270,7 @@ def test_a_recorded_link_is_worth_nothing(sealed):
             node.kill()
             node.start().up()
             cluster.wait_members(3).wait_same()
+            wait_links(cluster, node)  # From here on no link is made.
     go_on(cluster)
 
 

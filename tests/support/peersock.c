@@ -1,13 +1,6 @@
 /* peersock.c -- see peersock.h. */
 #include "support/peersock.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +12,8 @@ static int socket_at(const char *ip)
 {
     struct sockaddr_in at = {.sin_family = AF_INET};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(inet_pton(AF_INET, ip, &at.sin_addr), 1);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    must(inet_pton(AF_INET, ip, &at.sin_addr) == 1);
+    must(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0);
     return fd;
 }
 
@@ -29,8 +22,8 @@ int peersock_listen(const char *ip, uint16_t *port)
     struct sockaddr_in at;
     socklen_t size = sizeof(at);
     int fd = socket_at(ip);
-    assert_int_equal(listen(fd, 8), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    must(listen(fd, 8) == 0);
+    must(getsockname(fd, (struct sockaddr *)&at, &size) == 0);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     *port = ntohs(at.sin_port);
     return fd;
@@ -49,7 +42,7 @@ int peersock_dial(const char *ip, uint16_t port)
                              .sin_port = htons(port),
                              .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket_at(ip);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    must(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }
