@@ -38,7 +38,8 @@ static enum err parse_current(const uint8_t *data, size_t size,
     memcpy(text, data, size);
     text[size] = '\0';
     if (sscanf(text, "craftd-db 1 %7u %20llu %20llu %8x", &generation->number,
-               &index, &term, &crc) != 4) {
+               &index, &term, &crc) != 4 ||
+        generation->number == 0) { /* The first one is 1. */
         return ERR_CORRUPT;
     }
     generation->index = index;

@@ -112,7 +112,6 @@ enum err wal_open(const struct wal_options *options, wal_entry_cb *cb,
         return err;
     }
     must(wal->first <= wal->last + 1 && wal->synced == wal->last);
-    must(wal->meta.incarnation > 0);
     wal->hard_term = wal->meta.term;
     wal->hard_vote = wal->meta.vote;
     gathering_begin(&wal->batch);
