@@ -282,17 +282,25 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
 }
 
 /* An HTTP client was pointed at the Raft port, for example by --join. */
-static bool is_http_request(struct bytes in)
+static bool is_http_request(struct bytes in, bool *may_become_one)
 {
     static const char *const methods[] = {"GET /", "POST /", "HEAD /", "PUT /",
                                           "DELETE /"};
+    *may_become_one = false;
     for (size_t i = 0; i < ARRAY_COUNT(methods); i++) {
         size_t size = strlen(methods[i]);
-        if (in.size >= size && memcmp(in.data, methods[i], size) == 0) {
-            return true;
+        if (memcmp(in.data, methods[i], min_size(size, in.size)) == 0) {
+            *may_become_one = in.size < size;
+            return in.size >= size;
         }
     }
     return false;
+}
+
+bool peer_http_may_begin(struct bytes in)
+{
+    bool may_become_one;
+    return !is_http_request(in, &may_become_one) && may_become_one;
 }
 
 static void answer_http(struct conn *conn)
@@ -317,7 +325,8 @@ static void close_refused(struct conn *conn)
 
 bool peer_http_is_answered(struct conn *conn, struct bytes in)
 {
-    if (!is_http_request(in)) {
+    bool may_become_one;
+    if (!is_http_request(in, &may_become_one)) {
         return false;
     }
     answer_http(conn);

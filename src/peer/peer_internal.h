@@ -155,6 +155,8 @@ bool peer_frames_read(struct conn *conn, struct bytes in, size_t *used);
 /* An HTTP request on the Raft port gets a constant answer. False: it is none.
  * True: the connection closes once the answer has left. */
 bool peer_http_is_answered(struct conn *conn, struct bytes in);
+/* True while these bytes are the beginning of a request's method only. */
+bool peer_http_may_begin(struct bytes in);
 
 /* ---- secure.c ----------------------------------------------------------- */
 

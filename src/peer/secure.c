@@ -68,6 +68,9 @@ static size_t read_clear_guest(struct conn *conn, uint8_t *data, size_t size)
         conn->security = SECURITY_NONE;
         return secure_read(conn, data, size);
     }
+    if (peer_http_may_begin(bytes_of(data, size))) {
+        return 0; /* The rest of the method decides. */
+    }
     if (peer_http_is_answered(conn, bytes_of(data, size))) {
         return size;
     }
