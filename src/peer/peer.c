@@ -281,26 +281,25 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     return GO_ON; /* A type of a later minor version: skipped. */
 }
 
-/* An HTTP client was pointed at the Raft port, for example by --join. */
-static bool is_http_request(struct bytes in, bool *may_become_one)
+/* The beginning of an HTTP request with which `in` agrees as far as both go, or
+ * NULL. An HTTP client was pointed at the Raft port, for example by --join. */
+static const char *http_method(struct bytes in)
 {
     static const char *const methods[] = {"GET /", "POST /", "HEAD /", "PUT /",
                                           "DELETE /"};
-    *may_become_one = false;
     for (size_t i = 0; i < ARRAY_COUNT(methods); i++) {
-        size_t size = strlen(methods[i]);
-        if (memcmp(in.data, methods[i], min_size(size, in.size)) == 0) {
-            *may_become_one = in.size < size;
-            return in.size >= size;
+        size_t size = min_size(strlen(methods[i]), in.size);
+        if (memcmp(in.data, methods[i], size) == 0) {
+            return methods[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 bool peer_http_may_begin(struct bytes in)
 {
-    bool may_become_one;
-    return !is_http_request(in, &may_become_one) && may_become_one;
+    const char *method = http_method(in);
+    return method && in.size < strlen(method);
 }
 
 static void answer_http(struct conn *conn)
@@ -325,8 +324,8 @@ static void close_refused(struct conn *conn)
 
 bool peer_http_is_answered(struct conn *conn, struct bytes in)
 {
-    bool may_become_one;
-    if (!is_http_request(in, &may_become_one)) {
+    const char *method = http_method(in);
+    if (!method || in.size < strlen(method)) {
         return false;
     }
     answer_http(conn);
