@@ -115,7 +115,8 @@ const char *const config_help[] = {
     "CRAFTD_MAX_VALUE, ...); the flag has precedence.\n"
     "\n"
     "Exit codes: 0 stopped on request, 1 failure, 2 wrong usage,\n"
-    "3 join refused, 4 data damaged.\n",
+    "3 join refused, 4 data damaged; 134 in a shell: aborted (SIGABRT), the\n"
+    "log says why.\n",
     NULL};
 
 enum { REAP_ELECTIONS = 10 };

@@ -20,6 +20,7 @@
 #include "reactor/reactor.h"
 #include "secrets.h"
 #include "sys/fs.h"
+#include "sys/init.h"
 #include "sys/sys.h"
 
 enum {
@@ -688,6 +689,7 @@ int main(int argc, char **argv)
     static struct daemon daemon;
     char why[256];
     process_hold_standard_files();
+    init_enter();
     process_keep_files_private();
     /* With SIGXFSZ ignored, a write over the limit of file sizes (ulimit -f)
      * fails with EFBIG instead of ending the process, in every command. */

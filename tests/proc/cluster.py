@@ -47,10 +47,13 @@ def _checked(result):
         raise OSError(number, os.strerror(number))
 
 
-def forbidding(number, argv):
-    """The words that run argv where the kernel refuses that system call."""
+def forbidding(calls, argv):
+    """The words that run argv where the kernel refuses that system call (EPERM),
+    or, with a dict of numbers and errnos, those calls."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forbid_call.py")
-    return [sys.executable, script, str(number)] + argv
+    if isinstance(calls, dict):
+        calls = ",".join(f"{number}={error}" for number, error in calls.items())
+    return [sys.executable, script, str(calls)] + argv
 
 
 def enter_network(namespace):

@@ -1,0 +1,52 @@
+"""Hosts that have next to nothing: a root directory with the binary alone, PID
+namespaces, closed descriptors. For tests that run as root."""
+import os
+import shutil
+import signal
+
+from cluster import BINARY, wait_for
+
+UNPRIVILEGED = 65532  # A user that no file on the host knows.
+
+
+def make_root(path):
+    """A root directory with /craftd and /data, and nothing else."""
+    os.makedirs(os.path.join(path, "data"))
+    shutil.copy(BINARY, os.path.join(path, "craftd"))
+    os.chmod(path, 0o755)
+    return str(path)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(child) for child in f.read().split()]
+
+
+def only_child(pid):
+    found = wait_for(lambda: children(pid), 5, "its child")
+    assert len(found) == 1, found
+    return found[0]
+
+
+def in_root(root, argv, user=None):
+    """The words that run `argv`, whose first is a path in `root`, there."""
+    words = ["chroot"] + ([f"--userspec={user}:{user}"] if user else [])
+    return words + [root] + argv
+
+
+def as_process_1(argv):
+    """The words that run `argv` as process 1 of a PID namespace. The process
+    that is started is its parent, and ends as it does."""
+    return ["unshare", "-p", "-f", "--kill-child", *argv]
+
+
+def boxed_argv(node, data="/data"):
+    """Command line of a node in a root of make_root()."""
+    argv = ["/craftd"] + node.argv()[1:]
+    argv[argv.index(node.dir)] = data
+    return argv
+
+
+def signal_process_1(node, number=signal.SIGTERM):
+    """To a node that as_process_1() started."""
+    os.kill(only_child(node.pid), number)

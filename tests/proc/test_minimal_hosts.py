@@ -1,0 +1,170 @@
+"""Hosts with next to nothing: an empty root, process 1 of a container, few
+descriptors, little address space, system calls that are missing."""
+import fcntl
+import os
+import signal
+import subprocess
+import termios
+import time
+
+import pytest
+
+from cluster import die_with_parent, forbidding, wait_for
+from minimal import (UNPRIVILEGED, as_process_1, boxed_argv, children, in_root,
+                     make_root, only_child, signal_process_1)
+from syscalls import NUMBERS, SUPPORTED
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+injects = pytest.mark.skipif(not SUPPORTED, reason="x86-64 only")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Every user may enter it."""
+    for path in [tmp_path, *tmp_path.parents][:-2]:
+        os.chmod(path, os.stat(path).st_mode | 0o011)
+    return make_root(tmp_path / "root")
+
+
+def serves(node):
+    wait_for(lambda: node.put("k", "v").status == 200, 10, "a write")
+    assert node.get("k") == "v"
+    return True
+
+
+@pytest.mark.parametrize("user", [None, UNPRIVILEGED])
+def test_an_empty_root(cluster, root, user):
+    """No /dev, /proc, /etc or /tmp; and none is made."""
+    os.chown(os.path.join(root, "data"), user or 0, user or 0)
+    node = cluster.new()
+    for _ in range(2):
+        node.start(in_root(root, boxed_argv(node), user)).up()
+        assert serves(node)
+        with open(f"/proc/{node.pid}/status") as f:
+            assert f"\nUid:\t{user or 0}\t" in f.read()
+        assert node.terminate() == 0
+    assert sorted(os.listdir(root)) == ["craftd", "data"]
+
+
+def test_a_read_only_root(cluster, root):
+    """The data on a tmpfs."""
+    node = cluster.new()
+    node.start(["unshare", "-m", "sh", "-c",
+                'mount --make-rprivate / && mount --bind "$0" "$0" && '
+                'mount -t tmpfs -o size=64m none "$0/data" && '
+                'mount -o remount,bind,ro "$0" && exec chroot "$0" "$@"',
+                root, *boxed_argv(node)]).up()
+    assert serves(node)
+    assert node.terminate() == 0
+    assert os.listdir(os.path.join(root, "data")) == []
+
+
+# ---- process 1 of a PID namespace ----
+
+@pytest.fixture
+def first(cluster, root):
+    """A node as the first process of a container, without privileges."""
+    os.chown(os.path.join(root, "data"), UNPRIVILEGED, UNPRIVILEGED)
+    node = cluster.new()
+    node.start(as_process_1(in_root(root, boxed_argv(node), UNPRIVILEGED))).up()
+    assert serves(node)
+    return node
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_process_1_ends_as_it_is_told(first, number):
+    """A signal without a handler has no effect on process 1."""
+    signal_process_1(first, signal.SIGHUP)
+    wait_for(lambda: " hangup signal=1" in first.log(), 5, "SIGHUP")
+    assert serves(first)
+    signal_process_1(first, number)
+    assert first.wait_exit() == 0
+    assert f" stop signal={int(number)}" in first.log()
+    assert " stopped code=0" in first.log()
+
+
+def test_ctrl_c_reaches_the_node_once(cluster, root):
+    """The kernel sends it to process 1 and to its child: the second one would
+    stop the node without a hand-over."""
+    terminal, ours = os.openpty()
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(ours, termios.TIOCSCTTY, 0)
+        die_with_parent()
+    node = cluster.new()
+    try:
+        with open(node.log_path, "ab") as log:
+            node.proc = subprocess.Popen(
+                as_process_1(in_root(root, boxed_argv(node))), stdin=ours,
+                stdout=log, stderr=log, preexec_fn=take_terminal)
+        assert serves(node.up())
+        init = only_child(node.pid)
+        other = cluster.add(node.http)
+        cluster.wait_members(2)
+        other.kill()  # A leader that stops tries to hand over, for a second.
+        os.kill(init, signal.SIGSTOP)
+        os.write(terminal, b"\x03")
+        wait_for(lambda: " stop signal=2" in node.log(), 5, "SIGINT")
+        os.kill(init, signal.SIGCONT)
+        assert node.wait_exit() == 0
+        assert node.log().count(" stop ") == 1
+    finally:
+        os.close(terminal)
+        os.close(ours)
+
+
+def test_process_1_reaps_what_it_adopts(first):
+    """The orphans of every process in its namespace are its children."""
+    init = only_child(first.pid)
+    before = set(children(init))
+    subprocess.run(["nsenter", "-p", "-t", str(init), "sh", "-c",
+                    "for i in 1 2 3; do (sleep 60 &); done"], check=True,
+                   stdin=subprocess.DEVNULL)
+    adopted = set(children(init)) - before
+    assert len(adopted) == 3
+    for pid in adopted:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: set(children(init)) == before, 5, "no zombies")
+    assert serves(first)
+
+
+@injects
+def test_process_1_that_dies_says_why(cluster, root):
+    """abort() has no effect on process 1 but a second fault, SIGSEGV."""
+    node = cluster.new(args=["--io=sync"])
+    node.start(as_process_1(forbidding(
+        {NUMBERS["fdatasync"]: 5}, in_root(root, boxed_argv(node)))))
+    assert node.wait_exit() == 128 + signal.SIGABRT
+    assert 'fatal why="meta.0: fdatasync failed' in node.log()
+
+
+def test_process_1_whose_node_is_killed(first):
+    """As by the kernel, when the memory is used up: a code and a sentence."""
+    node = only_child(only_child(first.pid))
+    os.kill(node, signal.SIGKILL)
+    assert first.wait_exit() == 128 + signal.SIGKILL
+    assert 'why="ended by signal 9' in first.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_as_process_1(root, number):
+    """Its exit code is that of the command, and a signal ends it."""
+    words = as_process_1(in_root(root, ["/craftd", "nodes", "--addr", "127.0.0.1:1"]))
+    done = subprocess.run(words, capture_output=True, timeout=60, text=True)
+    assert done.returncode == 6, done
+    reader, writer = os.pipe()  # Nobody writes: the command waits for its value.
+    words = as_process_1(in_root(root, ["/craftd", "put", "k"]))
+    process = subprocess.Popen(words, stdin=reader, preexec_fn=die_with_parent,
+                               stderr=subprocess.PIPE)
+    try:
+        command = only_child(process.pid)
+        wait_for(lambda: os.readlink(f"/proc/{command}/exe").endswith("/craftd"),
+                 5, "exec")
+        time.sleep(0.2)
+        os.kill(command, number)
+        assert process.wait(10) == 128 + number
+    finally:
+        process.kill()
+        os.close(reader)
+        os.close(writer)
