@@ -45,11 +45,47 @@ static void skip_blanks(struct json_reader *reader)
     }
 }
 
+/* ---- eight bytes at a time ---- */
+
+#define EVERY_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* True if a byte of `word` is less than `limit`, which is at most 0x80; bytes
+ * from 0x80 on may count as less. */
+static bool has_byte_below(uint64_t word, uint8_t limit)
+{
+    return ((word - EVERY_BYTE(limit)) & ~word & EVERY_BYTE(0x80)) != 0;
+}
+
+static bool has_byte(uint64_t word, uint8_t value)
+{
+    return has_byte_below(word ^ EVERY_BYTE(value), 1);
+}
+
+static bool is_ascii(uint64_t word)
+{
+    return (word & EVERY_BYTE(0x80)) == 0;
+}
+
+/* True if the next eight bytes are ASCII and the same inside a JSON string. */
+static bool is_plain(const uint8_t *at, const uint8_t *end)
+{
+    if (end - at < 8) {
+        return false;
+    }
+    uint64_t word = load_u64(at);
+    return is_ascii(word) && !has_byte_below(word, 0x20) &&
+           !has_byte(word, '"') && !has_byte(word, '\\');
+}
+
 /* ---- UTF-8 ---- */
 
 bool json_is_utf8(struct bytes text)
 {
     for (size_t i = 0; i < text.size;) {
+        if (text.size - i >= 8 && is_ascii(load_u64(text.data + i))) {
+            i += 8;
+            continue;
+        }
         size_t size = text_utf8_sequence(text.data + i, text.size - i);
         if (size == 0) {
             return false;
@@ -161,6 +197,14 @@ static enum json_token read_string(struct json_reader *reader,
     uint8_t *out = start;
     const char *why = "a string is not closed";
     while (at < end) {
+        if (is_plain(at, end)) {
+            if (out != at) {
+                memmove(out, at, 8);
+            }
+            out += 8;
+            at += 8;
+            continue;
+        }
         uint8_t c = *at;
         if (c == '"') {
             reader->text = bytes_of(start, (size_t)(out - start));
@@ -387,8 +431,17 @@ void json_add_string(struct buf *out, struct bytes text)
     uint8_t *at = buf_reserve(out, text.size * 6 + 2);
     uint8_t *start = at;
     *at++ = '"';
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
+    const uint8_t *end = text.data + text.size;
+    for (const uint8_t *from = text.data; from < end; from++) {
+        while (is_plain(from, end)) {
+            memcpy(at, from, 8);
+            at += 8;
+            from += 8;
+        }
+        if (from == end) {
+            break;
+        }
+        uint8_t c = *from;
         if (c == '"' || c == '\\') {
             *at++ = '\\';
             *at++ = c;
