@@ -152,8 +152,9 @@ static void answer_key(struct conn *conn)
         answer_missing(conn);
         return;
     }
-    buf_printf(&api->headers, "ETag: \"%llu\"\r\n",
-               (unsigned long long)row.modify_index);
+    buf_add_string(&api->headers, "ETag: \"");
+    buf_add_decimal(&api->headers, row.modify_index);
+    buf_add_string(&api->headers, "\"\r\n");
     http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
     if (conn->request.text.size > 0 &&
         api_has_tag(buf_bytes(&conn->request.text), row.modify_index)) {

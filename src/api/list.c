@@ -197,9 +197,10 @@ static void add_object(struct scan *scan, const struct store_pair *pair,
         if (!scan->keys_only) {
             buf_add_u8(out, ',');
             add_text(out, "value", pair->value);
-            buf_printf(out, ",\"index\":%llu,\"create_index\":%llu",
-                       (unsigned long long)pair->modify_index,
-                       (unsigned long long)pair->create_index);
+            buf_add_string(out, ",\"index\":");
+            buf_add_decimal(out, pair->modify_index);
+            buf_add_string(out, ",\"create_index\":");
+            buf_add_decimal(out, pair->create_index);
         }
     }
     buf_add_u8(out, '}');

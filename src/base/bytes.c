@@ -35,6 +35,18 @@ void buf_consume(struct buf *buf, size_t count)
     buf->size -= count;
 }
 
+void buf_add_decimal(struct buf *buf, uint64_t value)
+{
+    enum { DIGITS_MAX = 20 }; /* UINT64_MAX */
+    char digits[DIGITS_MAX];
+    size_t at = DIGITS_MAX;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    buf_add(buf, digits + at, DIGITS_MAX - at);
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;

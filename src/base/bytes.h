@@ -84,6 +84,8 @@ void buf_free(struct buf *buf);
 void buf_consume(struct buf *buf, size_t count);
 /* Append formatted text, without a final 0. */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF(2, 3);
+/* Append a number in decimal. */
+void buf_add_decimal(struct buf *buf, uint64_t value);
 
 static inline void buf_add(struct buf *buf, const void *data, size_t size)
 {

@@ -65,13 +65,10 @@ void http_add_header(struct buf *out, const char *name, struct bytes value)
 
 void http_add_header_u64(struct buf *out, const char *name, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    http_add_header(out, name, bytes_of(digits + at, sizeof(digits) - at));
+    buf_add_string(out, name);
+    buf_add(out, ": ", 2);
+    buf_add_decimal(out, value);
+    buf_add(out, "\r\n", 2);
 }
 
 void http_add_body(struct buf *out, struct bytes body, bool head_only)
