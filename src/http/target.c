@@ -105,7 +105,12 @@ bool http_equal_fold_bytes(struct bytes a, struct bytes b)
 
 bool http_equal_fold(struct bytes a, const char *text)
 {
-    return http_equal_fold_bytes(a, bytes_of_string(text));
+    for (size_t i = 0; i < a.size; i++) {
+        if (text[i] == '\0' || fold(a.data[i]) != fold((uint8_t)text[i])) {
+            return false;
+        }
+    }
+    return text[a.size] == '\0';
 }
 
 static bool is_blank(uint8_t c)
@@ -164,19 +169,17 @@ static bool is_reg_name(struct bytes host)
     return host.size > 0;
 }
 
-/* The version of a numeric address, 4 or 6; 0: it is a name. */
-static int address_family(struct bytes host)
+/* True if `host` is a numeric address of that family. */
+static bool is_address(struct bytes host, int family)
 {
     char text[INET6_ADDRSTRLEN];
     uint8_t address[16];
     if (host.size == 0 || host.size >= sizeof(text)) {
-        return 0;
+        return false;
     }
     memcpy(text, host.data, host.size);
     text[host.size] = '\0';
-    return inet_pton(AF_INET6, text, address) == 1  ? 6
-           : inet_pton(AF_INET, text, address) == 1 ? 4
-                                                    : 0;
+    return inet_pton(family, text, address) == 1;
 }
 
 bool http_authority(struct bytes text, struct http_authority *authority)
@@ -190,7 +193,7 @@ bool http_authority(struct bytes text, struct http_authority *authority)
             return false;
         }
         authority->host = bytes_of(at + 1, (size_t)(close - at - 1));
-        authority->numeric = address_family(authority->host) == 6;
+        authority->numeric = is_address(authority->host, AF_INET6);
         if (!authority->numeric) {
             return false;
         }
@@ -200,7 +203,7 @@ bool http_authority(struct bytes text, struct http_authority *authority)
             text.size > 0 ? memchr(at, ':', text.size) : NULL;
         at = colon ? colon : end;
         authority->host = bytes_of(text.data, (size_t)(at - text.data));
-        authority->numeric = address_family(authority->host) == 4;
+        authority->numeric = is_address(authority->host, AF_INET);
         if (!is_reg_name(authority->host)) {
             return false;
         }
