@@ -235,12 +235,15 @@ static struct bytes nearest_to(struct bytes name, uint64_t taken)
     return nearest.best;
 }
 
-static void explain_unknown(struct buf *out, const struct params *params,
-                            struct bytes name, const char *what)
+static void explain_unknown(struct conn *conn, struct bytes name,
+                            const char *path)
 {
+    const struct params *params = &conn->request.params;
+    struct buf *out = &conn->api->message;
     const char *instead = instead_of(name);
     struct bytes nearest = nearest_to(name, params->taken);
-    buf_printf(out, "%s takes no parameter \"%.*s\"", what,
+    buf_printf(out, "%s %s takes no parameter \"%.*s\"",
+               api_verb_name(conn->request.verb), path,
                (int)min_size(name.size, NAME_BYTES_SHOWN),
                (const char *)name.data);
     if (instead) {
@@ -269,7 +272,7 @@ static const char *first_name(uint64_t bits)
 static uint64_t not_taken(const struct conn *conn)
 {
     uint64_t others = conn->request.params.given & ~conn->request.params.taken;
-    for (int i = 0; i < PARAM_COUNT; i++) {
+    for (int i = 0; i < PARAM_COUNT && others != 0; i++) {
         uint64_t bit = UINT64_C(1) << i;
         if ((others & flags & bit) && !api_is_on(conn, (enum param)i)) {
             others &= ~bit;
@@ -278,7 +281,7 @@ static uint64_t not_taken(const struct conn *conn)
     return others;
 }
 
-bool api_params_refused(struct conn *conn, uint64_t taken, const char *what)
+bool api_params_refused(struct conn *conn, uint64_t taken, const char *path)
 {
     struct params *params = &conn->request.params;
     struct buf *message = &conn->api->message;
@@ -294,10 +297,9 @@ bool api_params_refused(struct conn *conn, uint64_t taken, const char *what)
     }
     message->size = 0;
     if (params->unknown.data) {
-        explain_unknown(message, params, params->unknown, what);
+        explain_unknown(conn, params->unknown, path);
     } else if (other) {
-        explain_unknown(message, params, bytes_of_string(first_name(other)),
-                        what);
+        explain_unknown(conn, bytes_of_string(first_name(other)), path);
     } else if (params->bad_escape) {
         buf_add_string(message, "a bad percent escape in the query");
     } else {

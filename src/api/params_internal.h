@@ -58,9 +58,10 @@ struct params {
 /* Fill in conn->request.params, but for `taken`. Values stay good until the
  * next request, whatever becomes of this one's bytes. */
 void api_params_read(struct conn *conn, const struct http_request *request);
-/* Whether a parameter was given that `what` ("GET /keys") does not take, one
- * was given twice, or one cannot be decoded. True: answered 400. */
-bool api_params_refused(struct conn *conn, uint64_t taken, const char *what);
+/* Check the parameters against those of the request's route, `taken`, whose
+ * path an error names. True: one was given that the route does not take, one
+ * was given twice, or one cannot be decoded; answered 400. */
+bool api_params_refused(struct conn *conn, uint64_t taken, const char *path);
 /* The value of a parameter that the request's route takes. False: not given. */
 bool api_get_param(const struct conn *conn, enum param param,
                    struct bytes *value);

@@ -3,7 +3,6 @@
  * One table has the methods of each path and the parameters that each takes:
  * 405, OPTIONS and the refusal of parameters come from it, for requests whose
  * body has not come yet as for others. */
-#include <stdio.h>
 
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
@@ -261,8 +260,6 @@ static bool is_forbidden(struct conn *conn, const struct http_request *request,
 static const struct route *admit(struct conn *conn,
                                  const struct http_request *request)
 {
-    enum { WHAT_BYTES = 64 };
-    char what[WHAT_BYTES];
     unsigned verbs;
     const struct route *found =
         find(request->path, request->verb, &verbs, &conn->request.group);
@@ -282,9 +279,7 @@ static const struct route *admit(struct conn *conn,
     } else if (!found) {
         answer_verbs(conn, request->verb, verbs);
     } else {
-        (void)snprintf(what, sizeof(what), "%s %s",
-                       api_verb_name(request->verb), found->path);
-        return api_params_refused(conn, found->params | EVERYWHERE, what)
+        return api_params_refused(conn, found->params | EVERYWHERE, found->path)
                    ? NULL
                    : found;
     }
