@@ -129,7 +129,7 @@ static bool run_phases(struct node *node)
     for (size_t i = 0; i < ARRAY_COUNT(phases); i++) {
         const struct phase *phase = &phases[i];
         must(!phase->run != !phase->run_some);
-        if (!is_met(node, phase->needs, more)) {
+        if (phase->needs != 0 && !is_met(node, phase->needs, more)) {
             continue;
         }
         if (phase->run_some) {
