@@ -12,6 +12,7 @@
  *     routes.c   path and method -> handler
  *     params.c   query parameters, checked against those of the route
  *     gate.c     authentication and permissions of requests
+ *     join_token.c  tokens for one join: /join/token
  *     proxied.c  clients behind a trusted proxy
  *     browser.c  requests of web pages
  *     read.c     levels of consistency: when a read may be answered

@@ -1,4 +1,5 @@
-/* gate_internal.h -- authentication and permissions of requests: gate.c. */
+/* gate_internal.h -- authentication and permissions of requests: gate.c,
+ * join_token.c. */
 #ifndef CRAFTD_API_GATE_INTERNAL_H
 #define CRAFTD_API_GATE_INTERNAL_H
 
@@ -7,6 +8,7 @@
 #include "http/http.h"
 
 struct conn;
+struct raft_member;
 
 /* The object that the permission of a route is about. */
 enum gate_object {
@@ -66,6 +68,9 @@ MUST_CHECK bool api_gate_allows(struct conn *conn, enum auth_perm perm,
 /* The same for the key, or for at least one key that begins with it. */
 MUST_CHECK bool api_gate_allows_below(struct conn *conn, enum auth_perm perm,
                                       struct bytes key);
+/* For POST /join: whether the sender may add `member`. False: answered. */
+MUST_CHECK bool api_gate_may_join(struct conn *conn,
+                                  const struct raft_member *member);
 /* Forget the sender, and cancel the check if one is in progress. Safe without
  * either. */
 void api_gate_close(struct conn *conn);

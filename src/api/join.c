@@ -4,6 +4,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/member_internal.h"
 #include "api/params_internal.h"
 #include "api/routes_internal.h"
@@ -106,6 +107,9 @@ void api_on_join(struct conn *conn, const struct http_request *request)
     }
     if (wrong) {
         api_answer_problem(conn, 400, "bad-json", wrong, OUTCOME_NOT_APPLIED);
+        return;
+    }
+    if (!api_gate_may_join(conn, &body.member)) {
         return;
     }
     if (body.has_cluster) {

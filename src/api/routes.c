@@ -89,6 +89,8 @@ static const struct route routes[] = {
     {"/restore", ONLY, POST, WRITE, NEED(LOAD, NODE), api_on_restore,
      ROUTE_BACKUP},
     {"/join", ONLY, POST, WRITE, NEED(JOIN, NODE), api_on_join, ROUTE_CLUSTER},
+    {"/join/token", ONLY, POST, NONE, NEED(JOIN, NODE), api_on_join_token,
+     ROUTE_CLUSTER},
     {"/remove", ONLY, DELETE, NONE, NEED(REMOVE, NODE), api_on_remove,
      ROUTE_CLUSTER},
     {"/nodes", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_nodes,

@@ -44,6 +44,7 @@ void api_on_key(struct conn *conn, const struct http_request *request);
 void api_on_txn(struct conn *conn, const struct http_request *request);
 void api_on_list(struct conn *conn, const struct http_request *request);
 void api_on_join(struct conn *conn, const struct http_request *request);
+void api_on_join_token(struct conn *conn, const struct http_request *request);
 void api_on_status(struct conn *conn, const struct http_request *request);
 void api_on_nodes(struct conn *conn, const struct http_request *request);
 void api_on_remove(struct conn *conn, const struct http_request *request);

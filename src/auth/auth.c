@@ -63,6 +63,7 @@ struct auth {
     uint32_t turn;          /* The address that is looked at first. */
     uint32_t waiting_count; /* All checks that are not done. */
     uint32_t waiting_max;
+    struct join_tokens join_tokens;
     struct auth_check *running;
     const struct auth_user *user; /* Of `running`; NULL: there is none such. */
     struct pbkdf2 pbkdf2;
@@ -82,16 +83,6 @@ struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max)
     return auth;
 }
 
-void auth_free(struct auth *auth)
-{
-    if (auth) {
-        must(auth->waiting_count == 0 && !auth->running);
-        auth_rules_release(auth->rules);
-        crypto_zero(auth, sizeof(*auth));
-        mem_free(auth);
-    }
-}
-
 uint32_t auth_user_count(const struct auth *auth)
 {
     return auth->rules ? auth->rules->user_count : 0;
@@ -102,16 +93,33 @@ uint64_t auth_failures(const struct auth *auth)
     return auth->failures;
 }
 
+struct join_tokens *auth_join_tokens(struct auth *auth)
+{
+    return &auth->join_tokens;
+}
+
+const struct sha256 *auth_keyed(const struct auth *auth)
+{
+    return &auth->keyed;
+}
+
 /* ---- identities ---- */
 
-static void become(struct auth *auth, const struct auth_user *user,
+static void become(struct auth *auth, struct auth_match match,
                    struct auth_identity *identity)
 {
     auth_release(identity);
     if (auth->rules) {
         auth->rules->references++;
     }
-    *identity = (struct auth_identity){.rules = auth->rules, .user = user};
+    *identity = (struct auth_identity){.rules = auth->rules,
+                                       .user = match.user,
+                                       .join_token = match.join_token};
+}
+
+static struct auth_match match_user(const struct auth_user *user)
+{
+    return (struct auth_match){.user = user};
 }
 
 void auth_release(struct auth_identity *identity)
@@ -126,9 +134,9 @@ void auth_identify_uid(struct auth *auth, uint32_t uid,
     struct buf name = {0};
     buf_printf(&name, "uid:%u", (unsigned)uid);
     become(auth,
-           auth->rules
-               ? auth_rules_find(auth->rules, AUTH_USER_UID, buf_bytes(&name))
-               : NULL,
+           match_user(auth->rules ? auth_rules_find(auth->rules, AUTH_USER_UID,
+                                                    buf_bytes(&name))
+                                  : NULL),
            identity);
     buf_free(&name);
 }
@@ -162,16 +170,20 @@ static void forget_all(struct auth *auth)
     crypto_zero(auth->remembered, sizeof(auth->remembered));
 }
 
+/* A token for one join is looked up each time: it expires. */
 static void remember(struct auth *auth, const uint8_t digest[SHA256_BYTES],
-                     const struct auth_user *user)
+                     struct auth_match match)
 {
+    if (match.join_token > 0) {
+        return;
+    }
     struct remembered *set = auth->remembered[load_u32(digest) % SETS];
     struct remembered *oldest = set;
     for (size_t i = 1; i < WAYS; i++) {
         oldest = set[i].used < oldest->used ? &set[i] : oldest;
     }
     *oldest = (struct remembered){
-        .user_index = (uint32_t)(user - auth->rules->users),
+        .user_index = (uint32_t)(match.user - auth->rules->users),
         .used = ++auth->uses,
     };
     memcpy(oldest->digest, digest, SHA256_BYTES);
@@ -251,33 +263,44 @@ static void leave(struct auth_check *check)
     }
 }
 
-/* `user` is who it is, if it is accepted. */
+static void drop(struct auth_check *check)
+{
+    crypto_zero(check, sizeof(*check));
+    mem_free(check);
+}
+
+/* `match` is the sender, if it is accepted. */
 static void finish(struct auth_check *check, enum auth_verdict verdict,
-                   const struct auth_user *user)
+                   struct auth_match match)
 {
     leave(check);
     check->verdict = verdict;
     if (verdict == AUTH_ACCEPTED) {
-        become(check->auth, user, &check->identity);
+        become(check->auth, match, &check->identity);
     }
     crypto_zero(check->text, sizeof(check->text));
     check->cb(check->arg);
 }
 
-/* The credentials of `check` are those of `user`, or wrong: NULL. All checks of
- * the same end. */
-static void conclude(struct auth *auth, struct auth_check *check,
-                     const struct auth_user *user, uint64_t now_ms)
+static void refuse_crowd(struct auth_check *check)
 {
-    enum auth_verdict verdict = user ? AUTH_ACCEPTED : AUTH_REJECTED;
+    finish(check, AUTH_CROWDED, (struct auth_match){0});
+}
+
+/* The credentials of `check` are those of `match`. All checks of the same end.
+ */
+static void conclude(struct auth *auth, struct auth_check *check,
+                     struct auth_match match, uint64_t now_ms)
+{
+    enum auth_verdict verdict = match.user ? AUTH_ACCEPTED : AUTH_REJECTED;
     uint8_t digest[SHA256_BYTES];
     memcpy(digest, check->digest, sizeof(digest));
-    if (user) {
-        remember(auth, digest, user);
+    if (match.user) {
+        remember(auth, digest, match);
     } else {
         count_failure(auth, check->address, now_ms);
     }
-    finish(check, verdict, user);
+    finish(check, verdict, match);
     for (uint32_t i = 0; i < auth->address_count; i++) {
         struct list *waiting = &auth->addresses[i].waiting;
         for (struct list *at = waiting->next; at != waiting;) {
@@ -285,7 +308,7 @@ static void conclude(struct auth *auth, struct auth_check *check,
                 container_of(at, struct auth_check, link);
             at = at->next;
             if (crypto_equal(other->digest, digest, sizeof(digest))) {
-                finish(other, verdict, user);
+                finish(other, verdict, match);
             }
         }
     }
@@ -301,15 +324,19 @@ static struct bytes secret_of(const struct auth_check *check)
     return bytes_of(check->text + check->name_size, check->secret_size);
 }
 
-static const struct auth_user *find_token(const struct auth *auth,
-                                          const struct auth_check *check)
+static struct auth_match find_token(const struct auth *auth,
+                                    const struct auth_check *check,
+                                    uint64_t now_ms)
 {
     uint8_t hash[SHA256_BYTES];
     if (!auth->rules) {
-        return NULL;
+        return (struct auth_match){0};
     }
     sha256(secret_of(check), hash);
-    return auth_rules_find_token(auth->rules, hash);
+    struct auth_match match =
+        match_user(auth_rules_find_token(auth->rules, hash));
+    struct auth_match join = join_token_find(&auth->join_tokens, hash, now_ms);
+    return match.user ? match : join;
 }
 
 /* The rounds for a user who does not exist: those of one who does, always of
@@ -363,7 +390,7 @@ static void give_up(struct auth *auth, uint64_t now_ms)
                 break;
             }
             if (check != auth->running) {
-                finish(check, AUTH_CROWDED, NULL);
+                refuse_crowd(check);
             }
         }
     }
@@ -403,7 +430,7 @@ uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds)
             return at_ms;
         }
         if (check->token) {
-            conclude(auth, check, find_token(auth, check), now_ms);
+            conclude(auth, check, find_token(auth, check, now_ms), now_ms);
             return auth->waiting_count > 0 ? now_ms : UINT64_MAX;
         }
         start(auth, check);
@@ -415,7 +442,7 @@ uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds)
     pbkdf2_finish(&auth->pbkdf2, key);
     bool good = auth->user && crypto_equal(key, auth->user->hash, sizeof(key));
     crypto_zero(key, sizeof(key));
-    conclude(auth, auth->running, good ? auth->user : NULL, now_ms);
+    conclude(auth, auth->running, match_user(good ? auth->user : NULL), now_ms);
     return auth->waiting_count > 0 ? now_ms : UINT64_MAX;
 }
 
@@ -467,12 +494,6 @@ static bool parse_header(struct auth_check *check, struct bytes header)
     return true;
 }
 
-static void drop(struct auth_check *check)
-{
-    crypto_zero(check, sizeof(*check));
-    mem_free(check);
-}
-
 /* It goes to the end of the list of its address. */
 static void enlist(struct auth *auth, struct auth_check *check,
                    struct address *address, uint64_t now_ms)
@@ -510,7 +531,7 @@ static bool make_room(struct auth *auth, uint32_t count,
         }
     }
     if (victim) {
-        finish(victim, AUTH_CROWDED, NULL);
+        refuse_crowd(victim);
     }
     return victim != NULL;
 }
@@ -531,13 +552,13 @@ static enum auth_verdict try_token(struct auth *auth,
                                    struct address *address, uint64_t now_ms,
                                    struct auth_identity *identity)
 {
-    const struct auth_user *user = find_token(auth, check);
-    if (!user) {
+    struct auth_match match = find_token(auth, check, now_ms);
+    if (!match.user) {
         count_failure(auth, address, now_ms);
         return AUTH_REJECTED;
     }
-    remember(auth, check->digest, user);
-    become(auth, user, identity);
+    remember(auth, check->digest, match);
+    become(auth, match, identity);
     return AUTH_ACCEPTED;
 }
 
@@ -571,13 +592,14 @@ enum auth_verdict auth_identify(struct auth *auth, struct bytes authorization,
 {
     uint8_t digest[SHA256_BYTES];
     if (authorization.size == 0) {
-        become(auth, NULL, identity);
+        become(auth, match_user(NULL), identity);
         return AUTH_ACCEPTED;
     }
     digest_of(auth, authorization, digest);
     struct remembered *found = recall(auth, digest);
     if (found) {
-        become(auth, &auth->rules->users[found->user_index], identity);
+        become(auth, match_user(&auth->rules->users[found->user_index]),
+               identity);
         return AUTH_ACCEPTED;
     }
     struct auth_check *check = mem_zalloc(sizeof(*check));
@@ -603,11 +625,21 @@ enum auth_verdict auth_check_end(struct auth_check *check,
                                  struct auth_identity *identity)
 {
     enum auth_verdict verdict = check->verdict;
-    leave(check);
     auth_release(identity);
     *identity = check->identity;
+    leave(check);
     drop(check);
     return verdict;
+}
+
+void auth_free(struct auth *auth)
+{
+    if (auth) {
+        must(auth->waiting_count == 0 && !auth->running);
+        auth_rules_release(auth->rules);
+        crypto_zero(auth, sizeof(*auth));
+        mem_free(auth);
+    }
 }
 
 /* ---- the rules change ---- */
@@ -623,6 +655,7 @@ enum err auth_set_rules(struct auth *auth, struct bytes file,
     auth_rules_release(auth->rules);
     auth->rules = rules;
     forget_all(auth);
+    crypto_zero(auth->join_tokens.list, sizeof(auth->join_tokens.list));
     if (auth->running) {
         start(auth, auth->running);
     }

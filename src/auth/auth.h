@@ -32,6 +32,10 @@
  * comes from AUTH_ADDRESSES addresses, passwords that are not remembered end in
  * AUTH_CROWDED, but tokens do not.
  *
+ * A check that has begun is finished even if its client goes away, so that
+ * going away saves nobody the delay, and a client that comes back finds the
+ * result.
+ *
  * The room is pure: files, time and entropy are the caller's. */
 #ifndef CRAFTD_AUTH_AUTH_H
 #define CRAFTD_AUTH_AUTH_H
@@ -57,6 +61,9 @@ enum {
     AUTH_DELAY_MAX_MS = 5000,
     AUTH_FORGIVE_MS = 10000,
     AUTH_WAIT_MAX_MS = 10000, /* Then a check ends as AUTH_CROWDED. */
+    /* Upper bound on valid tokens for one join, and how long each is valid. */
+    AUTH_JOIN_TOKENS_MAX = 16,
+    AUTH_JOIN_TOKEN_MS = 600000,
     /* Upper bound of the sentence about a broken file, with its final 0. */
     AUTH_WHY_BYTES = 256,
 };
@@ -91,6 +98,9 @@ struct auth_identity {
     bool unrestricted;            /* There are no rules. */
     struct auth_rules *rules;     /* PRIVATE: held until auth_release(). */
     const struct auth_user *user; /* PRIVATE; NULL: nobody in particular. */
+    /* A token for one join, with which only auth_may_join() decides; 0: none.
+     */
+    uint64_t join_token;
 };
 
 /* True if it may do `perm`. For READ and WRITE: with `key`, and with every key
@@ -124,7 +134,7 @@ struct auth;
  * that has more than the new one's address. There are no rules at first:
  * everybody is a stranger. */
 struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max);
-/* Every check must have been cancelled. NULL is fine. */
+/* Every check must have been ended. NULL is fine. */
 void auth_free(struct auth *auth);
 
 /* Take the rules of a file, all or none. Remembered credentials are forgotten,
@@ -136,6 +146,24 @@ MUST_CHECK enum err auth_set_rules(struct auth *auth, struct bytes file,
                                    char why[AUTH_WHY_BYTES]);
 /* Number of users and tokens of the rules. */
 uint32_t auth_user_count(const struct auth *auth);
+
+/* ---- tokens for one join ----
+ *
+ * Such a token is sent as others are ("Bearer"), and is known to this process
+ * alone. It has the permission "join", for the first node that it is used for
+ * and for AUTH_JOIN_TOKEN_MS. auth_set_rules() revokes all. */
+
+/* Make a token; `text` becomes the token, hexadecimal.
+ *
+ * ERR_BUSY  AUTH_JOIN_TOKENS_MAX are valid; `text` is empty */
+MUST_CHECK enum err auth_join_token_new(struct auth *auth, uint64_t now_ms,
+                                        struct buf *text);
+/* True if the identity may add the node that the bytes describe: it has the
+ * permission, and if it has it by a token, that token has not been used for
+ * another node. The token is used then. */
+MUST_CHECK bool auth_may_join(struct auth *auth,
+                              const struct auth_identity *identity,
+                              struct bytes node, uint64_t now_ms);
 
 /* ---- credentials ---- */
 
@@ -168,8 +196,8 @@ void auth_identify_uid(struct auth *auth, uint32_t uid,
                        struct auth_identity *identity);
 
 /* End a check, done or not, and free it. AUTH_PENDING: it was not done, and is
- * cancelled: its callback is not called. *identity, zero or one to be released,
- * is replaced: by zero unless AUTH_ACCEPTED. */
+ * cancelled: its callback is not called. *identity, zero or one to be
+ * released, is replaced: by zero unless AUTH_ACCEPTED. */
 enum auth_verdict auth_check_end(struct auth_check *check,
                                  struct auth_identity *identity);
 

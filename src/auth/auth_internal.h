@@ -1,7 +1,8 @@
 /* auth_internal.h -- what the files of this room share.
  *
- *     rules.c  the file, and permissions
- *     auth.c   credentials: remembered, checked, delayed */
+ *     rules.c       the file, and permissions
+ *     auth.c        credentials: remembered, checked, delayed
+ *     join_token.c  tokens for one join */
 #ifndef CRAFTD_AUTH_AUTH_INTERNAL_H
 #define CRAFTD_AUTH_AUTH_INTERNAL_H
 
@@ -44,6 +45,39 @@ struct auth_rules {
     uint32_t perms_of_all;             /* What everybody has besides. */
     uint8_t *text;
 };
+
+/* ---- tokens for one join ---- */
+
+struct join_token {
+    uint64_t serial;            /* 0: none; never used again. */
+    uint64_t expires_ms;        /* It is invalid from then on. */
+    uint8_t hash[SHA256_BYTES]; /* Of the token. */
+    bool used;                  /* `node` is set. */
+    uint8_t node[SHA256_BYTES]; /* Hash of the node that it has been used for.
+                                 */
+};
+
+/* All zero: there are none. */
+struct join_tokens {
+    uint64_t serial; /* Of the last one. */
+    struct join_token list[AUTH_JOIN_TOKENS_MAX];
+};
+
+/* The sender of credentials. */
+struct auth_match {
+    const struct auth_user *user; /* NULL: the credentials are wrong. */
+    uint64_t join_token;          /* Serial of one; 0: they are of a user. */
+};
+
+/* The valid token with that hash; all are compared, in constant time. */
+struct auth_match join_token_find(const struct join_tokens *tokens,
+                                  const uint8_t hash[SHA256_BYTES],
+                                  uint64_t now_ms);
+struct join_tokens *auth_join_tokens(struct auth *auth);
+/* The state of a hash behind the random key. */
+const struct sha256 *auth_keyed(const struct auth *auth);
+
+/* ---- rules ---- */
 
 /* Rules of a file, with one reference. See auth_set_rules(). */
 MUST_CHECK enum err auth_rules_read(struct bytes file, struct auth_rules **out,

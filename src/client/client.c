@@ -21,7 +21,7 @@ static const struct command commands[] = {
     {"restore", client_run_restore, 1, 1, REACH, help_restore},
     {"bench-disk", client_run_bench_disk, 1, 1, "time", help_bench_disk},
     {"passwd", client_run_passwd, 1, WORDS_MAX, "rounds", help_passwd},
-    {"token", client_run_token, 0, WORDS_MAX, "", help_token},
+    {"token", client_run_token, 0, WORDS_MAX, REACH "join", help_token},
     {"keygen", client_run_keygen, 0, 0, "", help_keygen},
     {"version", client_run_version, 0, 0, "", help_version},
     {"help", client_run_help, 0, 1, "", help_help},

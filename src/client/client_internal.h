@@ -53,6 +53,7 @@ struct options {
     bool netrc;
     bool has_rounds;
     uint64_t rounds; /* Of passwd. */
+    bool join;       /* Of token. */
     bool help;
 };
 

@@ -387,16 +387,26 @@ const char help_token[] =
     "\n"
     "SYNOPSIS\n"
     "    craftd token [PERM...]\n"
+    "    craftd token --join [FLAG...]\n"
     "\n"
     "DESCRIPTION\n"
     "    Prints two lines: an object for the file, with the hash of a new\n"
     "    token, and the token, 256 random bits in hexadecimal. The token is\n"
     "    nowhere else. Programs send it as \"Authorization: Bearer TOKEN\".\n"
+    "\n"
+    "    With --join a running server makes the token, and keeps it in memory\n"
+    "    for ten minutes. It adds one new node to the cluster: the first one\n"
+    "    that asks this server with it. Who runs the command needs the\n"
+    "    permission join.\n"
+    "\n"
+    "OPTIONS\n"
+    "    --join               see above; the others are for it alone\n" REACH
     "\n" PERMS "\n"
-    "EXIT CODES\n" CODES "\n"
+    "EXIT CODES\n" CODES AWAY "\n"
     "EXAMPLES\n"
     "    craftd token join >line-and-token\n"
-    "    craftd --auth auth.json --join-token-file token ...\n";
+    "    (umask 077; craftd token --join --addr host1:11000 >token)\n"
+    "    craftd --join host1:11000 --join-token-file token ...\n";
 
 const char help_keygen[] =
     "NAME\n"

@@ -35,6 +35,7 @@ static const struct flag flags[] = {
     {"time", DURATION, AT(time_ms), 0},
     {"netrc", FLAG, AT(netrc), 0},
     {"rounds", NUMBER, AT(rounds), AT(has_rounds)},
+    {"join", FLAG, AT(join), 0},
 };
 
 static bool is_listed(const char *names, const char *name)
@@ -201,6 +202,8 @@ static bool check(const struct options *options, char *why, size_t why_size)
         wrong = "--create and --if-index exclude each other";
     } else if (options->stale && options->level) {
         wrong = "--stale is --level none: use one of them";
+    } else if (options->join && options->word_count > 0) {
+        wrong = "a token for one join has no other permissions";
     }
     if (wrong) {
         (void)snprintf(why, why_size, "%s; see craftd help %s", wrong,

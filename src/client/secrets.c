@@ -1,5 +1,5 @@
-/* secrets.c -- craftd passwd, craftd token: an object for the file of --auth.
- */
+/* secrets.c -- craftd passwd, craftd token: an object for the file of --auth,
+ * or a token that a server has made. */
 #include <signal.h>
 #include <stdio.h>
 #include <termios.h>
@@ -192,8 +192,44 @@ int client_run_passwd(const struct options *options)
     return code;
 }
 
+/* A token for one join, which the server makes and keeps. */
+static int run_join_token(const struct options *options)
+{
+    struct request request;
+    struct json_reader reader;
+    struct field fields[] = {{.name = "token"}, {.name = "node"}};
+    request_init(&request, "POST", "/join/token");
+    int code = request_run(&request, options);
+    struct buf *answer = &request.answer_body;
+    json_init(&reader, answer->data, answer->size);
+    if (!code &&
+        (answer->size == 0 || json_next(&reader) != JSON_OBJECT_BEGIN ||
+         !client_read_fields(&reader, fields, ARRAY_COUNT(fields)))) {
+        client_say(options, "the answer has an unexpected form");
+        code = EXIT_FAILED;
+    }
+    if (!code) {
+        struct buf line = {0};
+        client_say(options,
+                   "this token is for one new node, which must --join %s, and "
+                   "for ten minutes",
+                   fields[1].text);
+        buf_printf(&line, "%s\n", fields[0].text);
+        code = client_print_bytes(options, buf_bytes(&line));
+        crypto_zero(line.data, line.capacity);
+        buf_free(&line);
+    }
+    crypto_zero(fields, sizeof(fields));
+    crypto_zero(answer->data, answer->capacity);
+    request_free(&request);
+    return code;
+}
+
 int client_run_token(const struct options *options)
 {
+    if (options->join) {
+        return run_join_token(options);
+    }
     uint8_t random[TOKEN_BYTES];
     uint8_t hash[SHA256_BYTES];
     struct buf token = {0};

@@ -11,12 +11,13 @@ import re
 import signal
 import socket
 import statistics
+import subprocess
 import threading
 import time
 
 import pytest
 
-from cluster import HOST, ROOT, TROUBLE, request_on, wait_for
+from cluster import BINARY, HOST, ROOT, TROUBLE, request_on, wait_for
 from test_http import connect, read_until_closed
 from test_unix import ask
 
@@ -800,3 +801,95 @@ def test_pages_with_credentials_are_pages_all_the_same(start):
     check_401(got)
     assert got.headers["Access-Control-Allow-Origin"] == ui["Origin"]
     check_401(node.plain("OPTIONS", "/key/a", headers={"Origin": "http://evil.example"}))
+
+
+# ---- tokens for one join ----
+
+def new_token(node, headers=None):
+    got = node.plain("POST", "/join/token", headers=headers or ADMIN)
+    assert got.status == 200, got
+    assert got.json()["node"] == node.name and got.json()["expires_in"] == 600
+    return got.json()["token"]
+
+
+def join_body(name, port=1, **more):
+    return {"id": name, "addr": f"127.0.0.1:{port}", **more}
+
+
+def members(node):
+    return {p["id"] for p in node.request("GET", "/nodes").json()}
+
+
+def test_a_token_for_one_join(start):
+    node = start(token("joiner", "join"))
+    text = new_token(node, bearer("joiner"))
+    assert text not in node.log()
+    once = bearer(text)
+    # It can do nothing else, and makes no others.
+    check_403(node.plain("GET", "/status", headers=once), "status")
+    check_403(node.plain("GET", "/key/a", headers=once), "read:a")
+    check_403(node.plain("DELETE", "/nodes/x", headers=once), "remove")
+    assert node.plain("POST", "/join/token", headers=once).status == 403
+    # What is no request to join does not use it.
+    assert node.plain("POST", "/join", "{}", once).status == 400
+    for _ in range(2):
+        assert node.plain("POST", "/join", join_body("n1"), once).status == 200
+    for other in (join_body("n2"), join_body("n1", 2), join_body("n1", uuid="1" * 32),
+                  join_body("n1", voter=False), join_body("n1", http="127.0.0.1:3"),
+                  join_body("n2", cluster=node.status()["cluster"])):
+        for path in ("/join", "/api/v1/join"):
+            got = node.plain("POST", path, other, once)
+            assert got.status == 403 and "for one join" in got.json()["message"], got
+    assert members(node) == {node.name, "n1"}
+    check_401(node.plain("POST", "/join", join_body("n2"), bearer(text[:-1] + "g")))
+    # Read again, the rules revoke it.
+    other = new_token(node)
+    change_rules(node, ROOT_TOKEN)
+    check_401(node.plain("POST", "/join", join_body("n2"), bearer(other)))
+    # So does a new start.
+    other = new_token(node)
+    node.terminate()
+    node.start().up()
+    check_401(node.plain("POST", "/join", join_body("n2"), bearer(other)))
+
+
+def test_tokens_for_one_join_are_few(start):
+    node = start()
+    assert len({new_token(node) for _ in range(16)}) == 16
+    got = node.plain("POST", "/join/token", headers=ADMIN)
+    assert (got.status, code(got)) == (429, "overloaded")
+    check_401(node.plain("POST", "/join/token"))
+
+
+def test_no_token_where_none_is_asked_for(cluster):
+    node = cluster.start(1)[0]
+    got = node.request("POST", "/join/token")
+    assert (got.status, code(got)) == (409, "no-auth")
+
+
+def test_a_node_joins_with_a_token_for_one(cluster, tmp_path):
+    """Made by the command, at a node that does not lead; nobody else joins."""
+    cluster_with_rules(cluster, tmp_path, count=2)
+    follower = next(node for node in cluster if node is not cluster.leader())
+    made = subprocess.run(
+        [BINARY, "token", "--join", "--addr", follower.http], capture_output=True, text=True,
+        env=dict(os.environ, CRAFTD_TOKEN_FILE=str(tmp_path / "join-token")))
+    assert made.returncode == 0, made
+    assert f"must --join {follower.name}" in made.stderr
+    path = tmp_path / "once"
+    path.write_text(made.stdout)
+    os.chmod(path, 0o600)
+    args = ["--auth", str(tmp_path / "auth.json"), "--join-token-file", str(path)]
+    authorized(cluster.new(args=args))
+    cluster.nodes[-1].join = follower.http
+    cluster.nodes[-1].start()
+    cluster.wait_members()
+    late = cluster.new(args=args)
+    late.join = follower.http
+    late.start()
+    wait_for(lambda: "403 this token is for one join" in late.log(), 15, "a refusal")
+    assert late.name not in members(cluster[0])
+    refused = subprocess.run([BINARY, "token", "--join", "--addr", follower.http],
+                             capture_output=True, text=True)
+    assert refused.returncode == 1 and "needs a user" in refused.stderr
+    assert subprocess.run([BINARY, "token", "--join", "read"]).returncode == 2

@@ -278,6 +278,7 @@ def requests(three):
         cluster += [
             on("POST", root + "/join", member), on("POST", root + "/join", {"id": "x"}),
             on("POST", root + "/join?redirect", member),
+            on("POST", "/join/token"),
             on("POST", v1 + "/leader", {"id": "nobody"}), on("POST", v1 + "/leader", "x"),
             on("POST", v1 + "/leader", {"id": leader.name}, node=leader),
             on("POST", v1 + "/sync"), on("POST", v1 + "/sync?nodes=all"),
@@ -330,8 +331,22 @@ def test_every_operation_answers_as_documented(three, document):
             assert (head.status, head.body) == (response.status, b""), path
     assert set(document.operations) == set(asked)
     for operation, statuses in asked.items():
-        assert min(statuses) in (200, 201, 204), (operation, statuses)
+        assert (min(statuses) in (200, 201, 204) or
+                operation == ("/join/token", "post")), (operation, statuses)
     assert three[0].request("DELETE", "/keys?prefix=oa").status == 200
+
+
+def test_a_token_for_one_join_as_documented(cluster, document, tmp_path):
+    """It is made only where there is --auth."""
+    rules = tmp_path / "auth.json"
+    rules.write_text('[{"username":"*","perms":["join"]}]')
+    os.chmod(rules, 0o600)
+    node = cluster.new(args=["--auth", str(rules)]).start()
+    wait_for(lambda: node.request("POST", "/join/token").status != 503, 10, "it has started")
+    for status in [200] * 15 + [429]:
+        response = node.request("POST", "/join/token")
+        assert response.status == status
+        document.check("POST", "/join/token", response)
 
 
 def test_a_node_on_its_own_answers_as_documented(cluster, document):
