@@ -44,7 +44,7 @@ struct auth_check {
     uint64_t since_ms;
     enum auth_verdict verdict;
     struct auth_identity identity; /* Of an accepted one. */
-    auth_cb *cb;
+    auth_cb *cb; /* NULL once it is running: its client has gone. */
     void *arg;
     uint8_t digest[SHA256_BYTES];
     bool token;
@@ -274,6 +274,10 @@ static void finish(struct auth_check *check, enum auth_verdict verdict,
                    struct auth_match match)
 {
     leave(check);
+    if (!check->cb) {
+        drop(check);
+        return;
+    }
     check->verdict = verdict;
     if (verdict == AUTH_ACCEPTED) {
         become(check->auth, match, &check->identity);
@@ -627,6 +631,10 @@ enum auth_verdict auth_check_end(struct auth_check *check,
     enum auth_verdict verdict = check->verdict;
     auth_release(identity);
     *identity = check->identity;
+    if (check == check->auth->running) {
+        check->cb = NULL; /* It is finished without the client. */
+        return verdict;
+    }
     leave(check);
     drop(check);
     return verdict;
@@ -635,6 +643,9 @@ enum auth_verdict auth_check_end(struct auth_check *check,
 void auth_free(struct auth *auth)
 {
     if (auth) {
+        if (auth->running && !auth->running->cb) {
+            refuse_crowd(auth->running);
+        }
         must(auth->waiting_count == 0 && !auth->running);
         auth_rules_release(auth->rules);
         crypto_zero(auth, sizeof(*auth));

@@ -195,8 +195,8 @@ auth_identify(struct auth *auth, struct bytes authorization, uint64_t network,
 void auth_identify_uid(struct auth *auth, uint32_t uid,
                        struct auth_identity *identity);
 
-/* End a check, done or not, and free it. AUTH_PENDING: it was not done, and is
- * cancelled: its callback is not called. *identity, zero or one to be
+/* End a check, done or not; it is the caller's no longer. AUTH_PENDING: it was
+ * not done, and its callback will not be called. *identity, zero or one to be
  * released, is replaced: by zero unless AUTH_ACCEPTED. */
 enum auth_verdict auth_check_end(struct auth_check *check,
                                  struct auth_identity *identity);

@@ -461,6 +461,10 @@ static void test_crowds(void **state)
         assert_int_equal(end(&crowd[i]), AUTH_PENDING);
         assert_int_equal(crowd[i].done, 0);
     }
+    /* That one is finished, and no other begins. */
+    for (int i = 1; i < ROUNDS / SLICE - 1; i++) {
+        assert_int_equal(auth_run(auth, 0, SLICE), 0);
+    }
     assert_int_equal(auth_run(auth, 0, SLICE), UINT64_MAX);
     auth_free(auth);
 }
@@ -682,6 +686,42 @@ static void test_many_addresses(void **state)
     auth_free(auth);
 }
 
+/* A client that goes away as soon as its check has begun has not saved itself
+ * the delay, and finds the result when it comes back. */
+static void test_a_check_is_finished_without_its_client(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"read\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(ask(auth, &client, basic("bob", "wrong"), 1, 0),
+                     AUTH_PENDING);
+    assert_int_equal(auth_run(auth, 0, SLICE), 0);
+    assert_int_equal(end(&client), AUTH_PENDING);
+    while (auth_run(auth, 0, SLICE) == 0) {
+    }
+    assert_int_equal(auth_failures(auth), 1);
+    assert_int_equal(ask(auth, &client, basic("bob", "secret"), 1, 0),
+                     AUTH_PENDING);
+    assert_int_equal(auth_run(auth, 0, SLICE), AUTH_DELAY_MIN_MS);
+    assert_int_equal(auth_run(auth, AUTH_DELAY_MIN_MS, SLICE),
+                     AUTH_DELAY_MIN_MS);
+    assert_int_equal(end(&client), AUTH_PENDING);
+    while (auth_run(auth, AUTH_DELAY_MIN_MS, SLICE) == AUTH_DELAY_MIN_MS) {
+    }
+    assert_int_equal(client.done, 0);
+    assert_int_equal(ask(auth, &client, basic("bob", "secret"), 1, 200),
+                     AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    /* And one that goes away with the whole server. */
+    assert_int_equal(ask(auth, &client, basic("bob", "other"), 1, 1000),
+                     AUTH_PENDING);
+    assert_int_equal(auth_run(auth, 1000, SLICE), 1000);
+    assert_int_equal(end(&client), AUTH_PENDING);
+    auth_free(auth);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -704,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_addresses_in_turn),
         cmocka_unit_test(test_nobody_waits_for_ever),
         cmocka_unit_test(test_many_addresses),
+        cmocka_unit_test(test_a_check_is_finished_without_its_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
