@@ -13,6 +13,7 @@
 #include "crypto/crypto.h"
 #include "dispatch.h"
 #include "host.h"
+#include "notify.h"
 #include "ops/ops.h"
 #include "peer/peer.h"
 #include "privileges.h"
@@ -160,6 +161,7 @@ static void drain(struct daemon *daemon)
 static void start_stopping(struct daemon *daemon)
 {
     daemon->stopping = true;
+    notify_stopping();
     daemon->stop_by_ms = reactor_now_ms(daemon->reactor) + DRAIN_MS;
     ops_join_free(daemon->join);
     daemon->join = NULL;
@@ -218,6 +220,7 @@ static uint64_t on_turn(void *arg)
     uint64_t at = node_turn(daemon->node);
     at = min_u64(at, flush_log(daemon));
     at = min_u64(at, stop_removed(daemon));
+    at = min_u64(at, notify_run(daemon->node, reactor_now_ms(daemon->reactor)));
     if (!daemon->stopping) {
         return at;
     }
@@ -310,18 +313,10 @@ static const char *raft_port_risk(const struct config *config)
     return NULL;
 }
 
-/* SIGHUP asks a daemon to read its configuration files again. Without any, the
- * handler only keeps the signal from ending the process. */
-static void on_hangup(int signal_number, void *arg)
+/* A file that is not usable changes nothing. */
+static void reload_files(struct daemon *daemon)
 {
-    struct daemon *daemon = arg;
     const struct config *config = &daemon->config;
-    if (!config->cluster_key && !config->auth) {
-        log_info("hangup", "signal=%d why=\"no configuration file to reload\"",
-                 signal_number);
-        return;
-    }
-    log_info("hangup", "signal=%d", signal_number);
     if (config->cluster_key && daemon->peers &&
         !secrets_load_cluster_key(config, daemon->peers)) {
         log_warn("cluster-key", "why=\"the keys in use stay as they are\"");
@@ -332,10 +327,28 @@ static void on_hangup(int signal_number, void *arg)
     }
 }
 
+/* SIGHUP asks a daemon to read its configuration files again. Without any, the
+ * handler only keeps the signal from ending the process. */
+static void on_hangup(int signal_number, void *arg)
+{
+    struct daemon *daemon = arg;
+    bool has_files = daemon->config.cluster_key || daemon->config.auth;
+    if (has_files) {
+        log_info("hangup", "signal=%d", signal_number);
+    } else {
+        log_info("hangup", "signal=%d why=\"no configuration file to reload\"",
+                 signal_number);
+    }
+    notify_reloading();
+    reload_files(daemon);
+    notify_reloaded();
+}
+
 static void on_join_refused(void *arg)
 {
     struct daemon *daemon = arg;
     daemon->exit_code = EXIT_JOIN;
+    notify_stopping();
     reactor_stop(daemon->reactor);
 }
 
@@ -613,6 +626,7 @@ static int start(struct daemon *daemon)
                  raft_port_risk(config));
     }
     fit_connections(daemon);
+    notify_open();
     if (!privileges_init(&daemon->privileges, config)) {
         return EXIT_RUNTIME;
     }
@@ -662,6 +676,7 @@ static int start(struct daemon *daemon)
              CRAFTD_VERSION, api_listening(daemon->api),
              peers_listening(daemon->peers), config->http_adv, config->raft_adv,
              config->inmem ? "(memory)" : config->dir);
+    notify_ready();
     return 0;
 }
 
@@ -682,6 +697,7 @@ static void stop(struct daemon *daemon)
     } else if (daemon->fs) {
         fs_posix_free(daemon->fs);
     }
+    notify_close();
 }
 
 int main(int argc, char **argv)
