@@ -148,7 +148,7 @@ $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
 # Tests of stores in a directory of their own.
 DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
-  test_store_restore test_store_hostile test_store_view)
+  test_store_restore test_store_hostile test_store_view test_store_changes)
 $(DIR_TESTS): $(call objects,check,tests/support/storedir.c)
 
 # Tests in which the simulated process may call die(), and start again.

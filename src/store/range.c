@@ -59,16 +59,12 @@ static struct bytes column(sqlite3_stmt *statement, int i)
                     (size_t)sqlite3_column_bytes(statement, i));
 }
 
-enum err store_range_next(struct store *store, struct store_pair *pair)
+enum err store_range_step(struct store *store, struct store_pair *pair)
 {
     must(store->range);
     int rc = sqlite3_step(store->range);
-    if (rc == SQLITE_DONE) {
-        return ERR_NOT_FOUND;
-    }
     if (rc != SQLITE_ROW) {
-        store_range_close(store);
-        return store_failed(store, "reading");
+        return rc == SQLITE_DONE ? ERR_NOT_FOUND : ERR_IO;
     }
     *pair = (struct store_pair){.key = column(store->range, 0)};
     if (sqlite3_column_count(store->range) > 1) {
@@ -77,6 +73,16 @@ enum err store_range_next(struct store *store, struct store_pair *pair)
         pair->modify_index = (uint64_t)sqlite3_column_int64(store->range, 3);
     }
     return ERR_OK;
+}
+
+enum err store_range_next(struct store *store, struct store_pair *pair)
+{
+    enum err err = store_range_step(store, pair);
+    if (err && err != ERR_NOT_FOUND) {
+        store_range_close(store);
+        return store_failed(store, "reading");
+    }
+    return err;
 }
 
 void store_range_close(struct store *store)

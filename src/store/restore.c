@@ -104,7 +104,13 @@ static bool swap(struct store *store, uint64_t index)
     now->restored_keys = now->staged;
     now->keys = now->staged;
     end_restore(store);
-    return run_sql(store, sql);
+    if (!run_sql(store, sql)) {
+        return false;
+    }
+    if (store->observer) {
+        store->observer->replaced(store->observer->arg);
+    }
+    return true;
 }
 
 /* Does the step that fits the state, and sets head->status. False: SQLite

@@ -129,33 +129,83 @@ static bool write_pair(struct store *store, sqlite3_stmt *statement,
     return store_run(statement) && sqlite3_changes(store->db) <= 1;
 }
 
+bool store_look(struct store *store, struct bytes key, struct store_looked *row)
+{
+    sqlite3_stmt *look = store->look;
+    *row = (struct store_looked){0};
+    store_bind(look, 1, key);
+    int rc = sqlite3_step(look);
+    if (rc == SQLITE_ROW) {
+        *row = (struct store_looked){
+            .found = true,
+            .value_bytes = (uint64_t)sqlite3_column_int64(look, 0),
+            .create_index = (uint64_t)sqlite3_column_int64(look, 1),
+            .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
+        };
+    }
+    /* The error, if any, stays in the connection. */
+    int reset = sqlite3_reset(look);
+    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
+}
+
+void store_observe(struct store *store, const struct store_observer *observer)
+{
+    store->observer = observer;
+}
+
+void store_report(struct store *store, const struct store_change *change)
+{
+    if (store->observer) {
+        store->observer->changed(store->observer->arg, change);
+    }
+}
+
 bool store_put(struct store *store, uint64_t index, const struct command_op *op,
                bool *created)
 {
-    *created = false;
-    if (!write_pair(store, store->update, index, op)) {
+    struct store_looked old;
+    if (!store_look(store, op->key, &old)) {
         return false;
     }
-    if (sqlite3_changes(store->db) == 0) {
-        if (!write_pair(store, store->insert, index, op)) {
-            return false;
-        }
-        store->now.keys++;
-        *created = true;
+    *created = !old.found;
+    if (!write_pair(store, old.found ? store->update : store->insert, index,
+                    op)) {
+        return false;
     }
+    must(sqlite3_changes(store->db) == 1);
+    store->now.keys += !old.found;
+    store_report(store,
+                 &(struct store_change){
+                     .key = op->key,
+                     .value = op->value,
+                     .create_index = old.found ? old.create_index : index,
+                     .prev_index = old.modify_index,
+                 });
     return true;
 }
 
 bool store_delete(struct store *store, const struct command_op *op,
                   uint64_t *deleted)
 {
+    struct store_looked old;
+    *deleted = 0;
+    if (!store_look(store, op->key, &old)) {
+        return false;
+    }
+    if (!old.found) {
+        return true;
+    }
     store_bind(store->delete, 1, op->key);
     if (!store_run(store->delete)) {
         return false;
     }
-    uint64_t found = (uint64_t)sqlite3_changes(store->db);
-    store->now.keys -= found;
-    *deleted = found;
+    must(sqlite3_changes(store->db) == 1);
+    store->now.keys--;
+    *deleted = 1;
+    store_report(store, &(struct store_change){.deleted = true,
+                                               .key = op->key,
+                                               .create_index = old.create_index,
+                                               .prev_index = old.modify_index});
     return true;
 }
 

@@ -85,6 +85,30 @@ struct store_result {
                           call on the store. */
 };
 
+/* A change of one key by an entry. Views are valid during the call. */
+struct store_change {
+    bool deleted; /* The key is gone; otherwise it was written. */
+    struct bytes key;
+    struct bytes value;    /* Empty if deleted. */
+    uint64_t create_index; /* Log index of the write that created the key. */
+    uint64_t prev_index;   /* Log index of its change before this one; 0: the
+                              key is new. */
+};
+/* Receives the changes that store_apply() makes, in their order and before it
+ * returns. It must not call the store. If store_apply() then fails, the changes
+ * of that entry have not been made. */
+struct store_observer {
+    void (*changed)(void *arg, const struct store_change *change);
+    /* A transaction has failed: the changes of this entry that were reported
+     * so far have been undone. */
+    void (*undone)(void *arg);
+    /* A restore has replaced all keys. */
+    void (*replaced)(void *arg);
+    void *arg;
+};
+/* Set the observer, which is borrowed until store_close(); NULL: none. */
+void store_observe(struct store *store, const struct store_observer *observer);
+
 /* Apply the entry at `index`, which is store_applied() + 1. `command` is
  * encoded as in command.h. A failure that a command itself has (a condition, a
  * number) is a result: the entry is applied, equally on every node.

@@ -119,7 +119,8 @@ struct store {
     struct row now;
     struct row flushed;
     struct row durable;
-    struct buf conf;   /* The membership. */
+    const struct store_observer *observer; /* NULL: none. */
+    struct buf conf;                       /* The membership. */
     struct buf result; /* Result of the command applied last. */
     bool open;         /* A transaction is open. */
     bool conf_dirty;   /* `conf` differs from that of the last commit. */
@@ -154,6 +155,17 @@ enum err store_code_shortage(int code, int error);
 bool store_run(sqlite3_stmt *statement);
 /* Bind a BLOB, which must not change before the statement is reset. */
 void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes);
+/* A row without its value, which may be large. All 0 if there is none. */
+struct store_looked {
+    bool found;
+    uint64_t value_bytes;
+    uint64_t create_index;
+    uint64_t modify_index;
+};
+bool store_look(struct store *store, struct bytes key,
+                struct store_looked *row);
+/* Notify the observer of a change, if there is an observer. */
+void store_report(struct store *store, const struct store_change *change);
 bool store_put(struct store *store, uint64_t index, const struct command_op *op,
                bool *created);
 bool store_delete(struct store *store, const struct command_op *op,
@@ -292,6 +304,10 @@ MUST_CHECK enum err store_failed(struct store *store, const char *what);
 
 MUST_CHECK enum err store_ranges_prepare(struct store *store);
 void store_ranges_free(struct store *store);
+/* As store_range_next(), but ERR_IO after an error of SQLite, which is left to
+ * the caller; the range stays open. */
+MUST_CHECK enum err store_range_step(struct store *store,
+                                     struct store_pair *pair);
 /* As store_get(), without its handling of errors. False: SQLite failed. The
  * row is valid until store->select is reset. */
 bool store_read(struct store *store, struct bytes key, struct store_row *row,

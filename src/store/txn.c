@@ -28,41 +28,11 @@ struct txn {
     struct result head;
 };
 
-/* ---- reading ---- */
-
-/* A row without its value, which may be large. */
-struct looked {
-    bool found;
-    uint64_t value_bytes;
-    uint64_t create_index;
-    uint64_t modify_index;
-};
-
-/* Reads a row without its value. False: SQLite failed. */
-static bool look(struct store *store, struct bytes key, struct looked *row)
-{
-    sqlite3_stmt *look = store->look;
-    *row = (struct looked){0};
-    store_bind(look, 1, key);
-    int rc = sqlite3_step(look);
-    if (rc == SQLITE_ROW) {
-        *row = (struct looked){
-            .found = true,
-            .value_bytes = (uint64_t)sqlite3_column_int64(look, 0),
-            .create_index = (uint64_t)sqlite3_column_int64(look, 1),
-            .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
-        };
-    }
-    /* The error, if any, stays in the connection. */
-    int reset = sqlite3_reset(look);
-    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
-}
-
 /* ---- conditions ---- */
 
 /* These functions, and those of the operations, return false if SQLite
  * failed. */
-static bool value_is(struct store *store, const struct looked *row,
+static bool value_is(struct store *store, const struct store_looked *row,
                      const struct command_condition *condition, bool *equal)
 {
     struct store_row full;
@@ -79,7 +49,7 @@ static bool value_is(struct store *store, const struct looked *row,
     return true;
 }
 
-static bool holds(struct store *store, const struct looked *row,
+static bool holds(struct store *store, const struct store_looked *row,
                   const struct command_condition *condition, bool *yes)
 {
     switch (condition->field) {
@@ -108,10 +78,10 @@ static bool check_conditions(struct txn *txn, struct command_reader *reader)
     struct command_condition condition;
     uint32_t at = 0;
     while (command_next_condition(reader, &condition) == ERR_OK) {
-        struct looked row;
+        struct store_looked row;
         if (txn->head.status == RESULT_THEN) {
             bool yes = false;
-            if (!look(txn->store, condition.key, &row) ||
+            if (!store_look(txn->store, condition.key, &row) ||
                 !holds(txn->store, &row, &condition, &yes)) {
                 return false;
             }
@@ -133,11 +103,11 @@ static bool check_conditions(struct txn *txn, struct command_reader *reader)
 static bool incr(struct txn *txn, const struct command_op *op,
                  struct result_op *result)
 {
-    struct looked row;
+    struct store_looked row;
     struct store_row full;
     int64_t before = 0;
     bool is_number = false;
-    if (!look(txn->store, op->key, &row)) {
+    if (!store_look(txn->store, op->key, &row)) {
         return false;
     }
     if (row.found && row.value_bytes < NUMBER_BYTES) {
@@ -167,10 +137,10 @@ static bool incr(struct txn *txn, const struct command_op *op,
 static bool get(struct txn *txn, const struct command_op *op,
                 struct result_op *result)
 {
-    struct looked row;
+    struct store_looked row;
     struct store_row full;
     result->key = op->key;
-    if (!look(txn->store, op->key, &row)) {
+    if (!store_look(txn->store, op->key, &row)) {
         return false;
     }
     /* The limit is checked before the value is read. */
@@ -232,6 +202,29 @@ static bool measure(struct txn *txn, struct bytes begin, struct bytes end)
     return rc == SQLITE_ROW && reset == SQLITE_OK;
 }
 
+/* Reports the deletion of the keys in [begin, end), of which there are at most
+ * RESULT_PREFIX_KEYS_MAX. */
+static bool report_range(struct store *store, struct bytes begin,
+                         struct bytes end)
+{
+    const struct store_range range = {.from = begin, .to = end};
+    struct store_pair pair;
+    enum err err = ERR_OK;
+    if (!store->observer) {
+        return true;
+    }
+    store_range_open(store, &range);
+    while (!(err = store_range_step(store, &pair))) {
+        store_report(store,
+                     &(struct store_change){.deleted = true,
+                                            .key = pair.key,
+                                            .create_index = pair.create_index,
+                                            .prev_index = pair.modify_index});
+    }
+    store_range_close(store);
+    return err == ERR_NOT_FOUND;
+}
+
 static bool delete_prefix(struct txn *txn, const struct command_op *op,
                           struct result_op *result)
 {
@@ -243,6 +236,9 @@ static bool delete_prefix(struct txn *txn, const struct command_op *op,
     }
     if (txn->head.status == RESULT_TOO_MANY) {
         return true;
+    }
+    if (!report_range(store, op->key, end)) {
+        return false;
     }
     store_bind(store->delete_prefix, 1, op->key);
     store_bind(store->delete_prefix, 2, end);
@@ -341,6 +337,9 @@ static bool run_list(struct txn *txn, struct command_reader *reader,
         store->now = before;
         if (!store_run(store->rollback_to)) {
             return false;
+        }
+        if (store->observer) {
+            store->observer->undone(store->observer->arg);
         }
     }
     return !guarded || store_run(store->release);
