@@ -14,7 +14,67 @@ enum {
     APPLY_ENTRIES = 2048,
     APPLY_BYTES = 4 << 20,
     APPLY_US = 5000,
+    NOTIFY_US = 5000, /* Work for watchers in one turn. */
 };
+
+/* ---- changes, into the feed ---- */
+
+static void on_change(void *arg, const struct store_change *change)
+{
+    const struct node *node = arg;
+    feed_add(node->feed, &(struct feed_event){
+                             .type = change->deleted ? FEED_DELETE : FEED_PUT,
+                             .index = store_applied(node->store) + 1,
+                             .create_index = change->create_index,
+                             .prev_index = change->prev_index,
+                             .key = change->key,
+                             .value = change->value,
+                         });
+}
+
+static void on_undo(void *arg)
+{
+    const struct node *node = arg;
+    feed_undo(node->feed);
+}
+
+static void on_replace(void *arg)
+{
+    const struct node *node = arg;
+    feed_reset(node->feed, store_applied(node->store) + 1);
+}
+
+void apply_observe(struct node *node)
+{
+    node->observer = (struct store_observer){.changed = on_change,
+                                             .undone = on_undo,
+                                             .replaced = on_replace,
+                                             .arg = node};
+    store_observe(node->store, &node->observer);
+    feed_reset(node->feed, store_applied(node->store));
+}
+
+void apply_notify_watchers(struct node *node)
+{
+    if (node->quarantine.contradiction.index > 0) {
+        feed_reset(node->feed, 0);
+    }
+    if (!feed_is_pending(node->feed)) {
+        return;
+    }
+    uint64_t until_us = node->env.now_us(node->env.self) + NOTIFY_US;
+    while (feed_deliver(node->feed) &&
+           node->env.now_us(node->env.self) < until_us) {
+    }
+    feed_end_round(node->feed);
+}
+
+struct feed *node_feed(const struct node *node)
+{
+    return node->feed;
+}
+
+/* ---- entries ---- */
 
 enum err node_apply(struct store *store, uint64_t index,
                     const struct entry *entry, struct store_result *result)
@@ -61,10 +121,12 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
         err = node_apply(node->store, index, &entry, &result);
     }
     if (err) {
+        feed_undo(node->feed);
         apply_failed(node, index, err);
         return false;
     }
     must(store_applied(node->store) == index);
+    feed_commit(node->feed, index);
     node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
     *bytes += entry.payload.size + result.data.size;
     requests_applied(node, index, entry.term, &result);

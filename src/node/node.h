@@ -71,6 +71,10 @@ struct node_options {
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
                                   starts; 0: adapts to the disk. */
     uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */
+    /* Bounds of the ring of changes (feed.h); 0: FEED_EVENTS_MAX and
+     * FEED_BYTES_MAX. */
+    uint32_t feed_events_max;
+    uint64_t feed_bytes_max;
 };
 
 /* The daemon's proposals_max and proposals_bytes_max. */
@@ -390,6 +394,14 @@ void node_range_open(struct node *node, const struct store_range *range);
  */
 MUST_CHECK enum err node_range_next(struct node *node, struct store_pair *pair);
 void node_range_close(struct node *node);
+
+/* Changes as they are applied here (feed.h), whether or not this node leads.
+ * Callbacks of watchers run in node_turn(), behind those of requests. While
+ * this node is no member the feed is empty. When the state of this node is
+ * replaced, or contradicts the cluster (node_contradiction()), all watchers are
+ * lost. Valid until node_close(), before which they must be closed. */
+struct feed;
+struct feed *node_feed(const struct node *node);
 
 /* The member of another cluster that has dialled this node as a member of that
  * cluster. Texts may be "". */

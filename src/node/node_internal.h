@@ -10,6 +10,7 @@
  *     disk.c        outstanding operations of the disk, and stalls
  *     update.c      the rest of an update: role, membership, ...
  *     apply.c       committed entries into the state machine
+ *     feed.c        the last changes, and those who watch them (feed.h)
  *     checkpoint.c  SQLite's transaction and -wal file, a step per turn
  *     duties.c      what a leader does by itself
  *     receive.c     frames of other nodes -> engine and requests
@@ -44,6 +45,7 @@
 
 #include "base/log.h"
 #include "node/entries.h"
+#include "node/feed.h"
 #include "node/ident.h"
 #include "node/member_internal.h"
 #include "node/node.h"
@@ -117,6 +119,9 @@ struct node {
         uint64_t last_ms; /* Time of the last entry applied. */
         uint64_t writes;  /* Commands applied since the start. */
     } apply;
+
+    struct feed *feed;
+    struct store_observer observer; /* Adds to the feed: apply.c. */
 
     /* checkpoint.c: the open transaction, ... */
     struct {

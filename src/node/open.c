@@ -96,6 +96,12 @@ enum err node_open(const struct node_options *options,
     snprintf(node->http_addr, sizeof(node->http_addr), "%s",
              options->http_addr ? options->http_addr : "");
     requests_init(node);
+    uint64_t seed;
+    env->entropy(env->self, &seed, sizeof(seed));
+    node->feed = feed_new(
+        options->feed_events_max ? options->feed_events_max : FEED_EVENTS_MAX,
+        options->feed_bytes_max ? options->feed_bytes_max : FEED_BYTES_MAX,
+        seed);
     node->now_ms = env->now_ms(env->self);
     node->turn_ms = node->now_ms;
     enum err err = open_directory(node);
@@ -117,6 +123,7 @@ void node_close(struct node *node)
     store_close(node->store);
     wal_close(node->wal);
     raft_free(node->raft);
+    feed_free(node->feed);
     entries_free(&node->entries);
     if (node->lock >= 0) {
         node->env.fs->close(node->env.fs->self, node->lock);

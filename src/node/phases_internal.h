@@ -61,6 +61,11 @@ MUST_CHECK enum err node_apply(struct store *store, uint64_t index,
                                struct store_result *result);
 /* True when there is more to apply than one turn may do. */
 bool apply_committed(struct node *node);
+/* The state machine was opened or replaced: its changes go to the feed from now
+ * on. Watchers are lost. */
+void apply_observe(struct node *node);
+/* Call the callbacks of watchers, in bounded time. */
+void apply_notify_watchers(struct node *node);
 /* The database could not take entry `index`. A shortage is logged, and the
  * entry tried again later; every other error ends the process. */
 void apply_failed(struct node *node, uint64_t index, enum err err);

@@ -318,6 +318,7 @@ enum err node_open_member(struct node *node)
         node->forward.cookie = node->incarnation << 40;
         start_engine(node, &boot);
         node->member = true;
+        apply_observe(node);
         node_check_quota(node);
         node->env.transport.set_self(
             node->env.transport.self, node->ident.cluster, node->ident.id,

@@ -331,6 +331,7 @@ static void switch_database(struct node *node, struct store *store,
     must(index > store_applied(node->store));
     store_close(node->store);
     node->store = store;
+    apply_observe(node);
     if (!log_kept) {
         enum err err = wal_reset(node->wal, index, term);
         if (err) {

@@ -148,7 +148,8 @@ static uint64_t next_deadline(const struct node *node, bool more)
     bool wanted = node->checkpoint.wanted && !busy &&
                   !node->space.shortage[SPACE_ENTRY] &&
                   node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT];
-    if (more || wanted || !list_empty(&node->requests.by_state[STATE_DONE]) ||
+    if (more || wanted || feed_is_pending(node->feed) ||
+        !list_empty(&node->requests.by_state[STATE_DONE]) ||
         (node->member && (wal_has_completion(node->wal) ||
                           store_has_completion(node->store)))) {
         return 0;
@@ -208,6 +209,7 @@ uint64_t node_turn(struct node *node)
     bool more = node->member && run_phases(node);
     requests_expire(node);
     requests_call_back(node);
+    apply_notify_watchers(node);
     if (node->member) {
         check_invariants(node);
     }
