@@ -3,6 +3,7 @@
 #include "api/api_internal.h"
 #include "api/body_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/metrics_internal.h"
 #include "base/list.h"
 #include "http/http.h"
@@ -50,7 +51,7 @@ static void add_common(struct conn *conn, struct buf *out)
 {
     const struct node *node = conn->api->node;
     buf_add_bytes(out, common_headers(conn->api));
-    if (node) {
+    if (api_gate_shows_node(conn)) {
         http_add_header_u64(out, "Craftd-Index",
                             conn->answer.index ? conn->answer.index
                                                : node_applied(node));

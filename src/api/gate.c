@@ -163,6 +163,12 @@ void api_gate_close(struct conn *conn)
 
 /* ---- permissions ---- */
 
+bool api_gate_shows_node(const struct conn *conn)
+{
+    return conn->api->node &&
+           (!conn->api->gate.auth || auth_is_trusted(&conn->gate.identity));
+}
+
 static void answer_unauthorized(struct conn *conn, const char *message)
 {
     buf_add_string(&conn->api->headers,

@@ -4,6 +4,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "base/text.h"
 #include "node/node.h"
 #include "reactor/addr.h"
@@ -73,7 +74,7 @@ void api_answer_problem_with(struct conn *conn, int status, const char *code,
         add_member(body, "outcome", outcome_names[outcome]);
     }
     buf_add_string(body, members);
-    if (node) {
+    if (api_gate_shows_node(conn)) {
         add_member(body, "node", node_name(node));
         buf_printf(body, ",\"term\":%llu", (unsigned long long)node_term(node));
     }

@@ -121,6 +121,9 @@ MUST_CHECK bool auth_next_prefix(const struct auth_identity *identity,
 /* True if it is somebody: a user or a token of the file, or anybody when there
  * is an object for "*". */
 MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
+/* True if it may do anything but ask the probes: it has a permission besides
+ * "ready". */
+MUST_CHECK bool auth_is_trusted(const struct auth_identity *identity);
 /* Release the identity; it is zero then. Safe on a zero one. */
 void auth_release(struct auth_identity *identity);
 

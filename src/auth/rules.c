@@ -127,6 +127,19 @@ bool auth_is_known(const struct auth_identity *identity)
            (identity->rules && (identity->user || identity->rules->everybody));
 }
 
+static bool has_more_than_ready(const struct auth_user *user)
+{
+    return user && (user->prefix_count > 0 || user->perms & ~bit(AUTH_READY));
+}
+
+bool auth_is_trusted(const struct auth_identity *identity)
+{
+    return identity->unrestricted ||
+           (identity->rules &&
+            (has_more_than_ready(identity->user) ||
+             has_more_than_ready(identity->rules->everybody)));
+}
+
 /* ---- users ---- */
 
 const struct auth_user *auth_rules_find(const struct auth_rules *rules,

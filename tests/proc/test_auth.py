@@ -249,6 +249,37 @@ def test_a_stranger_is_told_nothing(start):
     assert node.plain("OPTIONS", "*", headers=none).status == 204
 
 
+def names_the_node(response):
+    shown = {name for name in response.headers if name.startswith("Craftd-")}
+    shown |= {name for name in ("node", "term") if response.body.startswith(b"{") and
+              name in response.json()}
+    assert not shown or {"Craftd-Index", "Craftd-Leader", "Craftd-Node"} <= shown
+    return bool(shown)
+
+
+def test_an_answer_to_a_stranger_names_no_node(start):
+    """Nor its leader, nor how far it is: no more than a probe has to know."""
+    node = start(token("none"), token("probe", "ready"), token("svc", "write:svc/"))
+    requests = [("GET", "/livez"), ("GET", "/readyz"), ("GET", "/health"), ("GET", "/status"),
+                ("GET", "/key/a"), ("GET", "/nowhere"), ("PUT", "/key/a"), ("GET", "/keys?x")]
+    strangers = [{}, bearer("none"), bearer("probe")]
+    for method, path in requests:
+        for headers in strangers:
+            assert not names_the_node(node.plain(method, path, headers=headers)), (path, headers)
+        for headers in (bearer("svc"), ADMIN):
+            assert names_the_node(node.plain(method, path, headers=headers)), (path, headers)
+    assert not names_the_node(node.plain("GET", "/keys", headers=bearer("wrong")))
+    for raw in (b"GET / HTTP/1.1\r\n\r\n", b"x\r\n\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+                b"Expect: x\r\nConnection: close\r\n\r\n"):
+        with connect(node) as s:
+            s.sendall(raw)
+            answer = read_until_closed(s)
+            assert b"HTTP/1.1 4" in answer and b"Craftd-" not in answer and \
+                b'"node"' not in answer, answer
+    change_rules(node, ROOT_TOKEN, user("*", None, "status"))
+    assert names_the_node(node.plain("GET", "/key/a"))
+
+
 @pytest.mark.parametrize("header", [
     "Basic", "Basic !!!!", "Basic Ym9i", "Digest username=bob", "Bearer", "bob:secret", "",
     "Basic " + "A" * 4000])

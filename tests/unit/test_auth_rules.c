@@ -75,6 +75,40 @@ static void test_ready_is_open_until_it_is_named(void **state)
     auth_free(auth);
 }
 
+/* "ready" alone is no reason to say more than a probe has to know. */
+static void test_who_is_trusted(void **state)
+{
+    static const struct {
+        const char *perms;
+        const char *of_all;
+        bool trusted;
+    } rows[] = {
+        {"", "", false},
+        {"\"ready\"", "", false},
+        {"\"ready\"", "\"ready\"", false},
+        {"\"ready\", \"lease\"", "", true},
+        {"\"read:a\"", "", true},
+        {"\"all\"", "\"ready\"", true},
+        {"", "\"write:a\"", true},
+        {"\"ready\"", "\"status\"", true},
+    };
+    (void)state;
+    struct client client;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct buf users = {0};
+        add_token(&users, "tok", rows[i].perms);
+        add_user(&users, "*", NULL, rows[i].of_all);
+        struct auth *auth = open_auth(&users);
+        assert_int_equal(ask(auth, &client, bearer("tok"), 1, 0),
+                         AUTH_ACCEPTED);
+        assert_int_equal(auth_is_trusted(&client.identity), rows[i].trusted);
+        auth_release(&client.identity);
+        assert_false(auth_is_trusted(&client.identity));
+        auth_free(auth);
+    }
+    assert_true(auth_is_trusted(&(struct auth_identity){.unrestricted = true}));
+}
+
 static void test_users_of_the_machine(void **state)
 {
     (void)state;
@@ -360,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everybody),
         cmocka_unit_test(test_ready_is_open_until_it_is_named),
+        cmocka_unit_test(test_who_is_trusted),
         cmocka_unit_test(test_users_of_the_machine),
         cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_every_permission),
