@@ -448,8 +448,12 @@ static void add_http(struct api *api)
     family(out, "craftd_reactor_stall_seconds_max", "gauge",
            "The longest turn of the event loop.");
     buf_add_string(out, "craftd_reactor_stall_seconds_max ");
-    add_seconds(out, reactor_turn_max_ms(api->options.reactor) * 1000);
+    add_seconds(out, reactor_turn_max_us(api->options.reactor));
     buf_add_u8(out, '\n');
+    family(out, "craftd_reactor_turn_seconds", "histogram",
+           "Turns of the event loop, without their sleep.");
+    add_histogram(out, "craftd_reactor_turn_seconds", "",
+                  reactor_turn_times(api->options.reactor));
 }
 
 void api_on_metrics(struct conn *conn, const struct http_request *request)

@@ -105,7 +105,7 @@ static void add_storage(struct api *api, const struct node_status *status)
                U(status->writes),
                status->no_space || status->over_quota ? "true" : "false",
                U(api->options.db_bytes_max),
-               U(reactor_turn_max_ms(api->options.reactor)));
+               U(reactor_turn_max_us(api->options.reactor) / 1000));
     buf_printf(out,
                ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
                "\"txn_ops\":%d,\"connections\":%u},\"hints\":[",

@@ -26,10 +26,14 @@ static void free_dead(struct reactor *reactor)
 
 struct reactor *reactor_new(void)
 {
+    static const uint64_t turn_us[] = {100,   250,    500,    1000,
+                                       2500,  5000,   10000,  25000,
+                                       50000, 100000, 250000, 1000000};
     struct reactor *reactor = mem_zalloc(sizeof(*reactor));
     reactor->poller = poller_new();
     reactor->now_ms = sys_now_ms();
     reactor->hook_at_ms = UINT64_MAX;
+    histogram_init(&reactor->turn_us, turn_us, ARRAY_COUNT(turn_us));
     list_init(&reactor->streams);
     list_init(&reactor->deferred);
     list_init(&reactor->flush);
@@ -79,9 +83,14 @@ uint64_t reactor_turns(const struct reactor *reactor)
     return reactor->turns;
 }
 
-uint64_t reactor_turn_max_ms(const struct reactor *reactor)
+uint64_t reactor_turn_max_us(const struct reactor *reactor)
 {
-    return reactor->turn_max_ms;
+    return reactor->turn_max_us;
+}
+
+const struct histogram *reactor_turn_times(const struct reactor *reactor)
+{
+    return &reactor->turn_us;
 }
 
 void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg)
@@ -212,8 +221,8 @@ static void flush_written(struct reactor *reactor)
 void reactor_turn(struct reactor *reactor, uint64_t wait_ms)
 {
     int count = poller_wait(reactor->poller, sleep_ms(reactor, wait_ms));
-    uint64_t start_ms = sys_now_ms();
-    reactor->now_ms = start_ms;
+    uint64_t start_ns = sys_now_ns();
+    reactor->now_ms = start_ns / 1000000;
     reactor->turns++;
 
     deliver_events(reactor, count);
@@ -225,8 +234,9 @@ void reactor_turn(struct reactor *reactor, uint64_t wait_ms)
     flush_written(reactor);
     free_dead(reactor);
 
-    uint64_t took_ms = sys_now_ms() - start_ms;
-    reactor->turn_max_ms = max_u64(reactor->turn_max_ms, took_ms);
+    uint64_t took_us = (sys_now_ns() - start_ns) / 1000;
+    reactor->turn_max_us = max_u64(reactor->turn_max_us, took_us);
+    histogram_add(&reactor->turn_us, took_us);
 }
 
 void reactor_run(struct reactor *reactor)

@@ -29,6 +29,7 @@
 #include "base/base.h"
 #include "base/bytes.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 
 enum {
     REACTOR_READ_BYTES = 65536,
@@ -78,7 +79,10 @@ void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg);
 void reactor_wake_on(struct reactor *reactor, int fd);
 
 /* Duration of the longest turn so far, without its sleep. */
-uint64_t reactor_turn_max_ms(const struct reactor *reactor);
+uint64_t reactor_turn_max_us(const struct reactor *reactor);
+/* Durations of all turns so far, without their sleep: their sum is the time
+ * that the event loop was at work. */
+const struct histogram *reactor_turn_times(const struct reactor *reactor);
 
 /* Called from the turn after `signal_number` has arrived, once for all of that
  * number between two turns. Dispositions belong to the process: only one

@@ -74,7 +74,8 @@ struct reactor {
     struct poller *poller;
     struct heap timers;
     uint64_t now_ms;
-    uint64_t turn_max_ms;
+    struct histogram turn_us; /* Durations of turns, without their sleep. */
+    uint64_t turn_max_us;
     uint64_t turns;
     bool stopping;
 

@@ -609,6 +609,7 @@ craftd_storage_quota_bytes craftd_storage_no_space
 craftd_http_requests_total craftd_http_request_duration_seconds_bucket
 craftd_http_connections craftd_http_forwarded_total craftd_keys
 craftd_idempotency_replays_total craftd_reactor_stall_seconds_max
+craftd_reactor_turn_seconds_bucket
 """.split()
 
 
