@@ -3,15 +3,19 @@
 beside it in the same run when it is installed.
 
     tests/bench/bench.py [--quick] [--secs N] [--runs N] [--only a,b] [--json FILE]
+                         [--before BINARY]
 
-Parts (--only): single three large cpu idle cold failover sync size io key auth flood
+Parts (--only): single three large cpu idle cold failover sync size io key auth
+flood redis grow amplify
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
 the leader. Load generator and all nodes share this machine, so the numbers
 compare programs and say little about a network. The two programs take turns,
 cell by cell, so that a slow minute of the machine hits both; both stay up
-meanwhile, and pay for each other's idling. A cell is the median of its runs.
+meanwhile, and pay for each other's idling. A cell is the median of its runs:
+requests per second (50th, 99th and 99.9th percentile of the latency), and of
+craftd [no turn of the leader's event loop was longer].
 
 Everything is bounded, runs in a temporary directory (--dir to choose the
 disk), and every process is ended by its pid.
@@ -24,6 +28,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -54,17 +59,29 @@ class Craftd:
     reads = {"local": ("kv-read", "level=none"),
              "linearizable": ("kv-read", "level=linearizable")}
 
-    def __init__(self, base, count):
+    def __init__(self, base, count, args=()):
         self.cluster = Cluster(base)
         self.count = count
+        self.args = list(args)
+
+    def new(self):
+        node = self.cluster.new(args=self.args)
+        node.binary = self.binary
+        return node
 
     def start(self):
-        self.cluster.start(self.count)
+        first = self.new().start().up()
+        self.cluster.wait_leader(30)
+        for _ in range(self.count - 1):
+            node = self.new()
+            node.join = first.http
+            node.start()
+        self.cluster.wait_members(timeout=60)
         return self
 
     def spawn(self):
         """One node, started and not waited for."""
-        self.cluster.new().start()
+        self.new().start()
         return self
 
     @property
@@ -86,6 +103,11 @@ class Craftd:
 
     def stop(self):
         self.cluster.stop()
+
+
+class Before(Craftd):
+    """Another build of craftd, of --before."""
+    name = "before"
 
 
 def text64(text):
@@ -166,17 +188,49 @@ class Etcd:
             node.kill()
 
 
+class RedisNode(Node):
+    """One redis-server that syncs every write, as craftd does."""
+    binary = shutil.which("redis-server")
+
+    def argv(self):
+        return [self.binary, "--bind", "127.0.0.1", "--port", str(self.http_port),
+                "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+                "--dir", self.dir]
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.http_port), 1) as link:
+                link.sendall(b"PING\r\n")
+                return link.recv(7) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
 PROGRAMS = [Craftd] + ([Etcd] if Etcd.binary else [])
 
 
 # ---- measuring ----
 
-def load(program):
+def load(program, begin=0, end=KEYS):
     """All keys, so that no read misses."""
     leader = program.leader()
-    for at in range(0, KEYS, 500):
+    for at in range(begin, end, 500):
         program.put_many(leader, {f"k{i:015d}": "v" * VALUE_BYTES
-                                  for i in range(at, min(at + 500, KEYS))})
+                                  for i in range(at, min(at + 500, end))})
+
+
+def turns(node):
+    """Turns of the event loop so far: {bound in ms: number up to it}."""
+    name = 'craftd_reactor_turn_seconds_bucket{le="'
+    return {float(line[len(name):].split('"')[0]) * 1000: int(line.rsplit(" ", 1)[1])
+            for line in node.request("GET", "/metrics").body.decode().splitlines()
+            if line.startswith(name)}
+
+
+def longest_turn_ms(before, after):
+    """The bound that the longest turn in between did not exceed."""
+    took = {bound: after[bound] - before[bound] for bound in after}
+    return min(bound for bound in took if took[bound] == max(took.values()))
 
 
 def wrk(program, script, connections, seconds, **environment):
@@ -215,23 +269,34 @@ class Report:
             cells[what, unit, name] = value, more
         present = {key[2] for key in cells}
         names = [n for n in [p.name for p in PROGRAMS] + IO_NAMES + KEY_NAMES
-                 + AUTH_NAMES + FLOOD_NAMES if n in present]
-        print(f"\n{part:<34}" + "".join(f"{n:>30}" for n in names)
+                 + AUTH_NAMES + FLOOD_NAMES + ["redis"] if n in present]
+        print(f"\n{part:<30}" + "".join(f"{n:>42}" for n in names)
               + (f"{'/'.join(names):>14}" if len(names) > 1 else ""))
         for what, unit in order:
-            line = f"{what:<34}"
+            line = f"{what:<30}"
             for name in names:
                 value, more = cells.get((what, unit, name), (None, {}))
                 text = "-" if value is None else f"{value:,.{digits(value)}f} {unit}"
                 if "p50_us" in more:
-                    text += f" ({more['p50_us'] / 1000:.2f}/{more['p99_us'] / 1000:.1f} ms)"
+                    text += " (" + "/".join(
+                        short(more[q] / 1000) for q in QUANTILES if q in more) + " ms)"
+                if "turn_ms" in more:
+                    text += f" [{short(more['turn_ms'])} ms]"
                 if more.get("bad"):
                     text += f" !{more['bad']} failed"
-                line += f"{text:>30}"
+                line += f"{text:>42}"
             both = [cells.get((what, unit, n), (None,))[0] for n in names]
             if len(both) == 2 and None not in both and both[1]:
                 line += f"{both[0] / both[1]:>14.2f}"
             print(line, flush=True)
+
+
+QUANTILES = ("p50_us", "p99_us", "p999_us")
+
+
+def short(value):
+    """Two digits that count, as in 0.53, 5.4 and 42."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def digits(value):
@@ -255,6 +320,34 @@ def both(options, count):
                 program.stop()
 
 
+def timed(program, script, connections, seconds, **environment):
+    """wrk's figures, CPU seconds of all nodes and bytes that they wrote, and for
+    craftd the longest turn of the leader's event loop."""
+    leader = program.leader()
+    before = turns(leader)
+    used, wrote = (sum(f(n.pid) for n in program.running())
+                   for f in (cpu_seconds, written_bytes))
+    run = wrk(program, script, connections, seconds, **environment)
+    time.sleep(0.3)  # Followers finish applying.
+    run["cpu"] = sum(cpu_seconds(n.pid) for n in program.running()) - used
+    run["wrote"] = sum(written_bytes(n.pid) for n in program.running()) - wrote
+    after = turns(leader)
+    if before and after:
+        run["turn_ms"] = longest_turn_ms(before, after)
+    return run
+
+
+def cell(runs):
+    """The medians of a cell; its longest turn is that of all runs."""
+    fields = {field: statistics.median(run[field] for run in runs)
+              for field in ("per_s", *QUANTILES) if field in runs[0]}
+    if "turn_ms" in runs[0]:
+        fields["turn_ms"] = max(run["turn_ms"] for run in runs)
+    return dict(fields, value=fields.pop("per_s"), unit="/s",
+                bad=sum(run["bad_status"] + run["bad_socket"] for run in runs),
+                runs=[run["per_s"] for run in runs])
+
+
 def matrix(options, report, part, count):
     """Throughput and latency of writes and of both kinds of reads."""
     writes = (64,) if options.quick else (1, 16, 64, 256)
@@ -270,15 +363,10 @@ def matrix(options, report, part, count):
                 for program in programs:
                     script = (program.write if what == "write"
                               else program.reads[what.split()[1]])
-                    results.setdefault((what, connections, program.name), []).append(
-                        wrk(program, script, connections, options.secs))
+                    run = timed(program, script, connections, options.secs)
+                    results.setdefault((what, connections, program.name), []).append(run)
         for (what, connections, name), runs in results.items():
-            def median(field):
-                return statistics.median(run[field] for run in runs)
-            report.add(part, f"{what} c={connections}", name, median("per_s"), "/s",
-                       p50_us=median("p50_us"), p99_us=median("p99_us"),
-                       bad=sum(r["bad_status"] + r["bad_socket"] for r in runs),
-                       runs=[run["per_s"] for run in runs])
+            report.add(part, f"{what} c={connections}", name, **cell(runs))
 
 
 def part_single(options, report):
@@ -325,13 +413,10 @@ def part_cpu(options, report):
                 for what, level in kinds.items():
                     for program in programs:
                         script = program.reads.get(level, program.write)
-                        before = sum(cpu_seconds(n.pid) for n in program.running())
-                        run = wrk(program, script, 64, options.secs)
-                        time.sleep(0.3)  # Followers finish applying.
-                        used = sum(cpu_seconds(n.pid) for n in program.running()) - before
+                        run = timed(program, script, 64, options.secs)
                         done = run["requests"] - run["bad_status"]
                         results.setdefault((what, program.name), []).append(
-                            used * 100000 / max(done, 1))
+                            run["cpu"] * 100000 / max(done, 1))
             for (what, name), runs in results.items():
                 report.add("cpu", f"{what}, {count} nodes", name,
                            statistics.median(runs), "s/100k", runs=runs)
@@ -355,30 +440,22 @@ def in_turns(options, report, part, ways, **environment):
             for name in names:
                 folder = os.path.join(base, name)
                 os.mkdir(folder)
-                programs[name] = Craftd(folder, 3)
-                programs[name].cluster.start(3, args=ways[name])
+                programs[name] = Craftd(folder, 3, ways[name]).start()
             for i in range(options.runs):
                 for connections in (1, 64, 256):
                     for name in names if i % 2 else reversed(names):
                         program = programs[name]
-                        before = sum(cpu_seconds(n.pid) for n in program.running())
-                        run = wrk(program, program.write, connections, options.secs,
-                                  **environment)
-                        time.sleep(0.3)  # Followers finish applying.
-                        used = sum(cpu_seconds(n.pid) for n in program.running()) - before
-                        run["cpu"] = used * 100000 / max(run["requests"], 1)
+                        run = timed(program, program.write, connections, options.secs,
+                                    **environment)
+                        run["cpu"] *= 100000 / max(run["requests"], 1)
                         results.setdefault((connections, name), []).append(run)
         finally:
             for program in programs.values():
                 program.stop()
     for (connections, name), runs in results.items():
-        def median(field):
-            return statistics.median(run[field] for run in runs)
-        report.add(part, f"write c={connections}", name, median("per_s"), "/s",
-                   p50_us=median("p50_us"), p99_us=median("p99_us"),
-                   bad=sum(r["bad_status"] + r["bad_socket"] for r in runs),
-                   runs=[run["per_s"] for run in runs])
-        report.add(part, f"CPU c={connections}", name, median("cpu"), "s/100k")
+        report.add(part, f"write c={connections}", name, **cell(runs))
+        report.add(part, f"CPU c={connections}", name,
+                   statistics.median(run["cpu"] for run in runs), "s/100k")
 
 
 def part_io(options, report):
@@ -433,10 +510,9 @@ def part_flood(options, report):
         rules.flush()
         key.write("0" * 64)
         key.flush()
-        program = Craftd(base, 3)
+        program = Craftd(base, 3, ["--auth", rules.name, "--cluster-key", key.name])
         try:
-            program.cluster.start(3, args=["--auth", rules.name, "--cluster-key", key.name])
-            leader = program.leader()
+            leader = program.start().leader()
             term = leader.status()["term"]
             quiet, flooded = [], []
             for _ in range(options.runs):
@@ -614,6 +690,95 @@ def part_sync(options, report):
                            calls / max(writes, 1), "")
 
 
+def redis_run(node, requests):
+    """redis-benchmark's figures in the form of wrk's."""
+    done = subprocess.run(
+        ["redis-benchmark", "-p", str(node.http_port), "-t", "set", "-c", "64", "-d",
+         str(VALUE_BYTES), "-r", str(KEYS), "-n", str(requests), "--csv"],
+        capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, check=True)
+    names, values = ([field.strip('"') for field in line.split(",")]
+                     for line in done.stdout.splitlines()[-2:])
+    figures = dict(zip(names, values))
+    return {"per_s": float(figures["rps"]), "p50_us": 1000 * float(figures["p50_latency_ms"]),
+            "p99_us": 1000 * float(figures["p99_latency_ms"]),
+            "bad_status": 0, "bad_socket": 0}
+
+
+def part_redis(options, report):
+    """One node beside redis-server that syncs as often: writes from 64
+    connections. Each program gets the load of its own kind."""
+    if not RedisNode.binary or not shutil.which("redis-benchmark"):
+        print("redis: needs redis-server (scripts/setup all)", file=sys.stderr)
+        return
+    results = {}
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
+        redis = RedisNode(base, "redis")
+        craftd = Craftd(base, 1)
+        os.mkdir(redis.dir)
+        try:
+            redis.start()
+            wait_for(redis.answers, 10, "redis answers")
+            craftd.start()
+            for _ in range(options.runs):
+                run = timed(craftd, craftd.write, 64, options.secs)
+                results.setdefault("craftd", []).append(run)
+                # About as long as craftd's: redis is not much slower or faster.
+                results.setdefault("redis", []).append(
+                    redis_run(redis, run["requests"]))
+        finally:
+            craftd.stop()
+            redis.kill()
+    for name, runs in results.items():
+        report.add("redis", "write c=64", name, **cell(runs))
+
+
+def part_grow(options, report):
+    """What a write costs as the data grows: random overwrites from 64
+    connections of 10^4 to 10^7 keys (quick: 10^6) at one node."""
+    sizes = [10 ** n for n in range(4, 7 if options.quick else 8)]
+    results, loaded = {}, 0
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
+        program = Craftd(base, 1)
+        try:
+            program.start()
+            for size in sizes:
+                load(program, loaded, size)
+                loaded = size
+                for _ in range(options.runs):
+                    run = timed(program, program.write, 64, options.secs, KEYS=str(size))
+                    results.setdefault(size, []).append(run)
+                node = program.leader()
+                report.add("grow", f"RSS, {size:,} keys", "craftd",
+                           rss_bytes(node.pid) / 1e6, "MB")
+        finally:
+            program.stop()
+    for size, runs in results.items():
+        report.add("grow", f"write, {size:,} keys", "craftd", **cell(runs))
+        report.add("grow", f"CPU, {size:,} keys", "craftd", statistics.median(
+            run["cpu"] * 100000 / run["requests"] for run in runs), "s/100k")
+
+
+def part_amplify(options, report):
+    """Bytes written to the disk per byte of keys and values, and memory: random
+    overwrites of a million keys at full speed for 60 s (quick: 10), one node."""
+    keys, seconds = 1000000, 10 if options.quick else 60
+    for kind in PROGRAMS:
+        with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
+            program = kind(base, 1)
+            try:
+                program.start()
+                load(program, 0, keys)
+                run = timed(program, program.write, 256, seconds, KEYS=str(keys))
+                payload = run["requests"] * (16 + VALUE_BYTES)
+                report.add("amplify", "write c=256", kind.name, **cell([run]))
+                report.add("amplify", "written per byte", kind.name,
+                           run["wrote"] / payload, "")
+                report.add("amplify", "RSS", kind.name,
+                           rss_bytes(program.leader().pid) / 1e6, "MB")
+            finally:
+                program.stop()
+
+
 def part_size(options, report):
     for kind in PROGRAMS:
         report.add("size", "binary", kind.name,
@@ -631,6 +796,8 @@ def main():
     parser.add_argument("--runs", type=int, default=None, help="of every cell (3; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="minutes instead of an hour")
     parser.add_argument("--only", help="parts, with commas: " + " ".join(PARTS))
+    parser.add_argument("--before", metavar="BINARY",
+                        help="another build of craftd in the place of etcd")
     parser.add_argument("--json", help="append one JSON object a line to this file")
     parser.add_argument("--dir", help="where the data goes (a real disk, not /dev/shm)")
     options = parser.parse_args()
@@ -640,11 +807,15 @@ def main():
     for part in parts:
         if part not in PARTS:
             parser.error(f"no part {part}; there are: {' '.join(PARTS)}")
-    if not os.access(BINARY, os.X_OK):
-        parser.error(f"{BINARY} is not there: run make first")
+    if options.before:
+        Before.binary = os.path.realpath(options.before)
+        PROGRAMS[1:] = [Before]
+    for binary in (BINARY, PROGRAMS[-1].binary):
+        if not os.access(binary, os.X_OK):
+            parser.error(f"{binary} is not there: run make first")
     if not shutil.which("wrk"):
         parser.error("wrk is not installed: scripts/setup all")
-    if not Etcd.binary:
+    if not Etcd.binary and not options.before:
         print("etcd is not installed: craftd alone (scripts/setup all)", file=sys.stderr)
 
     # A terminated run stops its nodes as an interrupted one does.

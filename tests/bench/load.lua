@@ -135,8 +135,8 @@ end
 function done(summary, latency)
     local seconds, e = summary.duration / 1e6, summary.errors
     io.write(('{"requests":%d,"seconds":%.3f,"per_s":%.1f,"p50_us":%d,' ..
-        '"p99_us":%d,"max_us":%d,"bad_status":%d,"bad_socket":%d}\n'):format(
+        '"p99_us":%d,"p999_us":%d,"max_us":%d,"bad_status":%d,"bad_socket":%d}\n'):format(
         summary.requests, seconds, (summary.requests - e.status) / seconds,
-        latency:percentile(50), latency:percentile(99), latency.max, e.status,
+        latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max, e.status,
         e.connect + e.read + e.write + e.timeout))
 end

@@ -190,8 +190,10 @@ class Node:
     def raft(self):
         return f"{self.raft_host}:{self.raft_port}"
 
+    binary = BINARY  # A node may run another build.
+
     def argv(self):
-        argv = [BINARY, "-id", self.name, "-haddr", self.http, "-raddr", self.raft]
+        argv = [self.binary, "-id", self.name, "-haddr", self.http, "-raddr", self.raft]
         if self.join:
             argv += ["-join", self.join]
         argv += self.args
