@@ -15,6 +15,16 @@ enum { COMMAND_BYTES_KEPT = 1 << 20 };
 
 /* ---- submitting ---- */
 
+void api_sign(struct conn *conn, const struct command_txn *txn,
+              enum write_kind kind)
+{
+    command_sign(txn, (uint8_t)kind);
+    if (txn->digest_at > 0) {
+        command_set_digest(
+            txn, auth_bind(&conn->gate.identity, command_digest(txn)));
+    }
+}
+
 void api_submit(struct conn *conn, conn_finish *finish)
 {
     struct api *api = conn->api;
@@ -74,7 +84,7 @@ void api_submit_one(struct conn *conn, const struct http_request *request,
     command_list(&writer, command);
     command_add(&writer, op);
     command_end(&writer);
-    command_sign(&txn, (uint8_t)kind);
+    api_sign(conn, &txn, kind);
     api_submit(conn, finish);
 }
 
@@ -137,8 +147,8 @@ static void answer_failed(struct conn *conn, const struct result *head)
              "the results are over 4 MiB (16 KiB with an Idempotency-Key): get "
              "fewer keys in one transaction"},
         [RESULT_REUSED] = {422, "idempotency-mismatch",
-                           "this Idempotency-Key was used for another request: "
-                           "choose a new one"},
+                           "this Idempotency-Key was used for another request, "
+                           "or by another user: choose a new one"},
     };
     char members[64] = "";
     must(head->status < ARRAY_COUNT(rows) && rows[head->status].code);

@@ -431,7 +431,7 @@ static void submit_txn(struct parse *parse, const struct command_name *name)
     for (int i = 0; i < LIST_COUNT; i++) {
         buf_add_bytes(&api->command, buf_bytes(&api->lists[i]));
     }
-    command_sign(&txn, KIND_TXN);
+    api_sign(parse->conn, &txn, KIND_TXN);
     api_submit(parse->conn, finish_txn);
 }
 

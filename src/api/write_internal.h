@@ -70,6 +70,10 @@ bool api_read_name(struct conn *conn, const struct http_request *request,
 
 /* ---- bodies, commands and their results: submit.c ---- */
 
+/* Sign the command, so that a repeat by the same user, and by nobody else, gets
+ * its result. */
+void api_sign(struct conn *conn, const struct command_txn *txn,
+              enum write_kind kind);
 /* Submit the command in api->command; `finish` answers the request. */
 void api_submit(struct conn *conn, conn_finish *finish);
 /* Submit a command of one operation on one key, on the conditions of the

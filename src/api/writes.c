@@ -283,7 +283,7 @@ static void post_all(struct conn *conn, const struct command_name *name,
     if (writer.count == 0) {
         api_answer(conn, 200, NULL, (struct bytes){0});
     } else if (is_named) {
-        command_sign(&txn, KIND_POST);
+        api_sign(conn, &txn, KIND_POST);
         api_submit(conn, finish_post_named);
     } else {
         api_submit(conn, api_finish_plain);

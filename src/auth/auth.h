@@ -124,6 +124,11 @@ MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
 /* True if it may do anything but ask the probes: it has a permission besides
  * "ready". */
 MUST_CHECK bool auth_is_trusted(const struct auth_identity *identity);
+/* The digest of what the identity sends, bound to the user: from the digest of
+ * a request, another one for each user or token, the same on every node. Nobody
+ * can find a request whose bound digest is that of another's. Without rules it
+ * is `digest`. */
+uint64_t auth_bind(const struct auth_identity *identity, uint64_t digest);
 /* Release the identity; it is zero then. Safe on a zero one. */
 void auth_release(struct auth_identity *identity);
 

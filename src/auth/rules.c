@@ -140,6 +140,29 @@ bool auth_is_trusted(const struct auth_identity *identity)
              has_more_than_ready(identity->rules->everybody)));
 }
 
+/* A token has no name, but its hash is not another's. */
+uint64_t auth_bind(const struct auth_identity *identity, uint64_t digest)
+{
+    const struct auth_user *user = identity->user;
+    struct sha256 hash;
+    uint8_t number[8];
+    uint8_t bound[SHA256_BYTES];
+    if (identity->unrestricted) {
+        return digest;
+    }
+    store_u64(number, digest);
+    sha256_init(&hash);
+    sha256_add(&hash, bytes_of(number, sizeof(number)));
+    if (user && user->kind == AUTH_USER_TOKEN) {
+        sha256_add(&hash, bytes_of(user->hash, sizeof(user->hash)));
+    } else if (user) {
+        sha256_add(&hash, bytes_of_string("user "));
+        sha256_add(&hash, user->name);
+    }
+    sha256_finish(&hash, bound);
+    return load_u64(bound);
+}
+
 /* ---- users ---- */
 
 const struct auth_user *auth_rules_find(const struct auth_rules *rules,

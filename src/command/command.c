@@ -139,9 +139,21 @@ void command_sign(const struct command_txn *txn, uint8_t kind)
     }
     size_t rest = txn->digest_at + DIGEST_BYTES;
     must(rest <= txn->out->size);
-    store_u64(
-        txn->out->data + txn->digest_at,
+    command_set_digest(
+        txn,
         digest(bytes_of(txn->out->data + rest, txn->out->size - rest), kind));
+}
+
+uint64_t command_digest(const struct command_txn *txn)
+{
+    return txn->digest_at > 0 ? load_u64(txn->out->data + txn->digest_at) : 0;
+}
+
+void command_set_digest(const struct command_txn *txn, uint64_t digest)
+{
+    if (txn->digest_at > 0) {
+        store_u64(txn->out->data + txn->digest_at, digest);
+    }
 }
 
 /* ---- decoding ---- */

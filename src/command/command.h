@@ -107,6 +107,10 @@ void command_txn(struct command_txn *txn, struct buf *out,
 /* Write the digest of the bytes after the name, if there is a name. `kind` is
  * part of it, so that the same change by another kind of request differs. */
 void command_sign(const struct command_txn *txn, uint8_t kind);
+/* The digest of a signed command, and another one in its place. A command
+ * without a name has none: 0. */
+uint64_t command_digest(const struct command_txn *txn);
+void command_set_digest(const struct command_txn *txn, uint64_t digest);
 
 /* ---- decoding: all views are of the bytes of `command` ---- */
 

@@ -834,6 +834,39 @@ def test_pages_with_credentials_are_pages_all_the_same(start):
     check_401(node.plain("OPTIONS", "/key/a", headers={"Origin": "http://evil.example"}))
 
 
+# ---- results that are kept ----
+
+def test_a_repeat_is_the_same_users(start):
+    """Under the same Idempotency-Key another one's request is another request,
+    on whatever node: nobody gets the answer to another's."""
+    node = start(user("bob", "secret", "read", "write"), user("amy", "secret", "read", "write"),
+                 token("tok", "all"), user("*", None, "read", "write"))
+    senders = [basic("bob", "secret"), basic("amy", "secret"), bearer("tok"), ADMIN, {}]
+    requests = [("POST", "/key", '{"k":"v"}'), ("PUT", "/key/k", "v"), ("DELETE", "/key/k", None),
+                ("POST", "/txn", '{"then":[{"get":"k"},{"put":"k","value":"2"}]}')]
+    for number, (method, path, body) in enumerate(requests):
+        for mine, sender in enumerate(senders):
+            name = {"Idempotency-Key": f"{number}-{mine}"}
+
+            def send(who):
+                return node.plain(method, path, body, {**who, **name})
+            first = send(sender)
+            assert first.status < 300 and "Idempotency-Replayed" not in first.headers
+            for other in senders:
+                again = send(other)
+                if other is sender:
+                    assert again.headers["Idempotency-Replayed"] == "true"
+                    assert (again.status, again.body) == (first.status, first.body)
+                else:
+                    assert (again.status, code(again)) == (422, "idempotency-mismatch")
+                    assert "by another user" in again.json()["message"]
+    # The name is what counts, not the password; and not the rules.
+    change_rules(node, ROOT_TOKEN, user("bob", "new", "write"))
+    again = node.plain("POST", "/key", '{"k":"v"}', {**basic("bob", "new"),
+                                                     "Idempotency-Key": "0-0"})
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
 # ---- tokens for one join ----
 
 def new_token(node, headers=None):
