@@ -104,6 +104,15 @@ $(BUILD)/craftd: $(call objects,release,$(SOURCES))
 	$(CC) $(RELEASE_CFLAGS) $(RELEASE_LDFLAGS) -o $@.debug $^ $(LIBS)
 	strip -o $@ $@.debug
 
+# A machine with the node as its only program, emulated (a minute).
+.PHONY: initramfs
+initramfs: $(BUILD)/craftd $(BUILD)/probe
+	scripts/setup machine
+	scripts/proc test_initramfs
+$(BUILD)/probe: tests/proc/probe.c
+	@mkdir -p $(@D)
+	$(CC) $(LANGUAGE) $(WARN) -O2 -static -o $@ $<
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 .PHONY: install
@@ -366,6 +375,7 @@ help:
 	@echo 'make fuzz-all SECONDS=n  all of them, n seconds each'
 	@echo 'make corpus T=http       keep the new inputs, minimised'
 	@echo 'make proc T=name         real processes: kill -9, restarts, joins'
+	@echo 'make initramfs           the node as the only program of a virtual machine'
 	@echo 'make bench               throughput, latency, CPU, compared with etcd'
 	@echo 'make tidy                clang-tidy, cppcheck, shellcheck'
 	@echo 'make cover               branch coverage by room'
