@@ -337,7 +337,7 @@ tidy: $(generated_api)
 	cppcheck --quiet --error-exitcode=1 --std=c11 \
 	  --enable=warning,performance,portability \
 	  --inline-suppr -Isrc $(SOURCES)
-	shellcheck $(filter-out scripts/rooms,$(wildcard scripts/*)) .ci/run
+	shellcheck $(filter-out scripts/rooms scripts/dist,$(wildcard scripts/*)) .ci/run
 
 .PHONY: proc bench cover compdb static repro clean help
 proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far

@@ -12,8 +12,9 @@
 #define LEVEL                                                                  \
     "    --stale              the state of the server itself, possibly old:\n" \
     "                         works without a leader; same as --level none\n"  \
-    "    --level LEVEL        linearizable (the default), or another one:\n"   \
-    "                         strong, weak, none, auto\n"
+    "    --level LEVEL        linearizable (the default), strong, weak, "      \
+    "none\n"                                                                   \
+    "                         or auto\n"
 
 #define CODES                                                                  \
     "    0  done\n"                                                            \
@@ -76,11 +77,14 @@ const char help_overview[] =
     "    lost, until --timeout is over.\n"
     "\n"
     "EXIT CODES\n"
-    "    0  done                     4  data damaged (the daemon, restore)\n"
-    "    1  failed                   5  no such key, or a condition did not\n"
-    "    2  wrong usage                 hold\n"
-    "    3  join refused (daemon)    6  no server could answer; no change\n"
-    "                                7  the outcome is unknown\n"
+    "    0  done\n"
+    "    1  failed\n"
+    "    2  wrong usage\n"
+    "    3  join refused (the daemon)\n"
+    "    4  data damaged (the daemon, recover, restore)\n"
+    "    5  no such key, or a condition did not hold\n"
+    "    6  no server could answer; nothing was changed\n"
+    "    7  the outcome is unknown\n"
     "\n"
     "ENVIRONMENT\n"
     "    CRAFTD_ADDR        servers to ask: host:port[,host:port...], or\n"
@@ -393,7 +397,7 @@ const char help_token[] =
     "    Prints two lines: an object for the file, with the hash of a new\n"
     "    token, and the token, 256 random bits in hexadecimal. The token is\n"
     "    nowhere else. Programs send it as \"Authorization: Bearer TOKEN\".\n"
-    "\n"
+    "\n" PERMS "\n"
     "    With --join a running server makes the token, and keeps it in memory\n"
     "    for ten minutes. It adds one new node to the cluster: the first one\n"
     "    that asks this server with it. Who runs the command needs the\n"
@@ -401,7 +405,7 @@ const char help_token[] =
     "\n"
     "OPTIONS\n"
     "    --join               see above; the others are for it alone\n" REACH
-    "\n" PERMS "\n"
+    "\n"
     "EXIT CODES\n" CODES AWAY "\n"
     "EXAMPLES\n"
     "    craftd token join >line-and-token\n"
