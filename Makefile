@@ -60,6 +60,10 @@ extra_linear := tests/sim/linear.c
 uses_link := base crypto raft wire
 extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c fuzz/fake_reactor.c
 extra_api := fuzz/fake_reactor.c
+# ... and kqueue, which is emulated here, with the reactor over it.
+uses_kqueue := base sys
+extra_kqueue := tests/support/kqueue_over_epoll.c \
+  $(filter-out src/reactor/epoll.c,$(wildcard src/reactor/*.c))
 
 generated_api := $(BUILD)/generated/openapi.c
 
@@ -155,6 +159,8 @@ $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
+include tests/support/kqueue.mk
+
 # Tests of stores in a directory of their own.
 DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
   test_store_restore test_store_hostile test_store_view test_store_changes)
@@ -166,7 +172,7 @@ $(DYING_TESTS): $(call objects,check,$(addprefix tests/support/,dying.c nth.c))
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 
 # A test whose time is its own.
-$(BUILD)/check/test_peer_admission: private WRAP := -Wl,--wrap=sys_now_ms
+$(addprefix $(BUILD)/,check/test_peer_admission kqueue/test_peer_admission): private WRAP := -Wl,--wrap=sys_now_ms
 
 .PHONY: unit
 # All unit tests, or one: make unit T=test_wal
@@ -318,7 +324,7 @@ HEADERS := $(shell find src -name '*.h')
 .PHONY: check
 
 check:
-	$(MAKE) WERROR=1 format-check layers scenarios headers unit replay crash-fixed sim-fixed
+	$(MAKE) WERROR=1 format-check layers scenarios headers unit kqueue-unit replay crash-fixed sim-fixed
 
 .PHONY: format format-check layers scenarios headers tidy
 format:
@@ -340,7 +346,7 @@ tidy: $(generated_api)
 	shellcheck $(filter-out scripts/rooms scripts/dist,$(wildcard scripts/*)) .ci/run
 
 .PHONY: proc bench cover compdb static repro clean help
-proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far
+proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far $(BUILD)/kqueue/craftd
 	scripts/proc $(T)
 bench: $(BUILD)/craftd $(BUILD)/flood
 	tests/bench/bench.py $(BENCH)
@@ -365,6 +371,7 @@ help:
 	@echo 'make install             into PREFIX/bin (/usr/local); DESTDIR'
 	@echo 'make check               format, layers, headers, unit tests, corpora'
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
+	@echo 'make kqueue-unit         those of the reactor, over its kqueue back-end'
 	@echo 'make sim SECONDS=n       whole clusters in a simulator, fresh seeds'
 	@echo 'make sim SEED=n          replay one of them, traced'
 	@echo 'make crash STATES=n      power loss at every change of a disk, recovered'

@@ -112,7 +112,7 @@ void reactor_wake_on(struct reactor *reactor, int fd)
     must(fd >= 0 && reactor->wake_watch.fd < 0);
     reactor->wake_watch = (struct watch){.fd = fd, .cb = on_wake};
     if (!poller_add(reactor->poller, &reactor->wake_watch, WATCH_READ)) {
-        die("epoll: no room for the first descriptors");
+        die("no room to watch for completions");
     }
 }
 

@@ -32,8 +32,13 @@ typedef void watch_cb(struct watch *watch, unsigned ready);
 struct watch {
     int fd;
     bool active;       /* Registered; events are delivered only then. */
-    unsigned interest; /* WATCH_READ | WATCH_WRITE as the kernel knows it. */
+    unsigned interest; /* WATCH_READ | WATCH_WRITE; the kernel knows it before
+                        * it sleeps next. */
     watch_cb *cb;
+    /* PRIVATE to kqueue.c. */
+    unsigned filters;    /* Those that the kernel has. */
+    int place;           /* Of its event among those of this turn. */
+    struct list changed; /* In a list of the poller. */
 };
 
 struct poller;
@@ -43,7 +48,8 @@ void poller_free(struct poller *poller);
 /* False: the kernel has no memory for another watch. */
 MUST_CHECK bool poller_add(struct poller *poller, struct watch *watch,
                            unsigned interest);
-/* Change the interest. No system call if it is the same. */
+/* Change the interest. No system call if it is the same. A change never
+ * fails. */
 void poller_change(struct poller *poller, struct watch *watch,
                    unsigned interest);
 /* Stop polling. Call it before the descriptor is closed: a forked child may
@@ -51,7 +57,9 @@ void poller_change(struct poller *poller, struct watch *watch,
  * watch that is not registered. */
 void poller_remove(struct poller *poller, struct watch *watch);
 /* Sleep at most `wait_ms` (-1: without limit). Returns the number of events, to
- * be read with poller_event(); 0 after a signal as well. */
+ * be read with poller_event(); 0 after a signal as well. There is at most one
+ * event of each watch, and it may have been collected before the watch was
+ * removed, or its interest changed: look at `active` and `interest` first. */
 int poller_wait(struct poller *poller, int wait_ms);
 struct watch *poller_event(const struct poller *poller, int place,
                            unsigned *ready);
