@@ -173,6 +173,7 @@ class Node:
         self.reach = HOST  # Host of its HTTP port for the tests.
         self.namespace = None  # Network namespace, if not ours (netns.py).
         self.args = list(args)
+        self.binary = BINARY
         self.inmem = inmem
         self.dir = os.path.join(str(base), name)
         self.log_path = os.path.join(str(base), name + ".log")
