@@ -48,12 +48,26 @@ SLOW = ("test_store_nth", "test_wal_nth")
 CHAOS = "test_raft_chaos"
 
 
-def unit_programs(room):
+# What is linked into other programs than those of its room.
+ELSEWHERE = {"src/reactor/kqueue.c": (
+    "check/test_kqueue_poller", "kqueue/test_reactor_poller",
+    "kqueue/test_reactor_dial", "kqueue/test_reactor")}
+
+
+def unit_programs(file):
+    if file in ELSEWHERE:
+        return ELSEWHERE[file]
+    room = room_of(file)
     names = [name[:-2] for name in os.listdir(os.path.join(ROOT, "tests", "unit"))
              if name.endswith(".c")]
-    return sorted((name for name in names if name != CHAOS and room in
-                   (name.split("_")[1], ALSO.get(name))),
-                  key=lambda name: (name in SLOW, name))
+    return ["check/" + name for name in sorted(
+        (name for name in names if name != CHAOS and room in
+         (name.split("_")[1], ALSO.get(name))),
+        key=lambda name: (name in SLOW, name))]
+
+
+def room_of(file):
+    return file.split("/")[1].removesuffix(".c")
 
 
 def parse(path):
@@ -204,22 +218,25 @@ def hunt_simulated(room, seeds):
     return None
 
 
-def hunt(room, seeds, proc):
+def hunt(file, seeds, proc):
     """Returns a text that names what found it, or None."""
     skipped = []
-    for program in unit_programs(room):
-        build("build/check/" + program)
-        well, out = quiet(["build/check/" + program], 120)
+    for program in unit_programs(file):
+        build("build/" + program)
+        well, out = quiet(["build/" + program], 120)
+        program = os.path.basename(program)
         if not well:
             return killer(program, out)
         skipped += ["%s: %s" % (program, test) for test in skipped_units(out)]
     if proc:
-        build("all", "build/craftd-next", "build/craftd-far")
+        build("all", "build/craftd-next", "build/craftd-far", "build/kqueue/craftd")
         well, out = quiet(["scripts/proc", proc, "-x", "-rfs"], 600,
                           of_processor=False)
         found = judge_proc(proc, well, out)
+    elif file in ELSEWHERE:
+        found = None
     else:
-        found = hunt_simulated(room, seeds)
+        found = hunt_simulated(room_of(file), seeds)
     if not found and skipped:
         raise Broken("tests were skipped: " + ", ".join(skipped))
     return found
@@ -237,7 +254,7 @@ def plant_and_hunt(mutant, seeds):
     try:
         with open(path, "w") as source:
             source.write(before.replace(old, new))
-        return hunt(file.split("/")[1].removesuffix(".c"), seeds, proc)
+        return hunt(file, seeds, proc)
     finally:
         with open(path, "w") as source:
             source.write(before)

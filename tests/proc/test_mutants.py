@@ -45,10 +45,10 @@ def tree(run, tmp_path, monkeypatch):
 
 
 def test_a_hunt_is_won_or_lost_by_tests_that_ran(run, tree):
-    assert run.hunt("api", 1, "test_passes") is None
+    assert run.hunt("src/api/list.c", 1, "test_passes") is None
     for one in ("test_fails", "test_passes or test_fails"):
-        assert run.hunt("api", 1, one) == f"tests/proc, {one}: test_fails - assert False"
-    assert "test_then_fails" in run.hunt("api", 1, "test_skips or then_fails")
+        assert run.hunt("src/api/list.c", 1, one) == f"tests/proc, {one}: test_fails - assert False"
+    assert "test_then_fails" in run.hunt("src/api/list.c", 1, "test_skips or then_fails")
 
 
 @pytest.mark.parametrize("expression, why", [
@@ -59,7 +59,7 @@ def test_a_hunt_is_won_or_lost_by_tests_that_ran(run, tree):
 ])
 def test_a_hunt_in_which_not_every_test_ran(run, tree, expression, why):
     with pytest.raises(run.Broken) as broken:
-        run.hunt("api", 1, expression)
+        run.hunt("src/api/list.c", 1, expression)
     assert why in str(broken.value)
 
 
@@ -71,13 +71,13 @@ def test_a_hunt_in_which_a_unit_test_was_skipped(run, tree, monkeypatch, skipped
                        "echo '[  SKIPPED ] 1 test(s), listed below:'\n"
                        "echo '[  SKIPPED ] test_a'\n" if skipped else "#!/bin/sh\n")
     program.chmod(0o755)
-    monkeypatch.setattr(run, "unit_programs", lambda _: ["test_room"])
+    monkeypatch.setattr(run, "unit_programs", lambda _: ["check/test_room"])
     if not skipped:
-        assert run.hunt("room", 1, "test_passes") is None
+        assert run.hunt("src/room.c", 1, "test_passes") is None
         return
     with pytest.raises(run.Broken, match="skipped: test_room: test_a$"):
-        run.hunt("room", 1, "test_passes")
-    assert run.hunt("room", 1, "test_fails")
+        run.hunt("src/room.c", 1, "test_passes")
+    assert run.hunt("src/room.c", 1, "test_fails")
 
 
 @pytest.mark.parametrize("command", ["while :; do :; done", "sleep 60"])
