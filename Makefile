@@ -172,7 +172,8 @@ $(DYING_TESTS): $(call objects,check,$(addprefix tests/support/,dying.c nth.c))
 $(DYING_TESTS): private WRAP := -Wl,--wrap=die
 
 # A test whose time is its own.
-$(addprefix $(BUILD)/,check/test_peer_admission kqueue/test_peer_admission): private WRAP := -Wl,--wrap=sys_now_ms
+$(addprefix $(BUILD)/,check/test_peer_admission kqueue/test_peer_admission): private WRAP := \
+  -Wl,--wrap=sys_now_ms,--wrap=sys_now_ns
 
 .PHONY: unit
 # All unit tests, or one: make unit T=test_wal

@@ -102,11 +102,17 @@ static uint64_t clock_ms = 1000;
 
 /* Names that the linker gives. */
 uint64_t __wrap_sys_now_ms(void);
+uint64_t __wrap_sys_now_ns(void);
 uint64_t __real_sys_now_ms(void);
 
 uint64_t __wrap_sys_now_ms(void)
 {
     return clock_ms;
+}
+
+uint64_t __wrap_sys_now_ns(void)
+{
+    return clock_ms * 1000000;
 }
 
 static void turn_for(uint64_t ms)
