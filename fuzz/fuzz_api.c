@@ -410,6 +410,7 @@ static void start_node(void)
                               .body_bytes_max = BODY_BYTES_MAX,
                               .db_bytes_max = DB_BYTES_MAX,
                               .conns_max = 16,
+                              .conns_beyond = API_CONNS_BEYOND,
                               .conns_wanted = 16,
                               .version = "0",
                               .peer_up = never_up,

@@ -37,8 +37,18 @@ enum {
     REFUSED_MS = 8000, /* Minimum time before a refused --join ends the node. */
     /* Descriptors that are kept from client connections: for files, links to
      * peers in both directions, dials in progress, strangers on the Raft port,
-     * lookups, listeners. At most half of a limit that is too low. */
+     * lookups, listeners. If the limit is too low, half of it without the
+     * connections beyond --max-conns; a cluster of seven needs the minimum. */
     FDS_RESERVED = 160,
+    FDS_RESERVED_MIN = 40,
+};
+
+/* Bounds on connections of clients, as the descriptors allow: --max-conns,
+ * those accepted beyond it, and those of proxies without a header. */
+struct connections {
+    uint32_t max;
+    uint32_t beyond;
+    uint32_t proxied;
 };
 
 struct daemon {
@@ -64,7 +74,7 @@ struct daemon {
     uint64_t stop_by_ms;    /* End of the current phase. */
     uint64_t removed_by_ms; /* Stop of a removed node; 0: it is a member. */
     uint64_t log_retry_ms;  /* Next write of log lines that are pending. */
-    uint32_t conns_max;     /* --max-conns, or what the descriptors allow. */
+    struct connections connections;
     int exit_code;
     /* Absolute path and identity of the lock file, as of the start. */
     char lock_path[2 * FS_PATH_BYTES];
@@ -424,7 +434,9 @@ static int open_listeners(struct daemon *daemon)
         .value_bytes_max = config->max_value,
         .body_bytes_max = config->max_body,
         .db_bytes_max = config->max_db,
-        .conns_max = daemon->conns_max,
+        .conns_max = daemon->connections.max,
+        .conns_beyond = daemon->connections.beyond,
+        .proxied_max = daemon->connections.proxied,
         .conns_wanted = (uint32_t)config->max_conns,
         .http_adv = config->http_adv,
         .host_name = host_name(),
@@ -579,23 +591,31 @@ static uint64_t raise_descriptors(uint64_t wanted)
  * peers. */
 static void fit_connections(struct daemon *daemon)
 {
+    struct connections *conns = &daemon->connections;
     uint64_t wanted = daemon->config.max_conns;
     uint64_t proxied = daemon->config.trust_proxy ? API_PROXIED_MAX : 0;
     uint64_t others = FDS_RESERVED + API_CONNS_BEYOND + proxied;
     uint64_t limit = raise_descriptors(wanted + others);
+    *conns = (struct connections){.max = (uint32_t)wanted,
+                                  .beyond = API_CONNS_BEYOND,
+                                  .proxied = (uint32_t)proxied};
     if (limit >= wanted + others) {
-        daemon->conns_max = (uint32_t)wanted;
         return;
     }
-    uint64_t conns = max_u64(limit - min_u64(others, limit / 2), 1);
-    daemon->conns_max = (uint32_t)min_u64(conns, wanted);
+    uint64_t reserved = limit / 2 - min_u64(limit / 2, API_CONNS_BEYOND);
+    reserved = max_u64(min_u64(reserved, FDS_RESERVED), FDS_RESERVED_MIN);
+    uint64_t left = max_u64(limit - min_u64(reserved, limit), 4);
+    conns->proxied = (uint32_t)min_u64(proxied, left / 4);
+    conns->beyond = (uint32_t)min_u64(API_CONNS_BEYOND, left / 4);
+    left -= conns->proxied + conns->beyond;
+    conns->max = (uint32_t)min_u64(left, wanted);
     log_warn("descriptors",
              "limit=%llu --max-conns=%llu used=%u why=\"the limit of "
              "descriptors is too low for --max-conns connections and %llu "
              "descriptors for files and peers\" help=\"raise the limit "
              "(ulimit -n, LimitNOFILE=), or lower --max-conns\"",
-             (unsigned long long)limit, (unsigned long long)wanted,
-             daemon->conns_max, (unsigned long long)others);
+             (unsigned long long)limit, (unsigned long long)wanted, conns->max,
+             (unsigned long long)others);
 }
 
 /* Enables asynchronous file operations if --io allows them and the kernel has

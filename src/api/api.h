@@ -26,11 +26,9 @@ struct api_process {
     uint64_t max_fds;
 };
 
-/* Upper bound on connections accepted over conns_max: they are answered probes
- * or refused. Further ones wait in the kernel's queue of the listener. */
-enum { API_CONNS_BEYOND = 32 };
-/* Bound on connections of trusted proxies without a whole PROXY header. */
-enum { API_PROXIED_MAX = 256 };
+/* Enough for any number of connections, for the two bounds below that have
+ * these names. */
+enum { API_CONNS_BEYOND = 32, API_PROXIED_MAX = 256 };
 
 /* All pointers are borrowed until api_close(). */
 struct api_options {
@@ -46,6 +44,13 @@ struct api_options {
     uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
     uint64_t body_bytes_max;  /* --max-body */
     uint32_t conns_max;       /* Upper bound on connections, over 0. */
+    /* Upper bound on connections accepted over conns_max: they are answered
+     * probes or refused. Further ones wait in the kernel's queue of the
+     * listener. */
+    uint32_t conns_beyond;
+    /* The same on connections of trusted proxies without a whole PROXY
+     * header. */
+    uint32_t proxied_max;
     uint32_t conns_wanted; /* --max-conns; higher than conns_max when the limit
                               of descriptors is too low for it. */
     /* Names under which browsers may reach this node: the host of http_adv, the

@@ -5,7 +5,7 @@
  * longest. A connection that finds no place is a guest: it is held for its
  * first request, which is answered if it is a probe (health, status, metrics)
  * and refused with 429 if not, and is closed then. There are at most
- * API_CONNS_BEYOND guests; further connections wait in the kernel's queue, and
+ * conns_beyond guests; further connections wait in the kernel's queue, and
  * meanwhile guests that send nothing are dropped after GUEST_MIN_MS.
  *
  * A share per address. One IPv4 address, or one IPv6 network of 64 bits, may
@@ -171,11 +171,11 @@ static bool is_over_share(const struct api *api, const struct conn_host *host,
 
 static void on_guest_time(void *arg);
 
-/* Stop accepting while there are API_CONNS_BEYOND guests: the descriptors that
+/* Stop accepting while there are conns_beyond guests: the descriptors that
  * are left are reserved for files and peers. */
 static void hold_listeners(struct api *api)
 {
-    bool full = api->conns.guest_count >= API_CONNS_BEYOND;
+    bool full = api->conns.guest_count >= api->options.conns_beyond;
     bool any = false;
     for (size_t i = 0; i < ARRAY_COUNT(api->listeners); i++) {
         if (api->listeners[i]) {
@@ -194,7 +194,7 @@ static void hold_listeners(struct api *api)
 static void on_guest_time(void *arg)
 {
     struct api *api = arg;
-    bool full = api->conns.guest_count >= API_CONNS_BEYOND;
+    bool full = api->conns.guest_count >= api->options.conns_beyond;
     for (struct list *at = api->conns.guests.next;
          full && at != &api->conns.guests;) {
         struct conn *conn = container_of(at, struct conn, place.guest_link);

@@ -117,7 +117,7 @@ static const struct stream_handler header_handler = {
 static void wait_for_header(struct api *api, struct stream *stream)
 {
     struct api_proxied *proxied = &api->proxied;
-    if (proxied->waiting_count == API_PROXIED_MAX) {
+    if (proxied->waiting_count >= api->options.proxied_max) {
         refuse(container_of(proxied->waiting.next, struct waiting, link),
                "too many connections wait for a PROXY header");
     }

@@ -114,11 +114,18 @@ static void disconnect(struct stream *stream)
     }
 }
 
+/* The memory stays until the end of the turn; the descriptor is free for the
+ * next connection at once, so that many that replace each other in one turn
+ * never take more of them than they may. */
 static void close_now(struct stream *stream)
 {
     must(stream->state != STREAM_CLOSED);
     disconnect(stream);
     stream->state = STREAM_CLOSED;
+    if (stream->watch.fd >= 0) {
+        (void)close(stream->watch.fd);
+        stream->watch.fd = -1;
+    }
     list_remove(&stream->link);
     list_add(&stream->reactor->dead, &stream->link);
 }
@@ -151,9 +158,6 @@ struct stream *stream_new(struct reactor *reactor, int fd)
 void stream_free(struct stream *stream)
 {
     must(stream->state == STREAM_CLOSED && !stream->watch.active);
-    if (stream->watch.fd >= 0) {
-        (void)close(stream->watch.fd);
-    }
     buf_free(&stream->input);
     buf_free(&stream->output);
     mem_free(stream->dial);

@@ -1,15 +1,19 @@
 """Hosts with next to nothing: an empty root, process 1 of a container, few
 descriptors, little address space, system calls that are missing."""
+import contextlib
+import errno
 import fcntl
 import os
+import re
 import signal
+import socket
 import subprocess
 import termios
 import time
 
 import pytest
 
-from cluster import die_with_parent, forbidding, wait_for
+from cluster import BINARY, HOST, die_with_parent, forbidding, wait_for
 from minimal import (UNPRIVILEGED, as_process_1, boxed_argv, children, in_root,
                      make_root, only_child, signal_process_1)
 from syscalls import NUMBERS, SUPPORTED
@@ -168,3 +172,84 @@ def test_a_command_as_process_1(root, number):
         process.kill()
         os.close(reader)
         os.close(writer)
+
+
+# ---- limits, and system calls that are missing ----
+
+def limited(option, argv):
+    return ["prlimit", option, "--", *argv]
+
+
+def test_64_descriptors(cluster):
+    """They are shared between clients, files and peers, so that a crowd of clients
+    takes none from the others."""
+    nodes = [cluster.new() for _ in range(3)]
+    for node in nodes:
+        node.join = nodes[0].http if node is not nodes[0] else None
+        node.start(limited("--nofile=64:64", node.argv())).up()
+        cluster.wait_leader()
+    cluster.wait_members(3)
+    for node in nodes:
+        assert " descriptors limit=64 " in node.log()
+        with contextlib.ExitStack() as crowd:
+            for _ in range(100):
+                crowd.enter_context(
+                    socket.create_connection((HOST, node.http_port)))
+            wait_for(lambda: node.put("crowd", node.name).status == 200, 15,
+                     "a write")
+            assert not re.search(r"accept-paused|Too many open files", node.log())
+        leader = cluster.wait_leader()
+        leader.terminate()
+        assert serves(cluster.others(leader)[0])
+        leader.start(limited("--nofile=64:64", leader.argv())).up()
+        cluster.wait_members(3)
+    cluster.wait_same()
+
+
+def test_little_address_space(cluster):
+    """32 MB of it, for a database of a few."""
+    node = cluster.new()
+    node.start(limited(f"--as={32 << 20}", node.argv())).up()
+    assert serves(node)
+    for number in range(40):
+        pairs = {f"k{number}-{i}": "v" * 1000 for i in range(100)}
+        assert node.put_many(pairs).status == 200
+    assert len(node.request("GET", "/keys?limit=1000").body) > 1000
+    assert node.request("GET", "/metrics").status == 200
+    assert node.terminate() == 0
+    node.start(limited(f"--as={32 << 20}", node.argv())).up()
+    assert node.get("k39-99") == "v" * 1000
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
+def test_without_io_uring(cluster, error):
+    """The log is written in the event loop, and a line says so."""
+    node = cluster.new()
+    node.start(forbidding({425: error}, node.argv())).up()
+    assert serves(node)
+    assert node.log().count(" io log=sync why=") == 1
+    assert node.terminate() == 0
+
+
+@injects
+def test_an_old_kernel(cluster, root):
+    """Calls of the last ten years, all of them missing: rseq, clone3, close_range,
+    openat2, faccessat2, statx, io_uring and Landlock's, membarrier, renameat2,
+    seccomp, copy_file_range."""
+    gone = [334, 435, 436, 437, 439, 332, 425, 426, 427, 444, 445, 446, 324, 316, 317,
+            326]
+    cluster.start(1)
+    node = cluster.new()
+    node.join = cluster[0].http.replace(HOST, "name.invalid") + "," + cluster[0].http
+    node.start(forbidding({number: errno.ENOSYS for number in gone},
+                          node.argv())).up()
+    cluster.wait_members(2)
+    assert serves(node)
+    assert " sandbox seccomp=on landlock=off " in node.log()
+    assert node.request("GET", "/metrics").status == 200
+    assert node.terminate() == 0
+    done = subprocess.run(
+        forbidding({number: errno.ENOSYS for number in gone},
+                   [BINARY, "recover", "-id", node.name, node.dir]),
+        capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
