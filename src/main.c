@@ -724,7 +724,10 @@ int main(int argc, char **argv)
 {
     static struct daemon daemon;
     char why[256];
-    process_hold_standard_files();
+    if (!process_hold_standard_files()) {
+        perror("craftd: standard descriptors");
+        return EXIT_RUNTIME;
+    }
     init_enter();
     process_keep_files_private();
     /* With SIGXFSZ ignored, a write over the limit of file sizes (ulimit -f)

@@ -12,16 +12,45 @@
 
 extern char **environ;
 
-/* A file or socket that is opened while a standard descriptor is closed gets
- * its number, and log lines would be written into it. The substitutes are
- * opened in the opposite direction, so that using them fails. */
-void process_hold_standard_files(void)
+static bool is_closed(int fd)
 {
+    return fcntl(fd, F_GETFD) < 0 && errno == EBADF;
+}
+
+/* A file or socket that is opened while a standard descriptor is closed gets
+ * its number, and log lines would be written into it. The substitutes are the
+ * wrong ends of a pipe, so that using them fails; there may be no /dev. */
+bool process_hold_standard_files(void)
+{
+    bool closed[STDERR_FILENO + 1];
+    bool any = false;
+    int ends[2];
     for (int fd = 0; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
-            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        closed[fd] = is_closed(fd);
+        any = any || closed[fd];
+    }
+    if (!any) {
+        return true;
+    }
+    if (pipe(ends) != 0) {
+        return false;
+    }
+    /* The pipe itself may have standard numbers: these are replaced below. */
+    int unreadable = fcntl(ends[1], F_DUPFD, STDERR_FILENO + 1);
+    int unwritable = fcntl(ends[0], F_DUPFD, STDERR_FILENO + 1);
+    bool held = unreadable >= 0 && unwritable >= 0;
+    for (int fd = 0; held && fd <= STDERR_FILENO; fd++) {
+        held = !closed[fd] ||
+               dup2(fd == STDIN_FILENO ? unreadable : unwritable, fd) == fd;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (ends[i] > STDERR_FILENO) {
+            (void)close(ends[i]);
         }
     }
+    (void)close(unreadable);
+    (void)close(unwritable);
+    return held;
 }
 
 /* SQLite creates its files with 0644, and a umask of the parent might take even

@@ -3,9 +3,13 @@
 #ifndef CRAFTD_PROCESS_H
 #define CRAFTD_PROCESS_H
 
-/* Open /dev/null on those of the descriptors 0, 1 and 2 that are closed. Call
- * it before anything else is opened. */
-void process_hold_standard_files(void);
+#include "base/base.h"
+
+/* Open those of the descriptors 0, 1 and 2 that are closed, so that no file
+ * gets their numbers: reading and writing fails with EBADF. Call it before
+ * anything else is opened. False, with errno: there are no descriptors for
+ * that. */
+MUST_CHECK bool process_hold_standard_files(void);
 /* Set the umask so that files are created with 0600 and directories with 0700,
  * whatever it was. */
 void process_keep_files_private(void);

@@ -65,7 +65,11 @@ void output_open(void)
     fd = STDERR_FILENO;
     queue_at = 0;
     queue_end = 0;
-    if (fstat(STDERR_FILENO, &file) != 0) {
+    /* A pipe that was opened for reading could be opened again for writing, and
+     * would be filled with lines that nobody reads. */
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY ||
+        fstat(STDERR_FILENO, &file) != 0) {
         return;
     }
     bool is_terminal = S_ISCHR(file.st_mode) && isatty(STDERR_FILENO);

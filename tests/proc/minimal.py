@@ -1,6 +1,7 @@
 """Hosts that have next to nothing: a root directory with the binary alone, PID
 namespaces, closed descriptors. For tests that run as root."""
 import os
+import re
 import shutil
 import signal
 
@@ -26,6 +27,18 @@ def only_child(pid):
     found = wait_for(lambda: children(pid), 5, "its child")
     assert len(found) == 1, found
     return found[0]
+
+
+def access_mode(pid, fd):
+    with open(f"/proc/{pid}/fdinfo/{fd}") as f:
+        return int(re.search(r"flags:\s*(\d+)", f.read())[1], 8) & 3
+
+
+def is_held(pid, fd):
+    """By the end of a pipe that is of no use: reading from the first fails, and
+    writing to the others."""
+    return (os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:")
+            and access_mode(pid, fd) == (os.O_WRONLY if fd == 0 else os.O_RDONLY))
 
 
 def in_root(root, argv, user=None):
