@@ -388,14 +388,15 @@ static void emit_socketcall(struct program *program)
 #endif
 }
 
-/* Memory is writable or executable, never both in turn. */
+/* Memory is writable or executable, never both in turn. Where there is mmap2, C
+ * libraries use no other, and mmap is left out: that of i386 has its arguments
+ * in memory, out of the filter's sight. */
 static void emit_memory(struct program *program)
 {
-#ifdef __NR_mmap
-    emit_without_bits(program, __NR_mmap, 2, PROT_EXEC);
-#endif
 #ifdef __NR_mmap2
     emit_without_bits(program, __NR_mmap2, 2, PROT_EXEC);
+#else
+    emit_without_bits(program, __NR_mmap, 2, PROT_EXEC);
 #endif
     emit_without_bits(program, __NR_mprotect, 2, PROT_EXEC);
 }
