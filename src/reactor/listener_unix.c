@@ -61,13 +61,25 @@ static bool is_stale(const char *path)
            before.st_dev == after.st_dev && before.st_ino == after.st_ino;
 }
 
-static int bind_path(int fd, const struct sockaddr_un *address)
+/* bind() makes the file with its mode, by the mask. To change the mode later,
+ * by the path, would be to change that of whatever has been put there: this
+ * process may be root, and the directory another user's. */
+static int bind_once(int fd, const struct sockaddr_un *address, mode_t mode)
 {
-    const struct sockaddr *any = (const struct sockaddr *)address;
-    int rc = bind(fd, any, sizeof(*address));
+    mode_t mask = umask(0777 & ~mode);
+    int rc = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+    int error = errno;
+    (void)umask(mask);
+    errno = error;
+    return rc;
+}
+
+static int bind_path(int fd, const struct sockaddr_un *address, mode_t mode)
+{
+    int rc = bind_once(fd, address, mode);
     if (rc != 0 && errno == EADDRINUSE) {
         if (is_stale(address->sun_path) && unlink(address->sun_path) == 0) {
-            rc = bind(fd, any, sizeof(*address));
+            rc = bind_once(fd, address, mode);
         } else {
             errno = EADDRINUSE;
         }
@@ -86,9 +98,8 @@ static int listen_on(const char *path, mode_t mode)
     if (fd < 0) {
         return -1;
     }
-    bool bound = bind_path(fd, &address) == 0;
-    /* No client can connect before listen(), so the mode is in time. */
-    if (bound && chmod(path, mode) == 0 && listen(fd, SOMAXCONN) == 0) {
+    bool bound = bind_path(fd, &address, mode) == 0;
+    if (bound && listen(fd, SOMAXCONN) == 0) {
         return fd;
     }
     int error = errno;

@@ -1,12 +1,17 @@
 /* account.c -- see account.h. /etc/passwd and /etc/group are read here
  * (passwd(5), group(5)): getpwnam() loads libraries for other sources, which
  * ends a static program by SIGSEGV when they are not of the same build. */
+#ifdef __linux__
+#define _GNU_SOURCE /* O_PATH, AT_EMPTY_PATH */
+#endif
 #include "sys/account.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FIELDS_MAX = 7, LINE_BYTES = 4096, GROUPS_MAX = 64 };
@@ -183,3 +188,46 @@ bool sys_user_become(const struct sys_user *user, char *why, size_t why_size)
     must(getgid() == user->gid && getegid() == user->gid);
     return true;
 }
+
+/* ---- a socket ---- */
+
+#if defined(O_PATH) && defined(AT_EMPTY_PATH)
+
+/* The descriptor is of the file that was looked at, whatever becomes of its
+ * name. */
+bool sys_user_give_socket(const struct sys_user *user, const char *path)
+{
+    struct stat file;
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    bool good = fd >= 0 && fstat(fd, &file) == 0;
+    if (good &&
+        (!S_ISSOCK(file.st_mode) || file.st_uid != 0 || file.st_nlink != 1)) {
+        errno = EPERM;
+        good = false;
+    }
+    good = good && fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) == 0;
+    int error = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    errno = error;
+    return good;
+}
+
+#else
+
+/* Nothing can hold on to a socket here: its name is looked up twice. */
+bool sys_user_give_socket(const struct sys_user *user, const char *path)
+{
+    struct stat file;
+    if (lstat(path, &file) != 0) {
+        return false;
+    }
+    if (!S_ISSOCK(file.st_mode) || file.st_uid != 0 || file.st_nlink != 1) {
+        errno = EPERM;
+        return false;
+    }
+    return lchown(path, user->uid, user->gid) == 0;
+}
+
+#endif

@@ -30,4 +30,11 @@ bool sys_user_is_possible(const struct sys_user *user);
 MUST_CHECK bool sys_user_become(const struct sys_user *user, char *why,
                                 size_t why_size);
 
+/* Give the file of a Unix socket that root has made to the user. The directory
+ * may be that user's, who may put anything in its place: what is no socket of
+ * root's, or has a second name, is left as it is, with EPERM. False: see errno.
+ */
+MUST_CHECK bool sys_user_give_socket(const struct sys_user *user,
+                                     const char *path);
+
 #endif
