@@ -1,6 +1,7 @@
 /* privileges.c -- see privileges.h. */
 #include "privileges.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "host.h"
 #include "sys/fs.h"
+#include "sys/sys.h"
 
 enum { PATHS_MAX = 24 };
 
@@ -27,11 +29,22 @@ static void add(struct paths *paths, const char *path,
     }
 }
 
+/* A node whose memory holds secrets leaves no copy of it behind. */
+static void protect_memory(const struct config *config)
+{
+    if ((config->cluster_key || config->auth || config->join_token_file) &&
+        !sys_forbid_dumps()) {
+        log_warn("start", "why=\"core dumps cannot be turned off: %s\"",
+                 strerror(errno));
+    }
+}
+
 bool privileges_init(struct privileges *privileges, const struct config *config)
 {
     char why[160];
     *privileges =
         (struct privileges){.config = config, .has_user = config->user != NULL};
+    protect_memory(config);
     if (!privileges->has_user) {
         return true;
     }
@@ -171,9 +184,12 @@ static bool is_readable(const char *flag, const char *path)
 static bool own_socket(const struct privileges *privileges)
 {
     const char *path = privileges->config->http_unix;
-    const struct sys_user *user = &privileges->user;
-    if (path && lchown(path, user->uid, user->gid) != 0 && errno != ENOENT) {
-        log_error("start", "--http=unix:%s why=\"%s\"", path, strerror(errno));
+    if (path && geteuid() == 0 &&
+        !sys_user_give_socket(&privileges->user, path) && errno != ENOENT) {
+        log_error("start",
+                  "--http=unix:%s why=\"the socket cannot be given to user %u: "
+                  "%s\"",
+                  path, (unsigned)privileges->user.uid, strerror(errno));
         return false;
     }
     return true;
@@ -205,6 +221,86 @@ static char *parent_of(const char *path)
     return !slash ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
 }
 
+/* True for directories that many programs share (Filesystem Hierarchy
+ * Standard). */
+static bool is_of_system(const char *dir)
+{
+    static const char *const shared[] = {
+        "/",        "/etc",     "/home",          "/media",     "/mnt",
+        "/opt",     "/root",    "/run",           "/srv",       "/tmp",
+        "/usr",     "/var",     "/usr/local/etc", "/usr/local", "/var/lib",
+        "/var/tmp", "/dev/shm", "/run/secrets",
+    };
+    char *real = realpath(dir, NULL);
+    bool found = !real;
+    for (size_t i = 0; !found && i < ARRAY_COUNT(shared); i++) {
+        found = strcmp(real, shared[i]) == 0;
+    }
+    free(real);
+    return found;
+}
+
+/* A file that is read again on SIGHUP. An editor replaces it, and containers a
+ * link on the way to it, hence the directories; but a directory of the system
+ * holds more than that file. The strings of `dirs` are to be freed. */
+static void add_secret(struct paths *paths, const char *path, char *dirs[2])
+{
+    dirs[0] = parent_of(path);
+    dirs[1] = path ? directory_of(path) : NULL;
+    for (int i = 0; path && i < 2; i++) {
+        if (dirs[i] && !is_of_system(dirs[i])) {
+            add(paths, dirs[i], SANDBOX_READ);
+        } else {
+            add(paths, path, SANDBOX_READ);
+        }
+    }
+    if (path && is_of_system(dirs[0])) {
+        log_info(
+            "sandbox",
+            "file=\"%s\" why=\"the sandbox allows this file alone, not all "
+            "of its directory: before SIGHUP change what is in it, do not "
+            "replace it, or give it a directory of its own\"",
+            path);
+    }
+}
+
+/* Whether the directory holds the file `path` alone. */
+static bool holds_nothing_else(const char *dir, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    DIR *list = opendir(dir);
+    bool alone = list != NULL;
+    const struct dirent *entry;
+    while (alone && (entry = readdir(list)) != NULL) {
+        alone = strcmp(entry->d_name, ".") == 0 ||
+                strcmp(entry->d_name, "..") == 0 ||
+                strcmp(entry->d_name, name) == 0;
+    }
+    if (list) {
+        (void)closedir(list);
+    }
+    return alone;
+}
+
+/* To remove the socket at the end takes the right to remove anything below its
+ * directory. Returns a string to be freed. */
+static char *add_socket(struct paths *paths, const char *path)
+{
+    char *dir = parent_of(path);
+    if (path && holds_nothing_else(dir, path)) {
+        add(paths, dir, SANDBOX_REMOVE);
+    } else if (path) {
+        log_info(
+            "sandbox",
+            "--http=unix:%s why=\"the directory holds other files, so that "
+            "the socket may not be removed at the end; the next start "
+            "replaces it\"",
+            path);
+    }
+    return dir;
+}
+
 void privileges_enter_sandbox(struct privileges *privileges)
 {
     const struct config *config = privileges->config;
@@ -216,26 +312,18 @@ void privileges_enter_sandbox(struct privileges *privileges)
     }
     add(&paths, config->inmem ? NULL : config->dir, SANDBOX_WRITE);
     add(&paths, config->backup_dir, SANDBOX_WRITE);
-    char *socket_dir = parent_of(config->http_unix);
-    char *key_dir = parent_of(config->cluster_key); /* Read again on SIGHUP. */
-    add(&paths, socket_dir, SANDBOX_REMOVE);
-    char *key_target =
-        config->cluster_key ? directory_of(config->cluster_key) : NULL;
-    char *auth_dir = parent_of(config->auth); /* Likewise. */
-    char *auth_target = config->auth ? directory_of(config->auth) : NULL;
-    add(&paths, key_dir, SANDBOX_READ);
-    add(&paths, key_target, SANDBOX_READ); /* Elsewhere, if it is a link. */
-    add(&paths, auth_dir, SANDBOX_READ);
-    add(&paths, auth_target, SANDBOX_READ);
+    char *dirs[4];
+    char *socket_dir = add_socket(&paths, config->http_unix);
+    add_secret(&paths, config->cluster_key, dirs);
+    add_secret(&paths, config->auth, dirs + 2);
     add(&paths, "/proc/self", SANDBOX_READ);     /* For /metrics. */
     add(&paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
     add(&paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
     sandbox_enter(SANDBOX_NODE, paths.list, paths.count, status);
     free(socket_dir);
-    free(key_dir);
-    free(key_target);
-    free(auth_dir);
-    free(auth_target);
+    for (size_t i = 0; i < ARRAY_COUNT(dirs); i++) {
+        free(dirs[i]);
+    }
     if (status->why[0]) {
         log_info("sandbox", "seccomp=%s landlock=%s why=\"%s\"",
                  status->seccomp ? "on" : "off",

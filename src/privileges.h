@@ -22,7 +22,7 @@ struct privileges {
 
 /* Each of these returns false when the start cannot go on; that is logged. */
 
-/* Look up --user. */
+/* Look up --user. If there are secrets to be read, forbid core dumps. */
 MUST_CHECK bool privileges_init(struct privileges *privileges,
                                 const struct config *config);
 /* Start the process that resolves names. */

@@ -1,4 +1,7 @@
 /* process.c -- memory, time and descriptors of this process (proc(5)). */
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,4 +74,18 @@ bool sys_process(struct sys_process *process)
     now.max_fds = limit.rlim_cur;
     *process = now;
     return true;
+}
+
+/* A dump that a program takes from a pipe ignores the limit (core(5)). */
+bool sys_forbid_dumps(void)
+{
+    const struct rlimit none = {0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0) {
+        return false;
+    }
+#ifdef __linux__
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+#else
+    return true;
+#endif
 }

@@ -43,7 +43,7 @@ enum sandbox_role {
 enum sandbox_access {
     SANDBOX_READ,   /* Files and directories: this one, and all below it. */
     SANDBOX_WRITE,  /* The same, and everything in it may change. */
-    SANDBOX_REMOVE, /* Names may be removed from this directory. */
+    SANDBOX_REMOVE, /* Files may be removed from this directory and below. */
 };
 
 struct sandbox_path {

@@ -15,6 +15,11 @@ uint64_t sys_now_ms(void);
  * none. */
 void sys_entropy(void *out, size_t size);
 
+/* From now on the kernel writes no core dump of this process, whatever the
+ * system does with such, and on Linux other processes of the same user cannot
+ * read its memory. False: see errno. */
+MUST_CHECK bool sys_forbid_dumps(void);
+
 struct sys_process {
     uint64_t resident_bytes;
     uint64_t virtual_bytes;

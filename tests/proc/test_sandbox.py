@@ -131,6 +131,63 @@ def test_files_of_others_cannot_be_opened(node, tmp_path):
 
 
 @injects
+@as_root
+def test_of_a_directory_of_the_system_one_file_is_allowed(cluster):
+    """/etc and its like hold more than the file of --auth; another directory is
+    allowed, since an editor replaces the file."""
+    name = f"craftd-test-{os.getpid()}"
+    paths = [f"/tmp/{name}.json", f"/tmp/{name}/auth.json"]
+    os.mkdir(f"/tmp/{name}")
+    secret = f"/tmp/{name}-other"
+    try:
+        for path in paths + [secret, f"/tmp/{name}/other"]:
+            with open(path, "w", encoding="utf-8",
+                      opener=lambda p, f: os.open(p, f, 0o600)) as f:
+                f.write('[{"username":"*","perms":["all"]}]')
+        for path, shared in zip(paths, (True, False)):
+            node = started(cluster, "--auth", path)
+            if not has_landlock(node):
+                pytest.skip("this kernel has no Landlock")
+            assert opened(node, path) == "opened"
+            other = secret if shared else f"/tmp/{name}/other"
+            assert opened(node, other) == ("EACCES" if shared else "opened")
+            assert ("allows this file alone" in node.log()) == shared
+            node.send(signal.SIGHUP)
+            wait_for(lambda: node.log().count(" auth file=") == 2, 5, "it is read")
+            with open(path + ".new", "w", encoding="utf-8",
+                      opener=lambda p, f: os.open(p, f, 0o600)) as f:
+                f.write('[]')
+            os.rename(path + ".new", path)
+            node.send(signal.SIGHUP)
+            line = "the rules in use stay as they are" if shared else "users=0"
+            wait_for(lambda: line in node.log(), 5, "it is read, or not")
+            node.terminate()
+    finally:
+        os.remove(secret)
+        os.remove(paths[0])
+        shutil.rmtree(f"/tmp/{name}")
+
+
+@injects
+@pytest.mark.parametrize("flag", [None, "--cluster-key", "--auth", "--join-token-file"])
+def test_no_core_dump_holds_secrets(cluster, tmp_path, flag):
+    path = tmp_path / "secret"
+    text = {"--auth": '[{"username":"*","perms":["all"]}]'}.get(flag, "0" * 63 + "1\n")
+    path.write_text(text)
+    os.chmod(path, 0o600)
+    args = [flag, str(path)] if flag else []
+    node = cluster.new(args=["--sandbox", "off", *args])
+    node.start(["sh", "-c", 'ulimit -c 4096; exec "$@"', "sh", *node.argv()]).up()
+    cluster.wait_leader()
+    get_dumpable = 3
+    assert syscalls.call(node.pid, "prctl", get_dumpable, 0, 0, 0, 0) == (0 if flag else 1)
+    with open(f"/proc/{node.pid}/limits", encoding="utf-8") as f:
+        limits = re.search(r"core file size +(\d+) +(\S+)", f.read()).groups()
+    assert (limits == ("0", "0")) == bool(flag)
+    assert b"process_open_fds" in node.request("GET", "/metrics").body
+
+
+@injects
 def test_sockets_of_other_kinds_cannot_be_made(node):
     for family in (AF_UNIX, AF_NETLINK, AF_PACKET):
         assert syscalls.call(node.pid, "socket", family, 2, 0) == "EAFNOSUPPORT"

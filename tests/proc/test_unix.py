@@ -2,6 +2,7 @@
 import contextlib
 import http.client
 import os
+import platform
 import pwd
 import socket
 import stat
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 
-from cluster import BINARY, request_on, wait_for
+from cluster import BINARY, forbidding, request_on, wait_for
 
 
 class Connection(http.client.HTTPConnection):
@@ -44,8 +45,10 @@ def is_up(node, path):
 
 @pytest.fixture
 def path(tmp_path):
+    """In a directory of its own."""
     os.chdir(tmp_path)  # Paths of sockets are short: pytest's are long.
-    return "craftd.sock"
+    os.mkdir("run")
+    return "run/craftd.sock"
 
 
 def test_a_unix_socket_and_tcp(cluster, path):
@@ -59,6 +62,40 @@ def test_a_unix_socket_and_tcp(cluster, path):
     assert curl.stdout == '{"k":"v"}', curl
     node.terminate()
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("args, stays", [((), True), (("--sandbox", "off"), False)])
+def test_in_a_directory_of_others_it_stays(cluster, tmp_path, args, stays):
+    """The right to remove it would be one to remove the others."""
+    os.chdir(tmp_path)
+    os.mkdir("shared")
+    with open("shared/other", "w", encoding="utf-8") as f:
+        f.write("other")
+    path = "shared/craftd.sock"
+    node = listen(cluster.new(args=args), path).start().up()
+    if "landlock=on" not in node.log() and stays:
+        pytest.skip("no Landlock: it can remove anything")
+    for _ in range(2):  # The next start replaces it.
+        is_up(node, path)
+        assert ("the directory holds other files" in node.log()) == stays
+        assert node.terminate() == 0
+        assert os.path.exists(path) == stays
+        node.start()
+    is_up(node, path)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of calls")
+def test_its_mode_and_its_owner_are_not_set_by_its_path(cluster, path):
+    """Whoever may write the directory could put another file there meanwhile,
+    and root would open that one. chmod, chown, lchown, fchmodat fail here."""
+    args = ["--user", "nobody"] if os.geteuid() == 0 else []
+    node = listen(cluster.new(args=args + ["--inmem"]), path, "?mode=0660")
+    node.inmem = True
+    node.start(forbidding({90: 1, 92: 1, 94: 1, 268: 1}, node.argv()))
+    is_up(node, path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+    if args:
+        assert os.stat(path).st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 def craftd(*words, **env):
