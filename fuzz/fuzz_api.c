@@ -321,11 +321,10 @@ static uint64_t wall_s(void *arg)
     return fake_reactor.now_ms / 1000;
 }
 
-static bool no_process(void *arg, struct api_process *process)
+static void no_process(void *arg, struct api_process *process)
 {
     (void)arg;
-    (void)process;
-    return false;
+    *process = (struct api_process){0};
 }
 
 static bool disk_of_64_mib(void *arg, uint64_t *bytes)

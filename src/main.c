@@ -120,19 +120,17 @@ static bool api_free_bytes(void *arg, uint64_t *bytes)
     return !daemon->config.inmem && host_free_bytes(daemon->config.dir, bytes);
 }
 
-static bool api_process(void *arg, struct api_process *out)
+static void api_process(void *arg, struct api_process *out)
 {
     (void)arg;
     struct sys_process process;
-    if (!sys_process(&process)) {
-        return false;
-    }
-    *out = (struct api_process){.resident_bytes = process.resident_bytes,
+    sys_process(&process);
+    *out = (struct api_process){.has_memory = process.has_memory,
+                                .resident_bytes = process.resident_bytes,
                                 .virtual_bytes = process.virtual_bytes,
                                 .cpu_us = process.cpu_us,
                                 .open_fds = process.open_fds,
                                 .max_fds = process.max_fds};
-    return true;
 }
 
 static void api_sandbox(void *arg, bool *seccomp, bool *landlock)

@@ -19,6 +19,7 @@ struct api;
 
 /* Resources of this process: the fields of sys_process(). */
 struct api_process {
+    bool has_memory;
     uint64_t resident_bytes;
     uint64_t virtual_bytes;
     uint64_t cpu_us;
@@ -76,9 +77,8 @@ struct api_options {
     bool (*peer_foreign)(void *arg, raft_id id);
     uint64_t (*now_us)(void *arg); /* Monotonic, to measure requests. */
     uint64_t (*wall_s)(void *arg); /* Unix time, for Date. */
-    /* Fill in the resources, for /metrics. False: this system does not have
-     * them. */
-    bool (*process)(void *arg, struct api_process *process);
+    /* Fill in the resources, for /metrics. */
+    void (*process)(void *arg, struct api_process *process);
     /* The layers of the sandbox (sys/sandbox.h) that the process is in. */
     void (*sandbox)(void *arg, bool *seccomp, bool *landlock);
     /* Free bytes of the node's disk. False: unknown, or the node is in memory.

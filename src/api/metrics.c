@@ -221,13 +221,13 @@ static void add_process(struct api *api, const struct node_status *status)
            "1: this layer restricts the process.");
     buf_printf(out, "craftd_sandbox{layer=\"seccomp\"} %d\n", seccomp);
     buf_printf(out, "craftd_sandbox{layer=\"landlock\"} %d\n", landlock);
-    if (!api->options.process(api->options.arg, &process)) {
-        return;
+    api->options.process(api->options.arg, &process);
+    if (process.has_memory) {
+        gauge(out, "process_resident_memory_bytes", "Memory in use.",
+              process.resident_bytes);
+        gauge(out, "process_virtual_memory_bytes", "Address space in use.",
+              process.virtual_bytes);
     }
-    gauge(out, "process_resident_memory_bytes", "Memory in use.",
-          process.resident_bytes);
-    gauge(out, "process_virtual_memory_bytes", "Address space in use.",
-          process.virtual_bytes);
     gauge(out, "process_open_fds", "Open descriptors.", process.open_fds);
     gauge(out, "process_max_fds", "Descriptors that may be open.",
           process.max_fds);

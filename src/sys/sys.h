@@ -21,15 +21,17 @@ void sys_entropy(void *out, size_t size);
 MUST_CHECK bool sys_forbid_dumps(void);
 
 struct sys_process {
+    /* False: the two below are unknown, since there is no /proc. (What
+     * getrusage(2) knows is the largest value so far, another figure.) */
+    bool has_memory;
     uint64_t resident_bytes;
     uint64_t virtual_bytes;
     uint64_t cpu_us; /* User and system time. */
     uint64_t open_fds;
     uint64_t max_fds; /* Soft limit of open descriptors. */
 };
-/* Resources of this process. It reads a few files of /proc and lists the
- * descriptors: call it per scrape, not per turn of the event loop. False:
- * there is no /proc, or it cannot be read; *process is unchanged. */
-MUST_CHECK bool sys_process(struct sys_process *process);
+/* Resources of this process. It reads a file of /proc and makes a system call
+ * per descriptor: call it per scrape, not per turn of the event loop. */
+void sys_process(struct sys_process *process);
 
 #endif

@@ -63,6 +63,33 @@ def test_a_read_only_root(cluster, root):
     assert os.listdir(os.path.join(root, "data")) == []
 
 
+def process_metrics(node):
+    text = node.request("GET", "/metrics").body.decode()
+    return {name: float(value) for name, value in
+            re.findall(r"(?m)^(process_\w+) (\S+)$", text)}
+
+
+@pytest.mark.parametrize("has_proc", [False, True])
+def test_metrics_of_the_process(cluster, root, has_proc):
+    """Memory in use is unknown without /proc: the largest that it was is another
+    figure, and is none."""
+    node = cluster.new()
+    argv = in_root(root, boxed_argv(node)) if not has_proc else node.argv()
+    node.start(argv).up()
+    assert serves(node)
+    seen = process_metrics(node)
+    memory = {"process_resident_memory_bytes", "process_virtual_memory_bytes"}
+    assert set(seen) - memory == {
+        "process_start_time_seconds", "process_open_fds", "process_max_fds",
+        "process_cpu_seconds_total"}
+    assert (set(seen) & memory == memory) == has_proc
+    # The connection of the request is one of them. Files may come and go.
+    wait_for(lambda: process_metrics(node)["process_open_fds"]
+             == 1 + len(os.listdir(f"/proc/{node.pid}/fd")), 5, "open descriptors")
+    assert seen["process_max_fds"] > 64
+    assert 0 < seen["process_cpu_seconds_total"] < 10
+
+
 # ---- process 1 of a PID namespace ----
 
 @pytest.fixture

@@ -784,7 +784,8 @@ static void test_process(void **state)
     (void)state;
     struct sys_process before;
     struct sys_process after;
-    assert_true(sys_process(&before));
+    sys_process(&before);
+    assert_true(before.has_memory);
     assert_true(before.resident_bytes > 0);
     assert_true(before.virtual_bytes >= before.resident_bytes);
     assert_true(before.open_fds >= 1 && before.open_fds < before.max_fds);
@@ -793,11 +794,46 @@ static void test_process(void **state)
     uint64_t until = sys_now_ms() + 20;
     while (sys_now_ms() < until) {
     }
-    assert_true(sys_process(&after));
+    sys_process(&after);
     assert_int_equal(after.open_fds, before.open_fds + 2);
     assert_true(after.cpu_us > before.cpu_us);
     close(fds[0]);
     close(fds[1]);
+}
+
+static uint64_t count_with_limit(rlim_t max_fds)
+{
+    struct rlimit before;
+    struct sys_process process;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit low = {.rlim_cur = max_fds, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    sys_process(&process);
+    assert_int_equal(process.max_fds, max_fds);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    return process.open_fds;
+}
+
+/* Many, with gaps, and a limit that was lowered below what is open. */
+static void test_process_counts_descriptors(void **state)
+{
+    (void)state;
+    enum { MANY = 40, LOW = 8 };
+    int fds[MANY];
+    uint64_t before = count_with_limit(LOW);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = dup(STDERR_FILENO);
+        assert_true(fds[i] >= 0);
+    }
+    for (int i = 0; i < MANY; i += 4) {
+        close(fds[i]);
+    }
+    assert_int_equal(count_with_limit(LOW), before + MANY * 3 / 4);
+    for (int i = 0; i < MANY; i++) {
+        if (i % 4 != 0) {
+            close(fds[i]);
+        }
+    }
 }
 #endif
 
@@ -837,6 +873,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_async_write_is_short, setup_posix,
                                         teardown),
         cmocka_unit_test(test_process),
+        cmocka_unit_test(test_process_counts_descriptors),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
