@@ -71,7 +71,9 @@ static struct {
 
 /* Names that the linker gives. */
 uint64_t __wrap_reactor_turns(const struct reactor *reactor);
-uint64_t __wrap_reactor_turn_max_ms(const struct reactor *reactor);
+uint64_t __wrap_reactor_turn_max_us(const struct reactor *reactor);
+const struct histogram *
+__wrap_reactor_turn_times(const struct reactor *reactor);
 void __wrap_timer_arm(struct reactor *reactor, struct timer *timer,
                       uint64_t at_ms, timer_cb *cb, void *arg);
 void __wrap_timer_cancel(struct reactor *reactor, struct timer *timer);
@@ -105,10 +107,17 @@ uint64_t __wrap_reactor_turns(const struct reactor *reactor)
     return world.turns;
 }
 
-uint64_t __wrap_reactor_turn_max_ms(const struct reactor *reactor)
+uint64_t __wrap_reactor_turn_max_us(const struct reactor *reactor)
 {
     (void)reactor;
     return 1;
+}
+
+const struct histogram *__wrap_reactor_turn_times(const struct reactor *reactor)
+{
+    static const struct histogram none;
+    (void)reactor;
+    return &none;
 }
 
 void __wrap_timer_arm(struct reactor *reactor, struct timer *timer,
