@@ -124,6 +124,12 @@ install: $(BUILD)/craftd
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $< $(DESTDIR)$(PREFIX)/bin/craftd
 
+# What is published, into build/dist: packages, images, services, pages; of the
+# binaries of `make release`, if it has made some.
+.PHONY: dist
+dist: $(BUILD)/craftd
+	scripts/dist/build $(BUILD)/dist
+
 # The document of the API is in the binary.
 $(generated_api): src/api/openapi.yaml Makefile
 	@mkdir -p $(@D)
@@ -344,7 +350,8 @@ tidy: $(generated_api)
 	cppcheck --quiet --error-exitcode=1 --std=c11 \
 	  --enable=warning,performance,portability \
 	  --inline-suppr -Isrc $(SOURCES)
-	shellcheck $(filter-out scripts/rooms scripts/dist,$(wildcard scripts/*)) .ci/run
+	shellcheck $(filter-out scripts/rooms scripts/dist,$(wildcard scripts/*)) .ci/run \
+	  $(addprefix scripts/dist/,build deb craftd.openrc craftd.procd)
 
 .PHONY: proc bench cover compdb static repro clean help
 proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far $(BUILD)/kqueue/craftd
@@ -370,6 +377,7 @@ clean:
 help:
 	@echo 'make                     build/craftd: static, hardened, asserts on'
 	@echo 'make install             into PREFIX/bin (/usr/local); DESTDIR'
+	@echo 'make dist                packages, images, services, pages: build/dist'
 	@echo 'make check               format, layers, headers, unit tests, corpora'
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
 	@echo 'make kqueue-unit         those of the reactor, over its kqueue back-end'
