@@ -62,7 +62,7 @@ extra_link := $(wildcard src/peer/*.c) src/reactor/addr.c fuzz/fake_reactor.c
 extra_api := fuzz/fake_reactor.c
 # ... and kqueue, which is emulated here, with the reactor over it.
 uses_kqueue := base sys
-extra_kqueue := tests/support/kqueue_over_epoll.c \
+extra_kqueue := tests/support/kqueue_over_epoll.c tests/support/not_linux.c \
   $(filter-out src/reactor/epoll.c,$(wildcard src/reactor/*.c))
 
 generated_api := $(BUILD)/generated/openapi.c

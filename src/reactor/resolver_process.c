@@ -45,8 +45,12 @@ static void on_child(int signal_number)
     (void)signal_number; /* It interrupts receive(). */
 }
 
-/* Returns the descriptor that came with the lookup; -1 without one. `*size` is
- * what recvmsg() returned. */
+/* Receives one lookup. The socket is a stream, since Unix sockets that keep the
+ * bounds of messages and report the end do not exist everywhere (macOS); each
+ * message has the size of a lookup, so that what is missing follows.
+ * Returns the descriptor that came with the lookup; -1 without one. `*size`: 0
+ * at the end; negative, with errno: EINTR before the first byte, or another
+ * error. */
 static int receive(int from, struct lookup *lookup, ssize_t *size)
 {
     union control control;
@@ -62,6 +66,15 @@ static int receive(int from, struct lookup *lookup, ssize_t *size)
         header->cmsg_type == SCM_RIGHTS &&
         header->cmsg_len == CMSG_LEN(sizeof(fd))) {
         memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+    }
+    while (*size > 0 && (size_t)*size < sizeof(*lookup)) {
+        ssize_t more = recv(from, (char *)lookup + *size,
+                            sizeof(*lookup) - (size_t)*size, 0);
+        if (more > 0) {
+            *size += more;
+        } else if (more == 0 || errno != EINTR) {
+            *size = 0;
+        }
     }
     return fd;
 }
@@ -95,9 +108,7 @@ NORETURN static void run(void)
             _exit(0);
         }
         if (out >= 0) {
-            if (size == (ssize_t)sizeof(lookup)) {
-                serve(&lookup, out, &children);
-            }
+            serve(&lookup, out, &children);
             (void)close(out);
         }
     }
@@ -120,7 +131,7 @@ bool reactor_start_resolver(struct reactor *reactor, reactor_prepare_cb *cb,
 {
     int ends[2];
     must(reactor->resolver_socket < 0);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) < 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) {
         return false;
     }
     pid_t pid = fork();
@@ -141,6 +152,10 @@ bool reactor_start_resolver(struct reactor *reactor, reactor_prepare_cb *cb,
         return false;
     }
     reactor_socket_prepare(ends[0]);
+    /* A lookup is sent whole, or not at all. Linux does so without, and refuses
+     * this. */
+    int whole = sizeof(struct lookup);
+    (void)setsockopt(ends[0], SOL_SOCKET, SO_SNDLOWAT, &whole, sizeof(whole));
     reactor->resolver_socket = ends[0];
     reactor->resolver_process = pid;
     return true;
@@ -167,6 +182,11 @@ bool resolver_ask(struct reactor *reactor, const char *host,
     do {
         sent = sendmsg(reactor->resolver_socket, &message, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
+    if (sent >= 0 && sent < (ssize_t)sizeof(lookup)) {
+        /* Nothing can follow half of one: there is no process from now on. */
+        (void)shutdown(reactor->resolver_socket, SHUT_RDWR);
+        errno = EPIPE;
+    }
     return sent == (ssize_t)sizeof(lookup);
 }
 

@@ -1,9 +1,10 @@
 # kqueue.mk -- included by the Makefile: src/reactor/kqueue.c on Linux, over the
 # emulation of kqueue_over_epoll.c: the unit tests of what uses the reactor, with
 # the sanitizers, and the daemon, build/kqueue/craftd, for tests/proc.
-KQUEUE_SOURCES := src/reactor/kqueue.c tests/support/kqueue_over_epoll.c
+KQUEUE_SOURCES := src/reactor/kqueue.c tests/support/kqueue_over_epoll.c \
+  tests/support/not_linux.c
 KQUEUE_TESTS := $(filter test_reactor% test_peer test_peer_admission,$(UNIT_TESTS))
-KQUEUE_WRAP := -Wl,--wrap=close
+KQUEUE_WRAP := -Wl,--wrap=close,--wrap=socketpair,--wrap=syscall
 # The objects of a flavour, with the other back-end.
 kqueue_objects = $(filter-out %/src/reactor/epoll.o,$(2)) \
   $(call objects,$(1),$(KQUEUE_SOURCES))

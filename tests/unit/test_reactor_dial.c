@@ -610,6 +610,45 @@ static void test_process_recovers_from_abandoned_lookups(void **state)
     assert_int_equal(dialled.opens, 1);
 }
 
+/* Its socket is a stream: a lookup may arrive in pieces. */
+static void test_process_takes_a_lookup_in_pieces(void **state)
+{
+    (void)state;
+    struct {
+        uint32_t timeout_ms;
+        char host[REACTOR_HOST_BYTES];
+    } lookup = {.timeout_ms = 3000, .host = "two.test"};
+    enum { FIRST_BYTES = 7 };
+    for (int i = 0; i < 2; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        union {
+            struct cmsghdr header;
+            char bytes[CMSG_SPACE(sizeof(int))];
+        } control = {.header = {.cmsg_level = SOL_SOCKET,
+                                .cmsg_type = SCM_RIGHTS,
+                                .cmsg_len = CMSG_LEN(sizeof(int))}};
+        struct iovec part = {.iov_base = &lookup, .iov_len = FIRST_BYTES};
+        struct msghdr message = {.msg_iov = &part,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control.bytes,
+                                 .msg_controllen = sizeof(control.bytes)};
+        memcpy(CMSG_DATA(&control.header), &ends[1], sizeof(ends[1]));
+        assert_int_equal(sendmsg(reactor->resolver_socket, &message, 0),
+                         FIRST_BYTES);
+        close(ends[1]);
+        usleep(20000);
+        size_t rest = sizeof(lookup) - FIRST_BYTES;
+        assert_int_equal(send(reactor->resolver_socket,
+                              (const char *)&lookup + FIRST_BYTES, rest, 0),
+                         rest);
+        struct resolver resolver = {.watch = {.fd = ends[0]}};
+        struct address found[ADDRESSES_MAX];
+        assert_int_equal(resolver_read(&resolver, 80, found), 2);
+        close(ends[0]);
+    }
+}
+
 static void expect_no_resolver(void)
 {
     int status;
@@ -869,6 +908,7 @@ int main(void)
         T_PROCESS(test_resolvers_are_bounded),
         T_PROCESS(test_child_holds_nothing),
         T_PROCESS(test_process_recovers_from_abandoned_lookups),
+        T_PROCESS(test_process_takes_a_lookup_in_pieces),
         T_PROCESS(test_process_is_gone),
         T(test_process_that_is_not_prepared),
         T(test_listen_conflict_and_reuse),
