@@ -202,7 +202,7 @@ static int sync_wal(sqlite3_file *file, int flags)
 int store_shim_sync_wal(struct store *store)
 {
     must(store->pass == PASS_NONE && !store->syncing);
-    return sync_wal(store->wal_file.file, SQLITE_SYNC_NORMAL);
+    return sync_wal(store->wal_file.file, SQLITE_SYNC_FULL);
 }
 
 /* ---- installing ---- */

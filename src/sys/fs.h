@@ -95,9 +95,10 @@ struct fs {
     /* Make data and size of the file durable. ERR_IO is final: the kernel may
      * have dropped the pages, and a second call would succeed without them. */
     enum err (*fdatasync)(void *self, int handle);
-    /* Evict the cached pages of a file that was just synced, so that it is read
-     * from the disk: after a failed sync the cache holds data that the disk
-     * does not have, and that a later sync does not write. */
+    /* Evict the cached pages of a file that was just synced, where the system
+     * can, so that it is read from the disk: after a failed sync the cache
+     * holds data that the disk does not have, and that a later sync does not
+     * write. */
     void (*uncache)(void *self, int handle);
     enum err (*size)(void *self, int handle, uint64_t *size);
     /* A file at `to` is replaced; its open handles keep the old content. A

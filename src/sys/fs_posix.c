@@ -194,34 +194,25 @@ enum err fs_posix_write(void *arg, int handle, uint64_t offset,
     return ERR_OK;
 }
 
-/* On macOS fsync() stops at the drive's cache; F_FULLFSYNC goes through it. */
-static int sync_descriptor(int fd)
-{
-    int rc;
-    do {
-#ifdef F_FULLFSYNC
-        rc = fcntl(fd, F_FULLFSYNC);
-#else
-        rc = fdatasync(fd);
-#endif
-    } while (rc < 0 && errno == EINTR);
-    return rc;
-}
-
 enum err fs_posix_fdatasync(void *arg, int handle)
 {
     struct posix_fs *self = arg;
-    if (sync_descriptor(handle) < 0) {
+    if (fs_posix_sync(handle, true) < 0) {
         return fs_posix_sync_failed(self, fs_posix_path(self, handle));
     }
     return ERR_OK;
 }
 
-/* The kernel keeps pages that are dirty or mapped, and evicts the others. */
+/* The kernel keeps pages that are dirty or mapped, and evicts the others. macOS
+ * and OpenBSD have no such request. */
 static void posix_uncache(void *arg, int handle)
 {
     (void)arg;
+#ifdef POSIX_FADV_DONTNEED
     (void)posix_fadvise(handle, 0, 0, POSIX_FADV_DONTNEED);
+#else
+    (void)handle;
+#endif
 }
 
 static enum err posix_size(void *arg, int handle, uint64_t *size)
@@ -329,10 +320,7 @@ static enum err posix_mkdir(void *arg, const char *path)
 static int sync_directory(const char *root, int fd)
 {
     static bool warned;
-    int rc;
-    do {
-        rc = fsync(fd);
-    } while (rc < 0 && errno == EINTR);
+    int rc = fs_posix_sync(fd, false);
     if (rc < 0 && errno == EINVAL) {
         if (!warned) {
             warned = true;

@@ -1,6 +1,6 @@
-/* fs_posix_internal.h -- what the two files of the kernel's files share:
- * fs_posix.c, which blocks, and fs_uring.c, which has the asynchronous
- * operations. */
+/* fs_posix_internal.h -- what the files of the kernel's files share:
+ * fs_posix.c, which blocks, fs_uring.c, which has the asynchronous operations,
+ * and sync.c. */
 #ifndef CRAFTD_SYS_FS_POSIX_INTERNAL_H
 #define CRAFTD_SYS_FS_POSIX_INTERNAL_H
 
@@ -47,6 +47,9 @@ enum err fs_posix_failed(struct posix_fs *self, const char *what,
                          const char *path);
 /* The same for an fdatasync, which is never tried again whatever the errno. */
 enum err fs_posix_sync_failed(const struct posix_fs *self, const char *path);
+/* Make the data of a file (`data_only`), or a directory, durable; as fsync(2),
+ * without EINTR. A failure is final. */
+int fs_posix_sync(int fd, bool data_only);
 /* The path of an open handle. */
 const char *fs_posix_path(const struct posix_fs *self, int handle);
 /* As in struct fs; they block. */

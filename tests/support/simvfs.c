@@ -107,8 +107,12 @@ static int vfs_truncate(sqlite3_file *file, sqlite3_int64 size)
 
 static int vfs_sync(sqlite3_file *file, int flags)
 {
-    (void)flags;
     struct vfs_file *f = file_of(file);
+    /* On macOS a sync of another kind stops at the cache of the drive. SQLite
+     * has its own way with a journal, which a database has before it gets its
+     * -wal only. */
+    must((flags & ~SQLITE_SYNC_DATAONLY) == SQLITE_SYNC_FULL ||
+         strstr(f->path, "-journal"));
     enum err err = f->fs->fdatasync(f->fs->self, f->handle);
     if (!err && f->sync_dir) {
         char parent[128];
