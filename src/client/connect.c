@@ -3,7 +3,6 @@
  * Known limit: names are resolved by getaddrinfo(), whose time limit is that of
  * resolv.conf. */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <poll.h>
@@ -61,14 +60,12 @@ static int finish_connect(int fd, const struct address *address,
 static int dial_one(const struct address *address, uint64_t deadline_ms,
                     char *why, size_t why_size)
 {
-    int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = reactor_socket_new(address->any.sa_family);
     if (fd < 0) {
         explain(errno, why, why_size);
         return -1;
     }
-    int error = fcntl(fd, F_SETFL, O_NONBLOCK) < 0
-                    ? errno
-                    : finish_connect(fd, address, deadline_ms);
+    int error = finish_connect(fd, address, deadline_ms);
     if (error) {
         explain(error, why, why_size);
         close(fd);

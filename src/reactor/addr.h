@@ -45,6 +45,10 @@ void addr_text(const struct address *address, char *out, size_t size);
  * address (RFC 4291 2.5.4). 0: loopback. */
 uint64_t addr_network(const struct address *address);
 
+/* A socket for a stream of that family, AF_INET, AF_INET6 or AF_UNIX:
+ * non-blocking, close-on-exec, TCP_NODELAY, and without SIGPIPE where that is
+ * up to the socket. The caller closes it. -1 with errno. */
+int reactor_socket_new(int family);
 /* Connect to the Unix socket `path`. Returns a non-blocking descriptor, which
  * the caller closes; -1 with errno. */
 int addr_connect_unix(const char *path);

@@ -38,8 +38,13 @@ int reactor_socket_new(int family)
         reactor_socket_prepare(fd);
     }
 #endif
+    int on = 1;
+#ifdef SO_NOSIGPIPE
+    if (fd >= 0) { /* macOS, some of whose kernels ignore MSG_NOSIGNAL. */
+        (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
+    }
+#endif
     if (fd >= 0 && family != AF_UNIX) {
-        int on = 1;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
     return fd;

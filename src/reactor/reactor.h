@@ -211,8 +211,9 @@ void stream_set_peer(struct stream *stream, const struct address *peer);
 /* True for streams accepted from a Unix socket: *uid is the user of the process
  * that connected, and their text is "uid:1000". */
 bool stream_peer_uid(const struct stream *stream, uint32_t *uid);
-/* Close unless the kernel sees an acknowledgement within this time
- * (TCP_USER_TIMEOUT where there is one). */
+/* Close unless the kernel sees an acknowledgement within this time: by
+ * TCP_USER_TIMEOUT, or what stands for it on macOS and FreeBSD, in seconds. No
+ * effect elsewhere. */
 void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms);
 
 /* Connect to host:port; `handler` must outlive the stream. The name is resolved

@@ -263,8 +263,7 @@ void resolver_end(struct reactor *reactor);
 /* Stop resolving. The memory stays until stream_free(): an event that was
  * collected already may point into it. */
 void dial_stop(struct stream *stream);
-/* Non-blocking, close-on-exec, TCP_NODELAY; -1 with errno. */
-int reactor_socket_new(int family);
+/* Make it non-blocking and close-on-exec. */
 void reactor_socket_prepare(int fd);
 
 /* ---- signals ---- */

@@ -5,12 +5,16 @@
  * is reaped by its pid once its pipe has been read to the end. (The program
  * must not ignore SIGCHLD: the kernel would reap for us, and a pid to kill
  * could be somebody else's.) */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdlib.h>
+#ifdef __linux__
 #include <sys/syscall.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,21 +37,57 @@ struct child {
 
 /* ---- in the child ---- */
 
-void resolver_keep_only(int kept)
+#if defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__)
+
+static void close_from(int first)
 {
-    enum { FIRST_CLOSED = 4 };
-    if (kept != FIRST_CLOSED - 1 && dup2(kept, FIRST_CLOSED - 1) < 0) {
-        _exit(1);
+    closefrom(first);
+}
+
+#else
+
+/* The limit may be as good as none (macOS), so a list of the open ones is
+ * preferred. */
+static long highest_descriptor(void)
+{
+    enum { DESCRIPTORS_MAX = 1 << 20 };
+    DIR *dir = opendir("/dev/fd");
+    if (!dir) {
+        long limit = sysconf(_SC_OPEN_MAX);
+        return limit < 0 || limit > DESCRIPTORS_MAX ? DESCRIPTORS_MAX : limit;
     }
+    long highest = 0;
+    const struct dirent *entry;
+    while ((entry = readdir(dir))) {
+        long fd = strtol(entry->d_name, NULL, 10); /* "." and "..": 0. */
+        highest = fd > highest ? fd : highest;
+    }
+    (void)closedir(dir);
+    return highest;
+}
+
+static void close_from(int first)
+{
 #ifdef SYS_close_range
-    if (syscall(SYS_close_range, FIRST_CLOSED, ~0u, 0u) == 0) {
+    if (syscall(SYS_close_range, first, ~0u, 0u) == 0) {
         return;
     }
 #endif
-    long limit = sysconf(_SC_OPEN_MAX);
-    for (long fd = FIRST_CLOSED; fd < limit; fd++) {
+    long highest = highest_descriptor();
+    for (long fd = first; fd <= highest; fd++) {
         (void)close((int)fd);
     }
+}
+
+#endif
+
+void resolver_keep_only(int kept)
+{
+    enum { KEPT_FD = 3 };
+    if (kept != KEPT_FD && dup2(kept, KEPT_FD) < 0) {
+        _exit(1);
+    }
+    close_from(KEPT_FD + 1);
 }
 
 static bool entry_of(const struct addrinfo *info, struct answer_entry *entry)

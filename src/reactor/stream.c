@@ -562,12 +562,25 @@ const char *stream_peer_text(const struct stream *stream)
 void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms)
 {
     stream->user_timeout_ms = timeout_ms;
-#ifdef TCP_USER_TIMEOUT
-    if (stream->watch.fd >= 0 && stream->state != STREAM_CLOSED) {
-        (void)setsockopt(stream->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-                         &timeout_ms, sizeof(timeout_ms));
-    }
+#if defined(TCP_USER_TIMEOUT)
+    const int option = TCP_USER_TIMEOUT;
+    const unsigned unit_ms = 1;
+#elif defined(TCP_RXT_CONNDROPTIME) /* macOS */
+    const int option = TCP_RXT_CONNDROPTIME;
+    const unsigned unit_ms = 1000;
+#elif defined(TCP_MAXUNACKTIME)     /* FreeBSD */
+    const int option = TCP_MAXUNACKTIME;
+    const unsigned unit_ms = 1000;
+#else
+    const int option = -1;
+    const unsigned unit_ms = 1;
 #endif
+    if (option >= 0 && stream->watch.fd >= 0 &&
+        stream->state != STREAM_CLOSED) {
+        unsigned value = (timeout_ms + unit_ms - 1) / unit_ms;
+        (void)setsockopt(stream->watch.fd, IPPROTO_TCP, option, &value,
+                         sizeof(value));
+    }
 }
 
 void stream_set_handler(struct stream *stream,

@@ -167,7 +167,11 @@ static bool set_groups(const struct sys_user *user)
     if (file) {
         (void)fclose(file);
     }
+#ifdef __linux__
     return setgroups(count, groups) == 0;
+#else
+    return setgroups((int)count, groups) == 0;
+#endif
 }
 
 bool sys_user_become(const struct sys_user *user, char *why, size_t why_size)

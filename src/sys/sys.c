@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __linux__
+#if defined(__linux__) || defined(__APPLE__)
 #include <sys/random.h>
 #endif
 
