@@ -145,7 +145,9 @@ static void test_no_memory_for_a_watch(void **state)
         assert_false(poller_add(poller, &watches[0], WATCH_READ | WATCH_WRITE));
         assert_false(watches[0].active);
         say(0);
+        uint64_t start_ms = sys_now_ms();
         assert_int_equal(poller_wait(poller, SHORT_MS), 0);
+        assert_true(sys_now_ms() - start_ms >= SHORT_MS - 1); /* It slept. */
     }
     add(0, WATCH_READ | WATCH_WRITE);
     int count = poller_wait(poller, LONG_MS);
@@ -168,12 +170,14 @@ static void test_refused_changes_are_tried_again(void **state)
     (void)state;
     add(0, WATCH_READ);
     add(1, WATCH_READ);
-    kqueue_refuse_memory(0, 3);
+    kqueue_refuse_memory(0, 9); /* Three at a time. */
     poller_change(poller, &watches[0], WATCH_WRITE);
     poller_change(poller, &watches[1], 0);
-    /* Neither is lost, nor does the loop turn for ever meanwhile. */
+    /* None is lost, nor does the loop turn without a pause meanwhile. */
+    uint64_t start_ms = sys_now_ms();
     int before = kqueue_calls();
     assert_int_equal(wait_for(&watches[0]), WATCH_WRITE);
+    assert_true(sys_now_ms() - start_ms >= 190);
     assert_true(kqueue_calls() - before < 10);
     poller_change(poller, &watches[0], 0);
     poller_change(poller, &watches[1], WATCH_READ);
