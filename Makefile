@@ -276,7 +276,7 @@ fuzz_wrap_link := $(FAKE_REACTOR)
 fuzz_wrap_api := $(FAKE_REACTOR) $(addprefix -Wl$(comma)--wrap=,reactor_turns \
   reactor_turn_max_us reactor_turn_times timer_arm timer_cancel listener_close listener_hold \
   stream_output stream_write stream_output_bytes stream_input_bytes stream_peer_network \
-  stream_peer_text stream_has_unread stream_kick stream_close \
+  stream_peer_uid stream_peer_text stream_has_unread stream_kick stream_close \
   stream_close_after_flush stream_close_after_drain http_read http_read_body \
   api_metrics_count)
 

@@ -9,7 +9,11 @@
  *    the longest time-out;
  * 2. what comes back is a row of well-formed answers, framed by their
  *    Content-Length, with the statuses that were counted;
- * 3. when a connection has gone, nothing of it is left.
+ * 3. when a connection has gone, nothing of it is left;
+ * 4. with the rules of --auth, nobody learns or changes what is below secret/.
+ *
+ * An input whose text begins with "#" and a line feed is one with rules; the
+ * line is not sent.
  *
  * The first byte: 1 two connections, 2 half-close at the end, 4 a client that
  * takes little at a time, 8 long pauses between pieces, 16 reset at the end;
@@ -19,9 +23,13 @@
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/text.h"
+#include "crypto/crypto.h"
 #include "node/node.h"
+#include "support/authfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,7 +42,12 @@ enum {
     INPUT_BYTES_MAX = 32 << 10,
     BUSY_MS_MAX = 200000, /* ?timeout= is at most 60 s, twice for some. */
     SMALL_TAKE = 700,
+    SECRET_BYTES = 24,
 };
+
+/* The key that only the holder of `root` may use, its value, and that holder:
+ * made from the seed of the node, so that no input holds them. */
+static const char secret_key[] = "secret/a";
 
 /* ---- the reactor's place ---- */
 
@@ -67,6 +80,8 @@ static struct {
     struct node *node;
     struct api *api;
     uint64_t log_last; /* Before the input: unchanged, the node is kept. */
+    bool has_rules;
+    char secret[SECRET_BYTES + 1];
 } world;
 
 /* Names that the linker gives. */
@@ -84,6 +99,7 @@ void __wrap_stream_write(struct stream *stream, const void *data, size_t size);
 size_t __wrap_stream_output_bytes(const struct stream *stream);
 size_t __wrap_stream_input_bytes(const struct stream *stream);
 uint64_t __wrap_stream_peer_network(const struct stream *stream);
+bool __wrap_stream_peer_uid(const struct stream *stream, uint32_t *uid);
 const char *__wrap_stream_peer_text(const struct stream *stream);
 bool __wrap_stream_has_unread(const struct stream *stream);
 void __wrap_stream_kick(struct stream *stream);
@@ -173,6 +189,13 @@ uint64_t __wrap_stream_peer_network(const struct stream *stream)
 {
     (void)stream;
     return 1;
+}
+
+bool __wrap_stream_peer_uid(const struct stream *stream, uint32_t *uid)
+{
+    (void)stream;
+    (void)uid;
+    return false;
 }
 
 const char *__wrap_stream_peer_text(const struct stream *stream)
@@ -449,6 +472,7 @@ static void stop_node(void)
     node_close(world.node);
     fs_memory_free(world.fs);
     world.node = NULL;
+    world.has_rules = false;
     must(!heap_min(&world.timers));
 }
 
@@ -590,6 +614,22 @@ static bool next_line(struct bytes *rest, struct bytes *line)
     return true;
 }
 
+/* Not by memmem(), which would tell the fuzzer what is looked for. */
+static void check_secret(struct bytes taken)
+{
+    if (!world.has_rules) {
+        return;
+    }
+    for (size_t i = 0; i + SECRET_BYTES <= taken.size; i++) {
+        size_t same = 0;
+        while (same < SECRET_BYTES &&
+               (taken.data[i + same] ^ 0x55) == (world.secret[same] ^ 0x55)) {
+            same++;
+        }
+        must(same < SECRET_BYTES);
+    }
+}
+
 static bool starts_with(struct bytes text, const char *start)
 {
     size_t size = strlen(start);
@@ -650,6 +690,7 @@ static void check_answers(const struct stream *stream)
     struct bytes rest = buf_bytes(&stream->taken);
     bool whole = true;
     uint32_t count = 0;
+    check_secret(rest);
     while (whole && count < stream->answer_count) {
         whole = read_answer(&rest, &stream->answers[count]);
         count += whole;
@@ -759,16 +800,76 @@ static void run_input(uint8_t flags, struct bytes text)
     }
 }
 
+/* ---- rules ---- */
+
+/* Nobody has a permission that covers all keys, and "root" is a secret too. */
+static void set_world_rules(void)
+{
+    char why[AUTH_WHY_BYTES];
+    char root[SECRET_BYTES + 1];
+    struct buf users = {0};
+    struct buf file = {0};
+    struct buf request = {0};
+    static const char digits[] = "abcdefghijklmnop";
+    for (size_t i = 0; i < SECRET_BYTES; i++) {
+        world.secret[i] = digits[rng_next(&world.rng) % 16];
+        root[i] = digits[rng_next(&world.rng) % 16];
+    }
+    root[SECRET_BYTES] = '\0';
+    buf_printf(
+        &request,
+        "PUT /key/%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s",
+        secret_key, SECRET_BYTES, world.secret);
+    run_input(0, buf_bytes(&request));
+    must(world.streams[0].answers[0].status == 201);
+    add_token(&users, root, "\"all\"");
+    add_user(&users, "bob", "pw", "\"read:pub/\", \"write:pub/\", \"join\"");
+    add_token(&users, "t", "\"read:secret0\", \"write:secret0\"");
+    add_token(&users, "op",
+              "\"status\", \"snapshot\", \"leader-ops\", \"remove\", "
+              "\"join\", \"lease\", \"ready\", \"read:secret/b\"");
+    add_token(&users, "w", "\"write:p\", \"read:q\"");
+    add_user(&users, "*", NULL, "\"read:pub/a\"");
+    buf_add_u8(&file, '[');
+    buf_add_bytes(&file, buf_bytes(&users));
+    buf_add_u8(&file, ']');
+    enum err err = api_set_rules(world.api, buf_bytes(&file), why, sizeof(why));
+    must(!err);
+    buf_free(&users);
+    buf_free(&file);
+    buf_free(&request);
+    world.has_rules = true;
+    world.log_last = log_last();
+}
+
+static void check_rules(void)
+{
+    struct store_row row;
+    enum err err = node_get(world.node, bytes_of_string(secret_key), &row);
+    must(!err && row.value.size == SECRET_BYTES &&
+         memcmp(row.value.data, world.secret, SECRET_BYTES) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2 || size > INPUT_BYTES_MAX) {
         return 0;
     }
     log_set_level(LOG_ERROR); /* A must() says which. */
+    struct bytes text = bytes_of(data + 1, size - 1);
+    bool has_rules =
+        text.size >= 2 && text.data[0] == '#' && text.data[1] == '\n';
+    if (world.node && has_rules != world.has_rules) {
+        stop_node();
+    }
     if (!world.node) {
         start_node();
+        if (has_rules) {
+            set_world_rules();
+        }
     }
-    run_input(data[0], bytes_of(data + 1, size - 1));
+    run_input(data[0],
+              has_rules ? bytes_of(text.data + 2, text.size - 2) : text);
     must(world.api->conns.count == 0);
     must(world.api->scans.page_bytes == 0);
     /* Work that continues without its client must end. */
@@ -779,6 +880,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     must(world.api->restore.stage == RESTORE_NONE);
     must(list_empty(&world.api->reads.waiting));
+    if (has_rules) {
+        check_rules();
+    }
     if (log_last() != world.log_last) {
         stop_node();
     }
