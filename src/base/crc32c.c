@@ -1,4 +1,5 @@
-/* crc32c.c -- slicing-by-8 tables, and the instruction on x86-64 and arm64. */
+/* crc32c.c -- slicing-by-8 tables, and the instructions of x86 and arm64, if
+ * the processor that this runs on has them. */
 #include "base/crc32c.h"
 
 #include "base/bytes.h"
@@ -47,51 +48,74 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size)
     return ~crc;
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__i386__)
 
+#include <cpuid.h>
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static uint32_t
+__attribute__((target("sse4.2,crc32"))) static uint32_t
 crc32c_cpu(uint32_t crc, const uint8_t *p, size_t size)
 {
-    uint64_t c = ~crc;
-    while (size >= 8) {
-        c = _mm_crc32_u64(c, load_u64(p));
-        p += 8;
-        size -= 8;
-    }
-    while (size-- > 0) {
-        c = _mm_crc32_u8((uint32_t)c, *p++);
-    }
-    return ~(uint32_t)c;
-}
-
-static bool cpu_has_crc32c(void)
-{
-    return __builtin_cpu_supports("sse4.2");
-}
-
-#elif defined(__ARM_FEATURE_CRC32)
-
-#include <arm_acle.h>
-
-static uint32_t crc32c_cpu(uint32_t crc, const uint8_t *p, size_t size)
-{
     crc = ~crc;
+#ifdef __x86_64__
     while (size >= 8) {
-        crc = __crc32cd(crc, load_u64(p));
+        crc = (uint32_t)_mm_crc32_u64(crc, load_u64(p));
         p += 8;
         size -= 8;
     }
+#endif
+    while (size >= 4) {
+        crc = _mm_crc32_u32(crc, load_u32(p));
+        p += 4;
+        size -= 4;
+    }
     while (size-- > 0) {
-        crc = __crc32cb(crc, *p++);
+        crc = _mm_crc32_u8(crc, *p++);
     }
     return ~crc;
 }
 
 static bool cpu_has_crc32c(void)
 {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2) != 0;
+}
+
+#elif defined(__aarch64__) &&                                                  \
+    (defined(__linux__) || defined(__ARM_FEATURE_CRC32))
+
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
+
+/* In assembler, since the intrinsics differ between compilers where the
+ * instructions are not part of the architecture that is compiled for. */
+static uint32_t crc32c_cpu(uint32_t crc, const uint8_t *p, size_t size)
+{
+    crc = ~crc;
+    while (size >= 8) {
+        __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1"
+                : "+r"(crc)
+                : "r"(load_u64(p)));
+        p += 8;
+        size -= 8;
+    }
+    while (size-- > 0) {
+        __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1"
+                : "+r"(crc)
+                : "r"((uint32_t)*p++));
+    }
+    return ~crc;
+}
+
+static bool cpu_has_crc32c(void)
+{
+#ifdef __ARM_FEATURE_CRC32
     return true;
+#else
+    enum { CRC32 = 1 << 7 }; /* HWCAP_CRC32 of <asm/hwcap.h> */
+    return (getauxval(AT_HWCAP) & CRC32) != 0;
+#endif
 }
 
 #else
@@ -108,11 +132,17 @@ static bool cpu_has_crc32c(void)
 
 #endif
 
-uint32_t crc32c(uint32_t crc, const void *data, size_t size)
+bool crc32c_by_cpu(void)
 {
     static int has = -1;
     if (has < 0) {
         has = cpu_has_crc32c();
     }
-    return has ? crc32c_cpu(crc, data, size) : crc32c_portable(crc, data, size);
+    return has;
+}
+
+uint32_t crc32c(uint32_t crc, const void *data, size_t size)
+{
+    return crc32c_by_cpu() ? crc32c_cpu(crc, data, size)
+                           : crc32c_portable(crc, data, size);
 }

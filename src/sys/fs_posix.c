@@ -134,7 +134,7 @@ static enum err posix_open(void *arg, const char *path, enum fs_open_mode mode,
     return ERR_OK;
 }
 
-static void posix_close(void *arg, int handle)
+static void posix_close_file(void *arg, int handle)
 {
     struct posix_fs *self = arg;
     must(fs_posix_path(self, handle) != NULL);
@@ -404,7 +404,7 @@ static enum err posix_lock(void *arg, const char *path, int *handle)
     } while (rc < 0 && errno == EINTR);
     if (rc < 0) {
         err = fs_posix_failed(self, "lock", path);
-        posix_close(self, fd);
+        posix_close_file(self, fd);
         return err;
     }
     *handle = fd;
@@ -478,7 +478,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
             {
                 .self = self,
                 .open = posix_open,
-                .close = posix_close,
+                .close = posix_close_file,
                 .read = posix_read,
                 .write = fs_posix_write,
                 .fdatasync = fs_posix_fdatasync,

@@ -7,6 +7,9 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -32,6 +35,31 @@ static void test_crc32c_known_answers(void **state)
     assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aau);
     assert_int_equal(crc32c(0, ones, 32), 0x62a8ab43u);
     assert_int_equal(crc32c(0, up, 32), 0x46dd794eu);
+}
+
+/* The tables are several times slower: a processor with the instruction must
+ * not use them because the compiler was told of an older one. */
+static void test_crc32c_uses_the_instruction_where_there_is_one(void **state)
+{
+    (void)state;
+#if defined(__aarch64__) && defined(__linux__)
+    bool has = (getauxval(AT_HWCAP) & (1u << 7)) != 0;
+    assert_int_equal(crc32c_by_cpu(), has);
+#elif defined(__x86_64__) || defined(__i386__)
+    char line[8192];
+    bool has = false;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    if (!file) {
+        skip();
+    }
+    while (!has && fgets(line, sizeof(line), file)) {
+        has = strstr(line, " sse4_2 ") != NULL;
+    }
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(crc32c_by_cpu(), has);
+#else
+    assert_false(crc32c_by_cpu());
+#endif
 }
 
 static void test_crc32c_portable_is_the_same_at_every_length(void **state)
@@ -316,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_numbers_are_written_in_one_way),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_crc32c_known_answers),
+        cmocka_unit_test(test_crc32c_uses_the_instruction_where_there_is_one),
         cmocka_unit_test(test_crc32c_portable_is_the_same_at_every_length),
         cmocka_unit_test(test_heap_orders_and_removes_from_the_middle),
         cmocka_unit_test(test_list_splice_keeps_order),
