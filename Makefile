@@ -156,35 +156,33 @@ $(BUILD)/check/%.o: %.c
 
 # ---- unit tests ----
 
+# Support of single tests: stores in a directory of their own; a simulated process
+# that may call die(), and starts again; a time that is the test's own.
+$(foreach test,test_store test_store_txn test_store_restore test_store_hostile \
+  test_store_view test_store_changes,$(eval more_$(test) := tests/support/storedir.c))
+$(foreach test,test_wal_nth test_store_nth,$(eval \
+  more_$(test) := tests/support/dying.c tests/support/nth.c)$(eval \
+  wrap_$(test) := -Wl$(comma)--wrap=die))
+wrap_test_peer_admission := -Wl,--wrap=sys_now_ms,--wrap=sys_now_ns
+
 define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
   $$(call objects,check,$$(call stack_sources,$(call room_of,$(1)))) \
   $$(call objects,check,$$(extra_$(call room_of,$(1)))) \
-  $$(call objects,check,$$(call support_sources,$(call room_of,$(1))))
-	$$(CC) $$(SANITIZE) $$(WRAP) -o $$@ $$^ -lcmocka $$(LIBS)
+  $$(call objects,check,$$(call support_sources,$(call room_of,$(1))) \
+  $(more_$(1)))
+	$$(CC) $$(SANITIZE) $(wrap_$(1)) $$(WRAP) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
 include tests/support/kqueue.mk
 
-# Tests of stores in a directory of their own.
-DIR_TESTS := $(addprefix $(BUILD)/check/,test_store test_store_txn \
-  test_store_restore test_store_hostile test_store_view test_store_changes)
-$(DIR_TESTS): $(call objects,check,tests/support/storedir.c)
-
-# Tests in which the simulated process may call die(), and start again.
-DYING_TESTS := $(addprefix $(BUILD)/check/,test_wal_nth test_store_nth)
-$(DYING_TESTS): $(call objects,check,$(addprefix tests/support/,dying.c nth.c))
-$(DYING_TESTS): private WRAP := -Wl,--wrap=die
-
-# A test whose time is its own.
-$(addprefix $(BUILD)/,check/test_peer_admission kqueue/test_peer_admission): private WRAP := \
-  -Wl,--wrap=sys_now_ms,--wrap=sys_now_ns
-
 .PHONY: unit
 # All unit tests, or one: make unit T=test_wal
 unit: $(addprefix $(BUILD)/check/,$(if $(T),$(T),$(UNIT_TESTS)))
 	scripts/run-tests $^
+
+include scripts/release.mk
 
 # ---- the simulator ----
 
@@ -376,6 +374,9 @@ clean:
 
 help:
 	@echo 'make                     build/craftd: static, hardened, asserts on'
+	@echo 'make release             static binaries with musl for ARCHES (seven of them),'
+	@echo '                         after scripts/setup release; make small: optimised for size'
+	@echo 'make release-unit ARCH=mips   the unit tests, as released for that processor'
 	@echo 'make install             into PREFIX/bin (/usr/local); DESTDIR'
 	@echo 'make dist                packages, images, services, pages: build/dist'
 	@echo 'make check               format, layers, headers, unit tests, corpora'

@@ -22,7 +22,7 @@ $(BUILD)/kqueue/$(1): $(BUILD)/check/tests/unit/$(1).o \
     $$(call stack_sources,$(call room_of,$(1))) \
     $$(call support_sources,$(call room_of,$(1)))))
 	@mkdir -p $$(@D)
-	$$(CC) $$(SANITIZE) $$(WRAP) $$(KQUEUE_WRAP) -o $$@ $$^ -lcmocka $$(LIBS)
+	$$(CC) $$(SANITIZE) $(wrap_$(1)) $$(KQUEUE_WRAP) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
 $(foreach test,$(KQUEUE_TESTS),$(eval $(call kqueue_rule,$(test))))
 
