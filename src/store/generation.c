@@ -6,6 +6,7 @@
  * snapshot is built in the next generation, and put in place by replacing this
  * file. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -29,23 +30,26 @@ static enum err parse_current(const uint8_t *data, size_t size,
 {
     char text[TEXT_BYTES];
     char again[TEXT_BYTES];
-    unsigned long long index;
-    unsigned long long term;
-    unsigned crc;
+    static const char format[] = "craftd-db 1 ";
     if (size == 0 || size >= sizeof(text)) {
         return ERR_CORRUPT;
     }
     memcpy(text, data, size);
     text[size] = '\0';
-    if (sscanf(text, "craftd-db 1 %7u %20llu %20llu %8x", &generation->number,
-               &index, &term, &crc) != 4 ||
-        generation->number == 0) { /* The first one is 1. */
+    if (strncmp(text, format, strlen(format)) != 0) {
         return ERR_CORRUPT;
     }
-    generation->index = index;
-    generation->term = term;
+    char *at;
+    generation->number = (unsigned)strtoul(text + strlen(format), &at, 10);
+    generation->index = strtoull(at, &at, 10);
+    generation->term = strtoull(at, &at, 10);
+    if (generation->number == 0) { /* The first one is 1. */
+        return ERR_CORRUPT;
+    }
+    /* Anything else than what is written for these numbers, the checksum
+     * included, is refused. The sizes are compared too, since a NUL would end
+     * the text early. */
     format_current(generation, again);
-    /* The sizes are compared too, since a NUL would end the text early. */
     return size == strlen(again) && memcmp(text, again, size) == 0
                ? ERR_OK
                : ERR_CORRUPT;
@@ -115,12 +119,26 @@ enum err store_generation_use(const struct fs *fs,
     return ERR_OK;
 }
 
+/* The number of the generation `name`; 0: it is the name of something else. */
+static unsigned number_of(const char *name)
+{
+    enum { PREFIX = 4, DIGITS = 7 };
+    if (strncmp(name, "gen-", PREFIX) != 0) {
+        return 0;
+    }
+    const char *digits = name + PREFIX;
+    size_t count = strspn(digits, "0123456789");
+    return count >= DIGITS && digits[count] == '\0'
+               ? (unsigned)strtoul(digits, NULL, 10)
+               : 0;
+}
+
 /* Raises *arg to the number of the generation `name`. */
 static void see_generation(const char *name, void *arg)
 {
     unsigned *highest = arg;
-    unsigned number;
-    if (sscanf(name, "gen-%7u", &number) == 1 && number > *highest) {
+    unsigned number = number_of(name);
+    if (number > *highest) {
         *highest = number;
     }
 }
@@ -168,9 +186,9 @@ struct sweep {
 static void sweep_generation(const char *name, void *arg)
 {
     struct sweep *sweep = arg;
-    unsigned number;
+    unsigned number = number_of(name);
     char path[FS_PATH_BYTES];
-    if (sscanf(name, "gen-%7u", &number) != 1 || number == sweep->keep) {
+    if (number == 0 || number == sweep->keep) {
         return;
     }
     store_generation_path(number, NULL, path);

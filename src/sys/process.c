@@ -4,6 +4,7 @@
 #endif
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -24,10 +25,13 @@ static bool read_small(const char *path, char *out, size_t room)
 static bool read_memory(struct sys_process *process)
 {
     char text[256];
-    unsigned long long virtual_pages;
-    unsigned long long resident_pages;
-    if (!read_small("/proc/self/statm", text, sizeof(text)) ||
-        sscanf(text, "%llu %llu", &virtual_pages, &resident_pages) != 2) {
+    if (!read_small("/proc/self/statm", text, sizeof(text))) {
+        return false;
+    }
+    char *end;
+    uint64_t virtual_pages = strtoull(text, &end, 10);
+    uint64_t resident_pages = strtoull(end, &end, 10);
+    if (resident_pages == 0) {
         return false;
     }
     uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);

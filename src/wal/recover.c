@@ -25,12 +25,12 @@ struct reading {
 static void on_name(const char *name, void *arg)
 {
     struct names *names = arg;
-    uint64_t seq;
-    int used = 0;
-    if (sscanf(name, "%16" SCNx64 ".wal%n", &seq, &used) != 1 || used != 20 ||
-        name[used] != '\0') {
+    enum { DIGITS = 16 };
+    if (strspn(name, "0123456789abcdefABCDEF") != DIGITS ||
+        strcmp(name + DIGITS, ".wal") != 0) {
         return;
     }
+    uint64_t seq = strtoull(name, NULL, 16);
     if (names->count == names->capacity) {
         names->capacity = names->capacity ? names->capacity * 2 : 16;
         names->seqs =
