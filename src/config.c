@@ -53,6 +53,9 @@ const char *const config_help[] = {
     "  --max-value SIZE      size of a value (1M)\n"
     "  --max-body SIZE       size of a request body (4M; at most 16M)\n"
     "  --max-conns N         concurrent client connections (1024)\n"
+    "  --history N           last changes that are kept in memory, so that a\n"
+    "                        watch can resume (10000; at most 8 MiB, or 800\n"
+    "                        bytes for each)\n"
     "  --max-db SIZE         size of the database; a full one accepts deletes\n"
     "                        only (1G; 0: no limit)\n"
     "Security:\n"
@@ -171,6 +174,7 @@ static const struct flag flags[] = {
     {"max-value", SIZE, AT(max_value)},
     {"max-body", SIZE, AT(max_body)},
     {"max-conns", COUNT, AT(max_conns)},
+    {"history", COUNT, AT(history)},
     {"max-db", LIMIT, AT(max_db)},
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
@@ -638,6 +642,8 @@ static bool check_config(struct config *config, char *why, size_t why_size)
         wrong = "--backup-every must be at least 1s";
     } else if (config->max_conns > 100000) {
         wrong = "--max-conns must be at most 100000";
+    } else if (config->history > 10000000) {
+        wrong = "--history must be at most 10000000";
     } else if (config->max_body > (16 << 20) ||
                config->max_value > config->max_body) {
         wrong = "--max-body must be at most 16M, --max-value at most "
@@ -681,6 +687,7 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
         .max_value = 1 << 20,
         .max_body = 4 << 20,
         .max_conns = 1024,
+        .history = 10000,
         .max_db = 1 << 30,
         .heartbeat_ms = 100,
         .election_ms = 1000,

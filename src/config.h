@@ -43,7 +43,8 @@ struct config {
     uint64_t max_value; /* Bytes, as the next one. */
     uint64_t max_body;
     uint64_t max_conns;
-    uint64_t max_db; /* Bytes; 0: no limit. */
+    uint64_t history; /* Changes kept for watches; over 0. */
+    uint64_t max_db;  /* Bytes; 0: no limit. */
     uint64_t heartbeat_ms;
     uint64_t election_ms;     /* Minimum; the maximum is twice that. */
     uint64_t join_timeout_ms; /* 0: none. */

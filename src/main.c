@@ -13,6 +13,7 @@
 #include "crypto/crypto.h"
 #include "dispatch.h"
 #include "host.h"
+#include "node/feed.h"
 #include "notify.h"
 #include "ops/ops.h"
 #include "peer/peer.h"
@@ -41,6 +42,8 @@ enum {
      * connections beyond --max-conns; a cluster of seven needs the minimum. */
     FDS_RESERVED = 160,
     FDS_RESERVED_MIN = 40,
+    /* Memory for one change of --history beyond the default. */
+    HISTORY_EVENT_BYTES = 800,
 };
 
 /* Bounds on connections of clients, as the descriptors allow: --max-conns,
@@ -499,6 +502,9 @@ static int open_node(struct daemon *daemon)
         .election_min_ms = (uint32_t)config->election_ms,
         .election_max_ms = (uint32_t)(2 * config->election_ms),
         .replace_after_ms = config->replace_after_ms,
+        .feed_events_max = (uint32_t)config->history,
+        .feed_bytes_max = max_u64(config->history * HISTORY_EVENT_BYTES,
+                                  max_u64(FEED_BYTES_MAX, config->max_body)),
         .proposals_max = NODE_PROPOSALS_MAX,
         .db_bytes_max = config->max_db,
         .proposals_bytes_max = NODE_PROPOSALS_BYTES_MAX,

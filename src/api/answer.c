@@ -182,12 +182,18 @@ void api_answer_head(struct conn *conn, int status, const char *type,
     buf_add_string(out, "\r\n");
 }
 
+void api_answer_stream(struct conn *conn, int status, const char *type)
+{
+    buf_add_string(begin_answer(conn, status, type), "\r\n");
+}
+
 void api_answered(struct conn *conn)
 {
     struct api *api = conn->api;
     must(conn->scan.stage == SCAN_IDLE && list_empty(&conn->request.read_link));
     api_metrics_count(conn);
     api_body_close(conn);
+    api_watch_close(conn);
     api_gate_close(conn);
     conn->busy = false;
     conn->clock.is_for_head = false;

@@ -36,6 +36,9 @@ bool api_has_output_room(struct conn *conn, size_t size);
 void api_answer_head(struct conn *conn, int status, const char *type,
                      uint64_t length);
 void api_answered(struct conn *conn);
+/* Write the head of an answer without a length: its end is that of its last
+ * chunk, of which the headers tell, or of the connection. */
+void api_answer_stream(struct conn *conn, int status, const char *type);
 /* Whether ?pretty was given and `type` is JSON. */
 bool api_is_to_indent(const struct conn *conn, const char *type);
 

@@ -58,6 +58,7 @@ enum err api_open(const struct api_options *options, struct api **out,
         list_init(&api->scans.by_stage[i]);
     }
     list_init(&api->reads.waiting);
+    api_watches_init(api);
     enum err err = open_listeners(api, why, why_size);
     if (err) {
         close_listeners(api);
@@ -78,6 +79,7 @@ const char *api_listening(const struct api *api)
 void api_set_node(struct api *api, struct node *node)
 {
     api->node = node;
+    api_watches_attach(api);
 }
 
 void api_stop(struct api *api)
@@ -85,6 +87,7 @@ void api_stop(struct api *api)
     api->stopping = true;
     close_listeners(api);
     api_proxied_close_waiting(api);
+    api_watches_end(api);
     for (struct list *at = api->conns.all.next; at != &api->conns.all;) {
         struct conn *conn = container_of(at, struct conn, link);
         at = at->next;
@@ -118,6 +121,7 @@ void api_close(struct api *api)
     api_proxied_free(api);
     api_conns_free(api);
     api_restore_free(api);
+    api_watches_free(api);
     api_gate_free(api);
     timer_cancel(api->options.reactor, &api->scans.timer);
     timer_cancel(api->options.reactor, &api->reads.timer);

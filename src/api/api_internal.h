@@ -24,6 +24,8 @@
  *     list.c     /keys
  *     erase.c    DELETE /keys
  *     scan.c     walks over many keys, a slice per turn of the event loop
+ *     watch.c    /watch
+ *     watch_text.c  the form of its events
  *     txn.c      /txn
  *     status.c   /status
  *     join.c     /join
@@ -53,6 +55,7 @@
 #include "api/read_internal.h"
 #include "api/restore_internal.h"
 #include "api/scan_internal.h"
+#include "api/watch_internal.h"
 
 struct api {
     struct api_options options;
@@ -69,6 +72,7 @@ struct api {
     struct api_gate gate;
     struct api_metrics metrics;
     struct restore restore;
+    struct api_watches watches;
     /* Scratch for the answer or the command that is being made: a handler or
      * callback fills these and gives them to api_answer() or api_submit()
      * before it returns. Nothing in them lasts longer. */

@@ -11,6 +11,7 @@
 #include "api/read_internal.h"
 #include "api/restore_internal.h"
 #include "api/scan_internal.h"
+#include "api/watch_internal.h"
 #include "base/list.h"
 #include "http/http.h"
 
@@ -144,6 +145,11 @@ union conn_state {
     struct {                       /* GET /backup: backup.c */
         struct store_image *image; /* NULL: it is not open. */
     } backup;
+    struct {            /* GET /watch, before its answer begins: watch.c */
+        bool initial;   /* The keys as they are come first. */
+        bool resumes;   /* Changes after ... */
+        uint64_t since; /* ... this index are wanted. */
+    } watch;
 };
 
 /* One connection and the request that is being answered on it. */
@@ -162,6 +168,7 @@ struct conn {
     struct conn_request request;
     struct conn_answer answer;
     union conn_state state;
+    struct conn_watch watch;
     struct scan scan; /* Its buffers are kept for the next request. */
 };
 

@@ -325,7 +325,7 @@ void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
 static bool is_deaf(const struct conn *conn)
 {
     return conn->busy && !conn->request.is_http10 &&
-           !api_body_is_sending(conn) &&
+           !api_body_is_sending(conn) && !api_is_watching(conn) &&
            (conn->input.eof || conn->input.counted_bytes >= INPUT_BYTES_SMALL);
 }
 
@@ -515,6 +515,7 @@ void api_conn_free(struct conn *conn)
 {
     struct api *api = conn->api;
     api_body_close(conn);
+    api_watch_close(conn);
     api_scan_free(conn);
     api_read_close(conn);
     api_gate_close(conn);

@@ -9,7 +9,8 @@
  * in its stream meanwhile.
  *
  * New rules hold from the next request on; a request in progress ends by the
- * rules under which it was allowed. */
+ * rules under which it was allowed. Watches, which do not end by themselves,
+ * are ended, and their clients come again. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -293,6 +294,11 @@ bool api_gate_refused(struct conn *conn, const struct http_request *request,
         return !api_gate_allows(conn, need->perm, prefix);
     case GATE_LIST:
         return !api_gate_allows_below(conn, need->perm, prefix);
+    case GATE_WATCH:
+        return api_is_given(conn, PARAM_KEY)
+                   ? !api_gate_allows(conn, need->perm,
+                                      conn->request.params.values[PARAM_KEY])
+                   : !api_gate_allows_below(conn, need->perm, prefix);
     case GATE_TXN:
         return !auth_may_below(&conn->gate.identity, AUTH_READ,
                                (struct bytes){0}) &&
@@ -322,6 +328,9 @@ enum err api_set_rules(struct api *api, struct bytes file, char *why,
         auth_free(auth);
     } else {
         api->gate.auth = auth;
+    }
+    if (!err) {
+        api_watches_end(api); /* They come again, under the new rules. */
     }
     return err;
 }

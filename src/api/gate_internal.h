@@ -17,6 +17,7 @@ enum gate_object {
     GATE_PREFIX, /* All keys that begin with ?prefix=. */
     GATE_LIST,   /* The keys below ?prefix= that may be read; the walk skips
                     the others (scan.c). At least one key must be allowed. */
+    GATE_WATCH,  /* The key in ?key=, or as GATE_LIST. */
     GATE_BODY,   /* Keys in the body: the handler calls api_gate_allows() for
                     each. At least one key must be allowed. */
     GATE_TXN,    /* The same for keys that are read and keys that are written.

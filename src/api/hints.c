@@ -19,6 +19,7 @@ enum {
     SILENT_MS = 10000,  /* A member that is silent for longer gets a hint. */
     LAG_ENTRIES = 8192, /* More than a busy moment explains. */
     SLOW_SYNC_US = 100000,
+    DROPPED_MS = 60000,
 };
 
 static void add(struct buf *out, const char *format, ...) PRINTF(2, 3);
@@ -53,6 +54,15 @@ static void add_space(struct api *api, const struct node_status *status)
             "the limit of descriptors leaves room for %u connections, and "
             "--max-conns is %u: raise it (ulimit -n, LimitNOFILE=)",
             api->options.conns_max, api->options.conns_wanted);
+    }
+    if (api->watches.dropped_ms > 0 &&
+        reactor_now_ms(api->options.reactor) <
+            api->watches.dropped_ms + DROPPED_MS) {
+        add(out,
+            "a watch was ended in the last minute, since its client did not "
+            "keep up or the data was replaced (%llu since the start; "
+            "--history)",
+            U(api->watches.dropped));
     }
     if (syncs && histogram_quantile(syncs, 990) > SLOW_SYNC_US) {
         add(out, "the disk is slow: one fdatasync in a hundred takes more "

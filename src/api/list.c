@@ -135,8 +135,7 @@ static bool set_bounds(struct scan *scan, struct bytes after, struct bytes end)
 
 /* ---- items ---- */
 
-/* Add "name":"text", or "name_base64" when the text is not UTF-8. */
-static void add_text(struct buf *out, const char *name, struct bytes text)
+void api_add_text_member(struct buf *out, const char *name, struct bytes text)
 {
     buf_add_u8(out, '"');
     buf_add_string(out, name);
@@ -191,12 +190,12 @@ static void add_object(struct scan *scan, const struct store_pair *pair,
     struct buf *out = &scan->page;
     buf_add_u8(out, '{');
     if (common > 0) {
-        add_text(out, "prefix", bytes_of(pair->key.data, common));
+        api_add_text_member(out, "prefix", bytes_of(pair->key.data, common));
     } else {
-        add_text(out, "key", pair->key);
+        api_add_text_member(out, "key", pair->key);
         if (!scan->keys_only) {
             buf_add_u8(out, ',');
-            add_text(out, "value", pair->value);
+            api_add_text_member(out, "value", pair->value);
             buf_add_string(out, ",\"index\":");
             buf_add_decimal(out, pair->modify_index);
             buf_add_string(out, ",\"create_index\":");
@@ -274,7 +273,7 @@ static void end_page(struct scan *scan)
     buf_printf(out, "],\"more\":%s", scan->more ? "true" : "false");
     if (scan->more) {
         buf_add_u8(out, ',');
-        add_text(out, "after", buf_bytes(&scan->last));
+        api_add_text_member(out, "after", buf_bytes(&scan->last));
     }
     buf_printf(out, ",\"index\":%llu}\n", (unsigned long long)scan->index);
 }

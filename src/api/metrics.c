@@ -36,13 +36,13 @@ static const uint64_t duration_us[] = {500,    2000,    10000,  50000,
 
 enum {
     SERIES_MAX = 200,
-    PLAIN_MAX = 45,      /* Samples without a bound of their own below. */
+    PLAIN_MAX = 50,      /* Samples without a bound of their own below. */
     HISTOGRAM_EXTRA = 3, /* +Inf, _sum, _count */
 };
 _Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + STATUS_CLASSES +
                        2 * (RAFT_MEMBERS_MAX - 1) +
                        2 * (HISTOGRAM_BOUNDS_MAX + HISTOGRAM_EXTRA) +
-                       ROUTE_GROUP_COUNT *
+                       ROUTE_TIMED_COUNT *
                            (int)(ARRAY_COUNT(duration_us) + HISTOGRAM_EXTRA) <=
                    SERIES_MAX,
                "the series are bounded");
@@ -50,7 +50,7 @@ _Static_assert(PLAIN_MAX + REQUEST_COUNTS_MAX + STATUS_CLASSES +
 static const char *const group_names[ROUTE_GROUP_COUNT] = {
     [ROUTE_KEY] = "key",     [ROUTE_CLUSTER] = "cluster",
     [ROUTE_PROBE] = "probe", [ROUTE_BACKUP] = "backup",
-    [ROUTE_OTHER] = "other",
+    [ROUTE_WATCH] = "watch", [ROUTE_OTHER] = "other",
 };
 
 const char *api_verb_name(enum http_verb verb)
@@ -79,7 +79,7 @@ const char *api_verb_name(enum http_verb verb)
 void api_metrics_init(struct api_metrics *metrics)
 {
     *metrics = (struct api_metrics){0};
-    for (int i = 0; i < ROUTE_GROUP_COUNT; i++) {
+    for (int i = 0; i < ROUTE_TIMED_COUNT; i++) {
         histogram_init(&metrics->duration_us[i], duration_us,
                        ARRAY_COUNT(duration_us));
     }
@@ -109,7 +109,7 @@ void api_metrics_count(struct conn *conn)
 {
     struct api *api = conn->api;
     (*count_of(&api->metrics, conn))++;
-    if (conn->request.start_us > 0) {
+    if (conn->request.start_us > 0 && conn->request.group < ROUTE_TIMED_COUNT) {
         uint64_t now_us = api->options.now_us(api->options.arg);
         histogram_add(&api->metrics.duration_us[conn->request.group],
                       now_us - conn->request.start_us);
@@ -429,13 +429,24 @@ static void add_http(struct api *api)
     add_requests(api);
     family(out, name, "histogram",
            "From having read a request to having its answer.");
-    for (int i = 0; i < ROUTE_GROUP_COUNT; i++) {
+    for (int i = 0; i < ROUTE_TIMED_COUNT; i++) {
         char label[32];
         snprintf(label, sizeof(label), "route=\"%s\"", group_names[i]);
         add_histogram(out, name, label, &api->metrics.duration_us[i]);
     }
     gauge(out, "craftd_http_connections", "Connections of clients.",
           api->conns.count);
+    gauge(out, "craftd_watchers", "Watches that are open.", api->watches.count);
+    counter(out, "craftd_watch_events_total", "Events sent to watches.",
+            api->watches.events);
+    counter(
+        out, "craftd_watch_dropped_total",
+        "Watches that ended since their client did not keep up, or the data "
+        "was replaced.",
+        api->watches.dropped);
+    gauge(out, "craftd_watch_lag_events",
+          "Events that the watch furthest behind has not been sent.",
+          api_watches_lag(api));
     counter(out, "craftd_auth_failures_total",
             "Requests with wrong credentials.",
             api->gate.auth ? auth_failures(api->gate.auth) : 0);

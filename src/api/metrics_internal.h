@@ -7,13 +7,17 @@
 
 struct conn;
 
-/* Requests are counted by these groups, few enough to have a histogram each. */
+/* Requests are counted by these groups, few enough for a histogram
+ * of each but the last. */
 enum route_group {
     ROUTE_KEY, /* The data: keys, lists of them. */
     ROUTE_CLUSTER,
     ROUTE_PROBE, /* Health, status, metrics. */
     ROUTE_BACKUP,
     ROUTE_OTHER, /* No route, or no request that could be read. */
+    ROUTE_TIMED_COUNT,
+    /* Counted when it ends, and not timed. */
+    ROUTE_WATCH = ROUTE_TIMED_COUNT,
     ROUTE_GROUP_COUNT,
 };
 
@@ -32,7 +36,7 @@ struct api_metrics {
     struct request_count requests[REQUEST_COUNTS_MAX];
     uint64_t requests_beyond[STATUS_CLASSES]; /* 1xx, 2xx, ... */
     uint64_t replays;
-    struct histogram duration_us[ROUTE_GROUP_COUNT];
+    struct histogram duration_us[ROUTE_TIMED_COUNT];
 };
 
 const char *api_verb_name(enum http_verb verb);

@@ -43,6 +43,10 @@ static const char *const names[PARAM_COUNT] = {
     [PARAM_FRESHNESS] = "freshness",
     [PARAM_FRESHNESS_STRICT] = "freshness_strict",
     [PARAM_MIN_INDEX] = "min_index",
+    [PARAM_KEY] = "key",
+    [PARAM_EVENTS] = "events",
+    [PARAM_INITIAL] = "initial",
+    [PARAM_SINCE] = "since",
     [PARAM_STATUS] = "status",
     [PARAM_NODES] = "nodes",
     [PARAM_NOLEADER] = "noleader",
@@ -67,7 +71,7 @@ static const struct {
     {"dir", "there are no directories; GET /keys?prefix=&separator=/ shows "
             "keys as if there were"},
     {"flags", "a key has nothing but its value"},
-    {"index wait waitIndex", "a request does not wait for a change; "
+    {"index wait waitIndex", "GET /watch sends changes as they come; "
                              "?min_index= waits for a log entry"},
     {"ttl lease refresh", "keys do not expire here"},
     {"prevIndex", "?cas= or If-Match compares the index"},
@@ -81,7 +85,8 @@ static const struct {
     {"dc ns namespace partition peer",
      "a cluster is one store of keys; a prefix separates them"},
     {"token", "a token is sent as Authorization: Bearer TOKEN (--auth)"},
-    {"rev revision", "old revisions are not kept"},
+    {"rev revision", "old revisions are not kept; GET /watch?since= "
+                     "has the last changes"},
     {"q", "there is no SQL; GET /keys lists by prefix, "
           "/api/v1/properties?pattern= by a regular expression"},
     {"transaction", "POST /key with several pairs and POST /txn are atomic"},
@@ -104,7 +109,7 @@ _Static_assert(PARAM_COUNT < 63, "PARAMS_ANY is the last bit of a set");
 static const uint64_t flags =
     BIT(RAW) | BIT(META) | BIT(ALL) | BIT(REVERSE) | BIT(KEYS) |
     BIT(COUNT_ONLY) | BIT(STALE) | BIT(CONSISTENT) | BIT(FRESHNESS_STRICT) |
-    BIT(NOLEADER) | BIT(SYNC) | BIT(REDIRECT) | BIT(PRETTY);
+    BIT(NOLEADER) | BIT(SYNC) | BIT(INITIAL) | BIT(REDIRECT) | BIT(PRETTY);
 
 /* ---- reading ---- */
 

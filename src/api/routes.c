@@ -71,6 +71,10 @@ static const struct route routes[] = {
     {"/keys", ONLY, GET, LIST, NEED(READ, LIST), api_on_list, ROUTE_KEY},
     {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), NEED(WRITE, PREFIX),
      api_on_list, ROUTE_KEY},
+    {"/watch", ONLY, GET,
+     P(PREFIX) | P(KEY) | P(EVENTS) | P(INITIAL) | P(SINCE) | P(FORMAT) |
+         P(MIN_INDEX),
+     NEED(READ, WATCH), api_on_watch, ROUTE_WATCH},
     {"/txn", ONLY, POST, WRITE, NEED(WRITE, TXN), api_on_txn, ROUTE_KEY},
     {"/status", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_status,
      ROUTE_PROBE},

@@ -334,7 +334,11 @@ static void end(struct conn *conn, bool ok)
         conn->scan.done(conn);
         return;
     }
+    bool answered = conn->scan.fail && conn->scan.fail(conn);
     api_scan_close(conn);
+    if (answered) {
+        return;
+    }
     api_answer_problem(conn, 507, "no-space",
                        "the disk is full, and this read would have to write to "
                        "it: free some space",
@@ -349,7 +353,12 @@ static bool is_room(const struct conn *conn)
 
 static void refuse(struct conn *conn, const char *message)
 {
+    leave(conn);
+    bool answered = conn->scan.fail && conn->scan.fail(conn);
     api_scan_close(conn);
+    if (answered) {
+        return;
+    }
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
     api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NOT_APPLIED);

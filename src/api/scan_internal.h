@@ -79,6 +79,9 @@ struct scan {
     struct pattern *pattern; /* Owned; NULL: all keys match. */
     enum scan_step (*step)(struct conn *conn, const struct store_pair *pair);
     void (*done)(struct conn *conn);
+    /* The walk cannot go on. True: the request has been answered, or its answer
+     * has ended; otherwise it is answered with the error. NULL: as false. */
+    bool (*fail)(struct conn *conn);
     /* PUBLIC for step() and done(). */
     struct buf page; /* The body so far, or the batch to be written. */
     size_t page_max; /* Bound on `page`; but one item may be larger. */
@@ -134,6 +137,9 @@ void api_scan_no_pattern(struct scan *scan);
  * there is none), or the first key behind `key`. */
 bool api_scan_add_behind_prefix(struct buf *out, struct bytes prefix);
 void api_scan_add_behind(struct buf *out, struct bytes key);
+
+/* Add "name":"text", or "name_base64" when the text is not UTF-8 (list.c). */
+void api_add_text_member(struct buf *out, const char *name, struct bytes text);
 
 /* Delete all keys between scan->from and scan->to that scan->pattern matches;
  * with `must_match`, answer 404 when there is none. */

@@ -329,6 +329,8 @@ static void on_drain(struct stream *stream, void *arg)
     struct conn *conn = arg;
     if (api_body_is_sending(conn)) {
         api_body_send_more(conn);
+    } else if (api_is_watching(conn)) {
+        api_watch_drained(conn);
     } else if (!conn->closing) {
         stream_kick(stream);
     }
@@ -341,7 +343,9 @@ static void on_eof(struct stream *stream, void *arg)
     if (conn->closing) {
         return;
     }
-    if (conn->busy) {
+    if (api_is_watching(conn)) {
+        api_watch_half_closed(conn);
+    } else if (conn->busy) {
         api_conn_watch_client(conn);
     } else if (stream_input_bytes(stream) > 0) {
         stream_kick(stream); /* Complete requests may be waiting. */

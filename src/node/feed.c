@@ -513,6 +513,11 @@ uint64_t feed_floor(const struct feed *feed)
     return feed->floor;
 }
 
+uint64_t feed_index(const struct feed *feed)
+{
+    return feed->index;
+}
+
 uint64_t feed_delivered(const struct feed *feed)
 {
     return feed->delivered == feed->committed

@@ -133,6 +133,8 @@ bool feed_has_changed(const struct feed *feed, const struct feed_watch *watch,
 
 /* The least index after which a watcher can start. */
 uint64_t feed_floor(const struct feed *feed);
+/* The last entry whose events have been added. */
+uint64_t feed_index(const struct feed *feed);
 /* Every event up to this index has been delivered to those that follow. */
 uint64_t feed_delivered(const struct feed *feed);
 

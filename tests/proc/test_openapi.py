@@ -13,7 +13,8 @@ import re
 import pytest
 import yaml
 
-from cluster import ROOT, wait_for
+from cluster import ROOT, Response, wait_for
+from watch import Watch
 
 METHODS = ("get", "put", "post", "delete")
 SPEC_PATH = "/api/v1/openapi.yaml"
@@ -249,7 +250,7 @@ def requests(three):
         get("/keys?prefix=oa/&keys"), get("/keys?prefix=o&separator=/"),
         get("/keys?count"), get("/keys?prefix=oa/&count"),
         get("/keys?prefix=oa/&format=ndjson"), get("/keys?prefix=oa/&format=lines"),
-        get("/keys?limit=0"), get("/keys?redirect"),
+        get("/keys?limit=0"), get("/keys?redirect"), get("/watch?since=x"),
         on("DELETE", "/key/oa/a"), on("DELETE", "/key/oa/b", None, {"If-Match": '"1"'}),
         on("DELETE", "/keys"), on("DELETE", "/keys?prefix=oa/r"),
         on("DELETE", "/keys?all&redirect"),
@@ -329,6 +330,9 @@ def test_every_operation_answers_as_documented(three, document):
         if method == "GET":
             head = node.request("HEAD", path, body, headers)
             assert (head.status, head.body) == (response.status, b""), path
+    with Watch(three[0]) as watch:  # Its answer does not end.
+        response = Response(watch.status, watch.headers, b"")
+        asked[document.check("GET", "/watch", response)].add(watch.status)
     assert set(document.operations) == set(asked)
     for operation, statuses in asked.items():
         assert (min(statuses) in (200, 201, 204) or

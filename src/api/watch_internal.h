@@ -1,0 +1,113 @@
+/* watch_internal.h -- GET /watch: a stream of changes. watch.c has the stream,
+ * watch_text.c the form of its events. */
+#ifndef CRAFTD_API_WATCH_INTERNAL_H
+#define CRAFTD_API_WATCH_INTERNAL_H
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "node/feed.h"
+
+struct api;
+struct conn;
+
+/* ---- the text of events: watch_text.c ---- */
+
+enum watch_format {
+    WATCH_SSE,    /* Server-sent events (WHATWG HTML 9.2). */
+    WATCH_NDJSON, /* One JSON object a line. */
+};
+
+/* An event is written in two parts, since whether it has an id is known only
+ * when the next one is: of the events of one entry that a watcher receives, the
+ * last one alone has it. So a client that is cut off between two of them
+ * resumes before the first, and receives all of them again. */
+void watch_add_event(struct buf *out, enum watch_format format,
+                     const struct feed_event *event);
+/* End an event, without an id. */
+void watch_end_event(struct buf *out, enum watch_format format);
+/* End an event with an id; with `is_open` false, add an id without an event. */
+void watch_add_id(struct buf *out, enum watch_format format, bool is_open,
+                  uint64_t index);
+/* A key as it is, of the initial set. */
+void watch_add_pair(struct buf *out, enum watch_format format, struct bytes key,
+                    struct bytes value, uint64_t index, uint64_t create_index);
+/* Everything up to `index` has been shown. */
+void watch_add_sync(struct buf *out, enum watch_format format, uint64_t index);
+/* What the client knows is void: the initial set follows. */
+void watch_add_reset(struct buf *out, enum watch_format format, uint64_t index);
+/* Events were lost: the stream ends. `floor` is the least index after which a
+ * watch can resume. */
+void watch_add_lost(struct buf *out, enum watch_format format,
+                    const char *reason, uint64_t floor);
+
+/* ---- the stream: watch.c ---- */
+
+enum watch_stage {
+    WATCH_NONE,     /* The request is no watch, or its answer has not begun. */
+    WATCH_FIRST,    /* The first page of the initial set is being read. */
+    WATCH_PAGES,    /* A further page is being read. */
+    WATCH_BLOCKED,  /* The next page waits until the client has taken more. */
+    WATCH_STREAMING /* Changes are sent as they come. */
+};
+
+/* A watch of a connection. From the start of its answer to the end of it. */
+struct conn_watch {
+    enum watch_stage stage;
+    struct feed_watch feed;
+    enum watch_format format;
+    struct list link;    /* In api->watches.all. */
+    struct list written; /* In api->watches.written; alone: nothing was written
+                            since its last end. */
+    bool chunked;
+    bool is_reset;       /* The initial set follows a resume that failed. */
+    size_t chunk_at;     /* Offset in the output of the chunk being written. */
+    bool is_open;        /* An event has been written but for its end. */
+    uint64_t id_pending; /* Index of events whose id has not been written. */
+    uint64_t id;         /* Last id that was written. */
+    uint64_t written_ms; /* Time when something was written last. */
+    size_t queued_bytes; /* Output that waits for the client, and since when it
+                            has not become less. */
+    uint64_t queued_ms;
+};
+
+/* All watches. */
+struct api_watches {
+    struct list all;     /* struct conn, by watch.link. */
+    struct list written; /* Those with an unfinished chunk, by watch.written. */
+    uint32_t count;
+    uint64_t bytes;   /* Upper bound on their output that waits; see `turn`. */
+    uint64_t turn;    /* Turn in which that was counted. */
+    uint64_t events;  /* Sent, since the start. */
+    uint64_t dropped; /* Watches that were lost or stalled, since the start. */
+    uint64_t dropped_ms; /* Time of the last of them; 0: none. */
+    /* The text of the event that is being delivered, for all who watch it. */
+    struct buf text;
+    struct bytes text_key;
+    uint64_t text_index;
+    enum watch_format text_format;
+};
+
+void api_watches_init(struct api *api);
+void api_watches_free(struct api *api);
+/* The node is there: its feed can be watched. */
+void api_watches_attach(struct api *api);
+/* Upper bound on watches. */
+uint32_t api_watches_max(const struct api *api);
+/* End all watches, so that their clients come again: under new rules of --auth,
+ * or to another node. */
+void api_watches_end(struct api *api);
+/* Number of events that the watcher furthest behind has not been sent. */
+uint64_t api_watches_lag(const struct api *api);
+/* Whether the connection's answer is a watch that has begun. */
+bool api_is_watching(const struct conn *conn);
+/* The client has taken everything: go on. */
+void api_watch_drained(struct conn *conn);
+/* The client sends no more. */
+void api_watch_half_closed(struct conn *conn);
+/* For scan.c: the page of a watch cannot be read. True: the watch has ended;
+ * false: its answer has not begun, and is to be an error. */
+bool api_watch_page_failed(struct conn *conn);
+/* The connection ends, or the answer is complete. Safe without a watch. */
+void api_watch_close(struct conn *conn);
+
+#endif
