@@ -164,6 +164,8 @@ $(foreach test,test_wal_nth test_store_nth,$(eval \
   more_$(test) := tests/support/dying.c tests/support/nth.c)$(eval \
   wrap_$(test) := -Wl$(comma)--wrap=die))
 wrap_test_peer_admission := -Wl,--wrap=sys_now_ms,--wrap=sys_now_ns
+# A test whose kernel has no random numbers yet, or none.
+wrap_test_sys_entropy := -Wl,--wrap=getrandom
 
 define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \

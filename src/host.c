@@ -30,6 +30,12 @@ static void entropy(void *self, void *out, size_t size)
     sys_entropy(out, size);
 }
 
+void host_await_entropy(void)
+{
+    uint8_t any;
+    sys_entropy(&any, sizeof(any));
+}
+
 struct node_env host_env(const struct fs *fs)
 {
     return (struct node_env){

@@ -10,6 +10,11 @@
  * (borrowed; outlives the node). The caller fills in the other members. */
 struct node_env host_env(const struct fs *fs);
 
+/* Ends the process if the machine has no random numbers, or waits until it has
+ * some (sys_entropy()). Call it before anything is made, and before signals
+ * have handlers, so that they end the wait. */
+void host_await_entropy(void);
+
 /* Bytes that an unprivileged process may still write to the file system of
  * `dir`. False: unknown, and *bytes is unchanged. */
 bool host_free_bytes(const char *dir, uint64_t *bytes);

@@ -645,6 +645,7 @@ static int start(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
     process_check_environment();
+    host_await_entropy();
     if (raft_port_risk(config)) {
         log_warn("raft-port", "addr=%s why=\"%s\"", config->raft,
                  raft_port_risk(config));

@@ -164,6 +164,7 @@ static bool take_word(int *argc, char **argv, const char *flag)
 static bool become_user(const struct config *config)
 {
     struct privileges privileges;
+    host_await_entropy();
     return privileges_init(&privileges, config) &&
            privileges_make_directories(&privileges) &&
            privileges_drop_user(&privileges);

@@ -11,8 +11,11 @@
 uint64_t sys_now_ns(void);
 uint64_t sys_now_ms(void);
 
-/* Fill `out` with random bytes of the kernel, fit for keys; die()s if it has
- * none. */
+/* Fill `out` with random bytes of the kernel, fit for keys: by its system call,
+ * or from /dev/urandom where there is none (Linux before 3.17). Soon after a
+ * boot it waits until there are enough, and logs that. Without any source it
+ * logs an error and ends the process with exit code 1; only the first call can,
+ * so make one before there is anything to lose. */
 void sys_entropy(void *out, size_t size);
 
 /* From now on the kernel writes no core dump of this process, whatever the

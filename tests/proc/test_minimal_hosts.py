@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from cluster import BINARY, HOST, die_with_parent, forbidding, wait_for
+from cluster import (BINARY, HOST, cpu_seconds, die_with_parent, forbidding,
+                     wait_for)
 from minimal import (UNPRIVILEGED, as_process_1, boxed_argv, children, in_root,
                      make_root, only_child, signal_process_1)
 from syscalls import NUMBERS, SUPPORTED
@@ -280,3 +281,76 @@ def test_an_old_kernel(cluster, root):
                    [BINARY, "recover", "-id", node.name, node.dir]),
         capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done
+
+
+# ---- entropy ----
+
+GETRANDOM = 318
+
+
+@injects
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_without_getrandom_there_is_a_device(cluster, tmp_path, error):
+    """A kernel before 3.17, or a filter. It stays open in the sandbox."""
+    key = tmp_path / "key"
+    made = subprocess.run(forbidding({GETRANDOM: error}, [BINARY, "keygen"]),
+                          capture_output=True, text=True)
+    assert made.returncode == 0, made
+    key.write_text(made.stdout)
+    key.chmod(0o600)
+    nodes = [cluster.new(args=["--cluster-key", str(key)]) for _ in range(2)]
+    for node in nodes:
+        node.join = nodes[0].http if node is not nodes[0] else None
+        node.start(forbidding({GETRANDOM: error}, node.argv())).up()
+        cluster.wait_leader()
+    cluster.wait_members(2)
+    for _ in range(2):  # Handshakes in the sandbox need it again.
+        nodes[1].terminate()
+        nodes[1].start(forbidding({GETRANDOM: error}, nodes[1].argv())).up()
+        cluster.wait_members(2)
+    assert serves(nodes[0])
+    assert [os.readlink(f"/proc/{nodes[0].pid}/fd/{fd}")
+            for fd in os.listdir(f"/proc/{nodes[0].pid}/fd")].count(
+                "/dev/urandom") == 1
+
+
+@injects
+@pytest.mark.parametrize("command", [None, "keygen", "recover"])
+def test_without_any_entropy_nothing_starts(cluster, root, command):
+    node = cluster.new()
+    argv = boxed_argv(node)
+    if command:
+        argv = ["/craftd", command] + (["/data"] if command == "recover" else [])
+    node.start(forbidding({GETRANDOM: errno.ENOSYS}, in_root(root, argv)))
+    assert node.wait_exit() == 1
+    assert ('why="this system has no random numbers: getrandom: Function not '
+            'implemented, /dev/urandom: No such file or directory"') in node.log()
+    assert os.listdir(os.path.join(root, "data")) == []
+
+
+@injects
+def test_a_file_is_no_source_of_entropy(cluster, root):
+    """What looks like the device may have been packed with the image."""
+    os.mkdir(os.path.join(root, "dev"))
+    with open(os.path.join(root, "dev", "urandom"), "wb") as f:
+        f.write(bytes(4096))
+    node = cluster.new()
+    node.start(forbidding({GETRANDOM: errno.ENOSYS},
+                          in_root(root, boxed_argv(node))))
+    assert node.wait_exit() == 1
+    assert "/dev/urandom: No such device" in node.log()
+
+
+@injects
+def test_a_kernel_that_has_just_started(cluster):
+    """It waits, at rest, and says so once."""
+    node = cluster.new()
+    node.start(forbidding({GETRANDOM: errno.EAGAIN}, node.argv()))
+    wait_for(lambda: "waiting for the kernel" in node.log(), 5, "the line")
+    before = cpu_seconds(node.pid)
+    time.sleep(2)
+    assert cpu_seconds(node.pid) - before < 0.5
+    assert node.log().count("waiting for the kernel") == 1
+    node.send(signal.SIGTERM)
+    assert node.wait_exit() == -signal.SIGTERM
+    assert not os.path.exists(node.dir)
