@@ -133,7 +133,7 @@ def test_a_restore_needs_what_it_takes(cluster):
     answer = node.request("POST", "/restore", backup.body, timeout=30)
     assert answer.status == 200 and answer.json()["keys"] == 50, answer
     assert node.get("kept-7") == "k" * 20_000
-    answer = node.request("POST", "/restore", backup.body + b"\0" * (7 * MIB))
+    answer = node.request("POST", "/restore", backup.body + b"\0" * (6 * MIB))
     assert answer.status == 507 and "bytes are needed" in answer.body.decode(), answer
 
 
