@@ -331,6 +331,7 @@ enum err api_set_rules(struct api *api, struct bytes file, char *why,
     }
     if (!err) {
         api_watches_end(api); /* They come again, under the new rules. */
+        api_polls_end(api);
     }
     return err;
 }
