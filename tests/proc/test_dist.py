@@ -122,8 +122,9 @@ def test_the_unit_allows_what_the_node_needs(cluster):
     cluster.wait_leader()
     node.join = free.http
     log = free.log()
-    node.start(["/usr/bin/python3", os.path.join(HERE, "forbid_call.py"), words,
-                *node.argv()]).up()
+    # The soft limit of descriptors is too low, and is raised.
+    node.start(["/bin/sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", "/usr/bin/python3",
+                os.path.join(HERE, "forbid_call.py"), words, *node.argv()]).up()
     cluster.wait_members()
     for line in ("sandbox seccomp=on", "landlock=on"):
         assert (line in node.log()) == (line in log), node.log()
@@ -132,7 +133,7 @@ def test_the_unit_allows_what_the_node_needs(cluster):
     assert free.request("POST", "/leader", {"id": node.name}).status == 200
     assert node.put("k", "v").status == 200
     assert node.request("GET", "/backup").status == 200
-    assert "process_open_fds" in node.request("GET", "/metrics").body.decode()
+    assert node.metric("process_max_fds") > 2000
     assert node.terminate() == 0
 
 
