@@ -26,7 +26,13 @@ ifdef WERROR
 WARN += -Werror
 endif
 
-LANGUAGE := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc \
+# What makes the headers of each system declare what it has beyond POSIX; FreeBSD's
+# do, unless they are asked for POSIX.
+FEATURES_Linux := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
+FEATURES_Darwin := -D_DARWIN_C_SOURCE
+FEATURES_NetBSD := -D_NETBSD_SOURCE
+FEATURES_OpenBSD := -D_BSD_SOURCE
+LANGUAGE := -std=c11 $(FEATURES_$(shell uname -s)) -Isrc \
   -ffile-prefix-map=$(CURDIR)=.
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
   -fstack-clash-protection -fPIE
@@ -166,8 +172,6 @@ $(foreach test,test_wal_nth test_store_nth,$(eval \
 wrap_test_peer_admission := -Wl,--wrap=sys_now_ms,--wrap=sys_now_ns
 # A test whose kernel has no random numbers yet, or none.
 wrap_test_sys_entropy := -Wl,--wrap=getrandom
-# A test whose kernel accepts no connection.
-wrap_test_reactor_accept := -Wl,--wrap=accept4
 
 define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \
@@ -180,6 +184,7 @@ endef
 $(foreach test,$(UNIT_TESTS),$(eval $(call unit_rule,$(test))))
 
 include tests/support/kqueue.mk
+include scripts/systems.mk
 
 .PHONY: unit
 # All unit tests, or one: make unit T=test_wal
@@ -333,7 +338,7 @@ HEADERS := $(shell find src -name '*.h')
 .PHONY: check
 
 check:
-	$(MAKE) WERROR=1 format-check layers scenarios headers unit kqueue-unit replay crash-fixed sim-fixed
+	$(MAKE) WERROR=1 format-check layers scenarios headers systems unit kqueue-unit replay crash-fixed sim-fixed
 
 .PHONY: format format-check layers scenarios headers tidy
 format:
@@ -383,6 +388,8 @@ help:
 	@echo 'make release-unit ARCH=mips   the unit tests, as released for that processor'
 	@echo 'make install             into PREFIX/bin (/usr/local); DESTDIR'
 	@echo 'make dist                packages, images, services, pages: build/dist'
+	@echo 'make macos               for macOS, by zig: build/macos/craftd-arm64, -amd64'
+	@echo 'make systems             what differs by system, as for each BSD'
 	@echo 'make check               format, layers, headers, unit tests, corpora'
 	@echo 'make unit T=test_wal     one unit test program (all without T)'
 	@echo 'make kqueue-unit         those of the reactor, over its kqueue back-end'

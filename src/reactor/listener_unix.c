@@ -152,7 +152,7 @@ void listener_remove_path(const struct listener *listener)
 
 bool listener_peer_uid(int fd, uint32_t *uid)
 {
-#ifdef SO_PEERCRED
+#ifdef __linux__ /* OpenBSD has SO_PEERCRED, with another structure. */
     struct ucred peer;
     socklen_t size = sizeof(peer);
     bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;

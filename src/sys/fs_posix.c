@@ -418,17 +418,14 @@ static bool posix_real_path(void *arg, const char *path, char *out, size_t size)
     return wrote > 0 && (size_t)wrote < size;
 }
 
-/* Some file systems know no size, and report 0. */
-static bool posix_space(void *arg, struct fs_space *space)
+static bool posix_free_bytes(void *arg, uint64_t *bytes)
 {
     const struct posix_fs *self = arg;
     struct statvfs disk;
-    if (fstatvfs(self->root, &disk) != 0 || disk.f_blocks == 0) {
+    if (fstatvfs(self->root, &disk) != 0) {
         return false;
     }
-    *space = (struct fs_space){
-        .total_bytes = (uint64_t)disk.f_blocks * disk.f_frsize,
-        .free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize};
+    *bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
     return true;
 }
 
@@ -494,7 +491,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
                 .list = posix_list,
                 .lock = posix_lock,
                 .real_path = posix_real_path,
-                .space = posix_space,
+                .free_bytes = posix_free_bytes,
             },
         .root = fd,
         .root_path = root_path,

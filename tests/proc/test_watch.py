@@ -590,8 +590,7 @@ def readme_lines(section):
             if line.startswith("    curl ")]
 
 
-def test_the_lines_of_the_readme_work_at_every_node(cluster):
-    three = cluster.start(3)
+def test_the_lines_of_the_readme_work_at_every_node(three):
     put(three[0], svc_a="1")
     index = put(three[0], svc_b="2")
     lines = readme_lines("Watch")
