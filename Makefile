@@ -172,6 +172,8 @@ $(foreach test,test_wal_nth test_store_nth,$(eval \
 wrap_test_peer_admission := -Wl,--wrap=sys_now_ms,--wrap=sys_now_ns
 # A test whose kernel has no random numbers yet, or none.
 wrap_test_sys_entropy := -Wl,--wrap=getrandom
+# A test whose kernel accepts no connection.
+wrap_test_reactor_accept := -Wl,--wrap=accept4
 
 define unit_rule
 $(BUILD)/check/$(1): $(BUILD)/check/tests/unit/$(1).o \

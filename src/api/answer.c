@@ -194,6 +194,7 @@ void api_answered(struct conn *conn)
     api_metrics_count(conn);
     api_body_close(conn);
     api_watch_close(conn);
+    api_poll_close(conn);
     api_gate_close(conn);
     conn->busy = false;
     conn->clock.is_for_head = false;

@@ -88,6 +88,7 @@ void api_stop(struct api *api)
     close_listeners(api);
     api_proxied_close_waiting(api);
     api_watches_end(api);
+    api_polls_end(api);
     for (struct list *at = api->conns.all.next; at != &api->conns.all;) {
         struct conn *conn = container_of(at, struct conn, link);
         at = at->next;

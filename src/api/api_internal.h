@@ -16,6 +16,7 @@
  *     proxied.c  clients behind a trusted proxy
  *     browser.c  requests of web pages
  *     read.c     levels of consistency: when a read may be answered
+ *     poll.c     reads that wait for a change
  *     keys.c     /key: reading
  *     accept.c   the form of a value that the client prefers
  *     writes.c   /key: writing

@@ -8,6 +8,7 @@
 #include "api/member_internal.h"
 #include "api/metrics_internal.h"
 #include "api/params_internal.h"
+#include "api/poll_internal.h"
 #include "api/read_internal.h"
 #include "api/restore_internal.h"
 #include "api/scan_internal.h"
@@ -169,6 +170,7 @@ struct conn {
     struct conn_answer answer;
     union conn_state state;
     struct conn_watch watch;
+    struct conn_poll poll;
     struct scan scan; /* Its buffers are kept for the next request. */
 };
 

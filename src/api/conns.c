@@ -516,6 +516,7 @@ void api_conn_free(struct conn *conn)
     struct api *api = conn->api;
     api_body_close(conn);
     api_watch_close(conn);
+    api_poll_close(conn);
     api_scan_free(conn);
     api_read_close(conn);
     api_gate_close(conn);

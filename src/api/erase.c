@@ -31,7 +31,8 @@ enum {
     BATCH_KEYS_MAX = RESULT_PREFIX_KEYS_MAX,
     BATCH_VALUES_BYTES_MAX = RESULT_PREFIX_BYTES_MAX,
     BATCH_BYTES_MAX = 256 << 10,
-    /* On a full disk: fits into the space that is reserved for deletes. */
+    /* On a full disk: fits into the space that is reserved for deletes; on a
+     * small one only a single key may. */
     BATCH_KEYS_FULL = 16,
 };
 
@@ -85,7 +86,8 @@ static void begin_again_smaller(struct scan *scan)
     must(!err); /* The batch was encoded here. */
     scan->from.size = 0;
     buf_add_bytes(&scan->from, first.key);
-    scan->by.erase.batch_keys_max = BATCH_KEYS_FULL;
+    scan->by.erase.batch_keys_max =
+        scan->by.erase.batch_keys_max > BATCH_KEYS_FULL ? BATCH_KEYS_FULL : 1;
 }
 
 static void finish_batch(struct conn *conn, const struct node_result *result)
@@ -93,8 +95,7 @@ static void finish_batch(struct conn *conn, const struct node_result *result)
     struct scan *scan = &conn->scan;
     conn->api->body.size = 0;
     conn->api->headers.size = 0;
-    if (result->outcome == NODE_NO_SPACE &&
-        scan->by.erase.batch_keys_max > BATCH_KEYS_FULL) {
+    if (result->outcome == NODE_NO_SPACE && scan->by.erase.batch_keys_max > 1) {
         begin_again_smaller(scan);
         go_on(conn);
         return;

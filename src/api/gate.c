@@ -9,8 +9,9 @@
  * in its stream meanwhile.
  *
  * New rules hold from the next request on; a request in progress ends by the
- * rules under which it was allowed. Watches, which do not end by themselves,
- * are ended, and their clients come again. */
+ * rules under which it was allowed. It is in progress once all of it has been
+ * received: a body may take its sender as long as it likes. Watches, which do
+ * not end by themselves, are ended, and their clients come again. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -103,7 +104,7 @@ static bool find_header(const struct http_request *request, struct bytes *value)
 }
 
 static enum auth_verdict ask(struct conn *conn,
-                             const struct http_request *request)
+                             const struct http_request *request, bool may_wait)
 {
     struct conn_gate *gate = &conn->gate;
     struct bytes header = {0};
@@ -118,15 +119,28 @@ static enum auth_verdict ask(struct conn *conn,
         return AUTH_ACCEPTED;
     }
     /* A guest must not keep its place for long. */
-    return auth_identify(conn->api->gate.auth, header,
-                         stream_peer_network(conn->stream), now(conn->api),
-                         &gate->identity, &gate->check,
-                         conn->place.is_guest ? NULL : on_checked, conn);
+    return auth_identify(
+        conn->api->gate.auth, header, stream_peer_network(conn->stream),
+        now(conn->api), &gate->identity, &gate->check,
+        may_wait && !conn->place.is_guest ? on_checked : NULL, conn);
+}
+
+/* The rules have changed while the body was received. */
+static bool is_outdated(const struct conn *conn)
+{
+    const struct conn_gate *gate = &conn->gate;
+    return gate->known && conn->api->gate.auth &&
+           gate->verdict == AUTH_ACCEPTED &&
+           !auth_is_current(conn->api->gate.auth, &gate->identity);
 }
 
 bool api_gate_identify(struct conn *conn, const struct http_request *request)
 {
     struct conn_gate *gate = &conn->gate;
+    bool outdated = is_outdated(conn);
+    if (outdated) {
+        api_gate_close(conn);
+    }
     if (gate->known) {
         return true;
     }
@@ -141,7 +155,8 @@ bool api_gate_identify(struct conn *conn, const struct http_request *request)
         gate->check = NULL;
         must(gate->verdict != AUTH_PENDING);
     } else {
-        gate->verdict = ask(conn, request);
+        /* A request that waits is read again, and chunks are gone by now. */
+        gate->verdict = ask(conn, request, !(outdated && request->chunked));
     }
     gate->known = gate->verdict != AUTH_PENDING;
     if (!gate->known) {
@@ -331,6 +346,7 @@ enum err api_set_rules(struct api *api, struct bytes file, char *why,
     }
     if (!err) {
         api_watches_end(api); /* They come again, under the new rules. */
+        api_polls_end(api);
     }
     return err;
 }

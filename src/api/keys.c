@@ -65,7 +65,7 @@ static bool read_form(struct conn *conn, const struct http_request *request)
             "If-None-Match is a list of tags such as \"44\", or *",
             OUTCOME_NONE);
     }
-    return err == ERR_NOT_FOUND;
+    return err == ERR_NOT_FOUND && api_poll_take(conn, request);
 }
 
 /* ---- answering ---- */
@@ -135,6 +135,20 @@ static void answer_pair(struct conn *conn, const struct store_row *row)
     api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
+/* Whether the row, NULL if there is none, is what the client has. */
+static bool is_known(struct conn *conn, const struct store_row *row)
+{
+    const struct conn_poll *poll = &conn->poll;
+    if (!row) {
+        return poll->has_index &&
+               api_poll_is_unchanged(conn, buf_bytes(&conn->request.key), false,
+                                     poll->index);
+    }
+    return (conn->request.text.size > 0 &&
+            api_has_tag(buf_bytes(&conn->request.text), row->modify_index)) ||
+           (poll->has_index && row->modify_index <= poll->index);
+}
+
 static void answer_key(struct conn *conn)
 {
     struct api *api = conn->api;
@@ -147,7 +161,15 @@ static void answer_key(struct conn *conn)
     if (!err && !api_has_output_room(conn, row.value.size)) {
         return;
     }
+    bool known = is_known(conn, err ? NULL : &row);
+    if (known && api_poll_wait(conn, buf_bytes(&conn->request.key), false)) {
+        return;
+    }
     api_add_read_headers(conn);
+    if (err && known) {
+        api_answer(conn, 304, NULL, (struct bytes){0});
+        return;
+    }
     if (err) {
         answer_missing(conn);
         return;
@@ -156,8 +178,7 @@ static void answer_key(struct conn *conn)
     buf_add_decimal(&api->headers, row.modify_index);
     buf_add_string(&api->headers, "\"\r\n");
     http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
-    if (conn->request.text.size > 0 &&
-        api_has_tag(buf_bytes(&conn->request.text), row.modify_index)) {
+    if (known) {
         api_answer(conn, 304, NULL, (struct bytes){0});
     } else if (conn->state.get.raw) {
         answer_raw(conn, &row);

@@ -7,9 +7,11 @@
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
 #include "api/params_internal.h"
+#include "api/poll_internal.h"
 #include "api/read_internal.h"
 #include "api/routes_internal.h"
 #include "api/scan_internal.h"
+#include "api/write_internal.h"
 #include "base/text.h"
 #include "http/http.h"
 #include "node/node.h"
@@ -293,6 +295,16 @@ static void end_count(struct scan *scan)
                (unsigned long long)scan->index);
 }
 
+/* A list has the tag of the state that it shows. It is the same list as long as
+ * nothing with its prefix has changed since. */
+static void add_tag(struct conn *conn, uint64_t index)
+{
+    struct buf *headers = &conn->api->headers;
+    buf_add_string(headers, "ETag: \"");
+    buf_add_decimal(headers, index);
+    buf_add_string(headers, "\"\r\n");
+}
+
 static void list_done(struct conn *conn)
 {
     struct scan *scan = &conn->scan;
@@ -305,6 +317,7 @@ static void list_done(struct conn *conn)
     if (list->counting) {
         end_count(scan);
     } else {
+        add_tag(conn, scan->index);
         if (scan->more) {
             add_link(conn);
         }
@@ -326,6 +339,15 @@ static void show_list(struct conn *conn)
     bool all = scan->from.size == 0 && scan->to.size == 0 &&
                list->separator.size == 0 &&
                auth_may(&conn->gate.identity, scan->perm, (struct bytes){0});
+    if (conn->poll.has_index &&
+        api_poll_is_unchanged(conn, list->prefix, true, conn->poll.index)) {
+        if (!api_poll_wait(conn, list->prefix, true)) {
+            api_add_read_headers(conn);
+            add_tag(conn, conn->poll.index);
+            api_answer(conn, 304, NULL, (struct bytes){0});
+        }
+        return;
+    }
     scan->page.size = 0;
     list->count = 0;
     if (!list->counting && list->format == FORMAT_JSON) {
@@ -341,6 +363,25 @@ static void show_list(struct conn *conn)
         return;
     }
     api_scan_start(conn);
+}
+
+/* The newest tag of If-None-Match stands for ?index=. False: answered 400. */
+static bool take_known(struct conn *conn, const struct http_request *request)
+{
+    struct conn_poll *poll = &conn->poll;
+    struct bytes rest = http_header(request, "If-None-Match");
+    struct tag tag;
+    if (!api_poll_take(conn, request)) {
+        return false;
+    }
+    while (api_next_tag(&rest, &tag) == ERR_OK) {
+        if (tag.index != UINT64_MAX) {
+            poll->index =
+                poll->has_index ? max_u64(poll->index, tag.index) : tag.index;
+            poll->has_index = true;
+        }
+    }
+    return true;
 }
 
 void api_on_list(struct conn *conn, const struct http_request *request)
@@ -365,7 +406,8 @@ void api_on_list(struct conn *conn, const struct http_request *request)
         !api_take_text(conn, PARAM_SEPARATOR, &list->separator) ||
         !api_take_text(conn, PARAM_AFTER, &after) ||
         !api_take_text(conn, PARAM_END, &end) ||
-        !api_take_limit(conn, &list->limit) || !take_format(conn)) {
+        !api_take_limit(conn, &list->limit) || !take_format(conn) ||
+        !take_known(conn, request)) {
         return;
     }
     list->nothing = !set_bounds(scan, after, end);

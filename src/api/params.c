@@ -47,6 +47,8 @@ static const char *const names[PARAM_COUNT] = {
     [PARAM_EVENTS] = "events",
     [PARAM_INITIAL] = "initial",
     [PARAM_SINCE] = "since",
+    [PARAM_INDEX] = "index",
+    [PARAM_WAIT] = "wait",
     [PARAM_STATUS] = "status",
     [PARAM_NODES] = "nodes",
     [PARAM_NOLEADER] = "noleader",
@@ -71,8 +73,9 @@ static const struct {
     {"dir", "there are no directories; GET /keys?prefix=&separator=/ shows "
             "keys as if there were"},
     {"flags", "a key has nothing but its value"},
-    {"index wait waitIndex", "GET /watch sends changes as they come; "
-                             "?min_index= waits for a log entry"},
+    {"index wait waitIndex",
+     "GET /key/KEY and GET /keys wait for a change with ?index= and ?wait=, "
+     "GET /watch sends all of them"},
     {"ttl lease refresh", "keys do not expire here"},
     {"prevIndex", "?cas= or If-Match compares the index"},
     {"prevValue", "POST /txn compares values, in \"if\""},

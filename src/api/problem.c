@@ -130,8 +130,9 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
         {429, "4096 writes, or 16 MiB of them, are waiting: try again later"},
     [NODE_CONF_BUSY] = {409, "a membership change or a transfer of leadership "
                              "is in progress: try again later"},
-    [NODE_NO_SPACE] = {507, "the leader's disk is full, or its database has "
-                            "reached --max-db"},
+    [NODE_NO_SPACE] = {507,
+                       "there is no room for it: the leader's disk is full, "
+                       "or its database at --max-db; deletes still work"},
     [NODE_NOT_FOUND] = {404, "there is no such member"},
     [NODE_LAST_VOTER] = {409,
                          "the voters that are left would have no majority"},

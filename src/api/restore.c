@@ -34,10 +34,9 @@ enum {
     ROW_BYTES = 48, /* Overhead of a row in the database. */
     SLICE_US = 2000,
     AGAIN_MS = 200,
-    /* Left free on the disk, for the log and for other programs. */
-    FREE_BYTES_MIN = 64 << 20,
     FREE_CHECK_BYTES = 1 << 20,
     IN_MEMORY_BYTES_MAX = 1 << 30,
+    DISK_TEXT_BYTES = 192,
 };
 
 static void go_on(void *arg);
@@ -407,13 +406,23 @@ static void go_on(void *arg)
 
 /* ---- the request ---- */
 
-/* Whether the disk has room for `bytes`, and for everything else. */
-static bool disk_has_room(const struct api *api, uint64_t bytes)
+/* Whether the disk has room for a backup of `bytes` bytes, of which `received`
+ * are on it already. False: `message` says what is missing. */
+static bool disk_has_room(const struct api *api, uint64_t bytes,
+                          uint64_t received, char message[DISK_TEXT_BYTES])
 {
     uint64_t free_bytes;
-    return !api->options.free_bytes ||
-           !api->options.free_bytes(api->options.arg, &free_bytes) ||
-           free_bytes >= bytes + FREE_BYTES_MIN;
+    uint64_t needed = node_restore_bytes(api->node, bytes) - received;
+    if (!api->options.free_bytes ||
+        !api->options.free_bytes(api->options.arg, &free_bytes) ||
+        free_bytes >= needed) {
+        return true;
+    }
+    snprintf(message, DISK_TEXT_BYTES,
+             "the disk has no room for the upload, the database made of it and "
+             "the log: %llu bytes are needed, %llu are free",
+             (unsigned long long)needed, (unsigned long long)free_bytes);
+    return false;
 }
 
 /* Upper bound on the body: it is no larger than the database may be. */
@@ -428,10 +437,6 @@ static uint64_t bytes_max(const struct api *api)
                ? UINT64_MAX
                : IN_MEMORY_BYTES_MAX;
 }
-
-static const char *const disk_text =
-    "the disk has no room for the upload, the database made of it, and a "
-    "reserve of 64 MiB: free some space";
 
 static void too_large(struct conn *conn)
 {
@@ -474,6 +479,7 @@ static bool is_allowed(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;
     struct node_status status;
+    char message[DISK_TEXT_BYTES];
     if (!api_read_timeout(conn) || api_redirected(conn, request)) {
         return false;
     }
@@ -501,9 +507,8 @@ static bool is_allowed(struct conn *conn, const struct http_request *request)
                            &(struct node_result){.outcome = NODE_NO_SPACE});
         return false;
     }
-    if (!disk_has_room(api, 2 * request->content_length)) {
-        api_answer_problem(conn, 507, "no-space", disk_text,
-                           OUTCOME_NOT_APPLIED);
+    if (!disk_has_room(api, request->content_length, 0, message)) {
+        api_answer_problem(conn, 507, "no-space", message, OUTCOME_NOT_APPLIED);
         return false;
     }
     if (api->restore.stage != RESTORE_NONE) {
@@ -516,6 +521,7 @@ static void take(struct conn *conn, struct bytes piece)
 {
     struct restore *restore = &conn->api->restore;
     uint64_t before = restore->received_bytes;
+    char message[DISK_TEXT_BYTES];
     must(restore->conn == conn && restore->stage == RESTORE_RECEIVE);
     restore->received_bytes += piece.size;
     if (restore->received_bytes > bytes_max(conn->api)) {
@@ -527,8 +533,9 @@ static void take(struct conn *conn, struct bytes piece)
     /* The bytes received so far are no longer free. */
     if (before / FREE_CHECK_BYTES !=
             restore->received_bytes / FREE_CHECK_BYTES &&
-        !disk_has_room(conn->api, restore->received_bytes)) {
-        fail(restore, 507, "no-space", disk_text);
+        !disk_has_room(conn->api, restore->received_bytes,
+                       restore->received_bytes, message)) {
+        fail(restore, 507, "no-space", message);
         return;
     }
     enum err err = store_upload_add(restore->upload, piece);

@@ -50,6 +50,7 @@ struct route {
 #define READ                                                                   \
     (P(LEVEL) | P(STALE) | P(CONSISTENT) | P(FRESHNESS) |                      \
      P(FRESHNESS_STRICT) | P(MIN_INDEX) | P(REDIRECT))
+#define POLL (P(INDEX) | P(WAIT))
 #define LIST                                                                   \
     (READ | P(PREFIX) | P(AFTER) | P(END) | P(LIMIT) | P(REVERSE) | P(KEYS) |  \
      P(SEPARATOR) | P(COUNT_ONLY) | P(FORMAT))
@@ -62,13 +63,13 @@ struct route {
 #define EVERYWHERE (P(TIMEOUT) | P(PRETTY))
 
 static const struct route routes[] = {
-    {"/key", BOTH, GET, READ | P(RAW) | P(META), NEED(READ, KEY), api_on_key,
-     ROUTE_KEY},
+    {"/key", BOTH, GET, READ | POLL | P(RAW) | P(META), NEED(READ, KEY),
+     api_on_key, ROUTE_KEY},
     {"/key", BOTH, POST, WRITE | P(CAS), NEED(WRITE, BODY), api_on_key,
      ROUTE_KEY},
     {"/key", BOTH, PUT | DELETE, WRITE | P(CAS), NEED(WRITE, KEY), api_on_key,
      ROUTE_KEY},
-    {"/keys", ONLY, GET, LIST, NEED(READ, LIST), api_on_list, ROUTE_KEY},
+    {"/keys", ONLY, GET, LIST | POLL, NEED(READ, LIST), api_on_list, ROUTE_KEY},
     {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), NEED(WRITE, PREFIX),
      api_on_list, ROUTE_KEY},
     {"/watch", ONLY, GET,

@@ -637,7 +637,8 @@ static void start(struct conn *conn)
     if (api->watches.count >= api_watches_max(api)) {
         char message[96];
         snprintf(message, sizeof(message),
-                 "%u watches are open here already (half of --max-conns)",
+                 "%u watches and waiting reads are open here already (half of "
+                 "--max-conns)",
                  api->watches.count);
         api_answer_problem(conn, 429, "overloaded", message, OUTCOME_NONE);
         return;
@@ -809,6 +810,7 @@ uint64_t api_watches_lag(const struct api *api)
 void api_watches_init(struct api *api)
 {
     list_init(&api->watches.all);
+    list_init(&api->watches.polls);
     list_init(&api->watches.written);
 }
 

@@ -73,8 +73,9 @@ struct conn_watch {
 /* All watches. */
 struct api_watches {
     struct list all;     /* struct conn, by watch.link. */
+    struct list polls;   /* Reads that wait (poll.c), by the same link. */
     struct list written; /* Those with an unfinished chunk, by watch.written. */
-    uint32_t count;
+    uint32_t count;      /* Of both. */
     uint64_t bytes;   /* Upper bound on their output that waits; see `turn`. */
     uint64_t turn;    /* Turn in which that was counted. */
     uint64_t events;  /* Sent, since the start. */

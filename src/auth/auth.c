@@ -83,6 +83,12 @@ struct auth *auth_new(const uint8_t key[AUTH_KEY_BYTES], uint32_t waiting_max)
     return auth;
 }
 
+bool auth_is_current(const struct auth *auth,
+                     const struct auth_identity *identity)
+{
+    return identity->rules == auth->rules;
+}
+
 uint32_t auth_user_count(const struct auth *auth)
 {
     return auth->rules ? auth->rules->user_count : 0;

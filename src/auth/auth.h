@@ -152,6 +152,9 @@ void auth_free(struct auth *auth);
  * ERR_TOO_BIG  it is over AUTH_FILE_BYTES_MAX; likewise */
 MUST_CHECK enum err auth_set_rules(struct auth *auth, struct bytes file,
                                    char why[AUTH_WHY_BYTES]);
+/* True if the identity is one by the rules in force. */
+MUST_CHECK bool auth_is_current(const struct auth *auth,
+                                const struct auth_identity *identity);
 /* Number of users and tokens of the rules. */
 uint32_t auth_user_count(const struct auth *auth);
 

@@ -164,9 +164,9 @@ bool client_write_out(int fd, const void *data, size_t size, const char **why);
 int client_print_bytes(const struct options *options, struct bytes bytes);
 
 /* Add the header by which the server at `addr` (host:port) knows us, if there
- * are credentials for it: from ~/.netrc with --netrc, else from the file that
- * CRAFTD_TOKEN_FILE names, else CRAFTD_USER. False: `why` says what is wrong
- * with them. */
+ * are credentials for it: from ~/.netrc with --netrc, which has them by host;
+ * else, for the servers of options->addr, from the file that CRAFTD_TOKEN_FILE
+ * names, else CRAFTD_USER. False: `why` says what is wrong with them. */
 bool client_add_credentials(struct buf *out, const struct options *options,
                             const char *addr, char *why, size_t why_size);
 

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "client/client_internal.h"
 #include "crypto/crypto.h"
+#include "reactor/addr.h"
 #include "reactor/reactor.h"
 
 enum { FILE_BYTES_MAX = 64 << 10 };
@@ -183,6 +184,24 @@ static bool add_token(struct buf *out, const char *path, char *why,
     return good;
 }
 
+/* A server that the user has named. Another one is known from a redirect only,
+ * and may be anybody. */
+static bool is_named(const struct options *options, const char *addr)
+{
+    const char *list = options->addr;
+    char named[SERVER_BYTES];
+    char full[REACTOR_ADDR_BYTES];
+    char wanted[REACTOR_ADDR_BYTES];
+    while (client_next_server(&list, named)) {
+        if (strcmp(named, addr) == 0 ||
+            (addr_full(named, full) && addr_full(addr, wanted) &&
+             http_equal_fold(bytes_of_string(full), wanted))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool client_add_credentials(struct buf *out, const struct options *options,
                             const char *addr, char *why, size_t why_size)
 {
@@ -190,6 +209,9 @@ bool client_add_credentials(struct buf *out, const struct options *options,
     const char *user = getenv("CRAFTD_USER");
     if (options->netrc) {
         return add_netrc(out, addr, why, why_size);
+    }
+    if (!is_named(options, addr)) {
+        return true;
     }
     if (path && path[0]) {
         return add_token(out, path, why, why_size);

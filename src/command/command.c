@@ -302,6 +302,7 @@ enum err command_else(struct command_reader *reader)
 struct walked {
     bool grows;       /* It may make the data larger. */
     uint64_t deletes; /* Upper bound on the keys that it deletes. */
+    uint64_t changes; /* The same of rows that it adds or changes. */
 };
 
 static enum err walk(struct bytes command, struct walked *walked)
@@ -323,6 +324,8 @@ static enum err walk(struct bytes command, struct walked *walked)
                 walked->grows || op.type == COMMAND_PUT ||
                 op.type == COMMAND_INCR ||
                 (op.type == COMMAND_GET && reader.name.key.size > 0);
+            walked->changes +=
+                op.type == COMMAND_PUT || op.type == COMMAND_INCR;
             walked->deletes += op.type == COMMAND_DELETE ? 1
                                : op.type == COMMAND_DELETE_PREFIX
                                    ? RESULT_PREFIX_KEYS_MAX
@@ -358,6 +361,18 @@ bool command_may_repeat(struct bytes command)
     return reader.name.key.size > 0 ||
            (reader.version == COMMAND_VERSION &&
             command_next(&reader, &op) == ERR_NOT_FOUND);
+}
+
+uint64_t command_changes(struct bytes command)
+{
+    struct command_restore restore;
+    struct walked walked = {0};
+    if (command_is_restore(command)) {
+        return command_restore_open(&restore, command) == ERR_OK ? restore.left
+                                                                 : 0;
+    }
+    return walk(command, &walked) == ERR_OK ? walked.changes + walked.deletes
+                                            : 0;
 }
 
 bool command_only_deletes(struct bytes command, uint64_t *keys_max)

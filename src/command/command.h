@@ -181,6 +181,9 @@ MUST_CHECK enum err command_check(struct bytes command);
 /* True if the command cannot make the data larger. *keys_max is an upper bound
  * on the keys that it deletes (UINT64_MAX: unknown). */
 bool command_only_deletes(struct bytes command, uint64_t *keys_max);
+/* Upper bound on the rows that the command adds, changes or deletes (but for
+ * those that a restore replaces); 0 if it is malformed. */
+uint64_t command_changes(struct bytes command);
 /* True if the command may be proposed again although it may have been applied:
  * it has a name, or no operation. (The node that restores repeats the steps of
  * a restore itself.) */

@@ -129,6 +129,9 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
     feed_commit(node->feed, index);
     node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
     *bytes += entry.payload.size + result.data.size;
+    if (node->space.scarce && entry.type == RAFT_ENTRY_NORMAL) {
+        node->flush.spread += growth_spread(node, entry.payload);
+    }
     requests_applied(node, index, entry.term, &result);
     return true;
 }
@@ -141,6 +144,10 @@ static void handle_progress(struct node *node, uint64_t applied, uint64_t bytes)
     node->apply.last_ms = node->now_ms;
     node->apply.shown = max_u64(node->apply.shown, applied);
     node->flush.bytes += bytes;
+    node->space.unchecked_bytes += bytes;
+    if (growth_is_near_quota(node)) {
+        node_check_quota(node);
+    }
     if (node->flush.since_ms == 0) {
         node->flush.since_ms = node->now_ms;
     }
@@ -169,7 +176,8 @@ bool apply_committed(struct node *node)
          * operations. While the database is short of space each entry is
          * committed by itself, to use little of the -wal. */
         if (node->env.now_us(node->env.self) >= until_us ||
-            node->space.database_short) {
+            node->space.database_short ||
+            node->flush.spread >= node->options.reserve_bytes) {
             break;
         }
     }

@@ -20,7 +20,8 @@ static const char marker[] = "RECOVER";
 
 struct bootstrap {
     const struct node_env *env;
-    const struct node_options *options;
+    struct node_options options; /* Sizes that were 0 fit to the disk. */
+    struct fit fit;
     bool without_log;      /* Recover with the database alone. */
     const struct fs *from; /* Restore: file `path` of it. NULL: recover. */
     const char *path;
@@ -73,7 +74,7 @@ static enum err bootstrap(struct bootstrap *job, const char *name)
     job->ident.restored = job->from != NULL;
     snprintf(job->ident.name, sizeof(job->ident.name), "%s", name);
     must(store_durable(job->store) == store_applied(job->store));
-    enum err err = node_found_log(env, job->options, &job->ident,
+    enum err err = node_found_log(env, &job->options, &job->ident,
                                   store_applied(job->store),
                                   store_applied_term(job->store));
     if (!err) {
@@ -116,7 +117,7 @@ static enum err compare_with_log(struct bootstrap *job, struct wal *wal,
  * and perhaps a few that were not acknowledged. */
 static enum err replay(struct bootstrap *job, const struct ident *old)
 {
-    struct wal_options options = node_log_options(job->env, job->options, old);
+    struct wal_options options = node_log_options(job->env, &job->options, old);
     struct wal *wal = NULL;
     struct buf payload = {0};
     bool is_void = false;
@@ -152,7 +153,9 @@ static enum err remove_log(const struct fs *fs)
 static enum err open_store(struct bootstrap *job)
 {
     struct store_options options = {.fs = job->env->fs,
-                                    .vfs = job->env->sqlite_vfs};
+                                    .vfs = job->env->sqlite_vfs,
+                                    .reserve_bytes = job->options.reserve_bytes,
+                                    .wal_bytes_kept = job->fit.wal_kept};
     return store_open(&options, &job->store);
 }
 
@@ -187,8 +190,7 @@ static enum err recover(struct bootstrap *job)
         log_error("recover", "why=\"the directory of no member: there is "
                              "nothing to recover\"");
     }
-    if (!err && job->options->name &&
-        strcmp(job->options->name, old.name) != 0) {
+    if (!err && job->options.name && strcmp(job->options.name, old.name) != 0) {
         log_error("recover", "why=\"this directory belongs to node %s\"",
                   old.name);
         err = ERR_MISMATCH;
@@ -268,7 +270,7 @@ static enum err restore(struct bootstrap *job)
 {
     const struct fs *fs = job->env->fs;
     const char *name =
-        job->options->name ? job->options->name : job->options->raft_addr;
+        job->options.name ? job->options.name : job->options.raft_addr;
     struct ident old;
     enum stage stage = stage_of(fs);
     enum err err = ident_read(fs, &old);
@@ -322,7 +324,10 @@ static enum err run_locked(struct bootstrap *job,
     if (err) {
         return err;
     }
-    err = work(job);
+    err = node_fit(fs, &job->options, &job->fit);
+    if (!err) {
+        err = work(job);
+    }
     if (!err) {
         out->index = store_applied(job->store);
         out->keys = store_key_count(job->store);
@@ -339,7 +344,7 @@ enum err node_recover(const struct node_options *options,
                       struct node_new_cluster *out)
 {
     struct bootstrap job = {
-        .env = env, .options = options, .without_log = without_log};
+        .env = env, .options = *options, .without_log = without_log};
     return run_locked(&job, recover, out);
 }
 
@@ -348,6 +353,6 @@ enum err node_restore(const struct node_options *options,
                       const char *path, struct node_new_cluster *out)
 {
     struct bootstrap job = {
-        .env = env, .options = options, .from = from, .path = path};
+        .env = env, .options = *options, .from = from, .path = path};
     return run_locked(&job, restore, out);
 }

@@ -11,23 +11,15 @@
 #include "node/space_internal.h"
 
 enum {
-    /* Bounds of an open transaction, and of the size of the -wal at which a
-     * checkpoint starts. */
+    /* Bounds of an open transaction. */
     FLUSH_ENTRIES_MIN = 256,
     FLUSH_ENTRIES_MAX = 1 << 16,
     FLUSH_ENTRIES_FIRST = 16 * FLUSH_ENTRIES_MIN,
-    CHECKPOINT_BYTES_MIN = 1 << 20,
-    CHECKPOINT_BYTES_MAX = 16 << 20,
     /* A step that took longer is halved, one that took less grows. */
     HEAVY_US = 15000,
     LIGHT_US = 10000,
     /* An asynchronous sync delays answers, not turns: it may take longer. */
     SYNC_PATIENCE = 4,
-    /* Bytes of entries in one transaction: SQLite's cache and the store's
-     * reserve hold most of them. With small values half of it costs a tenth of
-     * the throughput. */
-    FLUSH_BYTES = 8 << 20,
-    SCARCE_FLUSH_BYTES = STORE_RESERVE_BYTES, /* While space is scarce. */
     FLUSH_QUIET_MS = 50, /* Nothing was applied for this long: flush. */
     FLUSH_AFTER_MS = 5000,
     SWEEP_MS = 20, /* Between two slices of rows that were replaced, ... */
@@ -39,7 +31,7 @@ void checkpoint_init(struct node *node)
     node->flush.entries_max = FLUSH_ENTRIES_FIRST;
     node->checkpoint.bytes_max = node->options.checkpoint_bytes
                                      ? node->options.checkpoint_bytes
-                                     : CHECKPOINT_BYTES_MAX;
+                                     : node->fit.checkpoint_max;
 }
 
 /* The amount of work for the next turn, by the time that the last one took. */
@@ -61,7 +53,7 @@ static bool checkpoint_due(const struct node *node)
     return store_pending(node->store) == 0 && bytes > 0 &&
            node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&
            (bytes >= node->checkpoint.bytes_max || node->checkpoint.wanted ||
-            (node->space.scarce && bytes >= CHECKPOINT_BYTES_MIN));
+            (node->space.scarce && bytes >= node->fit.checkpoint_min));
 }
 
 static void complete_checkpoint(struct node *node)
@@ -83,7 +75,7 @@ static void complete_checkpoint(struct node *node)
     if (node->options.checkpoint_bytes == 0) {
         node->checkpoint.bytes_max =
             adapt(node->checkpoint.longest_us, node->checkpoint.bytes_max,
-                  CHECKPOINT_BYTES_MIN, CHECKPOINT_BYTES_MAX);
+                  node->fit.checkpoint_min, node->fit.checkpoint_max);
     }
     node->checkpoint.longest_us = 0;
 }
@@ -128,6 +120,17 @@ uint64_t node_flush_deadline_ms(const struct node *node)
                                           : UINT64_MAX;
 }
 
+/* True when the entries of the transaction take a lot of space: SQLite's cache,
+ * or while space is scarce the reserve, holds most of what they write. With
+ * small values half of fit.flush costs a tenth of the throughput. */
+static bool is_large(const struct node *node)
+{
+    uint64_t reserve = node->options.reserve_bytes;
+    return node->flush.bytes >= node->fit.flush ||
+           (node->space.scarce &&
+            (node->flush.bytes >= reserve || node->flush.spread >= reserve));
+}
+
 /* Commit SQLite's transaction when it is long or old, when a checkpoint waits
  * for it, or when nothing was applied for a while. */
 void node_flush_when_due(struct node *node)
@@ -138,11 +141,11 @@ void node_flush_when_due(struct node *node)
     if (pending == 0) {
         node->flush.since_ms = 0;
         node->flush.bytes = 0;
+        node->flush.spread = 0;
         return;
     }
     if (pending < node->flush.entries_max && !node->checkpoint.wanted &&
-        node->flush.bytes <
-            (node->space.scarce ? SCARCE_FLUSH_BYTES : FLUSH_BYTES) &&
+        !is_large(node) &&
         node->now_ms < node->apply.last_ms + FLUSH_QUIET_MS &&
         node->now_ms < node->flush.since_ms + FLUSH_AFTER_MS) {
         return;
@@ -161,6 +164,7 @@ void node_flush_when_due(struct node *node)
     space_check_database(node);
     node->flush.since_ms = 0;
     node->flush.bytes = 0;
+    node->flush.spread = 0;
     node_check_quota(node);
     wal_hint(node->wal);
 }

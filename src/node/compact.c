@@ -12,9 +12,7 @@
 #include "node/space_internal.h"
 
 enum {
-    KEEP_BYTES = 16 << 20,
-    SCARCE_KEEP_BYTES = 4 << 20, /* While space is scarce. */
-    KEEP_ENTRIES = 1024,         /* When a request asks for less to be kept. */
+    KEEP_ENTRIES = 1024, /* When a request asks for less to be kept. */
     PATIENCE = 4, /* The log may grow to this many times what is kept, for
                      followers that are behind. */
     CAUGHT_UP_ENTRIES = 16,
@@ -22,9 +20,9 @@ enum {
 
 static uint64_t keep_bytes(const struct node *node)
 {
-    uint64_t bytes = node->options.log_keep_bytes ? node->options.log_keep_bytes
-                                                  : KEEP_BYTES;
-    return node->space.scarce ? min_u64(bytes, SCARCE_KEEP_BYTES) : bytes;
+    uint64_t bytes = node->options.log_keep_bytes;
+    return node->space.scarce ? min_u64(bytes, node->fit.log_keep_least)
+                              : bytes;
 }
 
 /* Ask for a checkpoint when the log is twice what is kept, and has grown by
@@ -107,7 +105,8 @@ bool compact_log(struct node *node)
     struct wal_stats stats;
     must(!disk_is_busy(node));
     wal_get_stats(node->wal, &stats);
-    bool full = space_is_full(node);
+    bool full = space_is_full(node) || node->space.awaited;
+    node->space.awaited = false;
     bool little = stats.log_bytes <= keep_bytes(node);
     bool asked = node->compact.asked && little && !full;
     if (little && !asked && !full) {

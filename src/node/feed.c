@@ -491,21 +491,6 @@ void feed_close(struct feed *feed, struct feed_watch *watch)
     }
 }
 
-bool feed_has_changed(const struct feed *feed, const struct feed_watch *watch,
-                      uint64_t since)
-{
-    if (since < feed->floor) {
-        return true;
-    }
-    for (uint64_t seq = find_after(feed, since); seq < feed->committed; seq++) {
-        const struct slot *slot = slot_of(feed, seq);
-        if (concerns(watch, slot, feed->data + slot->at % feed->bytes_max)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ---- state ---- */
 
 uint64_t feed_floor(const struct feed *feed)

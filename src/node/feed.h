@@ -124,11 +124,6 @@ void feed_fall_behind(struct feed *feed, struct feed_watch *watch);
 /* Safe on a closed one. */
 void feed_close(struct feed *feed, struct feed_watch *watch);
 
-/* True if an event after index `since` concerns the watcher, which need not be
- * open; also if some of them may have been dropped. */
-bool feed_has_changed(const struct feed *feed, const struct feed_watch *watch,
-                      uint64_t since);
-
 /* ---- state ---- */
 
 /* The least index after which a watcher can start. */

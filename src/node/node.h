@@ -61,15 +61,17 @@ struct node_options {
     uint64_t proposals_bytes_max;
     uint64_t replace_after_ms; /* Silence of a member before a newcomer at
                                   another address may take its name. */
-    uint64_t segment_bytes;    /* Size of a segment of the log; 0: 4 MiB. */
-    uint64_t reserve_bytes;    /* Reserve of the database; 0: 2 MiB. */
     uint64_t db_bytes_max;     /* Size of the data at which writes are refused,
                                   but for deletes; 0: no limit. */
+    /* What is 0 of the next three depends on the size of the disk (fit.c); the
+     * defaults here are those of a large one. */
+    uint64_t segment_bytes;    /* Size of a segment of the log; 4 MiB. */
+    uint64_t reserve_bytes;    /* Reserve of the database; 2 MiB. */
     uint64_t log_keep_bytes;   /* Log that is kept for followers although the
-                                  database holds it; 0: 16 MiB. Four times that
+                                  database holds it; 16 MiB. Four times that
                                   for a follower that is behind. */
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
-                                  starts; 0: adapts to the disk. */
+                                  starts; 0: adapts to the disk's speed. */
     uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */
     /* Bounds of the ring of changes (feed.h); 0: FEED_EVENTS_MAX and
      * FEED_BYTES_MAX. */
@@ -165,7 +167,8 @@ struct node_request {
     };
     uint64_t since_us;   /* Time at which its entry was appended here. */
     uint64_t cookie;     /* Matches answers to reads and forwarded requests. */
-    uint64_t size_bytes; /* Size of its command, while pending. */
+    uint64_t size_bytes; /* Size of its command, while pending, ... */
+    uint64_t spread_bytes; /* ... and what that may write to SQLite's -wal. */
     struct node_result result;
     struct buf body; /* The command to propose or forward, while it may be
                         needed again; then result.data. */
@@ -334,6 +337,10 @@ bool node_image_awaited(const struct node *node);
  * Other errors are those of store_upload_new(). */
 MUST_CHECK enum err node_upload_new(struct node *node,
                                     struct store_upload **upload);
+/* Free space that this node's disk needs for the restore of a backup of `bytes`
+ * bytes: for the upload, for the database made of it, and for its entries in
+ * the log. */
+uint64_t node_restore_bytes(const struct node *node, uint64_t bytes);
 /* A random number over 0, from the environment's entropy. */
 uint64_t node_random(struct node *node);
 

@@ -24,6 +24,8 @@
  *     snapshot.c    the database to a follower whose log entries are gone here
  *     compact.c     drops the part of the log that no member needs any more
  *     space.c       before and during a full disk
+ *     growth.c      whether there is room for more data
+ *     fit.c         sizes that depend on the size of the disk (fit.h)
  *     restore.c     uploads of backups; aborts abandoned restores
  *     foreign.c     another cluster counts this node as its member
  *     left.c        a directory whose member has left by its own will
@@ -46,6 +48,7 @@
 #include "base/log.h"
 #include "node/entries.h"
 #include "node/feed.h"
+#include "node/fit.h"
 #include "node/ident.h"
 #include "node/member_internal.h"
 #include "node/node.h"
@@ -64,7 +67,8 @@ enum {
 
 struct node {
     struct node_env env;
-    struct node_options options;
+    struct node_options options; /* Sizes that were 0 are those of `fit`. */
+    struct fit fit;
     char name[RAFT_NAME_BYTES];
     char raft_addr[RAFT_ADDR_BYTES];
     char http_addr[RAFT_ADDR_BYTES];
@@ -128,6 +132,8 @@ struct node {
         uint64_t entries_max; /* It is committed with this many entries. */
         uint64_t since_ms;    /* Time of its first entry; 0: it is empty. */
         uint64_t bytes;       /* Payloads and results of its entries. */
+        uint64_t spread;      /* What they write to the -wal at most; counted
+                                 while space is scarce. */
         uint64_t sweep_ms; /* Time of the next slice of rows that a restore has
                               replaced; 0: no such rows are left. */
     } flush;
@@ -208,11 +214,12 @@ struct node {
 
     struct {
         struct list by_state[STATE_COUNT];
-        uint64_t pending_count; /* PROPOSED and ORPHAN, ... */
-        uint64_t pending_bytes; /* ... and their commands. */
-        uint64_t waiting_count; /* WAITING, ... */
-        uint64_t waiting_bytes; /* ... and their bodies. */
-        uint64_t expire_ms;     /* Time of the next check of deadlines. */
+        uint64_t pending_count;  /* PROPOSED and ORPHAN, ... */
+        uint64_t pending_bytes;  /* ... and their commands, ... */
+        uint64_t pending_spread; /* ... with what these write to the -wal. */
+        uint64_t waiting_count;  /* WAITING, ... */
+        uint64_t waiting_bytes;  /* ... and their bodies. */
+        uint64_t expire_ms;      /* Time of the next check of deadlines. */
     } requests;
 
     struct {

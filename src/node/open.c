@@ -42,6 +42,46 @@ static enum err set_name(struct node *node, bool known)
     return ERR_OK;
 }
 
+enum err node_fit(const struct fs *fs, struct node_options *options,
+                  struct fit *fit)
+{
+    struct fs_space space = {.total_bytes = UINT64_MAX};
+    if (fs->space && fs->space(fs->self, &space) &&
+        space.total_bytes < FIT_DISK_BYTES_MIN) {
+        log_error("open",
+                  "disk_bytes=%llu needed=%d why=\"the disk is too small for a "
+                  "node\" help=\"use one of at least 8 MB\"",
+                  (unsigned long long)space.total_bytes, FIT_DISK_BYTES_MIN);
+        return ERR_NOSPACE;
+    }
+    *fit = fit_to_disk(space.total_bytes, options->db_bytes_max);
+    uint64_t *const sizes[] = {&options->segment_bytes, &options->reserve_bytes,
+                               &options->log_keep_bytes};
+    const uint64_t fitting[] = {fit->segment, fit->store_reserve,
+                                fit->log_keep};
+    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        *sizes[i] = *sizes[i] > 0 ? *sizes[i] : fitting[i];
+    }
+    return ERR_OK;
+}
+
+/* The files of a node that is no member yet are still to be made. */
+static enum err check_room(const struct node *node)
+{
+    const struct fs *fs = node->env.fs;
+    struct fs_space space;
+    uint64_t needed = fit_start_bytes(&node->fit);
+    if (!fs->space || !fs->space(fs->self, &space) ||
+        space.free_bytes >= needed) {
+        return ERR_OK;
+    }
+    log_error("open",
+              "free_bytes=%llu needed=%llu why=\"the disk has no room for the "
+              "files of a new node\" help=\"free some space\"",
+              (unsigned long long)space.free_bytes, (unsigned long long)needed);
+    return ERR_NOSPACE;
+}
+
 static enum err open_directory(struct node *node)
 {
     const struct fs *fs = node->env.fs;
@@ -72,6 +112,9 @@ static enum err open_directory(struct node *node)
         return err;
     }
     err = foreign_read(node);
+    if (!err && !known) {
+        err = check_room(node);
+    }
     if (!err) {
         err = known ? node_open_member(node) : node_first_start(node);
     }
@@ -104,7 +147,10 @@ enum err node_open(const struct node_options *options,
         seed);
     node->now_ms = env->now_ms(env->self);
     node->turn_ms = node->now_ms;
-    enum err err = open_directory(node);
+    enum err err = node_fit(env->fs, &node->options, &node->fit);
+    if (!err) {
+        err = open_directory(node);
+    }
     if (err) {
         node_close(node);
         return err;

@@ -2,9 +2,17 @@
 #ifndef CRAFTD_NODE_OPEN_INTERNAL_H
 #define CRAFTD_NODE_OPEN_INTERNAL_H
 
+#include "node/fit.h"
 #include "node/ident.h"
 #include "node/node.h"
 #include "wal/wal.h"
+
+/* ---- open.c ---- */
+
+/* Determine the sizes that fit to the disk of `fs`, and put them into the
+ * options that are 0. ERR_NOSPACE: the disk is too small for a node; logged. */
+MUST_CHECK enum err node_fit(const struct fs *fs, struct node_options *options,
+                             struct fit *fit);
 
 /* ---- recovery.c: from a member's files to a running engine ---- */
 

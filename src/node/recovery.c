@@ -290,7 +290,8 @@ enum err node_open_member(struct node *node)
     struct store_options store_options = {.fs = node->env.fs,
                                           .vfs = node->env.sqlite_vfs,
                                           .reserve_bytes =
-                                              node->options.reserve_bytes};
+                                              node->options.reserve_bytes,
+                                          .wal_bytes_kept = node->fit.wal_kept};
     enum err err = store_open(&store_options, &node->store);
     if (err) {
         return err;

@@ -16,7 +16,7 @@
 #include "node/space_internal.h"
 
 enum {
-    DELETES_WAITING_MAX = 256,
+    FOR_SPACE_WAITING_MAX = 256,
     EXPIRE_MS = 100, /* Time between two checks of deadlines. */
 };
 
@@ -58,6 +58,7 @@ void request_unlink(struct node *node, struct node_request *request)
         must(node->requests.pending_bytes >= request->size_bytes);
         node->requests.pending_count--;
         node->requests.pending_bytes -= request->size_bytes;
+        node->requests.pending_spread -= request->spread_bytes;
     } else if (request->state == STATE_WAITING) {
         must(node->requests.waiting_count > 0);
         must(node->requests.waiting_bytes >= request->body.size);
@@ -84,6 +85,7 @@ void request_move(struct node *node, struct node_request *request,
     if (state == STATE_PROPOSED || state == STATE_ORPHAN) {
         node->requests.pending_count++;
         node->requests.pending_bytes += request->size_bytes;
+        node->requests.pending_spread += request->spread_bytes;
     } else if (state == STATE_WAITING) {
         node->requests.waiting_count++;
         node->requests.waiting_bytes += request->body.size;
@@ -203,9 +205,12 @@ static void wait_for_leader(struct node *node, struct node_request *request,
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
-    enum space_answer space = space_admit(node, command);
+    uint64_t spread;
+    enum space_answer space = space_admit(node, command, &spread);
     if (space == SPACE_LATER &&
-        node->requests.waiting_count < DELETES_WAITING_MAX) {
+        node->requests.waiting_count < FOR_SPACE_WAITING_MAX &&
+        node->requests.waiting_bytes + command.size <=
+            node->options.proposals_bytes_max) {
         request_unlink(node, request);
         request_set_body(request, command);
         request_move(node, request, STATE_WAITING);
@@ -227,6 +232,7 @@ static void propose(struct node *node, struct node_request *request,
     enum err err = node_propose(node, command);
     if (!err) {
         request->size_bytes = command.size;
+        request->spread_bytes = spread;
         request_proposed(node, request);
         return;
     }
@@ -306,6 +312,7 @@ void request_begin(struct node_request *request, enum request_kind kind)
     must(request->cb != NULL);
     request->kind = (uint8_t)kind;
     request->size_bytes = 0;
+    request->spread_bytes = 0;
     request->replaced = false;
     request->uncertain = false;
     request->result = (struct node_result){0};
@@ -480,9 +487,11 @@ static enum node_outcome outcome_when_late(const struct node *node,
         if (request->kind == REQUEST_APPLIED) {
             return NODE_UNKNOWN;
         }
-        /* At the leader, a membership request waits for another change only. */
-        if (request->kind != REQUEST_WRITE && raft_is_leader(node->raft)) {
-            return NODE_CONF_BUSY;
+        /* At the leader, a command waits for space only, and a membership
+         * request for another change. */
+        if (raft_is_leader(node->raft)) {
+            return request->kind == REQUEST_WRITE ? NODE_NO_SPACE
+                                                  : NODE_CONF_BUSY;
         }
         break;
     case STATE_ASKING:

@@ -19,6 +19,13 @@ enum err node_upload_new(struct node *node, struct store_upload **upload)
     return node->member ? store_upload_new(node->store, upload) : ERR_NOT_FOUND;
 }
 
+uint64_t node_restore_bytes(const struct node *node, uint64_t bytes)
+{
+    const struct fit *fit = &node->fit;
+    return 2 * min_u64(bytes, UINT64_MAX / 4) + fit->log_keep_least +
+           2 * node->options.segment_bytes + fit->checkpoint_min + fit->growth;
+}
+
 uint64_t node_random(struct node *node)
 {
     uint64_t number = 0;

@@ -14,7 +14,9 @@
  * new data, although no file gets smaller: once there is twice the space that
  * pending commands may take, data may grow again, even if the disk has no space
  * for the log's reserve. Old segments of the log are dropped as early as
- * possible, and the next one is made in their space. */
+ * possible, and the next one is made in their space.
+ *
+ * A leader refuses data before it needs these files: growth.c. */
 #include "base/log.h"
 #include "command/command.h"
 #include "node/node_internal.h"
@@ -30,8 +32,6 @@ enum {
     PAGES_PER_COMMAND = 16,
     PAGE_BYTES = 4096 + 24,
     BLOCK_BYTES = 4096, /* Least that a command takes in the log. */
-    /* Space that a few small changes may need in addition to their own size. */
-    GROWTH_BYTES = 256 << 10,
 };
 
 /* ---- shortages ---- */
@@ -92,6 +92,13 @@ static void log_shortage(const struct node *node, enum space_place place,
         log_error("no-space", "what=database why=\"no room but its reserve: "
                               "writes are refused\"");
         break;
+    case SPACE_DATA:
+        log_error("no-space",
+                  "what=disk free=%llu wanted=%llu why=\"there is no room for "
+                  "more data: deletes are accepted\"",
+                  (unsigned long long)node->space.free_bytes,
+                  (unsigned long long)node->space.refused_bytes);
+        break;
     case SPACE_QUOTA:
         log_quota(node, true);
         break;
@@ -114,6 +121,10 @@ static void log_recovery(const struct node *node, enum space_place place)
     case SPACE_CHECKPOINT:
     case SPACE_STORE_RESERVE:
         log_info("space-again", "what=database");
+        break;
+    case SPACE_DATA:
+        log_info("space-again", "what=disk free=%llu",
+                 (unsigned long long)node->space.free_bytes);
         break;
     case SPACE_QUOTA:
         log_quota(node, false);
@@ -187,6 +198,8 @@ void node_check_quota(struct node *node)
     struct store_stats stats;
     store_get_stats(node->store, &stats);
     node->space.unused_bytes = stats.unused_bytes;
+    node->space.used_bytes = stats.used_bytes;
+    node->space.unchecked_bytes = 0;
     bool over = node->options.db_bytes_max > 0 &&
                 stats.used_bytes >= node->options.db_bytes_max;
     space_set(node, SPACE_QUOTA, over ? ERR_NOSPACE : ERR_OK);
@@ -274,7 +287,7 @@ static void release_log_reserve(struct node *node)
                            space->shortage[SPACE_STORE_RESERVE] == ERR_NOSPACE;
     if (short_of_others && !blocking_shortage(node) &&
         !space->shortage[SPACE_CHECKPOINT] &&
-        space->unused_bytes / 2 >= (uint64_t)2 * GROWTH_BYTES &&
+        space->unused_bytes / 2 >= 2 * node->fit.growth &&
         wal_release_reserve(node->wal)) {
         space->retry_ms[SPACE_LOG_SEGMENT] = node->now_ms;
         space->retry_ms[SPACE_STORE_RESERVE] = node->now_ms;
@@ -323,8 +336,8 @@ static enum err growth_shortage(const struct node *node, uint64_t size)
     if (!reserve || err == ERR_NOSPACE) {
         return worse_of(err, reserve);
     }
-    uint64_t under_way =
-        node->requests.pending_bytes + node->flush.bytes + size + GROWTH_BYTES;
+    uint64_t under_way = node->requests.pending_bytes + node->flush.bytes +
+                         size + node->fit.growth;
     bool fits = under_way <= node->space.unused_bytes / 2 &&
                 under_way <= store_room(node->store) / 2;
     return worse_of(err, fits ? ERR_OK : reserve);
@@ -332,7 +345,7 @@ static enum err growth_shortage(const struct node *node, uint64_t size)
 
 enum err node_shortage(const struct node *node)
 {
-    return growth_shortage(node, 0);
+    return worse_of(growth_shortage(node, 0), node->space.shortage[SPACE_DATA]);
 }
 
 bool space_is_full(const struct node *node)
@@ -378,20 +391,40 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
     return SPACE_YES;
 }
 
-enum space_answer space_admit(struct node *node, struct bytes command)
+enum space_answer space_admit(struct node *node, struct bytes command,
+                              uint64_t *spread)
 {
     enum err shortage = growth_shortage(node, command.size);
+    enum space_answer quota = growth_in_quota(node, command);
+    enum space_answer disk = SPACE_YES;
     uint64_t keys;
-    if (!shortage && !node->space.shortage[SPACE_QUOTA]) {
+    *spread = 0;
+    if (node->space.scarce) {
+        *spread = growth_spread(node, command);
+        disk = growth_on_disk(node, command.size, *spread);
+    }
+    if (!shortage && quota == SPACE_YES && disk == SPACE_YES) {
         return SPACE_YES;
     }
     if (shortage == ERR_RESOURCES) {
         return SPACE_BUSY;
     }
-    if (!command_only_deletes(command, &keys)) {
+    if (command_only_deletes(command, &keys)) {
+        return shortage || disk != SPACE_YES
+                   ? admit_deletion(node, keys, command.size)
+                   : SPACE_YES;
+    }
+    if (!shortage && disk == SPACE_NO) {
+        growth_refuse(node, command.size, *spread);
+    }
+    if (shortage || disk == SPACE_NO || quota == SPACE_NO) {
         return SPACE_NO;
     }
-    return shortage ? admit_deletion(node, keys, command.size) : SPACE_YES;
+    if (disk == SPACE_LATER) {
+        node->checkpoint.wanted = true;
+        node->space.awaited = true;
+    }
+    return SPACE_LATER;
 }
 
 /* ---- the turn ---- */
@@ -399,12 +432,15 @@ enum space_answer space_admit(struct node *node, struct bytes command)
 void space_check(struct node *node)
 {
     const struct fs *fs = node->env.fs;
-    uint64_t bytes = 0;
-    if (fs->free_bytes && node->now_ms >= node->space.check_ms) {
+    struct fs_space space;
+    if (fs->space &&
+        (node->space.scarce || node->now_ms >= node->space.check_ms)) {
         node->space.check_ms = node->now_ms + CHECK_MS;
-        node->space.scarce =
-            fs->free_bytes(fs->self, &bytes) && bytes < SCARCE_BYTES;
+        bool known = fs->space(fs->self, &space);
+        node->space.free_bytes = known ? space.free_bytes : UINT64_MAX;
+        node->space.scarce = node->space.free_bytes < SCARCE_BYTES;
     }
+    growth_check(node);
     bool full = space_is_full(node);
     if (full && node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT] &&
         (store_pending(node->store) > 0 ||

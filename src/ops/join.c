@@ -332,6 +332,22 @@ static void on_timeout(void *arg)
     on_no_answer(arg, "no answer");
 }
 
+/* Credentials are for the targets, not for an address that came with an answer.
+ */
+static bool is_listed(const struct ops_join *join, const char *addr)
+{
+    size_t size = strlen(addr);
+    for (const char *at = join->targets; *at;) {
+        size_t length = strcspn(at, ",");
+        if (length == size && strncasecmp(at, addr, size) == 0) {
+            return true;
+        }
+        at += length;
+        at += *at == ',';
+    }
+    return false;
+}
+
 static void send_request(struct ops_join *join)
 {
     const struct ops_join_options *options = &join->options;
@@ -363,7 +379,7 @@ static void send_request(struct ops_join *join)
                "POST /join HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
                "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                host, body.size);
-    if (options->credentials[0] != '\0') {
+    if (options->credentials[0] != '\0' && is_listed(join, join->target)) {
         http_add_header(out, "Authorization",
                         bytes_of_string(options->credentials));
     }

@@ -35,7 +35,8 @@ struct ops_join_options {
     const char *raft_addr;   /* Advertised address of the Raft port. */
     const char *http_addr;   /* Advertised address of the HTTP API, ... */
     const char *http_listen; /* ... and the one where it listens. */
-    const char *credentials; /* Value of Authorization; "": none. */
+    const char *credentials; /* Value of Authorization, for the targets and not
+                                for where they redirect to; "": none. */
     bool observer;           /* Join without a vote. */
     uint64_t timeout_ms;     /* Upper bound on the time of a join; 0: none. Not
                                 for a member. */

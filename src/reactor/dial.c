@@ -177,7 +177,10 @@ static void resolve(struct stream *stream, const char *host,
     struct dial *dial = stream->dial;
     if (!resolver_start(stream->reactor, &dial->resolver, host, timeout_ms,
                         on_resolved)) {
-        log_warn("resolver", "host=%s why=\"%s\"", host, strerror(errno));
+        log_warn("resolver", "host=%s why=\"%s\"", host,
+                 errno == EPIPE ? "the processes that resolve names were "
+                                  "killed: restart the node"
+                                : strerror(errno));
         stream_fail(stream, "no resolver");
         return;
     }

@@ -40,19 +40,52 @@ void listener_hold(struct listener *listener, bool hold)
     }
 }
 
-/* Without a descriptor to accept with, the socket stays readable, and the loop
- * would spin without a pause. */
+static bool is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+           error == ENOMEM;
+}
+
+/* Errors of the first connection in the queue, which is gone then (accept(2)),
+ * while the next one may be fine. */
+static bool is_of_connection(int error)
+{
+    static const int errors[] = {
+        EINTR,     ECONNABORTED, EPROTO,     ENETDOWN,    ENOPROTOOPT,
+        EHOSTDOWN, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH,
+#ifdef ENONET
+        ENONET,
+#endif
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(errors); i++) {
+        if (errors[i] == error) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The socket stays readable while accepting fails, and the loop would spin
+ * without a pause. A shortage may end at any time; what else fails (a security
+ * module or a filter forbids it) likely does so for long. */
 static void pause_accepting(struct listener *listener, int error)
 {
     struct reactor *reactor = listener->reactor;
-    if (!listener->pause_logged) {
-        listener->pause_logged = true;
-        log_warn("accept-paused", "port=%u why=\"%s\"",
-                 (unsigned)listener->port, reactor_errno_text(error));
+    uint64_t count;
+    if (log_limit(&listener->pause_log, reactor->now_ms, ACCEPT_LOG_MS,
+                  &count)) {
+        log_warn("accept-paused", "at=%s why=\"%s\" count=%llu", listener->text,
+                 strerror(error), (unsigned long long)count);
+    }
+    if (is_shortage(error) || listener->pause_ms == 0) {
+        listener->pause_ms = ACCEPT_PAUSE_MS;
+    } else {
+        listener->pause_ms =
+            min_u64(2 * listener->pause_ms, ACCEPT_PAUSE_MAX_MS);
     }
     listener->paused = true;
     update_interest(listener);
-    timer_arm(reactor, &listener->pause, reactor->now_ms + ACCEPT_PAUSE_MS,
+    timer_arm(reactor, &listener->pause, reactor->now_ms + listener->pause_ms,
               on_pause_end, listener);
 }
 
@@ -92,6 +125,21 @@ static void add_stream(struct listener *listener, int fd,
     }
 }
 
+/* Returns true when the next connection may be accepted. */
+static bool handle_failure(struct listener *listener, int error)
+{
+    if (error == EAGAIN) {
+        return false;
+    }
+    listener->failures++;
+    if (is_of_connection(error) &&
+        listener->failures < REACTOR_ACCEPTS_PER_TURN) {
+        return true;
+    }
+    pause_accepting(listener, error);
+    return false;
+}
+
 static void on_listener_ready(struct watch *watch, unsigned ready)
 {
     (void)ready;
@@ -103,21 +151,11 @@ static void on_listener_ready(struct watch *watch, unsigned ready)
         struct address peer = {0};
         int fd = accept_one(watch->fd, &peer);
         if (fd >= 0) {
-            listener->pause_logged = false;
+            listener->failures = 0;
+            listener->pause_ms = 0;
             add_stream(listener, fd, &peer);
-            continue;
-        }
-        switch (errno) {
-        case EAGAIN:
+        } else if (!handle_failure(listener, errno)) {
             return;
-        case EMFILE:
-        case ENFILE:
-        case ENOBUFS:
-        case ENOMEM:
-            pause_accepting(listener, errno);
-            return;
-        default:
-            break; /* That connection failed in the queue (accept(2)). */
         }
     }
 }

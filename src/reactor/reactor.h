@@ -244,8 +244,10 @@ void stream_set_handler(struct stream *stream,
  * one of the families, the other suffices; if one of two addresses is in use,
  * that is ERR_BUSY. A name with several addresses is bound to the first one
  * that can be bound, with a warning if that is loopback. Resolving a name may
- * block for 5 s: open listeners before reactor_run(). Without
- * descriptors or kernel memory accepting pauses for 100 ms.
+ * block for 5 s: open listeners before reactor_run(). When
+ * accepting fails, it pauses for 100 ms; if that is not for lack of descriptors
+ * or kernel memory, for twice as long each time, up to 3.2 s. One line a minute
+ * reports it.
  *
  * `arg` is passed to `cb`. On failure `why` is a few words ("address in use"):
  *   ERR_NOT_FOUND  the name does not resolve

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "base/list.h"
+#include "base/log.h"
 #include "reactor/addr.h"
 #include "reactor/reactor.h"
 
@@ -69,6 +70,8 @@ struct watch *poller_event(const struct poller *poller, int place,
 enum {
     SIGNALS_MAX = 65,
     ACCEPT_PAUSE_MS = 100,
+    ACCEPT_PAUSE_MAX_MS = 3200,
+    ACCEPT_LOG_MS = 60000,
     RESOLVERS_MAX = 32,
     REAP_RETRY_MS = 20,
 };
@@ -207,9 +210,11 @@ struct listener {
     dev_t device; /* ... is ours while it is this one. */
     ino_t inode;
     char text[ADDRESSES_KNOWN_MAX * REACTOR_ADDR_TEXT_BYTES];
-    bool pause_logged;  /* One line per shortage, not one per attempt. */
-    struct timer pause; /* Armed while descriptors are short. */
-    bool paused;        /* Accepting pauses for lack of descriptors. */
+    struct log_limit pause_log;
+    uint32_t failures;  /* Since a connection was accepted last. */
+    uint64_t pause_ms;  /* Length of the last pause since then. */
+    struct timer pause; /* Armed while `paused`. */
+    bool paused;        /* Accepting pauses, since it fails. */
     bool held;          /* Accepting pauses by listener_hold(). */
 };
 

@@ -12,6 +12,7 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -114,6 +115,28 @@ NORETURN static void run(void)
     }
 }
 
+/* The sandbox of the node, which cannot start a process, keeps it from
+ * replacing one that was killed. So the process that it started only waits for
+ * another that serves, and starts the next one; they share the socket. If it is
+ * killed itself, the other one goes on. */
+NORETURN static void keep_serving(void)
+{
+    enum { PAUSE_MS = 100 };
+    for (;;) {
+        int status = 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            run();
+        }
+        while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+        }
+        if (pid > 0 && WIFEXITED(status)) {
+            _exit(0); /* The node has ended. */
+        }
+        (void)poll(NULL, 0, PAUSE_MS);
+    }
+}
+
 /* A signal for the whole group (Ctrl-C) is for the node, which hands over
  * before it ends. */
 static void ignore_signals(void)
@@ -142,7 +165,7 @@ bool reactor_start_resolver(struct reactor *reactor, reactor_prepare_cb *cb,
         if (cb && !cb(arg)) {
             _exit(1);
         }
-        run();
+        keep_serving();
     }
     int error = errno;
     (void)close(ends[1]);

@@ -5,10 +5,7 @@
 #include "base/log.h"
 #include "store/store_internal.h"
 
-enum {
-    CACHE_KIB = 32768,             /* Upper bound; allocated as it fills. */
-    JOURNAL_BYTES_KEPT = 32 << 20, /* A larger -wal is truncated to this. */
-};
+enum { CACHE_KIB = 32768 }; /* Upper bound; allocated as it fills. */
 
 static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
@@ -101,23 +98,29 @@ static enum err prepare(struct store *store)
     return ERR_OK;
 }
 
-/* This connection is the only user of the file. With locking_mode=EXCLUSIVE
+/* With secure_delete=ON, the default of some distributions, SQLite overwrites
+ * every page that it frees, so that to delete a large value takes as much space
+ * in the -wal as to write it: a full disk has no room for that. FAST clears
+ * what was deleted only in pages that are written anyway.
+ *
+ * This connection is the only user of the file. With locking_mode=EXCLUSIVE
  * the index of the -wal is in memory, and no other program can open the
  * database. On macOS a sync must go through the cache of the drive (fullfsync),
  * as those of sys/sync.c do, since the log is cut after a checkpoint; elsewhere
  * that is no difference. */
 static enum err configure(struct store *store)
 {
-    char sql[320];
+    char sql[512];
     snprintf(sql, sizeof(sql),
              "PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;"
              "PRAGMA page_size=4096; PRAGMA locking_mode=EXCLUSIVE;"
              "PRAGMA journal_mode=%s; PRAGMA synchronous=NORMAL;"
              "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
-             "PRAGMA journal_size_limit=%d;"
+             "PRAGMA journal_size_limit=%llu;"
+             "PRAGMA secure_delete=FAST;"
              "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d",
-             store->in_memory ? "MEMORY" : "WAL", JOURNAL_BYTES_KEPT,
-             CACHE_KIB);
+             store->in_memory ? "MEMORY" : "WAL",
+             (unsigned long long)store->options.wal_bytes_kept, CACHE_KIB);
     if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
         return store_error(store->db, "configuring");
     }
@@ -212,6 +215,9 @@ enum err store_open_generation(const struct store_options *options,
     store->options = *options;
     if (store->options.reserve_bytes == 0) {
         store->options.reserve_bytes = STORE_RESERVE_BYTES;
+    }
+    if (store->options.wal_bytes_kept == 0) {
+        store->options.wal_bytes_kept = STORE_WAL_BYTES_KEPT;
     }
     store->db_file.handle = -1;
     store->wal_file.handle = -1;

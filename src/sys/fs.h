@@ -80,6 +80,11 @@ struct fs_op {
     enum err err;
 };
 
+struct fs_space {
+    uint64_t total_bytes; /* Without the file system's own structures. */
+    uint64_t free_bytes;
+};
+
 struct fs {
     void *self;
 
@@ -122,9 +127,9 @@ struct fs {
     /* The absolute path of `path`, for SQLite and log lines. False: there is
      * none (memory), or it is longer than `size`. */
     bool (*real_path)(void *self, const char *path, char *out, size_t size);
-    /* Optional (NULL): bytes of its disk that this process may still allocate.
-     * False: unknown. */
-    bool (*free_bytes)(void *self, uint64_t *bytes);
+    /* Optional (NULL): the size of its disk, and what this process may still
+     * allocate there. One system call. False: unknown. */
+    bool (*space)(void *self, struct fs_space *space);
 
     /* Optional, all three or (NULL) none: asynchronous operations, at most
      * FS_OPS_MAX in flight, each on a file of its own.

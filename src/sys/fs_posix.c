@@ -418,14 +418,17 @@ static bool posix_real_path(void *arg, const char *path, char *out, size_t size)
     return wrote > 0 && (size_t)wrote < size;
 }
 
-static bool posix_free_bytes(void *arg, uint64_t *bytes)
+/* Some file systems know no size, and report 0. */
+static bool posix_space(void *arg, struct fs_space *space)
 {
     const struct posix_fs *self = arg;
     struct statvfs disk;
-    if (fstatvfs(self->root, &disk) != 0) {
+    if (fstatvfs(self->root, &disk) != 0 || disk.f_blocks == 0) {
         return false;
     }
-    *bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    *space = (struct fs_space){
+        .total_bytes = (uint64_t)disk.f_blocks * disk.f_frsize,
+        .free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize};
     return true;
 }
 
@@ -491,7 +494,7 @@ enum err fs_posix_new(const char *root, struct fs **fs)
                 .list = posix_list,
                 .lock = posix_lock,
                 .real_path = posix_real_path,
-                .free_bytes = posix_free_bytes,
+                .space = posix_space,
             },
         .root = fd,
         .root_path = root_path,

@@ -124,18 +124,26 @@ bool wal_release_reserve(struct wal *wal)
     return wal->reserve.filled > 0 && reserve_release(&wal->reserve);
 }
 
-/* Counts whole segments, in the spare and the reserve together, and takes off
- * one header and one seal. */
+/* What is left, without one header and one seal. */
+static uint64_t room_in(uint64_t bytes)
+{
+    uint64_t overhead = (uint64_t)2 * BLOCK_BYTES;
+    return bytes > overhead ? bytes - overhead : 0;
+}
+
+uint64_t wal_segment_room(const struct wal *wal)
+{
+    return room_in(wal->segment_size - min_u64(wal->offset, wal->segment_size));
+}
+
+/* Counts whole segments, in the spare and the reserve together. */
 uint64_t wal_room(const struct wal *wal)
 {
     uint64_t segment = wal->options.segment_bytes;
     uint64_t kept = wal->reserve.held ? wal->reserve.size_bytes : 0;
     uint64_t spare = wal->spare >= 0 ? wal->spare_filled : 0;
     uint64_t next = (spare + kept) / segment * segment;
-    uint64_t here = wal->segment_size - min_u64(wal->offset, wal->segment_size);
-    uint64_t overhead = (uint64_t)2 * BLOCK_BYTES;
-    return (here > overhead ? here - overhead : 0) +
-           (next > overhead ? next - overhead : 0);
+    return wal_segment_room(wal) + room_in(next);
 }
 
 /* Fills the spare; the space of the reserve is used if the disk is full. */

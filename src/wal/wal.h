@@ -188,6 +188,8 @@ bool wal_release_reserve(struct wal *wal);
  * segment, and in the whole segments for which the prepared part of the next
  * one and the reserve suffice. */
 uint64_t wal_room(const struct wal *wal);
+/* Those of them that the current segment has room for. */
+uint64_t wal_segment_room(const struct wal *wal);
 
 /* Record on disk which batch was synced last, so that damage in it cannot be
  * taken for an unfinished write. One small write without a sync, or none when

@@ -18,6 +18,7 @@ import time
 import pytest
 
 from cluster import BINARY, HOST, ROOT, TROUBLE, request_on, wait_for
+from test_client import Server
 from test_http import connect, read_until_closed
 from test_unix import ask
 
@@ -619,6 +620,34 @@ def test_rules_are_read_again(start):
     assert node.plain("GET", "/key/svc/a", headers=basic("bob", "new")).status == 404
 
 
+@pytest.mark.parametrize("head", [
+    b"Content-Length: 100000\r\n\r\n", b"Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n186a0\r\n"])
+def test_rules_that_change_while_a_body_comes(start, head):
+    """Who sends slowly does not keep the rights of the beginning. A password
+    has to be checked anew, for which a body in chunks cannot wait."""
+    node = start(user("bob", "secret", "write"), token("tok", "write"))
+    for sender, entries, status in (
+            (basic("bob", "secret"), [user("bob", "secret", "read")],
+             b"429" if b"chunked" in head else b"403"),
+            (basic("bob", "secret"), [user("bob", "secret", "write", rounds=2000)],
+             b"429" if b"chunked" in head else b"201"),
+            (bearer("tok"), [token("tok", "read")], b"403"),
+            (bearer("tok"), [], b"401")):
+        change_rules(node, ROOT_TOKEN, user("bob", "secret", "write"), token("tok", "write"))
+        with connect(node) as s:
+            s.sendall(b"PUT /key/a HTTP/1.1\r\nHost: x\r\n" + line(sender) + head)
+            s.sendall(b"v" * 50000)
+            if b"Expect" in head:
+                assert s.recv(4096).split(b" ")[1] == b"100"
+            else:
+                time.sleep(0.2)
+            change_rules(node, ROOT_TOKEN, *entries)
+            s.sendall(b"v" * 50000 + (b"\r\n0\r\n\r\n" if b"chunked" in head else b""))
+            assert s.recv(4096).split(b" ")[1] == status
+        node.request("DELETE", "/key/a")
+
+
 def test_a_broken_file_keeps_the_old_rules(start):
     node = start(user("bob", "secret", "read"))
 
@@ -797,6 +826,26 @@ def test_joining_without_a_token_is_refused(cluster, tmp_path):
     wait_for(lambda: "401 the user, the password or the token is wrong" in other.log(), 15,
              "a refusal")
     assert len(cluster[0].status()["peers"]) == 0
+
+
+def test_a_join_token_is_for_the_targets(cluster, tmp_path):
+    """Not for where an answer leads."""
+    path = tmp_path / "token"
+    path.write_text("secret")
+    os.chmod(path, 0o600)
+    elsewhere = Server(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    target = Server(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://%s/join\r\n"
+                    b"Content-Length: 0\r\n\r\n" % elsewhere.addr.encode())
+    try:
+        node = cluster.new(args=["--join-token-file", str(path)])
+        node.join = target.addr
+        node.start()
+        wait_for(lambda: elsewhere.requests, 10, "a redirect is followed")
+        assert b"Authorization: Bearer secret" in target.requests[0]
+        assert b"Authorization" not in elsewhere.requests[0]
+    finally:
+        target.close()
+        elsewhere.close()
 
 
 @pytest.mark.parametrize("text, mode, why", [

@@ -109,15 +109,27 @@ def test_netrc(tmp_path):
     assert b".netrc: No such file" in done.stderr
 
 
-def test_a_redirect_gets_them_too():
-    leader = Server(OK)
-    follower = Server(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://%s/key/k?raw\r\n"
-                      b"Content-Length: 0\r\n\r\n" % leader.addr.encode())
-    done = craftd("get", "k", CRAFTD_ADDR=follower.addr, CRAFTD_USER="bob:x")
-    follower.close()
-    leader.close()
-    assert done.returncode == DONE
-    assert b"Authorization: Basic Ym9iOng=\r\n" in leader.requests[0]
+@pytest.mark.parametrize("named", [True, False])
+def test_a_redirect_gets_them_if_it_leads_to_a_server_of_ours(tmp_path, named):
+    """Another one may be anybody. In ~/.netrc it is the host that counts."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login bob password x")
+    for words, variables, sent in (
+            ([], {"CRAFTD_USER": "bob:x"}, named),
+            ([], {"CRAFTD_TOKEN_FILE": str(token)}, named),
+            (["--netrc"], {"NETRC": str(netrc)}, True)):
+        leader = Server(OK)
+        follower = Server(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://%s/key/k?raw\r\n"
+                          b"Content-Length: 0\r\n\r\n" % leader.addr.encode())
+        addr = follower.addr + (",http://%s/" % leader.addr if named else "")
+        done = craftd("get", "k", *words, CRAFTD_ADDR=addr, **variables)
+        follower.close()
+        leader.close()
+        assert done.returncode == DONE
+        assert b"Authorization: B" in follower.requests[0]
+        assert (b"Authorization: B" in leader.requests[0]) == sent
 
 
 def test_a_refusal_is_explained():

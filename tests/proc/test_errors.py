@@ -388,10 +388,17 @@ def test_a_database_that_is_full(cluster, folder):
     (folder / "much").write_bytes(b"m" * 200_000)
     leader = cluster.wait_leader()
 
-    def full():
-        got, _ = run(f"curl -T much {KEY}/much-{time.monotonic_ns()}", str(folder), leader.http)
+    (folder / "some").write_bytes(b"s" * 2000)
+
+    def full(what):
+        got, _ = run(f"curl -T {what} {KEY}/{what}-{time.monotonic_ns()}", str(folder),
+                     leader.http)
+        if got.status == 507:
+            problem(got, 507, "no-space", "--max-db")
         return got.status == 507
-    wait_for(full, 20, "the database is full")
+    # What would go over the limit is refused; less may still have room.
+    wait_for(lambda: full("much"), 20, "there is no room for much")
+    wait_for(lambda: full("some"), 20, "the database is full")
     for node in cluster:
         got, _ = run(f"curl -T one {KEY}/a", str(folder), node.http)
         problem(got, 507, "no-space", "--max-db")

@@ -283,6 +283,35 @@ def test_an_old_kernel(cluster, root):
     assert done.returncode == 0, done
 
 
+ACCEPT4 = 288
+
+
+@injects
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSYS, errno.ECONNABORTED])
+def test_no_connection_can_be_accepted(cluster, error):
+    """A security module forbids it, or every connection fails: each listener says
+    so once, and tries again at rest."""
+    node = cluster.new()
+    path = str(cluster.base / "socket")
+    argv = node.argv()
+    argv[argv.index("-haddr") + 1] += ",unix:" + path
+    node.start(forbidding({ACCEPT4: error}, argv))
+    wait_for(lambda: " start version=" in node.log(), 10, "it starts")
+    with contextlib.ExitStack() as clients:
+        for port in (node.http_port, node.raft_port):
+            clients.enter_context(socket.create_connection((HOST, port)))
+        unix = clients.enter_context(socket.socket(socket.AF_UNIX))
+        unix.connect(path)
+        wait_for(lambda: node.log().count(" accept-paused ") == 3, 5, "the lines")
+        for where in (node.http, node.raft, "unix:" + path):
+            assert f' accept-paused at={where} why="{os.strerror(error)}' in node.log()
+        before = cpu_seconds(node.pid)
+        time.sleep(2)
+        assert cpu_seconds(node.pid) - before < 0.5
+        assert node.log().count(" accept-paused ") == 3
+    assert node.terminate() == 0
+
+
 # ---- entropy ----
 
 GETRANDOM = 318

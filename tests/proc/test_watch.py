@@ -590,7 +590,8 @@ def readme_lines(section):
             if line.startswith("    curl ")]
 
 
-def test_the_lines_of_the_readme_work_at_every_node(three):
+def test_the_lines_of_the_readme_work_at_every_node(cluster):
+    three = cluster.start(3)
     put(three[0], svc_a="1")
     index = put(three[0], svc_b="2")
     lines = readme_lines("Watch")

@@ -420,17 +420,6 @@ static void test_entries_applied_again_are_ignored(void **state)
     feed_close(feed, &watcher.watch);
 }
 
-static void test_a_change_is_seen_since_an_index(void **state)
-{
-    struct feed_watch key = {.key = bytes_of_string("a"), .types = FEED_ALL};
-    (void)state;
-    put("a"); /* 11 */
-    put("b"); /* 12 */
-    assert_true(feed_has_changed(feed, &key, 10));
-    assert_false(feed_has_changed(feed, &key, 11));
-    assert_true(feed_has_changed(feed, &key, 9)); /* Nobody knows. */
-}
-
 /* ---- a model ---- */
 
 enum { WATCHERS = 40, STEPS = 20000, LOG = 4096 };
@@ -610,7 +599,6 @@ int main(void)
         TEST(test_a_reset_loses_everybody),
         TEST(test_undone_events_do_not_exist),
         TEST(test_entries_applied_again_are_ignored),
-        TEST(test_a_change_is_seen_since_an_index),
         TEST(test_against_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

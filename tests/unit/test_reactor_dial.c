@@ -662,15 +662,71 @@ static void expect_no_resolver(void)
     assert_string_equal(dialled.why, "connection refused");
 }
 
+/* The process that serves is a child of the one that the reactor started. */
+static pid_t serving_process(pid_t other_than)
+{
+    char path[64];
+    int parent = (int)reactor->resolver_process;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", parent, parent);
+    for (int i = 0; i < 1000; i++) {
+        int child = 0;
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        int found = fscanf(file, "%d", &child);
+        fclose(file);
+        if (found == 1 && child != (int)other_than) {
+            return (pid_t)child;
+        }
+        usleep(10000);
+    }
+    fail();
+    return -1;
+}
+
+/* A lookup that was lost with its process ends as if there were no such name.
+ */
+static void dial_until(const char *why)
+{
+    for (int i = 0; i < 100; i++) {
+        dialled = (struct end){0};
+        dial("two.test", unused_port(), 3000);
+        TURN_UNTIL(dialled.closes == 1);
+        if (strcmp(dialled.why, why) == 0) {
+            return;
+        }
+        usleep(10000);
+    }
+    assert_string_equal(dialled.why, why);
+}
+
+static void test_process_is_replaced(void **state)
+{
+    (void)state;
+    pid_t before = 0;
+    for (int i = 0; i < 3; i++) {
+        pid_t serves = serving_process(before);
+        assert_int_equal(kill(serves, SIGTERM), 0); /* Ignored. */
+        dial_until("connection refused");
+        assert_int_equal(kill(serves, SIGKILL), 0);
+        before = serves;
+        dial_until("connection refused");
+    }
+    assert_int_equal(waitpid(reactor->resolver_process, NULL, WNOHANG), 0);
+}
+
 static void test_process_is_gone(void **state)
 {
     (void)state;
-    dial("no-such-host.invalid", 80, 3000);
-    TURN_UNTIL(dialled.closes == 1); /* It is at work. */
-    dialled = (struct end){0};
+    pid_t serves = serving_process(0);
     assert_int_equal(kill(reactor->resolver_process, SIGTERM), 0); /* Ignored */
     assert_int_equal(waitpid(reactor->resolver_process, NULL, WNOHANG), 0);
     assert_int_equal(kill(reactor->resolver_process, SIGKILL), 0);
+    assert_int_equal(waitpid(reactor->resolver_process, NULL, 0),
+                     reactor->resolver_process);
+    dial_until("connection refused"); /* The other one goes on. */
+    assert_int_equal(kill(serves, SIGKILL), 0);
+    dial_until("no resolver");
+    dialled = (struct end){0};
     expect_no_resolver();
 }
 
@@ -909,6 +965,7 @@ int main(void)
         T_PROCESS(test_child_holds_nothing),
         T_PROCESS(test_process_recovers_from_abandoned_lookups),
         T_PROCESS(test_process_takes_a_lookup_in_pieces),
+        T_PROCESS(test_process_is_replaced),
         T_PROCESS(test_process_is_gone),
         T(test_process_that_is_not_prepared),
         T(test_listen_conflict_and_reuse),

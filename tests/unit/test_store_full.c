@@ -269,6 +269,32 @@ static void test_a_crash_on_a_full_disk(void **state)
     stop(&found);
 }
 
+/* To delete a large value writes a few pages, not all those that it frees:
+ * otherwise a full disk would have no room for the delete. */
+static void test_a_delete_writes_few_pages(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    struct command_writer writer;
+    struct store_result result;
+    start(&m, 0);
+    for (uint64_t i = 1; i <= 8; i++) {
+        assert_int_equal(apply(&m, i), ERR_OK);
+    }
+    assert_int_equal(store_checkpoint(m.store), ERR_OK);
+    assert_int_equal(store_wal_bytes(m.store), 0);
+    command.size = 0;
+    command_begin(&writer, &command);
+    command_delete(&writer, bytes_of_string("key-3"));
+    command_end(&writer);
+    assert_int_equal(store_apply(m.store, 9, 1, buf_bytes(&command), &result),
+                     ERR_OK);
+    assert_int_equal(result.deleted, 1);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    assert_in_range(store_wal_bytes(m.store), 1, 10 * 4096);
+    stop(&m);
+}
+
 /* ---- with a reserve ---- */
 
 static void prepare(struct machine *m)
@@ -403,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_full_while_reading),
         cmocka_unit_test(test_full_while_an_entry_reads),
         cmocka_unit_test(test_a_crash_on_a_full_disk),
+        cmocka_unit_test(test_a_delete_writes_few_pages),
         cmocka_unit_test(test_a_commit_into_the_reserve),
         cmocka_unit_test(test_more_than_the_reserve_has_room_for),
         cmocka_unit_test(test_a_reserve_that_is_being_made),
