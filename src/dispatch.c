@@ -42,7 +42,7 @@ int dispatch_command(int argc, char **argv)
 {
     bool is_help = argc == 3 && strcmp(argv[1], "help") == 0;
     const char *command = is_help ? argv[2] : argc > 1 ? argv[1] : "";
-    if (strcmp(command, "watch") == 0 || strcmp(command, "lock") == 0) {
+    if (strcmp(command, "lock") == 0) {
         fprintf(stderr,
                 "craftd: %s is not in this version (a directory of that name "
                 "is ./%s); see craftd help\n",

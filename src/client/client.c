@@ -14,6 +14,8 @@ static const struct command commands[] = {
     {"del", client_run_del, 1, 1, REACH "if-index", help_del},
     {"ls", client_run_ls, 0, 1, REACH "keys limit stale level", help_ls},
     {"txn", client_run_txn, 0, 1, REACH, help_txn},
+    {"watch", client_run_watch, 0, 1, REACH "key since initial json exec",
+     help_watch},
     {"status", client_run_status, 0, 0, REACH "json", help_status},
     {"nodes", client_run_nodes, 0, 0, REACH "json", help_nodes},
     {"leader", client_run_leader, 0, 1, REACH "json", help_leader},
@@ -39,10 +41,11 @@ const struct command *client_command_named(const char *name)
 
 /* The names of these commands in etcdctl, consul, redis-cli and shells. */
 static const char *const foreign_names[][2] = {
-    {"list", "ls"},       {"set", "put"},       {"delete", "del"},
-    {"rm", "del"},        {"read", "get"},      {"write", "put"},
-    {"members", "nodes"}, {"peers", "nodes"},   {"member", "nodes"},
-    {"info", "status"},   {"health", "status"}, {"snapshot", "backup"},
+    {"list", "ls"},         {"set", "put"},     {"delete", "del"},
+    {"rm", "del"},          {"read", "get"},    {"write", "put"},
+    {"members", "nodes"},   {"peers", "nodes"}, {"member", "nodes"},
+    {"subscribe", "watch"}, {"info", "status"}, {"health", "status"},
+    {"snapshot", "backup"},
 };
 
 const char *client_command_like(const char *word)

@@ -54,6 +54,12 @@ struct options {
     bool has_rounds;
     uint64_t rounds; /* Of passwd. */
     bool join;       /* Of token. */
+    /* Of watch. */
+    const char *key; /* NULL: a prefix. */
+    bool has_since;
+    uint64_t since;
+    bool initial;
+    const char *exec; /* Command for each event; NULL: they are printed. */
     bool help;
 };
 
@@ -127,6 +133,10 @@ struct request {
     int out;            /* Descriptor for the body of a 2xx, written as it is
                            received; -1: it is kept in `answer_body`, up to
                            DOWNLOAD_BYTES_MAX. */
+    /* Takes a piece of the body of a 2xx, in place of `out`. False: the answer
+     * is of no use any more. */
+    bool (*take)(struct request *request, struct bytes piece);
+    void *take_arg;
     const char
         *out_type; /* The answer must have this Content-Type and a
                       length or chunks, or nothing is written to `out`. */
@@ -157,6 +167,12 @@ void request_add_level(struct request *request, const struct options *options);
  * of a request with a name is unknown, all servers are asked again until
  * --timeout is over. A 307 is followed once. */
 int request_run(struct request *request, const struct options *options);
+/* Ask one server, and the one that it redirects to; `addr` is set to the one
+ * that answered. Returns EXIT_DONE after a 2xx, otherwise the exit code of a
+ * command that has no other server; `why` has the reason. */
+enum { REQUEST_WHY_BYTES = 256 };
+int request_ask(struct request *request, const struct options *options,
+                char addr[SERVER_BYTES], char why[REQUEST_WHY_BYTES]);
 
 /* Write everything to the descriptor. False: *why has the reason. */
 bool client_write_out(int fd, const void *data, size_t size, const char **why);
@@ -192,6 +208,7 @@ int client_run_put(const struct options *options);
 int client_run_del(const struct options *options);
 int client_run_txn(const struct options *options);
 int client_run_ls(const struct options *options);
+int client_run_watch(const struct options *options);
 int client_run_status(const struct options *options);
 int client_run_nodes(const struct options *options);
 int client_run_leader(const struct options *options);
@@ -210,6 +227,7 @@ extern const char help_put[];
 extern const char help_del[];
 extern const char help_ls[];
 extern const char help_txn[];
+extern const char help_watch[];
 extern const char help_status[];
 extern const char help_nodes[];
 extern const char help_leader[];

@@ -36,6 +36,10 @@ static const struct flag flags[] = {
     {"netrc", FLAG, AT(netrc), 0},
     {"rounds", NUMBER, AT(rounds), AT(has_rounds)},
     {"join", FLAG, AT(join), 0},
+    {"key", TEXT, AT(key), 0},
+    {"since", NUMBER, AT(since), AT(has_since)},
+    {"initial", FLAG, AT(initial), 0},
+    {"exec", TEXT, AT(exec), 0},
 };
 
 static bool is_listed(const char *names, const char *name)
@@ -200,6 +204,8 @@ static bool check(const struct options *options, char *why, size_t why_size)
         wrong = "the first word must not be empty";
     } else if (options->create && options->has_if_index) {
         wrong = "--create and --if-index exclude each other";
+    } else if (options->key && options->word_count > 0) {
+        wrong = "a PREFIX and --key exclude each other";
     } else if (options->stale && options->level) {
         wrong = "--stale is --level none: use one of them";
     } else if (options->join && options->word_count > 0) {

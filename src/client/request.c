@@ -15,7 +15,6 @@ enum {
      * --timeout: its message about a time-out says more than ours. */
     GRACE_MS = 1000,
     PIECE_BYTES = 64 << 10,
-    WHY_BYTES = 256,
     ROUND_PAUSE_MS = 250, /* Pause before all servers are asked again. */
 };
 
@@ -85,7 +84,7 @@ void request_add_level(struct request *request, const struct options *options)
 /* False: `why` says what is wrong with our credentials. */
 static bool add_request(struct buf *out, const struct request *request,
                         const struct options *options, const char *addr,
-                        struct bytes target, char why[WHY_BYTES])
+                        struct bytes target, char why[REQUEST_WHY_BYTES])
 {
     char host[REACTOR_ADDR_BYTES];
     buf_printf(out, "%s ", request->method);
@@ -95,7 +94,7 @@ static bool add_request(struct buf *out, const struct request *request,
                "Accept: */*\r\nConnection: close\r\n",
                /* A path is no name for a Host. */
                addr_full(addr, host) ? host : "localhost", options->version);
-    if (!client_add_credentials(out, options, addr, why, WHY_BYTES)) {
+    if (!client_add_credentials(out, options, addr, why, REQUEST_WHY_BYTES)) {
         return false;
     }
     buf_add_bytes(out, buf_bytes(&request->headers));
@@ -172,22 +171,29 @@ static bool is_wanted(const struct request *request)
 }
 
 /* Store or write the part of the body that the last call found. */
-static bool keep_body(struct request *request, char why[WHY_BYTES])
+static bool keep_body(struct request *request, char why[REQUEST_WHY_BYTES])
 {
     struct bytes piece = request->answer.body;
     const char *reason = NULL;
-    if (request->out >= 0 && is_success(request)) {
-        if (!is_wanted(request)) {
-            (void)snprintf(why, WHY_BYTES, "the server does not send %s",
+    if (request->take && is_success(request)) {
+        if (!is_wanted(request) || !request->take(request, piece)) {
+            (void)snprintf(why, REQUEST_WHY_BYTES,
+                           "the server does not send %s, or ended it",
                            request->out_type);
             return false;
         }
+    } else if (request->out >= 0 && is_success(request)) {
+        if (!is_wanted(request)) {
+            (void)snprintf(why, REQUEST_WHY_BYTES,
+                           "the server does not send %s", request->out_type);
+            return false;
+        }
         if (!client_write_out(request->out, piece.data, piece.size, &reason)) {
-            (void)snprintf(why, WHY_BYTES, "writing: %s", reason);
+            (void)snprintf(why, REQUEST_WHY_BYTES, "writing: %s", reason);
             return false;
         }
     } else if (piece.size > DOWNLOAD_BYTES_MAX - request->answer_body.size) {
-        (void)snprintf(why, WHY_BYTES, "the answer is over %d bytes",
+        (void)snprintf(why, REQUEST_WHY_BYTES, "the answer is over %d bytes",
                        DOWNLOAD_BYTES_MAX);
         return false;
     } else {
@@ -197,7 +203,8 @@ static bool keep_body(struct request *request, char why[WHY_BYTES])
 }
 
 static enum attempt receive_answer(struct request *request, int fd,
-                                   uint64_t patience_ms, char why[WHY_BYTES])
+                                   uint64_t patience_ms,
+                                   char why[REQUEST_WHY_BYTES])
 {
     static uint8_t piece[PIECE_BYTES];
     struct http_answer *answer = &request->answer;
@@ -207,7 +214,7 @@ static enum attempt receive_answer(struct request *request, int fd,
         size_t got = 0;
         enum attempt lost = streamed ? ATTEMPT_BROKEN : ATTEMPT_LOST;
         if (!client_receive_some(fd, piece, sizeof(piece), &got, deadline_ms,
-                                 why, WHY_BYTES)) {
+                                 why, REQUEST_WHY_BYTES)) {
             return lost;
         }
         enum http_progress progress = http_answer_read(answer, piece, got);
@@ -218,11 +225,11 @@ static enum attempt receive_answer(struct request *request, int fd,
             return ATTEMPT_ANSWERED;
         }
         if (progress == HTTP_READ_ERROR) {
-            (void)snprintf(why, WHY_BYTES, "%s", answer->error_text);
+            (void)snprintf(why, REQUEST_WHY_BYTES, "%s", answer->error_text);
             return lost;
         }
         if (answer->head_done) {
-            streamed = request->out >= 0;
+            streamed = request->out >= 0 || request->take;
             deadline_ms = sys_now_ms() + patience_ms;
         }
     }
@@ -230,7 +237,7 @@ static enum attempt receive_answer(struct request *request, int fd,
 
 /* Send the file; `patience_ms` is for each wait without progress. */
 static enum moved send_file(const struct request *request, int fd,
-                            uint64_t patience_ms, char why[WHY_BYTES])
+                            uint64_t patience_ms, char why[REQUEST_WHY_BYTES])
 {
     static uint8_t piece[PIECE_BYTES];
     for (uint64_t at = 0; at < request->in_bytes;) {
@@ -240,13 +247,13 @@ static enum moved send_file(const struct request *request, int fd,
             continue;
         }
         if (got <= 0) {
-            (void)snprintf(why, WHY_BYTES, "reading: %s",
+            (void)snprintf(why, REQUEST_WHY_BYTES, "reading: %s",
                            got < 0 ? strerror(errno) : "the file has shrunk");
             return MOVED_FAILED;
         }
         enum moved moved =
             client_send_all(fd, bytes_of(piece, (size_t)got),
-                            sys_now_ms() + patience_ms, why, WHY_BYTES);
+                            sys_now_ms() + patience_ms, why, REQUEST_WHY_BYTES);
         if (moved != MOVED_ALL) {
             return moved;
         }
@@ -257,7 +264,7 @@ static enum moved send_file(const struct request *request, int fd,
 
 static enum attempt attempt(struct request *request,
                             const struct options *options, const char *addr,
-                            struct bytes target, char why[WHY_BYTES])
+                            struct bytes target, char why[REQUEST_WHY_BYTES])
 {
     uint64_t patience_ms = options->timeout_ms + GRACE_MS;
     struct buf bytes = {0};
@@ -265,7 +272,7 @@ static enum attempt attempt(struct request *request,
         buf_free(&bytes);
         return ATTEMPT_BROKEN;
     }
-    int fd = client_dial(addr, options->timeout_ms, why, WHY_BYTES);
+    int fd = client_dial(addr, options->timeout_ms, why, REQUEST_WHY_BYTES);
     if (fd < 0) {
         buf_free(&bytes);
         return ATTEMPT_NOT_SENT;
@@ -274,8 +281,9 @@ static enum attempt attempt(struct request *request,
     http_answer_init(&request->answer);
     request->answer_body.size = 0;
     enum attempt result = ATTEMPT_NOT_SENT;
-    enum moved moved = client_send_all(
-        fd, buf_bytes(&bytes), sys_now_ms() + patience_ms, why, WHY_BYTES);
+    enum moved moved =
+        client_send_all(fd, buf_bytes(&bytes), sys_now_ms() + patience_ms, why,
+                        REQUEST_WHY_BYTES);
     if (moved == MOVED_ALL && request->in >= 0) {
         moved = send_file(request, fd, patience_ms, why);
     }
@@ -334,15 +342,16 @@ static int code_of(const struct request *request,
 
 static void explain_answer(const struct request *request,
                            const struct field problem[PROBLEM_FIELDS],
-                           char why[WHY_BYTES])
+                           char why[REQUEST_WHY_BYTES])
 {
     int status = request->answer.status;
     if (problem[PROBLEM_MESSAGE].text[0]) {
-        (void)snprintf(why, WHY_BYTES, "%.240s", problem[PROBLEM_MESSAGE].text);
+        (void)snprintf(why, REQUEST_WHY_BYTES, "%.240s",
+                       problem[PROBLEM_MESSAGE].text);
     } else if (status == 404 && request->absent_is_no) {
-        (void)snprintf(why, WHY_BYTES, "no such key");
+        (void)snprintf(why, REQUEST_WHY_BYTES, "no such key");
     } else {
-        (void)snprintf(why, WHY_BYTES, "HTTP %d %s", status,
+        (void)snprintf(why, REQUEST_WHY_BYTES, "HTTP %d %s", status,
                        http_reason(status));
     }
 }
@@ -370,7 +379,7 @@ static bool read_location(struct bytes location, char addr[SERVER_BYTES],
 /* Ask one server, and the one that it redirects to. `addr` is set to the one
  * that answered. */
 static enum attempt ask(struct request *request, const struct options *options,
-                        char addr[SERVER_BYTES], char why[WHY_BYTES])
+                        char addr[SERVER_BYTES], char why[REQUEST_WHY_BYTES])
 {
     struct bytes target;
     enum attempt result =
@@ -391,10 +400,8 @@ static enum attempt ask(struct request *request, const struct options *options,
     return result;
 }
 
-/* Ask one server. Returns the exit code of the command if no other server can
- * help; `why` has the reason. */
-static int ask_one(struct request *request, const struct options *options,
-                   char addr[SERVER_BYTES], char why[WHY_BYTES])
+int request_ask(struct request *request, const struct options *options,
+                char addr[SERVER_BYTES], char why[REQUEST_WHY_BYTES])
 {
     struct field problem[PROBLEM_FIELDS];
     switch (ask(request, options, addr, why)) {
@@ -441,17 +448,17 @@ static int ask_all(struct request *request, const struct options *options,
                    int code, struct buf *reasons)
 {
     char addr[SERVER_BYTES];
-    char why[WHY_BYTES] = "";
+    char why[REQUEST_WHY_BYTES] = "";
     const char *list = options->addr;
     while ((code == EXIT_AWAY || (code == EXIT_UNKNOWN && request->name[0])) &&
            client_next_server(&list, addr)) {
         bool open = code == EXIT_UNKNOWN;
-        code = ask_one(request, options, addr, why);
+        code = request_ask(request, options, addr, why);
         int status = request->answer.status;
         if (code == EXIT_FAILED && !open && request->may_be_plain &&
             request->name[0] && (status == 413 || status == 507)) {
             request->name[0] = '\0';
-            code = ask_one(request, options, addr, why);
+            code = request_ask(request, options, addr, why);
         }
         if (code) {
             buf_printf(reasons, "%s%s: %s", reasons->size > 0 ? "; " : "", addr,
@@ -470,7 +477,7 @@ static void explain_no(const struct request *request,
                        const struct options *options)
 {
     struct field problem[PROBLEM_FIELDS];
-    char why[WHY_BYTES];
+    char why[REQUEST_WHY_BYTES];
     struct bytes etag = header(request, "etag");
     bool has_index = etag.size > 2 && etag.data[0] == '"';
     int index_size = has_index ? (int)min_size(etag.size - 2, 20) : 0;
