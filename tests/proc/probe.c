@@ -14,7 +14,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PORT = 26000, TRIES = 600, PAUSE_US = 100000 };
@@ -113,6 +115,32 @@ static int nothing_is_mounted(void)
     return 1;
 }
 
+static int set_clock(time_t seconds)
+{
+    struct timeval now = {.tv_sec = seconds};
+    return settimeofday(&now, NULL) == 0;
+}
+
+/* To 2100, to 1970 and to 2027. */
+static int clock_may_jump(void)
+{
+    static const time_t jumps[] = {4102444800, 60, 1800000000};
+    for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
+        if (!set_clock(jumps[i]) ||
+            !answers("POST /key HTTP/1.1\r\nHost: localhost\r\n"
+                     "Content-Length: 9\r\nConnection: close\r\n\r\n"
+                     "{\"j\":\"v\"}",
+                     " 200 ") ||
+            !answers("GET /key/j HTTP/1.1\r\nHost: localhost\r\n"
+                     "Connection: close\r\n\r\n",
+                     "{\"j\":\"v\"}")) {
+            return 0;
+        }
+        (void)sleep(2); /* An election would be over. */
+    }
+    return 1;
+}
+
 static void test(const char *action)
 {
     if (eventually_answers("POST /key HTTP/1.1\r\nHost: localhost\r\n"
@@ -131,6 +159,9 @@ static void test(const char *action)
     }
     if (nothing_is_mounted()) {
         say("nothing mounted");
+    }
+    if (clock_may_jump()) {
+        say("clock jumped");
     }
     say("done");
     if (strcmp(action, "term") == 0) {

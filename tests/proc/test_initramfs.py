@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -54,8 +55,8 @@ class Machine:
                              file("probe", PROBE)]))
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
-             "-m", "128", "-kernel", KERNEL, "-initrd", self.image, "-no-reboot",
-             "-display", "none", "-nodefaults", "-serial",
+             "-m", "128", "-rtc", "base=1970-01-01", "-kernel", KERNEL, "-initrd",
+             self.image, "-no-reboot", "-display", "none", "-nodefaults", "-serial",
              "file:" + self.console_path, "-qmp", f"unix:{control},server=on,wait=off",
              "-append", f"console=ttyS0 quiet {parameters} rdinit=/probe -- {action} "
              f"/craftd -id n0 -haddr :26000 -raddr :26001 {flags} /data"],
@@ -115,11 +116,13 @@ def machine(tmp_path):
 
 def test_a_machine_of_one_program(machine):
     """Nobody else brings up the loopback interface, reaps orphans, or powers the
-    machine down."""
+    machine down. Its clock has no battery, and is set, twice wrongly, later."""
     here = machine("term")
     assert here.wait_end() == ["guest-shutdown"]
-    for seen in ("written", "read", "reaped", "nothing mounted"):
+    for seen in ("written", "read", "reaped", "nothing mounted", "clock jumped"):
         assert f"probe: {seen}\n" in here.console().replace("\r", "")
+    assert re.search(r"(?m)^1970-01-01T00:\S+ info  n0 start ", here.console())
+    assert here.console().count(" n0 role role=") == 1
     assert " stop signal=15" in here.console()
     assert " stopped code=0" in here.console()
     assert "Kernel panic" not in here.console()
