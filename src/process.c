@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,6 +61,19 @@ bool process_hold_standard_files(void)
 void process_keep_files_private(void)
 {
     (void)umask(077);
+}
+
+/* glibc raises the size from which it maps blocks one by one to that of the
+ * largest freed so far: after a segment of the log has been read at the start,
+ * blocks of megabytes stay in the heap, with holes between them. A set value
+ * does not move. Other libraries map and return large blocks anyway. */
+void process_return_memory(void)
+{
+#ifdef __GLIBC__
+    enum { BLOCK_BYTES = 128 << 10 };
+    (void)mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, BLOCK_BYTES);
+#endif
 }
 
 /* The parent's dispositions and mask are inherited: a blocked SIGTERM would

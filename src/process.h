@@ -13,6 +13,8 @@ MUST_CHECK bool process_hold_standard_files(void);
 /* Set the umask so that files are created with 0600 and directories with 0700,
  * whatever it was. */
 void process_keep_files_private(void);
+/* Let the allocator return large blocks to the system when they are freed. */
+void process_return_memory(void);
 /* Set the dispositions and the signal mask of the daemon. The handlers are
  * installed by reactor_on_signal(). */
 void process_prepare_signals(void);

@@ -65,6 +65,11 @@ void *mem_realloc(void *memory, size_t size_bytes)
     return moved;
 }
 
+void *mem_try_realloc(void *memory, size_t size_bytes)
+{
+    return realloc(memory, size_bytes ? size_bytes : 1);
+}
+
 void mem_free(void *memory)
 {
     free(memory);

@@ -69,6 +69,9 @@ NORETURN void die(const char *format, ...) PRINTF(1, 2);
 void *mem_alloc(size_t size_bytes);
 void *mem_zalloc(size_t size_bytes);
 void *mem_realloc(void *memory, size_t size_bytes);
+/* The same for sizes that the world chooses: NULL if there is not so much, and
+ * `memory` stays as it is. */
+void *mem_try_realloc(void *memory, size_t size_bytes);
 void mem_free(void *memory);
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)

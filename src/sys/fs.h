@@ -157,7 +157,8 @@ MUST_CHECK bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size);
  * without asynchronous operations. It belongs to `fs`; do not read from it. */
 int fs_posix_event_fd(const struct fs *fs);
 
-/* Files in memory, which are lost with the process; a sync does nothing. */
+/* Files in memory, which are lost with the process; a sync does nothing.
+ * ERR_NOSPACE: there is not enough memory. */
 struct fs *fs_memory_new(void);
 /* Every handle must be closed. NULL is fine. */
 void fs_memory_free(struct fs *fs);

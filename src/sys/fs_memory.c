@@ -208,6 +208,30 @@ static enum err memory_read(void *arg, int handle, uint64_t offset, void *data,
     return ERR_OK;
 }
 
+/* Memory is the disk here: too little of it is a full disk. */
+static bool make_room(struct memory_file *file, size_t end)
+{
+    enum { DOUBLED_MAX = 64 << 20 };
+    size_t capacity = file->capacity_bytes ? file->capacity_bytes : 4096;
+    if (end <= file->capacity_bytes) {
+        return true;
+    }
+    while (capacity < end) {
+        capacity += capacity < DOUBLED_MAX ? capacity : capacity / 4;
+    }
+    uint8_t *data = mem_try_realloc(file->data, capacity);
+    if (!data) {
+        capacity = end;
+        data = mem_try_realloc(file->data, capacity);
+    }
+    if (!data) {
+        return false;
+    }
+    file->data = data;
+    file->capacity_bytes = capacity;
+    return true;
+}
+
 static enum err memory_write(void *arg, int handle, uint64_t offset,
                              const void *data, size_t size)
 {
@@ -219,15 +243,12 @@ static enum err memory_write(void *arg, int handle, uint64_t offset,
     if (size == 0) {
         return ERR_OK;
     }
-    must(offset < SIZE_MAX / 4 && size < SIZE_MAX / 4);
+    if (offset >= SIZE_MAX / 4 || size >= SIZE_MAX / 4) {
+        return ERR_NOSPACE;
+    }
     size_t end = (size_t)offset + size;
-    if (end > file->capacity_bytes) {
-        size_t capacity = file->capacity_bytes ? file->capacity_bytes : 4096;
-        while (capacity < end) {
-            capacity *= 2;
-        }
-        file->data = mem_realloc(file->data, capacity);
-        file->capacity_bytes = capacity;
+    if (!make_room(file, end)) {
+        return ERR_NOSPACE;
     }
     if (offset > file->size_bytes) { /* The gap reads as zeros. */
         memset(file->data + file->size_bytes, 0,

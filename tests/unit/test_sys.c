@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "sys/fs.h"
+#include "sys/memory.h"
 #include "sys/sys.h"
 #include "sys/uring.h"
 
@@ -837,6 +838,81 @@ static void test_process_counts_descriptors(void **state)
 }
 #endif
 
+/* ---- memory ---- */
+
+/* Writes a file of `root`, and the directories above it. */
+static void write_below(const char *root, const char *path, const char *text)
+{
+    char command[512];
+    snprintf(command, sizeof(command),
+             "mkdir -p \"$(dirname '%s%s')\" && printf '%s' >'%s%s'", root,
+             path, text, root, path);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_memory_of_control_groups(void **state)
+{
+    const struct fixture *f = *state;
+    const char *root = f->root;
+    assert_true(sys_memory_of_groups("/nowhere") == UINT64_MAX);
+    write_below(root, "/proc/self/cgroup", "");
+    assert_true(sys_memory_of_groups(root) == UINT64_MAX);
+
+    /* Version 2: the limits of the group and of those above it. */
+    write_below(root, "/proc/self/cgroup", "0::/a/b\\n");
+    assert_true(sys_memory_of_groups(root) == UINT64_MAX);
+    write_below(root, "/sys/fs/cgroup/a/b/memory.max", "max\\n");
+    assert_true(sys_memory_of_groups(root) == UINT64_MAX);
+    write_below(root, "/sys/fs/cgroup/a/b/memory.max", "33554432\\n");
+    assert_int_equal(sys_memory_of_groups(root), 32 << 20);
+    write_below(root, "/sys/fs/cgroup/a/memory.max", "16777216\\n");
+    assert_int_equal(sys_memory_of_groups(root), 16 << 20);
+    /* In a container: the group's own directory is the root. */
+    write_below(root, "/sys/fs/cgroup/memory.max", "8388608\\n");
+    assert_int_equal(sys_memory_of_groups(root), 8 << 20);
+    write_below(root, "/proc/self/cgroup", "0::/../x\\n0::/");
+    assert_int_equal(sys_memory_of_groups(root), 8 << 20);
+
+    /* Version 1, and both at once. */
+    write_below(root, "/proc/self/cgroup",
+                "5:cpu,memory2:/c\\n4:cpu,memory:/c\\n0::/none\\n");
+    assert_int_equal(sys_memory_of_groups(root), 8 << 20);
+    write_below(root, "/sys/fs/cgroup/memory/c/memory.limit_in_bytes",
+                "4194304\\n");
+    assert_int_equal(sys_memory_of_groups(root), 4 << 20);
+
+    /* What is no such file is ignored. */
+    write_below(root, "/proc/self/cgroup", "::\\n:\\nmemory\\n4:memory:\\n");
+    assert_true(sys_memory_of_groups(root) == UINT64_MAX);
+}
+
+static void test_memory_of_this_process(void **state)
+{
+    (void)state;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_DATA, &old), 0);
+    uint64_t before = sys_memory();
+    assert_true(before > 64 << 20);
+    struct rlimit lower = {.rlim_cur = 48 << 20, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_DATA, &lower), 0);
+    uint64_t limited = sys_memory();
+    assert_int_equal(setrlimit(RLIMIT_DATA, &old), 0);
+    assert_int_equal(limited, 48 << 20);
+}
+
+/* The place is beyond what memory can have. */
+static void test_a_file_without_memory(void **state)
+{
+    const struct fixture *f = *state;
+    int handle;
+    assert_int_equal(f->fs->open(f->fs->self, "file", FS_CREATE, &handle),
+                     ERR_OK);
+    assert_int_equal(f->fs->write(f->fs->self, handle, UINT64_MAX / 2, "x", 1),
+                     ERR_NOSPACE);
+    assert_int_equal(f->fs->write(f->fs->self, handle, 0, "x", 1), ERR_OK);
+    f->fs->close(f->fs->self, handle);
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -852,6 +928,11 @@ int main(void)
         BOTH(test_replace_survives_any_one_fault),
         BOTH(test_read_all),
         cmocka_unit_test_setup_teardown(test_real_path, setup_posix, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_of_control_groups,
+                                        setup_posix, teardown),
+        cmocka_unit_test(test_memory_of_this_process),
+        cmocka_unit_test_setup_teardown(test_a_file_without_memory,
+                                        setup_memory, teardown),
         cmocka_unit_test_setup_teardown(test_lock_of_another_process,
                                         setup_posix, teardown),
         cmocka_unit_test(test_no_space),
