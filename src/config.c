@@ -56,6 +56,8 @@ const char *const config_help[] = {
     "  --history N           last changes that are kept in memory, so that a\n"
     "                        watch can resume (10000; at most 8 MiB, or 800\n"
     "                        bytes for each)\n"
+    "  --cache SIZE          SQLite's page cache (an eighth of the memory of\n"
+    "                        the machine or control group, 512k to 32M)\n"
     "  --max-db SIZE         size of the database; a full one accepts deletes\n"
     "                        only (1G; 0: no limit)\n"
     "Security:\n"
@@ -176,6 +178,7 @@ static const struct flag flags[] = {
     {"max-conns", COUNT, AT(max_conns)},
     {"history", COUNT, AT(history)},
     {"max-db", LIMIT, AT(max_db)},
+    {"cache", SIZE, AT(cache)},
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
     {"allow-origin", ORIGINS, AT(allow_origins)},
@@ -642,6 +645,9 @@ static bool check_config(struct config *config, char *why, size_t why_size)
         wrong = "--backup-every must be at least 1s";
     } else if (config->max_conns > 100000) {
         wrong = "--max-conns must be at most 100000";
+    } else if (config->cache > 0 &&
+               (config->cache < (256 << 10) || config->cache > (1 << 30))) {
+        wrong = "--cache must be 256k to 1G";
     } else if (config->history > 10000000) {
         wrong = "--history must be at most 10000000";
     } else if (config->max_body > (16 << 20) ||

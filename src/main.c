@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "auth/auth.h"
 #include "base/log.h"
+#include "budget.h"
 #include "config.h"
 #include "crypto/crypto.h"
 #include "dispatch.h"
@@ -23,6 +24,7 @@
 #include "secrets.h"
 #include "sys/fs.h"
 #include "sys/init.h"
+#include "sys/memory.h"
 #include "sys/sys.h"
 
 enum {
@@ -56,6 +58,7 @@ struct connections {
 
 struct daemon {
     struct config config;
+    struct budget budget;
     struct privileges privileges;
     struct reactor *reactor;
     struct fs *fs;
@@ -435,6 +438,8 @@ static int open_listeners(struct daemon *daemon)
         .value_bytes_max = config->max_value,
         .body_bytes_max = config->max_body,
         .db_bytes_max = config->max_db,
+        .cache_bytes = daemon->budget.cache,
+        .budget_bytes = daemon->budget.requests,
         .conns_max = daemon->connections.max,
         .conns_beyond = daemon->connections.beyond,
         .proxied_max = daemon->connections.proxied,
@@ -485,6 +490,16 @@ static uint32_t bootstrap_wait_ms(const struct config *config)
     return near ? 0 : (uint32_t)(2 * 2 * config->election_ms);
 }
 
+/* --history beyond the default is a wish for more memory. */
+static uint64_t feed_bytes(const struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    uint64_t wanted = config->history > FEED_EVENTS_MAX
+                          ? config->history * HISTORY_EVENT_BYTES
+                          : 0;
+    return max_u64(wanted, max_u64(daemon->budget.feed, config->max_body));
+}
+
 static int open_node(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
@@ -503,11 +518,12 @@ static int open_node(struct daemon *daemon)
         .election_max_ms = (uint32_t)(2 * config->election_ms),
         .replace_after_ms = config->replace_after_ms,
         .feed_events_max = (uint32_t)config->history,
-        .feed_bytes_max = max_u64(config->history * HISTORY_EVENT_BYTES,
-                                  max_u64(FEED_BYTES_MAX, config->max_body)),
+        .feed_bytes_max = feed_bytes(daemon),
         .proposals_max = NODE_PROPOSALS_MAX,
         .db_bytes_max = config->max_db,
-        .proposals_bytes_max = NODE_PROPOSALS_BYTES_MAX,
+        .proposals_bytes_max = daemon->budget.proposals,
+        .cache_bytes = daemon->budget.cache,
+        .entries_bytes = daemon->budget.entries,
     };
     enum err err = node_open(&options, &env, &daemon->node);
     if (err) {
@@ -622,6 +638,24 @@ static void fit_connections(struct daemon *daemon)
              (unsigned long long)others);
 }
 
+/* Divides the memory. A database in memory that grew beyond it would end the
+ * process; beyond --max-db, writes are refused. */
+static void fit_to_memory(struct daemon *daemon)
+{
+    struct config *config = &daemon->config;
+    uint64_t memory = sys_memory();
+    daemon->budget = budget_of(memory, config->cache, config->max_body);
+    if (config->inmem &&
+        (config->max_db == 0 || config->max_db > daemon->budget.in_memory)) {
+        config->max_db = daemon->budget.in_memory;
+        log_info(
+            "memory",
+            "bytes=%llu --max-db=%llu why=\"--inmem: the database may take "
+            "a quarter of the memory\"",
+            (unsigned long long)memory, (unsigned long long)config->max_db);
+    }
+}
+
 /* Enables asynchronous file operations if --io allows them and the kernel has
  * them. Returns an exit code. */
 static int choose_io(struct daemon *daemon)
@@ -651,6 +685,7 @@ static int start(struct daemon *daemon)
                  raft_port_risk(config));
     }
     fit_connections(daemon);
+    fit_to_memory(daemon);
     notify_open();
     if (!privileges_init(&daemon->privileges, config)) {
         return EXIT_RUNTIME;
@@ -697,10 +732,12 @@ static int start(struct daemon *daemon)
     reactor_set_hook(daemon->reactor, on_turn, daemon);
     start_join(daemon);
     log_info("start",
-             "version=%s http=%s raft=%s http_adv=%s raft_adv=%s dir=%s",
+             "version=%s http=%s raft=%s http_adv=%s raft_adv=%s dir=%s "
+             "cache=%llu",
              CRAFTD_VERSION, api_listening(daemon->api),
              peers_listening(daemon->peers), config->http_adv, config->raft_adv,
-             config->inmem ? "(memory)" : config->dir);
+             config->inmem ? "(memory)" : config->dir,
+             (unsigned long long)daemon->budget.cache);
     notify_ready();
     return 0;
 }
@@ -735,6 +772,7 @@ int main(int argc, char **argv)
     }
     init_enter();
     process_keep_files_private();
+    process_return_memory();
     /* With SIGXFSZ ignored, a write over the limit of file sizes (ulimit -f)
      * fails with EFBIG instead of ending the process, in every command. */
     (void)signal(SIGXFSZ, SIG_IGN);

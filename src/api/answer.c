@@ -12,13 +12,11 @@
 #include "json/json.h"
 
 enum {
-    /* Upper bound on answers that clients have not taken, over all connections:
-     * beyond it, answers that are not small are refused. */
-    OUTPUTS_BYTES_MAX = 128 << 20,
+    /* Beyond api_options.budget_bytes of answers that clients have not taken,
+     * only small ones are sent. */
     ANSWER_BYTES_SMALL = 64 << 10,
     INDENTED_BYTES_KEPT = 1 << 20,
 };
-_Static_assert(OUTPUTS_BYTES_MAX == 128 << 20, "the message of a refusal");
 
 static uint64_t now(const struct api *api)
 {
@@ -138,16 +136,16 @@ bool api_has_output_room(struct conn *conn, size_t size)
     if (size <= ANSWER_BYTES_SMALL) {
         return true;
     }
-    if (api->output.bytes + size > OUTPUTS_BYTES_MAX) {
+    if (api->output.bytes + size > api->options.budget_bytes) {
         count_outputs(api);
     }
-    if (api->output.bytes + size <= OUTPUTS_BYTES_MAX) {
+    if (api->output.bytes + size <= api->options.budget_bytes) {
         return true;
     }
     api->headers.size = 0;
     api_answer_problem(
         conn, 429, "overloaded",
-        "128 MiB of other answers wait for their clients: try again later",
+        "too many other answers wait for their clients: try again later",
         OUTCOME_NOT_APPLIED);
     return false;
 }

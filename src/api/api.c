@@ -50,6 +50,9 @@ enum err api_open(const struct api_options *options, struct api **out,
 {
     struct api *api = mem_zalloc(sizeof(*api));
     api->options = *options;
+    if (api->options.budget_bytes == 0) {
+        api->options.budget_bytes = 128 << 20;
+    }
     memcpy(api->gate.secret, options->secret, sizeof(api->gate.secret));
     api_conns_init(api);
     api_proxied_init(api, options->trust_proxy);

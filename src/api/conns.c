@@ -48,7 +48,6 @@ enum {
     PROBE_AGAIN_MS = 5000,
     EVICT_STEPS_MAX = 16,
     INPUT_BYTES_SMALL = 64 << 10,
-    INPUTS_BYTES_MAX = 128 << 20,
     PATIENCE_MS = 5000,
 };
 
@@ -410,10 +409,9 @@ static bool is_large(const struct conn *conn)
 
 /* Without this limit, an address that replaces its refused bodies by new ones
  * would leave nothing of the budget to others. */
-static bool is_over_input_share(const struct conn_host *host)
+static bool is_over_input_share(const struct conn_host *host, uint64_t budget)
 {
-    return host->network != 0 &&
-           host->input_bytes > INPUTS_BYTES_MAX - INPUTS_BYTES_MAX / 4;
+    return host->network != 0 && host->input_bytes > budget - budget / 4;
 }
 
 /* The budget, or the address's share of it, is used up: refuse one of the large
@@ -422,7 +420,8 @@ static void make_input_room(struct conn *conn)
 {
     struct api *api = conn->api;
     struct conn *victim = conn;
-    bool of_host = is_over_input_share(conn->place.host);
+    bool of_host =
+        is_over_input_share(conn->place.host, api->options.budget_bytes);
     uint64_t patient_ms = now(api) - min_u64(now(api), PATIENCE_MS);
     for (struct list *at = api->conns.all.next; at != &api->conns.all;
          at = at->next) {
@@ -437,11 +436,10 @@ static void make_input_room(struct conn *conn)
     set_input_bytes(victim, 0);
     victim->input.is_receiving = false;
     api_conn_refuse_partial(victim, 429, "overloaded",
-                            of_host
-                                ? "the requests being received from this "
-                                  "address take 96 MiB already"
-                                : "the requests being received take 128 MiB "
-                                  "already");
+                            of_host ? "the requests being received from this "
+                                      "address take its share of memory already"
+                                    : "the requests being received take all of "
+                                      "their memory already");
 }
 
 void api_conn_count_input(struct conn *conn, size_t size)
@@ -455,8 +453,9 @@ void api_conn_count_input(struct conn *conn, size_t size)
     conn->input.is_receiving = receiving;
     set_input_bytes(conn, conn->closing ? 0 : size);
     api_conn_watch_client(conn);
-    if (is_large(conn) && (api->conns.input_bytes > INPUTS_BYTES_MAX ||
-                           is_over_input_share(conn->place.host))) {
+    if (is_large(conn) &&
+        (api->conns.input_bytes > api->options.budget_bytes ||
+         is_over_input_share(conn->place.host, api->options.budget_bytes))) {
         make_input_room(conn);
     }
     bool wide =

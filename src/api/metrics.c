@@ -386,6 +386,9 @@ static void add_storage(struct api *api, const struct node_status *status)
           status->log_bytes);
     gauge(out, "craftd_storage_quota_bytes", "--max-db; 0: no limit.",
           api->options.db_bytes_max);
+    gauge(out, "craftd_storage_cache_bytes",
+          "Upper bound on the database's page cache (--cache).",
+          api->options.cache_bytes);
     gauge(out, "craftd_storage_no_space",
           "1 while writes are refused for lack of space.",
           status->no_space || status->over_quota);

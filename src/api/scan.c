@@ -17,9 +17,9 @@
  * that may be mixed (a count) goes on, and its answer says so.
  *
  * A page is gathered in memory and sent in pieces as the client takes them. All
- * pages together are bounded: above PAGES_BYTES_MAX new pages are small, above
- * PAGES_BYTES_FULL, as with large values that clients do not take, new walks
- * are refused. */
+ * pages together are bounded: above a quarter of api_options.budget_bytes new
+ * pages are small, above all of it, as with large values that clients do not
+ * take, new walks are refused. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -44,11 +44,8 @@ enum {
     CLOCK_BYTES = 4096,
     PAGE_BYTES_MAX = 4 << 20,
     PAGE_BYTES_SMALL = 64 << 10,
-    PAGES_BYTES_MAX = 32 << 20,
-    PAGES_BYTES_FULL = 128 << 20,
     QUEUE_BYTES = 256 << 10, /* Bound on a page's bytes in the stream. */
 };
-_Static_assert(PAGES_BYTES_FULL == 128 << 20, "the message of a refusal");
 
 /* ---- keys ---- */
 
@@ -319,9 +316,10 @@ static void begin(struct conn *conn)
     scan->begun = true;
     scan->first_index = node_applied(conn->api->node);
     scan->index = scan->first_index;
-    scan->page_max = conn->api->scans.page_bytes < PAGES_BYTES_MAX
-                         ? PAGE_BYTES_MAX
-                         : PAGE_BYTES_SMALL;
+    scan->page_max =
+        conn->api->scans.page_bytes < conn->api->options.budget_bytes / 4
+            ? PAGE_BYTES_MAX
+            : PAGE_BYTES_SMALL;
 }
 
 /* The walk is over: answer it. */
@@ -348,7 +346,7 @@ static void end(struct conn *conn, bool ok)
 static bool is_room(const struct conn *conn)
 {
     return conn->scan.pageless ||
-           conn->api->scans.page_bytes < PAGES_BYTES_FULL;
+           conn->api->scans.page_bytes < conn->api->options.budget_bytes;
 }
 
 static void refuse(struct conn *conn, const char *message)
@@ -455,9 +453,8 @@ static void slice(struct conn *conn, uint64_t until_us)
         return;
     }
     if (!scan->begun && !is_room(conn)) {
-        refuse(
-            conn,
-            "128 MiB of other lists wait for their clients: try again later");
+        refuse(conn,
+               "too many other lists wait for their clients: try again later");
         return;
     }
     if (api_scan_is_late(conn)) {

@@ -98,13 +98,13 @@ static void add_storage(struct api *api, const struct node_status *status)
                "\"written_bytes\":%llu,\"syncs\":%llu,\"sync_us_max\":%llu,"
                "\"fsync_p99_ms\":%llu.%llu,"
                "\"writes\":%llu,\"no_space\":%s,\"quota_bytes\":%llu,"
-               "\"turn_ms_max\":%llu}",
+               "\"cache_bytes\":%llu,\"turn_ms_max\":%llu}",
                U(status->db_bytes), U(status->log_bytes),
                U(status->written_bytes), U(status->syncs),
                U(status->sync_us_max), U(p99_us / 1000), U(p99_us / 100 % 10),
                U(status->writes),
                status->no_space || status->over_quota ? "true" : "false",
-               U(api->options.db_bytes_max),
+               U(api->options.db_bytes_max), U(api->options.cache_bytes),
                U(reactor_turn_max_us(api->options.reactor) / 1000));
     struct feed_stats feed;
     feed_get_stats(node_feed(api->node), &feed);

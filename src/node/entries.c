@@ -17,7 +17,8 @@ static struct entries_slot *slot_at(const struct entries *entries,
 void entries_init(struct entries *entries, uint64_t first)
 {
     must(first > 0);
-    *entries = (struct entries){.first = first, .last = first - 1};
+    *entries = (struct entries){
+        .first = first, .last = first - 1, .bytes_kept = ENTRIES_BYTES_KEPT};
 }
 
 static void chunk_release(struct entries *entries, struct entries_chunk *chunk)
@@ -152,7 +153,7 @@ bool entries_get(const struct entries *entries, uint64_t index,
 void entries_trim(struct entries *entries, uint64_t durable)
 {
     while (entries->first <= entries->last && entries->first <= durable &&
-           (entries->bytes > ENTRIES_BYTES_KEPT ||
+           (entries->bytes > entries->bytes_kept ||
             entries->last - entries->first >= ENTRIES_COUNT_KEPT)) {
         release(entries, entries->first);
         entries->first++;

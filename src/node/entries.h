@@ -3,7 +3,7 @@
  *
  * A contiguous window first..last. Entries are added at its end, cut off from
  * its end (truncation), and dropped from its start once durable, when it holds
- * more than ENTRIES_BYTES_KEPT or ENTRIES_COUNT_KEPT. Payloads lie in chunks
+ * more than bytes_kept or ENTRIES_COUNT_KEPT. Payloads lie in chunks
  * that are filled in order and freed in order: no allocation per entry. */
 #ifndef CRAFTD_NODE_ENTRIES_H
 #define CRAFTD_NODE_ENTRIES_H
@@ -14,7 +14,7 @@
 
 enum {
     ENTRIES_CHUNK_BYTES = 64 << 10,
-    ENTRIES_BYTES_KEPT = 2 << 20,
+    ENTRIES_BYTES_KEPT = 2 << 20, /* Unless the user sets bytes_kept. */
     ENTRIES_COUNT_KEPT = 8192,
 };
 
@@ -38,6 +38,8 @@ struct entries {
     uint64_t first;
     uint64_t last;
     uint64_t bytes; /* Size of all payloads in the window. */
+    /* PUBLIC: set after entries_init(). */
+    uint64_t bytes_kept;
     /* PRIVATE */
     struct entries_slot *slots; /* Ring, by index & (capacity - 1). */
     uint64_t capacity;
@@ -61,7 +63,7 @@ bool entries_get(const struct entries *entries, uint64_t index,
                  struct entry *entry);
 
 /* Drop entries up to `durable`, oldest first, while the window holds more than
- * ENTRIES_BYTES_KEPT or ENTRIES_COUNT_KEPT. */
+ * bytes_kept or ENTRIES_COUNT_KEPT. */
 void entries_trim(struct entries *entries, uint64_t durable);
 
 #endif

@@ -63,6 +63,8 @@ struct node_options {
                                   another address may take its name. */
     uint64_t db_bytes_max;     /* Size of the data at which writes are refused,
                                   but for deletes; 0: no limit. */
+    uint64_t cache_bytes;      /* SQLite's page cache; 0: 32 MiB. */
+    uint64_t entries_bytes;    /* Newest entries kept in memory; 0: 2 MiB. */
     /* What is 0 of the next three depends on the size of the disk (fit.c); the
      * defaults here are those of a large one. */
     uint64_t segment_bytes;    /* Size of a segment of the log; 4 MiB. */

@@ -277,6 +277,12 @@ static void start_engine(struct node *node, const struct boot *boot)
     node->now_ms = node->env.now_ms(node->env.self);
     node->raft = raft_new(&options, &raft_boot, node->now_ms);
     entries_init(&node->entries, boot->last + 1);
+    if (node->options.entries_bytes > 0) {
+        node->entries.bytes_kept = node->options.entries_bytes;
+    }
+    if (node->options.entries_bytes > 0) {
+        node->entries.bytes_kept = node->options.entries_bytes;
+    }
     node->persist.durable = boot->last;
     node->apply.to = boot->applied;
     node->turn_ms = node->now_ms;
@@ -287,11 +293,12 @@ enum err node_open_member(struct node *node)
 {
     must(!node->member && !node->store && !node->wal && !node->raft);
     must(node->ident.id > 0);
-    struct store_options store_options = {.fs = node->env.fs,
-                                          .vfs = node->env.sqlite_vfs,
-                                          .reserve_bytes =
-                                              node->options.reserve_bytes,
-                                          .wal_bytes_kept = node->fit.wal_kept};
+    struct store_options store_options = {
+        .fs = node->env.fs,
+        .vfs = node->env.sqlite_vfs,
+        .reserve_bytes = node->options.reserve_bytes,
+        .cache_bytes = node->options.cache_bytes,
+        .wal_bytes_kept = node->fit.wal_kept};
     enum err err = store_open(&store_options, &node->store);
     if (err) {
         return err;

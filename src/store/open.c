@@ -5,8 +5,6 @@
 #include "base/log.h"
 #include "store/store_internal.h"
 
-enum { CACHE_KIB = 32768 }; /* Upper bound; allocated as it fills. */
-
 static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
     (void)db;
@@ -118,9 +116,10 @@ static enum err configure(struct store *store)
              "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
              "PRAGMA journal_size_limit=%llu;"
              "PRAGMA secure_delete=FAST;"
-             "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%d",
+             "PRAGMA trusted_schema=OFF; PRAGMA cache_size=-%llu",
              store->in_memory ? "MEMORY" : "WAL",
-             (unsigned long long)store->options.wal_bytes_kept, CACHE_KIB);
+             (unsigned long long)store->options.wal_bytes_kept,
+             (unsigned long long)store->options.cache_bytes / 1024);
     if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
         return store_error(store->db, "configuring");
     }
@@ -215,6 +214,9 @@ enum err store_open_generation(const struct store_options *options,
     store->options = *options;
     if (store->options.reserve_bytes == 0) {
         store->options.reserve_bytes = STORE_RESERVE_BYTES;
+    }
+    if (store->options.cache_bytes == 0) {
+        store->options.cache_bytes = STORE_CACHE_BYTES;
     }
     if (store->options.wal_bytes_kept == 0) {
         store->options.wal_bytes_kept = STORE_WAL_BYTES_KEPT;

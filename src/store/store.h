@@ -48,11 +48,17 @@ struct store_options {
     const struct fs *fs; /* Borrowed; outlives the store. */
     const char *vfs;     /* Name of a SQLite VFS; NULL: the default one. */
     uint64_t
-        reserve_bytes; /* Size of db/reserve.tmp; 0: STORE_RESERVE_BYTES. */
+        reserve_bytes;    /* Size of db/reserve.tmp; 0: STORE_RESERVE_BYTES. */
+    uint64_t cache_bytes; /* Upper bound on SQLite's page cache, which grows
+                             as it fills; 0: STORE_CACHE_BYTES. */
     uint64_t wal_bytes_kept; /* A larger -wal is truncated to this when it is
                                 started over; 0: STORE_WAL_BYTES_KEPT. */
 };
-enum { STORE_RESERVE_BYTES = 2 << 20, STORE_WAL_BYTES_KEPT = 32 << 20 };
+enum {
+    STORE_RESERVE_BYTES = 2 << 20,
+    STORE_WAL_BYTES_KEPT = 32 << 20,
+    STORE_CACHE_BYTES = 32 << 20
+};
 
 /* Open the database, create it if missing, and migrate it to the newest schema:
  * migrations are embedded, and each is run once, in a transaction that records
