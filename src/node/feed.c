@@ -199,8 +199,10 @@ static bool concerns(const struct feed_watch *watch, const struct slot *slot,
            (size == 0 || memcmp(watch->key.data, key, size) == 0);
 }
 
+/* Visit those that watch the first `size` bytes of the event's key, as a prefix
+ * or as the key. Others in the bucket have their own turn. */
 static void visit_bucket(struct feed *feed, struct list *bucket, uint64_t seq,
-                         bool is_prefix,
+                         bool is_prefix, size_t size,
                          void (*visit)(struct feed *feed,
                                        struct feed_watch *watch, uint64_t seq))
 {
@@ -209,8 +211,8 @@ static void visit_bucket(struct feed *feed, struct list *bucket, uint64_t seq,
     for (struct list *at = bucket->next; at != bucket;) {
         struct feed_watch *watch = container_of(at, struct feed_watch, link);
         at = at->next;
-        if (watch->is_prefix == is_prefix && watch->next <= seq &&
-            concerns(watch, slot, key)) {
+        if (watch->is_prefix == is_prefix && watch->key.size == size &&
+            watch->next <= seq && concerns(watch, slot, key)) {
             visit(feed, watch, seq);
         }
     }
@@ -234,12 +236,14 @@ static void visit_concerned(struct feed *feed, uint64_t seq,
         }
         hash = hash_more(hash, key + hashed, length - hashed);
         hashed = length;
-        visit_bucket(feed, bucket_of(feed, hash, true), seq, true, visit);
+        visit_bucket(feed, bucket_of(feed, hash, true), seq, true, length,
+                     visit);
         /* The visit may have removed the last prefix of this length. */
         i += i < feed->length_count && feed->lengths[i] == length;
     }
     hash = hash_more(hash, key + hashed, slot->key_size - hashed);
-    visit_bucket(feed, bucket_of(feed, hash, false), seq, false, visit);
+    visit_bucket(feed, bucket_of(feed, hash, false), seq, false, slot->key_size,
+                 visit);
 }
 
 /* ---- the ring ---- */

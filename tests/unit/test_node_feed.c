@@ -149,6 +149,29 @@ static void test_followers_get_what_concerns_them(void **state)
     feed_close(feed, &other.watch);
 }
 
+/* Watchers whose hashes meet in the table are still visited once. */
+static void test_many_prefixes_of_one_key(void **state)
+{
+    enum { MANY = 60 };
+    static struct watcher many[MANY];
+    char key[MANY + 1];
+    char prefixes[MANY][MANY + 1];
+    (void)state;
+    memset(key, 'k', MANY);
+    key[MANY] = 0;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(prefixes[i], sizeof(prefixes[i]), "%.*s", i, key);
+        open_after(&many[i], prefixes[i], true, 10);
+        assert_true(catch_up(&many[i]));
+    }
+    put(key);
+    deliver();
+    for (int i = 0; i < MANY; i++) {
+        check_got(&many[i], 1, 11);
+        feed_close(feed, &many[i].watch);
+    }
+}
+
 static void test_types_are_selected(void **state)
 {
     struct watcher deletes;
@@ -587,6 +610,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_followers_get_what_concerns_them),
+        TEST(test_many_prefixes_of_one_key),
         TEST(test_types_are_selected),
         TEST(test_an_event_has_all_its_fields),
         TEST(test_a_watcher_resumes_after_an_index),
