@@ -673,6 +673,7 @@ static void step(struct sim_world *world)
         housekeeping(world);
     }
     clients_step(world);
+    watchers_step(world);
     for (uint32_t i = 0; i < world->swarm.hosts; i++) {
         step_host(&world->hosts[i]);
     }
@@ -817,6 +818,7 @@ void chaos_begin(struct sim_world *world, uint64_t seed, bool trace,
         draw_swarm(world);
     }
     clients_init(world);
+    watchers_init(world);
     sim_trace(world, "seed %llu: %u hosts, %u clients",
               (unsigned long long)seed, world->swarm.hosts,
               world->swarm.clients);
@@ -838,9 +840,11 @@ void chaos_end(struct sim_world *world)
     wait_for(world, all_equal, "all hosts hold the same");
     check_logs(world);
     clients_check(world);
+    watchers_check(world);
     for (uint32_t i = 0; i < world->swarm.hosts; i++) {
         host_free(&world->hosts[i]);
     }
+    watchers_free(world);
     clients_free(world);
     buf_free(&world->admin.request.body);
     net_free(world);

@@ -246,6 +246,10 @@ static bool open_node(struct host *host)
         .proposals_max = 256,
         .proposals_bytes_max = 1 << 20,
         .replace_after_ms = 30000,
+        /* Too small for a client that is away for a moment, or enough. */
+        .feed_events_max = world->seed % 3 == 1   ? 8
+                           : world->seed % 3 == 2 ? 64
+                                                  : 0,
         .segment_bytes = 64 << 10,
         /* Enough, or too small for even one page of the -wal. */
         .reserve_bytes = world->seed % 3 == 0 ? 4096 : 32 << 10,
@@ -277,6 +281,7 @@ static void tear_down(struct host *host, bool quietly)
     /* An error that is still due must not hit the shutdown. */
     simdisk_fail(host->disk, 0, ERR_OK);
     clients_host_gone(host);
+    watchers_host_gone(host);
     if (host->node) {
         node_close(host->node);
         host->node = NULL;

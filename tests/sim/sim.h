@@ -8,6 +8,7 @@
  *     host.c     a machine: its clock, its disk (support/simdisk.h, with
  *                SQLite on it: support/simvfs.h), its daemon; starts, crashes
  *     clients.c  writes and reads, and the history of their answers
+ *     watchers.c clients that watch changes, and what they must receive
  *     linear.c   checks whether that history is linearizable
  *     chaos.c    the faults of a run, and the run itself
  *     hold.c     one fault: delayed answers reach a deposed leader
@@ -176,10 +177,11 @@ struct sim_world {
     struct host hosts[HOSTS_MAX];
     bool cut[HOSTS_MAX][HOSTS_MAX];
     uint64_t cut_until_us[HOSTS_MAX][HOSTS_MAX];
-    struct host *running;    /* The host whose code runs now; or NULL. */
-    jmp_buf died;            /* die() returns here. */
-    struct list wires;       /* net.c: connections. */
-    struct clients *clients; /* clients.c; owned. */
+    struct host *running;      /* The host whose code runs now; or NULL. */
+    jmp_buf died;              /* die() returns here. */
+    struct list wires;         /* net.c: connections. */
+    struct clients *clients;   /* clients.c; owned. */
+    struct watchers *watchers; /* watchers.c; owned. */
     struct admin admin;
     struct hold hold;
     bool formed_once;
@@ -274,6 +276,18 @@ void clients_free(struct sim_world *world);
 /* One write at `host`, at the end of a run. */
 void clients_probe(struct host *host);
 bool clients_probe_done(const struct sim_world *world);
+
+/* watchers.c */
+void watchers_init(struct sim_world *world);
+void watchers_step(struct sim_world *world);
+/* The host is gone, with its feed. */
+void watchers_host_gone(const struct host *host);
+/* At the end, when all hosts hold the same. */
+void watchers_check(struct sim_world *world);
+/* Events received, and watches resumed after the last one. */
+uint64_t watchers_events(const struct sim_world *world);
+uint64_t watchers_resumed(const struct sim_world *world);
+void watchers_free(struct sim_world *world);
 
 /* chaos.c */
 void chaos_run(struct sim_world *world, uint64_t seed, bool trace);
