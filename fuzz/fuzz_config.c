@@ -43,7 +43,7 @@ static void check(const struct config *config)
     must(config->election_ms >= 3 * config->heartbeat_ms);
     must(config->election_ms <= 600000);
     must(config->backup_every_ms >= 1000 && config->backup_keep >= 1);
-    must(config->log_level <= LOG_OFF && config->io <= CONFIG_IO_URING);
+    must(config->log_level <= LOG_OFF && config->io <= CONFIG_IO_PROCESS);
 }
 
 static void run(char **argv, int argc)

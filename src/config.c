@@ -98,9 +98,11 @@ const char *const config_help[] = {
     "  --election TIME       minimum election time-out; the maximum is twice\n"
     "                        that (1s)\n"
     "Other:\n"
-    "  --io auto|sync|uring  writes of the log and syncs of checkpoints:\n"
-    "                        asynchronous with io_uring, synchronous in the\n"
-    "                        event loop, or whichever is available (auto)\n"
+    "  --io auto|uring|process|sync\n"
+    "                        writes of the log and syncs of checkpoints:\n"
+    "                        asynchronous with io_uring, by processes that\n"
+    "                        sync, in the event loop, or by the first of\n"
+    "                        these that is available (auto)\n"
     "  --user NAME[:GROUP]   user to run as when started as root, once the\n"
     "                        ports are open (none: root)\n"
     "  --sandbox auto|off    restrict the process to the system calls and\n"
@@ -218,7 +220,8 @@ static bool io_parse(const char *text, enum config_io *io)
 {
     static const char *const names[] = {[CONFIG_IO_AUTO] = "auto",
                                         [CONFIG_IO_SYNC] = "sync",
-                                        [CONFIG_IO_URING] = "uring"};
+                                        [CONFIG_IO_URING] = "uring",
+                                        [CONFIG_IO_PROCESS] = "process"};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
         if (strcmp(text, names[i]) == 0) {
             *io = (enum config_io)i;

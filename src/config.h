@@ -14,9 +14,10 @@
 
 /* How the log is written and checkpoints are synced. */
 enum config_io {
-    CONFIG_IO_AUTO,  /* CONFIG_IO_URING if the kernel has it, else SYNC. */
-    CONFIG_IO_SYNC,  /* By system calls that block the event loop. */
-    CONFIG_IO_URING, /* Asynchronously, by io_uring. */
+    CONFIG_IO_AUTO,    /* The first of URING, PROCESS and SYNC that works. */
+    CONFIG_IO_SYNC,    /* By system calls that block the event loop. */
+    CONFIG_IO_URING,   /* Asynchronously, by io_uring. */
+    CONFIG_IO_PROCESS, /* Asynchronously, by other processes. */
 };
 
 /* Upper bound on the bytes of --join, with the terminating 0. */

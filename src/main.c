@@ -656,22 +656,43 @@ static void fit_to_memory(struct daemon *daemon)
     }
 }
 
-/* Enables asynchronous file operations if --io allows them and the kernel has
- * them. Returns an exit code. */
+static void on_completion(void *arg)
+{
+    struct daemon *daemon = arg;
+    fs_posix_on_event(daemon->fs);
+}
+
+/* Enables asynchronous file operations if --io allows them: by the kernel, or
+ * by processes. Returns an exit code. */
 static int choose_io(struct daemon *daemon)
 {
     char why[128];
     if (daemon->config.io == CONFIG_IO_SYNC || daemon->config.inmem) {
         return 0;
     }
-    if (fs_posix_use_uring(daemon->fs, why, sizeof(why))) {
-        reactor_wake_on(daemon->reactor, fs_posix_event_fd(daemon->fs));
-        return 0;
-    }
-    if (daemon->config.io == CONFIG_IO_URING) {
+    enum config_io io = daemon->config.io;
+    bool chosen = io != CONFIG_IO_PROCESS &&
+                  fs_posix_use_uring(daemon->fs, why, sizeof(why));
+    if (!chosen && io == CONFIG_IO_URING) {
         return fail("--io", "uring", why);
     }
-    log_info("io", "log=sync why=\"%s\"", why);
+    if (!chosen && io == CONFIG_IO_AUTO) {
+        log_info("io", "log=process why=\"%s\"", why);
+    }
+    chosen =
+        chosen || fs_posix_use_processes(daemon->fs, privileges_confine_sync,
+                                         &daemon->privileges, why, sizeof(why));
+    if (!chosen && io == CONFIG_IO_PROCESS) {
+        return fail("--io", "process", why);
+    }
+    if (!chosen) {
+        log_info("io", "log=sync why=\"%s\"", why);
+    }
+    int fds[FS_OPS_MAX];
+    size_t count = fs_posix_event_fds(daemon->fs, fds);
+    for (size_t i = 0; i < count; i++) {
+        reactor_wake_on(daemon->reactor, fds[i], on_completion, daemon);
+    }
     return 0;
 }
 

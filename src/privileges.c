@@ -134,6 +134,15 @@ bool privileges_start_resolver(struct privileges *privileges,
     return true;
 }
 
+void privileges_confine_sync(void *arg)
+{
+    const struct privileges *privileges = arg;
+    struct sandbox_status status;
+    if (privileges->config->sandbox) {
+        sandbox_enter(SANDBOX_SYNC, NULL, 0, &status);
+    }
+}
+
 /* ---- user and directories ---- */
 
 bool privileges_make_directories(const struct privileges *privileges)

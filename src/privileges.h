@@ -28,6 +28,9 @@ MUST_CHECK bool privileges_init(struct privileges *privileges,
 /* Start the process that resolves names. */
 MUST_CHECK bool privileges_start_resolver(struct privileges *privileges,
                                           struct reactor *reactor);
+/* In a process that syncs files (fs_process_prepare_cb of sys/fs.h, `arg` is
+ * the struct privileges): enter its sandbox, unless --sandbox=off. */
+void privileges_confine_sync(void *arg);
 /* Make the data and backup directories, and those above them, for the user that
  * will need them. Directories that exist stay as they are. */
 MUST_CHECK bool

@@ -41,7 +41,6 @@ struct reactor *reactor_new(void)
     list_init(&reactor->listeners);
     list_init(&reactor->listeners_dead);
     list_init(&reactor->children);
-    reactor->wake_watch.fd = -1;
     reactor->resolver_socket = -1;
     signals_init(reactor);
     return reactor;
@@ -62,7 +61,9 @@ void reactor_free(struct reactor *reactor)
     free_dead(reactor);
     resolver_reap_all(reactor);
     resolver_end(reactor);
-    poller_remove(reactor->poller, &reactor->wake_watch);
+    for (size_t i = 0; i < reactor->wake_count; i++) {
+        poller_remove(reactor->poller, &reactor->wakes[i].watch);
+    }
     signals_free(reactor);
     struct heap_node *node;
     while ((node = heap_min(&reactor->timers))) {
@@ -100,18 +101,23 @@ void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg)
     reactor->hook_at_ms = cb ? 0 : UINT64_MAX;
 }
 
-/* The turn itself is the effect, since it calls the hook. */
 static void on_wake(struct watch *watch, unsigned ready)
 {
-    (void)watch;
     (void)ready;
+    const struct wake *wake = container_of(watch, struct wake, watch);
+    if (wake->cb) {
+        wake->cb(wake->arg);
+    }
 }
 
-void reactor_wake_on(struct reactor *reactor, int fd)
+void reactor_wake_on(struct reactor *reactor, int fd, reactor_wake_cb *cb,
+                     void *arg)
 {
-    must(fd >= 0 && reactor->wake_watch.fd < 0);
-    reactor->wake_watch = (struct watch){.fd = fd, .cb = on_wake};
-    if (!poller_add(reactor->poller, &reactor->wake_watch, WATCH_READ)) {
+    must(fd >= 0 && reactor->wake_count < REACTOR_WAKES_MAX);
+    struct wake *wake = &reactor->wakes[reactor->wake_count++];
+    *wake =
+        (struct wake){.watch = {.fd = fd, .cb = on_wake}, .cb = cb, .arg = arg};
+    if (!poller_add(reactor->poller, &wake->watch, WATCH_READ)) {
         die("no room to watch for completions");
     }
 }

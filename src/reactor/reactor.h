@@ -33,6 +33,7 @@
 
 enum {
     REACTOR_READ_BYTES = 65536,
+    REACTOR_WAKES_MAX = 2,
     REACTOR_ACCEPTS_PER_TURN = 64,
     REACTOR_HOST_BYTES = 256,     /* Upper bound of a host, with its final 0. */
     REACTOR_ADDR_TEXT_BYTES = 64, /* The same of a numeric address and port. */
@@ -74,9 +75,12 @@ uint64_t reactor_turns(const struct reactor *reactor);
 typedef uint64_t reactor_hook_cb(void *arg);
 void reactor_set_hook(struct reactor *reactor, reactor_hook_cb *cb, void *arg);
 
-/* Run turns while `fd` is readable; the hook must make it unreadable. One
- * descriptor at most, which is borrowed and stays open until reactor_free(). */
-void reactor_wake_on(struct reactor *reactor, int fd);
+/* Run turns while `fd` is readable: `cb` (may be NULL) is called then, and it
+ * or the hook must make `fd` unreadable. REACTOR_WAKES_MAX descriptors at most,
+ * which are borrowed and stay open until reactor_free(). */
+typedef void reactor_wake_cb(void *arg);
+void reactor_wake_on(struct reactor *reactor, int fd, reactor_wake_cb *cb,
+                     void *arg);
 
 /* Duration of the longest turn so far, without its sleep. */
 uint64_t reactor_turn_max_us(const struct reactor *reactor);

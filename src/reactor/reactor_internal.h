@@ -81,6 +81,13 @@ struct signal_slot {
     void *arg;
 };
 
+/* A descriptor of reactor_wake_on(). */
+struct wake {
+    struct watch watch;
+    reactor_wake_cb *cb; /* NULL: the turn itself is the effect. */
+    void *arg;
+};
+
 struct reactor {
     struct poller *poller;
     struct heap timers;
@@ -108,7 +115,8 @@ struct reactor {
     uint64_t drain_bytes;
     uint64_t drain_ms;
 
-    struct watch wake_watch;   /* -1: none. */
+    struct wake wakes[REACTOR_WAKES_MAX];
+    size_t wake_count;
     struct watch signal_watch; /* Reading end of the self-pipe; -1: none. */
     struct signal_slot signals[SIGNALS_MAX];
 
@@ -255,9 +263,6 @@ void resolver_reap_all(struct reactor *reactor);
 /* In a child: resolve `host`, write the answer to `out`, and end, a second
  * after `timeout_ms` at the latest. */
 NORETURN void resolver_be_child(const char *host, uint32_t timeout_ms, int out);
-/* In a child: close all descriptors but the standard three and `kept`, which
- * becomes 3. Locks, listeners and connections must not live on in a copy. */
-void resolver_keep_only(int kept);
 /* Have the resolving process start a child. False (with errno): it is gone, or
  * busy. `out` stays the caller's. */
 MUST_CHECK bool resolver_ask(struct reactor *reactor, const char *host,

@@ -5,20 +5,16 @@
  * is reaped by its pid once its pipe has been read to the end. (The program
  * must not ignore SIGCHLD: the kernel would reap for us, and a pid to kill
  * could be somebody else's.) */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdlib.h>
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "reactor/reactor_internal.h"
+#include "sys/sys.h"
 
 /* The answer goes through the pipe in one write() of at most PIPE_BUF bytes:
  * it arrives whole or not at all. */
@@ -36,59 +32,6 @@ struct child {
 };
 
 /* ---- in the child ---- */
-
-#if defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__)
-
-static void close_from(int first)
-{
-    closefrom(first);
-}
-
-#else
-
-/* The limit may be as good as none (macOS), so a list of the open ones is
- * preferred. */
-static long highest_descriptor(void)
-{
-    enum { DESCRIPTORS_MAX = 1 << 20 };
-    DIR *dir = opendir("/dev/fd");
-    if (!dir) {
-        long limit = sysconf(_SC_OPEN_MAX);
-        return limit < 0 || limit > DESCRIPTORS_MAX ? DESCRIPTORS_MAX : limit;
-    }
-    long highest = 0;
-    const struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        long fd = strtol(entry->d_name, NULL, 10); /* "." and "..": 0. */
-        highest = fd > highest ? fd : highest;
-    }
-    (void)closedir(dir);
-    return highest;
-}
-
-static void close_from(int first)
-{
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, first, ~0u, 0u) == 0) {
-        return;
-    }
-#endif
-    long highest = highest_descriptor();
-    for (long fd = first; fd <= highest; fd++) {
-        (void)close((int)fd);
-    }
-}
-
-#endif
-
-void resolver_keep_only(int kept)
-{
-    enum { KEPT_FD = 3 };
-    if (kept != KEPT_FD && dup2(kept, KEPT_FD) < 0) {
-        _exit(1);
-    }
-    close_from(KEPT_FD + 1);
-}
 
 static bool entry_of(const struct addrinfo *info, struct answer_entry *entry)
 {
@@ -133,8 +76,11 @@ void resolver_be_child(const char *host, uint32_t timeout_ms, int out)
     /* Whatever becomes of the parent, this process ends. */
     (void)signal(SIGALRM, SIG_DFL);
     (void)alarm(timeout_ms / 1000 + 1);
-    resolver_keep_only(out);
-    look_up(host, 3);
+    enum { OUT_FD = 3 };
+    if (!sys_keep_only(out, OUT_FD)) {
+        _exit(1);
+    }
+    look_up(host, OUT_FD);
 }
 
 /* ---- in the parent ---- */

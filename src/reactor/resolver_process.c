@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "reactor/reactor_internal.h"
+#include "sys/sys.h"
 
 #ifndef MSG_CMSG_CLOEXEC
 #define MSG_CMSG_CLOEXEC 0
@@ -161,8 +162,7 @@ bool reactor_start_resolver(struct reactor *reactor, reactor_prepare_cb *cb,
     if (pid == 0) {
         ignore_signals();
         signals_reset_in_child();
-        resolver_keep_only(ends[1]);
-        if (cb && !cb(arg)) {
+        if (!sys_keep_only(ends[1], SOCKET_FD) || (cb && !cb(arg))) {
             _exit(1);
         }
         keep_serving();

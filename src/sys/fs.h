@@ -71,8 +71,8 @@ struct fs_op {
     const void *data;
     size_t size; /* 0: fdatasync() alone. */
     /* Set by the file system: submit() clears it; submit(), poll() and wait()
-     * of this operation or of another one may set it. fs_posix_event_fd()
-     * does not become readable for it then, so look at it before sleeping on
+     * of this operation or of another one may set it. fs_posix_event_fds()
+     * do not become readable for it then, so look at it before sleeping on
      * that. */
     bool completed;
     /* Once completed: what write() or fdatasync() would have returned. After
@@ -153,9 +153,19 @@ void fs_posix_free(struct fs *fs);
 /* Provide asynchronous operations, by io_uring; call it once. False: the kernel
  * does not have it or forbids it; `why` is the reason in a few words. */
 MUST_CHECK bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size);
-/* A descriptor to poll(2), readable while a completion waits to be reaped; -1
- * without asynchronous operations. It belongs to `fs`; do not read from it. */
-int fs_posix_event_fd(const struct fs *fs);
+/* The same by processes that sync in place of this one: call it while this one
+ * may fork. In each of them `cb` (may be NULL) is called, for a sandbox. They
+ * get open files from this one, and open none. Once one of them has ended,
+ * whatever the reason, die(): what was durable is unknown.
+ * False: there is no process to be had; `why` is the reason in a few words. */
+typedef void fs_process_prepare_cb(void *arg);
+MUST_CHECK bool fs_posix_use_processes(struct fs *fs, fs_process_prepare_cb *cb,
+                                       void *arg, char *why, size_t why_size);
+/* Descriptors to poll(2), readable while a completion waits to be reaped: call
+ * fs_posix_on_event() then. They belong to `fs`; do not read from them. Returns
+ * their number; 0 without asynchronous operations. */
+size_t fs_posix_event_fds(const struct fs *fs, int fds[FS_OPS_MAX]);
+void fs_posix_on_event(struct fs *fs);
 
 /* Files in memory, which are lost with the process; a sync does nothing.
  * ERR_NOSPACE: there is not enough memory. */

@@ -516,6 +516,7 @@ void fs_posix_free(struct fs *fs)
         must(!self->paths[i]); /* The owner of each handle has closed it. */
     }
     uring_free(self->ring);
+    fs_posix_stop_processes(self);
     for (size_t i = 0; i < KEPT_DIRS; i++) {
         if (self->kept[i].fd >= 0) {
             (void)close(self->kept[i].fd);
@@ -525,4 +526,17 @@ void fs_posix_free(struct fs *fs)
     free(self->root_path); /* realpath() allocated it by malloc(). */
     mem_free(self->paths);
     mem_free(self);
+}
+
+size_t fs_posix_event_fds(const struct fs *fs, int fds[FS_OPS_MAX])
+{
+    const struct posix_fs *self = fs->self;
+    if (self->ring) {
+        fds[0] = uring_fd(self->ring);
+        return 1;
+    }
+    for (size_t i = 0; i < self->sync_process_count; i++) {
+        fds[i] = self->sync_processes[i].socket;
+    }
+    return self->sync_process_count;
 }

@@ -1,8 +1,10 @@
 /* fs_posix_internal.h -- what the files of the kernel's files share:
- * fs_posix.c, which blocks, fs_uring.c, which has the asynchronous operations,
- * and sync.c. */
+ * fs_posix.c, which blocks, fs_uring.c and fs_process.c, which have the
+ * asynchronous operations, and sync.c. */
 #ifndef CRAFTD_SYS_FS_POSIX_INTERNAL_H
 #define CRAFTD_SYS_FS_POSIX_INTERNAL_H
+
+#include <sys/types.h>
 
 #include "sys/fs.h"
 #include "sys/uring.h"
@@ -26,6 +28,12 @@ struct kept_dir {
     int fd; /* -1: this place is free. */
 };
 
+/* A process of fs_process.c. That of place i syncs for pending[i]. */
+struct sync_process {
+    int socket;
+    pid_t pid;
+};
+
 struct posix_fs {
     struct fs fs;
     int root;          /* Descriptor of the root directory. */
@@ -37,7 +45,11 @@ struct posix_fs {
     uint64_t full_logged_ms;
     uint64_t short_logged_ms;
     struct kept_dir kept[KEPT_DIRS];
-    struct uring *ring; /* NULL: no asynchronous operations. */
+    /* Asynchronous operations: by a ring, by processes (all of them), or none
+     * (NULL and 0). */
+    struct uring *ring;
+    struct sync_process sync_processes[FS_OPS_MAX];
+    size_t sync_process_count;
     struct pending pending[FS_OPS_MAX];
 };
 
@@ -50,6 +62,8 @@ enum err fs_posix_sync_failed(const struct posix_fs *self, const char *path);
 /* Make the data of a file (`data_only`), or a directory, durable; as fsync(2),
  * without EINTR. A failure is final. */
 int fs_posix_sync(int fd, bool data_only);
+/* End the processes, if there are any; no operation may be in flight. */
+void fs_posix_stop_processes(struct posix_fs *self);
 /* The path of an open handle. */
 const char *fs_posix_path(const struct posix_fs *self, int handle);
 /* As in struct fs; they block. */

@@ -132,9 +132,3 @@ bool fs_posix_use_uring(struct fs *fs, char *why, size_t why_size)
     fs->wait = posix_wait;
     return true;
 }
-
-int fs_posix_event_fd(const struct fs *fs)
-{
-    const struct posix_fs *self = fs->self;
-    return self->ring ? uring_fd(self->ring) : -1;
-}

@@ -27,7 +27,8 @@ void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
 {
     static const char *const promises[] = {
         [SANDBOX_NODE] = "stdio rpath wpath cpath fattr flock inet sendfd",
-        [SANDBOX_RESOLVER] = "stdio rpath inet unix dns proc recvfd"};
+        [SANDBOX_RESOLVER] = "stdio rpath inet unix dns proc recvfd",
+        [SANDBOX_SYNC] = "stdio recvfd"};
     *status = (struct sandbox_status){0};
     status->landlock = unveil_all(paths, path_count);
     status->seccomp = pledge(promises[role], NULL) == 0;

@@ -38,6 +38,9 @@ enum sandbox_role {
     /* The process that resolves names (reactor.h): sockets of the kinds
      * that resolvers of C libraries use, and children and libraries. */
     SANDBOX_RESOLVER,
+    /* A process that syncs files that it is given (fs.h): as the node, but it
+     * needs no file of its own. */
+    SANDBOX_SYNC,
 };
 
 enum sandbox_access {

@@ -458,7 +458,7 @@ static void build(struct program *program, enum sandbox_role role)
     emit_return(program, SECCOMP_RET_KILL_PROCESS);
 #endif
     emit_cases(program, allowed, ARRAY_COUNT(allowed), SECCOMP_RET_ALLOW);
-    if (role == SANDBOX_NODE) {
+    if (role != SANDBOX_RESOLVER) {
         emit_arguments_of_node(program);
     } else {
         emit_arguments_of_resolver(program);

@@ -23,6 +23,11 @@ void sys_entropy(void *out, size_t size);
  * read its memory. False: see errno. */
 MUST_CHECK bool sys_forbid_dumps(void);
 
+/* In a child: close all descriptors but the standard three and `kept`, which
+ * becomes `number`, the one after them. Locks, listeners and connections must
+ * not live on in a copy. False, with errno: it could not be moved. */
+MUST_CHECK bool sys_keep_only(int kept, int number);
+
 struct sys_process {
     /* False: the two below are unknown, since there is no /proc. (What
      * getrusage(2) knows is the largest value so far, another figure.) */

@@ -423,7 +423,7 @@ def part_cpu(options, report):
 
 
 # Names of the two ways to run craftd, or its machine, that a part compares.
-IO_NAMES = ["uring", "sync"]
+IO_NAMES = ["uring", "process", "sync"]
 KEY_NAMES = ["sealed", "clear"]
 AUTH_NAMES = ["--auth", "open"]
 FLOOD_NAMES = ["flood", "quiet"]
@@ -459,7 +459,7 @@ def in_turns(options, report, part, ways, **environment):
 
 
 def part_io(options, report):
-    """The two ways to write the log (--io)."""
+    """The ways to write the log (--io)."""
     in_turns(options, report, "io", {name: [f"--io={name}"] for name in IO_NAMES})
 
 

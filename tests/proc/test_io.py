@@ -1,7 +1,8 @@
-"""How the log is written (--io): both ways keep what was acknowledged, and
+"""How the log is written (--io): all ways keep what was acknowledged, and
 what is asked for is what one gets."""
 import contextlib
 import os
+import signal
 import subprocess
 import time
 
@@ -25,6 +26,13 @@ def rings(node):
     return count
 
 
+def syncers(node):
+    """The processes that sync for it: its children but the first, which resolves
+    names."""
+    with open(f"/proc/{node.pid}/task/{node.pid}/children") as file:
+        return [int(pid) for pid in file.read().split()][1:]
+
+
 def start_or_skip(cluster, count, io):
     """With --io=uring only where there is one."""
     if io == "uring":
@@ -36,9 +44,10 @@ def start_or_skip(cluster, count, io):
             pytest.skip("no io_uring here")
     cluster.start(count, args=[f"--io={io}"])
     assert [rings(node) for node in cluster] == [int(io == "uring")] * count
+    assert [len(syncers(node)) for node in cluster] == [2 * (io == "process")] * count
 
 
-@pytest.mark.parametrize("io", ["sync", "uring"])
+@pytest.mark.parametrize("io", ["sync", "uring", "process"])
 def test_killed_under_load(cluster, io):
     """All at once, and again: nothing acknowledged is missing."""
     start_or_skip(cluster, 3, io)
@@ -60,14 +69,15 @@ def test_a_node_may_change_its_way(cluster):
     """The files are the same."""
     start_or_skip(cluster, 1, "uring")
     node = cluster[0]
-    for i, io in enumerate(["sync", "uring", "auto"]):
+    for i, io in enumerate(["sync", "process", "uring", "auto"]):
         assert node.put(f"k{i}", "v").status == 200
         node.kill() if i % 2 else node.terminate()
         node.args = [f"--io={io}"]
         node.start().up()
         cluster.wait_leader()
         assert [node.get(f"k{k}") for k in range(i + 1)] == ["v"] * (i + 1)
-        assert rings(node) == int(io != "sync")
+        assert rings(node) == int(io in ("uring", "auto"))
+        assert len(syncers(node)) == 2 * (io == "process")
 
 
 def test_in_memory_there_is_nothing_to_write(cluster):
@@ -87,7 +97,51 @@ def test_where_it_is_forbidden(cluster):
     node.start(forbidding(IO_URING_SETUP, node.argv())).up()
     wait_for(lambda: node.put("k", "v").status == 200, 10, "a write")
     assert rings(node) == 0
-    assert node.log().count("log=sync") == 1
+    assert len(syncers(node)) == 2
+    assert node.log().count("log=process") == 1
+
+
+def test_a_process_that_syncs_is_killed(cluster):
+    """Whichever it is: what it has synced is unknown, so the node stops with a
+    sentence, and comes back with all that was acknowledged."""
+    start_or_skip(cluster, 3, "process")
+    writers = Writers(cluster.nodes, threads=6, rate=150, count=900, tag="k").start()
+    writers.wait_acked(60)
+    for number, node in enumerate([cluster.wait_leader(), *cluster][:3]):
+        if not node.alive():
+            continue
+        os.kill(syncers(node)[number % 2], signal.SIGKILL)
+        assert node.wait_exit(20) == -signal.SIGABRT
+        assert ("which syncs files, has ended: whether the last writes are on the disk "
+                "is unknown") in node.log()
+        node.start().up()
+        cluster.wait_leader(15)
+        writers.wait_acked(60 * (number + 2))
+    writers.stop()
+    cluster.wait_same()
+    assert verify(cluster, writers) > 100
+
+
+def test_a_process_that_syncs_has_nothing_of_its_own(cluster):
+    """No file, no listener, and a sandbox; Ctrl-C is for the node, and with the
+    node it ends."""
+    node = cluster.new(args=["--io=process"]).start().up()
+    wait_for(lambda: node.put("k", "v").status == 200, 10, "a write")
+    pids = syncers(node)
+    for pid in pids:
+        assert set(os.listdir(f"/proc/{pid}/fd")) == {"0", "1", "2", "3"}
+        assert os.readlink(f"/proc/{pid}/fd/3").startswith("socket:")
+        with open(f"/proc/{pid}/status") as file:
+            status = file.read()
+        assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, number)
+    assert node.put("k", "w").status == 200
+    node.kill()
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 10,
+             "they end with it")
+    node.start().up()
+    assert node.terminate() == 0 and node.log().count("has ended") == 0
 
 
 # ---- a disk that does not answer ----

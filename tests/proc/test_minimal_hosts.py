@@ -251,11 +251,11 @@ def test_little_address_space(cluster):
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
 def test_without_io_uring(cluster, error):
-    """The log is written in the event loop, and a line says so."""
+    """The log is synced by other processes, and a line says so."""
     node = cluster.new()
     node.start(forbidding({425: error}, node.argv())).up()
     assert serves(node)
-    assert node.log().count(" io log=sync why=") == 1
+    assert node.log().count(" io log=process why=") == 1
     assert node.terminate() == 0
 
 

@@ -140,8 +140,8 @@ def test_bash_offers_words(bash, tmp_path):
     assert complete(bash, "", cwd=tmp_path) == commands | {"data"}
     assert complete(bash, "re") == {"restore", "recover"}
     assert complete(bash, "help", "re") == {"restore", "recover"}
-    assert complete(bash, "--io", "") == {"auto", "sync", "uring"}
-    assert complete(bash, "--io", "=") == {"auto", "sync", "uring"}
+    assert complete(bash, "--io", "") == {"auto", "process", "sync", "uring"}
+    assert complete(bash, "--io", "=") == {"auto", "process", "sync", "uring"}
     assert complete(bash, "--io", "=", "s") == {"sync"}
     assert complete(bash, "--log-level", "w") == {"warn"}
     assert complete(bash, "get", "--level", "l") == {"linearizable"}

@@ -156,6 +156,8 @@ static void test_io(void **state)
     assert_int_equal(config.io, CONFIG_IO_AUTO);
     assert_int_equal(parse("craftd --io=uring /d"), CONFIG_RUN);
     assert_int_equal(config.io, CONFIG_IO_URING);
+    assert_int_equal(parse("craftd --io=process /d"), CONFIG_RUN);
+    assert_int_equal(config.io, CONFIG_IO_PROCESS);
     setenv("CRAFTD_IO", "sync", 1);
     assert_int_equal(parse("craftd /d"), CONFIG_RUN);
     assert_int_equal(config.io, CONFIG_IO_SYNC);

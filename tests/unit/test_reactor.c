@@ -312,7 +312,7 @@ static void test_wakes_on_a_descriptor(void **state)
     (void)state;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    reactor_wake_on(f.reactor, ends[0]);
+    reactor_wake_on(f.reactor, ends[0], NULL, NULL);
     reactor_set_hook(f.reactor, on_hook, &f);
     f.hook_at_ms = UINT64_MAX;
     reactor_turn(f.reactor, 0);
@@ -331,6 +331,41 @@ static void test_wakes_on_a_descriptor(void **state)
     f.reactor = reactor_new();
     close(ends[0]);
     close(ends[1]);
+}
+
+static void on_wake(void *arg)
+{
+    char byte;
+    int *fds = arg;
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    fds[1]++;
+}
+
+/* Each has a callback of its own, which may drain it. */
+static void test_wakes_on_two_descriptors(void **state)
+{
+    (void)state;
+    int ends[REACTOR_WAKES_MAX][2];
+    int calls[REACTOR_WAKES_MAX][2];
+    for (int i = 0; i < REACTOR_WAKES_MAX; i++) {
+        assert_int_equal(pipe(ends[i]), 0);
+        calls[i][0] = ends[i][0];
+        calls[i][1] = 0;
+        reactor_wake_on(f.reactor, ends[i][0], on_wake, calls[i]);
+    }
+    for (int i = 0; i < REACTOR_WAKES_MAX; i++) {
+        assert_int_equal(write(ends[i][1], "x", 1), 1);
+        TURN_UNTIL(calls[i][1] == 1);
+        turns(2);
+        assert_int_equal(calls[i][1], 1);
+        assert_int_equal(calls[1][1], i);
+    }
+    reactor_free(f.reactor); /* Before they are closed. */
+    f.reactor = reactor_new();
+    for (int i = 0; i < REACTOR_WAKES_MAX; i++) {
+        close(ends[i][0]);
+        close(ends[i][1]);
+    }
 }
 
 static void hook_writes(struct fixture *fixture)
@@ -1247,6 +1282,7 @@ int main(void)
         T(test_timer_cancelled_by_another_of_the_same_turn),
         T(test_hook_deadline),
         T(test_wakes_on_a_descriptor),
+        T(test_wakes_on_two_descriptors),
         T(test_written_in_hook_leaves_in_the_same_turn),
         T(test_turn_time_is_without_sleep),
         T(test_turn_time_is_measured),

@@ -465,158 +465,6 @@ static void test_no_space(void **state)
 }
 
 #ifdef __linux__
-static struct fs *uring_at(const char *root)
-{
-    struct fs *fs;
-    char why[64];
-    assert_int_equal(fs_posix_new(root, &fs), ERR_OK);
-    assert_int_equal(fs_posix_event_fd(fs), -1);
-    if (!fs_posix_use_uring(fs, why, sizeof(why))) {
-        assert_memory_equal(why, "io_uring: ", 10);
-        fs_posix_free(fs);
-        skip();
-    }
-    return fs;
-}
-
-static void submit_and_wait(struct fs *fs, int handle, const void *data,
-                            size_t size, enum err wanted)
-{
-    struct fs_op op = {.handle = handle, .data = data, .size = size};
-    fs->submit(fs->self, &op);
-    fs->wait(fs->self, &op);
-    assert_true(op.completed);
-    assert_int_equal(op.err, wanted);
-}
-
-/* The descriptor tells, and not before there is something to tell. */
-static void test_async_write(void **state)
-{
-    enum { SIZE = 300000, ROUNDS = 40 };
-    const struct fixture *f = *state;
-    struct fs *fs = uring_at(f->root);
-    struct pollfd event = {.fd = fs_posix_event_fd(fs), .events = POLLIN};
-    uint8_t *data = mem_alloc(SIZE);
-    uint8_t *found = mem_alloc(SIZE);
-    int handle;
-    assert_int_equal(fs->open(fs->self, "beside", FS_CREATE, &handle), ERR_OK);
-    for (int i = 0; i < ROUNDS; i++) {
-        size_t size = i % 4 == 0 ? SIZE : 4096;
-        uint64_t offset = (uint64_t)i * SIZE;
-        struct fs_op op = {
-            .handle = handle, .offset = offset, .data = data, .size = size};
-        memset(data, i + 1, size);
-        assert_int_equal(poll(&event, 1, 0), 0);
-        fs->submit(fs->self, &op);
-        if (i % 3 == 0) {
-            fs->wait(fs->self, &op);
-            assert_true(op.completed);
-        }
-        while (!op.completed) {
-            assert_int_equal(poll(&event, 1, 20000), 1);
-            (void)fs->poll(fs->self, &op);
-        }
-        assert_int_equal(op.err, ERR_OK);
-        assert_true(fs->poll(fs->self, &op)); /* It stays complete. */
-        size_t got;
-        assert_int_equal(fs->read(fs->self, handle, offset, found, size, &got),
-                         ERR_OK);
-        assert_int_equal(got, size);
-        assert_memory_equal(found, data, size);
-    }
-    fs->close(fs->self, handle);
-    mem_free(data);
-    mem_free(found);
-    fs_posix_free(fs);
-}
-
-/* A sync cannot vouch for a write that failed; one that fails is final. */
-static void test_async_write_fails(void **state)
-{
-    (void)state;
-    int handle;
-    if (access("/dev/full", W_OK) != 0) {
-        skip();
-    }
-    struct fs *fs = uring_at("/dev");
-    assert_int_equal(fs->open(fs->self, "full", FS_WRITE, &handle), ERR_OK);
-    for (int i = 0; i < 3; i++) {
-        submit_and_wait(fs, handle, "x", 1, ERR_NOSPACE);
-    }
-    fs->close(fs->self, handle);
-    /* It takes what is written, and cannot be synced. */
-    assert_int_equal(fs->open(fs->self, "null", FS_WRITE, &handle), ERR_OK);
-    submit_and_wait(fs, handle, "x", 1, ERR_IO);
-    fs->close(fs->self, handle);
-    fs_posix_free(fs);
-}
-
-/* A sync alone, with a write of another file in flight or not, whichever is
- * waited for first. Reaping one may complete the other, and then the descriptor
- * is silent: `completed` is the only sign. */
-static void test_async_sync(void **state)
-{
-    enum { ROUNDS = 40 };
-    static uint8_t data[100000];
-    const struct fixture *f = *state;
-    struct fs *fs = uring_at(f->root);
-    struct pollfd event = {.fd = fs_posix_event_fd(fs), .events = POLLIN};
-    int log;
-    int synced;
-    assert_int_equal(fs->open(fs->self, "log", FS_CREATE, &log), ERR_OK);
-    assert_int_equal(fs->open(fs->self, "synced", FS_CREATE, &synced), ERR_OK);
-    for (int i = 0; i < ROUNDS; i++) {
-        uint64_t offset = (uint64_t)i * sizeof(data);
-        struct fs_op write = {.handle = log,
-                              .offset = offset,
-                              .data = data,
-                              .size = sizeof(data),
-                              .completed = true};
-        struct fs_op sync = {.handle = synced};
-        bool writes = i % 4 != 0;
-        assert_int_equal(
-            fs->write(fs->self, synced, offset, data, sizeof(data)), ERR_OK);
-        assert_int_equal(poll(&event, 1, 0), 0);
-        if (writes) {
-            fs->submit(fs->self, &write);
-        }
-        fs->submit(fs->self, &sync);
-        if (i % 3 == 0 && writes) {
-            (void)usleep(i % 2 ? 20000 : 0);
-            fs->wait(fs->self, &write);
-            assert_true(write.completed);
-            assert_true(sync.completed || poll(&event, 1, 20000) == 1);
-        }
-        if (i % 5 == 0) {
-            fs->wait(fs->self, &sync);
-        }
-        while (!fs->poll(fs->self, &sync)) {
-            assert_int_equal(poll(&event, 1, 20000), 1);
-        }
-        assert_true(sync.completed);
-        assert_int_equal(sync.err, ERR_OK);
-        assert_true(write.completed || poll(&event, 1, 20000) == 1);
-        fs->wait(fs->self, &write);
-        assert_int_equal(write.err, ERR_OK);
-    }
-    fs->close(fs->self, log);
-    fs->close(fs->self, synced);
-    fs_posix_free(fs);
-}
-
-static void test_async_sync_fails(void **state)
-{
-    (void)state;
-    struct fs *fs = uring_at("/dev");
-    int handle;
-    assert_int_equal(fs->open(fs->self, "null", FS_WRITE, &handle), ERR_OK);
-    for (int i = 0; i < 3; i++) {
-        submit_and_wait(fs, handle, NULL, 0, ERR_IO); /* It cannot be synced. */
-    }
-    fs->close(fs->self, handle);
-    fs_posix_free(fs);
-}
-
 /* It is the kernel that knows: the sync is not even tried. */
 static void test_the_sync_is_linked_to_its_write(void **state)
 {
@@ -714,31 +562,6 @@ static void test_directories_that_cannot_be_synced(void **state)
     fs_posix_free(fs);
 }
 
-/* A short write is no success: the rest is tried, and tells why. */
-static void test_async_write_is_short(void **state)
-{
-    static uint8_t data[3 * 4096];
-    const struct fixture *f = *state;
-    struct fs *fs = uring_at(f->root);
-    int handle;
-    assert_int_equal(fs->open(fs->self, "short", FS_CREATE, &handle), ERR_OK);
-    struct rlimit before;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    struct rlimit limit = {.rlim_cur = 5000, .rlim_max = before.rlim_max};
-    signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    submit_and_wait(fs, handle, data, sizeof(data), ERR_NOSPACE); /* EFBIG */
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    signal(SIGXFSZ, SIG_DFL);
-    uint64_t size;
-    assert_int_equal(fs->size(fs->self, handle, &size), ERR_OK);
-    assert_int_equal(size, 5000);
-    submit_and_wait(fs, handle, data, sizeof(data), ERR_OK);
-    assert_int_equal(fs->size(fs->self, handle, &size), ERR_OK);
-    assert_int_equal(size, sizeof(data));
-    fs->close(fs->self, handle);
-    fs_posix_free(fs);
-}
 #endif
 
 static void test_bad_root(void **state)
@@ -940,19 +763,12 @@ int main(void)
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_entropy),
 #ifdef __linux__
-        cmocka_unit_test_setup_teardown(test_async_write, setup_posix,
-                                        teardown),
-        cmocka_unit_test(test_async_write_fails),
-        cmocka_unit_test_setup_teardown(test_async_sync, setup_posix, teardown),
-        cmocka_unit_test(test_async_sync_fails),
         cmocka_unit_test(test_the_ring_is_restricted),
         cmocka_unit_test_setup_teardown(test_the_sync_is_linked_to_its_write,
                                         setup_posix, teardown),
         cmocka_unit_test_setup_teardown(test_descriptors_run_out, setup_posix,
                                         teardown),
         cmocka_unit_test(test_directories_that_cannot_be_synced),
-        cmocka_unit_test_setup_teardown(test_async_write_is_short, setup_posix,
-                                        teardown),
         cmocka_unit_test(test_process),
         cmocka_unit_test(test_process_counts_descriptors),
 #endif
