@@ -14,9 +14,8 @@ import pytest
 
 from cluster import BINARY, ROOT, die_with_parent, wait_for
 
-BUILD = os.path.dirname(BINARY)
 KERNEL = os.environ.get("KERNEL", os.path.join(ROOT, "build", "kernel", "vmlinuz"))
-PROBE = os.path.join(BUILD, "probe")
+PROBE = os.path.join(ROOT, "build", "probe")
 MISSING = [what for what, there in (
     ("qemu-system-x86_64", shutil.which("qemu-system-x86_64")),
     (KERNEL, os.path.exists(KERNEL)),
