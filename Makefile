@@ -123,6 +123,13 @@ $(BUILD)/probe: tests/proc/probe.c
 	@mkdir -p $(@D)
 	$(CC) $(LANGUAGE) $(WARN) -O2 -static -o $@ $<
 
+# What runs for a start, a command or an operator, and not for each request, is
+# compiled for size.
+SMALL_SOURCES := $(call sources_of,client ops config host dispatch process \
+  privileges secrets offline main) src/auth/rules.c src/sys/account.c \
+  src/sys/sandbox_linux.c src/crypto/noise.c src/peer/keys.c src/peer/handshake.c
+$(call objects,release,$(SMALL_SOURCES)): RELEASE_CFLAGS += -Os
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 .PHONY: install
