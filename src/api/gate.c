@@ -63,8 +63,10 @@ static void on_checked(void *arg)
 static void wait_for_check(struct conn *conn)
 {
     struct api *api = conn->api;
+    const struct heap_node *timer = &api->gate.timer.node;
     conn->busy = true;
-    if (api->gate.timer.node.place == 0) {
+    /* It may be armed for the end of the delay of another address. */
+    if (timer->place == 0 || timer->key > now(api) + PAUSE_MS) {
         timer_arm(api->options.reactor, &api->gate.timer, now(api), on_time,
                   api);
     }
@@ -103,6 +105,16 @@ static bool find_header(const struct http_request *request, struct bytes *value)
     return count <= 1;
 }
 
+/* The number of the address that is delayed for wrong credentials. Users of a
+ * Unix socket have one each, which no other user can have delayed. */
+static uint64_t network_of(const struct conn *conn)
+{
+    uint32_t uid;
+    return stream_peer_uid(conn->stream, &uid)
+               ? UINT64_MAX - uid
+               : stream_peer_network(conn->stream);
+}
+
 static enum auth_verdict ask(struct conn *conn,
                              const struct http_request *request, bool may_wait)
 {
@@ -119,10 +131,10 @@ static enum auth_verdict ask(struct conn *conn,
         return AUTH_ACCEPTED;
     }
     /* A guest must not keep its place for long. */
-    return auth_identify(
-        conn->api->gate.auth, header, stream_peer_network(conn->stream),
-        now(conn->api), &gate->identity, &gate->check,
-        may_wait && !conn->place.is_guest ? on_checked : NULL, conn);
+    return auth_identify(conn->api->gate.auth, header, network_of(conn),
+                         now(conn->api), &gate->identity, &gate->check,
+                         may_wait && !conn->place.is_guest ? on_checked : NULL,
+                         conn);
 }
 
 /* The rules have changed while the body was received. */

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from cluster import BINARY, HOST, ROOT, TROUBLE, request_on, wait_for
+from cluster import BINARY, HOST, ROOT, TROUBLE, Stopwatch, request_on, wait_for
 from test_client import Server
 from test_http import connect, read_until_closed
 from test_unix import ask
@@ -778,6 +778,41 @@ def test_clients_of_a_proxy_are_delayed_one_by_one(start):
     connection.close()
     assert "auth-failed at=192.0.2.1:" in node.log()
     assert f"auth-failed at={HOST}:" not in node.log()
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_one_that_waits_holds_up_no_other_address(start, first):
+    """The next turn of checks is not that of the one that waits."""
+    node = start(user("bob", "secret", "read"), args=["--trust-proxy", f"header:{HOST}"])
+
+    def ask_as(s, client, password):
+        s.sendall(b"GET /keys HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + client +
+                  b"\r\n" + line(basic("bob", password)) + b"\r\n")
+    with connect(node) as bad, connect(node) as good:
+        for i in range(5):
+            ask_as(bad, b"192.0.2.1", f"wrong-{i}")
+            assert b" 401 " in bad.recv(4096)
+        ask_as(bad, b"192.0.2.1", "wrong")  # It waits for 1.6 s from now.
+        time.sleep(0.1 * first)
+        watch = Stopwatch(node)
+        ask_as(good, b"192.0.2.2", "secret")
+        assert b" 200 " in good.recv(4096)
+        assert watch.seconds() < 1
+
+
+def test_a_user_of_the_machine_holds_up_no_other(start, tmp_path):
+    """All of loopback is one address; at a Unix socket each user is one."""
+    os.chdir(tmp_path)
+    node = start(user("bob", "secret", "read"), unix="craftd.sock")
+    for i in range(5):
+        check_401(node.plain("GET", "/keys", headers=basic("bob", f"wrong-{i}")))
+    watch = Stopwatch(node)
+    assert ask("craftd.sock", "GET", "/keys", headers=basic("bob", "secret")).status == 200
+    assert watch.seconds() < 1
+    begun = time.monotonic()
+    for i in range(3):
+        check_401(ask("craftd.sock", "GET", "/keys", headers=basic("bob", f"wrong-{i}")))
+    assert time.monotonic() - begun >= 0.3 * 0.95  # 100 + 200 ms
 
 
 # ---- clusters ----
