@@ -219,8 +219,8 @@ def filler(node):
     return f"/proc/{node.pid}/root{node.dir}/filler"
 
 
-def fill(node):
-    with open(filler(node), "wb", buffering=0) as file:
+def fill(node, mode="wb"):
+    with open(filler(node), mode, buffering=0) as file:
         with contextlib.suppress(OSError):
             while True:
                 file.write(b"f" * 65536)
@@ -276,10 +276,18 @@ def test_the_database_commits_into_its_reserve(cluster):
 
     def is_told():
         """A transaction is committed after 50 ms without a write: on a machine
-        that is busy the disk may be full too late for it."""
-        for i in range(8):
-            assert node.put(f"open-{i}", value).status == 200
-        fill(node)
+        that is busy the disk may be full too late for it. So most of the disk is
+        filled before."""
+        disk = os.statvfs(f"/proc/{node.pid}/root{node.dir}")
+        with open(filler(node), "wb", buffering=0) as file:
+            for _ in range(disk.f_bavail * disk.f_frsize // MIB - 4):
+                file.write(b"f" * MIB)
+            for i in range(8):
+                assert node.put(f"open-{i}", value).status == 200
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"f" * MIB)
+        fill(node, "ab")
         end = time.monotonic() + 1
         while time.monotonic() < end:
             if node.status()["storage"]["no_space"]:
