@@ -29,6 +29,15 @@ def only_child(pid):
     return found[0]
 
 
+def has_ended(pid):
+    """Perhaps nobody has reaped it."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 def access_mode(pid, fd):
     with open(f"/proc/{pid}/fdinfo/{fd}") as f:
         return int(re.search(r"flags:\s*(\d+)", f.read())[1], 8) & 3

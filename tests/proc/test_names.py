@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cluster import BINARY, ROOT, Stopwatch, wait_for
-from minimal import children, only_child
+from minimal import children, has_ended, only_child
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -108,7 +108,7 @@ def test_a_resolver_that_is_killed(cluster, etc, who):
     (etc / "hosts").write_text("127.0.0.1 first.test\n")
     cluster.wait_members(2, timeout=40)
     node.kill()
-    wait_for(lambda: not os.path.exists(f"/proc/{serves}"), 5, "it ends as well")
+    wait_for(lambda: has_ended(serves) and has_ended(waits), 5, "they end as well")
 
 
 def test_resolvers_that_are_all_killed(cluster, etc):
