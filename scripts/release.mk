@@ -42,9 +42,10 @@ asm_amd64 := /usr/include/x86_64-linux-gnu/asm
 asm_arm64 := $(kernel_arm64)/asm
 asm_armhf := $(kernel_armhf)/asm
 
-# SQLite with one thread, and without what the daemon never calls. What store/ needs
-# of the parts that could be left out too: the authorizer, the progress handler,
-# ALTER TABLE, integrity_check, deserialize (tests).
+# SQLite with one thread, and without what the daemon never calls and optimisations
+# of queries that it never makes. What store/ needs of the parts that could be left
+# out too: the authorizer, the progress handler, ALTER TABLE, integrity_check,
+# freelist_count, auto-vacuum in an uploaded file, deserialize (tests).
 SQLITE_CFLAGS := -DSQLITE_THREADSAFE=0 -DSQLITE_DQS=0 \
   -DSQLITE_DEFAULT_MEMSTATUS=0 -DSQLITE_DEFAULT_WAL_SYNCHRONOUS=1 \
   -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DSQLITE_MAX_EXPR_DEPTH=0 \
@@ -53,7 +54,8 @@ SQLITE_CFLAGS := -DSQLITE_THREADSAFE=0 -DSQLITE_DQS=0 \
   -DHAVE_USLEEP=1 -DHAVE_FDATASYNC=1 \
   $(addprefix -DSQLITE_OMIT_,DECLTYPE DEPRECATED SHARED_CACHE LOAD_EXTENSION \
   JSON UTF16 COMPLETE GET_TABLE INCRBLOB DATETIME_FUNCS LOCALTIME TRACE \
-  COMPILEOPTION_DIAGS TCL_VARIABLE)
+  COMPILEOPTION_DIAGS TCL_VARIABLE SCHEMA_PRAGMAS HEX_INTEGER FOREIGN_KEY \
+  OR_OPTIMIZATION LIKE_OPTIMIZATION AUTOMATIC_INDEX XFER_OPT)
 
 CROSS_CFLAGS := -std=c11 -ffunction-sections -fdata-sections \
   -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-ident \
@@ -105,12 +107,16 @@ CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc \
   -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser
 optimise_release := -O2
 optimise_small := -Os
+COLD := $(SMALL_SOURCES) $(patsubst %,src/api/%.c,backup erase hints join \
+  join_token leader member member_body metrics nodes operate restore status)
 CROSS_LIBRARIES := sqlite3 http_parser
 define cross_rules
+$(BUILD)/cross/$(1)-$(2)/%.o: OPTIMISE := $(optimise_$(1))
+$(call objects,cross/$(1)-$(2),$(COLD)): OPTIMISE := -Os
 $(BUILD)/cross/$(1)-$(2)/%.o: %.c scripts/release.mk $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
 	$(call cross_compile,$(2)) $$(CROSS_INCLUDE) -Wall -Wextra \
-	  $(if $(WERROR),-Werror) $(optimise_$(1)) -MMD -MP -c -o $$@ $$<
+	  $(if $(WERROR),-Werror) $$(OPTIMISE) -MMD -MP -c -o $$@ $$<
 $(BUILD)/cross/$(1)-$(2)/sqlite3.o: $(FETCHED)/sqlite/sqlite3.c scripts/release.mk \
   $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
@@ -121,9 +127,9 @@ $(BUILD)/cross/$(1)-$(2)/http_parser.o: $(FETCHED)/http-parser/http_parser.c \
 	$(call cross_compile,$(2)) -Os -w -c -o $$@ $$<
 $(BUILD)/$(1)/craftd-$(2): $(call objects,cross/$(1)-$(2),$(SOURCES) $(CROSS_LIBRARIES:=.c))
 	@mkdir -p $$(@D)
-	$(call cross_link,$(2)) -o $(BUILD)/cross/$(1)-$(2)/craftd $$^ $(call cross_link_end,$(2))
 	$(call cross_link,$(2)) -s -o $$@.tmp $$^ $(call cross_link_end,$(2))
-	scripts/check-release $$@.tmp $(BUILD)/cross/$(1)-$(2)/craftd $(if $(pie_$(2)),pie)
+	scripts/check-release $(if $(pie_$(2)),pie,fixed) $(or $(bytes_max_$(2)),0) $$@.tmp \
+	  $(BUILD)/cross/$(1)-$(2)/src/main.o $(BUILD)/cross/$(1)-$(2)/sqlite3.o
 	mv $$@.tmp $$@
 endef
 $(foreach size,release small,$(foreach arch,$(ARCHES),\
@@ -167,4 +173,4 @@ $(foreach test,$(CROSS_TESTS),$(eval $(call cross_unit_rule,$(test))))
 
 .PHONY: release-unit
 release-unit: $(addprefix $(CROSS_UNIT)/,$(if $(T),$(T),$(CROSS_TESTS)))
-	RUN=$(RUN_$(ARCH)) scripts/run-tests $^
+	RUN='$(RUN_$(ARCH))' scripts/run-tests $^
