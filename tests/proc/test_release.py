@@ -103,3 +103,70 @@ def test_what_is_asked_of_a_binary(tmp_path):
         "program.o, which is compiled without a stack protector")
     assert check(tmp_path, *GOOD, words=("fixed", "1000"))[0].endswith(
         "over the limit of 1000")
+
+
+@pytest.mark.parametrize("arch", EMULATOR)
+def test_each_binary_serves(cluster, tmp_path, arch):
+    """Version, start, write, read, restart, a clean end."""
+    node = cluster.new()
+    node.binary = program(tmp_path, arch)
+    done = subprocess.run([node.binary, "version"], text=True, capture_output=True, timeout=30)
+    ours = subprocess.run([BINARY, "version"], text=True, capture_output=True, timeout=30)
+    assert done.stdout == ours.stdout
+    node.start().up(30)
+    cluster.wait_leader(30)
+    assert node.put("a", "1").status == 200
+    assert node.get("a") == "1"
+    node.kill()
+    node.start().up(30)
+    cluster.wait_leader(30)
+    assert node.get("a") == "1"
+    assert node.terminate(20) == 0
+
+
+@pytest.mark.seconds(180)
+def test_architectures_in_one_cluster(cluster, tmp_path):
+    """Different widths and byte orders: each writes, receives a snapshot and sends
+    one, leads and is killed; nothing acknowledged is lost, all end the same."""
+    paths = [program(tmp_path, arch) for arch in MIXED]
+    first, _, big = nodes = [cluster.new(arch) for arch in MIXED]
+    for node, path in zip(nodes, paths):
+        node.binary = path
+    first.start().up(30)
+    cluster.wait_leader()
+    write_much(first, 120, 10)  # The log does not begin with entry 1 any more.
+    for node in nodes[1:]:
+        node.join = first.http
+        node.start().up(30)
+        cluster.wait_members(len(cluster.running()), 60)
+        assert "snapshot-installed" in node.log()
+    done = []
+    for number, node in enumerate(nodes):
+        assert node.put(f"by{number}", str(number)).status == 200
+        for other in nodes:
+            assert other.get(f"by{number}") == str(number)
+            assert other.get("much-9").startswith("v119:")
+        wait_for(lambda node=node: cluster.leader() is node or node.request(
+            "POST", "/leader", {"id": node.name}).status == 200, 30, f"{node.name} leads")
+        writers = Writers(nodes, threads=4, rate=60, count=150, tag=node.name).start()
+        writers.wait_acked(30)
+        node.kill()
+        writers.wait_acked(60)
+        node.start().up(30)
+        writers.stop()
+        done.append(writers)
+        cluster.wait_leader(30)
+        cluster.wait_same(60)
+    # From the big-endian node, whose log begins behind its snapshot.
+    wait_for(lambda: cluster.leader() is big or big.request(
+        "POST", "/leader", {"id": big.name}).status == 200, 30, "the big-endian node leads")
+    first.kill()
+    first.wipe()
+    first.join = big.http
+    first.start().up(30)
+    cluster.wait_members(3, 60)
+    wait_for(lambda: first.log().count("snapshot-installed") == 1, 30, "a snapshot")
+    assert verify(cluster, *done) > 100
+    compare_hashes(cluster)
+    for node in nodes:
+        assert node.terminate(20) == 0
