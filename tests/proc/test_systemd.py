@@ -107,9 +107,9 @@ class Booted:
         text = self.log.read()
         return text if re.search("(?i)not permitted|denied|failed|no such", text) else ""
 
-    def run(self, *words):
+    def run(self, *words, **more):
         return run("nsenter", "-t", self.pid(), "--mount", "--pid", "--uts", "--ipc",
-                   "--net", "--cgroup", "--", *words)
+                   "--net", "--cgroup", "--", *words, **more)
 
     def show(self, name):
         return self.run("systemctl", "show", "--property", name, "--value",
@@ -135,7 +135,7 @@ def booted(tmp_path):
         machine.close()
 
 
-def test_the_service_under_systemd(cluster, booted):
+def test_the_service_under_systemd(cluster, booted, tmp_path):
     def is_active():
         done = subprocess.run(
             ["nsenter", "-t", booted.pid(), "--mount", "--pid", "--", "systemctl",
@@ -174,3 +174,26 @@ def test_the_service_under_systemd(cluster, booted):
     booted.run("systemctl", "stop", "craftd")
     assert booted.show("ActiveState") == "inactive"
     assert (booted.show("Result"), booted.show("ExecMainStatus")) == ("success", "0")
+
+    # An upgrade leaves a node alone that does not run, and restarts one that does; it
+    # is stopped when the package is removed.
+    arch = run("dpkg", "--print-architecture").strip()
+    for number in ("2", "3"):
+        path = tmp_path / "next.deb"
+        run(os.path.join(dist.SCRIPTS, "deb"), path, f"0.1.0-{number}", arch,
+            dist.binaries()[arch], dist.folder())
+        pid = booted.show("MainPID")
+        with open(path, "rb") as file:
+            booted.run("sh", "-c", "cat >/root/next.deb", stdin=file)
+        booted.run("dpkg", "--no-triggers", "--force-confold", "-i", "/root/next.deb")
+        if number == "2":
+            assert booted.show("ActiveState") == "inactive"
+            booted.run("systemctl", "start", "craftd")
+        else:
+            assert is_active() and booted.show("MainPID") != pid
+    wait_for(lambda: booted.show("StatusText") == "leader", 20, "its status")
+    assert booted.craftd("get", "k") == "v"
+    pid = booted.show("MainPID")
+    booted.run("dpkg", "--no-triggers", "-r", "craftd")
+    assert not os.path.exists(f"/proc/{booted.pid()}/root/proc/{pid}")
+    assert os.path.exists(f"/proc/{booted.pid()}/root/var/lib/craftd/LOCK")
