@@ -174,6 +174,7 @@ static void use_disk(struct host *host, struct simdisk *disk)
                                                   .sync_done = sync_done,
                                                   .arg = host});
     }
+    simdisk_set_capacity(disk, host->world->swarm.disk_bytes);
     simvfs_mount(host->number, disk);
     simdisk_set_hook(disk, on_change, host);
 }
@@ -254,7 +255,10 @@ static bool open_node(struct host *host)
         /* Enough, or too small for even one page of the -wal. */
         .reserve_bytes = world->seed % 3 == 0 ? 4096 : 32 << 10,
     };
-    if (host_keeps_little(world)) {
+    if (world->swarm.disk_bytes > 0) {
+        options.segment_bytes = 0; /* They fit to the disk. */
+        options.reserve_bytes = 0;
+    } else if (host_keeps_little(world)) {
         options.log_keep_bytes = HOST_LOG_KEEP_BYTES;
         options.checkpoint_bytes = world->seed % 4 == 3 ? 0 : 8 * 4096;
         options.snapshot_piece_bytes = 4096;

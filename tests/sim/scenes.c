@@ -951,23 +951,98 @@ static void scene_removal_that_may_be_lost(struct sim_world *world)
     node_request_free(&removal.request);
 }
 
-static bool delete_some_key(struct host *at)
+/* Write a command at a host: the outcome. */
+static bool write_at(struct host *at, struct buf *command)
 {
     struct asked asked = asked_of(at, 2000);
-    struct buf command = {0};
-    struct command_writer writer;
-    command_begin(&writer, &command);
-    command_delete(&writer, bytes_of_string("nobody's"));
-    command_end(&writer);
-    node_write(at->node, &asked.request, buf_bytes(&command));
+    node_write(at->node, &asked.request, buf_bytes(command));
     at->hook_due_ms = 0;
     for (int i = 0; i < 300 && !asked.done; i++) {
         chaos_pass(at->world, 10 * MS_US);
     }
     must(asked.done);
     node_request_free(&asked.request);
-    buf_free(&command);
+    buf_free(command);
     return asked.ok;
+}
+
+static bool delete_key(struct host *at, const char *key)
+{
+    struct buf command = {0};
+    struct command_writer writer;
+    command_begin(&writer, &command);
+    command_delete(&writer, bytes_of_string(key));
+    command_end(&writer);
+    return write_at(at, &command);
+}
+
+static bool delete_some_key(struct host *at)
+{
+    return delete_key(at, "nobody's");
+}
+
+static bool put_filling(struct host *at, int number, size_t size)
+{
+    char key[32];
+    struct buf command = {0};
+    struct command_writer writer;
+    uint8_t *value = mem_zalloc(size);
+    snprintf(key, sizeof(key), "fill-%d", number);
+    command_begin(&writer, &command);
+    command_put(&writer, bytes_of_string(key), bytes_of(value, size));
+    command_end(&writer);
+    mem_free(value);
+    return write_at(at, &command);
+}
+
+/* Repeats until the write is carried out, or fails the run. */
+static void must_put(struct sim_world *world, int number, size_t size)
+{
+    for (int tries = 0; tries < 50; tries++) {
+        if (put_filling(leader(world), number, size)) {
+            return;
+        }
+    }
+    sim_fail(world, EXIT_LIVENESS, "write %d is refused", number);
+}
+
+/* Disks of 8 MB are filled by their own data, until nothing more is accepted.
+ * No host is worse off than that: all lose power, come back, and after deletes
+ * as much can be written again. */
+static void scene_small_disks(struct sim_world *world)
+{
+    enum { COUNT_MAX = 400, REFUSED_MAX = 6 };
+    size_t size = world->seed % 2 == 0 ? 300000 : 40000;
+    int count = 0;
+    int refused = 0;
+    while (refused < REFUSED_MAX && count < COUNT_MAX) {
+        bool ok = put_filling(leader(world), count, size);
+        count += ok;
+        refused = ok ? 0 : refused + 1;
+    }
+    if (refused < REFUSED_MAX || (uint64_t)count * size < 3000000) {
+        sim_fail(world, EXIT_CORRECTNESS, "%d writes of %zu bytes", count,
+                 size);
+    }
+    for (uint32_t i = 0; i < world->swarm.hosts; i++) {
+        host_crash(&world->hosts[i], true, 0);
+        world->hosts[i].down_us = world->now_us + SEC_US;
+    }
+    chaos_pass(world, 10 * SEC_US);
+    for (int i = 0; i < count / 2; i++) {
+        char key[32];
+        bool ok = false;
+        snprintf(key, sizeof(key), "fill-%d", i);
+        for (int tries = 0; tries < 50 && !ok; tries++) {
+            ok = delete_key(leader(world), key);
+        }
+        if (!ok) {
+            sim_fail(world, EXIT_LIVENESS, "delete %d is refused", i);
+        }
+    }
+    for (int i = 0; i < count / 4; i++) {
+        must_put(world, i, size);
+    }
 }
 
 /* The log has its configured size, and no space is requested: on full disks its
@@ -1085,6 +1160,9 @@ void scenes_run(bool trace)
          scene_stalled_database_sync, true, true},
         {"a snapshot while a log write is in flight", 3,
          scene_snapshot_while_a_log_write_is_in_flight, true, true},
+        {"small disks", 3, scene_small_disks, true, false},
+        {"a small disk, alone, asynchronous I/O", 1, scene_small_disks, true,
+         true},
         {"full disks, asynchronous I/O", 3, scene_full_disks, false, true},
         {"deletes on full disks, asynchronous I/O", 3,
          scene_deletes_on_full_disks, true, true},
@@ -1103,6 +1181,10 @@ void scenes_run(bool trace)
             struct swarm swarm = quiet;
             swarm.hosts = scenes[i].hosts;
             swarm.all_async = scenes[i].all_async;
+            if (scenes[i].play == scene_small_disks) {
+                swarm.disk_bytes = 8 << 20;
+                swarm.clients = 0; /* They would delete and restore. */
+            }
             swarm.keys = scenes[i].is_long ? KEYS_MAX : 3;
             swarm.pace_us = (scenes[i].is_long ? 400 : 200) * MS_US;
             chaos_begin(world, seed, trace, &swarm);

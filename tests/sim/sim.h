@@ -57,7 +57,8 @@ struct swarm {
     uint32_t hosts;
     uint32_t clients;
     uint32_t keys;
-    uint64_t pace_us; /* Mean pause of a client between two requests. */
+    uint64_t disk_bytes; /* Size of each disk; 0: large. */
+    uint64_t pace_us;    /* Mean pause of a client between two requests. */
     uint64_t chaos_us;
     uint64_t delay_us; /* Mean latency of a segment. */
     uint64_t sync_us;  /* Mean duration of an fdatasync. */

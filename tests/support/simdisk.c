@@ -73,7 +73,8 @@ struct simdisk {
     enum err fail_with;
     bool failed;
     bool full;
-    uint64_t room; /* Bytes that removed files have freed since. */
+    uint64_t room;     /* Bytes that removed files have freed since. */
+    uint64_t capacity; /* 0: no bound. */
     const char *prefix;
     struct simdisk_async async;
     struct sim_op_async {
@@ -387,13 +388,53 @@ static bool is_syncing(struct simdisk *d, int handle)
            handle_of(d, handle)->file == handle_of(d, d->sync.op->handle)->file;
 }
 
+static bool is_open(const struct simdisk *d, size_t file)
+{
+    for (size_t i = 0; i < d->handle_places; i++) {
+        if (d->handles[i].used && d->handles[i].file == file) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Bytes of all files that have a name or an open handle. */
+static uint64_t used_bytes(const struct simdisk *d)
+{
+    uint64_t used = 0;
+    for (size_t file = 0; file < d->file_count; file++) {
+        bool is_alive = is_open(d, file);
+        for (size_t i = 0; i < d->seen.count && !is_alive; i++) {
+            is_alive = d->seen.items[i].file == file;
+        }
+        used += is_alive ? d->files[file].seen->bytes.size : 0;
+    }
+    return used;
+}
+
+static bool sim_space(void *self, struct fs_space *space)
+{
+    const struct simdisk *d = self;
+    uint64_t used = used_bytes(d);
+    *space = (struct fs_space){
+        .total_bytes = d->capacity,
+        .free_bytes = d->full || used > d->capacity ? 0 : d->capacity - used};
+    return true;
+}
+
 /* On a full disk a file grows into the space of removed files. */
 static bool has_room(struct simdisk *d, const struct sim_file *file,
                      uint64_t size)
 {
     uint64_t seen = file->seen->bytes.size;
     uint64_t grows = size > seen ? size - seen : 0;
-    if (!d->full || grows == 0) {
+    if (grows == 0) {
+        return true;
+    }
+    if (d->capacity > 0 && used_bytes(d) + grows > d->capacity) {
+        return false;
+    }
+    if (!d->full) {
         return true;
     }
     if (grows > d->room) {
@@ -584,16 +625,6 @@ static enum err sim_rename(void *self, const char *from, const char *to)
     change(d, from, to, name->file);
     end(d, "rename to", to);
     return ERR_OK;
-}
-
-static bool is_open(const struct simdisk *d, size_t file)
-{
-    for (size_t i = 0; i < d->handle_places; i++) {
-        if (d->handles[i].used && d->handles[i].file == file) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static enum err sim_unlink(void *self, const char *path)
@@ -1038,6 +1069,12 @@ void simdisk_set_full(struct simdisk *d, bool full)
         d->room = 0;
     }
     d->full = full;
+}
+
+void simdisk_set_capacity(struct simdisk *d, uint64_t bytes)
+{
+    d->capacity = bytes;
+    d->fs.space = bytes > 0 ? sim_space : NULL;
 }
 
 void simdisk_set_prefix(struct simdisk *d, const char *prefix)

@@ -87,6 +87,9 @@ bool simdisk_failed(const struct simdisk *disk);
 /* While full, no file can be created, and files can grow only into the space of
  * removed files: ERR_NOSPACE. */
 void simdisk_set_full(struct simdisk *disk, bool full);
+/* The files take at most `bytes` together, or ERR_NOSPACE; 0: no such bound.
+ * The fs reports this size and what is free of it. */
+void simdisk_set_capacity(struct simdisk *disk, uint64_t bytes);
 /* Prefix of the result of real_path() (borrowed); NULL: no real paths. */
 void simdisk_set_prefix(struct simdisk *disk, const char *prefix);
 /* ftruncate(), for SQLite. */
