@@ -1,9 +1,13 @@
 """Hosts that have next to nothing: a root directory with the binary alone, PID
 namespaces, closed descriptors. For tests that run as root."""
+import functools
 import os
 import re
 import shutil
 import signal
+import subprocess
+
+import pytest
 
 from cluster import BINARY, wait_for
 
@@ -56,9 +60,23 @@ def in_root(root, argv, user=None):
     return words + [root] + argv
 
 
+@functools.lru_cache
+def has_namespaces():
+    """A container may have root, and not be allowed to make or mount any."""
+    return subprocess.run(
+        ["unshare", "-m", "-n", "-p", "-u", "-f", "mount", "--make-rprivate", "/"],
+        capture_output=True).returncode == 0
+
+
+def need_namespaces():
+    if not has_namespaces():
+        pytest.skip("no namespaces and mounts of our own here")
+
+
 def as_process_1(argv):
     """The words that run `argv` as process 1 of a PID namespace. The process
     that is started is its parent, and ends as it does."""
+    need_namespaces()
     return ["unshare", "-p", "-f", "--kill-child", *argv]
 
 

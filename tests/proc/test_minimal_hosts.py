@@ -16,7 +16,7 @@ import pytest
 from cluster import (BINARY, HOST, cpu_seconds, die_with_parent, forbidding,
                      wait_for)
 from minimal import (UNPRIVILEGED, as_process_1, boxed_argv, children, in_root,
-                     make_root, only_child, signal_process_1)
+                     make_root, need_namespaces, only_child, signal_process_1)
 from syscalls import NUMBERS, SUPPORTED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -53,6 +53,7 @@ def test_an_empty_root(cluster, root, user):
 
 def test_a_read_only_root(cluster, root):
     """The data on a tmpfs."""
+    need_namespaces()
     node = cluster.new()
     node.start(["unshare", "-m", "sh", "-c",
                 'mount --make-rprivate / && mount --bind "$0" "$0" && '

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cluster import BINARY, ROOT, Stopwatch, wait_for
-from minimal import children, has_ended, only_child
+from minimal import children, has_ended, need_namespaces, only_child
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -31,6 +31,7 @@ def etc(tmp_path):
 
 
 def with_etc(etc, argv):
+    need_namespaces()
     return ["unshare", "-m", "sh", "-c",
             'mount --make-rprivate / && mount --bind "$0" /etc && exec "$@"',
             str(etc)] + argv

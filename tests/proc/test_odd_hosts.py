@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cluster import BINARY, die_with_parent, wait_for
-from minimal import UNPRIVILEGED, boxed_argv, in_root, make_root
+from minimal import UNPRIVILEGED, boxed_argv, in_root, make_root, need_namespaces
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -65,6 +65,7 @@ def test_no_environment(cluster, root):
 @pytest.mark.parametrize("name", ["", "n" * 64])
 def test_the_name_of_the_host(cluster, name):
     """Empty, and as long as can be."""
+    need_namespaces()
     libc = ctypes.CDLL(None, use_errno=True)
 
     def become_host():
@@ -89,6 +90,7 @@ def test_the_name_of_the_host(cluster, name):
 
 def alone(setup, argv):
     """In a network namespace with a loopback interface after `setup`."""
+    need_namespaces()
     return ["unshare", "-n", "sh", "-c", f'ip link set lo up && {setup} && exec "$@"',
             "sh", *argv]
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from cluster import die_with_parent, wait_for
-from minimal import boxed_argv, children, in_root, is_held, make_root
+from minimal import (boxed_argv, children, in_root, is_held, make_root,
+                     need_namespaces)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -54,6 +55,7 @@ def test_the_node_holds_closed_descriptors(cluster, root, which):
 def test_lines_that_nobody_reads_are_dropped_at_once(cluster, root):
     """The pipe that is held in place of stderr could be opened for writing; lines
     would fill it, and wait for ever."""
+    need_namespaces()
     node = cluster.new(args=["--log-level=debug"])
     proc = os.path.join(root, "proc")
     os.mkdir(proc)
