@@ -1036,7 +1036,7 @@ static uint64_t content_hash(struct content *content)
             uint64_t word;
             memcpy(&word, bytes->data + at, sizeof(word));
             if (word != 0) {
-                hash = (hash ^ word ^ at << 32) * 0x9fb21c651e98df25u;
+                hash = (hash ^ word ^ (uint64_t)at << 32) * 0x9fb21c651e98df25u;
                 hash ^= hash >> 29;
             }
         }
