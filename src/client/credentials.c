@@ -162,11 +162,13 @@ static bool add_netrc(struct buf *out, const char *addr, char *why,
     return good;
 }
 
+/* The file is read once: it may be a pipe, as of <(...) in a shell, and there
+ * may be another server to ask. */
 static bool add_token(struct buf *out, const char *path, char *why,
                       size_t why_size)
 {
-    struct buf text = {0};
-    bool good = read_file(path, &text, why, why_size);
+    static struct buf text;
+    bool good = text.size > 0 || read_file(path, &text, why, why_size);
     struct bytes token = buf_bytes(&text);
     while (token.size > 0 && is_blank(token.data[token.size - 1])) {
         token.size--;
@@ -179,8 +181,9 @@ static bool add_token(struct buf *out, const char *path, char *why,
         buf_add_string(out, "Authorization: Bearer ");
         buf_add_bytes(out, token);
         buf_add_string(out, "\r\n");
+    } else {
+        forget(&text);
     }
-    forget(&text);
     return good;
 }
 

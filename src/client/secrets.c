@@ -89,6 +89,12 @@ static const char *read_password(char *line, size_t size)
     if (!wrong && line[0] == '\0') {
         wrong = "the password must not be empty";
     }
+    /* RFC 7617 section 2 allows none, and lines of some systems end in CR. */
+    for (const char *at = line; !wrong && *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            wrong = "the password has a control character";
+        }
+    }
     return wrong;
 }
 

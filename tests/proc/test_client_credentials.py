@@ -74,6 +74,31 @@ def test_a_file_that_is_not_one_token(tmp_path, text):
     assert server.requests == []
 
 
+def test_a_token_file_may_be_a_pipe(tmp_path):
+    """It is read once, however many servers there are to ask."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    server = Server(OK)
+    writer = subprocess.Popen(["sh", "-c", 'echo abc >"$0"', str(path)])
+    try:
+        done = craftd("get", "k", CRAFTD_TOKEN_FILE=str(path),
+                      CRAFTD_ADDR=f"127.0.0.1:1,127.0.0.1:2,{server.addr}")
+        assert done.returncode == DONE, done
+        assert b"Authorization: Bearer abc\r\n" in server.requests[0]
+    finally:
+        server.close()
+        writer.kill()
+        writer.wait()
+
+
+def test_a_password_that_nobody_can_type():
+    for text in (b"secret\r\n", b"a\tb\n", b"a\x7f\n", b"\x1b[A\n"):
+        done = craftd("passwd", "bob", "all", data=text)
+        assert (done.returncode, done.stdout) == (FAILED, b"")
+        assert b"control character" in done.stderr
+    assert craftd("passwd", "bob", "all", data="pässword x\n".encode()).returncode == DONE
+
+
 def test_a_token_file_that_is_not_there(tmp_path):
     done = craftd("get", "k", CRAFTD_ADDR="127.0.0.1:1",
                   CRAFTD_TOKEN_FILE=str(tmp_path / "nothing"))
