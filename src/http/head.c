@@ -48,7 +48,8 @@ static bool is_digit(uint8_t c)
 }
 
 /* Check method SP target SP version: printable ASCII, two blanks (RFC 9112 3).
- */
+ * The target has no fragment (3.2): a proxy that ends the path at a "#" would
+ * allow another one than is used here. */
 static enum http_progress check_request_line(struct http_reader *reader,
                                              const uint8_t *line, size_t size)
 {
@@ -58,6 +59,9 @@ static enum http_progress check_request_line(struct http_reader *reader,
         if (line[i] < 0x20 || line[i] >= 0x7f) {
             return http_bad(
                 reader, "the request line has a byte outside printable ASCII");
+        }
+        if (line[i] == '#') {
+            return http_bad(reader, "a # in the URL is to be written as %23");
         }
         blanks += line[i] == ' ';
     }

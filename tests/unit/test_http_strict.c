@@ -146,6 +146,8 @@ static void test_refused(void **state)
         {POST "X: a\x01\r\n\r\n", 400},
         {POST "X: a\n\r\n", 400},
         {"GET /\ta HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET /key/pub#/../secret HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET /#a HTTP/1.1\r\n" H "\r\n", 400},
         {"GET /\x80 HTTP/1.1\r\n" H "\r\n", 400},
         {"GET  / HTTP/1.1\r\n" H "\r\n", 400},
         {"GET / HTTP/1.1\n" H "\r\n", 400},
