@@ -44,6 +44,7 @@ enum {
      * connections beyond --max-conns; a cluster of seven needs the minimum. */
     FDS_RESERVED = 160,
     FDS_RESERVED_MIN = 40,
+    CONNS_MIN = 8,
     /* Memory for one change of --history beyond the default. */
     HISTORY_EVENT_BYTES = 800,
 };
@@ -608,8 +609,8 @@ static uint64_t raise_descriptors(uint64_t wanted)
 
 /* Lowers the number of connections below --max-conns if the limit of
  * descriptors requires it, so that clients never take those of files and
- * peers. */
-static void fit_connections(struct daemon *daemon)
+ * peers. False: there are too few for those, which is logged. */
+static bool fit_connections(struct daemon *daemon)
 {
     struct connections *conns = &daemon->connections;
     uint64_t wanted = daemon->config.max_conns;
@@ -620,11 +621,18 @@ static void fit_connections(struct daemon *daemon)
                                   .beyond = API_CONNS_BEYOND,
                                   .proxied = (uint32_t)proxied};
     if (limit >= wanted + others) {
-        return;
+        return true;
+    }
+    if (limit < FDS_RESERVED_MIN + CONNS_MIN) {
+        log_error("start",
+                  "why=\"the limit of descriptors is %llu, and a node needs "
+                  "%d\" help=\"raise the limit (ulimit -n, LimitNOFILE=)\"",
+                  (unsigned long long)limit, FDS_RESERVED_MIN + CONNS_MIN);
+        return false;
     }
     uint64_t reserved = limit / 2 - min_u64(limit / 2, API_CONNS_BEYOND);
     reserved = max_u64(min_u64(reserved, FDS_RESERVED), FDS_RESERVED_MIN);
-    uint64_t left = max_u64(limit - min_u64(reserved, limit), 4);
+    uint64_t left = limit - reserved;
     conns->proxied = (uint32_t)min_u64(proxied, left / 4);
     conns->beyond = (uint32_t)min_u64(API_CONNS_BEYOND, left / 4);
     left -= conns->proxied + conns->beyond;
@@ -636,6 +644,7 @@ static void fit_connections(struct daemon *daemon)
              "(ulimit -n, LimitNOFILE=), or lower --max-conns\"",
              (unsigned long long)limit, (unsigned long long)wanted, conns->max,
              (unsigned long long)others);
+    return true;
 }
 
 /* Divides the memory. A database in memory that grew beyond it would end the
@@ -705,7 +714,9 @@ static int start(struct daemon *daemon)
         log_warn("raft-port", "addr=%s why=\"%s\"", config->raft,
                  raft_port_risk(config));
     }
-    fit_connections(daemon);
+    if (!fit_connections(daemon)) {
+        return EXIT_RUNTIME;
+    }
     fit_to_memory(daemon);
     notify_open();
     if (!privileges_init(&daemon->privileges, config)) {

@@ -235,6 +235,16 @@ def test_64_descriptors(cluster):
     cluster.wait_same()
 
 
+@pytest.mark.parametrize("limit", [8, 14, 20, 47])
+def test_too_few_descriptors(cluster, limit):
+    """Something else would fail later, with another reason."""
+    node = cluster.new()
+    node.start(limited(f"--nofile={limit}:{limit}", node.argv()))
+    assert node.wait_exit() == 1
+    assert f'limit of descriptors is {limit}, and a node needs 48"' in node.log()
+    assert len(node.log().splitlines()) == 1 and not os.path.exists(node.dir)
+
+
 def test_little_address_space(cluster):
     """32 MB of it, for a database of a few."""
     node = cluster.new()
