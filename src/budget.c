@@ -2,7 +2,7 @@
 #include "budget.h"
 
 enum {
-    CACHE_MAX = 32 << 20,
+    CACHE_MAX = 4 << 20, /* More makes the COMMIT of a flush longer. */
     REQUESTS_MIN = 2 << 20,
     REQUESTS_MAX = 128 << 20,
     ENTRIES_MIN = 256 << 10,

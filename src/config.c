@@ -57,7 +57,7 @@ const char *const config_help[] = {
     "                        watch can resume (10000; at most 8 MiB, or 800\n"
     "                        bytes for each)\n"
     "  --cache SIZE          SQLite's page cache (an eighth of the memory of\n"
-    "                        the machine or control group, 512k to 32M)\n"
+    "                        the machine or control group, 512k to 4M)\n"
     "  --max-db SIZE         size of the database; a full one accepts deletes\n"
     "                        only (1G; 0: no limit)\n"
     "Security:\n"

@@ -164,7 +164,7 @@ static void finish_wait(struct conn *conn, const struct node_result *result)
         conn->api->headers.size = 0;
         stale(conn, message);
     } else if (result->outcome == NODE_OK) {
-        api_read_wait(conn); /* The state may have gone back meanwhile. */
+        api_read_wait(conn);
     } else {
         conn->api->headers.size = 0;
         api_answer_outcome(conn, result);
@@ -186,8 +186,6 @@ static bool may_be_shown(struct conn *conn)
 {
     struct node *node = conn->api->node;
     struct reading *reading = &conn->request.reading;
-    /* No answer is older than one before it: see node_shown(). */
-    reading->index = max_u64(reading->index, node_shown(node));
     if (node_applied(node) >= reading->index) {
         return true;
     }

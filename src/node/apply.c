@@ -1,7 +1,9 @@
 /* apply.c -- committed entries into the state machine.
  *
  * An entry is applied once it is committed and durable here, a bounded number
- * per turn, and its request is answered. On a full disk the entry waits; every
+ * per turn, and its request is answered. Applying changes memory only
+ * (store.h). An entry waits while the store's memory is full (flush.c), and
+ * when the database cannot be read for lack of descriptors or memory; every
  * other failure ends the process, since skipping an entry would make this node
  * differ from the others for ever. */
 #include "node/node_internal.h"
@@ -83,9 +85,11 @@ enum err node_apply(struct store *store, uint64_t index,
     case RAFT_ENTRY_NORMAL:
         return store_apply(store, index, entry->term, entry->payload, result);
     case RAFT_ENTRY_NOOP:
-        return store_apply_noop(store, index, entry->term);
+        store_apply_noop(store, index, entry->term);
+        return ERR_OK;
     case RAFT_ENTRY_CONF:
-        return store_apply_conf(store, index, entry->term, entry->payload);
+        store_apply_conf(store, index, entry->term, entry->payload);
+        return ERR_OK;
     }
     return ERR_VERSION;
 }
@@ -95,14 +99,24 @@ void apply_failed(struct node *node, uint64_t index, enum err err)
     must(err != ERR_OK && index == store_applied(node->store) + 1);
     if (err_is_shortage(err)) {
         space_set(node, SPACE_ENTRY, err);
-        /* A checkpoint copies committed pages into the database; the -wal then
-         * starts over in the space that it has. */
-        node->checkpoint.wanted = true;
+        checkpoint_want(node);
         return;
     }
     /* Skipping it would make this node differ from the others for ever. */
     die("entry %llu cannot be applied: %s", (unsigned long long)index,
         err_name(err));
+}
+
+/* Does the entry change the schema, which needs everything to be flushed, and
+ * no checkpoint in progress? Then that comes first. */
+static bool must_wait(struct node *node, const struct entry *entry)
+{
+    if (entry->type != RAFT_ENTRY_NORMAL ||
+        !store_changes_schema(node->store, entry->payload)) {
+        return false;
+    }
+    node->flush.wanted = store_pending(node->store) > 0;
+    return node->flush.wanted || node->checkpoint.running;
 }
 
 /* Apply entry `index` and answer its request. *bytes grows by its size. False:
@@ -115,6 +129,9 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
     if (err && !err_is_shortage(err)) {
         die("committed entry %llu cannot be read from the log: %s",
             (unsigned long long)index, err_name(err));
+    }
+    if (!err && must_wait(node, &entry)) {
+        return false;
     }
     if (!err) {
         must(entry.term == raft_term_at(node->raft, index));
@@ -142,12 +159,8 @@ static void handle_progress(struct node *node, uint64_t applied, uint64_t bytes)
     must(applied == store_applied(node->store));
     must(applied <= node->apply.to);
     node->apply.last_ms = node->now_ms;
-    node->apply.shown = max_u64(node->apply.shown, applied);
     node->flush.bytes += bytes;
     node->space.unchecked_bytes += bytes;
-    if (growth_is_near_quota(node)) {
-        node_check_quota(node);
-    }
     if (node->flush.since_ms == 0) {
         node->flush.since_ms = node->now_ms;
     }
@@ -160,7 +173,6 @@ bool apply_committed(struct node *node)
 {
     uint64_t applied = store_applied(node->store);
     uint64_t start = applied;
-    must(!node->checkpoint.running);
     must(node->apply.to <= raft_commit(node->raft));
     must(node->apply.to <= node->persist.durable);
     uint64_t bytes = 0;
@@ -170,19 +182,18 @@ bool apply_committed(struct node *node)
     }
     space_set(node, SPACE_ENTRY, ERR_OK);
     while (applied < node->apply.to && applied - start < APPLY_ENTRIES &&
-           bytes < APPLY_BYTES && apply_next(node, applied + 1, &bytes)) {
+           bytes < APPLY_BYTES && !flush_blocks_apply(node) &&
+           apply_next(node, applied + 1, &bytes)) {
         applied++;
         /* The time is checked after each entry: one may have thousands of
-         * operations. While the database is short of space each entry is
-         * committed by itself, to use little of the -wal. */
-        if (node->env.now_us(node->env.self) >= until_us ||
-            node->space.database_short ||
-            node->flush.spread >= node->options.reserve_bytes) {
+         * operations. */
+        if (node->env.now_us(node->env.self) >= until_us) {
             break;
         }
     }
     if (applied > start) {
         handle_progress(node, applied, bytes);
     }
-    return applied < node->apply.to && !node->space.shortage[SPACE_ENTRY];
+    return applied > start && applied < node->apply.to &&
+           !node->space.shortage[SPACE_ENTRY];
 }

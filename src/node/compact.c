@@ -36,7 +36,7 @@ static void force_checkpoint(struct node *node, const struct wal_stats *stats)
         return;
     }
     node->compact.forced_bytes = stats->written_bytes;
-    node->checkpoint.wanted = true;
+    checkpoint_want(node);
 }
 
 /* Last index that may be dropped because of the pin. It holds until its peer

@@ -24,7 +24,8 @@ struct fit {
         checkpoint_min; /* Bounds of the size of SQLite's -wal at which a */
     uint64_t checkpoint_max; /* checkpoint starts. */
     uint64_t wal_kept;       /* Size that the -wal keeps after a checkpoint. */
-    uint64_t flush;          /* Entries in one transaction of SQLite. */
+    uint64_t flush;          /* Applied entries in memory before they are
+                               flushed; up to twice that. */
     uint64_t growth;         /* Space that small changes may need in addition to
                                 their own size. */
 };

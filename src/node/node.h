@@ -63,7 +63,7 @@ struct node_options {
                                   another address may take its name. */
     uint64_t db_bytes_max;     /* Size of the data at which writes are refused,
                                   but for deletes; 0: no limit. */
-    uint64_t cache_bytes;      /* SQLite's page cache; 0: 32 MiB. */
+    uint64_t cache_bytes;      /* SQLite's page cache; 0: 4 MiB. */
     uint64_t entries_bytes;    /* Newest entries kept in memory; 0: 2 MiB. */
     /* What is 0 of the next three depends on the size of the disk (fit.c); the
      * defaults here are those of a large one. */
@@ -72,6 +72,9 @@ struct node_options {
     uint64_t log_keep_bytes;   /* Log that is kept for followers although the
                                   database holds it; 16 MiB. Four times that
                                   for a follower that is behind. */
+    uint64_t buffer_bytes;     /* Memory for applied entries that are not in the
+                                  database yet; up to twice this while it is
+                                  written. 0: fits to the disk, at most 4 MiB. */
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
                                   starts; 0: adapts to the disk's speed. */
     uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */
@@ -248,13 +251,11 @@ void node_write(struct node *node, struct node_request *request,
 
 /* A linearizable read. NODE_OK: node_get() shows at least every write that was
  * acknowledged before this call; it may be called from the callback. A local
- * read needs no request: call node_get(), unless node_applied() is behind
- * node_shown(). */
+ * read needs no request: call node_get(). */
 void node_read(struct node *node, struct node_request *request);
 
 /* NODE_OK: entry `index` has been applied here. NODE_NO_LEADER: it was not by
- * the deadline. NODE_NO_SPACE: likewise, and the state has been rolled back
- * (node_shown()). */
+ * the deadline. */
 void node_wait(struct node *node, struct node_request *request, uint64_t index);
 
 /* Add `member` (name, addr, http, uuid, suffrage LEARNER or OBSERVER; id 0), or
@@ -519,10 +520,6 @@ const struct histogram *node_sync_times(const struct node *node);
 /* Cheap, for the headers of every response. While the node is no member,
  * numbers are 0. */
 uint64_t node_applied(const struct node *node);
-/* The highest applied index since the start. On a full disk SQLite may roll
- * back to its last commit; the log has the rest. Until it has been applied
- * again, reads should not be answered: node_wait() for this index. */
-uint64_t node_shown(const struct node *node);
 uint64_t node_committed(const struct node *node); /* As far as known here. */
 uint64_t node_keys(const struct node *node);
 bool node_is_member(const struct node *node);

@@ -11,7 +11,8 @@
  *     update.c      the rest of an update: role, membership, ...
  *     apply.c       committed entries into the state machine
  *     feed.c        the last changes, and those who watch them (feed.h)
- *     checkpoint.c  SQLite's transaction and -wal file, a step per turn
+ *     flush.c       applied entries into the database, a slice per turn
+ *     checkpoint.c  SQLite's -wal file into its database, a step per turn
  *     duties.c      what a leader does by itself
  *     receive.c     frames of other nodes -> engine and requests
  *     requests.c    the life of a request
@@ -118,8 +119,6 @@ struct node {
     /* apply.c */
     struct {
         uint64_t to;      /* Last index that is committed and durable here. */
-        uint64_t shown;   /* Highest index ever applied: reads do not go back
-                             behind it. */
         uint64_t last_ms; /* Time of the last entry applied. */
         uint64_t writes;  /* Commands applied since the start. */
     } apply;
@@ -127,22 +126,27 @@ struct node {
     struct feed *feed;
     struct store_observer observer; /* Adds to the feed: apply.c. */
 
-    /* checkpoint.c: the open transaction, ... */
+    /* flush.c */
     struct {
-        uint64_t entries_max; /* It is committed with this many entries. */
-        uint64_t since_ms;    /* Time of its first entry; 0: it is empty. */
-        uint64_t bytes;       /* Payloads and results of its entries. */
-        uint64_t spread;      /* What they write to the -wal at most; counted
-                                 while space is scarce. */
+        uint64_t since_ms; /* Time of the first entry in the active tier; 0: it
+                              is empty. */
+        uint64_t bytes;    /* Payloads and results of entries that are not
+                              flushed. */
+        uint64_t spread;   /* What they write to the -wal at most; counted while
+                              space is scarce. */
+        uint64_t frozen_bytes; /* The same of those in the frozen tier. */
+        uint64_t frozen_spread;
+        uint64_t rows;     /* In the next slice. */
+        bool wanted;       /* An entry waits until all is flushed. */
         uint64_t sweep_ms; /* Time of the next slice of rows that a restore has
                               replaced; 0: no such rows are left. */
     } flush;
-    /* ... and the -wal. */
     struct {
-        bool wanted;              /* Start one whatever the -wal's size. */
-        bool running;             /* Between two steps. */
-        uint64_t bytes_max;       /* Size of the -wal at which one starts. */
-        uint64_t longest_us;      /* Longest step so far of the running one. */
+        bool wanted;         /* Start one whatever the -wal's size, once ... */
+        uint64_t want_index; /* ... this entry is flushed. */
+        bool running;        /* Between two steps. */
+        uint64_t bytes_max;  /* Size of the -wal at which one starts. */
+        uint64_t longest_us; /* Longest step so far of the running one. */
         uint64_t sync_started_us; /* Start of the outstanding sync, ... */
         uint64_t sync_started_ms; /* ... by both clocks. */
     } checkpoint;

@@ -73,16 +73,28 @@ void apply_failed(struct node *node, uint64_t index, enum err err);
 /* ---- checkpoint.c ---- */
 
 void checkpoint_init(struct node *node);
+/* Ask for a checkpoint of what is applied now, whatever the -wal's size. */
+void checkpoint_want(struct node *node);
 /* Take the next step of a checkpoint that is due or running. Nothing may be
- * applied while node->checkpoint.running. */
+ * flushed while node->checkpoint.running. */
 void checkpoint_step(struct node *node);
 /* Finish the requests that wait for a checkpoint, or ask for one. */
 void checkpoint_answer_requests(struct node *node);
-void node_flush_when_due(struct node *node);
-/* Time of the next flush for lack of anything else to do, in ms; UINT64_MAX:
- * nothing is to be flushed. */
-uint64_t node_flush_deadline_ms(const struct node *node);
-void node_sweep_replaced(struct node *node);
+
+/* ---- flush.c ---- */
+
+void flush_init(struct node *node);
+/* True while no entry may be applied, since memory is full. */
+bool flush_blocks_apply(const struct node *node);
+/* Freeze what was applied, if that is due. True: entries that waited for it can
+ * be applied now. */
+bool flush_freeze(struct node *node);
+/* Flush one slice of what is frozen. True: there is more. */
+bool flush_step(struct node *node);
+/* Time to freeze for lack of anything else to do, in ms; UINT64_MAX: there is
+ * nothing, or something is frozen. */
+uint64_t flush_deadline_ms(const struct node *node);
+void flush_sweep_replaced(struct node *node);
 
 /* ---- compact.c ---- */
 

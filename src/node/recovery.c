@@ -287,6 +287,7 @@ static void start_engine(struct node *node, const struct boot *boot)
     node->apply.to = boot->applied;
     node->turn_ms = node->now_ms;
     checkpoint_init(node);
+    flush_init(node);
 }
 
 enum err node_open_member(struct node *node)

@@ -481,8 +481,7 @@ static enum node_outcome outcome_when_late(const struct node *node,
     case STATE_SNAPSHOT:
         return NODE_UNKNOWN;
     case STATE_READING:
-        return store_applied(node->store) < node->apply.shown ? NODE_NO_SPACE
-                                                              : NODE_NO_LEADER;
+        return NODE_NO_LEADER;
     case STATE_WAITING:
         if (request->kind == REQUEST_APPLIED) {
             return NODE_UNKNOWN;

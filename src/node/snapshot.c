@@ -329,8 +329,12 @@ static void switch_database(struct node *node, struct store *store,
 {
     must(store_applied(store) == index);
     must(index > store_applied(node->store));
-    store_close(node->store);
+    store_discard(node->store);
     node->store = store;
+    node->flush.since_ms = 0;
+    node->flush.bytes = 0;
+    node->flush.spread = 0;
+    node->flush.wanted = false;
     apply_observe(node);
     if (!log_kept) {
         enum err err = wal_reset(node->wal, index, term);
@@ -356,6 +360,7 @@ static void switch_database(struct node *node, struct store *store,
     node->apply.to = max_u64(node->apply.to, index);
     node->persist.durable = max_u64(node->persist.durable, index);
     space_set(node, SPACE_ENTRY, ERR_OK);
+    space_set(node, SPACE_FLUSH, ERR_OK);
     space_set(node, SPACE_CHECKPOINT, ERR_OK);
     node_check_quota(node);
     store_tidy(store);

@@ -38,8 +38,8 @@ enum {
 
 static bool is_of_database(enum space_place place)
 {
-    return place == SPACE_ENTRY || place == SPACE_CHECKPOINT ||
-           place == SPACE_STORE_RESERVE;
+    return place == SPACE_ENTRY || place == SPACE_FLUSH ||
+           place == SPACE_CHECKPOINT || place == SPACE_STORE_RESERVE;
 }
 
 static void log_quota(const struct node *node, bool over)
@@ -80,8 +80,9 @@ static void log_shortage(const struct node *node, enum space_place place,
                   err_name(err));
         break;
     case SPACE_ENTRY:
+    case SPACE_FLUSH:
         log_error("no-space", "what=database index=%llu why=\"%s\"",
-                  (unsigned long long)store_applied(node->store) + 1,
+                  (unsigned long long)store_flushed(node->store) + 1,
                   err_name(err));
         break;
     case SPACE_CHECKPOINT:
@@ -118,6 +119,7 @@ static void log_recovery(const struct node *node, enum space_place place)
         log_info("space-again", "what=reserve");
         break;
     case SPACE_ENTRY:
+    case SPACE_FLUSH:
     case SPACE_CHECKPOINT:
     case SPACE_STORE_RESERVE:
         log_info("space-again", "what=database");
@@ -134,7 +136,7 @@ static void log_recovery(const struct node *node, enum space_place place)
     }
 }
 
-/* Set the time of the next attempt. A batch, the next segment and an entry all
+/* Set the time of the next attempt. A batch, the next segment and a flush all
  * need free space of the disk: a shortage of one puts off all three. */
 static void put_off(struct node *node, enum space_place place)
 {
@@ -143,10 +145,10 @@ static void put_off(struct node *node, enum space_place place)
     uint64_t at_ms = node->now_ms + RETRY_MS;
     retry_ms[place] = at_ms;
     if (place == SPACE_LOG_BATCH || place == SPACE_LOG_SEGMENT ||
-        place == SPACE_ENTRY) {
+        place == SPACE_FLUSH) {
         retry_ms[SPACE_LOG_BATCH] = at_ms;
         retry_ms[SPACE_LOG_SEGMENT] = at_ms;
-        retry_ms[SPACE_ENTRY] = at_ms;
+        retry_ms[SPACE_FLUSH] = at_ms;
     }
 }
 
@@ -170,7 +172,8 @@ void space_set(struct node *node, enum space_place place, enum err err)
     } else if (was && !err && !logged) {
         log_recovery(node, place);
     }
-    if (err && (place == SPACE_ENTRY || place == SPACE_CHECKPOINT)) {
+    if (err && (place == SPACE_ENTRY || place == SPACE_FLUSH ||
+                place == SPACE_CHECKPOINT)) {
         space->database_short = true;
     }
 }
@@ -185,12 +188,17 @@ void space_check_database(struct node *node)
 {
     struct space *space = &node->space;
     if (space->database_short && !space->shortage[SPACE_ENTRY] &&
-        !space->shortage[SPACE_CHECKPOINT] &&
-        store_applied(node->store) >= node->apply.shown &&
+        !space->shortage[SPACE_FLUSH] && !space->shortage[SPACE_CHECKPOINT] &&
         !store_shortage(node->store)) {
         log_recovery(node, SPACE_ENTRY);
         space->database_short = false;
     }
+}
+
+bool space_is_tight(const struct node *node)
+{
+    return node->space.database_short || store_shortage(node->store) ||
+           wal_reserve_shortage(node->wal);
 }
 
 void node_check_quota(struct node *node)
@@ -199,7 +207,7 @@ void node_check_quota(struct node *node)
     store_get_stats(node->store, &stats);
     node->space.unused_bytes = stats.unused_bytes;
     node->space.used_bytes = stats.used_bytes;
-    node->space.unchecked_bytes = 0;
+    node->space.unchecked_bytes = node->flush.bytes;
     bool over = node->options.db_bytes_max > 0 &&
                 stats.used_bytes >= node->options.db_bytes_max;
     space_set(node, SPACE_QUOTA, over ? ERR_NOSPACE : ERR_OK);
@@ -217,8 +225,7 @@ static enum err blocking_shortage(const struct node *node)
 {
     enum err err = worse_of(node->space.shortage[SPACE_LOG_BATCH],
                             node->space.shortage[SPACE_ENTRY]);
-    bool behind = store_applied(node->store) < node->apply.shown;
-    return worse_of(err, behind ? ERR_NOSPACE : ERR_OK);
+    return worse_of(err, node->space.shortage[SPACE_FLUSH]);
 }
 
 /* ---- preparation ---- */
@@ -383,7 +390,7 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
         return SPACE_NO;
     }
     if (!fits) {
-        node->checkpoint.wanted = true;
+        checkpoint_want(node);
         return SPACE_LATER;
     }
     must(node->space.deletes_room >= need);
@@ -447,6 +454,6 @@ void space_check(struct node *node)
          store_checkpoint_bytes(node->store) > 0)) {
         /* A checkpoint lets old segments of the log go, and the -wal start
          * over. */
-        node->checkpoint.wanted = true;
+        checkpoint_want(node);
     }
 }

@@ -9,7 +9,8 @@ enum space_place {
     SPACE_LOG_BATCH,     /* A batch of the log was not written. */
     SPACE_LOG_SEGMENT,   /* The log's next segment cannot be made. */
     SPACE_LOG_RESERVE,   /* The log has no reserve. */
-    SPACE_ENTRY,         /* An entry was not applied, or not committed. */
+    SPACE_ENTRY,         /* An entry was not applied. */
+    SPACE_FLUSH,         /* What was applied could not be flushed. */
     SPACE_CHECKPOINT,    /* Part of the -wal could not be copied. */
     SPACE_STORE_RESERVE, /* The database has no reserve. */
     SPACE_DATA,          /* There is no room for more data (growth.c). */
@@ -21,12 +22,13 @@ struct space {
     /* ERR_OK: enough. Written by space_set() only. */
     enum err shortage[SPACE_PLACES];
     uint64_t retry_ms[SPACE_PLACES]; /* Earliest time of the next attempt. */
-    bool database_short; /* An entry or a checkpoint was short of space, and
+    bool database_short; /* A flush or a checkpoint was short of space, and
                             the database has not recovered since. */
     bool scarce;         /* Little space is left: log and -wal stay short. */
     bool awaited;        /* In this turn a command was found to wait for space:
                             drop what the log need not keep. */
-    uint64_t free_bytes; /* Of the disk, in this turn while it is scarce. */
+    uint64_t free_bytes; /* Of the disk, in this turn while it is scarce;
+                            UINT64_MAX: unknown. */
     uint64_t check_ms;   /* Time of the next check of free space. */
     uint64_t unused_bytes;    /* Pages of the database, as of the last */
     uint64_t used_bytes;      /* node_check_quota(). */
@@ -43,6 +45,8 @@ void node_check_quota(struct node *node);
  * ERR_OK when nothing is short. */
 enum err node_shortage(const struct node *node);
 bool space_is_full(const struct node *node);
+/* Is there little space but what is reserved? */
+bool space_is_tight(const struct node *node);
 enum space_answer {
     SPACE_YES,
     SPACE_BUSY,  /* Descriptors or memory are short. */

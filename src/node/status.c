@@ -96,11 +96,6 @@ uint64_t node_applied(const struct node *node)
     return node->member ? store_applied(node->store) : 0;
 }
 
-uint64_t node_shown(const struct node *node)
-{
-    return node->apply.shown;
-}
-
 uint64_t node_committed(const struct node *node)
 {
     return node->member ? raft_commit(node->raft) : 0;

@@ -7,7 +7,7 @@
  *
  * Where the log's files allow it (wal.h), the fdatasync runs asynchronously,
  * and so do the syncs of a checkpoint (store.h), during which nothing is
- * applied. A stalled disk stalls its node's writes, never the event loop. */
+ * flushed. A stalled disk stalls its node's writes, never the event loop. */
 #include "base/log.h"
 #include "node/node_internal.h"
 #include "node/open_internal.h"
@@ -98,18 +98,17 @@ static const struct phase phases[] = {
     {.run = space_check},
     {.run = snapshot_install,
      .needs = DISK_IDLE | ALL_PERSISTED | IF_NOTHING_MORE_URGENT},
-    {.run_some = apply_committed, .needs = NOT_CHECKPOINTING},
+    {.run_some = apply_committed},
+    {.run_some = flush_freeze},
     {.run_some = checkpoint_goes_on, .needs = DISK_IDLE},
     {.run_some = compact_log, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
-    /* Before reads are released: on a full disk SQLite goes back to its last
-     * commit, and must not be read before entries are applied again. */
-    {.run = node_flush_when_due, .needs = DISK_IDLE},
+    {.run_some = flush_step, .needs = DISK_IDLE | NOT_CHECKPOINTING},
     {.run = reads_release},
     {.run = trim_entries},
     /* The log's next segment is needed soonest when there is most to do. */
     {.run_some = space_prepare_log, .needs = DISK_IDLE},
     {.run_some = space_prepare, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
-    {.run = node_sweep_replaced, .needs = DISK_IDLE | NOT_CHECKPOINTING},
+    {.run = flush_sweep_replaced, .needs = DISK_IDLE | NOT_CHECKPOINTING},
     {.run = disk_report_stall},
 };
 
@@ -147,6 +146,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     bool busy = node->member && disk_is_busy(node);
     bool wanted = node->checkpoint.wanted && !busy &&
                   !node->space.shortage[SPACE_ENTRY] &&
+                  !node->space.shortage[SPACE_FLUSH] &&
                   node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT];
     if (more || wanted || feed_is_pending(node->feed) ||
         !list_empty(&node->requests.by_state[STATE_DONE]) ||
@@ -176,9 +176,10 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (node->member) {
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
-        at = min_u64(at, node_flush_deadline_ms(node));
+        at = min_u64(at, flush_deadline_ms(node));
     }
-    if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY]) {
+    if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY] &&
+        !node->space.shortage[SPACE_FLUSH]) {
         at = min_u64(at, node->flush.sweep_ms);
     }
     return at;
@@ -195,7 +196,7 @@ static void check_invariants(const struct node *node)
     must(node->apply.to <= raft_commit(node->raft));
     must(node->persist.durable <= raft_durable(node->raft));
     must(node->entries.last == raft_last(node->raft));
-    must(!node->checkpoint.running || store_pending(node->store) == 0);
+    must(!node->checkpoint.running || !store_is_flushing(node->store));
     must((out->peer == 0) == (out->image == NULL));
     must(node->requests.pending_count > 0 || node->requests.pending_bytes == 0);
     must(!node->transfer.request || node->transfer.asked);

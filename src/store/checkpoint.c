@@ -85,7 +85,7 @@ static int pass(struct store *store, enum pass pass)
 {
     int frames = 0;
     int copied = 0;
-    must(store->pass == PASS_NONE && !store->syncing && !store->range);
+    must(store->pass == PASS_NONE && !store->syncing && !store->range.open);
     sqlite3_reset(store->select);
     store->pass = pass;
     int rc = sqlite3_wal_checkpoint_v2(

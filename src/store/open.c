@@ -57,34 +57,33 @@ static enum err prepare(struct store *store)
     } list[] = {
         {&store->begin, "BEGIN IMMEDIATE"},
         {&store->commit, "COMMIT"},
-        /* An update comes first: if it changes no row, the key is new. */
-        {&store->update,
-         "UPDATE pairs SET value=?2, modify_index=?3, version=version+?4 "
-         "WHERE key=?1"},
-        {&store->insert, "INSERT INTO pairs VALUES(?1, ?2, ?3, ?3, 1)"},
+        /* Unlike REPLACE, an update leaves the index of the keys alone. */
+        {&store->put,
+         "INSERT INTO pairs VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(key) DO "
+         "UPDATE SET value=?2, create_index=?3, modify_index=?4, version=?5"},
         {&store->delete, "DELETE FROM pairs WHERE key=?1"},
         {&store->select,
          "SELECT value, create_index, modify_index, version FROM pairs "
          "WHERE key=?1"},
         {&store->save, save},
-        {&store->savepoint, "SAVEPOINT entry"},
-        {&store->release, "RELEASE entry"},
-        {&store->rollback_to, "ROLLBACK TO entry"},
         /* length() of a blob does not read the blob. */
-        {&store->look, "SELECT length(value), create_index, modify_index "
-                       "FROM pairs WHERE key=?1"},
-        {&store->measure, "SELECT count(*), coalesce(sum(size), 0) FROM "
-                          "(SELECT length(value) AS size "
-                          "FROM pairs WHERE key>=?1 AND key<?2 LIMIT ?3)"},
-        {&store->delete_prefix, "DELETE FROM pairs WHERE key>=?1 AND key<?2"},
+        {&store->look,
+         "SELECT length(value), create_index, modify_index, version "
+         "FROM pairs WHERE key=?1"},
+        {&store->measure,
+         "SELECT key, length(value), create_index, modify_index FROM pairs "
+         "WHERE key>=?1 AND key<?2 ORDER BY key"},
+        {&store->find_staged, "SELECT 1 FROM staging WHERE key=?1"},
         {&store->find_answer,
-         "SELECT digest, result FROM answers WHERE name=?1"},
-        {&store->add_answer, "INSERT INTO answers VALUES(?1, ?2, ?3, ?4)"},
-        {&store->drop_answer, "DELETE FROM answers WHERE at=(SELECT min(at) "
-                              "FROM answers)"},
-        /* A key that comes twice is counted once: the commit fails then. */
-        {&store->stage,
-         "INSERT OR IGNORE INTO staging VALUES(?1, ?2, ?3, ?3, 1)"},
+         "SELECT digest, result, at FROM answers WHERE name=?1"},
+        {&store->oldest_answer,
+         "SELECT at FROM answers WHERE at>?1 AND at<=?2 ORDER BY at LIMIT 1"},
+        /* A name may be used again after its result was dropped. */
+        {&store->add_answer,
+         "INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4)"},
+        {&store->drop_answer, "DELETE FROM answers WHERE at<=?1 AND "
+                              "at=(SELECT min(at) FROM answers)"},
+        {&store->stage, "INSERT INTO staging VALUES(?1, ?2, ?3, ?3, 1)"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
         if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
@@ -224,6 +223,9 @@ enum err store_open_generation(const struct store_options *options,
     store->db_file.handle = -1;
     store->wal_file.handle = -1;
     store->generation = *generation;
+    store->active = &store->tiers[0];
+    store_tier_init(&store->tiers[0]);
+    store_tier_init(&store->tiers[1]);
     store_generation_database(options->fs, generation->number, store->path,
                               sizeof(store->path));
     store->in_memory = strcmp(store->path, ":memory:") == 0;
@@ -267,28 +269,38 @@ void store_close(struct store *store)
     if (!store) {
         return;
     }
-    must(!store_is_held(store));
-    if (store->open && store_flush(store) != ERR_OK) {
+    bool completed = store_checkpoint_sync_completed(store, true);
+    must(completed);
+    if (store_flush(store) != ERR_OK) {
         log_warn("store", "why=\"the last entries are not committed; the log "
                           "has them\"");
     }
+    store_discard(store);
+}
+
+void store_discard(struct store *store)
+{
+    must(!store_is_held(store));
+    bool completed = store_checkpoint_sync_completed(store, true);
+    must(completed); /* It used a handle. */
     sqlite3_stmt *const statements[] = {
-        store->begin,         store->commit,      store->update,
-        store->insert,        store->delete,      store->select,
-        store->save,          store->savepoint,   store->release,
-        store->rollback_to,   store->look,        store->measure,
-        store->delete_prefix, store->find_answer, store->add_answer,
-        store->drop_answer,   store->stage};
+        store->begin,         store->commit,      store->put,
+        store->delete,        store->stage,       store->add_answer,
+        store->drop_answer,   store->select,      store->save,
+        store->look,          store->find_staged, store->find_answer,
+        store->oldest_answer, store->measure};
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         sqlite3_finalize(statements[i]);
     }
     store_ranges_free(store);
-    bool completed = store_checkpoint_sync_completed(store, true);
-    must(completed); /* It used a handle. */
     sqlite3_close(store->db);
     store_shim_free(store);
     reserve_close(&store->reserve);
+    store_tier_free(&store->tiers[0]);
+    store_tier_free(&store->tiers[1]);
+    mem_free(store->undo);
     buf_free(&store->conf);
     buf_free(&store->result);
+    buf_free(&store->keys);
     mem_free(store);
 }

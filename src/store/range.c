@@ -1,4 +1,9 @@
-/* range.c -- keys in order.
+/* range.c -- keys in order: two tiers and the database, merged.
+ *
+ * The least key of the three comes next (the greatest in reverse), with the row
+ * of the first that has it: the active tier, the frozen one, the database. A
+ * tombstone hides the key. So a range shows one state, that of the last entry
+ * applied, however far a flush has come.
  *
  * A range always has both bounds, [from, to), so that one statement per
  * direction is enough. One without an end gets COMMAND_KEY_BYTES_MAX + 1 bytes
@@ -36,21 +41,67 @@ void store_ranges_free(struct store *store)
     }
 }
 
-void store_range_open(struct store *store, const struct store_range *range)
+/* ---- merging ---- */
+
+struct bytes store_range_end(struct bytes to)
 {
     static uint8_t end[END_BYTES];
-    struct bytes to = range->to;
-    must(!store->range);
-    if (to.size == 0) {
-        memset(end, 0xff, sizeof(end));
-        to = bytes_of(end, sizeof(end));
+    if (to.size > 0) {
+        return to;
     }
-    size_t which = (range->keys_only ? 2u : 0u) + (range->reverse ? 1u : 0u);
-    store->range = store->ranges[which];
-    sqlite3_bind_blob64(store->range, 1,
-                        range->from.data ? (const void *)range->from.data : "",
-                        range->from.size, SQLITE_STATIC);
-    sqlite3_bind_blob64(store->range, 2, to.data, to.size, SQLITE_STATIC);
+    memset(end, 0xff, sizeof(end));
+    return bytes_of(end, sizeof(end));
+}
+
+static void seek(struct merge *merge, int i, const struct tier *tier,
+                 enum tier_table which)
+{
+    merge->walks[i] = (struct table_walk){0};
+    if (tier) {
+        merge->walks[i] = table_seek(&tier->tables[which],
+                                     merge->reverse ? merge->to : merge->from,
+                                     merge->reverse);
+    }
+}
+
+void store_merge_open(struct store *store, struct merge *merge,
+                      sqlite3_stmt *statement, enum tier_table which)
+{
+    must(!merge->open);
+    merge->open = true;
+    merge->statement = statement;
+    merge->used = true;
+    store_bind(statement, 1, merge->from);
+    store_bind(statement, 2, merge->to);
+    seek(merge, 0, store->active, which);
+    seek(merge, 1, store->frozen, which);
+}
+
+void store_merge_close(struct merge *merge)
+{
+    if (merge->open) {
+        sqlite3_reset(merge->statement);
+        sqlite3_clear_bindings(merge->statement);
+        merge->open = false;
+    }
+}
+
+static bool is_inside(const struct merge *merge, struct bytes key)
+{
+    return merge->reverse ? table_compare(key, merge->from) >= 0
+                          : table_compare(key, merge->to) < 0;
+}
+
+/* The entry of a tier that comes next; NULL: none in the range. */
+static const struct table_entry *peek(struct merge *merge, int i)
+{
+    struct table_walk *walk = &merge->walks[i];
+    const struct table_entry *entry = table_here(walk);
+    while (entry && entry->row.kind == TABLE_HOLE) {
+        table_step(walk, merge->reverse);
+        entry = table_here(walk);
+    }
+    return entry && is_inside(merge, table_key(entry)) ? entry : NULL;
 }
 
 static struct bytes column(sqlite3_stmt *statement, int i)
@@ -59,37 +110,110 @@ static struct bytes column(sqlite3_stmt *statement, int i)
                     (size_t)sqlite3_column_bytes(statement, i));
 }
 
-enum err store_range_step(struct store *store, struct store_pair *pair)
+/* Reads the database's next key, unless it is there. False: SQLite failed. */
+static bool read_database(struct merge *merge)
 {
-    must(store->range);
-    int rc = sqlite3_step(store->range);
-    if (rc != SQLITE_ROW) {
-        return rc == SQLITE_DONE ? ERR_NOT_FOUND : ERR_IO;
+    if (!merge->used) {
+        return true;
     }
-    *pair = (struct store_pair){.key = column(store->range, 0)};
-    if (sqlite3_column_count(store->range) > 1) {
-        pair->value = column(store->range, 1);
-        pair->create_index = (uint64_t)sqlite3_column_int64(store->range, 2);
-        pair->modify_index = (uint64_t)sqlite3_column_int64(store->range, 3);
+    int rc = sqlite3_step(merge->statement);
+    merge->used = false;
+    merge->ended = rc != SQLITE_ROW;
+    if (rc == SQLITE_ROW) {
+        merge->key = column(merge->statement, 0);
     }
-    return ERR_OK;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE;
+}
+
+/* Does `key` come before `other`? */
+static bool is_before(const struct merge *merge, struct bytes key,
+                      struct bytes other)
+{
+    int order = table_compare(key, other);
+    return merge->reverse ? order > 0 : order < 0;
+}
+
+enum err store_merge_next(struct merge *merge, struct bytes *key,
+                          const struct table_row **row)
+{
+    must(merge->open);
+    for (;;) {
+        if (!read_database(merge)) {
+            return ERR_IO;
+        }
+        const struct table_entry *entry = NULL;
+        const struct table_entry *here[2];
+        for (int i = 0; i < 2; i++) {
+            here[i] = peek(merge, i);
+            if (here[i] && (!entry || is_before(merge, table_key(here[i]),
+                                                table_key(entry)))) {
+                entry = here[i];
+            }
+        }
+        bool database = !merge->ended;
+        if (!entry && !database) {
+            return ERR_NOT_FOUND;
+        }
+        if (!entry ||
+            (database && is_before(merge, merge->key, table_key(entry)))) {
+            merge->used = true;
+            *key = merge->key;
+            *row = NULL;
+            return ERR_OK;
+        }
+        *key = table_key(entry);
+        *row = &entry->row;
+        merge->used = database && bytes_equal(merge->key, *key);
+        for (int i = 0; i < 2; i++) {
+            if (here[i] && bytes_equal(table_key(here[i]), *key)) {
+                table_step(&merge->walks[i], merge->reverse);
+            }
+        }
+        if (entry->row.kind == TABLE_ROW) {
+            return ERR_OK;
+        }
+    }
+}
+
+/* ---- the range of the public header ---- */
+
+void store_range_open(struct store *store, const struct store_range *range)
+{
+    must(!store->range.open);
+    size_t which = (range->keys_only ? 2u : 0u) + (range->reverse ? 1u : 0u);
+    store->range = (struct merge){.from = range->from,
+                                  .to = store_range_end(range->to),
+                                  .reverse = range->reverse};
+    store_merge_open(store, &store->range, store->ranges[which], TIER_PAIRS);
 }
 
 enum err store_range_next(struct store *store, struct store_pair *pair)
 {
-    enum err err = store_range_step(store, pair);
-    if (err && err != ERR_NOT_FOUND) {
+    struct merge *range = &store->range;
+    const struct table_row *row;
+    *pair = (struct store_pair){0};
+    enum err err = store_merge_next(range, &pair->key, &row);
+    if (err == ERR_IO) {
         store_range_close(store);
         return store_failed(store, "reading");
     }
-    return err;
+    if (err || sqlite3_column_count(range->statement) == 1) {
+        return err;
+    }
+    if (row) {
+        pair->value = table_value(row);
+        pair->create_index = row->create_index;
+        pair->modify_index = row->modify_index;
+    } else {
+        sqlite3_stmt *from = range->statement;
+        pair->value = column(from, 1);
+        pair->create_index = (uint64_t)sqlite3_column_int64(from, 2);
+        pair->modify_index = (uint64_t)sqlite3_column_int64(from, 3);
+    }
+    return ERR_OK;
 }
 
 void store_range_close(struct store *store)
 {
-    if (store->range) {
-        sqlite3_reset(store->range);
-        sqlite3_clear_bindings(store->range);
-        store->range = NULL;
-    }
+    store_merge_close(&store->range);
 }

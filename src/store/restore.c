@@ -14,8 +14,7 @@
  *
  * Tables named waste_<index> were replaced, or belong to an aborted restore.
  * They are not part of the replicated state: each node deletes them in slices
- * when it is idle, in the transactions of the entries, so that a restart finds
- * what is left of them. */
+ * when it is idle, so that a restart finds what is left of them. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -33,6 +32,20 @@ enum {
 static bool run_sql(struct store *store, const char *sql)
 {
     return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* Changes the schema, in a transaction that store_apply() commits. Nothing is
+ * buffered, so that the tables have all rows. */
+static bool change_schema(struct store *store, const char *sql)
+{
+    must(store_pending(store) == 0 && !store->open && !store->syncing);
+    sqlite3_reset(store->select); /* A running statement prevents renaming. */
+    if (!store_run(store->begin)) {
+        return false;
+    }
+    store->open = true;
+    store->waste = true;
+    return run_sql(store, sql);
 }
 
 /* ---- the steps ---- */
@@ -55,8 +68,7 @@ static bool drop_staging(struct store *store, uint64_t index)
     }
     snprintf(sql, sizeof(sql), "ALTER TABLE staging RENAME TO waste_%llu;%s",
              (unsigned long long)index, STAGING_SQL);
-    store->waste = true;
-    return run_sql(store, sql);
+    return change_schema(store, sql);
 }
 
 static bool begin(struct store *store, uint64_t index, uint64_t id)
@@ -77,13 +89,21 @@ static bool stage(struct store *store, uint64_t index,
     struct bytes key;
     struct bytes value;
     while (command_restore_next(step, &key, &value) == ERR_OK) {
-        store_bind(store->stage, 1, key);
-        store_bind(store->stage, 2, value);
-        sqlite3_bind_int64(store->stage, 3, (sqlite3_int64)index);
-        if (!store_run(store->stage)) {
+        bool is_staged;
+        if (!store_is_staged(store, key, &is_staged)) {
             return false;
         }
-        store->now.staged += (uint64_t)sqlite3_changes(store->db);
+        if (is_staged) {
+            continue; /* It is counted once: the commit fails then. */
+        }
+        struct table_row row = {.kind = TABLE_ROW,
+                                .value = value.data,
+                                .value_bytes = (uint32_t)value.size,
+                                .create_index = index,
+                                .modify_index = index,
+                                .version = 1};
+        store_tier_set(store, TIER_STAGING, key, &row);
+        store->now.staged++;
     }
     return true;
 }
@@ -97,20 +117,39 @@ static bool swap(struct store *store, uint64_t index)
              "ALTER TABLE staging RENAME TO pairs;%s",
              (unsigned long long)index, STAGING_SQL);
     must(now->restore_id != 0);
-    sqlite3_reset(store->select); /* A running statement prevents renaming. */
-    store->waste = true;
     now->restored_id = now->restore_id;
     now->restored_at = index;
     now->restored_keys = now->staged;
     now->keys = now->staged;
     end_restore(store);
-    if (!run_sql(store, sql)) {
+    if (!change_schema(store, sql)) {
         return false;
     }
     if (store->observer) {
         store->observer->replaced(store->observer->arg);
     }
     return true;
+}
+
+bool store_restore_changes_schema(const struct store *store,
+                                  struct bytes command)
+{
+    const struct row *now = &store->now;
+    struct command_restore step;
+    if (command_restore_open(&step, command) != ERR_OK) {
+        return false;
+    }
+    switch (step.step) {
+    case COMMAND_RESTORE_BEGIN:
+        return now->restore_id != step.id && now->staged > 0;
+    case COMMAND_RESTORE_ROWS:
+        return false;
+    case COMMAND_RESTORE_COMMIT:
+        return now->restore_id == step.id && now->staged == step.keys;
+    case COMMAND_RESTORE_ABORT:
+        return now->restore_id == step.id && now->staged > 0;
+    }
+    return false;
 }
 
 /* Does the step that fits the state, and sets head->status. False: SQLite
@@ -253,7 +292,7 @@ enum err store_sweep(struct store *store)
 {
     char table[NAME_BYTES];
     bool found = false;
-    bool alone = !store->open;
+    must(!store->open);
     if (!store->waste) {
         return ERR_NOT_FOUND;
     }
@@ -267,7 +306,7 @@ enum err store_sweep(struct store *store)
                     "name GLOB 'waste_[0-9]*' AND length(name) < 30 LIMIT 1",
                     table, &found) &&
               (!found || sweep(store, table));
-    if (ok && alone) {
+    if (ok) {
         ok = store_run(store->commit);
         store->open = !ok;
     }

@@ -1,5 +1,5 @@
-/* store.c -- apply, commit, read; and what happens after an error of SQLite.
- * store.h has the rules. */
+/* store.c -- applies entries, and reads; and what happens after an error of
+ * SQLite. store.h has the rules. */
 #include "store/store.h"
 
 #include "base/crc32c.h"
@@ -57,7 +57,22 @@ enum err store_error(sqlite3 *db, const char *what)
 }
 
 /* SQLite may have rolled back by itself, which sqlite3_get_autocommit() shows.
- * Either way the state is that of the last commit. */
+ * Either way the database is that of the last commit; the tiers are as they
+ * were. */
+void store_abandon(struct store *store)
+{
+    sqlite3_reset(store->select);
+    if (!sqlite3_get_autocommit(store->db)) {
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    store_shim_discard(store);
+    store->open = false;
+    if (!sqlite3_get_autocommit(store->db)) {
+        die("%s: cannot roll back to the last commit after a shortage: %s",
+            store->path, sqlite3_errmsg(store->db));
+    }
+}
+
 enum err store_failed(struct store *store, const char *what)
 {
     enum err err = store_error(store->db, what);
@@ -65,15 +80,7 @@ enum err store_failed(struct store *store, const char *what)
         die("%s: the database failed while %s: %s", store->path, what,
             sqlite3_errmsg(store->db));
     }
-    if (!sqlite3_get_autocommit(store->db)) {
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    }
-    store_shim_discard(store);
-    store->open = false;
-    if (!sqlite3_get_autocommit(store->db) || store_load_row(store) != ERR_OK) {
-        die("%s: cannot roll back to the last commit after a shortage: %s",
-            store->path, sqlite3_errmsg(store->db));
-    }
+    store_abandon(store);
     return err;
 }
 
@@ -91,10 +98,7 @@ enum err store_begin(struct store *store)
 {
     /* A write to the -wal would undo a checkpoint's step, and is not part of
      * its sync; and a range shows one state. */
-    must(!store->syncing && !store->range);
-    if (store->open) {
-        return ERR_OK;
-    }
+    must(!store->syncing && !store->range.open && !store->open);
     must(sqlite3_get_autocommit(store->db));
     if (!store_run(store->begin)) {
         return store_failed(store, "beginning a transaction");
@@ -103,49 +107,12 @@ enum err store_begin(struct store *store)
     return ERR_OK;
 }
 
-static enum err begin(struct store *store, uint64_t index)
-{
-    must(index == store->now.applied + 1);
-    return store_begin(store);
-}
-
 void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes)
 {
     /* With a NULL pointer SQLite would bind NULL instead of an empty BLOB. */
     sqlite3_bind_blob64(statement, place,
                         bytes.data ? (const void *)bytes.data : "", bytes.size,
                         SQLITE_STATIC);
-}
-
-static bool write_pair(struct store *store, sqlite3_stmt *statement,
-                       uint64_t index, const struct command_op *op)
-{
-    store_bind(statement, 1, op->key);
-    store_bind(statement, 2, op->value);
-    sqlite3_bind_int64(statement, 3, (sqlite3_int64)index);
-    if (statement == store->update) {
-        sqlite3_bind_int(statement, 4, store_counts(store));
-    }
-    return store_run(statement) && sqlite3_changes(store->db) <= 1;
-}
-
-bool store_look(struct store *store, struct bytes key, struct store_looked *row)
-{
-    sqlite3_stmt *look = store->look;
-    *row = (struct store_looked){0};
-    store_bind(look, 1, key);
-    int rc = sqlite3_step(look);
-    if (rc == SQLITE_ROW) {
-        *row = (struct store_looked){
-            .found = true,
-            .value_bytes = (uint64_t)sqlite3_column_int64(look, 0),
-            .create_index = (uint64_t)sqlite3_column_int64(look, 1),
-            .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
-        };
-    }
-    /* The error, if any, stays in the connection. */
-    int reset = sqlite3_reset(look);
-    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
 }
 
 void store_observe(struct store *store, const struct store_observer *observer)
@@ -167,20 +134,23 @@ bool store_put(struct store *store, uint64_t index, const struct command_op *op,
     if (!store_look(store, op->key, &old)) {
         return false;
     }
-    *created = !old.found;
-    if (!write_pair(store, old.found ? store->update : store->insert, index,
-                    op)) {
-        return false;
-    }
-    must(sqlite3_changes(store->db) == 1);
+    struct table_row row = {
+        .kind = TABLE_ROW,
+        .value = op->value.data,
+        .value_bytes = (uint32_t)op->value.size,
+        .create_index = old.found ? old.create_index : index,
+        .modify_index = index,
+        .version = old.found ? old.version + store_counts(store) : 1,
+    };
+    store_tier_set(store, TIER_PAIRS, op->key, &row);
     store->now.keys += !old.found;
-    store_report(store,
-                 &(struct store_change){
-                     .key = op->key,
-                     .value = op->value,
-                     .create_index = old.found ? old.create_index : index,
-                     .prev_index = old.modify_index,
-                 });
+    *created = !old.found;
+    store_report(store, &(struct store_change){
+                            .key = op->key,
+                            .value = op->value,
+                            .create_index = row.create_index,
+                            .prev_index = old.modify_index,
+                        });
     return true;
 }
 
@@ -188,24 +158,21 @@ bool store_delete(struct store *store, const struct command_op *op,
                   uint64_t *deleted)
 {
     struct store_looked old;
-    *deleted = 0;
     if (!store_look(store, op->key, &old)) {
         return false;
     }
-    if (!old.found) {
-        return true;
+    if (old.found) {
+        struct table_row row = {.kind = TABLE_TOMBSTONE};
+        store_tier_set(store, TIER_PAIRS, op->key, &row);
+        must(store->now.keys > 0);
+        store->now.keys--;
+        store_report(store,
+                     &(struct store_change){.deleted = true,
+                                            .key = op->key,
+                                            .create_index = old.create_index,
+                                            .prev_index = old.modify_index});
     }
-    store_bind(store->delete, 1, op->key);
-    if (!store_run(store->delete)) {
-        return false;
-    }
-    must(sqlite3_changes(store->db) == 1);
-    store->now.keys--;
-    *deleted = 1;
-    store_report(store, &(struct store_change){.deleted = true,
-                                               .key = op->key,
-                                               .create_index = old.create_index,
-                                               .prev_index = old.modify_index});
+    *deleted = old.found;
     return true;
 }
 
@@ -222,7 +189,6 @@ static void roll(struct store *store, uint64_t index,
 
 static void applied(struct store *store, uint64_t index, uint64_t term)
 {
-    must(store->open);
     must(index == store->now.applied + 1 && term >= store->now.term);
     store->now.applied = index;
     store->now.term = term;
@@ -248,127 +214,74 @@ static bool apply_plain(struct store *store, uint64_t index,
     return true;
 }
 
+static bool apply(struct store *store, uint64_t index, struct bytes command,
+                  uint64_t *deleted)
+{
+    struct command_reader reader;
+    if (command_is_restore(command)) {
+        return store_restore_apply(store, index, command);
+    }
+    enum err err = command_open(&reader, command);
+    must(err == ERR_OK); /* store_apply() has checked it. */
+    return reader.version == COMMAND_VERSION
+               ? apply_plain(store, index, &reader, deleted)
+               : store_txn_apply(store, index, command, &reader);
+}
+
+bool store_changes_schema(const struct store *store, struct bytes command)
+{
+    return command_is_restore(command) &&
+           store_restore_changes_schema(store, command);
+}
+
 enum err store_apply(struct store *store, uint64_t index, uint64_t term,
                      struct bytes command, struct store_result *result)
 {
-    struct command_reader reader;
     *result = (struct store_result){0};
     store->result.size = 0;
+    must(index == store->now.applied + 1 && !store->range.open);
+    must(store->undo_count == 0);
     /* Check the whole command before any of it is applied. */
     enum err err = command_check(command);
-    if (!err) {
-        err = begin(store, index);
-    }
-    bool is_restore = command_is_restore(command);
-    if (!err && !is_restore) {
-        err = command_open(&reader, command);
+    if (!err && store_changes_schema(store, command)) {
+        err = store_flush(store);
     }
     if (err) {
         return err;
     }
-    bool ok = is_restore ? store_restore_apply(store, index, command)
-              : reader.version == COMMAND_VERSION
-                  ? apply_plain(store, index, &reader, &result->deleted)
-                  : store_txn_apply(store, index, command, &reader);
+    struct row before = store->now;
+    bool ok = apply(store, index, command, &result->deleted);
+    if (ok) {
+        applied(store, index, term);
+        /* A step of a restore has changed the schema. */
+        ok = !store->open || store->frozen || store_commit_now(store);
+    }
     if (!ok) {
+        store_undo(store, 0);
+        store->now = before;
         return store_failed(store, "applying an entry");
     }
+    store_undo_forget(store);
     result->data = buf_bytes(&store->result);
+    return ERR_OK;
+}
+
+void store_apply_noop(struct store *store, uint64_t index, uint64_t term)
+{
     applied(store, index, term);
-    return ERR_OK;
 }
 
-enum err store_apply_noop(struct store *store, uint64_t index, uint64_t term)
+void store_apply_conf(struct store *store, uint64_t index, uint64_t term,
+                      struct bytes conf)
 {
-    enum err err = begin(store, index);
-    if (!err) {
-        applied(store, index, term);
-    }
-    return err;
-}
-
-enum err store_apply_conf(struct store *store, uint64_t index, uint64_t term,
-                          struct bytes conf)
-{
-    enum err err = begin(store, index);
-    if (!err) {
-        store->conf.size = 0;
-        buf_add_bytes(&store->conf, conf);
-        store->conf_dirty = true;
-        store->now.conf_index = index;
-        applied(store, index, term);
-    }
-    return err;
-}
-
-/* ---- commit ---- */
-
-/* Writes the row of table raft, once per transaction and not per entry: a crash
- * undoes the whole transaction, so that row and pairs always agree. */
-static bool save_row(struct store *store)
-{
-    int place = 1;
-    if (store->conf_dirty) {
-        store_bind(store->save, place++, buf_bytes(&store->conf));
-    } else {
-        sqlite3_bind_null(store->save, place++);
-    }
-#define X(column)                                                              \
-    sqlite3_bind_int64(store->save, place++, (sqlite3_int64)store->now.column);
-    RAFT_ROW(X)
-#undef X
-    sqlite3_bind_int64(store->save, place,
-                       (sqlite3_int64)store->flushed.applied);
-    must(place == sqlite3_bind_parameter_count(store->save));
-    if (!store_run(store->save)) {
-        return false;
-    }
-    must(sqlite3_changes(store->db) == 1);
-    return true;
-}
-
-enum err store_flush(struct store *store)
-{
-    if (!store->open) {
-        return ERR_OK;
-    }
-    must(!store->range); /* A reader would keep the -wal from restarting. */
-    must(store->now.applied >= store->flushed.applied);
-    sqlite3_reset(store->select);
-    if (!save_row(store) || !store_run(store->commit)) {
-        return store_failed(store, "committing");
-    }
-    must(sqlite3_get_autocommit(store->db));
-    store->open = false;
-    store->conf_dirty = false;
-    store->flushed = store->now;
-    must(store->durable.applied <= store->flushed.applied);
-    store->commits++;
-    return ERR_OK;
+    store->conf.size = 0;
+    buf_add_bytes(&store->conf, conf);
+    store->conf_dirty = true;
+    store->now.conf_index = index;
+    applied(store, index, term);
 }
 
 /* ---- reading ---- */
-
-bool store_read(struct store *store, struct bytes key, struct store_row *row,
-                bool *found)
-{
-    sqlite3_reset(store->select);
-    store_bind(store->select, 1, key);
-    int rc = sqlite3_step(store->select);
-    *found = rc == SQLITE_ROW;
-    if (!*found) {
-        sqlite3_reset(store->select);
-        return rc == SQLITE_DONE;
-    }
-    *row = (struct store_row){
-        .value = bytes_of(sqlite3_column_blob(store->select, 0),
-                          (size_t)sqlite3_column_bytes(store->select, 0)),
-        .create_index = (uint64_t)sqlite3_column_int64(store->select, 1),
-        .modify_index = (uint64_t)sqlite3_column_int64(store->select, 2),
-        .version = (uint64_t)sqlite3_column_int64(store->select, 3),
-    };
-    return true;
-}
 
 enum err store_get(struct store *store, struct bytes key, struct store_row *row)
 {
@@ -379,26 +292,95 @@ enum err store_get(struct store *store, struct bytes key, struct store_row *row)
     return found ? ERR_OK : ERR_NOT_FOUND;
 }
 
-/* Hashes the rows of a query: `blobs` columns of bytes, then numbers. */
-static uint64_t hash_rows(struct store *store, const char *sql, int blobs,
-                          uint64_t hash)
+static uint64_t hash_number(uint64_t hash, uint64_t number)
+{
+    return mix_u64(hash ^ number);
+}
+
+static uint64_t hash_blobs(uint64_t hash, struct bytes a, struct bytes b)
+{
+    uint32_t crc = crc32c(1, a.data, a.size);
+    return mix_u64(hash ^ crc32c(crc + 1, b.data, b.size));
+}
+
+static struct bytes blob(sqlite3_stmt *statement, int i)
+{
+    return bytes_of(sqlite3_column_blob(statement, i),
+                    (size_t)sqlite3_column_bytes(statement, i));
+}
+
+static uint64_t number(sqlite3_stmt *statement, int i)
+{
+    return (uint64_t)sqlite3_column_int64(statement, i);
+}
+
+static sqlite3_stmt *prepare(struct store *store, const char *sql)
 {
     sqlite3_stmt *all = NULL;
     int rc = sqlite3_prepare_v2(store->db, sql, -1, &all, NULL);
     must(rc == SQLITE_OK);
-    while (sqlite3_step(all) == SQLITE_ROW) {
-        uint32_t crc = 0;
-        for (int i = 0; i < blobs; i++) {
-            const void *blob = sqlite3_column_blob(all, i);
-            crc = crc32c(crc + 1, blob, (size_t)sqlite3_column_bytes(all, i));
+    return all;
+}
+
+static uint64_t hash_rows(struct store *store, const char *sql,
+                          enum tier_table which, uint64_t hash)
+{
+    struct bytes key;
+    const struct table_row *row;
+    sqlite3_stmt *all = prepare(store, sql);
+    struct merge merge = {.to = store_range_end((struct bytes){0})};
+    store_merge_open(store, &merge, all, which);
+    while (store_merge_next(&merge, &key, &row) == ERR_OK) {
+        hash = hash_blobs(hash, key, row ? table_value(row) : blob(all, 1));
+        hash = hash_number(hash, row ? row->create_index : number(all, 2));
+        hash = hash_number(hash, row ? row->modify_index : number(all, 3));
+        hash = hash_number(hash, row ? row->version : number(all, 4));
+    }
+    store_merge_close(&merge);
+    sqlite3_finalize(all);
+    return hash;
+}
+
+static uint64_t hash_answer(uint64_t hash, uint64_t at, struct bytes name,
+                            struct bytes result, uint64_t digest)
+{
+    return hash_number(hash_number(hash_blobs(hash, name, result), at), digest);
+}
+
+/* The results of one tier, in the order of their age. */
+static uint64_t hash_ages(const struct store *store, const struct tier *tier,
+                          uint64_t hash)
+{
+    struct table_walk walk =
+        table_seek(&tier->tables[TIER_AGES], (struct bytes){0}, false);
+    for (; table_here(&walk); table_step(&walk, false)) {
+        const struct table_row *age = &table_here(&walk)->row;
+        if (age->kind == TABLE_ROW && age->modify_index > store->dropped) {
+            const struct table_entry *answer =
+                table_find(&tier->tables[TIER_ANSWERS], table_value(age));
+            hash = hash_answer(hash, age->modify_index, table_key(answer),
+                               table_value(&answer->row), answer->row.version);
         }
-        hash = mix_u64(hash ^ crc);
-        for (int i = blobs; i < sqlite3_column_count(all); i++) {
-            hash = mix_u64(hash ^ (uint64_t)sqlite3_column_int64(all, i));
+    }
+    return hash;
+}
+
+static uint64_t hash_answers(struct store *store, uint64_t hash)
+{
+    sqlite3_stmt *all = prepare(store, "SELECT name, result, at, digest "
+                                       "FROM answers ORDER BY at");
+    while (sqlite3_step(all) == SQLITE_ROW) {
+        uint64_t at = number(all, 2);
+        if (at > store->dropped && at <= store->flushed.applied) {
+            hash = hash_answer(hash, at, blob(all, 0), blob(all, 1),
+                               number(all, 3));
         }
     }
     sqlite3_finalize(all);
-    return hash;
+    if (store->frozen) {
+        hash = hash_ages(store, store->frozen, hash);
+    }
+    return hash_ages(store, store->active, hash);
 }
 
 uint64_t store_content_hash(struct store *store)
@@ -406,16 +388,13 @@ uint64_t store_content_hash(struct store *store)
     uint64_t hash =
         hash_rows(store,
                   "SELECT key, value, create_index, modify_index, version "
-                  "FROM pairs ORDER BY key",
-                  2, 0);
+                  "FROM pairs WHERE key >= ?1 AND key < ?2 ORDER BY key",
+                  TIER_PAIRS, 0);
     hash = hash_rows(store,
                      "SELECT key, value, create_index, modify_index, version "
-                     "FROM staging ORDER BY key",
-                     2, hash);
-    return hash_rows(store,
-                     "SELECT name, result, at, digest FROM answers "
-                     "ORDER BY at",
-                     2, hash);
+                     "FROM staging WHERE key >= ?1 AND key < ?2 ORDER BY key",
+                     TIER_STAGING, hash);
+    return hash_answers(store, hash);
 }
 
 bool store_counts(const struct store *store)

@@ -1,5 +1,33 @@
-/* store.h -- the replicated state machine, a SQLite database. This room is the
- * only user of SQLite.
+/* store.h -- the replicated state machine: two tiers in memory above a SQLite
+ * database. This room is the only user of SQLite.
+ *
+ *     store_apply()       -> active tier     no disk
+ *     store_freeze()      -> frozen tier     a swap of pointers
+ *     store_flush_step()  -> open transaction, in key order, a slice per call;
+ *                            the last one commits it
+ *     store_checkpoint_step() -> database file, in steps and slices, synced
+ *
+ * The log makes an entry durable; SQLite does not stand between a committed
+ * entry and its answer. Applying an entry changes ordered tables in memory, and
+ * reads the database only for a row that neither tier has. A read looks in the
+ * active tier, the frozen one, and the database; a range merges the three. A
+ * deleted key is a tombstone, which hides what is below. The frozen tier has
+ * every row that the open transaction has changed, so that all reads show one
+ * state, that of the last entry applied, at every moment of a flush.
+ *
+ * A flush is one transaction that ends with the row of table raft: applied
+ * index, term, rolling hash and membership as of the frozen tier's last entry.
+ * So replay of the log after a crash starts at exactly the right entry. If
+ * there is no space for it, it is rolled back and starts again later: the tiers
+ * keep what was applied, and nothing that was read is taken back. In WAL mode
+ * with synchronous=NORMAL a commit does not sync, except the first one after a
+ * checkpoint, which restarts the -wal. Flush and checkpoint exclude each other;
+ * applying and reading go on during both.
+ *
+ * The tiers are bounded by their user: when store_buffered() has reached its
+ * limit and store_is_frozen(), nothing more should be applied. A restore
+ * changes tables by their names, for which the tiers must be empty
+ * (store_changes_schema()).
  *
  * Files under the fs's root:
  *     db/gen-%07u/state.db  the database (with its -wal)
@@ -10,14 +38,8 @@
  *     db/upload.tmp         a backup that a client sent (upload.h)
  * With a file system in memory the database is ":memory:".
  *
- * The write transaction stays open across turns of the event loop:
- * store_apply() works inside it, reads on the same connection see it, and
- * store_flush() commits it. In WAL mode with synchronous=NORMAL a commit does
- * not sync, except the first one after a checkpoint, which restarts the -wal.
- * Applied index, term, membership and a rolling hash are one row of the same
- * transaction, so that after a crash replay of the log starts at exactly the
- * right entry. Nothing here depends on clock, locale or node: the same log
- * gives the same rows.
+ * Nothing here depends on clock, locale or node, and no row on when a tier was
+ * flushed: the same log gives the same rows.
  *
  * Keys and values are BLOBs, compared by memcmp. Every row has the log index of
  * the entry that created it, that of the entry that changed it last, and the
@@ -29,10 +51,10 @@
  *                    errno of a full disk or quota (fs.h)
  *     ERR_RESOURCES  SQLITE_NOMEM, or an errno of a lack of descriptors or
  *                    memory
- * After both the store has rolled back to the last flush: the caller stops
- * applying, and tries again later. A function whose list has ERR_NOSPACE may
- * return ERR_RESOURCES as well. Every other error that puts the data in doubt
- * die()s with a sentence. */
+ * After both the state is as before the call, and the caller tries again
+ * later; a flush that was in progress starts again. A function whose list has
+ * ERR_NOSPACE may return ERR_RESOURCES as well. Every other error that puts the
+ * data in doubt die()s with a sentence. */
 #ifndef CRAFTD_STORE_STORE_H
 #define CRAFTD_STORE_STORE_H
 
@@ -50,14 +72,17 @@ struct store_options {
     uint64_t
         reserve_bytes;    /* Size of db/reserve.tmp; 0: STORE_RESERVE_BYTES. */
     uint64_t cache_bytes; /* Upper bound on SQLite's page cache, which grows
-                             as it fills; 0: STORE_CACHE_BYTES. */
+                             as it fills; 0: STORE_CACHE_BYTES. Pages of a
+                             flush that do not fit are written before its
+                             COMMIT, which takes the longer the larger the
+                             cache is. */
     uint64_t wal_bytes_kept; /* A larger -wal is truncated to this when it is
                                 started over; 0: STORE_WAL_BYTES_KEPT. */
 };
 enum {
     STORE_RESERVE_BYTES = 2 << 20,
     STORE_WAL_BYTES_KEPT = 32 << 20,
-    STORE_CACHE_BYTES = 32 << 20
+    STORE_CACHE_BYTES = 4 << 20
 };
 
 /* Open the database, create it if missing, and migrate it to the newest schema:
@@ -68,18 +93,20 @@ enum {
  *   ERR_NOSPACE, ERR_RESOURCES, ERR_IO  it cannot be opened */
 MUST_CHECK enum err store_open(const struct store_options *options,
                                struct store **store);
-/* Commit the open transaction, and close. No image may be open. A commit that
- * fails for a shortage is no loss, since the log has the entries. NULL is
- * fine. */
+/* Flush, and close. No image may be open. A flush that fails for a shortage is
+ * no loss, since the log has the entries. NULL is fine. */
 void store_close(struct store *store);
+
+/* Close a database that is not needed any more, without a flush. */
+void store_discard(struct store *store);
 
 /* Index and term of the last entry applied, 0 if there is none, and the rolling
  * hash of the effects of all entries up to it. */
 uint64_t store_applied(const struct store *store);
 uint64_t store_applied_term(const struct store *store);
 uint64_t store_hash(const struct store *store);
-/* Index of the last entry that survives a crash of the process: applied as of
- * the last commit. */
+/* Index of the last entry that survives a crash of the process: that of the
+ * last flush. */
 uint64_t store_flushed(const struct store *store);
 
 /* The last membership, as given to store_apply_conf(); empty if there is none.
@@ -120,33 +147,54 @@ void store_observe(struct store *store, const struct store_observer *observer);
 /* Apply the entry at `index`, which is store_applied() + 1. `command` is
  * encoded as in command.h. A failure that a command itself has (a condition, a
  * number) is a result: the entry is applied, equally on every node.
- *   ERR_NOSPACE  rolled back: store_applied() is store_flushed() again
+ *   ERR_NOSPACE  not applied: the database could not be read, or not changed by
+ *                a step of a restore
  *   ERR_VERSION  the command is of a newer program: not applied; stop
  *   ERR_CORRUPT  the command is malformed: not applied; stop */
 MUST_CHECK enum err store_apply(struct store *store, uint64_t index,
                                 uint64_t term, struct bytes command,
                                 struct store_result *result);
-/* Apply an entry without effect on the data. ERR_NOSPACE as above. */
-MUST_CHECK enum err store_apply_noop(struct store *store, uint64_t index,
-                                     uint64_t term);
-/* Apply a membership, which is opaque here. ERR_NOSPACE as above. */
-MUST_CHECK enum err store_apply_conf(struct store *store, uint64_t index,
-                                     uint64_t term, struct bytes conf);
+/* Apply an entry without effect on the data. */
+void store_apply_noop(struct store *store, uint64_t index, uint64_t term);
+/* Apply a membership, which is opaque here. */
+void store_apply_conf(struct store *store, uint64_t index, uint64_t term,
+                      struct bytes conf);
+/* True for a step of a restore that changes tables by their names. No
+ * checkpoint may be in progress then, and store_apply() flushes everything
+ * first, which takes long; a caller that cannot wait flushes it in steps
+ * before. */
+bool store_changes_schema(const struct store *store, struct bytes command);
 
-/* Commit the open transaction, if there is one; no range may be open. It writes
- * every page that was changed. ERR_NOSPACE as above. */
+/* Freeze the active tier, unless one is frozen or nothing was applied. True:
+ * one is frozen. */
+bool store_freeze(struct store *store);
+bool store_is_frozen(const struct store *store);
+/* One step of the flush of the frozen tier, if there is one: up to `rows` rows,
+ * or the commit, after which it is not frozen any more. No range may be open,
+ * and no checkpoint in progress. ERR_NOSPACE: rolled back, the next step is the
+ * first one again. */
+MUST_CHECK enum err store_flush_step(struct store *store, uint64_t rows);
+/* True between the first and the last step of a flush. */
+bool store_is_flushing(const struct store *store);
+/* Bytes of memory that the active tier uses, and bytes that its flush may write
+ * to the -wal: more than it does if keys are close to each other. */
+uint64_t store_buffered(const struct store *store);
+uint64_t store_flush_cost(const struct store *store);
+
+/* Flush everything that was applied now. ERR_NOSPACE as with
+ * store_flush_step(). */
 MUST_CHECK enum err store_flush(struct store *store);
 /* The same, and copy the -wal into the database, all of it now: writes every
  * page in it, saves those that an open image still needs, and syncs twice. If a
  * shortage stops the copying, a later checkpoint continues: ERR_OK. */
 MUST_CHECK enum err store_checkpoint(struct store *store);
-/* One step of a checkpoint, for one turn of the event loop. No transaction may
- * be open; not for a store in memory. A commit between two steps makes the
+/* One step of a checkpoint, for one turn of the event loop. No flush may be in
+ * progress; not for a store in memory. A commit between two steps makes the
  * checkpoint start again. True: it is not finished, call again. */
 bool store_checkpoint_step(struct store *store);
 /* True while the sync of a step is in flight, which needs an fs with
  * asynchronous operations. store_checkpoint_step() then only polls it, and
- * nothing may be applied until it has completed. A sync that fails die()s. */
+ * nothing may be flushed until it has completed. A sync that fails die()s. */
 bool store_is_syncing(const struct store *store);
 /* True if that sync is known, without a system call, to have completed. Then
  * call store_checkpoint_step() in the next turn: the fs's event descriptor may
@@ -160,7 +208,7 @@ uint64_t store_checkpoint_bytes(const struct store *store);
 uint64_t store_durable(const struct store *store);
 /* Bytes of the -wal that are committed, and not yet in the database file. */
 uint64_t store_wal_bytes(const struct store *store);
-/* Number of entries applied since the last commit. */
+/* Number of entries applied, and not flushed. */
 uint64_t store_pending(const struct store *store);
 
 /* Prepare one slice of the reserve, space that is released when a write finds
@@ -268,16 +316,15 @@ uint64_t store_installed(const struct store *store, uint64_t *term);
  * replaced, or whose restore was aborted, are deleted in slices by each node on
  * its own. */
 
-/* Delete one slice of such tables, in the open transaction or in one of its
- * own. ERR_NOT_FOUND: nothing is left. ERR_NOSPACE as with store_apply(). */
+/* Delete one slice of such tables. No flush or sync may be in progress.
+ * ERR_NOT_FOUND: nothing is left. ERR_NOSPACE: nothing was deleted. */
 MUST_CHECK enum err store_sweep(struct store *store);
 /* The id of the restore in progress, 0 if there is none, and the number of rows
  * staged so far, from which the caller sees whether it progresses. */
 uint64_t store_restoring(const struct store *store, uint64_t *staged);
 
-/* Read the row of `key`. ERR_NOT_FOUND: there is none. ERR_NOSPACE: SQLite had
- * to write in order to read, and the store was rolled back as with
- * store_apply(). */
+/* Read the row of `key`. ERR_NOT_FOUND: there is none. ERR_NOSPACE: the
+ * database cannot be read now. */
 MUST_CHECK enum err store_get(struct store *store, struct bytes key,
                               struct store_row *row);
 
@@ -294,13 +341,13 @@ uint64_t store_answers(const struct store *store);
 /* ---- keys in order (range.c) ----
  *
  * A range gives the keys in [from, to), compared by memcmp. One is open at a
- * time. Close it before the next entry is applied and before a commit, so that
- * it shows one state. */
+ * time. Close it before the next entry is applied or flushed, so that it shows
+ * one state. */
 
 /* `range` is borrowed until store_range_close(). */
 void store_range_open(struct store *store, const struct store_range *range);
-/* The next key. ERR_NOT_FOUND: there is none. ERR_NOSPACE: the range is closed,
- * and the store was rolled back as with store_apply(). */
+/* The next key. ERR_NOT_FOUND: there is none. ERR_NOSPACE: the database cannot
+ * be read now, and the range is closed. */
 MUST_CHECK enum err store_range_next(struct store *store,
                                      struct store_pair *pair);
 /* Safe if none is open. */

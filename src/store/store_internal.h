@@ -1,10 +1,13 @@
 /* store_internal.h -- what the files of this room share.
  *
  *     open.c        opens and closes a database
- *     store.c       applies, commits, reads
+ *     store.c       applies entries; reads
+ *     tier.c        what was applied and is not in the database yet
+ *     table.c       an ordered table in memory, of which a tier has several
+ *     flush.c       the frozen tier into the database, in slices
  *     txn.c         applies version 2 commands: conditions, results, repeats
  *     restore.c     applies the steps of a restore; deletes replaced tables
- *     range.c       reads keys in order
+ *     range.c       reads keys in order, from tiers and database
  *     checkpoint.c  copies the -wal into the database, in steps
  *     vfs_shim.c    intercepts SQLite's I/O on its files
  *     reserve.c     keeps space for a full disk
@@ -22,6 +25,7 @@
 
 #include "command/command.h"
 #include "store/store.h"
+#include "store/table.h"
 #include "sys/reserve.h"
 
 struct generation {
@@ -64,6 +68,41 @@ struct row {
 /* Statements of ranges: rows or keys alone, each in both directions. */
 enum { STORE_RANGES = 4 };
 
+/* What was applied and is not in the database yet (tier.c). */
+enum tier_table {
+    TIER_PAIRS,
+    TIER_STAGING, /* Rows of table staging. */
+    TIER_AGES,    /* Results: entry's index (store_age_key()) -> name. */
+    TIER_ANSWERS, /* The same by name; the value is the result, the version
+                     its digest. */
+    TIER_TABLES,
+};
+struct tier {
+    struct arena arena;
+    struct table tables[TIER_TABLES];
+    uint64_t cost_bytes; /* See store_flush_cost(). */
+    /* Only of a frozen one, as of its last entry. */
+    struct row row;
+    uint64_t dropped; /* As store->dropped. */
+    bool has_conf;    /* Its membership, if that has changed. */
+    struct buf conf;
+};
+
+/* A walk over the two tiers and the database at once (range.c). */
+struct merge {
+    /* Set by the caller. */
+    struct bytes from;
+    struct bytes to; /* store_range_end() */
+    bool reverse;
+    /* PRIVATE */
+    bool open;
+    struct table_walk walks[2];
+    sqlite3_stmt *statement;
+    struct bytes key; /* The database's next key, unless ... */
+    bool used;        /* ... it was given already, or ... */
+    bool ended;       /* ... there is none. */
+};
+
 /* Adjacent writes of SQLite that have not reached the file yet. */
 struct write_buffer {
     uint8_t *data;
@@ -96,24 +135,35 @@ struct store {
     char path[2 * FS_PATH_BYTES];
     sqlite3_stmt *begin;
     sqlite3_stmt *commit;
-    sqlite3_stmt *update;
-    sqlite3_stmt *insert;
+    /* flush.c */
+    sqlite3_stmt *put;
     sqlite3_stmt *delete;
-    sqlite3_stmt *select;
-    sqlite3_stmt *save;
-    /* txn.c */
-    sqlite3_stmt *savepoint;
-    sqlite3_stmt *release;
-    sqlite3_stmt *rollback_to;
-    sqlite3_stmt *look;
-    sqlite3_stmt *measure;
-    sqlite3_stmt *delete_prefix;
-    sqlite3_stmt *find_answer;
+    sqlite3_stmt *stage;
     sqlite3_stmt *add_answer;
     sqlite3_stmt *drop_answer;
-    sqlite3_stmt *stage; /* restore.c */
+    sqlite3_stmt *select;
+    sqlite3_stmt *save;
+    /* tier.c */
+    sqlite3_stmt *look;
+    sqlite3_stmt *find_staged;
+    sqlite3_stmt *find_answer;
+    sqlite3_stmt *oldest_answer;
+    sqlite3_stmt *measure; /* txn.c */
     sqlite3_stmt *ranges[STORE_RANGES];
-    sqlite3_stmt *range; /* The statement of the open range, or NULL. */
+    struct merge range; /* The range of the public header. */
+    struct tier tiers[2];
+    struct tier *active; /* One of these, ... */
+    struct tier *frozen; /* ... and the other one, or NULL. */
+    uint64_t dropped;    /* Results of named commands up to this index do not
+                            count any more. */
+    /* Changes of the entry that is being applied. */
+    struct undo *undo;
+    size_t undo_count;
+    size_t undo_capacity;
+    struct {
+        enum tier_table table; /* TIER_TABLES: all rows are flushed. */
+        struct table_walk walk;
+    } flush;
     /* The row of table raft: now, as of the last commit, and as of the last
      * complete checkpoint. */
     struct row now;
@@ -122,10 +172,11 @@ struct store {
     const struct store_observer *observer; /* NULL: none. */
     struct buf conf;                       /* The membership. */
     struct buf result; /* Result of the command applied last. */
-    bool open;         /* A transaction is open. */
-    bool conf_dirty;   /* `conf` differs from that of the last commit. */
-    int wal_pages;     /* Pages of the -wal that are not in the database. */
-    bool torn;         /* A checkpoint has copied only some of its pages. */
+    struct buf keys;   /* Keys of a prefix that is being deleted: txn.c. */
+    bool open; /* A transaction is open: a flush, or a step of a restore. */
+    bool conf_dirty; /* `conf` is in neither frozen tier nor database. */
+    int wal_pages;   /* Pages of the -wal that are not in the database. */
+    bool torn;       /* A checkpoint has copied only some of its pages. */
     struct shim_file db_file;
     struct shim_file wal_file;
     bool last_frame; /* The header of a transaction's last frame was written. */
@@ -149,21 +200,60 @@ enum err store_error_shortage(sqlite3 *db);
 /* The same from SQLite's extended `code` and the errno that caused it. */
 enum err store_code_shortage(int code, int error);
 
-/* ---- store.c for txn.c and restore.c. False: SQLite failed. ---- */
+/* ---- tier.c ---- */
 
-/* Run a statement that returns no row. */
-bool store_run(sqlite3_stmt *statement);
-/* Bind a BLOB, which must not change before the statement is reset. */
-void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes);
+/* Make `tier`, which is zero, an empty one, or one that has something. */
+void store_tier_init(struct tier *tier);
+void store_tier_free(struct tier *tier);
+/* The row of `key` in the newer tier that has one; NULL: neither has. */
+const struct table_row *store_tier_row(const struct store *store,
+                                       enum tier_table which, struct bytes key);
+/* Set a row in the active tier, which copies key and value. It can be undone
+ * until store_undo_forget(). */
+void store_tier_set(struct store *store, enum tier_table which,
+                    struct bytes key, const struct table_row *row);
+/* Undo the changes since store->undo_count was `mark`. */
+void store_undo(struct store *store, size_t mark);
+void store_undo_forget(struct store *store);
+
 /* A row without its value, which may be large. All 0 if there is none. */
 struct store_looked {
     bool found;
     uint64_t value_bytes;
     uint64_t create_index;
     uint64_t modify_index;
+    uint64_t version;
 };
+/* Lookups in tiers and database. False: SQLite failed. store_read() is
+ * store_get() without its handling of errors; the row is valid until
+ * store->select is reset, or the next entry is applied. */
 bool store_look(struct store *store, struct bytes key,
-                struct store_looked *row);
+                struct store_looked *looked);
+bool store_read(struct store *store, struct bytes key, struct store_row *row,
+                bool *found);
+bool store_is_staged(struct store *store, struct bytes key, bool *yes);
+/* Adds the result that is kept under `name` to store->result. */
+bool store_answer_find(struct store *store, struct bytes name, bool *found,
+                       uint64_t *digest);
+/* Keep store->result, the result of entry `index`, under a name that has none.
+ * If there are too many, the oldest one is dropped. */
+bool store_answer_add(struct store *store, uint64_t index, struct bytes name,
+                      uint64_t digest);
+enum { STORE_AGE_BYTES = 8 };
+void store_age_key(uint64_t index, uint8_t key[STORE_AGE_BYTES]);
+
+/* ---- flush.c ---- */
+
+/* Commit the open transaction of a step of a restore; nothing is buffered.
+ * False: SQLite failed. */
+MUST_CHECK bool store_commit_now(struct store *store);
+
+/* ---- store.c for txn.c and restore.c. False: SQLite failed. ---- */
+
+/* Run a statement that returns no row. */
+bool store_run(sqlite3_stmt *statement);
+/* Bind a BLOB, which must not change before the statement is reset. */
+void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes);
 /* Notify the observer of a change, if there is an observer. */
 void store_report(struct store *store, const struct store_change *change);
 bool store_put(struct store *store, uint64_t index, const struct command_op *op,
@@ -178,6 +268,9 @@ bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
 /* Apply one step of a restore. Its result is added to store->result. */
 bool store_restore_apply(struct store *store, uint64_t index,
                          struct bytes command);
+/* Does this step change the schema, for which nothing may be buffered? */
+bool store_restore_changes_schema(const struct store *store,
+                                  struct bytes command);
 
 /* Open the database of `generation`, independently of db/CURRENT. A `foreign`
  * one was not written by this node, and is checked first
@@ -295,23 +388,29 @@ MUST_CHECK enum err store_view_drop(sqlite3 *db);
 
 /* ---- transactions (store.c), ranges (range.c) ---- */
 
-/* Begin a transaction unless one is open. ERR_NOSPACE: rolled back. */
+/* Begin a transaction. */
 MUST_CHECK enum err store_begin(struct store *store);
 /* Handle the last error of SQLite, which occurred while `what`: after a
- * shortage roll back to the last flush, and return it; after any other error
- * die(). */
+ * shortage roll back the open transaction, if any, and return it; after any
+ * other error die(). */
 MUST_CHECK enum err store_failed(struct store *store, const char *what);
+/* Roll back the open transaction. */
+void store_abandon(struct store *store);
 
 MUST_CHECK enum err store_ranges_prepare(struct store *store);
 void store_ranges_free(struct store *store);
-/* As store_range_next(), but ERR_IO after an error of SQLite, which is left to
- * the caller; the range stays open. */
-MUST_CHECK enum err store_range_step(struct store *store,
-                                     struct store_pair *pair);
-/* As store_get(), without its handling of errors. False: SQLite failed. The
- * row is valid until store->select is reset. */
-bool store_read(struct store *store, struct bytes key, struct store_row *row,
-                bool *found);
+/* The end of a range: `to`, or one that is greater than every key. */
+struct bytes store_range_end(struct bytes to);
+/* Merge the tiers with `statement`, whose first column is the key and whose
+ * parameters are the bounds. Close it before anything is changed. */
+void store_merge_open(struct store *store, struct merge *merge,
+                      sqlite3_stmt *statement, enum tier_table which);
+/* The next key, and its row; NULL: it is that of the statement. Both are valid
+ * until the next call. ERR_NOT_FOUND: there is none. ERR_IO: SQLite failed. */
+MUST_CHECK enum err store_merge_next(struct merge *merge, struct bytes *key,
+                                     const struct table_row **row);
+/* Safe if it is not open. */
+void store_merge_close(struct merge *merge);
 /* ---- generation.c ---- */
 
 /* The generation in use. The first one is created if there is none.

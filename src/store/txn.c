@@ -1,9 +1,8 @@
 /* txn.c -- applies version 2 commands: conditions, results, repeats.
  *
  * A command is decided here, when it is applied, from the state after the entry
- * before it, which is the same on every node. If an operation fails, a
- * savepoint in the open transaction undoes the command, and the failure is its
- * result.
+ * before it, which is the same on every node. If an operation fails, the
+ * changes of the command are undone, and the failure is its result.
  *
  * Results of named commands are rows. At most STORE_ANSWERS_MAX are kept: a new
  * one replaces the oldest. No clock is read. */
@@ -178,51 +177,47 @@ static struct bytes prefix_end(struct bytes prefix,
     return bytes_of(end, COMMAND_KEY_BYTES_MAX + 1);
 }
 
-/* Counts the keys in [begin, end), and no more than one over the limit. Too
- * many for one entry make the result RESULT_TOO_MANY. */
+static uint64_t column(const struct merge *merge, int i)
+{
+    return (uint64_t)sqlite3_column_int64(merge->statement, i);
+}
+
+/* Lists the keys in [begin, end), with their indexes, and no more
+ * than one over the limit. Too many for one entry make the result
+ * RESULT_TOO_MANY. */
 static bool measure(struct txn *txn, struct bytes begin, struct bytes end)
 {
     must(txn->prefix_keys <= RESULT_PREFIX_KEYS_MAX);
-    sqlite3_stmt *measure = txn->store->measure;
+    struct merge merge = {.from = begin, .to = end};
     uint64_t left = RESULT_PREFIX_KEYS_MAX - txn->prefix_keys;
-    store_bind(measure, 1, begin);
-    store_bind(measure, 2, end);
-    sqlite3_bind_int64(measure, 3, (sqlite3_int64)left + 1);
-    int rc = sqlite3_step(measure);
-    if (rc == SQLITE_ROW) {
-        uint64_t keys = (uint64_t)sqlite3_column_int64(measure, 0);
-        txn->prefix_bytes += (uint64_t)sqlite3_column_int64(measure, 1);
-        if (keys > left || txn->prefix_bytes > RESULT_PREFIX_BYTES_MAX) {
-            txn->head.status = RESULT_TOO_MANY;
-        } else {
-            txn->prefix_keys += keys;
-        }
-    }
-    int reset = sqlite3_reset(measure);
-    return rc == SQLITE_ROW && reset == SQLITE_OK;
-}
-
-/* Reports the deletion of the keys in [begin, end), of which there are at most
- * RESULT_PREFIX_KEYS_MAX. */
-static bool report_range(struct store *store, struct bytes begin,
-                         struct bytes end)
-{
-    const struct store_range range = {.from = begin, .to = end};
-    struct store_pair pair;
+    uint64_t keys = 0;
+    struct bytes key;
+    const struct table_row *row;
     enum err err = ERR_OK;
-    if (!store->observer) {
-        return true;
+    struct buf *list = &txn->store->keys;
+    list->size = 0;
+    store_merge_open(txn->store, &merge, txn->store->measure, TIER_PAIRS);
+    while (keys <= left &&
+           (err = store_merge_next(&merge, &key, &row)) == ERR_OK) {
+        keys++;
+        txn->prefix_bytes += row ? row->value_bytes : column(&merge, 1);
+        buf_add_u16(list, (uint16_t)key.size);
+        buf_add_bytes(list, key);
+        buf_add_u64(list, row ? row->create_index : column(&merge, 2));
+        buf_add_u64(list, row ? row->modify_index : column(&merge, 3));
     }
-    store_range_open(store, &range);
-    while (!(err = store_range_step(store, &pair))) {
-        store_report(store,
-                     &(struct store_change){.deleted = true,
-                                            .key = pair.key,
-                                            .create_index = pair.create_index,
-                                            .prev_index = pair.modify_index});
+    if (err == ERR_IO) {
+        /* The error stays in the connection. */
+        store_merge_close(&merge);
+        return false;
     }
-    store_range_close(store);
-    return err == ERR_NOT_FOUND;
+    store_merge_close(&merge);
+    if (keys > left || txn->prefix_bytes > RESULT_PREFIX_BYTES_MAX) {
+        txn->head.status = RESULT_TOO_MANY;
+    } else {
+        txn->prefix_keys += keys;
+    }
+    return true;
 }
 
 static bool delete_prefix(struct txn *txn, const struct command_op *op,
@@ -237,15 +232,19 @@ static bool delete_prefix(struct txn *txn, const struct command_op *op,
     if (txn->head.status == RESULT_TOO_MANY) {
         return true;
     }
-    if (!report_range(store, op->key, end)) {
-        return false;
+    struct table_row row = {.kind = TABLE_TOMBSTONE};
+    struct cursor keys = cursor_of(buf_bytes(&store->keys));
+    while (cursor_left(&keys) > 0) {
+        struct store_change change = {.deleted = true};
+        size_t size = cursor_u16(&keys);
+        change.key = cursor_bytes(&keys, size);
+        change.create_index = cursor_u64(&keys);
+        change.prev_index = cursor_u64(&keys);
+        store_tier_set(store, TIER_PAIRS, change.key, &row);
+        store_report(store, &change);
+        result->deleted++;
     }
-    store_bind(store->delete_prefix, 1, op->key);
-    store_bind(store->delete_prefix, 2, end);
-    if (!store_run(store->delete_prefix)) {
-        return false;
-    }
-    result->deleted = (uint64_t)sqlite3_changes(store->db);
+    must(result->deleted <= store->now.keys);
     store->now.keys -= result->deleted;
     return true;
 }
@@ -302,47 +301,25 @@ static bool run_ops(struct txn *txn, struct command_reader *reader)
     return true;
 }
 
-/* Puts and deletes need no savepoint: they cannot fail, and their results are
- * short. */
-_Static_assert(2 * COMMAND_OPS_MAX + 64 <= RESULT_BYTES_MAX,
-               "the results of puts and deletes always fit");
-static bool can_fail(struct command_reader reader, bool is_named)
-{
-    struct command_op op;
-    while (command_next(&reader, &op) == ERR_OK) {
-        if (op.type != COMMAND_PUT && op.type != COMMAND_DELETE) {
-            return true;
-        }
-    }
-    return is_named;
-}
-
 /* Runs the operations of a list, all or none. */
-static bool run_list(struct txn *txn, struct command_reader *reader,
-                     bool is_named)
+static bool run_list(struct txn *txn, struct command_reader *reader)
 {
     struct store *store = txn->store;
     struct row before = store->now;
+    size_t mark = store->undo_count;
     enum result_status good = txn->head.status;
-    bool guarded = can_fail(*reader, is_named);
-    if (guarded && !store_run(store->savepoint)) {
-        return false;
-    }
     if (!run_ops(txn, reader)) {
         return false;
     }
     if (txn->head.status != good) {
-        must(guarded);
         store->result.size = 0;
         store->now = before;
-        if (!store_run(store->rollback_to)) {
-            return false;
-        }
+        store_undo(store, mark);
         if (store->observer) {
             store->observer->undone(store->observer->arg);
         }
     }
-    return !guarded || store_run(store->release);
+    return true;
 }
 
 /* ---- repeats ---- */
@@ -353,46 +330,31 @@ static bool find_answer(struct txn *txn, const struct command_name *name,
                         bool *known)
 {
     struct store *store = txn->store;
-    sqlite3_stmt *find = store->find_answer;
-    store_bind(find, 1, name->key);
-    int rc = sqlite3_step(find);
-    *known = rc == SQLITE_ROW;
-    if (*known && (uint64_t)sqlite3_column_int64(find, 0) == name->digest) {
-        buf_add(&store->result, sqlite3_column_blob(find, 1),
-                (size_t)sqlite3_column_bytes(find, 1));
+    uint64_t digest = 0;
+    if (!store_answer_find(store, name->key, known, &digest)) {
+        return false;
+    }
+    if (*known && digest == name->digest) {
         result_mark_replayed(&store->result);
     } else if (*known) {
+        store->result.size = 0;
         txn->head.status = RESULT_REUSED;
     }
-    int reset = sqlite3_reset(find);
-    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
+    return true;
 }
 
 static bool keep_answer(struct store *store, uint64_t index,
                         const struct command_name *name)
 {
-    sqlite3_stmt *add = store->add_answer;
     must(store->result.size > 0 &&
          store->result.size <= RESULT_NAMED_BYTES_MAX);
-    if (store->now.answers >= STORE_ANSWERS_MAX) {
-        if (!store_run(store->drop_answer)) {
-            return false;
-        }
-        store->now.answers--;
-    }
-    sqlite3_bind_int64(add, 1, (sqlite3_int64)index);
-    store_bind(add, 2, name->key);
-    sqlite3_bind_int64(add, 3, (sqlite3_int64)name->digest);
-    store_bind(add, 4, buf_bytes(&store->result));
-    store->now.answers++;
-    return store_run(add);
+    return store_answer_add(store, index, name->key, name->digest);
 }
 
 /* ---- one command ---- */
 
 static bool decide(struct txn *txn, struct command_reader *reader)
 {
-    bool is_named = reader->name.key.size > 0;
     if (!check_conditions(txn, reader)) {
         return false;
     }
@@ -405,8 +367,7 @@ static bool decide(struct txn *txn, struct command_reader *reader)
         }
         txn->head.status = RESULT_ELSE;
     }
-    return txn->head.status == RESULT_REFUSED ||
-           run_list(txn, reader, is_named);
+    return txn->head.status == RESULT_REFUSED || run_list(txn, reader);
 }
 
 static bool answer(struct txn *txn, struct command_reader *reader)

@@ -1,0 +1,312 @@
+/* tier.c -- what was applied and is not in the database yet.
+ *
+ * Entries are applied to the active tier alone (store.h). A lookup goes through
+ * the active tier, the frozen one, and the database; the first one that knows
+ * the key decides, and a tombstone decides that there is no row. The frozen
+ * tier has every key that the open transaction has changed, so that it does not
+ * matter how far its flush has come.
+ *
+ * Every change of the entry that is being applied is recorded, so that a list
+ * of operations, or the whole entry, can be undone. A key that was new becomes
+ * a hole then. */
+#include "store/store_internal.h"
+
+enum {
+    UNDO_KEPT = 4096,
+    /* What a changed key costs in the -wal besides its value: leaves of the
+     * table and of its index, and their neighbours now and then. */
+    KEY_COST_BYTES = 3 * 4096,
+};
+
+struct undo {
+    struct table_entry *entry;
+    struct table_row before;
+};
+
+void store_tier_init(struct tier *tier)
+{
+    for (int i = 0; i < TIER_TABLES; i++) {
+        table_init(&tier->tables[i], &tier->arena);
+    }
+}
+
+void store_tier_free(struct tier *tier)
+{
+    arena_free(&tier->arena);
+    buf_free(&tier->conf);
+    *tier = (struct tier){0};
+    store_tier_init(tier);
+}
+
+static const struct table_row *row_in(const struct table *table,
+                                      struct bytes key)
+{
+    const struct table_entry *entry = table_find(table, key);
+    return entry && entry->row.kind != TABLE_HOLE ? &entry->row : NULL;
+}
+
+const struct table_row *store_tier_row(const struct store *store,
+                                       enum tier_table which, struct bytes key)
+{
+    const struct table_row *row = row_in(&store->active->tables[which], key);
+    return row || !store->frozen ? row
+                                 : row_in(&store->frozen->tables[which], key);
+}
+
+/* ---- changes ---- */
+
+static void record(struct store *store, struct table_entry *entry)
+{
+    if (store->undo_count == store->undo_capacity) {
+        store->undo_capacity =
+            store->undo_capacity ? 2 * store->undo_capacity : 64;
+        store->undo = mem_realloc(store->undo, store->undo_capacity *
+                                                   sizeof(store->undo[0]));
+    }
+    store->undo[store->undo_count++] =
+        (struct undo){.entry = entry, .before = entry->row};
+}
+
+void store_tier_set(struct store *store, enum tier_table which,
+                    struct bytes key, const struct table_row *row)
+{
+    struct tier *tier = store->active;
+    struct table *table = &tier->tables[which];
+    struct table_entry *entry = table_add(table, key);
+    record(store, entry);
+    if (entry->row.kind == TABLE_HOLE) {
+        tier->cost_bytes += KEY_COST_BYTES;
+    }
+    tier->cost_bytes += row->value_bytes;
+    entry->row = *row;
+    entry->row.value = table_copy(table, table_value(row));
+}
+
+void store_undo(struct store *store, size_t mark)
+{
+    must(mark <= store->undo_count);
+    while (store->undo_count > mark) {
+        const struct undo *undo = &store->undo[--store->undo_count];
+        undo->entry->row = undo->before;
+    }
+}
+
+void store_undo_forget(struct store *store)
+{
+    store->undo_count = 0;
+    if (store->undo_capacity > UNDO_KEPT) {
+        mem_free(store->undo); /* Of an entry with very many operations. */
+        store->undo = NULL;
+        store->undo_capacity = 0;
+    }
+}
+
+/* ---- lookups ---- */
+
+/* True when the statement is to be run again: it failed for a shortage in the
+ * transaction of a flush, which was abandoned. */
+static bool again(struct store *store, sqlite3_stmt *statement, int rc)
+{
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+        return false;
+    }
+    bool shortage = store_error_shortage(store->db) != ERR_OK;
+    sqlite3_reset(statement);
+    if (!store->open || !shortage) {
+        return false;
+    }
+    store_abandon(store);
+    return true;
+}
+
+/* Runs a query for one row. SQLite may have to write in order to read: to make
+ * space in its cache while a flush is in progress. */
+static int query_row(struct store *store, sqlite3_stmt *statement)
+{
+    int rc = sqlite3_step(statement);
+    return again(store, statement, rc) ? sqlite3_step(statement) : rc;
+}
+
+/* Ends a query without losing its error, which stays in the connection. */
+static bool end_query(sqlite3_stmt *statement, int rc)
+{
+    int reset = sqlite3_reset(statement);
+    return (rc == SQLITE_ROW || rc == SQLITE_DONE) && reset == SQLITE_OK;
+}
+
+bool store_look(struct store *store, struct bytes key,
+                struct store_looked *looked)
+{
+    const struct table_row *row = store_tier_row(store, TIER_PAIRS, key);
+    *looked = (struct store_looked){0};
+    if (row) {
+        if (row->kind == TABLE_ROW) {
+            *looked = (struct store_looked){.found = true,
+                                            .value_bytes = row->value_bytes,
+                                            .create_index = row->create_index,
+                                            .modify_index = row->modify_index,
+                                            .version = row->version};
+        }
+        return true;
+    }
+    sqlite3_stmt *look = store->look;
+    store_bind(look, 1, key);
+    int rc = query_row(store, look);
+    if (rc == SQLITE_ROW) {
+        *looked = (struct store_looked){
+            .found = true,
+            .value_bytes = (uint64_t)sqlite3_column_int64(look, 0),
+            .create_index = (uint64_t)sqlite3_column_int64(look, 1),
+            .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
+            .version = (uint64_t)sqlite3_column_int64(look, 3),
+        };
+    }
+    return end_query(look, rc);
+}
+
+bool store_read(struct store *store, struct bytes key, struct store_row *row,
+                bool *found)
+{
+    sqlite3_stmt *select = store->select;
+    const struct table_row *ours = store_tier_row(store, TIER_PAIRS, key);
+    sqlite3_reset(select);
+    if (ours) {
+        *found = ours->kind == TABLE_ROW;
+        *row = (struct store_row){.value = table_value(ours),
+                                  .create_index = ours->create_index,
+                                  .modify_index = ours->modify_index,
+                                  .version = ours->version};
+        return true;
+    }
+    store_bind(select, 1, key);
+    int rc = query_row(store, select);
+    *found = rc == SQLITE_ROW;
+    if (!*found) {
+        sqlite3_reset(select);
+        return rc == SQLITE_DONE;
+    }
+    *row = (struct store_row){
+        .value = bytes_of(sqlite3_column_blob(select, 0),
+                          (size_t)sqlite3_column_bytes(select, 0)),
+        .create_index = (uint64_t)sqlite3_column_int64(select, 1),
+        .modify_index = (uint64_t)sqlite3_column_int64(select, 2),
+        .version = (uint64_t)sqlite3_column_int64(select, 3),
+    };
+    return true;
+}
+
+bool store_is_staged(struct store *store, struct bytes key, bool *yes)
+{
+    *yes = store_tier_row(store, TIER_STAGING, key) != NULL;
+    if (*yes) {
+        return true;
+    }
+    store_bind(store->find_staged, 1, key);
+    int rc = query_row(store, store->find_staged);
+    *yes = rc == SQLITE_ROW;
+    return end_query(store->find_staged, rc);
+}
+
+/* ---- results of named commands ----
+ *
+ * They are found by name, and the oldest one is dropped when there are too
+ * many. Those up to index store->dropped are dropped already, whether or not
+ * their rows are still there. */
+
+bool store_answer_find(struct store *store, struct bytes name, bool *found,
+                       uint64_t *digest)
+{
+    const struct table_row *row = store_tier_row(store, TIER_ANSWERS, name);
+    sqlite3_stmt *find = store->find_answer;
+    *found = row && row->modify_index > store->dropped;
+    if (*found) {
+        *digest = row->version;
+        buf_add_bytes(&store->result, table_value(row));
+    }
+    if (row) {
+        return true;
+    }
+    store_bind(find, 1, name);
+    int rc = query_row(store, find);
+    *found = rc == SQLITE_ROW &&
+             (uint64_t)sqlite3_column_int64(find, 2) > store->dropped;
+    if (*found) {
+        *digest = (uint64_t)sqlite3_column_int64(find, 0);
+        buf_add(&store->result, sqlite3_column_blob(find, 1),
+                (size_t)sqlite3_column_bytes(find, 1));
+    }
+    return end_query(find, rc);
+}
+
+/* The index of the oldest result in a tier; 0: there is none. */
+static uint64_t oldest_in(const struct store *store, const struct tier *tier)
+{
+    uint8_t after[STORE_AGE_BYTES];
+    if (!tier) {
+        return 0;
+    }
+    store_age_key(store->dropped + 1, after);
+    struct table_walk walk = table_seek(&tier->tables[TIER_AGES],
+                                        bytes_of(after, sizeof(after)), false);
+    const struct table_entry *entry = table_here(&walk);
+    while (entry && entry->row.kind == TABLE_HOLE) {
+        table_step(&walk, false);
+        entry = table_here(&walk);
+    }
+    return entry ? entry->row.modify_index : 0;
+}
+
+/* The same over all. Rows of the database that the open transaction has added
+ * are in the frozen tier as well. */
+static bool oldest_answer(struct store *store, uint64_t *index)
+{
+    sqlite3_stmt *oldest = store->oldest_answer;
+    sqlite3_bind_int64(oldest, 1, (sqlite3_int64)store->dropped);
+    sqlite3_bind_int64(oldest, 2, (sqlite3_int64)store->flushed.applied);
+    int rc = query_row(store, oldest);
+    *index = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(oldest, 0) : 0;
+    if (!end_query(oldest, rc)) {
+        return false;
+    }
+    if (*index == 0) {
+        *index = oldest_in(store, store->frozen);
+    }
+    if (*index == 0) {
+        *index = oldest_in(store, store->active);
+    }
+    must(*index > store->dropped);
+    return true;
+}
+
+bool store_answer_add(struct store *store, uint64_t index, struct bytes name,
+                      uint64_t digest)
+{
+    uint8_t age[STORE_AGE_BYTES];
+    if (store->now.answers >= STORE_ANSWERS_MAX) {
+        uint64_t oldest;
+        if (!oldest_answer(store, &oldest)) {
+            return false;
+        }
+        store->dropped = oldest;
+        store->now.answers--;
+    }
+    struct table_row row = {.kind = TABLE_ROW,
+                            .value = store->result.data,
+                            .value_bytes = (uint32_t)store->result.size,
+                            .modify_index = index,
+                            .version = digest};
+    store_tier_set(store, TIER_ANSWERS, name, &row);
+    row.value = name.data;
+    row.value_bytes = (uint32_t)name.size;
+    store_age_key(index, age);
+    store_tier_set(store, TIER_AGES, bytes_of(age, sizeof(age)), &row);
+    store->now.answers++;
+    return true;
+}
+
+void store_age_key(uint64_t index, uint8_t key[STORE_AGE_BYTES])
+{
+    for (int i = 0; i < STORE_AGE_BYTES; i++) {
+        key[i] = (uint8_t)(index >> (8 * (STORE_AGE_BYTES - 1 - i)));
+    }
+}
