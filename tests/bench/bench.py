@@ -6,7 +6,7 @@ beside it in the same run when it is installed.
                          [--before BINARY]
 
 Parts (--only): single three large cpu idle cold failover sync size io key auth
-flood redis grow amplify
+flood redis grow amplify watch
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -42,6 +42,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "proc"))
 
 from cluster import (BINARY, TROUBLE, Cluster, Node, cpu_seconds,  # noqa: E402
                      directory_bytes, rss_bytes, wait_for, written_bytes)
+from watching import latency_ms, watching  # noqa: E402
 
 KEYS = 100000
 VALUE_BYTES = 100
@@ -541,6 +542,73 @@ def part_flood(options, report):
                answered=sum(s["answered"] for s in strangers),
                late_us=max(s["late_us"] for s in strangers))
     report.add("flood", "elections", "flood", elections, "")
+
+
+WATCHES = 1000
+WATCH_QUERIES = {  # Of each of them; None: there are none.
+    "none": None,
+    "of other prefixes": "prefix=other/{}/",
+    "of what is written": "prefix=",
+}
+
+
+def write_beside(program, queries, options):
+    """wrk's writes beside these watches at the leader, with its CPU time for a
+    write and the events a second."""
+    leader = program.leader()
+    with contextlib.ExitStack() as stack:
+        end = stack.enter_context(watching(leader, queries)) if queries else lambda: 0
+        used, began = cpu_seconds(leader.pid), time.monotonic()
+        run = wrk(program, program.write, 16, options.secs)
+        run["cpu_us"] = (cpu_seconds(leader.pid) - used) * 1e6 / max(run["requests"], 1)
+        run["events"] = end() / (time.monotonic() - began)
+    return run
+
+
+def weigh_watch(leader):
+    """Memory of an idle watch beyond that of its connection: those of plain ones
+    have been there before."""
+    sockets = [socket.create_connection(("127.0.0.1", leader.http_port))
+               for _ in range(WATCHES)]
+    for link in sockets:
+        link.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        link.recv(4096)
+        link.close()
+    time.sleep(1)
+    before = rss_bytes(leader.pid)
+    with watching(leader, [f"prefix=other/{i}/" for i in range(WATCHES)]):
+        return (rss_bytes(leader.pid) - before) / WATCHES
+
+
+def part_watch(options, report):
+    """Writes without watches, beside 1,000 of other prefixes and beside 1,000 of
+    what is written, at the leader of three nodes, in turns; the memory of an idle
+    watch; the time from an answer to the event at another node."""
+    runs = {name: [] for name in WATCH_QUERIES}
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="craftd-bench-") as base:
+        program = Craftd(base, 3, ["--max-conns", str(4 * WATCHES)])
+        try:
+            leader = program.start().leader()
+            report.add("watch", "an idle watch", "craftd", weigh_watch(leader), "bytes")
+            for _ in range(options.runs):
+                for name, query in WATCH_QUERIES.items():
+                    queries = query and [query.format(i) for i in range(WATCHES)]
+                    runs[name].append(write_beside(program, queries, options))
+        finally:
+            program.stop()
+    for name, of_name in runs.items():
+        report.add("watch", "write, watches " + name, "craftd",
+                   statistics.median(run["per_s"] for run in of_name), "/s",
+                   bad=sum(r["bad_status"] + r["bad_socket"] for r in of_name))
+        report.add("watch", "CPU, watches " + name, "craftd",
+                   statistics.median(run["cpu_us"] for run in of_name), "us/write")
+    report.add("watch", "events to 1,000 watches", "craftd",
+               statistics.median(r["events"] for r in runs["of what is written"]), "/s")
+    with both(options, 3) as programs:
+        for program in programs:
+            median, p99, _ = latency_ms(program, options.secs)
+            report.add("watch", "answer to event elsewhere, p50", program.name, median, "ms")
+            report.add("watch", "answer to event elsewhere, p99", program.name, p99, "ms")
 
 
 def weigh(report, programs, memory, directory):
