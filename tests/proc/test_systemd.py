@@ -146,7 +146,8 @@ def test_the_service_under_systemd(cluster, booted, tmp_path):
     assert booted.show("NRestarts") == "0"
 
     # The node has the same sandbox as outside, and runs as a user without rights.
-    outside = cluster.new().start().up()
+    outside = cluster.new()
+    outside.start([dist.CRAFTD, *outside.argv()[1:]]).up()
     log = booted.run("journalctl", "--unit=craftd", "--output=cat", "--no-pager")
     sandbox = re.search(r"sandbox (seccomp=\w+ landlock=\w+)", outside.log())[1]
     assert f"sandbox {sandbox}" in log
