@@ -209,6 +209,7 @@ const char help_watch[] =
     "    that was shown: none is missing, and none comes twice.\n"
     "\n"
     "OPTIONS\n"
+    "    --key KEY            changes of this key alone\n"
     "    --initial            first the keys as they are; again, when the\n"
     "                         changes since the last one shown are gone\n"
     "    --since N            changes after index N\n"
