@@ -207,7 +207,8 @@ static void answer_unauthorized(struct conn *conn, const char *message)
 }
 
 /* Answer 401 to a request without credentials, which may be repeated with some;
- * otherwise 403 with the permission that is missing ("write:svc/a"). */
+ * otherwise 403 with the permission that is missing ("write:svc/a"). What is no
+ * key is not named, since JSON cannot hold it (RFC 8259 8.1). */
 static bool deny(struct conn *conn, enum auth_perm perm, struct bytes key)
 {
     struct buf need = {0};
@@ -218,7 +219,8 @@ static bool deny(struct conn *conn, enum auth_perm perm, struct bytes key)
         return false;
     }
     buf_add_string(&text, auth_perm_name(perm));
-    if (key.size > 0 && (perm == AUTH_READ || perm == AUTH_WRITE)) {
+    if (key.size > 0 && (perm == AUTH_READ || perm == AUTH_WRITE) &&
+        json_is_utf8(key)) {
         buf_add_u8(&text, ':');
         buf_add_bytes(&text, key);
     }

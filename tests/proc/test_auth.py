@@ -290,6 +290,19 @@ def test_malformed_credentials(start, header):
     check_401(node.plain("GET", "/keys", headers={"Authorization": header}))
 
 
+def test_a_refusal_is_json_whatever_the_key(start):
+    """Bytes that are no UTF-8 cannot be in it."""
+    node = start(token("none"))
+    for key, shown in (("%ff", ""), ("%ed%a0%80", ""), ("a%c3", ""), ("%c3%a9", ":é"),
+                       ("%22%0d%0aX", ':"\r\nX'), ("%00", ":\0")):
+        for method, path, perm in (("GET", "/key/", "read"), ("PUT", "/key/", "write"),
+                                   ("GET", "/keys?prefix=", "read"),
+                                   ("GET", "/watch?key=", "read"),
+                                   ("DELETE", "/keys?prefix=", "write"),
+                                   ("DELETE", "/api/v1/properties/", "write")):
+            check_403(node.plain(method, path + key, headers=bearer("none")), perm + shown)
+
+
 def test_two_headers_are_none(start):
     """Another program in front may have looked at the other one."""
     node = start(user("*", None, "read"))
