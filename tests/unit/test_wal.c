@@ -413,6 +413,35 @@ static void test_the_next_segment_is_there_in_time(void **state)
     finish();
 }
 
+/* A log may have been begun on a disk of another size: the size of a segment is
+ * that of its file. */
+static void test_segments_of_different_sizes(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {256 << 10, SEGMENT, 1 << 20, 64 << 10};
+    begin();
+    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        struct wal_stats before;
+        struct wal_stats after;
+        f.options.segment_bytes = sizes[i];
+        reopen();
+        append(1, 20000);
+        sync_all();
+        wal_get_stats(f.wal, &before);
+        assert_int_equal(wal_roll(f.wal), ERR_OK);
+        wal_get_stats(f.wal, &after);
+        assert_int_equal(after.log_bytes - before.log_bytes, sizes[i]);
+        append(1, 300000); /* More than most of them have room for. */
+        sync_all();
+    }
+    reopen();
+    assert_int_equal(wal_last(f.wal), 2 * ARRAY_COUNT(sizes));
+    for (uint64_t index = 1; index <= wal_last(f.wal); index++) {
+        read_one(index);
+    }
+    finish();
+}
+
 static void begin_with_reserve(void)
 {
     begin();
@@ -807,6 +836,7 @@ int main(void)
         BOTH(test_files_of_another_are_refused),
         BOTH(test_a_full_disk_is_told_before_it_matters),
         BOTH(test_the_next_segment_is_there_in_time),
+        BOTH(test_segments_of_different_sizes),
         BOTH(test_the_log_goes_on_in_its_reserve),
         BOTH(test_the_reserve_is_for_what_was_accepted),
         BOTH(test_a_start_on_a_full_disk),
