@@ -154,13 +154,18 @@ RUN_mipsel := qemu-mipsel-static
 
 CMOCKA_CFLAGS := $(addprefix -DHAVE_,INTTYPES_H MALLOC_H SETJMP_H SIGNAL_H \
   STRINGS_H STRSIGNAL STRUCT_TIMESPEC CLOCK_GETTIME CLOCK_REALTIME) -w
+# cmocka.h would define uintptr_t, as it knows only the headers of other libcs.
+CMOCKA_INCLUDE := -isystem $(FETCHED)/cmocka/include -D_UINTPTR_T_DEFINED
 CROSS_UNIT := $(BUILD)/cross/release-$(ARCH)
+define cmocka_rule
 $(CROSS_UNIT)/cmocka.o: $(FETCHED)/cmocka/src/cmocka.c \
   $(if $(zig_$(ARCH)),,| $(BUILD)/cross/kernel-$(ARCH))
-	@mkdir -p $(@D)
-	$(call cross_compile,$(ARCH)) -D_GNU_SOURCE -I$(FETCHED)/cmocka/include \
-	  $(CMOCKA_CFLAGS) -O1 -c -o $@ $<
-$(CROSS_UNIT)/tests/%.o: CROSS_INCLUDE += -Itests -isystem $(FETCHED)/cmocka/include
+	@mkdir -p $$(@D)
+	$(call cross_compile,$(ARCH)) -D_GNU_SOURCE $(CMOCKA_INCLUDE) \
+	  $(CMOCKA_CFLAGS) -O1 -c -o $$@ $$<
+endef
+$(eval $(cmocka_rule))
+$(CROSS_UNIT)/tests/%.o: CROSS_INCLUDE += -Itests $(CMOCKA_INCLUDE)
 define cross_unit_rule
 $(CROSS_UNIT)/$(1): $(CROSS_UNIT)/tests/unit/$(1).o $(CROSS_UNIT)/cmocka.o \
   $$(call objects,cross/release-$(ARCH),$$(call stack_sources,$(call room_of,$(1))) \
