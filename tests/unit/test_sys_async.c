@@ -268,6 +268,7 @@ static void expect_death(void (*act)(struct fs *fs, struct posix_fs *self),
     assert_int_equal(pipe(ends), 0);
     pid_t child = fork();
     if (child == 0) {
+        (void)alarm(30);
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
         close(ends[1]);
