@@ -1,5 +1,6 @@
 """The binaries of `make release`, and what they are made of."""
 import os
+import re
 import shutil
 import subprocess
 
@@ -170,3 +171,18 @@ def test_architectures_in_one_cluster(cluster, tmp_path):
     compare_hashes(cluster)
     for node in nodes:
         assert node.terminate(20) == 0
+
+
+def test_the_sizes_that_the_readme_promises():
+    """Of those that are built here; 5 % of change before somebody must look."""
+    with open(os.path.join(ROOT, "README.md")) as file:
+        rows = re.findall(r"(?m)^\| `craftd-(\w+)` \| [^|]* \| ([0-9.]+) MB \|$", file.read())
+    sizes = {arch: float(mb) for arch, mb in rows}
+    assert {*sizes} <= {*EMULATOR} and {*MIXED} <= {*sizes}
+    built = {arch: os.path.getsize(binary_of(arch)) / 1e6 for arch in sizes
+             if os.path.exists(binary_of(arch))}
+    if not built:
+        pytest.skip("no build/release: make release builds it")
+    wrong = {arch: f"{mb:.2f} MB" for arch, mb in built.items()
+             if not 0.95 < mb / sizes[arch] < 1.05}
+    assert not wrong, f"the table in README.md says otherwise: {wrong}"
