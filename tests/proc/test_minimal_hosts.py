@@ -101,7 +101,10 @@ def first(cluster, root):
     node = cluster.new()
     node.start(as_process_1(in_root(root, boxed_argv(node), UNPRIVILEGED))).up()
     assert serves(node)
-    return node
+    yield node
+    if node.alive():  # A change of user takes the signal of a parent's death away.
+        os.kill(only_child(node.pid), signal.SIGKILL)
+        node.wait_exit()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
