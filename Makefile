@@ -33,6 +33,7 @@ FEATURES_Darwin := -D_DARWIN_C_SOURCE
 FEATURES_NetBSD := -D_NETBSD_SOURCE
 FEATURES_OpenBSD := -D_BSD_SOURCE
 LANGUAGE := -std=c11 $(FEATURES_$(shell uname -s)) -Isrc \
+  -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 \
   -ffile-prefix-map=$(CURDIR)=.
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
   -fstack-clash-protection -fPIE

@@ -19,6 +19,12 @@
 #include "sys/fs_posix_internal.h"
 #include "sys/sys.h"
 
+/* Offsets are cast to off_t, times to time_t: with 32 bits they would wrap.
+ * Some systems of 32 bits have 64 only when asked (_FILE_OFFSET_BITS,
+ * _TIME_BITS). */
+_Static_assert(sizeof(off_t) == sizeof(int64_t), "off_t has 64 bits");
+_Static_assert(sizeof(time_t) == sizeof(int64_t), "time_t has 64 bits");
+
 enum { SHORTAGE_LOG_MS = 60000 };
 
 static void log_failure(const struct posix_fs *self, const char *what,
