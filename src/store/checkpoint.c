@@ -6,7 +6,9 @@
  *     1 The -wal is synced.
  *     2 SQLite's checkpoint runs; its sync of the -wal is skipped and its sync
  *       of the database refused. The pages are copied, but for SQLite the
- *       checkpoint has failed (SQLITE_INTERRUPT).
+ *       checkpoint has failed (SQLITE_INTERRUPT). If there are many, a write is
+ *       refused before, and this step is repeated: SQLite copies pages in their
+ *       order, and those that were copied before are skipped.
  *     3 The database is synced.
  *     4 SQLite's checkpoint runs again. The pages and the sync are there
  *       already, so that its writes and its sync are skipped.
@@ -88,6 +90,7 @@ static int pass(struct store *store, enum pass pass)
     must(store->pass == PASS_NONE && !store->syncing && !store->range.open);
     sqlite3_reset(store->select);
     store->pass = pass;
+    store->copy.reads = 0;
     int rc = sqlite3_wal_checkpoint_v2(
         store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
     store->pass = PASS_NONE;
@@ -110,6 +113,9 @@ static int sync_wal(struct store *store, bool async)
 {
     store->checkpoints++;
     store->step = STEP_WAL_SYNCED;
+    store->copy.end = 0;
+    store->copy.pages = 0;
+    store->copy.complete = false;
     return async && submit_sync(store, &store->wal_file)
                ? SQLITE_OK
                : store_shim_sync_wal(store);
@@ -119,9 +125,12 @@ static int copy(struct store *store, bool async)
 {
     /* From now on the database may have pages of two states. */
     store->torn = true;
+    store->copy.left = store->options.checkpoint_pages;
     int rc = pass(store, PASS_COPY);
     if (rc == SQLITE_OK) {
         finish(store); /* There was nothing to copy. */
+    } else if (rc == SQLITE_INTERRUPT && !store->copy.complete) {
+        return SQLITE_OK; /* There is more. */
     } else if (rc == SQLITE_INTERRUPT) {
         store->step = async && submit_sync(store, &store->db_file)
                           ? STEP_SYNCED

@@ -214,6 +214,9 @@ enum err store_open_generation(const struct store_options *options,
     if (store->options.reserve_bytes == 0) {
         store->options.reserve_bytes = STORE_RESERVE_BYTES;
     }
+    if (store->options.checkpoint_pages == 0) {
+        store->options.checkpoint_pages = STORE_CHECKPOINT_PAGES;
+    }
     if (store->options.cache_bytes == 0) {
         store->options.cache_bytes = STORE_CACHE_BYTES;
     }

@@ -76,13 +76,16 @@ struct store_options {
                              flush that do not fit are written before its
                              COMMIT, which takes the longer the larger the
                              cache is. */
-    uint64_t wal_bytes_kept; /* A larger -wal is truncated to this when it is
-                                started over; 0: STORE_WAL_BYTES_KEPT. */
+    uint64_t checkpoint_pages; /* Pages that one step of a checkpoint copies; 0:
+                                  STORE_CHECKPOINT_PAGES. */
+    uint64_t wal_bytes_kept;   /* A larger -wal is truncated to this when it is
+                                  started over; 0: STORE_WAL_BYTES_KEPT. */
 };
 enum {
     STORE_RESERVE_BYTES = 2 << 20,
     STORE_WAL_BYTES_KEPT = 32 << 20,
-    STORE_CACHE_BYTES = 4 << 20
+    STORE_CACHE_BYTES = 4 << 20,
+    STORE_CHECKPOINT_PAGES = 512
 };
 
 /* Open the database, create it if missing, and migrate it to the newest schema:

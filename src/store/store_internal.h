@@ -183,6 +183,14 @@ struct store {
     struct reserve reserve;
     enum step step;
     enum pass pass;
+    struct {
+        uint64_t end;   /* The database has the pages before this offset. */
+        uint64_t pages; /* Number of these pages that are in the -wal. */
+        uint64_t left;  /* Pages that this step may copy. */
+        uint64_t reads; /* Pages of the -wal that this pass has read. */
+        bool skipped;   /* The last one was copied before. */
+        bool complete;  /* All pages are copied. */
+    } copy;             /* Of the checkpoint in progress. */
     const struct shim_file *syncing; /* The file that `sync` syncs, or NULL. */
     struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];

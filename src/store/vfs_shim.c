@@ -110,10 +110,26 @@ static struct shim_file *shim_of(sqlite3_file *file)
     return file == store->db_file.file ? &store->db_file : &store->wal_file;
 }
 
+/* A checkpoint reads a page of the -wal and writes it to the database, in the
+ * order of the pages. What is not written need not be read. */
+static bool skip_read(struct store *store, const struct shim_file *shim)
+{
+    if (shim != &store->wal_file || store->pass == PASS_NONE) {
+        return false;
+    }
+    store->copy.skipped =
+        store->pass != PASS_COPY || store->copy.reads < store->copy.pages;
+    store->copy.reads++;
+    return store->copy.skipped;
+}
+
 static int shim_read(sqlite3_file *file, void *data, int size,
                      sqlite3_int64 offset)
 {
     struct shim_file *shim = shim_of(file);
+    if (skip_read(shim->store, shim)) {
+        return SQLITE_OK;
+    }
     int rc = flush_buffer(shim);
     return rc == SQLITE_OK ? shim->base->xRead(file, data, size, offset) : rc;
 }
@@ -138,10 +154,22 @@ static int write_database(sqlite3_file *file, const void *data, int size,
                           sqlite3_int64 offset)
 {
     struct store *store = store_of(file);
-    if (store->pass == PASS_SYNC || store->pass == PASS_END) {
+    must(store->pass != PASS_NONE && !store->syncing);
+    if (store->pass != PASS_COPY) {
         return SQLITE_OK;
     }
-    must(!store->syncing);
+    must(store->copy.skipped == ((uint64_t)offset < store->copy.end));
+    if (store->copy.skipped) {
+        return SQLITE_OK;
+    }
+    if (store->copy.left == 0) {
+        /* The step ends here; the next one continues with this page. */
+        int rc = flush_buffer(&store->db_file);
+        return rc == SQLITE_OK ? SQLITE_INTERRUPT : rc;
+    }
+    store->copy.left--;
+    store->copy.pages++;
+    store->copy.end = (uint64_t)offset + (uint64_t)size;
     store_images_before_write(store, (uint64_t)offset, (uint64_t)size);
     return buffer_write(&store->db_file, data, size, (uint64_t)offset);
 }
@@ -154,6 +182,7 @@ static int sync_database(sqlite3_file *file, int flags)
     if (rc != SQLITE_OK) {
         return rc;
     }
+    store->copy.complete = store->copy.complete || store->pass == PASS_COPY;
     return store->pass == PASS_COPY  ? SQLITE_INTERRUPT
            : store->pass == PASS_END ? SQLITE_OK
                                      : store->db_file.base->xSync(file, flags);

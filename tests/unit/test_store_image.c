@@ -664,6 +664,53 @@ static void test_a_checkpoint_in_steps(void **state)
     checkpoint_in_steps(&patience);
 }
 
+/* A large -wal is copied a few pages per step. Wherever power is lost between
+ * them, and whatever was copied already, the state is the last one. */
+static void test_pages_are_copied_in_slices(void **state)
+{
+    enum { PAGES = 2 };
+    (void)state;
+    static struct steps steps;
+    struct simdisk *disk = simdisk_new();
+    struct store *store;
+    struct store_options options = {.vfs = simvfs_name,
+                                    .checkpoint_pages = PAGES};
+    simvfs_mount(0, disk);
+    options.fs = simdisk_fs(disk);
+    assert_int_equal(store_open(&options, &store), ERR_OK);
+    steps = (struct steps){.hash = {store_content_hash(store)}};
+    apply(store, 40);
+    uint64_t applied = store_applied(store);
+    uint64_t pages = store_wal_bytes(store) / 4096;
+    steps.hash[applied] = store_content_hash(store);
+    assert_true(store_checkpoint_step(store)); /* The -wal is synced. */
+    steps.durable = applied;
+    simdisk_set_hook(disk, on_change_in_steps, &steps);
+    uint64_t count = 0;
+    uint64_t copied = 0;
+    for (bool more = true; more; count++) {
+        struct store_stats before;
+        struct store_stats after;
+        assert_true(store_durable(store) < applied);
+        store_get_stats(store, &before);
+        more = store_checkpoint_step(store);
+        store_get_stats(store, &after);
+        uint64_t bytes = after.written_bytes - before.written_bytes;
+        assert_true(bytes <= PAGES * 4096);
+        copied += bytes / 4096;
+        assert_true(store_content_hash(store) == steps.hash[applied]);
+    }
+    simdisk_set_hook(disk, NULL, NULL);
+    /* Each page once, however many frames it has. */
+    assert_in_range(copied, 4 * PAGES, pages);
+    assert_in_range(count, copied / PAGES, copied / PAGES + 3);
+    assert_int_equal(store_durable(store), applied);
+    assert_int_equal(store_wal_bytes(store), 0);
+    assert_true(steps.states > 20);
+    store_close(store);
+    simdisk_free(disk);
+}
+
 /* A checkpoint, in whichever step of which the disk breaks; true: the process
  * has ended. */
 static bool dies_of_a_sync(unsigned breaks_in)
@@ -783,6 +830,7 @@ int main(void)
         cmocka_unit_test(test_no_space_during_an_image),
         cmocka_unit_test(test_power_loss_during_an_image),
         cmocka_unit_test(test_a_checkpoint_in_steps),
+        cmocka_unit_test(test_pages_are_copied_in_slices),
         cmocka_unit_test(test_an_asynchronous_sync_fails),
         cmocka_unit_test(test_closed_while_it_syncs),
         cmocka_unit_test(test_writes_are_gathered),

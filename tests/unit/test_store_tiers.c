@@ -323,7 +323,7 @@ struct machine {
 
 static void open_machine(struct machine *m)
 {
-    struct store_options options = {.vfs = simvfs_name};
+    struct store_options options = {.vfs = simvfs_name, .checkpoint_pages = 3};
     simvfs_mount(DISK, m->disk);
     options.fs = simdisk_fs(m->disk);
     assert_int_equal(store_open(&options, &m->store), ERR_OK);
