@@ -153,7 +153,7 @@ def test_three_nodes_on_disks_of_16_mb(cluster):
     cluster.wait_same(20)
 
 
-@pytest.mark.parametrize("mebibytes,size", [(2, 100), (2, 60_000), (8, 20_000)])
+@pytest.mark.parametrize("mebibytes,size", [(2, 100), (2, 60_000), (2, 400_000), (8, 20_000)])
 def test_the_database_stays_within_its_limit(cluster, mebibytes, size):
     """--max-db, with many writes at once; and the log beside it is small, too."""
     node = cluster.new(args=["--max-db", f"{mebibytes}M"]).start().up()
