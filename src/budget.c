@@ -5,6 +5,8 @@ enum {
     CACHE_MAX = 4 << 20, /* More makes the COMMIT of a flush longer. */
     REQUESTS_MIN = 2 << 20,
     REQUESTS_MAX = 128 << 20,
+    BUFFER_MIN = 256 << 10,
+    BUFFER_MAX = 4 << 20,
     ENTRIES_MIN = 256 << 10,
     ENTRIES_MAX = 2 << 20,
     PROPOSALS_MAX = 16 << 20,
@@ -28,6 +30,7 @@ struct budget budget_of(uint64_t memory_bytes, uint64_t cache_bytes,
                      ? cache_bytes
                      : share(memory, 8, 2 * BUDGET_CACHE_MIN, CACHE_MAX),
         .requests = share(memory, 8, REQUESTS_MIN, REQUESTS_MAX),
+        .buffer = share(memory, 32, BUFFER_MIN, BUFFER_MAX),
         .entries = share(memory, 32, ENTRIES_MIN, ENTRIES_MAX),
         .proposals =
             max_u64(share(memory, 16, 0, PROPOSALS_MAX), body_bytes_max),

@@ -18,6 +18,8 @@ struct budget {
     uint64_t cache;     /* SQLite's page cache. */
     uint64_t requests;  /* Bodies being received; answers not taken; pages of
                            lists: this much for each of the three. */
+    uint64_t buffer;    /* Applied entries that are not in the database yet; up
+                           to twice this. */
     uint64_t entries;   /* Payloads of the newest entries of the log. */
     uint64_t proposals; /* Commands that wait for a leader or a commit. */
     uint64_t feed;      /* Changes kept for watches (--history). */

@@ -524,6 +524,7 @@ static int open_node(struct daemon *daemon)
         .db_bytes_max = config->max_db,
         .proposals_bytes_max = daemon->budget.proposals,
         .cache_bytes = daemon->budget.cache,
+        .buffer_bytes = daemon->budget.buffer,
         .entries_bytes = daemon->budget.entries,
     };
     enum err err = node_open(&options, &env, &daemon->node);

@@ -36,8 +36,9 @@ void flush_init(struct node *node)
 
 static uint64_t buffer_bytes(const struct node *node)
 {
-    return node->options.buffer_bytes ? node->options.buffer_bytes
-                                      : node->fit.flush;
+    return node->options.buffer_bytes
+               ? min_u64(node->options.buffer_bytes, node->fit.flush)
+               : node->fit.flush;
 }
 
 static bool is_full(const struct node *node)

@@ -74,7 +74,8 @@ struct node_options {
                                   for a follower that is behind. */
     uint64_t buffer_bytes;     /* Memory for applied entries that are not in the
                                   database yet; up to twice this while it is
-                                  written. 0: fits to the disk, at most 4 MiB. */
+                                  written. It fits to the disk too, at most
+                                  4 MiB; 0: only that. */
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
                                   starts; 0: adapts to the disk's speed. */
     uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */

@@ -32,8 +32,8 @@ static void test_small_memories(void **state)
     for (uint64_t memory = 8 * MIB; memory < (uint64_t)2048 * MIB;
          memory += memory / 8) {
         struct budget budget = budget_of(memory, 0, MIB);
-        uint64_t all = budget.cache + budget.entries + budget.proposals +
-                       budget.feed + budget.requests;
+        uint64_t all = budget.cache + 2 * budget.buffer + budget.entries +
+                       budget.proposals + budget.feed + budget.requests;
         assert_true(all <= memory * 2 / 3);
         assert_true(budget.cache >= BUDGET_CACHE_MIN);
         assert_true(budget.cache <= max_u64(memory / 8, 512 << 10));
