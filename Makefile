@@ -367,7 +367,7 @@ tidy: $(generated_api)
 	cppcheck --quiet --error-exitcode=1 --std=c11 \
 	  --enable=warning,performance,portability \
 	  --inline-suppr -Isrc $(SOURCES)
-	shellcheck $(filter-out scripts/rooms scripts/dist,$(wildcard scripts/*)) .ci/run \
+	shellcheck $(filter-out scripts/rooms scripts/dist %.mk,$(wildcard scripts/*)) .ci/run \
 	  $(addprefix scripts/dist/,build deb craftd.openrc craftd.procd)
 
 .PHONY: proc bench cover compdb static repro clean help
