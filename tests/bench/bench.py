@@ -77,7 +77,7 @@ class Craftd:
             node = self.new()
             node.join = first.http
             node.start()
-        self.cluster.wait_members(timeout=60)
+            self.cluster.wait_members(timeout=60)
         return self
 
     def spawn(self):
