@@ -108,18 +108,19 @@ static void add_storage(struct api *api, const struct node_status *status)
                U(reactor_turn_max_us(api->options.reactor) / 1000));
     struct feed_stats feed;
     feed_get_stats(node_feed(api->node), &feed);
-    buf_printf(out,
-               ",\"watch\":{\"watchers\":%u,\"events\":%llu,\"dropped\":%llu,"
-               "\"lag_max\":%llu,\"history_events\":%u,"
-               "\"history_bytes\":%llu,\"oldest_index\":%llu}",
-               api->watches.count, U(api->watches.events),
-               U(api->watches.dropped), U(api_watches_lag(api)), feed.events,
-               U(feed.bytes), U(feed_floor(node_feed(api->node))));
+    buf_printf(
+        out,
+        ",\"watch\":{\"watchers\":%u,\"watchers_max\":%u,\"events\":%llu,"
+        "\"dropped\":%llu,\"lag_max\":%llu,\"history_events\":%u,"
+        "\"history_bytes\":%llu,\"oldest_index\":%llu}",
+        api->watches.count, api_watches_max(api), U(api->watches.events),
+        U(api->watches.dropped), U(api_watches_lag(api)), feed.events,
+        U(feed.bytes), U(feed_floor(node_feed(api->node))));
     buf_printf(out,
                ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
-               "\"txn_ops\":%d,\"connections\":%u,\"watchers\":%u},\"hints\":[",
+               "\"txn_ops\":%d,\"connections\":%u},\"hints\":[",
                U(api->options.value_bytes_max), U(api->options.body_bytes_max),
-               TXN_OPS_MAX, api->options.conns_max, api_watches_max(api));
+               TXN_OPS_MAX, api->options.conns_max);
     api_add_hints(api, status);
     buf_add_string(out, "]}\n");
 }

@@ -366,7 +366,7 @@ def test_there_are_at_most_half_as_many_watches_as_connections(cluster):
         assert watch.status == 429
         assert "--max-conns" in watch.problem()["message"]
     assert node.status()["watch"]["watchers"] == 4
-    assert node.status()["limits"]["watchers"] == 4
+    assert node.status()["watch"]["watchers_max"] == 4
     watches.pop().close()
     wait_for(lambda: node.status()["watch"]["watchers"] == 3, 5,
              "a client that is gone is noticed")
