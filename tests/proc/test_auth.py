@@ -97,7 +97,8 @@ def change_rules(node, *entries):
     before = node.log()
     write_rules(node.rules, *entries)
     node.send(signal.SIGHUP)
-    wait_for(lambda: re.search(r" auth file=", node.log()[len(before):]), 10, "a line")
+    wait_for(lambda: re.search(r" auth file=.* users=|the rules in use stay",
+                               node.log()[len(before):]), 10, "a line")
     return node.log()[len(before):]
 
 
@@ -141,7 +142,9 @@ def sample(path, reach, method):
         path += {"POST": ""}.get(method, "/svc/a")
     elif reach == "BELOW":
         path += "/none" if path == "/nodes" else "/svc/a"
-    query = {("/keys", "DELETE"): "?prefix=svc/x", ("/keys", "GET"): "?prefix=svc/"}
+    # The stream of a good one would not end.
+    query = {("/keys", "DELETE"): "?prefix=svc/x", ("/keys", "GET"): "?prefix=svc/",
+             ("/watch", "GET"): "?prefix=svc/&since=none"}
     body = {("/key", "POST"): '{"svc/a":"1"}', ("/txn", "POST"): '{"then":[{"get":"svc/a"}]}',
             ("/api/v1/properties", "POST"): '{"key":"svc/a","value":"1"}',
             ("/api/v1/settings", "POST"): '{"key":"svc/a","value":"1"}'}
@@ -151,9 +154,9 @@ def sample(path, reach, method):
 
 def need_of(perm, kind, target):
     """The fields of a refusal."""
-    if kind in ("KEY", "BODY", "PREFIX", "LIST", "TXN"):
+    if kind in ("KEY", "BODY", "PREFIX", "LIST", "WATCH", "TXN"):
         key = {"KEY": "svc/a", "PREFIX": "svc/x"}.get(kind, "")
-        if kind == "LIST" and "prefix=" in target:
+        if kind in ("LIST", "WATCH") and "prefix=" in target:
             key = "svc/"
         return f"{perm}:{key}" if key else perm
     return perm
