@@ -189,12 +189,14 @@ class Etcd:
             node.kill()
 
 
+REDIS = shutil.which("redis-server")
+
+
 class RedisNode(Node):
     """One redis-server that syncs every write, as craftd does."""
-    binary = shutil.which("redis-server")
 
     def argv(self):
-        return [self.binary, "--bind", "127.0.0.1", "--port", str(self.http_port),
+        return [REDIS, "--bind", "127.0.0.1", "--port", str(self.http_port),
                 "--save", "", "--appendonly", "yes", "--appendfsync", "always",
                 "--dir", self.dir]
 
@@ -775,7 +777,7 @@ def redis_run(node, requests):
 def part_redis(options, report):
     """One node beside redis-server that syncs as often: writes from 64
     connections. Each program gets the load of its own kind."""
-    if not RedisNode.binary or not shutil.which("redis-benchmark"):
+    if not REDIS or not shutil.which("redis-benchmark"):
         print("redis: needs redis-server (scripts/setup all)", file=sys.stderr)
         return
     results = {}
