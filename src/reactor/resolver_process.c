@@ -7,9 +7,6 @@
  * sandbox is entered, and has one of its own. It gets a name and the writing
  * end of a pipe, starts a child for them, and ends when the node's end of their
  * socket is closed, however the node ended. */
-#ifdef __linux__
-#define _GNU_SOURCE /* MSG_CMSG_CLOEXEC */
-#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,11 +16,8 @@
 #include <unistd.h>
 
 #include "reactor/reactor_internal.h"
+#include "sys/descriptor.h"
 #include "sys/sys.h"
-
-#ifndef MSG_CMSG_CLOEXEC
-#define MSG_CMSG_CLOEXEC 0
-#endif
 
 /* A lookup whose caller has given up goes on until its time is over; so there
  * may be more children here than lookups there. */
@@ -32,12 +26,6 @@ enum { CHILDREN_MAX = 2 * RESOLVERS_MAX, SOCKET_FD = 3 };
 struct lookup {
     uint32_t timeout_ms;
     char host[REACTOR_HOST_BYTES];
-};
-
-/* Room for one descriptor, aligned as a header has to be. */
-union control {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
 };
 
 /* ---- in the process ---- */
@@ -55,20 +43,8 @@ static void on_child(int signal_number)
  * error. */
 static int receive(int from, struct lookup *lookup, ssize_t *size)
 {
-    union control control;
-    struct iovec part = {.iov_base = lookup, .iov_len = sizeof(*lookup)};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
-    int fd = -1;
-    *size = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *header = *size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (header && header->cmsg_level == SOL_SOCKET &&
-        header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len == CMSG_LEN(sizeof(fd))) {
-        memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    }
+    int fd;
+    *size = descriptor_receive(from, lookup, sizeof(*lookup), &fd);
     while (*size > 0 && (size_t)*size < sizeof(*lookup)) {
         ssize_t more = recv(from, (char *)lookup + *size,
                             sizeof(*lookup) - (size_t)*size, 0);
@@ -188,23 +164,10 @@ bool resolver_ask(struct reactor *reactor, const char *host,
                   uint32_t timeout_ms, int out)
 {
     struct lookup lookup = {.timeout_ms = timeout_ms};
-    union control control = {.header = {0}};
-    struct iovec part = {.iov_base = &lookup, .iov_len = sizeof(lookup)};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(out));
-    memcpy(CMSG_DATA(header), &out, sizeof(out));
     must(strlen(host) < sizeof(lookup.host));
     (void)snprintf(lookup.host, sizeof(lookup.host), "%s", host);
-    ssize_t sent;
-    do {
-        sent = sendmsg(reactor->resolver_socket, &message, MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
+    ssize_t sent =
+        descriptor_send(reactor->resolver_socket, &lookup, sizeof(lookup), out);
     if (sent >= 0 && sent < (ssize_t)sizeof(lookup)) {
         /* Nothing can follow half of one: there is no process from now on. */
         (void)shutdown(reactor->resolver_socket, SHUT_RDWR);

@@ -21,20 +21,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/descriptor.h"
 #include "sys/fs_posix_internal.h"
 #include "sys/sys.h"
 
-#ifndef MSG_CMSG_CLOEXEC
-#define MSG_CMSG_CLOEXEC 0
-#endif
-
 enum { SOCKET_FD = 3 };
-
-/* Space for one descriptor, aligned as a header has to be. */
-union control {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 /* ---- in the process ---- */
 
@@ -42,23 +33,11 @@ union control {
 static int receive(void)
 {
     char byte;
-    union control control;
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
+    int fd;
     ssize_t size;
     do {
-        size = recvmsg(SOCKET_FD, &message, MSG_CMSG_CLOEXEC);
+        size = descriptor_receive(SOCKET_FD, &byte, 1, &fd);
     } while (size < 0 && errno == EINTR);
-    const struct cmsghdr *header = size == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-    int fd = -1;
-    if (header && header->cmsg_level == SOL_SOCKET &&
-        header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len == CMSG_LEN(sizeof(fd))) {
-        memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    }
     return fd;
 }
 
@@ -134,22 +113,7 @@ static void reap(struct posix_fs *self)
 static int request_sync(const struct sync_process *process, int fd)
 {
     char byte = 0;
-    union control control = {.header = {0}};
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(fd));
-    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-    ssize_t sent;
-    do {
-        sent = sendmsg(process->socket, &message, MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    return sent == 1 ? 0 : errno;
+    return descriptor_send(process->socket, &byte, 1, fd) == 1 ? 0 : errno;
 }
 
 static void process_submit(void *arg, struct fs_op *op)
