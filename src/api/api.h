@@ -42,13 +42,13 @@ struct api_options {
     unsigned unix_mode;
     const char *trust_proxy;  /* --trust-proxy, see http/proxy.h; NULL: none. */
     uint64_t value_bytes_max; /* --max-value */
-    uint64_t cache_bytes;     /* Of the database, for /status and /metrics. */
-    uint64_t budget_bytes;    /* Bound on each of: bodies that are received,
-                                 answers that clients have not taken, pages of
-                                 lists, over all connections. 0: 128 MiB. */
-    uint64_t db_bytes_max;    /* --max-db, 0: no limit. The node enforces it. */
-    uint64_t body_bytes_max;  /* --max-body */
-    uint32_t conns_max;       /* Upper bound on connections, over 0. */
+    uint64_t cache_bytes;  /* SQLite's page cache, for /status and /metrics. */
+    uint64_t budget_bytes; /* Bound on each of: bodies that are received,
+                              answers that clients have not taken, pages of
+                              lists, over all connections. 0: 128 MiB. */
+    uint64_t db_bytes_max; /* --max-db, 0: no limit. The node enforces it. */
+    uint64_t body_bytes_max; /* --max-body */
+    uint32_t conns_max;      /* Upper bound on connections, over 0. */
     /* Upper bound on connections accepted over conns_max: they are answered
      * probes or refused. Further ones wait in the kernel's queue of the
      * listener. */

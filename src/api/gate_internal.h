@@ -69,7 +69,7 @@ MUST_CHECK bool api_gate_allows(struct conn *conn, enum auth_perm perm,
 /* The same for the key, or for at least one key that begins with it. */
 MUST_CHECK bool api_gate_allows_below(struct conn *conn, enum auth_perm perm,
                                       struct bytes key);
-/* Whether an answer may name the node, its leader and their state. Without that
+/* True if an answer may name the node, its leader and their state. Without that
  * the sender learns no more than from a probe. */
 MUST_CHECK bool api_gate_shows_node(const struct conn *conn);
 /* For POST /join: whether the sender may add `member`. False: answered. */

@@ -135,7 +135,7 @@ static void answer_pair(struct conn *conn, const struct store_row *row)
     api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
-/* Whether the row, NULL if there is none, is what the client has. */
+/* True if the client has this row already, or none if it is NULL. */
 static bool is_known(struct conn *conn, const struct store_row *row)
 {
     const struct conn_poll *poll = &conn->poll;

@@ -406,7 +406,7 @@ static void go_on(void *arg)
 
 /* ---- the request ---- */
 
-/* Whether the disk has room for a backup of `bytes` bytes, of which `received`
+/* True if the disk has room for a backup of `bytes` bytes, of which `received`
  * are on it already. False: `message` says what is missing. */
 static bool disk_has_room(const struct api *api, uint64_t bytes,
                           uint64_t received, char message[DISK_TEXT_BYTES])

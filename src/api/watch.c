@@ -512,7 +512,7 @@ static void start_page(struct conn *conn)
 
 /* ---- time ---- */
 
-/* Whether the client has taken nothing of what waits for it for too long. */
+/* True if the client has taken nothing of its output for too long. */
 static bool is_stalled(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;

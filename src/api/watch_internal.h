@@ -99,7 +99,7 @@ uint32_t api_watches_max(const struct api *api);
 void api_watches_end(struct api *api);
 /* Number of events that the watcher furthest behind has not been sent. */
 uint64_t api_watches_lag(const struct api *api);
-/* Whether the connection's answer is a watch that has begun. */
+/* True if the connection's answer is a watch that has begun. */
 bool api_is_watching(const struct conn *conn);
 /* The client has taken everything: go on. */
 void api_watch_drained(struct conn *conn);
