@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from cluster import (HOST, ROOT, Cluster, Stopwatch, die_with_parent, free_port,
-                     rss_bytes, wait_for)
+from cluster import HOST, ROOT, Cluster, Stopwatch, rss_bytes, wait_for
+from nginx import nginx_before
 from watch import Watch, is_sync, shown
 
 
@@ -613,40 +613,11 @@ def test_the_lines_of_the_readme_work_at_every_node(cluster):
 def test_a_watch_behind_nginx(cluster, tmp_path):
     """As nginx comes: it buffers, but for answers that say that it must not."""
     node = cluster.start(1)[0]
-    port = free_port()
-    config = tmp_path / "nginx.conf"
-    config.write_text(f"""
-daemon off;
-master_process off;
-user root;
-pid {tmp_path}/nginx.pid;
-error_log {tmp_path}/error.log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {tmp_path}/body;
-  proxy_temp_path {tmp_path}/proxy;
-  fastcgi_temp_path {tmp_path}/fastcgi;
-  uwsgi_temp_path {tmp_path}/uwsgi;
-  scgi_temp_path {tmp_path}/scgi;
-  server {{
-    listen {HOST}:{port};
-    location / {{ proxy_pass http://{HOST}:{node.http_port}; }}
-  }}
-}}
-""")
-    nginx = subprocess.Popen(["nginx", "-c", str(config), "-p", str(tmp_path)],
-                             preexec_fn=die_with_parent)
-    try:
-        wait_for(lambda: socket.create_connection((HOST, port), 1).close() is None,
-                 what="nginx listens")
-        with Watch(node, "prefix=proxy/&initial", port=port) as watch:
-            assert is_sync(watch.next())
-            for i in range(3):
-                index = put(node, **{f"proxy_{i}": "x"})
-                assert shown(watch.take(1)) == [("put", f"proxy/{i}", index)]
-            node.send(signal.SIGTERM)
-            assert watch.rest() == []
-    finally:
-        nginx.kill()
-        nginx.wait()
+    with nginx_before([node], tmp_path) as port, \
+            Watch(node, "prefix=proxy/&initial", port=port) as watch:
+        assert is_sync(watch.next())
+        for i in range(3):
+            index = put(node, **{f"proxy_{i}": "x"})
+            assert shown(watch.take(1)) == [("put", f"proxy/{i}", index)]
+        node.send(signal.SIGTERM)
+        assert watch.rest() == []
