@@ -372,6 +372,7 @@ def test_the_package_is_installed_upgraded_and_purged(machine, tmp_path):
     assert "craftd" in machine.run("id", "craftd")
     machine.run("systemd-analyze", "verify", "/lib/systemd/system/craftd.service")
     machine.run("test", "-s", "/usr/share/man/man1/craftd.1.gz")
+    machine.run("test", "-s", "/usr/share/man/man7/craftd-security.7.gz")
     assert not machine.has("/etc/systemd/system/multi-user.target.wants/craftd.service")
 
     # Started as the unit does: user, directory, variables and command.

@@ -144,18 +144,17 @@ def test_default_id_is_the_raft_address(walk):
     assert me["address"] == me["id"]
 
 
-def readme_block(title):
-    """The indented block of a section of our README."""
-    with open(os.path.join(ROOT, "README.md")) as f:
-        section = f.read().split(f"\n## {title}\n")[1].split("\n## ")[0]
-    lines = section.splitlines()
+def first_block(page):
+    """The first indented block of a page of the manual."""
+    with open(os.path.join(ROOT, "scripts", "manual", page)) as f:
+        lines = f.read().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("    "))
     block = itertools.takewhile(lambda line: line.startswith("    "), lines[first:])
     return "".join(line[4:] + "\n" for line in block)
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_own_readme_from_the_shell(walk, tmp_path, shell):
+def test_own_page_for_the_shell(walk, tmp_path, shell):
     """As printed, twice: no file is missing, the lock is free again, nothing is
     replaced, and every command ends with 0."""
     for i in range(3):
@@ -164,7 +163,7 @@ def test_own_readme_from_the_shell(walk, tmp_path, shell):
                        f"{join}~/node{i}")
     walk.cluster.wait_members(3)
     os.symlink(os.path.dirname(BINARY), tmp_path / "build")
-    block = readme_block("From the shell")
+    block = first_block("shell.md")
     for command in ("put", "get", "ls", "txn", "nodes", "leader", "status", "backup",
                     "del", "bench-disk"):
         assert f"craftd {command}" in block

@@ -583,20 +583,18 @@ def test_a_thousand_watches(cluster):
     wait_for(lambda: node.status()["watch"]["watchers"] == 0, 30)
 
 
-# ---- the README ----
+# ---- the manual ----
 
-def readme_lines(section):
-    with open(os.path.join(ROOT, "README.md")) as f:
-        text = f.read().split(f"\n### {section}\n")[1].split("\n### ")[0]
-    return [line.strip() for line in text.split("\n")
-            if line.startswith("    curl ")]
+def lines_of_the_page():
+    with open(os.path.join(ROOT, "scripts", "manual", "watch.md")) as f:
+        return [line.strip() for line in f if line.startswith("    curl ")]
 
 
-def test_the_lines_of_the_readme_work_at_every_node(cluster):
+def test_the_lines_of_the_page_work_at_every_node(cluster):
     three = cluster.start(3)
     put(three[0], svc_a="1")
     index = put(three[0], svc_b="2")
-    lines = readme_lines("Watch")
+    lines = lines_of_the_page()
     assert len(lines) >= 2
     for node in three:
         wait_for(lambda node=node: node.status()["applied"] >= index)
