@@ -26,6 +26,7 @@
  *     erase.c    DELETE /keys
  *     scan.c     walks over many keys, a slice per turn of the event loop
  *     watch.c    /watch
+ *     watch_initial.c  the keys as they are, with which it may begin
  *     watch_text.c  the form of its events
  *     txn.c      /txn
  *     status.c   /status

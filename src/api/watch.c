@@ -8,16 +8,7 @@
  *
  * Everything that a turn writes for one client is one chunk (RFC 9112 7.1),
  * whose size is filled in at the end; a client of HTTP/1.0 gets no chunks, and
- * its stream ends with the connection.
- *
- * The initial set is read by scan.c in pages, each of which shows one state.
- * Between two pages changes go on. `mark` is the last key of the pages so far:
- * a change of a key up to the mark is sent, since its page has been; one behind
- * it is skipped, since a page to come has it. A page of state I first gets the
- * changes up to I, by the mark before it. So after each page the client knows
- * all keys up to the mark as of I, and no event is older than what it was
- * shown. With the last page, that is everything: event `sync`, with id I.
- * Events before it have no id, since nothing can be resumed there. */
+ * its stream ends with the connection. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -36,8 +27,7 @@
 enum {
     WATCH_BYTES_MAX = 256 << 10,
     WATCHES_BYTES_MAX = 32 << 20,
-    PAGE_BYTES = 64 << 10,
-    PAGE_MS = 60000, /* A page that takes longer is given up. */
+    TEXT_BYTES_MAX = 64 << 10, /* Memory kept for the text of an event. */
     PROGRESS_MS = 10000,
     KEEP_ALIVE_MS = 15000,
     STALL_MS = 30000,
@@ -61,7 +51,7 @@ static struct feed *feed_of(const struct conn *conn)
 
 static void on_time(void *arg);
 
-static void look_in(struct conn *conn, uint64_t in_ms)
+void watch_look_in(struct conn *conn, uint64_t in_ms)
 {
     timer_arm(conn->api->options.reactor, &conn->clock.timer,
               now(conn->api) + in_ms, on_time, conn);
@@ -69,8 +59,7 @@ static void look_in(struct conn *conn, uint64_t in_ms)
 
 /* ---- output ---- */
 
-/* The output to append to. */
-static struct buf *write_to(struct conn *conn)
+struct buf *watch_output(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
     struct buf *out = stream_output(conn->stream);
@@ -101,27 +90,24 @@ static void end_chunk(struct conn *conn)
     buf_add_string(out, "\r\n");
 }
 
-/* The events of an entry have been written, all that concern the watch or, if
- * it is not complete, some: then they get no id. */
-static void end_entry(struct conn *conn, bool is_complete)
+void watch_end_entry(struct conn *conn, bool is_complete)
 {
     struct conn_watch *watch = &conn->watch;
     if (is_complete && watch->id_pending > 0) {
-        watch_add_id(write_to(conn), watch->format, watch->is_open,
+        watch_add_id(watch_output(conn), watch->format, watch->is_open,
                      watch->id_pending);
         watch->id = watch->id_pending;
         watch->id_pending = 0;
     } else if (watch->is_open) {
-        watch_end_event(write_to(conn), watch->format);
+        watch_end_event(watch_output(conn), watch->format);
     }
     watch->is_open = false;
 }
 
-/* End what was written in this turn. */
-static void finish_writing(struct conn *conn)
+void watch_finish_writing(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
-    end_entry(conn, watch->feed.state == FEED_FOLLOWING);
+    watch_end_entry(conn, watch->feed.state == FEED_FOLLOWING);
     if (list_empty(&watch->written)) {
         return;
     }
@@ -186,7 +172,7 @@ static void end_stream(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
     bool chunked = watch->chunked;
-    finish_writing(conn);
+    watch_finish_writing(conn);
     if (chunked) {
         buf_add_string(stream_output(conn->stream), "0\r\n\r\n");
     }
@@ -202,17 +188,17 @@ static void count_dropped(struct api *api)
     api->watches.dropped_ms = now(api);
 }
 
-static void end_lost(struct conn *conn, const char *reason)
+void watch_end_lost(struct conn *conn, const char *reason)
 {
     struct conn_watch *watch = &conn->watch;
     count_dropped(conn->api);
-    end_entry(conn, false);
-    watch_add_lost(write_to(conn), watch->format, reason,
+    watch_end_entry(conn, false);
+    watch_add_lost(watch_output(conn), watch->format, reason,
                    feed_floor(feed_of(conn)));
     end_stream(conn);
 }
 
-static const char too_slow[] =
+const char watch_too_slow[] =
     "the client did not keep up with the changes (--history)";
 static const char replaced[] =
     "the changes went on without this watch (--history), or the data of this "
@@ -221,9 +207,9 @@ static const char replaced[] =
 /* End it so that the client comes again, without an event. */
 static void end_kindly(struct conn *conn)
 {
-    end_entry(conn, conn->watch.feed.state == FEED_FOLLOWING);
+    watch_end_entry(conn, conn->watch.feed.state == FEED_FOLLOWING);
     if (conn->watch.format == WATCH_SSE) {
-        buf_add_string(write_to(conn), "retry: 1000\n\n");
+        buf_add_string(watch_output(conn), "retry: 1000\n\n");
     }
     end_stream(conn);
 }
@@ -241,7 +227,7 @@ void api_watches_end(struct api *api)
 
 /* ---- events ---- */
 
-static bool may_read(const struct conn *conn, struct bytes key)
+bool watch_may_read(const struct conn *conn, struct bytes key)
 {
     return auth_may(&conn->gate.identity, AUTH_READ, key);
 }
@@ -263,21 +249,20 @@ static struct bytes text_of(struct api *api, enum watch_format format,
     return buf_bytes(&watches->text);
 }
 
-static void write_event(struct conn *conn, const struct feed_event *event)
+void watch_write_event(struct conn *conn, const struct feed_event *event)
 {
     struct conn_watch *watch = &conn->watch;
-    end_entry(conn, watch->id_pending != event->index);
-    buf_add_bytes(write_to(conn), text_of(conn->api, watch->format, event));
+    watch_end_entry(conn, watch->id_pending != event->index);
+    buf_add_bytes(watch_output(conn), text_of(conn->api, watch->format, event));
     watch->is_open = true;
     watch->id_pending = event->index;
     conn->api->watches.events++;
 }
 
-/* The text is that of an event in the ring, which may be another one soon. */
-static void forget_text(struct api *api)
+void watch_forget_text(struct api *api)
 {
     api->watches.text_index = 0;
-    if (api->watches.text.capacity > PAGE_BYTES) {
+    if (api->watches.text.capacity > TEXT_BYTES_MAX) {
         buf_free(&api->watches.text);
     }
 }
@@ -288,15 +273,15 @@ static void on_event(struct feed_watch *feed_watch,
 {
     struct conn *conn = container_of(feed_watch, struct conn, watch.feed);
     if (!event) {
-        end_lost(conn, replaced);
-    } else if (!may_read(conn, event->key)) {
+        watch_end_lost(conn, replaced);
+    } else if (!watch_may_read(conn, event->key)) {
         return;
     } else if (is_room(conn)) {
-        write_event(conn, event);
+        watch_write_event(conn, event);
     } else {
-        end_entry(conn, conn->watch.id_pending != event->index);
+        watch_end_entry(conn, conn->watch.id_pending != event->index);
         feed_fall_behind(feed_of(conn), feed_watch);
-        look_in(conn, 1);
+        watch_look_in(conn, 1);
     }
 }
 
@@ -306,13 +291,13 @@ static void on_round(void *arg)
     struct api *api = arg;
     struct list *written = &api->watches.written;
     while (!list_empty(written)) {
-        finish_writing(container_of(written->next, struct conn, watch.written));
+        watch_finish_writing(
+            container_of(written->next, struct conn, watch.written));
     }
-    forget_text(api);
+    watch_forget_text(api);
 }
 
-/* Read what the watch has missed, as far as there is room, and follow then. */
-static void catch_up(struct conn *conn)
+void watch_catch_up(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
     struct feed *feed = feed_of(conn);
@@ -320,23 +305,25 @@ static void catch_up(struct conn *conn)
     enum err err = ERR_OK;
     while (!err && is_room(conn)) {
         err = feed_next(feed, &watch->feed, UINT64_MAX, &event);
-        if (!err && may_read(conn, event.key)) {
-            write_event(conn, &event);
+        if (!err && watch_may_read(conn, event.key)) {
+            watch_write_event(conn, &event);
         }
     }
-    forget_text(conn->api);
+    watch_forget_text(conn->api);
     if (err == ERR_CLOSED) {
-        end_lost(conn, too_slow);
+        watch_end_lost(conn, watch_too_slow);
         return;
     }
     bool wrote = !list_empty(&watch->written);
     if (err == ERR_NOT_FOUND) {
         feed_follow(feed, &watch->feed);
     }
-    finish_writing(conn);
+    watch_finish_writing(conn);
     /* The stream may send all of it at the end of this turn, and then there is
      * no on_drain(): look again in the next turn. */
-    look_in(conn, err == ERR_NOT_FOUND ? PROGRESS_MS : wrote ? 1 : AGAIN_MS);
+    watch_look_in(conn, err == ERR_NOT_FOUND ? PROGRESS_MS
+                        : wrote              ? 1
+                                             : AGAIN_MS);
 }
 
 /* ---- the answer ---- */
@@ -346,8 +333,7 @@ static const char *type_of(enum watch_format format)
     return format == WATCH_SSE ? "text/event-stream" : "application/x-ndjson";
 }
 
-/* Write the head of the answer, which shows the state of `index`. */
-static void begin_stream(struct conn *conn, uint64_t index)
+void watch_begin_stream(struct conn *conn, uint64_t index)
 {
     struct conn_watch *watch = &conn->watch;
     struct buf *headers = &conn->api->headers;
@@ -362,151 +348,7 @@ static void begin_stream(struct conn *conn, uint64_t index)
     api_answer_stream(conn, 200, type_of(watch->format));
     watch->queued_ms = now(conn->api);
     if (watch->format == WATCH_SSE) {
-        buf_add_string(write_to(conn), "retry: 1000\n\n");
-    }
-}
-
-/* ---- the initial set ---- */
-
-static bool is_behind_mark(const struct conn *conn, struct bytes key)
-{
-    struct bytes mark = buf_bytes(&conn->request.text);
-    size_t size = min_size(key.size, mark.size);
-    int order = size > 0 ? memcmp(key.data, mark.data, size) : 0;
-    return order > 0 || (order == 0 && key.size > mark.size);
-}
-
-/* Send the changes up to `index` of the keys that were sent. False: the watch
- * is lost, and has ended. */
-static bool send_changes_of_page(struct conn *conn, uint64_t index)
-{
-    struct conn_watch *watch = &conn->watch;
-    struct feed_event event;
-    enum err err;
-    while (!(err = feed_next(feed_of(conn), &watch->feed, index, &event))) {
-        if (may_read(conn, event.key) && !is_behind_mark(conn, event.key)) {
-            write_event(conn, &event);
-            end_entry(conn, false);
-            watch->id_pending = 0;
-        }
-    }
-    forget_text(conn->api);
-    if (err == ERR_CLOSED) {
-        end_lost(conn, too_slow);
-    }
-    return err == ERR_NOT_FOUND;
-}
-
-static enum scan_step take_pair(struct conn *conn,
-                                const struct store_pair *pair)
-{
-    struct scan *scan = &conn->scan;
-    size_t before = scan->page.size;
-    if (!(conn->watch.feed.types & FEED_PUT)) {
-        return SCAN_ON;
-    }
-    watch_add_pair(&scan->page, conn->watch.format, pair->key, pair->value,
-                   pair->modify_index, pair->create_index);
-    if (before > 0 && scan->page.size > PAGE_BYTES) {
-        scan->page.size = before;
-        return SCAN_FULL;
-    }
-    return SCAN_ON;
-}
-
-static void start_page(struct conn *conn);
-
-static void sync_stream(struct conn *conn, uint64_t index)
-{
-    struct conn_watch *watch = &conn->watch;
-    watch_add_sync(write_to(conn), watch->format, index);
-    watch->id = index;
-    watch->stage = WATCH_STREAMING;
-    api_scan_close(conn);
-    buf_free(&conn->scan.page);
-    catch_up(conn);
-}
-
-/* A page is complete, or cannot be read. */
-static void end_page(struct conn *conn)
-{
-    struct conn_watch *watch = &conn->watch;
-    struct scan *scan = &conn->scan;
-    uint64_t index = scan->index;
-    if (scan->late || node_contradiction(conn->api->node)) {
-        api_watch_page_failed(conn);
-        return;
-    }
-    if (watch->stage == WATCH_FIRST) {
-        begin_stream(conn, index);
-        watch->stage = WATCH_PAGES;
-        if (watch->is_reset) {
-            watch_add_reset(write_to(conn), watch->format, index);
-        }
-    }
-    if (!send_changes_of_page(conn, index)) {
-        return;
-    }
-    buf_add_bytes(write_to(conn), buf_bytes(&scan->page));
-    scan->page.size = 0;
-    if (!scan->more) {
-        sync_stream(conn, index);
-        return;
-    }
-    if (scan->last.size > 0) {
-        conn->request.text.size = 0;
-        buf_add_bytes(&conn->request.text, buf_bytes(&scan->last));
-    }
-    watch->stage = WATCH_BLOCKED;
-    finish_writing(conn);
-    look_in(conn, 1);
-}
-
-bool api_watch_page_failed(struct conn *conn)
-{
-    if (!api_is_watching(conn)) {
-        api_watch_close(conn);
-        return false;
-    }
-    end_lost(conn, "the initial set could not be read: this node has too much "
-                   "to do, or no space");
-    return true;
-}
-
-/* Read the next page, of the keys behind the mark. */
-static void start_page(struct conn *conn)
-{
-    struct conn_watch *watch = &conn->watch;
-    struct scan *scan = &conn->scan;
-    struct bytes mark = buf_bytes(&conn->request.text);
-    uint64_t took_us = scan->took_us;
-    watch->stage = watch->stage == WATCH_FIRST ? WATCH_FIRST : WATCH_PAGES;
-    scan->step = take_pair;
-    scan->done = end_page;
-    scan->fail = api_watch_page_failed;
-    scan->perm = AUTH_READ;
-    scan->reverse = false;
-    scan->mixed = false;
-    scan->pageless = false;
-    scan->keys_only = false;
-    scan->page.size = 0;
-    scan->last.size = 0;
-    scan->from.size = 0;
-    scan->to.size = 0;
-    if (mark.size > 0) {
-        api_scan_add_behind(&scan->from, mark);
-    } else {
-        buf_add_bytes(&scan->from, watch->feed.key);
-    }
-    if (watch->feed.is_prefix) {
-        (void)api_scan_add_behind_prefix(&scan->to, watch->feed.key);
-    } else {
-        api_scan_add_behind(&scan->to, watch->feed.key);
-    }
-    conn->request.call.deadline_ms = now(conn->api) + PAGE_MS;
-    api_scan_start(conn);
-    if (watch->stage != WATCH_FIRST) {
-        scan->took_us = took_us; /* All pages are one walk, and a long one. */
+        buf_add_string(watch_output(conn), "retry: 1000\n\n");
     }
 }
 
@@ -532,31 +374,31 @@ static void keep_alive(struct conn *conn)
     uint64_t idle_ms = now(conn->api) - watch->written_ms;
     uint64_t index = feed_delivered(feed_of(conn));
     if (stream_output_bytes(conn->stream) > 0) {
-        look_in(conn, AGAIN_MS * 50);
+        watch_look_in(conn, AGAIN_MS * 50);
         return;
     }
     bool probes = conn->input.eof && idle_ms >= PROBE_MS;
     if ((idle_ms >= PROGRESS_MS && index > watch->id) ||
         (watch->format == WATCH_NDJSON &&
          (probes || idle_ms >= KEEP_ALIVE_MS))) {
-        watch_add_id(write_to(conn), watch->format, false, index);
+        watch_add_id(watch_output(conn), watch->format, false, index);
         watch->id = index;
         idle_ms = 0;
     } else if (probes || idle_ms >= KEEP_ALIVE_MS) {
-        buf_add_string(write_to(conn), ": ping\n\n");
+        buf_add_string(watch_output(conn), ": ping\n\n");
         idle_ms = 0;
     }
-    finish_writing(conn);
-    look_in(conn, conn->input.eof         ? PROBE_AGAIN_MS
-                  : idle_ms < PROGRESS_MS ? PROGRESS_MS - idle_ms
-                                          : KEEP_ALIVE_MS - idle_ms);
+    watch_finish_writing(conn);
+    watch_look_in(conn, conn->input.eof         ? PROBE_AGAIN_MS
+                        : idle_ms < PROGRESS_MS ? PROGRESS_MS - idle_ms
+                                                : KEEP_ALIVE_MS - idle_ms);
 }
 
 void api_watch_half_closed(struct conn *conn)
 {
     if (conn->watch.stage == WATCH_STREAMING &&
         conn->watch.feed.state == FEED_FOLLOWING) {
-        look_in(conn, PROBE_MS);
+        watch_look_in(conn, PROBE_MS);
     }
 }
 
@@ -565,17 +407,17 @@ static void go_on(struct conn *conn)
     struct conn_watch *watch = &conn->watch;
     if (watch->stage == WATCH_BLOCKED) {
         if (is_room(conn)) {
-            start_page(conn);
+            watch_start_page(conn);
         } else {
-            look_in(conn, AGAIN_MS);
+            watch_look_in(conn, AGAIN_MS);
         }
     } else if (watch->stage == WATCH_STREAMING &&
                watch->feed.state == FEED_BEHIND) {
-        catch_up(conn);
+        watch_catch_up(conn);
     } else if (watch->stage == WATCH_STREAMING) {
         keep_alive(conn);
     } else {
-        look_in(conn, PROGRESS_MS); /* A page is being read. */
+        watch_look_in(conn, PROGRESS_MS); /* A page is being read. */
     }
 }
 
@@ -677,15 +519,15 @@ static void start(struct conn *conn)
     conn->request.text.size = 0; /* The mark: nothing was shown. */
     if (initial || watch->is_reset) {
         watch->stage = WATCH_FIRST;
-        start_page(conn);
+        watch_start_page(conn);
         return;
     }
     watch->stage = WATCH_STREAMING;
-    begin_stream(conn, max_u64(since, feed_index(feed)));
+    watch_begin_stream(conn, max_u64(since, feed_index(feed)));
     if (!conn->state.watch.resumes) {
-        watch_add_id(write_to(conn), watch->format, false, since);
+        watch_add_id(watch_output(conn), watch->format, false, since);
     }
-    catch_up(conn);
+    watch_catch_up(conn);
 }
 
 static bool take_events(struct conn *conn, uint8_t *types)

@@ -1,5 +1,6 @@
 /* watch_internal.h -- GET /watch: a stream of changes. watch.c has the stream,
- * watch_text.c the form of its events. */
+ * watch_initial.c the set that it may begin with, watch_text.c the form of its
+ * events. */
 #ifndef CRAFTD_API_WATCH_INTERNAL_H
 #define CRAFTD_API_WATCH_INTERNAL_H
 
@@ -105,10 +106,38 @@ bool api_is_watching(const struct conn *conn);
 void api_watch_drained(struct conn *conn);
 /* The client sends no more. */
 void api_watch_half_closed(struct conn *conn);
-/* For scan.c: the page of a watch cannot be read. True: the watch has ended;
- * false: its answer has not begun, and is to be an error. */
+/* For scan.c: the page of the initial set cannot be read. True: the watch has
+ * ended; false: its answer has not begun, and is to be an error. */
 bool api_watch_page_failed(struct conn *conn);
 /* The connection ends, or the answer is complete. Safe without a watch. */
 void api_watch_close(struct conn *conn);
+
+/* ---- between watch.c and watch_initial.c ---- */
+
+/* Read the next page of the initial set, of the keys behind the mark. */
+void watch_start_page(struct conn *conn);
+
+/* Write the head of the answer, which shows the state of `index`. */
+void watch_begin_stream(struct conn *conn, uint64_t index);
+/* The output to append to. */
+struct buf *watch_output(struct conn *conn);
+/* True if the client may read that key. */
+bool watch_may_read(const struct conn *conn, struct bytes key);
+void watch_write_event(struct conn *conn, const struct feed_event *event);
+/* Release the text of the event that was written last: it is that of an event
+ * in the ring, which may be another one soon. */
+void watch_forget_text(struct api *api);
+/* The events of an entry have been written, all that concern the watch or, if
+ * it is not complete, some: then they get no id. */
+void watch_end_entry(struct conn *conn, bool is_complete);
+/* End what was written in this turn. */
+void watch_finish_writing(struct conn *conn);
+/* Read what the watch has missed, as far as there is room, and follow then. */
+void watch_catch_up(struct conn *conn);
+/* Continue in that time, from the event loop. */
+void watch_look_in(struct conn *conn, uint64_t in_ms);
+/* End the stream with the event `lost`. */
+void watch_end_lost(struct conn *conn, const char *reason);
+extern const char watch_too_slow[];
 
 #endif
