@@ -22,7 +22,7 @@ enum {
 
 enum state { STARTING, RUNNING, STOPPING };
 
-/* What the sentence of STATUS depends on. */
+/* The sentence of STATUS depends on these. */
 struct role {
     bool known; /* False: none was reported yet. */
     bool member;

@@ -273,7 +273,7 @@ static void add_secret(struct paths *paths, const char *path, char *dirs[2])
     }
 }
 
-/* Whether the directory holds the file `path` alone. */
+/* Returns whether the directory holds the file `path` alone. */
 static bool holds_nothing_else(const char *dir, const char *path)
 {
     const char *slash = strrchr(path, '/');

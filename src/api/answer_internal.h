@@ -27,8 +27,9 @@ struct api_output {
 void api_answer(struct conn *conn, int status, const char *type,
                 struct bytes body);
 
-/* Whether an answer with a body of `size` bytes may be added to those that wait
- * for their clients. False: answered 429. Small answers need not ask. */
+/* Returns whether an answer with a body of `size` bytes may be added to those
+ * that wait for their clients. False: answered 429. Small answers need not ask.
+ */
 bool api_has_output_room(struct conn *conn, size_t size);
 
 /* An answer in two parts: api_answer_head() writes the head, with the length of
@@ -39,7 +40,7 @@ void api_answered(struct conn *conn);
 /* Write the head of an answer without a length: its end is that of its last
  * chunk, of which the headers tell, or of the connection. */
 void api_answer_stream(struct conn *conn, int status, const char *type);
-/* Whether ?pretty was given and `type` is JSON. */
+/* Returns whether ?pretty was given and `type` is JSON. */
 bool api_is_to_indent(const struct conn *conn, const char *type);
 
 /* ---- errors: problem.c ---- */

@@ -29,7 +29,7 @@ struct body_source {
     /* Release what the source holds: everything has been pulled, or no more
      * will be. Called once; the connection may be about to be freed. */
     void (*close)(struct conn *conn);
-    /* Whether others wait for what the source holds. NULL: always. */
+    /* Returns whether others wait for what the source holds. NULL: always. */
     bool (*is_awaited)(const struct conn *conn);
 };
 
@@ -65,19 +65,20 @@ void api_body_send(struct conn *conn, const struct body_source *source,
 bool api_body_is_sending(const struct conn *conn);
 /* Go on sending: the stream has room (on_drain()). */
 void api_body_send_more(struct conn *conn);
-/* Whether the client of the answer being sent is slow. */
+/* Returns whether the client of the answer being sent is slow. */
 bool api_body_is_slow(const struct conn *conn);
 /* Log that the client is slow, and drop the connection, which is gone then. */
 void api_body_drop_slow(struct conn *conn);
 
 /* Pass the body of the request whose head has been read to `sink`. */
 void api_body_receive(struct conn *conn, const struct body_sink *sink);
-/* Whether a sink is waiting for more of the body. */
+/* Returns whether a sink is waiting for more of the body. */
 bool api_body_is_receiving(const struct conn *conn);
 /* Pass on a piece of the body, or that it is complete. */
 void api_body_take(struct conn *conn, struct bytes piece);
 void api_body_complete(struct conn *conn);
-/* Whether an upload that began at `begin_ms` and has received `bytes` is slow.
+/* Returns whether an upload that began at `begin_ms` and has received `bytes`
+ * is slow.
  */
 bool api_body_is_slow_upload(const struct conn *conn, uint64_t begin_ms,
                              uint64_t bytes);

@@ -32,8 +32,8 @@
 
 /* ---- origins ---- */
 
-/* Whether the origin is that of the request's own host. With TLS in front the
- * scheme is not known here, so it is taken from Origin. */
+/* Returns whether the origin is that of the request's own host. With TLS in
+ * front the scheme is not known here, so it is taken from Origin. */
 static bool is_own_origin(struct bytes origin, struct bytes host)
 {
     struct http_authority ours;

@@ -197,8 +197,8 @@ void api_conn_mark_active(struct conn *conn);
 /* Start the time that the connection may wait for a request. */
 void api_conn_may_idle(struct conn *conn);
 void api_conn_set_deadline(struct conn *conn, uint64_t at_ms);
-/* Whether the connection has no place, after an attempt to find one. Guests are
- * answered nothing but probes. */
+/* Returns whether the connection has no place, after an attempt to find one.
+ * Guests are answered nothing but probes. */
 bool api_conn_is_guest(struct conn *conn);
 /* Answer 429: all places are taken, or all that one address may have. */
 void api_conn_refuse_guest(struct conn *conn);

@@ -157,8 +157,8 @@ static uint32_t share_of(const struct api *api)
     return api->options.conns_max - api->options.conns_max / 4;
 }
 
-/* Whether the host would exceed its share with `more` places than it has now;
- * guests have no place. */
+/* Returns whether the host would exceed its share with `more` places than it
+ * has now; guests have no place. */
 static bool is_over_share(const struct api *api, const struct conn_host *host,
                           uint32_t more)
 {
@@ -318,8 +318,9 @@ void api_conn_refuse_partial(struct conn *conn, int status, const char *code,
     api_answer_problem(conn, status, code, message, OUTCOME_NOT_APPLIED);
 }
 
-/* Whether a request is in progress and the disappearance of its client would
- * not be noticed, because its input has ended already or no more of it is read.
+/* Returns whether a request is in progress and the disappearance of its client
+ * would not be noticed, because its input has ended already or no more of it is
+ * read.
  */
 static bool is_deaf(const struct conn *conn)
 {

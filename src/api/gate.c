@@ -247,7 +247,7 @@ bool api_gate_allows_below(struct conn *conn, enum auth_perm perm,
            deny(conn, perm, key);
 }
 
-/* Whether the credentials themselves are refused. True: answered. */
+/* Returns whether the credentials themselves are refused. True: answered. */
 static bool is_refused(struct conn *conn)
 {
     must(conn->gate.known);

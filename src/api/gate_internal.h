@@ -53,8 +53,8 @@ struct conn_gate {
  * the stream, and the stream is kicked when this can be called again. */
 MUST_CHECK bool api_gate_identify(struct conn *conn,
                                   const struct http_request *request);
-/* Whether the credentials are wrong, or lack the permission that the route
- * needs; `path` is that of the route. True: answered 401, 403 or 429. */
+/* Returns whether the credentials are wrong, or lack the permission that the
+ * route needs; `path` is that of the route. True: answered 401, 403 or 429. */
 MUST_CHECK bool api_gate_refused(struct conn *conn,
                                  const struct http_request *request,
                                  const char *path,

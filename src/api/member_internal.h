@@ -21,7 +21,7 @@ const struct raft_member *api_member_named(const struct api *api,
 /* Replication to a member. NULL: this node does not lead, or `id` is itself. */
 const struct raft_peer_status *
 api_member_progress(const struct node_status *status, raft_id id);
-/* Whether the member is this node, or the link to it is up. */
+/* Returns whether the member is this node, or the link to it is up. */
 bool api_member_is_reachable(const struct api *api,
                              const struct node_status *status, raft_id id);
 /* Why there is no link to a member, a few words; "" when there is one, or

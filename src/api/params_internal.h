@@ -71,11 +71,11 @@ bool api_params_refused(struct conn *conn, uint64_t taken, const char *path);
 /* The value of a parameter that the request's route takes. False: not given. */
 bool api_get_param(const struct conn *conn, enum param param,
                    struct bytes *value);
-/* Whether a flag that the request's route takes is set: given by its name alone
- * or with any value but 0 and false. */
+/* Returns whether a flag that the request's route takes is set: given by its
+ * name alone or with any value but 0 and false. */
 bool api_flag(const struct conn *conn, enum param param);
-/* Whether a parameter is given, and whether a flag is set, for parameters that
- * the route may not take. */
+/* Returns whether a parameter is given, and whether a flag is set, for
+ * parameters that the route may not take. */
 bool api_is_given(const struct conn *conn, enum param param);
 bool api_is_on(const struct conn *conn, enum param param);
 

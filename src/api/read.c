@@ -98,9 +98,9 @@ static void stale(struct conn *conn, const char *message)
     api_answer_problem(conn, 503, "stale", message, OUTCOME_NOT_APPLIED);
 }
 
-/* Whether the leader's last message is recent enough. With freshness_strict,
- * everything known to be committed must have been applied too: a node that
- * receives messages may still be behind. */
+/* Returns whether the leader's last message is recent enough. With
+ * freshness_strict, everything known to be committed must have been applied
+ * too: a node that receives messages may still be behind. */
 static bool is_fresh(const struct conn *conn)
 {
     const struct reading *reading = &conn->request.reading;
@@ -181,7 +181,8 @@ static bool has_time(struct api *api)
     return api->reads.us < TURN_US;
 }
 
-/* Whether the state has what the read needs. False: the read waits for it. */
+/* Returns whether the state has what the read needs. False: the read waits for
+ * it. */
 static bool may_be_shown(struct conn *conn)
 {
     struct node *node = conn->api->node;

@@ -474,7 +474,8 @@ static void end_slow(struct restore *restore)
     restore->api->body.size = 0;
 }
 
-/* Whether the head of the request allows the restore. False: answered. */
+/* Returns whether the head of the request allows the restore. False: answered.
+ */
 static bool is_allowed(struct conn *conn, const struct http_request *request)
 {
     struct api *api = conn->api;

@@ -244,8 +244,8 @@ static void answer_verbs(struct conn *conn, enum http_verb verb, unsigned verbs)
     }
 }
 
-/* Whether the sender may not ask this: the page that asks (browser.c), or the
- * user (gate.c). `found` NULL: it has no route. True: answered. */
+/* Returns whether the sender may not ask this: the page that asks (browser.c),
+ * or the user (gate.c). `found` NULL: it has no route. True: answered. */
 static bool is_forbidden(struct conn *conn, const struct http_request *request,
                          const struct route *found)
 {

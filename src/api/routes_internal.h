@@ -13,21 +13,23 @@ struct conn;
  * OPTIONS and refusals come from the table of routes, all else from the
  * handler. */
 void api_route(struct conn *conn, const struct http_request *request);
-/* Whether the handler of the request consumes its body in pieces, by a sink.
+/* Returns whether the handler of the request consumes its body in pieces, by a
+ * sink.
  */
 bool api_route_streams(const struct http_request *request);
-/* Whether the path is /api/v1 or below it. */
+/* Returns whether the path is /api/v1 or below it. */
 bool api_is_v1(const struct http_request *request);
-/* Whether the request can be refused or redirected by its head, before its body
- * has come. True: answered. */
+/* Returns whether the request can be refused or redirected by its head, before
+ * its body has come. True: answered. */
 bool api_route_refuses(struct conn *conn, const struct http_request *request);
 /* The same by who sends it alone. True: answered. */
 bool api_route_forbids(struct conn *conn, const struct http_request *request);
-/* Whether ?redirect is given and this node does not lead. True: answered. */
+/* Returns whether ?redirect is given and this node does not lead. True:
+ * answered. */
 bool api_redirected(struct conn *conn, const struct http_request *request);
 
-/* Whether the request comes from a web page that may not make it (browser.c).
- * `is_probe`: the answer is no secret. True: answered 403. */
+/* Returns whether the request comes from a web page that may not make it
+ * (browser.c). `is_probe`: the answer is no secret. True: answered 403. */
 bool api_browser_refused(struct conn *conn, const struct http_request *request,
                          bool is_probe);
 

@@ -101,8 +101,8 @@ static void refuse_input(struct conn *conn)
                        OUTCOME_NOT_APPLIED);
 }
 
-/* Whether the body comes now is up to the client: no request can follow an
- * answer that is given before it has come. */
+/* Returns whether the body comes now is up to the client: no request can follow
+ * an answer that is given before it has come. */
 static void send_continue(struct conn *conn)
 {
     conn->output.keep_alive = false;

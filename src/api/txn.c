@@ -97,8 +97,8 @@ static bool expect(struct parse *parse, enum json_token token, const char *why)
     return json_next(&parse->reader) == token || wrong_json(parse, why);
 }
 
-/* Whether the sender may read or write, as the operation does, its key or all
- * keys below it. False: answered. */
+/* Returns whether the sender may read or write, as the operation does, its key
+ * or all keys below it. False: answered. */
 static bool is_allowed(struct parse *parse, const struct command_op *op)
 {
     bool reads = op->type == COMMAND_GET || op->type == COMMAND_INCR;

@@ -34,7 +34,7 @@ void watch_add_pair(struct buf *out, enum watch_format format, struct bytes key,
                     struct bytes value, uint64_t index, uint64_t create_index);
 /* Everything up to `index` has been shown. */
 void watch_add_sync(struct buf *out, enum watch_format format, uint64_t index);
-/* What the client knows is void: the initial set follows. */
+/* Tells the client that what it knows is void: the initial set follows. */
 void watch_add_reset(struct buf *out, enum watch_format format, uint64_t index);
 /* Events were lost: the stream ends. `floor` is the least index after which a
  * watch can resume. */

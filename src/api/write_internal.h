@@ -38,7 +38,7 @@ const char *api_key_wrong(struct bytes key);
  * not UTF-8. */
 void api_add_value(struct buf *out, struct bytes value);
 
-/* Whether Accept asks for the bytes of a value rather than JSON. */
+/* Returns whether Accept asks for the bytes of a value rather than JSON. */
 bool api_accepts_raw(const struct http_request *request);
 
 /* ---- what a write depends on: conditions.c ---- */
@@ -54,10 +54,10 @@ struct tag {
  * ERR_NOT_FOUND  there are no more
  * ERR_INVALID    what follows is no tag */
 MUST_CHECK enum err api_next_tag(struct bytes *rest, struct tag *tag);
-/* Whether a list of If-None-Match, or "*", names the tag of `index`, by weak
- * comparison (RFC 9110 13.1.2). */
+/* Returns whether a list of If-None-Match, or "*", names the tag of `index`, by
+ * weak comparison (RFC 9110 13.1.2). */
 bool api_has_tag(struct bytes tags, uint64_t index);
-/* Whether the request has If-Match, If-None-Match or ?cas=. */
+/* Returns whether the request has If-Match, If-None-Match or ?cas=. */
 bool api_has_conditions(const struct conn *conn,
                         const struct http_request *request);
 /* Add what they demand of `key` to the list of conditions in `writer`. False:
@@ -100,12 +100,13 @@ void api_value_too_large(struct conn *conn);
 
 /* ---- handlers: writes.c, erase.c ---- */
 
-/* Whether the head of a write is reason enough to refuse or redirect it, before
- * its body has come. True: answered. */
+/* Returns whether the head of a write is reason enough to refuse or redirect
+ * it, before its body has come. True: answered. */
 bool api_write_refused(struct conn *conn, const struct http_request *request,
                        bool is_put_key);
-/* Whether a deletion of many keys may go on: its headers hold no condition and
- * no Idempotency-Key, and it is not redirected. False: answered. */
+/* Returns whether a deletion of many keys may go on: its headers hold no
+ * condition and no Idempotency-Key, and it is not redirected. False: answered.
+ */
 bool api_erase_allowed(struct conn *conn, const struct http_request *request);
 
 #endif

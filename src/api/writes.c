@@ -199,7 +199,8 @@ static bool read_pair(struct conn *conn, struct json_reader *reader,
     return true;
 }
 
-/* Whether `token` ends the object, and the body with it. False: answered. */
+/* Returns whether `token` ends the object, and the body with it. False:
+ * answered. */
 static bool read_end(struct conn *conn, struct json_reader *reader,
                      enum json_token token)
 {

@@ -465,7 +465,7 @@ static bool take_member(struct parse *parse, struct bytes name)
     return wrong_word(parse, "there is no member", name, nearest.best);
 }
 
-/* What an object must have, and must not. */
+/* Checks that an object has what it must, and nothing that it must not. */
 static bool check_user(struct parse *parse)
 {
     struct auth_rules *rules = parse->rules;

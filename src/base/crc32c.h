@@ -8,8 +8,8 @@
 /* Continue `crc` (0 at the start) over more bytes. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t size);
 
-/* Whether this processor has the instruction, found out while it runs: the same
- * binary is used by processors with and without it. */
+/* Returns whether this processor has the instruction, found out while it runs:
+ * the same binary is used by processors with and without it. */
 bool crc32c_by_cpu(void);
 
 /* The same from a table, for CPUs without the instruction, and for tests. */

@@ -179,7 +179,8 @@ int client_run_del(const struct options *options)
 
 /* ---- txn ---- */
 
-/* Whether the answer is {"ok":false,...}: the conditions did not hold. */
+/* Returns whether the answer is {"ok":false,...}: the conditions did not hold.
+ */
 static bool held(struct bytes answer)
 {
     struct json_reader reader;

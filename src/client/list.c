@@ -11,7 +11,7 @@ struct page {
     bool more;             /* The server has a next page (RFC 8288). */
 };
 
-/* Whether a Link header names a next page (RFC 8288: rel="next"). */
+/* Returns whether a Link header names a next page (RFC 8288: rel="next"). */
 static bool has_next(struct bytes link)
 {
     static const char next[] = "rel=\"next\"";

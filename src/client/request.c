@@ -315,7 +315,7 @@ static void read_problem(const struct request *request,
     buf_add_bytes(&copy, buf_bytes(&request->answer_body));
     json_init(&reader, copy.data, copy.size);
     if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
-        /* Of a body that is cut or damaged, the valid part is shown. */
+        /* The valid part of a body that is cut or damaged is shown. */
         (void)client_read_fields(&reader, fields, PROBLEM_FIELDS);
     }
     buf_free(&copy);
@@ -422,8 +422,8 @@ int request_ask(struct request *request, const struct options *options,
     return code;
 }
 
-/* Whether this answer comes through the log, as the lost one did: then it
- * decides about both. */
+/* Returns whether this answer comes through the log, as the lost one did: then
+ * it decides about both. */
 static bool is_settled(const struct request *request, int code)
 {
     return code == EXIT_DONE ||

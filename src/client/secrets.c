@@ -169,7 +169,7 @@ static void hash_password(const char *password, uint32_t rounds,
 int client_run_passwd(const struct options *options)
 {
     const char *name = options->words[0];
-    /* What a client sends is name:password. */
+    /* A client sends name:password. */
     char password[AUTH_SECRET_BYTES_MAX - AUTH_NAME_BYTES_MAX];
     uint64_t rounds = options->has_rounds ? options->rounds : ROUNDS;
     if (!words_are_utf8(options)) {

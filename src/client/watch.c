@@ -213,7 +213,7 @@ static int show(const struct watch *watch, struct buf *line)
         return client_print_bytes(watch->options, buf_bytes(line));
     }
     if (!read_event(line, &event) || event.key.size == 0) {
-        return EXIT_DONE; /* Such as `sync`. */
+        return EXIT_DONE; /* A kind that is no change, such as `sync`. */
     }
     return watch->options->exec ? execute(watch, &event)
                                 : print_event(watch, &event);

@@ -333,7 +333,7 @@ static void read_connection(struct framing *framing, struct bytes list)
     }
 }
 
-/* Whether the authority has no host; it may have a port. */
+/* Returns whether the authority has no host; it may have a port. */
 static bool is_empty_host(struct bytes value)
 {
     struct http_authority authority;

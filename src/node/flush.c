@@ -11,7 +11,7 @@
 #include "node/space_internal.h"
 
 enum {
-    /* What a flush may write, which needs space on the disk. */
+    /* A flush may write this much, and needs that space on the disk. */
     COST_BYTES = 256 << 20,
     SPACE_PART = 4,      /* Part of the free space that it may use. */
     FLUSH_QUIET_MS = 50, /* Nothing was applied for this long: flush. */

@@ -61,10 +61,10 @@ static uint64_t log_need(const struct node *node, uint64_t bytes)
     return bytes <= here ? 0 : excess(bytes, next);
 }
 
-/* Whether the disk has room for the work, when `rest` bytes of the -wal's file
- * are unused, and `old` bytes of the log will be dropped. Pages that deletes
- * have freed are counted by half. What fits into files as they are needs
- * nothing; else some space must be left for small changes. */
+/* Returns whether the disk has room for the work, when `rest` bytes of the
+ * -wal's file are unused, and `old` bytes of the log will be dropped. Pages
+ * that deletes have freed are counted by half. What fits into files as they are
+ * needs nothing; else some space must be left for small changes. */
 static bool has_room(const struct node *node, const struct work *work,
                      uint64_t rest, uint64_t old)
 {
@@ -91,7 +91,7 @@ static uint64_t old_log(const struct node *node)
                : 0;
 }
 
-/* Whether there would be room if nothing else was under way, after a
+/* Returns whether there would be room if nothing else was under way, after a
  * checkpoint, which lets the -wal start over. */
 static bool fits_alone(const struct node *node, uint64_t bytes, uint64_t spread)
 {

@@ -314,7 +314,7 @@ static void answer_http(struct conn *conn)
                sizeof(body) - 1, body);
 }
 
-/* What is queued leaves, then the connection closes. */
+/* The queued bytes are sent, then the connection closes. */
 static void close_refused(struct conn *conn)
 {
     conn->refused = true;

@@ -116,7 +116,7 @@ void raft_send(struct raft *raft, struct raft_message message,
         return;
     }
     if (raft->outbox.gated_count == RAFT_GATED_MAX) {
-        return; /* As if the network had lost it. */
+        return; /* This looks like a loss in the network. */
     }
     /* First in, first out, so a gate is never lower than the one before. */
     uint32_t place = raft->outbox.gated_head + raft->outbox.gated_count;

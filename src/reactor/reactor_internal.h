@@ -38,7 +38,7 @@ struct watch {
     watch_cb *cb;
     /* PRIVATE to kqueue.c. */
     unsigned filters;    /* Those that the kernel has. */
-    int place;           /* Of its event among those of this turn. */
+    int place;           /* Its event's, among those of this turn. */
     struct list changed; /* In a list of the poller. */
 };
 

@@ -68,7 +68,7 @@ struct row {
 /* Statements of ranges: rows or keys alone, each in both directions. */
 enum { STORE_RANGES = 4 };
 
-/* What was applied and is not in the database yet (tier.c). */
+/* Entries that were applied and are not in the database yet (tier.c). */
 enum tier_table {
     TIER_PAIRS,
     TIER_STAGING, /* Rows of table staging. */

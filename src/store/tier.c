@@ -95,7 +95,9 @@ void store_undo_forget(struct store *store)
 {
     store->undo_count = 0;
     if (store->undo_capacity > UNDO_KEPT) {
-        mem_free(store->undo); /* Of an entry with very many operations. */
+        mem_free(
+            store
+                ->undo); /* An entry with very many operations made it large. */
         store->undo = NULL;
         store->undo_capacity = 0;
     }

@@ -124,7 +124,7 @@ bool wal_release_reserve(struct wal *wal)
     return wal->reserve.filled > 0 && reserve_release(&wal->reserve);
 }
 
-/* What is left, without one header and one seal. */
+/* The rest of the segment, without one header and one seal. */
 static uint64_t room_in(uint64_t bytes)
 {
     uint64_t overhead = (uint64_t)2 * BLOCK_BYTES;
