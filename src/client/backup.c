@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/client_internal.h"
+#include "client/progress_internal.h"
 #include "sys/sys.h"
 
 /* State of the signal handler. */
@@ -48,11 +49,15 @@ static int fail(const struct options *options, const char *path)
 static int download(const struct options *options, int fd)
 {
     struct request request;
+    struct progress progress;
+    progress_start(&progress, options, NULL, 0);
     request_init(&request, "GET", "/backup");
     request_add_level(&request, options);
     request.out = fd;
     request.out_type = "application/vnd.sqlite3";
+    request.progress = &progress;
     int code = request_run(&request, options);
+    progress_end();
     request_free(&request);
     return code;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "client/client_internal.h"
+#include "client/progress_internal.h"
 #include "sys/fs.h"
 #include "sys/sys.h"
 
@@ -29,6 +30,7 @@ struct bench {
     size_t sync_count;
     uint64_t written_bytes; /* By sequential writes. */
     uint64_t written_ns;
+    struct progress progress; /* Updated between two measurements. */
 };
 
 static enum err open_nameless(struct bench *bench)
@@ -60,6 +62,7 @@ static enum err write_much(struct bench *bench, uint64_t time_ms)
         if (!err && bench->written_bytes % (8 * PIECE_BYTES) == 0) {
             err = fs->fdatasync(fs->self, bench->file);
         }
+        progress_update(&bench->progress, bench->written_bytes);
     }
     if (!err) {
         err = fs->fdatasync(fs->self, bench->file);
@@ -88,6 +91,7 @@ static enum err sync_often(struct bench *bench, uint64_t time_ms)
         uint64_t end_ns = sys_now_ns();
         bench->sync_ns[bench->sync_count++] = end_ns - now_ns;
         now_ns = end_ns;
+        progress_update(&bench->progress, bench->sync_count);
     }
     return err;
 }
@@ -135,16 +139,23 @@ static int report(struct bench *bench, const struct options *options)
     return code;
 }
 
-static enum err measure(struct bench *bench, const char *dir, uint64_t time_ms)
+static enum err measure(struct bench *bench, const struct options *options)
 {
-    enum err err = fs_posix_new(dir, &bench->fs);
+    uint64_t time_ms = options->time_ms;
+    enum err err = fs_posix_new(options->words[0], &bench->fs);
     if (!err) {
         err = open_nameless(bench);
     }
     if (!err) {
+        progress_start(&bench->progress, options, NULL, FILE_BYTES);
         err = write_much(bench, time_ms / 2);
     }
-    return err ? err : sync_often(bench, time_ms);
+    if (!err) {
+        progress_start(&bench->progress, options, "syncs", 0);
+        err = sync_often(bench, time_ms);
+    }
+    progress_end();
+    return err;
 }
 
 int client_run_bench_disk(const struct options *options)
@@ -160,7 +171,7 @@ int client_run_bench_disk(const struct options *options)
         .piece = mem_zalloc(PIECE_BYTES),
         .sync_ns = mem_zalloc(SYNCS_MAX * sizeof(uint64_t)),
     };
-    enum err err = measure(&bench, dir, options->time_ms);
+    enum err err = measure(&bench, options);
     int code = EXIT_FAILED;
     if (err) {
         client_say(options, "%s: %s", dir, err_name(err));

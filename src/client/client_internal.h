@@ -60,6 +60,7 @@ struct options {
     uint64_t since;
     bool initial;
     const char *exec; /* Command for each event; NULL: they are printed. */
+    bool quiet;       /* No progress on the terminal. */
     bool help;
 };
 
@@ -112,6 +113,8 @@ bool client_receive_some(int fd, uint8_t *data, size_t room, size_t *got,
 
 /* ---- request.c ---- */
 
+struct progress; /* progress_internal.h */
+
 struct request {
     const char *method;
     struct buf target;  /* Path and query, encoded. */
@@ -138,8 +141,10 @@ struct request {
     bool (*take)(struct request *request, struct bytes piece);
     void *take_arg;
     const char
-        *out_type; /* The answer must have this Content-Type and a
-                      length or chunks, or nothing is written to `out`. */
+        *out_type;             /* The answer must have this Content-Type and a
+                                  length or chunks, or nothing is written to `out`. */
+    struct progress *progress; /* Of the bytes of `in` or `out`; NULL: it is not
+                                  shown. Borrowed. */
     /* Filled in by request_run(). */
     struct http_answer answer;
     struct buf answer_body;

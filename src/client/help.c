@@ -9,6 +9,11 @@
     "    --netrc              user and password of the server from ~/.netrc\n"
 #define REACH REACH_NOTE("")
 
+#define QUIET                                                                  \
+    "    --quiet              no progress on stderr, which it is shown on "    \
+    "if\n"                                                                     \
+    "                         that is a terminal\n"
+
 #define LEVEL                                                                  \
     "    --stale              the state of the server itself, possibly old:\n" \
     "                         works without a leader; same as --level none\n"  \
@@ -316,7 +321,7 @@ const char help_backup[] =
     "    craftd backup - fetch the database\n"
     "\n"
     "SYNOPSIS\n"
-    "    craftd backup [--stale] FILE|-\n"
+    "    craftd backup [--stale] [--quiet] FILE|-\n"
     "\n"
     "DESCRIPTION\n"
     "    Writes a consistent copy of the database to FILE, or to stdout for\n"
@@ -330,24 +335,25 @@ const char help_backup[] =
     "\n"
     "OPTIONS\n"
     "    --stale              the state of the server, even without a "
-    "leader\n" REACH_NOTE("                         (here: to start, and "
-                          "between two pieces)\n") "\n"
-                                                   "EXIT CODES\n" CODES AWAY
-                                                   "\n"
-                                                   "EXAMPLES\n"
-                                                   "    craftd backup "
-                                                   "\"/backup/craftd-$(date "
-                                                   "+%F).db\"\n"
-                                                   "    craftd backup - | gzip "
-                                                   "-1 >craftd.db.gz\n";
+    "leader\n" QUIET REACH_NOTE(
+        "                         (here: to start, and "
+        "between two pieces)\n") "\n"
+                                 "EXIT CODES\n" CODES AWAY "\n"
+                                 "EXAMPLES\n"
+                                 "    craftd backup "
+                                 "\"/backup/craftd-$(date "
+                                 "+%F).db\"\n"
+                                 "    craftd backup - | gzip "
+                                 "-1 >craftd.db.gz\n";
 
 const char help_restore[] =
     "NAME\n"
     "    craftd restore - replace all data of a cluster by a backup\n"
     "\n"
     "SYNOPSIS\n"
-    "    craftd restore --addr ADDR[,ADDR...] FILE    of a running cluster\n"
-    "    craftd restore FILE [FLAGS] DIR              a new cluster in DIR\n"
+    "    craftd restore --addr ADDR[,ADDR...] [--quiet] FILE\n"
+    "                                    of a running cluster\n"
+    "    craftd restore FILE [FLAGS] DIR a new cluster in DIR\n"
     "\n"
     "DESCRIPTION\n"
     "    With --addr: sends FILE, which craftd backup has fetched, to a node.\n"
@@ -361,7 +367,7 @@ const char help_restore[] =
     "    CRAFTD_ADDR is ignored: the cluster whose data is replaced must be\n"
     "    named. Without --addr: see craftd help restore.\n"
     "\n"
-    "OPTIONS\n" REACH_NOTE(
+    "OPTIONS\n" QUIET REACH_NOTE(
         "                         (here: for each step)\n") "\n"
                                                             "EXIT CODES\n" CODES
                                                                 AWAY UNKNOWN
@@ -377,7 +383,7 @@ const char help_bench_disk[] =
     "    craftd bench-disk - measure how fast the disk syncs\n"
     "\n"
     "SYNOPSIS\n"
-    "    craftd bench-disk [--time TIME] DIR\n"
+    "    craftd bench-disk [--time TIME] [--quiet] DIR\n"
     "\n"
     "DESCRIPTION\n"
     "    Measures, in DIR, the operations that a node waits for: 4096-byte\n"
@@ -388,8 +394,7 @@ const char help_bench_disk[] =
     "\n"
     "OPTIONS\n"
     "    --time TIME          time for the syncs (3s), and half of it for the\n"
-    "                         sequential writes\n"
-    "\n"
+    "                         sequential writes\n" QUIET "\n"
     "EXIT CODES\n" CODES "\n"
     "EXAMPLES\n"
     "    craftd bench-disk /var/lib/craftd\n";

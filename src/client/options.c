@@ -40,6 +40,7 @@ static const struct flag flags[] = {
     {"since", NUMBER, AT(since), AT(has_since)},
     {"initial", FLAG, AT(initial), 0},
     {"exec", TEXT, AT(exec), 0},
+    {"quiet", FLAG, AT(quiet), 0},
 };
 
 static bool is_listed(const char *names, const char *name)

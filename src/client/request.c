@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "client/client_internal.h"
+#include "client/progress_internal.h"
 #include "reactor/addr.h"
 #include "sys/sys.h"
 
@@ -30,6 +31,7 @@ void client_say(const struct options *options, const char *format, ...)
             *at = '?';
         }
     }
+    progress_end();
     (void)fprintf(stderr, "craftd: %s: %s\n", options->command->name, line);
 }
 
@@ -202,6 +204,16 @@ static bool keep_body(struct request *request, char why[REQUEST_WHY_BYTES])
     return true;
 }
 
+/* `received` bytes of the body have been written to `out`. */
+static void show_received(const struct request *request, uint64_t received)
+{
+    struct progress *progress = request->progress;
+    if (progress && request->out >= 0 && is_success(request)) {
+        (void)json_u64(header(request, "content-length"), &progress->total);
+        progress_update(progress, received);
+    }
+}
+
 static enum attempt receive_answer(struct request *request, int fd,
                                    uint64_t patience_ms,
                                    char why[REQUEST_WHY_BYTES])
@@ -209,6 +221,7 @@ static enum attempt receive_answer(struct request *request, int fd,
     static uint8_t piece[PIECE_BYTES];
     struct http_answer *answer = &request->answer;
     uint64_t deadline_ms = sys_now_ms() + patience_ms;
+    uint64_t received = 0;
     bool streamed = false;
     for (;;) {
         size_t got = 0;
@@ -230,6 +243,8 @@ static enum attempt receive_answer(struct request *request, int fd,
         }
         if (answer->head_done) {
             streamed = request->out >= 0 || request->take;
+            received += answer->body.size;
+            show_received(request, received);
             deadline_ms = sys_now_ms() + patience_ms;
         }
     }
@@ -258,6 +273,12 @@ static enum moved send_file(const struct request *request, int fd,
             return moved;
         }
         at += (uint64_t)got;
+        if (request->progress) {
+            progress_update(request->progress, at);
+        }
+    }
+    if (request->progress) {
+        progress_say(request->progress, "sent, waiting for the cluster");
     }
     return MOVED_ALL;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/client_internal.h"
+#include "client/progress_internal.h"
 
 /* The time of a restore depends on the size of the file and the load of the
  * cluster, which has a time limit of its own for each step. */
@@ -14,13 +15,17 @@ enum { ANSWER_MS = 3600 * 1000 };
 static int upload(const struct options *options, int fd, uint64_t bytes)
 {
     struct request request;
+    struct progress progress;
     struct buf lines = {0};
+    progress_start(&progress, options, NULL, bytes);
     request_init(&request, "POST", "/restore");
     request.changes = true;
     request.in = fd;
     request.in_bytes = bytes;
     request.answer_ms = ANSWER_MS;
+    request.progress = &progress;
     int code = request_run(&request, options);
+    progress_end();
     if (!code && client_flatten(buf_bytes(&request.answer_body), &lines)) {
         code = client_print_bytes(options, buf_bytes(&lines));
     }
