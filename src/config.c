@@ -193,23 +193,10 @@ static const struct flag flags[] = {
     {"log-json", FLAG, AT(log_json)},
 };
 
-static bool has_name(const char *names, const char *name, size_t size)
-{
-    for (const char *at = names; *at;) {
-        size_t word = strcspn(at, " ");
-        if (word == size && memcmp(at, name, size) == 0) {
-            return true;
-        }
-        at += word;
-        at += *at == ' ';
-    }
-    return false;
-}
-
 static const struct flag *find_flag(const char *name, size_t size)
 {
     for (size_t i = 0; size > 0 && i < ARRAY_COUNT(flags); i++) {
-        if (has_name(flags[i].names, name, size)) {
+        if (text_lists_word(flags[i].names, bytes_of(name, size))) {
             return &flags[i];
         }
     }

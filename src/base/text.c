@@ -126,6 +126,19 @@ bool text_i64(struct bytes text, int64_t *value)
     return true;
 }
 
+bool text_lists_word(const char *words, struct bytes word)
+{
+    for (const char *at = words; *at;) {
+        size_t size = strcspn(at, " ");
+        if (size == word.size && memcmp(at, word.data, size) == 0) {
+            return true;
+        }
+        at += size;
+        at += *at == ' ';
+    }
+    return false;
+}
+
 void text_add_base64(struct buf *out, struct bytes data)
 {
     static const char digit[] =

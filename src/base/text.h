@@ -1,6 +1,7 @@
 /* text.h -- parses and writes durations, sizes, numbers, hexadecimal and
- * base64; classifies UTF-8; finds the nearest of known names. Parsers return
- * false, and leave their result undefined, if the text is anything else. */
+ * base64; classifies UTF-8; looks for names in lists, the nearest one too.
+ * Parsers return false, and leave their result undefined, if the text is
+ * anything else. */
 #ifndef CRAFTD_BASE_TEXT_H
 #define CRAFTD_BASE_TEXT_H
 
@@ -34,6 +35,9 @@ bool text_is_printable(struct bytes text);
  * one. A word can be put into a header or a log line; names and addresses must
  * be words. */
 bool text_is_word(struct bytes text);
+
+/* True if `word` is one of `words`, which have one blank between them. */
+bool text_lists_word(const char *words, struct bytes word);
 
 /* Append base64 (RFC 4648 section 4) with padding. */
 void text_add_base64(struct buf *out, struct bytes data);

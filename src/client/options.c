@@ -43,20 +43,6 @@ static const struct flag flags[] = {
     {"quiet", FLAG, AT(quiet), 0},
 };
 
-static bool is_listed(const char *names, const char *name)
-{
-    size_t size = strlen(name);
-    for (const char *at = names; *at;) {
-        size_t word = strcspn(at, " ");
-        if (word == size && memcmp(at, name, size) == 0) {
-            return true;
-        }
-        at += word;
-        at += *at == ' ';
-    }
-    return false;
-}
-
 static const struct flag *find(const struct command *command, const char *name,
                                size_t size)
 {
@@ -64,7 +50,7 @@ static const struct flag *find(const struct command *command, const char *name,
         if (strlen(flags[i].name) == size &&
             memcmp(flags[i].name, name, size) == 0 &&
             (flags[i].at == AT(help) ||
-             is_listed(command->flags, flags[i].name))) {
+             text_lists_word(command->flags, bytes_of_string(flags[i].name)))) {
             return &flags[i];
         }
     }
@@ -76,7 +62,7 @@ static void unknown_flag(const struct command *command, const char *word,
 {
     struct text_nearest nearest = text_nearest_to(name);
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
-        if (is_listed(command->flags, flags[i].name)) {
+        if (text_lists_word(command->flags, bytes_of_string(flags[i].name))) {
             text_nearest_offer(&nearest, bytes_of_string(flags[i].name));
         }
     }
@@ -216,8 +202,9 @@ static bool check(const struct options *options, char *why, size_t why_size)
         (void)snprintf(why, why_size, "%s; see craftd help %s", wrong,
                        command->name);
     }
-    return !wrong && (!is_listed(command->flags, "addr") ||
-                      servers_ok(options->addr, why, why_size));
+    return !wrong &&
+           (!text_lists_word(command->flags, bytes_of_string("addr")) ||
+            servers_ok(options->addr, why, why_size));
 }
 
 static bool add_word(struct options *options, const char *word, char *why,

@@ -210,6 +210,20 @@ static void test_numbers_are_written_in_one_way(void **state)
     }
 }
 
+static void test_word_of_a_list(void **state)
+{
+    (void)state;
+    assert_true(text_lists_word("a bc d", bytes_of_string("a")));
+    assert_true(text_lists_word("a bc d", bytes_of_string("bc")));
+    assert_true(text_lists_word("a bc d", bytes_of_string("d")));
+    assert_false(text_lists_word("a bc d", bytes_of_string("b")));
+    assert_false(text_lists_word("a bc d", bytes_of_string("c")));
+    assert_false(text_lists_word("a bc d", bytes_of_string("bcd")));
+    assert_false(text_lists_word("a bc d", bytes_of_string("a bc")));
+    assert_false(text_lists_word("a bc d", bytes_of_string("")));
+    assert_false(text_lists_word("", bytes_of_string("a")));
+}
+
 static void test_base64(void **state)
 {
     (void)state;
@@ -342,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_are_written_in_one_way),
+        cmocka_unit_test(test_word_of_a_list),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_crc32c_known_answers),
         cmocka_unit_test(test_crc32c_uses_the_instruction_where_there_is_one),
