@@ -72,6 +72,10 @@ uses_kqueue := base sys
 extra_kqueue := tests/support/kqueue_over_epoll.c tests/support/not_linux.c \
   $(filter-out src/reactor/epoll.c,$(wildcard src/reactor/*.c))
 
+# Files that are in the binary, by the name of the variable that has their bytes; a
+# room has the generated sources among its own.
+EMBED := openapi
+EMBED_openapi := src/api/openapi.yaml
 generated_api := $(BUILD)/generated/openapi.c
 
 # kqueue.c is for the BSDs and macOS, epoll.c for Linux.
@@ -144,13 +148,17 @@ install: $(BUILD)/craftd
 dist: $(BUILD)/craftd
 	scripts/dist/build $(BUILD)/dist
 
-# The document of the API is in the binary.
-$(generated_api): src/api/openapi.yaml Makefile
-	@mkdir -p $(@D)
-	(echo '/* From $<. */'; echo '#include "api/api_internal.h"'; \
-	  echo 'const uint8_t api_openapi_text[] = {'; \
-	  od -An -v -tu1 $< | sed 's/[0-9]\{1,\}/&,/g'; \
-	  echo '};'; echo 'const size_t api_openapi_size = sizeof(api_openapi_text);') >$@
+# The files of EMBED are in the binary, compressed: base/inflate.h.
+define embed_rule
+$(BUILD)/generated/$(1).c: $(EMBED_$(1)) Makefile
+	@mkdir -p $$(@D)
+	(echo '/* From $$<. */'; echo '#include "base/inflate.h"'; \
+	  echo 'extern const struct bytes embedded_$(1);'; \
+	  echo 'static const uint8_t gzip[] = {'; \
+	  gzip -9nc $$< | od -An -v -tu1 | sed 's/[0-9]\{1,\}/&,/g'; echo '};'; \
+	  echo 'const struct bytes embedded_$(1) = {gzip, sizeof(gzip)};') >$$@
+endef
+$(foreach name,$(EMBED),$(eval $(call embed_rule,$(name))))
 
 $(BUILD)/release/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,4 +1,5 @@
-/* accept.c -- the form of a value that a client prefers: JSON, or its bytes.
+/* accept.c -- the forms that a client prefers: of a value, JSON or its bytes;
+ * of a file of the binary, as it is or compressed.
  *
  * Accept (RFC 9110 12.5.1) is a list of ranges with weights; the range that
  * names a type most exactly gives its weight. With equal weights the form that
@@ -63,19 +64,27 @@ static bool next_part(struct bytes *rest, struct bytes *part)
     return true;
 }
 
-static void read_range(struct bytes element, unsigned place,
-                       struct wish wishes[FORM_COUNT])
+/* A range of Accept or a coding of Accept-Encoding, and its weight. */
+static unsigned read_element(struct bytes element, struct bytes *name)
 {
-    struct bytes range = {0};
     struct bytes part;
     unsigned weight = WEIGHT_ONE;
-    (void)next_part(&element, &range);
+    *name = (struct bytes){0};
+    (void)next_part(&element, name);
     while (next_part(&element, &part)) {
         if (part.size > 2 && (part.data[0] | 0x20) == 'q' &&
             part.data[1] == '=') {
             weight = weight_of(bytes_of(part.data + 2, part.size - 2));
         }
     }
+    return weight;
+}
+
+static void read_range(struct bytes element, unsigned place,
+                       struct wish wishes[FORM_COUNT])
+{
+    struct bytes range;
+    unsigned weight = read_element(element, &range);
     for (int form = 0; form < FORM_COUNT; form++) {
         unsigned exactness = exactness_of(range, form);
         if (exactness > wishes[form].exactness) {
@@ -103,4 +112,34 @@ bool api_accepts_raw(const struct http_request *request)
     }
     return raw->weight > 0 && raw->exactness == EXACT &&
            (json->exactness != EXACT || raw->place < json->place);
+}
+
+/* RFC 9110 12.5.3. A client that does not say what it accepts may be one that
+ * cannot decompress. */
+bool api_accepts_gzip(const struct http_request *request)
+{
+    unsigned gzip = 0;
+    unsigned plain = 0;
+    unsigned any = 0;
+    bool names_gzip = false;
+    for (uint32_t i = 0; i < request->header_count; i++) {
+        struct bytes list =
+            http_header_named(&request->headers[i], 1, "Accept-Encoding");
+        struct bytes element;
+        while (http_list_next(&list, &element)) {
+            struct bytes coding;
+            unsigned weight = read_element(element, &coding);
+            if (http_equal_fold(coding, "gzip") ||
+                http_equal_fold(coding, "x-gzip")) {
+                names_gzip = true;
+                gzip = weight;
+            } else if (http_equal_fold(coding, "identity")) {
+                plain = weight;
+            } else if (bytes_equal_string(coding, "*")) {
+                any = weight;
+            }
+        }
+    }
+    gzip = names_gzip ? gzip : any;
+    return gzip > 0 && gzip >= plain;
 }

@@ -18,7 +18,7 @@
  *     read.c     levels of consistency: when a read may be answered
  *     poll.c     reads that wait for a change
  *     keys.c     /key: reading
- *     accept.c   the form of a value that the client prefers
+ *     accept.c   the form of an answer that the client prefers
  *     writes.c   /key: writing
  *     conditions.c  If-Match, ?cas= and Idempotency-Key of a write
  *     submit.c   submits commands, and answers their results
@@ -43,6 +43,7 @@
  *     metrics.c  /metrics, and counting requests for it
  *     v1.c       /api/v1: the paths of brokerd's document
  *     properties.c  /api/v1/properties, /api/v1/settings
+ *     embedded.c  files of the binary, which are compressed there
  *     openapi.yaml  the description of the API; it is in the binary
  *     problem.c  errors */
 #ifndef CRAFTD_API_API_INTERNAL_H

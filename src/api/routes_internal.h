@@ -33,9 +33,14 @@ bool api_redirected(struct conn *conn, const struct http_request *request);
 bool api_browser_refused(struct conn *conn, const struct http_request *request,
                          bool is_probe);
 
-/* The text of openapi.yaml; the build puts it into the binary. */
-extern const uint8_t api_openapi_text[];
-extern const size_t api_openapi_size;
+/* ---- files of the binary: embedded.c ---- */
+
+/* Answer with the file, compressed or not as the client prefers, or with 304.
+ */
+void api_answer_embedded(struct conn *conn, const struct http_request *request,
+                         const char *type, struct bytes file);
+
+extern const struct bytes embedded_openapi; /* openapi.yaml */
 
 /* ---- handlers ----
  *

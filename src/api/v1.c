@@ -8,31 +8,19 @@
 #include "api/params_internal.h"
 #include "api/routes_internal.h"
 #include "api/write_internal.h"
-#include "base/crc32c.h"
 #include "http/http.h"
 #include "node/node.h"
 #include "json/json.h"
 
-/* ---- /api/v1/openapi.yaml ---- */
-
-static void get_document(struct conn *conn, const struct http_request *request)
-{
-    uint32_t tag = crc32c(0, api_openapi_text, api_openapi_size);
-    buf_printf(&conn->api->headers, "ETag: \"%u\"\r\n", (unsigned)tag);
-    if (api_has_tag(http_header(request, "If-None-Match"), tag)) {
-        api_answer(conn, 304, NULL, (struct bytes){0});
-    } else {
-        api_answer(conn, 200, "application/yaml",
-                   bytes_of(api_openapi_text, api_openapi_size));
-    }
-}
+/* ---- /api/v1, /api/v1/openapi.yaml ---- */
 
 void api_on_v1(struct conn *conn, const struct http_request *request)
 {
     static const char name[] = "{\"name\":\"craftd\",\"api\":\"v1\"}\n";
     bool document = bytes_equal_string(request->path, "/api/v1/openapi.yaml");
     if (document) {
-        get_document(conn, request);
+        api_answer_embedded(conn, request, "application/yaml",
+                            embedded_openapi);
     } else {
         api_answer(conn, 200, "application/json", bytes_of_string(name));
     }

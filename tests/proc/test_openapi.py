@@ -6,6 +6,8 @@ that its schema takes. What the document says of methods must be what OPTIONS
 says. The reader of schemas below knows the words that the document uses, and
 fails on others.
 """
+import gzip
+import http.client
 import itertools
 import os
 import re
@@ -13,7 +15,7 @@ import re
 import pytest
 import yaml
 
-from cluster import ROOT, Response, wait_for
+from cluster import HOST, ROOT, Response, wait_for
 from watch import Watch
 
 METHODS = ("get", "put", "post", "delete")
@@ -156,6 +158,47 @@ def test_it_is_the_one_in_the_source_and_has_a_tag(three):
         head = node.request("HEAD", SPEC_PATH)
         assert head.headers["Content-Length"] == str(len(text)) and head.body == b""
     assert len(tags) == 1
+
+
+@pytest.mark.parametrize("accept, is_compressed", [
+    (None, False), ("", False), ("identity", False), ("br", False), ("gzip", True),
+    ("x-gzip", True), ("GZip", True), ("deflate, gzip;q=0.5, br", True), ("*", True),
+    ("gzip;q=0", False), ("*;q=0", False), ("gzip;q=0, *", False),
+    ("*;q=0, gzip", True), ("gzip;q=0.4, identity;q=0.5", False),
+    ("identity;q=0.5, gzip;q=0.5", True), ("identity;q=0, *", True), ("gzipped", False)])
+def test_it_is_sent_compressed_to_those_who_accept_it(three, accept, is_compressed):
+    def get(method, **headers):
+        connection = http.client.HTTPConnection(HOST, three[0].http_port, timeout=15)
+        connection.putrequest(method, SPEC_PATH, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        if accept is not None:
+            connection.putheader("Accept-Encoding", accept)
+        connection.endheaders()
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        vary = ", ".join(response.headers.get_all("Vary")).lower().split(", ")
+        assert "accept-encoding" in vary and "accept" in vary
+        return Response(response.status, response.headers, body)
+
+    with open(os.path.join(ROOT, "src", "api", "openapi.yaml"), "rb") as f:
+        text = f.read()
+    response = get("GET")
+    coding = response.headers["Content-Encoding"]
+    body = gzip.decompress(response.body) if is_compressed else response.body
+    assert (coding, body) == ("gzip" if is_compressed else None, text)
+    assert response.headers["Content-Type"] == "application/yaml"
+    head = get("HEAD")
+    assert (head.body, head.headers["Content-Encoding"]) == (b"", coding)
+    assert head.headers["Content-Length"] == str(len(response.body))
+    again = get("GET", If_None_Match=response.headers["ETag"])
+    assert (again.status, again.body, again.headers["Content-Encoding"]) == (304, b"", None)
+    # The tag of one form is none of the other (RFC 9110 8.8.3.3).
+    other = three[0].request("GET", SPEC_PATH, headers={
+        "Accept-Encoding": "identity" if is_compressed else "gzip"})
+    assert other.headers["ETag"] != response.headers["ETag"]
+    assert get("GET", If_None_Match=other.headers["ETag"]).status == 200
 
 
 def test_its_references_lead_somewhere_and_all_parts_are_used(document):
