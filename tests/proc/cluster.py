@@ -101,7 +101,8 @@ def cpu_wait_seconds(task):
 class Stopwatch:
     """Measures how long craftd takes, whatever else runs on the machine: the
     time since the start, without the time for which this thread or one of the
-    nodes was ready to run and had no processor."""
+    nodes was ready to run and had no processor. That is for upper bounds: a time-out
+    goes on meanwhile, so what it must not be below is passed()."""
 
     def __init__(self, *nodes):
         tasks = [f"self/task/{threading.get_native_id()}"]
@@ -112,7 +113,10 @@ class Stopwatch:
     def seconds(self):
         waited = sum(max(0.0, cpu_wait_seconds(task) - before)
                      for task, before in self.waited.items())
-        return time.monotonic() - self.began - waited
+        return self.passed() - waited
+
+    def passed(self):
+        return time.monotonic() - self.began
 
 
 def wait_for(check, timeout=10.0, what="condition", pause=0.02):
