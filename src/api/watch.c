@@ -272,7 +272,9 @@ static void on_event(struct feed_watch *feed_watch,
                      const struct feed_event *event)
 {
     struct conn *conn = container_of(feed_watch, struct conn, watch.feed);
-    if (!event) {
+    if (!event && !node_is_current(conn->api->node)) {
+        end_kindly(conn); /* Nothing is lost: another node has it. */
+    } else if (!event) {
         watch_end_lost(conn, replaced);
     } else if (!watch_may_read(conn, event->key)) {
         return;
@@ -429,8 +431,6 @@ static void on_time(void *arg)
         api_conn_log_slow(conn, "watch", 0, conn->watch.queued_bytes,
                           conn->watch.queued_ms);
         api_conn_drop(conn);
-    } else if (node_removed_index(conn->api->node) > 0) {
-        end_kindly(conn); /* Nothing will come here any more. */
     } else {
         go_on(conn);
     }
@@ -461,6 +461,24 @@ static void answer_compacted(struct conn *conn, uint64_t since)
                             members);
 }
 
+/* Refuse, so that the client goes to another node: here it would wait for
+ * changes that never come. */
+static void answer_not_current(struct conn *conn)
+{
+    struct api *api = conn->api;
+    struct node_status status;
+    if (node_removed_index(api->node) > 0) {
+        node_get_status(api->node, &status);
+        api_answer_problem(conn, 503, "removed", api_removed_text(api, &status),
+                           OUTCOME_NONE);
+        return;
+    }
+    api_answer_outcome(
+        conn, &(struct node_result){.outcome = node_contradiction(api->node)
+                                                   ? NODE_QUARANTINED
+                                                   : NODE_SECOND_CLUSTER});
+}
+
 /* This node may show its state: begin. */
 static void start(struct conn *conn)
 {
@@ -469,11 +487,8 @@ static void start(struct conn *conn)
     struct feed *feed = feed_of(conn);
     uint64_t since = conn->state.watch.since;
     bool initial = conn->state.watch.initial;
-    struct node_status status;
-    if (node_removed_index(api->node) > 0) {
-        node_get_status(api->node, &status);
-        api_answer_problem(conn, 503, "removed", api_removed_text(api, &status),
-                           OUTCOME_NONE);
+    if (!node_is_current(api->node)) {
+        answer_not_current(conn);
         return;
     }
     if (api->watches.count >= api_watches_max(api)) {

@@ -58,7 +58,7 @@ void apply_observe(struct node *node)
 
 void apply_notify_watchers(struct node *node)
 {
-    if (node->quarantine.contradiction.index > 0) {
+    if (!node_is_current(node)) {
         feed_reset(node->feed, 0);
     }
     if (!feed_is_pending(node->feed)) {

@@ -409,8 +409,9 @@ void node_range_close(struct node *node);
 /* Changes as they are applied here (feed.h), whether or not this node leads.
  * Callbacks of watchers run in node_turn(), behind those of requests. While
  * this node is no member the feed is empty. When the state of this node is
- * replaced, or contradicts the cluster (node_contradiction()), all watchers are
- * lost. Valid until node_close(), before which they must be closed. */
+ * replaced, all watchers are lost, and so are they in every turn while it is
+ * not current (node_is_current()). Valid until node_close(), before which they
+ * must be closed. */
 struct feed;
 struct feed *node_feed(const struct node *node);
 
@@ -482,6 +483,10 @@ struct node_contradiction {
     char leader[RAFT_NAME_BYTES];
 };
 const struct node_contradiction *node_contradiction(const struct node *node);
+/* False while no further change of the cluster reaches this node, as far as is
+ * known here: it contradicts the cluster, was removed from it, or another
+ * cluster counts it as its member (node_foreign()). */
+bool node_is_current(const struct node *node);
 /* True when the newest committed membership, that of entry *index, has no
  * member of that name. False as well when none is known here. */
 bool node_has_removed(const struct node *node, const char *name,

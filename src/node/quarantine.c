@@ -31,6 +31,12 @@ const struct node_contradiction *node_contradiction(const struct node *node)
                : NULL;
 }
 
+bool node_is_current(const struct node *node)
+{
+    return !node_contradiction(node) && node_removed_index(node) == 0 &&
+           !node_foreign(node);
+}
+
 /* Refuse the reads that wait for this node's state. Other nodes' requests in
  * the same list stay: they wait for an index to be applied here. */
 static void refuse_reads(struct node *node)

@@ -534,6 +534,60 @@ def test_a_restore_loses_watches(cluster, tmp_path):
             assert [event.type for event in again.until(is_sync)] == ["put", "sync"]
 
 
+@pytest.mark.parametrize("through", ["itself", "another"])
+def test_a_node_that_is_removed_ends_its_watches(cluster, through):
+    """At once, and without an event: nothing is lost, but it is elsewhere."""
+    nodes = cluster.start(3)
+    index = put(nodes[0], gone_a="1")
+    leaver = cluster.others(cluster.wait_leader())[0]
+    wait_for(lambda: leaver.status()["applied"] >= index)
+    watch = Watch(leaver, "prefix=gone/")
+    put(nodes[0], gone_b="1")
+    watch.take(1)
+    stopwatch = Stopwatch(*cluster)
+    node = leaver if through == "itself" else cluster.others(leaver)[0]
+    assert node.request("DELETE", "/nodes/" + leaver.name).status == 200
+    assert watch.rest() == []
+    assert stopwatch.seconds() < 2
+    watch.close()
+    with Watch(leaver, f"since={watch.last_id}") as again:
+        assert again.status == 503
+        assert "removed from its cluster" in again.problem()["message"]
+    answer = leaver.request(
+        "GET", f"/key/gone/a?level=none&wait=60s&index={index}")
+    assert answer.status == 304  # It waits for nothing, and says what it has.
+    assert stopwatch.seconds() < 2
+    later = put(cluster.others(leaver)[0], gone_c="1")
+    with Watch(cluster.others(leaver)[1], f"prefix=gone/&since={watch.last_id}") as on:
+        assert shown(on.take(1)) == [("put", "gone/c", later)]
+
+
+def test_a_second_cluster_is_not_watched(cluster):
+    """A founder that was wiped has nothing that those who come again with the
+    index of their last event wait for: it refuses, so that they go elsewhere. A
+    watch that was opened before it knew is ended."""
+    nodes = cluster.start(3)
+    since = put(nodes[0], orphan_a="1")
+    for node in nodes[1:]:
+        node.send(signal.SIGSTOP)
+    nodes[0].kill()
+    nodes[0].wipe()
+    nodes[0].start().up()
+    wait_for(lambda: nodes[0].status()["role"] == "leader")
+    early = Watch(nodes[0], f"prefix=orphan/&since={since}")
+    assert early.status == 200
+    for node in nodes[1:]:
+        node.send(signal.SIGCONT)
+    assert early.rest() == []
+    early.close()
+    with Watch(nodes[0], f"prefix=orphan/&since={since}") as watch:
+        assert watch.status == 503
+        assert watch.problem()["code"] == "second-cluster"
+    index = put(nodes[1], orphan_b="1")
+    with Watch(nodes[2], f"prefix=orphan/&since={since}") as watch:
+        assert shown(watch.take(1)) == [("put", "orphan/b", index)]
+
+
 def test_a_watch_lives_and_moves_on(one):
     """After 10 s without an event its id moves on, after 15 s there is a sign of
     life."""
