@@ -186,8 +186,49 @@ def test_the_page_about_security(cluster, tmp_path):
     cluster.wait_members(2)
 
 
+def test_the_page_for_operators(cluster, tmp_path):
+    """The lines in its table, in an order in which they can be run."""
+    page = Page(cluster, tmp_path, 3)
+    text = read(os.path.join(ROOT, "scripts", "manual", "operators.md"))
+    lines = dict.fromkeys(
+        line for line in re.findall(r"`([^`]+)`", text)
+        if re.match(r"curl -|sqlite3 |craftd \w+ (.* )?(-id|backup\.db|--help)", line))
+    for i in range(3):
+        join = "-join :11000 " if i else ""
+        page.daemon(i, f"{BINARY} -id node{i} -haddr :1100{i} -raddr :1200{i} {join}~/node{i}")
+    cluster.wait_members(3)
+    page.environment["CRAFTD_ADDR"] = page.map("localhost:11000")
+    page.nodes[0].put("a", "kept")
+
+    def run(start, stdin=""):
+        line, = (line for line in lines if line.startswith(start))
+        del lines[line]
+        return page.run(line.replace("curl ", "curl -sSf ", 1).replace("... DIR", "./new"),
+                        stdin)
+    run("craftd backup ")
+    run("curl -o backup.db ")
+    assert run("sqlite3 ") == "kept\n"
+    assert page.nodes[0].put("a", "replaced").status == 200
+    run("craftd restore --addr ")
+    assert page.nodes[0].get("a") == "kept"
+    run("curl -T backup.db ")
+    run("curl -XPUT localhost:11000/nodes/node2")
+    page.run("""curl -sSf -XPUT localhost:11000/nodes/node2 -d '{"voter":true}'""")
+    run("curl -XPOST localhost:11000/leader")
+    assert cluster.wait_leader() is page.nodes[2]
+    run("curl -XDELETE localhost:11000/nodes/node2")
+    for node in page.nodes:
+        node.kill()
+    run("craftd restore backup.db -id node0 ")
+    assert "majority" in run("craftd recover --help")
+    shutil.rmtree(tmp_path / "new")
+    shutil.move(tmp_path / "node0", tmp_path / "new")
+    run("craftd recover -id node0 ")
+    assert not lines
+
+
 def test_no_page_has_a_line_that_nothing_runs():
-    own = {"README.md", "curl.md", "security.md"}
+    own = {"README.md", "curl.md", "operators.md", "security.md"}
     for path in [README, *PAGES]:
         name = os.path.basename(path)
         if name in own or not commands(path):
