@@ -327,6 +327,19 @@ MUST_CHECK enum err node_image_open(struct node *node,
  * could not be saved or read; close the image. */
 MUST_CHECK enum err node_image_read(struct store_image *image, void *out,
                                     size_t size);
+/* Open a copy in the same way to read its keys in order, as slowly as need be;
+ * *keys is their number. Every page that changes meanwhile is saved, in at most
+ * as much space as the database has. Errors as of node_image_open(). */
+MUST_CHECK enum err node_image_open_rows(struct node *node,
+                                         struct store_image **image,
+                                         uint64_t *index, uint64_t *keys);
+/* Continue behind the key `after`, empty: at the first key. */
+void node_image_seek(struct store_image *image, struct bytes after);
+/* The next key; views are valid until the next call on the image.
+ * ERR_NOT_FOUND: there are no more. ERR_NOSPACE, ERR_IO as of
+ * node_image_read(). */
+MUST_CHECK enum err node_image_next(struct store_image *image,
+                                    struct store_pair *pair);
 /* Close the image, before the node is closed. */
 void node_image_close(struct store_image *image);
 /* True when something waits for images to be closed: a whole snapshot from the

@@ -190,6 +190,37 @@ enum err node_image_read(struct store_image *image, void *out, size_t size)
     return store_image_read(image, out, size);
 }
 
+enum err node_image_open_rows(struct node *node, struct store_image **image,
+                              uint64_t *index, uint64_t *keys)
+{
+    if (!node->member || node_contradiction(node)) {
+        return ERR_NOT_FOUND;
+    }
+    struct store_image *opened;
+    enum err err = store_image_open(node->store, &opened);
+    if (err) {
+        return err;
+    }
+    err = store_image_rows_begin(opened, keys);
+    if (err) {
+        store_image_close(opened);
+        return err;
+    }
+    *image = opened;
+    *index = opened->index;
+    return ERR_OK;
+}
+
+void node_image_seek(struct store_image *image, struct bytes after)
+{
+    store_image_rows_seek(image, after);
+}
+
+enum err node_image_next(struct store_image *image, struct store_pair *pair)
+{
+    return store_image_rows_next(image, pair);
+}
+
 bool node_image_awaited(const struct node *node)
 {
     enum { MEMORY_MS = 30000 };

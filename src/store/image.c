@@ -4,7 +4,8 @@
  * of the last checkpoint. Before a checkpoint overwrites a page that an image
  * has not read yet, the old page is saved into a file of that image (copy on
  * write). So neither waits for the other, and the cost is bounded by the bytes
- * that are still to be read.
+ * that are still to be read; by all bytes, if SQLite reads rows from it
+ * (image_rows.c).
  *
  * Images are read through SQLite's own handle: closing another descriptor of
  * the file would release the process's locks on it (POSIX). */
@@ -209,12 +210,13 @@ static void overlay(const struct store_image *image, uint8_t *out, size_t size)
     }
 }
 
-/* Reads up to `size` bytes that are contiguous in one of the two files. */
-static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
-                         size_t *got)
+/* Reads up to `size` bytes at `at` that are contiguous in one of the two files.
+ */
+static enum err read_run(const struct store_image *image, uint64_t at,
+                         uint8_t *out, size_t size, size_t *got)
 {
-    uint64_t page = image->at / PAGE_BYTES;
-    size_t in_page = (size_t)(image->at % PAGE_BYTES);
+    uint64_t page = at / PAGE_BYTES;
+    size_t in_page = (size_t)(at % PAGE_BYTES);
     size_t run = PAGE_BYTES - in_page;
     if (image->saved && image->saved[page] != 0) {
         const struct fs *fs = image->store->options.fs;
@@ -228,22 +230,29 @@ static enum err read_run(struct store_image *image, uint8_t *out, size_t size,
     }
     run = min_u64(run, size);
     const struct shim_file *db = &image->store->db_file;
-    int rc = db->base->xRead(db->file, out, (int)run, (sqlite3_int64)image->at);
+    int rc = db->base->xRead(db->file, out, (int)run, (sqlite3_int64)at);
     *got = run;
     return rc == SQLITE_OK ? ERR_OK : ERR_IO;
 }
 
-static enum err read_file(struct store_image *image, uint8_t *to, size_t size)
+enum err store_image_read_at(const struct store_image *image, uint64_t at,
+                             void *out, size_t size)
 {
+    uint8_t *to = out;
+    must(at <= image->bytes && size <= image->bytes - at);
+    if (image->copy) {
+        memcpy(to, image->copy + at, size);
+        return ERR_OK;
+    }
     while (size > 0) {
         size_t got = 0;
         enum err err =
-            image->lost ? ERR_NOSPACE : read_run(image, to, size, &got);
+            image->lost ? ERR_NOSPACE : read_run(image, at, to, size, &got);
         if (err || got == 0) {
             return err ? err : ERR_IO;
         }
         must(got <= size);
-        image->at += got;
+        at += got;
         to += got;
         size -= got;
     }
@@ -252,15 +261,10 @@ static enum err read_file(struct store_image *image, uint8_t *to, size_t size)
 
 enum err store_image_read(struct store_image *image, void *out, size_t size)
 {
-    enum err err = ERR_OK;
-    must(size <= image->bytes - image->at);
-    if (image->copy) {
-        memcpy(out, image->copy + image->at, size);
-        image->at += size;
-    } else {
-        err = read_file(image, out, size);
-    }
+    must(!image->rows); /* They need every page to be saved. */
+    enum err err = store_image_read_at(image, image->at, out, size);
     if (!err) {
+        image->at += size;
         overlay(image, out, size);
     }
     return err;
@@ -270,6 +274,7 @@ void store_image_close(struct store_image *image)
 {
     const struct fs *fs = image->store->options.fs;
     must(image->store->images[image->slot] == image);
+    store_image_rows_free(image->rows);
     if (image->handle >= 0) {
         char path[FS_PATH_BYTES];
         image_path(image->slot, path);

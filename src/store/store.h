@@ -254,6 +254,7 @@ struct store_image {
     /* A page that is read from here, at this offset; NULL: none. */
     uint8_t *changed;
     uint64_t changed_at;
+    struct image_rows *rows; /* NULL: it is read as a file. */
 };
 /* Open an image. Close it before the store.
  *   ERR_NOT_FOUND  no entry has been applied in it
@@ -272,6 +273,30 @@ void store_image_add_view(struct store_image *image);
 MUST_CHECK enum err store_image_read(struct store_image *image, void *out,
                                      size_t size);
 void store_image_close(struct store_image *image);
+
+/* ---- rows of an image (image_rows.c) ----
+ *
+ * All keys of one state in order, however long that takes and whatever is
+ * written meanwhile. A read transaction would pin the -wal, which then grows by
+ * everything that is written; a range must be closed before the next entry is
+ * applied. So a second connection of SQLite reads the image instead, through a
+ * VFS that has nothing but this file. It holds nothing up: its only cost is
+ * that every page that a checkpoint replaces is saved until the image is
+ * closed, in at most as much space as the image has bytes. */
+
+/* Begin to read the rows of an image of which nothing was read, instead of its
+ * bytes. *keys is their number. ERR_RESOURCES, ERR_IO: close the image. */
+MUST_CHECK enum err store_image_rows_begin(struct store_image *image,
+                                           uint64_t *keys);
+/* Continue behind the key `after`, empty: at the first key. */
+void store_image_rows_seek(struct store_image *image, struct bytes after);
+/* The next row; views are valid until the next call on the image.
+ *   ERR_NOT_FOUND  there are no more
+ *   ERR_NOSPACE    a page could not be saved: the image is lost
+ *   ERR_IO         a page cannot be read */
+MUST_CHECK enum err store_image_rows_next(struct store_image *image,
+                                          struct store_pair *pair);
+
 /* True while an image is open, so that the store must not be closed. */
 bool store_is_held(const struct store *store);
 

@@ -13,6 +13,7 @@
  *     reserve.c     keeps space for a full disk
  *     generation.c  finds and replaces the directory of the database
  *     image.c       reads the database as a snapshot, to be sent
+ *     image_rows.c  reads the keys of such a snapshot in order
  *     incoming.c    receives a snapshot, and puts it in place
  *     upload.c      reads a backup that a client sent, to be restored
  *     migrate.c     has the schema's versions
@@ -319,6 +320,13 @@ bool store_checkpoint_sync_completed(struct store *store, bool wait);
  * Call it before the database file is written there. */
 void store_images_before_write(struct store *store, uint64_t offset,
                                uint64_t size);
+/* Read at any place of the image. Errors as of store_image_read(). */
+MUST_CHECK enum err store_image_read_at(const struct store_image *image,
+                                        uint64_t at, void *out, size_t size);
+/* ---- image_rows.c ---- */
+struct image_rows;
+/* NULL is fine. */
+void store_image_rows_free(struct image_rows *rows);
 /* Remove the files that images of an earlier process left. */
 MUST_CHECK enum err store_images_sweep(const struct fs *fs);
 
