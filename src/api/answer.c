@@ -185,6 +185,37 @@ void api_answer_stream(struct conn *conn, int status, const char *type)
     buf_add_string(begin_answer(conn, status, type), "\r\n");
 }
 
+/* ---- chunks (RFC 9112 7.1) ---- */
+
+enum { CHUNK_HEAD_BYTES = 10 };
+
+size_t api_chunk_begin(struct buf *out)
+{
+    size_t at = out->size;
+    buf_add(out, "00000000\r\n", CHUNK_HEAD_BYTES);
+    return at;
+}
+
+void api_chunk_end(struct buf *out, size_t at)
+{
+    static const char digit[] = "0123456789abcdef";
+    must(out->size >= at + CHUNK_HEAD_BYTES);
+    size_t size = out->size - at - CHUNK_HEAD_BYTES;
+    if (size == 0) {
+        out->size = at; /* An empty chunk would be the last. */
+        return;
+    }
+    for (int i = 7; i >= 0; i--, size >>= 4) {
+        out->data[at + (size_t)i] = (uint8_t)digit[size & 15];
+    }
+    buf_add(out, "\r\n", 2);
+}
+
+void api_chunk_last(struct buf *out)
+{
+    buf_add_string(out, "0\r\n\r\n");
+}
+
 void api_answered(struct conn *conn)
 {
     struct api *api = conn->api;

@@ -40,6 +40,12 @@ void api_answered(struct conn *conn);
 /* Write the head of an answer without a length: its end is that of its last
  * chunk, of which the headers tell, or of the connection. */
 void api_answer_stream(struct conn *conn, int status, const char *type);
+/* Begin a chunk at the end of `out`; returns its offset, for api_chunk_end(),
+ * which fills in the size of what was added since, or removes an empty chunk.
+ * api_chunk_last() ends the body. */
+size_t api_chunk_begin(struct buf *out);
+void api_chunk_end(struct buf *out, size_t at);
+void api_chunk_last(struct buf *out);
 /* Returns whether ?pretty was given and `type` is JSON. */
 bool api_is_to_indent(const struct conn *conn, const char *type);
 

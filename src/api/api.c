@@ -124,6 +124,7 @@ void api_close(struct api *api)
     close_listeners(api);
     api_proxied_free(api);
     api_conns_free(api);
+    api_exports_free(api);
     api_restore_free(api);
     api_watches_free(api);
     api_gate_free(api);

@@ -36,6 +36,7 @@
  *     member.c, member_body.c  what those share
  *     body.c     bodies that are sent or received in pieces
  *     backup.c   /backup
+ *     export.c   /export
  *     restore.c  /restore
  *     hints.c    the hints of /status for an operator
  *     operate.c  /snapshot /sync
@@ -52,6 +53,7 @@
 #include "api/answer_internal.h"
 #include "api/api.h"
 #include "api/conn_internal.h"
+#include "api/export_internal.h"
 #include "api/gate_internal.h"
 #include "api/metrics_internal.h"
 #include "api/proxied_internal.h"
@@ -76,6 +78,7 @@ struct api {
     struct api_metrics metrics;
     struct restore restore;
     struct api_watches watches;
+    struct api_exports exports;
     /* Scratch for the answer or the command that is being made: a handler or
      * callback fills these and gives them to api_answer() or api_submit()
      * before it returns. Nothing in them lasts longer. */

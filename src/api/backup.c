@@ -85,6 +85,11 @@ static void start(struct conn *conn, const struct node_result *result)
                        ? ERR_NOSPACE
                        : node_image_open(api->node, &conn->state.backup.image,
                                          &index, &bytes);
+    if (err == ERR_BUSY) {
+        api_exports_close_unread(api);
+        err = node_image_open(api->node, &conn->state.backup.image, &index,
+                              &bytes);
+    }
     if (err == ERR_BUSY && make_place(api)) {
         err = node_image_open(api->node, &conn->state.backup.image, &index,
                               &bytes);

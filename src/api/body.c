@@ -56,25 +56,65 @@ static bool is_queue_full(const struct conn *conn)
            conn->answer.body.source->queue_bytes;
 }
 
+/* Returns whether everything has been pulled. */
+static bool is_over(const struct conn *conn)
+{
+    const struct body_out *out = &conn->answer.body;
+    return out->source->is_over ? out->source->is_over(conn)
+                                : out->sent_bytes == out->size_bytes;
+}
+
+static enum err pull_known(struct conn *conn)
+{
+    struct body_out *out = &conn->answer.body;
+    must(out->sent_bytes < out->size_bytes);
+    size_t size =
+        (size_t)min_u64(PIECE_BYTES, out->size_bytes - out->sent_bytes);
+    out->sent_bytes += size;
+    return out->source->pull(conn, stream_output(conn->stream), size);
+}
+
+static enum err pull_chunk(struct conn *conn)
+{
+    struct body_out *body = &conn->answer.body;
+    struct buf *out = stream_output(conn->stream);
+    size_t at = out->size;
+    bool chunked = !conn->request.is_http10;
+    if (chunked) {
+        at = api_chunk_begin(out);
+    }
+    enum err err = body->source->pull(conn, out, PIECE_BYTES);
+    if (err) {
+        out->size = at;
+        return err;
+    }
+    if (chunked) {
+        api_chunk_end(out, at);
+    }
+    body->sent_bytes += out->size - at;
+    if (chunked && is_over(conn)) {
+        api_chunk_last(out);
+    }
+    return ERR_OK;
+}
+
 void api_body_send_more(struct conn *conn)
 {
     struct body_out *out = &conn->answer.body;
     bool any = false;
     must(out->source);
-    while (out->sent_bytes < out->size_bytes && !is_queue_full(conn)) {
-        size_t size =
-            (size_t)min_u64(PIECE_BYTES, out->size_bytes - out->sent_bytes);
-        if (out->source->pull(conn, stream_output(conn->stream), size)) {
+    bool is_open = out->source->is_over != NULL;
+    /* The time that a piece of an open body takes is not known: one a turn. */
+    while (!is_over(conn) && !is_queue_full(conn) && !(is_open && any)) {
+        if (is_open ? pull_chunk(conn) : pull_known(conn)) {
             conn->output.keep_alive = false;
             finish(conn);
             return;
         }
-        out->sent_bytes += size;
         out->moved_ms = now(conn);
         any = true;
     }
-    must(out->sent_bytes <= out->size_bytes);
-    if (out->sent_bytes == out->size_bytes) {
+    if (is_over(conn)) {
         finish(conn);
         return;
     }
@@ -91,9 +131,10 @@ bool api_body_is_slow(const struct conn *conn)
 
 void api_body_drop_slow(struct conn *conn)
 {
-    api_conn_log_slow(conn, conn->answer.body.source->name,
-                      conn->answer.body.sent_bytes,
-                      conn->answer.body.size_bytes, conn->answer.body.begin_ms);
+    api_conn_log_slow(
+        conn, conn->answer.body.source->name, conn->answer.body.sent_bytes,
+        max_u64(conn->answer.body.sent_bytes, conn->answer.body.size_bytes),
+        conn->answer.body.begin_ms);
     api_conn_drop(conn);
 }
 
@@ -124,6 +165,19 @@ void api_body_send(struct conn *conn, const struct body_source *source,
                                           .begin_ms = now(conn),
                                           .moved_ms = now(conn)};
     api_body_send_more(conn);
+}
+
+void api_body_stream(struct conn *conn, const struct body_source *source,
+                     const char *type)
+{
+    must(source->is_over);
+    if (conn->request.is_http10) {
+        conn->output.keep_alive = false;
+    } else {
+        buf_add_string(&conn->api->headers, "Transfer-Encoding: chunked\r\n");
+    }
+    api_answer_stream(conn, 200, type);
+    api_body_send(conn, source, 0);
 }
 
 /* ---- receiving ---- */

@@ -31,12 +31,16 @@ struct body_source {
     void (*close)(struct conn *conn);
     /* Returns whether others wait for what the source holds. NULL: always. */
     bool (*is_awaited)(const struct conn *conn);
+    /* For api_body_stream(): returns whether everything was pulled. pull() then
+     * takes `size` as a guide, may add more for one item, and should take no
+     * longer than a few milliseconds. NULL: the length is known. */
+    bool (*is_over)(const struct conn *conn);
 };
 
 /* The body of an answer, PRIVATE to body.c. */
 struct body_out {
     const struct body_source *source; /* NULL: none is being sent. */
-    uint64_t size_bytes;
+    uint64_t size_bytes; /* Not of a body whose length is unknown. */
     uint64_t sent_bytes; /* Pulled; some may still be in the stream. */
     uint64_t begin_ms;
     uint64_t moved_ms; /* When the client last made room for a piece. */
@@ -62,6 +66,12 @@ struct body_in {
  * api_answer_head() has written, and complete the answer. */
 void api_body_send(struct conn *conn, const struct body_source *source,
                    uint64_t size_bytes);
+/* The same for a body whose length is not known: write the head of the answer,
+ * with the headers in api->headers, and the body in chunks; to a client of
+ * HTTP/1.0 up to the end of the connection. After an error of the source the
+ * last chunk is missing. */
+void api_body_stream(struct conn *conn, const struct body_source *source,
+                     const char *type);
 bool api_body_is_sending(const struct conn *conn);
 /* Go on sending: the stream has room (on_drain()). */
 void api_body_send_more(struct conn *conn);

@@ -146,6 +146,12 @@ union conn_state {
     struct {                       /* GET /backup: backup.c */
         struct store_image *image; /* NULL: it is not open. */
     } backup;
+    struct {                      /* GET /export: export.c */
+        struct export_view *view; /* NULL: none is being read. */
+        bool is_over;             /* The last line has been written. */
+        bool resumes;             /* The state of ... */
+        uint64_t index;           /* ... this index is wanted. */
+    } export;
     struct {            /* GET /watch, before its answer begins: watch.c */
         bool initial;   /* The keys as they are come first. */
         bool resumes;   /* Changes after ... */

@@ -186,6 +186,17 @@ static void add_line(struct scan *scan, const struct store_pair *pair,
     buf_add_u8(out, '\n');
 }
 
+void api_add_pair_members(struct buf *out, const struct store_pair *pair)
+{
+    api_add_text_member(out, "key", pair->key);
+    buf_add_u8(out, ',');
+    api_add_text_member(out, "value", pair->value);
+    buf_add_string(out, ",\"index\":");
+    buf_add_decimal(out, pair->modify_index);
+    buf_add_string(out, ",\"create_index\":");
+    buf_add_decimal(out, pair->create_index);
+}
+
 static void add_object(struct scan *scan, const struct store_pair *pair,
                        size_t common)
 {
@@ -193,16 +204,10 @@ static void add_object(struct scan *scan, const struct store_pair *pair,
     buf_add_u8(out, '{');
     if (common > 0) {
         api_add_text_member(out, "prefix", bytes_of(pair->key.data, common));
-    } else {
+    } else if (scan->keys_only) {
         api_add_text_member(out, "key", pair->key);
-        if (!scan->keys_only) {
-            buf_add_u8(out, ',');
-            api_add_text_member(out, "value", pair->value);
-            buf_add_string(out, ",\"index\":");
-            buf_add_decimal(out, pair->modify_index);
-            buf_add_string(out, ",\"create_index\":");
-            buf_add_decimal(out, pair->create_index);
-        }
+    } else {
+        api_add_pair_members(out, pair);
     }
     buf_add_u8(out, '}');
 }

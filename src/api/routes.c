@@ -91,6 +91,8 @@ static const struct route routes[] = {
      ROUTE_PROBE},
     {"/backup", ONLY, GET, READ | P(FORMAT), NEED(BACKUP, NODE), api_on_backup,
      ROUTE_BACKUP},
+    {"/export", ONLY, GET, READ | P(INDEX) | P(AFTER), NEED(READ, NODE),
+     api_on_export, ROUTE_BACKUP},
     {"/restore", ONLY, POST, WRITE, NEED(LOAD, NODE), api_on_restore,
      ROUTE_BACKUP},
     {"/join", ONLY, POST, WRITE, NEED(JOIN, NODE), api_on_join, ROUTE_CLUSTER},

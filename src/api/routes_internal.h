@@ -63,6 +63,7 @@ void api_on_v1(struct conn *conn, const struct http_request *request);
 void api_on_v1_nodes(struct conn *conn, const struct http_request *request);
 void api_on_properties(struct conn *conn, const struct http_request *request);
 void api_on_backup(struct conn *conn, const struct http_request *request);
+void api_on_export(struct conn *conn, const struct http_request *request);
 void api_on_restore(struct conn *conn, const struct http_request *request);
 void api_on_watch(struct conn *conn, const struct http_request *request);
 void api_on_metrics(struct conn *conn, const struct http_request *request);

@@ -140,6 +140,9 @@ void api_scan_add_behind(struct buf *out, struct bytes key);
 
 /* Add "name":"text", or "name_base64" when the text is not UTF-8 (list.c). */
 void api_add_text_member(struct buf *out, const char *name, struct bytes text);
+/* Add the members of a key's object: "key", "value", "index" and
+ * "create_index" (list.c). */
+void api_add_pair_members(struct buf *out, const struct store_pair *pair);
 
 /* Delete all keys between scan->from and scan->to that scan->pattern matches;
  * with `must_match`, answer 404 when there is none. */

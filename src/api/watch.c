@@ -36,7 +36,6 @@ enum {
     PROBE_MS = 250,
     PROBE_AGAIN_MS = 5000,
     AGAIN_MS = 20, /* Between two looks for room. */
-    CHUNK_HEAD_BYTES = 10,
 };
 
 static uint64_t now(const struct api *api)
@@ -67,27 +66,10 @@ struct buf *watch_output(struct conn *conn)
         list_add(&conn->api->watches.written, &watch->written);
         watch->chunk_at = out->size;
         if (watch->chunked) {
-            buf_add_string(out, "00000000\r\n");
+            api_chunk_begin(out);
         }
     }
     return out;
-}
-
-static void end_chunk(struct conn *conn)
-{
-    static const char digit[] = "0123456789abcdef";
-    struct conn_watch *watch = &conn->watch;
-    struct buf *out = stream_output(conn->stream);
-    must(out->size >= watch->chunk_at + CHUNK_HEAD_BYTES);
-    size_t size = out->size - watch->chunk_at - CHUNK_HEAD_BYTES;
-    if (size == 0) {
-        out->size = watch->chunk_at; /* An empty chunk would be the last. */
-        return;
-    }
-    for (int i = 7; i >= 0; i--, size >>= 4) {
-        out->data[watch->chunk_at + (size_t)i] = (uint8_t)digit[size & 15];
-    }
-    buf_add_string(out, "\r\n");
 }
 
 void watch_end_entry(struct conn *conn, bool is_complete)
@@ -113,7 +95,7 @@ void watch_finish_writing(struct conn *conn)
     }
     list_remove(&watch->written);
     if (watch->chunked) {
-        end_chunk(conn);
+        api_chunk_end(stream_output(conn->stream), watch->chunk_at);
     }
     conn->api->watches.bytes +=
         stream_output(conn->stream)->size - watch->chunk_at;
@@ -174,7 +156,7 @@ static void end_stream(struct conn *conn)
     bool chunked = watch->chunked;
     watch_finish_writing(conn);
     if (chunked) {
-        buf_add_string(stream_output(conn->stream), "0\r\n\r\n");
+        api_chunk_last(stream_output(conn->stream));
     }
     api_scan_close(conn);
     timer_cancel(conn->api->options.reactor, &conn->clock.timer);

@@ -138,7 +138,7 @@ BROWSERS = [{"Origin": EVIL}, {"Sec-Fetch-Site": "same-origin"}, {"Referer": EVI
 
 @pytest.mark.parametrize("marks", BROWSERS, ids=lambda marks: next(iter(marks)))
 def test_a_name_that_is_not_ours_shows_a_page_nothing(node, marks):
-    for path in ("/key/kept", "/keys", "/status", "/backup", "/metrics", "/nodes",
+    for path in ("/key/kept", "/keys", "/status", "/backup", "/export", "/metrics", "/nodes",
                  "/api/v1/properties", "/nowhere"):
         for host in ("evil.example", f"evil.example:{node.http_port}",
                      "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost", ""):
@@ -173,7 +173,7 @@ def test_a_page_of_another_site_reads_nothing(node):
     """It would not see the answer, but the node would have made it: a backup, a
     list of everything."""
     for marks in marks_of_strangers(node):
-        for path in ("/key/kept", "/keys", "/backup", "/metrics", "/status", "/api/v1",
+        for path in ("/key/kept", "/keys", "/backup", "/export", "/metrics", "/status", "/api/v1",
                      "/nowhere"):
             for method in ("GET", "HEAD"):
                 got = node.request(method, path, headers=marks)

@@ -414,6 +414,10 @@ BACKUP = [
      '200 | ETag: "i62" | Craftd-Level: none', None),
     ("curl -I localhost:11000/backup", '200 | ETag: "i62" | Content-Length: ...', ""),
     ("curl localhost:11000/backup?format=ndjson", f"400 | {PROBLEM}", None),
+    ("curl localhost:11000/export",
+     "200 | Content-Type: application/x-ndjson | Craftd-Index: i62 | Craftd-Keys: 1",
+     '{"key":"a","value":"1","index":i62,"create_index":i62}\n'
+     '{"end":true,"index":i62,"keys":1}\n'),
 ]
 
 TEXT = "Content-Type: text/plain"

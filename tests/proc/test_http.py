@@ -183,7 +183,8 @@ def test_every_answer_has_a_date_and_is_not_kept(three):
             ("GET", "/key/nope", None), ("HEAD", "/key/nope", None), ("POST", "/key", "{}"),
             ("POST", "/key", "{"), ("PUT", "/key/dated", "v"), ("GET", "/key/dated?raw", None),
             ("GET", "/key/dated?meta", None), ("GET", "/keys", None), ("DELETE", "/key/d", None),
-            ("GET", "/backup", None), ("GET", "/status", None), ("GET", "/metrics", None),
+            ("GET", "/backup", None), ("GET", "/export", None),
+            ("GET", "/status", None), ("GET", "/metrics", None),
             ("GET", "/livez", None), ("GET", "/nowhere", None), ("OPTIONS", "/key", None),
             ("BREW", "/key", None), ("GET", "/api/v1/properties", None),
             ("GET", "/key/dated?timeout=x", None), ("POST", "/restore", "x")):

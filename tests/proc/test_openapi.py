@@ -311,7 +311,8 @@ def requests(three):
               ("/status", "/livez", "/readyz", "/readyz?sync", "/readyz?sync&timeout=x",
                "/healthz", "/health", "/metrics", "/nodes", "/nodes/node1",
                "/nodes/nobody", "/leader", "/backup", "/backup?redirect",
-               "/backup?level=none", "/backup?level=x", "/api/v1", "/api/v1/",
+               "/backup?level=none", "/backup?level=x", "/export", "/export?after=x",
+               "/export?index=1", "/export?redirect", "/api/v1", "/api/v1/",
                SPEC_PATH, "/api/v1/cluster/nodes", "/api/v1/cluster/nodes?status=leader",
                "/api/v1/cluster/nodes?status=x", "/api/v1/cluster/leader")]
     ghost = {"id": "ghost", "addr": "127.0.0.1:1", "voter": False}

@@ -78,6 +78,7 @@ MISTYPED = [
     ("POST", "/txn", "redirct", "redirect"),
     ("GET", "/status", "prety", "pretty"),
     ("GET", "/backup", "levl=none", "level"),
+    ("GET", "/export", "indx=7", "index"),
     ("POST", "/restore", "timeoout=5s", "timeout"),
     ("POST", "/join", "redirekt", "redirect"),
     ("DELETE", "/nodes/node1", "timeot=1s", "timeout"),
