@@ -11,7 +11,8 @@
  * New rules hold from the next request on; a request in progress ends by the
  * rules under which it was allowed. It is in progress once all of it has been
  * received: a body may take its sender as long as it likes. Watches, which do
- * not end by themselves, are ended, and their clients come again. */
+ * not end by themselves, are ended, and their clients come again; one that has
+ * yet to wait for its min_index does not begin under rules that are gone. */
 #include <stdio.h>
 
 #include "api/answer_internal.h"
@@ -137,8 +138,7 @@ static enum auth_verdict ask(struct conn *conn,
                          conn);
 }
 
-/* The rules have changed while the body was received. */
-static bool is_outdated(const struct conn *conn)
+bool api_gate_is_outdated(const struct conn *conn)
 {
     const struct conn_gate *gate = &conn->gate;
     return gate->known && conn->api->gate.auth &&
@@ -149,7 +149,7 @@ static bool is_outdated(const struct conn *conn)
 bool api_gate_identify(struct conn *conn, const struct http_request *request)
 {
     struct conn_gate *gate = &conn->gate;
-    bool outdated = is_outdated(conn);
+    bool outdated = api_gate_is_outdated(conn);
     if (outdated) {
         api_gate_close(conn);
     }

@@ -53,6 +53,9 @@ struct conn_gate {
  * the stream, and the stream is kicked when this can be called again. */
 MUST_CHECK bool api_gate_identify(struct conn *conn,
                                   const struct http_request *request);
+/* True if the rules have changed since the sender was identified: its request
+ * may be finished, but must not wait for changes of data any more. */
+MUST_CHECK bool api_gate_is_outdated(const struct conn *conn);
 /* Returns whether the credentials are wrong, or lack the permission that the
  * route needs; `path` is that of the route. True: answered 401, 403 or 429. */
 MUST_CHECK bool api_gate_refused(struct conn *conn,

@@ -175,7 +175,7 @@ bool api_poll_wait(struct conn *conn, struct bytes key, bool is_prefix)
     struct conn_poll *poll = &conn->poll;
     struct feed *feed = feed_of(conn);
     if (!poll->wanted || now(conn) >= poll->until_ms || api->stopping ||
-        !node_is_current(api->node) ||
+        !node_is_current(api->node) || api_gate_is_outdated(conn) ||
         api->watches.count >= api_watches_max(api)) {
         return false;
     }

@@ -443,12 +443,22 @@ static void answer_compacted(struct conn *conn, uint64_t since)
                             members);
 }
 
-/* Refuse, so that the client goes to another node: here it would wait for
- * changes that never come. */
-static void answer_not_current(struct conn *conn)
+bool watch_may_begin(const struct conn *conn)
+{
+    return node_is_current(conn->api->node) && !api_gate_is_outdated(conn);
+}
+
+void watch_refuse(struct conn *conn)
 {
     struct api *api = conn->api;
     struct node_status status;
+    if (node_is_current(api->node)) {
+        api_answer_problem(conn, 503, "rules-changed",
+                           "the rules of --auth have changed while this "
+                           "request waited: send it again",
+                           OUTCOME_NONE);
+        return;
+    }
     if (node_removed_index(api->node) > 0) {
         node_get_status(api->node, &status);
         api_answer_problem(conn, 503, "removed", api_removed_text(api, &status),
@@ -469,8 +479,8 @@ static void start(struct conn *conn)
     struct feed *feed = feed_of(conn);
     uint64_t since = conn->state.watch.since;
     bool initial = conn->state.watch.initial;
-    if (!node_is_current(api->node)) {
-        answer_not_current(conn);
+    if (!watch_may_begin(conn)) {
+        watch_refuse(conn);
         return;
     }
     if (api->watches.count >= api_watches_max(api)) {

@@ -81,14 +81,30 @@ static void sync_stream(struct conn *conn, uint64_t index)
     watch_catch_up(conn);
 }
 
+/* The first page is not shown, so the answer is an error. */
+static void refuse_first(struct conn *conn)
+{
+    api_watch_close(conn);
+    if (conn->scan.late) {
+        api_scan_answer_late(conn);
+    } else {
+        api_scan_close(conn);
+        watch_refuse(conn);
+    }
+}
+
 /* A page is complete, or cannot be read. */
 static void end_page(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
     struct scan *scan = &conn->scan;
     uint64_t index = scan->index;
+    if (watch->stage == WATCH_FIRST && (scan->late || !watch_may_begin(conn))) {
+        refuse_first(conn);
+        return;
+    }
     if (scan->late || node_contradiction(conn->api->node)) {
-        api_watch_page_failed(conn);
+        (void)api_watch_page_failed(conn);
         return;
     }
     if (watch->stage == WATCH_FIRST) {

@@ -114,6 +114,12 @@ void api_watch_close(struct conn *conn);
 
 /* ---- between watch.c and watch_initial.c ---- */
 
+/* False: this node would wait for changes that never come, and the client has
+ * to go to another one; or the rules that allowed the watch are gone. */
+bool watch_may_begin(const struct conn *conn);
+/* Answer 503 to a watch that may not begin. */
+void watch_refuse(struct conn *conn);
+
 /* Read the next page of the initial set, of the keys behind the mark. */
 void watch_start_page(struct conn *conn);
 

@@ -664,6 +664,55 @@ def test_rules_that_change_while_a_body_comes(start, head):
         node.request("DELETE", "/key/a")
 
 
+@pytest.mark.parametrize("path, answer", [
+    ("/watch?prefix=a&min_index={}", "503 "),
+    ("/key/a?level=none&min_index={}&index={}&wait=60s", "304 "),
+    ("/keys?prefix=a&level=none&min_index={}&index={}&wait=60s", "304 ")])
+def test_what_has_to_wait_first_does_not_stay_under_old_rules(start, path, answer):
+    """A watch, or a read that waits for a change, that was allowed by rules which
+    are gone by the time when it would begin to wait for changes."""
+    node = start(token("tok", "read"))
+    index = int(node.put("a", "old").headers["Craftd-Index"])
+    with connect(node) as s:
+        s.sendall(f"GET {path.format(index + 2, index + 2)} HTTP/1.1\r\nHost: x\r\n".encode()
+                  + line(bearer("tok")) + b"\r\n")
+        time.sleep(0.3)
+        change_rules(node, ROOT_TOKEN)
+        for _ in range(3):
+            assert node.put("b", "1").status == 200
+        time.sleep(0.5)
+        assert node.put("a", "secret").status == 200
+        s.settimeout(3)
+        with contextlib.suppress(TimeoutError):
+            data = s.recv(65536)
+            assert data.decode().startswith("HTTP/1.1 " + answer), data
+            while more := s.recv(65536):
+                data += more
+        assert b"secret" not in data
+
+
+def test_the_first_page_of_a_watch_waits_for_no_old_rules(start):
+    """Long walks have the places, so that it waits while the rules change."""
+    node = start(token("tok", "read"))
+    for i in range(4):
+        assert node.put_many({f"{i}/{j:0200}": "v" for j in range(10000)}).status == 200
+    walk = "/api/v1/properties?limit=10&pattern=(.%3F)%7B100%7Dzz&timeout=60s"
+    with contextlib.ExitStack() as stack:
+        def ask(headers, path):
+            s = stack.enter_context(connect(node))
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode() + line(headers) + b"\r\n")
+            s.settimeout(30)
+            return s
+        walks = [ask(ADMIN, walk) for _ in range(4)]
+        time.sleep(0.1)
+        watch = ask(bearer("tok"), "/watch?initial&events=delete")
+        time.sleep(0.1)
+        change_rules(node, ROOT_TOKEN)
+        answer = watch.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"rules-changed" in answer, answer
+        assert walks[0].recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_broken_file_keeps_the_old_rules(start):
     node = start(user("bob", "secret", "read"))
 
