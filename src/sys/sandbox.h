@@ -33,10 +33,12 @@
 
 enum sandbox_role {
     /* The node: sockets of TCP over IPv4 and IPv6 that connect, but no new one
-     * that listens; no other process; no new executable memory. */
+     * that listens; no other process, nor a signal to one, be it by way of a
+     * file (F_SETOWN); no new executable memory. */
     SANDBOX_NODE,
     /* The process that resolves names (reactor.h): sockets of the kinds
-     * that resolvers of C libraries use, and children and libraries. */
+     * that resolvers of C libraries use, and children and libraries; no signal
+     * either, and no input for a terminal. */
     SANDBOX_RESOLVER,
     /* A process that syncs files that it is given (fs.h): as the node, but it
      * needs no file of its own. */

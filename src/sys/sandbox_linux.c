@@ -15,6 +15,7 @@
 #include <linux/filter.h>
 #include <linux/net.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -101,7 +102,6 @@ static const uint32_t allowed[] = {
     __NR_recvmsg,
     /* Files. */
     __NR_openat,
-    __NR_fcntl,
     __NR_fsync,
     __NR_ftruncate,
     __NR_fallocate,
@@ -163,7 +163,6 @@ static const uint32_t allowed[] = {
     __NR_stat64,
     __NR_lstat64,
     __NR_fstatat64,
-    __NR_fcntl64,
     __NR_ftruncate64,
     __NR_statfs64,
     __NR_fstatfs64,
@@ -372,6 +371,20 @@ static void emit_tcp_socket(struct program *program)
     emit_return(program, refuse(EAFNOSUPPORT));
 }
 
+/* Descriptors, flags and locks. Other commands make the kernel send a signal of
+ * choice to any process of the same user when the file can be read. */
+static void emit_fcntl(struct program *program)
+{
+    const uint32_t commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,
+                                 F_SETFD, F_GETFL,         F_SETFL,
+                                 F_GETLK, F_SETLK,         F_SETLKW};
+    emit_one_of(program, __NR_fcntl, 1, commands, ARRAY_COUNT(commands), EPERM);
+#ifdef __NR_fcntl64
+    emit_one_of(program, __NR_fcntl64, 1, commands, ARRAY_COUNT(commands),
+                EPERM);
+#endif
+}
+
 /* Where all of them are one call (i386), its number is seen, not what the
  * pointer behind it leads to. */
 static void emit_socketcall(struct program *program)
@@ -408,6 +421,7 @@ static void emit_arguments_of_node(struct program *program)
     const uint32_t own[] = {0, (uint32_t)getpid()};
     emit_tcp_socket(program);
     emit_socketcall(program);
+    emit_fcntl(program);
     emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
     emit_one_of(program, __NR_tgkill, 0, self, ARRAY_COUNT(self), EPERM);
     emit_one_of(program, __NR_tkill, 0, self, ARRAY_COUNT(self), EPERM);
@@ -423,7 +437,7 @@ static void emit_arguments_of_resolver(struct program *program)
 #ifdef __NR_socketcall
         __NR_socketcall,
 #endif
-        __NR_ioctl,      __NR_mprotect,
+        __NR_mprotect,
 #ifdef __NR_mmap
         __NR_mmap,
 #endif
@@ -432,10 +446,18 @@ static void emit_arguments_of_resolver(struct program *program)
 #endif
     };
     const uint32_t self[] = {0};
+    /* Those that ask. Others type on the terminal that this process has, or
+     * send signals as in emit_fcntl(). */
+    const uint32_t ioctls[] = {
+        FIONREAD,       FIONBIO,      FIOCLEX,       TCGETS,        TIOCGWINSZ,
+        SIOCGIFNAME,    SIOCGIFINDEX, SIOCGIFCONF,   SIOCGIFFLAGS,  SIOCGIFADDR,
+        SIOCGIFNETMASK, SIOCGIFMTU,   SIOCGIFHWADDR, SIOCGIFBRDADDR};
     /* CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET */
     const uint32_t namespaces = 0x7e020000;
     emit_one_of(program, __NR_socket, 0, families, ARRAY_COUNT(families),
                 EAFNOSUPPORT);
+    emit_fcntl(program);
+    emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
     emit_without_bits(program, __NR_clone, 0, namespaces);
     /* Not those of the node, which has the same user. */
     emit_one_of(program, __NR_prlimit64, 0, self, ARRAY_COUNT(self), EPERM);

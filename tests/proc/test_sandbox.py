@@ -227,6 +227,29 @@ def test_no_process_no_code_and_no_harm_to_others(node):
 
 
 @injects
+@pytest.mark.parametrize("io", ["sync", "process"])
+def test_no_file_sends_a_signal_or_types(cluster, io):
+    """Whoever owns a file gets a signal of choice when it can be read (fcntl(2)),
+    and a terminal takes what is typed in a process's name (tty_ioctl(4)). Only
+    the newest Landlock sees the former."""
+    F_GETFL, F_SETOWN, F_SETSIG, F_SETOWN_EX, F_NOTIFY = 3, 8, 10, 15, 1026
+    TIOCSTI, FIOSETOWN, SIOCSPGRP, FIONREAD = 0x5412, 0x8901, 0x8902, 0x541B
+    node = started(cluster, "--io", io, number=444)
+    pids = [node.pid] + children(node.pid)
+    assert len(pids) == (2 if io == "sync" else 4)
+    for pid in pids:
+        target = node.pid if pid != node.pid else os.getpid()
+        assert syscalls.call(pid, "fcntl", 3, F_GETFL, 0) >= 0
+        for what, value in ((F_SETOWN, target), (F_SETSIG, 9), (F_NOTIFY, 1),
+                            (F_SETOWN_EX, bytes(8))):
+            assert syscalls.call(pid, "fcntl", 3, what, value) == "EPERM"
+        for what in (TIOCSTI, FIOSETOWN, SIOCSPGRP):
+            assert syscalls.call(pid, "ioctl", 3, what, bytes(4)) == "EPERM"
+        assert syscalls.call(pid, "ioctl", 3, FIONREAD, bytes(4)) != "EPERM"
+    assert answers(node)
+
+
+@injects
 @pytest.mark.parametrize("name, args, abi", [
     ("execve", ("/bin/true", 0, 0), "x86_64"),
     ("ptrace", (0, 0, 0, 0), "x86_64"),
