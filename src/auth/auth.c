@@ -1,9 +1,10 @@
 /* auth.c -- credentials: remembered, checked, delayed.
  *
- * Remembered are digests of whole header values: SHA-256 over a block that
- * holds a random key, then the value. Digests never leave this room, so this is
- * all the keying that is needed; the state behind the first block is kept, and
- * one more block is hashed for a request.
+ * Remembered are digests of credentials: SHA-256 over a block that holds a
+ * random key, then the scheme and what follows it, so that all spellings of the
+ * same credentials have the same. Digests never leave this room, so this is all
+ * the keying that is needed; the state behind the first block is kept, and one
+ * more block is hashed for a request.
  *
  * A check waits in the list of its address. One check at a time is run, the
  * addresses in turn. Others that wait with the same credentials end with it. */
@@ -12,10 +13,11 @@
 #include "base/text.h"
 
 enum {
-    /* Remembered credentials: SETS of WAYS, of which the one that was not used
-     * for longest makes room. */
-    SETS = 128,
-    WAYS = 4,
+    /* Remembered credentials are in sets of WAYS, of which the one that was not
+     * used for longest makes room. There is a set for every USERS_PER_SET
+     * users, so that those of all users are almost sure to find a place. */
+    WAYS = 8,
+    USERS_PER_SET = 2,
     FAILURES_MAX = 8,
 };
 
@@ -56,7 +58,8 @@ struct auth_check {
 struct auth {
     struct sha256 keyed; /* The key, no header yet. */
     struct auth_rules *rules;
-    struct remembered remembered[SETS][WAYS];
+    struct remembered *remembered; /* set_count times WAYS. */
+    uint32_t set_count;
     uint64_t uses;
     struct address addresses[AUTH_ADDRESSES];
     uint32_t address_count; /* Entries in use. */
@@ -149,18 +152,33 @@ void auth_identify_uid(struct auth *auth, uint32_t uid,
 
 /* ---- remembered credentials ---- */
 
-static void digest_of(const struct auth *auth, struct bytes header,
-                      uint8_t digest[SHA256_BYTES])
+/* The first byte behind the key: what is hashed. */
+enum kind { PASSWORD = 'p', TOKEN = 't', STRANGER = 's' };
+
+static void digest_of(const struct auth *auth, enum kind kind,
+                      struct bytes text, uint8_t digest[SHA256_BYTES])
 {
     struct sha256 hash = auth->keyed;
-    sha256_add(&hash, header);
+    uint8_t first = (uint8_t)kind;
+    sha256_add(&hash, bytes_of(&first, 1));
+    sha256_add(&hash, text);
     sha256_finish(&hash, digest);
+}
+
+static struct remembered *set_of(struct auth *auth,
+                                 const uint8_t digest[SHA256_BYTES])
+{
+    return auth->remembered +
+           (size_t)(load_u32(digest) % auth->set_count) * WAYS;
 }
 
 static struct remembered *recall(struct auth *auth,
                                  const uint8_t digest[SHA256_BYTES])
 {
-    struct remembered *set = auth->remembered[load_u32(digest) % SETS];
+    if (auth->set_count == 0) {
+        return NULL; /* There are no rules yet. */
+    }
+    struct remembered *set = set_of(auth, digest);
     for (size_t i = 0; i < WAYS; i++) {
         if (set[i].used > 0 &&
             crypto_equal(set[i].digest, digest, SHA256_BYTES)) {
@@ -173,7 +191,20 @@ static struct remembered *recall(struct auth *auth,
 
 static void forget_all(struct auth *auth)
 {
-    crypto_zero(auth->remembered, sizeof(auth->remembered));
+    size_t count = (size_t)auth->set_count * WAYS;
+    if (count > 0) {
+        crypto_zero(auth->remembered, count * sizeof(auth->remembered[0]));
+    }
+    mem_free(auth->remembered);
+    auth->remembered = NULL;
+    auth->set_count = 0;
+}
+
+static void make_sets(struct auth *auth)
+{
+    auth->set_count = auth->rules->user_count / USERS_PER_SET + 1;
+    auth->remembered = mem_zalloc((size_t)auth->set_count * WAYS *
+                                  sizeof(auth->remembered[0]));
 }
 
 /* A token for one join is looked up each time: it expires. */
@@ -183,7 +214,7 @@ static void remember(struct auth *auth, const uint8_t digest[SHA256_BYTES],
     if (match.join_token > 0) {
         return;
     }
-    struct remembered *set = auth->remembered[load_u32(digest) % SETS];
+    struct remembered *set = set_of(auth, digest);
     struct remembered *oldest = set;
     for (size_t i = 1; i < WAYS; i++) {
         oldest = set[i].used < oldest->used ? &set[i] : oldest;
@@ -357,7 +388,7 @@ static uint32_t rounds_of_stranger(const struct auth *auth, struct bytes name)
     const struct auth_rules *rules = auth->rules;
     uint8_t digest[SHA256_BYTES];
     uint32_t rounds = 1;
-    digest_of(auth, name, digest);
+    digest_of(auth, STRANGER, name, digest);
     for (uint32_t i = 0; rules && i < rules->user_count; i++) {
         uint32_t place = (load_u32(digest) % AUTH_USERS_MAX + i);
         const struct auth_user *user = &rules->users[place % rules->user_count];
@@ -477,25 +508,26 @@ static bool take_scheme(struct bytes *header, const char *scheme)
 }
 
 /* User and password, or the token. False: malformed. */
-static bool parse_header(struct auth_check *check, struct bytes header)
+static bool parse(struct auth_check *check, enum kind kind, struct bytes text)
 {
-    if (take_scheme(&header, "bearer")) {
+    if (kind == TOKEN) {
         check->token = true;
-        check->secret_size = (uint32_t)min_size(header.size, UINT32_MAX);
-        if (header.size == 0 || header.size > sizeof(check->text)) {
+        check->secret_size = (uint32_t)min_size(text.size, UINT32_MAX);
+        if (text.size == 0 || text.size > sizeof(check->text)) {
             return false;
         }
-        memcpy(check->text, header.data, header.size);
+        memcpy(check->text, text.data, text.size);
         return true;
     }
     size_t size;
-    if (!take_scheme(&header, "basic") ||
-        header.size / 4 * 3 > sizeof(check->text) ||
-        !text_base64(header, check->text, &size)) {
+    if (text.size / 4 * 3 > sizeof(check->text) ||
+        !text_base64(text, check->text, &size)) {
         return false;
     }
+    /* For HMAC a password and the same with zeros behind it are one (RFC 2104
+     * 2); and there is no control character in it (RFC 7617 2). */
     const uint8_t *colon = memchr(check->text, ':', size);
-    if (!colon) {
+    if (!colon || memchr(check->text, '\0', size)) {
         return false;
     }
     check->name_size = (uint32_t)(colon - check->text);
@@ -601,11 +633,18 @@ enum auth_verdict auth_identify(struct auth *auth, struct bytes authorization,
                                 struct auth_check **out, auth_cb *cb, void *arg)
 {
     uint8_t digest[SHA256_BYTES];
+    struct bytes text = authorization;
     if (authorization.size == 0) {
         become(auth, match_user(NULL), identity);
         return AUTH_ACCEPTED;
     }
-    digest_of(auth, authorization, digest);
+    bool is_token = take_scheme(&text, "bearer");
+    if (!is_token && !take_scheme(&text, "basic")) {
+        auth->failures++;
+        return AUTH_REJECTED;
+    }
+    enum kind kind = is_token ? TOKEN : PASSWORD;
+    digest_of(auth, kind, text, digest);
     struct remembered *found = recall(auth, digest);
     if (found) {
         become(auth, match_user(&auth->rules->users[found->user_index]),
@@ -618,7 +657,7 @@ enum auth_verdict auth_identify(struct auth *auth, struct bytes authorization,
     memcpy(check->digest, digest, sizeof(digest));
     check->cb = cb;
     check->arg = arg;
-    if (parse_header(check, authorization)) {
+    if (parse(check, kind, text)) {
         verdict = begin(auth, check, network, now_ms, identity);
     } else {
         auth->failures++;
@@ -654,6 +693,7 @@ void auth_free(struct auth *auth)
         }
         must(auth->waiting_count == 0 && !auth->running);
         auth_rules_release(auth->rules);
+        forget_all(auth);
         crypto_zero(auth, sizeof(*auth));
         mem_free(auth);
     }
@@ -672,6 +712,7 @@ enum err auth_set_rules(struct auth *auth, struct bytes file,
     auth_rules_release(auth->rules);
     auth->rules = rules;
     forget_all(auth);
+    make_sets(auth);
     crypto_zero(auth->join_tokens.list, sizeof(auth->join_tokens.list));
     if (auth->running) {
         start(auth, auth->running);

@@ -195,7 +195,100 @@ static void test_rules_change_during_a_check(void **state)
     auth_free(auth);
 }
 
-/* More credentials than are remembered: each is right, none is mixed up. */
+/* One password is remembered once, however its sender spells the header:
+ * spellings cost no further check, and nobody else his place. */
+static void test_spellings_are_remembered_as_one(void **state)
+{
+    enum { BLANKS = 400 };
+    (void)state;
+    struct buf users = {0};
+    struct buf header = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"all\"");
+    add_token(&users, "tok", "\"all\"");
+    struct auth *auth = open_auth(&users);
+    assert_int_equal(log_in(auth, &client, basic("bob", "secret"), 1, 0),
+                     AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    assert_int_equal(ask(auth, &client, bearer("tok"), 1, 0), AUTH_ACCEPTED);
+    auth_release(&client.identity);
+    assert_int_equal(ask(auth, &client, bearer("wrong"), 1, 0), AUTH_REJECTED);
+    for (unsigned i = 0; i < 32 * BLANKS; i++) {
+        static const char *const rest[] = {"Ym9iOnNlY3JldA==", "tok"};
+        const char *scheme = i % 2 ? "bearer" : "basic";
+        header.size = 0;
+        for (size_t k = 0; scheme[k]; k++) {
+            buf_add_u8(&header, (uint8_t)(scheme[k] ^ (i >> k & 1 ? 0x20 : 0)));
+        }
+        for (unsigned k = 0; k <= i / 32; k++) {
+            buf_add_u8(&header, ' ');
+        }
+        buf_add_string(&header, rest[i % 2]);
+        /* A token that is not remembered would have to wait. */
+        assert_int_equal(ask(auth, &client, buf_bytes(&header), 1, 0),
+                         AUTH_ACCEPTED);
+        auth_release(&client.identity);
+    }
+    buf_free(&header);
+    auth_free(auth);
+}
+
+/* HMAC takes a key and the same with zeros behind it for one (RFC 2104 2). */
+static void test_a_password_has_no_zeros(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct buf header = {0};
+    struct client client;
+    add_user(&users, "bob", "secret", "\"all\"");
+    struct auth *auth = open_auth(&users);
+    buf_add_string(&header, "Basic ");
+    text_add_base64(&header, bytes_of("bob:secret\0\0", 12));
+    assert_int_equal(log_in(auth, &client, buf_bytes(&header), 1, 0),
+                     AUTH_REJECTED);
+    buf_free(&header);
+    auth_free(auth);
+}
+
+static void name_token(char *name, size_t size, int i)
+{
+    (void)snprintf(name, size, "tok-%d", i);
+}
+
+/* The file may have no more users than can be remembered together. */
+static void test_all_users_are_remembered(void **state)
+{
+    (void)state;
+    struct buf users = {0};
+    struct client client;
+    char name[32];
+    unsigned remembered = 0;
+    for (int i = 0; i < AUTH_USERS_MAX; i++) {
+        name_token(name, sizeof(name), i);
+        add_token(&users, name, "\"read\"");
+    }
+    struct auth *auth = open_auth(&users);
+    for (int i = 0; i < AUTH_USERS_MAX; i++) {
+        name_token(name, sizeof(name), i);
+        assert_int_equal(ask(auth, &client, bearer(name), 1, 0), AUTH_ACCEPTED);
+        auth_release(&client.identity);
+    }
+    assert_int_equal(ask(auth, &client, bearer("wrong"), 1, 0), AUTH_REJECTED);
+    for (int i = 0; i < AUTH_USERS_MAX; i++) {
+        name_token(name, sizeof(name), i);
+        /* One that is not remembered has to wait at this address. */
+        if (ask(auth, &client, bearer(name), 1, 0) == AUTH_ACCEPTED) {
+            remembered++;
+        } else {
+            (void)end(&client);
+        }
+        auth_release(&client.identity);
+    }
+    assert_true(remembered >= AUTH_USERS_MAX - 2); /* As hashes have it. */
+    auth_free(auth);
+}
+
+/* Many tokens: each is right, none is mixed up. */
 static void test_more_than_are_remembered(void **state)
 {
     enum { TOKENS = AUTH_USERS_MAX };
@@ -730,6 +823,9 @@ int main(void)
         cmocka_unit_test(test_scheme_in_any_case),
         cmocka_unit_test(test_remembered_until_the_rules_change),
         cmocka_unit_test(test_rules_change_during_a_check),
+        cmocka_unit_test(test_spellings_are_remembered_as_one),
+        cmocka_unit_test(test_a_password_has_no_zeros),
+        cmocka_unit_test(test_all_users_are_remembered),
         cmocka_unit_test(test_more_than_are_remembered),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_unknown_users_take_as_long),
