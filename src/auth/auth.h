@@ -124,6 +124,12 @@ MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
 /* True if it may do anything but ask the probes: it has a permission besides
  * "ready". */
 MUST_CHECK bool auth_is_trusted(const struct auth_identity *identity);
+/* Its name, a view that is valid while the identity is held; data NULL: it has
+ * none, or is a token. */
+struct bytes auth_name(const struct auth_identity *identity);
+/* Add its permissions, as the file has them ("status", "read:svc/"): JSON
+ * strings with commas between them, behind the "[" that `out` ends with. */
+void auth_add_perms(const struct auth_identity *identity, struct buf *out);
 /* The digest of what the identity sends, bound to the user: from the digest of
  * a request, another one for each user or token, the same on every node. Nobody
  * can find a request whose bound digest is that of another's. Without rules it

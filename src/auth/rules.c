@@ -140,6 +140,47 @@ bool auth_is_trusted(const struct auth_identity *identity)
              has_more_than_ready(identity->rules->everybody)));
 }
 
+struct bytes auth_name(const struct auth_identity *identity)
+{
+    return identity->user && identity->user->kind != AUTH_USER_TOKEN
+               ? identity->user->name
+               : (struct bytes){0};
+}
+
+static void add_perm(struct buf *out, enum auth_perm perm, struct bytes prefix)
+{
+    struct buf text = {0};
+    buf_add_string(&text, auth_perm_name(perm));
+    if (prefix.size > 0) {
+        buf_add_u8(&text, ':');
+        buf_add_bytes(&text, prefix);
+    }
+    if (out->data[out->size - 1] != '[') {
+        buf_add_u8(out, ',');
+    }
+    json_add_string(out, buf_bytes(&text));
+    buf_free(&text);
+}
+
+void auth_add_perms(const struct auth_identity *identity, struct buf *out)
+{
+    const struct auth_rules *rules = identity->rules;
+    const struct auth_user *const users[] = {identity->user,
+                                             rules ? rules->everybody : NULL};
+    for (int perm = AUTH_PERM_NONE + 1; perm < AUTH_PERM_COUNT; perm++) {
+        if (auth_may(identity, (enum auth_perm)perm, (struct bytes){0})) {
+            add_perm(out, (enum auth_perm)perm, (struct bytes){0});
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(users); i++) {
+        for (uint32_t k = 0; users[i] && k < users[i]->prefix_count; k++) {
+            const struct auth_prefix *prefix =
+                &rules->prefixes[users[i]->prefix_first + k];
+            add_perm(out, prefix->perm, prefix->text);
+        }
+    }
+}
+
 /* A token has no name, but its hash is not another's. */
 uint64_t auth_bind(const struct auth_identity *identity, uint64_t digest)
 {
