@@ -74,9 +74,10 @@ extra_kqueue := tests/support/kqueue_over_epoll.c tests/support/not_linux.c \
 
 # Files that are in the binary, by the name of the variable that has their bytes; a
 # room has the generated sources among its own.
-EMBED := openapi
+EMBED := openapi ui
 EMBED_openapi := src/api/openapi.yaml
-generated_api := $(BUILD)/generated/openapi.c
+EMBED_ui := $(BUILD)/generated/ui.html
+generated_api := $(EMBED:%=$(BUILD)/generated/%.c) $(BUILD)/generated/ui_policy.c
 
 # kqueue.c is for the BSDs and macOS, epoll.c for Linux.
 ifeq ($(shell uname -s),Linux)
@@ -159,6 +160,14 @@ $(BUILD)/generated/$(1).c: $(EMBED_$(1)) Makefile
 	  echo 'const struct bytes embedded_$(1) = {gzip, sizeof(gzip)};') >$$@
 endef
 $(foreach name,$(EMBED),$(eval $(call embed_rule,$(name))))
+
+# The web page: one document, and the policy that names the hashes of its parts.
+$(BUILD)/generated/ui.html: $(wildcard src/ui/*)
+	@mkdir -p $(@D)
+	src/ui/assemble $@
+$(BUILD)/generated/ui_policy.c: $(BUILD)/generated/ui.html
+	(echo '#include "api/routes_internal.h"'; \
+	  echo "const char api_ui_policy[] = \"$$(cat $<.policy)\";") >$@
 
 $(BUILD)/release/%.o: %.c
 	@mkdir -p $(@D)

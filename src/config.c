@@ -82,6 +82,7 @@ const char *const config_help[] = {
     "                        names that browsers may use for this node, apart\n"
     "                        from localhost, the machine's name and the hosts\n"
     "                        of --http and --http-adv (none)\n"
+    "  --no-ui               do not serve the web page (/ui)\n"
     "Proxies:\n"
     "  --trust-proxy ADDR[,ADDR]\n"
     "                        IP addresses of proxies that tell the address\n"
@@ -185,6 +186,7 @@ static const struct flag flags[] = {
     {"election", DURATION, AT(election_ms)},
     {"allow-origin", ORIGINS, AT(allow_origins)},
     {"allow-host", HOSTS, AT(allow_hosts)},
+    {"no-ui", FLAG, AT(no_ui)},
     {"trust-proxy", PROXIES, AT(trust_proxy)},
     {"io", IO, AT(io)},
     {"user", TEXT, AT(user)},

@@ -59,6 +59,7 @@ struct config {
     /* Well-formed comma-separated lists; NULL: empty. See api.h. */
     const char *allow_origins;
     const char *allow_hosts;
+    bool no_ui;
     const char *trust_proxy; /* See http/proxy.h; NULL: none. */
     enum config_io io;
     const char *user; /* NAME[:GROUP]; NULL: as it was started. */

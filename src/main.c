@@ -450,6 +450,7 @@ static int open_listeners(struct daemon *daemon)
         .allow_hosts = config->allow_hosts,
         .allow_origins = config->allow_origins,
         .raft_port_risk = raft_port_risk(config),
+        .has_ui = !config->no_ui,
         .version = CRAFTD_VERSION,
         .secret = secret,
         .peer_up = api_peer_up,

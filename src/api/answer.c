@@ -23,8 +23,7 @@ static uint64_t now(const struct api *api)
     return reactor_now_ms(api->options.reactor);
 }
 
-/* An answer is true at this moment and for this client: caches must not keep
- * it, and a browser must not guess another type. One answer depends on Accept
+/* A browser must not guess another type. One answer depends on Accept
  * (GET /key/k), and with --allow-origin all depend on Origin. The Date (RFC
  * 9110 6.6.1) is written once a second. */
 static struct bytes common_headers(struct api *api)
@@ -37,18 +36,22 @@ static struct bytes common_headers(struct api *api)
         http_add_date(&api->output.common,
                       api->options.wall_s(api->options.arg));
         buf_add_string(&api->output.common,
-                       "\r\nCache-Control: no-store\r\n"
-                       "X-Content-Type-Options: nosniff\r\nVary: Accept");
+                       "\r\nX-Content-Type-Options: nosniff\r\nVary: Accept");
         buf_add_string(&api->output.common,
                        api->options.allow_origins ? ", Origin\r\n" : "\r\n");
     }
     return buf_bytes(&api->output.common);
 }
 
+/* An answer is true at this moment and for this client, so caches must not keep
+ * it; the web page alone is the same until the next build. */
 static void add_common(struct conn *conn, struct buf *out)
 {
     const struct node *node = conn->api->node;
     buf_add_bytes(out, common_headers(conn->api));
+    buf_add_string(out, conn->answer.may_be_kept
+                            ? "Cache-Control: no-cache\r\n"
+                            : "Cache-Control: no-store\r\n");
     if (api_gate_shows_node(conn)) {
         http_add_header_u64(out, "Craftd-Index",
                             conn->answer.index ? conn->answer.index
@@ -229,6 +232,7 @@ void api_answered(struct conn *conn)
     conn->clock.is_for_head = false;
     conn->answer.v1 = false;
     conn->answer.pretty = false;
+    conn->answer.may_be_kept = false;
     conn->answer.head_only = false;
     conn->answer.origin = (struct bytes){0};
     conn->answer.deleted = 0;

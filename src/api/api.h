@@ -69,6 +69,7 @@ struct api_options {
     /* A risk of the Raft port, a sentence for the hints of /status. NULL: none
      * is known. */
     const char *raft_port_risk;
+    bool has_ui; /* Serve the web page. */
     const char *version;
     /* Random bytes: the key with which remembered credentials are hashed. */
     const uint8_t *secret; /* AUTH_KEY_BYTES of auth/auth.h; copied. */

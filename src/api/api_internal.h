@@ -42,6 +42,7 @@
  *     operate.c  /snapshot /sync
  *     health.c   /livez /readyz /healthz /health
  *     metrics.c  /metrics, and counting requests for it
+ *     ui.c       /ui, the web page, and /whoami
  *     v1.c       /api/v1: the paths of brokerd's document
  *     properties.c  /api/v1/properties, /api/v1/settings
  *     embedded.c  files of the binary, which are compressed there

@@ -111,8 +111,9 @@ struct conn_answer {
     uint64_t deleted; /* Keys deleted by the part of the request that is done:
                          an error reports them. */
     bool head_only;
-    bool v1;     /* A path of /api/v1: errors are application/json. */
-    bool pretty; /* JSON is to be indented. */
+    bool v1;          /* A path of /api/v1: errors are application/json. */
+    bool pretty;      /* JSON is to be indented. */
+    bool may_be_kept; /* A cache may keep it, and asks before it uses it. */
     /* Origin of the page that may read the answer (--allow-origin); empty:
      * none. A view of the options. */
     struct bytes origin;

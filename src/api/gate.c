@@ -315,6 +315,8 @@ bool api_gate_refused(struct conn *conn, const struct http_request *request,
         prefix = conn->request.params.values[PARAM_PREFIX];
     }
     switch (need->object) {
+    case GATE_ANYONE:
+        return false;
     case GATE_NODE:
         return !api_gate_allows(conn, need->perm, (struct bytes){0});
     case GATE_KEY:

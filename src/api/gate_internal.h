@@ -12,6 +12,7 @@ struct raft_member;
 
 /* The object that the permission of a route is about. */
 enum gate_object {
+    GATE_ANYONE, /* Nothing: what is shown is no secret, or the sender's own. */
     GATE_NODE,   /* This node or the cluster, or all keys. */
     GATE_KEY,    /* The key in the path. */
     GATE_PREFIX, /* All keys that begin with ?prefix=. */

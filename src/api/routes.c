@@ -79,6 +79,9 @@ static const struct route routes[] = {
     {"/txn", ONLY, POST, WRITE, NEED(WRITE, TXN), api_on_txn, ROUTE_KEY},
     {"/status", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_status,
      ROUTE_PROBE},
+    {"/whoami", ONLY, GET, NONE, NEED(PERM_NONE, ANYONE), api_on_whoami,
+     ROUTE_PROBE},
+    {"/ui", ONLY, GET, NONE, NEED(PERM_NONE, ANYONE), api_on_ui, ROUTE_OTHER},
     {"/livez", ONLY, GET, PARAMS_ANY, NEED(READY, NODE), api_on_health,
      ROUTE_PROBE},
     {"/readyz", ONLY, GET, PARAMS_ANY | P(NOLEADER) | P(SYNC),
@@ -197,6 +200,23 @@ static const struct route *find(struct bytes path, enum http_verb verb,
     return found;
 }
 
+/* The same for a request. The root is the page for a browser, and no path for
+ * others; with --no-ui there is no page. */
+static const struct route *find_for(const struct conn *conn,
+                                    const struct http_request *request,
+                                    unsigned *verbs, enum route_group *group)
+{
+    struct bytes path = request->path;
+    if (is_get(request) && bytes_equal_string(path, "/") &&
+        api_accepts_page(request)) {
+        path = bytes_of_string("/ui");
+    }
+    if (!conn->api->options.has_ui && bytes_equal_string(path, "/ui")) {
+        path = (struct bytes){0};
+    }
+    return find(path, request->verb, verbs, group);
+}
+
 bool api_route_streams(const struct http_request *request)
 {
     unsigned verbs;
@@ -271,7 +291,7 @@ static const struct route *admit(struct conn *conn,
 {
     unsigned verbs;
     const struct route *found =
-        find(request->path, request->verb, &verbs, &conn->request.group);
+        find_for(conn, request, &verbs, &conn->request.group);
     if (is_forbidden(conn, request, found)) {
         return NULL;
     }
@@ -307,8 +327,7 @@ bool api_route_forbids(struct conn *conn, const struct http_request *request)
 {
     unsigned verbs;
     enum route_group group;
-    const struct route *found =
-        find(request->path, request->verb, &verbs, &group);
+    const struct route *found = find_for(conn, request, &verbs, &group);
     return is_forbidden(conn, request, found);
 }
 

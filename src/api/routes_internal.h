@@ -41,6 +41,10 @@ void api_answer_embedded(struct conn *conn, const struct http_request *request,
                          const char *type, struct bytes file);
 
 extern const struct bytes embedded_openapi; /* openapi.yaml */
+extern const struct bytes embedded_ui;      /* The page of src/ui/, ... */
+extern const char api_ui_policy[]; /* ... its Content-Security-Policy, ... */
+/* ... and whether the client, a browser, prefers it to text (ui.c). */
+bool api_accepts_page(const struct http_request *request);
 
 /* ---- handlers ----
  *
@@ -67,6 +71,8 @@ void api_on_export(struct conn *conn, const struct http_request *request);
 void api_on_restore(struct conn *conn, const struct http_request *request);
 void api_on_watch(struct conn *conn, const struct http_request *request);
 void api_on_metrics(struct conn *conn, const struct http_request *request);
+void api_on_ui(struct conn *conn, const struct http_request *request);
+void api_on_whoami(struct conn *conn, const struct http_request *request);
 
 /* Methods of /key and /keys, for their handlers. */
 void api_post_keys(struct conn *conn, const struct http_request *request);

@@ -309,7 +309,7 @@ def requests(three):
     ]
     probes = [get(path) for path in
               ("/status", "/livez", "/readyz", "/readyz?sync", "/readyz?sync&timeout=x",
-               "/healthz", "/health", "/metrics", "/nodes", "/nodes/node1",
+               "/healthz", "/health", "/whoami", "/ui", "/metrics", "/nodes", "/nodes/node1",
                "/nodes/nobody", "/leader", "/backup", "/backup?redirect",
                "/backup?level=none", "/backup?level=x", "/export", "/export?after=x",
                "/export?index=1", "/export?redirect", "/api/v1", "/api/v1/",
