@@ -79,6 +79,12 @@ static void check_command(struct bytes input)
     } else {
         encode_txn(&reader, &again);
     }
+    if (reader.time_ms > 0) {
+        struct buf plain = again;
+        again = (struct buf){0};
+        command_stamp(&again, reader.time_ms, buf_bytes(&plain));
+        buf_free(&plain);
+    }
     must(bytes_equal(buf_bytes(&again), input));
     buf_free(&again);
 }

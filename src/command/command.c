@@ -4,6 +4,7 @@
  *     version 2:  u8 2 | u8 flags (1 it has a name, 2 it has an else)
  *                 [u8 name_bytes | name | u64 digest]
  *                 conditions | operations | [operations]
+ *     version 4:  u8 4 | u64 time_ms, not 0 | a version 2 command
  *
  *     operations: u32 count, each:
  *                 u8 type | u16 key_bytes | u32 value_bytes (PUT only) | key |
@@ -20,6 +21,7 @@ enum {
     FLAG_NAME = 1,
     FLAG_ELSE = 2,
     DIGEST_BYTES = 8,
+    STAMP_BYTES = 1 + 8, /* Before the command that is stamped. */
 };
 
 /* ---- encoding ---- */
@@ -156,6 +158,27 @@ void command_set_digest(const struct command_txn *txn, uint64_t digest)
     }
 }
 
+void command_stamp(struct buf *out, uint64_t time_ms, struct bytes txn)
+{
+    must(time_ms > 0 && time_ms <= COMMAND_TIME_MS_MAX);
+    must(txn.size > 0 && txn.data[0] == COMMAND_TXN_VERSION);
+    buf_add_u8(out, COMMAND_STAMPED_VERSION);
+    buf_add_u64(out, time_ms);
+    buf_add_bytes(out, txn);
+}
+
+bool command_is_stamped(struct bytes command)
+{
+    return command.size > 0 && command.data[0] == COMMAND_STAMPED_VERSION;
+}
+
+bool command_wants_stamp(struct bytes command)
+{
+    enum { FLAGS_AT = 1 };
+    return command.size > FLAGS_AT && command.data[0] == COMMAND_TXN_VERSION &&
+           (command.data[FLAGS_AT] & FLAG_NAME);
+}
+
 /* ---- decoding ---- */
 
 static enum err open_list(struct command_reader *reader)
@@ -188,13 +211,36 @@ static enum err open_txn(struct command_reader *reader)
     return open_list(reader);
 }
 
+/* Reads the stamp, if there is one, and the version of the command. */
+static enum err open_stamp(struct command_reader *reader)
+{
+    struct cursor *cursor = &reader->cursor;
+    reader->version = cursor_u8(cursor);
+    if (reader->version != COMMAND_STAMPED_VERSION ||
+        COMMAND_NEWEST < COMMAND_STAMPED_VERSION) {
+        return ERR_OK;
+    }
+    reader->time_ms = cursor_u64(cursor);
+    reader->version = cursor_u8(cursor);
+    if (cursor->failed || reader->time_ms == 0 ||
+        reader->time_ms > COMMAND_TIME_MS_MAX) {
+        return ERR_CORRUPT;
+    }
+    return reader->version < COMMAND_TXN_VERSION   ? ERR_CORRUPT
+           : reader->version > COMMAND_TXN_VERSION ? ERR_VERSION
+                                                   : ERR_OK;
+}
+
 enum err command_open(struct command_reader *reader, struct bytes command)
 {
     *reader = (struct command_reader){.cursor = cursor_of(command)};
     if (command.size == 0) {
         return ERR_CORRUPT;
     }
-    reader->version = cursor_u8(&reader->cursor);
+    enum err err = open_stamp(reader);
+    if (err) {
+        return err;
+    }
     switch (reader->version) {
     case COMMAND_VERSION:
         return open_list(reader);

@@ -8,6 +8,9 @@
  *   the request, by which a repeat is recognised. Its result is in result.h.
  *   Version 3 is one step of a restore (restore.c): its rows are collected
  *   apart from the data, and replace it as a whole with the last step.
+ *   Version 4 is a version 2 command with the time at which a leader proposed
+ *   it, in cluster time (node/time.c). Clients' requests have none: the leader
+ *   adds it.
  *
  * command.c has the layout. A command is written in version 1 if that can
  * express it, so that a cluster accepts such writes while some of its nodes are
@@ -23,15 +26,27 @@
 #include "base/base.h"
 #include "base/bytes.h"
 
+/* Another value is for tests of mixed versions, which build an earlier one. */
+#ifndef CRAFTD_COMMAND_NEWEST
+#define CRAFTD_COMMAND_NEWEST 4
+#endif
+
 enum {
     COMMAND_VERSION = 1,
     COMMAND_TXN_VERSION = 2,
     COMMAND_RESTORE_VERSION = 3,
+    COMMAND_STAMPED_VERSION = 4,
+    /* The newest version that is understood here. */
+    COMMAND_NEWEST = CRAFTD_COMMAND_NEWEST,
     COMMAND_KEY_BYTES_MAX = 1024,
     COMMAND_VALUE_BYTES_MAX = 1 << 30, /* The flag --max-value is lower. */
     COMMAND_OPS_MAX = 1 << 20,
     COMMAND_NAME_BYTES_MAX = 64,
 };
+
+/* Upper bound on cluster time, in ms, so that a sum of two does not overflow.
+ */
+#define COMMAND_TIME_MS_MAX (UINT64_C(1) << 61)
 
 enum command_op_type {
     COMMAND_PUT = 1,    /* key, value */
@@ -111,11 +126,19 @@ void command_sign(const struct command_txn *txn, uint8_t kind);
  * without a name has none: 0. */
 uint64_t command_digest(const struct command_txn *txn);
 void command_set_digest(const struct command_txn *txn, uint64_t digest);
+/* Append the version 2 command `txn` as one of version 4. */
+void command_stamp(struct buf *out, uint64_t time_ms, struct bytes txn);
+/* True for a command of version 4. */
+bool command_is_stamped(struct bytes command);
+/* True for a command that a leader stamps if all members understand that: it
+ * has a name, whose result is kept for a time. */
+bool command_wants_stamp(struct bytes command);
 
 /* ---- decoding: all views are of the bytes of `command` ---- */
 
 struct command_reader {
-    uint8_t version;
+    uint8_t version;  /* 1 or 2; that of the command which was stamped. */
+    uint64_t time_ms; /* The stamp; 0: there is none. */
     struct command_name name;
     bool has_else;
     /* PRIVATE */
@@ -123,8 +146,8 @@ struct command_reader {
     uint8_t lists_left; /* Lists after the one that is being read. */
     uint32_t left;      /* Items left in that one. */
 };
-/* Read the head of a version 1 or 2 command. Read its conditions next, to their
- * end (a version 1 command has none), then its operations. */
+/* Read the head of a version 1, 2 or 4 command. Read its conditions next, to
+ * their end (a version 1 command has none), then its operations. */
 MUST_CHECK enum err command_open(struct command_reader *reader,
                                  struct bytes command);
 /* The next condition. ERR_NOT_FOUND: it was the last one. */

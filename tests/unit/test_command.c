@@ -112,6 +112,15 @@ static void test_a_transaction_comes_back(void **state)
     buf_free(&out);
 }
 
+static struct buf stamped_example(void)
+{
+    struct buf plain = txn_example("name");
+    struct buf out = {0};
+    command_stamp(&out, 1234, buf_bytes(&plain));
+    buf_free(&plain);
+    return out;
+}
+
 static uint64_t digest_of(struct buf *command)
 {
     struct command_reader reader;
@@ -206,13 +215,59 @@ static void test_every_cut_and_every_extra_byte_is_refused(void **state)
     assert_strict(&out);
     out = txn_example("");
     assert_strict(&out);
+    out = stamped_example();
+    assert_strict(&out);
+}
+
+static void test_a_stamp_is_before_a_transaction(void **state)
+{
+    (void)state;
+    struct buf plain = txn_example("name");
+    struct buf out = stamped_example();
+    struct command_reader reader;
+    assert_true(command_is_stamped(buf_bytes(&out)));
+    assert_false(command_is_stamped(buf_bytes(&plain)));
+    assert_true(command_wants_stamp(buf_bytes(&plain)));
+    assert_false(command_wants_stamp(buf_bytes(&out)));
+    assert_int_equal(command_open(&reader, buf_bytes(&out)), ERR_OK);
+    assert_true(reader.time_ms == 1234);
+    assert_int_equal(reader.version, COMMAND_TXN_VERSION);
+    assert_true(bytes_equal_string(reader.name.key, "name"));
+    assert_true(reader.name.digest == digest_of(&plain));
+    assert_int_equal(command_open(&reader, buf_bytes(&plain)), ERR_OK);
+    assert_true(reader.time_ms == 0);
+    assert_true(command_changes(buf_bytes(&out)) ==
+                command_changes(buf_bytes(&plain)));
+    assert_true(command_may_repeat(buf_bytes(&out)));
+    /* Neither without time, nor beyond its bound. */
+    store_u64(out.data + 1, 0);
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_CORRUPT);
+    store_u64(out.data + 1, COMMAND_TIME_MS_MAX);
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_OK);
+    store_u64(out.data + 1, COMMAND_TIME_MS_MAX + 1);
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_CORRUPT);
+    /* Nothing else is stamped, ... */
+    store_u64(out.data + 1, 7);
+    out.data[9] = COMMAND_VERSION;
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_CORRUPT);
+    /* ... unless a later build does. */
+    out.data[9] = COMMAND_STAMPED_VERSION;
+    assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
+    buf_free(&plain);
+    plain = txn_example("");
+    assert_false(command_wants_stamp(buf_bytes(&plain)));
+    buf_free(&plain);
+    plain = example();
+    assert_false(command_wants_stamp(buf_bytes(&plain)));
+    buf_free(&plain);
+    buf_free(&out);
 }
 
 static void test_newer_versions_and_operations_are_no_damage(void **state)
 {
     (void)state;
     struct buf out = example();
-    out.data[0] = COMMAND_RESTORE_VERSION + 1;
+    out.data[0] = COMMAND_STAMPED_VERSION + 1;
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
     out.data[0] = COMMAND_VERSION;
     out.data[5] = COMMAND_GET; /* Older builds do not know it there. */
@@ -438,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_every_cut_and_every_extra_byte_is_refused),
         cmocka_unit_test(test_newer_versions_and_operations_are_no_damage),
+        cmocka_unit_test(test_a_stamp_is_before_a_transaction),
         cmocka_unit_test(test_key_sizes),
         cmocka_unit_test(test_a_transaction_comes_back),
         cmocka_unit_test(test_a_digest_is_of_the_request_and_for_ever),
