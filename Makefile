@@ -190,7 +190,7 @@ $(BUILD)/check/%.o: %.c
 # Support of single tests: stores in a directory of their own; a simulated process
 # that may call die(), and starts again; a time that is the test's own.
 $(foreach test,test_store test_store_txn test_store_restore test_store_hostile \
-  test_store_view test_store_changes,$(eval more_$(test) := tests/support/storedir.c))
+  test_store_view test_store_changes test_store_time,$(eval more_$(test) := tests/support/storedir.c))
 $(foreach test,test_wal_nth test_store_nth,$(eval \
   more_$(test) := tests/support/dying.c tests/support/nth.c)$(eval \
   wrap_$(test) := -Wl$(comma)--wrap=die))
@@ -388,7 +388,7 @@ tidy: $(generated_api)
 	  $(addprefix scripts/dist/,build deb craftd.openrc craftd.procd)
 
 .PHONY: proc bench cover compdb static repro clean help
-proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far $(BUILD)/kqueue/craftd
+proc: $(BUILD)/craftd $(BUILD)/craftd-next $(BUILD)/craftd-far $(BUILD)/craftd-before $(BUILD)/kqueue/craftd
 	scripts/proc $(T)
 bench: $(BUILD)/craftd $(BUILD)/flood
 	tests/bench/bench.py $(BENCH)

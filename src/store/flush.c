@@ -30,6 +30,9 @@ static bool save_row(struct store *store, const struct row *row,
 #define X(column)                                                              \
     sqlite3_bind_int64(store->save, place++, (sqlite3_int64)row->column);
     RAFT_ROW(X)
+    if (store->timed) {
+        RAFT_ROW_TIMED(X)
+    }
 #undef X
     sqlite3_bind_int64(store->save, place,
                        (sqlite3_int64)store->flushed.applied);
@@ -126,6 +129,9 @@ static bool flush_pair(struct store *store, const struct table_entry *entry)
         sqlite3_bind_int64(statement, 3, (sqlite3_int64)row->create_index);
         sqlite3_bind_int64(statement, 4, (sqlite3_int64)row->modify_index);
         sqlite3_bind_int64(statement, 5, (sqlite3_int64)row->version);
+        if (store->timed) {
+            sqlite3_bind_int64(statement, 6, 0);
+        }
     }
     return store_run(statement);
 }
@@ -160,6 +166,10 @@ static bool flush_answer(struct store *store, const struct table_entry *age)
     sqlite3_bind_int64(store->add_answer, 3,
                        (sqlite3_int64)answer->row.version);
     store_bind(store->add_answer, 4, table_value(&answer->row));
+    if (store->timed) {
+        sqlite3_bind_int64(store->add_answer, 5,
+                           (sqlite3_int64)answer->row.create_index);
+    }
     return store_run(store->add_answer);
 }
 

@@ -1,17 +1,28 @@
 /* migrate.c -- the schema's versions, embedded, each run once.
  *
  * Migrations change only the structure, and give the same result on every node.
- * A change of replicated data would have to be a log entry. */
+ * A change of replicated data would have to be a log entry.
+ *
+ * Those up to SCHEMA_AT_OPEN run when a database is opened. A later one is run
+ * by the first entry that needs it (store_apply()): builds that do not know it
+ * could not apply that entry either, so until then they can take snapshots of
+ * this database, and open it after a downgrade. */
+#include <stdio.h>
+
 #include <sqlite3.h>
 
 #include "base/log.h"
 #include "store/store_internal.h"
+
+enum { SCHEMA_AT_OPEN = 3, NAME_BYTES = 64 };
 
 struct migration {
     int version;
     const char *name;
     const char *sql;
 };
+
+_Static_assert((int)STORE_SCHEMA_TIMED > (int)SCHEMA_AT_OPEN, "run late");
 
 static const struct migration migrations[] = {
     {1, "pairs and the raft row",
@@ -44,9 +55,21 @@ static const struct migration migrations[] = {
      "ALTER TABLE raft ADD COLUMN restored_at INTEGER NOT NULL DEFAULT 0;"
      "ALTER TABLE raft ADD COLUMN restored_keys INTEGER NOT NULL DEFAULT "
      "0;" STAGING_SQL},
+#if CRAFTD_COMMAND_NEWEST >= 4
+    /* Table deadlines can become waste, as pairs can: it has the same
+     * columns. */
+    {STORE_SCHEMA_TIMED, "cluster time, deadlines and leases",
+     "ALTER TABLE pairs ADD COLUMN " STORE_DEADLINE_COLUMN ";"
+     "ALTER TABLE staging ADD COLUMN " STORE_DEADLINE_COLUMN ";"
+     "ALTER TABLE answers ADD COLUMN time INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN time INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN timed_keys INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE raft ADD COLUMN leases INTEGER NOT NULL DEFAULT "
+     "0;" DEADLINES_SQL},
+#endif
 };
 
-static enum err read_version(sqlite3 *db, int *version)
+static enum err read_version(sqlite3 *db, int *version, char *name, size_t size)
 {
     sqlite3_stmt *select = NULL;
     int rc = sqlite3_exec(db,
@@ -55,11 +78,15 @@ static enum err read_version(sqlite3 *db, int *version)
                           NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(
-            db, "SELECT coalesce(max(version), 0) FROM migrations", -1, &select,
-            NULL);
+            db,
+            "SELECT coalesce(max(version), 0), coalesce(name, '') "
+            "FROM migrations",
+            -1, &select, NULL);
     }
     if (rc == SQLITE_OK && sqlite3_step(select) == SQLITE_ROW) {
         *version = sqlite3_column_int(select, 0);
+        snprintf(name, size, "%s",
+                 (const char *)sqlite3_column_text(select, 1));
     } else if (rc == SQLITE_OK) {
         rc = sqlite3_errcode(db);
     }
@@ -102,18 +129,35 @@ int store_schema(void)
     return migrations[ARRAY_COUNT(migrations) - 1].version;
 }
 
-enum err store_migrate(sqlite3 *db)
+enum err store_migrate(sqlite3 *db, bool *timed)
 {
-    return store_migrate_to(db, store_schema());
+    int version = 0;
+    char name[NAME_BYTES] = "";
+    enum err err = store_migrate_to(db, SCHEMA_AT_OPEN);
+    if (!err) {
+        err = read_version(db, &version, name, sizeof(name));
+    }
+    *timed = version >= STORE_SCHEMA_TIMED;
+    return err;
+}
+
+/* A version that runs late is known by its name as well. Another program may
+ * have counted on from what it found. */
+static bool is_known(int version, const char *name)
+{
+    return version <= SCHEMA_AT_OPEN ||
+           (version <= store_schema() &&
+            strcmp(migrations[version - 1].name, name) == 0);
 }
 
 enum err store_migrate_to(sqlite3 *db, int last)
 {
     int version = 0;
-    enum err err = read_version(db, &version);
+    char name[NAME_BYTES] = "";
+    enum err err = read_version(db, &version, name, sizeof(name));
     int newest = store_schema();
     must(last >= 1 && last <= newest);
-    if (!err && version > newest) {
+    if (!err && !is_known(version, name)) {
         log_error("store",
                   "schema=%d known=%d why=\"written by a newer craftd\"",
                   version, newest);

@@ -17,12 +17,13 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 enum err store_load_row(struct store *store)
 {
     sqlite3_stmt *load = NULL;
-    static const char select[] = "SELECT conf"
 #define X(column) ", " #column
-        RAFT_ROW(X)
+    static const char plain[] = "SELECT conf" RAFT_ROW(X) " FROM raft";
+    static const char timed[] =
+        "SELECT conf" RAFT_ROW(X) RAFT_ROW_TIMED(X) " FROM raft";
 #undef X
-            " FROM raft";
-    int rc = sqlite3_prepare_v2(store->db, select, -1, &load, NULL);
+    int rc = sqlite3_prepare_v2(store->db, store->timed ? timed : plain, -1,
+                                &load, NULL);
     if (rc != SQLITE_OK || sqlite3_step(load) != SQLITE_ROW) {
         enum err err = store_error(store->db, "reading the raft row");
         sqlite3_finalize(load);
@@ -32,6 +33,9 @@ enum err store_load_row(struct store *store)
 #define X(column)                                                              \
     store->now.column = (uint64_t)sqlite3_column_int64(load, place++);
     RAFT_ROW(X)
+    if (store->timed) {
+        RAFT_ROW_TIMED(X)
+    }
 #undef X
     store->flushed = store->now;
     store->conf_dirty = false;
@@ -42,15 +46,26 @@ enum err store_load_row(struct store *store)
     return ERR_OK;
 }
 
+/* A statement for a schema with deadlines, and the same for one without. */
+#define TIMED_OR(timed_sql, plain_sql)                                         \
+    (store->timed ? (timed_sql) : (plain_sql))
+/* Columns of pairs up to its deadline, which no key has in the older schema. */
+#define PAIR(value, rest)                                                      \
+    TIMED_OR("SELECT " value                                                   \
+             ", create_index, modify_index, version, deadline " rest,          \
+             "SELECT " value ", create_index, modify_index, version, 0 " rest)
+
 static enum err prepare(struct store *store)
 {
     /* Parameters are numbered from left to right. The last one is the applied
      * index that the row must have, that of the last commit. */
-    static const char save[] = "UPDATE raft SET conf=coalesce(?, conf)"
 #define X(column) ", " #column "=?"
-        RAFT_ROW(X)
+    static const char save[] =
+        "UPDATE raft SET conf=coalesce(?, conf)" RAFT_ROW(X) " WHERE applied=?";
+    static const char save_timed[] =
+        "UPDATE raft SET conf=coalesce(?, conf)" RAFT_ROW(X)
+            RAFT_ROW_TIMED(X) " WHERE applied=?";
 #undef X
-            " WHERE applied=?";
     const struct {
         sqlite3_stmt **statement;
         const char *sql;
@@ -59,20 +74,20 @@ static enum err prepare(struct store *store)
         {&store->commit, "COMMIT"},
         /* Unlike REPLACE, an update leaves the index of the keys alone. */
         {&store->put,
-         "INSERT INTO pairs VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(key) DO "
-         "UPDATE SET value=?2, create_index=?3, modify_index=?4, version=?5"},
+         TIMED_OR("INSERT INTO pairs VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+                  "ON CONFLICT(key) DO UPDATE SET value=?2, create_index=?3, "
+                  "modify_index=?4, version=?5, deadline=?6",
+                  "INSERT INTO pairs VALUES(?1, ?2, ?3, ?4, ?5) "
+                  "ON CONFLICT(key) DO UPDATE SET value=?2, create_index=?3, "
+                  "modify_index=?4, version=?5")},
         {&store->delete, "DELETE FROM pairs WHERE key=?1"},
-        {&store->select,
-         "SELECT value, create_index, modify_index, version FROM pairs "
-         "WHERE key=?1"},
-        {&store->save, save},
+        {&store->select, PAIR("value", "FROM pairs WHERE key=?1")},
+        {&store->save, TIMED_OR(save_timed, save)},
         /* length() of a blob does not read the blob. */
-        {&store->look,
-         "SELECT length(value), create_index, modify_index, version "
-         "FROM pairs WHERE key=?1"},
+        {&store->look, PAIR("length(value)", "FROM pairs WHERE key=?1")},
         {&store->measure,
-         "SELECT key, length(value), create_index, modify_index FROM pairs "
-         "WHERE key>=?1 AND key<?2 ORDER BY key"},
+         PAIR("key, length(value)",
+              "FROM pairs WHERE key>=?1 AND key<?2 ORDER BY key")},
         {&store->find_staged, "SELECT 1 FROM staging WHERE key=?1"},
         {&store->find_answer,
          "SELECT digest, result, at FROM answers WHERE name=?1"},
@@ -80,10 +95,12 @@ static enum err prepare(struct store *store)
          "SELECT at FROM answers WHERE at>?1 AND at<=?2 ORDER BY at LIMIT 1"},
         /* A name may be used again after its result was dropped. */
         {&store->add_answer,
-         "INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4)"},
+         TIMED_OR("INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4, ?5)",
+                  "INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4)")},
         {&store->drop_answer, "DELETE FROM answers WHERE at<=?1 AND "
                               "at=(SELECT min(at) FROM answers)"},
-        {&store->stage, "INSERT INTO staging VALUES(?1, ?2, ?3, ?3, 1)"},
+        {&store->stage, "INSERT INTO staging(key, value, create_index, "
+                        "modify_index) VALUES(?1, ?2, ?3, ?3)"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
         if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
@@ -91,6 +108,40 @@ static enum err prepare(struct store *store)
                                NULL) != SQLITE_OK) {
             return store_error(store->db, list[i].sql);
         }
+    }
+    return store_ranges_prepare(store);
+}
+
+static void finalize(struct store *store)
+{
+    sqlite3_stmt **const statements[] = {
+        &store->begin,         &store->commit,      &store->put,
+        &store->delete,        &store->stage,       &store->add_answer,
+        &store->drop_answer,   &store->select,      &store->save,
+        &store->look,          &store->find_staged, &store->find_answer,
+        &store->oldest_answer, &store->measure};
+    for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
+        sqlite3_finalize(*statements[i]);
+        *statements[i] = NULL;
+    }
+    store_ranges_free(store);
+}
+
+enum err store_enable_time(struct store *store)
+{
+    must(!store->timed && !store->open && !store->range.open);
+    must(store_pending(store) == 0 && !store->syncing);
+    sqlite3_reset(store->select); /* A running statement locks the schema. */
+    enum err err = store_migrate_to(store->db, STORE_SCHEMA_TIMED);
+    if (err) {
+        store_shim_discard(store); /* It was rolled back. */
+        return err;
+    }
+    finalize(store);
+    store->timed = true;
+    if (prepare(store) != ERR_OK) {
+        die("%s: no statements for the migrated database: %s", store->path,
+            sqlite3_errmsg(store->db));
     }
     return ERR_OK;
 }
@@ -184,13 +235,10 @@ static enum err open_database(struct store *store, bool foreign,
         err = store_view_drop(store->db);
     }
     if (!err) {
-        err = store_migrate(store->db);
+        err = store_migrate(store->db, &store->timed);
     }
     if (!err) {
         err = prepare(store);
-    }
-    if (!err) {
-        err = store_ranges_prepare(store);
     }
     if (!err) {
         err = store_load_row(store);
@@ -286,16 +334,7 @@ void store_discard(struct store *store)
     must(!store_is_held(store));
     bool completed = store_checkpoint_sync_completed(store, true);
     must(completed); /* It used a handle. */
-    sqlite3_stmt *const statements[] = {
-        store->begin,         store->commit,      store->put,
-        store->delete,        store->stage,       store->add_answer,
-        store->drop_answer,   store->select,      store->save,
-        store->look,          store->find_staged, store->find_answer,
-        store->oldest_answer, store->measure};
-    for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
-        sqlite3_finalize(statements[i]);
-    }
-    store_ranges_free(store);
+    finalize(store);
     sqlite3_close(store->db);
     store_shim_free(store);
     reserve_close(&store->reserve);

@@ -38,6 +38,7 @@ void store_ranges_free(struct store *store)
 {
     for (size_t i = 0; i < STORE_RANGES; i++) {
         sqlite3_finalize(store->ranges[i]);
+        store->ranges[i] = NULL;
     }
 }
 

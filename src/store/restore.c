@@ -48,6 +48,11 @@ static bool change_schema(struct store *store, const char *sql)
     return run_sql(store, sql);
 }
 
+static const char *staging_sql(const struct store *store)
+{
+    return store->timed ? STAGING_TIMED_SQL : STAGING_SQL;
+}
+
 /* ---- the steps ---- */
 
 static void end_restore(struct store *store)
@@ -67,7 +72,7 @@ static bool drop_staging(struct store *store, uint64_t index)
         return true;
     }
     snprintf(sql, sizeof(sql), "ALTER TABLE staging RENAME TO waste_%llu;%s",
-             (unsigned long long)index, STAGING_SQL);
+             (unsigned long long)index, staging_sql(store));
     return change_schema(store, sql);
 }
 
@@ -115,7 +120,7 @@ static bool swap(struct store *store, uint64_t index)
     snprintf(sql, sizeof(sql),
              "ALTER TABLE pairs RENAME TO waste_%llu;"
              "ALTER TABLE staging RENAME TO pairs;%s",
-             (unsigned long long)index, STAGING_SQL);
+             (unsigned long long)index, staging_sql(store));
     must(now->restore_id != 0);
     now->restored_id = now->restore_id;
     now->restored_at = index;

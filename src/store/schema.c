@@ -140,10 +140,11 @@ enum err store_guard_error(const struct guard *guard)
 /* ---- definitions as text ---- */
 
 /* The table whose definition `name` must have: tables that were renamed from
- * pairs, or will be renamed to it, have that of pairs. */
+ * pairs, or will be renamed to it, have that of pairs, and so has deadlines. */
 static const char *role_of(const char *name)
 {
-    return strcmp(name, "staging") == 0 || strncmp(name, "waste_", 6) == 0
+    return strcmp(name, "staging") == 0 || strcmp(name, "deadlines") == 0 ||
+                   strncmp(name, "waste_", 6) == 0
                ? "pairs"
                : name;
 }

@@ -230,8 +230,9 @@ static bool apply(struct store *store, uint64_t index, struct bytes command,
 
 bool store_changes_schema(const struct store *store, struct bytes command)
 {
-    return command_is_restore(command) &&
-           store_restore_changes_schema(store, command);
+    return command_is_restore(command)
+               ? store_restore_changes_schema(store, command)
+               : !store->timed && command_is_stamped(command);
 }
 
 enum err store_apply(struct store *store, uint64_t index, uint64_t term,
@@ -245,6 +246,9 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     enum err err = command_check(command);
     if (!err && store_changes_schema(store, command)) {
         err = store_flush(store);
+        if (!err && command_is_stamped(command)) {
+            err = store_enable_time(store);
+        }
     }
     if (err) {
         return err;
@@ -410,6 +414,11 @@ uint64_t store_answers(const struct store *store)
 uint64_t store_applied(const struct store *store)
 {
     return store->now.applied;
+}
+
+uint64_t store_time_ms(const struct store *store)
+{
+    return store->now.time;
 }
 
 uint64_t store_applied_term(const struct store *store)

@@ -38,8 +38,9 @@
  *     db/upload.tmp         a backup that a client sent (upload.h)
  * With a file system in memory the database is ":memory:".
  *
- * Nothing here depends on clock, locale or node, and no row on when a tier was
- * flushed: the same log gives the same rows.
+ * Nothing here depends on clock, locale or node (cluster time is part of the
+ * entries), and no row on when a tier was flushed: the same log gives the same
+ * rows.
  *
  * Keys and values are BLOBs, compared by memcmp. Every row has the log index of
  * the entry that created it, that of the entry that changed it last, and the
@@ -88,11 +89,10 @@ enum {
     STORE_CHECKPOINT_PAGES = 512
 };
 
-/* Open the database, create it if missing, and migrate it to the newest schema:
- * migrations are embedded, and each is run once, in a transaction that records
- * it. `*store` is to be closed with store_close().
- *   ERR_VERSION  its schema is newer than this program; logged
- *   ERR_CORRUPT  the database or db/CURRENT is damaged; logged
+/* Open the database, create it if missing, and migrate it: migrations are
+ * embedded, and each is run once, in a transaction that records it. `*store` is
+ * to be closed with store_close(). ERR_VERSION  its schema is newer than this
+ * program; logged ERR_CORRUPT  the database or db/CURRENT is damaged; logged
  *   ERR_NOSPACE, ERR_RESOURCES, ERR_IO  it cannot be opened */
 MUST_CHECK enum err store_open(const struct store_options *options,
                                struct store **store);
@@ -108,6 +108,9 @@ void store_discard(struct store *store);
 uint64_t store_applied(const struct store *store);
 uint64_t store_applied_term(const struct store *store);
 uint64_t store_hash(const struct store *store);
+/* The last stamp that was applied, in ms of cluster time (node/time.c); 0: none
+ * was. It never decreases. */
+uint64_t store_time_ms(const struct store *store);
 /* Index of the last entry that survives a crash of the process: that of the
  * last flush. */
 uint64_t store_flushed(const struct store *store);
@@ -162,7 +165,8 @@ void store_apply_noop(struct store *store, uint64_t index, uint64_t term);
 /* Apply a membership, which is opaque here. */
 void store_apply_conf(struct store *store, uint64_t index, uint64_t term,
                       struct bytes conf);
-/* True for a step of a restore that changes tables by their names. No
+/* True for a step of a restore that changes tables by their names, and for the
+ * first entry with a stamp, which migrates the database (migrate.c). No
  * checkpoint may be in progress then, and store_apply() flushes everything
  * first, which takes long; a caller that cannot wait flushes it in steps
  * before. */

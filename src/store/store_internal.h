@@ -51,20 +51,34 @@ struct generation {
     X(restored_id)   /* The last restore that was committed. */                \
     X(restored_at)   /* Index of the entry that committed it. */               \
     X(restored_keys) /* Number of its keys. */
+/* Those that it has from the first entry with a stamp on. */
+#define RAFT_ROW_TIMED(X)                                                      \
+    X(time)       /* The last stamp, in ms of cluster time. */                 \
+    X(timed_keys) /* Keys that have a deadline or a lease. */                  \
+    X(leases)     /* Leases that are in force. */
 struct row {
 #define X(column) uint64_t column;
     RAFT_ROW(X)
+    RAFT_ROW_TIMED(X)
 #undef X
 };
 
-/* The same columns as table pairs has, since it is renamed to that. */
-#define STAGING_SQL                                                            \
-    "CREATE TABLE staging("                                                    \
+/* The same columns as table pairs has, since it is renamed to that. The second
+ * one is for a schema with deadlines. */
+#define PAIRS_COLUMNS                                                          \
     "  key BLOB PRIMARY KEY NOT NULL,"                                         \
     "  value BLOB NOT NULL,"                                                   \
     "  create_index INTEGER NOT NULL,"                                         \
     "  modify_index INTEGER NOT NULL,"                                         \
-    "  version INTEGER NOT NULL DEFAULT 1);"
+    "  version INTEGER NOT NULL DEFAULT 1"
+#define STORE_DEADLINE_COLUMN "deadline INTEGER NOT NULL DEFAULT 0"
+#define STAGING_SQL "CREATE TABLE staging(" PAIRS_COLUMNS ");"
+#define STAGING_TIMED_SQL                                                      \
+    "CREATE TABLE staging(" PAIRS_COLUMNS ", " STORE_DEADLINE_COLUMN ");"
+#define DEADLINES_SQL                                                          \
+    "CREATE TABLE deadlines(" PAIRS_COLUMNS ", " STORE_DEADLINE_COLUMN ");"
+/* Version of the schema with deadlines. */
+enum { STORE_SCHEMA_TIMED = 4 };
 
 /* Statements of ranges: rows or keys alone, each in both directions. */
 enum { STORE_RANGES = 4 };
@@ -75,7 +89,7 @@ enum tier_table {
     TIER_STAGING, /* Rows of table staging. */
     TIER_AGES,    /* Results: entry's index (store_age_key()) -> name. */
     TIER_ANSWERS, /* The same by name; the value is the result, the version
-                     its digest. */
+                     its digest, the create_index its cluster time. */
     TIER_TABLES,
 };
 struct tier {
@@ -133,6 +147,7 @@ struct store {
     struct store_options options;
     struct generation generation;
     bool in_memory;
+    bool timed; /* The schema is STORE_SCHEMA_TIMED or later. */
     char path[2 * FS_PATH_BYTES];
     sqlite3_stmt *begin;
     sqlite3_stmt *commit;
@@ -292,6 +307,9 @@ MUST_CHECK enum err store_open_generation(const struct store_options *options,
                                           uint64_t image_bytes,
                                           struct store **store);
 
+/* Migrate an open database, in which nothing is buffered, to
+ * STORE_SCHEMA_TIMED. A shortage: unchanged. */
+MUST_CHECK enum err store_enable_time(struct store *store);
 /* Read the row of table raft: store->now, store->flushed and the membership. */
 MUST_CHECK enum err store_load_row(struct store *store);
 
@@ -332,9 +350,10 @@ MUST_CHECK enum err store_images_sweep(const struct fs *fs);
 
 /* ---- migrate.c ---- */
 
-/* Migrate to the newest version of the schema, that of store_schema().
- * ERR_VERSION: the database has a newer one; logged. */
-MUST_CHECK enum err store_migrate(sqlite3 *db);
+/* Migrate to the version that a database has when it is opened, unless it has a
+ * later one. *timed: it has STORE_SCHEMA_TIMED. ERR_VERSION: it is newer than
+ * store_schema(), the newest version; logged. */
+MUST_CHECK enum err store_migrate(sqlite3 *db, bool *timed);
 /* The same up to `version`, at most the newest one. */
 MUST_CHECK enum err store_migrate_to(sqlite3 *db, int version);
 int store_schema(void);

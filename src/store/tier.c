@@ -295,6 +295,7 @@ bool store_answer_add(struct store *store, uint64_t index, struct bytes name,
     struct table_row row = {.kind = TABLE_ROW,
                             .value = store->result.data,
                             .value_bytes = (uint32_t)store->result.size,
+                            .create_index = store->now.time,
                             .modify_index = index,
                             .version = digest};
     store_tier_set(store, TIER_ANSWERS, name, &row);

@@ -401,6 +401,8 @@ bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
     if (store->now.counts_from == 0) {
         store->now.counts_from = index;
     }
+    /* Leaders stamp in order; another order must not turn the time back. */
+    store->now.time = max_u64(store->now.time, reader->time_ms);
     if (!answer(&txn, reader)) {
         return false;
     }
