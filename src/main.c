@@ -415,7 +415,8 @@ static int open_listeners(struct daemon *daemon)
                                           .host = host,
                                           .port = port,
                                           .addr = config->raft_adv,
-                                          .http = config->http_adv};
+                                          .http = config->http_adv,
+                                          .commands = node_commands()};
     sys_entropy(&peers_options.nonce, sizeof(peers_options.nonce));
     sys_entropy(&peers_options.seed, sizeof(peers_options.seed));
     if (peers_open(&peers_options, &daemon->peers, why, sizeof(why))) {

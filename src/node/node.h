@@ -543,6 +543,17 @@ uint64_t node_committed(const struct node *node); /* As far as known here. */
 uint64_t node_keys(const struct node *node);
 bool node_is_member(const struct node *node);
 bool node_is_voter(const struct node *node);
+/* Cluster time in ms (time.c): of the next stamp at a leader, elsewhere an
+ * estimate from the last stamp that was applied. 0 while the node is no member;
+ * it has a meaning only once there is a stamp. */
+uint64_t node_time_ms(struct node *node);
+/* The name of a member that may be of a build that does not understand stamps,
+ * so that nothing with a time-out can be written yet: it was not reached since
+ * this process started, or was found to be too old. NULL: there is none. */
+const char *node_outdated(struct node *node);
+/* The newest version of commands that this build applies, to be advertised to
+ * other nodes (wire.h). */
+uint8_t node_commands(void);
 /* The environment's clock for measuring work. */
 uint64_t node_now_us(const struct node *node);
 /* Valid until node_close(). */

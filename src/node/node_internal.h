@@ -14,6 +14,7 @@
  *     flush.c       applied entries into the database, a slice per turn
  *     checkpoint.c  SQLite's -wal file into its database, a step per turn
  *     duties.c      what a leader does by itself
+ *     time.c        cluster time: stamps of entries (cluster_clock.h)
  *     receive.c     frames of other nodes -> engine and requests
  *     requests.c    the life of a request
  *     forward.c     requests between a follower and the leader
@@ -47,6 +48,7 @@
 #define CRAFTD_NODE_NODE_INTERNAL_H
 
 #include "base/log.h"
+#include "node/cluster_clock.h"
 #include "node/entries.h"
 #include "node/feed.h"
 #include "node/fit.h"
@@ -57,6 +59,7 @@
 #include "node/request_internal.h"
 #include "node/snapshot_internal.h"
 #include "node/space_internal.h"
+#include "node/time_internal.h"
 #include "store/store.h"
 #include "wal/wal.h"
 
@@ -165,6 +168,14 @@ struct node {
         uint64_t own_since_ms; /* ... and since when this node leads, or led
                                   last. */
     } leader;
+    /* time.c */
+    struct {
+        struct cluster_clock clock;
+        uint64_t term;    /* The term in which this leader stamps; 0: it does
+                             not, and the clock is an estimate ... */
+        uint64_t base_ms; /* ... from this stamp on. */
+        struct build builds[NODE_LINKS_MAX];
+    } time;
     uint64_t row_versions_term; /* Term in which duties.c has proposed to enable
                                    them; 0: none. */
 
@@ -284,6 +295,7 @@ struct node {
         struct buf pieces;  /* A piece of a snapshot; payloads of an append. */
         struct buf log;     /* One entry that was read from the log. */
         struct buf encoded; /* A membership, a member, or a command. */
+        struct buf stamped; /* A command with its stamp. */
     } scratch;
 };
 

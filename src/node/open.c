@@ -177,5 +177,6 @@ void node_close(struct node *node)
     buf_free(&node->scratch.pieces);
     buf_free(&node->scratch.log);
     buf_free(&node->scratch.encoded);
+    buf_free(&node->scratch.stamped);
     mem_free(node);
 }

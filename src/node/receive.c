@@ -174,6 +174,7 @@ void node_peer_up(struct node *node, raft_id peer,
                   const struct wire_hello *hello)
 {
     address_advertised(node, peer, hello);
+    time_peer_up(node, peer, hello);
     removed_link_changed(node, peer, true);
     link_changed(node, RAFT_PEER_UP, peer);
 }

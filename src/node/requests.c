@@ -16,8 +16,8 @@
 #include "node/space_internal.h"
 
 enum {
-    FOR_SPACE_WAITING_MAX = 256,
-    EXPIRE_MS = 100, /* Time between two checks of deadlines. */
+    HERE_WAITING_MAX = 256, /* Commands that wait at the leader. */
+    EXPIRE_MS = 100,        /* Time between two checks of deadlines. */
 };
 
 static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
@@ -202,18 +202,29 @@ static void wait_for_leader(struct node *node, struct node_request *request,
     request_move(node, request, STATE_WAITING);
 }
 
+/* Let the command of a leader's request wait, for space or until it can be
+ * stamped. False: too much waits already. */
+static bool wait_here(struct node *node, struct node_request *request,
+                      struct bytes command)
+{
+    if (node->requests.waiting_count >= HERE_WAITING_MAX ||
+        node->requests.waiting_bytes + command.size >
+            node->options.proposals_bytes_max) {
+        return false;
+    }
+    request_unlink(node, request);
+    request_set_body(request, command);
+    request_move(node, request, STATE_WAITING);
+    return true;
+}
+
 static void propose(struct node *node, struct node_request *request,
                     struct bytes command)
 {
     uint64_t spread;
+    struct bytes stamped = command;
     enum space_answer space = space_admit(node, command, &spread);
-    if (space == SPACE_LATER &&
-        node->requests.waiting_count < FOR_SPACE_WAITING_MAX &&
-        node->requests.waiting_bytes + command.size <=
-            node->options.proposals_bytes_max) {
-        request_unlink(node, request);
-        request_set_body(request, command);
-        request_move(node, request, STATE_WAITING);
+    if (space == SPACE_LATER && wait_here(node, request, command)) {
         return;
     }
     if (space != SPACE_YES) {
@@ -229,7 +240,14 @@ static void propose(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_BUSY, 0);
         return;
     }
-    enum err err = node_propose(node, command);
+    if (time_stamp(node, &stamped) == STAMP_LATER) {
+        if (!wait_here(node, request, command)) {
+            node->metrics.failed++;
+            request_finish(node, request, NODE_BUSY, 0);
+        }
+        return;
+    }
+    enum err err = node_propose(node, stamped);
     if (!err) {
         request->size_bytes = command.size;
         request->spread_bytes = spread;
@@ -486,11 +504,12 @@ static enum node_outcome outcome_when_late(const struct node *node,
         if (request->kind == REQUEST_APPLIED) {
             return NODE_UNKNOWN;
         }
-        /* At the leader, a command waits for space only, and a membership
-         * request for another change. */
+        /* At the leader, a command waits for space, or until it can be stamped,
+         * and a membership request for another change. */
         if (raft_is_leader(node->raft)) {
-            return request->kind == REQUEST_WRITE ? NODE_NO_SPACE
-                                                  : NODE_CONF_BUSY;
+            return request->kind != REQUEST_WRITE ? NODE_CONF_BUSY
+                   : node->time.term == 0         ? NODE_NO_LEADER
+                                                  : NODE_NO_SPACE;
         }
         break;
     case STATE_ASKING:

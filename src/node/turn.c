@@ -83,6 +83,7 @@ static void trim_entries(struct node *node)
 
 static const struct phase phases[] = {
     {.run = run_timers},
+    {.run = time_run},
     {.run = reads_probe_readiness},
     {.run = duties_run},
     {.run = requests_submit},

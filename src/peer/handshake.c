@@ -20,6 +20,8 @@ void peer_hello_fill(const struct peers *peers, const struct link *link,
         .from_id = peers->id,
         .from_incarnation = peers->incarnation,
         .from_nonce = peers->options.nonce,
+        .from_commands = peers->options.commands > 0 ? peers->options.commands
+                                                     : WIRE_HELLO_COMMANDS,
         .to_id = link->id,
     };
     memcpy(hello->cluster, peers->cluster, sizeof(hello->cluster));

@@ -77,6 +77,8 @@ struct peers_options {
      * none. */
     const char *addr; /* This port's. */
     const char *http; /* The HTTP API's. */
+    uint8_t commands; /* The newest version of commands that is applied here;
+                         0: WIRE_HELLO_COMMANDS. */
     uint64_t nonce;   /* Random per process: reveals two with one identity. */
     uint64_t seed;    /* Seed of the jitter. */
 };

@@ -19,6 +19,7 @@ void wire_add_hello(struct buf *out, enum wire_type type,
     wire_add_text(out, hello->to_name, sizeof(hello->to_name));
     wire_add_text(out, hello->from_addr, sizeof(hello->from_addr));
     wire_add_text(out, hello->from_http, sizeof(hello->from_http));
+    buf_add_u8(out, hello->from_commands);
     wire_end(out, start);
 }
 
@@ -39,6 +40,8 @@ enum err wire_hello(struct bytes payload, struct wire_hello *hello)
     wire_get_word(&in, h.to_name, sizeof(h.to_name));
     wire_get_word(&in, h.from_addr, sizeof(h.from_addr));
     wire_get_word(&in, h.from_http, sizeof(h.from_http));
+    h.from_commands =
+        cursor_left(&in) > 0 ? cursor_u8(&in) : WIRE_HELLO_COMMANDS;
     if (in.failed) {
         return ERR_CORRUPT;
     }

@@ -19,6 +19,11 @@
  * that version or a newer one. A build speaks the version before its own too,
  * so that nodes can be upgraded and downgraded one after the other.
  *
+ * HELLO and WELCOME also advertise the newest version of commands (command.h)
+ * that their sender can apply; earlier builds do not, and apply version 3. A
+ * leader proposes a newer one only when it has seen that every member applies
+ * it, or when the log has one already.
+ *
  * With a cluster key the frames are the text of sealed records
  * (peer/channel.h), otherwise unchanged. Builds without keys take the first
  * message of such a link for garbage and close it: nodes with and without a key
@@ -87,7 +92,10 @@ struct wire_hello {
      * its member entry. "": none. */
     char from_addr[RAFT_ADDR_BYTES];
     char from_http[RAFT_ADDR_BYTES];
+    uint8_t from_commands; /* The newest version of commands that it applies. */
 };
+/* That of builds that do not advertise it. */
+enum { WIRE_HELLO_COMMANDS = 3 };
 
 enum wire_refusal {
     WIRE_REFUSE_CLUSTER = 1,  /* Another cluster. */

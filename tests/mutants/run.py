@@ -229,7 +229,8 @@ def hunt(file, seeds, proc):
             return killer(program, out)
         skipped += ["%s: %s" % (program, test) for test in skipped_units(out)]
     if proc:
-        build("all", "build/craftd-next", "build/craftd-far", "build/kqueue/craftd")
+        build("all", "build/craftd-next", "build/craftd-far",
+              "build/craftd-before", "build/kqueue/craftd")
         well, out = quiet(["scripts/proc", proc, "-x", "-rfs"], 600,
                           of_processor=False)
         found = judge_proc(proc, well, out)

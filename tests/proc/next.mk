@@ -20,3 +20,14 @@ $(BUILD)/$(1)/%.o: %.c
 	  -ffunction-sections -fdata-sections -MMD -MP -c -o $$@ $$<
 endef
 $(foreach next,next far,$(eval $(call next_rule,$(next))))
+# build/craftd-before is the build before this one as far as others can see: it
+# neither applies nor advertises commands with a stamp, and its schema is older.
+BEFORE_ROOMS := command store node
+BEFORE_SOURCES := $(call sources_of,$(BEFORE_ROOMS))
+$(BUILD)/craftd-before: $(call objects,before,$(BEFORE_SOURCES)) \
+  $(call objects,release,$(filter-out $(BEFORE_SOURCES),$(SOURCES)))
+	$(CC) $(RELEASE_CFLAGS) $(RELEASE_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/before/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(LANGUAGE) $(WARN) $(RELEASE_CFLAGS) -DCRAFTD_COMMAND_NEWEST=3 \
+	  -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<

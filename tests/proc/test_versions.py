@@ -11,6 +11,7 @@ from cluster import BINARY, TROUBLE, wait_for
 
 NEXT = BINARY + "-next"
 FAR = BINARY + "-far"
+BEFORE = BINARY + "-before"
 FINAL = ["env", "CRAFTD_NEXT_FINAL=1"]
 
 pytestmark = pytest.mark.skipif(
@@ -156,3 +157,64 @@ def test_a_database_of_a_later_version_is_refused(cluster):
     node.start()
     assert node.wait_exit() != 0
     assert "written by a newer craftd" in node.log()
+
+
+def named(node, key, value, name):
+    return node.request("PUT", f"/key/{key}", value,
+                        headers={"Idempotency-Key": name})
+
+
+def schema_of(node):
+    """Versions of the databases in the directory of a node that is down."""
+    versions = []
+    for folder, _, names in os.walk(os.path.join(node.dir, "db")):
+        for name in names:
+            if name == "state.db":
+                db = sqlite3.connect(os.path.join(folder, name))
+                versions += db.execute("select max(version) from migrations")
+                db.close()
+    return [version for version, in versions]
+
+
+@pytest.mark.skipif(not os.path.exists(BEFORE), reason="make proc builds it")
+def test_the_build_before_follows_until_all_are_upgraded(cluster):
+    """No entry that it cannot apply, and no snapshot that it cannot open, as long
+    as one node is of that build; then no way back."""
+    cluster.start(3)
+    old = cluster[2]
+    restart_as(cluster, old, BEFORE)
+    first = cluster[0]
+    wait_for(lambda: first.request("POST", "/leader", {"id": first.name}).status == 200,
+             10, "it leads")
+    assert named(first, "a", "1", "one").status == 201
+    assert named(old, "b", "1", "two").status == 201
+    cluster.wait_same()
+    # A snapshot from the build after.
+    assert old.terminate() == 0
+    for number in range(40):
+        assert first.put("much", f"{number}" + "x" * 500_000).status == 200
+    assert first.request("POST", "/snapshot").status in (200, 204)
+    start_as(old, BEFORE).up()
+    cluster.wait_same(30)
+    assert old.get("b", "none") == "1"
+    # It leads the newer ones, too.
+    wait_for(lambda: first.request("POST", "/leader", {"id": old.name}).status == 200,
+             10, "the old node leads")
+    assert named(first, "c", "1", "three").status == 201
+    assert named(old, "c", "1", "three").headers["Idempotency-Replayed"] == "true"
+    assert old.terminate() == 0
+    assert schema_of(old) == [3]
+    old.start().up()
+    cluster.wait_leader(15)
+    wait_for(lambda: old.request("GET", "/readyz").status == 200, 10, "it is ready")
+    cluster.wait_members(3)
+    assert named(first, "d", "1", "four").status == 201
+    cluster.wait_same()
+    assert named(old, "c", "1", "three").headers["Idempotency-Replayed"] == "true"
+    for node in cluster:
+        assert "later version" not in node.log()
+    assert old.terminate() == 0
+    assert schema_of(old) == [4]
+    start_as(old, BEFORE)
+    assert old.wait_exit() != 0
+    assert "written by a newer craftd" in old.log()

@@ -318,8 +318,10 @@ void host_start(struct host *host)
     host->reactor = net_reactor(host);
     world->running = host;
     if (setjmp(world->died) == 0) {
-        struct peers_options options = {
-            .reactor = host->reactor, .host = host->name, .addr = host->addr};
+        struct peers_options options = {.reactor = host->reactor,
+                                        .host = host->name,
+                                        .addr = host->addr,
+                                        .commands = node_commands()};
         env_entropy(host, &options.nonce, sizeof(options.nonce));
         env_entropy(host, &options.seed, sizeof(options.seed));
         char why[64];
