@@ -153,7 +153,7 @@ void auth_identify_uid(struct auth *auth, uint32_t uid,
 /* ---- remembered credentials ---- */
 
 /* The first byte behind the key: what is hashed. */
-enum kind { PASSWORD = 'p', TOKEN = 't', STRANGER = 's' };
+enum kind { PASSWORD = 'p', TOKEN = 't' };
 
 static void digest_of(const struct auth *auth, enum kind kind,
                       struct bytes text, uint8_t digest[SHA256_BYTES])
@@ -381,15 +381,22 @@ static struct auth_match find_token(const struct auth *auth,
 }
 
 /* The rounds for a user who does not exist: those of one who does, always of
- * the same one for a name. With any other number the time would tell who
- * exists. */
-static uint32_t rounds_of_stranger(const struct auth *auth, struct bytes name)
+ * the same one for a name, on every node that has this file. Otherwise the time
+ * would show who exists. Who does not know the file cannot foresee which. */
+static uint32_t rounds_of_stranger(const struct auth_rules *rules,
+                                   struct bytes name)
 {
-    const struct auth_rules *rules = auth->rules;
+    struct sha256 hash;
     uint8_t digest[SHA256_BYTES];
     uint32_t rounds = 1;
-    digest_of(auth, STRANGER, name, digest);
-    for (uint32_t i = 0; rules && i < rules->user_count; i++) {
+    if (!rules) {
+        return rounds;
+    }
+    sha256_init(&hash);
+    sha256_add(&hash, bytes_of(rules->digest, sizeof(rules->digest)));
+    sha256_add(&hash, name);
+    sha256_finish(&hash, digest);
+    for (uint32_t i = 0; i < rules->user_count; i++) {
         uint32_t place = (load_u32(digest) % AUTH_USERS_MAX + i);
         const struct auth_user *user = &rules->users[place % rules->user_count];
         if (user->kind == AUTH_USER_PASSWORD) {
@@ -413,7 +420,7 @@ static void start(struct auth *auth, struct auth_check *check)
                             ? bytes_of(auth->user->salt, auth->user->salt_size)
                             : bytes_of(no_salt, sizeof(no_salt));
     uint32_t rounds = auth->user ? auth->user->rounds
-                                 : rounds_of_stranger(auth, name_of(check));
+                                 : rounds_of_stranger(rules, name_of(check));
     pbkdf2_init(&auth->pbkdf2, secret_of(check), salt, rounds);
 }
 

@@ -612,6 +612,7 @@ enum err auth_rules_read(struct bytes file, struct auth_rules **out,
     if (file.size > 0) {
         memcpy(rules->text, file.data, file.size);
     }
+    sha256(file, rules->digest);
     struct parse parse = {.rules = rules};
     json_init(&parse.json, rules->text, file.size);
     if (!take_file(&parse)) {

@@ -400,6 +400,40 @@ static void test_unknown_users_take_as_long_as_one_of_them(void **state)
     auth_free(auth);
 }
 
+/* The time of a name is the same on every node and after each start, as it is
+ * for one that exists: else two nodes would tell the difference. */
+static void test_unknown_users_take_as_long_on_every_node(void **state)
+{
+    enum { NAMES = 32 };
+    (void)state;
+    static const uint8_t keys[2][AUTH_KEY_BYTES] = {{1}, {2}};
+    char why[AUTH_WHY_BYTES];
+    char name[16];
+    for (uint64_t i = 0; i < NAMES; i++) {
+        unsigned slices[2] = {1, 1};
+        (void)snprintf(name, sizeof(name), "user-%d", (int)i);
+        for (size_t k = 0; k < 2; k++) {
+            struct buf users = {0};
+            struct client client;
+            struct auth *auth = auth_new(keys[k], 8);
+            add_user(&users, "bob", "secret", "\"read\"");
+            buf_printf(&users,
+                       ",{\"username\":\"eve\",\"perms\":[],\"password\":"
+                       "\"pbkdf2-sha256:%d:%016d:%064d\"}",
+                       2 * ROUNDS, 0, 0);
+            assert_int_equal(set_rules(auth, &users, why), ERR_OK);
+            assert_int_equal(ask(auth, &client, basic(name, "x"), 1, 0),
+                             AUTH_PENDING);
+            while (auth_run(auth, 0, SLICE) == 0) {
+                slices[k]++;
+            }
+            assert_int_equal(end(&client), AUTH_REJECTED);
+            auth_free(auth);
+        }
+        assert_int_equal(slices[0], slices[1]);
+    }
+}
+
 /* Time at which the answer is there, from `now_ms` on. */
 static uint64_t rejected_at(struct auth *auth, const char *password,
                             uint64_t network, uint64_t now_ms)
@@ -830,6 +864,7 @@ int main(void)
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_unknown_users_take_as_long),
         cmocka_unit_test(test_unknown_users_take_as_long_as_one_of_them),
+        cmocka_unit_test(test_unknown_users_take_as_long_on_every_node),
         cmocka_unit_test(test_wrong_ones_are_delayed_by_address),
         cmocka_unit_test(test_wrong_tokens_are_delayed_too),
         cmocka_unit_test(test_same_credentials_are_checked_once),
