@@ -62,15 +62,20 @@ bool privileges_init(struct privileges *privileges, const struct config *config)
     return true;
 }
 
+/* The kernel decides anew about dumps when the user changes: by its setting
+ * fs.suid_dumpable (proc(5)), which lets systemd-coredump take them. */
 static bool become_user(const struct privileges *privileges)
 {
     char why[160];
-    if (privileges->has_user &&
-        !sys_user_become(&privileges->user, why, sizeof(why))) {
+    if (!privileges->has_user) {
+        return true;
+    }
+    if (!sys_user_become(&privileges->user, why, sizeof(why))) {
         log_error("start", "--user=%s why=\"%s\"", privileges->config->user,
                   why);
         return false;
     }
+    protect_memory(privileges->config);
     return true;
 }
 

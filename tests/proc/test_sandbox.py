@@ -356,6 +356,39 @@ def test_a_node_started_as_root_becomes_the_user(cluster, public, user, gid):
             assert (found.st_uid, found.st_gid) == (uid, gid), name
 
 
+@pytest.fixture
+def dumps_of_setuid():
+    """As systemd-coredump sets it: a process that has become another user may
+    leave a dump, for which the kernel turns on again what was off before."""
+    path = "/proc/sys/fs/suid_dumpable"
+    with open(path, encoding="ascii") as file:
+        before = file.read()
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write("2")
+    except OSError:
+        pytest.skip("the kernel's settings cannot be changed here")
+    yield
+    with open(path, "w", encoding="ascii") as file:
+        file.write(before)
+
+
+@injects
+@as_root
+def test_a_node_that_became_a_user_leaves_no_dump(cluster, public, dumps_of_setuid):
+    path = public + "/key"
+    with open(path, "w", encoding="ascii") as file:
+        file.write("0" * 63 + "1\n")
+    os.chmod(path, 0o600)
+    os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+    node = cluster.new(args=["--user", "nobody", "--cluster-key", path, "--sandbox", "off"])
+    node.dir = public + "/above/data"
+    node.start().up()
+    get_dumpable = 3
+    assert field(node.pid, "Uid").split() == [str(NOBODY.pw_uid)] * 4
+    assert syscalls.call(node.pid, "prctl", get_dumpable, 0, 0, 0, 0) == 0
+
+
 @as_root
 @pytest.mark.parametrize("command", ["recover", "restore"])
 def test_a_directory_made_offline_is_the_users(cluster, public, command):
