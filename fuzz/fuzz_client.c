@@ -86,6 +86,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {"leader", "n2"},
         {"backup", "-"},
         {"del", "--if-index", "7", "k"},
+        {"ls", "--json"},
+        {"del", "--prefix", "--yes", "k"},
+        {"nodes", "promote", "n2"},
+        {"sync", "--all"},
+        {"snapshot"},
     };
     static char program[] = "craftd";
     static char flag[] = "--timeout=20ms";

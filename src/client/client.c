@@ -11,14 +11,16 @@ static const struct command commands[] = {
     {"get", client_run_get, 1, 1, REACH "meta stale level", help_get},
     {"put", client_run_put, 1, 2, REACH "create if-index print-index",
      help_put},
-    {"del", client_run_del, 1, 1, REACH "if-index", help_del},
-    {"ls", client_run_ls, 0, 1, REACH "keys limit stale level", help_ls},
+    {"del", client_run_del, 1, 1, REACH "if-index prefix yes quiet", help_del},
+    {"ls", client_run_ls, 0, 1, REACH "keys json limit stale level", help_ls},
     {"txn", client_run_txn, 0, 1, REACH, help_txn},
     {"watch", client_run_watch, 0, 1, REACH "key since initial json exec",
      help_watch},
     {"status", client_run_status, 0, 0, REACH "json", help_status},
-    {"nodes", client_run_nodes, 0, 0, REACH "json", help_nodes},
+    {"nodes", client_run_nodes, 0, 2, REACH "json yes", help_nodes},
     {"leader", client_run_leader, 0, 1, REACH "json", help_leader},
+    {"sync", client_run_sync, 0, 0, REACH "all json", help_sync},
+    {"snapshot", client_run_snapshot, 0, 0, REACH "json", help_snapshot},
     {"backup", client_run_backup, 1, 1, REACH "stale quiet", help_backup},
     {"restore", client_run_restore, 1, 1, REACH "quiet", help_restore},
     {"bench-disk", client_run_bench_disk, 1, 1, "time quiet", help_bench_disk},
@@ -45,7 +47,6 @@ static const char *const foreign_names[][2] = {
     {"rm", "del"},          {"read", "get"},    {"write", "put"},
     {"members", "nodes"},   {"peers", "nodes"}, {"member", "nodes"},
     {"subscribe", "watch"}, {"info", "status"}, {"health", "status"},
-    {"snapshot", "backup"},
 };
 
 const char *client_command_like(const char *word)

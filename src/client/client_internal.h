@@ -61,6 +61,9 @@ struct options {
     bool initial;
     const char *exec; /* Command for each event; NULL: they are printed. */
     bool quiet;       /* No progress on the terminal. */
+    bool all;         /* All nodes, of status and sync. */
+    bool prefix;      /* Of del: the word is a prefix. */
+    bool yes;         /* Nothing is asked. */
     bool help;
 };
 
@@ -148,6 +151,7 @@ struct request {
     /* Filled in by request_run(). */
     struct http_answer answer;
     struct buf answer_body;
+    struct buf reasons; /* Text for stderr: why it failed. */
 };
 
 /* Start a request without a body; `path` is encoded already. */
@@ -172,6 +176,11 @@ void request_add_level(struct request *request, const struct options *options);
  * of a request with a name is unknown, all servers are asked again until
  * --timeout is over. A 307 is followed once. */
 int request_run(struct request *request, const struct options *options);
+/* The same, without a word on stderr, and that word. */
+int request_run_silently(struct request *request,
+                         const struct options *options);
+void request_explain(const struct request *request,
+                     const struct options *options, int code);
 /* Ask one server, and the one that it redirects to; `addr` is set to the one
  * that answered. Returns EXIT_DONE after a 2xx, otherwise the exit code of a
  * command that has no other server; `why` has the reason. */
@@ -183,6 +192,17 @@ int request_ask(struct request *request, const struct options *options,
 bool client_write_out(int fd, const void *data, size_t size, const char **why);
 /* Write everything to stdout. Returns the exit code of the command. */
 int client_print_bytes(const struct options *options, struct bytes bytes);
+
+/* Print the server's JSON as lines (client_flatten()), or with --json as it is.
+ * Returns the exit code of the command. */
+int client_print_lines(const struct options *options, struct bytes json);
+/* Say that the answer is none of a craftd. Returns the exit code. */
+int client_not_understood(const struct options *options);
+
+/* Ask on the terminal whether to go on; with --yes, nothing is asked. Returns
+ * EXIT_DONE to go on; another exit code has been explained on stderr. */
+int client_confirm(const struct options *options, const char *format, ...)
+    PRINTF(2, 3);
 
 /* Add the header by which the server at `addr` (host:port) knows us, if there
  * are credentials for it: from ~/.netrc with --netrc, which has them by host;
@@ -211,12 +231,16 @@ bool client_flatten(struct bytes json, struct buf *out);
 int client_run_get(const struct options *options);
 int client_run_put(const struct options *options);
 int client_run_del(const struct options *options);
+/* del --prefix. */
+int client_erase(const struct options *options);
 int client_run_txn(const struct options *options);
 int client_run_ls(const struct options *options);
 int client_run_watch(const struct options *options);
 int client_run_status(const struct options *options);
 int client_run_nodes(const struct options *options);
 int client_run_leader(const struct options *options);
+int client_run_sync(const struct options *options);
+int client_run_snapshot(const struct options *options);
 int client_run_restore(const struct options *options);
 int client_run_backup(const struct options *options);
 int client_run_bench_disk(const struct options *options);
@@ -236,6 +260,8 @@ extern const char help_watch[];
 extern const char help_status[];
 extern const char help_nodes[];
 extern const char help_leader[];
+extern const char help_sync[];
+extern const char help_snapshot[];
 extern const char help_backup[];
 extern const char help_restore[];
 extern const char help_bench_disk[];

@@ -1,12 +1,25 @@
-/* cluster.c -- status, nodes, leader: the server's JSON as lines. */
+/* cluster.c -- status, leader, sync, snapshot: the server's JSON as lines. */
 #include <stdio.h>
 
 #include "client/client_internal.h"
 
-static int not_understood(const struct options *options)
+int client_not_understood(const struct options *options)
 {
-    client_say(options, "the answer has an unexpected form; see --json");
+    client_say(options, "the answer has an unexpected form");
     return EXIT_FAILED;
+}
+
+int client_print_lines(const struct options *options, struct bytes json)
+{
+    struct buf lines = {0};
+    if (options->json) {
+        return client_print_bytes(options, json);
+    }
+    int code = client_flatten(json, &lines)
+                   ? client_print_bytes(options, buf_bytes(&lines))
+                   : client_not_understood(options);
+    buf_free(&lines);
+    return code;
 }
 
 /* GET `path`; the answer is in request->answer_body. */
@@ -20,97 +33,59 @@ static int ask_for(struct request *request, const struct options *options,
 int client_run_status(const struct options *options)
 {
     struct request request;
-    struct buf lines = {0};
     int code = ask_for(&request, options, "/status");
-    struct bytes answer = buf_bytes(&request.answer_body);
-    if (!code && options->json) {
-        code = client_print_bytes(options, answer);
-    } else if (!code) {
-        code = client_flatten(answer, &lines)
-                   ? client_print_bytes(options, buf_bytes(&lines))
-                   : not_understood(options);
+    if (!code) {
+        code = client_print_lines(options, buf_bytes(&request.answer_body));
     }
-    buf_free(&lines);
     request_free(&request);
     return code;
 }
 
-enum { ID, ADDRESS, HTTP, ROLE, LEADER, REACHABLE, NODE_FIELDS };
-
-static const struct field node_fields[NODE_FIELDS] = {
-    [ID] = {.name = "id"},         [ADDRESS] = {.name = "address"},
-    [HTTP] = {.name = "http"},     [ROLE] = {.name = "role"},
-    [LEADER] = {.name = "leader"}, [REACHABLE] = {.name = "reachable"},
-};
-
-static const char *yes_or(const struct field *field, const char *yes,
-                          const char *no)
+/* POST to `path`, and print the answer; nothing, when it has no body. */
+static int order(const struct options *options, const char *path)
 {
-    return strcmp(field->text, "true") == 0 ? yes : no;
+    struct request request;
+    request_init(&request, "POST", path);
+    int code = request_run(&request, options);
+    if (!code && request.answer_body.size > 0) {
+        code = client_print_lines(options, buf_bytes(&request.answer_body));
+    }
+    request_free(&request);
+    return code;
 }
+
+int client_run_sync(const struct options *options)
+{
+    return order(options, options->all ? "/sync?nodes=all" : "/sync");
+}
+
+int client_run_snapshot(const struct options *options)
+{
+    return order(options, "/snapshot");
+}
+
+enum { ID, ADDRESS, HTTP, LEADER_FIELDS };
+
+static const struct field leader_fields[LEADER_FIELDS] = {
+    [ID] = {.name = "id"},
+    [ADDRESS] = {.name = "address"},
+    [HTTP] = {.name = "http"},
+};
 
 static const char *or_dash(const struct field *field)
 {
     return field->text[0] ? field->text : "-";
 }
 
-static bool add_node(struct json_reader *reader, struct buf *out)
-{
-    struct field fields[NODE_FIELDS];
-    memcpy(fields, node_fields, sizeof(fields));
-    if (!client_read_fields(reader, fields, NODE_FIELDS)) {
-        return false;
-    }
-    buf_printf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", or_dash(&fields[ID]),
-               or_dash(&fields[ADDRESS]), or_dash(&fields[HTTP]),
-               or_dash(&fields[ROLE]), yes_or(&fields[LEADER], "leader", "-"),
-               yes_or(&fields[REACHABLE], "up", "down"));
-    return true;
-}
-
-/* Print [{...},...] as one line for each node. */
-static bool add_nodes(struct buf *json, struct buf *out)
-{
-    struct json_reader reader;
-    enum json_token token;
-    json_init(&reader, json->data, json->size);
-    if (json->size == 0 || json_next(&reader) != JSON_ARRAY_BEGIN) {
-        return false;
-    }
-    while ((token = json_next(&reader)) == JSON_OBJECT_BEGIN) {
-        if (!add_node(&reader, out)) {
-            return false;
-        }
-    }
-    return token == JSON_ARRAY_END;
-}
-
-int client_run_nodes(const struct options *options)
-{
-    struct request request;
-    struct buf lines = {0};
-    int code = ask_for(&request, options, "/nodes");
-    if (!code && options->json) {
-        code = client_print_bytes(options, buf_bytes(&request.answer_body));
-    } else if (!code) {
-        code = add_nodes(&request.answer_body, &lines)
-                   ? client_print_bytes(options, buf_bytes(&lines))
-                   : not_understood(options);
-    }
-    buf_free(&lines);
-    request_free(&request);
-    return code;
-}
-
 static int show_leader(const struct options *options)
 {
     struct request request;
     struct json_reader reader;
-    struct field fields[HTTP + 1];
+    struct field fields[LEADER_FIELDS];
     struct buf line = {0};
     int code = ask_for(&request, options, "/leader");
     struct buf *answer = &request.answer_body;
-    memcpy(fields, node_fields, sizeof(fields));
+    memcpy(fields, leader_fields, sizeof(fields));
     if (!code && options->json) {
         code = client_print_bytes(options, buf_bytes(answer));
     } else if (!code) {
@@ -121,7 +96,7 @@ static int show_leader(const struct options *options)
                        or_dash(&fields[ADDRESS]), or_dash(&fields[HTTP]));
             code = client_print_bytes(options, buf_bytes(&line));
         } else {
-            code = not_understood(options);
+            code = client_not_understood(options);
         }
     }
     buf_free(&line);

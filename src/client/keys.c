@@ -1,4 +1,4 @@
-/* keys.c -- get, put, del, txn: one request each. */
+/* keys.c -- get, put, del of one key, txn: one request each. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -170,6 +170,9 @@ int client_run_put(const struct options *options)
 int client_run_del(const struct options *options)
 {
     struct request request;
+    if (options->prefix) {
+        return client_erase(options);
+    }
     init_key_request(&request, "DELETE", options->words[0]);
     request.changes = true;
     request_add_name(&request);

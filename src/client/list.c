@@ -1,4 +1,4 @@
-/* list.c -- ls: page after page, one line for each key. */
+/* list.c -- ls: page after page, one line for each key, as text or as JSON. */
 #include <stdio.h>
 
 #include "client/client_internal.h"
@@ -7,8 +7,8 @@ enum { PAGE_KEYS = 1000 };
 
 struct page {
     uint64_t lines;
-    struct bytes last_key; /* Escaped as in the line. */
-    bool more;             /* The server has a next page (RFC 8288). */
+    struct bytes last; /* The last line. */
+    bool more;         /* The server has a next page (RFC 8288). */
 };
 
 /* Returns whether a Link header names a next page (RFC 8288: rel="next"). */
@@ -35,13 +35,44 @@ static bool read_page(struct bytes body, struct page *page)
             return false;
         }
         size_t size = (size_t)(end - at);
-        const uint8_t *tab = memchr(at, '\t', size);
-        page->last_key = bytes_of(at, tab ? (size_t)(tab - at) : size);
+        page->last = bytes_of(at, size);
         page->lines++;
         left -= size + 1;
         at = end + 1;
     }
     return true;
+}
+
+/* Set `after` to the key of a line such as "a%20b<TAB>1". */
+static bool key_of_text(struct bytes line, struct buf *after)
+{
+    const uint8_t *tab =
+        line.size > 0 ? memchr(line.data, '\t', line.size) : NULL;
+    struct bytes key =
+        tab ? bytes_of(line.data, (size_t)(tab - line.data)) : line;
+    after->size = 0;
+    uint8_t *room = buf_reserve(after, key.size);
+    return http_percent_decode(key, room, &after->size);
+}
+
+/* Set `after` to the member "key" of a line that is an object. */
+static bool key_of_json(struct bytes line, struct buf *after)
+{
+    struct json_reader reader;
+    struct buf copy = {0};
+    after->size = 0;
+    buf_add_bytes(&copy, line);
+    json_init(&reader, copy.data, copy.size);
+    if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
+        while (json_next(&reader) == JSON_NAME) {
+            bool is_key = bytes_equal_string(reader.text, "key");
+            if (json_skip(&reader) == JSON_STRING && is_key) {
+                buf_add_bytes(after, reader.text);
+            }
+        }
+    }
+    buf_free(&copy);
+    return after->size > 0;
 }
 
 static void init_page_request(struct request *request,
@@ -50,7 +81,8 @@ static void init_page_request(struct request *request,
 {
     char text[24];
     const char *prefix = options->word_count > 0 ? options->words[0] : "";
-    request_init(request, "GET", "/keys?format=lines");
+    request_init(request, "GET",
+                 options->json ? "/keys?format=ndjson" : "/keys?format=lines");
     (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)limit);
     request_add_query(request, "limit", bytes_of_string(text));
     if (prefix[0]) {
@@ -84,10 +116,10 @@ static int show_page(const struct options *options, struct buf *after,
     if (!code) {
         page->more = has_next(http_header_named(
             request.answer.headers, request.answer.header_count, "link"));
-        after->size = 0;
-        uint8_t *room = buf_reserve(after, page->last_key.size);
-        if (!http_percent_decode(page->last_key, room, &after->size)) {
-            client_say(options, "the server does not escape keys");
+        if (page->more && page->lines > 0 &&
+            !(options->json ? key_of_json(page->last, after)
+                            : key_of_text(page->last, after))) {
+            client_say(options, "the server does not send keys as it should");
             code = EXIT_FAILED;
         }
     }

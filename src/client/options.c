@@ -41,6 +41,9 @@ static const struct flag flags[] = {
     {"initial", FLAG, AT(initial), 0},
     {"exec", TEXT, AT(exec), 0},
     {"quiet", FLAG, AT(quiet), 0},
+    {"all", FLAG, AT(all), 0},
+    {"prefix", FLAG, AT(prefix), 0},
+    {"yes", FLAG, AT(yes), 0},
 };
 
 static const struct flag *find(const struct command *command, const char *name,
@@ -191,6 +194,8 @@ static bool check(const struct options *options, char *why, size_t why_size)
         wrong = "the first word must not be empty";
     } else if (options->create && options->has_if_index) {
         wrong = "--create and --if-index exclude each other";
+    } else if (options->prefix && options->has_if_index) {
+        wrong = "--if-index is for one key, not for --prefix";
     } else if (options->key && options->word_count > 0) {
         wrong = "a PREFIX and --key exclude each other";
     } else if (options->stale && options->level) {

@@ -48,6 +48,7 @@ void request_free(struct request *request)
     buf_free(&request->target);
     buf_free(&request->headers);
     buf_free(&request->answer_body);
+    buf_free(&request->reasons);
     http_answer_free(&request->answer);
 }
 
@@ -520,23 +521,22 @@ static void explain_no(const struct request *request,
     }
 }
 
-static void explain(const struct request *request,
-                    const struct options *options, int code,
-                    struct buf *reasons)
+void request_explain(const struct request *request,
+                     const struct options *options, int code)
 {
-    buf_add_u8(reasons, '\0');
+    const char *reasons = (const char *)request->reasons.data;
     if (code == EXIT_NO) {
         explain_no(request, options); /* Every server would say so. */
     } else if (code == EXIT_UNKNOWN) {
         client_say(options,
                    "%s (the change may have been made, or may be made yet)",
-                   (const char *)reasons->data);
+                   reasons);
     } else if (code) {
-        client_say(options, "%s", (const char *)reasons->data);
+        client_say(options, "%s", reasons);
     }
 }
 
-int request_run(struct request *request, const struct options *options)
+int request_run_silently(struct request *request, const struct options *options)
 {
     char timeout[32];
     struct buf reasons = {0};
@@ -551,9 +551,19 @@ int request_run(struct request *request, const struct options *options)
         later.size = 0;
         code = ask_all(request, options, code, &later);
     }
-    explain(request, options, code,
-            code == EXIT_UNKNOWN || later.size == 0 ? &reasons : &later);
+    request->reasons.size = 0;
+    buf_add_bytes(
+        &request->reasons,
+        buf_bytes(code == EXIT_UNKNOWN || later.size == 0 ? &reasons : &later));
+    buf_add_u8(&request->reasons, '\0');
     buf_free(&reasons);
     buf_free(&later);
+    return code;
+}
+
+int request_run(struct request *request, const struct options *options)
+{
+    int code = request_run_silently(request, options);
+    request_explain(request, options, code);
     return code;
 }

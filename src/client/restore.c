@@ -16,7 +16,6 @@ static int upload(const struct options *options, int fd, uint64_t bytes)
 {
     struct request request;
     struct progress progress;
-    struct buf lines = {0};
     progress_start(&progress, options, NULL, bytes);
     request_init(&request, "POST", "/restore");
     request.changes = true;
@@ -26,10 +25,9 @@ static int upload(const struct options *options, int fd, uint64_t bytes)
     request.progress = &progress;
     int code = request_run(&request, options);
     progress_end();
-    if (!code && client_flatten(buf_bytes(&request.answer_body), &lines)) {
-        code = client_print_bytes(options, buf_bytes(&lines));
+    if (!code) {
+        code = client_print_lines(options, buf_bytes(&request.answer_body));
     }
-    buf_free(&lines);
     request_free(&request);
     return code;
 }
