@@ -151,25 +151,9 @@ void api_add_text_member(struct buf *out, const char *name, struct bytes text)
     }
 }
 
-/* Add the text of one line: '%', control characters, and all bytes above 0x7f
- * of a text that is not UTF-8 are percent-encoded. */
 static void add_line_text(struct buf *out, struct bytes text)
 {
-    bool utf8 = json_is_utf8(text);
-    uint8_t *at = buf_reserve(out, 3 * text.size);
-    uint8_t *start = at;
-    static const char digit[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        if (c < ' ' || c == '%' || c == 0x7f || (c >= 0x80 && !utf8)) {
-            *at++ = '%';
-            *at++ = (uint8_t)digit[c >> 4];
-            *at++ = (uint8_t)digit[c & 15];
-        } else {
-            *at++ = c;
-        }
-    }
-    out->size += (size_t)(at - start);
+    text_add_escaped(out, text, json_is_utf8(text));
 }
 
 static void add_line(struct scan *scan, const struct store_pair *pair,

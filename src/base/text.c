@@ -227,19 +227,57 @@ size_t text_utf8_sequence(const uint8_t *at, size_t left)
     return size;
 }
 
+size_t text_control_size(const uint8_t *at, size_t left)
+{
+    if (at[0] < 0x20 || at[0] == 0x7f) {
+        return 1;
+    }
+    /* U+0080 to U+009F are C2 80 to C2 9F. */
+    return at[0] == 0xc2 && left > 1 && at[1] >= 0x80 && at[1] < 0xa0 ? 2 : 0;
+}
+
 bool text_is_printable(struct bytes text)
 {
     for (size_t at = 0; at < text.size;) {
         const uint8_t *c = text.data + at;
         size_t size = text_utf8_sequence(c, text.size - at);
-        /* U+0080 to U+009F are C2 80 to C2 9F. */
-        if (size == 0 || c[0] < 0x20 || c[0] == 0x7f ||
-            (c[0] == 0xc2 && c[1] < 0xa0)) {
+        if (size == 0 || text_control_size(c, text.size - at) > 0) {
             return false;
         }
         at += size;
     }
     return true;
+}
+
+void text_add_escaped(struct buf *out, struct bytes text, bool utf8)
+{
+    static const char digit[] = "0123456789ABCDEF";
+    uint8_t *at = buf_reserve(out, 3 * text.size);
+    uint8_t *start = at;
+    size_t escaped = 0; /* Bytes from here on that are escaped in any case. */
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        size_t control = text_control_size(text.data + i, text.size - i);
+        escaped = control > 0 ? control : escaped;
+        if (escaped > 0 || c == '%' || (c >= 0x80 && !utf8)) {
+            *at++ = '%';
+            *at++ = (uint8_t)digit[c >> 4];
+            *at++ = (uint8_t)digit[c & 15];
+            escaped -= escaped > 0;
+        } else {
+            *at++ = c;
+        }
+    }
+    out->size += (size_t)(at - start);
+}
+
+void text_mask_controls(char *text)
+{
+    size_t left = strlen(text);
+    for (uint8_t *at = (uint8_t *)text; left > 0; at++, left--) {
+        size_t control = text_control_size(at, left);
+        memset(at, '?', control);
+    }
 }
 
 bool text_is_word(struct bytes text)

@@ -28,6 +28,18 @@ bool text_i64(struct bytes text, int64_t *value);
  * where `left` > 0 bytes can be read. 0: there is none. */
 size_t text_utf8_sequence(const uint8_t *at, size_t left);
 
+/* Size in bytes of the control character at `at`, where `left` > 0 bytes can be
+ * read: C0 and DEL, and C1 in UTF-8, which terminals obey too. 0: it is none.
+ */
+size_t text_control_size(const uint8_t *at, size_t left);
+
+/* Add text to a line for people and scripts: '%' and control characters are
+ * %XX, and unless `utf8` all bytes above 0x7f are. */
+void text_add_escaped(struct buf *out, struct bytes text, bool utf8);
+
+/* Replace control characters by '?', in place. */
+void text_mask_controls(char *text);
+
 /* True for well-formed UTF-8 without control characters (C0, DEL, C1), which
  * could forge lines of a log or control a terminal, and for empty text. */
 bool text_is_printable(struct bytes text);

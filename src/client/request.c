@@ -26,11 +26,7 @@ void client_say(const struct options *options, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    for (char *at = line; *at; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7f) {
-            *at = '?';
-        }
-    }
+    text_mask_controls(line);
     progress_end();
     (void)fprintf(stderr, "craftd: %s: %s\n", options->command->name, line);
 }

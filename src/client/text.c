@@ -1,6 +1,7 @@
 /* text.c -- the server's JSON -> lines for people and scripts. */
 #include <stdio.h>
 
+#include "base/text.h"
 #include "client/client_internal.h"
 
 static struct bytes text_of(enum json_token token, struct bytes text)
@@ -40,6 +41,7 @@ static void take(struct field *field, struct bytes text)
         memcpy(field->text, text.data, size);
     }
     field->text[size] = '\0';
+    text_mask_controls(field->text); /* A terminal shows what a server sends. */
 }
 
 bool client_read_fields(struct json_reader *reader, struct field *fields,
@@ -95,9 +97,10 @@ static void add_line(struct flattening *f, struct bytes text, struct buf *out)
 {
     buf_add_bytes(out, buf_bytes(&f->path));
     buf_add_u8(out, '\t');
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        buf_add_u8(out, c < ' ' || c == 0x7f ? '?' : c);
+    for (size_t i = 0; i < text.size;) {
+        size_t control = text_control_size(text.data + i, text.size - i);
+        buf_add_u8(out, control > 0 ? '?' : text.data[i]);
+        i += control > 0 ? control : 1;
     }
     buf_add_u8(out, '\n');
 }

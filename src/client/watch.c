@@ -98,15 +98,7 @@ static struct bytes decode_value(const struct event *event, struct buf *room)
 /* A line as that of craftd ls: bytes that would break the format are %XX. */
 static void add_escaped(struct buf *out, struct bytes text)
 {
-    bool utf8 = json_is_utf8(text);
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        if (c < ' ' || c == '%' || c == 0x7f || (c >= 0x80 && !utf8)) {
-            buf_printf(out, "%%%02X", c);
-        } else {
-            buf_add_u8(out, c);
-        }
-    }
+    text_add_escaped(out, text, json_is_utf8(text));
 }
 
 static int print_event(const struct watch *watch, const struct event *event)

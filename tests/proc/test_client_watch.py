@@ -62,10 +62,10 @@ def test_changes_are_printed(three, watch):
     one = watch(three[1].http, "--since", str(since), "--key", "cw/tab")
     raw = watch(three[2].http, "--since", str(since), "--json", "cw/")
     first = put(three[0], "cw/tab", "a\tb\n")
-    second = put(three[0], "cw/bin", b"\xff%")
+    second = put(three[0], "cw/bin", b"\xff%\xc2\x9b")
     third = int(three[0].request("DELETE", "/key/cw/tab").headers["Craftd-Index"])
     assert running.take(3) == [f"put\t{first}\tcw/tab\ta%09b%0A",
-                               f"put\t{second}\tcw/bin\t%FF%25",
+                               f"put\t{second}\tcw/bin\t%FF%25%C2%9B",
                                f"delete\t{third}\tcw/tab"]
     assert one.take(2) == [f"put\t{first}\tcw/tab\ta%09b%0A",
                            f"delete\t{third}\tcw/tab"]

@@ -240,17 +240,19 @@ def test_ndjson_is_an_object_a_line(one):
 
 
 def test_lines_are_for_the_shell(one):
-    values = {"ln/a": "plain value", "ln/b": "tab\tline\n100%", "ln/\u00fc": "\u00fc"}
+    values = {"ln/a": "plain value", "ln/b": "tab\tline\n100%", "ln/\u00fc": "\u00fc",
+              "ln/~\u009b2J": "\x1b[2J"}  # What a terminal would obey.
     put_all(one, values)
     response = one.request("GET", "/keys?prefix=ln/&format=lines")
     assert response.headers["Content-Type"].startswith("text/plain")
     assert response.body.decode() == (
-        "ln/a\tplain value\nln/b\ttab%09line%0A100%25\nln/\u00fc\t\u00fc\n")
+        "ln/a\tplain value\nln/b\ttab%09line%0A100%25\n"
+        "ln/~%C2%9B2J\t%1B[2J\nln/\u00fc\t\u00fc\n")
     back = dict(map(unquote, line.split("\t"))
                 for line in response.body.decode().splitlines())
     assert back == values
     assert one.request("GET", "/keys?prefix=ln/&format=lines&keys&limit=1").body == b"ln/a\n"
-    assert one.request("GET", "/keys?prefix=ln/&format=lines&count").body == b"3\n"
+    assert one.request("GET", "/keys?prefix=ln/&format=lines&count").body == b"4\n"
 
 
 # ---- one state a page, and a loop that goes on ----

@@ -224,6 +224,23 @@ static void test_word_of_a_list(void **state)
     assert_false(text_lists_word("", bytes_of_string("a")));
 }
 
+/* C0, DEL, and C1 in UTF-8 (C2 80 to C2 9F). */
+static void test_control_characters_are_not_shown(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    char masked[] = "a\x1b[1m\x7f\xc2\x80\xc2\x9f\xc2\xa0\xc2";
+    text_add_escaped(
+        &out, bytes_of_string("a%\x1b[\x7f\xc2\x9b\xc3\x9b\xc2\xa0"), true);
+    buf_add_u8(&out, '|');
+    text_add_escaped(&out, bytes_of_string("\xc2\x9b\xc3\x9b\xc2"), false);
+    assert_true(bytes_equal_string(
+        buf_bytes(&out), "a%25%1B[%7F%C2%9B\xc3\x9b\xc2\xa0|%C2%9B%C3%9B%C2"));
+    text_mask_controls(masked);
+    assert_string_equal(masked, "a?[1m?????\xc2\xa0\xc2");
+    buf_free(&out);
+}
+
 static void test_base64(void **state)
 {
     (void)state;
@@ -357,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_are_written_in_one_way),
         cmocka_unit_test(test_word_of_a_list),
+        cmocka_unit_test(test_control_characters_are_not_shown),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_crc32c_known_answers),
         cmocka_unit_test(test_crc32c_uses_the_instruction_where_there_is_one),
