@@ -359,7 +359,7 @@ replay: $(addprefix $(BUILD)/check/replay_,$(FUZZ_TARGETS))
 
 # ---- checks of every commit ----
 
-C_FILES := $(shell find src tests fuzz -name '*.[ch]')
+C_FILES := $(shell find src tests fuzz scripts -name "*.[ch]")
 HEADERS := $(shell find src -name '*.h')
 
 .PHONY: check
@@ -384,7 +384,7 @@ tidy: $(generated_api)
 	cppcheck --quiet --error-exitcode=1 --std=c11 \
 	  --enable=warning,performance,portability \
 	  --inline-suppr -Isrc $(SOURCES)
-	shellcheck $(filter-out scripts/rooms scripts/dist %.mk,$(wildcard scripts/*)) .ci/run \
+	shellcheck $(filter-out scripts/rooms scripts/dist scripts/release %.mk,$(wildcard scripts/*)) .ci/run \
 	  $(addprefix scripts/dist/,build deb craftd.openrc craftd.procd)
 
 .PHONY: proc bench cover compdb static repro clean help
