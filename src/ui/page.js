@@ -93,6 +93,7 @@ const signIn = async (event) => {
         $("password").value = "";
         $("login").hidden = true;
         report("Signed in as " + (me.user || "the owner of a token") + ".");
+        root = null;
         show();
     } catch (error) {
         credentials = null;
@@ -105,6 +106,7 @@ const signOut = async () => {
     credentials = null;
     await identify().catch(() => {});
     report("Signed out.");
+    root = null;
     show();
 };
 
@@ -225,6 +227,7 @@ const plot = (name, format) => {
     values.forEach((value, i) => {
         if (value === null) { pen = "M"; return; }
         path += pen + (240 - (values.length - 1 - i) * 240 / (SAMPLES - 1)).toFixed(1) + " " + (42 - value / top * 40).toFixed(1);
+        path += pen === "M" ? "h0" : ""; // A value alone is a dot.
         pen = "L";
     });
     const svg = $(name);
@@ -286,6 +289,7 @@ const drawMember = (node) => {
     text(cells[6], mine ? "\u2013" : known(node.rtt_ms, (value) => value < 1 ? "<\u20091\u00a0ms" : value + "\u00a0ms"));
     text(cells[7], known(disk, bytes));
     text(cells[8], known(memory, bytes));
+    drawActions(cells[9], node.id, actionsOf(node));
 };
 const drawMembers = () => {
     const body = $("members");
@@ -356,21 +360,585 @@ const drawCluster = () => {
     plot("writes", (value) => value < 10 && value % 1 ? value.toFixed(1) : number(value));
     plot("commit", ms);
     drawMembers();
+    drawOperate();
     drawFacts();
     drawLeaders();
     const leader = nodes.find((node) => node.leader);
     text($("from"), status.role === "leader" || !leader ? "" : "As " + status.me.id + " sees it: lag and round trip are known at the leader, " + leader.id + (leader.http ? ", at http://" + leader.http + "/ui" : "") + ".");
 };
 
+// ---- actions on members and nodes ----
+
+const act = async (words, method, path, body) => {
+    report(words + " \u2026");
+    try {
+        const { result, status } = await ask(method, path, { body: body && JSON.stringify(body), wait: 65000 });
+        report(words + ": done." + (result && result.bytes ? " " + bytes(result.bytes) + " at index " + number(result.index) + "." : status === 204 ? " There was nothing new." : ""));
+    } catch (error) {
+        report("");
+        complain(words + ": " + why(error));
+    }
+    poll();
+};
+const member = (id) => "/nodes/" + encodeURIComponent(id);
+const remove = async (node) => {
+    if (await confirm({ title: "Remove " + node.id, yes: "Remove", word: node.id, danger: true,
+        words: node.id + " leaves the cluster for good: its directory has to be emptied before it can join again. " + (node.voter ? "Its vote is lost with it." : "It has no vote.") })) {
+        act("Removing " + node.id, "DELETE", member(node.id));
+    }
+};
+const demote = async (node) => {
+    if (await confirm({ title: "Take the vote of " + node.id, yes: "Demote", words: "It follows without a vote, and does not count for a majority. It can be promoted again." })) {
+        act("Demoting " + node.id, "PUT", member(node.id), { voter: false });
+    }
+};
+const actionsOf = (node) => {
+    const found = [];
+    if (may("leader-ops")) {
+        if (node.voter && !node.leader && node.reachable) {
+            found.push(["Make leader", () => act("Moving the leader to " + node.id, "POST", "/leader", { id: node.id })]);
+        }
+        found.push(node.voter
+            ? ["Demote", () => demote(node)]
+            : ["Promote", () => act("Promoting " + node.id, "PUT", member(node.id), { voter: true })]);
+    }
+    if (may("remove")) { found.push(["Remove", () => remove(node), "danger"]); }
+    return found;
+};
+// Buttons are replaced only when they differ, so that one that has the focus keeps it.
+const drawActions = (box, name, found) => {
+    const signature = found.map((one) => one[0]).join();
+    if (box.dataset.has === signature) { return; }
+    box.dataset.has = signature;
+    box.replaceChildren(...found.map(([label, run, kind]) => {
+        const one = button(label, run, kind);
+        if (name) { one.setAttribute("aria-label", label + ": " + name); }
+        return one;
+    }));
+};
+const backup = async () => {
+    report("Preparing a backup \u2026");
+    try {
+        const { headers } = await ask("HEAD", "/backup", { wait: 65000 });
+        const name = headers.get("Content-Disposition").match(/filename="([^"]+)"/)[1];
+        const link = make("a", { href: "/backup", download: name });
+        if (credentials) {
+            const answer = await fetch("/backup", { headers: headersWith({ Accept: "*/*" }), credentials: "omit" });
+            if (!answer.ok) { throw new Problem(answer.status, await answer.json()); }
+            link.href = URL.createObjectURL(await answer.blob());
+            setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+        }
+        link.click();
+        report("The browser saves " + name + ", " + bytes(Number(headers.get("Content-Length"))) + ".");
+    } catch (error) {
+        report("");
+        complain("Backup: " + why(error));
+    }
+};
+const drawOperate = () => {
+    const found = [];
+    if (may("backup")) { found.push(["Download a backup", backup]); }
+    if (may("snapshot")) { found.push(["Snapshot this node", () => act("Snapshot of " + status.me.id, "POST", "/snapshot")]); }
+    if (may("leader-ops") && nodes.length > 1) { found.push(["Move the leader", () => act("Moving the leader", "POST", "/leader", {})]); }
+    drawActions($("operate"), "", found);
+};
+
+// ---- changes as they come ----
+
+// Follows /watch from an index on. A browser's EventSource resumes by itself, but sends no
+// credentials of ours: with those the stream is read here.
+const stream = { state: "none", stop: () => {} };
+const follow = (prefix, since, on, lost) => {
+    stream.stop();
+    const url = (from) => "/watch?prefix=" + encodeURIComponent(prefix) + "&since=" + from;
+    let ended = false, again = 0;
+    const set = (value) => { if (!ended) { stream.state = value; live(); } };
+    const restart = () => { set("wait"); again = setTimeout(() => { if (!ended) { lost(); } }, 1500); };
+    const take = (kind, data, id) => {
+        if (id) { since = Number(id); }
+        if (kind === "put" || kind === "delete") { on(kind, JSON.parse(data)); }
+        if (kind === "lost" || kind === "reset") { lost(); }
+    };
+    set("wait");
+    if (!credentials) {
+        const source = new EventSource(url(since));
+        source.onopen = () => set("live");
+        source.onerror = () => { if (source.readyState === EventSource.CLOSED) { restart(); } else { set("wait"); } };
+        for (const kind of ["put", "delete", "lost", "reset"]) {
+            source.addEventListener(kind, (event) => take(kind, event.data, event.lastEventId));
+        }
+        stream.stop = () => { ended = true; clearTimeout(again); source.close(); };
+        return;
+    }
+    const stop = new AbortController();
+    stream.stop = () => { ended = true; clearTimeout(again); stop.abort(); };
+    const read = async () => {
+        const answer = await fetch(url(since), { headers: headersWith({ Accept: "text/event-stream" }), credentials: "omit", cache: "no-store", signal: stop.signal });
+        if (!answer.ok) { restart(); return; }
+        set("live");
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = "";
+        for (;;) {
+            const { value, done } = await reader.read();
+            if (done || ended) { break; }
+            const blocks = (rest + value).split("\n\n");
+            rest = blocks.pop();
+            for (const block of blocks) {
+                const field = (name) => (block.match(new RegExp("^" + name + ": ?(.*)$", "m")) || [])[1];
+                take(field("event"), field("data"), field("id"));
+            }
+        }
+        again = setTimeout(run, 1000);
+        set("wait");
+    };
+    const run = () => read().catch(() => { if (!ended) { set("wait"); again = setTimeout(run, 1000); } });
+    run();
+};
+
+// ---- the tree of keys ----
+
+const PAGE = 200;
+let root = null, separator = "/", chosen = null;
+// By the order of their bytes in UTF-8, which is that of code points.
+const order = (a, b) => {
+    let i = 0;
+    while (i < a.length && i < b.length && a.charCodeAt(i) === b.charCodeAt(i)) { i++; }
+    if (i === a.length || i === b.length) { return a.length - b.length; }
+    const high = (c) => c >= 0xd800 && c < 0xe000 ? c + 0x2000 : c >= 0xe000 ? c - 0x800 : c;
+    return high(a.charCodeAt(i)) - high(b.charCodeAt(i));
+};
+// When no leader is known, what this node has is better than nothing.
+const read = async (path) => {
+    const join = path.includes("?") ? "&" : "?";
+    try {
+        const result = await get(path + join + "timeout=3s");
+        $("old").hidden = true;
+        return result;
+    } catch (error) {
+        if (error.status !== 503 && error.status !== 504) { throw error; }
+        const result = await get(path + join + "level=none");
+        text($("old"), "No leader answers: this is what this node has, and may be old.");
+        $("old").hidden = false;
+        return result;
+    }
+};
+const folder = (prefix, level, list) => ({ prefix, level, list, items: [], starts: [""], more: false });
+const nameOf = (item) => item.key === undefined ? item.prefix : item.key;
+const preview = (item) => item.value === undefined ? item.value_base64 === undefined ? "" : "binary" : item.value.length > 80 ? item.value.slice(0, 80) : item.value;
+const ttlOf = (item) => item.ttl !== undefined ? seconds(item.ttl) : item.lease !== undefined ? item.lease : "";
+
+const hashOf = (changes) => {
+    const words = new URLSearchParams({ prefix: root ? root.prefix : "", sep: separator, ...(chosen ? { key: chosen } : {}), ...changes });
+    for (const [name, value] of [...words]) { if (!value && name !== "sep" || name === "sep" && value === "/") { words.delete(name); } }
+    return "#keys" + (words.size ? "?" + words : "");
+};
+
+const drawItem = (node, item) => {
+    if (!item.row) {
+        item.button = make("button", { type: "button", role: "treeitem", tabIndex: -1, "aria-level": String(node.level) }, make("span", { className: "label" }), make("span", { className: "ttl" }), make("span", { className: "preview" }));
+        item.row = make("li", { role: "none" }, item.button);
+        item.button.item = item;
+        item.button.node = node;
+        if (item.key === undefined) {
+            item.button.setAttribute("aria-expanded", "false");
+            item.button.onclick = () => toggle(node, item);
+        } else {
+            item.button.onclick = () => { location.hash = hashOf({ key: item.key }); };
+        }
+        if (nameOf(item) === undefined) { item.button.disabled = true; }
+    }
+    const [label, ttl, value] = item.button.children;
+    const name = nameOf(item);
+    text(label, name === undefined ? "(no UTF-8) " + (item.key_base64 || item.prefix_base64) : name.slice(node.prefix.length) || "(empty)");
+    text(ttl, ttlOf(item));
+    text(value, preview(item));
+    item.button.setAttribute("aria-selected", String(item.key !== undefined && item.key === chosen));
+};
+const pager = (node, label, run) => {
+    const one = make("button", { type: "button", role: "treeitem", tabIndex: -1, className: "more", "aria-level": String(node.level), "aria-selected": "false", onclick: run }, label);
+    one.node = node;
+    return make("li", { role: "none" }, one);
+};
+const drawFolder = (node) => {
+    const rows = node.items.map((item) => { drawItem(node, item); return item.row; });
+    const turn = (run) => async () => { run(); await load(node); const first = node.list.querySelector("button"); if (first) { focusOn(first); } };
+    if (node.starts.length > 1) { rows.unshift(pager(node, "Previous " + PAGE, turn(() => node.starts.pop()))); }
+    if (node.more) { rows.push(pager(node, "Next " + PAGE, turn(() => node.starts.push(node.next)))); }
+    if (!rows.length) { rows.push(make("li", { role: "none", className: "note" }, node.level === 1 ? "No keys" + (node.prefix ? " begin with it." : ".") : "")); }
+    // Rows that stay keep their place in the document, and with it the focus.
+    rows.forEach((row, i) => { if (node.list.children[i] !== row) { node.list.insertBefore(row, node.list.children[i] || null); } });
+    while (node.list.children.length > rows.length) { node.list.lastChild.remove(); }
+    const buttons = $("tree").querySelectorAll("button");
+    if (buttons.length && !$("tree").querySelector("button[tabindex='0']")) { buttons[0].tabIndex = 0; }
+};
+const load = async (node) => {
+    const after = node.starts[node.starts.length - 1];
+    const words = new URLSearchParams({ prefix: node.prefix, limit: PAGE });
+    if (separator) { words.set("separator", separator); }
+    if (after) { words.set("after", after); }
+    const page = await read("/keys?" + words);
+    const before = new Map(node.items.map((item) => [nameOf(item), item]));
+    node.items = page.items.map((item) => Object.assign(before.get(nameOf(item)) || {}, item));
+    node.more = page.more && page.after !== undefined;
+    node.next = page.after;
+    drawFolder(node);
+    await Promise.all(node.items.filter((item) => item.folder).map((item) => load(item.folder)));
+    return page.index;
+};
+const toggle = async (node, item) => {
+    if (item.folder) {
+        item.folder.list.remove();
+        item.folder = null;
+        item.button.setAttribute("aria-expanded", "false");
+        return;
+    }
+    const list = make("ul", { role: "group" });
+    item.folder = folder(item.prefix, node.level + 1, list);
+    item.button.setAttribute("aria-expanded", "true");
+    item.row.append(list);
+    await load(item.folder).catch((error) => complain(why(error)));
+};
+
+// Changes are gathered, and drawn a few times a second.
+let changes = new Map(), drawing = 0;
+const onChange = (kind, data) => {
+    if (data.key === undefined) { return; }
+    changes.set(data.key, { kind, data });
+    if (chosen === data.key) { noticed(kind, data); }
+    drawing = drawing || setTimeout(drawChanges, 250);
+};
+const drawChanges = () => {
+    drawing = 0;
+    const now = changes;
+    changes = new Map();
+    if (now.size > 500) { load(root).catch(() => {}); return; }
+    const touched = new Set();
+    for (const { kind, data } of now.values()) { change(root, kind, data, touched); }
+    for (const node of touched) { drawFolder(node); }
+};
+const change = (node, kind, data, touched) => {
+    const end = separator ? data.key.indexOf(separator, node.prefix.length) : -1;
+    const name = end < 0 ? data.key : data.key.slice(0, end + separator.length);
+    let at = 0;
+    while (at < node.items.length && order(nameOf(node.items[at]) || "", name) < 0) { at++; }
+    let item = node.items[at];
+    const there = item && nameOf(item) === name && (item.key === undefined) === (end >= 0);
+    if (there && item.folder) { change(item.folder, kind, data, touched); if (kind === "put" || item.folder.items.length) { return; } }
+    if (kind === "delete") {
+        if (there && end < 0) { node.items.splice(at, 1); item.row.remove(); touched.add(node); }
+        if (there && end >= 0) { prune(node, item); }
+        return;
+    }
+    if (!there) {
+        const start = node.starts[node.starts.length - 1];
+        if (start && order(name, start) <= 0 || at === node.items.length && node.more) { return; }
+        item = end < 0 ? { key: name } : { prefix: name };
+        node.items.splice(at, 0, item);
+        if (node.items.length > 2 * PAGE) { node.items.pop().row.remove(); node.more = true; node.next = nameOf(node.items[node.items.length - 1]); }
+    }
+    if (end < 0) {
+        for (const field of ["value", "value_base64", "ttl", "lease"]) { item[field] = data[field]; }
+    }
+    drawItem(node, item);
+    item.button.classList.add("new");
+    setTimeout(() => item.button.classList.remove("new"), 1500);
+    touched.add(node);
+};
+// A prefix of which a key was deleted may have no more.
+const prune = (node, item) => {
+    clearTimeout(item.check);
+    item.check = setTimeout(async () => {
+        const page = await read("/keys?keys&limit=1&prefix=" + encodeURIComponent(item.prefix)).catch(() => null);
+        if (page && !page.items.length && node.items.includes(item)) {
+            node.items.splice(node.items.indexOf(item), 1);
+            item.row.remove();
+            drawFolder(node);
+        }
+    }, 500);
+};
+
+const openTree = async () => {
+    const mine = root;
+    try {
+        const index = await load(mine);
+        if (root !== mine) { return; }
+        follow(mine.prefix, index, onChange, openTree);
+        if (chosen && !isDirty()) { openKey(chosen); }
+    } catch (error) {
+        if (root !== mine) { return; }
+        stream.stop();
+        stream.state = "wait";
+        live();
+        if (error.status === 401) { login("Keys need a user or a token."); return; }
+        if (error.status === 403) { complain(why(error)); stream.state = "none"; return; }
+        setTimeout(() => { if (root === mine && view === "keys") { openTree(); } }, 2000);
+    }
+};
+
+const focusOn = (one) => {
+    for (const other of $("tree").querySelectorAll("button[tabindex='0']")) { other.tabIndex = -1; }
+    one.tabIndex = 0;
+    one.focus();
+};
+const onTreeKey = (event) => {
+    const all = [...$("tree").querySelectorAll("button")], at = all.indexOf(document.activeElement);
+    const one = all[at];
+    if (!one || event.altKey || event.ctrlKey || event.metaKey) { return; }
+    const parent = one.closest("ul").parentElement.querySelector(":scope > button");
+    const open = one.getAttribute("aria-expanded");
+    let to = null;
+    if (event.key === "ArrowDown") { to = all[at + 1]; }
+    else if (event.key === "ArrowUp") { to = all[at - 1]; }
+    else if (event.key === "Home") { to = all[0]; }
+    else if (event.key === "End") { to = all[all.length - 1]; }
+    else if (event.key === "ArrowRight") { if (open === "false") { one.click(); } else if (open) { to = all[at + 1]; } }
+    else if (event.key === "ArrowLeft") { if (open === "true") { one.click(); } else { to = parent; } }
+    else { return; }
+    event.preventDefault();
+    if (to) { focusOn(to); }
+};
+
+// ---- one value ----
+
+// `shown` is what the node had: its bytes and index, index 0 for a key to be made.
+let shown = null, format = "text", written = "";
+const decoder = new TextDecoder("utf-8", { fatal: true });
+const asText = (data) => { try { return decoder.decode(data); } catch (error) { return null; } };
+const bytesOf = (item) => item.value_base64 === undefined ? new TextEncoder().encode(item.value) : Uint8Array.from(atob(item.value_base64), (c) => c.charCodeAt(0));
+const hex = (value, digits) => value.toString(16).padStart(digits, "0");
+const asHex = (data) => {
+    const lines = [];
+    for (let i = 0; i < data.length; i += 16) {
+        const part = [...data.subarray(i, i + 16)];
+        lines.push(hex(i, 6) + "  " + part.map((c) => hex(c, 2)).join(" ").padEnd(47) + "  |" + part.map((c) => c > 31 && c < 127 ? String.fromCharCode(c) : ".").join("") + "|");
+    }
+    return lines.join("\n");
+};
+// Offsets and the column of text are for the reader, and need not be there.
+const ofHex = (words) => {
+    const digits = words.split("\n").map((line) => line.replace(/^\s*[0-9a-f]{6,}\s\s/i, "").replace(/\s\s\|.*$/, "")).join("").replace(/\s/g, "");
+    if (!/^([0-9a-f]{2})*$/i.test(digits)) { throw new Error("These are not pairs of hexadecimal digits."); }
+    return Uint8Array.from(digits.match(/../g) || [], (pair) => parseInt(pair, 16));
+};
+// Indents JSON without reading its numbers, which may have more digits than ours.
+const indent = (words) => {
+    let depth = 0;
+    const line = () => "\n" + "  ".repeat(depth);
+    const tokens = words.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g) || [];
+    return tokens.map((token, i) => {
+        if (token === "{" || token === "[") { depth++; return token + ("]}".includes(tokens[i + 1]) ? "" : line()); }
+        if (token === "}" || token === "]") { depth--; return ("[{".includes(tokens[i - 1]) ? "" : line()) + token; }
+        return token === "," ? "," + line() : token === ":" ? ": " : token;
+    }).join("");
+};
+const isJson = (words) => { try { JSON.parse(words); return true; } catch (error) { return false; } };
+const isDirty = () => Boolean(shown) && $("bytes").value !== written;
+const fault = (words) => { text($("wrong"), words); $("wrong").hidden = !words; };
+
+// The bytes that the field stands for, in the format that it is shown in.
+const edited = () => {
+    const words = $("bytes").value;
+    if (!isDirty()) { return shown.data; }
+    if (format === "hex") { return ofHex(words); }
+    if (format === "json" && !isJson(words)) { throw new Error("This is not JSON. Show it as text to save it as it is."); }
+    return new TextEncoder().encode(words);
+};
+const fill = (data, wanted) => {
+    const words = asText(data);
+    // A field for text keeps no carriage returns, and none but text.
+    const plain = words !== null && !words.includes("\r") && !words.includes("\0");
+    format = wanted === "json" && plain && isJson(words) ? "json" : wanted !== "hex" && plain ? "text" : "hex";
+    for (const one of document.getElementsByName("format")) {
+        one.checked = one.value === format;
+        one.disabled = one.value === "text" && !plain || one.value === "json" && !(plain && isJson(words));
+    }
+    $("bytes").value = format === "hex" ? asHex(data) : format === "json" ? indent(words) : words;
+};
+const showBytes = (data, wanted) => { fill(data, wanted); written = $("bytes").value; fault(""); buttons(); };
+const buttons = () => {
+    const writable = shown && may("write", shown.index ? chosen : $("new-name").value);
+    $("bytes").readOnly = shown && shown.index && !writable;
+    $("save").disabled = !writable || Boolean(shown.index) && !isDirty();
+    $("undo").disabled = !isDirty();
+    $("delete").hidden = !shown || !shown.index || !writable;
+};
+const drawMeta = () => {
+    const facts = shown.index ? { "Index": number(shown.index), "Created at": number(shown.create_index), "Version": number(shown.version), "Size": bytes(shown.data.length) } : {};
+    if (shown.ttl !== undefined) { facts.TTL = seconds(shown.ttl); }
+    if (shown.lease !== undefined) { facts.Lease = shown.lease; }
+    $("meta").replaceChildren(...Object.entries(facts).map(([name, value]) => make("div", null, make("dt", null, name), make("dd", null, value))));
+};
+const adopt = (meta) => { shown = { ...meta, data: bytesOf(meta) }; $("conflict").hidden = true; drawMeta(); };
+const openKey = async (key) => {
+    try {
+        const meta = await read("/key/" + encodeURIComponent(key) + "?meta");
+        if (chosen !== key) { return; }
+        adopt(meta);
+        text($("key-name"), key);
+        $("new-label").hidden = true;
+        $("value").hidden = false;
+        showBytes(shown.data, format);
+    } catch (error) {
+        if (chosen !== key) { return; }
+        $("value").hidden = true;
+        shown = null;
+        complain(error.status === 404 ? "There is no key " + key + "." : why(error));
+    }
+};
+const newKey = () => {
+    chosen = null;
+    history.replaceState(null, "", hashOf({}));
+    shown = { index: 0, data: new Uint8Array() };
+    complain("");
+    text($("key-name"), "New key");
+    $("new-label").hidden = false;
+    $("new-name").value = root.prefix;
+    $("conflict").hidden = true;
+    $("value").hidden = false;
+    drawMeta();
+    showBytes(shown.data, "text");
+    $("new-name").focus();
+};
+// A change of the key that is open: its value is shown unless that would lose what was
+// typed; then saving it will be refused.
+const noticed = (kind, data) => {
+    if (!shown || shown.busy || data.index <= shown.index) { return; }
+    if (isDirty() || kind === "delete") {
+        conflict(kind === "delete" ? null : data);
+    } else {
+        adopt({ ...data, version: shown.version + 1 });
+        showBytes(shown.data, format);
+        openKey(chosen);
+    }
+};
+const conflict = (theirs) => {
+    shown.theirs = theirs;
+    text($("conflict-why"), theirs
+        ? (shown.index ? "Somebody else has changed this key meanwhile" : "This key exists already") + ", at index " + number(theirs.index) + ". Nothing was overwritten. Their value:"
+        : "Somebody else has deleted this key meanwhile. Nothing was written.");
+    $("theirs").hidden = !theirs;
+    text($("theirs"), theirs ? theirs.value === undefined ? asHex(bytesOf(theirs)) : theirs.value : "");
+    text($("take"), theirs ? "Load theirs" : "Close");
+    text($("over"), theirs ? "Replace theirs by mine" : "Create it again with mine");
+    $("conflict").hidden = false;
+};
+const store = async (key, data, condition) => {
+    const words = new URLSearchParams();
+    // Without them the key would lose its time to live, or its lease.
+    if (shown.lease !== undefined) { words.set("lease", shown.lease); } else if (shown.ttl !== undefined) { words.set("ttl", Math.max(100, Math.round(shown.ttl * 1000)) + "ms"); }
+    $("save").disabled = true;
+    shown.busy = true; // What comes meanwhile may be this write: it is read again.
+    try {
+        await ask("PUT", "/key/" + encodeURIComponent(key) + (words.size ? "?" + words : ""), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
+        report("Saved " + key + ".");
+        shown.data = data;
+        written = $("bytes").value;
+        if (chosen === key) { await openKey(key); } else { location.hash = hashOf({ key }); }
+    } catch (error) {
+        if (error.status === 412) {
+            const theirs = await read("/key/" + encodeURIComponent(key) + "?meta").catch((fail) => fail.status === 404 ? null : undefined);
+            if (theirs !== undefined) { chosen = key; conflict(theirs); return; }
+        }
+        fault(why(error));
+    } finally {
+        if (shown) { shown.busy = false; }
+        buttons();
+    }
+};
+const save = async (event) => {
+    event.preventDefault();
+    try {
+        const data = edited(), key = shown.index ? chosen : $("new-name").value;
+        if (!key) { throw new Error("A key has at least one character."); }
+        fault("");
+        await store(key, data, shown.index ? { "If-Match": '"' + shown.index + '"' } : { "If-None-Match": "*" });
+    } catch (error) {
+        fault(error.message);
+    }
+};
+const overwrite = async () => {
+    try {
+        await store(chosen, edited(), shown.theirs ? { "If-Match": '"' + shown.theirs.index + '"' } : { "If-None-Match": "*" });
+    } catch (error) {
+        fault(error.message);
+    }
+};
+const markChosen = () => {
+    for (const one of $("tree").querySelectorAll("button[aria-selected]")) {
+        one.setAttribute("aria-selected", String(one.item !== undefined && one.item.key !== undefined && one.item.key === chosen));
+    }
+};
+const closeKey = () => {
+    chosen = shown = null;
+    $("value").hidden = true;
+    history.replaceState(null, "", hashOf({}));
+    markChosen();
+};
+const take = () => {
+    if (!shown.theirs) { closeKey(); return; }
+    written = $("bytes").value;
+    openKey(chosen);
+};
+const erase = async () => {
+    const key = chosen, index = shown.index;
+    if (!await confirm({ title: "Delete this key", words: key, yes: "Delete", danger: true })) { return; }
+    shown.busy = true;
+    try {
+        await ask("DELETE", "/key/" + encodeURIComponent(key), { headers: { "If-Match": '"' + index + '"' } });
+        report("Deleted " + key + ".");
+        if (chosen === key) { closeKey(); }
+    } catch (error) {
+        if (error.status === 412) {
+            conflict(await read("/key/" + encodeURIComponent(key) + "?meta").catch(() => null));
+        } else {
+            fault(why(error));
+        }
+        if (shown) { shown.busy = false; }
+    }
+};
+const onFormat = (event) => {
+    try {
+        const data = edited(), dirty = isDirty();
+        fill(data, event.target.value);
+        if (!dirty) { written = $("bytes").value; }
+        fault("");
+    } catch (error) {
+        fault(error.message);
+        for (const one of document.getElementsByName("format")) { one.checked = one.value === format; }
+    }
+};
+
+const showKeys = () => {
+    const words = new URLSearchParams(location.hash.slice("#keys?".length));
+    const prefix = words.get("prefix") || "", sep = words.has("sep") ? words.get("sep") : "/", key = words.get("key");
+    if (!root || root.prefix !== prefix || separator !== sep || stream.state === "none") {
+        separator = sep;
+        root = folder(prefix, 1, $("tree"));
+        $("tree").replaceChildren();
+        openTree();
+    }
+    $("prefix").value = prefix;
+    $("separator").value = sep;
+    $("new").hidden = !mayBelow("write", prefix);
+    if (key && (key !== chosen || !shown || !shown.index)) {
+        chosen = key;
+        complain("");
+        openKey(key);
+    } else if (!key && (chosen || !shown)) {
+        chosen = shown = null;
+        $("value").hidden = true;
+    }
+    markChosen();
+};
+
 // ---- views ----
 
 let view = "";
-const stream = { state: "none" };
 const draw = () => {
     live();
     if (status) { text($("where"), status.me.id + "  cluster " + status.cluster.slice(0, 8)); }
     document.title = (failing ? "No answer: " : "") + (status ? status.me.id + " \u2013 " : "") + "craftd";
-    if (view === "cluster") { drawCluster(); }
+    if (view === "cluster") { drawCluster(); } else if (status) { text($("count"), number(status.keys) + " keys in all"); }
 };
 const show = () => {
     view = location.hash.startsWith("#keys") ? "keys" : "cluster";
@@ -378,6 +946,8 @@ const show = () => {
         $(name).hidden = view !== name;
         if (view === name) { $("nav-" + name).setAttribute("aria-current", "page"); } else { $("nav-" + name).removeAttribute("aria-current"); }
     }
+    complain("");
+    if (view === "keys") { showKeys(); } else { stream.stop(); stream.state = "none"; }
     poll();
     draw();
 };
@@ -386,6 +956,20 @@ const start = async () => {
     $("login").onsubmit = signIn;
     $("login-cancel").onclick = () => { $("login").hidden = true; };
     $("sign").onclick = signOut;
+    $("open").onsubmit = (event) => { event.preventDefault(); location.hash = hashOf({ prefix: $("prefix").value, sep: $("separator").value, key: "" }); };
+    $("separator").onchange = () => $("open").requestSubmit();
+    $("new").onclick = newKey;
+    $("tree").onkeydown = onTreeKey;
+    $("tree").addEventListener("focusin", (event) => { if (event.target.tabIndex < 0) { focusOn(event.target); } });
+    $("value").onsubmit = save;
+    $("bytes").oninput = buttons;
+    $("new-name").oninput = buttons;
+    $("undo").onclick = () => { $("bytes").value = written; fault(""); buttons(); };
+    $("delete").onclick = erase;
+    $("take").onclick = take;
+    $("over").onclick = overwrite;
+    for (const one of document.getElementsByName("format")) { one.onchange = onFormat; }
+    addEventListener("beforeunload", (event) => { if (isDirty()) { event.preventDefault(); } });
     addEventListener("hashchange", show);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) { poll(); } });
     for (;;) {

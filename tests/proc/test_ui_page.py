@@ -2,11 +2,13 @@
 nodes. Every page that a test opens must end without an uncaught exception, a console
 error or a violation of its policy."""
 import os
+import sqlite3
 
 import pytest
 
 import browser
-from cluster import HOST, ROOT, Cluster, wait_for
+from cluster import HOST, ROOT, Stopwatch, wait_for
+from test_auth import ROOT_TOKEN, authorized, change_rules, token, user, write_rules
 
 pytestmark = pytest.mark.skipif(not browser.CHROMIUM, reason="no chromium")
 
@@ -23,7 +25,8 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def visit(chromium):
-    """Opens the page of a node; `broken` says that requests will fail."""
+    """Opens the page of a node; `broken`: requests of it will fail, by 412 or since the
+    node is down."""
     pages = []
 
     def open_page(node, path="/ui", broken=False, **looks):
@@ -108,12 +111,12 @@ def test_a_node_that_fails_and_a_lost_majority(cluster, visit):
     assert gone["State"].startswith("unreachable")
     words = page.evaluate("$('verdict-text').textContent")
     assert f"{first.name} cannot be reached" in words and "none more may fail" in words
-    page.wait_for("$('hint-list').textContent.includes('%s')" % first.name)
     second.kill()
     page.wait_for(f"{WORD} === 'No quorum'")
     words = page.evaluate("$('verdict-text').textContent")
     assert "1 of 3 voters" in words and "Writes are refused" in words
     assert "no leader" in page.evaluate("$('leaders').textContent")
+    page.wait_for("$('hint-list').textContent.includes('no leader')")
     first.start()
     page.wait_for(f"{WORD} === 'Degraded'")
 
@@ -196,3 +199,463 @@ def test_the_policy_stops_what_is_injected(three, chromium):
     page.wait_for("refused.length >= 3")
     assert {"img-src", "style-src-elem", "connect-src"} <= set(page.evaluate("refused"))
     page.close()
+
+
+# ---- keys ----
+
+def labels(page):
+    return page.evaluate("""[...document.querySelectorAll("#tree button")]
+        .map(one => one.innerText.split("\\n")[0].trim())""")
+
+
+def tree_button(page, label):
+    """Marks the entry with that label, for a click."""
+    page.wait_for(f"""(() => {{ const one = [...document.querySelectorAll("#tree button")]
+        .find(one => (one.querySelector(".label") || one).textContent === {label!r});
+        document.querySelectorAll("[data-test]").forEach(x => delete x.dataset.test);
+        if (one) {{ one.dataset.test = "it"; }} return Boolean(one); }})()""")
+    page.click("[data-test=it]")
+
+
+def open_key(page, key):
+    page.evaluate(f"location.hash = '#keys?' + new URLSearchParams({{key: {key!r}}})")
+    page.wait_for(f"$('key-name').textContent === {key!r} && !$('value').hidden")
+
+
+def edit(page, text):
+    page.evaluate("$('bytes').focus(), $('bytes').select()")
+    page.type(text)
+
+
+def test_the_tree_of_keys(three, visit):
+    three[0].put_many({"svc/a/1": "one", "svc/a/2": "two", "svc/b": "three", "top": "4",
+                       "app:x": "5", "<img src=x onerror=alert(1)>": "<b>bold</b>"})
+    page = visit(three[1], "/ui#keys")
+    page.wait_for("document.querySelectorAll('#tree button').length === 4")
+    assert labels(page) == ["<img src=x onerror=alert(1)>", "app:x", "svc/", "top"]
+    tree_button(page, "svc/")
+    page.wait_for("document.querySelectorAll('#tree button').length === 6")
+    tree_button(page, "a/")
+    page.wait_for("document.querySelectorAll('#tree button').length === 8")
+    assert labels(page)[2:7] == ["svc/", "a/", "1", "2", "b"]
+    tree_button(page, "2")
+    page.wait_for("$('bytes').value === 'two'")
+    assert page.evaluate("$('key-name').textContent") == "svc/a/2"
+    # It goes on by keys: to the parent, closed, and down.
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowDown"):
+        page.press(key)
+    page.wait_for("document.activeElement.textContent.startsWith('b')")
+    page.press("Enter")
+    page.wait_for("$('bytes').value === 'three'")
+    page.evaluate("history.back()")
+    page.wait_for("$('bytes').value === 'two'")
+
+
+def test_another_separator_and_a_prefix(three, visit):
+    three[0].put_many({"app:x:1": "a", "app:y": "b", "apple": "c", "b": "d"})
+    page = visit(three[0], "/ui#keys?sep=:")
+    page.wait_for("document.querySelectorAll('#tree button').length === 3")
+    assert labels(page) == ["app:", "apple", "b"]
+    page.evaluate("$('prefix').focus()")
+    page.type("app")
+    page.press("Enter")
+    page.wait_for("location.hash.includes('prefix=app')")
+    page.wait_for("document.querySelectorAll('#tree button').length === 2")
+
+
+def test_changes_come_by_themselves(three, visit):
+    leader = three.wait_leader()
+    leader.put_many({"live/a": "1", "live/b": "2"})
+    page = visit(three.others(leader)[0], "/ui#keys?prefix=live/&key=live/a")
+    page.wait_for("stream.state === 'live' && $('bytes').value === '1'")
+    leader.put("live/a", "changed")
+    page.wait_for("$('bytes').value === 'changed'")
+    leader.put("live/aa", "new")
+    page.wait_for("document.querySelectorAll('#tree button').length === 3")
+    assert labels(page) == ["a", "aa", "b"]
+    leader.put("live/c/d", "deeper")
+    page.wait_for("document.querySelectorAll('#tree button').length === 4")
+    assert leader.request("DELETE", "/key/live/b").status == 200
+    assert leader.request("DELETE", "/key/live/c/d").status == 200
+    page.wait_for("document.querySelectorAll('#tree button').length === 2")
+    assert page.evaluate("$('live').textContent") == "live"
+
+
+def test_an_edit_is_saved(three, visit):
+    three[0].put("edit/a", "before")
+    page = visit(three[2], "/ui")
+    open_key(page, "edit/a")
+    assert page.evaluate("$('save').disabled") is True
+    edit(page, "after \u00fc\nand more")
+    page.click("#save")
+    page.wait_for("$('done').textContent.includes('Saved edit/a')")
+    assert three[0].get("edit/a") == "after \u00fc\nand more"
+    page.wait_for("$('save').disabled && $('meta').textContent.includes('Version2')")
+    # And once more, by the index that the first one has made.
+    edit(page, "third")
+    page.click("#save")
+    wait_for(lambda: three[0].get("edit/a") == "third", 10, "it is saved")
+    assert page.evaluate("$('conflict').hidden") is True
+
+
+def test_a_conflict_is_shown_and_nothing_overwritten(three, visit):
+    three[0].put("both/a", "first")
+    page = visit(three[1], "/ui", broken=True)
+    open_key(page, "both/a")
+    page.evaluate("stream.stop()")  # So that the page learns of it from 412 alone.
+    edit(page, "mine")
+    three[0].put("both/a", "theirs")
+    page.click("#save")
+    page.wait_for("!$('conflict').hidden")
+    assert page.evaluate("$('theirs').textContent") == "theirs"
+    assert page.evaluate("$('bytes').value") == "mine"
+    assert three[0].get("both/a") == "theirs"
+    # Theirs has changed once more: that is a conflict again.
+    three[0].put("both/a", "theirs again")
+    page.click("#over")
+    page.wait_for("$('theirs').textContent === 'theirs again'")
+    assert three[0].get("both/a") == "theirs again"
+    page.click("#over")
+    page.wait_for("$('conflict').hidden")
+    wait_for(lambda: three[0].get("both/a") == "mine", 10, "it is replaced")
+
+
+def test_a_change_while_typing_is_shown_and_keeps_what_was_typed(three, visit):
+    three[0].put("typing/a", "first")
+    page = visit(three[1], "/ui#keys", broken=True)
+    page.wait_for("stream.state === 'live'")
+    open_key(page, "typing/a")
+    edit(page, "mine")
+    three[0].put("typing/a", "theirs")
+    page.wait_for("!$('conflict').hidden")
+    assert page.evaluate("$('bytes').value") == "mine"
+    page.click("#take")
+    page.wait_for("$('bytes').value === 'theirs' && $('conflict').hidden")
+    # A deletion meanwhile is a conflict as well.
+    edit(page, "mine")
+    assert three[0].request("DELETE", "/key/typing/a").status == 200
+    page.wait_for("!$('conflict').hidden && $('theirs').hidden")
+    page.click("#save")
+    page.wait_for("$('conflict-why').textContent.includes('deleted')")
+    assert three[0].get("typing/a") is None
+
+
+def test_a_key_is_made_once_and_deleted(three, visit):
+    page = visit(three[0], "/ui#keys?prefix=made/", broken=True)
+    page.wait_for("stream.state === 'live'")
+    page.click("#new")
+    page.type("\u00e4 b?c%")
+    edit(page, "value")
+    three[1].put("made/\u00e4 b?c%", "was first")
+    page.click("#save")
+    page.wait_for("!$('conflict').hidden")
+    assert three[0].request("GET", "/key/made/%C3%A4%20b%3Fc%25?raw").body == b"was first"
+    page.click("#take")
+    page.wait_for("$('bytes').value === 'was first'")
+    page.click("#delete")
+    page.wait_for("$('ask').open")
+    page.click("#ask-no")
+    assert three[0].request("GET", "/key/made/%C3%A4%20b%3Fc%25").status == 200
+    page.click("#delete")
+    page.wait_for("$('ask').open")
+    page.click("#ask-yes")
+    page.wait_for("$('done').textContent.includes('Deleted')")
+    assert three[0].request("GET", "/key/made/%C3%A4%20b%3Fc%25").status == 404
+    assert page.evaluate("$('value').hidden") is True
+
+
+def test_values_as_text_json_and_hex(three, visit):
+    node = three[0]
+    numbers = '{"big":12345678901234567890,"list":[1,{}],"text":"a,b:{c}"}'
+    node.put("form/json", numbers)
+    node.request("PUT", "/key/form/raw", bytes(range(250, 256)) + b"hello, bytes")
+    node.request("PUT", "/key/form/cr", b"a\r\nb")
+    page = visit(node, "/ui")
+    open_key(page, "form/json")
+    page.click("[name=format][value=json]")
+    page.wait_for("$('bytes').value.includes('\\n')")
+    assert page.evaluate("$('bytes').value") == """{
+  "big": 12345678901234567890,
+  "list": [
+    1,
+    {}
+  ],
+  "text": "a,b:{c}"
+}"""
+    assert page.evaluate("$('save').disabled") is True  # Nothing has changed.
+    edit(page, "{broken")
+    page.click("#save")
+    page.wait_for("$('wrong').textContent.includes('not JSON')")
+    assert node.get("form/json") == numbers
+    page.click("#undo")
+    open_key(page, "form/raw")
+    assert page.evaluate("$('bytes').value").startswith(
+        "000000  fa fb fc fd fe ff 68 65 6c 6c 6f 2c 20 62 79 74  |......hello, byt|\n000010")
+    assert page.evaluate("[...document.getElementsByName('format')].map(x => x.disabled)") == [
+        True, True, False]
+    edit(page, "00 ff 0A")
+    page.click("#save")
+    wait_for(lambda: node.request("GET", "/key/form/raw?raw").body == b"\x00\xff\n", 10,
+             "the bytes are saved")
+    # A field for text would make it another value.
+    open_key(page, "form/cr")
+    assert "61 0d 0a 62" in page.evaluate("$('bytes').value")
+
+
+def test_a_fail_over_while_watching(cluster, visit):
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    leader.put("over/a", "1")
+    first = cluster.others(leader)[0]
+    page = visit(first, "/ui#keys?prefix=over/&key=over/a")
+    page.wait_for("stream.state === 'live' && $('bytes').value === '1'")
+    leader.kill()
+    new = cluster.wait_leader()
+    assert new.put("over/a", "2").status == 200
+    assert new.put("over/b", "3").status == 200
+    page.wait_for("$('bytes').value === '2'")
+    page.wait_for("document.querySelectorAll('#tree button').length === 2")
+
+
+def test_the_watched_node_comes_again_and_nothing_is_missed(cluster, visit):
+    cluster.start(3)
+    node = cluster[2]
+    cluster[0].put("miss/a", "1")
+    page = visit(node, "/ui#keys?prefix=miss/&key=miss/a", broken=True)
+    page.wait_for("stream.state === 'live' && $('bytes').value === '1'")
+    node.kill()
+    page.wait_for("$('live').textContent === 'reconnecting'")
+    cluster.wait_leader()
+    cluster[0].put("miss/a", "2")
+    cluster[0].request("PUT", "/key/miss/b", "3")
+    node.start().up()
+    page.wait_for("$('live').textContent === 'live'", 30)
+    page.wait_for("$('bytes').value === '2'")
+    page.wait_for("document.querySelectorAll('#tree button').length === 2")
+
+
+def test_without_a_leader_keys_are_shown_as_old(cluster, visit):
+    cluster.start(3)
+    cluster[0].put("alone", "1")
+    cluster.wait_same()
+    page = visit(cluster[0], "/ui#keys", broken=True)
+    page.wait_for("document.querySelectorAll('#tree button').length === 1")
+    for node in cluster.nodes[1:]:
+        node.kill()
+    wait_for(lambda: cluster[0].request("GET", "/health").status == 503, 15, "no leader")
+    open_key(page, "alone")
+    page.wait_for("!$('old').hidden")
+    edit(page, "2")
+    assert page.evaluate("$('bytes').value") == "2"
+
+
+@pytest.mark.parametrize("looks", [{}, {"dark": True}, {"width": 360}],
+                         ids=["light", "dark", "narrow"])
+def test_everybody_can_use_the_view_of_keys(three, visit, looks):
+    three[0].put_many({"axe/a/1": "one", "axe/b": "x" * 300, "z" * 200: "long"})
+    page = visit(three[1], "/ui#keys?key=axe/b", **looks)
+    page.wait_for("$('bytes').value !== ''")
+    tree_button(page, "axe/")
+    page.wait_for("document.querySelectorAll('#tree ul button').length === 2")
+    check_accessibility(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# ---- a million keys ----
+
+MILLION = 1000000
+
+
+@pytest.mark.seconds(240)
+def test_a_million_keys(cluster, visit):
+    """Half of them in one prefix, the others in a thousand: the view opens at once,
+    pages go on and back, and a prefix leads anywhere. Its rows stay few."""
+    node = cluster.new(inmem=True, args=["--max-body", "16M"]).start().up()
+    cluster.wait_leader()
+    for start in range(0, MILLION, 10000):
+        pairs = {(f"flat{n:07}" if n % 2 else f"d{n // 1000:03}/{n:07}"): "x"
+                 for n in range(start, start + 10000)}
+        assert node.put_many(pairs, timeout=60).status == 200
+    page = visit(node, "/ui#keys")
+    watch = Stopwatch(node)
+    page.wait_for("document.querySelectorAll('#tree button').length === 201")
+    assert watch.seconds() < 10
+    assert labels(page)[0] == "d000/" and labels(page)[-1] == "Next 200"
+    page.wait_for("$('count').textContent.replace(/\\D/g, '') === '1000000'")
+    tree_button(page, "Next 200")
+    page.wait_for("document.activeElement.textContent === 'Previous 200'")
+    assert labels(page)[1] == "d200/"
+    tree_button(page, "Previous 200")
+    page.wait_for("document.querySelector('#tree .label').textContent === 'd000/'")
+    page.evaluate("location.hash = '#keys?prefix=flat09999'")
+    page.wait_for("document.querySelectorAll('#tree button').length === 50")
+    assert labels(page)[0] == "01"
+    page.evaluate("location.hash = '#keys?prefix=flat'")
+    page.wait_for("document.querySelectorAll('#tree button').length === 201")
+    # Thousands of changes a second leave it usable.
+    for start in range(0, 100000, 5000):
+        node.put_many({f"flat{n:07}": "changed" for n in range(start, start + 5000)})
+    page.wait_for("document.querySelector('#tree .preview').textContent === 'changed'")
+    assert page.evaluate("document.querySelectorAll('#tree button').length") <= 402
+    tree_button(page, "0000003")
+    page.wait_for("$('bytes').value === 'changed'")
+
+
+# ---- actions ----
+
+def press_action(page, label):
+    page.wait_for(f"""document.querySelector('[aria-label="{label}"]')""")
+    page.click(f'[aria-label="{label}"]')
+
+
+def test_the_leader_is_moved(three, visit):
+    leader = three.wait_leader()
+    other = three.others(leader)[0]
+    page = visit(leader)
+    press_action(page, f"Make leader: {other.name}")
+    page.wait_for(f"$('done').textContent.includes('leader to {other.name}: done')")
+    page.wait_for(f"$('verdict-text').textContent.includes('{other.name} leads')")
+    assert three.wait_leader() is other
+
+
+def test_a_vote_is_taken_and_given_and_a_member_removed(cluster, visit):
+    cluster.start(3)
+    leader = cluster.wait_leader()
+    other = cluster.others(leader)[0]
+    page = visit(leader)
+    press_action(page, f"Demote: {other.name}")
+    page.wait_for("$('ask').open")
+    page.press("Escape")
+    page.wait_for("!$('ask').open")
+    press_action(page, f"Demote: {other.name}")
+    page.wait_for("$('ask').open")
+    page.click("#ask-yes")
+    press_action(page, f"Promote: {other.name}")
+    press_action(page, f"Demote: {other.name}")
+    page.wait_for("$('ask').open")
+    page.click("#ask-no")
+    press_action(page, f"Remove: {other.name}")
+    page.wait_for("$('ask').open")
+    for word in ("", leader.name, other.name.upper()):
+        page.evaluate("$('ask-word').select()")
+        page.type(word)
+        assert page.evaluate("$('ask-yes').disabled") is True
+        page.press("Enter")
+    assert len(leader.request("GET", "/nodes").json()) == 3
+    page.evaluate("$('ask-word').select()")
+    page.type(other.name)
+    page.press("Enter")
+    page.wait_for("document.querySelectorAll('#members tr').length === 2")
+    assert other.name not in [one["id"] for one in leader.request("GET", "/nodes").json()]
+
+
+def test_an_action_that_is_refused_says_why(cluster, visit):
+    node = cluster.start(1)[0]
+    page = visit(node, broken=True)
+    press_action(page, f"Remove: {node.name}")
+    page.wait_for("$('ask').open")
+    page.type(node.name)
+    page.press("Enter")
+    page.wait_for("!$('message').hidden")
+    got = node.request("DELETE", f"/nodes/{node.name}").json()
+    assert got["message"] in page.evaluate("$('message').textContent")
+
+
+def test_a_backup_is_downloaded_and_a_snapshot_taken(three, visit, tmp_path):
+    three[0].put("kept", "safe")
+    page = visit(three[0])
+    page.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.wait_for("[...$('operate').children].some(one => one.textContent.includes('backup'))")
+    page.click("#operate button")
+    page.wait_for("$('done').textContent.includes('The browser saves craftd-')")
+
+    def saved():
+        names = [name for name in os.listdir(tmp_path) if name.endswith(".db")]
+        return names and sqlite3.connect(tmp_path / names[0]).execute(
+            "select value from kv where key = 'kept'").fetchall()
+    assert wait_for(saved, 20, "the file is there") == [("safe",)]
+    page.click("#operate button:nth-child(2)")
+    page.wait_for("$('done').textContent.includes('Snapshot of node0: done')")
+
+
+# ---- with --auth ----
+
+def sign_in(page, name, password):
+    page.wait_for("!$('login').hidden")
+    page.evaluate("$('name').select()")
+    page.type(name)
+    page.evaluate("$('password').select()")
+    page.type(password)
+    page.press("Enter")
+
+
+@pytest.fixture
+def guarded(cluster, tmp_path):
+    rules = write_rules(tmp_path / "auth.json", ROOT_TOKEN, user("op", "pass w\u00f6rd", "all"),
+                        user("dev", "dev", "read:svc/", "write:svc/a", "status"),
+                        user("reader", "reader", "read:svc/"), token("machine", "all"))
+    node = authorized(cluster.new(args=["--auth", rules]))
+    node.rules = rules
+    node.start().up()
+    cluster.wait_leader()
+    node.put_many({"svc/a": "1", "svc/b": "2", "secret": "3"})
+    return node
+
+
+def test_it_asks_for_credentials_and_keeps_them_to_itself(guarded, visit):
+    page = visit(guarded, broken=True)
+    sign_in(page, "op", "wrong")
+    page.wait_for("$('login-why').textContent.includes('is wrong')")
+    assert page.evaluate("document.querySelectorAll('#members tr').length") == 0
+    sign_in(page, "op", "pass w\u00f6rd")
+    page.wait_for(f"{WORD} === 'Healthy'")
+    assert page.evaluate("$('user').textContent") == "op"
+    page.evaluate("location.hash = 'keys'")
+    page.wait_for("stream.state === 'live' && document.querySelectorAll('#tree button').length")
+    assert guarded.put("svc/new", "live").status == 200
+    tree_button(page, "svc/")
+    page.wait_for("document.querySelectorAll('#tree button').length === 5")
+    # They are stored nowhere.
+    assert page.evaluate("localStorage.length + sessionStorage.length + "
+                         "document.cookie.length") == 0
+    page.click("#sign")
+    page.wait_for("$('user').textContent === 'not signed in'")
+    page.click("#sign")
+    sign_in(page, "", "machine")
+    page.wait_for("$('user').textContent === 'a token' && stream.state === 'live'")
+
+
+def test_what_a_user_may_not_do_is_not_offered(guarded, visit):
+    page = visit(guarded, broken=True)
+    sign_in(page, "dev", "dev")
+    page.wait_for(f"{WORD} === 'Healthy'")
+    assert page.evaluate("document.querySelectorAll('.actions button, #operate button').length") == 0
+    page.evaluate("location.hash = '#keys?prefix=svc/&key=svc/b'")
+    page.wait_for("$('bytes').value === '2'")
+    assert labels(page) == ["a", "b"]
+    assert page.evaluate("[$('bytes').readOnly, $('save').disabled, $('delete').hidden]") == [
+        True, True, True]
+    page.evaluate("location.hash = '#keys?prefix=svc/&key=svc/a'")
+    page.wait_for("$('bytes').value === '1' && !$('bytes').readOnly && !$('delete').hidden")
+    edit(page, "changed")
+    page.click("#save")
+    wait_for(lambda: guarded.get("svc/a") == "changed", 10, "it is saved")
+
+
+def test_one_who_may_not_see_the_cluster_sees_keys(guarded, visit):
+    page = visit(guarded, "/ui#keys?prefix=svc/", broken=True)
+    sign_in(page, "reader", "reader")
+    page.wait_for("document.querySelectorAll('#tree button').length === 2")
+    page.evaluate("location.hash = 'cluster'")
+    page.wait_for("$('verdict-text').textContent.includes('permission status')")
+    assert page.evaluate("$('new').hidden") is True
+
+
+def test_credentials_that_end_are_asked_for_again(guarded, visit):
+    page = visit(guarded, broken=True)
+    sign_in(page, "dev", "dev")
+    page.wait_for(f"{WORD} === 'Healthy'")
+    change_rules(guarded, ROOT_TOKEN, user("dev", "other", "status"))
+    page.wait_for("!$('login').hidden")
+    sign_in(page, "dev", "other")
+    page.wait_for(f"{WORD} === 'Healthy' && $('login').hidden")
