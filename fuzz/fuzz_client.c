@@ -91,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {"nodes", "promote", "n2"},
         {"sync", "--all"},
         {"snapshot"},
+        {"export", "-"},
     };
     static char program[] = "craftd";
     static char flag[] = "--timeout=20ms";

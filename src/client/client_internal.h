@@ -64,6 +64,8 @@ struct options {
     bool all;         /* All nodes, of status and sync. */
     bool prefix;      /* Of del: the word is a prefix. */
     bool yes;         /* Nothing is asked. */
+    const char *from; /* Format of the dump to import; NULL: an export. */
+    bool dry_run;
     bool help;
 };
 
@@ -211,6 +213,16 @@ int client_confirm(const struct options *options, const char *format, ...)
 bool client_add_credentials(struct buf *out, const struct options *options,
                             const char *addr, char *why, size_t why_size);
 
+/* ---- whole_file.c ---- */
+
+/* Writes what a file is to have. Returns the exit code of the command, which it
+ * has explained unless it is EXIT_DONE. */
+typedef int client_fill(const struct options *options, int fd);
+/* Write a file under a temporary name, and give it the name `path` when `fill`
+ * has succeeded; "-": fill stdout. Returns the exit code of the command. */
+int client_write_whole_file(const struct options *options, const char *path,
+                            client_fill *fill);
+
 /* ---- text.c ---- */
 
 struct field {
@@ -243,6 +255,8 @@ int client_run_sync(const struct options *options);
 int client_run_snapshot(const struct options *options);
 int client_run_restore(const struct options *options);
 int client_run_backup(const struct options *options);
+int client_run_export(const struct options *options);
+int client_run_import(const struct options *options);
 int client_run_bench_disk(const struct options *options);
 int client_run_passwd(const struct options *options);
 int client_run_token(const struct options *options);
@@ -264,6 +278,8 @@ extern const char help_sync[];
 extern const char help_snapshot[];
 extern const char help_backup[];
 extern const char help_restore[];
+extern const char help_export[];
+extern const char help_import[];
 extern const char help_bench_disk[];
 extern const char help_passwd[];
 extern const char help_token[];

@@ -44,6 +44,8 @@ static const struct flag flags[] = {
     {"all", FLAG, AT(all), 0},
     {"prefix", FLAG, AT(prefix), 0},
     {"yes", FLAG, AT(yes), 0},
+    {"from", TEXT, AT(from), 0},
+    {"dry-run", FLAG, AT(dry_run), 0},
 };
 
 static const struct flag *find(const struct command *command, const char *name,

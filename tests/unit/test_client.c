@@ -171,8 +171,9 @@ static void test_pages_name_the_flags(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "get",   "put",    "del",    "ls",         "txn",     "status",
-        "nodes", "leader", "backup", "bench-disk", "version", "help"};
+        "get",    "put",    "del",     "ls",     "txn",
+        "status", "nodes",  "leader",  "backup", "bench-disk",
+        "export", "import", "version", "help"};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
         const struct command *command = client_command_named(names[i]);
         assert_non_null(command);
