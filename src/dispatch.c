@@ -41,14 +41,6 @@ static int explain_mistyped(const char *word)
 int dispatch_command(int argc, char **argv)
 {
     bool is_help = argc == 3 && strcmp(argv[1], "help") == 0;
-    const char *command = is_help ? argv[2] : argc > 1 ? argv[1] : "";
-    if (strcmp(command, "lock") == 0) {
-        fprintf(stderr,
-                "craftd: %s is not in this version (a directory of that name "
-                "is ./%s); see craftd help\n",
-                command, command);
-        return EXIT_USAGE;
-    }
     /* "help NAME" becomes "NAME --help", since each command has its own
      * page. */
     if (is_help) {

@@ -16,6 +16,8 @@ static const struct command commands[] = {
     {"txn", client_run_txn, 0, 1, REACH, help_txn},
     {"watch", client_run_watch, 0, 1, REACH "key since initial json exec",
      help_watch},
+    {"lock", client_run_lock, 1, -1, REACH "ttl wait", help_lock},
+    {"elect", client_run_elect, 1, 2, REACH "ttl", help_elect},
     {"status", client_run_status, 0, 0, REACH "json", help_status},
     {"nodes", client_run_nodes, 0, 2, REACH "json yes", help_nodes},
     {"leader", client_run_leader, 0, 1, REACH "json", help_leader},
@@ -46,10 +48,11 @@ const struct command *client_command_named(const char *name)
 
 /* The names of these commands in etcdctl, consul, redis-cli and shells. */
 static const char *const foreign_names[][2] = {
-    {"list", "ls"},         {"set", "put"},     {"delete", "del"},
-    {"rm", "del"},          {"read", "get"},    {"write", "put"},
-    {"members", "nodes"},   {"peers", "nodes"}, {"member", "nodes"},
-    {"subscribe", "watch"}, {"info", "status"}, {"health", "status"},
+    {"list", "ls"},         {"set", "put"},        {"delete", "del"},
+    {"rm", "del"},          {"read", "get"},       {"write", "put"},
+    {"members", "nodes"},   {"peers", "nodes"},    {"member", "nodes"},
+    {"subscribe", "watch"}, {"info", "status"},    {"health", "status"},
+    {"election", "elect"},  {"campaign", "elect"}, {"flock", "lock"},
 };
 
 const char *client_command_like(const char *word)

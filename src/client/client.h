@@ -1,7 +1,7 @@
 /* client.h -- the commands: those that use a running cluster through its HTTP
- * API, as any client does (get, put, del, ls, txn, status, nodes, leader,
- * backup, restore --addr), and those that need none (bench-disk, passwd, token,
- * keygen, version, help).
+ * API, as any client does (get, put, del, ls, txn, watch, lock, elect, status,
+ * nodes, leader, backup, restore --addr), and those that need none (bench-disk,
+ * passwd, token, keygen, version, help).
  *
  * A process runs one command, with blocking calls that have time-outs; nothing
  * here runs inside the daemon. `craftd help` is the manual, with exit codes. */

@@ -20,6 +20,7 @@ enum {
     EXIT_AWAY = 6,    /* No server could be reached, or none could answer
                          now: nothing was changed. */
     EXIT_UNKNOWN = 7, /* The change may have been made, or may be made yet. */
+    EXIT_LOST = 8,    /* A lock was lost while its command ran. */
 };
 
 enum {
@@ -66,6 +67,12 @@ struct options {
     bool yes;         /* Nothing is asked. */
     const char *from; /* Format of the dump to import; NULL: an export. */
     bool dry_run;
+    /* Of lock and elect. */
+    uint64_t ttl_ms;
+    bool has_wait;
+    uint64_t wait_ms;
+    char *const *rest; /* The words behind the last of `words`, as they are,
+                          terminated by NULL; NULL: there are none. */
     bool help;
 };
 
@@ -73,7 +80,8 @@ struct command {
     const char *name;
     int (*run)(const struct options *options);
     int words_min;
-    int words_max;
+    int words_max;     /* A negative number: after as many words the rest of the
+                          line is a command (options->rest). */
     const char *flags; /* Names of the flags it takes, between blanks. */
     const char *help;
 };
@@ -108,6 +116,11 @@ enum moved {
     MOVED_EARLY,  /* The server has answered before it read everything. */
     MOVED_FAILED, /* `why` has the reason. */
 };
+/* While that descriptor is readable, waits for servers end at once, as if their
+ * deadline had passed. -1: none. */
+void client_interrupt_by(int fd);
+bool client_is_interrupted(void);
+
 /* Send all of `bytes` until the deadline, of the monotonic clock. */
 enum moved client_send_all(int fd, struct bytes bytes, uint64_t deadline_ms,
                            char *why, size_t why_size);
@@ -248,6 +261,8 @@ int client_erase(const struct options *options);
 int client_run_txn(const struct options *options);
 int client_run_ls(const struct options *options);
 int client_run_watch(const struct options *options);
+int client_run_lock(const struct options *options);
+int client_run_elect(const struct options *options);
 int client_run_status(const struct options *options);
 int client_run_nodes(const struct options *options);
 int client_run_leader(const struct options *options);
@@ -271,6 +286,8 @@ extern const char help_del[];
 extern const char help_ls[];
 extern const char help_txn[];
 extern const char help_watch[];
+extern const char help_lock[];
+extern const char help_elect[];
 extern const char help_status[];
 extern const char help_nodes[];
 extern const char help_leader[];

@@ -28,15 +28,30 @@ static bool explain(int error, char *why, size_t why_size)
     return false;
 }
 
-/* Wait for events. Returns those that are ready, 0 after the deadline. */
+static int interrupt_fd = -1;
+
+void client_interrupt_by(int fd)
+{
+    interrupt_fd = fd;
+}
+
+bool client_is_interrupted(void)
+{
+    struct pollfd poll_fd = {.fd = interrupt_fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) > 0;
+}
+
+/* Wait for events. Returns those that are ready, 0 after the deadline or when
+ * it is interrupted. */
 static short await(int fd, short events, uint64_t deadline_ms)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = events};
+    struct pollfd fds[2] = {{.fd = fd, .events = events},
+                            {.fd = interrupt_fd, .events = POLLIN}};
     int rc;
     do {
-        rc = poll(&poll_fd, 1, left_ms(deadline_ms));
+        rc = poll(fds, 2, left_ms(deadline_ms));
     } while (rc < 0 && errno == EINTR);
-    return rc > 0 ? poll_fd.revents : 0;
+    return rc > 0 ? fds[0].revents : 0;
 }
 
 /* Returns 0, or an errno. */

@@ -6,9 +6,10 @@
 
 #include "base/text.h"
 #include "client/client_internal.h"
+#include "client/lock_internal.h"
 #include "reactor/reactor.h"
 
-enum kind { FLAG, TEXT, NUMBER, DURATION };
+enum kind { FLAG, TEXT, NUMBER, DURATION, DURATION_OR_0 };
 
 struct flag {
     const char *name;
@@ -40,6 +41,8 @@ static const struct flag flags[] = {
     {"since", NUMBER, AT(since), AT(has_since)},
     {"initial", FLAG, AT(initial), 0},
     {"exec", TEXT, AT(exec), 0},
+    {"ttl", DURATION, AT(ttl_ms), 0},
+    {"wait", DURATION_OR_0, AT(wait_ms), AT(has_wait)},
     {"quiet", FLAG, AT(quiet), 0},
     {"all", FLAG, AT(all), 0},
     {"prefix", FLAG, AT(prefix), 0},
@@ -100,8 +103,10 @@ static const char *take(const struct flag *flag, const char *value,
     case NUMBER:
         return json_u64(bytes_of_string(value), field) ? NULL : "is no number";
     case DURATION:
+    case DURATION_OR_0:
         return text_duration_ms(bytes_of_string(value), field) &&
-                       *(uint64_t *)field > 0 &&
+                       (*(uint64_t *)field > 0 ||
+                        flag->kind == DURATION_OR_0) &&
                        *(uint64_t *)field <= 3600 * 1000
                    ? NULL
                    : "is no duration such as 250ms or 5s, up to 1h";
@@ -185,6 +190,32 @@ static bool servers_ok(const char *list, char *why, size_t why_size)
     return any;
 }
 
+/* Returns NULL, or what is wrong with the name of a lock, and what goes with
+ * it.
+ */
+static const char *check_lock(const struct options *options)
+{
+    const char *name = options->words[0];
+    size_t size = strlen(name);
+    if (size > LOCK_NAME_MAX || name[size - 1] == '/' ||
+        !text_is_printable(bytes_of_string(name))) {
+        return "NAME has at most 200 bytes, no control characters, and no "
+               "slash "
+               "at its end";
+    }
+    if (options->word_count > 1 &&
+        (strlen(options->words[1]) > LOCK_VALUE_MAX ||
+         !text_is_printable(bytes_of_string(options->words[1])))) {
+        return "VALUE has at most 300 bytes, and no control characters";
+    }
+    if (options->ttl_ms < LOCK_TTL_MIN_MS) {
+        return "--ttl is at least 1s";
+    }
+    return options->command->words_max < 0 && !options->rest
+               ? "there is no command to run"
+               : NULL;
+}
+
 static bool check(const struct options *options, char *why, size_t why_size)
 {
     const struct command *command = options->command;
@@ -204,6 +235,8 @@ static bool check(const struct options *options, char *why, size_t why_size)
         wrong = "--stale is --level none: use one of them";
     } else if (options->join && options->word_count > 0) {
         wrong = "a token for one join has no other permissions";
+    } else if (text_lists_word(command->flags, bytes_of_string("ttl"))) {
+        wrong = check_lock(options);
     }
     if (wrong) {
         (void)snprintf(why, why_size, "%s; see craftd help %s", wrong,
@@ -231,12 +264,21 @@ bool options_parse(struct options *options, int argc, char **argv, char *why,
     const char *addr = getenv("CRAFTD_ADDR");
     options->addr = addr && addr[0] ? addr : "localhost:11000";
     options->timeout_ms = 10000;
+    options->ttl_ms = 10000;
     options->time_ms = 3000;
-    must(options->command->words_max <= WORDS_MAX);
+    int words_max = options->command->words_max;
+    must(words_max <= WORDS_MAX);
     bool words_only = false;
     for (int at = 0; at < argc; at++) {
+        bool dashes = strcmp(argv[at], "--") == 0;
         bool is_word = words_only || argv[at][0] != '-' || !argv[at][1];
-        if (!is_word && strcmp(argv[at], "--") == 0) {
+        if (options->word_count == -words_max && words_max < 0 &&
+            (is_word || dashes)) {
+            at += dashes;
+            options->rest = at < argc ? argv + at : NULL;
+            break;
+        }
+        if (!is_word && dashes) {
             words_only = true;
         } else if (is_word
                        ? !add_word(options, argv[at], why, why_size)

@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #endif
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -88,4 +89,12 @@ bool sys_forbid_dumps(void)
 #else
     return true;
 #endif
+}
+
+bool sys_end_with(int parent)
+{
+#ifdef __linux__
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+#endif
+    return getppid() == parent;
 }

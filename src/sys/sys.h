@@ -23,6 +23,10 @@ void sys_entropy(void *out, size_t size);
  * read its memory. False: see errno. */
 MUST_CHECK bool sys_forbid_dumps(void);
 
+/* In a child: from now on the kernel kills this process when `parent` dies, on
+ * Linux. False: it has died already. */
+MUST_CHECK bool sys_end_with(int parent);
+
 /* In a child: close all descriptors but the standard three and `kept`, which
  * becomes `number`, the one after them. Locks, listeners and connections must
  * not live on in a copy. False, with errno: it could not be moved. */
