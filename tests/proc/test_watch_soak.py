@@ -3,10 +3,12 @@ node with the last id, and nothing may be missing, doubled or out of order.
 
 MINUTES=60 scripts/proc watch_soak runs it for an hour; 20 s without.
 """
+import contextlib
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -16,6 +18,8 @@ import pytest
 from cluster import TROUBLE, HOST, die_with_parent, wait_for
 
 SECONDS = float(os.environ.get("MINUTES", "0.33")) * 60
+# A long run leaves the machine to others: fewer writes, and time between faults.
+PAUSE, FAULT_PAUSE = (0.005, (1, 3)) if SECONDS < 300 else (0.05, (3, 8))
 KEYS = 20
 
 
@@ -92,7 +96,7 @@ def write(nodes, stop, state):
             state["writes"] = i
         except TROUBLE:
             pass
-        time.sleep(0.005)
+        time.sleep(PAUSE)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
@@ -110,20 +114,24 @@ def test_watch_soak(cluster):
     try:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end and not any(f.wrong for f in followers):
-            time.sleep(random.uniform(1, 3))
+            time.sleep(random.uniform(*FAULT_PAUSE))
             victim = random.choice(nodes)
             faults += 1
-            kind = random.randrange(3)
+            kind = random.randrange(5)
             if kind == 0:
                 victim.kill()
                 victim.start()
             elif kind == 1:
                 victim.terminate()
                 victim.start()
-            else:
-                victim.send(19)  # SIGSTOP
+            elif kind == 2:
+                victim.send(signal.SIGSTOP)
                 time.sleep(random.uniform(0.1, 2))
-                victim.send(18)
+                victim.send(signal.SIGCONT)
+            else:  # Leadership moves; the log is cut.
+                with contextlib.suppress(*TROUBLE):
+                    path = "/leader" if kind == 3 else "/snapshot"
+                    victim.request("POST", path, timeout=5)
     finally:
         stop.set()
     writer.join(20)
