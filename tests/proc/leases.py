@@ -64,12 +64,14 @@ class Leases:
 
 
 class Proxy:
-    """addr for CRAFTD_ADDR. `hang` and `gone`: what renewals meet."""
+    """addr for CRAFTD_ADDR. What renewals meet: `hang`, `gone`, or an answer that
+    is `late` by so many seconds. `renewed` is when the last good one arrived."""
 
     def __init__(self, node, leases=None):
         self.node, self.leases = node, leases
         self.hang = self.gone = False
-        self.renewals = 0
+        self.late = 0.0
+        self.renewals, self.renewed = 0, 0.0
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -110,14 +112,22 @@ class Proxy:
         self.server.server_close()
 
     def answer(self, method, target, body):
-        path, _, text = target.partition("?")
-        query = urllib.parse.parse_qs(text, keep_blank_values=True)
-        if method == "PUT" and path.startswith("/lease/"):
+        if method == "PUT" and target.startswith("/lease/"):
             self.renewals += 1
+            arrived = time.monotonic()
             while self.hang:
                 time.sleep(0.05)
             if self.gone:
                 return 404, {}, b'{"code":"not-found","message":"no such lease"}'
+            self.renewed = arrived
+            answer = self.pass_on(method, target, body)
+            time.sleep(self.late)
+            return answer
+        return self.pass_on(method, target, body)
+
+    def pass_on(self, method, target, body):
+        path, _, text = target.partition("?")
+        query = urllib.parse.parse_qs(text, keep_blank_values=True)
         if self.leases and path.startswith("/lease"):
             status, data = self.leases.answer(method, path, query)
             return status, {"Content-Type": "application/json"}, data

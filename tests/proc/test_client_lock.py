@@ -281,6 +281,19 @@ def test_the_clock_here_decides_when_no_server_answers(node, proxy, start):
     assert "could not be renewed in time" in holder.errors()
 
 
+def test_the_lease_counts_from_when_its_renewal_was_sent(proxy, start):
+    """An answer that takes its time says nothing about the time after it."""
+    holder = start(*lock("sent/a", "sh", "-c", TRAP, ttl=4))
+    assert holder.line() == "on"
+    proxy.late = 0.8
+    wait_for(lambda: proxy.renewals >= 3, what="renewals")
+    time.sleep(0.9)
+    proxy.hang = True
+    assert holder.line() == "term"
+    assert time.monotonic() - proxy.renewed < 3.4  # Three quarters of 4 s.
+    assert holder.wait() == LOST
+
+
 def test_a_short_silence_is_none(proxy, start):
     holder = start(*lock("short/a", "sh", "-c", "echo on; sleep 5; echo off; exit 4", ttl=4))
     assert holder.line() == "on"
