@@ -2,8 +2,8 @@
  * else, the rest is the payload of a frame of that type (a checksum would
  * stop the fuzzer), or a stored membership. Property: what is accepted
  * encodes to the very same bytes again. HELLO, WELCOME and REFUSE are read for
- * ever, and later versions may add fields at their end (wire.h): what this
- * version knows encodes to the first bytes of them. */
+ * ever, and later versions may add fields at their end and that of VITALS
+ * (wire.h): what this version knows encodes to the first bytes of them. */
 #include "wire/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,6 +24,7 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
     struct wire_snapshot_resp snapshot_resp;
     struct raft_message message;
     struct raft_member member;
+    struct wire_vitals vitals;
     uint64_t index;
     if ((type == WIRE_HELLO || type == WIRE_WELCOME) &&
         wire_hello(in, &hello) == ERR_OK) {
@@ -46,6 +47,8 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
         wire_add_snapshot_resp(out, &snapshot_resp);
     } else if (type == WIRE_REMOVED && wire_removed(in, &index) == ERR_OK) {
         wire_add_removed(out, index);
+    } else if (type == WIRE_VITALS && wire_vitals(in, &vitals) == ERR_OK) {
+        wire_add_vitals(out, &vitals);
     } else if (type == CONF && wire_decode_conf(in, &conf) == ERR_OK) {
         wire_encode_conf(out, &conf);
         must(bytes_equal(buf_bytes(out), in));
@@ -62,7 +65,8 @@ static bool encode_again(uint8_t type, struct bytes in, struct buf *out)
 
 static bool later_versions_may_extend(uint8_t type)
 {
-    return type == WIRE_HELLO || type == WIRE_WELCOME || type == WIRE_REFUSE;
+    return type == WIRE_HELLO || type == WIRE_WELCOME || type == WIRE_REFUSE ||
+           type == WIRE_VITALS;
 }
 
 /* `out` is one whole frame, made from what was read out of `payload`. */

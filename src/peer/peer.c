@@ -264,6 +264,7 @@ static enum next on_frame(struct conn *conn, const struct wire_frame *frame)
     case WIRE_SNAPSHOT:
     case WIRE_SNAPSHOT_RESP:
     case WIRE_REMOVED:
+    case WIRE_VITALS:
         return peers->handler->on_frame(conn->link->id, frame,
                                         peers->handler_arg)
                    ? GO_ON

@@ -55,8 +55,8 @@ static inline void transport_flush(const struct transport *transport)
  * `arg` is the owner's. on_start, on_adopt and on_foreign may be NULL. */
 struct transport_handler {
     /* A frame that is not for the link itself (RAFT, FORWARD, FORWARD_RESP,
-     * SNAPSHOT, SNAPSHOT_RESP, REMOVED) from the node `from`, whose link is up.
-     * False: it is malformed, and the link is dropped. */
+     * SNAPSHOT, SNAPSHOT_RESP, REMOVED, VITALS) from the node `from`, whose
+     * link is up. False: it is malformed, and the link is dropped. */
     bool (*on_frame)(raft_id from, const struct wire_frame *frame, void *arg);
     /* A HELLO or WELCOME that the links themselves would accept. NULL: accept
      * it. Otherwise refuse this incarnation of the sender's directory; the

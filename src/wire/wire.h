@@ -70,6 +70,7 @@ enum wire_type {
     WIRE_SNAPSHOT_RESP = 10, /* ... and its acknowledgement. */
     WIRE_REMOVED = 11, /* The receiver is no member any more. (Builds that do
                           not know it skip it.) */
+    WIRE_VITALS = 12,  /* What an operator asks about the sender. (Likewise.) */
 };
 
 /* HELLO and WELCOME carry the same: the identities of sender and receiver. They
@@ -168,6 +169,21 @@ struct wire_snapshot_resp {
     enum wire_snapshot_state state;
 };
 
+/* The version and resources of the sender, for the operators of the others:
+ * nothing is decided by them. Later versions may append fields, which this one
+ * skips. */
+enum { WIRE_BUILD_BYTES = 32 };
+struct wire_vitals {
+    char build[WIRE_BUILD_BYTES]; /* Version of the program; a word. */
+    uint64_t applied;             /* Index. */
+    uint64_t db_bytes;
+    uint64_t log_bytes;
+    uint64_t memory_bytes; /* Resident; 0: unknown. */
+    /* 99th percentile of the commits of the last interval, in us, as
+     * histogram_quantile() has it; 0: there were none. */
+    uint64_t commit_p99_us;
+};
+
 /* One entry of an append. */
 struct wire_entry {
     uint64_t term;
@@ -194,6 +210,8 @@ void wire_add_snapshot_resp(struct buf *out,
 
 /* `index`: log index of the newest committed membership at the sender. */
 void wire_add_removed(struct buf *out, uint64_t index);
+
+void wire_add_vitals(struct buf *out, const struct wire_vitals *vitals);
 
 /* ---- decoding ---------------------------------------------------------- */
 
@@ -228,6 +246,9 @@ MUST_CHECK enum err wire_snapshot_resp(struct bytes payload,
                                        struct wire_snapshot_resp *resp);
 
 MUST_CHECK enum err wire_removed(struct bytes payload, uint64_t *index);
+
+MUST_CHECK enum err wire_vitals(struct bytes payload,
+                                struct wire_vitals *vitals);
 
 /* ---- membership, which is stored as well: payload of RAFT_ENTRY_CONF ---- */
 

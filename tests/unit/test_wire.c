@@ -51,6 +51,37 @@ static struct bytes one_frame(const struct buf *buf, enum wire_type type)
     return frame.payload;
 }
 
+static void test_vitals_round_trip(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct wire_vitals vitals = {.build = "1.2.3",
+                                 .applied = 1,
+                                 .db_bytes = 2,
+                                 .log_bytes = 3,
+                                 .memory_bytes = 4,
+                                 .commit_p99_us = UINT64_MAX};
+    struct wire_vitals back = {0};
+    wire_add_vitals(&out, &vitals);
+    struct bytes payload = one_frame(&out, WIRE_VITALS);
+    assert_int_equal(wire_vitals(payload, &back), ERR_OK);
+    assert_memory_equal(&back, &vitals, sizeof(back));
+    for (size_t size = 0; size < payload.size; size++) {
+        assert_int_equal(wire_vitals(bytes_of(payload.data, size), &back),
+                         ERR_CORRUPT);
+    }
+
+    /* A later version adds to them; one with a name that is no word is none. */
+    struct buf more = {0};
+    buf_add_bytes(&more, payload);
+    buf_add_string(&more, "news");
+    assert_int_equal(wire_vitals(buf_bytes(&more), &back), ERR_OK);
+    more.data[2] = '\n';
+    assert_int_equal(wire_vitals(buf_bytes(&more), &back), ERR_CORRUPT);
+    buf_free(&more);
+    buf_free(&out);
+}
+
 static void test_handshake_round_trip(void **state)
 {
     (void)state;
@@ -339,6 +370,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_handshake_round_trip),
+        cmocka_unit_test(test_vitals_round_trip),
         cmocka_unit_test(test_forward_round_trip),
         cmocka_unit_test(test_forward_kinds),
         cmocka_unit_test(test_raft_messages_round_trip),
