@@ -140,6 +140,15 @@ static void api_process(void *arg, struct api_process *out)
                                 .max_fds = process.max_fds};
 }
 
+/* What the others are shown of this process. */
+static void node_vitals(void *arg, struct wire_vitals *vitals)
+{
+    struct api_process process;
+    api_process(arg, &process);
+    snprintf(vitals->build, sizeof(vitals->build), "%s", CRAFTD_VERSION);
+    vitals->memory_bytes = process.has_memory ? process.resident_bytes : 0;
+}
+
 static void api_sandbox(void *arg, bool *seccomp, bool *landlock)
 {
     const struct daemon *daemon = arg;
@@ -508,6 +517,8 @@ static int open_node(struct daemon *daemon)
     const struct config *config = &daemon->config;
     struct node_env env = host_env(daemon->fs);
     env.transport = peers_transport(daemon->peers);
+    env.vitals = node_vitals;
+    env.vitals_arg = daemon;
     struct node_options options = {
         .name = config->id,
         .raft_addr = config->raft_adv,

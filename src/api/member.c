@@ -46,6 +46,41 @@ void api_add_progress(struct buf *out, const struct node_status *status,
     }
 }
 
+void api_add_vitals(struct buf *out, struct api *api,
+                    const struct node_status *status, raft_id id)
+{
+    uint64_t age_ms = 0;
+    struct wire_vitals own = {.applied = status->applied,
+                              .db_bytes = status->db_bytes,
+                              .log_bytes = status->log_bytes};
+    const struct wire_vitals *vitals = node_get_vitals(api->node, id, &age_ms);
+    if (id == status->raft.self) {
+        struct api_process process;
+        api->options.process(api->options.arg, &process);
+        own.memory_bytes = process.has_memory ? process.resident_bytes : 0;
+        snprintf(own.build, sizeof(own.build), "%s", api->options.version);
+        vitals = &own;
+    }
+    if (!vitals) {
+        return;
+    }
+    buf_add_u8(out, ',');
+    api_add_text(out, "version", vitals->build);
+    buf_printf(out, ",\"applied\":%llu,\"db_bytes\":%llu,\"log_bytes\":%llu",
+               (unsigned long long)vitals->applied,
+               (unsigned long long)vitals->db_bytes,
+               (unsigned long long)vitals->log_bytes);
+    if (vitals->memory_bytes > 0) {
+        buf_printf(out, ",\"memory_bytes\":%llu",
+                   (unsigned long long)vitals->memory_bytes);
+    }
+    if (vitals->commit_p99_us > 0 && vitals->commit_p99_us < UINT64_MAX) {
+        buf_printf(out, ",\"commit_p99_us\":%llu",
+                   (unsigned long long)vitals->commit_p99_us);
+    }
+    buf_printf(out, ",\"report_age_ms\":%llu", (unsigned long long)age_ms);
+}
+
 /* A client may name any address in POST /join, and would learn from the reason
  * whether a process listens there. So the reason is withheld for members that
  * have not proven yet to be ours, by having a vote or a part of the log. The

@@ -33,6 +33,11 @@ const char *api_member_trouble(const struct api *api,
  * nothing when this node does not lead. */
 void api_add_progress(struct buf *out, const struct node_status *status,
                       raft_id id);
+/* Add what the member last reported of itself (wire_vitals), and the age of the
+ * report, each behind a comma; nothing when there is no report. For this node
+ * it is what it would report now. */
+void api_add_vitals(struct buf *out, struct api *api,
+                    const struct node_status *status, raft_id id);
 /* "voter", "learner", "non-voter" */
 const char *api_suffrage_name(enum raft_suffrage suffrage);
 /* Add a member of a JSON object, without a comma: "name":"value". */

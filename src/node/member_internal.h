@@ -53,6 +53,16 @@ bool address_hint(struct node *node, const struct raft_member *wanted);
 bool address_has_changed(const struct node *node);
 void address_follow(struct node *node);
 
+/* ---- vitals.c: what members report to each other for operators ---- */
+
+/* A phase: report, when it is time. */
+void vitals_report(struct node *node);
+/* A link is up, whose other side should not wait for a report. */
+void vitals_link_up(struct node *node);
+/* A frame WIRE_VITALS of the node `from`. */
+void vitals_take(struct node *node, raft_id from,
+                 const struct wire_vitals *report);
+
 /* ---- removed.c: nodes that are no members any more ---- */
 
 void removed_link_changed(struct node *node, raft_id peer, bool up);

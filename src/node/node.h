@@ -36,6 +36,10 @@ struct node_env {
     const struct fs *fs;
     const char *sqlite_vfs;
     struct transport transport; /* Zero for node_recover() and _restore(). */
+    /* Fill in `build` and `memory_bytes`, which are those of the process. NULL:
+     * this node reports nothing of itself to the others. */
+    void (*vitals)(void *arg, struct wire_vitals *vitals);
+    void *vitals_arg;
 };
 
 /* Copied; strings are borrowed until node_close(). */
@@ -533,6 +537,10 @@ struct node_metrics {
 };
 /* Valid until node_close(). */
 const struct node_metrics *node_get_metrics(const struct node *node);
+/* The last report of another member, for operators; *age_ms is its age. NULL:
+ * there is none, as from a member of an earlier build. */
+const struct wire_vitals *node_get_vitals(const struct node *node, raft_id id,
+                                          uint64_t *age_ms);
 /* Durations of the log's fdatasyncs in us; NULL: no member yet. */
 const struct histogram *node_sync_times(const struct node *node);
 

@@ -33,6 +33,7 @@
  *     left.c        a directory whose member has left by its own will
  *     quarantine.c  a node that contradicts its cluster
  *     removed.c     nodes that are no members any more, and their notices
+ *     vitals.c      what members report to each other for operators
  *     incarnation.c newest incarnations of the other nodes: reveals copies
  *     bootstrap.c   offline: a new cluster on existing data
  *     files.c       small files of the directory: header, presence (files.h)
@@ -209,6 +210,17 @@ struct node {
         struct node_intruder last;
         uint64_t asked_ms; /* 0: never. */
     } intruder;
+
+    /* vitals.c */
+    struct {
+        struct {
+            raft_id id; /* 0: the row is free. */
+            uint64_t at_ms;
+            struct wire_vitals report;
+        } of[RAFT_MEMBERS_MAX];   /* The last report of each member. */
+        uint64_t due_ms;          /* Time of this node's next one. */
+        struct histogram commits; /* At its last one. */
+    } vitals;
 
     struct {
         struct advertised

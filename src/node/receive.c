@@ -124,6 +124,7 @@ bool node_on_frame(struct node *node, raft_id from,
     struct wire_forward_resp resp;
     struct wire_snapshot piece;
     struct wire_snapshot_resp snapshot_resp;
+    struct wire_vitals vitals;
     uint64_t index;
     switch (frame->type) {
     case WIRE_RAFT:
@@ -140,6 +141,12 @@ bool node_on_frame(struct node *node, raft_id from,
     case WIRE_SNAPSHOT_RESP:
         return wire_snapshot_resp(frame->payload, &snapshot_resp) == ERR_OK &&
                snapshot_on_resp(node, from, &snapshot_resp);
+    case WIRE_VITALS:
+        if (wire_vitals(frame->payload, &vitals) != ERR_OK) {
+            return false;
+        }
+        vitals_take(node, from, &vitals);
+        return true;
     case WIRE_REMOVED:
         return wire_removed(frame->payload, &index) == ERR_OK &&
                removed_on_notice(node, from, index);
@@ -176,6 +183,7 @@ void node_peer_up(struct node *node, raft_id peer,
     address_advertised(node, peer, hello);
     time_peer_up(node, peer, hello);
     removed_link_changed(node, peer, true);
+    vitals_link_up(node);
     link_changed(node, RAFT_PEER_UP, peer);
 }
 

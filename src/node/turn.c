@@ -92,6 +92,7 @@ static const struct phase phases[] = {
     {.run = checkpoint_step, .needs = DATABASE_SYNCING},
     {.run_some = carry_out_updates},
     {.run = removed_check},
+    {.run = vitals_report},
     {.run = quarantine_check},
     {.run = checkpoint_step, .needs = DISK_IDLE},
     {.run = checkpoint_answer_requests, .needs = DISK_IDLE | NOT_CHECKPOINTING},

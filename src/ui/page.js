@@ -170,7 +170,7 @@ const sample = (before, metricsBefore, elapsed) => {
     const leads = status.role === "leader";
     const leader = nodes.find((node) => node.leader);
     const writes = before && elapsed > 0 ? Math.max(0, status.storage.writes - before.storage.writes) / elapsed : null;
-    const commit = leads ? percentile(metricsBefore, metrics) : leader && leader.commit_p99_ms !== undefined ? leader.commit_p99_ms : null;
+    const commit = leads ? percentile(metricsBefore, metrics) : leader && leader.commit_p99_us !== undefined ? leader.commit_p99_us / 1000 : null;
     for (const [name, value] of [["writes", writes], ["commit", commit]]) {
         plots[name].push(value);
         if (plots[name].length > SAMPLES) { plots[name].shift(); }
@@ -275,20 +275,18 @@ const rowOf = (id) => {
 const roleOf = (node) => node.leader ? "leader" : node.voter ? "follower" : node.role;
 const drawMember = (node) => {
     const mine = node.id === status.me.id, cells = rowOf(node.id).children;
-    const disk = mine ? status.storage.db_bytes + status.storage.log_bytes : node.disk_bytes;
-    const memory = mine ? metrics.process_resident_memory_bytes : node.memory_bytes;
     const known = (value, format) => value === undefined ? "\u2013" : format(value);
     text(cells[0], node.id);
     text(cells[1], roleOf(node));
     text(cells[2].firstChild, node.reachable ? mine ? "this node" : "connected" : "unreachable");
     state(cells[2].firstChild, node.reachable ? "good" : "bad");
-    text(cells[2].lastChild, node.last_error || "");
+    text(cells[2].lastChild, node.reachable ? "" : (node.last_error || "no answer") + (node.report_age_ms === undefined ? "" : "; last report " + seconds(node.report_age_ms / 1000) + " ago"));
     text(cells[3], node.address);
-    text(cells[4], mine ? status.version : node.version || "\u2013");
+    text(cells[4], known(node.version, String));
     text(cells[5], mine && node.leader ? "0" : known(node.lag, number));
     text(cells[6], mine ? "\u2013" : known(node.rtt_ms, (value) => value < 1 ? "<\u20091\u00a0ms" : value + "\u00a0ms"));
-    text(cells[7], known(disk, bytes));
-    text(cells[8], known(memory, bytes));
+    text(cells[7], known(node.db_bytes, () => bytes(node.db_bytes + node.log_bytes)));
+    text(cells[8], known(node.memory_bytes, bytes));
     drawActions(cells[9], node.id, actionsOf(node));
 };
 const drawMembers = () => {

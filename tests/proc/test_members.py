@@ -670,3 +670,30 @@ def test_a_node_that_contradicts_its_cluster_says_so(cluster, newer):
     cluster.wait_members(3, timeout=30)
     assert odd.get("k") == "new-19" and odd.get("goes") == "on"
     assert odd.request("GET", "/readyz").status == 200
+
+
+def test_each_member_knows_what_the_others_report(cluster):
+    """Version, sizes, memory and, of the leader, the latency of commits, at every
+    node; of one that is down, what it reported last."""
+    cluster.start(3)
+    leader = cluster.wait_leader()
+
+    def nodes(node):
+        return {one["id"]: one for one in node.request("GET", "/nodes").json()}
+
+    def all_known():
+        leader.put("reported", "x")
+        return all("version" in one and one["log_bytes"] > 0 and one["db_bytes"] > 0
+                   and one["memory_bytes"] > 1 << 20 for node in cluster
+                   for one in nodes(node).values())
+    wait_for(all_known, 10, "all have reported", pause=0.1)
+    follower, other = cluster.others(leader)
+    wait_for(lambda: leader.put("reported", "x") and
+             "commit_p99_us" in nodes(follower)[leader.name], 20, "a latency", pause=0.1)
+    assert {one["version"] for one in nodes(follower).values()} == {leader.status()["version"]}
+    other.kill()
+    wait_for(lambda: not nodes(follower)[other.name]["reachable"], 10, "it is down")
+    last = nodes(follower)[other.name]
+    assert last["version"] and last["report_age_ms"] < 30000
+    wait_for(lambda: nodes(follower)[other.name]["report_age_ms"] > last["report_age_ms"], 5,
+             "its report gets older")

@@ -78,6 +78,8 @@ def test_the_cluster_at_a_glance(three, visit):
     for node in three.others(leader):
         other = member(page, node.name)
         assert (other["Role"], other["State"]) == ("follower", "connected")
+        assert other["Version"] == mine["Version"]
+        assert "MiB" in other["Disk"] and "MiB" in other["Memory"]
         assert other["Round trip"].endswith("ms")
     term = str(leader.status()["term"])
     facts = page.evaluate("document.querySelector('#facts').innerText")
