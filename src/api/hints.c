@@ -38,7 +38,6 @@ static void add(struct buf *out, const char *format, ...)
 static void add_space(struct api *api, const struct node_status *status)
 {
     struct buf *out = &api->body;
-    const struct histogram *syncs = node_sync_times(api->node);
     if (status->over_quota) {
         add(out, "--max-db is reached: only deletes are accepted");
     }
@@ -49,6 +48,12 @@ static void add_space(struct api *api, const struct node_status *status)
         add(out, "the process is out of descriptors or memory: writes are "
                  "refused (ulimit -n, --max-conns)");
     }
+}
+
+static void add_limits(struct api *api)
+{
+    struct buf *out = &api->body;
+    const struct histogram *syncs = node_sync_times(api->node);
     if (api->options.conns_max < api->options.conns_wanted) {
         add(out,
             "the limit of descriptors leaves room for %u connections, and "
@@ -168,11 +173,14 @@ static void add_waiting(struct api *api)
     }
 }
 
-void api_add_hints(struct api *api, const struct node_status *status)
+/* What comes from membership, apart from the other members. */
+static void add_own(struct api *api, const struct node_status *status)
 {
-    add_space(api, status);
-    if (api->options.raft_port_risk) {
-        add(&api->body, "%s", api->options.raft_port_risk);
+    if (node_contradiction(api->node)) {
+        api->message.size = 0;
+        api_explain_contradiction(node_contradiction(api->node), &api->message);
+        buf_add_u8(&api->message, 0);
+        add(&api->body, "%s", (const char *)api->message.data);
     }
     if (node_foreign(api->node)) {
         api->message.size = 0;
@@ -182,22 +190,25 @@ void api_add_hints(struct api *api, const struct node_status *status)
     }
     if (!status->member) {
         add_waiting(api);
-        return;
-    }
-    if (node_contradiction(api->node)) {
-        api->message.size = 0;
-        api_explain_contradiction(node_contradiction(api->node), &api->message);
-        buf_add_u8(&api->message, 0);
-        add(&api->body, "%s", (const char *)api->message.data);
-    }
-    if (status->removed_index) {
+    } else if (status->removed_index) {
         add(&api->body, "%s", api_removed_text(api, status));
-        return;
-    }
-    if (!node_leader(api->node)) {
+    } else if (!node_leader(api->node)) {
         add(&api->body, "no leader: is a majority of the voters running and "
                         "reachable?");
     }
-    add_members(api, status);
-    add_intruder(api);
+}
+
+/* The most urgent one first: programs may show only that. */
+void api_add_hints(struct api *api, const struct node_status *status)
+{
+    add_own(api, status);
+    add_space(api, status);
+    if (status->member && !status->removed_index) {
+        add_members(api, status);
+        add_intruder(api);
+    }
+    add_limits(api);
+    if (api->options.raft_port_risk) {
+        add(&api->body, "%s", api->options.raft_port_risk);
+    }
 }

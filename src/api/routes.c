@@ -79,6 +79,8 @@ static const struct route routes[] = {
     {"/txn", ONLY, POST, WRITE, NEED(WRITE, TXN), api_on_txn, ROUTE_KEY},
     {"/status", ONLY, GET, NONE, NEED(STATUS, NODE), api_on_status,
      ROUTE_PROBE},
+    {"/hash", ONLY, GET, P(INDEX), NEED(STATUS, NODE), api_on_hash,
+     ROUTE_PROBE},
     {"/whoami", ONLY, GET, NONE, NEED(PERM_NONE, ANYONE), api_on_whoami,
      ROUTE_PROBE},
     {"/ui", ONLY, GET, NONE, NEED(PERM_NONE, ANYONE), api_on_ui, ROUTE_OTHER},

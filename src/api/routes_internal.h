@@ -62,6 +62,7 @@ void api_on_remove(struct conn *conn, const struct http_request *request);
 void api_on_leader(struct conn *conn, const struct http_request *request);
 void api_on_health(struct conn *conn, const struct http_request *request);
 void api_on_snapshot(struct conn *conn, const struct http_request *request);
+void api_on_hash(struct conn *conn, const struct http_request *request);
 void api_on_sync(struct conn *conn, const struct http_request *request);
 void api_on_v1(struct conn *conn, const struct http_request *request);
 void api_on_v1_nodes(struct conn *conn, const struct http_request *request);

@@ -1,8 +1,12 @@
-/* status.c -- GET /status: what this node knows of itself and of the others. */
+/* status.c -- GET /status: what this node knows of itself and of the others.
+ * GET /hash: that of its content at an index. */
+#include <stdio.h>
+
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
 #include "api/member_internal.h"
+#include "api/params_internal.h"
 #include "api/routes_internal.h"
 #include "api/write_internal.h"
 #include "base/histogram.h"
@@ -150,5 +154,52 @@ void api_on_status(struct conn *conn, const struct http_request *request)
     add_engine(api, &status);
     add_peers(api, &status);
     add_storage(api, &status);
+    api_answer(conn, 200, "application/json", buf_bytes(&api->body));
+}
+
+/* ---- /hash ---- */
+
+static void answer_no_hash(struct conn *conn, enum err err, uint64_t index,
+                           uint64_t oldest)
+{
+    char message[128];
+    char members[64];
+    if (err == ERR_BUSY) {
+        (void)snprintf(message, sizeof(message),
+                       "entry %llu is not applied here yet: the last one is "
+                       "%llu",
+                       U(index), U(node_applied(conn->api->node)));
+        api_answer_problem(conn, 404, "not-found", message, OUTCOME_NONE);
+        return;
+    }
+    (void)snprintf(message, sizeof(message),
+                   "this node has the hashes from entry %llu on, not that of "
+                   "%llu",
+                   U(oldest), U(index));
+    (void)snprintf(members, sizeof(members), ",\"oldest_index\":%llu",
+                   U(oldest));
+    api_answer_problem_with(conn, 410, "compacted", message, OUTCOME_NONE,
+                            members);
+}
+
+void api_on_hash(struct conn *conn, const struct http_request *request)
+{
+    struct api *api = conn->api;
+    struct bytes value;
+    uint64_t index = node_applied(api->node);
+    uint64_t hash;
+    uint64_t oldest;
+    (void)request;
+    if (api_get_param(conn, PARAM_INDEX, &value) && !json_u64(value, &index)) {
+        (void)api_bad_param(conn, "index is the index of a log entry");
+        return;
+    }
+    enum err err = node_hash_at(api->node, index, &hash, &oldest);
+    if (err) {
+        answer_no_hash(conn, err, index, oldest);
+        return;
+    }
+    buf_printf(&api->body, "{\"index\":%llu,\"hash\":\"%016llx\"}\n", U(index),
+               U(hash));
     api_answer(conn, 200, "application/json", buf_bytes(&api->body));
 }

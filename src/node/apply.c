@@ -46,6 +46,33 @@ static void on_replace(void *arg)
     feed_reset(node->feed, store_applied(node->store) + 1);
 }
 
+/* ---- hashes ---- */
+
+static void remember_hash(struct node *node)
+{
+    uint64_t index = store_applied(node->store);
+    node->apply.hashes[index % NODE_HASHES_MAX] = store_hash(node->store);
+}
+
+enum err node_hash_at(const struct node *node, uint64_t index, uint64_t *hash,
+                      uint64_t *oldest)
+{
+    uint64_t applied = node_applied(node);
+    uint64_t first = node->apply.hashes_from;
+    if (applied >= NODE_HASHES_MAX) {
+        first = max_u64(first, applied - NODE_HASHES_MAX + 1);
+    }
+    *oldest = first;
+    if (index > applied || !node->member) {
+        return ERR_BUSY;
+    }
+    if (index < first) {
+        return ERR_NOT_FOUND;
+    }
+    *hash = node->apply.hashes[index % NODE_HASHES_MAX];
+    return ERR_OK;
+}
+
 void apply_observe(struct node *node)
 {
     node->observer = (struct store_observer){.changed = on_change,
@@ -54,6 +81,8 @@ void apply_observe(struct node *node)
                                              .arg = node};
     store_observe(node->store, &node->observer);
     feed_reset(node->feed, store_applied(node->store));
+    node->apply.hashes_from = store_applied(node->store);
+    remember_hash(node);
 }
 
 void apply_notify_watchers(struct node *node)
@@ -144,6 +173,7 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
     }
     must(store_applied(node->store) == index);
     feed_commit(node->feed, index);
+    remember_hash(node);
     node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
     *bytes += entry.payload.size + result.data.size;
     if (node->space.scarce && entry.type == RAFT_ENTRY_NORMAL) {

@@ -544,6 +544,16 @@ const struct wire_vitals *node_get_vitals(const struct node *node, raft_id id,
 /* Durations of the log's fdatasyncs in us; NULL: no member yet. */
 const struct histogram *node_sync_times(const struct node *node);
 
+/* The hash of the state after entry `index` (status.hash): equal on all nodes.
+ * The last NODE_HASHES_MAX entries that were applied since the start have one,
+ * so that nodes can be compared at one index while they go on. It is that of
+ * the effects of all entries; the database is not read for it. ERR_BUSY not
+ * applied here yet ERR_NOT_FOUND  not remembered any more; *oldest is the first
+ * that is */
+enum { NODE_HASHES_MAX = 16384 };
+MUST_CHECK enum err node_hash_at(const struct node *node, uint64_t index,
+                                 uint64_t *hash, uint64_t *oldest);
+
 /* Cheap, for the headers of every response. While the node is no member,
  * numbers are 0. */
 uint64_t node_applied(const struct node *node);

@@ -125,6 +125,9 @@ struct node {
         uint64_t to;      /* Last index that is committed and durable here. */
         uint64_t last_ms; /* Time of the last entry applied. */
         uint64_t writes;  /* Commands applied since the start. */
+        /* Ring of the hashes after entries from `hashes_from` on. */
+        uint64_t *hashes;
+        uint64_t hashes_from;
     } apply;
 
     struct feed *feed;

@@ -147,6 +147,7 @@ enum err node_open(const struct node_options *options,
         seed);
     node->now_ms = env->now_ms(env->self);
     node->turn_ms = node->now_ms;
+    node->apply.hashes = mem_zalloc(NODE_HASHES_MAX * sizeof(uint64_t));
     enum err err = node_fit(env->fs, &node->options, &node->fit);
     if (!err) {
         err = open_directory(node);
@@ -170,6 +171,7 @@ void node_close(struct node *node)
     wal_close(node->wal);
     raft_free(node->raft);
     feed_free(node->feed);
+    mem_free(node->apply.hashes);
     entries_free(&node->entries);
     if (node->lock >= 0) {
         node->env.fs->close(node->env.fs->self, node->lock);

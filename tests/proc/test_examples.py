@@ -364,6 +364,7 @@ STATUS = """{"me":{"id":"$me","address":"$raft"},"leader":{"id":"$leader","addre
 GHOST = """'{"addr":"127.0.0.1:1","id":"ghost","voter":false}'"""
 CLUSTER = [
     ("curl localhost:11000/status", f"200 | {JSON}", STATUS),
+    ("curl localhost:11000/hash", f"200 | {JSON}", '{"index":...,"hash":"..."}\n'),
     ("curl localhost:11000/nodes", f"200 | {JSON}",
      '[{"id":"node0","address":"...","http":"...",...,"role":"voter","voter":true,...},{...},{...}]\n'),
     ("curl localhost:11000/nodes/$me", f"200 | {JSON}",

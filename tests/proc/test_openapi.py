@@ -309,7 +309,8 @@ def requests(three):
     ]
     probes = [get(path) for path in
               ("/status", "/livez", "/readyz", "/readyz?sync", "/readyz?sync&timeout=x",
-               "/healthz", "/health", "/whoami", "/ui", "/metrics", "/nodes", "/nodes/node1",
+               "/healthz", "/health", "/hash", "/hash?index=x", "/hash?index=999999999",
+               "/hash?index=0", "/whoami", "/ui", "/metrics", "/nodes", "/nodes/node1",
                "/nodes/nobody", "/leader", "/backup", "/backup?redirect",
                "/backup?level=none", "/backup?level=x", "/export", "/export?after=x",
                "/export?index=1", "/export?redirect", "/api/v1", "/api/v1/",

@@ -77,6 +77,7 @@ MISTYPED = [
     ("DELETE", "/keys", "prefix=t&al", "all"),
     ("POST", "/txn", "redirct", "redirect"),
     ("GET", "/status", "prety", "pretty"),
+    ("GET", "/hash", "indx=7", "index"),
     ("GET", "/backup", "levl=none", "level"),
     ("GET", "/export", "indx=7", "index"),
     ("POST", "/restore", "timeoout=5s", "timeout"),
