@@ -18,7 +18,8 @@ static const struct command commands[] = {
      help_watch},
     {"lock", client_run_lock, 1, -1, REACH "ttl wait", help_lock},
     {"elect", client_run_elect, 1, 2, REACH "ttl", help_elect},
-    {"status", client_run_status, 0, 0, REACH "json", help_status},
+    {"status", client_run_status, 0, 0, REACH "all json watch", help_status},
+    {"check", client_run_check, 0, 0, REACH, help_check},
     {"nodes", client_run_nodes, 0, 2, REACH "json yes", help_nodes},
     {"leader", client_run_leader, 0, 1, REACH "json", help_leader},
     {"sync", client_run_sync, 0, 0, REACH "all json", help_sync},
@@ -51,7 +52,7 @@ static const char *const foreign_names[][2] = {
     {"list", "ls"},         {"set", "put"},        {"delete", "del"},
     {"rm", "del"},          {"read", "get"},       {"write", "put"},
     {"members", "nodes"},   {"peers", "nodes"},    {"member", "nodes"},
-    {"subscribe", "watch"}, {"info", "status"},    {"health", "status"},
+    {"subscribe", "watch"}, {"info", "status"},    {"health", "check"},
     {"election", "elect"},  {"campaign", "elect"}, {"flock", "lock"},
 };
 
@@ -119,7 +120,7 @@ int client_main(int argc, char **argv, const char *version)
     struct options options = {.command = command, .version = version};
     if (!options_parse(&options, argc - 2, argv + 2, why, sizeof(why))) {
         client_say(&options, "%s", why);
-        return EXIT_USAGE;
+        return command->run == client_run_check ? CHECK_UNKNOWN : EXIT_USAGE;
     }
     if (options.help) {
         return client_print_bytes(&options, bytes_of_string(command->help));

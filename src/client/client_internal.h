@@ -23,6 +23,9 @@ enum {
     EXIT_LOST = 8,    /* A lock was lost while its command ran. */
 };
 
+/* Those of check, as monitoring plug-ins have them. */
+enum { CHECK_OK = 0, CHECK_WARNING = 1, CHECK_CRITICAL = 2, CHECK_UNKNOWN = 3 };
+
 enum {
     WORDS_MAX = 65,     /* craftd passwd: a name, and all permissions. */
     SERVER_BYTES = 300, /* Room for HOST:PORT or unix:PATH. */
@@ -63,6 +66,7 @@ struct options {
     const char *exec; /* Command for each event; NULL: they are printed. */
     bool quiet;       /* No progress on the terminal. */
     bool all;         /* All nodes, of status and sync. */
+    bool watch;       /* Of status: again and again. */
     bool prefix;      /* Of del: the word is a prefix. */
     bool yes;         /* Nothing is asked. */
     const char *from; /* Format of the dump to import; NULL: an export. */
@@ -264,6 +268,9 @@ int client_run_watch(const struct options *options);
 int client_run_lock(const struct options *options);
 int client_run_elect(const struct options *options);
 int client_run_status(const struct options *options);
+/* status --all. */
+int client_status_all(const struct options *options);
+int client_run_check(const struct options *options);
 int client_run_nodes(const struct options *options);
 int client_run_leader(const struct options *options);
 int client_run_sync(const struct options *options);
@@ -289,6 +296,7 @@ extern const char help_watch[];
 extern const char help_lock[];
 extern const char help_elect[];
 extern const char help_status[];
+extern const char help_check[];
 extern const char help_nodes[];
 extern const char help_leader[];
 extern const char help_sync[];

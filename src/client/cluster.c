@@ -33,6 +33,9 @@ static int ask_for(struct request *request, const struct options *options,
 int client_run_status(const struct options *options)
 {
     struct request request;
+    if (options->all) {
+        return client_status_all(options);
+    }
     int code = ask_for(&request, options, "/status");
     if (!code) {
         code = client_print_lines(options, buf_bytes(&request.answer_body));

@@ -45,6 +45,7 @@ static const struct flag flags[] = {
     {"wait", DURATION_OR_0, AT(wait_ms), AT(has_wait)},
     {"quiet", FLAG, AT(quiet), 0},
     {"all", FLAG, AT(all), 0},
+    {"watch", FLAG, AT(watch), 0},
     {"prefix", FLAG, AT(prefix), 0},
     {"yes", FLAG, AT(yes), 0},
     {"from", TEXT, AT(from), 0},
@@ -227,6 +228,8 @@ static bool check(const struct options *options, char *why, size_t why_size)
         wrong = "the first word must not be empty";
     } else if (options->create && options->has_if_index) {
         wrong = "--create and --if-index exclude each other";
+    } else if (options->watch && !options->all) {
+        wrong = "--watch is for --all";
     } else if (options->prefix && options->has_if_index) {
         wrong = "--if-index is for one key, not for --prefix";
     } else if (options->key && options->word_count > 0) {
