@@ -121,12 +121,24 @@ CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc \
   -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser
 optimise_release := -O2
 optimise_small := -Os
-COLD := $(SMALL_SOURCES) $(patsubst %,src/api/%.c,backup erase hints join \
-  join_token leader member member_body metrics nodes operate restore status)
+# Code that runs for a start, a member, an operator or a damage, and not for each
+# request, message or entry.
+COLD := $(SMALL_SOURCES) $(addprefix src/,$(addsuffix .c,\
+  $(addprefix api/,backup embedded erase export health hints join join_token leader \
+    member member_body metrics nodes operate problem restore status ui v1) \
+  $(addprefix node/,address bootstrap first_start fit foreign growth ident files \
+    incarnation join left open quarantine recovery removed restore snapshot status \
+    transfer) \
+  $(addprefix raft/,conf election status transfer) \
+  $(addprefix store/,generation image incoming migrate open restore schema upload view) \
+  $(addprefix wal/,hint meta recover) $(addprefix sys/,fs_memory init sandbox) \
+  $(addprefix reactor/,addr dial listener listener_unix resolver resolver_process) \
+  $(addprefix base/,inflate log log_format output text) \
+  http/answer http/proxy peer/admission))
 CROSS_LIBRARIES := sqlite3 http_parser
 define cross_rules
 $(BUILD)/cross/$(1)-$(2)/%.o: OPTIMISE := $(optimise_$(1))
-$(call objects,cross/$(1)-$(2),$(COLD)): OPTIMISE := -Os
+$(call objects,cross/$(1)-$(2),$(COLD)): OPTIMISE := -Oz
 $(BUILD)/cross/$(1)-$(2)/%.o: %.c scripts/release.mk $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
 	$(call cross_compile,$(2)) $$(CROSS_INCLUDE) -Wall -Wextra \
