@@ -379,10 +379,10 @@ static void no_sandbox(void *arg, bool *seccomp, bool *landlock)
     *landlock = false;
 }
 
-static bool no_backup(void *arg, uint64_t *unix_s)
+static bool no_backup(void *arg, struct api_backups *backups)
 {
     (void)arg;
-    (void)unix_s;
+    (void)backups;
     return false;
 }
 
@@ -451,7 +451,7 @@ static void start_node(void)
                               .wall_s = wall_s,
                               .process = no_process,
                               .free_bytes = disk_of_64_mib,
-                              .backup_time = no_backup,
+                              .backups = no_backup,
                               .sandbox = no_sandbox,
                               .join_trouble = no_trouble};
     err = api_open(&api, &world.api, why, sizeof(why));

@@ -87,13 +87,18 @@ const char *const config_help[] = {
     "  --trust-proxy ADDR[,ADDR]\n"
     "                        IP addresses of proxies that tell the address\n"
     "                        of a client by the PROXY protocol, or (written\n"
-    "                        header:ADDR) by X-Forwarded-For (none)\n"
+    "                        header:ADDR) by X-Forwarded-For (none)\n",
     "Backups:\n"
     "  --backup-dir DIR      directory for scheduled backups (none: no\n"
     "                        backups)\n"
     "  --backup-every TIME   interval between backups, if something has\n"
     "                        changed (1h)\n"
     "  --backup-keep N       number of backups to keep (24)\n"
+    "  --backup-exec CMD     shell command for each backup: CRAFTD_PATH,\n"
+    "                        CRAFTD_INDEX and CRAFTD_BYTES are in its\n"
+    "                        environment; killed after 10 min, or after\n"
+    "                        --backup-every if that is less. It runs outside\n"
+    "                        of the sandbox (none)\n"
     "Timing:\n"
     "  --heartbeat TIME      interval of a leader's heartbeats (100ms)\n"
     "  --election TIME       minimum election time-out; the maximum is twice\n"
@@ -176,6 +181,7 @@ static const struct flag flags[] = {
     {"backup-dir", TEXT, AT(backup_dir)},
     {"backup-every", DURATION, AT(backup_every_ms)},
     {"backup-keep", COUNT, AT(backup_keep)},
+    {"backup-exec", TEXT, AT(backup_exec)},
     {"max-value", SIZE, AT(max_value)},
     {"max-body", SIZE, AT(max_body)},
     {"max-conns", COUNT, AT(max_conns)},
@@ -635,6 +641,8 @@ static bool check_config(struct config *config, char *why, size_t why_size)
         wrong = "--reap must be at least ten times --election";
     } else if (config->backup_every_ms < 1000) {
         wrong = "--backup-every must be at least 1s";
+    } else if (config->backup_exec && !config->backup_dir) {
+        wrong = "--backup-exec needs --backup-dir";
     } else if (config->max_conns > 100000) {
         wrong = "--max-conns must be at most 100000";
     } else if (config->cache > 0 &&

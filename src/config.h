@@ -53,7 +53,8 @@ struct config {
     uint64_t reap_ms;         /* 0: never. */
     uint64_t replace_after_ms;
     bool leave_on_exit;
-    const char *backup_dir; /* NULL: no scheduled backups. */
+    const char *backup_dir;  /* NULL: no scheduled backups. */
+    const char *backup_exec; /* Command for each of them; NULL: none. */
     uint64_t backup_every_ms;
     uint64_t backup_keep;
     /* Well-formed comma-separated lists; NULL: empty. See api.h. */

@@ -1,5 +1,6 @@
 /* main.c -- starts the daemon: opens the rooms, connects them, runs the event
  * loop, and closes them in order. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ struct daemon {
     struct ops_leave *leave;
     struct ops_reap *reap;
     struct ops_backups *backups;
+    struct ops_exec *exec;
     /* Stopping has two phases: leaving the cluster (--leave-on-exit), then
      * draining, which refuses new requests and finishes the accepted ones. */
     bool stopping;
@@ -156,13 +158,25 @@ static void api_sandbox(void *arg, bool *seccomp, bool *landlock)
     *landlock = daemon->privileges.sandbox.landlock;
 }
 
-static bool api_backup_time(void *arg, uint64_t *unix_s)
+static bool api_backups(void *arg, struct api_backups *out)
 {
     const struct daemon *daemon = arg;
     if (!daemon->backups) {
         return false;
     }
-    *unix_s = ops_backups_time_s(daemon->backups);
+    struct ops_backups_status status;
+    ops_backups_get_status(daemon->backups, &status);
+    *out = (struct api_backups){
+        .time_s = status.time_s,
+        .index = status.index,
+        .bytes = status.bytes,
+        .failures = status.failures,
+        .trouble = status.trouble,
+        .has_exec = status.has_exec,
+        .exec_time_s = status.exec_time_s,
+        .exec_failures = status.exec_failures,
+        .exec_trouble = status.exec_trouble,
+    };
     return true;
 }
 
@@ -470,7 +484,7 @@ static int open_listeners(struct daemon *daemon)
         .wall_s = api_wall_s,
         .process = api_process,
         .free_bytes = api_free_bytes,
-        .backup_time = api_backup_time,
+        .backups = api_backups,
         .sandbox = api_sandbox,
         .join_trouble = api_join_trouble,
         .start_s = (uint64_t)time(NULL),
@@ -594,6 +608,7 @@ static int start_ops(struct daemon *daemon)
             .dir = config->backup_dir,
             .every_ms = config->backup_every_ms,
             .keep = config->backup_keep,
+            .exec = daemon->exec,
         };
         daemon->backups = ops_backups_start(&options);
         if (!daemon->backups) {
@@ -740,6 +755,14 @@ static int start(struct daemon *daemon)
     if (!privileges_start_resolver(&daemon->privileges, daemon->reactor)) {
         return EXIT_RUNTIME;
     }
+    if (config->backup_exec) {
+        daemon->exec =
+            ops_exec_start(config->backup_exec, config->backup_dir,
+                           privileges_prepare_exec, &daemon->privileges);
+        if (!daemon->exec) {
+            return fail("--backup-exec", config->backup_exec, strerror(errno));
+        }
+    }
     reactor_on_signal(daemon->reactor, SIGTERM, on_signal, daemon);
     reactor_on_signal(daemon->reactor, SIGINT, on_signal, daemon);
     reactor_on_signal(daemon->reactor, SIGHUP, on_hangup, daemon);
@@ -795,6 +818,7 @@ static void stop(struct daemon *daemon)
     ops_leave_free(daemon->leave);
     ops_reap_free(daemon->reap);
     ops_backups_free(daemon->backups);
+    ops_exec_free(daemon->exec);
     node_close(daemon->node);
     peers_close(daemon->peers);
     if (daemon->reactor) {

@@ -139,6 +139,11 @@ bool privileges_start_resolver(struct privileges *privileges,
     return true;
 }
 
+bool privileges_prepare_exec(void *arg)
+{
+    return become_user(arg);
+}
+
 void privileges_confine_sync(void *arg)
 {
     const struct privileges *privileges = arg;

@@ -28,6 +28,10 @@ MUST_CHECK bool privileges_init(struct privileges *privileges,
 /* Start the process that resolves names. */
 MUST_CHECK bool privileges_start_resolver(struct privileges *privileges,
                                           struct reactor *reactor);
+/* In the process of --backup-exec (a reactor_prepare_cb, `arg` is the struct
+ * privileges): become --user. It enters no sandbox, since what an operator's
+ * command needs is not known. */
+MUST_CHECK bool privileges_prepare_exec(void *arg);
 /* In a process that syncs files (fs_process_prepare_cb of sys/fs.h, `arg` is
  * the struct privileges): enter its sandbox, unless --sandbox=off. */
 void privileges_confine_sync(void *arg);

@@ -32,6 +32,20 @@ struct api_process {
 enum { API_CONNS_BEYOND = 32, API_PROXIED_MAX = 256 };
 
 /* All pointers are borrowed until api_close(). */
+/* The scheduled backups of this node, for /status and /metrics. Times are Unix
+ * times in seconds, 0: not since the start. */
+struct api_backups {
+    uint64_t time_s; /* Time of the last good one, its index and size. */
+    uint64_t index;
+    uint64_t bytes;
+    uint64_t failures;    /* Since the start. */
+    const char *trouble;  /* Why the last one failed; "": it did not. */
+    bool has_exec;        /* The next ones are of --backup-exec. */
+    uint64_t exec_time_s; /* Time of its last success. */
+    uint64_t exec_failures;
+    const char *exec_trouble;
+};
+
 struct api_options {
     struct reactor *reactor;
     /* Name or address to listen on, for listener_open() (NULL: none), ... */
@@ -89,9 +103,8 @@ struct api_options {
     /* Free bytes of the node's disk. False: unknown, or the node is in memory.
      * NULL: as false. */
     bool (*free_bytes)(void *arg, uint64_t *bytes);
-    /* Unix time of the newest good backup of --backup-dir, 0 while there is
-     * none. False: there is no --backup-dir. */
-    bool (*backup_time)(void *arg, uint64_t *unix_s);
+    /* Fill in the backups of --backup-dir. False: there is no --backup-dir. */
+    bool (*backups)(void *arg, struct api_backups *backups);
     /* The obstacle to this node's own join, a sentence for the hints of
      * /status; "" when none is known, or the node does not join. */
     const char *(*join_trouble)(void *arg);

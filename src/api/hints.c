@@ -35,6 +35,23 @@ static void add(struct buf *out, const char *format, ...)
     json_add_string(out, bytes_of_string(text));
 }
 
+static void add_backups(struct api *api)
+{
+    struct buf *out = &api->body;
+    struct api_backups backups;
+    if (!api->options.backups(api->options.arg, &backups)) {
+        return;
+    }
+    if (backups.trouble[0]) {
+        add(out, "the last scheduled backup failed: %s (--backup-dir)",
+            backups.trouble);
+    }
+    if (backups.has_exec && backups.exec_trouble[0]) {
+        add(out, "--backup-exec failed for the backup of index %llu: %s",
+            U(backups.index), backups.exec_trouble);
+    }
+}
+
 static void add_space(struct api *api, const struct node_status *status)
 {
     struct buf *out = &api->body;
@@ -203,6 +220,7 @@ void api_add_hints(struct api *api, const struct node_status *status)
 {
     add_own(api, status);
     add_space(api, status);
+    add_backups(api);
     if (status->member && !status->removed_index) {
         add_members(api, status);
         add_intruder(api);

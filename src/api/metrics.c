@@ -393,12 +393,31 @@ static void add_storage(struct api *api, const struct node_status *status)
           "1 while writes are refused for lack of space.",
           status->no_space || status->over_quota);
     gauge(out, "craftd_keys", "Keys in the database.", status->keys);
-    uint64_t backup_s;
-    if (api->options.backup_time(api->options.arg, &backup_s)) {
-        gauge(out, "craftd_backup_last_success_time_seconds",
-              "Unix time when --backup-dir last had a backup of everything; "
-              "0: not since the start.",
-              backup_s);
+}
+
+static void add_backups(struct api *api)
+{
+    struct buf *out = &api->body;
+    struct api_backups backups;
+    if (!api->options.backups(api->options.arg, &backups)) {
+        return;
+    }
+    gauge(out, "craftd_backup_last_success_time_seconds",
+          "Unix time when --backup-dir last had a backup of everything; "
+          "0: not since the start.",
+          backups.time_s);
+    gauge(out, "craftd_backup_last_success_size_bytes",
+          "Size of that backup; 0: none was written since the start.",
+          backups.bytes);
+    counter(out, "craftd_backup_failures_total",
+            "Scheduled backups that failed.", backups.failures);
+    if (backups.has_exec) {
+        gauge(out, "craftd_backup_exec_last_success_time_seconds",
+              "Unix time when --backup-exec last succeeded; 0: not since the "
+              "start.",
+              backups.exec_time_s);
+        counter(out, "craftd_backup_exec_failures_total",
+                "Runs of --backup-exec that failed.", backups.exec_failures);
     }
 }
 
@@ -479,6 +498,7 @@ void api_on_metrics(struct conn *conn, const struct http_request *request)
     add_process(api, &status);
     add_raft(api, &status);
     add_storage(api, &status);
+    add_backups(api);
     add_http(api);
     api_answer(conn, 200, "text/plain; version=0.0.4; charset=utf-8",
                buf_bytes(&api->body));

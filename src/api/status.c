@@ -91,6 +91,26 @@ static void add_engine(struct api *api, const struct node_status *status)
                status->ready ? "true" : "false");
 }
 
+/* Absent without --backup-dir. */
+static void add_backups(struct api *api)
+{
+    struct buf *out = &api->body;
+    struct api_backups backups;
+    if (!api->options.backups(api->options.arg, &backups)) {
+        return;
+    }
+    buf_printf(out,
+               ",\"backups\":{\"time\":%llu,\"index\":%llu,\"bytes\":%llu,"
+               "\"failures\":%llu",
+               U(backups.time_s), U(backups.index), U(backups.bytes),
+               U(backups.failures));
+    if (backups.has_exec) {
+        buf_printf(out, ",\"exec_time\":%llu,\"exec_failures\":%llu",
+                   U(backups.exec_time_s), U(backups.exec_failures));
+    }
+    buf_add_u8(out, '}');
+}
+
 static void add_storage(struct api *api, const struct node_status *status)
 {
     struct buf *out = &api->body;
@@ -120,6 +140,7 @@ static void add_storage(struct api *api, const struct node_status *status)
         api->watches.count, api_watches_max(api), U(api->watches.events),
         U(api->watches.dropped), U(api_watches_lag(api)), feed.events,
         U(feed.bytes), U(feed_floor(node_feed(api->node))));
+    add_backups(api);
     buf_printf(out,
                ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"
                "\"txn_ops\":%d,\"connections\":%u},\"hints\":[",

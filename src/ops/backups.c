@@ -18,7 +18,11 @@ enum {
     SYNC_BYTES = 4 << 20, /* Between two syncs, so that none takes long. */
     CHECKPOINT_MS = 60000,
     NOT_MEMBER_MS = 1000, /* Pause of a node that is no member yet. */
-    NAME_BYTES = 64,
+    NAME_BYTES = OPS_EXEC_NAME_BYTES,
+    TROUBLE_BYTES = 96,
+    EXEC_MS = 600000, /* Upper bound on the time of the command, or less if
+                         backups follow each other faster. */
+    EXEC_LOOK_MS = 50,
 };
 
 struct ops_backups {
@@ -38,7 +42,17 @@ struct ops_backups {
     uint64_t began_ms;
     /* The newest complete one of this process. */
     uint64_t saved_index;
+    uint64_t saved_bytes;
     uint64_t saved_s; /* Unix time; 0: none yet. */
+    uint64_t failures;
+    char trouble[TROUBLE_BYTES];
+    /* The command of --backup-exec. */
+    bool exec_runs;
+    struct timer exec_timer; /* Armed while it runs. */
+    uint64_t exec_ms;        /* Start time of the last run. */
+    uint64_t exec_s;
+    uint64_t exec_failures;
+    char exec_trouble[TROUBLE_BYTES];
     uint8_t slice[SLICE_BYTES];
 };
 
@@ -139,6 +153,81 @@ static enum err finish_draft(struct ops_backups *backups)
     return !err && size != backups->bytes ? ERR_CORRUPT : err;
 }
 
+/* ---- the command ---- */
+
+static uint64_t exec_timeout_ms(const struct ops_backups *backups)
+{
+    return min_u64(EXEC_MS, backups->options.every_ms);
+}
+
+static void end_exec(struct ops_backups *backups,
+                     const struct ops_exec_result *result)
+{
+    char *why = backups->exec_trouble;
+    if (result->timed_out) {
+        snprintf(why, TROUBLE_BYTES, "it was killed after %llu s",
+                 (unsigned long long)exec_timeout_ms(backups) / 1000);
+    } else if (result->signal_number > 0) {
+        snprintf(why, TROUBLE_BYTES, "signal %d ended it",
+                 result->signal_number);
+    } else if (result->exit_code < 0) {
+        snprintf(why, TROUBLE_BYTES, "it could not be started");
+    } else if (result->exit_code > 0) {
+        snprintf(why, TROUBLE_BYTES, "its exit code was %d", result->exit_code);
+    } else {
+        why[0] = '\0';
+        backups->exec_s = (uint64_t)time(NULL);
+        log_info("backup-exec", "index=%llu ms=%llu",
+                 (unsigned long long)backups->saved_index,
+                 (unsigned long long)(now_ms(backups) - backups->exec_ms));
+        return;
+    }
+    backups->exec_failures++;
+    log_error("backup-exec", "index=%llu why=\"%s\"",
+              (unsigned long long)backups->saved_index, why);
+}
+
+static void on_exec_time(void *arg)
+{
+    struct ops_backups *backups = arg;
+    struct ops_exec_result result;
+    if (ops_exec_ended(backups->options.exec, &result)) {
+        backups->exec_runs = false;
+        end_exec(backups, &result);
+        return;
+    }
+    timer_arm(backups->options.reactor, &backups->exec_timer,
+              now_ms(backups) + EXEC_LOOK_MS, on_exec_time, backups);
+}
+
+/* The command of the last backup may still run: its time is over at about the
+ * time when this one is written. Then this backup gets none. */
+static void start_exec(struct ops_backups *backups, const char *name)
+{
+    static const struct ops_exec_result not_started = {.exit_code = -1};
+    if (!backups->options.exec) {
+        return;
+    }
+    backups->exec_ms = now_ms(backups);
+    if (backups->exec_runs ||
+        !ops_exec_run(backups->options.exec, name, backups->index,
+                      backups->bytes, exec_timeout_ms(backups))) {
+        end_exec(backups, &not_started);
+        return;
+    }
+    backups->exec_runs = true;
+    timer_arm(backups->options.reactor, &backups->exec_timer,
+              now_ms(backups) + EXEC_LOOK_MS, on_exec_time, backups);
+}
+
+/* ---- backups ---- */
+
+static void fail_backup(struct ops_backups *backups, const char *why)
+{
+    backups->failures++;
+    snprintf(backups->trouble, TROUBLE_BYTES, "%s", why);
+}
+
 static void complete_backup(struct ops_backups *backups, enum err err)
 {
     const struct fs *fs = backups->fs;
@@ -159,16 +248,20 @@ static void complete_backup(struct ops_backups *backups, enum err err)
     }
     if (err) {
         log_error("backup", "why=\"cannot be written: %s\"", err_name(err));
+        fail_backup(backups, err_name(err));
         enum err gone = fs->unlink(fs->self, backups->draft);
         (void)gone; /* The next one starts by removing leftovers. */
     } else {
         backups->saved_index = backups->index;
+        backups->saved_bytes = backups->bytes;
         backups->saved_s = (uint64_t)time(NULL);
+        backups->trouble[0] = '\0';
         log_info("backup", "file=%s bytes=%llu ms=%llu", name,
                  (unsigned long long)backups->bytes,
                  (unsigned long long)(now_ms(backups) - backups->began_ms));
         while (prune_one(backups)) {
         }
+        start_exec(backups, name);
     }
     run_in(backups, backups->options.every_ms);
 }
@@ -231,6 +324,7 @@ static void on_checkpoint(struct node_request *request,
     enum err err = ERR_OK;
     if (result->outcome == NODE_OK && result->index == backups->saved_index) {
         backups->saved_s = (uint64_t)time(NULL);
+        backups->trouble[0] = '\0';
         run_in(backups, backups->options.every_ms);
         return;
     }
@@ -240,6 +334,7 @@ static void on_checkpoint(struct node_request *request,
     }
     if (result->outcome != NODE_OK || err) {
         log_error("backup", "why=\"%s\"", why);
+        fail_backup(backups, why);
         run_in(backups, backups->options.every_ms);
         return;
     }
@@ -279,9 +374,20 @@ struct ops_backups *ops_backups_start(const struct ops_backups_options *options)
     return backups;
 }
 
-uint64_t ops_backups_time_s(const struct ops_backups *backups)
+void ops_backups_get_status(const struct ops_backups *backups,
+                            struct ops_backups_status *status)
 {
-    return backups->saved_s;
+    *status = (struct ops_backups_status){
+        .time_s = backups->saved_s,
+        .index = backups->saved_index,
+        .bytes = backups->saved_bytes,
+        .failures = backups->failures,
+        .trouble = backups->trouble,
+        .has_exec = backups->options.exec != NULL,
+        .exec_time_s = backups->exec_s,
+        .exec_failures = backups->exec_failures,
+        .exec_trouble = backups->exec_trouble,
+    };
 }
 
 void ops_backups_free(struct ops_backups *backups)
@@ -292,6 +398,7 @@ void ops_backups_free(struct ops_backups *backups)
     node_cancel(backups->options.node, &backups->checkpoint);
     node_request_free(&backups->checkpoint);
     timer_cancel(backups->options.reactor, &backups->timer);
+    timer_cancel(backups->options.reactor, &backups->exec_timer);
     if (backups->image) {
         const struct fs *fs = backups->fs;
         node_image_close(backups->image);

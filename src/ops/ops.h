@@ -90,6 +90,36 @@ struct ops_reap *ops_reap_start(struct reactor *reactor, struct node *node,
 /* Call it before the node is closed. NULL is fine. */
 void ops_reap_free(struct ops_reap *reap);
 
+/* ---- the command of --backup-exec ---- */
+
+/* A process that runs one command, for files of one directory (exec.c). */
+struct ops_exec;
+
+/* Start it: before the sandbox is entered, in which nothing can be started, and
+ * early, since it has a copy of this process's memory. Strings are copied with
+ * it. It calls `cb` once, to drop rights, and ends if that returns false. NULL,
+ * with errno: it cannot be started. */
+struct ops_exec *ops_exec_start(const char *command, const char *dir,
+                                reactor_prepare_cb *cb, void *arg);
+/* Run `sh -c command` with CRAFTD_PATH (that file of the directory),
+ * CRAFTD_INDEX and CRAFTD_BYTES in its environment, for at most `timeout_ms`.
+ * One at a time. False: the process has ended. */
+enum { OPS_EXEC_NAME_BYTES = 64 };
+MUST_CHECK bool ops_exec_run(struct ops_exec *exec, const char *name,
+                             uint64_t index, uint64_t bytes,
+                             uint64_t timeout_ms);
+struct ops_exec_result {
+    int exit_code;     /* -1: it was not started, or a signal has ended it. */
+    int signal_number; /* 0: none has. */
+    bool timed_out;    /* It was killed when its time was over. */
+};
+/* Returns whether the command that was started last has ended. Does not block.
+ */
+MUST_CHECK bool ops_exec_ended(struct ops_exec *exec,
+                               struct ops_exec_result *result);
+/* End the process. A command that runs may go on in its time. NULL is fine. */
+void ops_exec_free(struct ops_exec *exec);
+
 /* ---- scheduled backups ---- */
 
 /* A backup is what GET /backup?level=none sends, under the same name with the
@@ -103,6 +133,8 @@ struct ops_backups_options {
     const char *dir;         /* Created if missing, with its parents. */
     uint64_t every_ms;       /* Pause after a backup, over 0. */
     uint64_t keep;           /* Number of this cluster's backups that stay. */
+    struct ops_exec *exec;   /* Runs the command for each new backup; borrowed.
+                                NULL: there is none. */
 };
 
 struct ops_backups;
@@ -112,9 +144,22 @@ struct ops_backups;
  * or used, which is logged. */
 struct ops_backups *
 ops_backups_start(const struct ops_backups_options *options);
-/* Unix time in seconds at which the newest backup was written whole, or was
- * found to be up to date; 0: not since the start. */
-uint64_t ops_backups_time_s(const struct ops_backups *backups);
+struct ops_backups_status {
+    /* The newest backup that was written whole. */
+    uint64_t time_s; /* Unix time when it was written, or was found to be up to
+                        date; 0: not since the start, as the next two. */
+    uint64_t index;
+    uint64_t bytes;
+    uint64_t failures;    /* Backups that failed, since the start. */
+    const char *trouble;  /* Why the last one failed; "": it did not. */
+    bool has_exec;        /* The next three are of its command. */
+    uint64_t exec_time_s; /* Unix time of its last success; 0: none yet. */
+    uint64_t exec_failures;
+    const char *exec_trouble;
+};
+/* Texts are valid until the next turn of the event loop. */
+void ops_backups_get_status(const struct ops_backups *backups,
+                            struct ops_backups_status *status);
 /* Call it before the node is closed. An unfinished backup is removed. NULL is
  * fine. */
 void ops_backups_free(struct ops_backups *backups);
