@@ -132,7 +132,7 @@ $(BUILD)/probe: tests/proc/probe.c
 # What runs for a start, a command or an operator, and not for each request, is
 # compiled for size.
 SMALL_SOURCES := $(call sources_of,client ops config host dispatch process \
-  privileges secrets offline main auth) src/api/gate.c src/api/proxied.c \
+  privileges secrets offline report main auth) src/api/gate.c src/api/proxied.c \
   src/crypto/hmac.c src/crypto/noise.c src/crypto/x25519.c src/http/proxy.c \
   src/peer/admission.c src/peer/channel.c src/peer/handshake.c src/peer/keys.c \
   src/peer/secure.c src/reactor/listener_unix.c src/reactor/resolver_process.c \

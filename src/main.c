@@ -22,6 +22,7 @@
 #include "privileges.h"
 #include "process.h"
 #include "reactor/reactor.h"
+#include "report.h"
 #include "secrets.h"
 #include "sys/fs.h"
 #include "sys/init.h"
@@ -75,6 +76,7 @@ struct daemon {
     struct ops_reap *reap;
     struct ops_backups *backups;
     struct ops_exec *exec;
+    struct report report;
     /* Stopping has two phases: leaving the cluster (--leave-on-exit), then
      * draining, which refuses new requests and finishes the accepted ones. */
     bool stopping;
@@ -90,101 +92,6 @@ struct daemon {
     struct host_file lock_file;
     struct timer directory_timer;
 };
-
-/* ---- callbacks of the API ---- */
-
-static bool api_peer_up(void *arg, raft_id id)
-{
-    struct daemon *daemon = arg;
-    return peer_is_up(daemon->peers, id);
-}
-
-static bool api_peer_foreign(void *arg, raft_id id)
-{
-    struct daemon *daemon = arg;
-    return peer_is_foreign(daemon->peers, id);
-}
-
-static uint64_t api_wall_s(void *arg)
-{
-    (void)arg;
-    return (uint64_t)time(NULL);
-}
-
-static const char *api_peer_error(void *arg, raft_id id)
-{
-    struct daemon *daemon = arg;
-    return peer_last_error(daemon->peers, id);
-}
-
-static uint64_t api_now_us(void *arg)
-{
-    (void)arg;
-    return sys_now_ns() / 1000;
-}
-
-static bool api_free_bytes(void *arg, uint64_t *bytes)
-{
-    const struct daemon *daemon = arg;
-    return !daemon->config.inmem && host_free_bytes(daemon->config.dir, bytes);
-}
-
-static void api_process(void *arg, struct api_process *out)
-{
-    (void)arg;
-    struct sys_process process;
-    sys_process(&process);
-    *out = (struct api_process){.has_memory = process.has_memory,
-                                .resident_bytes = process.resident_bytes,
-                                .virtual_bytes = process.virtual_bytes,
-                                .cpu_us = process.cpu_us,
-                                .open_fds = process.open_fds,
-                                .max_fds = process.max_fds};
-}
-
-/* What the others are shown of this process. */
-static void node_vitals(void *arg, struct wire_vitals *vitals)
-{
-    struct api_process process;
-    api_process(arg, &process);
-    snprintf(vitals->build, sizeof(vitals->build), "%s", CRAFTD_VERSION);
-    vitals->memory_bytes = process.has_memory ? process.resident_bytes : 0;
-}
-
-static void api_sandbox(void *arg, bool *seccomp, bool *landlock)
-{
-    const struct daemon *daemon = arg;
-    *seccomp = daemon->privileges.sandbox.seccomp;
-    *landlock = daemon->privileges.sandbox.landlock;
-}
-
-static bool api_backups(void *arg, struct api_backups *out)
-{
-    const struct daemon *daemon = arg;
-    if (!daemon->backups) {
-        return false;
-    }
-    struct ops_backups_status status;
-    ops_backups_get_status(daemon->backups, &status);
-    *out = (struct api_backups){
-        .time_s = status.time_s,
-        .index = status.index,
-        .bytes = status.bytes,
-        .failures = status.failures,
-        .trouble = status.trouble,
-        .has_exec = status.has_exec,
-        .exec_time_s = status.exec_time_s,
-        .exec_failures = status.exec_failures,
-        .exec_trouble = status.exec_trouble,
-    };
-    return true;
-}
-
-static const char *api_join_trouble(void *arg)
-{
-    const struct daemon *daemon = arg;
-    return daemon->join ? ops_join_trouble(daemon->join) : "";
-}
 
 /* ---- turns of the event loop, and stopping ---- */
 
@@ -453,6 +360,11 @@ static int open_listeners(struct daemon *daemon)
     must(ok);
     uint8_t secret[AUTH_KEY_BYTES];
     sys_entropy(secret, sizeof(secret));
+    daemon->report = (struct report){.config = config,
+                                     .privileges = &daemon->privileges,
+                                     .peers = daemon->peers,
+                                     .join = &daemon->join,
+                                     .backups = &daemon->backups};
     struct api_options api_options = {
         .reactor = daemon->reactor,
         .host = config->http ? host : NULL,
@@ -477,19 +389,9 @@ static int open_listeners(struct daemon *daemon)
         .has_ui = !config->no_ui,
         .version = CRAFTD_VERSION,
         .secret = secret,
-        .peer_up = api_peer_up,
-        .peer_error = api_peer_error,
-        .peer_foreign = api_peer_foreign,
-        .now_us = api_now_us,
-        .wall_s = api_wall_s,
-        .process = api_process,
-        .free_bytes = api_free_bytes,
-        .backups = api_backups,
-        .sandbox = api_sandbox,
-        .join_trouble = api_join_trouble,
         .start_s = (uint64_t)time(NULL),
-        .arg = daemon,
     };
+    report_to_api(&daemon->report, &api_options);
     if (api_open(&api_options, &daemon->api, why, sizeof(why))) {
         return fail("--http", config->http ? config->http : config->http_unix,
                     why);
@@ -531,8 +433,8 @@ static int open_node(struct daemon *daemon)
     const struct config *config = &daemon->config;
     struct node_env env = host_env(daemon->fs);
     env.transport = peers_transport(daemon->peers);
-    env.vitals = node_vitals;
-    env.vitals_arg = daemon;
+    env.vitals = report_vitals;
+    env.vitals_arg = NULL;
     struct node_options options = {
         .name = config->id,
         .raft_addr = config->raft_adv,
