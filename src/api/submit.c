@@ -58,8 +58,11 @@ void api_bad_json(struct conn *conn, const struct json_reader *reader,
                   const char *why)
 {
     char message[160];
+    char members[48];
     snprintf(message, sizeof(message), "at byte %zu: %s", reader->offset, why);
-    api_answer_problem(conn, 400, "bad-json", message, OUTCOME_NOT_APPLIED);
+    snprintf(members, sizeof(members), ",\"offset\":%zu", reader->offset);
+    api_answer_problem_with(conn, 400, "bad-json", message, OUTCOME_NOT_APPLIED,
+                            members);
 }
 
 void api_submit_one(struct conn *conn, const struct http_request *request,

@@ -39,9 +39,12 @@ static bool wrong(struct parse *parse, int status, const char *code,
                   const char *message)
 {
     if (!parse->answered) {
+        char members[48];
         parse->answered = true;
-        api_answer_problem(parse->conn, status, code, message,
-                           OUTCOME_NOT_APPLIED);
+        (void)snprintf(members, sizeof(members), ",\"offset\":%zu",
+                       parse->reader.offset);
+        api_answer_problem_with(parse->conn, status, code, message,
+                                OUTCOME_NOT_APPLIED, members);
     }
     return false;
 }

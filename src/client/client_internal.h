@@ -153,6 +153,8 @@ struct request {
     bool may_be_plain;  /* If the server has no room to keep the result under
                            the name, send it without one. */
     bool absent_is_no;  /* 404 is an answer rather than a failure. */
+    const char *file;   /* Where `body` is from: a problem with a place in it
+                           names the file and the line; NULL: not. */
     const char *key;    /* The subject of a 404 or a 412, for the message on
                            stderr; NULL: none. */
     int out;            /* Descriptor for the body of a 2xx, written as it is
@@ -239,6 +241,17 @@ typedef int client_fill(const struct options *options, int fd);
  * has succeeded; "-": fill stdout. Returns the exit code of the command. */
 int client_write_whole_file(const struct options *options, const char *path,
                             client_fill *fill);
+
+/* ---- place.c ---- */
+
+/* The line of the text that byte `offset` is in, from 1 on. An offset behind
+ * white space, as a reader has it that has just found the next token, is in the
+ * line of that token. */
+unsigned client_line_of(struct bytes text, uint64_t offset);
+/* Set *offset to the start of item `at`, from 0 on, of the list `name` in the
+ * JSON object `text`. False: there is none. */
+bool client_find_item(struct bytes text, const char *name, uint64_t at,
+                      uint64_t *offset);
 
 /* ---- text.c ---- */
 

@@ -364,6 +364,8 @@ const char help_txn[] =
     "object\n"
     "    with the lists \"if\" (conditions), \"then\" and, optionally, "
     "\"else\".\n"
+    "    A message about an error in it, or about the condition that did not\n"
+    "    hold, names the line.\n"
     "\n"
     "OPTIONS\n" REACH "\n"
     "EXIT CODES\n" CODES

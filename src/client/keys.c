@@ -212,6 +212,7 @@ int client_run_txn(const struct options *options)
     request_add_name(&request);
     request.has_body = true;
     request.body = buf_bytes(&input);
+    request.file = path && strcmp(path, "-") != 0 ? path : "stdin";
     buf_add_string(&request.headers, "Content-Type: application/json\r\n");
     int code = request_run(&request, options);
     if (!code) {

@@ -320,7 +320,14 @@ static enum attempt attempt(struct request *request,
 
 /* ---- the meaning of the answer ---- */
 
-enum { PROBLEM_MESSAGE, PROBLEM_OUTCOME, PROBLEM_FIELDS };
+enum {
+    PROBLEM_MESSAGE,
+    PROBLEM_OUTCOME,
+    PROBLEM_OFFSET,    /* Bytes of the body before an error in it. */
+    PROBLEM_CLAUSE,    /* Number of a condition that did not hold, ... */
+    PROBLEM_OPERATION, /* ... of an operation that failed. */
+    PROBLEM_FIELDS
+};
 
 /* Explain with the server's message, if the body is a problem (RFC 9457). */
 static void read_problem(const struct request *request,
@@ -330,6 +337,9 @@ static void read_problem(const struct request *request,
     struct buf copy = {0};
     fields[PROBLEM_MESSAGE] = (struct field){.name = "message"};
     fields[PROBLEM_OUTCOME] = (struct field){.name = "outcome"};
+    fields[PROBLEM_OFFSET] = (struct field){.name = "offset"};
+    fields[PROBLEM_CLAUSE] = (struct field){.name = "clause"};
+    fields[PROBLEM_OPERATION] = (struct field){.name = "operation"};
     buf_add_bytes(&copy, buf_bytes(&request->answer_body));
     json_init(&reader, copy.data, copy.size);
     if (copy.size > 0 && json_next(&reader) == JSON_OBJECT_BEGIN) {
@@ -358,14 +368,51 @@ static int code_of(const struct request *request,
                                                            : EXIT_FAILED;
 }
 
+/* The line of the body that the problem is about; 0: it does not say. */
+static unsigned line_of(const struct request *request,
+                        const struct field problem[PROBLEM_FIELDS])
+{
+    uint64_t at;
+    uint64_t offset;
+    if (json_u64(bytes_of_string(problem[PROBLEM_OFFSET].text), &offset) &&
+        offset <= request->body.size) {
+        return client_line_of(request->body, offset);
+    }
+    if (json_u64(bytes_of_string(problem[PROBLEM_CLAUSE].text), &at) &&
+        client_find_item(request->body, "if", at, &offset)) {
+        return client_line_of(request->body, offset);
+    }
+    /* With an "else", the operation may be one of that list. */
+    if (json_u64(bytes_of_string(problem[PROBLEM_OPERATION].text), &at) &&
+        !client_find_item(request->body, "else", 0, &offset) &&
+        client_find_item(request->body, "then", at, &offset)) {
+        return client_line_of(request->body, offset);
+    }
+    return 0;
+}
+
+/* A line says more than the "at byte 123: " before the message. */
+static const char *without_byte(const char *message)
+{
+    static const char at_byte[] = "at byte ";
+    const char *colon = strstr(message, ": ");
+    return colon && strncmp(message, at_byte, sizeof(at_byte) - 1) == 0
+               ? colon + 2
+               : message;
+}
+
 static void explain_answer(const struct request *request,
                            const struct field problem[PROBLEM_FIELDS],
                            char why[REQUEST_WHY_BYTES])
 {
     int status = request->answer.status;
-    if (problem[PROBLEM_MESSAGE].text[0]) {
-        (void)snprintf(why, REQUEST_WHY_BYTES, "%.240s",
-                       problem[PROBLEM_MESSAGE].text);
+    const char *message = problem[PROBLEM_MESSAGE].text;
+    unsigned line = request->file && message[0] ? line_of(request, problem) : 0;
+    if (line > 0) {
+        (void)snprintf(why, REQUEST_WHY_BYTES, "%.60s, line %u: %.160s",
+                       request->file, line, without_byte(message));
+    } else if (message[0]) {
+        (void)snprintf(why, REQUEST_WHY_BYTES, "%.240s", message);
     } else if (status == 404 && request->absent_is_no) {
         (void)snprintf(why, REQUEST_WHY_BYTES, "no such key");
     } else {
