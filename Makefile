@@ -74,10 +74,12 @@ extra_kqueue := tests/support/kqueue_over_epoll.c tests/support/not_linux.c \
 
 # Files that are in the binary, by the name of the variable that has their bytes; a
 # room has the generated sources among its own.
-EMBED := openapi ui
+EMBED := openapi ui help
 EMBED_openapi := src/api/openapi.yaml
 EMBED_ui := $(BUILD)/generated/ui.html
-generated_api := $(EMBED:%=$(BUILD)/generated/%.c) $(BUILD)/generated/ui_policy.c
+EMBED_help := $(BUILD)/generated/help.txt
+generated_api := $(patsubst %,$(BUILD)/generated/%.c,openapi ui ui_policy)
+generated_client := $(BUILD)/generated/help.c
 
 # kqueue.c is for the BSDs and macOS, epoll.c for Linux.
 ifeq ($(shell uname -s),Linux)
@@ -85,6 +87,8 @@ NOT_HERE := src/reactor/kqueue.c
 else
 NOT_HERE := src/reactor/epoll.c
 endif
+# The build runs it.
+NOT_HERE += src/client/help.c
 room_sources = $(filter-out $(NOT_HERE),$(sort $(wildcard src/$(1)/*.c))) \
   $(wildcard src/$(1).c) $(generated_$(1))
 sources_of = $(foreach room,$(1),$(call room_sources,$(room)))
@@ -163,6 +167,15 @@ $(BUILD)/generated/$(1).c: $(EMBED_$(1)) Makefile
 	  echo 'const struct bytes embedded_$(1) = {gzip, sizeof(gzip)};') >$$@
 endef
 $(foreach name,$(EMBED),$(eval $(call embed_rule,$(name))))
+
+# The pages of the manual, one after the other, as a program of this machine
+# prints them.
+HOSTCC ?= $(CC)
+$(BUILD)/generated/help.txt: scripts/help_text.c src/client/help.c \
+  src/client/client_internal.h
+	@mkdir -p $(@D)
+	$(HOSTCC) $(LANGUAGE) $(WARN) -o $(@:.txt=) $<
+	$(@:.txt=) >$@
 
 # The web page: one document, and the policy that names the hashes of its parts.
 $(BUILD)/generated/ui.html: $(wildcard src/ui/*)

@@ -1,6 +1,7 @@
 /* client.c -- the table of commands. */
 #include <stdio.h>
 
+#include "base/inflate.h"
 #include "base/text.h"
 #include "client/client_internal.h"
 #include "sys/sys.h"
@@ -93,10 +94,31 @@ int client_run_version(const struct options *options)
     return code;
 }
 
+const char *client_page(int page, struct buf *pages)
+{
+    pages->size = 0;
+    must(gunzip(embedded_help, SIZE_MAX, pages) == ERR_OK);
+    const char *text = (const char *)pages->data;
+    for (; page > 0; page--) {
+        text += strlen(text) + 1;
+        must(text < (const char *)pages->data + pages->size);
+    }
+    return text;
+}
+
+static int print_page(const struct options *options, int page)
+{
+    struct buf pages = {0};
+    int code =
+        client_print_bytes(options, bytes_of_string(client_page(page, &pages)));
+    buf_free(&pages);
+    return code;
+}
+
 int client_run_help(const struct options *options)
 {
     if (options->word_count == 0) {
-        return client_print_bytes(options, bytes_of_string(help_overview));
+        return print_page(options, help_overview);
     }
     const struct command *command = client_command_named(options->words[0]);
     if (!command) {
@@ -106,7 +128,7 @@ int client_run_help(const struct options *options)
                    like ? like : "");
         return EXIT_USAGE;
     }
-    return client_print_bytes(options, bytes_of_string(command->help));
+    return print_page(options, command->help);
 }
 
 int client_main(int argc, char **argv, const char *version)
@@ -123,7 +145,7 @@ int client_main(int argc, char **argv, const char *version)
         return command->run == client_run_check ? CHECK_UNKNOWN : EXIT_USAGE;
     }
     if (options.help) {
-        return client_print_bytes(&options, bytes_of_string(command->help));
+        return print_page(&options, command->help);
     }
     return command->run(&options);
 }

@@ -87,7 +87,7 @@ struct command {
     int words_max;     /* A negative number: after as many words the rest of the
                           line is a command (options->rest). */
     const char *flags; /* Names of the flags it takes, between blanks. */
-    const char *help;
+    int help;          /* The page: enum help_page. */
 };
 
 /* The command of that name. NULL: there is none. */
@@ -299,30 +299,46 @@ int client_run_keygen(const struct options *options);
 int client_run_version(const struct options *options);
 int client_run_help(const struct options *options);
 
-extern const char help_overview[];
-extern const char help_get[];
-extern const char help_put[];
-extern const char help_del[];
-extern const char help_ls[];
-extern const char help_txn[];
-extern const char help_watch[];
-extern const char help_lock[];
-extern const char help_elect[];
-extern const char help_status[];
-extern const char help_check[];
-extern const char help_nodes[];
-extern const char help_leader[];
-extern const char help_sync[];
-extern const char help_snapshot[];
-extern const char help_backup[];
-extern const char help_restore[];
-extern const char help_export[];
-extern const char help_import[];
-extern const char help_bench_disk[];
-extern const char help_passwd[];
-extern const char help_token[];
-extern const char help_keygen[];
-extern const char help_version[];
-extern const char help_help[];
+/* The pages of the manual: help.c. They are compressed in the binary, and known
+ * there by their numbers; scripts/help_text.c puts them there. */
+#define HELP_PAGES(X)                                                          \
+    X(overview)                                                                \
+    X(get)                                                                     \
+    X(put)                                                                     \
+    X(del)                                                                     \
+    X(ls)                                                                      \
+    X(txn)                                                                     \
+    X(watch)                                                                   \
+    X(lock)                                                                    \
+    X(elect)                                                                   \
+    X(status)                                                                  \
+    X(check)                                                                   \
+    X(nodes)                                                                   \
+    X(leader)                                                                  \
+    X(sync)                                                                    \
+    X(snapshot)                                                                \
+    X(backup)                                                                  \
+    X(restore)                                                                 \
+    X(export)                                                                  \
+    X(import)                                                                  \
+    X(bench_disk)                                                              \
+    X(passwd)                                                                  \
+    X(token)                                                                   \
+    X(keygen)                                                                  \
+    X(version)                                                                 \
+    X(help)
+
+#ifdef HELP_TEXTS
+#define X(name) extern const char help_##name[];
+HELP_PAGES(X)
+#else
+#define X(name) help_##name,
+enum help_page { HELP_PAGES(X) };
+#endif
+#undef X
+extern const struct bytes embedded_help;
+
+/* The text of a page, in `pages`, which is overwritten. */
+const char *client_page(int page, struct buf *pages);
 
 #endif
