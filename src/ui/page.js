@@ -80,10 +80,20 @@ const identify = async () => {
 const login = (reason) => {
     text($("login-why"), reason || "");
     $("login").hidden = false;
-    $("login-cancel").hidden = !me.perms.length;
+    $("login-cancel").hidden = isStranger();
     $("name").focus();
 };
+const isStranger = () => me.auth && !me.perms.some((perm) => perm !== "ready");
 const base64 = (words) => btoa(String.fromCharCode(...new TextEncoder().encode(words)));
+// What one user was shown is not for the next one.
+const forget = () => {
+    status = root = chosen = shown = null;
+    nodes = [];
+    stream.stop();
+    stream.state = "none";
+    $("tree").replaceChildren();
+    $("value").hidden = true;
+};
 const signIn = async (event) => {
     event.preventDefault();
     const user = $("name").value, password = $("password").value;
@@ -93,7 +103,7 @@ const signIn = async (event) => {
         $("password").value = "";
         $("login").hidden = true;
         report("Signed in as " + (me.user || "the owner of a token") + ".");
-        root = null;
+        forget();
         show();
     } catch (error) {
         credentials = null;
@@ -106,7 +116,7 @@ const signOut = async () => {
     credentials = null;
     await identify().catch(() => {});
     report("Signed out.");
-    root = null;
+    forget();
     show();
 };
 
@@ -180,7 +190,7 @@ const sample = (before, metricsBefore, elapsed) => {
 let polledAt = 0;
 const poll = async () => {
     clearTimeout(timer);
-    if (polling || !$("login").hidden && !me.perms.length) { timer = setTimeout(poll, EVERY); return; }
+    if (polling || !$("login").hidden && isStranger()) { timer = setTimeout(poll, EVERY); return; }
     polling = true;
     const before = status, metricsBefore = metrics, at = performance.now();
     try {
@@ -199,6 +209,7 @@ const poll = async () => {
         if (error.status === 401 && me.auth) {
             credentials = null;
             await identify().catch(() => {});
+            forget();
             login("The credentials are not valid any more.");
         } else {
             failing = failing || Date.now();
@@ -252,7 +263,7 @@ const verdict = () => {
     const leads = status.leader.id + " leads in term " + status.term + ".";
     if (down.length) {
         const spare = up.length - majority;
-        return ["warn", "Degraded", leads + " " + list(down) + " cannot be reached. " + (spare > 0 ? "Writes go on; " + spare + " more may fail." : spare === 0 ? "Writes go on; none more may fail." : "")];
+        return ["warn", "Degraded", leads + " " + list(down) + " cannot be reached. " + (spare > 0 ? "Writes go on; " + spare + " more may fail." : spare === 0 ? "Writes go on; no further voter may fail." : "")];
     }
     const spare = voters.length - majority;
     return status.hints.length
@@ -272,7 +283,7 @@ const rowOf = (id) => {
     }
     return row;
 };
-const roleOf = (node) => node.leader ? "leader" : node.voter ? "follower" : node.role;
+const roleOf = (node) => node.leader ? "leader" : !node.voter ? node.role : node.id === status.me.id ? status.role : status.leader.id ? "follower" : "voter";
 const drawMember = (node) => {
     const mine = node.id === status.me.id, cells = rowOf(node.id).children;
     const known = (value, format) => value === undefined ? "\u2013" : format(value);
@@ -301,6 +312,15 @@ const drawMembers = () => {
     });
 };
 
+const drawPairs = (box, pairs) => {
+    const all = Object.entries(pairs);
+    all.forEach(([name, value], i) => {
+        if (!box.children[i]) { box.append(make("div", null, make("dt"), make("dd"))); }
+        text(box.children[i].firstChild, name);
+        text(box.children[i].lastChild, value);
+    });
+    while (box.children.length > all.length) { box.lastChild.remove(); }
+};
 const drawFacts = () => {
     const quota = status.storage.quota_bytes;
     const facts = {
@@ -317,11 +337,7 @@ const drawFacts = () => {
         "Watches": number(metrics.craftd_watchers || 0),
         "Version": status.version,
     };
-    const box = $("facts");
-    Object.entries(facts).forEach(([name, value], i) => {
-        if (!box.children[i]) { box.append(make("div", null, make("dt", null, name), make("dd"))); }
-        text(box.children[i].lastChild, value);
-    });
+    drawPairs($("facts"), facts);
 };
 
 const drawLeaders = () => {
@@ -344,6 +360,8 @@ const drawHints = () => {
 };
 
 const drawCluster = () => {
+    $("known").hidden = !status;
+    $("known").classList.toggle("old", Boolean(failing));
     if (!status) {
         state($("verdict"), "wait");
         text($("verdict-word"), me.auth && !may("status") ? "Not shown" : failing ? "No answer" : "Loading");
@@ -393,7 +411,7 @@ const demote = async (node) => {
 const actionsOf = (node) => {
     const found = [];
     if (may("leader-ops")) {
-        if (node.voter && !node.leader && node.reachable) {
+        if (node.voter && !node.leader && node.reachable && status.leader.id) {
             found.push(["Make leader", () => act("Moving the leader to " + node.id, "POST", "/leader", { id: node.id })]);
         }
         found.push(node.voter
@@ -437,7 +455,7 @@ const drawOperate = () => {
     const found = [];
     if (may("backup")) { found.push(["Download a backup", backup]); }
     if (may("snapshot")) { found.push(["Snapshot this node", () => act("Snapshot of " + status.me.id, "POST", "/snapshot")]); }
-    if (may("leader-ops") && nodes.length > 1) { found.push(["Move the leader", () => act("Moving the leader", "POST", "/leader", {})]); }
+    if (may("leader-ops") && nodes.length > 1 && status.leader.id) { found.push(["Move the leader", () => act("Moving the leader", "POST", "/leader", {})]); }
     drawActions($("operate"), "", found);
 };
 
@@ -523,7 +541,10 @@ const read = async (path) => {
 const folder = (prefix, level, list) => ({ prefix, level, list, items: [], starts: [""], more: false });
 const nameOf = (item) => item.key === undefined ? item.prefix : item.key;
 const preview = (item) => item.value === undefined ? item.value_base64 === undefined ? "" : "binary" : item.value.length > 80 ? item.value.slice(0, 80) : item.value;
-const ttlOf = (item) => item.ttl !== undefined ? seconds(item.ttl) : item.lease !== undefined ? item.lease : "";
+// A time to live is that of the moment when it was read.
+const timed = (item) => Object.assign(item, { until: item.ttl === undefined ? undefined : Date.now() + 1000 * item.ttl });
+const left = (item) => Math.max(0, (item.until - Date.now()) / 1000);
+const ttlOf = (item) => item.until !== undefined ? "expires in " + seconds(left(item)) : item.lease !== undefined ? "lease " + item.lease : "";
 
 const hashOf = (changes) => {
     const words = new URLSearchParams({ prefix: root ? root.prefix : "", sep: separator, ...(chosen ? { key: chosen } : {}), ...changes });
@@ -576,7 +597,7 @@ const load = async (node) => {
     if (after) { words.set("after", after); }
     const page = await read("/keys?" + words);
     const before = new Map(node.items.map((item) => [nameOf(item), item]));
-    node.items = page.items.map((item) => Object.assign(before.get(nameOf(item)) || {}, item));
+    node.items = page.items.map((item) => timed(Object.assign(before.get(nameOf(item)) || {}, { ttl: undefined, lease: undefined }, item)));
     node.more = page.more && page.after !== undefined;
     node.next = page.after;
     drawFolder(node);
@@ -636,6 +657,7 @@ const change = (node, kind, data, touched) => {
     }
     if (end < 0) {
         for (const field of ["value", "value_base64", "ttl", "lease"]) { item[field] = data[field]; }
+        timed(item);
     }
     drawItem(node, item);
     item.button.classList.add("new");
@@ -762,11 +784,11 @@ const buttons = () => {
 };
 const drawMeta = () => {
     const facts = shown.index ? { "Index": number(shown.index), "Created at": number(shown.create_index), "Version": number(shown.version), "Size": bytes(shown.data.length) } : {};
-    if (shown.ttl !== undefined) { facts.TTL = seconds(shown.ttl); }
+    if (shown.until !== undefined) { facts["Expires in"] = seconds(left(shown)); }
     if (shown.lease !== undefined) { facts.Lease = shown.lease; }
-    $("meta").replaceChildren(...Object.entries(facts).map(([name, value]) => make("div", null, make("dt", null, name), make("dd", null, value))));
+    drawPairs($("meta"), facts);
 };
-const adopt = (meta) => { shown = { ...meta, data: bytesOf(meta) }; $("conflict").hidden = true; drawMeta(); };
+const adopt = (meta) => { shown = timed({ ...meta, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); };
 const openKey = async (key) => {
     try {
         const meta = await read("/key/" + encodeURIComponent(key) + "?meta");
@@ -823,7 +845,7 @@ const conflict = (theirs) => {
 const store = async (key, data, condition) => {
     const words = new URLSearchParams();
     // Without them the key would lose its time to live, or its lease.
-    if (shown.lease !== undefined) { words.set("lease", shown.lease); } else if (shown.ttl !== undefined) { words.set("ttl", Math.max(100, Math.round(shown.ttl * 1000)) + "ms"); }
+    if (shown.lease !== undefined) { words.set("lease", shown.lease); } else if (shown.until !== undefined) { words.set("ttl", Math.max(100, Math.round(left(shown) * 1000)) + "ms"); }
     $("save").disabled = true;
     shown.busy = true; // What comes meanwhile may be this write: it is read again.
     try {
@@ -934,18 +956,23 @@ const showKeys = () => {
 let view = "";
 const draw = () => {
     live();
+    for (const name of ["cluster", "keys"]) { $(name).hidden = view !== name || isStranger(); }
     if (status) { text($("where"), status.me.id + "  cluster " + status.cluster.slice(0, 8)); }
     document.title = (failing ? "No answer: " : "") + (status ? status.me.id + " \u2013 " : "") + "craftd";
-    if (view === "cluster") { drawCluster(); } else if (status) { text($("count"), number(status.keys) + " keys in all"); }
+    if (view === "cluster") { drawCluster(); return; }
+    if (status) { text($("count"), number(status.keys) + " keys in all"); }
+    if (shown && shown.until !== undefined) { drawMeta(); }
+    for (const one of $("tree").querySelectorAll("button")) {
+        if (one.item && one.item.until !== undefined) { text(one.children[1], ttlOf(one.item)); }
+    }
 };
 const show = () => {
     view = location.hash.startsWith("#keys") ? "keys" : "cluster";
     for (const name of ["cluster", "keys"]) {
-        $(name).hidden = view !== name;
         if (view === name) { $("nav-" + name).setAttribute("aria-current", "page"); } else { $("nav-" + name).removeAttribute("aria-current"); }
     }
     complain("");
-    if (view === "keys") { showKeys(); } else { stream.stop(); stream.state = "none"; }
+    if (view === "keys" && !isStranger()) { showKeys(); } else { stream.stop(); stream.state = "none"; }
     poll();
     draw();
 };
@@ -980,7 +1007,7 @@ const start = async () => {
             await new Promise((resolve) => setTimeout(resolve, EVERY));
         }
     }
-    if (me.auth && !me.perms.some((perm) => perm !== "ready")) { login("This cluster asks who you are (--auth)."); }
+    if (isStranger()) { login("This cluster asks who you are (--auth)."); }
     show();
 };
 start();

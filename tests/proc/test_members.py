@@ -690,6 +690,8 @@ def test_each_member_knows_what_the_others_report(cluster):
     follower, other = cluster.others(leader)
     wait_for(lambda: leader.put("reported", "x") and
              "commit_p99_us" in nodes(follower)[leader.name], 20, "a latency", pause=0.1)
+    wait_for(lambda: "commit_p99_us" not in nodes(follower)[leader.name], 20,
+             "no latency while there are no commits", pause=0.1)
     assert {one["version"] for one in nodes(follower).values()} == {leader.status()["version"]}
     other.kill()
     wait_for(lambda: not nodes(follower)[other.name]["reachable"], 10, "it is down")

@@ -114,7 +114,7 @@ def test_a_node_that_fails_and_a_lost_majority(cluster, visit):
     gone = member(page, first.name)
     assert gone["State"].startswith("unreachable")
     words = page.evaluate("$('verdict-text').textContent")
-    assert f"{first.name} cannot be reached" in words and "none more may fail" in words
+    assert f"{first.name} cannot be reached" in words and "no further voter may fail" in words
     second.kill()
     page.wait_for(f"{WORD} === 'No quorum'")
     words = page.evaluate("$('verdict-text').textContent")
