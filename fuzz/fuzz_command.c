@@ -31,6 +31,9 @@ static void encode_txn(struct command_reader *reader, struct buf *out)
     struct command_writer writer;
     struct command_condition condition;
     command_txn(&txn, out, &reader->name, reader->has_else);
+    if (reader->timed) {
+        command_txn_timed(&txn);
+    }
     command_list(&writer, out);
     while (command_next_condition(reader, &condition) == ERR_OK) {
         command_if(&writer, &condition);

@@ -1,14 +1,16 @@
 /* command.c -- the codec of a client's write. Little-endian.
  *
  *     version 1:  u8 1 | operations
- *     version 2:  u8 2 | u8 flags (1 it has a name, 2 it has an else)
+ *     version 2:  u8 2 | u8 flags (1 it has a name, 2 an else, 4 it is timed)
  *                 [u8 name_bytes | name | u64 digest]
  *                 conditions | operations | [operations]
  *     version 4:  u8 4 | u64 time_ms, not 0 | a version 2 command
  *
  *     operations: u32 count, each:
- *                 u8 type | u16 key_bytes | u32 value_bytes (PUT only) | key |
- *                 value, or u64 by (INCR only)
+ *                 u8 type | u16 key_bytes | u32 value_bytes (PUTs only) | key |
+ *                 value, or u64 by (INCR only); then of a timed command
+ *                 u64 ttl_ms | u64 lease of PUT_TIMED, u64 ttl_ms of TOUCH, and
+ *                 u64 ttl_ms, lease or limit of the others, which have no key
  *     conditions: u32 count, each:
  *                 u8 field | u16 key_bytes | u32 value_bytes (VALUE only) |
  *                 key | value, or u64 number (the others) */
@@ -20,6 +22,7 @@
 enum {
     FLAG_NAME = 1,
     FLAG_ELSE = 2,
+    FLAG_TIMED = 4,
     DIGEST_BYTES = 8,
     STAMP_BYTES = 1 + 8, /* Before the command that is stamped. */
 };
@@ -38,10 +41,20 @@ void command_list(struct command_writer *writer, struct buf *out)
     buf_add_u32(out, 0); /* command_end() writes the count. */
 }
 
+static bool has_key(uint8_t type)
+{
+    return type <= COMMAND_TOUCH;
+}
+
+static bool has_value(uint8_t type)
+{
+    return type == COMMAND_PUT || type == COMMAND_PUT_TIMED;
+}
+
 static void add_head(struct command_writer *writer, uint8_t type,
                      struct bytes key)
 {
-    must(key.size >= 1 && key.size <= COMMAND_KEY_BYTES_MAX);
+    must(key.size <= COMMAND_KEY_BYTES_MAX);
     must(writer->count < COMMAND_OPS_MAX);
     buf_add_u8(writer->out, type);
     buf_add_u16(writer->out, (uint16_t)key.size);
@@ -60,6 +73,7 @@ static void add_key_value(struct command_writer *writer, struct bytes key,
 void command_if(struct command_writer *writer,
                 const struct command_condition *condition)
 {
+    must(condition->key.size >= 1);
     add_head(writer, (uint8_t)condition->field, condition->key);
     if (condition->field == COMMAND_IF_VALUE) {
         add_key_value(writer, condition->key, condition->value);
@@ -71,14 +85,40 @@ void command_if(struct command_writer *writer,
 
 void command_add(struct command_writer *writer, const struct command_op *op)
 {
+    struct buf *out = writer->out;
+    must((op->key.size > 0) == has_key((uint8_t)op->type));
+    must(op->ttl_ms <= COMMAND_TTL_MS_MAX);
     add_head(writer, (uint8_t)op->type, op->key);
-    if (op->type == COMMAND_PUT) {
+    if (has_value((uint8_t)op->type)) {
         add_key_value(writer, op->key, op->value);
-        return;
+    } else {
+        buf_add_bytes(out, op->key);
     }
-    buf_add_bytes(writer->out, op->key);
-    if (op->type == COMMAND_INCR) {
-        buf_add_u64(writer->out, (uint64_t)op->by);
+    switch (op->type) {
+    case COMMAND_PUT:
+    case COMMAND_DELETE:
+    case COMMAND_DELETE_PREFIX:
+    case COMMAND_GET:
+        break;
+    case COMMAND_INCR:
+        buf_add_u64(out, (uint64_t)op->by);
+        break;
+    case COMMAND_PUT_TIMED:
+        must((op->ttl_ms > 0) != (op->lease > 0));
+        buf_add_u64(out, op->ttl_ms);
+        buf_add_u64(out, op->lease);
+        break;
+    case COMMAND_TOUCH:
+    case COMMAND_LEASE_GRANT:
+        buf_add_u64(out, op->ttl_ms);
+        break;
+    case COMMAND_LEASE_KEEP:
+    case COMMAND_LEASE_REVOKE:
+        buf_add_u64(out, op->lease);
+        break;
+    case COMMAND_EXPIRE:
+        buf_add_u64(out, op->limit);
+        break;
     }
 }
 
@@ -104,7 +144,7 @@ void command_txn(struct command_txn *txn, struct buf *out,
                  const struct command_name *name, bool has_else)
 {
     bool has_name = name->key.size > 0;
-    *txn = (struct command_txn){.out = out};
+    *txn = (struct command_txn){.out = out, .flags_at = out->size + 1};
     must(name->key.size <= COMMAND_NAME_BYTES_MAX);
     buf_add_u8(out, COMMAND_TXN_VERSION);
     buf_add_u8(out, (uint8_t)((has_name ? FLAG_NAME : 0) |
@@ -115,6 +155,11 @@ void command_txn(struct command_txn *txn, struct buf *out,
         txn->digest_at = out->size;
         buf_add_u64(out, name->digest);
     }
+}
+
+void command_txn_timed(const struct command_txn *txn)
+{
+    txn->out->data[txn->flags_at] |= FLAG_TIMED;
 }
 
 /* The digest detects a client that uses a name for two requests. It need not
@@ -172,11 +217,22 @@ bool command_is_stamped(struct bytes command)
     return command.size > 0 && command.data[0] == COMMAND_STAMPED_VERSION;
 }
 
-bool command_wants_stamp(struct bytes command)
+/* Has a command without a stamp one of these flags? */
+static bool has_flag(struct bytes command, uint8_t flags)
 {
     enum { FLAGS_AT = 1 };
     return command.size > FLAGS_AT && command.data[0] == COMMAND_TXN_VERSION &&
-           (command.data[FLAGS_AT] & FLAG_NAME);
+           (command.data[FLAGS_AT] & flags) != 0;
+}
+
+bool command_wants_stamp(struct bytes command)
+{
+    return has_flag(command, FLAG_NAME | FLAG_TIMED);
+}
+
+bool command_needs_stamp(struct bytes command)
+{
+    return has_flag(command, FLAG_TIMED);
 }
 
 /* ---- decoding ---- */
@@ -195,9 +251,13 @@ static enum err open_txn(struct command_reader *reader)
     if (cursor->failed) {
         return ERR_CORRUPT;
     }
-    if (flags > (FLAG_NAME | FLAG_ELSE)) {
+    uint8_t known = COMMAND_NEWEST < COMMAND_STAMPED_VERSION
+                        ? FLAG_NAME | FLAG_ELSE
+                        : FLAG_NAME | FLAG_ELSE | FLAG_TIMED;
+    if (flags > known) {
         return ERR_VERSION;
     }
+    reader->timed = flags & FLAG_TIMED;
     if (flags & FLAG_NAME) {
         uint8_t size = cursor_u8(cursor);
         reader->name.key = cursor_bytes(cursor, size);
@@ -259,11 +319,11 @@ static enum err next_list(struct command_reader *reader)
 }
 
 /* Reads the sizes, then key and value. False: they are malformed. */
-static bool get_key_value(struct cursor *cursor, bool has_value,
+static bool get_key_value(struct cursor *cursor, bool with_value,
                           struct bytes *key, struct bytes *value)
 {
     uint16_t key_bytes = cursor_u16(cursor);
-    uint32_t value_bytes = has_value ? cursor_u32(cursor) : 0;
+    uint32_t value_bytes = with_value ? cursor_u32(cursor) : 0;
     *key = cursor_bytes(cursor, key_bytes);
     *value = cursor_bytes(cursor, value_bytes);
     return !cursor->failed && key_bytes >= 1 &&
@@ -303,10 +363,47 @@ enum err command_next_condition(struct command_reader *reader,
     return cursor->failed || odd ? ERR_CORRUPT : ERR_OK;
 }
 
-static bool is_known(uint8_t version, uint8_t type)
+static bool is_known(const struct command_reader *reader, uint8_t type)
 {
-    return type >= COMMAND_PUT &&
-           type <= (version == COMMAND_VERSION ? COMMAND_DELETE : COMMAND_GET);
+    enum command_op_type last = reader->version == COMMAND_VERSION
+                                    ? COMMAND_DELETE
+                                : reader->timed ? COMMAND_EXPIRE
+                                                : COMMAND_GET;
+    return type >= COMMAND_PUT && type <= last;
+}
+
+/* Reads what follows key and value. False: malformed. */
+static bool get_numbers(struct cursor *cursor, struct command_op *op)
+{
+    switch (op->type) {
+    case COMMAND_PUT:
+    case COMMAND_DELETE:
+    case COMMAND_DELETE_PREFIX:
+    case COMMAND_GET:
+        return true;
+    case COMMAND_INCR:
+        op->by = (int64_t)cursor_u64(cursor);
+        return true;
+    case COMMAND_PUT_TIMED:
+        op->ttl_ms = cursor_u64(cursor);
+        op->lease = cursor_u64(cursor);
+        return (op->ttl_ms > 0) != (op->lease > 0) &&
+               op->ttl_ms <= COMMAND_TTL_MS_MAX;
+    case COMMAND_TOUCH:
+        op->ttl_ms = cursor_u64(cursor);
+        return op->ttl_ms <= COMMAND_TTL_MS_MAX;
+    case COMMAND_LEASE_GRANT:
+        op->ttl_ms = cursor_u64(cursor);
+        return op->ttl_ms > 0 && op->ttl_ms <= COMMAND_TTL_MS_MAX;
+    case COMMAND_LEASE_KEEP:
+    case COMMAND_LEASE_REVOKE:
+        op->lease = cursor_u64(cursor);
+        return op->lease > 0;
+    case COMMAND_EXPIRE:
+        op->limit = cursor_u64(cursor);
+        return op->limit > 0 && op->limit <= COMMAND_OPS_MAX;
+    }
+    return false;
 }
 
 enum err command_next(struct command_reader *reader, struct command_op *op)
@@ -322,17 +419,15 @@ enum err command_next(struct command_reader *reader, struct command_op *op)
     if (cursor->failed) {
         return ERR_CORRUPT;
     }
-    if (!is_known(reader->version, type)) {
+    if (!is_known(reader, type)) {
         return ERR_VERSION;
     }
     *op = (struct command_op){.type = (enum command_op_type)type};
-    if (!get_key_value(cursor, type == COMMAND_PUT, &op->key, &op->value)) {
-        return ERR_CORRUPT;
-    }
-    if (type == COMMAND_INCR) {
-        op->by = (int64_t)cursor_u64(cursor);
-    }
-    return cursor->failed ? ERR_CORRUPT : ERR_OK;
+    bool ok = has_key(type)
+                  ? get_key_value(cursor, has_value(type), &op->key, &op->value)
+                  : cursor_u16(cursor) == 0;
+    ok = ok && get_numbers(cursor, op);
+    return ok && !cursor->failed ? ERR_OK : ERR_CORRUPT;
 }
 
 enum err command_else(struct command_reader *reader)
@@ -351,6 +446,42 @@ struct walked {
     uint64_t changes; /* The same of rows that it adds or changes. */
 };
 
+static void count(const struct command_op *op, bool is_named,
+                  struct walked *walked)
+{
+    switch (op->type) {
+    case COMMAND_PUT:
+    case COMMAND_INCR:
+        walked->grows = true;
+        walked->changes++;
+        break;
+    case COMMAND_PUT_TIMED: /* Rows of the key, its deadline, and its lease. */
+    case COMMAND_TOUCH:
+    case COMMAND_LEASE_GRANT:
+        walked->grows = true;
+        walked->changes += 3;
+        break;
+    case COMMAND_DELETE:
+        walked->deletes++;
+        break;
+    case COMMAND_DELETE_PREFIX:
+        walked->deletes += RESULT_PREFIX_KEYS_MAX;
+        break;
+    case COMMAND_GET: /* The result of a named command is stored. */
+        walked->grows = walked->grows || is_named;
+        break;
+    case COMMAND_LEASE_KEEP: /* Its rows keep their size. */
+        walked->deletes += 2;
+        break;
+    case COMMAND_LEASE_REVOKE:
+        walked->deletes += COMMAND_LEASE_KEYS_MAX;
+        break;
+    case COMMAND_EXPIRE: /* The last one may be a lease with all its keys. */
+        walked->deletes += op->limit + COMMAND_LEASE_KEYS_MAX;
+        break;
+    }
+}
+
 static enum err walk(struct bytes command, struct walked *walked)
 {
     struct command_reader reader;
@@ -365,17 +496,7 @@ static enum err walk(struct bytes command, struct walked *walked)
     }
     do {
         while ((err = command_next(&reader, &op)) == ERR_OK) {
-            /* The result of a named command, with its reads, is stored. */
-            walked->grows =
-                walked->grows || op.type == COMMAND_PUT ||
-                op.type == COMMAND_INCR ||
-                (op.type == COMMAND_GET && reader.name.key.size > 0);
-            walked->changes +=
-                op.type == COMMAND_PUT || op.type == COMMAND_INCR;
-            walked->deletes += op.type == COMMAND_DELETE ? 1
-                               : op.type == COMMAND_DELETE_PREFIX
-                                   ? RESULT_PREFIX_KEYS_MAX
-                                   : 0;
+            count(&op, reader.name.key.size > 0, walked);
         }
         if (err == ERR_NOT_FOUND) {
             err = command_else(&reader);

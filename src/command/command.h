@@ -42,11 +42,17 @@ enum {
     COMMAND_VALUE_BYTES_MAX = 1 << 30, /* The flag --max-value is lower. */
     COMMAND_OPS_MAX = 1 << 20,
     COMMAND_NAME_BYTES_MAX = 64,
+    /* Keys of one lease: its end deletes them all in one entry. */
+    COMMAND_LEASE_KEYS_MAX = 1000,
+    /* Leases of a cluster. */
+    COMMAND_LEASES_MAX = 100000,
 };
 
 /* Upper bound on cluster time, in ms, so that a sum of two does not overflow.
  */
 #define COMMAND_TIME_MS_MAX (UINT64_C(1) << 61)
+/* Upper bound on a time-out, ten years. */
+#define COMMAND_TTL_MS_MAX (UINT64_C(3653) * 24 * 3600 * 1000)
 
 enum command_op_type {
     COMMAND_PUT = 1,    /* key, value */
@@ -55,13 +61,25 @@ enum command_op_type {
     COMMAND_DELETE_PREFIX = 3, /* key: the prefix of the keys */
     COMMAND_INCR = 4,          /* key, by: adds to a value in decimal text */
     COMMAND_GET = 5,           /* key */
+    /* In a timed one only (command_txn_timed()): */
+    COMMAND_PUT_TIMED = 6,     /* key, value, and either ttl_ms or lease */
+    COMMAND_TOUCH = 7,         /* key, ttl_ms (0: it stays for ever) */
+    COMMAND_LEASE_GRANT = 8,   /* ttl_ms; its id is the index of the entry */
+    COMMAND_LEASE_KEEP = 9,    /* lease: its whole ttl starts again */
+    COMMAND_LEASE_REVOKE = 10, /* lease: it ends, and its keys are deleted */
+    /* Proposed by leaders: delete what is due at the stamp of the entry, the
+     * earliest first, at most `limit` keys and leases (with their keys). */
+    COMMAND_EXPIRE = 11,
 };
 
 struct command_op {
     enum command_op_type type;
-    struct bytes key;   /* 1..COMMAND_KEY_BYTES_MAX bytes. */
-    struct bytes value; /* COMMAND_PUT only. */
+    struct bytes key;   /* 1..COMMAND_KEY_BYTES_MAX bytes, if it has one. */
+    struct bytes value; /* COMMAND_PUT and _PUT_TIMED only. */
     int64_t by;         /* COMMAND_INCR only. */
+    uint64_t ttl_ms;    /* See above; at most COMMAND_TTL_MS_MAX. */
+    uint64_t lease;     /* See above; 0: none. */
+    uint64_t limit;     /* COMMAND_EXPIRE: 1..COMMAND_OPS_MAX. */
 };
 
 /* Conditions on a key. One that is missing has the indexes 0 and no value. */
@@ -113,12 +131,16 @@ void command_end(struct command_writer *writer);
 
 struct command_txn {
     struct buf *out;
+    size_t flags_at;
     size_t digest_at; /* Offset in `out`; 0: the command has no name. */
 };
 /* Start a version 2 command. An empty name->key: it has no name. name->digest
  * is ignored, since command_sign() computes it. */
 void command_txn(struct command_txn *txn, struct buf *out,
                  const struct command_name *name, bool has_else);
+/* The command has operations that depend on time, so that it is applied only
+ * with a stamp. */
+void command_txn_timed(const struct command_txn *txn);
 /* Write the digest of the bytes after the name, if there is a name. `kind` is
  * part of it, so that the same change by another kind of request differs. */
 void command_sign(const struct command_txn *txn, uint8_t kind);
@@ -130,15 +152,18 @@ void command_set_digest(const struct command_txn *txn, uint64_t digest);
 void command_stamp(struct buf *out, uint64_t time_ms, struct bytes txn);
 /* True for a command of version 4. */
 bool command_is_stamped(struct bytes command);
-/* True for a command that a leader stamps if all members understand that: it
- * has a name, whose result is kept for a time. */
+/* True for a command that a leader stamps if all members understand that: it is
+ * timed, or has a name, whose result is kept for a time. */
 bool command_wants_stamp(struct bytes command);
+/* True for a timed command without a stamp, which is no entry. */
+bool command_needs_stamp(struct bytes command);
 
 /* ---- decoding: all views are of the bytes of `command` ---- */
 
 struct command_reader {
     uint8_t version;  /* 1 or 2; that of the command which was stamped. */
     uint64_t time_ms; /* The stamp; 0: there is none. */
+    bool timed;       /* command_txn_timed() */
     struct command_name name;
     bool has_else;
     /* PRIVATE */
@@ -199,7 +224,8 @@ MUST_CHECK enum err command_restore_check(struct bytes command);
 /* Hash over the earlier ROWS, whose hash is `hash` (0: none), and these. */
 uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 
-/* Decode the whole command, of any version. ERR_OK: it can be applied. */
+/* Decode the whole command, of any version. ERR_OK: it can be applied, once it
+ * is stamped if it needs that. */
 MUST_CHECK enum err command_check(struct bytes command);
 /* True if the command cannot make the data larger. *keys_max is an upper bound
  * on the keys that it deletes (UINT64_MAX: unknown). */

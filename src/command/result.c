@@ -1,12 +1,17 @@
 /* result.c -- the codec of a command's result. The result of one operation:
  *
- *     PUT            u8 created
+ *     PUT, PUT_TIMED u8 created
  *     DELETE         u8 deleted
  *     DELETE_PREFIX  u64 deleted
  *     INCR           u64 number
  *     GET            u8 found | u16 key_bytes | key | if found:
  *                    u64 modify_index | u64 create_index |
- *                    u32 value_bytes | value */
+ *                    u32 value_bytes | value
+ *     TOUCH          u8 found
+ *     LEASE_GRANT    nothing
+ *     LEASE_KEEP     u8 found | u64 ttl_ms
+ *     LEASE_REVOKE   u8 found | u64 deleted
+ *     EXPIRE         u64 deleted */
 #include "command/result.h"
 
 enum { REPLAYED_AT = 2 };
@@ -50,12 +55,27 @@ void result_add(struct result_writer *writer, const struct result_op *op)
     buf_add_u8(out, (uint8_t)op->type);
     switch (op->type) {
     case COMMAND_PUT:
+    case COMMAND_PUT_TIMED:
         buf_add_u8(out, op->created);
         return;
     case COMMAND_DELETE:
         buf_add_u8(out, op->deleted > 0);
         return;
     case COMMAND_DELETE_PREFIX:
+    case COMMAND_EXPIRE:
+        buf_add_u64(out, op->deleted);
+        return;
+    case COMMAND_TOUCH:
+        buf_add_u8(out, op->found);
+        return;
+    case COMMAND_LEASE_GRANT:
+        return;
+    case COMMAND_LEASE_KEEP:
+        buf_add_u8(out, op->found);
+        buf_add_u64(out, op->ttl_ms);
+        return;
+    case COMMAND_LEASE_REVOKE:
+        buf_add_u8(out, op->found);
         buf_add_u64(out, op->deleted);
         return;
     case COMMAND_INCR:
@@ -108,7 +128,7 @@ enum err result_open(struct result_reader *reader, struct bytes bytes)
         return ERR_CORRUPT;
     }
     if (version != RESULT_VERSION || status < RESULT_THEN ||
-        status > RESULT_SUPERSEDED) {
+        status > RESULT_LIMIT) {
         return ERR_VERSION;
     }
     head.status = (enum result_status)status;
@@ -148,18 +168,33 @@ enum err result_next(struct result_reader *reader, struct result_op *op)
     }
     reader->left--;
     uint8_t type = cursor_u8(cursor);
-    if (cursor->failed || type < COMMAND_PUT || type > COMMAND_GET) {
+    if (cursor->failed || type < COMMAND_PUT || type > COMMAND_EXPIRE) {
         return ERR_CORRUPT;
     }
     *op = (struct result_op){.type = (enum command_op_type)type};
     switch (op->type) {
     case COMMAND_PUT:
+    case COMMAND_PUT_TIMED:
         op->created = get_bool(cursor);
         break;
     case COMMAND_DELETE:
         op->deleted = get_bool(cursor);
         break;
     case COMMAND_DELETE_PREFIX:
+    case COMMAND_EXPIRE:
+        op->deleted = cursor_u64(cursor);
+        break;
+    case COMMAND_TOUCH:
+        op->found = get_bool(cursor);
+        break;
+    case COMMAND_LEASE_GRANT:
+        break;
+    case COMMAND_LEASE_KEEP:
+        op->found = get_bool(cursor);
+        op->ttl_ms = cursor_u64(cursor);
+        break;
+    case COMMAND_LEASE_REVOKE:
+        op->found = get_bool(cursor);
         op->deleted = cursor_u64(cursor);
         break;
     case COMMAND_INCR:
@@ -236,6 +271,8 @@ bool result_fits(struct bytes result, struct bytes asked)
     case RESULT_TOO_MANY:
     case RESULT_TOO_LARGE:
     case RESULT_REUSED:
+    case RESULT_NO_LEASE:
+    case RESULT_LIMIT:
         break;
     }
     return true;

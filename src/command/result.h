@@ -42,6 +42,9 @@ enum result_status {
     /* The step was not done, since the restore in progress is another one, or
      * its rows are not those that the step expects. Nothing was changed. */
     RESULT_SUPERSEDED = 10,
+    /* Timed commands; nothing was changed: */
+    RESULT_NO_LEASE = 11, /* There is no such lease, or no more. */
+    RESULT_LIMIT = 12,    /* COMMAND_LEASES_MAX, COMMAND_LEASE_KEYS_MAX */
 };
 
 struct result {
@@ -57,11 +60,13 @@ struct result {
 /* Result of one operation. */
 struct result_op {
     enum command_op_type type;
-    bool created;     /* PUT: the key is new. */
-    uint64_t deleted; /* DELETE, DELETE_PREFIX. */
+    bool created;     /* PUT, PUT_TIMED: the key is new. */
+    uint64_t deleted; /* DELETE, DELETE_PREFIX, LEASE_REVOKE, EXPIRE: keys. */
+    uint64_t ttl_ms;  /* LEASE_KEEP: the lease's. */
     int64_t number;   /* INCR: the new value. */
     struct bytes key; /* GET. */
-    bool found;       /* GET: the key exists, with the next three. */
+    bool found;       /* TOUCH: the key exists; LEASE_KEEP, LEASE_REVOKE: the
+                         lease; GET: the key, with the next three. */
     struct bytes value;
     uint64_t modify_index;
     uint64_t create_index;

@@ -274,12 +274,119 @@ static void test_newer_versions_and_operations_are_no_damage(void **state)
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
     buf_free(&out);
     out = txn_example("");
-    out.data[1] = 4; /* A flag. */
+    out.data[1] = 8; /* A flag. */
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
     out.data[1] = 2;
     out.data[6] = 99; /* A condition. */
     assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
     buf_free(&out);
+}
+
+static const struct command_op timed_ops[] = {
+    {.type = COMMAND_PUT, .key = KEY("a"), .value = KEY("1")},
+    {.type = COMMAND_PUT_TIMED,
+     .key = KEY("a"),
+     .value = KEY("1"),
+     .ttl_ms = 30000},
+    {.type = COMMAND_PUT_TIMED, .key = KEY("b"), .lease = 58},
+    {.type = COMMAND_TOUCH, .key = KEY("a"), .ttl_ms = COMMAND_TTL_MS_MAX},
+    {.type = COMMAND_TOUCH, .key = KEY("a")},
+    {.type = COMMAND_LEASE_GRANT, .ttl_ms = 100},
+    {.type = COMMAND_LEASE_KEEP, .lease = 58},
+    {.type = COMMAND_LEASE_REVOKE, .lease = UINT64_MAX},
+    {.type = COMMAND_EXPIRE, .limit = COMMAND_OPS_MAX},
+};
+
+static struct buf timed_example(const struct command_op *ops, size_t count,
+                                bool stamped)
+{
+    struct buf plain = {0};
+    struct command_txn txn;
+    struct command_writer writer;
+    struct command_name unnamed = {{0}, 0};
+    command_txn(&txn, &plain, &unnamed, false);
+    command_txn_timed(&txn);
+    add_list(&writer, &plain, NULL, 0);
+    add_list(&writer, &plain, ops, count);
+    if (!stamped) {
+        return plain;
+    }
+    struct buf out = {0};
+    command_stamp(&out, 7, buf_bytes(&plain));
+    buf_free(&plain);
+    return out;
+}
+
+static void test_timed_operations_come_back(void **state)
+{
+    (void)state;
+    struct command_reader reader;
+    struct command_condition condition;
+    struct command_op op;
+    uint64_t keys_max;
+    for (int stamped = 0; stamped < 2; stamped++) {
+        struct buf out =
+            timed_example(timed_ops, ARRAY_COUNT(timed_ops), stamped);
+        assert_int_equal(command_needs_stamp(buf_bytes(&out)), !stamped);
+        assert_int_equal(command_wants_stamp(buf_bytes(&out)), !stamped);
+        assert_int_equal(command_open(&reader, buf_bytes(&out)), ERR_OK);
+        assert_true(reader.timed);
+        assert_int_equal(command_next_condition(&reader, &condition),
+                         ERR_NOT_FOUND);
+        for (size_t i = 0; i < ARRAY_COUNT(timed_ops); i++) {
+            assert_int_equal(command_next(&reader, &op), ERR_OK);
+            assert_int_equal(op.type, timed_ops[i].type);
+            assert_true(bytes_equal(op.key, timed_ops[i].key));
+            assert_true(bytes_equal(op.value, timed_ops[i].value));
+            assert_true(op.ttl_ms == timed_ops[i].ttl_ms);
+            assert_true(op.lease == timed_ops[i].lease);
+            assert_true(op.limit == timed_ops[i].limit);
+        }
+        assert_int_equal(command_next(&reader, &op), ERR_NOT_FOUND);
+        assert_false(command_only_deletes(buf_bytes(&out), &keys_max));
+        if (stamped) {
+            /* Without the flag they are of a later version. */
+            out.data[9 + 1] = 0;
+            assert_int_equal(command_check(buf_bytes(&out)), ERR_VERSION);
+            out.data[9 + 1] = 4;
+        }
+        assert_strict(&out);
+    }
+    /* On a full disk a lease can be kept, and what is due can go. */
+    struct buf out = timed_example(&timed_ops[6], 3, false);
+    assert_true(command_only_deletes(buf_bytes(&out), &keys_max));
+    assert_true(keys_max >= COMMAND_OPS_MAX);
+    buf_free(&out);
+}
+
+/* Numbers outside their ranges. */
+static void test_bounds_of_timed_operations(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t op;
+        size_t before_end; /* Offset of the number from the end. */
+        uint64_t number;
+    } bad[] = {
+        {1, 16, 0},                      /* Neither ttl nor lease. */
+        {1, 8, 58},                      /* Both. */
+        {1, 16, COMMAND_TTL_MS_MAX + 1}, /* Too long. */
+        {2, 8, 0},
+        {3, 8, COMMAND_TTL_MS_MAX + 1},
+        {5, 8, 0},
+        {5, 8, COMMAND_TTL_MS_MAX + 1},
+        {6, 8, 0},
+        {7, 8, 0},
+        {8, 8, 0},
+        {8, 8, COMMAND_OPS_MAX + 1},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        struct buf out = timed_example(&timed_ops[bad[i].op], 1, true);
+        assert_int_equal(command_check(buf_bytes(&out)), ERR_OK);
+        store_u64(out.data + out.size - bad[i].before_end, bad[i].number);
+        assert_int_equal(command_check(buf_bytes(&out)), ERR_CORRUPT);
+        buf_free(&out);
+    }
 }
 
 static void test_results_come_back(void **state)
@@ -493,6 +600,8 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_every_cut_and_every_extra_byte_is_refused),
         cmocka_unit_test(test_newer_versions_and_operations_are_no_damage),
+        cmocka_unit_test(test_timed_operations_come_back),
+        cmocka_unit_test(test_bounds_of_timed_operations),
         cmocka_unit_test(test_a_stamp_is_before_a_transaction),
         cmocka_unit_test(test_key_sizes),
         cmocka_unit_test(test_a_transaction_comes_back),
