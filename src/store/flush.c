@@ -130,7 +130,8 @@ static bool flush_pair(struct store *store, const struct table_entry *entry)
         sqlite3_bind_int64(statement, 4, (sqlite3_int64)row->modify_index);
         sqlite3_bind_int64(statement, 5, (sqlite3_int64)row->version);
         if (store->timed) {
-            sqlite3_bind_int64(statement, 6, 0);
+            sqlite3_bind_int64(statement, 6,
+                               (sqlite3_int64)table_deadline(row));
         }
     }
     return store_run(statement);
@@ -145,18 +146,24 @@ static bool flush_staged(struct store *store, const struct table_entry *entry)
     return store_run(store->stage);
 }
 
-/* Adds a result, and deletes one that was dropped: no more are dropped than are
- * added. */
+static bool flush_deadline(struct store *store, const struct table_entry *entry)
+{
+    bool is_row = entry->row.kind == TABLE_ROW;
+    sqlite3_stmt *statement =
+        is_row ? store->put_deadline : store->drop_deadline;
+    store_bind(statement, 1, table_key(entry));
+    if (is_row) {
+        store_bind(statement, 2, table_value(&entry->row));
+    }
+    return store_run(statement);
+}
+
 static bool flush_answer(struct store *store, const struct table_entry *age)
 {
     const struct tier *tier = store->frozen;
     const struct table_entry *answer =
         table_find(&tier->tables[TIER_ANSWERS], table_value(&age->row));
     uint64_t index = age->row.modify_index;
-    sqlite3_bind_int64(store->drop_answer, 1, (sqlite3_int64)tier->dropped);
-    if (!store_run(store->drop_answer)) {
-        return false;
-    }
     if (index <= tier->dropped) {
         return true;
     }
@@ -183,6 +190,8 @@ static bool flush_entry(struct store *store, const struct table_entry *entry)
         return flush_pair(store, entry);
     case TIER_STAGING:
         return flush_staged(store, entry);
+    case TIER_DEADLINES:
+        return flush_deadline(store, entry);
     case TIER_AGES:
         return flush_answer(store, entry);
     case TIER_ANSWERS: /* By their ages. */
@@ -225,6 +234,18 @@ static bool flush_rows(struct store *store, uint64_t rows)
     return true;
 }
 
+/* Deletes a slice of the results that were dropped. */
+static bool flush_dropped(struct store *store)
+{
+    sqlite3_bind_int64(store->drop_answer, 1,
+                       (sqlite3_int64)store->frozen->dropped);
+    bool ok = store_run(store->drop_answer);
+    if (ok && sqlite3_changes(store->db) == 0) {
+        store->flush.dropped = store->frozen->dropped;
+    }
+    return ok;
+}
+
 static bool finish(struct store *store)
 {
     struct tier *tier = store->frozen;
@@ -249,9 +270,17 @@ enum err store_flush_step(struct store *store, uint64_t rows)
             return err;
         }
         start_table(store, TIER_PAIRS);
+        store->flush.dropped = 0; /* An earlier attempt may have failed. */
     }
-    bool last = store->flush.table == TIER_TABLES;
-    if (last ? !finish(store) : !flush_rows(store, rows)) {
+    bool ok;
+    if (store->flush.table != TIER_TABLES) {
+        ok = flush_rows(store, rows);
+    } else if (store->flush.dropped < store->frozen->dropped) {
+        ok = flush_dropped(store);
+    } else {
+        ok = finish(store);
+    }
+    if (!ok) {
         return store_failed(store, "flushing");
     }
     return ERR_OK;

@@ -90,19 +90,40 @@ static enum err prepare(struct store *store)
               "FROM pairs WHERE key>=?1 AND key<?2 ORDER BY key")},
         {&store->find_staged, "SELECT 1 FROM staging WHERE key=?1"},
         {&store->find_answer,
-         "SELECT digest, result, at FROM answers WHERE name=?1"},
+         TIMED_OR("SELECT digest, result, at, time FROM answers WHERE name=?1",
+                  "SELECT digest, result, at, 0 FROM answers WHERE name=?1")},
         {&store->oldest_answer,
-         "SELECT at FROM answers WHERE at>?1 AND at<=?2 ORDER BY at LIMIT 1"},
+         TIMED_OR("SELECT at, time FROM answers WHERE at>?1 AND at<=?2 "
+                  "ORDER BY at LIMIT 1",
+                  "SELECT at, 0 FROM answers WHERE at>?1 AND at<=?2 "
+                  "ORDER BY at LIMIT 1")},
         /* A name may be used again after its result was dropped. */
         {&store->add_answer,
          TIMED_OR("INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4, ?5)",
                   "INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4)")},
-        {&store->drop_answer, "DELETE FROM answers WHERE at<=?1 AND "
-                              "at=(SELECT min(at) FROM answers)"},
+        {&store->drop_answer,
+         "DELETE FROM answers WHERE at<=?1 AND "
+         "at IN (SELECT at FROM answers ORDER BY at LIMIT 256)"},
         {&store->stage, "INSERT INTO staging(key, value, create_index, "
                         "modify_index) VALUES(?1, ?2, ?3, ?3)"},
+        {&store->put_deadline,
+         TIMED_OR("INSERT INTO deadlines(key, value, create_index, "
+                  "modify_index) VALUES(?1, ?2, 0, 0) "
+                  "ON CONFLICT(key) DO UPDATE SET value=?2",
+                  NULL)},
+        {&store->drop_deadline,
+         TIMED_OR("DELETE FROM deadlines WHERE key=?1", NULL)},
+        {&store->find_deadline,
+         TIMED_OR("SELECT value FROM deadlines WHERE key=?1", NULL)},
+        {&store->deadline_range,
+         TIMED_OR("SELECT key, value FROM deadlines "
+                  "WHERE key>=?1 AND key<?2 ORDER BY key",
+                  NULL)},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
+        if (!list[i].sql) {
+            continue;
+        }
         if (sqlite3_prepare_v3(store->db, list[i].sql, -1,
                                SQLITE_PREPARE_PERSISTENT, list[i].statement,
                                NULL) != SQLITE_OK) {
@@ -115,11 +136,12 @@ static enum err prepare(struct store *store)
 static void finalize(struct store *store)
 {
     sqlite3_stmt **const statements[] = {
-        &store->begin,         &store->commit,      &store->put,
-        &store->delete,        &store->stage,       &store->add_answer,
-        &store->drop_answer,   &store->select,      &store->save,
-        &store->look,          &store->find_staged, &store->find_answer,
-        &store->oldest_answer, &store->measure};
+        &store->begin,         &store->commit,        &store->put,
+        &store->delete,        &store->stage,         &store->add_answer,
+        &store->drop_answer,   &store->select,        &store->save,
+        &store->look,          &store->find_staged,   &store->find_answer,
+        &store->oldest_answer, &store->measure,       &store->put_deadline,
+        &store->drop_deadline, &store->find_deadline, &store->deadline_range};
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         sqlite3_finalize(*statements[i]);
         *statements[i] = NULL;
@@ -344,5 +366,7 @@ void store_discard(struct store *store)
     buf_free(&store->conf);
     buf_free(&store->result);
     buf_free(&store->keys);
+    buf_free(&store->due);
+    buf_free(&store->lease_keys);
     mem_free(store);
 }

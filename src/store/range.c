@@ -14,21 +14,24 @@
 
 enum { END_BYTES = COMMAND_KEY_BYTES_MAX + 1 };
 
-static const char *const sql[STORE_RANGES] = {
-    "SELECT key, value, create_index, modify_index FROM pairs "
-    "WHERE key >= ?1 AND key < ?2 ORDER BY key",
-    "SELECT key, value, create_index, modify_index FROM pairs "
-    "WHERE key >= ?1 AND key < ?2 ORDER BY key DESC",
-    "SELECT key FROM pairs WHERE key >= ?1 AND key < ?2 ORDER BY key",
-    "SELECT key FROM pairs WHERE key >= ?1 AND key < ?2 ORDER BY key DESC",
+#define ROWS(deadline, order)                                                  \
+    "SELECT key, value, create_index, modify_index, " deadline " FROM pairs "  \
+    "WHERE key >= ?1 AND key < ?2 ORDER BY key" order
+#define KEYS(order)                                                            \
+    "SELECT key FROM pairs WHERE key >= ?1 AND key < ?2 ORDER BY key" order
+/* By whether the schema has deadlines. */
+static const char *const sql[2][STORE_RANGES] = {
+    {ROWS("0", ""), ROWS("0", " DESC"), KEYS(""), KEYS(" DESC")},
+    {ROWS("deadline", ""), ROWS("deadline", " DESC"), KEYS(""), KEYS(" DESC")},
 };
 
 enum err store_ranges_prepare(struct store *store)
 {
     for (size_t i = 0; i < STORE_RANGES; i++) {
-        if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+        const char *text = sql[store->timed][i];
+        if (sqlite3_prepare_v3(store->db, text, -1, SQLITE_PREPARE_PERSISTENT,
                                &store->ranges[i], NULL) != SQLITE_OK) {
-            return store_error(store->db, sql[i]);
+            return store_error(store->db, text);
         }
     }
     return ERR_OK;
@@ -105,12 +108,6 @@ static const struct table_entry *peek(struct merge *merge, int i)
     return entry && is_inside(merge, table_key(entry)) ? entry : NULL;
 }
 
-static struct bytes column(sqlite3_stmt *statement, int i)
-{
-    return bytes_of(sqlite3_column_blob(statement, i),
-                    (size_t)sqlite3_column_bytes(statement, i));
-}
-
 /* Reads the database's next key, unless it is there. False: SQLite failed. */
 static bool read_database(struct merge *merge)
 {
@@ -121,7 +118,7 @@ static bool read_database(struct merge *merge)
     merge->used = false;
     merge->ended = rc != SQLITE_ROW;
     if (rc == SQLITE_ROW) {
-        merge->key = column(merge->statement, 0);
+        merge->key = store_column(merge->statement, 0);
     }
     return rc == SQLITE_ROW || rc == SQLITE_DONE;
 }
@@ -192,6 +189,7 @@ enum err store_range_next(struct store *store, struct store_pair *pair)
 {
     struct merge *range = &store->range;
     const struct table_row *row;
+    uint64_t deadline;
     *pair = (struct store_pair){0};
     enum err err = store_merge_next(range, &pair->key, &row);
     if (err == ERR_IO) {
@@ -205,12 +203,16 @@ enum err store_range_next(struct store *store, struct store_pair *pair)
         pair->value = table_value(row);
         pair->create_index = row->create_index;
         pair->modify_index = row->modify_index;
+        deadline = table_deadline(row);
     } else {
         sqlite3_stmt *from = range->statement;
-        pair->value = column(from, 1);
+        pair->value = store_column(from, 1);
         pair->create_index = (uint64_t)sqlite3_column_int64(from, 2);
         pair->modify_index = (uint64_t)sqlite3_column_int64(from, 3);
+        deadline = (uint64_t)sqlite3_column_int64(from, 4);
     }
+    pair->lease = store_lease_of(deadline);
+    pair->deadline_ms = pair->lease ? 0 : deadline;
     return ERR_OK;
 }
 

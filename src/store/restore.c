@@ -9,8 +9,9 @@
  * The indexes of a row are that of the entry that added it. So they differ from
  * those of every earlier version of its key.
  *
- * Results of named commands are kept: each command was applied once, and the
- * restore replaced its effects as any later write would.
+ * Keys of a backup have no deadline, and leases end: nobody holds what a backup
+ * says. Results of named commands are kept: each command was applied once, and
+ * the restore replaced its effects as any later write would.
  *
  * Tables named waste_<index> were replaced, or belong to an aborted restore.
  * They are not part of the replicated state: each node deletes them in slices
@@ -115,12 +116,20 @@ static bool stage(struct store *store, uint64_t index,
 
 static bool swap(struct store *store, uint64_t index)
 {
-    char sql[2 * SQL_BYTES];
+    char sql[4 * SQL_BYTES];
     struct row *now = &store->now;
-    snprintf(sql, sizeof(sql),
-             "ALTER TABLE pairs RENAME TO waste_%llu;"
-             "ALTER TABLE staging RENAME TO pairs;%s",
-             (unsigned long long)index, staging_sql(store));
+    int size = snprintf(sql, sizeof(sql),
+                        "ALTER TABLE pairs RENAME TO waste_%llu;"
+                        "ALTER TABLE staging RENAME TO pairs;%s",
+                        (unsigned long long)index, staging_sql(store));
+    if (now->timed_keys + now->leases > 0) {
+        size += snprintf(sql + size, sizeof(sql) - (size_t)size,
+                         "ALTER TABLE deadlines RENAME TO waste_%llut;%s",
+                         (unsigned long long)index, DEADLINES_SQL);
+    }
+    must((size_t)size < sizeof(sql));
+    now->timed_keys = 0;
+    now->leases = 0;
     must(now->restore_id != 0);
     now->restored_id = now->restore_id;
     now->restored_at = index;

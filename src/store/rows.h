@@ -11,6 +11,16 @@ struct store_row {
     uint64_t create_index; /* Log index of the write that created the key. */
     uint64_t modify_index; /* Log index of the last write of it. */
     uint64_t version;      /* Number of writes of it; see store_counts(). */
+    uint64_t deadline_ms;  /* Cluster time at which it ends; 0: none. */
+    uint64_t lease;        /* The lease with which it ends; 0: none. */
+};
+
+/* A lease: its keys end with it. */
+struct store_lease {
+    uint64_t id; /* Index of the entry that granted it. */
+    uint64_t ttl_ms;
+    uint64_t deadline_ms; /* In cluster time. */
+    uint64_t keys;        /* Number of its keys. */
 };
 
 /* The keys in [from, to), compared by memcmp. */
@@ -28,6 +38,8 @@ struct store_pair {
     struct bytes value;
     uint64_t create_index;
     uint64_t modify_index;
+    uint64_t deadline_ms; /* As in struct store_row. */
+    uint64_t lease;
 };
 
 #endif

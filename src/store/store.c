@@ -128,11 +128,19 @@ void store_report(struct store *store, const struct store_change *change)
 }
 
 bool store_put(struct store *store, uint64_t index, const struct command_op *op,
-               bool *created)
+               uint64_t deadline, bool *created, enum result_status *status)
 {
     struct store_looked old;
+    enum result_status before = *status;
     if (!store_look(store, op->key, &old)) {
         return false;
+    }
+    deadline = deadline == STORE_KEEP_DEADLINE ? old.deadline : deadline;
+    if (!store_deadline_move(store, op->key, old.deadline, deadline, status)) {
+        return false;
+    }
+    if (*status != before) {
+        return true;
     }
     struct table_row row = {
         .kind = TABLE_ROW,
@@ -142,7 +150,7 @@ bool store_put(struct store *store, uint64_t index, const struct command_op *op,
         .modify_index = index,
         .version = old.found ? old.version + store_counts(store) : 1,
     };
-    store_tier_set(store, TIER_PAIRS, op->key, &row);
+    store_tier_set_pair(store, op->key, &row, deadline);
     store->now.keys += !old.found;
     *created = !old.found;
     store_report(store, &(struct store_change){
@@ -154,21 +162,25 @@ bool store_put(struct store *store, uint64_t index, const struct command_op *op,
     return true;
 }
 
-bool store_delete(struct store *store, const struct command_op *op,
+bool store_delete(struct store *store, struct bytes key, bool expired,
                   uint64_t *deleted)
 {
     struct store_looked old;
-    if (!store_look(store, op->key, &old)) {
+    enum result_status status = RESULT_THEN;
+    if (!store_look(store, key, &old) ||
+        !store_deadline_move(store, key, old.deadline, 0, &status)) {
         return false;
     }
+    must(status == RESULT_THEN); /* A key can always leave a lease. */
     if (old.found) {
         struct table_row row = {.kind = TABLE_TOMBSTONE};
-        store_tier_set(store, TIER_PAIRS, op->key, &row);
+        store_tier_set(store, TIER_PAIRS, key, &row);
         must(store->now.keys > 0);
         store->now.keys--;
         store_report(store,
                      &(struct store_change){.deleted = true,
-                                            .key = op->key,
+                                            .expired = expired,
+                                            .key = key,
                                             .create_index = old.create_index,
                                             .prev_index = old.modify_index});
     }
@@ -199,12 +211,14 @@ static bool apply_plain(struct store *store, uint64_t index,
                         struct command_reader *reader, uint64_t *deleted)
 {
     struct command_op op;
+    enum result_status status = RESULT_THEN;
     while (command_next(reader, &op) == ERR_OK) {
         bool created;
         uint64_t found = 0;
         bool ok = op.type == COMMAND_PUT
-                      ? store_put(store, index, &op, &created)
-                      : store_delete(store, &op, &found);
+                      ? store_put(store, index, &op, 0, &created, &status)
+                      : store_delete(store, op.key, false, &found);
+        must(status == RESULT_THEN);
         if (!ok) {
             return false;
         }
@@ -244,6 +258,9 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     must(store->undo_count == 0);
     /* Check the whole command before any of it is applied. */
     enum err err = command_check(command);
+    if (!err && command_needs_stamp(command)) {
+        err = ERR_CORRUPT;
+    }
     if (!err && store_changes_schema(store, command)) {
         err = store_flush(store);
         if (!err && command_is_stamped(command)) {
@@ -254,6 +271,8 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
         return err;
     }
     struct row before = store->now;
+    uint64_t dropped = store->dropped;
+    store->next_floor_ms = store->floor_ms;
     bool ok = apply(store, index, command, &result->deleted);
     if (ok) {
         applied(store, index, term);
@@ -263,9 +282,11 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     if (!ok) {
         store_undo(store, 0);
         store->now = before;
+        store->dropped = dropped;
         return store_failed(store, "applying an entry");
     }
     store_undo_forget(store);
+    store->floor_ms = store->next_floor_ms;
     result->data = buf_bytes(&store->result);
     return ERR_OK;
 }
@@ -307,7 +328,7 @@ static uint64_t hash_blobs(uint64_t hash, struct bytes a, struct bytes b)
     return mix_u64(hash ^ crc32c(crc + 1, b.data, b.size));
 }
 
-static struct bytes blob(sqlite3_stmt *statement, int i)
+struct bytes store_column(sqlite3_stmt *statement, int i)
 {
     return bytes_of(sqlite3_column_blob(statement, i),
                     (size_t)sqlite3_column_bytes(statement, i));
@@ -335,10 +356,12 @@ static uint64_t hash_rows(struct store *store, const char *sql,
     struct merge merge = {.to = store_range_end((struct bytes){0})};
     store_merge_open(store, &merge, all, which);
     while (store_merge_next(&merge, &key, &row) == ERR_OK) {
-        hash = hash_blobs(hash, key, row ? table_value(row) : blob(all, 1));
+        hash = hash_blobs(hash, key,
+                          row ? table_value(row) : store_column(all, 1));
         hash = hash_number(hash, row ? row->create_index : number(all, 2));
         hash = hash_number(hash, row ? row->modify_index : number(all, 3));
         hash = hash_number(hash, row ? row->version : number(all, 4));
+        hash = hash_number(hash, row ? table_deadline(row) : number(all, 5));
     }
     store_merge_close(&merge);
     sqlite3_finalize(all);
@@ -346,9 +369,11 @@ static uint64_t hash_rows(struct store *store, const char *sql,
 }
 
 static uint64_t hash_answer(uint64_t hash, uint64_t at, struct bytes name,
-                            struct bytes result, uint64_t digest)
+                            struct bytes result, uint64_t digest,
+                            uint64_t time_ms)
 {
-    return hash_number(hash_number(hash_blobs(hash, name, result), at), digest);
+    hash = hash_number(hash_blobs(hash, name, result), at);
+    return hash_number(hash_number(hash, digest), time_ms);
 }
 
 /* The results of one tier, in the order of their age. */
@@ -363,7 +388,8 @@ static uint64_t hash_ages(const struct store *store, const struct tier *tier,
             const struct table_entry *answer =
                 table_find(&tier->tables[TIER_ANSWERS], table_value(age));
             hash = hash_answer(hash, age->modify_index, table_key(answer),
-                               table_value(&answer->row), answer->row.version);
+                               table_value(&answer->row), answer->row.version,
+                               answer->row.create_index);
         }
     }
     return hash;
@@ -371,13 +397,17 @@ static uint64_t hash_ages(const struct store *store, const struct tier *tier,
 
 static uint64_t hash_answers(struct store *store, uint64_t hash)
 {
-    sqlite3_stmt *all = prepare(store, "SELECT name, result, at, digest "
-                                       "FROM answers ORDER BY at");
+    sqlite3_stmt *all =
+        prepare(store, store->timed ? "SELECT name, result, at, digest, time "
+                                      "FROM answers ORDER BY at"
+                                    : "SELECT name, result, at, digest, 0 "
+                                      "FROM answers ORDER BY at");
     while (sqlite3_step(all) == SQLITE_ROW) {
         uint64_t at = number(all, 2);
         if (at > store->dropped && at <= store->flushed.applied) {
-            hash = hash_answer(hash, at, blob(all, 0), blob(all, 1),
-                               number(all, 3));
+            hash = hash_answer(hash, at, store_column(all, 0),
+                               store_column(all, 1), number(all, 3),
+                               number(all, 4));
         }
     }
     sqlite3_finalize(all);
@@ -389,15 +419,22 @@ static uint64_t hash_answers(struct store *store, uint64_t hash)
 
 uint64_t store_content_hash(struct store *store)
 {
-    uint64_t hash =
-        hash_rows(store,
-                  "SELECT key, value, create_index, modify_index, version "
-                  "FROM pairs WHERE key >= ?1 AND key < ?2 ORDER BY key",
-                  TIER_PAIRS, 0);
-    hash = hash_rows(store,
-                     "SELECT key, value, create_index, modify_index, version "
-                     "FROM staging WHERE key >= ?1 AND key < ?2 ORDER BY key",
-                     TIER_STAGING, hash);
+#define ALL_OF(deadline, table)                                                \
+    "SELECT key, value, create_index, modify_index, version, " deadline        \
+    " FROM " table " WHERE key >= ?1 AND key < ?2 ORDER BY key"
+    bool timed = store->timed;
+    uint64_t hash = hash_rows(
+        store, timed ? ALL_OF("deadline", "pairs") : ALL_OF("0", "pairs"),
+        TIER_PAIRS, 0);
+    hash = hash_rows(
+        store, timed ? ALL_OF("deadline", "staging") : ALL_OF("0", "staging"),
+        TIER_STAGING, hash);
+    if (timed) {
+        hash = hash_rows(store, ALL_OF("deadline", "deadlines"), TIER_DEADLINES,
+                         hash);
+        hash = hash_number(hash, store->now.time);
+    }
+#undef ALL_OF
     return hash_answers(store, hash);
 }
 

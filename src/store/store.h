@@ -130,6 +130,7 @@ struct store_result {
 struct store_change {
     bool deleted; /* The key is gone; otherwise it was written. */
     struct bytes key;
+    bool expired;          /* It was deleted because its time was over. */
     struct bytes value;    /* Empty if deleted. */
     uint64_t create_index; /* Log index of the write that created the key. */
     uint64_t prev_index;   /* Log index of its change before this one; 0: the
@@ -366,9 +367,30 @@ MUST_CHECK enum err store_get(struct store *store, struct bytes key,
  * 1. */
 bool store_counts(const struct store *store);
 /* Number of named commands whose results are kept for repeats: the last
- * STORE_ANSWERS_MAX. No clock is read here, so they do not expire by age. */
-enum { STORE_ANSWERS_MAX = 10000 };
+ * STORE_ANSWERS_MAX. They are not used any more after STORE_ANSWER_AGE_MS, by
+ * the stamps of the commands. */
+enum { STORE_ANSWERS_MAX = 10000, STORE_ANSWER_AGE_MS = 600000 };
 uint64_t store_answers(const struct store *store);
+
+/* ---- keys and leases that end (deadlines.c) ---- */
+
+/* Number of keys with a deadline or a lease, and of leases. */
+uint64_t store_timed_keys(const struct store *store);
+uint64_t store_leases(const struct store *store);
+/* A cluster time before which nothing ends; UINT64_MAX: nothing does. A lower
+ * bound, which store_find_due() makes exact: ERR_NOSPACE, it cannot now. */
+uint64_t store_due_ms(const struct store *store);
+MUST_CHECK enum err store_find_due(struct store *store);
+/* ERR_NOT_FOUND: there is no such lease. ERR_NOSPACE: it cannot be read now. */
+MUST_CHECK enum err store_lease_get(struct store *store, uint64_t id,
+                                    struct store_lease *lease);
+/* The lease with the next greater id. Errors as above. */
+MUST_CHECK enum err store_lease_next(struct store *store, uint64_t after,
+                                     struct store_lease *lease);
+/* The keys of a lease, each u16 size | bytes; valid until the next call on the
+ * store. ERR_NOSPACE. */
+MUST_CHECK enum err store_lease_keys(struct store *store, uint64_t id,
+                                     struct cursor *keys);
 
 /* ---- keys in order (range.c) ----
  *

@@ -6,6 +6,7 @@
  *     table.c       an ordered table in memory, of which a tier has several
  *     flush.c       the frozen tier into the database, in slices
  *     txn.c         applies version 2 commands: conditions, results, repeats
+ *     deadlines.c   when keys and leases end
  *     restore.c     applies the steps of a restore; deletes replaced tables
  *     range.c       reads keys in order, from tiers and database
  *     checkpoint.c  copies the -wal into the database, in steps
@@ -25,6 +26,7 @@
 #include <sqlite3.h>
 
 #include "command/command.h"
+#include "command/result.h"
 #include "store/store.h"
 #include "store/table.h"
 #include "sys/reserve.h"
@@ -78,7 +80,7 @@ struct row {
 #define DEADLINES_SQL                                                          \
     "CREATE TABLE deadlines(" PAIRS_COLUMNS ", " STORE_DEADLINE_COLUMN ");"
 /* Version of the schema with deadlines. */
-enum { STORE_SCHEMA_TIMED = 4 };
+enum { STORE_SCHEMA_TIMED = 4, STORE_LEASE_BYTES = 3 * 8 };
 
 /* Statements of ranges: rows or keys alone, each in both directions. */
 enum { STORE_RANGES = 4 };
@@ -86,10 +88,11 @@ enum { STORE_RANGES = 4 };
 /* Entries that were applied and are not in the database yet (tier.c). */
 enum tier_table {
     TIER_PAIRS,
-    TIER_STAGING, /* Rows of table staging. */
-    TIER_AGES,    /* Results: entry's index (store_age_key()) -> name. */
-    TIER_ANSWERS, /* The same by name; the value is the result, the version
-                     its digest, the create_index its cluster time. */
+    TIER_STAGING,   /* Rows of table staging. */
+    TIER_DEADLINES, /* Rows of table deadlines: deadlines.c. */
+    TIER_AGES,      /* Results: entry's index (store_age_key()) -> name. */
+    TIER_ANSWERS,   /* The same by name; the value is the result, the version
+                       its digest, the create_index its cluster time. */
     TIER_TABLES,
 };
 struct tier {
@@ -165,6 +168,17 @@ struct store {
     sqlite3_stmt *find_answer;
     sqlite3_stmt *oldest_answer;
     sqlite3_stmt *measure; /* txn.c */
+    /* deadlines.c; NULL before there is a stamp. */
+    sqlite3_stmt *put_deadline;
+    sqlite3_stmt *drop_deadline;
+    sqlite3_stmt *find_deadline;
+    sqlite3_stmt *deadline_range;
+    uint64_t floor_ms;      /* No earlier deadline is left or will be set. */
+    uint64_t next_floor_ms; /* The same after the entry that is applied. */
+    uint64_t due_ms;        /* No deadline is earlier; UINT64_MAX: none. */
+    struct buf due;         /* Ends that are due, and ... */
+    struct buf lease_keys;  /* ... the keys of a lease: lists of
+                               u16 size | bytes. */
     sqlite3_stmt *ranges[STORE_RANGES];
     struct merge range; /* The range of the public header. */
     struct tier tiers[2];
@@ -179,6 +193,7 @@ struct store {
     struct {
         enum tier_table table; /* TIER_TABLES: all rows are flushed. */
         struct table_walk walk;
+        uint64_t dropped; /* Results up to this one are deleted. */
     } flush;
     /* The row of table raft: now, as of the last commit, and as of the last
      * complete checkpoint. */
@@ -236,6 +251,9 @@ const struct table_row *store_tier_row(const struct store *store,
  * until store_undo_forget(). */
 void store_tier_set(struct store *store, enum tier_table which,
                     struct bytes key, const struct table_row *row);
+/* The same of a key, whose row has a deadline unless it is 0. */
+void store_tier_set_pair(struct store *store, struct bytes key,
+                         const struct table_row *row, uint64_t deadline);
 /* Undo the changes since store->undo_count was `mark`. */
 void store_undo(struct store *store, size_t mark);
 void store_undo_forget(struct store *store);
@@ -247,6 +265,7 @@ struct store_looked {
     uint64_t create_index;
     uint64_t modify_index;
     uint64_t version;
+    uint64_t deadline; /* Its end: deadlines.c. */
 };
 /* Lookups in tiers and database. False: SQLite failed. store_read() is
  * store_get() without its handling of errors; the row is valid until
@@ -256,6 +275,10 @@ bool store_look(struct store *store, struct bytes key,
 bool store_read(struct store *store, struct bytes key, struct store_row *row,
                 bool *found);
 bool store_is_staged(struct store *store, struct bytes key, bool *yes);
+/* *value is that of a row of table deadlines, in `room` if it comes from the
+ * database (a longer one is cut); empty if there is none. */
+bool store_deadline_find(struct store *store, struct bytes key,
+                         uint8_t room[STORE_LEASE_BYTES], struct bytes *value);
 /* Adds the result that is kept under `name` to store->result. */
 bool store_answer_find(struct store *store, struct bytes name, bool *found,
                        uint64_t *digest);
@@ -263,6 +286,9 @@ bool store_answer_find(struct store *store, struct bytes name, bool *found,
  * If there are too many, the oldest one is dropped. */
 bool store_answer_add(struct store *store, uint64_t index, struct bytes name,
                       uint64_t digest);
+/* Drop results that are too old: some of the oldest ones, and, if the one under
+ * `name` is too old, all up to that. False: SQLite failed. */
+bool store_answers_expire(struct store *store, struct bytes name);
 enum { STORE_AGE_BYTES = 8 };
 void store_age_key(uint64_t index, uint8_t key[STORE_AGE_BYTES]);
 
@@ -280,14 +306,42 @@ bool store_run(sqlite3_stmt *statement);
 void store_bind(sqlite3_stmt *statement, int place, struct bytes bytes);
 /* Notify the observer of a change, if there is an observer. */
 void store_report(struct store *store, const struct store_change *change);
+/* A column that is a BLOB; valid until the next step. */
+struct bytes store_column(sqlite3_stmt *statement, int i);
+/* Write a key that ends at `deadline` (deadlines.c), or never (0), or as before
+ * (STORE_KEEP_DEADLINE). If its lease cannot take it, *status changes. */
+#define STORE_KEEP_DEADLINE UINT64_MAX
 bool store_put(struct store *store, uint64_t index, const struct command_op *op,
-               bool *created);
-bool store_delete(struct store *store, const struct command_op *op,
+               uint64_t deadline, bool *created, enum result_status *status);
+bool store_delete(struct store *store, struct bytes key, bool expired,
                   uint64_t *deleted);
 /* Apply a version 2 command, which `reader` has opened. Its result is added to
  * store->result. */
 bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
                      struct command_reader *reader);
+
+/* ---- deadlines.c. False: SQLite failed. ----
+ *
+ * A refusal is a status other than the one before, RESULT_THEN for a grant. */
+
+uint64_t store_deadline_of_lease(uint64_t lease);
+/* The lease with which something ends; 0: it has a deadline, or does not end.
+ */
+uint64_t store_lease_of(uint64_t deadline);
+/* The end of a key has changed. */
+bool store_deadline_move(struct store *store, struct bytes key, uint64_t old,
+                         uint64_t deadline, enum result_status *status);
+bool store_lease_find(struct store *store, uint64_t id,
+                      struct store_lease *lease, bool *found);
+MUST_CHECK enum result_status store_lease_grant(struct store *store,
+                                                uint64_t id, uint64_t ttl_ms);
+bool store_lease_keep(struct store *store, uint64_t id, bool *found,
+                      uint64_t *ttl_ms);
+/* Delete a lease and its keys. */
+bool store_lease_end(struct store *store, uint64_t id, bool expired,
+                     bool *found, uint64_t *deleted);
+/* Delete what is due at store->now.time. */
+bool store_expire(struct store *store, uint64_t limit, uint64_t *deleted);
 
 /* Apply one step of a restore. Its result is added to store->result. */
 bool store_restore_apply(struct store *store, uint64_t index,

@@ -91,6 +91,22 @@ const uint8_t *table_copy(struct table *table, struct bytes value)
     return copy;
 }
 
+void table_set_value(struct table *table, struct table_row *row,
+                     struct bytes value, uint64_t deadline)
+{
+    row->has_deadline = deadline != 0;
+    if (!row->has_deadline) {
+        row->value = table_copy(table, value);
+        return;
+    }
+    uint8_t *copy = take(table->arena, value.size + sizeof(deadline));
+    if (value.size > 0) {
+        memcpy(copy, value.data, value.size);
+    }
+    store_u64(copy + value.size, deadline);
+    row->value = copy;
+}
+
 void table_init(struct table *table, struct arena *arena)
 {
     *table = (struct table){.arena = arena};

@@ -26,7 +26,8 @@ void arena_free(struct arena *arena);
 
 enum table_kind { TABLE_HOLE, TABLE_TOMBSTONE, TABLE_ROW };
 struct table_row {
-    enum table_kind kind;
+    uint8_t kind;      /* enum table_kind */
+    bool has_deadline; /* Behind the value, 8 bytes: table_deadline(). */
     uint32_t value_bytes;
     const uint8_t *value; /* In the arena. */
     uint64_t create_index;
@@ -56,6 +57,9 @@ struct table_entry *table_find(const struct table *table, struct bytes key);
 struct table_entry *table_add(struct table *table, struct bytes key);
 /* Copy a value into the arena, for a row of this table. */
 const uint8_t *table_copy(struct table *table, struct bytes value);
+/* Set the row's value, a copy in the arena, with its deadline; 0: none. */
+void table_set_value(struct table *table, struct table_row *row,
+                     struct bytes value, uint64_t deadline);
 
 /* A walk over a table that is not changed meanwhile. */
 struct table_walk {
@@ -79,6 +83,11 @@ static inline struct bytes table_key(const struct table_entry *entry)
 static inline struct bytes table_value(const struct table_row *row)
 {
     return bytes_of(row->value, row->value_bytes);
+}
+
+static inline uint64_t table_deadline(const struct table_row *row)
+{
+    return row->has_deadline ? load_u64(row->value + row->value_bytes) : 0;
 }
 
 /* <0, 0, >0, as memcmp; a prefix of a key is less than it. */

@@ -67,8 +67,8 @@ static void record(struct store *store, struct table_entry *entry)
         (struct undo){.entry = entry, .before = entry->row};
 }
 
-void store_tier_set(struct store *store, enum tier_table which,
-                    struct bytes key, const struct table_row *row)
+static void set(struct store *store, enum tier_table which, struct bytes key,
+                const struct table_row *row, uint64_t deadline)
 {
     struct tier *tier = store->active;
     struct table *table = &tier->tables[which];
@@ -79,7 +79,19 @@ void store_tier_set(struct store *store, enum tier_table which,
     }
     tier->cost_bytes += row->value_bytes;
     entry->row = *row;
-    entry->row.value = table_copy(table, table_value(row));
+    table_set_value(table, &entry->row, table_value(row), deadline);
+}
+
+void store_tier_set(struct store *store, enum tier_table which,
+                    struct bytes key, const struct table_row *row)
+{
+    set(store, which, key, row, 0);
+}
+
+void store_tier_set_pair(struct store *store, struct bytes key,
+                         const struct table_row *row, uint64_t deadline)
+{
+    set(store, TIER_PAIRS, key, row, deadline);
 }
 
 void store_undo(struct store *store, size_t mark)
@@ -147,7 +159,8 @@ bool store_look(struct store *store, struct bytes key,
                                             .value_bytes = row->value_bytes,
                                             .create_index = row->create_index,
                                             .modify_index = row->modify_index,
-                                            .version = row->version};
+                                            .version = row->version,
+                                            .deadline = table_deadline(row)};
         }
         return true;
     }
@@ -161,9 +174,16 @@ bool store_look(struct store *store, struct bytes key,
             .create_index = (uint64_t)sqlite3_column_int64(look, 1),
             .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
             .version = (uint64_t)sqlite3_column_int64(look, 3),
+            .deadline = (uint64_t)sqlite3_column_int64(look, 4),
         };
     }
     return end_query(look, rc);
+}
+
+static void set_end(struct store_row *row, uint64_t deadline)
+{
+    row->lease = store_lease_of(deadline);
+    row->deadline_ms = row->lease ? 0 : deadline;
 }
 
 bool store_read(struct store *store, struct bytes key, struct store_row *row,
@@ -178,6 +198,7 @@ bool store_read(struct store *store, struct bytes key, struct store_row *row,
                                   .create_index = ours->create_index,
                                   .modify_index = ours->modify_index,
                                   .version = ours->version};
+        set_end(row, table_deadline(ours));
         return true;
     }
     store_bind(select, 1, key);
@@ -194,7 +215,32 @@ bool store_read(struct store *store, struct bytes key, struct store_row *row,
         .modify_index = (uint64_t)sqlite3_column_int64(select, 2),
         .version = (uint64_t)sqlite3_column_int64(select, 3),
     };
+    set_end(row, (uint64_t)sqlite3_column_int64(select, 4));
     return true;
+}
+
+bool store_deadline_find(struct store *store, struct bytes key,
+                         uint8_t room[STORE_LEASE_BYTES], struct bytes *value)
+{
+    const struct table_row *row = store_tier_row(store, TIER_DEADLINES, key);
+    sqlite3_stmt *find = store->find_deadline;
+    *value = (struct bytes){0};
+    if (row) {
+        *value = row->kind == TABLE_ROW ? table_value(row) : *value;
+        return true;
+    }
+    store_bind(find, 1, key);
+    int rc = query_row(store, find);
+    if (rc == SQLITE_ROW) {
+        struct bytes found = store_column(find, 0);
+        size_t size =
+            found.size < STORE_LEASE_BYTES ? found.size : STORE_LEASE_BYTES;
+        if (size > 0) {
+            memcpy(room, found.data, size);
+        }
+        *value = bytes_of(room, size);
+    }
+    return end_query(find, rc);
 }
 
 bool store_is_staged(struct store *store, struct bytes key, bool *yes)
@@ -215,37 +261,66 @@ bool store_is_staged(struct store *store, struct bytes key, bool *yes)
  * many. Those up to index store->dropped are dropped already, whether or not
  * their rows are still there. */
 
-bool store_answer_find(struct store *store, struct bytes name, bool *found,
-                       uint64_t *digest)
+struct found_answer {
+    bool found;
+    uint64_t digest;
+    uint64_t time_ms;
+};
+
+/* Finds a result, and adds it to `out` unless that is NULL. */
+static bool look_up_answer(struct store *store, struct bytes name,
+                           struct found_answer *answer, struct buf *out)
 {
     const struct table_row *row = store_tier_row(store, TIER_ANSWERS, name);
     sqlite3_stmt *find = store->find_answer;
-    *found = row && row->modify_index > store->dropped;
-    if (*found) {
-        *digest = row->version;
-        buf_add_bytes(&store->result, table_value(row));
+    *answer = (struct found_answer){0};
+    if (row && row->modify_index > store->dropped) {
+        *answer = (struct found_answer){true, row->version, row->create_index};
+        if (out) {
+            buf_add_bytes(out, table_value(row));
+        }
     }
     if (row) {
         return true;
     }
     store_bind(find, 1, name);
     int rc = query_row(store, find);
-    *found = rc == SQLITE_ROW &&
-             (uint64_t)sqlite3_column_int64(find, 2) > store->dropped;
-    if (*found) {
-        *digest = (uint64_t)sqlite3_column_int64(find, 0);
-        buf_add(&store->result, sqlite3_column_blob(find, 1),
-                (size_t)sqlite3_column_bytes(find, 1));
+    if (rc == SQLITE_ROW &&
+        (uint64_t)sqlite3_column_int64(find, 2) > store->dropped) {
+        *answer =
+            (struct found_answer){true, (uint64_t)sqlite3_column_int64(find, 0),
+                                  (uint64_t)sqlite3_column_int64(find, 3)};
+        if (out) {
+            buf_add_bytes(out, store_column(find, 1));
+        }
     }
     return end_query(find, rc);
 }
 
-/* The index of the oldest result in a tier; 0: there is none. */
-static uint64_t oldest_in(const struct store *store, const struct tier *tier)
+bool store_answer_find(struct store *store, struct bytes name, bool *found,
+                       uint64_t *digest)
+{
+    struct found_answer answer;
+    if (!look_up_answer(store, name, &answer, &store->result)) {
+        return false;
+    }
+    *found = answer.found;
+    *digest = answer.digest;
+    return true;
+}
+
+/* A result by its age. */
+struct aged {
+    uint64_t index; /* Of its entry; 0: there is none. */
+    uint64_t time_ms;
+};
+
+/* The oldest result in a tier. */
+static struct aged oldest_in(const struct store *store, const struct tier *tier)
 {
     uint8_t after[STORE_AGE_BYTES];
     if (!tier) {
-        return 0;
+        return (struct aged){0};
     }
     store_age_key(store->dropped + 1, after);
     struct table_walk walk = table_seek(&tier->tables[TIER_AGES],
@@ -255,28 +330,94 @@ static uint64_t oldest_in(const struct store *store, const struct tier *tier)
         table_step(&walk, false);
         entry = table_here(&walk);
     }
-    return entry ? entry->row.modify_index : 0;
+    return entry
+               ? (struct aged){entry->row.modify_index, entry->row.create_index}
+               : (struct aged){0};
 }
 
 /* The same over all. Rows of the database that the open transaction has added
  * are in the frozen tier as well. */
-static bool oldest_answer(struct store *store, uint64_t *index)
+static bool oldest_answer(struct store *store, struct aged *aged)
 {
     sqlite3_stmt *oldest = store->oldest_answer;
     sqlite3_bind_int64(oldest, 1, (sqlite3_int64)store->dropped);
     sqlite3_bind_int64(oldest, 2, (sqlite3_int64)store->flushed.applied);
     int rc = query_row(store, oldest);
-    *index = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(oldest, 0) : 0;
+    *aged = (struct aged){0};
+    if (rc == SQLITE_ROW) {
+        aged->index = (uint64_t)sqlite3_column_int64(oldest, 0);
+        aged->time_ms = (uint64_t)sqlite3_column_int64(oldest, 1);
+    }
     if (!end_query(oldest, rc)) {
         return false;
     }
-    if (*index == 0) {
-        *index = oldest_in(store, store->frozen);
+    if (aged->index == 0) {
+        *aged = oldest_in(store, store->frozen);
     }
-    if (*index == 0) {
-        *index = oldest_in(store, store->active);
+    if (aged->index == 0) {
+        *aged = oldest_in(store, store->active);
     }
-    must(*index > store->dropped);
+    must(aged->index > store->dropped);
+    return true;
+}
+
+static void drop_oldest(struct store *store, uint64_t index)
+{
+    must(store->now.answers > 0);
+    store->dropped = index;
+    store->now.answers--;
+}
+
+/* Drops the oldest result if it is too old. */
+static bool expire_oldest(struct store *store, bool *dropped)
+{
+    struct aged aged;
+    *dropped = false;
+    if (store->now.answers == 0) {
+        return true;
+    }
+    if (!oldest_answer(store, &aged)) {
+        return false;
+    }
+    *dropped = aged.time_ms + STORE_ANSWER_AGE_MS <= store->now.time;
+    if (*dropped) {
+        drop_oldest(store, aged.index);
+    }
+    return true;
+}
+
+/* True if there is a result under `name` that is too old. */
+static bool is_too_old(struct store *store, struct bytes name, bool *yes)
+{
+    struct found_answer answer;
+    if (!look_up_answer(store, name, &answer, NULL)) {
+        return false;
+    }
+    *yes =
+        answer.found && answer.time_ms + STORE_ANSWER_AGE_MS <= store->now.time;
+    return true;
+}
+
+bool store_answers_expire(struct store *store, struct bytes name)
+{
+    enum { AT_LEAST = 2 }; /* More than one command adds. */
+    bool too_old = false;
+    bool dropped = true;
+    for (int i = 0; i < AT_LEAST && dropped; i++) {
+        if (!expire_oldest(store, &dropped)) {
+            return false;
+        }
+    }
+    if (!is_too_old(store, name, &too_old)) {
+        return false;
+    }
+    while (too_old) { /* All before it are older still. */
+        if (!expire_oldest(store, &dropped) ||
+            !is_too_old(store, name, &too_old)) {
+            return false;
+        }
+        must(dropped);
+    }
     return true;
 }
 
@@ -285,12 +426,11 @@ bool store_answer_add(struct store *store, uint64_t index, struct bytes name,
 {
     uint8_t age[STORE_AGE_BYTES];
     if (store->now.answers >= STORE_ANSWERS_MAX) {
-        uint64_t oldest;
-        if (!oldest_answer(store, &oldest)) {
+        struct aged aged;
+        if (!oldest_answer(store, &aged)) {
             return false;
         }
-        store->dropped = oldest;
-        store->now.answers--;
+        drop_oldest(store, aged.index);
     }
     struct table_row row = {.kind = TABLE_ROW,
                             .value = store->result.data,

@@ -5,7 +5,9 @@
  * changes of the command are undone, and the failure is its result.
  *
  * Results of named commands are rows. At most STORE_ANSWERS_MAX are kept: a new
- * one replaces the oldest. No clock is read. */
+ * one replaces the oldest. Stamped commands do not see those that are older
+ * than STORE_ANSWER_AGE_MS, which is decided when a command comes: nothing has
+ * to be written when a result gets old. */
 #include <stdio.h>
 
 #include "base/crc32c.h"
@@ -23,6 +25,7 @@ struct txn {
     uint64_t prefix_keys;  /* Keys deleted by prefix so far. */
     uint64_t prefix_bytes; /* Bytes of their values. */
     size_t result_bytes_max;
+    bool is_stamped;
     struct result_writer writer;
     struct result head;
 };
@@ -130,7 +133,8 @@ static bool incr(struct txn *txn, const struct command_op *op,
                              .key = op->key,
                              .value = bytes_of(text, (size_t)size)};
     bool created;
-    return store_put(txn->store, txn->index, &put, &created);
+    return store_put(txn->store, txn->index, &put, STORE_KEEP_DEADLINE,
+                     &created, &txn->head.status);
 }
 
 static bool get(struct txn *txn, const struct command_op *op,
@@ -205,6 +209,7 @@ static bool measure(struct txn *txn, struct bytes begin, struct bytes end)
         buf_add_bytes(list, key);
         buf_add_u64(list, row ? row->create_index : column(&merge, 2));
         buf_add_u64(list, row ? row->modify_index : column(&merge, 3));
+        buf_add_u64(list, row ? table_deadline(row) : column(&merge, 5));
     }
     if (err == ERR_IO) {
         /* The error stays in the connection. */
@@ -240,12 +245,72 @@ static bool delete_prefix(struct txn *txn, const struct command_op *op,
         change.key = cursor_bytes(&keys, size);
         change.create_index = cursor_u64(&keys);
         change.prev_index = cursor_u64(&keys);
+        uint64_t deadline = cursor_u64(&keys);
+        if (!store_deadline_move(store, change.key, deadline, 0,
+                                 &txn->head.status)) {
+            return false;
+        }
         store_tier_set(store, TIER_PAIRS, change.key, &row);
         store_report(store, &change);
         result->deleted++;
     }
     must(result->deleted <= store->now.keys);
     store->now.keys -= result->deleted;
+    return true;
+}
+
+static bool put_timed(struct txn *txn, const struct command_op *op,
+                      struct result_op *result)
+{
+    uint64_t deadline = op->lease ? store_deadline_of_lease(op->lease)
+                                  : txn->store->now.time + op->ttl_ms;
+    return store_put(txn->store, txn->index, op, deadline, &result->created,
+                     &txn->head.status);
+}
+
+/* Sets or removes the deadline of a key, which is no change of its value: it
+ * keeps its index, and no watcher is notified. */
+static bool touch(struct txn *txn, const struct command_op *op,
+                  struct result_op *result)
+{
+    struct store *store = txn->store;
+    struct store_looked old;
+    struct store_row full;
+    uint64_t deadline = op->ttl_ms ? store->now.time + op->ttl_ms : 0;
+    if (!store_look(store, op->key, &old)) {
+        return false;
+    }
+    result->found = old.found;
+    if (!old.found || old.deadline == deadline) {
+        return true;
+    }
+    if (!store_deadline_move(store, op->key, old.deadline, deadline,
+                             &txn->head.status) ||
+        !store_read(store, op->key, &full, &old.found)) {
+        return false;
+    }
+    must(old.found);
+    struct table_row row = {.kind = TABLE_ROW,
+                            .value = full.value.data,
+                            .value_bytes = (uint32_t)full.value.size,
+                            .create_index = old.create_index,
+                            .modify_index = old.modify_index,
+                            .version = old.version};
+    store_tier_set_pair(store, op->key, &row, deadline);
+    return true;
+}
+
+/* An entry can grant one lease, since its index is the id. */
+static bool grant(struct txn *txn, const struct command_op *op)
+{
+    struct store_lease lease;
+    bool found;
+    if (!store_lease_find(txn->store, txn->index, &lease, &found)) {
+        return false;
+    }
+    txn->head.status =
+        found ? RESULT_LIMIT
+              : store_lease_grant(txn->store, txn->index, op->ttl_ms);
     return true;
 }
 
@@ -256,10 +321,11 @@ static bool run_op(struct txn *txn, const struct command_op *op)
     bool ok = false;
     switch (op->type) {
     case COMMAND_PUT:
-        ok = store_put(txn->store, txn->index, op, &result.created);
+        ok = store_put(txn->store, txn->index, op, 0, &result.created,
+                       &txn->head.status);
         break;
     case COMMAND_DELETE:
-        ok = store_delete(txn->store, op, &result.deleted);
+        ok = store_delete(txn->store, op->key, false, &result.deleted);
         break;
     case COMMAND_DELETE_PREFIX:
         ok = delete_prefix(txn, op, &result);
@@ -269,6 +335,26 @@ static bool run_op(struct txn *txn, const struct command_op *op)
         break;
     case COMMAND_GET:
         ok = get(txn, op, &result);
+        break;
+    case COMMAND_PUT_TIMED:
+        ok = put_timed(txn, op, &result);
+        break;
+    case COMMAND_TOUCH:
+        ok = touch(txn, op, &result);
+        break;
+    case COMMAND_LEASE_GRANT:
+        ok = grant(txn, op);
+        break;
+    case COMMAND_LEASE_KEEP:
+        ok = store_lease_keep(txn->store, op->lease, &result.found,
+                              &result.ttl_ms);
+        break;
+    case COMMAND_LEASE_REVOKE:
+        ok = store_lease_end(txn->store, op->lease, false, &result.found,
+                             &result.deleted);
+        break;
+    case COMMAND_EXPIRE:
+        ok = store_expire(txn->store, op->limit, &result.deleted);
         break;
     }
     if (ok && txn->head.status == before) {
@@ -314,6 +400,7 @@ static bool run_list(struct txn *txn, struct command_reader *reader)
     if (txn->head.status != good) {
         store->result.size = 0;
         store->now = before;
+        store->next_floor_ms = store->floor_ms;
         store_undo(store, mark);
         if (store->observer) {
             store->observer->undone(store->observer->arg);
@@ -331,6 +418,9 @@ static bool find_answer(struct txn *txn, const struct command_name *name,
 {
     struct store *store = txn->store;
     uint64_t digest = 0;
+    if (txn->is_stamped && !store_answers_expire(store, name->key)) {
+        return false;
+    }
     if (!store_answer_find(store, name->key, known, &digest)) {
         return false;
     }
@@ -393,6 +483,7 @@ bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
     struct txn txn = {
         .store = store,
         .index = index,
+        .is_stamped = reader->time_ms > 0,
         .result_bytes_max = reader->name.key.size > 0 ? RESULT_NAMED_BYTES_MAX
                                                       : RESULT_BYTES_MAX,
         .head = {.status = RESULT_THEN, .index = index},
