@@ -23,9 +23,11 @@ enum {
 
 static void on_change(void *arg, const struct store_change *change)
 {
-    const struct node *node = arg;
+    struct node *node = arg;
+    node->apply.expired += change->expired;
     feed_add(node->feed, &(struct feed_event){
                              .type = change->deleted ? FEED_DELETE : FEED_PUT,
+                             .expired = change->expired,
                              .index = store_applied(node->store) + 1,
                              .create_index = change->create_index,
                              .prev_index = change->prev_index,
@@ -167,6 +169,7 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
         err = node_apply(node->store, index, &entry, &result);
     }
     if (err) {
+        node->apply.expired = 0;
         feed_undo(node->feed);
         apply_failed(node, index, err);
         return false;
@@ -174,6 +177,8 @@ static bool apply_next(struct node *node, uint64_t index, uint64_t *bytes)
     must(store_applied(node->store) == index);
     feed_commit(node->feed, index);
     remember_hash(node);
+    node->metrics.expired += node->apply.expired;
+    node->apply.expired = 0;
     node->apply.writes += entry.type == RAFT_ENTRY_NORMAL;
     *bytes += entry.payload.size + result.data.size;
     if (node->space.scarce && entry.type == RAFT_ENTRY_NORMAL) {

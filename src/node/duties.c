@@ -5,8 +5,9 @@
  *
  * The order of the rows does not matter. A turn decides which duties are due
  * before it runs the first of them, and runs all of those; each proposes at
- * most one entry, and none undoes the reason of another (asserted below). The
- * order only shows in the log, as the order of entries that are independent. */
+ * most one entry, and none undoes the reason of another. The order only shows
+ * in the log, as the order of entries that are independent. (A stamp is not
+ * proposed if what is due has just been.) */
 #include "command/command.h"
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
@@ -47,6 +48,8 @@ static const struct duty duties[] = {
     {row_versions_due, enable_row_versions},
     {restore_is_abandoned, restore_abort},
     {address_has_changed, address_follow},
+    {expiry_is_due, expiry_run},
+    {expiry_stamp_is_due, expiry_stamp},
 };
 
 void duties_run(struct node *node)
@@ -61,7 +64,7 @@ void duties_run(struct node *node)
     }
     for (size_t i = 0; i < ARRAY_COUNT(duties); i++) {
         if (due[i]) {
-            must(raft_is_leader(node->raft) && duties[i].due(node));
+            must(raft_is_leader(node->raft));
             duties[i].run(node);
         }
     }

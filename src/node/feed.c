@@ -27,6 +27,7 @@ struct slot {
     uint32_t key_size;
     uint32_t value_size;
     uint8_t type;
+    bool expired;
 };
 
 struct feed {
@@ -69,6 +70,7 @@ static struct feed_event event_of(const struct feed *feed, uint64_t seq)
     const uint8_t *key = feed->data + slot->at % feed->bytes_max;
     return (struct feed_event){
         .type = (enum feed_type)slot->type,
+        .expired = slot->expired,
         .index = slot->index,
         .create_index = slot->create_index,
         .prev_index = slot->prev_index,
@@ -324,6 +326,7 @@ void feed_add(struct feed *feed, const struct feed_event *event)
         .key_size = (uint32_t)event->key.size,
         .value_size = (uint32_t)event->value.size,
         .type = (uint8_t)event->type,
+        .expired = event->expired,
     };
     uint8_t *out = feed->data + at % feed->bytes_max;
     memcpy(out, event->key.data, event->key.size);

@@ -36,6 +36,7 @@ enum { FEED_ALL = FEED_PUT | FEED_DELETE };
 /* One change of a key. Views are valid until the feed changes. */
 struct feed_event {
     enum feed_type type;
+    bool expired;          /* FEED_DELETE: its time was over. */
     uint64_t index;        /* Log index of the entry that made it. */
     uint64_t create_index; /* Log index of the write that created the key. */
     uint64_t prev_index;   /* Log index of the key's change before this one; 0:

@@ -157,7 +157,8 @@ static bool forward_valid(const struct wire_forward *forward)
     struct raft_member member;
     switch (forward->kind) {
     case WIRE_FORWARD_COMMAND:
-        return command_check(forward->body) == ERR_OK;
+        return command_check(forward->body) == ERR_OK &&
+               !command_is_stamped(forward->body);
     case WIRE_FORWARD_JOIN:
         return wire_decode_member(forward->body, &member) == ERR_OK;
     case WIRE_FORWARD_REMOVE:

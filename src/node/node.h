@@ -113,6 +113,8 @@ enum node_outcome {
     /* Not carried out, and never sent between nodes: */
     NODE_SECOND_CLUSTER = 14, /* See node_foreign(). */
     NODE_QUARANTINED = 15,    /* See node_contradiction(). */
+    /* Not carried out: a member may not understand it; see node_outdated(). */
+    NODE_OUTDATED = 16,
     NODE_OUTCOME_COUNT,
 };
 /* As in answers of the HTTP API: "no-leader". */
@@ -423,6 +425,20 @@ void node_range_open(struct node *node, const struct store_range *range);
 MUST_CHECK enum err node_range_next(struct node *node, struct store_pair *pair);
 void node_range_close(struct node *node);
 
+/* This node's own state of leases: the lease `id`; the one with the next id
+ * after `after`; and the keys of one, each u16 size | bytes, valid until the
+ * next read, request or turn. ERR_NOT_FOUND: there is none. ERR_NOSPACE: as
+ * node_get(). */
+MUST_CHECK enum err node_lease_get(struct node *node, uint64_t id,
+                                   struct store_lease *lease);
+MUST_CHECK enum err node_lease_next(struct node *node, uint64_t after,
+                                    struct store_lease *lease);
+MUST_CHECK enum err node_lease_keys(struct node *node, uint64_t id,
+                                    struct cursor *keys);
+/* Time until a key or a lease with that deadline, or of that lease, ends, in
+ * ms; 0: it is over. */
+uint64_t node_ttl_ms(struct node *node, uint64_t deadline_ms, uint64_t lease);
+
 /* Changes as they are applied here (feed.h), whether or not this node leads.
  * Callbacks of watchers run in node_turn(), behind those of requests. While
  * this node is no member the feed is empty. When the state of this node is
@@ -480,9 +496,13 @@ struct node_status {
     uint64_t proposals_pending; /* Proposed here, and not applied yet. */
     uint64_t writes;            /* Commands applied since the start. */
     uint64_t last_contact_ms;   /* As node_last_contact_ms(). */
-    bool no_space;     /* Writes are refused, since the disk is full, ... */
-    bool no_resources; /* ... or descriptors or memory have run out. */
-    bool over_quota;   /* options.db_bytes_max is reached. */
+    uint64_t timed_keys;        /* Keys with a deadline or a lease. */
+    uint64_t leases;
+    uint64_t next_end_ms; /* Time until the next key or lease ends, at most;
+                             UINT64_MAX: none will. */
+    bool no_space;        /* Writes are refused, since the disk is full, ... */
+    bool no_resources;    /* ... or descriptors or memory have run out. */
+    bool over_quota;      /* options.db_bytes_max is reached. */
     bool disk_stalled; /* A disk operation has been outstanding for an election
                           time-out. */
     const char *sqlite_version; /* A constant. */
@@ -534,6 +554,8 @@ struct node_metrics {
     uint64_t snapshots_unsent; /* Started, and failed. */
     uint64_t snapshots_installed;
     uint64_t snapshots_refused; /* Received whole, and not installed. */
+    uint64_t expired; /* Keys that were deleted here since their time was
+                         over. */
 };
 /* Valid until node_close(). */
 const struct node_metrics *node_get_metrics(const struct node *node);

@@ -15,6 +15,7 @@
  *     checkpoint.c  SQLite's -wal file into its database, a step per turn
  *     duties.c      what a leader does by itself
  *     time.c        cluster time: stamps of entries (cluster_clock.h)
+ *     expiry.c      keys and leases whose time is over
  *     receive.c     frames of other nodes -> engine and requests
  *     requests.c    the life of a request
  *     forward.c     requests between a follower and the leader
@@ -128,6 +129,7 @@ struct node {
         /* Ring of the hashes after entries from `hashes_from` on. */
         uint64_t *hashes;
         uint64_t hashes_from;
+        uint64_t expired; /* Keys that the entry being applied has ended. */
     } apply;
 
     struct feed *feed;
@@ -175,9 +177,13 @@ struct node {
     /* time.c */
     struct {
         struct cluster_clock clock;
-        uint64_t term;    /* The term in which this leader stamps; 0: it does
-                             not, and the clock is an estimate ... */
-        uint64_t base_ms; /* ... from this stamp on. */
+        uint64_t term;       /* The term in which this leader stamps; 0: it does
+                                not, and the clock is an estimate ... */
+        uint64_t base_ms;    /* ... from this stamp on. */
+        uint64_t stamped_ms; /* The last stamp of this leader. */
+        uint64_t expiring_index; /* Entry that removes what is due, ... */
+        uint64_t expiring_term;  /* ... proposed in this term. */
+        uint64_t retry_ms;       /* Time of the next attempt after a refusal. */
         struct build builds[NODE_LINKS_MAX];
     } time;
     uint64_t row_versions_term; /* Term in which duties.c has proposed to enable

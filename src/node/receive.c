@@ -21,9 +21,11 @@ bool node_check_conf(struct bytes conf)
  * process, and each of its starts. Before it is appended it can be refused. */
 static enum err check_entry(const struct wire_entry *entry)
 {
+    enum err err;
     switch (entry->type) {
     case RAFT_ENTRY_NORMAL:
-        return command_check(entry->payload);
+        err = command_check(entry->payload);
+        return !err && command_needs_stamp(entry->payload) ? ERR_CORRUPT : err;
     case RAFT_ENTRY_NOOP:
         return entry->payload.size == 0 ? ERR_OK : ERR_CORRUPT;
     case RAFT_ENTRY_CONF:

@@ -37,6 +37,7 @@ static const char *const outcome_names[NODE_OUTCOME_COUNT] = {
     [NODE_UNKNOWN] = "commit-timeout",
     [NODE_SECOND_CLUSTER] = "second-cluster",
     [NODE_QUARANTINED] = "quarantined",
+    [NODE_OUTDATED] = "outdated-member",
 };
 
 const char *node_outcome_name(enum node_outcome outcome)
@@ -240,11 +241,14 @@ static void propose(struct node *node, struct node_request *request,
         request_finish(node, request, NODE_BUSY, 0);
         return;
     }
-    if (time_stamp(node, &stamped) == STAMP_LATER) {
-        if (!wait_here(node, request, command)) {
-            node->metrics.failed++;
-            request_finish(node, request, NODE_BUSY, 0);
-        }
+    enum stamp stamp = time_stamp(node, &stamped);
+    if (stamp == STAMP_LATER && wait_here(node, request, command)) {
+        return;
+    }
+    if (stamp != STAMP_DONE) {
+        node->metrics.failed++;
+        request_finish(node, request,
+                       stamp == STAMP_NEVER ? NODE_OUTDATED : NODE_BUSY, 0);
         return;
     }
     enum err err = node_propose(node, stamped);
@@ -290,6 +294,12 @@ void request_submit(struct node *node, struct node_request *request,
         request_finish(
             node, request,
             request_is_remote(request) ? NODE_NO_LEADER : NODE_QUARANTINED, 0);
+        return;
+    }
+    if (request->kind == REQUEST_WRITE && command_needs_stamp(body) &&
+        raft_leader(node->raft) != 0 &&
+        !time_is_understood_by(node, raft_leader(node->raft))) {
+        request_finish(node, request, NODE_OUTDATED, 0);
         return;
     }
     if (!raft_is_leader(node->raft)) {

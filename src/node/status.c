@@ -28,12 +28,53 @@ void node_range_close(struct node *node)
     store_range_close(node->store);
 }
 
+enum err node_lease_get(struct node *node, uint64_t id,
+                        struct store_lease *lease)
+{
+    return node->member ? store_lease_get(node->store, id, lease)
+                        : ERR_NOT_FOUND;
+}
+
+enum err node_lease_next(struct node *node, uint64_t after,
+                         struct store_lease *lease)
+{
+    return node->member ? store_lease_next(node->store, after, lease)
+                        : ERR_NOT_FOUND;
+}
+
+enum err node_lease_keys(struct node *node, uint64_t id, struct cursor *keys)
+{
+    return node->member ? store_lease_keys(node->store, id, keys)
+                        : ERR_NOT_FOUND;
+}
+
+uint64_t node_ttl_ms(struct node *node, uint64_t deadline_ms, uint64_t lease)
+{
+    struct store_lease of;
+    uint64_t now_ms = node_time_ms(node);
+    if (lease > 0) {
+        deadline_ms =
+            node_lease_get(node, lease, &of) == ERR_OK ? of.deadline_ms : 0;
+    }
+    return deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+}
+
+static void add_time(struct node *node, struct node_status *status)
+{
+    uint64_t due_ms = store_due_ms(node->store);
+    status->timed_keys = store_timed_keys(node->store);
+    status->leases = store_leases(node->store);
+    status->next_end_ms =
+        due_ms == UINT64_MAX ? due_ms : node_ttl_ms(node, due_ms, 0);
+}
+
 static void add_storage(struct node *node, struct node_status *status)
 {
     struct store_stats store;
     struct wal_stats wal;
     store_get_stats(node->store, &store);
     wal_get_stats(node->wal, &wal);
+    add_time(node, status);
     status->applied = store_applied(node->store);
     status->hash = store_hash(node->store);
     status->keys = store_key_count(node->store);

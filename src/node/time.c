@@ -102,6 +102,7 @@ static void advance(struct node *node)
     } else {
         cluster_clock_start(&node->time.clock, stamp_ms, node->now_ms);
         node->time.term = term;
+        node->time.stamped_ms = stamp_ms;
         node->time.base_ms = stamp_ms;
     }
 }
@@ -126,8 +127,11 @@ uint64_t node_time_ms(struct node *node)
 enum stamp time_stamp(struct node *node, struct bytes *command)
 {
     must(raft_is_leader(node->raft));
-    if (!command_wants_stamp(*command) || node_outdated(node)) {
+    if (!command_wants_stamp(*command)) {
         return STAMP_DONE;
+    }
+    if (node_outdated(node)) {
+        return command_needs_stamp(*command) ? STAMP_NEVER : STAMP_DONE;
     }
     advance(node);
     if (node->time.term == 0) {
@@ -136,5 +140,6 @@ enum stamp time_stamp(struct node *node, struct bytes *command)
     node->scratch.stamped.size = 0;
     command_stamp(&node->scratch.stamped, node->time.clock.time_ms, *command);
     *command = buf_bytes(&node->scratch.stamped);
+    node->time.stamped_ms = node->time.clock.time_ms;
     return STAMP_DONE;
 }

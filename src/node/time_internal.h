@@ -23,9 +23,22 @@ void time_run(struct node *node);
 enum stamp {
     STAMP_DONE,  /* The command can be proposed. */
     STAMP_LATER, /* Not all entries of earlier terms are applied yet. */
+    STAMP_NEVER, /* It needs one, and a member may not understand it. */
 };
 /* Stamp a command before this leader proposes it, unless it needs none, or may
  * have none yet. *command is then valid until the next call. */
 MUST_CHECK enum stamp time_stamp(struct node *node, struct bytes *command);
+
+/* ---- expiry.c ---- */
+
+/* A duty: keys or leases are due; propose to remove them. */
+bool expiry_is_due(const struct node *node);
+void expiry_run(struct node *node);
+/* A duty: something is to end, and the last stamp is old. */
+bool expiry_stamp_is_due(const struct node *node);
+void expiry_stamp(struct node *node);
+/* Time of the next of these duties, in ms of the node's clock; UINT64_MAX:
+ * there is none. */
+uint64_t expiry_deadline_ms(const struct node *node);
 
 #endif

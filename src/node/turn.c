@@ -178,6 +178,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (node->member) {
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
+        at = min_u64(at, expiry_deadline_ms(node));
         at = min_u64(at, flush_deadline_ms(node));
     }
     if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY] &&
