@@ -131,6 +131,11 @@ union conn_state {
     struct {          /* Writes: conditions.c, submit.c */
         bool creates; /* On condition that the key is not there. */
     } write;
+    struct {             /* /lease: lease.c */
+        uint64_t id;     /* To be shown; or those after it, ... */
+        uint64_t limit;  /* ... as many as this. */
+        uint64_t ttl_ms; /* To be granted. */
+    } lease;
     struct {           /* /readyz, /healthz: health.c */
         bool noleader; /* A leader is not asked for. */
     } ready;

@@ -5,6 +5,7 @@
 #include "api/params_internal.h"
 #include "api/read_internal.h"
 #include "api/routes_internal.h"
+#include "api/ttl_internal.h"
 #include "api/write_internal.h"
 #include "base/text.h"
 #include "command/command.h"
@@ -102,18 +103,27 @@ static void answer_raw(struct conn *conn, const struct store_row *row)
     api_answer(conn, 200, "application/octet-stream", row->value);
 }
 
-static void answer_meta(struct conn *conn, const struct store_row *row)
+static bool has_end(const struct store_row *row)
+{
+    return row->deadline_ms > 0 || row->lease > 0;
+}
+
+static void answer_meta(struct conn *conn, const struct store_row *row,
+                        uint64_t ttl_ms)
 {
     struct buf *body = &conn->api->body;
     buf_add_string(body, "{\"key\":");
     json_add_string(body, buf_bytes(&conn->request.key));
     buf_add_u8(body, ',');
     api_add_value(body, row->value);
-    buf_printf(body,
-               ",\"index\":%llu,\"create_index\":%llu,\"version\":%llu}\n",
+    buf_printf(body, ",\"index\":%llu,\"create_index\":%llu,\"version\":%llu",
                (unsigned long long)row->modify_index,
                (unsigned long long)row->create_index,
                (unsigned long long)row->version);
+    if (has_end(row)) {
+        ttl_add_members(body, ttl_ms, row->lease);
+    }
+    buf_add_string(body, "}\n");
     api_answer(conn, 200, "application/json", buf_bytes(body));
 }
 
@@ -149,11 +159,26 @@ static bool is_known(struct conn *conn, const struct store_row *row)
            (poll->has_index && row->modify_index <= poll->index);
 }
 
+/* Read the key of the request, and the time that is left to it. */
+static enum err read_key(struct conn *conn, struct store_row *row,
+                         uint64_t *ttl_ms)
+{
+    struct node *node = conn->api->node;
+    struct bytes key = buf_bytes(&conn->request.key);
+    enum err err = node_get(node, key, row);
+    if (!err && has_end(row)) {
+        *ttl_ms = node_ttl_ms(node, row->deadline_ms, row->lease);
+        err = node_get(node, key, row); /* Reading a lease ends the view. */
+    }
+    return err;
+}
+
 static void answer_key(struct conn *conn)
 {
     struct api *api = conn->api;
     struct store_row row = {0};
-    enum err err = node_get(api->node, buf_bytes(&conn->request.key), &row);
+    uint64_t ttl_ms = 0;
+    enum err err = read_key(conn, &row, &ttl_ms);
     if (err_is_shortage(err)) {
         api_read_wait(conn);
         return;
@@ -178,12 +203,15 @@ static void answer_key(struct conn *conn)
     buf_add_decimal(&api->headers, row.modify_index);
     buf_add_string(&api->headers, "\"\r\n");
     http_add_header_u64(&api->headers, "Craftd-Create-Index", row.create_index);
+    if (has_end(&row)) {
+        http_add_header_u64(&api->headers, "Craftd-Ttl", ttl_ms);
+    }
     if (known) {
         api_answer(conn, 304, NULL, (struct bytes){0});
     } else if (conn->state.get.raw) {
         answer_raw(conn, &row);
     } else if (conn->state.get.meta) {
-        answer_meta(conn, &row);
+        answer_meta(conn, &row, ttl_ms);
     } else {
         answer_pair(conn, &row);
     }

@@ -11,6 +11,7 @@
 #include "api/read_internal.h"
 #include "api/routes_internal.h"
 #include "api/scan_internal.h"
+#include "api/ttl_internal.h"
 #include "api/write_internal.h"
 #include "base/text.h"
 #include "http/http.h"
@@ -181,9 +182,25 @@ void api_add_pair_members(struct buf *out, const struct store_pair *pair)
     buf_add_decimal(out, pair->create_index);
 }
 
-static void add_object(struct scan *scan, const struct store_pair *pair,
+/* What is left of the time of a key. The time of a lease is not read for each
+ * of its keys. */
+static void add_end(struct conn *conn, struct buf *out,
+                    const struct store_pair *pair)
+{
+    if (pair->deadline_ms > 0) {
+        buf_add_string(out, ",\"ttl\":");
+        ttl_add_seconds(out,
+                        node_ttl_ms(conn->api->node, pair->deadline_ms, 0));
+    } else if (pair->lease > 0) {
+        buf_printf(out, ",\"lease\":\"l-%llu\"",
+                   (unsigned long long)pair->lease);
+    }
+}
+
+static void add_object(struct conn *conn, const struct store_pair *pair,
                        size_t common)
 {
+    struct scan *scan = &conn->scan;
     struct buf *out = &scan->page;
     buf_add_u8(out, '{');
     if (common > 0) {
@@ -192,13 +209,15 @@ static void add_object(struct scan *scan, const struct store_pair *pair,
         api_add_text_member(out, "key", pair->key);
     } else {
         api_add_pair_members(out, pair);
+        add_end(conn, out, pair);
     }
     buf_add_u8(out, '}');
 }
 
-static void add_item(struct scan *scan, const struct store_pair *pair,
+static void add_item(struct conn *conn, const struct store_pair *pair,
                      size_t common)
 {
+    struct scan *scan = &conn->scan;
     struct scan_list *list = &scan->by.list;
     if (list->format == FORMAT_LINES) {
         add_line(scan, pair, common);
@@ -207,7 +226,7 @@ static void add_item(struct scan *scan, const struct store_pair *pair,
     if (list->format == FORMAT_JSON && list->count > 0) {
         buf_add_u8(&scan->page, ',');
     }
-    add_object(scan, pair, common);
+    add_object(conn, pair, common);
     if (list->format == FORMAT_NDJSON) {
         buf_add_u8(&scan->page, '\n');
     }
@@ -224,7 +243,7 @@ static enum scan_step list_step(struct conn *conn,
         if (list->count == list->limit) {
             return SCAN_FULL;
         }
-        add_item(scan, pair, common);
+        add_item(conn, pair, common);
         if (list->count > 0 && scan->page.size > scan->page_max) {
             scan->page.size = before;
             return SCAN_FULL;

@@ -23,6 +23,8 @@ enum { NAME_BYTES_SHOWN = 64, LIMIT_DEFAULT = 1000, LIMIT_MAX = 10000 };
 /* An error lists them in this order. */
 static const char *const names[PARAM_COUNT] = {
     [PARAM_CAS] = "cas",
+    [PARAM_TTL] = "ttl",
+    [PARAM_LEASE] = "lease",
     [PARAM_RAW] = "raw",
     [PARAM_META] = "meta",
     [PARAM_PREFIX] = "prefix",
@@ -76,7 +78,9 @@ static const struct {
     {"index wait waitIndex",
      "GET /key/KEY and GET /keys wait for a change with ?index= and ?wait=, "
      "GET /watch sends all of them"},
-    {"ttl lease refresh", "keys do not expire here"},
+    {"refresh", "PUT /ttl/KEY starts the time of a key again, PUT /lease/ID "
+                "that of a lease"},
+    {"ttl lease", "PUT and POST of /key take it, and PUT /ttl/KEY changes it"},
     {"prevIndex", "?cas= or If-Match compares the index"},
     {"prevValue", "POST /txn compares values, in \"if\""},
     {"prevExist", "If-None-Match: * writes new keys alone, If-Match: * those "

@@ -10,6 +10,8 @@ struct conn;
 /* Query parameters; params.c has their names. */
 enum param {
     PARAM_CAS,
+    PARAM_TTL,
+    PARAM_LEASE,
     PARAM_RAW,
     PARAM_META,
     PARAM_PREFIX,

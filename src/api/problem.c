@@ -146,6 +146,8 @@ static const struct row rows[NODE_OUTCOME_COUNT] = {
     [NODE_UNKNOWN] = {504, "no decision within the time-out"},
     [NODE_SECOND_CLUSTER] = {503, "this node is a second cluster"},
     [NODE_QUARANTINED] = {503, "this node contradicts its cluster"},
+    [NODE_OUTDATED] = {503, "a member may be of a build that does not know "
+                            "time-outs and leases: upgrade all members"},
 };
 _Static_assert(NODE_PROPOSALS_MAX == 4096 &&
                    NODE_PROPOSALS_BYTES_MAX == 16 << 20,
@@ -260,6 +262,15 @@ static void explain(struct api *api, const struct node_result *result,
     }
     if (result->outcome == NODE_QUARANTINED && node_contradiction(api->node)) {
         api_explain_contradiction(node_contradiction(api->node), out);
+        return;
+    }
+    const char *outdated = node_outdated(api->node);
+    if (result->outcome == NODE_OUTDATED && outdated) {
+        buf_printf(out,
+                   "%s does not know time-outs and leases, or has not been "
+                   "reached since this node started: upgrade and start it, or "
+                   "remove it (DELETE /nodes/NAME)",
+                   outdated);
         return;
     }
     if (result->outcome == NODE_UNKNOWN && result->link_down) {

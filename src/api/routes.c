@@ -50,6 +50,7 @@ struct route {
 #define READ                                                                   \
     (P(LEVEL) | P(STALE) | P(CONSISTENT) | P(FRESHNESS) |                      \
      P(FRESHNESS_STRICT) | P(MIN_INDEX) | P(REDIRECT))
+#define ENDS (P(TTL) | P(LEASE))
 #define POLL (P(INDEX) | P(WAIT))
 #define LIST                                                                   \
     (READ | P(PREFIX) | P(AFTER) | P(END) | P(LIMIT) | P(REVERSE) | P(KEYS) |  \
@@ -65,10 +66,24 @@ struct route {
 static const struct route routes[] = {
     {"/key", BOTH, GET, READ | POLL | P(RAW) | P(META), NEED(READ, KEY),
      api_on_key, ROUTE_KEY},
-    {"/key", BOTH, POST, WRITE | P(CAS), NEED(WRITE, BODY), api_on_key,
+    {"/key", BOTH, POST, WRITE | ENDS | P(CAS), NEED(WRITE, BODY), api_on_key,
      ROUTE_KEY},
-    {"/key", BOTH, PUT | DELETE, WRITE | P(CAS), NEED(WRITE, KEY), api_on_key,
+    {"/key", BOTH, PUT, WRITE | ENDS | P(CAS), NEED(WRITE, KEY), api_on_key,
      ROUTE_KEY},
+    {"/key", BOTH, DELETE, WRITE | P(CAS), NEED(WRITE, KEY), api_on_key,
+     ROUTE_KEY},
+    {"/ttl", BELOW, GET, READ, NEED(READ, KEY), api_on_ttl, ROUTE_KEY},
+    {"/ttl", BELOW, PUT | POST, WRITE | P(TTL) | P(CAS), NEED(WRITE, KEY),
+     api_on_ttl, ROUTE_KEY},
+    {"/ttl", BELOW, DELETE, WRITE | P(CAS), NEED(WRITE, KEY), api_on_ttl,
+     ROUTE_KEY},
+    {"/lease", ONLY, GET, READ | P(AFTER) | P(LIMIT), NEED(LEASE, NODE),
+     api_on_leases, ROUTE_KEY},
+    {"/lease", ONLY, POST, WRITE | P(TTL), NEED(LEASE, NODE), api_on_leases,
+     ROUTE_KEY},
+    {"/lease", BELOW, GET, READ, NEED(LEASE, NODE), api_on_lease, ROUTE_KEY},
+    {"/lease", BELOW, PUT | POST | DELETE, WRITE, NEED(LEASE, NODE),
+     api_on_lease, ROUTE_KEY},
     {"/keys", ONLY, GET, LIST | POLL, NEED(READ, LIST), api_on_list, ROUTE_KEY},
     {"/keys", ONLY, DELETE, WRITE | P(PREFIX) | P(ALL), NEED(WRITE, PREFIX),
      api_on_list, ROUTE_KEY},

@@ -12,6 +12,8 @@
 #include "json/json.h"
 
 enum { COMMAND_BYTES_KEPT = 1 << 20 };
+_Static_assert(COMMAND_LEASE_KEYS_MAX == 1000 && COMMAND_LEASES_MAX == 100000,
+               "the message of RESULT_LIMIT");
 
 /* ---- submitting ---- */
 
@@ -76,6 +78,9 @@ void api_submit_one(struct conn *conn, const struct http_request *request,
     struct buf *command = &conn->api->command;
     command->size = 0;
     command_txn(&txn, command, name, false);
+    if (op->type > COMMAND_GET) {
+        command_txn_timed(&txn);
+    }
     command_list(&writer, command);
     if (first) {
         command_if(&writer, first);
@@ -152,6 +157,11 @@ static void answer_failed(struct conn *conn, const struct result *head)
         [RESULT_REUSED] = {422, "idempotency-mismatch",
                            "this Idempotency-Key was used for another request, "
                            "or by another user: choose a new one"},
+        [RESULT_NO_LEASE] = {404, "not-found",
+                             "there is no such lease, or it has ended"},
+        [RESULT_LIMIT] = {413, "too-large",
+                          "a lease has at most 1000 keys, and a cluster 100000 "
+                          "leases"},
     };
     char members[64] = "";
     must(head->status < ARRAY_COUNT(rows) && rows[head->status].code);
@@ -198,6 +208,8 @@ bool api_read_result(struct conn *conn, const struct node_result *result,
     case RESULT_REUSED:
     case RESULT_RESTORE:
     case RESULT_SUPERSEDED:
+    case RESULT_NO_LEASE:
+    case RESULT_LIMIT:
         break;
     }
     answer_failed(conn, &reader->head);

@@ -15,6 +15,7 @@
 #include "api/gate_internal.h"
 #include "api/params_internal.h"
 #include "api/routes_internal.h"
+#include "api/ttl_internal.h"
 #include "api/write_internal.h"
 #include "base/text.h"
 #include "command/command.h"
@@ -31,6 +32,7 @@ struct parse {
     bool seen[LIST_COUNT];
     uint32_t ops;
     bool reads;
+    bool timed;    /* An operation depends on time. */
     bool answered; /* An error has been answered. */
 };
 
@@ -251,6 +253,32 @@ static bool read_by(struct parse *parse, struct read_op *read)
             wrong_json(parse, "by is a whole number of 64 bits"));
 }
 
+static bool has_end(const struct read_op *read)
+{
+    return read->op.ttl_ms > 0 || read->op.lease > 0;
+}
+
+/* "30s", or a number of seconds. */
+static bool read_ttl(struct parse *parse, struct read_op *read)
+{
+    enum json_token token = json_next(&parse->reader);
+    if (token != JSON_STRING && token != JSON_NUMBER) {
+        return wrong_json(parse, "ttl is a duration such as \"30s\"");
+    }
+    const char *why = ttl_parse(parse->reader.text, &read->op.ttl_ms);
+    return !why || wrong_json(parse, why);
+}
+
+static bool read_lease(struct parse *parse, struct read_op *read)
+{
+    struct bytes text;
+    if (!read_string(parse, &text)) {
+        return false;
+    }
+    const char *why = lease_parse(text, &read->op.lease);
+    return !why || wrong_json(parse, why);
+}
+
 static bool read_op_member(struct parse *parse, struct read_op *read)
 {
     bool base64 = name_is(parse, "value_base64");
@@ -261,15 +289,21 @@ static bool read_op_member(struct parse *parse, struct read_op *read)
     if (name_is(parse, "by") && !read->has_by) {
         return read_by(parse, read);
     }
+    if (name_is(parse, "ttl") && !has_end(read)) {
+        return read_ttl(parse, read);
+    }
+    if (name_is(parse, "lease") && !has_end(read)) {
+        return read_lease(parse, read);
+    }
     for (size_t i = 0; i < ARRAY_COUNT(operations) && !read->op.key.data; i++) {
         if (name_is(parse, operations[i].name)) {
             read->op.type = operations[i].type;
             return read_text_key(parse, &read->op.key);
         }
     }
-    static const char *const names[] = {"put",           "delete", "get",
-                                        "delete_prefix", "incr",   "value",
-                                        "value_base64",  "by",     NULL};
+    static const char *const names[] = {
+        "put",          "delete", "get", "delete_prefix", "incr", "value",
+        "value_base64", "by",     "ttl", "lease",         NULL};
     return wrong_member(parse, "an operation", names);
 }
 
@@ -287,11 +321,16 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
     }
     bool whole = read.op.key.data &&
                  read.has_value == (read.op.type == COMMAND_PUT) &&
-                 (!read.has_by || read.op.type == COMMAND_INCR);
+                 (!read.has_by || read.op.type == COMMAND_INCR) &&
+                 (!has_end(&read) || read.op.type == COMMAND_PUT);
     if (!whole) {
         return wrong(parse, 400, "bad-request",
-                     "an operation is put with value, delete, delete_prefix, "
-                     "get, or incr with by");
+                     "an operation is put with value (and ttl or lease), "
+                     "delete, delete_prefix, get, or incr with by");
+    }
+    if (has_end(&read)) {
+        read.op.type = COMMAND_PUT_TIMED;
+        parse->timed = true;
     }
     if (!is_allowed(parse, &read.op)) {
         return false;
@@ -379,6 +418,7 @@ static void add_result(struct buf *out, const struct result_op *op,
 {
     switch (op->type) {
     case COMMAND_PUT:
+    case COMMAND_PUT_TIMED:
         buf_printf(out, "{\"index\":%llu}", (unsigned long long)index);
         break;
     case COMMAND_DELETE:
@@ -390,6 +430,12 @@ static void add_result(struct buf *out, const struct result_op *op,
         break;
     case COMMAND_GET:
         add_row(out, op);
+        break;
+    case COMMAND_TOUCH: /* Not of a transaction. */
+    case COMMAND_LEASE_GRANT:
+    case COMMAND_LEASE_KEEP:
+    case COMMAND_LEASE_REVOKE:
+    case COMMAND_EXPIRE:
         break;
     }
 }
@@ -431,6 +477,9 @@ static void submit_txn(struct parse *parse, const struct command_name *name)
     }
     api->command.size = 0;
     command_txn(&txn, &api->command, name, parse->seen[LIST_ELSE]);
+    if (parse->timed) {
+        command_txn_timed(&txn);
+    }
     for (int i = 0; i < LIST_COUNT; i++) {
         buf_add_bytes(&api->command, buf_bytes(&api->lists[i]));
     }

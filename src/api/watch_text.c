@@ -64,6 +64,9 @@ void watch_add_event(struct buf *out, enum watch_format format,
     }
     buf_printf(out, ",\"index\":%llu,\"create_index\":%llu,\"prev_index\":%llu",
                U(event->index), U(event->create_index), U(event->prev_index));
+    if (event->expired) {
+        buf_add_string(out, ",\"reason\":\"expired\"");
+    }
     pause_event(out, format);
 }
 

@@ -25,6 +25,10 @@ enum write_kind {
     KIND_CREATE = 5,
     KIND_REPLACE = 6,
     KIND_REMOVE = 7,
+    KIND_TOUCH = 8,
+    KIND_GRANT = 9,
+    KIND_KEEP = 10,
+    KIND_REVOKE = 11,
 };
 
 /* ---- keys and values: keys.c, accept.c ---- */

@@ -1,13 +1,14 @@
 /* writes.c -- POST, PUT and DELETE of /key, as hraftd has them.
  *
- * A write that hraftd knows is a version 1 command; one with conditions or a
- * name is a version 2 command; command.h says why. */
+ * A write that hraftd knows is a version 1 command; one with conditions, a name
+ * or a time-out is a version 2 command; command.h says why. */
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
 #include "api/gate_internal.h"
 #include "api/params_internal.h"
 #include "api/routes_internal.h"
+#include "api/ttl_internal.h"
 #include "api/write_internal.h"
 #include "command/command.h"
 #include "command/result.h"
@@ -30,7 +31,8 @@ static void finish_put(struct conn *conn, const struct node_result *result)
         return;
     }
     enum err err = result_next(&reader, &op);
-    must(err == ERR_OK && op.type == COMMAND_PUT);
+    must(err == ERR_OK &&
+         (op.type == COMMAND_PUT || op.type == COMMAND_PUT_TIMED));
     buf_printf(headers, "ETag: \"%llu\"\r\n",
                (unsigned long long)reader.head.index);
     if (op.created) {
@@ -71,6 +73,9 @@ void api_put_key(struct conn *conn, const struct http_request *request)
     struct command_op put = {.type = COMMAND_PUT,
                              .key = buf_bytes(&conn->request.key),
                              .value = request->body};
+    if (!ttl_take(conn, &put)) {
+        return;
+    }
     api_submit_one(conn, request, &name, NULL, &put, KIND_PUT, finish_put);
 }
 
@@ -224,6 +229,9 @@ static void post_one(struct conn *conn, const struct http_request *request,
                      struct json_reader *reader)
 {
     struct command_op put = {.type = COMMAND_PUT};
+    if (!ttl_take(conn, &put)) {
+        return;
+    }
     enum json_token token = json_next(reader);
     if (token == JSON_NAME) {
         if (!read_pair(conn, reader, &put.key, &put.value)) {
@@ -250,13 +258,21 @@ static void post_all(struct conn *conn, const struct command_name *name,
                      struct json_reader *reader)
 {
     struct buf *command = &conn->api->command;
-    bool is_named = name->key.size > 0;
+    struct command_op put = {.type = COMMAND_PUT};
     struct command_txn txn;
     struct command_writer writer;
     enum json_token token;
+    if (!ttl_take(conn, &put)) {
+        return;
+    }
+    bool is_timed = put.type == COMMAND_PUT_TIMED;
+    bool is_txn = is_timed || name->key.size > 0;
     command->size = 0;
-    if (is_named) {
+    if (is_txn) {
         command_txn(&txn, command, name, false);
+        if (is_timed) {
+            command_txn_timed(&txn);
+        }
         command_list(&writer, command); /* No conditions. */
         command_end(&writer);
         command_list(&writer, command);
@@ -264,9 +280,7 @@ static void post_all(struct conn *conn, const struct command_name *name,
         command_begin(&writer, command);
     }
     while ((token = json_next(reader)) == JSON_NAME) {
-        struct bytes key;
-        struct bytes value;
-        if (!read_pair(conn, reader, &key, &value)) {
+        if (!read_pair(conn, reader, &put.key, &put.value)) {
             return;
         }
         if (writer.count == PAIRS_MAX) {
@@ -275,7 +289,7 @@ static void post_all(struct conn *conn, const struct command_name *name,
                                OUTCOME_NOT_APPLIED);
             return;
         }
-        command_put(&writer, key, value);
+        command_add(&writer, &put);
     }
     if (!read_end(conn, reader, token)) {
         return;
@@ -283,7 +297,7 @@ static void post_all(struct conn *conn, const struct command_name *name,
     command_end(&writer);
     if (writer.count == 0) {
         api_answer(conn, 200, NULL, (struct bytes){0});
-    } else if (is_named) {
+    } else if (is_txn) {
         api_sign(conn, &txn, KIND_POST);
         api_submit(conn, finish_post_named);
     } else {

@@ -24,7 +24,8 @@ SCHEMA_WORDS = {"type", "required", "properties", "additionalProperties", "items
                 "enum", "oneOf", "description", "minLength", "maxLength", "format",
                 "minProperties", "maxProperties", "maxItems", "nullable",
                 "minimum", "maximum", "default"}
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
+TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int,
+         "number": (int, float)}
 
 
 class Document:
@@ -306,6 +307,29 @@ def requests(three):
         on("POST", "/txn", {"then": [{"incr": "oa/b"}, {"put": "oa/b", "value": "x"},
                                      {"incr": "oa/b"}]}),
         on("POST", "/txn", {}), on("POST", "/txn", {"then": [{"get": "a"}] * 513}),
+    ]
+    lease = "l-" + follower.request("POST", "/lease?ttl=1h").headers["Craftd-Index"]
+    keys += [
+        on("PUT", "/key/oa/t?ttl=1h", b"1"), on("PUT", f"/key/oa/l?lease={lease}", b"1"),
+        on("PUT", "/key/oa/l?lease=l-1", b"1"), on("POST", "/key?lease=l-1", {"oa/l": "1"}),
+        on("POST", "/key?ttl=90s", {"oa/p": "1"}), on("PUT", "/key/oa/t?ttl=1ms", b"1"),
+        get("/key/oa/t?meta"), get("/key/oa/l?meta"), get("/keys?prefix=oa/"),
+        get("/ttl/oa/t"), get("/ttl/oa/l"), get("/ttl/oa/none"), get("/ttl/oa/t?level=x"),
+        get("/ttl/oa/t?redirect"),
+        on("PUT", "/ttl/oa/t", "30m"), on("POST", "/ttl/oa/t?ttl=2h"),
+        on("PUT", "/ttl/oa/t", "x"), on("PUT", "/ttl/oa/none", "30m"),
+        on("PUT", "/ttl/oa/t", "30m", {"If-Match": '"1"'}),
+        on("PUT", "/ttl/oa/t?redirect", "30m"),
+        on("DELETE", "/ttl/oa/t"), on("DELETE", "/ttl/oa/none"), get("/ttl/oa/t"),
+        on("POST", "/txn", {"then": [{"put": "oa/t", "value": "1", "ttl": "1h"},
+                                     {"put": "oa/u", "value": "1", "lease": lease}]}),
+        on("POST", "/txn", {"then": [{"put": "oa/u", "value": "1", "lease": "l-1"}]}),
+        on("POST", "/lease?ttl=1h"), on("POST", "/lease"), on("POST", "/lease?ttl=1h&redirect"),
+        get("/lease"), get("/lease?limit=1"), get("/lease?after=x"), get("/lease?redirect"),
+        get(f"/lease/{lease}"), get("/lease/l-1"), get("/lease/x"),
+        on("PUT", f"/lease/{lease}"), on("POST", f"/lease/{lease}"), on("PUT", "/lease/l-1"),
+        on("POST", "/lease/l-1"),
+        on("DELETE", f"/lease/{lease}"), on("DELETE", f"/lease/{lease}"),
     ]
     probes = [get(path) for path in
               ("/status", "/livez", "/readyz", "/readyz?sync", "/readyz?sync&timeout=x",

@@ -1,0 +1,19 @@
+/* ttl_internal.h -- time-outs of keys, and leases: ttl.c, lease.c. */
+#ifndef CRAFTD_API_TTL_INTERNAL_H
+#define CRAFTD_API_TTL_INTERNAL_H
+
+#include "api/conn_internal.h"
+#include "command/command.h"
+
+/* Read a duration that a time-out may have, or the id of a lease ("l-58").
+ * NULL: it is one. Otherwise a sentence that says what it must be. */
+const char *ttl_parse(struct bytes text, uint64_t *ttl_ms);
+const char *lease_parse(struct bytes text, uint64_t *lease);
+/* Make `put` a timed one if ?ttl= or ?lease= is given. False: answered. */
+bool ttl_take(struct conn *conn, struct command_op *put);
+/* Add milliseconds as seconds: 29.5. */
+void ttl_add_seconds(struct buf *out, uint64_t ms);
+/* Add the members ttl and lease (0: none), each after a comma. */
+void ttl_add_members(struct buf *out, uint64_t ttl_ms, uint64_t lease);
+
+#endif
