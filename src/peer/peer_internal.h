@@ -37,6 +37,7 @@ enum {
     ANSWERS_STRANGE_MAX = 3,
     ANSWERS_ADDRESS_MAX = 2,
     ANSWERS_MAX = ANSWERS_KNOWN_MAX + ANSWERS_STRANGE_MAX,
+    FIRSTS_KEPT = 1024, /* First messages that are known again. */
     /* Bytes of unfinished frames on all links, and on those to non-members,
      * which share the space of one frame. */
     UNFINISHED_BYTES_MAX = 4 * WIRE_FRAME_BYTES_MAX,
@@ -130,6 +131,9 @@ struct peers {
         char ip[REACTOR_ADDR_TEXT_BYTES];
     } answers[ANSWERS_MAX];
     int answer_count;
+    /* Ends of the tags of the latest good first messages, in a ring. */
+    uint64_t firsts[FIRSTS_KEPT];
+    uint32_t firsts_next;
     /* Lines that strangers can provoke. */
     struct log_limit refused_log;
     struct log_limit garbage_log;

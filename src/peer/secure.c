@@ -6,11 +6,13 @@
  * message may be a recording. Until that record an accepted connection is a
  * guest like any other (admission.c).
  *
- * A recording costs us two X25519 (half a millisecond on a PC, some on a small
- * router), so the number of answers between two ticks is bounded, and those to
- * addresses of members are counted apart. Who gets none waits for the next
- * tick; a message that was not made with the key is refused after a few
- * hashes, and counts for nothing. */
+ * A good first message is made for one connection and remembered, so that it is
+ * refused when it is sent again; after a restart, or when FIRSTS_KEPT others
+ * have come, a recording is answered once more. That costs two X25519 (half a
+ * millisecond on a PC, some on a small router), so the number of answers
+ * between two ticks is bounded, and those to addresses of members are counted
+ * apart. Who gets none waits for the next tick; a message that was not made
+ * with the key is refused after a few hashes, and counts for nothing. */
 #include "peer/peer_internal.h"
 #include "sys/sys.h"
 
@@ -121,6 +123,19 @@ static size_t answer_first(struct conn *conn, size_t size)
     return size;
 }
 
+/* Whether this good first message has been here before. It is remembered. */
+static bool is_repeated(struct peers *peers, struct bytes message)
+{
+    uint64_t end = load_u64(message.data + message.size - sizeof(end));
+    for (size_t i = 0; i < FIRSTS_KEPT; i++) {
+        if (peers->firsts[i] == end) {
+            return true;
+        }
+    }
+    peers->firsts[peers->firsts_next++ % FIRSTS_KEPT] = end;
+    return false;
+}
+
 static size_t read_first(struct conn *conn, uint8_t *data, size_t size)
 {
     struct bytes in = bytes_of(data, size);
@@ -134,10 +149,15 @@ static size_t read_first(struct conn *conn, uint8_t *data, size_t size)
         /* Nothing can be sealed before our answer is known. */
         return refuse_guest(conn, "bytes behind the first message", size);
     }
-    if (conn->security == SECURITY_FIRST &&
-        !channel_open_first(&conn->channel, &conn->peers->keys, in)) {
-        return refuse_guest(conn, "its cluster key is none of this node's",
-                            size);
+    if (conn->security == SECURITY_FIRST) {
+        if (!channel_open_first(&conn->channel, &conn->peers->keys, in)) {
+            return refuse_guest(conn, "its cluster key is none of this node's",
+                                size);
+        }
+        if (is_repeated(conn->peers, in)) {
+            return refuse_guest(conn, "a recording of an earlier handshake",
+                                size);
+        }
     }
     return answer_first(conn, size);
 }

@@ -453,6 +453,7 @@ static void test_bytes_that_open_nothing_are_silence(void **state)
 
 /* ---- recordings ---- */
 
+/* After a restart, a node does not know what it has answered before. */
 static void test_a_recording_is_answered_and_not_believed(void **state)
 {
     (void)state;
@@ -466,7 +467,9 @@ static void test_a_recording_is_answered_and_not_believed(void **state)
     close(relay.listener);
     relay.listener = 0;
     TURN_UNTIL(b.downs == 1);
-    int starts = b.starts;
+    peers_close(b.peers);
+    buf_free(&b.got);
+    open_side(&b, 2, &key_1, false);
     int fd = peersock_dial("127.0.0.9", b.port);
     peersock_send(fd, recorded.data, CHANNEL_FIRST_BYTES, reactor);
     TURN_UNTIL(received(fd, &in) > 0);
@@ -475,23 +478,58 @@ static void test_a_recording_is_answered_and_not_believed(void **state)
     peersock_send(fd, recorded.data + CHANNEL_FIRST_BYTES,
                   recorded.size - CHANNEL_FIRST_BYTES, reactor);
     TURN_UNTIL(peersock_is_closed(fd));
-    assert_int_equal(b.starts, starts);
-    assert_int_equal(b.ups, 1);
-    assert_int_equal(b.frames, 1);
-    close(fd);
-    /* All at once, without waiting for an answer: not even that. */
-    fd = peersock_dial("127.0.0.9", b.port);
-    in.size = 0;
-    peersock_send(fd, recorded.data, recorded.size, reactor);
-    turn_for(50);
-    assert_int_equal(received(fd, &in), 0);
-    assert_true(peersock_is_closed(fd));
+    untouched(&b);
     close(fd);
     buf_free(&recorded);
     buf_free(&in);
 }
 
-/* From an address of a member, and from another one. */
+/* Returns what is received for the first message of a link. */
+static size_t answer_to(const char *ip, struct bytes sent)
+{
+    struct buf in = {0};
+    int fd = peersock_dial(ip, b.port);
+    peersock_send(fd, sent.data, sent.size, reactor);
+    for (uint64_t by_ms = sys_now_ms() + 1000;
+         received(fd, &in) == 0 && !peersock_is_closed(fd);) {
+        assert_true(sys_now_ms() < by_ms);
+        turn();
+    }
+    close(fd);
+    turn_for(60);
+    size_t size = in.size;
+    buf_free(&in);
+    return size;
+}
+
+/* A node answers each first message once, wherever it comes from: repeating it
+ * takes neither its time nor the place of others. */
+static void test_a_recording_is_answered_once(void **state)
+{
+    (void)state;
+    struct channel channel;
+    struct buf first[3] = {{0}};
+    open_side(&b, 2, &key_1, false);
+    knows(&b, 1, "127.0.0.2:1");
+    for (size_t i = 0; i < ARRAY_COUNT(first); i++) {
+        first_message(&channel, &key_1, &first[i]);
+        assert_int_equal(answer_to("127.0.0.9", buf_bytes(&first[i])),
+                         CHANNEL_SECOND_BYTES);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(first); i++) {
+        assert_int_equal(answer_to("127.0.0.2", buf_bytes(&first[i])), 0);
+        buf_free(&first[i]);
+    }
+    /* With something behind it there is no answer to a new one either. */
+    struct buf more = {0};
+    first_message(&channel, &key_1, &more);
+    buf_add_u8(&more, 0);
+    assert_int_equal(answer_to("127.0.0.9", buf_bytes(&more)), 0);
+    buf_free(&more);
+}
+
+/* From an address of a member, and from another one. Each is another one, as
+ * whoever has seen many links has them. */
 static void recordings_get_few_answers(const char *ip)
 {
     enum { MANY = 8 };
@@ -499,9 +537,10 @@ static void recordings_get_few_answers(const char *ip)
     struct buf first = {0};
     int fds[MANY];
     struct buf in[MANY] = {{0}};
-    first_message(&channel, &key_1, &first);
     for (int i = 0; i < MANY; i++) {
         fds[i] = peersock_dial(ip, b.port);
+        first.size = 0;
+        first_message(&channel, &key_1, &first);
         peersock_send(fds[i], first.data, first.size, reactor);
     }
     /* In each tick, that is in 50 ms, two. */
@@ -540,20 +579,27 @@ static void test_recordings_get_few_answers(void **state)
 
 enum { EACH = 8, CROWD = 2 * EACH };
 
-static int crowd_dial(int i, const struct buf *first)
+static int dial_with_first(const char *ip)
 {
-    int fd = peersock_dial(i < EACH ? "127.0.0.9" : "127.0.0.10", b.port);
-    peersock_send(fd, first->data, first->size, reactor);
+    struct channel channel;
+    struct buf first = {0};
+    int fd = peersock_dial(ip, b.port);
+    first_message(&channel, &key_1, &first);
+    peersock_send(fd, first.data, first.size, reactor);
+    buf_free(&first);
     return fd;
 }
 
+static int crowd_dial(int i)
+{
+    return dial_with_first(i < EACH ? "127.0.0.9" : "127.0.0.10");
+}
+
 /* One that comes last to such a crowd, whose places are taken again at once. */
-static void is_answered_in_time(int crowd[CROWD], const char *ip,
-                                const struct buf *first)
+static void is_answered_in_time(int crowd[CROWD], const char *ip)
 {
     struct buf in = {0};
-    int fd = peersock_dial(ip, b.port);
-    peersock_send(fd, first->data, first->size, reactor);
+    int fd = dial_with_first(ip);
     for (uint64_t by_ms = sys_now_ms() + 1500; received(fd, &in) == 0;) {
         assert_true(sys_now_ms() < by_ms);
         for (int i = 0; i < CROWD; i++) {
@@ -562,7 +608,7 @@ static void is_answered_in_time(int crowd[CROWD], const char *ip,
                 peersock_is_closed(crowd[i])) {
                 close(crowd[i]);
                 turn();
-                crowd[i] = crowd_dial(i, first);
+                crowd[i] = crowd_dial(i);
             }
             buf_free(&answer);
         }
@@ -576,22 +622,18 @@ static void is_answered_in_time(int crowd[CROWD], const char *ip,
 static void test_recordings_keep_nobody_waiting(void **state)
 {
     (void)state;
-    struct channel channel;
-    struct buf first = {0};
     int crowd[CROWD];
     open_side(&b, 2, &key_1, false);
-    first_message(&channel, &key_1, &first);
     for (int i = 0; i < CROWD; i++) {
-        crowd[i] = crowd_dial(i, &first);
+        crowd[i] = crowd_dial(i);
     }
     turn_for(5);
     for (int i = 0; i < 4; i++) {
-        is_answered_in_time(crowd, "127.0.0.8", &first);
+        is_answered_in_time(crowd, "127.0.0.8");
     }
     for (int i = 0; i < CROWD; i++) {
         close(crowd[i]);
     }
-    buf_free(&first);
 }
 
 static void test_a_reflected_handshake(void **state)
@@ -843,6 +885,7 @@ int main(void)
         TEST(test_a_repeated_record_ends_the_link),
         TEST(test_bytes_that_open_nothing_are_silence),
         TEST(test_a_recording_is_answered_and_not_believed),
+        TEST(test_a_recording_is_answered_once),
         TEST(test_recordings_get_few_answers),
         TEST(test_recordings_keep_nobody_waiting),
         TEST(test_a_reflected_handshake),
