@@ -1,74 +1,18 @@
 """A proxy between clients and a node, in which a test breaks what has to do with
 leases: renewals that hang, or that say the lease is gone."""
 import http.server
-import json
-import re
 import threading
 import time
-import urllib.parse
 
 from cluster import HOST, request
-
-
-class Leases:
-    """FAKE: leases kept here, until nodes have them."""
-
-    def __init__(self, node):
-        self.node = node
-        self.lock = threading.Lock()
-        self.until, self.ttl, self.keys = {}, {}, {}
-        self.count = 0
-        threading.Thread(target=self._expire, daemon=True).start()
-
-    def _expire(self):
-        while True:
-            time.sleep(0.02)
-            with self.lock:
-                over = [i for i, t in self.until.items() if t < time.monotonic()]
-            for i in over:
-                self.end(i)
-
-    def end(self, name):
-        with self.lock:
-            if self.until.pop(name, None) is None:
-                return 404
-            keys = self.keys.pop(name, [])
-        for key in keys:
-            self.node.request("DELETE", "/key/" + key)
-        return 204
-
-    def answer(self, method, path, query):
-        if path == "/lease":
-            ttl = float(query["ttl"][0][:-2]) / 1000
-            with self.lock:
-                self.count += 1
-                name = f"l-{self.count}"
-                self.until[name] = time.monotonic() + ttl
-                self.ttl[name] = ttl
-            return 201, json.dumps({"id": name, "ttl": ttl}).encode()
-        name = path.split("/")[2]
-        if method == "DELETE":
-            return self.end(name), b""
-        with self.lock:
-            if name not in self.until:
-                return 404, b'{"code":"not-found","message":"no such lease"}'
-            self.until[name] = time.monotonic() + self.ttl[name]
-        return 204, b""
-
-    def attach(self, name, key):
-        with self.lock:
-            if name not in self.until:
-                return False
-            self.keys.setdefault(name, []).append(key)
-        return True
 
 
 class Proxy:
     """addr for CRAFTD_ADDR. What renewals meet: `hang`, `gone`, or an answer that
     is `late` by so many seconds. `renewed` is when the last good one arrived."""
 
-    def __init__(self, node, leases=None):
-        self.node, self.leases = node, leases
+    def __init__(self, node):
+        self.node = node
         self.hang = self.gone = False
         self.late = 0.0
         self.renewals, self.renewed = 0, 0.0
@@ -126,15 +70,5 @@ class Proxy:
         return self.pass_on(method, target, body)
 
     def pass_on(self, method, target, body):
-        path, _, text = target.partition("?")
-        query = urllib.parse.parse_qs(text, keep_blank_values=True)
-        if self.leases and path.startswith("/lease"):
-            status, data = self.leases.answer(method, path, query)
-            return status, {"Content-Type": "application/json"}, data
-        if self.leases and "lease" in query:
-            if not self.leases.attach(query["lease"][0],
-                                      urllib.parse.unquote(path[5:])):
-                return 404, {}, b'{"code":"not-found","message":"no such lease"}'
-            target = re.sub("lease=[^&]*&?", "", target)
         answer = request(self.node.http_port, method, target, body or None, timeout=100)
         return answer.status, dict(answer.headers), answer.body

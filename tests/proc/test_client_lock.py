@@ -13,7 +13,7 @@ import pytest
 
 from cluster import (BINARY, HOST, Stopwatch, die_with_parent, free_port,
                      wait_for)
-from leases import Leases, Proxy
+from leases import Proxy
 
 DONE, FAILED, USAGE, NO, AWAY, LOST = 0, 1, 2, 5, 6, 8
 TTL = 2.0
@@ -58,7 +58,7 @@ def node(three):
 
 @pytest.fixture
 def proxy(node):
-    made = Proxy(node, Leases(node))
+    made = Proxy(node)
     yield made
     made.hang = False
     made.close()
