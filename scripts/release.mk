@@ -127,7 +127,7 @@ cross_link_end = $(if $(zig_$(1)),,$(gcc_link_end))
 
 # Objects of size ($1: release or small) and architecture ($2). The order-only
 # folder comes from a rule above.
-CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc \
+CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc -DMUST_WITHOUT_TEXT \
   -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser
 optimise_release := -O2
 optimise_small := -Os

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "config.h"
 #include "host.h"
@@ -193,13 +194,33 @@ static int recover(int argc, char **argv)
     return report(&config, err, &created, "recovered");
 }
 
+/* Splits a path into its directory, whose fs is opened, and a name. False: it
+ * is too long. */
+static bool split_path(const char *path, char dir[FS_PATH_BYTES],
+                       const char **name)
+{
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    if (strlen(path) >= FS_PATH_BYTES) {
+        return false;
+    }
+    if (!slash) {
+        strcpy(dir, ".");
+        return true;
+    }
+    size_t size = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(dir, path, size);
+    dir[size] = '\0';
+    return true;
+}
+
 static int restore(int argc, char **argv)
 {
     struct config config;
     struct fs *fs = NULL;
     struct fs *from = NULL;
     struct node_new_cluster created = {0};
-    char dir[FS_PATH_BYTES] = ".";
+    char dir[FS_PATH_BYTES];
     /* When the flags come first, DIR is one of them (--dir), and FILE last. */
     bool last = argc > 3 && argv[2][0] == '-';
     const char *file = argc < 3 ? "-" : last ? argv[argc - 1] : argv[2];
@@ -215,12 +236,8 @@ static int restore(int argc, char **argv)
     if (!path_exists(file, false) || !become_user(&config)) {
         return EXIT_RUNTIME;
     }
-    const char *slash = strrchr(file, '/');
-    if (slash) {
-        size_t size = slash == file ? 1 : (size_t)(slash - file);
-        memcpy(dir, file, size);
-        dir[size] = '\0';
-        file = slash + 1;
+    if (!split_path(file, dir, &file)) {
+        return EXIT_USAGE; /* Its length has been checked. */
     }
     enum err err = fs_posix_new(config.dir, &fs);
     if (!err) {
@@ -234,6 +251,78 @@ static int restore(int argc, char **argv)
     fs_posix_free(from);
     fs_posix_free(fs);
     return report(&config, err, &created, "restored");
+}
+
+/* ---- backup --show ---- */
+
+/* The cluster is in the name alone: craftd-CLUSTER-INDEX.db. */
+static void print_cluster(const char *name)
+{
+    static const char prefix[] = "craftd-";
+    enum { PREFIX = sizeof(prefix) - 1, DIGITS = 8 };
+    if (strncmp(name, prefix, PREFIX) == 0 &&
+        strspn(name + PREFIX, "0123456789abcdef") == DIGITS &&
+        name[PREFIX + DIGITS] == '-') {
+        printf("cluster\t%.*s\n", (int)DIGITS, name + PREFIX);
+    } else {
+        printf("cluster\t-\n");
+    }
+}
+
+static void print_time(const struct stat *file)
+{
+    char text[32];
+    struct tm utc;
+    time_t time = file->st_mtime;
+    if (gmtime_r(&time, &utc) &&
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc) > 0) {
+        printf("time\t%s\n", text);
+    }
+}
+
+static int show(int argc, char **argv)
+{
+    char dir[FS_PATH_BYTES];
+    struct stat found;
+    struct node_backup backup = {0};
+    const char *why = "";
+    const char *name;
+    struct fs *from = NULL;
+    (void)take_word(&argc, argv, "show");
+    const char *path = argc == 3 ? argv[2] : "";
+    if (path[0] == '\0' || path[0] == '-' || !split_path(path, dir, &name)) {
+        fprintf(stderr, "craftd: backup --show FILE: one file is needed; see "
+                        "craftd help backup\n");
+        return EXIT_USAGE;
+    }
+    if (!path_exists(path, false)) {
+        return EXIT_RUNTIME;
+    }
+    log_set_level(LOG_OFF); /* `why` says it. */
+    enum err err = fs_posix_new(dir, &from);
+    if (!err) {
+        err = node_check_backup(from, name, &backup, &why);
+    } else {
+        why = err_name(err);
+    }
+    fs_posix_free(from);
+    if (backup.index > 0) {
+        printf("index\t%llu\nkeys\t%llu\n", (unsigned long long)backup.index,
+               (unsigned long long)backup.keys);
+    }
+    print_cluster(name);
+    if (stat(path, &found) == 0) {
+        printf("size\t%llu\n", (unsigned long long)found.st_size);
+        print_time(&found);
+    }
+    printf("whole\t%s\n", err ? "no" : "yes");
+    if (err) {
+        fflush(stdout);
+        fprintf(stderr, "craftd: %s: %s\n", path, why);
+    }
+    return !err                                       ? 0
+           : err == ERR_CORRUPT || err == ERR_VERSION ? EXIT_DATA
+                                                      : EXIT_RUNTIME;
 }
 
 static bool wants_help(int argc, char **argv)
@@ -261,6 +350,17 @@ static bool names_servers(int argc, char **argv)
     return false;
 }
 
+static bool has_flag(int argc, char **argv, const char *flag)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const char *word = argv[i];
+        if (word[0] == '-' && strcmp(word + 1 + (word[1] == '-'), flag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int offline_main(int argc, char **argv)
 {
     static const struct {
@@ -271,6 +371,10 @@ int offline_main(int argc, char **argv)
         {"recover", recover_help, recover},
         {"restore", restore_help, restore},
     };
+    if (argc > 1 && strcmp(argv[1], "backup") == 0 &&
+        has_flag(argc, argv, "show") && !wants_help(argc, argv)) {
+        return show(argc, argv);
+    }
     for (size_t i = 0; i < ARRAY_COUNT(commands) && argc > 1; i++) {
         if (commands[i].run == restore && names_servers(argc, argv)) {
             continue;

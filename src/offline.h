@@ -1,5 +1,5 @@
 /* offline.h -- the sub-commands that work on a data directory while no node
- * uses it: recover and restore. */
+ * uses it, or on a backup: recover, restore, and backup --show. */
 #ifndef CRAFTD_OFFLINE_H
 #define CRAFTD_OFFLINE_H
 

@@ -54,10 +54,19 @@ static inline bool err_is_shortage(enum err err)
     return err == ERR_NOSPACE || err == ERR_RESOURCES;
 }
 
-/* Log file, line and expression at level error, and abort(). */
+/* Log file, line and expression at level error, and abort(). With
+ * MUST_WITHOUT_TEXT the expression is "", which saves 2 % of a small binary:
+ * the line of the source has it. */
 NORETURN void must_failed(const char *expression, const char *file, int line);
+#ifdef MUST_WITHOUT_TEXT
+#define MUST_TEXT(condition) ""
+#else
+#define MUST_TEXT(condition) #condition
+#endif
 #define must(condition)                                                        \
-    (LIKELY(condition) ? (void)0 : must_failed(#condition, __FILE__, __LINE__))
+    (LIKELY(condition)                                                         \
+         ? (void)0                                                             \
+         : must_failed(MUST_TEXT(condition), __FILE__, __LINE__))
 
 /* Log the sentence at level error and abort(). */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);

@@ -186,12 +186,12 @@ static bool write_line(enum log_level level, const char *event,
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    struct tm tm;
-    gmtime_r(&now.tv_sec, &tm);
-    char time[32];
-    size_t used = strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(time + used, sizeof(time) - used, ".%03dZ",
-             (int)(now.tv_nsec / 1000000));
+    struct text_date date =
+        text_date(now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec);
+    char time[80];
+    snprintf(time, sizeof(time), "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+             date.year, date.month + 1, date.day, date.hour, date.minute,
+             date.second, (unsigned)(now.tv_nsec / 1000000));
     struct line line;
     (as_json ? json_line : plain_line)(&line, time, level_names[level], event,
                                        fields);

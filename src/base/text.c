@@ -340,3 +340,30 @@ void text_nearest_offer(struct text_nearest *nearest, struct bytes name)
         nearest->distance = distance;
     }
 }
+
+struct text_date text_date(uint64_t unix_s)
+{
+    const uint64_t last_s = 253402300799; /* The end of the year 9999. */
+    uint64_t s = min_u64(unix_s, last_s);
+    uint64_t day = s / 86400;
+    /* Years begin in March here, so that a leap day is the last of its year:
+     * 1970-01-01 is day 719468 of such a calendar. Each era of 400 years has
+     * 146097 days. */
+    uint64_t shifted = day + 719468;
+    uint64_t of_era = shifted % 146097;
+    uint64_t year_of_era =
+        (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year =
+        of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    uint64_t march_month = (5 * of_year + 2) / 153;
+    bool is_next_year = march_month >= 10;
+    return (struct text_date){
+        .year = (unsigned)(year_of_era + shifted / 146097 * 400 + is_next_year),
+        .month = (unsigned)(is_next_year ? march_month - 10 : march_month + 2),
+        .day = (unsigned)(of_year - (153 * march_month + 2) / 5 + 1),
+        .weekday = (unsigned)(day % 7),
+        .hour = (unsigned)(s / 3600 % 24),
+        .minute = (unsigned)(s / 60 % 60),
+        .second = (unsigned)(s % 60),
+    };
+}

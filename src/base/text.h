@@ -20,6 +20,21 @@ bool text_hex(struct bytes text, uint8_t *out, size_t size);
 /* Append 2 * size lower-case hexadecimal digits. */
 void text_add_hex(struct buf *out, const uint8_t *data, size_t size);
 
+/* A time in UTC. */
+struct text_date {
+    unsigned year;
+    unsigned month;   /* 0 to 11. */
+    unsigned day;     /* 1 to 31. */
+    unsigned weekday; /* 0 is Thursday. */
+    unsigned hour;
+    unsigned minute;
+    unsigned second;
+};
+/* Seconds since 1970, as a date; times after the year 9999 count as its end.
+ * Independent of locale and time zone, for which strftime(3) of a small C
+ * library takes 9 KB. */
+struct text_date text_date(uint64_t unix_s);
+
 /* Parse an integer of 64 bits in its canonical form: an optional '-', digits,
  * no leading zeros, no "-0". */
 bool text_i64(struct bytes text, int64_t *value);

@@ -23,6 +23,7 @@ static int download(const struct options *options, int fd)
 int client_run_backup(const struct options *options)
 {
     const char *path = options->words[0];
+    must(!options->show);
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO)) {
         client_say(options,
                    "stdout is a terminal, and a backup is binary: name a "

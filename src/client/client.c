@@ -25,7 +25,7 @@ static const struct command commands[] = {
     {"leader", client_run_leader, 0, 1, REACH "json", help_leader},
     {"sync", client_run_sync, 0, 0, REACH "all json", help_sync},
     {"snapshot", client_run_snapshot, 0, 0, REACH "json", help_snapshot},
-    {"backup", client_run_backup, 1, 1, REACH "stale quiet", help_backup},
+    {"backup", client_run_backup, 1, 1, REACH "stale quiet show", help_backup},
     {"restore", client_run_restore, 1, 1, REACH "quiet", help_restore},
     {"export", client_run_export, 1, 1, REACH "stale quiet", help_export},
     {"import", client_run_import, 1, 1, REACH "from dry-run quiet",

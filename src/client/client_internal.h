@@ -71,6 +71,7 @@ struct options {
     bool yes;         /* Nothing is asked. */
     const char *from; /* Format of the dump to import; NULL: an export. */
     bool dry_run;
+    bool show; /* Of backup; it is carried out elsewhere (offline.c). */
     /* Of lock and elect. */
     uint64_t ttl_ms;
     bool has_wait;

@@ -50,6 +50,7 @@ static const struct flag flags[] = {
     {"yes", FLAG, AT(yes), 0},
     {"from", TEXT, AT(from), 0},
     {"dry-run", FLAG, AT(dry_run), 0},
+    {"show", FLAG, AT(show), 0},
 };
 
 static const struct flag *find(const struct command *command, const char *name,

@@ -356,3 +356,50 @@ enum err node_restore(const struct node_options *options,
         .env = env, .options = *options, .from = from, .path = path};
     return run_locked(&job, restore, out);
 }
+
+/* ---- a look at a backup ---- */
+
+/* Read all rows in one order. *count and *bytes are those of the keys. */
+static enum err read_rows(struct store_upload *file, bool by_key,
+                          uint64_t *count, uint64_t *bytes)
+{
+    struct bytes key;
+    struct bytes value;
+    *count = 0;
+    *bytes = 0;
+    enum err err = store_upload_begin(file, by_key);
+    while (!err) {
+        err = store_upload_next(file, &key, &value);
+        if (!err) {
+            ++*count;
+            *bytes += key.size + value.size;
+        }
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err node_check_backup(const struct fs *from, const char *path,
+                           struct node_backup *backup, const char **why)
+{
+    struct store_upload *file;
+    uint64_t count = 0;
+    *backup = (struct node_backup){0};
+    enum err err = store_upload_open_file(from, path, &file, why);
+    if (err) {
+        return err;
+    }
+    *why = "it is damaged: its pages cannot be read";
+    err = store_upload_summary(file, &backup->index, &backup->keys);
+    if (!err) {
+        err = read_rows(file, false, &count, &backup->bytes);
+    }
+    if (!err) {
+        err = read_rows(file, true, &count, &backup->bytes);
+    }
+    if (!err && count != backup->keys) {
+        *why = "it is damaged: keys are missing";
+        err = ERR_CORRUPT;
+    }
+    store_upload_free(file);
+    return err;
+}

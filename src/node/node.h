@@ -392,6 +392,22 @@ MUST_CHECK enum err node_restore(const struct node_options *options,
                                  const struct fs *from, const char *path,
                                  struct node_new_cluster *founded);
 
+struct node_backup {
+    uint64_t index; /* Index of the last entry in it. */
+    uint64_t keys;  /* Number of keys that it should have. */
+    uint64_t bytes; /* Bytes of the keys and values that were read. */
+};
+/* Read the backup `path` of `from`, all of it. ERR_OK: it is whole.
+ *   ERR_NOT_FOUND  there is no such file
+ *   ERR_CORRUPT    it is no backup, or damaged: `backup` is filled in as far as
+ *                  it could be read, index 0: not at all
+ *   ERR_VERSION    it is of a newer version
+ *   ERR_IO, ERR_RESOURCES  it cannot be read
+ * After an error `*why` has a sentence. */
+MUST_CHECK enum err node_check_backup(const struct fs *from, const char *path,
+                                      struct node_backup *backup,
+                                      const char **why);
+
 /* ---- the turn ---- */
 
 /* Carry out everything that has gathered. Returns the latest time of the next

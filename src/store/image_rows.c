@@ -1,208 +1,17 @@
-/* image_rows.c -- the keys of an image in order, read by SQLite.
- *
- * SQLite opens the image through a VFS of this file, whose one file is
- * read-only and immutable: there is no lock, no journal and no -wal, and no
- * descriptor of the database is opened or closed. The header says that a
- * database in WAL mode needs its -wal; SQLite is shown the mode of a rollback
- * journal instead. The image was written by this node, so it is trusted as the
- * database is. */
-#include <stdio.h>
-
-#include "base/log.h"
+/* image_rows.c -- the keys of an image in order, read by SQLite (readonly.c).
+ * The image was written by this node, so it is trusted as the database is. */
 #include "store/store_internal.h"
 
-enum {
-    PAGE_BYTES = 4096,
-    FORMATS_AT = 18, /* sqlite.org/fileformat2.html, 1.3.3. */
-    FORMATS_END = 20,
-    FORMAT_ROLLBACK = 1,
-};
-
-/* The file that SQLite has opened. */
-struct image_file {
-    sqlite3_file base; /* First: SQLite's handle. */
-    const struct store_image *image;
-};
-
 struct image_rows {
-    sqlite3_vfs vfs;
+    struct readonly readonly;
     sqlite3 *db;
     sqlite3_stmt *select;
 };
 
-/* ---- the file ---- */
-
-static int file_close(sqlite3_file *file)
+static enum err read_image(const void *source, uint64_t at, void *out,
+                           size_t size)
 {
-    (void)file;
-    return SQLITE_OK;
-}
-
-static int file_read(sqlite3_file *file, void *data, int size,
-                     sqlite3_int64 offset)
-{
-    const struct image_file *self = (const void *)file;
-    const struct store_image *image = self->image;
-    uint8_t *out = data;
-    uint64_t at = (uint64_t)offset;
-    size_t there =
-        at < image->bytes ? min_u64((uint64_t)size, image->bytes - at) : 0;
-    if (there > 0 && store_image_read_at(image, at, out, there)) {
-        return SQLITE_IOERR_READ;
-    }
-    for (uint64_t i = max_u64(at, FORMATS_AT);
-         i < FORMATS_END && i < at + there; i++) {
-        out[i - at] = FORMAT_ROLLBACK;
-    }
-    if (there < (size_t)size) {
-        memset(out + there, 0, (size_t)size - there);
-        return SQLITE_IOERR_SHORT_READ;
-    }
-    return SQLITE_OK;
-}
-
-static int file_write(sqlite3_file *file, const void *data, int size,
-                      sqlite3_int64 offset)
-{
-    (void)file;
-    (void)data;
-    (void)size;
-    (void)offset;
-    return SQLITE_READONLY;
-}
-
-static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
-{
-    (void)file;
-    (void)size;
-    return SQLITE_READONLY;
-}
-
-static int file_size(sqlite3_file *file, sqlite3_int64 *size)
-{
-    const struct image_file *self = (const void *)file;
-    *size = (sqlite3_int64)self->image->bytes;
-    return SQLITE_OK;
-}
-
-/* Syncs, locks and the kind of the device, which have no effect here. */
-static int file_nothing(sqlite3_file *file, int argument)
-{
-    (void)file;
-    (void)argument;
-    return SQLITE_OK;
-}
-
-static int file_reserved(sqlite3_file *file, int *result)
-{
-    (void)file;
-    *result = 0;
-    return SQLITE_OK;
-}
-
-static int file_control(sqlite3_file *file, int op, void *argument)
-{
-    (void)file;
-    (void)op;
-    (void)argument;
-    return SQLITE_NOTFOUND;
-}
-
-static int file_sector(sqlite3_file *file)
-{
-    (void)file;
-    return PAGE_BYTES;
-}
-
-static int file_device(sqlite3_file *file)
-{
-    (void)file;
-    return SQLITE_IOCAP_IMMUTABLE;
-}
-
-static const sqlite3_io_methods methods = {
-    .iVersion = 1,
-    .xClose = file_close,
-    .xRead = file_read,
-    .xWrite = file_write,
-    .xTruncate = file_truncate,
-    .xSync = file_nothing,
-    .xFileSize = file_size,
-    .xLock = file_nothing,
-    .xUnlock = file_nothing,
-    .xCheckReservedLock = file_reserved,
-    .xFileControl = file_control,
-    .xSectorSize = file_sector,
-    .xDeviceCharacteristics = file_device,
-};
-
-/* ---- the VFS ---- */
-
-static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
-                    int flags, int *out_flags)
-{
-    struct image_file *self = (void *)file;
-    (void)name;
-    file->pMethods = NULL;
-    if (!(flags & SQLITE_OPEN_MAIN_DB)) {
-        return SQLITE_CANTOPEN;
-    }
-    *self =
-        (struct image_file){.base.pMethods = &methods, .image = vfs->pAppData};
-    if (out_flags) {
-        *out_flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
-    }
-    return SQLITE_OK;
-}
-
-static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
-{
-    (void)vfs;
-    (void)name;
-    (void)sync;
-    return SQLITE_READONLY;
-}
-
-static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags,
-                      int *result)
-{
-    (void)vfs;
-    (void)name;
-    (void)flags;
-    *result = 0;
-    return SQLITE_OK;
-}
-
-static int vfs_full_name(sqlite3_vfs *vfs, const char *name, int size,
-                         char *out)
-{
-    (void)vfs;
-    return snprintf(out, (size_t)size, "%s", name) < size ? SQLITE_OK
-                                                          : SQLITE_CANTOPEN;
-}
-
-/* Open the connection. Its VFS is registered only until then: SQLite finds it
- * by its name, and a connection keeps a pointer to its own. */
-static int open_connection(struct image_rows *rows, struct store_image *image)
-{
-    static const char name[] = "craftd-image";
-    rows->vfs = *sqlite3_vfs_find(NULL); /* Randomness, sleep and time. */
-    rows->vfs.iVersion = 1;
-    rows->vfs.szOsFile = (int)sizeof(struct image_file);
-    rows->vfs.pNext = NULL;
-    rows->vfs.zName = name;
-    rows->vfs.pAppData = image;
-    rows->vfs.xOpen = vfs_open;
-    rows->vfs.xDelete = vfs_delete;
-    rows->vfs.xAccess = vfs_access;
-    rows->vfs.xFullPathname = vfs_full_name;
-    int rc = sqlite3_vfs_register(&rows->vfs, 0);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_open_v2("image", &rows->db,
-                             SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, name);
-        sqlite3_vfs_unregister(&rows->vfs);
-    }
-    return rc;
+    return store_image_read_at(source, at, out, size);
 }
 
 static int count_keys(struct image_rows *rows, uint64_t *keys)
@@ -238,8 +47,10 @@ enum err store_image_rows_begin(struct store_image *image, uint64_t *keys)
         "WHERE key > ?1 ORDER BY key";
     must(image->at == 0 && !image->rows && !image->changed);
     struct image_rows *rows = mem_zalloc(sizeof(*rows));
+    rows->readonly = (struct readonly){
+        .bytes = image->bytes, .read = read_image, .source = image};
     image->rows = rows;
-    int rc = open_connection(rows, image);
+    int rc = store_readonly_open(&rows->readonly, &rows->db);
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(rows->db, configure, NULL, NULL, NULL);
     }

@@ -15,6 +15,7 @@
  *     generation.c  finds and replaces the directory of the database
  *     image.c       reads the database as a snapshot, to be sent
  *     image_rows.c  reads the keys of such a snapshot in order
+ *     readonly.c    a VFS for a file that SQLite cannot write
  *     incoming.c    receives a snapshot, and puts it in place
  *     upload.c      reads a backup that a client sent, to be restored
  *     migrate.c     has the schema's versions
@@ -395,6 +396,20 @@ void store_images_before_write(struct store *store, uint64_t offset,
 /* Read at any place of the image. Errors as of store_image_read(). */
 MUST_CHECK enum err store_image_read_at(const struct store_image *image,
                                         uint64_t at, void *out, size_t size);
+/* ---- readonly.c ---- */
+
+struct readonly {
+    uint64_t bytes; /* Size of the file, which does not change. */
+    /* Read `size` bytes at `at`, which the file has. */
+    enum err (*read)(const void *source, uint64_t at, void *out, size_t size);
+    const void *source;
+    /* PRIVATE */
+    sqlite3_vfs vfs;
+};
+/* Open a connection to the file, whose first three fields are set; it has to
+ * stay where it is until sqlite3_close(*db). Returns SQLite's code. */
+MUST_CHECK int store_readonly_open(struct readonly *readonly, sqlite3 **db);
+
 /* ---- image_rows.c ---- */
 struct image_rows;
 /* NULL is fine. */

@@ -27,8 +27,10 @@ enum {
 struct store_upload {
     const struct fs *fs;
     const char *vfs;
-    int handle;     /* Open until store_upload_open(); then -1. */
-    uint64_t bytes; /* Size of the file. */
+    int handle;      /* Open until store_upload_open(); then -1. */
+    bool is_foreign; /* The file is not db/upload.tmp, and stays as it is. */
+    uint64_t bytes;  /* Size of the file. */
+    struct readonly readonly;
     sqlite3 *db;
     struct guard guard;
     sqlite3_stmt *rows;
@@ -80,10 +82,10 @@ void store_upload_free(struct store_upload *upload)
     if (!upload) {
         return;
     }
-    close_file(upload);
     sqlite3_finalize(upload->rows);
     sqlite3_close(upload->db);
-    if (store_upload_sweep(upload->fs) != ERR_OK) {
+    close_file(upload);
+    if (!upload->is_foreign && store_upload_sweep(upload->fs) != ERR_OK) {
         log_warn("store", "file=%s why=\"cannot be removed\"", upload_path);
     }
     buf_free(&upload->last);
@@ -190,6 +192,92 @@ enum err store_upload_open(struct store_upload *upload,
     uint64_t row_bytes_max = min_u64(value_bytes_max, COMMAND_VALUE_BYTES_MAX) +
                              COMMAND_KEY_BYTES_MAX + ROW_BYTES_MAX;
     sqlite3_limit(upload->db, SQLITE_LIMIT_LENGTH, (int)row_bytes_max);
+    return err;
+}
+
+/* ---- files of others ---- */
+
+static enum err read_file(const void *source, uint64_t at, void *out,
+                          size_t size)
+{
+    const struct store_upload *upload = source;
+    size_t got = 0;
+    enum err err =
+        upload->fs->read(upload->fs->self, upload->handle, at, out, size, &got);
+    return !err && got != size ? ERR_IO : err;
+}
+
+/* The file is open. */
+static enum err open_foreign(struct store_upload *upload, const char **why)
+{
+    uint8_t header[SCHEMA_HEADER_BYTES];
+    *why = "it is not a SQLite database";
+    enum err err =
+        upload->fs->size(upload->fs->self, upload->handle, &upload->bytes);
+    if (!err && upload->bytes < sizeof(header)) {
+        return ERR_CORRUPT;
+    }
+    if (!err) {
+        err = read_file(upload, 0, header, sizeof(header));
+    }
+    if (err) {
+        return err;
+    }
+    if (memcmp(header, "SQLite format 3", 16) != 0) {
+        return ERR_CORRUPT;
+    }
+    if (!store_schema_ends_with_page(header, upload->bytes)) {
+        *why = "it is truncated: it ends within a page";
+        return ERR_CORRUPT;
+    }
+    upload->readonly = (struct readonly){
+        .bytes = upload->bytes, .read = read_file, .source = upload};
+    return store_readonly_open(&upload->readonly, &upload->db) == SQLITE_OK
+               ? ERR_OK
+               : ERR_RESOURCES;
+}
+
+enum err store_upload_open_file(const struct fs *fs, const char *path,
+                                struct store_upload **out, const char **why)
+{
+    struct store_upload *upload = mem_zalloc(sizeof(*upload));
+    *upload = (struct store_upload){.fs = fs, .is_foreign = true, .handle = -1};
+    enum err err = fs->open(fs->self, path, FS_READ, &upload->handle);
+    if (err) {
+        upload->handle = -1;
+        *why = err_name(err);
+    } else {
+        err = open_foreign(upload, why);
+    }
+    if (!err) {
+        store_guard_begin(&upload->guard, upload->db);
+        err = store_schema_check(&upload->guard, false, why);
+        sqlite3_limit(upload->db, SQLITE_LIMIT_LENGTH,
+                      COMMAND_VALUE_BYTES_MAX + COMMAND_KEY_BYTES_MAX +
+                          ROW_BYTES_MAX);
+    }
+    if (err) {
+        store_upload_free(upload);
+        return err;
+    }
+    *out = upload;
+    return ERR_OK;
+}
+
+enum err store_upload_summary(struct store_upload *upload, uint64_t *index,
+                              uint64_t *keys)
+{
+    sqlite3_stmt *row = NULL;
+    store_guard_renew(&upload->guard, ROW_STEPS_MAX);
+    int rc = sqlite3_prepare_v2(upload->db, "SELECT applied, keys FROM raft",
+                                -1, &row, NULL);
+    bool found = rc == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW;
+    if (found) {
+        *index = (uint64_t)sqlite3_column_int64(row, 0);
+        *keys = (uint64_t)sqlite3_column_int64(row, 1);
+    }
+    enum err err = found ? ERR_OK : store_guard_error(&upload->guard);
+    sqlite3_finalize(row);
     return err;
 }
 

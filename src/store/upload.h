@@ -31,6 +31,17 @@ MUST_CHECK enum err store_upload_add(struct store_upload *upload,
 MUST_CHECK enum err store_upload_open(struct store_upload *upload,
                                       uint64_t value_bytes_max,
                                       const char **why);
+/* Open a file of somebody else in the same way; it is only read. Errors as of
+ * store_upload_open(), and ERR_NOT_FOUND; nothing is left to be freed then. */
+struct fs;
+MUST_CHECK enum err store_upload_open_file(const struct fs *fs,
+                                           const char *path,
+                                           struct store_upload **upload,
+                                           const char **why);
+/* Index of the last entry in an open file, and the number of keys that it
+ * should have. ERR_CORRUPT, ERR_IO. */
+MUST_CHECK enum err store_upload_summary(struct store_upload *upload,
+                                         uint64_t *index, uint64_t *keys);
 /* Start to read at the first row, in the order of the file or, with `by_key`,
  * of the keys. Read it to its end in the first order, then in the second: only
  * then the file is known to be whole. ERR_CORRUPT as above. */

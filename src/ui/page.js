@@ -59,6 +59,7 @@ const ask = async (method, path, options) => {
 const get = async (path, options) => (await ask("GET", path, options)).result;
 const why = (error) => error instanceof Problem
     ? error.message + (error.body.outcome === "unknown" ? " (it may have happened, or not)" : "")
+    : !(error instanceof TypeError || error instanceof DOMException) ? error.message
     : error.name === "AbortError" ? "the node did not answer in time" : "the node cannot be reached";
 
 const complain = (words) => { text($("message"), words); $("message").hidden = !words; };
@@ -380,7 +381,11 @@ const drawCluster = () => {
     drawFacts();
     drawLeaders();
     const leader = nodes.find((node) => node.leader);
-    text($("from"), status.role === "leader" || !leader ? "" : "As " + status.me.id + " sees it: lag and round trip are known at the leader, " + leader.id + (leader.http ? ", at http://" + leader.http + "/ui" : "") + ".");
+    const link = $("from-leader"), url = leader && leader.http ? "http://" + leader.http + "/ui" : "";
+    $("from").hidden = status.role === "leader" || !leader;
+    text(link, leader ? leader.id : "");
+    if (url && link.getAttribute("href") !== url) { link.href = url; }
+    if (!url) { link.removeAttribute("href"); }
 };
 
 // ---- actions on members and nodes ----
@@ -539,6 +544,11 @@ const read = async (path) => {
     }
 };
 const folder = (prefix, level, list) => ({ prefix, level, list, items: [], starts: [""], more: false });
+// Browsers take a dot, or two, for a folder, however they are written.
+const pathOf = (key) => {
+    if (key === "." || key === "..") { throw new Error("A browser cannot send the key " + key + ": use craftd or curl --path-as-is."); }
+    return "/key/" + encodeURIComponent(key);
+};
 const nameOf = (item) => item.key === undefined ? item.prefix : item.key;
 const preview = (item) => item.value === undefined ? item.value_base64 === undefined ? "" : "binary" : item.value.length > 80 ? item.value.slice(0, 80) : item.value;
 // A time to live is that of the moment when it was read.
@@ -549,7 +559,7 @@ const ttlOf = (item) => item.until !== undefined ? "expires in " + seconds(left(
 const hashOf = (changes) => {
     const words = new URLSearchParams({ prefix: root ? root.prefix : "", sep: separator, ...(chosen ? { key: chosen } : {}), ...changes });
     for (const [name, value] of [...words]) { if (!value && name !== "sep" || name === "sep" && value === "/") { words.delete(name); } }
-    return "#keys" + (words.size ? "?" + words : "");
+    return "#keys" + (String(words) && "?" + words);
 };
 
 const drawItem = (node, item) => {
@@ -791,7 +801,7 @@ const drawMeta = () => {
 const adopt = (meta) => { shown = timed({ ...meta, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); };
 const openKey = async (key) => {
     try {
-        const meta = await read("/key/" + encodeURIComponent(key) + "?meta");
+        const meta = await read(pathOf(key) + "?meta");
         if (chosen !== key) { return; }
         adopt(meta);
         text($("key-name"), key);
@@ -849,14 +859,14 @@ const store = async (key, data, condition) => {
     $("save").disabled = true;
     shown.busy = true; // What comes meanwhile may be this write: it is read again.
     try {
-        await ask("PUT", "/key/" + encodeURIComponent(key) + (words.size ? "?" + words : ""), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
+        await ask("PUT", pathOf(key) + (String(words) && "?" + words), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
         report("Saved " + key + ".");
         shown.data = data;
         written = $("bytes").value;
         if (chosen === key) { await openKey(key); } else { location.hash = hashOf({ key }); }
     } catch (error) {
         if (error.status === 412) {
-            const theirs = await read("/key/" + encodeURIComponent(key) + "?meta").catch((fail) => fail.status === 404 ? null : undefined);
+            const theirs = await read(pathOf(key) + "?meta").catch((fail) => fail.status === 404 ? null : undefined);
             if (theirs !== undefined) { chosen = key; conflict(theirs); return; }
         }
         fault(why(error));
@@ -904,12 +914,12 @@ const erase = async () => {
     if (!await confirm({ title: "Delete this key", words: key, yes: "Delete", danger: true })) { return; }
     shown.busy = true;
     try {
-        await ask("DELETE", "/key/" + encodeURIComponent(key), { headers: { "If-Match": '"' + index + '"' } });
+        await ask("DELETE", pathOf(key), { headers: { "If-Match": '"' + index + '"' } });
         report("Deleted " + key + ".");
         if (chosen === key) { closeKey(); }
     } catch (error) {
         if (error.status === 412) {
-            conflict(await read("/key/" + encodeURIComponent(key) + "?meta").catch(() => null));
+            conflict(await read(pathOf(key) + "?meta").catch(() => null));
         } else {
             fault(why(error));
         }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/auxv.h>
@@ -369,6 +370,28 @@ static void test_nearest_name_of_a_typing_error(void **state)
                         word);
 }
 
+static void test_dates_are_those_of_the_c_library(void **state)
+{
+    (void)state;
+    /* Every 25 hours and a little, over more than a cycle of leap years. */
+    for (uint64_t s = 0; s < 500ULL * 366 * 86400; s += 91237) {
+        time_t at = (time_t)s;
+        struct tm tm;
+        struct text_date date = text_date(s);
+        assert_non_null(gmtime_r(&at, &tm));
+        assert_int_equal(date.year, tm.tm_year + 1900);
+        assert_int_equal(date.month, tm.tm_mon);
+        assert_int_equal(date.day, tm.tm_mday);
+        assert_int_equal((date.weekday + 4) % 7, tm.tm_wday);
+        assert_int_equal(date.hour, tm.tm_hour);
+        assert_int_equal(date.minute, tm.tm_min);
+        assert_int_equal(date.second, tm.tm_sec);
+    }
+    struct text_date last = text_date(UINT64_MAX);
+    assert_int_equal(last.year, 9999);
+    assert_int_equal(last.second, 59);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_word_of_a_list),
         cmocka_unit_test(test_control_characters_are_not_shown),
         cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_dates_are_those_of_the_c_library),
         cmocka_unit_test(test_crc32c_known_answers),
         cmocka_unit_test(test_crc32c_uses_the_instruction_where_there_is_one),
         cmocka_unit_test(test_crc32c_portable_is_the_same_at_every_length),
