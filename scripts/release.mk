@@ -160,7 +160,7 @@ $(BUILD)/cross/$(1)-$(2)/sqlite3.o: $(BUILD)/cross/sqlite3.c scripts/release/sql
 $(BUILD)/cross/$(1)-$(2)/http_parser.o: $(FETCHED)/http-parser/http_parser.c \
   $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
-	$(call cross_compile,$(2)) -Os -w -c -o $$@ $$<
+	$(call cross_compile,$(2)) -Oz -w -c -o $$@ $$<
 $(BUILD)/$(1)/craftd-$(2): $(call objects,cross/$(1)-$(2),$(SOURCES) $(CROSS_LIBRARIES:=.c)) \
   $(if $(relr_$(2)),| $(BUILD)/cross/start_relr-$(2).o)
 	@mkdir -p $$(@D)

@@ -26,6 +26,11 @@ void must_failed(const char *expression, const char *file, int line)
     abort();
 }
 
+void must_failed_at(const char *file, int line)
+{
+    must_failed("", file, line);
+}
+
 void die(const char *format, ...)
 {
     char text[512];

@@ -55,18 +55,16 @@ static inline bool err_is_shortage(enum err err)
 }
 
 /* Log file, line and expression at level error, and abort(). With
- * MUST_WITHOUT_TEXT the expression is "", which saves 2 % of a small binary:
- * the line of the source has it. */
+ * MUST_WITHOUT_TEXT the expression is left out, which saves 2 % of a small
+ * binary: the line of the source has it. */
 NORETURN void must_failed(const char *expression, const char *file, int line);
+NORETURN void must_failed_at(const char *file, int line);
 #ifdef MUST_WITHOUT_TEXT
-#define MUST_TEXT(condition) ""
+#define MUST_FAILED(expression) must_failed_at(__FILE__, __LINE__)
 #else
-#define MUST_TEXT(condition) #condition
+#define MUST_FAILED(expression) must_failed(expression, __FILE__, __LINE__)
 #endif
-#define must(condition)                                                        \
-    (LIKELY(condition)                                                         \
-         ? (void)0                                                             \
-         : must_failed(MUST_TEXT(condition), __FILE__, __LINE__))
+#define must(condition) (LIKELY(condition) ? (void)0 : MUST_FAILED(#condition))
 
 /* Log the sentence at level error and abort(). */
 NORETURN void die(const char *format, ...) PRINTF(1, 2);
