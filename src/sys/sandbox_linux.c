@@ -8,16 +8,15 @@
 
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 
-#include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/net.h>
 #include <linux/seccomp.h>
-#include <linux/sockios.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
