@@ -67,6 +67,23 @@ static void add_space(struct api *api, const struct node_status *status)
     }
 }
 
+static void add_catch_up(struct api *api)
+{
+    const struct catch_up *at = node_catch_up(api->node);
+    if (!at) {
+        return;
+    }
+    bool snapshot = at->kind == CATCH_UP_SNAPSHOT;
+    uint64_t left_s = catch_up_left_s(at);
+    char left[48] = "and it makes no progress";
+    if (left_s < UINT64_MAX) {
+        snprintf(left, sizeof(left), "%llu s left", U(left_s));
+    }
+    add(&api->body, "this node is catching up: %s %llu of %llu, %s",
+        snapshot ? "bytes of a snapshot" : "entry", U(at->done), U(at->total),
+        left);
+}
+
 static void add_limits(struct api *api)
 {
     struct buf *out = &api->body;
@@ -220,6 +237,7 @@ void api_add_hints(struct api *api, const struct node_status *status)
 {
     add_own(api, status);
     add_space(api, status);
+    add_catch_up(api);
     add_backups(api);
     if (status->member && !status->removed_index) {
         add_members(api, status);

@@ -351,6 +351,16 @@ static void add_raft(struct api *api, const struct node_status *status)
             "Leaders that this node has seen come.", metrics->leader_changes);
     counter(out, "craftd_raft_elections_total",
             "Elections that this node has started.", status->raft.elections);
+    const struct catch_up *at = node_catch_up(api->node);
+    uint64_t left = at && at->total > at->done ? at->total - at->done : 0;
+    bool snapshot = at && at->kind == CATCH_UP_SNAPSHOT;
+    gauge(out, "craftd_raft_catch_up_bytes",
+          "Bytes of a snapshot that are still to arrive here.",
+          snapshot ? left : 0);
+    gauge(out, "craftd_raft_catch_up_entries",
+          "Entries that this node lacks of what the leader has reported, for "
+          "more than a second.",
+          snapshot ? 0 : left);
     gauge(out, "craftd_raft_commit_index", "Last entry known to be committed.",
           status->raft.commit);
     gauge(out, "craftd_raft_applied_index", "Last entry applied here.",

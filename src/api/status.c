@@ -111,6 +111,25 @@ static void add_backups(struct api *api)
     buf_add_u8(out, '}');
 }
 
+/* Only while the node is behind. */
+static void add_catch_up(struct api *api)
+{
+    const struct catch_up *at = node_catch_up(api->node);
+    if (!at) {
+        return;
+    }
+    buf_printf(&api->body,
+               ",\"catch_up\":{\"what\":\"%s\",\"done\":%llu,\"total\":%llu,"
+               "\"per_second\":%llu",
+               at->kind == CATCH_UP_SNAPSHOT ? "snapshot" : "entries",
+               U(at->done), U(at->total), U(at->per_second));
+    if (catch_up_left_s(at) < UINT64_MAX) {
+        buf_printf(&api->body, ",\"seconds_left\":%llu",
+                   U(catch_up_left_s(at)));
+    }
+    buf_add_u8(&api->body, '}');
+}
+
 static void add_storage(struct api *api, const struct node_status *status)
 {
     struct buf *out = &api->body;
@@ -130,6 +149,7 @@ static void add_storage(struct api *api, const struct node_status *status)
                status->no_space || status->over_quota ? "true" : "false",
                U(api->options.db_bytes_max), U(api->options.cache_bytes),
                U(reactor_turn_max_us(api->options.reactor) / 1000));
+    add_catch_up(api);
     struct feed_stats feed;
     feed_get_stats(node_feed(api->node), &feed);
     buf_printf(

@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/histogram.h"
 #include "base/list.h"
+#include "node/catch_up.h"
 #include "raft/raft.h"
 #include "store/rows.h"
 #include "store/upload.h"
@@ -582,6 +583,9 @@ const struct wire_vitals *node_get_vitals(const struct node *node, raft_id id,
 /* Durations of the log's fdatasyncs in us; NULL: no member yet. */
 const struct histogram *node_sync_times(const struct node *node);
 
+/* How far this node is while it receives a snapshot, or is behind what the
+ * leader has reported, for more than a second. NULL: it is not. */
+const struct catch_up *node_catch_up(const struct node *node);
 /* The hash of the state after entry `index` (status.hash): equal on all nodes.
  * The last NODE_HASHES_MAX entries that were applied since the start have one,
  * so that nodes can be compared at one index while they go on. It is that of

@@ -34,6 +34,7 @@
  *     left.c        a directory whose member has left by its own will
  *     quarantine.c  a node that contradicts its cluster
  *     removed.c     nodes that are no members any more, and their notices
+ *     catch_up.c    how far a node is that lacks a part of the state
  *     vitals.c      what members report to each other for operators
  *     incarnation.c newest incarnations of the other nodes: reveals copies
  *     bootstrap.c   offline: a new cluster on existing data
@@ -219,6 +220,8 @@ struct node {
         struct node_intruder last;
         uint64_t asked_ms; /* 0: never. */
     } intruder;
+
+    struct catch_up catch_up; /* catch_up.c */
 
     /* vitals.c */
     struct {

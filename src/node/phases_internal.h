@@ -53,6 +53,11 @@ void node_handle_update(struct node *node);
 /* Members to dial, to the transport. */
 void node_set_members(struct node *node);
 
+/* ---- catch_up.c ---- */
+
+/* Look how far this node is, and log it from time to time. */
+void catch_up_check(struct node *node);
+
 /* ---- apply.c ---- */
 
 /* ERR_VERSION: a kind of entry that this version does not know. */

@@ -111,6 +111,7 @@ static const struct phase phases[] = {
     {.run_some = space_prepare_log, .needs = DISK_IDLE},
     {.run_some = space_prepare, .needs = DISK_IDLE | IF_NOTHING_MORE_URGENT},
     {.run = flush_sweep_replaced, .needs = DISK_IDLE | NOT_CHECKPOINTING},
+    {.run = catch_up_check},
     {.run = disk_report_stall},
 };
 

@@ -64,7 +64,9 @@ void vitals_take(struct node *node, raft_id from,
 {
     const struct raft_conf *conf = raft_conf_active(node->raft);
     size_t row = RAFT_MEMBERS_MAX;
-    if (!raft_conf_find(conf, from)) {
+    /* A new node knows no member yet, and learns from the first report how far
+     * the leader is: later ones arrive behind all that it lacks. */
+    if (conf->count > 0 && !raft_conf_find(conf, from)) {
         return;
     }
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
