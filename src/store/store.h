@@ -91,8 +91,9 @@ enum {
 
 /* Open the database, create it if missing, and migrate it: migrations are
  * embedded, and each is run once, in a transaction that records it. `*store` is
- * to be closed with store_close(). ERR_VERSION  its schema is newer than this
- * program; logged ERR_CORRUPT  the database or db/CURRENT is damaged; logged
+ * to be closed with store_close().
+ *   ERR_VERSION  its schema is newer than this program; logged
+ *   ERR_CORRUPT  the database or db/CURRENT is damaged; logged
  *   ERR_NOSPACE, ERR_RESOURCES, ERR_IO  it cannot be opened */
 MUST_CHECK enum err store_open(const struct store_options *options,
                                struct store **store);
