@@ -3,11 +3,12 @@ shows in a browser is in test_ui_page.py."""
 import base64
 import gzip
 import hashlib
+import http.client
 import re
 
 import pytest
 
-from cluster import ROOT
+from cluster import HOST, ROOT, request_on
 from test_auth import check_401, bearer, start, token, user, basic  # noqa: F401
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -69,7 +70,11 @@ def test_a_cache_asks_and_gets_304(three, page):
     for name in ("Content-Length", "ETag", "Content-Encoding", "Content-Security-Policy"):
         assert head.headers[name] == page.headers[name]
     # The answer behind it on the same connection is not for caches.
-    assert three[0].request("GET", "/status").headers["Cache-Control"] == "no-store"
+    connection = http.client.HTTPConnection(HOST, three[0].http_port, timeout=15)
+    kept = [request_on(connection, "GET", path).headers["Cache-Control"]
+            for path in ("/ui", "/status", "/ui", "/key/none")]
+    connection.close()
+    assert kept == ["no-cache", "no-store", "no-cache", "no-store"]
 
 
 def test_its_policy_allows_its_own_script_and_style_alone(page):
