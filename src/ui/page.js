@@ -296,7 +296,7 @@ const drawMember = (node) => {
     text(cells[3], node.address);
     text(cells[4], known(node.version, String));
     text(cells[5], mine && node.leader ? "0" : known(node.lag, number));
-    text(cells[6], mine ? "\u2013" : known(node.rtt_ms, (value) => value < 1 ? "<\u20091\u00a0ms" : value + "\u00a0ms"));
+    text(cells[6], mine ? "\u2013" : known(node.reachable ? node.rtt_ms : undefined, (value) => value < 1 ? "<\u20091\u00a0ms" : value + "\u00a0ms"));
     text(cells[7], known(node.db_bytes, () => bytes(node.db_bytes + node.log_bytes)));
     text(cells[8], known(node.memory_bytes, bytes));
     drawActions(cells[9], node.id, actionsOf(node));
@@ -657,6 +657,10 @@ const change = (node, kind, data, touched) => {
         if (there && end < 0) { node.items.splice(at, 1); item.row.remove(); touched.add(node); }
         if (there && end >= 0) { prune(node, item); }
         return;
+    }
+    // Events have no time to live: that of a key that is new, or has had one, is read.
+    if (end < 0 && !(there && item.until === undefined && item.lease === undefined)) {
+        node.late = node.late || setTimeout(() => { node.late = 0; load(node).catch(() => {}); }, 1000);
     }
     if (!there) {
         const start = node.starts[node.starts.length - 1];

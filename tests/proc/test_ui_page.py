@@ -505,6 +505,32 @@ def test_a_million_keys(cluster, visit):
     page.wait_for("$('bytes').value === 'changed'")
 
 
+def test_time_to_live_and_lease(three, visit):
+    """They are shown, a save keeps them, and a key that ends goes."""
+    node = three[0]
+    node.request("PUT", "/key/ttl/long?ttl=1h", "1")
+    lease = node.request("POST", "/lease?ttl=60s").json()["id"]
+    node.request("PUT", f"/key/ttl/leased?lease={lease}", "2")
+    page = visit(three[1], "/ui#keys?prefix=ttl/&key=ttl/long")
+    page.wait_for("stream.state === 'live' && $('bytes').value === '1'")
+    words = page.evaluate("$('tree').innerText")
+    assert "expires in 60 min" in words and f"lease {lease}" in words
+    assert "Expires in60 min" in page.evaluate("$('meta').textContent")
+    edit(page, "changed")
+    page.click("#save")
+    wait_for(lambda: node.get("ttl/long") == "changed", 10, "it is saved")
+    left = node.request("GET", "/ttl/ttl/long").json()["ttl"]
+    assert 3500 < left <= 3600
+    open_key(page, "ttl/leased")
+    edit(page, "changed")
+    page.click("#save")
+    wait_for(lambda: node.get("ttl/leased") == "changed", 10, "it is saved")
+    assert node.request("GET", "/key/ttl/leased?meta").json()["lease"] == lease
+    node.request("PUT", "/key/ttl/short?ttl=8s", "3")
+    page.wait_for("/short\\s+expires in \\d s/.test($('tree').innerText)")
+    page.wait_for("!$('tree').innerText.includes('short')")
+
+
 def test_keys_that_a_browser_takes_for_folders_harm_nothing(three, visit):
     three[0].put_many({".": "1", "..": "2", "a/../b": "3"})
     page = visit(three[0], "/ui#keys?prefix=.")
