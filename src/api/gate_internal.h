@@ -70,6 +70,9 @@ MUST_CHECK bool api_gate_refused_stranger(struct conn *conn);
  * that begin with it. False: answered 403, or 401. */
 MUST_CHECK bool api_gate_allows(struct conn *conn, enum auth_perm perm,
                                 struct bytes key);
+/* The same without naming a key that the sender may not read. */
+MUST_CHECK bool api_gate_allows_unseen(struct conn *conn, enum auth_perm perm,
+                                       struct bytes key);
 /* The same for the key, or for at least one key that begins with it. */
 MUST_CHECK bool api_gate_allows_below(struct conn *conn, enum auth_perm perm,
                                       struct bytes key);

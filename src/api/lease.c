@@ -6,6 +6,7 @@
 #include "api/answer_internal.h"
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
+#include "api/gate_internal.h"
 #include "api/params_internal.h"
 #include "api/read_internal.h"
 #include "api/routes_internal.h"
@@ -189,6 +190,30 @@ static void grant(struct conn *conn, const struct http_request *request)
     submit(conn, request, &op, KIND_GRANT, finish_grant);
 }
 
+/* Whoever revokes a lease removes its keys. Limit: those that this node knows
+ * to be its keys at this moment. False: answered. */
+static bool may_revoke(struct conn *conn, uint64_t lease)
+{
+    struct cursor keys;
+    if (auth_may(&conn->gate.identity, AUTH_WRITE, (struct bytes){0})) {
+        return true;
+    }
+    enum err err = node_lease_keys(conn->api->node, lease, &keys);
+    if (err_is_shortage(err)) {
+        api_answer_outcome(conn,
+                           &(struct node_result){.outcome = NODE_NO_SPACE});
+        return false;
+    }
+    while (!err && cursor_left(&keys) > 0) {
+        size_t size = cursor_u16(&keys);
+        struct bytes key = cursor_bytes(&keys, size);
+        if (!api_gate_allows_unseen(conn, AUTH_WRITE, key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- requests ---- */
 
 void api_on_leases(struct conn *conn, const struct http_request *request)
@@ -232,7 +257,9 @@ void api_on_lease(struct conn *conn, const struct http_request *request)
         api_read_start(conn, request, show_lease);
     } else if (request->verb == HTTP_VERB_DELETE) {
         op.type = COMMAND_LEASE_REVOKE;
-        submit(conn, request, &op, KIND_REVOKE, finish_change);
+        if (may_revoke(conn, lease)) {
+            submit(conn, request, &op, KIND_REVOKE, finish_change);
+        }
     } else {
         op.type = COMMAND_LEASE_KEEP;
         submit(conn, request, &op, KIND_KEEP, finish_change);

@@ -542,6 +542,27 @@ def keys_of(response):
 ALLOWED = ["pub", "public/x", "svc/a", "svc/b"]
 
 
+def test_a_lease_takes_no_keys_of_others_along(start):
+    """A lease that is revoked removes its keys: whoever revokes it must be allowed
+    to write them. What may not be read is not named."""
+    node = start(token("tok", "lease", "write:own/", "read:own/", "read:seen/"))
+    tok = bearer("tok")
+    for keys, need in ((["own/a"], None), ([], None), (["own/a", "seen/b"], "write:seen/b"),
+                       (["hidden/c", "own/a"], "write")):
+        lease = node.plain("POST", "/lease?ttl=60s", headers=tok).json()["id"]
+        for key in keys:
+            assert node.request("PUT", f"/key/{key}?lease={lease}", "v").status in (201, 204)
+        assert node.plain("POST", f"/lease/{lease}", headers=tok).status == 204
+        answer = node.plain("DELETE", f"/lease/{lease}", headers=tok)
+        if need:
+            check_403(answer, need)
+            assert all(node.get(key) == "v" for key in keys)
+            assert node.request("DELETE", f"/lease/{lease}").status == 200
+        else:
+            assert (answer.status, answer.headers["Craftd-Deleted"]) == (200, str(len(keys)))
+    assert node.plain("DELETE", "/lease/l-99999", headers=tok).status == 404
+
+
 def test_lists_show_what_may_be_read(bob):
     assert keys_of(bob.bob("GET", "/keys")) == ALLOWED
     assert keys_of(bob.bob("GET", "/keys?reverse")) == ALLOWED[::-1]
