@@ -674,6 +674,7 @@ static void step(struct sim_world *world)
     }
     clients_step(world);
     watchers_step(world);
+    lockers_step(world);
     for (uint32_t i = 0; i < world->swarm.hosts; i++) {
         step_host(&world->hosts[i]);
     }
@@ -819,6 +820,7 @@ void chaos_begin(struct sim_world *world, uint64_t seed, bool trace,
     }
     clients_init(world);
     watchers_init(world);
+    lockers_init(world);
     sim_trace(world, "seed %llu: %u hosts, %u clients",
               (unsigned long long)seed, world->swarm.hosts,
               world->swarm.clients);
@@ -830,7 +832,9 @@ void chaos_end(struct sim_world *world)
     heal(world);
     wait_for(world, formed, "every host votes again");
     clients_stop(world);
+    lockers_stop(world);
     wait_for(world, clients_idle, "the clients are answered");
+    wait_for(world, lockers_idle, "the lockers are answered");
     for (uint32_t i = 0; i < world->swarm.hosts; i++) {
         world->probed = &world->hosts[i];
         wait_for(world, probed_is_up, "every host runs");
@@ -845,6 +849,7 @@ void chaos_end(struct sim_world *world)
         host_free(&world->hosts[i]);
     }
     watchers_free(world);
+    lockers_free(world);
     clients_free(world);
     buf_free(&world->admin.request.body);
     net_free(world);

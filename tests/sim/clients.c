@@ -70,6 +70,8 @@ struct clients {
     uint64_t abandoned; /* Named writes, before their deadline. */
     uint64_t restores;  /* Restores begun, ... */
     uint64_t restored;  /* ... and acknowledged as complete. */
+    uint64_t commits;   /* Last steps of restores: begun, and ended. */
+    uint64_t unknown;   /* Restores that may take effect at any time. */
     bool stopped;
     bool probe_ok;
     struct buf command; /* Scratch space for the next command. */
@@ -198,6 +200,8 @@ static void end_restore(struct client *client, enum outcome outcome,
     }
     world->acked += outcome == DONE;
     clients->restored += outcome == DONE;
+    clients->unknown += outcome == UNKNOWN;
+    clients->commits += client->restoring.step == COMMAND_RESTORE_COMMIT;
     client->restoring = (struct restoring){0};
     client->attempts = 0;
 }
@@ -307,6 +311,7 @@ static void write_restore(struct client *client, struct host *host)
     }
     bool first =
         restoring->step == COMMAND_RESTORE_COMMIT && client->attempts == 0;
+    clients->commits += first;
     for (uint32_t key = 0; key < world->swarm.keys && first; key++) {
         clients->ops[client->op + key].begin_us = world->now_us;
     }
@@ -678,6 +683,21 @@ uint64_t clients_abandoned(const struct sim_world *world)
 uint64_t clients_restored(const struct sim_world *world)
 {
     return world->clients->restored;
+}
+
+uint64_t clients_commits(const struct sim_world *world)
+{
+    return world->clients->commits;
+}
+
+bool clients_commit_is_open(const struct sim_world *world)
+{
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        if (world->clients->all[i].restoring.step == COMMAND_RESTORE_COMMIT) {
+            return true;
+        }
+    }
+    return world->clients->unknown > 0;
 }
 
 static void print_history(const struct sim_world *world, uint32_t key)

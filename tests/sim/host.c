@@ -288,6 +288,7 @@ static void tear_down(struct host *host, bool quietly)
     simdisk_fail(host->disk, 0, ERR_OK);
     clients_host_gone(host);
     watchers_host_gone(host);
+    lockers_host_gone(host);
     if (host->node) {
         node_close(host->node);
         host->node = NULL;

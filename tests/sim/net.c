@@ -74,9 +74,11 @@ static struct sim_world *world_of(const struct wire *wire)
 static uint64_t local_now_us(const struct host *host)
 {
     struct sim_world *world = host->world;
-    /* Within a turn the time of its disk operations has already passed. */
-    return host == world->running ? world->now_us + host->turn_sync_us
-                                  : world->now_us;
+    /* Within a turn the time of its disk operations has already passed; after
+     * it the host is busy for that time, and its clock does not go back. */
+    return host == world->running
+               ? max_u64(world->now_us, host->turn_us + host->turn_sync_us)
+               : world->now_us;
 }
 
 static void post(struct wire *wire, int to, enum segment_kind kind,

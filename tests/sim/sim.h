@@ -9,6 +9,7 @@
  *                SQLite on it: support/simvfs.h), its daemon; starts, crashes
  *     clients.c  writes and reads, and the history of their answers
  *     watchers.c clients that watch changes, and what they must receive
+ *     lockers.c  clients that hold a lock, one at a time
  *     linear.c   checks whether that history is linearizable
  *     chaos.c    the faults of a run, and the run itself
  *     hold.c     one fault: delayed answers reach a deposed leader
@@ -183,6 +184,7 @@ struct sim_world {
     struct list wires;         /* net.c: connections. */
     struct clients *clients;   /* clients.c; owned. */
     struct watchers *watchers; /* watchers.c; owned. */
+    struct lockers *lockers;   /* lockers.c; owned. */
     struct admin admin;
     struct hold hold;
     bool formed_once;
@@ -273,6 +275,10 @@ uint64_t clients_repeated(const struct sim_world *world);
 uint64_t clients_abandoned(const struct sim_world *world);
 /* Restores whose completion was acknowledged. */
 uint64_t clients_restored(const struct sim_world *world);
+/* How often the last step of a restore, which replaces all keys, has begun or
+ * ended; and whether one may take effect now. */
+uint64_t clients_commits(const struct sim_world *world);
+bool clients_commit_is_open(const struct sim_world *world);
 void clients_free(struct sim_world *world);
 /* One write at `host`, at the end of a run. */
 void clients_probe(struct host *host);
@@ -289,6 +295,18 @@ void watchers_check(struct sim_world *world);
 uint64_t watchers_events(const struct sim_world *world);
 uint64_t watchers_resumed(const struct sim_world *world);
 void watchers_free(struct sim_world *world);
+
+/* lockers.c */
+void lockers_init(struct sim_world *world);
+void lockers_step(struct sim_world *world);
+/* The host is gone: its outstanding requests will not be answered. */
+void lockers_host_gone(const struct host *host);
+/* No new requests. */
+void lockers_stop(struct sim_world *world);
+bool lockers_idle(struct sim_world *world);
+/* How often the lock changed hands, while that was checked. */
+uint64_t lockers_held(const struct sim_world *world);
+void lockers_free(struct sim_world *world);
 
 /* chaos.c */
 void chaos_run(struct sim_world *world, uint64_t seed, bool trace);
