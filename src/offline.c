@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "config.h"
 #include "host.h"
 #include "privileges.h"
@@ -271,13 +272,10 @@ static void print_cluster(const char *name)
 
 static void print_time(const struct stat *file)
 {
-    char text[32];
-    struct tm utc;
     time_t time = file->st_mtime;
-    if (gmtime_r(&time, &utc) &&
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc) > 0) {
-        printf("time\t%s\n", text);
-    }
+    struct text_date date = text_date(time < 0 ? 0 : (uint64_t)time);
+    printf("time\t%04u-%02u-%02uT%02u:%02u:%02uZ\n", date.year, date.month + 1,
+           date.day, date.hour, date.minute, date.second);
 }
 
 static int show(int argc, char **argv)
