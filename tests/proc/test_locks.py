@@ -1,5 +1,6 @@
 """Locks on real nodes: their leader dies, their holder is cut off, the lines of the
 manual."""
+import hashlib
 import itertools
 import json
 import os
@@ -111,6 +112,26 @@ def test_a_restore_ends_a_lock(cluster, lockers, tmp_path):
     wait_for(lockers[0].began, 20, "it holds the lock")
     assert nodes[0].request("POST", "/restore", backup).status == 200
     assert lockers[0].process.wait(20) == 8
+
+
+def test_a_lock_needs_the_permissions_that_the_manual_names(cluster, tmp_path):
+    rules, token = tmp_path / "auth.json", tmp_path / "token"
+    digest = hashlib.sha256(b"secret").hexdigest()
+    rules.write_text(json.dumps([
+        {"token": "sha256:" + digest,
+         "perms": ["lease", "read:jobs/", "write:jobs/"]},
+        {"username": "*", "perms": ["status"]}]))
+    token.write_text("secret")
+    for path in (rules, token):
+        path.chmod(0o600)
+    node = cluster.new(args=["--auth", str(rules)]).start().up()
+    cluster.wait_leader()
+    for name, code in (("jobs/a", 0), ("other/a", 1)):
+        done = subprocess.run(
+            [BINARY, "lock", "--addr", node.http, name, "true"], capture_output=True,
+            env=dict(os.environ, CRAFTD_TOKEN_FILE=str(token)), text=True, timeout=30)
+        assert done.returncode == code, done
+        assert (code == 0) == (done.stderr == ""), done
 
 
 @pytest.fixture
