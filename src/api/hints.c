@@ -145,6 +145,22 @@ static void add_member(struct api *api, const struct node_status *status,
     }
 }
 
+/* A member that is there, and of an earlier build. */
+static void add_outdated(struct api *api, const struct node_status *status)
+{
+    const char *name = node_outdated(api->node);
+    for (uint32_t i = 0; name && i < status->conf->count; i++) {
+        const struct raft_member *member = &status->conf->members[i];
+        if (strcmp(member->name, name) == 0 &&
+            api->options.peer_up(api->options.arg, member->id)) {
+            add(&api->body,
+                "%s is of a build that does not know time-outs and leases: "
+                "upgrade it",
+                name);
+        }
+    }
+}
+
 static void add_members(struct api *api, const struct node_status *status)
 {
     const struct raft_status *raft = &status->raft;
@@ -156,6 +172,7 @@ static void add_members(struct api *api, const struct node_status *status)
             add_member(api, status, member, peer);
         }
     }
+    add_outdated(api, status);
     uint32_t voters = raft_conf_voters(status->conf);
     if (voters > 0 && voters % 2 == 0) {
         add(&api->body,

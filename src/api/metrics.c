@@ -403,6 +403,18 @@ static void add_storage(struct api *api, const struct node_status *status)
           "1 while writes are refused for lack of space.",
           status->no_space || status->over_quota);
     gauge(out, "craftd_keys", "Keys in the database.", status->keys);
+    gauge(out, "craftd_ttl_keys", "Keys with a time-out or a lease.",
+          status->timed_keys);
+    gauge(out, "craftd_leases", "Leases that are in force.", status->leases);
+    family(out, "craftd_next_expiry_seconds", "gauge",
+           "Time until the next key or lease may end, at least; -1: none "
+           "will.");
+    buf_add_string(out, "craftd_next_expiry_seconds ");
+    if (status->next_end_ms == UINT64_MAX) {
+        buf_add_string(out, "-1\n");
+    } else {
+        add_seconds(out, status->next_end_ms * 1000);
+    }
 }
 
 static void add_backups(struct api *api)
@@ -485,6 +497,9 @@ static void add_http(struct api *api)
     counter(out, "craftd_http_forwarded_total",
             "Requests passed on to another node.",
             node_get_metrics(api->node)->forwarded);
+    counter(out, "craftd_expired_total",
+            "Keys that were deleted since their time was over.",
+            node_get_metrics(api->node)->expired);
     counter(out, "craftd_idempotency_replays_total",
             "First answers given again for an Idempotency-Key.",
             api->metrics.replays);

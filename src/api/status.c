@@ -160,6 +160,16 @@ static void add_storage(struct api *api, const struct node_status *status)
         api->watches.count, api_watches_max(api), U(api->watches.events),
         U(api->watches.dropped), U(api_watches_lag(api)), feed.events,
         U(feed.bytes), U(feed_floor(node_feed(api->node))));
+    buf_printf(out,
+               ",\"ttl\":{\"keys\":%llu,\"leases\":%llu,\"expired\":%llu,"
+               "\"next_ms\":",
+               U(status->timed_keys), U(status->leases),
+               U(node_get_metrics(api->node)->expired));
+    if (status->next_end_ms == UINT64_MAX) {
+        buf_add_string(out, "null}");
+    } else {
+        buf_printf(out, "%llu}", U(status->next_end_ms));
+    }
     add_backups(api);
     buf_printf(out,
                ",\"limits\":{\"key\":1024,\"value\":%llu,\"body\":%llu,"

@@ -92,6 +92,7 @@ void node_get_status(struct node *node, struct node_status *status)
 {
     static const struct raft_conf no_members;
     *status = (struct node_status){
+        .next_end_ms = UINT64_MAX,
         .conf = &no_members,
         .member = node->member,
         .ready = node->reads.ready && !node_cannot_follow(node),
