@@ -194,6 +194,9 @@ static enum err gather(struct restore *restore)
         if (err) {
             break;
         }
+        if (!restore->has_row && store_upload_is_leased(restore->upload)) {
+            continue;
+        }
         restore->has_row =
             writer.count > 0 &&
             restore->command.size + restore->key.size + restore->value.size >

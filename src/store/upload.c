@@ -35,6 +35,7 @@ struct store_upload {
     struct guard guard;
     sqlite3_stmt *rows;
     bool by_key;
+    bool is_leased; /* The last row has a lease. */
     sqlite3_int64 last_rowid;
     struct buf last;     /* With by_key: the key read last. */
     uint64_t count;      /* Rows read so far. */
@@ -286,11 +287,15 @@ enum err store_upload_summary(struct store_upload *upload, uint64_t *index,
 enum err store_upload_begin(struct store_upload *upload, bool by_key)
 {
     /* INDEXED BY: without that index SQLite would sort all rows first. */
-    const char *sql = by_key
-                          ? "SELECT key, value, rowid FROM pairs INDEXED BY "
-                            "sqlite_autoindex_pairs_1 ORDER BY key"
-                          : "SELECT key, value, rowid FROM pairs NOT INDEXED "
-                            "ORDER BY rowid";
+#define ROWS(end)                                                              \
+    {                                                                          \
+        "SELECT key, value, rowid, " end                                       \
+        " FROM pairs NOT INDEXED ORDER BY rowid",                              \
+            "SELECT key, value, rowid, " end " FROM pairs INDEXED BY "         \
+            "sqlite_autoindex_pairs_1 ORDER BY key"                            \
+    }
+    /* Backups of before the first time-out have no column of deadlines. */
+    static const char *const sql[2][2] = {ROWS("deadline"), ROWS("0")};
     must(upload->db);
     sqlite3_finalize(upload->rows);
     upload->rows = NULL;
@@ -301,7 +306,11 @@ enum err store_upload_begin(struct store_upload *upload, bool by_key)
     upload->seen_bytes = 0;
     upload->sum = 0;
     store_guard_renew(&upload->guard, ROW_STEPS_MAX);
-    int rc = sqlite3_prepare_v2(upload->db, sql, -1, &upload->rows, NULL);
+    int rc = SQLITE_ERROR;
+    for (int i = 0; i < 2 && rc == SQLITE_ERROR; i++) {
+        rc = sqlite3_prepare_v2(upload->db, sql[i][by_key], -1, &upload->rows,
+                                NULL);
+    }
     return rc == SQLITE_OK ? ERR_OK : store_guard_error(&upload->guard);
 }
 
@@ -370,6 +379,8 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
         !is_in_bounds(upload, *key, *value, sqlite3_column_int64(rows, 2))) {
         return ERR_CORRUPT;
     }
+    upload->is_leased =
+        store_lease_of((uint64_t)sqlite3_column_int64(rows, 3)) > 0;
     if (upload->by_key) {
         upload->last.size = 0;
         buf_add_bytes(&upload->last, *key);
@@ -379,4 +390,9 @@ enum err store_upload_next(struct store_upload *upload, struct bytes *key,
     upload->count++;
     upload->sum += mix_u64((uint64_t)crc << 32 | both);
     return ERR_OK;
+}
+
+bool store_upload_is_leased(const struct store_upload *upload)
+{
+    return upload->is_leased;
 }

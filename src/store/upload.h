@@ -55,5 +55,8 @@ MUST_CHECK enum err store_upload_begin(struct store_upload *upload,
  *   ERR_IO         the file cannot be read */
 MUST_CHECK enum err store_upload_next(struct store_upload *upload,
                                       struct bytes *key, struct bytes *value);
+/* True if the row that was read last has a lease. Nobody holds what a backup
+ * says, so such a key is not to be restored. */
+bool store_upload_is_leased(const struct store_upload *upload);
 
 #endif

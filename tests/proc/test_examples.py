@@ -251,6 +251,44 @@ LISTS = [
     ("curl -X DELETE 'localhost:11000/keys?all'", "200", '{"deleted":3,"index":i61}\n'),
 ]
 
+# ---- 6: time-outs and leases ----
+
+ENDS = [
+    ("curl -X PUT --data-binary 1 'localhost:11000/key/a?ttl=1h'", '201 | ETag: "i44"', ""),
+    ("curl -i localhost:11000/key/a", '200 | ETag: "i44" | Craftd-Ttl: ...', '{"a":"1"}'),
+    ("curl localhost:11000/key/a?meta", "200",
+     '{"key":"a","value":"1","index":i44,"create_index":i44,"version":1,"ttl":3...}\n'),
+    ("curl localhost:11000/keys", "200",
+     '{"items":[{"key":"a","value":"1","index":i44,"create_index":i44,"ttl":3...}],...}\n'),
+    ("curl localhost:11000/ttl/a", f"200 | {JSON} | Craftd-Ttl: ...", '{"ttl":3...}\n'),
+    ("curl -X PUT -d 2h localhost:11000/ttl/a", "204", ""),
+    ("curl localhost:11000/ttl/a", "200", '{"ttl":7...}\n'),
+    ("curl -X DELETE localhost:11000/ttl/a", "204", ""),
+    ("curl localhost:11000/ttl/a", "200 | !Craftd-Ttl", '{"ttl":null}\n'),
+    ("curl localhost:11000/key/a", '200 | ETag: "i44" | !Craftd-Ttl', '{"a":"1"}'),
+    ("curl localhost:11000/ttl/none", f"404 | {PROBLEM}", '{..."code":"not-found"...}\n'),
+    ("curl -X PUT -d x localhost:11000/ttl/a", "400", '{..."code":"bad-request"...}\n'),
+    ("curl -X PUT -d 1 'localhost:11000/key/a?ttl=50ms'", "400", '{..."code":"bad-param"...}\n'),
+    ("curl -X POST 'localhost:11000/lease?ttl=1h'", "201 | Location: /lease/l-i58",
+     '{"id":"l-i58","ttl":3600}\n'),
+    ("curl -X PUT -d me -H 'If-None-Match: *' 'localhost:11000/key/lock?lease=l-i58'",
+     '201 | ETag: "i59"', ""),
+    ("curl -X PUT -d me -H 'If-None-Match: *' 'localhost:11000/key/lock?lease=l-i58'",
+     '412 | ETag: "i59"', None),
+    ("curl localhost:11000/ttl/lock", "200", '{"ttl":3...,"lease":"l-i58"}\n'),
+    ("curl localhost:11000/lease/l-i58", "200",
+     '{"id":"l-i58","ttl":3600,"left":3...,"keys":["lock"]}\n'),
+    ("curl localhost:11000/lease", "200",
+     '{"leases":[{"id":"l-i58","ttl":3600,"left":3...,"keys":1}],"more":false,"index":...}\n'),
+    ("curl -X PUT localhost:11000/lease/l-i58", "204 | Craftd-Ttl: 3600000", ""),
+    ("curl -X DELETE localhost:11000/lease/l-i58", "200 | Craftd-Deleted: 1", ""),
+    ("curl -X PUT localhost:11000/lease/l-i58", "404", '{..."code":"not-found"...}\n'),
+    ("curl localhost:11000/key/lock", "404", '{"lock":""}'),
+    ("curl -X PUT -d me 'localhost:11000/key/lock?lease=l-i58'", "404",
+     '{..."code":"not-found"...}\n'),
+    ("curl -X DELETE 'localhost:11000/keys?all'", "200", '{"deleted":1,"index":...}\n'),
+]
+
 # ---- 4: how fresh, and where ----
 
 LEVELS = [
@@ -483,7 +521,8 @@ PROPERTIES = [
     (f"""curl {V1}/join -d '{{"addr":"$raft","id":"$me"}}'""", "200", ""),
 ]
 
-SECTIONS = {"0 ground rules": GROUND, "2 keys": KEYS, "3 lists": LISTS, "4 levels": LEVELS,
+SECTIONS = {"0 ground rules": GROUND, "2 keys": KEYS, "3 lists": LISTS,
+            "4 levels": LEVELS, "6 time-outs and leases": ENDS,
             "7 transactions": TRANSACTIONS, "8 cluster": CLUSTER, "9 backup": BACKUP,
             "10 health": HEALTH, "11 brokerd": PROPERTIES}
 

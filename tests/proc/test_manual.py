@@ -67,6 +67,7 @@ def test_as_a_manual_page(path, tmp_path):
 # Lines that other tests run: as printed, or with files and ports of their own.
 ELSEWHERE = {
     "shell.md": "test_quickstart.py: test_own_page_for_the_shell",
+    "ttl.md": "test_ttl.py: test_the_lines_of_the_page_run_at_every_node",
     "locks.md": "test_locks.py: test_the_recipe_works_at_every_node",
     "watch.md": "test_watch.py: test_the_lines_of_the_page_work_at_every_node",
 }

@@ -1,13 +1,15 @@
 """Keys and leases that end: never early, and the same on every node, whatever
 happens to the leader."""
 import http.client
+import json
 import os
+import subprocess
 import threading
 import time
 
 import pytest
 
-from cluster import BINARY, HOST, Stopwatch, cpu_seconds, wait_for, written_bytes
+from cluster import BINARY, HOST, ROOT, Stopwatch, cpu_seconds, wait_for, written_bytes
 from test_versions import restart_as
 from watch import Watch
 
@@ -139,6 +141,32 @@ def test_the_life_of_a_lease_through_every_node(three):
         assert gone(three, *keys)
 
 
+def lines_of_the_page():
+    with open(os.path.join(ROOT, "scripts", "manual", "ttl.md"), encoding="utf-8") as f:
+        return [line.strip() for line in f if line.startswith("    curl ")]
+
+
+def test_the_lines_of_the_page_run_at_every_node(three, tmp_path):
+    (tmp_path / "cfg.bin").write_text("one")
+    lines = lines_of_the_page()
+    assert len(lines) == 12
+    for node in three:
+        lease = ""
+        for line in lines:
+            line = line.replace("localhost:11000", f"{HOST}:{node.http_port}")
+            done = subprocess.run(["sh", "-c", line.replace("curl ", "curl -sSf ", 1)],
+                                  cwd=tmp_path, env={**os.environ, "lease": lease},
+                                  capture_output=True, text=True, timeout=20, check=False)
+            assert done.returncode == 0, (line, done)
+            if "# {" in line:
+                expected, out = line.split("# ")[1], json.loads(done.stdout)
+                assert set(json.loads(expected)) == set(out), (line, out)
+            lease = json.loads(done.stdout)["id"] if "POST" in line and "lease?" in line \
+                else lease
+        assert node.get("svc/a") == "one" and node.get("lock") is None
+        assert node.get("svc/d") == "1"
+
+
 # ---- failures ----
 
 def test_no_election_starts_the_time_over(cluster):
@@ -203,6 +231,26 @@ def test_a_snapshot_has_deadlines_and_leases(cluster):
         cluster.wait_leader(15)
     wait_for(lambda: gone(cluster, "s/a", "s/b"), 30, "they end")
     cluster.wait_same()
+
+
+def test_a_restore_brings_no_time_out_back(cluster):
+    """Nobody holds the locks of a backup, and it does not say when now is."""
+    cluster.start(3)
+    lease = grant(cluster[0], "1h")
+    assert put(cluster[0], "lock", f"lease={lease}").status == 201
+    assert put(cluster[0], "brief", "ttl=1h").status == 201
+    assert cluster[0].put("plain", "1").status == 200
+    backup = cluster[1].request("GET", "/backup").body
+    answer = cluster[2].request("POST", "/restore", backup)
+    assert (answer.status, answer.json()["keys"]) == (200, 2)
+    cluster.wait_same()
+    for node in cluster:
+        assert node.get("lock", "none") is None
+        assert node.request("GET", "/ttl/brief").json() == {"ttl": None}
+        assert keep(node, lease) == 404
+        assert node.status()["ttl"]["keys"] == node.status()["ttl"]["leases"] == 0
+    assert put(cluster[1], "brief", "ttl=1s").status == 204
+    wait_for(lambda: gone(cluster, "brief"), 10, "it ends")
 
 
 @pytest.mark.skipif(not os.path.exists(BEFORE), reason="make proc builds it")
