@@ -521,7 +521,8 @@ def test_time_to_live_and_lease(three, visit):
     wait_for(lambda: node.get("ttl/long") == "changed", 10, "it is saved")
     left = node.request("GET", "/ttl/ttl/long").json()["ttl"]
     assert 3500 < left <= 3600
-    open_key(page, "ttl/leased")
+    page.evaluate("location.hash = '#keys?prefix=ttl/&key=ttl/leased'")
+    page.wait_for("$('bytes').value === '2'")
     edit(page, "changed")
     page.click("#save")
     wait_for(lambda: node.get("ttl/leased") == "changed", 10, "it is saved")
