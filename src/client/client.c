@@ -30,6 +30,8 @@ static const struct command commands[] = {
     {"export", client_run_export, 1, 1, REACH "stale quiet", help_export},
     {"import", client_run_import, 1, 1, REACH "from dry-run quiet",
      help_import},
+    {"bench", client_run_bench, 0, 1, REACH "conns size time quiet",
+     help_bench},
     {"bench-disk", client_run_bench_disk, 1, 1, "time quiet", help_bench_disk},
     {"passwd", client_run_passwd, 1, WORDS_MAX, "rounds", help_passwd},
     {"token", client_run_token, 0, WORDS_MAX, REACH "join", help_token},

@@ -71,7 +71,11 @@ struct options {
     bool yes;         /* Nothing is asked. */
     const char *from; /* Format of the dump to import; NULL: an export. */
     bool dry_run;
-    bool show; /* Of backup; it is carried out elsewhere (offline.c). */
+    bool has_conns; /* Of bench. */
+    uint64_t conns;
+    bool has_size;
+    uint64_t size; /* Bytes of a value. */
+    bool show;     /* Of backup; it is carried out elsewhere (offline.c). */
     /* Of lock and elect. */
     uint64_t ttl_ms;
     bool has_wait;
@@ -293,6 +297,7 @@ int client_run_restore(const struct options *options);
 int client_run_backup(const struct options *options);
 int client_run_export(const struct options *options);
 int client_run_import(const struct options *options);
+int client_run_bench(const struct options *options);
 int client_run_bench_disk(const struct options *options);
 int client_run_passwd(const struct options *options);
 int client_run_token(const struct options *options);
@@ -322,6 +327,7 @@ int client_run_help(const struct options *options);
     X(restore)                                                                 \
     X(export)                                                                  \
     X(import)                                                                  \
+    X(bench)                                                                   \
     X(bench_disk)                                                              \
     X(passwd)                                                                  \
     X(token)                                                                   \

@@ -66,6 +66,7 @@ const char help_overview[] =
     "    import FILE|-               write those of an export, or of a dump "
     "of\n"
     "                                etcd, Consul or Redis\n"
+    "    bench [ADDR]                measure writes and reads\n"
     "  of a data directory whose node does not run:\n"
     "    restore FILE [FLAGS] DIR    a new cluster from a backup\n"
     "    recover [FLAGS] DIR         when a majority is lost for ever\n"
@@ -673,6 +674,32 @@ const char help_import[] =
     "      if redis.call('TYPE',k).ok=='string' then\n"
     "      m[k]=redis.call('GET',k) end end return {map=m}\" 0 |\n"
     "      craftd import --from redis -\n";
+
+const char help_bench[] =
+    "NAME\n"
+    "    craftd bench - measure writes and reads of a running cluster\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    craftd bench [--conns N] [--size N] [--time TIME] [ADDR]\n"
+    "\n"
+    "DESCRIPTION\n"
+    "    Writes keys below craftd-bench/RANDOM/ for half of the time, then\n"
+    "    reads them (linearizable), over several connections to one server,\n"
+    "    each with one request in progress. Prints rate and latency of both,\n"
+    "    and whether disk, network or CPU was the limit, as far as the server\n"
+    "    knows. The keys are few, and are deleted at the end, after Ctrl-C\n"
+    "    as well. At most 512 MiB are written. When the cluster answers 429,\n"
+    "    503, 507 or another failure, the measurement ends.\n"
+    "\n"
+    "OPTIONS\n"
+    "    --conns N            connections (16; at most 256)\n"
+    "    --size N             bytes of a value (100; at most 1048576)\n"
+    "    --time TIME          time for both (3s; at most 1m)\n"
+    "    --quiet              no progress on a terminal\n" REACH "\n"
+    "EXIT CODES\n" CODES AWAY UNKNOWN "\n"
+    "EXAMPLES\n"
+    "    craftd bench localhost:11000\n"
+    "    craftd bench --conns 64 --size 1000 --time 4s\n";
 
 const char help_bench_disk[] =
     "NAME\n"

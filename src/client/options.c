@@ -50,6 +50,8 @@ static const struct flag flags[] = {
     {"yes", FLAG, AT(yes), 0},
     {"from", TEXT, AT(from), 0},
     {"dry-run", FLAG, AT(dry_run), 0},
+    {"conns", NUMBER, AT(conns), AT(has_conns)},
+    {"size", NUMBER, AT(size), AT(has_size)},
     {"show", FLAG, AT(show), 0},
 };
 

@@ -193,7 +193,7 @@ def test_zsh_completes(zsh, tmp_path):
     try:
         # Each is completed to the one word that is possible; then the whole line is
         # printed instead of executed.
-        for typed, shown in (("craftd bench", "bench-disk"),
+        for typed, shown in (("craftd bench-", "bench-disk"),
                              ("craftd get --me", "--meta"),
                              ("craftd get --level lin", "linearizable"),
                              ("craftd put --print", "--print-index"),

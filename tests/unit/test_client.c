@@ -171,9 +171,9 @@ static void test_pages_name_the_flags(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "get",    "put",    "del",     "ls",     "txn",
-        "status", "nodes",  "leader",  "backup", "bench-disk",
-        "export", "import", "version", "help"};
+        "get",    "put",    "del",    "ls",      "txn",
+        "status", "nodes",  "leader", "backup",  "bench-disk",
+        "export", "import", "bench",  "version", "help"};
     struct buf pages = {0};
     struct buf overview = {0};
     const char *commands = client_page(help_overview, &overview);
