@@ -207,7 +207,8 @@ def test_the_page_for_operators(cluster, tmp_path):
         del lines[line]
         return page.run(line.replace("curl ", "curl -sSf ", 1).replace("... DIR", "./new"),
                         stdin)
-    run("craftd backup ")
+    run("craftd backup backup.db")
+    assert "keys" in run("craftd backup --show ")
     run("curl -o backup.db ")
     assert run("sqlite3 ") == "kept\n"
     assert page.nodes[0].put("a", "replaced").status == 200
