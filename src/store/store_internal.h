@@ -107,6 +107,33 @@ struct tier {
     struct buf conf;
 };
 
+/* The flush of the frozen tier (flush.c). */
+struct flush_row {
+    int64_t rowid;
+    const struct table_entry *entry;
+};
+enum flush_stage {
+    FLUSH_COLLECT, /* Rows whose rowids are known, into `rows`; */
+    FLUSH_SORT,    /* which are sorted, */
+    FLUSH_UPDATE,  /* and updated in this order. */
+    FLUSH_WALK,    /* All others, in the order of their keys. */
+    FLUSH_DROP,    /* Results that were dropped. */
+    FLUSH_WRITE,   /* Changed pages to the -wal. */
+    FLUSH_COMMIT,
+};
+struct flush {
+    enum flush_stage stage;
+    enum tier_table table;
+    struct table_walk walk;
+    struct flush_row *rows; /* One for each pair, and as many to sort. */
+    size_t count;           /* Of those with a rowid. */
+    size_t next;            /* The next one to update. */
+    unsigned sorted_bits;
+    uint64_t dropped;       /* Results up to this one are deleted. */
+    uint64_t changed_bytes; /* Pages that were changed and not written to the
+                               -wal, at most. */
+};
+
 /* A walk over the two tiers and the database at once (range.c). */
 struct merge {
     /* Set by the caller. */
@@ -157,6 +184,9 @@ struct store {
     sqlite3_stmt *commit;
     /* flush.c */
     sqlite3_stmt *put;
+    sqlite3_stmt *update;
+    sqlite3_stmt *pins[2];
+    sqlite3_stmt *touch;
     sqlite3_stmt *delete;
     sqlite3_stmt *stage;
     sqlite3_stmt *add_answer;
@@ -191,11 +221,7 @@ struct store {
     struct undo *undo;
     size_t undo_count;
     size_t undo_capacity;
-    struct {
-        enum tier_table table; /* TIER_TABLES: all rows are flushed. */
-        struct table_walk walk;
-        uint64_t dropped; /* Results up to this one are deleted. */
-    } flush;
+    struct flush flush;
     /* The row of table raft: now, as of the last commit, and as of the last
      * complete checkpoint. */
     struct row now;
@@ -267,6 +293,7 @@ struct store_looked {
     uint64_t modify_index;
     uint64_t version;
     uint64_t deadline; /* Its end: deadlines.c. */
+    int64_t rowid;     /* In the database; 0: unknown. */
 };
 /* Lookups in tiers and database. False: SQLite failed. store_read() is
  * store_get() without its handling of errors; the row is valid until
