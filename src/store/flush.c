@@ -1,13 +1,16 @@
 /* flush.c -- the frozen tier into the database, a slice at a time.
  *
- * A flush is one transaction, however many slices it takes: rows in the order
- * of their keys, so that each page is visited once, and at last the row of
- * table raft as of the tier's last entry. A crash undoes all of it, and the log
- * has the entries. A shortage does the same, but here the tier stays, and so
- * does everything that is read: the flush starts again later.
+ * A flush is one transaction, however many slices it takes, and at last writes
+ * the row of table raft as of the tier's last entry. A crash undoes all of it,
+ * and the log has the entries. A shortage does the same, but here the tier
+ * stays, and so does everything that is read: the flush starts again later.
  *
- * SQLite's cache is small, so that it writes most of the pages to its -wal
- * while the slices run, and COMMIT itself has little left to write. */
+ * Rows of table pairs lie in the order of their rowids, which is that in which
+ * their keys were inserted first. Rows that are updated are sorted by it, so
+ * that each page is visited once, and is written to the -wal soon after. Rows
+ * that are inserted or deleted follow in the order of their keys, that of the
+ * index; SQLite writes their pages when its cache is full. So COMMIT itself has
+ * little left to write. */
 #include "base/log.h"
 #include "store/store_internal.h"
 
@@ -312,10 +315,13 @@ static void sort(struct store *store)
     }
 }
 
-/* Writes the changed pages to the -wal, so that COMMIT has little to write. */
+/* Writes the changed pages that no statement uses to the -wal, so that COMMIT
+ * has little to write. */
 static bool write_changed_pages(struct store *store)
 {
     int rc = sqlite3_db_cacheflush(store->db);
+    sqlite3_reset(store->pins[0]);
+    sqlite3_reset(store->pins[1]);
     store->flush.changed_bytes = 0;
     if (rc == SQLITE_OK || rc == SQLITE_BUSY) {
         return true; /* SQLITE_BUSY: a page is in use. */
@@ -325,11 +331,17 @@ static bool write_changed_pages(struct store *store)
     return store_run(store->touch);
 }
 
-/* Moves a statement to a row, whose page is then in use, and not written. */
-static bool pin(sqlite3_stmt *statement, const struct flush_row *row)
+/* Moves a statement to a row, whose page is then in use. */
+static bool pin(struct store *store, int i, const struct flush_row *row)
 {
-    sqlite3_bind_int64(statement, 1, row->rowid);
-    return sqlite3_step(statement) == SQLITE_ROW;
+    sqlite3_bind_int64(store->pins[i], 1, row->rowid);
+    int rc = sqlite3_step(store->pins[i]);
+    must(rc != SQLITE_DONE);
+    if (rc != SQLITE_ROW) {
+        sqlite3_reset(store->pins[1 - i]);
+        sqlite3_reset(store->pins[i]); /* The last error is its. */
+    }
+    return rc == SQLITE_ROW;
 }
 
 /* The same without the pages of the last row and the next one: a page that is
@@ -340,11 +352,8 @@ static bool write_updated_pages(struct store *store)
 {
     const struct flush_row *next = &store->flush.rows[store->flush.next];
     must(store->flush.next > 0 && store->flush.next < store->flush.count);
-    bool ok = pin(store->pins[0], next - 1) && pin(store->pins[1], next) &&
-              write_changed_pages(store);
-    sqlite3_reset(store->pins[0]);
-    sqlite3_reset(store->pins[1]);
-    return ok;
+    return pin(store, 0, next - 1) && pin(store, 1, next) &&
+           write_changed_pages(store);
 }
 
 static bool update_rows(struct store *store, uint64_t rows)

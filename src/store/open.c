@@ -376,6 +376,7 @@ void store_discard(struct store *store)
     store_tier_free(&store->tiers[1]);
     mem_free(store->flush.rows);
     mem_free(store->undo);
+    buf_free(&store->copy.pages);
     buf_free(&store->conf);
     buf_free(&store->result);
     buf_free(&store->keys);

@@ -167,11 +167,17 @@ struct shim_file {
 };
 
 /* The last step of a checkpoint that was done or submitted (checkpoint.c). */
-enum step { STEP_NONE, STEP_WAL_SYNCED, STEP_COPIED, STEP_SYNCED };
+enum step { STEP_NONE, STEP_WAL_SYNCED, STEP_LISTED, STEP_COPIED, STEP_SYNCED };
 /* Purpose of SQLite's checkpoint that is running, from which vfs_shim.c knows
- * what to skip: PASS_COPY copies; PASS_SYNC syncs and concludes; PASS_END only
- * concludes, after an asynchronous sync. */
-enum pass { PASS_NONE, PASS_COPY, PASS_SYNC, PASS_END };
+ * what to skip: PASS_LIST lists the pages; PASS_SYNC syncs and concludes;
+ * PASS_END only concludes, after an asynchronous sync. */
+enum pass { PASS_NONE, PASS_LIST, PASS_SYNC, PASS_END };
+
+/* A page that a checkpoint copies: offsets in the -wal and the database. */
+struct page_copy {
+    uint64_t from;
+    uint64_t to;
+};
 
 struct store {
     sqlite3 *db;
@@ -242,13 +248,11 @@ struct store {
     enum step step;
     enum pass pass;
     struct {
-        uint64_t end;   /* The database has the pages before this offset. */
-        uint64_t pages; /* Number of these pages that are in the -wal. */
-        uint64_t left;  /* Pages that this step may copy. */
-        uint64_t reads; /* Pages of the -wal that this pass has read. */
-        bool skipped;   /* The last one was copied before. */
-        bool complete;  /* All pages are copied. */
-    } copy;             /* Of the checkpoint in progress. */
+        struct buf pages; /* struct page_copy, in the database's order. */
+        size_t next;      /* The next one to copy. */
+        uint64_t from;    /* The page that SQLite has read last. */
+        uint8_t *frames;  /* Where they are read. */
+    } copy;               /* Of the checkpoint in progress. */
     const struct shim_file *syncing; /* The file that `sync` syncs, or NULL. */
     struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];
@@ -401,6 +405,9 @@ MUST_CHECK enum err store_load_row(struct store *store);
 MUST_CHECK enum err store_shim_install(struct store *store);
 /* Write and sync the -wal. Returns SQLite's code. */
 MUST_CHECK int store_shim_sync_wal(struct store *store);
+/* Copy the next pages of store->copy into the database. Returns SQLite's
+ * code. */
+MUST_CHECK int store_shim_copy(struct store *store, uint64_t pages);
 /* Drop the buffered writes of a checkpoint or a transaction that failed. */
 void store_shim_discard(struct store *store);
 /* Free the buffers and close the handles. Call it after SQLite has closed the
