@@ -1171,6 +1171,8 @@ void scenes_run(bool trace)
         {"leaders are cut off, asynchronous I/O", 3, scene_leaders_are_cut_off,
          false, true},
         {"O05 a black hole", 3, scene_black_hole, true, false},
+        {"time-outs across leaders", 3, timeouts_play, true, false},
+        {"time-outs, asynchronous I/O", 3, timeouts_play, true, true},
     };
     struct sim_world *world = mem_zalloc(sizeof(*world));
     for (size_t i = 0; i < ARRAY_COUNT(scenes); i++) {
@@ -1184,6 +1186,9 @@ void scenes_run(bool trace)
             if (scenes[i].play == scene_small_disks) {
                 swarm.disk_bytes = 8 << 20;
                 swarm.clients = 0; /* They would delete and restore. */
+            }
+            if (scenes[i].play == timeouts_play) {
+                swarm.clients = 0; /* They would restore. */
             }
             swarm.keys = scenes[i].is_long ? KEYS_MAX : 3;
             swarm.pace_us = (scenes[i].is_long ? 400 : 200) * MS_US;

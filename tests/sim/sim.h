@@ -10,6 +10,7 @@
  *     clients.c  writes and reads, and the history of their answers
  *     watchers.c clients that watch changes, and what they must receive
  *     lockers.c  clients that hold a lock, one at a time
+ *     timeouts.c keys that end, whatever happens to leaders
  *     linear.c   checks whether that history is linearizable
  *     chaos.c    the faults of a run, and the run itself
  *     hold.c     one fault: delayed answers reach a deposed leader
@@ -340,6 +341,9 @@ void hold_init(struct sim_world *world);
 uint32_t hold_draw(struct sim_world *world); /* For swarm.hold. */
 /* Called ten times a second while faults are on. */
 void hold_step(struct sim_world *world);
+
+/* timeouts.c: a script, for a cluster without clients. */
+void timeouts_play(struct sim_world *world);
 
 /* scenes.c: scripted runs of faults that random runs once found. */
 void scenes_run(bool trace);
