@@ -130,12 +130,12 @@ enum stamp time_stamp(struct node *node, struct bytes *command)
     if (!command_wants_stamp(*command)) {
         return STAMP_DONE;
     }
-    if (node_outdated(node)) {
-        return command_needs_stamp(*command) ? STAMP_NEVER : STAMP_DONE;
-    }
     advance(node);
     if (node->time.term == 0) {
-        return STAMP_LATER;
+        return STAMP_LATER; /* The log may have stamps that are not applied. */
+    }
+    if (node_outdated(node)) {
+        return command_needs_stamp(*command) ? STAMP_NEVER : STAMP_DONE;
     }
     node->scratch.stamped.size = 0;
     command_stamp(&node->scratch.stamped, node->time.clock.time_ms, *command);

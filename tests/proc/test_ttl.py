@@ -212,6 +212,19 @@ def test_no_restart_of_all_starts_the_time_over(cluster):
     assert keep(cluster[2], lease) == 204
 
 
+def test_a_restart_takes_time_outs_at_once(cluster):
+    """Without one member, whose build nobody knows then. A new leader that has not
+    applied its log does not know either that there are stamps in it."""
+    three = cluster.start(3)
+    assert put(three[0], "before", "ttl=1h").status == 201
+    cluster.kill_all()
+    for node in three[:2]:
+        node.start().up()
+    # It waits for the election, and is the first that the new leader proposes.
+    response = put(three[0], "after", "ttl=1h&timeout=20s")
+    assert response.status == 201, response
+
+
 def test_a_snapshot_has_deadlines_and_leases(cluster):
     cluster.start(3)
     leader = cluster.wait_leader()
