@@ -186,7 +186,7 @@ static enum err gather(struct restore *restore)
                     &(struct command_restore){.step = COMMAND_RESTORE_ROWS,
                                               .id = restore->id,
                                               .keys = restore->applied_rows});
-    while (writer.count < BATCH_ROWS_MAX) {
+    for (int looked = 0; looked < BATCH_ROWS_MAX; looked++) {
         if (!restore->has_row) {
             err = store_upload_next(restore->upload, &restore->key,
                                     &restore->value);
@@ -219,6 +219,8 @@ static void send_rows(struct restore *restore)
         write_step(restore);
     } else if (err) {
         fail_err(restore, err, "the backup is damaged: its index of keys");
+    } else if (restore->batch_rows == 0) {
+        wake(restore, 0); /* All of these rows are to be left out. */
     } else {
         next_step(restore, RESTORE_ROWS);
         write_step(restore);

@@ -266,6 +266,21 @@ def test_a_restore_brings_no_time_out_back(cluster):
     wait_for(lambda: gone(cluster, "brief"), 10, "it ends")
 
 
+def test_a_restore_leaves_out_many_keys_of_leases(cluster):
+    """More in a row than a batch of rows has."""
+    node = cluster.start(1)[0]
+    for group in "bc":  # A lease has 1000 keys at most.
+        lease = grant(node, "1h")
+        keys = {f"{group}/{i:04}": "v" for i in range(1000)}
+        assert node.request("POST", f"/key?lease={lease}", json.dumps(keys)).status == 200
+    assert node.put("a", "1").status == 200
+    assert node.put("d", "1").status == 200
+    answer = node.request("POST", "/restore", node.request("GET", "/backup").body)
+    assert (answer.status, answer.json()["keys"]) == (200, 2)
+    assert [node.get(key, "none") for key in ("a", "b/0000", "c/0999", "d")] \
+        == ["1", None, None, "1"]
+
+
 @pytest.mark.skipif(not os.path.exists(BEFORE), reason="make proc builds it")
 def test_a_member_of_the_build_before_is_named(cluster):
     """A clean refusal at every node that knows time-outs, and nothing that the
