@@ -196,7 +196,7 @@ KEYS = [
     ("curl --etag-save e --etag-compare e localhost:11000/key/lock", '200 | ETag: "i90"',
      '{"lock":"y"}'),
     # A promise that would not be kept.
-    ("curl -X PUT --data-binary y 'localhost:11000/key/lock?ttl=30s'", "400", None),
+    ("curl -X PUT --data-binary y 'localhost:11000/key/lock?expire=30s'", "400", None),
     # The trap: -d removes line feeds.
     ("curl -X PUT -d @two.lines localhost:11000/key/lines", "201", ""),
     ("curl localhost:11000/key/lines", "200", '{"lines":"onetwo"}'),
@@ -367,7 +367,7 @@ TRANSACTIONS = [
     ("""curl localhost:11000/txn -d '{"then":[{"incr":"n","by":9223372036854775807}]}'""", "409",
      '{..."code":"overflow"...}\n'),
     ("curl localhost:11000/key/d", "404", None),
-    ("""curl localhost:11000/txn -d '{"then":[{"put":"d","value":"1","ttl":"30s"}]}'""", "400", None),
+    ("""curl localhost:11000/txn -d '{"then":[{"put":"d","value":"1","expire":"30s"}]}'""", "400", None),
     # Once, however often it is sent.
     (PAY + """'{"then":[{"incr":"sum","by":5}]}'""", "200 | !Idempotency-Replayed",
      '{"ok":true,"index":i70,"results":[{"value":"5"}]}\n'),

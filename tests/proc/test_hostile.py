@@ -155,7 +155,7 @@ def test_many_large_entries_are_not_applied_in_one_turn(cluster):
     (b"PUT /key/ HTTP/1.1\nContent-Length: 5\n", 400),
     (b"PUT /key/%00 HTTP/1.1\nTransfer-Encoding: chunked\n", 400),
     (b"PUT /key/a?timeout=x HTTP/1.1\nContent-Length: 5\n", 400),
-    (b"PUT /key/a?ttl=5 HTTP/1.1\nContent-Length: 5\n", 400),
+    (b"PUT /key/a?ttl=x HTTP/1.1\nContent-Length: 5\n", 400),
     (b"PUT /key/a HTTP/1.1\nIf-Match: 4\nContent-Length: 5\n", 400),
     (b"PUT /key/a HTTP/1.1\nIdempotency-Key: " + b"x" * 65 + b"\nContent-Length: 5\n", 400),
     (b"POST /txn?timeout=x HTTP/1.1\nContent-Length: 5\n", 400),

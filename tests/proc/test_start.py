@@ -635,9 +635,9 @@ def test_directories_are_made(cluster):
 
 
 def test_a_command_to_come_is_no_directory():
-    done = subprocess.run([BINARY, "lock"], capture_output=True, text=True, timeout=5,
+    done = subprocess.run([BINARY, "compact"], capture_output=True, text=True, timeout=5,
                           stdin=subprocess.DEVNULL)
-    assert done.returncode == 2 and "./lock" in done.stderr
+    assert done.returncode == 2 and "./compact" in done.stderr
 
 
 @pytest.mark.parametrize("argv, hint", [

@@ -281,7 +281,7 @@ def test_limits_of_a_transaction(three):
     '{"if":[]}', '{"then":[],"then":[]}', '{"then":[],"and":[]}',
     '{"then":[{}]}', '{"then":[{"put":"a"}]}', '{"then":[{"value":"a"}]}',
     '{"then":[{"put":"a","value":1}]}', '{"then":[{"put":"","value":"1"}]}',
-    '{"then":[{"put":"a","value":"1","ttl":"30s"}]}',
+    '{"then":[{"put":"a","value":"1","ttl":"x"}]}',
     '{"then":[{"put":"a","value":"1","value_base64":"MQ=="}]}',
     '{"then":[{"put":"a","value_base64":"MQ"}]}',
     '{"then":[{"put":"a","get":"a","value":"1"}]}',
@@ -469,8 +469,8 @@ def test_parameters_that_would_be_ignored_are_refused(cluster):
         assert answer.status == 400, answer.body
         assert answer.json()["code"] == "bad-request"
     for method, path in (("POST", "/txn?cas=1"),
-                         ("PUT", "/key/a?ttl=30s"), ("POST", "/key?ttl=30s"),
-                         ("POST", "/txn?ttl=30s")):
+                         ("POST", "/txn?ttl=30s"), ("POST", "/txn?lease=l-1"),
+                         ("DELETE", "/key/a?ttl=30s")):
         answer = node.request(method, path, body)
         assert answer.status == 400, answer.body
         assert answer.json()["code"] == "bad-param"

@@ -20,6 +20,7 @@
 #include "sim.h"
 
 enum {
+    KEY_BYTES = 24,
     LOCKERS = 4,
     RATE_MAX = 2000, /* Thousandths; see chaos.c for those of hosts. */
     FENCED_MAX = 4096,
@@ -78,9 +79,9 @@ struct lockers {
 
 static const char guard[] = "lock-guard";
 
-static void ticket_key(int number, char key[16])
+static void ticket_key(int number, char key[KEY_BYTES])
 {
-    snprintf(key, 16, "lock-%d", number);
+    snprintf(key, KEY_BYTES, "lock-%d", number);
 }
 
 static uint64_t below(const struct locker *locker, uint64_t bound)
@@ -204,7 +205,7 @@ static void write_txn(struct locker *locker,
 
 static void send_request(struct locker *locker)
 {
-    char key[16];
+    char key[KEY_BYTES];
     uint8_t room[8];
     ticket_key(locker->number, key);
     struct bytes name = bytes_of_string(key);
@@ -260,7 +261,7 @@ static void take_read(struct locker *locker)
     uint64_t first = 0;
     uint64_t own = 0;
     for (int i = 0; i < LOCKERS; i++) {
-        char key[16];
+        char key[KEY_BYTES];
         struct store_row row;
         ticket_key(i, key);
         if (node_get(locker->host->node, bytes_of_string(key), &row)) {
