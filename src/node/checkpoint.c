@@ -99,16 +99,12 @@ void checkpoint_step(struct node *node)
     }
     must(!store_is_flushing(node->store));
     bool was_syncing = store_is_syncing(node->store);
-    if (!was_syncing && !pace_is_due(node)) {
-        return; /* checkpoint_deadline_ms() */
-    }
     uint64_t start_us = node->env.now_us(node->env.self);
     node->checkpoint.running = store_checkpoint_step(node->store);
     uint64_t end_us = node->env.now_us(node->env.self);
     node->checkpoint.longest_us =
         max_u64(node->checkpoint.longest_us, end_us - start_us);
     if (!was_syncing) {
-        pace_worked(node, start_us, end_us);
         /* Only used if this step has started a sync. */
         node->checkpoint.sync_started_us = end_us;
         node->checkpoint.sync_started_ms = node->now_ms;
@@ -120,18 +116,6 @@ void checkpoint_step(struct node *node)
     if (!node->checkpoint.running) {
         complete_checkpoint(node);
     }
-}
-
-bool checkpoint_goes_on(struct node *node)
-{
-    return node->checkpoint.running && pace_is_due(node);
-}
-
-uint64_t checkpoint_deadline_ms(const struct node *node)
-{
-    return node->checkpoint.running && !store_is_syncing(node->store)
-               ? node->now_ms + 1
-               : UINT64_MAX;
 }
 
 /* ---- requests for a checkpoint ---- */

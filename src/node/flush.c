@@ -2,10 +2,10 @@
  *
  * What was applied gathers in the store's active tier. It is frozen when it is
  * large or old, or when nothing was applied for a while, and flushed in slices
- * (pace.c), in one transaction (store.h); applying goes on meanwhile. When the
- * active tier is full before the frozen one is flushed, entries wait, which is
- * rare. A flush that finds no space leaves everything in memory, and is tried
- again. */
+ * of about a millisecond, in one transaction (store.h); applying goes on
+ * meanwhile. When the active tier is full before the frozen one is flushed,
+ * entries wait: the slices get longer the fuller it is, so that this is rare. A
+ * flush that finds no space leaves everything in memory, and is tried again. */
 #include "node/node_internal.h"
 #include "node/phases_internal.h"
 #include "node/space_internal.h"
@@ -16,8 +16,13 @@ enum {
     SPACE_PART = 4,      /* Part of the free space that it may use. */
     FLUSH_QUIET_MS = 50, /* Nothing was applied for this long: flush. */
     FLUSH_AFTER_MS = 5000,
-    ROWS = 16, /* Of one step; the clock is read after each. */
-    STEPS_MAX = 256,
+    /* Time of one slice: with an empty active tier, and added for a full
+     * one. */
+    SLICE_US = 1000,
+    SLICE_FULL_US = 4000,
+    ROWS_MIN = 8,
+    ROWS_MAX = 1 << 14,
+    ROWS_FIRST = 64,
     /* Between two slices of rows that a restore has replaced: checkpoints of
      * these changes would otherwise take all of the disk's time. */
     SWEEP_MS = 20,
@@ -25,10 +30,11 @@ enum {
 
 void flush_init(struct node *node)
 {
+    node->flush.rows = ROWS_FIRST;
     node->space.free_bytes = UINT64_MAX;
 }
 
-uint64_t flush_buffer_bytes(const struct node *node)
+static uint64_t buffer_bytes(const struct node *node)
 {
     return node->options.buffer_bytes
                ? min_u64(node->options.buffer_bytes, node->fit.flush)
@@ -41,7 +47,7 @@ static bool is_full(const struct node *node)
         node->space.scarce
             ? node->options.reserve_bytes
             : min_u64(node->space.free_bytes / SPACE_PART, COST_BYTES);
-    return store_buffered(node->store) >= flush_buffer_bytes(node) ||
+    return store_buffered(node->store) >= buffer_bytes(node) ||
            store_flush_cost(node->store) >= cost;
 }
 
@@ -85,6 +91,17 @@ bool flush_freeze(struct node *node)
     return waited;
 }
 
+/* Rows of the next slice, by the time that the last one took. */
+static void adapt(struct node *node, uint64_t took_us)
+{
+    uint64_t full = store_buffered(node->store) * SLICE_FULL_US;
+    uint64_t want_us =
+        SLICE_US + min_u64(full / buffer_bytes(node), SLICE_FULL_US);
+    uint64_t rows = node->flush.rows * want_us / max_u64(took_us, 1);
+    rows = min_u64(rows, 2 * node->flush.rows);
+    node->flush.rows = min_u64(max_u64(rows, ROWS_MIN), ROWS_MAX);
+}
+
 static void complete(struct node *node)
 {
     node->flush.bytes -= node->flush.frozen_bytes;
@@ -102,21 +119,9 @@ bool flush_step(struct node *node)
     if (!store_is_frozen(node->store) || space_is_put_off(node, SPACE_FLUSH)) {
         return false;
     }
-    if (!pace_is_due(node)) {
-        return false; /* flush_deadline_ms() */
-    }
     uint64_t start_us = node->env.now_us(node->env.self);
-    uint64_t until_us = start_us + pace_slice_us(node);
-    uint64_t end_us = start_us;
-    uint32_t steps =
-        node->options.flush_steps ? node->options.flush_steps : STEPS_MAX;
-    enum err err = ERR_OK;
-    while (!err && store_is_frozen(node->store) && steps-- > 0 &&
-           end_us <= until_us) {
-        err = store_flush_step(node->store, ROWS);
-        end_us = node->env.now_us(node->env.self);
-    }
-    pace_worked(node, start_us, end_us);
+    enum err err = store_flush_step(node->store, node->flush.rows);
+    adapt(node, node->env.now_us(node->env.self) - start_us);
     if (err) {
         space_set(node, SPACE_FLUSH, err);
         /* A checkpoint copies committed pages into the database; the -wal then
@@ -127,21 +132,14 @@ bool flush_step(struct node *node)
     if (!store_is_frozen(node->store)) {
         complete(node);
     }
-    /* After the last step an entry may be waiting. */
-    return !store_is_frozen(node->store) || pace_is_due(node);
+    return true; /* After the last step an entry may be waiting. */
 }
 
 uint64_t flush_deadline_ms(const struct node *node)
 {
-    if (store_is_frozen(node->store)) {
-        /* One that has to wait for a checkpoint, or for space, is continued
-         * by their deadlines. */
-        bool waits =
-            node->checkpoint.running || space_is_put_off(node, SPACE_FLUSH);
-        return waits ? UINT64_MAX : node->now_ms + 1;
-    }
-    return node->flush.since_ms > 0 ? node->apply.last_ms + FLUSH_QUIET_MS
-                                    : UINT64_MAX;
+    return node->flush.since_ms > 0 && !store_is_frozen(node->store)
+               ? node->apply.last_ms + FLUSH_QUIET_MS
+               : UINT64_MAX;
 }
 
 /* Delete rows that a restore has replaced, a slice at a time with pauses. */

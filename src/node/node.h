@@ -81,8 +81,6 @@ struct node_options {
                                   database yet; up to twice this while it is
                                   written. It fits to the disk too, at most
                                   4 MiB; 0: only that. */
-    uint32_t flush_steps;      /* Steps of a flush in one turn at most, for the
-                                  simulator; 0: as many as fit in its time. */
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
                                   starts; 0: adapts to the disk's speed. */
     uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */

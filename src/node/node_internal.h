@@ -146,14 +146,11 @@ struct node {
                               space is scarce. */
         uint64_t frozen_bytes; /* The same of those in the frozen tier. */
         uint64_t frozen_spread;
+        uint64_t rows;     /* In the next slice. */
         bool wanted;       /* An entry waits until all is flushed. */
         uint64_t sweep_ms; /* Time of the next slice of rows that a restore has
                               replaced; 0: no such rows are left. */
     } flush;
-    struct {
-        uint64_t resume_us; /* End of the pause after the last step of a flush
-                               or a checkpoint. */
-    } pace;
     struct {
         bool wanted;         /* Start one whatever the -wal's size, once ... */
         uint64_t want_index; /* ... this entry is flushed. */

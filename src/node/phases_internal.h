@@ -75,16 +75,6 @@ void apply_notify_watchers(struct node *node);
  * entry tried again later; every other error ends the process. */
 void apply_failed(struct node *node, uint64_t index, enum err err);
 
-/* ---- pace.c ---- */
-
-/* May a flush or a checkpoint take a step in this turn? If not, a turn in a
- * millisecond has to ask again. */
-bool pace_is_due(const struct node *node);
-/* Time that it may take. */
-uint64_t pace_slice_us(const struct node *node);
-/* It took this time. */
-void pace_worked(struct node *node, uint64_t start_us, uint64_t end_us);
-
 /* ---- checkpoint.c ---- */
 
 void checkpoint_init(struct node *node);
@@ -93,9 +83,6 @@ void checkpoint_want(struct node *node);
 /* Take the next step of a checkpoint that is due or running. Nothing may be
  * flushed while node->checkpoint.running. */
 void checkpoint_step(struct node *node);
-/* True when the next turn has to take the next step. */
-bool checkpoint_goes_on(struct node *node);
-uint64_t checkpoint_deadline_ms(const struct node *node);
 /* Finish the requests that wait for a checkpoint, or ask for one. */
 void checkpoint_answer_requests(struct node *node);
 
@@ -111,8 +98,6 @@ bool flush_freeze(struct node *node);
 bool flush_step(struct node *node);
 /* Time to freeze for lack of anything else to do, in ms; UINT64_MAX: there is
  * nothing, or something is frozen. */
-/* Bound on the memory of the active tier. */
-uint64_t flush_buffer_bytes(const struct node *node);
 uint64_t flush_deadline_ms(const struct node *node);
 void flush_sweep_replaced(struct node *node);
 

@@ -70,6 +70,12 @@ static void run_timers(struct node *node)
     }
 }
 
+/* True when the next turn has to take the next step. */
+static bool checkpoint_goes_on(struct node *node)
+{
+    return node->checkpoint.running;
+}
+
 static void trim_entries(struct node *node)
 {
     entries_trim(&node->entries, node->persist.durable);
@@ -145,7 +151,7 @@ static uint64_t next_deadline(const struct node *node, bool more)
                   !node->space.shortage[SPACE_ENTRY] &&
                   !node->space.shortage[SPACE_FLUSH] &&
                   node->now_ms >= node->space.retry_ms[SPACE_CHECKPOINT];
-    if (more || (wanted && pace_is_due(node)) || feed_is_pending(node->feed) ||
+    if (more || wanted || feed_is_pending(node->feed) ||
         !list_empty(&node->requests.by_state[STATE_DONE]) ||
         (node->member && (wal_has_completion(node->wal) ||
                           store_has_completion(node->store)))) {
@@ -170,15 +176,11 @@ static uint64_t next_deadline(const struct node *node, bool more)
     if (busy) {
         return at;
     }
-    if (wanted) {
-        at = min_u64(at, node->now_ms + 1); /* pace_is_due() */
-    }
     if (node->member) {
         at = min_u64(at, space_deadline_ms(node));
         at = min_u64(at, restore_deadline_ms(node));
         at = min_u64(at, expiry_deadline_ms(node));
         at = min_u64(at, flush_deadline_ms(node));
-        at = min_u64(at, checkpoint_deadline_ms(node));
     }
     if (node->flush.sweep_ms > 0 && !node->space.shortage[SPACE_ENTRY] &&
         !node->space.shortage[SPACE_FLUSH]) {

@@ -4,12 +4,13 @@
  * and is complete then. That would take too long for one turn of the event
  * loop, so it is split into steps, one per turn:
  *     1 The -wal is synced.
- *     2 SQLite's checkpoint runs without its syncs, reads and writes, which
- *       gives a list of the pages. Its sync of the database is refused, so that
- *       for SQLite it has failed (SQLITE_INTERRUPT).
- *     3 The pages of the list are copied, a number of them per step.
- *     4 The database is synced.
- *     5 SQLite's checkpoint runs again. The pages and the sync are there
+ *     2 SQLite's checkpoint runs; its sync of the -wal is skipped and its sync
+ *       of the database refused. The pages are copied, but for SQLite the
+ *       checkpoint has failed (SQLITE_INTERRUPT). If there are many, a write is
+ *       refused before, and this step is repeated: SQLite copies pages in their
+ *       order, and those that were copied before are skipped.
+ *     3 The database is synced.
+ *     4 SQLite's checkpoint runs again. The pages and the sync are there
  *       already, so that its writes and its sync are skipped.
  * So SQLite itself decides that a checkpoint is complete, and never before the
  * database has been synced. A write to the -wal between the steps invalidates
@@ -23,7 +24,7 @@
  *     releases the process's locks on it (POSIX record locks).
  *   - The first write to the -wal after a checkpoint restarts it, and SQLite
  *     syncs its header in a blocking call.
- * Without asynchronous operations step 4 is omitted, and the sync in step 5 is
+ * Without asynchronous operations step 3 is omitted, and the sync in step 4 is
  * done. */
 #include "base/log.h"
 #include "store/store_internal.h"
@@ -89,6 +90,7 @@ static int pass(struct store *store, enum pass pass)
     must(store->pass == PASS_NONE && !store->syncing && !store->range.open);
     sqlite3_reset(store->select);
     store->pass = pass;
+    store->copy.reads = 0;
     int rc = sqlite3_wal_checkpoint_v2(
         store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
     store->pass = PASS_NONE;
@@ -104,7 +106,6 @@ static void finish(struct store *store)
     store->step = STEP_NONE;
     store->torn = false;
     store->wal_pages = 0;
-    buf_free(&store->copy.pages);
     store->durable = store->flushed;
 }
 
@@ -112,36 +113,29 @@ static int sync_wal(struct store *store, bool async)
 {
     store->checkpoints++;
     store->step = STEP_WAL_SYNCED;
-    store->copy.pages.size = 0;
-    store->copy.next = 0;
+    store->copy.end = 0;
+    store->copy.pages = 0;
+    store->copy.complete = false;
     return async && submit_sync(store, &store->wal_file)
                ? SQLITE_OK
                : store_shim_sync_wal(store);
 }
 
-static int list(struct store *store)
-{
-    /* From now on the database file may be of two states: it gets its new size
-     * here, and its new pages later. */
-    store->torn = true;
-    int rc = pass(store, PASS_LIST);
-    if (rc == SQLITE_OK) {
-        finish(store); /* There is nothing to copy. */
-    } else if (rc == SQLITE_INTERRUPT) {
-        store->step = STEP_LISTED;
-        return SQLITE_OK;
-    }
-    return rc;
-}
-
 static int copy(struct store *store, bool async)
 {
-    int rc = store_shim_copy(store, store->options.checkpoint_pages);
-    if (rc == SQLITE_OK &&
-        store->copy.next * sizeof(struct page_copy) == store->copy.pages.size) {
+    /* From now on the database may have pages of two states. */
+    store->torn = true;
+    store->copy.left = store->options.checkpoint_pages;
+    int rc = pass(store, PASS_COPY);
+    if (rc == SQLITE_OK) {
+        finish(store); /* There was nothing to copy. */
+    } else if (rc == SQLITE_INTERRUPT && !store->copy.complete) {
+        return SQLITE_OK; /* There is more. */
+    } else if (rc == SQLITE_INTERRUPT) {
         store->step = async && submit_sync(store, &store->db_file)
                           ? STEP_SYNCED
                           : STEP_COPIED;
+        return SQLITE_OK;
     }
     return rc;
 }
@@ -165,9 +159,6 @@ static void step(struct store *store, bool async)
         rc = sync_wal(store, async);
         break;
     case STEP_WAL_SYNCED:
-        rc = list(store);
-        break;
-    case STEP_LISTED:
         rc = copy(store, async);
         break;
     case STEP_COPIED:

@@ -1,30 +1,18 @@
 /* flush.c -- the frozen tier into the database, a slice at a time.
  *
- * A flush is one transaction, however many slices it takes, and at last writes
- * the row of table raft as of the tier's last entry. A crash undoes all of it,
- * and the log has the entries. A shortage does the same, but here the tier
- * stays, and so does everything that is read: the flush starts again later.
+ * A flush is one transaction, however many slices it takes: rows in the order
+ * of their keys, so that each page is visited once, and at last the row of
+ * table raft as of the tier's last entry. A crash undoes all of it, and the log
+ * has the entries. A shortage does the same, but here the tier stays, and so
+ * does everything that is read: the flush starts again later.
  *
- * Rows of table pairs lie in the order of their rowids, which is that in which
- * their keys were inserted first. Rows that are updated are sorted by it, so
- * that each page is visited once, and is written to the -wal soon after. Rows
- * that are inserted or deleted follow in the order of their keys, that of the
- * index; SQLite writes their pages when its cache is full. So COMMIT itself has
- * little left to write. */
+ * SQLite's cache is small, so that it writes most of the pages to its -wal
+ * while the slices run, and COMMIT itself has little left to write. */
 #include "base/log.h"
 #include "store/store_internal.h"
 
-enum {
-    /* Bytes of values after which a slice ends early. */
-    SLICE_BYTES = 256 << 10,
-    /* Entries that are collected in the time in which one row is written. */
-    COLLECTED_PER_ROW = 32,
-    /* Changed pages are written to the -wal when there are this many. */
-    PAGE_BYTES = 4096,
-    CHANGED_BYTES = 64 * PAGE_BYTES,
-    DIGIT_BITS = 8,
-    DIGITS = 1 << DIGIT_BITS,
-};
+/* Bytes of values after which a slice ends early. */
+enum { SLICE_BYTES = 256 << 10 };
 
 /* ---- the row of table raft ---- */
 
@@ -130,42 +118,23 @@ uint64_t store_flush_cost(const struct store *store)
 
 /* ---- rows ---- */
 
-static void bind_row(const struct store *store, sqlite3_stmt *statement,
-                     const struct table_entry *entry)
-{
-    const struct table_row *row = &entry->row;
-    store_bind(statement, 1, table_key(entry));
-    store_bind(statement, 2, table_value(row));
-    sqlite3_bind_int64(statement, 3, (sqlite3_int64)row->create_index);
-    sqlite3_bind_int64(statement, 4, (sqlite3_int64)row->modify_index);
-    sqlite3_bind_int64(statement, 5, (sqlite3_int64)row->version);
-    if (store->timed) {
-        sqlite3_bind_int64(statement, 6, (sqlite3_int64)table_deadline(row));
-    }
-}
-
 static bool flush_pair(struct store *store, const struct table_entry *entry)
 {
-    if (entry->row.kind == TABLE_TOMBSTONE) {
-        store_bind(store->delete, 1, table_key(entry));
-        return store_run(store->delete);
+    const struct table_row *row = &entry->row;
+    bool is_row = row->kind == TABLE_ROW;
+    sqlite3_stmt *statement = is_row ? store->put : store->delete;
+    store_bind(statement, 1, table_key(entry));
+    if (is_row) {
+        store_bind(statement, 2, table_value(row));
+        sqlite3_bind_int64(statement, 3, (sqlite3_int64)row->create_index);
+        sqlite3_bind_int64(statement, 4, (sqlite3_int64)row->modify_index);
+        sqlite3_bind_int64(statement, 5, (sqlite3_int64)row->version);
+        if (store->timed) {
+            sqlite3_bind_int64(statement, 6,
+                               (sqlite3_int64)table_deadline(row));
+        }
     }
-    if (entry->row.rowid != 0) {
-        return true; /* It was updated before. */
-    }
-    bind_row(store, store->put, entry);
-    return store_run(store->put);
-}
-
-static bool update_pair(struct store *store, const struct flush_row *row)
-{
-    bind_row(store, store->update, row->entry);
-    sqlite3_bind_int64(store->update, 7, row->rowid);
-    if (!store_run(store->update)) {
-        return false;
-    }
-    must(sqlite3_changes(store->db) == 1);
-    return true;
+    return store_run(statement);
 }
 
 static bool flush_staged(struct store *store, const struct table_entry *entry)
@@ -243,162 +212,22 @@ static void start_table(struct store *store, enum tier_table which)
     }
 }
 
-static void start(struct store *store)
+/* Flushes up to `rows` rows. Afterwards flush.table is TIER_TABLES if none is
+ * left. */
+static bool flush_rows(struct store *store, uint64_t rows)
 {
-    uint64_t pairs = store->frozen->tables[TIER_PAIRS].count;
-    mem_free(store->flush.rows); /* Of a flush that was rolled back. */
-    store->flush = (struct flush){.stage = FLUSH_COLLECT};
-    store->flush.rows = mem_alloc(2 * pairs * sizeof(store->flush.rows[0]));
-    start_table(store, TIER_PAIRS);
-}
-
-/* The next entry of the walk through one table; NULL: it is complete. */
-static const struct table_entry *next_entry(struct flush *flush)
-{
-    const struct table_entry *entry = table_here(&flush->walk);
-    if (entry) {
-        table_step(&flush->walk, false);
-    }
-    return entry;
-}
-
-static void collect(struct store *store, uint64_t rows)
-{
-    struct flush *flush = &store->flush;
-    for (uint64_t i = 0; i / COLLECTED_PER_ROW < rows; i++) {
-        const struct table_entry *entry = next_entry(flush);
-        if (!entry) {
-            flush->stage = FLUSH_SORT;
-            return;
-        }
-        if (entry->row.kind == TABLE_ROW && entry->row.rowid != 0) {
-            flush->rows[flush->count++] =
-                (struct flush_row){entry->row.rowid, entry};
-        }
-    }
-}
-
-static unsigned digit_of(const struct flush_row *row, unsigned shift)
-{
-    return (unsigned)((uint64_t)row->rowid >> shift) & (DIGITS - 1);
-}
-
-/* Sorts by one more digit, the least significant one first, while an earlier
- * order is kept. Negative rowids, which craftd's databases do not have, come
- * last. */
-static void sort(struct store *store)
-{
-    struct flush *flush = &store->flush;
-    size_t starts[DIGITS + 1] = {0};
-    size_t pairs = store->frozen->tables[TIER_PAIRS].count;
-    struct flush_row *from = flush->rows;
-    struct flush_row *to = from + pairs;
-    uint64_t above = 0; /* Bits of rowids that are not sorted yet. */
-    for (size_t i = 0; i < flush->count; i++) {
-        starts[digit_of(&from[i], flush->sorted_bits) + 1]++;
-        above |= (uint64_t)from[i].rowid >> flush->sorted_bits;
-    }
-    if (above == 0) {
-        flush->stage = FLUSH_UPDATE;
-        return;
-    }
-    for (size_t i = 1; i < DIGITS; i++) {
-        starts[i] += starts[i - 1];
-    }
-    for (size_t i = 0; i < flush->count; i++) {
-        to[starts[digit_of(&from[i], flush->sorted_bits)]++] = from[i];
-    }
-    memcpy(from, to, flush->count * sizeof(from[0]));
-    flush->sorted_bits += DIGIT_BITS;
-    if (flush->sorted_bits >= 64) {
-        flush->stage = FLUSH_UPDATE;
-    }
-}
-
-/* Writes the changed pages that no statement uses to the -wal, so that COMMIT
- * has little to write. */
-static bool write_changed_pages(struct store *store)
-{
-    int rc = sqlite3_db_cacheflush(store->db);
-    sqlite3_reset(store->pins[0]);
-    sqlite3_reset(store->pins[1]);
-    store->flush.changed_bytes = 0;
-    if (rc == SQLITE_OK || rc == SQLITE_BUSY) {
-        return true; /* SQLITE_BUSY: a page is in use. */
-    }
-    /* Only a statement leaves its error in the connection. One that succeeds
-     * means that the pages are still in the cache, and nothing is lost. */
-    return store_run(store->touch);
-}
-
-/* Moves a statement to a row, whose page is then in use. */
-static bool pin(struct store *store, int i, const struct flush_row *row)
-{
-    sqlite3_bind_int64(store->pins[i], 1, row->rowid);
-    int rc = sqlite3_step(store->pins[i]);
-    must(rc != SQLITE_DONE);
-    if (rc != SQLITE_ROW) {
-        sqlite3_reset(store->pins[1 - i]);
-        sqlite3_reset(store->pins[i]); /* The last error is its. */
-    }
-    return rc == SQLITE_ROW;
-}
-
-/* The same without the pages of the last row and the next one: a page that is
- * changed after it was written is written again, in its place, and COMMIT then
- * has to renew the checksums of all frames behind it. If a page is split, its
- * neighbour changes too. */
-static bool write_updated_pages(struct store *store)
-{
-    const struct flush_row *next = &store->flush.rows[store->flush.next];
-    must(store->flush.next > 0 && store->flush.next < store->flush.count);
-    return pin(store, 0, next - 1) && pin(store, 1, next) &&
-           write_changed_pages(store);
-}
-
-static bool update_rows(struct store *store, uint64_t rows)
-{
-    struct flush *flush = &store->flush;
     uint64_t bytes = 0;
-    for (; rows > 0 && bytes < SLICE_BYTES && flush->next < flush->count;
-         rows--) {
-        const struct flush_row *row = &flush->rows[flush->next];
-        if (!update_pair(store, row)) {
-            return false;
-        }
-        bytes += row->entry->row.value_bytes;
-        flush->changed_bytes += PAGE_BYTES + row->entry->row.value_bytes;
-        flush->next++;
-    }
-    bool last = flush->next == flush->count;
-    if (flush->changed_bytes >= CHANGED_BYTES && !last &&
-        !write_updated_pages(store)) {
-        return false;
-    }
-    if (last) {
-        flush->stage = FLUSH_WALK;
-        start_table(store, TIER_PAIRS);
-    }
-    return true;
-}
-
-static bool walk_rows(struct store *store, uint64_t rows)
-{
-    struct flush *flush = &store->flush;
-    uint64_t bytes = 0;
-    while (rows > 0 && bytes < SLICE_BYTES) {
-        const struct table_entry *entry = next_entry(flush);
+    while (rows > 0 && bytes < SLICE_BYTES &&
+           store->flush.table != TIER_TABLES) {
+        const struct table_entry *entry = table_here(&store->flush.walk);
         if (!entry) {
-            start_table(store, flush->table + 1);
-            if (flush->table == TIER_TABLES) {
-                flush->stage = FLUSH_DROP;
-                return true;
-            }
+            start_table(store, store->flush.table + 1);
             continue;
         }
         if (!flush_entry(store, entry)) {
             return false;
         }
+        table_step(&store->flush.walk, false);
         bytes += entry->row.value_bytes;
         rows--;
     }
@@ -426,14 +255,11 @@ static bool finish(struct store *store)
     }
     store_tier_free(tier);
     store->frozen = NULL;
-    mem_free(store->flush.rows);
-    store->flush.rows = NULL;
     return true;
 }
 
 enum err store_flush_step(struct store *store, uint64_t rows)
 {
-    bool ok = true;
     must(rows > 0);
     if (!store->frozen) {
         return ERR_OK;
@@ -443,37 +269,21 @@ enum err store_flush_step(struct store *store, uint64_t rows)
         if (err) {
             return err;
         }
-        start(store);
+        start_table(store, TIER_PAIRS);
+        store->flush.dropped = 0; /* An earlier attempt may have failed. */
     }
-    switch (store->flush.stage) {
-    case FLUSH_COLLECT:
-        collect(store, rows);
-        break;
-    case FLUSH_SORT:
-        sort(store);
-        break;
-    case FLUSH_UPDATE:
-        ok = update_rows(store, rows);
-        break;
-    case FLUSH_WALK:
-        ok = walk_rows(store, rows);
-        break;
-    case FLUSH_DROP:
-        if (store->flush.dropped < store->frozen->dropped) {
-            ok = flush_dropped(store);
-        } else {
-            store->flush.stage = FLUSH_WRITE;
-        }
-        break;
-    case FLUSH_WRITE:
-        ok = write_changed_pages(store);
-        store->flush.stage = FLUSH_COMMIT;
-        break;
-    case FLUSH_COMMIT:
+    bool ok;
+    if (store->flush.table != TIER_TABLES) {
+        ok = flush_rows(store, rows);
+    } else if (store->flush.dropped < store->frozen->dropped) {
+        ok = flush_dropped(store);
+    } else {
         ok = finish(store);
-        break;
     }
-    return ok ? ERR_OK : store_failed(store, "flushing");
+    if (!ok) {
+        return store_failed(store, "flushing");
+    }
+    return ERR_OK;
 }
 
 enum err store_flush(struct store *store)

@@ -80,21 +80,11 @@ static enum err prepare(struct store *store)
                   "INSERT INTO pairs VALUES(?1, ?2, ?3, ?4, ?5) "
                   "ON CONFLICT(key) DO UPDATE SET value=?2, create_index=?3, "
                   "modify_index=?4, version=?5")},
-        {&store->update,
-         TIMED_OR("UPDATE pairs SET value=?2, create_index=?3, "
-                  "modify_index=?4, version=?5, deadline=?6 "
-                  "WHERE rowid=?7 AND key=?1",
-                  "UPDATE pairs SET value=?2, create_index=?3, "
-                  "modify_index=?4, version=?5 WHERE rowid=?7 AND key=?1")},
-        {&store->pins[0], "SELECT 1 FROM pairs WHERE rowid=?1"},
-        {&store->pins[1], "SELECT 1 FROM pairs WHERE rowid=?1"},
-        {&store->touch, "UPDATE raft SET applied=applied"},
         {&store->delete, "DELETE FROM pairs WHERE key=?1"},
         {&store->select, PAIR("value", "FROM pairs WHERE key=?1")},
         {&store->save, TIMED_OR(save_timed, save)},
         /* length() of a blob does not read the blob. */
-        {&store->look,
-         PAIR("length(value)", ", rowid FROM pairs WHERE key=?1")},
+        {&store->look, PAIR("length(value)", "FROM pairs WHERE key=?1")},
         {&store->measure,
          PAIR("key, length(value)",
               "FROM pairs WHERE key>=?1 AND key<?2 ORDER BY key")},
@@ -147,13 +137,11 @@ static void finalize(struct store *store)
 {
     sqlite3_stmt **const statements[] = {
         &store->begin,         &store->commit,        &store->put,
-        &store->update,        &store->pins[0],       &store->pins[1],
-        &store->touch,         &store->delete,        &store->stage,
-        &store->add_answer,    &store->drop_answer,   &store->select,
-        &store->save,          &store->look,          &store->find_staged,
-        &store->find_answer,   &store->oldest_answer, &store->measure,
-        &store->put_deadline,  &store->drop_deadline, &store->find_deadline,
-        &store->deadline_range};
+        &store->delete,        &store->stage,         &store->add_answer,
+        &store->drop_answer,   &store->select,        &store->save,
+        &store->look,          &store->find_staged,   &store->find_answer,
+        &store->oldest_answer, &store->measure,       &store->put_deadline,
+        &store->drop_deadline, &store->find_deadline, &store->deadline_range};
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         sqlite3_finalize(*statements[i]);
         *statements[i] = NULL;
@@ -374,9 +362,7 @@ void store_discard(struct store *store)
     reserve_close(&store->reserve);
     store_tier_free(&store->tiers[0]);
     store_tier_free(&store->tiers[1]);
-    mem_free(store->flush.rows);
     mem_free(store->undo);
-    buf_free(&store->copy.pages);
     buf_free(&store->conf);
     buf_free(&store->result);
     buf_free(&store->keys);

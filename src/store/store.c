@@ -149,7 +149,6 @@ bool store_put(struct store *store, uint64_t index, const struct command_op *op,
         .create_index = old.found ? old.create_index : index,
         .modify_index = index,
         .version = old.found ? old.version + store_counts(store) : 1,
-        .rowid = old.rowid,
     };
     store_tier_set_pair(store, op->key, &row, deadline);
     store->now.keys += !old.found;

@@ -3,8 +3,8 @@
  *
  *     store_apply()       -> active tier     no disk
  *     store_freeze()      -> frozen tier     a swap of pointers
- *     store_flush_step()  -> open transaction, a slice per call; the last one
- *                            commits it
+ *     store_flush_step()  -> open transaction, in key order, a slice per call;
+ *                            the last one commits it
  *     store_checkpoint_step() -> database file, in steps and slices, synced
  *
  * The log makes an entry durable; SQLite does not stand between a committed
@@ -15,10 +15,7 @@
  * every row that the open transaction has changed, so that all reads show one
  * state, that of the last entry applied, at every moment of a flush.
  *
- * A flush writes each page of the database once: first it updates rows that the
- * database has, in the order in which they lie there (their rowids, which the
- * lookup of the old row has given); then it inserts and deletes in the order of
- * the keys. It is one transaction that ends with the row of table raft: applied
+ * A flush is one transaction that ends with the row of table raft: applied
  * index, term, rolling hash and membership as of the frozen tier's last entry.
  * So replay of the log after a crash starts at exactly the right entry. If
  * there is no space for it, it is rolled back and starts again later: the tiers
@@ -76,9 +73,10 @@ struct store_options {
     uint64_t
         reserve_bytes;    /* Size of db/reserve.tmp; 0: STORE_RESERVE_BYTES. */
     uint64_t cache_bytes; /* Upper bound on SQLite's page cache, which grows
-                             as it fills; 0: STORE_CACHE_BYTES. The larger
-                             it is, the longer is the step of a flush that
-                             writes the pages of inserted rows. */
+                             as it fills; 0: STORE_CACHE_BYTES. Pages of a
+                             flush that do not fit are written before its
+                             COMMIT, which takes the longer the larger the
+                             cache is. */
     uint64_t checkpoint_pages; /* Pages that one step of a checkpoint copies; 0:
                                   STORE_CHECKPOINT_PAGES. */
     uint64_t wal_bytes_kept;   /* A larger -wal is truncated to this when it is
@@ -88,7 +86,7 @@ enum {
     STORE_RESERVE_BYTES = 2 << 20,
     STORE_WAL_BYTES_KEPT = 32 << 20,
     STORE_CACHE_BYTES = 4 << 20,
-    STORE_CHECKPOINT_PAGES = 64
+    STORE_CHECKPOINT_PAGES = 512
 };
 
 /* Open the database, create it if missing, and migrate it: migrations are

@@ -107,33 +107,6 @@ struct tier {
     struct buf conf;
 };
 
-/* The flush of the frozen tier (flush.c). */
-struct flush_row {
-    int64_t rowid;
-    const struct table_entry *entry;
-};
-enum flush_stage {
-    FLUSH_COLLECT, /* Rows whose rowids are known, into `rows`; */
-    FLUSH_SORT,    /* which are sorted, */
-    FLUSH_UPDATE,  /* and updated in this order. */
-    FLUSH_WALK,    /* All others, in the order of their keys. */
-    FLUSH_DROP,    /* Results that were dropped. */
-    FLUSH_WRITE,   /* Changed pages to the -wal. */
-    FLUSH_COMMIT,
-};
-struct flush {
-    enum flush_stage stage;
-    enum tier_table table;
-    struct table_walk walk;
-    struct flush_row *rows; /* One for each pair, and as many to sort. */
-    size_t count;           /* Of those with a rowid. */
-    size_t next;            /* The next one to update. */
-    unsigned sorted_bits;
-    uint64_t dropped;       /* Results up to this one are deleted. */
-    uint64_t changed_bytes; /* Pages that were changed and not written to the
-                               -wal, at most. */
-};
-
 /* A walk over the two tiers and the database at once (range.c). */
 struct merge {
     /* Set by the caller. */
@@ -167,17 +140,11 @@ struct shim_file {
 };
 
 /* The last step of a checkpoint that was done or submitted (checkpoint.c). */
-enum step { STEP_NONE, STEP_WAL_SYNCED, STEP_LISTED, STEP_COPIED, STEP_SYNCED };
+enum step { STEP_NONE, STEP_WAL_SYNCED, STEP_COPIED, STEP_SYNCED };
 /* Purpose of SQLite's checkpoint that is running, from which vfs_shim.c knows
- * what to skip: PASS_LIST lists the pages; PASS_SYNC syncs and concludes;
- * PASS_END only concludes, after an asynchronous sync. */
-enum pass { PASS_NONE, PASS_LIST, PASS_SYNC, PASS_END };
-
-/* A page that a checkpoint copies: offsets in the -wal and the database. */
-struct page_copy {
-    uint64_t from;
-    uint64_t to;
-};
+ * what to skip: PASS_COPY copies; PASS_SYNC syncs and concludes; PASS_END only
+ * concludes, after an asynchronous sync. */
+enum pass { PASS_NONE, PASS_COPY, PASS_SYNC, PASS_END };
 
 struct store {
     sqlite3 *db;
@@ -190,9 +157,6 @@ struct store {
     sqlite3_stmt *commit;
     /* flush.c */
     sqlite3_stmt *put;
-    sqlite3_stmt *update;
-    sqlite3_stmt *pins[2];
-    sqlite3_stmt *touch;
     sqlite3_stmt *delete;
     sqlite3_stmt *stage;
     sqlite3_stmt *add_answer;
@@ -227,7 +191,11 @@ struct store {
     struct undo *undo;
     size_t undo_count;
     size_t undo_capacity;
-    struct flush flush;
+    struct {
+        enum tier_table table; /* TIER_TABLES: all rows are flushed. */
+        struct table_walk walk;
+        uint64_t dropped; /* Results up to this one are deleted. */
+    } flush;
     /* The row of table raft: now, as of the last commit, and as of the last
      * complete checkpoint. */
     struct row now;
@@ -248,11 +216,13 @@ struct store {
     enum step step;
     enum pass pass;
     struct {
-        struct buf pages; /* struct page_copy, in the database's order. */
-        size_t next;      /* The next one to copy. */
-        uint64_t from;    /* The page that SQLite has read last. */
-        uint8_t *frames;  /* Where they are read. */
-    } copy;               /* Of the checkpoint in progress. */
+        uint64_t end;   /* The database has the pages before this offset. */
+        uint64_t pages; /* Number of these pages that are in the -wal. */
+        uint64_t left;  /* Pages that this step may copy. */
+        uint64_t reads; /* Pages of the -wal that this pass has read. */
+        bool skipped;   /* The last one was copied before. */
+        bool complete;  /* All pages are copied. */
+    } copy;             /* Of the checkpoint in progress. */
     const struct shim_file *syncing; /* The file that `sync` syncs, or NULL. */
     struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];
@@ -297,7 +267,6 @@ struct store_looked {
     uint64_t modify_index;
     uint64_t version;
     uint64_t deadline; /* Its end: deadlines.c. */
-    int64_t rowid;     /* In the database; 0: unknown. */
 };
 /* Lookups in tiers and database. False: SQLite failed. store_read() is
  * store_get() without its handling of errors; the row is valid until
@@ -405,9 +374,6 @@ MUST_CHECK enum err store_load_row(struct store *store);
 MUST_CHECK enum err store_shim_install(struct store *store);
 /* Write and sync the -wal. Returns SQLite's code. */
 MUST_CHECK int store_shim_sync_wal(struct store *store);
-/* Copy the next pages of store->copy into the database. Returns SQLite's
- * code. */
-MUST_CHECK int store_shim_copy(struct store *store, uint64_t pages);
 /* Drop the buffered writes of a checkpoint or a transaction that failed. */
 void store_shim_discard(struct store *store);
 /* Free the buffers and close the handles. Call it after SQLite has closed the

@@ -33,8 +33,6 @@ struct table_row {
     uint64_t create_index;
     uint64_t modify_index;
     uint64_t version;
-    int64_t rowid; /* Of the row that this one replaces in the database; 0:
-                      unknown, or there is none. */
 };
 
 struct table_entry {

@@ -160,8 +160,7 @@ bool store_look(struct store *store, struct bytes key,
                                             .create_index = row->create_index,
                                             .modify_index = row->modify_index,
                                             .version = row->version,
-                                            .deadline = table_deadline(row),
-                                            .rowid = row->rowid};
+                                            .deadline = table_deadline(row)};
         }
         return true;
     }
@@ -176,7 +175,6 @@ bool store_look(struct store *store, struct bytes key,
             .modify_index = (uint64_t)sqlite3_column_int64(look, 2),
             .version = (uint64_t)sqlite3_column_int64(look, 3),
             .deadline = (uint64_t)sqlite3_column_int64(look, 4),
-            .rowid = sqlite3_column_int64(look, 5),
         };
     }
     return end_query(look, rc);

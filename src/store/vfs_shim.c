@@ -25,9 +25,6 @@ enum {
     BUFFER_BYTES = 64 << 10,
     /* A frame of the -wal: sqlite.org/fileformat2.html, 4.1. */
     FRAME_HEADER_BYTES = 24,
-    PAGE_BYTES = 4096,
-    FRAME_BYTES = FRAME_HEADER_BYTES + PAGE_BYTES,
-    FRAMES_READ = 16,  /* At once. */
     FRAME_COMMITS = 4, /* u32: not 0 in the last frame of a transaction. */
 };
 
@@ -113,24 +110,24 @@ static struct shim_file *shim_of(sqlite3_file *file)
     return file == store->db_file.file ? &store->db_file : &store->wal_file;
 }
 
-/* SQLite's checkpoint reads a page of the -wal and writes it to the database.
- * Neither is done: the first pass lists the pages, and the last one finds them
- * copied. */
-static bool skip_read(struct store *store, const struct shim_file *shim,
-                      uint64_t offset)
+/* A checkpoint reads a page of the -wal and writes it to the database, in the
+ * order of the pages. What is not written need not be read. */
+static bool skip_read(struct store *store, const struct shim_file *shim)
 {
     if (shim != &store->wal_file || store->pass == PASS_NONE) {
         return false;
     }
-    store->copy.from = offset;
-    return true;
+    store->copy.skipped =
+        store->pass != PASS_COPY || store->copy.reads < store->copy.pages;
+    store->copy.reads++;
+    return store->copy.skipped;
 }
 
 static int shim_read(sqlite3_file *file, void *data, int size,
                      sqlite3_int64 offset)
 {
     struct shim_file *shim = shim_of(file);
-    if (skip_read(shim->store, shim, (uint64_t)offset)) {
+    if (skip_read(shim->store, shim)) {
         return SQLITE_OK;
     }
     int rc = flush_buffer(shim);
@@ -157,71 +154,38 @@ static int write_database(sqlite3_file *file, const void *data, int size,
                           sqlite3_int64 offset)
 {
     struct store *store = store_of(file);
-    (void)data;
     must(store->pass != PASS_NONE && !store->syncing);
-    must(size == PAGE_BYTES);
-    if (store->pass == PASS_LIST) {
-        struct page_copy page = {store->copy.from, (uint64_t)offset};
-        buf_add(&store->copy.pages, &page, sizeof(page));
+    if (store->pass != PASS_COPY) {
+        return SQLITE_OK;
     }
-    return SQLITE_OK;
+    must(store->copy.skipped == ((uint64_t)offset < store->copy.end));
+    if (store->copy.skipped) {
+        return SQLITE_OK;
+    }
+    if (store->copy.left == 0) {
+        /* The step ends here; the next one continues with this page. */
+        int rc = flush_buffer(&store->db_file);
+        return rc == SQLITE_OK ? SQLITE_INTERRUPT : rc;
+    }
+    store->copy.left--;
+    store->copy.pages++;
+    store->copy.end = (uint64_t)offset + (uint64_t)size;
+    store_images_before_write(store, (uint64_t)offset, (uint64_t)size);
+    return buffer_write(&store->db_file, data, size, (uint64_t)offset);
 }
 
 static int sync_database(sqlite3_file *file, int flags)
 {
     struct store *store = store_of(file);
     must(!store->syncing);
-    switch (store->pass) {
-    case PASS_LIST:
-        return SQLITE_INTERRUPT;
-    case PASS_END:
-        return SQLITE_OK;
-    case PASS_NONE:
-    case PASS_SYNC:
-        break;
+    int rc = flush_buffer(&store->db_file);
+    if (rc != SQLITE_OK) {
+        return rc;
     }
-    return store->db_file.base->xSync(file, flags);
-}
-
-/* Reads `pages` pages, which are one behind the other in the -wal, into a
- * buffer in which frame headers are between them. */
-static int read_frames(struct store *store, const struct page_copy *copy,
-                       size_t pages, uint8_t *out)
-{
-    struct shim_file *wal = &store->wal_file;
-    size_t size = pages * FRAME_BYTES - FRAME_HEADER_BYTES;
-    must(wal->buffer.size == 0);
-    return wal->base->xRead(wal->file, out, (int)size,
-                            (sqlite3_int64)copy->from);
-}
-
-int store_shim_copy(struct store *store, uint64_t pages)
-{
-    uint8_t *frames = store->copy.frames;
-    const struct page_copy *list = (const void *)store->copy.pages.data;
-    size_t count = store->copy.pages.size / sizeof(list[0]);
-    size_t end = (size_t)min_u64(count, store->copy.next + pages);
-    int rc = SQLITE_OK;
-    while (rc == SQLITE_OK && store->copy.next < end) {
-        const struct page_copy *first = &list[store->copy.next];
-        size_t run = 1;
-        while (run < FRAMES_READ && store->copy.next + run < end &&
-               first[run].from == first->from + run * FRAME_BYTES) {
-            run++;
-        }
-        rc = read_frames(store, first, run, frames);
-        for (size_t i = 0; i < run && rc == SQLITE_OK; i++) {
-            store_images_before_write(store, first[i].to, PAGE_BYTES);
-            rc = buffer_write(&store->db_file, frames + i * FRAME_BYTES,
-                              PAGE_BYTES, first[i].to);
-        }
-        store->copy.next += run;
-    }
-    if (rc == SQLITE_OK) {
-        rc = flush_buffer(&store->db_file);
-    }
-    store_shim_discard(store);
-    return rc;
+    store->copy.complete = store->copy.complete || store->pass == PASS_COPY;
+    return store->pass == PASS_COPY  ? SQLITE_INTERRUPT
+           : store->pass == PASS_END ? SQLITE_OK
+                                     : store->db_file.base->xSync(file, flags);
 }
 
 void store_shim_discard(struct store *store)
@@ -306,7 +270,6 @@ enum err store_shim_install(struct store *store)
 {
     install(store, SQLITE_FCNTL_FILE_POINTER, &store->db_file);
     install(store, SQLITE_FCNTL_JOURNAL_POINTER, &store->wal_file);
-    store->copy.frames = mem_alloc((size_t)FRAMES_READ * FRAME_BYTES);
     store->db_file.methods.xWrite = write_database;
     store->db_file.methods.xSync = sync_database;
     store->wal_file.methods.xWrite = write_wal;
@@ -326,7 +289,6 @@ static void uninstall(struct store *store, struct shim_file *shim)
 
 void store_shim_free(struct store *store)
 {
-    mem_free(store->copy.frames);
     uninstall(store, &store->db_file);
     uninstall(store, &store->wal_file);
 }

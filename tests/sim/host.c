@@ -256,7 +256,6 @@ static bool open_node(struct host *host)
         .reserve_bytes = world->seed % 3 == 0 ? 4096 : 32 << 10,
         /* In most runs every few entries are frozen and flushed. */
         .buffer_bytes = world->seed % 5 == 0 ? 0 : 1,
-        .flush_steps = world->seed % 3 == 0 ? 0 : 1 + world->seed % 2,
     };
     if (world->swarm.disk_bytes > 0) {
         options.segment_bytes = 0; /* They fit to the disk. */

@@ -625,7 +625,7 @@ static void checkpoint_in_steps(struct patience *patience)
     struct store *store = open_on(0, disk);
     unsigned whole = 0;
     steps = (struct steps){.hash = {store_content_hash(store)}};
-    for (unsigned round = 0; round < 130;) {
+    for (unsigned round = 0; round < 90;) {
         uint64_t applied = store_applied(store);
         bool more = store_checkpoint_step(store);
         if (store_durable(store) > steps.durable) {
