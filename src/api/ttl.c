@@ -40,6 +40,21 @@ const char *lease_parse(struct bytes text, uint64_t *lease)
     return ok ? NULL : lease_wrong;
 }
 
+bool ttl_refused(struct conn *conn)
+{
+    struct bytes text;
+    uint64_t value;
+    const char *wrong = NULL;
+    if (api_is_given(conn, PARAM_TTL) &&
+        api_get_param(conn, PARAM_TTL, &text)) {
+        wrong = ttl_parse(text, &value);
+    } else if (api_is_given(conn, PARAM_LEASE) &&
+               api_get_param(conn, PARAM_LEASE, &text)) {
+        wrong = lease_parse(text, &value);
+    }
+    return wrong && !api_bad_param(conn, wrong);
+}
+
 bool ttl_take(struct conn *conn, struct command_op *put)
 {
     struct bytes text;

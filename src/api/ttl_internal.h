@@ -9,6 +9,9 @@
  * NULL: it is one. Otherwise a sentence that says what it must be. */
 const char *ttl_parse(struct bytes text, uint64_t *ttl_ms);
 const char *lease_parse(struct bytes text, uint64_t *lease);
+/* Returns whether ?ttl= or ?lease= has a wrong value, which is known before the
+ * body has come; the route need not take them. True: answered 400. */
+bool ttl_refused(struct conn *conn);
 /* Make `put` a timed one if ?ttl= or ?lease= is given. False: answered. */
 bool ttl_take(struct conn *conn, struct command_op *put);
 /* Add milliseconds as seconds: 29.5. */

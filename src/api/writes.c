@@ -144,7 +144,7 @@ bool api_write_refused(struct conn *conn, const struct http_request *request,
         return true;
     }
     if (!api_read_timeout(conn) || api_redirected(conn, request) ||
-        !api_read_name(conn, request, &name)) {
+        !api_read_name(conn, request, &name) || ttl_refused(conn)) {
         return true;
     }
     if (!is_put_key) {
