@@ -640,6 +640,7 @@ const drawChanges = () => {
     drawing = 0;
     const now = changes;
     changes = new Map();
+    if (!root) { return; } // Signed out meanwhile.
     if (now.size > 500) { load(root).catch(() => {}); return; }
     const touched = new Set();
     for (const { kind, data } of now.values()) { change(root, kind, data, touched); }
