@@ -13,6 +13,7 @@
 #include "command/command.h"
 #include "command/result.h"
 #include "store/store.h"
+#include "support/script.h"
 #include "support/storedir.h"
 
 static struct store *store;
@@ -34,78 +35,20 @@ static int teardown(void **state)
 
 /* ---- saying it shortly ---- */
 
-#define KEY(text)                                                              \
-    {                                                                          \
-        (const uint8_t *)(text), sizeof(text) - 1                              \
-    }
-#define PUT(k, v)                                                              \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_PUT, .key = KEY(k), .value = KEY(v)                    \
-    }
-#define GET(k)                                                                 \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_GET, .key = KEY(k)                                     \
-    }
-
-#define OP(kind, ...)                                                          \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_##kind, __VA_ARGS__                                    \
-    }
 #define PUT_TTL(k, v, ms)                                                      \
     OP(PUT_TIMED, .key = KEY(k), .value = KEY(v), .ttl_ms = (ms))
 #define PUT_LEASE(k, v, id)                                                    \
     OP(PUT_TIMED, .key = KEY(k), .value = KEY(v), .lease = (id))
 #define TOUCH(k, ms) OP(TOUCH, .key = KEY(k), .ttl_ms = (ms))
 
-/* A command, stamped if `time_ms` is not 0; its operations end with type 0. */
-struct script {
-    uint64_t time_ms;
-    const char *name;
-    struct command_op ops[8];
-};
-
 static struct bytes encode(const struct script *script)
 {
-    struct command_txn txn;
-    struct command_writer writer;
-    struct command_name name = {{0}, 0};
-    struct buf plain = {0};
-    if (script->name) {
-        name.key = bytes_of_string(script->name);
-    }
-    command_txn(&txn, &plain, &name, false);
-    if (script->time_ms > 0) {
-        command_txn_timed(&txn);
-    }
-    command_list(&writer, &plain);
-    command_end(&writer);
-    command_list(&writer, &plain);
-    for (const struct command_op *op = script->ops; op->type; op++) {
-        command_add(&writer, op);
-    }
-    command_end(&writer);
-    command_sign(&txn, 1);
-    command.size = 0;
-    if (script->time_ms > 0) {
-        command_stamp(&command, script->time_ms, buf_bytes(&plain));
-    } else {
-        buf_add_bytes(&command, buf_bytes(&plain));
-    }
-    buf_free(&plain);
-    return buf_bytes(&command);
+    return script_encode(&command, script);
 }
 
 static enum result_status apply_to(struct store *to, struct bytes bytes)
 {
-    struct store_result result;
-    assert_int_equal(store_apply(to, store_applied(to) + 1, 1, bytes, &result),
-                     ERR_OK);
-    assert_int_equal(result_check(result.data), ERR_OK);
-    assert_int_equal(result_open(&reader, result.data), ERR_OK);
-    return reader.head.status;
+    return script_apply(to, bytes, &reader);
 }
 
 #define APPLY(...) apply_to(store, encode(&(struct script){__VA_ARGS__}))
@@ -122,13 +65,14 @@ static void test_stamps_are_kept_and_never_go_back(void **state)
 {
     (void)state;
     assert_int_equal(store_time_ms(store), 0);
-    assert_int_equal(APPLY(.ops = {PUT("a", "1")}), RESULT_THEN);
+    assert_int_equal(APPLY(.thens = {PUT("a", "1")}), RESULT_THEN);
     assert_int_equal(store_time_ms(store), 0);
-    assert_int_equal(APPLY(.time_ms = 70, .ops = {PUT("a", "2")}), RESULT_THEN);
+    assert_int_equal(APPLY(.time_ms = 70, .thens = {PUT("a", "2")}),
+                     RESULT_THEN);
     assert_int_equal(store_time_ms(store), 70);
     APPLY(.time_ms = 69);
     assert_int_equal(store_time_ms(store), 70);
-    APPLY(.ops = {PUT("a", "3")});
+    APPLY(.thens = {PUT("a", "3")});
     assert_int_equal(store_time_ms(store), 70);
     reopen();
     assert_int_equal(store_time_ms(store), 70);
@@ -136,7 +80,7 @@ static void test_stamps_are_kept_and_never_go_back(void **state)
     APPLY(.time_ms = COMMAND_TIME_MS_MAX);
     reopen();
     assert_true(store_time_ms(store) == COMMAND_TIME_MS_MAX);
-    assert_int_equal(APPLY(.ops = {GET("a")}), RESULT_THEN);
+    assert_int_equal(APPLY(.thens = {GET("a")}), RESULT_THEN);
 }
 
 /* The stamp is part of what an entry does. */
@@ -183,7 +127,7 @@ static void test_the_schema_changes_with_the_first_stamp(void **state)
     struct buf file = {0};
     struct store_row row;
     storedir_put(store, "a", "1");
-    APPLY(.name = "n", .ops = {PUT("b", "2")});
+    APPLY(.name = "n", .thens = {PUT("b", "2")});
     storedir_backup(store, &file);
     assert_int_equal(schema_of(&file), 3);
     struct bytes stamped = encode(&(struct script){.time_ms = 5});
@@ -192,14 +136,14 @@ static void test_the_schema_changes_with_the_first_stamp(void **state)
     assert_false(store_changes_schema(store, stamped));
     storedir_backup(store, &file);
     assert_int_equal(schema_of(&file), 4);
-    APPLY(.time_ms = 6, .ops = {PUT("a", "3")});
+    APPLY(.time_ms = 6, .thens = {PUT("a", "3")});
     for (int i = 0; i < 2; i++) {
         assert_int_equal(store_get(store, bytes_of_string("a"), &row), ERR_OK);
         assert_true(bytes_equal_string(row.value, "3"));
         assert_int_equal(row.version, 2);
         assert_int_equal(store_get(store, bytes_of_string("b"), &row), ERR_OK);
         assert_true(bytes_equal_string(row.value, "2"));
-        APPLY(.name = "n", .ops = {PUT("b", "2")});
+        APPLY(.name = "n", .thens = {PUT("b", "2")});
         assert_true(reader.head.replayed);
         reopen();
     }
@@ -212,13 +156,13 @@ static void test_a_crash_after_the_migration(void **state)
 {
     (void)state;
     storedir_put(store, "a", "1");
-    APPLY(.time_ms = 5, .ops = {PUT("b", "2")});
+    APPLY(.time_ms = 5, .thens = {PUT("b", "2")});
     assert_int_equal(store_flushed(store), 1);
     store_discard(store);
     store = storedir_open(storedir_fs);
     assert_int_equal(store_applied(store), 1);
     assert_int_equal(store_time_ms(store), 0);
-    APPLY(.time_ms = 5, .ops = {PUT("b", "2")});
+    APPLY(.time_ms = 5, .thens = {PUT("b", "2")});
     assert_int_equal(store_time_ms(store), 5);
     reopen();
     assert_int_equal(store_applied(store), 2);
@@ -263,7 +207,7 @@ static struct result_op next(void)
 static uint64_t expire(uint64_t time_ms, uint64_t limit)
 {
     assert_int_equal(
-        APPLY(.time_ms = time_ms, .ops = {OP(EXPIRE, .limit = limit)}),
+        APPLY(.time_ms = time_ms, .thens = {OP(EXPIRE, .limit = limit)}),
         RESULT_THEN);
     return next().deleted;
 }
@@ -277,7 +221,7 @@ static uint64_t due(void)
 static void test_a_key_ends_at_its_deadline(void **state)
 {
     (void)state;
-    APPLY(.time_ms = 1000, .ops = {PUT_TTL("a", "1", 500), PUT("b", "2")});
+    APPLY(.time_ms = 1000, .thens = {PUT_TTL("a", "1", 500), PUT("b", "2")});
     assert_int_equal(get("a").deadline_ms, 1500);
     assert_int_equal(get("b").deadline_ms, 0);
     assert_int_equal(store_timed_keys(store), 1);
@@ -311,19 +255,19 @@ static void test_what_changes_a_deadline(void **state)
     for (int i = 0; i < 2; i++) {
         uint64_t t = store_time_ms(store) + 1000;
         APPLY(.time_ms = t,
-              .ops = {PUT_TTL("a", "1", 500), PUT_TTL("b", "2", 500),
-                      PUT_TTL("c", "3", 500), PUT_TTL("d", "4", 500),
-                      PUT_TTL("e/1", "5", 500), PUT_TTL("f", "6", 500)});
+              .thens = {PUT_TTL("a", "1", 500), PUT_TTL("b", "2", 500),
+                        PUT_TTL("c", "3", 500), PUT_TTL("d", "4", 500),
+                        PUT_TTL("e/1", "5", 500), PUT_TTL("f", "6", 500)});
         assert_int_equal(store_timed_keys(store), 6);
         if (i == 1) {
             reopen();
         }
         uint64_t index = get("b").modify_index;
-        APPLY(.ops = {PUT("a", "1"), OP(INCR, .key = KEY("c"), .by = 1),
-                      OP(DELETE, .key = KEY("d")),
-                      OP(DELETE_PREFIX, .key = KEY("e/"))});
+        APPLY(.thens = {PUT("a", "1"), OP(INCR, .key = KEY("c"), .by = 1),
+                        OP(DELETE, .key = KEY("d")),
+                        OP(DELETE_PREFIX, .key = KEY("e/"))});
         APPLY(.time_ms = t + 100,
-              .ops = {TOUCH("b", 5000), TOUCH("f", 0), TOUCH("none", 5)});
+              .thens = {TOUCH("b", 5000), TOUCH("f", 0), TOUCH("none", 5)});
         assert_true(next().found);
         assert_true(next().found);
         assert_false(next().found);
@@ -338,8 +282,8 @@ static void test_what_changes_a_deadline(void **state)
         assert_int_equal(expire(t + 5099, 10), 1);
         assert_int_equal(get("c").version, 0);
         assert_int_equal(expire(t + 5100, 10), 1);
-        APPLY(.ops = {OP(DELETE, .key = KEY("a")),
-                      OP(DELETE, .key = KEY("f"))});
+        APPLY(.thens = {OP(DELETE, .key = KEY("a")),
+                        OP(DELETE, .key = KEY("f"))});
     }
 }
 
@@ -353,7 +297,7 @@ static void test_many_are_removed_in_parts(void **state)
         snprintf(key, sizeof(key), "k%03d", (i * 7) % KEYS);
         struct command_op put = OP(PUT_TIMED, .ttl_ms = 100 + (uint64_t)i);
         put.key = bytes_of_string(key);
-        APPLY(.time_ms = 1000, .ops = {put});
+        APPLY(.time_ms = 1000, .thens = {put});
         if (i == KEYS / 2) {
             reopen();
         }
@@ -373,14 +317,14 @@ static void test_many_are_removed_in_parts(void **state)
     assert_int_equal(expire(6000, 64), 0);
 }
 
-/* What fails in the midst changes no deadline. */
+/* A transaction that fails in the midst changes no deadline. */
 static void test_a_failed_command_is_undone(void **state)
 {
     (void)state;
-    APPLY(.time_ms = 1000, .ops = {PUT_TTL("a", "x", 500)});
+    APPLY(.time_ms = 1000, .thens = {PUT_TTL("a", "x", 500)});
     assert_int_equal(
-        APPLY(.time_ms = 2000, .ops = {OP(EXPIRE, .limit = 5), PUT("a", "y"),
-                                       OP(INCR, .key = KEY("a"), .by = 1)}),
+        APPLY(.time_ms = 2000, .thens = {OP(EXPIRE, .limit = 5), PUT("a", "y"),
+                                         OP(INCR, .key = KEY("a"), .by = 1)}),
         RESULT_NOT_A_NUMBER);
     assert_int_equal(get("a").deadline_ms, 1500);
     assert_int_equal(store_timed_keys(store), 1);
@@ -392,8 +336,8 @@ static void test_a_timed_command_needs_a_stamp(void **state)
 {
     (void)state;
     struct store_result result;
-    struct bytes stamped =
-        encode(&(struct script){.time_ms = 5, .ops = {PUT_TTL("a", "1", 500)}});
+    struct bytes stamped = encode(
+        &(struct script){.time_ms = 5, .thens = {PUT_TTL("a", "1", 500)}});
     struct bytes bare = bytes_of(stamped.data + 9, stamped.size - 9);
     assert_true(command_needs_stamp(bare));
     assert_int_equal(store_apply(store, 1, 1, bare, &result), ERR_CORRUPT);
@@ -405,7 +349,7 @@ static void test_a_timed_command_needs_a_stamp(void **state)
 static uint64_t grant(uint64_t time_ms, uint64_t ttl_ms)
 {
     assert_int_equal(
-        APPLY(.time_ms = time_ms, .ops = {OP(LEASE_GRANT, .ttl_ms = ttl_ms)}),
+        APPLY(.time_ms = time_ms, .thens = {OP(LEASE_GRANT, .ttl_ms = ttl_ms)}),
         RESULT_THEN);
     return reader.head.index;
 }
@@ -419,13 +363,14 @@ static void test_a_lease_ends_with_its_keys(void **state)
     uint64_t other = grant(1000, 5000);
     assert_int_equal(store_leases(store), 2);
     APPLY(.time_ms = 1100,
-          .ops = {PUT_LEASE("a", "1", id), PUT_LEASE("b", "2", id),
-                  PUT_LEASE("c", "3", id), PUT_LEASE("d", "4", other)});
+          .thens = {PUT_LEASE("a", "1", id), PUT_LEASE("b", "2", id),
+                    PUT_LEASE("c", "3", id), PUT_LEASE("d", "4", other)});
     assert_int_equal(get("a").lease, id);
     assert_int_equal(get("a").deadline_ms, 0);
     reopen();
     /* A key leaves it by any write. */
-    APPLY(.time_ms = 1200, .ops = {PUT("b", "2"), PUT_LEASE("c", "3", other)});
+    APPLY(.time_ms = 1200,
+          .thens = {PUT("b", "2"), PUT_LEASE("c", "3", other)});
     assert_int_equal(store_lease_get(store, id, &lease), ERR_OK);
     assert_int_equal(lease.keys, 1);
     assert_int_equal(lease.deadline_ms, 1500);
@@ -437,7 +382,7 @@ static void test_a_lease_ends_with_its_keys(void **state)
     assert_int_equal(store_lease_next(store, other, &lease), ERR_NOT_FOUND);
     assert_int_equal(store_lease_keys(store, other, &keys), ERR_OK);
     assert_int_equal(cursor_left(&keys), 2 * 3);
-    APPLY(.time_ms = 1400, .ops = {OP(LEASE_KEEP, .lease = id)});
+    APPLY(.time_ms = 1400, .thens = {OP(LEASE_KEEP, .lease = id)});
     struct result_op op = next();
     assert_true(op.found);
     assert_int_equal(op.ttl_ms, 500);
@@ -447,13 +392,13 @@ static void test_a_lease_ends_with_its_keys(void **state)
     assert_int_equal(get("a").version, 0);
     assert_int_equal(get("b").version, 2);
     assert_int_equal(store_lease_get(store, id, &lease), ERR_NOT_FOUND);
-    APPLY(.time_ms = 2000, .ops = {OP(LEASE_KEEP, .lease = id)});
+    APPLY(.time_ms = 2000, .thens = {OP(LEASE_KEEP, .lease = id)});
     assert_false(next().found);
-    assert_int_equal(
-        APPLY(.time_ms = 2000, .ops = {PUT("x", "1"), PUT_LEASE("y", "1", id)}),
-        RESULT_NO_LEASE);
+    assert_int_equal(APPLY(.time_ms = 2000,
+                           .thens = {PUT("x", "1"), PUT_LEASE("y", "1", id)}),
+                     RESULT_NO_LEASE);
     assert_int_equal(get("x").version, 0);
-    APPLY(.time_ms = 2000, .ops = {OP(LEASE_REVOKE, .lease = other)});
+    APPLY(.time_ms = 2000, .thens = {OP(LEASE_REVOKE, .lease = other)});
     op = next();
     assert_true(op.found);
     assert_int_equal(op.deleted, 2);
@@ -473,18 +418,18 @@ static void test_a_lease_has_a_limit_of_keys(void **state)
     for (int i = 0; i <= COMMAND_LEASE_KEYS_MAX; i++) {
         snprintf(key, sizeof(key), "k%d", i);
         put.key = bytes_of_string(key);
-        assert_int_equal(APPLY(.time_ms = 1000, .ops = {put}),
+        assert_int_equal(APPLY(.time_ms = 1000, .thens = {put}),
                          i < COMMAND_LEASE_KEYS_MAX ? RESULT_THEN
                                                     : RESULT_LIMIT);
     }
     put.key = bytes_of_string("k0"); /* One that it has. */
-    assert_int_equal(APPLY(.time_ms = 1000, .ops = {put}), RESULT_THEN);
+    assert_int_equal(APPLY(.time_ms = 1000, .thens = {put}), RESULT_THEN);
     assert_int_equal(store_lease_get(store, id, &lease), ERR_OK);
     assert_int_equal(lease.keys, COMMAND_LEASE_KEYS_MAX);
     /* One lease an entry: its index is the id. */
     assert_int_equal(
-        APPLY(.time_ms = 1000, .ops = {OP(LEASE_GRANT, .ttl_ms = 1),
-                                       OP(LEASE_GRANT, .ttl_ms = 1)}),
+        APPLY(.time_ms = 1000, .thens = {OP(LEASE_GRANT, .ttl_ms = 1),
+                                         OP(LEASE_GRANT, .ttl_ms = 1)}),
         RESULT_LIMIT);
     assert_int_equal(store_leases(store), 1);
     assert_int_equal(expire(1500, 1), COMMAND_LEASE_KEYS_MAX);
@@ -495,7 +440,7 @@ static void test_a_lease_has_a_limit_of_keys(void **state)
 
 static bool is_replayed(uint64_t time_ms, const char *name)
 {
-    APPLY(.time_ms = time_ms, .name = name, .ops = {GET("a")});
+    APPLY(.time_ms = time_ms, .name = name, .thens = {GET("a")});
     return reader.head.replayed;
 }
 
@@ -535,7 +480,7 @@ static void random_script(struct rng *rng, struct script *script,
                           uint64_t *leases, char key[][8])
 {
     for (int i = 0; i < 4; i++) {
-        struct command_op *op = &script->ops[i];
+        struct command_op *op = &script->thens[i];
         snprintf(key[i], 8, "k%d", (int)rng_below(rng, 12));
         struct bytes k = bytes_of_string(key[i]);
         uint64_t lease = leases[rng_below(rng, 4)];
@@ -617,7 +562,7 @@ static void test_equal_logs_give_equal_states(void **state)
     time_ms += 1000;
     while (due() <= time_ms) {
         struct bytes bytes = encode(&(struct script){
-            .time_ms = time_ms, .ops = {OP(EXPIRE, .limit = 5)}});
+            .time_ms = time_ms, .thens = {OP(EXPIRE, .limit = 5)}});
         apply_to(store, bytes);
         apply_to(other, bytes);
     }

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "command/result.h"
 #include "store/store.h"
+#include "support/script.h"
 #include "support/storedir.h"
 
 static struct store *store;
@@ -35,91 +36,23 @@ static int teardown(void **state)
 
 /* ---- saying it shortly ---- */
 
-#define KEY(text)                                                              \
-    {                                                                          \
-        (const uint8_t *)(text), sizeof(text) - 1                              \
-    }
-#define PUT(k, v)                                                              \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_PUT, .key = KEY(k), .value = KEY(v)                    \
-    }
-#define DELETE(k)                                                              \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_DELETE, .key = KEY(k)                                  \
-    }
-#define DELETE_PREFIX(k)                                                       \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_DELETE_PREFIX, .key = KEY(k)                           \
-    }
-#define INCR(k, n)                                                             \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_INCR, .key = KEY(k), .by = (n)                         \
-    }
-#define GET(k)                                                                 \
-    (struct command_op)                                                        \
-    {                                                                          \
-        .type = COMMAND_GET, .key = KEY(k)                                     \
-    }
+#define DELETE(k) OP(DELETE, .key = KEY(k))
+#define DELETE_PREFIX(k) OP(DELETE_PREFIX, .key = KEY(k))
+#define INCR(k, n) OP(INCR, .key = KEY(k), .by = (n))
 #define IF(what, k, n)                                                         \
     (struct command_condition)                                                 \
     {                                                                          \
         .field = COMMAND_IF_##what, .key = KEY(k), .number = (n)               \
     }
 
-/* The parts of a command; each list ends with type 0. */
-struct script {
-    const char *name;
-    struct command_condition ifs[4];
-    struct command_op thens[8];
-    bool has_else;
-    struct command_op elses[4];
-};
-
-static void add_ops(const struct command_op *ops)
-{
-    struct command_writer writer;
-    command_list(&writer, &command);
-    for (; ops->type; ops++) {
-        command_add(&writer, ops);
-    }
-    command_end(&writer);
-}
-
 static struct bytes encode(const struct script *script)
 {
-    struct command_txn txn;
-    struct command_writer writer;
-    struct command_name name = {{0}, 0};
-    if (script->name) {
-        name.key = bytes_of_string(script->name);
-    }
-    command.size = 0;
-    command_txn(&txn, &command, &name, script->has_else);
-    command_list(&writer, &command);
-    for (const struct command_condition *c = script->ifs; c->field; c++) {
-        command_if(&writer, c);
-    }
-    command_end(&writer);
-    add_ops(script->thens);
-    if (script->has_else) {
-        add_ops(script->elses);
-    }
-    command_sign(&txn, 1);
-    return buf_bytes(&command);
+    return script_encode(&command, script);
 }
 
 static enum result_status apply_to(struct store *to, struct bytes bytes)
 {
-    struct store_result result;
-    assert_int_equal(store_apply(to, store_applied(to) + 1, 1, bytes, &result),
-                     ERR_OK);
-    assert_int_equal(result_check(result.data), ERR_OK);
-    assert_int_equal(result_open(&reader, result.data), ERR_OK);
-    return reader.head.status;
+    return script_apply(to, bytes, &reader);
 }
 
 static enum result_status apply(const struct script *script)
