@@ -17,8 +17,9 @@
 
 enum {
     STAMP_EVERY_MS = 1000,
-    EXPIRE_KEYS = 500, /* Of one entry: its time on the event loop. */
-    RETRY_MS = 500,    /* After a proposal that was refused. */
+    EXPIRE_KEYS =
+        500, /* One entry removes no more, for its time on the event loop. */
+    RETRY_MS = 500, /* After a proposal that was refused. */
 };
 
 static void begin_command(struct node *node, struct command_txn *txn)
@@ -45,10 +46,17 @@ static bool propose(struct node *node)
     return ok;
 }
 
+/* True if this node leads, knows the time, and something is to end. The last
+ * is asked first, since every turn asks and mostly nothing is. */
+static bool keeps_time(const struct node *node)
+{
+    return store_timed_keys(node->store) + store_leases(node->store) > 0 &&
+           node->time.term != 0 && node->time.term == raft_term(node->raft);
+}
+
 static bool may_propose(const struct node *node)
 {
-    return node->time.term != 0 && node->time.term == raft_term(node->raft) &&
-           node->now_ms >= node->time.retry_ms;
+    return keeps_time(node) && node->now_ms >= node->time.retry_ms;
 }
 
 /* ---- what is due ---- */
@@ -74,7 +82,7 @@ void expiry_run(struct node *node)
         return;
     }
     if (store_due_ms(node->store) > node->time.clock.time_ms) {
-        return; /* What was due has been deleted, or was put off. */
+        return; /* The key was deleted, or its end put off. */
     }
     begin_command(node, &txn);
     command_list(&list, &node->scratch.encoded);
@@ -91,11 +99,8 @@ void expiry_run(struct node *node)
 
 static uint64_t next_stamp_ms(const struct node *node)
 {
-    uint64_t last_ms =
-        max_u64(node->time.stamped_ms, store_time_ms(node->store));
-    return store_timed_keys(node->store) + store_leases(node->store) > 0
-               ? last_ms + STAMP_EVERY_MS
-               : UINT64_MAX;
+    return max_u64(node->time.stamped_ms, store_time_ms(node->store)) +
+           STAMP_EVERY_MS;
 }
 
 bool expiry_stamp_is_due(const struct node *node)
@@ -119,15 +124,12 @@ void expiry_stamp(struct node *node)
 uint64_t expiry_deadline_ms(const struct node *node)
 {
     const struct cluster_clock *clock = &node->time.clock;
-    if (node->time.term == 0 || node->time.term != raft_term(node->raft)) {
+    if (!keeps_time(node)) {
         return UINT64_MAX;
     }
     uint64_t due_ms =
         is_expiring(node) ? UINT64_MAX : store_due_ms(node->store);
     uint64_t time_ms = min_u64(due_ms, next_stamp_ms(node));
-    if (time_ms == UINT64_MAX) {
-        return UINT64_MAX;
-    }
     uint64_t left_ms = time_ms > clock->time_ms ? time_ms - clock->time_ms : 0;
     return max_u64(clock->seen_ms + left_ms, node->time.retry_ms);
 }

@@ -26,11 +26,11 @@ static uint64_t commit_p99_us(struct node *node)
 void vitals_report(struct node *node)
 {
     const struct node_env *env = &node->env;
-    const struct raft_conf *conf = raft_conf_active(node->raft);
     struct node_status status;
     if (!env->vitals || node->now_ms < node->vitals.due_ms) {
         return;
     }
+    const struct raft_conf *conf = raft_conf_active(node->raft);
     node->vitals.due_ms = node->now_ms + INTERVAL_MS;
     if (conf->count < 2) {
         return;
