@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import netns  # noqa: E402
 from cluster import BINARY, HOST, Cluster, free_port  # noqa: E402
 
 LOG_TAIL = 60
@@ -33,6 +34,16 @@ def cluster(tmp_path):
     nodes = Cluster(tmp_path)
     yield nodes
     nodes.stop()
+
+
+@pytest.fixture
+def network(tmp_path):
+    """With a namespace for each node; empty outside (netns.inside)."""
+    if not netns.INSIDE:
+        yield ()
+        return
+    with netns.cluster_in(tmp_path) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,22 @@ import subprocess
 from cluster import HOST, die_with_parent, free_port, wait_for
 
 
+def http(folder, content):
+    """The end of a configuration: no access log, and all files in this folder."""
+    return f"""
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+{content}
+}}
+"""
+
+
 @contextlib.contextmanager
 def nginx_before(nodes, folder):
     """Start it with these nodes as its upstream; the port that it listens at."""
@@ -18,14 +34,7 @@ master_process off;
 user root;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+""" + http(folder, f"""
   upstream nodes {{ {servers} }}
   server {{
     listen {HOST}:{port};
@@ -33,9 +42,7 @@ http {{
       proxy_pass http://nodes;
       proxy_set_header Host $http_host;
     }}
-  }}
-}}
-""")
+  }}"""))
     nginx = subprocess.Popen(["nginx", "-c", str(config), "-p", str(folder)],
                              preexec_fn=die_with_parent)
     try:

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from cluster import BINARY, HOST, free_port, wait_for
+from terminal import on_terminal
 
 DONE, FAILED, USAGE, NO, AWAY, UNKNOWN = 0, 1, 2, 5, 6, 7
 
@@ -720,27 +721,6 @@ def test_words_of_a_newcomer(words, code, says):
     assert len((done.stdout + done.stderr).splitlines()) == 1
 
 
-def on_terminal(*words, typed=b"", addr=None):
-    """On a terminal: what it shows, and the exit code."""
-    master, terminal = os.openpty()
-    environment = dict(os.environ, CRAFTD_ADDR=addr) if addr else None
-    child = subprocess.Popen([BINARY, *words], stdin=terminal, stdout=terminal,
-                             stderr=terminal, env=environment)
-    os.close(terminal)
-    shown = b""
-    try:
-        while not typed or b"stdin" not in shown:
-            shown += os.read(master, 4096)
-        os.write(master, typed)
-        while True:
-            shown += os.read(master, 4096)
-    except OSError:
-        pass  # EIO: the other side has closed it.
-    finally:
-        os.close(master)
-    return child.wait(10), shown
-
-
 def test_a_backup_does_not_go_to_a_terminal(three, addr):
     code, shown = on_terminal("backup", "-", addr=addr)
     assert code == USAGE and b"terminal" in shown and b"SQLite" not in shown
@@ -748,6 +728,6 @@ def test_a_backup_does_not_go_to_a_terminal(three, addr):
 
 @pytest.mark.parametrize("words", [["put", "typed"], ["put", "typed", "-"]])
 def test_reading_from_a_terminal_is_announced(three, addr, words):
-    code, shown = on_terminal(*words, typed=b"by hand\n\x04", addr=addr)
+    code, shown = on_terminal(*words, typed=b"by hand\n\x04", prompt=b"stdin", addr=addr)
     assert code == DONE and b"reading stdin" in shown and b"Ctrl-D" in shown
     assert run("get", "typed", addr=addr) == b"by hand\n"

@@ -1,44 +1,21 @@
 """craftd nodes, sync, snapshot, del --prefix and ls --json: for people on a terminal,
 and for scripts in a pipe."""
-import fcntl
 import json
-import os
 import re
-import struct
-import subprocess
-import termios
 
 import pytest
 
-from cluster import BINARY, wait_for
+from cluster import wait_for
 from test_client import (AWAY, DONE, FAILED, NO, UNKNOWN, USAGE, answer, craftd, lines,
                          problem, run, serve, target_of)  # noqa: F401
+from terminal import on_terminal
 # pylint: disable=redefined-outer-name,unused-import
 
 
-def terminal(*words, addr=None, typed=b"", prompt=b"[y/N]", columns=100):
-    """All of it on a terminal: the exit code, and what it shows. `typed` is typed at
-    the prompt."""
-    master, end = os.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k != "CRAFTD_ADDR"}
-    if addr:
-        environment["CRAFTD_ADDR"] = addr
-    child = subprocess.Popen([BINARY, *words], stdin=end, stdout=end, stderr=end,
-                             env=environment)
-    os.close(end)
-    shown = b""
-    try:
-        while True:
-            shown += os.read(master, 4096)
-            if typed and prompt in shown:
-                os.write(master, typed)
-                typed = b""
-    except OSError:
-        pass  # EIO: the other side has closed it.
-    finally:
-        os.close(master)
-    return child.wait(30), shown.decode()
+def terminal(*words, addr=None, typed=b"", columns=100):
+    """All of it on a terminal: the exit code, and what it shows."""
+    code, shown = on_terminal(*words, addr=addr, typed=typed, prompt=b"[y/N]", columns=columns)
+    return code, shown.decode()
 
 
 NODES = json.dumps([

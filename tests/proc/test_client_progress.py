@@ -2,40 +2,23 @@
 else."""
 import os
 import re
-import struct
 import subprocess
-import termios
-import fcntl
 import time
 
 import pytest
 
-from cluster import BINARY, wait_for
+from cluster import wait_for
 from test_client import DONE, FAILED, answer, craftd, serve  # noqa: F401
+from terminal import on_terminal
 
 MIB = 1 << 20
 
 
-def at_terminal(*words, addr=None, stdout=None, columns=80):
-    """With stderr at a terminal: the exit code, and the bytes that it shows."""
-    master, terminal = os.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k != "CRAFTD_ADDR"}
-    if addr:
-        environment["CRAFTD_ADDR"] = addr
-    child = subprocess.Popen([BINARY, *words], stdin=subprocess.DEVNULL,
-                             stdout=stdout or subprocess.DEVNULL, stderr=terminal,
-                             env=environment)
-    os.close(terminal)
-    shown = b""
-    try:
-        while True:
-            shown += os.read(master, 4096)
-    except OSError:
-        pass  # EIO: the other side has closed it.
-    finally:
-        os.close(master)
-    return child.wait(20), shown.decode()
+def at_terminal(*words, addr=None, stdout=subprocess.DEVNULL, columns=80):
+    """With stderr at a terminal: the exit code, and what it shows."""
+    code, shown = on_terminal(*words, addr=addr, columns=columns, stdin=subprocess.DEVNULL,
+                              stdout=stdout)
+    return code, shown.decode()
 
 
 def screen(shown):

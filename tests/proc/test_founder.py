@@ -207,15 +207,6 @@ def test_a_recovered_cluster_is_wanted(cluster, tmp_path):
 
 # ---- before it founds ----
 
-@pytest.fixture
-def network(tmp_path):
-    if not netns.INSIDE:
-        yield ()
-        return
-    with netns.cluster_in(tmp_path) as nodes:
-        yield nodes
-
-
 @netns.inside
 def test_on_a_network_an_empty_directory_listens_before_it_founds(network, tmp_path):
     """Nothing is ever acknowledged by the second cluster, which never is."""

@@ -134,16 +134,6 @@ def test_a_lock_needs_the_permissions_that_the_manual_names(cluster, tmp_path):
         assert (code == 0) == (done.stderr == ""), done
 
 
-@pytest.fixture
-def network(tmp_path):
-    """With a namespace for each node; empty outside (netns.inside)."""
-    if not netns.INSIDE:
-        yield ()
-        return
-    with netns.cluster_in(tmp_path) as nodes:
-        yield nodes
-
-
 @netns.inside
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable"])
 def test_the_node_of_the_holder_is_cut_off(network, lockers, tmp_path, kind):

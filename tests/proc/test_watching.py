@@ -10,6 +10,7 @@ import yaml
 import dist
 from cluster import HOST, free_port, request, wait_for
 from dist import need, run
+from nginx import http
 from test_proxies import running
 
 
@@ -187,16 +188,7 @@ def nginx(nodes, port, folder):
         daemon off;
         pid {folder}/nginx.pid;
         error_log stderr;
-        events {{ }}
-        http {{
-            access_log off;
-            client_body_temp_path {folder}/body;
-            proxy_temp_path {folder}/proxy;
-            fastcgi_temp_path {folder}/fastcgi;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
-            include {folder}/craftd.conf;
-        }}""")
+        """ + http(folder, f"include {folder}/craftd.conf;"))
     run("nginx", "-t", "-c", config)
     return ["nginx", "-c", str(config)]
 
