@@ -69,7 +69,7 @@ static void get_sandbox(void *arg, bool *seccomp, bool *landlock)
     *landlock = report->privileges->sandbox.landlock;
 }
 
-/* What the others are shown of this process. */
+/* Add the figures of this process that the other nodes are shown. */
 void report_vitals(void *arg, struct wire_vitals *vitals)
 {
     (void)arg;

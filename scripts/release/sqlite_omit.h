@@ -46,7 +46,7 @@
     (sqlite3ExprDelete((parse)->db, start_at),                                 \
      sqlite3ExprDelete((parse)->db, end_at),                                   \
      OMITTED(parse, "window functions"), (Window *)0)
-/* Of FILTER (WHERE ...) as well, which the parser makes a window. */
+/* The parser makes a window of FILTER (WHERE ...) as well. */
 #define OMITTED_WINDOW(parse, window)                                          \
     do {                                                                       \
         if (window) {                                                          \

@@ -25,7 +25,7 @@ struct export_view {
 
 struct api_exports {
     struct export_view views[EXPORT_VIEWS_MAX];
-    uint32_t readers; /* Of all views. */
+    uint32_t readers; /* All views have so many together. */
     struct timer timer;
 };
 

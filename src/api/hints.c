@@ -224,7 +224,7 @@ static void add_waiting(struct api *api)
     }
 }
 
-/* What comes from membership, apart from the other members. */
+/* Adds the hints about this node's own membership. */
 static void add_own(struct api *api, const struct node_status *status)
 {
     if (node_contradiction(api->node)) {

@@ -182,8 +182,8 @@ void api_add_pair_members(struct buf *out, const struct store_pair *pair)
     buf_add_decimal(out, pair->create_index);
 }
 
-/* What is left of the time of a key. The time of a lease is not read for each
- * of its keys. */
+/* Shows how much of a key's time is left. The time of a lease is not read for
+ * each of its keys. */
 static void add_end(struct conn *conn, struct buf *out,
                     const struct store_pair *pair)
 {

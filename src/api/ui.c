@@ -39,8 +39,8 @@ void api_on_whoami(struct conn *conn, const struct http_request *request)
 
 /* ---- the page ---- */
 
-/* Whether a range of Accept names HTML, whatever its weight: browsers do, and
- * programs that do not read it do not. */
+/* Returns whether a range of Accept names HTML, whatever its weight: browsers
+ * do, and programs that do not read it do not. */
 bool api_accepts_page(const struct http_request *request)
 {
     static const char type[] = "text/html";

@@ -44,7 +44,8 @@ void api_add_value(struct buf *out, struct bytes value);
 
 /* Returns whether Accept asks for the bytes of a value rather than JSON. */
 bool api_accepts_raw(const struct http_request *request);
-/* Whether Accept-Encoding prefers a compressed answer, or is content with it.
+/* Returns whether Accept-Encoding prefers a compressed answer, or is content
+ * with it.
  */
 bool api_accepts_gzip(const struct http_request *request);
 

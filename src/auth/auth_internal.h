@@ -42,7 +42,7 @@ struct auth_rules {
     struct auth_user *users;
     struct auth_prefix *prefixes;
     const struct auth_user *everybody; /* NULL: the file has no "*". */
-    uint8_t digest[SHA256_BYTES];      /* Of the file. */
+    uint8_t digest[SHA256_BYTES];      /* The file has it. */
     uint32_t perms_of_all;             /* What everybody has besides. */
     uint8_t *text;
 };

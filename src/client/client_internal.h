@@ -66,16 +66,16 @@ struct options {
     const char *exec; /* Command for each event; NULL: they are printed. */
     bool quiet;       /* No progress on the terminal. */
     bool all;         /* All nodes, of status and sync. */
-    bool watch;       /* Of status: again and again. */
-    bool prefix;      /* Of del: the word is a prefix. */
+    bool watch;       /* status is shown again and again. */
+    bool prefix;      /* The word of del is a prefix. */
     bool yes;         /* Nothing is asked. */
     const char *from; /* Format of the dump to import; NULL: an export. */
     bool dry_run;
-    bool has_conns; /* Of bench. */
+    bool has_conns; /* bench has --conns. */
     uint64_t conns;
     bool has_size;
     uint64_t size; /* Bytes of a value. */
-    bool show;     /* Of backup; it is carried out elsewhere (offline.c). */
+    bool show;     /* backup --show, which offline.c carries out. */
     /* Of lock and elect. */
     uint64_t ttl_ms;
     bool has_wait;
@@ -172,8 +172,8 @@ struct request {
     const char
         *out_type;             /* The answer must have this Content-Type and a
                                   length or chunks, or nothing is written to `out`. */
-    struct progress *progress; /* Of the bytes of `in` or `out`; NULL: it is not
-                                  shown. Borrowed. */
+    struct progress *progress; /* Counts the bytes of `in` or `out`; NULL: it is
+                                  not shown. Borrowed. */
     /* Filled in by request_run(). */
     struct http_answer answer;
     struct buf answer_body;

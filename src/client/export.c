@@ -149,7 +149,7 @@ static enum outcome ask(struct export *export, char addr[SERVER_BYTES],
                         int *code, char why[REQUEST_WHY_BYTES])
 {
     struct request request;
-    export->part.size = 0; /* Of an answer that broke off. */
+    export->part.size = 0; /* An answer that broke off has left it. */
     request_init(&request, "GET", "/export");
     if (!add_place(&request, export)) {
         (void)snprintf(why, REQUEST_WHY_BYTES,

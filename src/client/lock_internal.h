@@ -27,7 +27,7 @@
 enum {
     LEASE_ID_BYTES = 64,
     LOCK_NAME_MAX = 200,  /* With its ticket it must fit into a struct field. */
-    LOCK_VALUE_MAX = 300, /* So must the value of a candidate. */
+    LOCK_VALUE_MAX = 300, /* The value of a candidate is as long at most. */
     LOCK_KEY_BYTES = LOCK_NAME_MAX + 1 + LEASE_ID_BYTES,
     LOCK_TTL_MIN_MS = 1000,
 };
@@ -110,7 +110,7 @@ bool queue_wait(struct queue *queue, bool any, uint64_t ms);
 /* ---- child.c: a command with a process group of its own ---- */
 
 struct child {
-    pid_t pid;    /* And process group. */
+    pid_t pid;    /* The process group has the same number. */
     int terminal; /* The terminal that was given to it, -1: none. */
     bool ended;
     int code; /* Its exit code, 128 + the number of the signal that ended it. */

@@ -13,11 +13,11 @@
 enum { PROGRESS_FIRST_MS = 300, PROGRESS_PAUSE_MS = 200 };
 
 struct progress {
-    const char *name;    /* Of the command; a constant. */
+    const char *name;    /* The command's; a constant. */
     const char *items;   /* What is counted, such as "keys"; NULL: bytes. */
     uint64_t total;      /* 0: unknown. */
     bool shown;          /* There is a terminal for it. */
-    uint64_t start_ms;   /* Of the monotonic clock. */
+    uint64_t start_ms;   /* By the monotonic clock. */
     uint64_t done;       /* As of the last line, ... */
     uint64_t line_ms;    /* ... which was due at this time. */
     uint64_t per_second; /* Smoothed rate. */

@@ -29,7 +29,7 @@ int queue_enter(struct queue *queue, const char *value)
 
 enum { LINE_KEY, LINE_VALUE, LINE_INDEX, LINE_FIELDS };
 
-/* Whether the key is a ticket of this name: NAME/LEASE. */
+/* Returns whether the key is a ticket of this name: NAME/LEASE. */
 static bool is_ticket(const struct queue *queue, const char *key)
 {
     size_t size = strlen(queue->name);

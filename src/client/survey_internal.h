@@ -38,7 +38,7 @@ struct survey_node {
     bool asked;
     int code;                    /* Exit code of the request; EXIT_DONE: it has
                                     answered. */
-    int status;                  /* Of HTTP; 0: no answer. */
+    int status;                  /* HTTP's; 0: no answer. */
     char why[REQUEST_WHY_BYTES]; /* If it has not answered. */
     struct buf json;             /* Its answer. */
     struct buf facts;            /* The same as lines, client_flatten(). */

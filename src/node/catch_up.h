@@ -30,8 +30,8 @@ struct catch_up {
     uint64_t log_ms;  /* Time of the last log line, or of its begin. */
 };
 
-/* What is seen now, once in CATCH_UP_LOOK_MS; kind CATCH_UP_NONE: it is not
- * behind. True: a log line is due. */
+/* Take what is seen now, once in CATCH_UP_LOOK_MS; kind CATCH_UP_NONE: it is
+ * not behind. True: a log line is due. */
 bool catch_up_look(struct catch_up *at, enum catch_up_kind kind, uint64_t done,
                    uint64_t total, uint64_t now_ms);
 /* Time that is left at this rate; UINT64_MAX: it does not get on. */

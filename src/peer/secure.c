@@ -123,7 +123,8 @@ static size_t answer_first(struct conn *conn, size_t size)
     return size;
 }
 
-/* Whether this good first message has been here before. It is remembered. */
+/* Returns whether this good first message has been here before, and remembers
+ * it. */
 static bool is_repeated(struct peers *peers, struct bytes message)
 {
     uint64_t end = load_u64(message.data + message.size - sizeof(end));

@@ -70,7 +70,7 @@ enum wire_type {
     WIRE_SNAPSHOT_RESP = 10, /* ... and its acknowledgement. */
     WIRE_REMOVED = 11, /* The receiver is no member any more. (Builds that do
                           not know it skip it.) */
-    WIRE_VITALS = 12,  /* What an operator asks about the sender. (Likewise.) */
+    WIRE_VITALS = 12,  /* Figures of the sender, for operators. (Likewise.) */
 };
 
 /* HELLO and WELCOME carry the same: the identities of sender and receiver. They

@@ -49,7 +49,7 @@ static void test_it_stands_still(void **state)
     }
     assert_int_equal(lines, 2); /* It is said all the more. */
     assert_true(catch_up_left_s(&at) == UINT64_MAX);
-    /* What is left may grow: the leader goes on. */
+    /* The rest may grow: the leader goes on. */
     (void)look(&at, CATCH_UP_ENTRIES, 107, 400, &now_ms);
     assert_int_equal(at.per_second, 25);
     assert_int_equal(catch_up_left_s(&at), 12);
