@@ -28,6 +28,7 @@
  *     watch.c    /watch
  *     watch_initial.c  the keys as they are, with which it may begin
  *     watch_text.c  the form of its events
+ *     watch_lag.c   how far its clients are behind
  *     txn.c      /txn
  *     status.c   /status
  *     join.c     /join

@@ -466,6 +466,28 @@ static void add_requests(struct api *api)
     }
 }
 
+/* Of the slowest watch alone, since there is no bound on the names of all;
+ * those of the slowest few are in /status. */
+static void add_watch_lag(struct api *api)
+{
+    struct buf *out = &api->body;
+    struct watches_lag lag;
+    api_watches_get_lag(api, NULL, &lag);
+    gauge(out, "craftd_watchers_behind",
+          "Watches whose client has not been sent everything.", lag.behind);
+    gauge(out, "craftd_watch_lag_entries_max",
+          "Entries applied here since the state that the slowest client of a "
+          "watch has been sent.",
+          lag.entries_max);
+    family(out, "craftd_watch_lag_seconds_max", "gauge",
+           "Age of the oldest state that a client of a watch has been sent.");
+    buf_add_string(out, "craftd_watch_lag_seconds_max ");
+    add_seconds(out, lag.ms_max * 1000);
+    buf_add_u8(out, '\n');
+    gauge(out, "craftd_watch_buffered_bytes",
+          "Bytes that wait until clients of watches take them.", lag.bytes);
+}
+
 static void add_http(struct api *api)
 {
     static const char name[] = "craftd_http_request_duration_seconds";
@@ -488,9 +510,7 @@ static void add_http(struct api *api)
         "Watches that ended since their client did not keep up, or the data "
         "was replaced.",
         api->watches.dropped);
-    gauge(out, "craftd_watch_lag_events",
-          "Events that the watch furthest behind has not been sent.",
-          api_watches_lag(api));
+    add_watch_lag(api);
     counter(out, "craftd_auth_failures_total",
             "Requests with wrong credentials.",
             api->gate.auth ? auth_failures(api->gate.auth) : 0);

@@ -130,8 +130,45 @@ static void add_catch_up(struct api *api)
     buf_add_u8(&api->body, '}');
 }
 
-static void add_storage(struct api *api, const struct node_status *status)
+/* Watches are named to those who may read what they show. */
+static void add_watches(struct conn *conn)
 {
+    struct api *api = conn->api;
+    struct buf *out = &api->body;
+    struct feed_stats feed;
+    struct watches_lag lag;
+    const char *comma = "";
+    feed_get_stats(node_feed(api->node), &feed);
+    api_watches_get_lag(api, &conn->gate.identity, &lag);
+    buf_printf(
+        out,
+        ",\"watch\":{\"watchers\":%u,\"watchers_max\":%u,\"events\":%llu,"
+        "\"dropped\":%llu,\"behind\":%u,\"lag_max\":%llu,\"lag_ms_max\":%llu,"
+        "\"buffered_bytes\":%llu,\"history_events\":%u,"
+        "\"history_bytes\":%llu,\"oldest_index\":%llu,\"slowest\":[",
+        api->watches.count, api_watches_max(api), U(api->watches.events),
+        U(api->watches.dropped), lag.behind, U(lag.entries_max), U(lag.ms_max),
+        U(lag.bytes), feed.events, U(feed.bytes),
+        U(feed_floor(node_feed(api->node))));
+    for (uint32_t i = 0; i < lag.row_count; i++) {
+        const struct watch_lag_row *row = &lag.rows[i];
+        const struct feed_watch *watch = &row->conn->watch.feed;
+        buf_printf(out, "%s{", comma);
+        comma = ",";
+        api_add_text_member(out, watch->is_prefix ? "prefix" : "key",
+                            watch->key);
+        buf_add_u8(out, ',');
+        api_add_text(out, "address", stream_peer_text(row->conn->stream));
+        buf_printf(out,
+                   ",\"lag\":%llu,\"lag_ms\":%llu,\"buffered_bytes\":%llu}",
+                   U(row->entries), U(row->ms), U(row->bytes));
+    }
+    buf_add_string(out, "]}");
+}
+
+static void add_storage(struct conn *conn, const struct node_status *status)
+{
+    struct api *api = conn->api;
     struct buf *out = &api->body;
     const struct histogram *syncs = node_sync_times(api->node);
     uint64_t p99_us = syncs ? histogram_quantile(syncs, 990) : 0;
@@ -150,16 +187,7 @@ static void add_storage(struct api *api, const struct node_status *status)
                U(api->options.db_bytes_max), U(api->options.cache_bytes),
                U(reactor_turn_max_us(api->options.reactor) / 1000));
     add_catch_up(api);
-    struct feed_stats feed;
-    feed_get_stats(node_feed(api->node), &feed);
-    buf_printf(
-        out,
-        ",\"watch\":{\"watchers\":%u,\"watchers_max\":%u,\"events\":%llu,"
-        "\"dropped\":%llu,\"lag_max\":%llu,\"history_events\":%u,"
-        "\"history_bytes\":%llu,\"oldest_index\":%llu}",
-        api->watches.count, api_watches_max(api), U(api->watches.events),
-        U(api->watches.dropped), U(api_watches_lag(api)), feed.events,
-        U(feed.bytes), U(feed_floor(node_feed(api->node))));
+    add_watches(conn);
     buf_printf(out,
                ",\"ttl\":{\"keys\":%llu,\"leases\":%llu,\"expired\":%llu,"
                "\"next_ms\":",
@@ -204,7 +232,7 @@ void api_on_status(struct conn *conn, const struct http_request *request)
     buf_add_u8(&api->body, ',');
     add_engine(api, &status);
     add_peers(api, &status);
-    add_storage(api, &status);
+    add_storage(conn, &status);
     api_answer(conn, 200, "application/json", buf_bytes(&api->body));
 }
 

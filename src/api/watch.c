@@ -63,6 +63,7 @@ struct buf *watch_output(struct conn *conn)
     struct conn_watch *watch = &conn->watch;
     struct buf *out = stream_output(conn->stream);
     if (list_empty(&watch->written)) {
+        watch_lag_before(conn);
         list_add(&conn->api->watches.written, &watch->written);
         watch->chunk_at = out->size;
         if (watch->chunked) {
@@ -97,8 +98,9 @@ void watch_finish_writing(struct conn *conn)
     if (watch->chunked) {
         api_chunk_end(stream_output(conn->stream), watch->chunk_at);
     }
-    conn->api->watches.bytes +=
-        stream_output(conn->stream)->size - watch->chunk_at;
+    size_t bytes = stream_output(conn->stream)->size - watch->chunk_at;
+    conn->api->watches.bytes += bytes;
+    watch_lag_after(conn, bytes);
     watch->written_ms = now(conn->api);
 }
 
@@ -263,6 +265,7 @@ static void on_event(struct feed_watch *feed_watch,
     } else if (is_room(conn)) {
         watch_write_event(conn, event);
     } else {
+        watch_lag_before(conn);
         watch_end_entry(conn, conn->watch.id_pending != event->index);
         feed_fall_behind(feed_of(conn), feed_watch);
         watch_look_in(conn, 1);
@@ -530,6 +533,7 @@ static void start(struct conn *conn)
         return;
     }
     watch->stage = WATCH_STREAMING;
+    watch_lag_begin(conn, since);
     watch_begin_stream(conn, max_u64(since, feed_index(feed)));
     if (!conn->state.watch.resumes) {
         watch_add_id(watch_output(conn), watch->format, false, since);
@@ -643,17 +647,6 @@ void api_on_watch(struct conn *conn, const struct http_request *request)
 uint32_t api_watches_max(const struct api *api)
 {
     return (uint32_t)max_u64(api->options.conns_max / 2, 1);
-}
-
-uint64_t api_watches_lag(const struct api *api)
-{
-    uint64_t lag = 0;
-    for (struct list *at = api->watches.all.next; at != &api->watches.all;
-         at = at->next) {
-        const struct conn *conn = container_of(at, struct conn, watch.link);
-        lag = max_u64(lag, feed_lag(feed_of(conn), &conn->watch.feed));
-    }
-    return lag;
 }
 
 void api_watches_init(struct api *api)

@@ -108,6 +108,7 @@ static void end_page(struct conn *conn)
         return;
     }
     if (watch->stage == WATCH_FIRST) {
+        watch_lag_begin(conn, index);
         watch_begin_stream(conn, index);
         watch->stage = WATCH_PAGES;
         if (watch->is_reset) {

@@ -1,6 +1,6 @@
 /* watch_internal.h -- GET /watch: a stream of changes. watch.c has the stream,
  * watch_initial.c the set that it may begin with, watch_text.c the form of its
- * events. */
+ * events, watch_lag.c how far clients are behind. */
 #ifndef CRAFTD_API_WATCH_INTERNAL_H
 #define CRAFTD_API_WATCH_INTERNAL_H
 
@@ -9,6 +9,7 @@
 #include "node/feed.h"
 
 struct api;
+struct auth_identity;
 struct conn;
 
 /* ---- the text of events: watch_text.c ---- */
@@ -51,6 +52,17 @@ enum watch_stage {
     WATCH_STREAMING /* Changes are sent as they come. */
 };
 
+/* What of the state of this node a client has been sent: watch_lag.c. */
+struct watch_lag {
+    uint64_t index; /* The kernel has taken everything up to this index, ... */
+    uint64_t ms;    /* ... which was applied last at this time. */
+    /* A position in the output, up to which the client will have been sent the
+     * state of that index and time; and the bytes written behind it. */
+    uint64_t mark_index;
+    uint64_t mark_ms;
+    size_t mark_bytes;
+};
+
 /* A watch of a connection. From the start of its answer to the end of it. */
 struct conn_watch {
     enum watch_stage stage;
@@ -69,6 +81,7 @@ struct conn_watch {
     size_t queued_bytes; /* Output that waits for the client, and since when it
                             has not become less. */
     uint64_t queued_ms;
+    struct watch_lag lag;
 };
 
 /* All watches. */
@@ -98,8 +111,6 @@ uint32_t api_watches_max(const struct api *api);
 /* End all watches, so that their clients come again: under new rules of --auth,
  * or to another node. */
 void api_watches_end(struct api *api);
-/* Number of events that the watcher furthest behind has not been sent. */
-uint64_t api_watches_lag(const struct api *api);
 /* True if the connection's answer is a watch that has begun. */
 bool api_is_watching(const struct conn *conn);
 /* The client has taken everything: go on. */
@@ -111,6 +122,40 @@ void api_watch_half_closed(struct conn *conn);
 bool api_watch_page_failed(struct conn *conn);
 /* The connection ends, or the answer is complete. Safe without a watch. */
 void api_watch_close(struct conn *conn);
+
+/* ---- how far clients are behind: watch_lag.c ---- */
+
+enum { WATCH_SLOWEST_MAX = 5 };
+
+/* Lag is counted from what the kernel has not taken: events in the output, and
+ * those that the watch has not read from the feed. It counts entries of the
+ * log, whether or not they concern the watch, since --history bounds those. */
+struct watch_lag_row {
+    const struct conn *conn;
+    uint64_t entries;
+    uint64_t ms; /* Age of the state that the client has been sent. */
+    uint64_t bytes;
+};
+
+struct watches_lag {
+    uint32_t behind; /* Number of watches that have not sent everything. */
+    uint64_t entries_max;
+    uint64_t ms_max;
+    uint64_t bytes; /* Output that waits, of all. */
+    uint32_t row_count;
+    struct watch_lag_row rows[WATCH_SLOWEST_MAX]; /* The slowest first. */
+};
+
+/* Measure the lag of all watches. The rows are those of the slowest of which
+ * `identity` may read all keys; NULL: no rows are wanted. */
+void api_watches_get_lag(struct api *api, const struct auth_identity *identity,
+                         struct watches_lag *lag);
+/* The answer begins: the client has the state of that index. */
+void watch_lag_begin(struct conn *conn, uint64_t index);
+/* Something is to be written, or is ready to be and there is no room. */
+void watch_lag_before(struct conn *conn);
+/* Bytes were added to the output since watch_lag_before(). */
+void watch_lag_after(struct conn *conn, size_t bytes);
 
 /* ---- between watch.c and watch_initial.c ---- */
 

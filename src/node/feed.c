@@ -527,9 +527,14 @@ void feed_get_stats(const struct feed *feed, struct feed_stats *stats)
     };
 }
 
-uint64_t feed_lag(const struct feed *feed, const struct feed_watch *watch)
+uint64_t feed_index_read(const struct feed *feed,
+                         const struct feed_watch *watch)
 {
-    return feed->committed - (watch->state == FEED_FOLLOWING
-                                  ? feed->delivered
-                                  : max_u64(watch->next, feed->first));
+    must(watch->state != FEED_CLOSED);
+    if (watch->state == FEED_FOLLOWING) {
+        return feed_delivered(feed);
+    }
+    uint64_t next = max_u64(watch->next, feed->first);
+    return next >= feed->committed ? feed->index
+                                   : slot_of(feed, next)->index - 1;
 }

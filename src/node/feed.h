@@ -140,7 +140,9 @@ struct feed_stats {
     uint64_t added;  /* Since the start. */
 };
 void feed_get_stats(const struct feed *feed, struct feed_stats *stats);
-/* Number of events in the ring that a watcher has not read. */
-uint64_t feed_lag(const struct feed *feed, const struct feed_watch *watch);
+/* A watcher that is not closed has received or read every event up to this
+ * index that concerns it. */
+uint64_t feed_index_read(const struct feed *feed,
+                         const struct feed_watch *watch);
 
 #endif

@@ -3,11 +3,13 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -393,13 +395,13 @@ def test_http_1_0_has_no_chunks(one):
 
 # ---- clients that do not keep up ----
 
-def stalled(node, query):
+def stalled(node, query, headers=""):
     """A watch whose client reads nothing after its head."""
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     s.settimeout(30)
     s.connect((HOST, node.http_port))
-    s.sendall(f"GET /watch?{query} HTTP/1.0\r\n\r\n".encode())
+    s.sendall(f"GET /watch?{query} HTTP/1.0\r\n{headers}\r\n".encode())
     assert b"200 OK" in s.recv(512)
     return s
 
@@ -449,6 +451,162 @@ def test_a_client_that_reads_slowly_gets_all(cluster):
     lines = [line for line in got.split(b"\n") if line.startswith(b"data: ")]
     assert [json.loads(line[6:])["key"] for line in lines] == [
         f"slow/{i}" for i in range(250)]
+
+
+# ---- how far clients are behind ----
+
+def metrics(node):
+    text = node.request("GET", "/metrics").body.decode()
+    return {name: float(value) for name, value in
+            re.findall(r"(?m)^(craftd_watch\w+) ([0-9.]+)$", text)}
+
+
+def fill(node, prefix):
+    """Writes until the node holds something that a client has not taken, but has yet
+    no reason to stop writing to it."""
+    for i in range(2000):
+        node.request("PUT", f"/key/{prefix}{i}", "v" * 20000)
+        if metrics(node)["craftd_watch_buffered_bytes"] > 0:
+            return
+    raise AssertionError("the kernel takes everything")
+
+
+def test_the_lag_of_each_slow_client_is_shown(cluster):
+    node = cluster.start(1)[0]
+    fast = Watch(node, "key=other")
+    nothing = {"craftd_watchers_behind": 0, "craftd_watch_lag_entries_max": 0,
+               "craftd_watch_lag_seconds_max": 0, "craftd_watch_buffered_bytes": 0}
+    slow = stalled(node, "prefix=slow/")
+    assert nothing.items() <= metrics(node).items()
+    assert node.status()["watch"]["slowest"] == []
+    fill(node, "slow/")
+    filled = Stopwatch(node)
+    for _ in range(7):  # They concern others, and count all the same.
+        put(node, other="1")
+    fast.take(7)
+    time.sleep(1.2)
+    got = metrics(node)
+    watch = node.status()["watch"]
+    assert got["craftd_watchers_behind"] == 1
+    assert 7 < got["craftd_watch_lag_entries_max"] < 200
+    assert 1.2 < got["craftd_watch_lag_seconds_max"] < filled.seconds() + 5
+    assert watch["lag_max"] == got["craftd_watch_lag_entries_max"]
+    assert watch["lag_ms_max"] >= got["craftd_watch_lag_seconds_max"] * 1000
+    assert watch["buffered_bytes"] == got["craftd_watch_buffered_bytes"]
+    assert 0 < watch["buffered_bytes"] < 200000  # It is not yet behind in the feed.
+    row, = watch["slowest"]
+    host, port = slow.getsockname()
+    assert row.pop("lag_ms") >= 1200
+    assert row == {"prefix": "slow/", "address": f"{host}:{port}",
+                   "lag": watch["lag_max"], "buffered_bytes": watch["buffered_bytes"]}
+    with slow:
+        drain(slow, lambda: not metrics(node)["craftd_watchers_behind"])
+        assert nothing.items() <= metrics(node).items()
+        assert node.status()["watch"]["slowest"] == []
+    fast.close()
+
+
+def drain(s, done):
+    """Read until done() says so."""
+    s.settimeout(0.2)
+    until = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < until
+        try:
+            while s.recv(1 << 20):
+                pass
+        except TimeoutError:
+            pass
+
+
+def test_the_lag_is_that_of_what_is_not_sent(cluster):
+    """A client that is never without something to read, yet goes on, is behind by what
+    it has not got, and not since it first had to wait."""
+    node = cluster.start(1)[0]
+    slow = stalled(node, "prefix=slow/")
+    fill(node, "slow/")
+    for _ in range(200):  # More than the kernel takes at once.
+        node.request("PUT", "/key/slow/a", "v" * 20000)
+    began = time.monotonic()
+    count = 800
+    for _ in range(count):
+        node.request("PUT", "/key/slow/a", "v" * 20000)
+        got = 0
+        while got < 20000:
+            got += len(slow.recv(20000 - got))
+    took_ms = (time.monotonic() - began) * 1000
+    watch = node.status()["watch"]
+    assert watch["behind"] == 1
+    assert 0 < watch["lag_ms_max"] < took_ms * 3 / 4
+    assert 0 < watch["lag_max"] < count * 3 / 4
+    slow.close()
+
+
+def test_an_idle_watch_is_not_behind(cluster):
+    """It is behind from the first event that its client has to wait for."""
+    node = cluster.start(1)[0]
+    slow = stalled(node, "prefix=slow/")
+    for i in range(100):
+        time.sleep(0.5)
+        began = time.monotonic()
+        put(node, slow_a="v" * 200000)
+        watch = node.status()["watch"]
+        took_ms = (time.monotonic() - began) * 1000
+        if watch["behind"]:
+            break
+    assert watch["behind"] == 1
+    assert watch["lag_ms_max"] <= took_ms
+    slow.close()
+
+
+def test_the_slowest_come_first_and_are_few(cluster):
+    node = cluster.start(1)[0]
+    slow = []
+    for i in range(7):
+        slow.append(stalled(node, f"key=k{i}" if i % 2 else f"prefix=k{i}/"))
+        name = f"k{i}" if i % 2 else f"k{i}/x"
+        for _ in range(2000):
+            node.request("PUT", f"/key/{name}", "v" * 60000)
+            if node.status()["watch"]["behind"] == i + 1:
+                break
+        time.sleep(0.05)
+    watch = node.status()["watch"]
+    assert watch["behind"] == 7
+    rows = watch["slowest"]
+    assert [row.get("key") or row["prefix"] for row in rows] == [
+        "k0/", "k1", "k2/", "k3", "k4/"]
+    assert [row["address"] for row in rows] == [
+        "{}:{}".format(*s.getsockname()) for s in slow[:5]]
+    late = [row["lag_ms"] for row in rows]
+    assert late == sorted(late, reverse=True) and late[0] == watch["lag_ms_max"]
+    for s in slow:
+        s.close()
+
+
+def test_only_watches_that_one_may_read_are_listed(cluster, tmp_path):
+    path = tmp_path / "auth.json"
+    users = {"a": ["read:a/"], "deep": ["read:a/b/"], "all": ["all"], "none": []}
+    path.write_text(json.dumps([
+        {"token": "sha256:" + hashlib.sha256(name.encode()).hexdigest(),
+         "perms": perms} for name, perms in users.items()]
+        + [{"username": "*", "perms": ["status"]}]))
+    path.chmod(0o600)
+    node = cluster.new(args=["--auth", str(path)]).start().up()
+    cluster.wait_leader()
+    bearer = {name: {"Authorization": f"Bearer {name}"} for name in users}
+    slow = stalled(node, "prefix=a/", "Authorization: Bearer a\r\n")
+
+    def watch(name):
+        return node.request("GET", "/status", headers=bearer[name]).json()["watch"]
+
+    for i in range(2000):
+        node.request("PUT", "/key/a/b/c", "v" * 60000, headers=bearer["all"])
+        if watch("all")["behind"]:
+            break
+    for name, shown in (("all", 1), ("a", 1), ("deep", 0), ("none", 0)):
+        assert watch(name)["behind"] == 1
+        assert len(watch(name)["slowest"]) == shown, name
+    slow.close()
 
 
 # ---- permissions ----

@@ -72,6 +72,8 @@ ALERTS = {
     "CraftdServerErrors": (requests(20), requests(1)),
     "CraftdLoginsFail": (craftd("craftd_auth_failures_total", "0+120x40"),
                          craftd("craftd_auth_failures_total", "0+30x40")),
+    "CraftdWatchesSlow": (craftd("craftd_watch_lag_seconds_max", "12x40"),
+                          craftd("craftd_watch_lag_seconds_max", "0x30 12x10")),
     # Time 0 of a test is that of the epoch.
     "CraftdBackupOld": (craftd("craftd_backup_last_success_time_seconds", "-172900x40"),
                         craftd("craftd_backup_last_success_time_seconds", "-3600x40")),
