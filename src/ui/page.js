@@ -735,7 +735,7 @@ const onTreeKey = (event) => {
 
 // ---- one value ----
 
-// `shown` is what the node had: its bytes and index, index 0 for a key to be made.
+// `shown` is what the node had: its key, bytes and index, index 0 for a key to be made.
 let shown = null, format = "text", written = "";
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const asText = (data) => { try { return decoder.decode(data); } catch (error) { return null; } };
@@ -803,18 +803,23 @@ const drawMeta = () => {
     if (shown.lease !== undefined) { facts.Lease = shown.lease; }
     drawPairs($("meta"), facts);
 };
-const adopt = (meta) => { shown = timed({ ...meta, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); };
+const adopt = (meta) => { shown = timed({ ...meta, key: chosen, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); };
 const openKey = async (key) => {
     try {
         const meta = await read(pathOf(key) + "?meta");
         if (chosen !== key) { return; }
+        // Typed while the answer was on its way: it stays.
+        const typed = shown && shown.key === key && isDirty();
+        if (typed && meta.index > shown.index) { conflict(meta); return; }
         adopt(meta);
+        if (typed) { buttons(); return; }
         text($("key-name"), key);
         $("new-label").hidden = true;
         $("value").hidden = false;
         showBytes(shown.data, format);
     } catch (error) {
         if (chosen !== key) { return; }
+        if (error.status === 404 && shown && shown.key === key && isDirty()) { conflict(null); return; }
         $("value").hidden = true;
         shown = null;
         complain(error.status === 404 ? "There is no key " + key + "." : why(error));
@@ -864,10 +869,11 @@ const store = async (key, data, condition) => {
     $("save").disabled = true;
     shown.busy = true; // What comes meanwhile may be this write: it is read again.
     try {
-        await ask("PUT", pathOf(key) + (String(words) && "?" + words), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
+        const sent = $("bytes").value;
+        const { headers } = await ask("PUT", pathOf(key) + (String(words) && "?" + words), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
         report("Saved " + key + ".");
-        shown.data = data;
-        written = $("bytes").value;
+        Object.assign(shown, { data, index: Number(headers.get("ETag").replace(/"/g, "")) });
+        written = sent;
         if (chosen === key) { await openKey(key); } else { location.hash = hashOf({ key }); }
     } catch (error) {
         if (error.status === 412) {

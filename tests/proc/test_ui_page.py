@@ -304,7 +304,8 @@ def test_an_edit_is_saved(three, visit):
 
 def test_a_conflict_is_shown_and_nothing_overwritten(three, visit):
     three[0].put("both/a", "first")
-    page = visit(three[1], "/ui", broken=True)
+    page = visit(three[1], "/ui#keys", broken=True)
+    page.wait_for("stream.state === 'live'")
     open_key(page, "both/a")
     page.evaluate("stream.stop()")  # So that the page learns of it from 412 alone.
     edit(page, "mine")
@@ -322,6 +323,49 @@ def test_a_conflict_is_shown_and_nothing_overwritten(three, visit):
     page.click("#over")
     page.wait_for("$('conflict').hidden")
     wait_for(lambda: three[0].get("both/a") == "mine", 10, "it is replaced")
+
+
+def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
+    """The key is read again when the tree is, and after each change and save."""
+    three[0].put("late/a", "first")
+    page = visit(three[1], "/ui#keys?prefix=late/", broken=True)
+    page.wait_for("stream.state === 'live'")
+    open_key(page, "late/a")
+    page.evaluate("""stream.stop(), (() => {
+        const real = fetch;
+        let gate = Promise.resolve();
+        window.hold = () => { gate = new Promise(open => { window.release = open; }); };
+        window.fetch = async (path, options) => {
+            const answer = await real(path, options);
+            if (path.includes("?meta")) { await gate; }
+            return answer;
+        };
+    })()""")
+
+    def type_meanwhile(text):
+        page.evaluate("hold(), window.reading = openKey('late/a'), null")
+        edit(page, text)
+        page.evaluate("release(), reading")
+        assert page.evaluate("$('bytes').value") == text
+    type_meanwhile("mine")
+    assert page.evaluate("$('conflict').hidden") is True
+    # What was typed during a save is no conflict with that save.
+    page.evaluate("hold(), $('save').click()")
+    page.wait_for("$('done').textContent.includes('Saved')")
+    edit(page, "mine, and more")
+    page.evaluate("release()")
+    page.wait_for("$('meta').textContent.includes('Version2')")
+    assert page.evaluate("[$('bytes').value, $('conflict').hidden, $('save').disabled]") == [
+        "mine, and more", True, False]
+    page.click("#save")
+    wait_for(lambda: three[0].get("late/a") == "mine, and more", 10, "it is saved")
+    # A value of somebody else is a conflict.
+    page.wait_for("$('meta').textContent.includes('Version3')")
+    three[0].put("late/a", "theirs")
+    type_meanwhile("mine")
+    assert page.evaluate("[$('conflict').hidden, $('theirs').textContent]") == [False, "theirs"]
+    page.click("#take")
+    page.wait_for("$('bytes').value === 'theirs'")
 
 
 def test_a_change_while_typing_is_shown_and_keeps_what_was_typed(three, visit):
