@@ -12,10 +12,11 @@ import urllib.request
 
 import pytest
 
-from cluster import BINARY, HOST, die_with_parent, free_port, wait_for
+from cluster import BINARY, HOST, Stopwatch, die_with_parent, free_port, rss_bytes, wait_for
 from test_auth import ROOT_TOKEN, authorized, token, write_rules
 from test_client import AWAY, DONE, FAILED, USAGE, Server, craftd, run
-from test_export import fill, lines, listed
+from test_export import MIB, Reader, fill, lines, listed
+from test_metrics import scrape, value
 
 RAW = bytes(range(256))
 
@@ -91,6 +92,59 @@ def test_many_keys_there_and_back(cluster, tmp_path):
     def pairs_of(export):
         return [(line["key"], line["value"]) for line in lines(export)[:-1]]
     assert pairs_of(again) == pairs_of(text)
+
+
+def measured(*words):
+    """Run a command; the seconds that it took, and its largest resident size, which is
+    read while it runs, since that of getrusage(2) has the size of the parent in it."""
+    began, largest = time.monotonic(), 0
+    running = start(*words)
+    while running.poll() is None:
+        largest = max(largest, rss_bytes(running.pid))
+        time.sleep(0.02)
+    seconds = time.monotonic() - began
+    assert running.communicate()[1] == b"" and running.returncode == 0
+    return seconds, largest
+
+
+def longest_turn_s(node):
+    return value(scrape(node), "craftd_reactor_stall_seconds_max")
+
+
+@pytest.mark.seconds(240)
+def test_a_million_keys_there_and_back(cluster, tmp_path):
+    """In bounded memory of node and client, with a reader beside that takes nothing
+    for a while and then all of the same state, and with writes meanwhile."""
+    million, file, back = 1_000_000, tmp_path / "in.ndjson", tmp_path / "out.ndjson"
+    with open(file, "w", encoding="ascii") as out:
+        out.writelines(f'{{"key":"key-{n:07}","value":"{n}"}}\n' for n in range(million))
+        out.write(f'{{"end":true,"index":1,"keys":{million}}}\n')
+    node = cluster.new().start().up()
+    cluster.wait_leader()
+    import_s, import_rss = measured("import", "--addr", node.http, "--timeout", "200s", str(file))
+    import_turn_s, size = longest_turn_s(node), rss_bytes(node.pid)
+    with contextlib.closing(Reader(node)) as slow:
+        export_s, export_rss = measured("export", "--addr", node.http, "--timeout", "200s",
+                                        str(back))
+        watch = Stopwatch(node)
+        assert node.put("meanwhile", "1").status == 200
+        put_s = watch.seconds()
+        grown = rss_bytes(node.pid) - size
+        first = slow.read()
+    turn_s = longest_turn_s(node)
+    print(f"import {million / import_s:.0f} keys/s, client {import_rss >> 20} MiB; "
+          f"export {million / export_s:.0f} keys/s, client {export_rss >> 20} MiB; "
+          f"node {size >> 20} MiB, and {grown >> 10} KiB for exports; longest turn "
+          f"{import_turn_s * 1000:.0f} ms at import, {turn_s * 1000:.0f} ms in all; "
+          f"put {put_s * 1000:.0f} ms")
+    assert back.read_bytes() == first
+    exported = lines(first)
+    assert exported.pop()["keys"] == million
+    assert all(line["key"] == f"key-{n:07}" and line["value"] == str(n)
+               for n, line in enumerate(exported))
+    assert max(import_rss, export_rss) < 16 * MIB
+    assert size < 100 * MIB and grown < 16 * MIB
+    assert import_turn_s < 0.5 and turn_s < 0.5 and put_s < 1
 
 
 def start(*words, **kw):
