@@ -125,7 +125,7 @@ class Browser:
                            browserContextId=context)["targetId"]
         session = self.send("Target.attachToTarget", targetId=target,
                             flatten=True)["sessionId"]
-        page = Page(self, session, target)
+        page = Page(self, session, target, context)
         with self._lock:
             self._pages[session] = page
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -138,8 +138,9 @@ class Browser:
 
 
 class Page:
-    def __init__(self, browser, session, target):
+    def __init__(self, browser, session, target, context):
         self.browser, self.session, self.target = browser, session, target
+        self.context = context
         self.events = []     # (method, params), all of them so far.
 
     def on_event(self, method, params):
@@ -153,7 +154,10 @@ class Page:
         return self.browser.send(method, self.session, timeout, **params)
 
     def close(self):
-        self.browser.send("Target.closeTarget", targetId=self.target)
+        """Without asking it: a page that warns of what was not saved (beforeunload)
+        would stay open, with its connections."""
+        self.browser.send("Target.disposeBrowserContext",
+                          browserContextId=self.context)
 
     def goto(self, url):
         """Load it, up to the event `load` of the window."""

@@ -328,12 +328,12 @@ class Cluster:
         return node.start()
 
     def start(self, count, args=(), **kw):
-        """A fresh cluster of `count`, all voters, all caught up."""
+        """A fresh cluster of `count`, all voters, all caught up and connected."""
         first = self.new(args=args, **kw).start().up()
         self.wait_leader()
         for _ in range(count - 1):
             self.add(first.http, args=args, **kw)
-        return self.wait_members()
+        return self.wait_members().wait_links()
 
     def start_all(self):
         for node in self.nodes:
@@ -391,6 +391,15 @@ class Cluster:
             return all(len(node.status()["followers"]) == count - 1
                        for node in self.running())
         wait_for(settled, timeout, f"{count} voters", pause=0.05)
+        return self
+
+    def wait_links(self, timeout=15.0):
+        """Every running node has a connection with every other member. Two that dial
+        each other before both know of their membership try again a second later."""
+        def connected():
+            return all(peer["reachable"] for node in self.running()
+                       for peer in node.status()["peers"])
+        wait_for(connected, timeout, "all nodes are connected", pause=0.05)
         return self
 
     def wait_same(self, timeout=20.0):

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import netns  # noqa: E402
-from cluster import BINARY, HOST, Cluster, free_port  # noqa: E402
+from cluster import BINARY, HOST, Cluster, free_port, wait_for  # noqa: E402
 
 LOG_TAIL = 60
 TEST_SECONDS_MAX = int(os.environ.get("TEST_SECONDS_MAX", "180"))
@@ -63,7 +63,10 @@ def three(three_nodes):
     if leader.request("GET", "/keys?count").json()["count"] > 0:
         assert leader.request("DELETE", "/keys?all", timeout=60).status == 200
     three_nodes.wait_same()
-    return three_nodes
+    yield three_nodes
+    for node in three_nodes.running():
+        wait_for(lambda node=node: node.status()["watch"]["watchers"] == 0, 10,
+                 f"the test leaves no watch open at {node.name}")
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """A proxy between clients and a node, in which a test breaks what has to do with
 leases: renewals that hang, or that say the lease is gone."""
+import contextlib
+import http.client
 import http.server
+import socket
 import threading
 import time
 
-from cluster import HOST, request
+from cluster import HOST, request_on
 
 
 class Proxy:
@@ -16,6 +19,9 @@ class Proxy:
         self.hang = self.gone = False
         self.late = 0.0
         self.renewals, self.renewed = 0, 0.0
+        self.lock = threading.Lock()
+        self.closed = False
+        self.open = set()  # Connections to the node.
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,8 +58,14 @@ class Proxy:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
+        """Waits of clients that have ended end with it."""
         self.server.shutdown()
         self.server.server_close()
+        with self.lock:
+            self.closed = True
+            for to_node in self.open:
+                with contextlib.suppress(OSError):
+                    to_node.shutdown(socket.SHUT_RDWR)
 
     def answer(self, method, target, body):
         if method == "PUT" and target.startswith("/lease/"):
@@ -70,5 +82,16 @@ class Proxy:
         return self.pass_on(method, target, body)
 
     def pass_on(self, method, target, body):
-        answer = request(self.node.http_port, method, target, body or None, timeout=100)
+        connection = http.client.HTTPConnection(HOST, self.node.http_port, timeout=100)
+        connection.connect()
+        to_node = connection.sock
+        with self.lock:
+            assert not self.closed
+            self.open.add(to_node)
+        try:
+            answer = request_on(connection, method, target, body or None)
+        finally:
+            with self.lock:
+                self.open.remove(to_node)
+            connection.close()
         return answer.status, dict(answer.headers), answer.body

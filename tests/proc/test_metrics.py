@@ -174,8 +174,8 @@ def test_metrics_of_a_cluster(cluster):
                  code="200") >= 7
 
 
-def test_metrics_count_refused_requests(three):
-    node = three[1]
+def test_metrics_count_refused_requests(cluster):
+    node = cluster.start(1)[0]
 
     def count(code):
         return scrape(node).get(("craftd_http_requests_total", (

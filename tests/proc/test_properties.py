@@ -238,21 +238,31 @@ def test_no_pattern_holds_the_loop(many):
 
 
 def test_a_list_is_whole_among_writes(many):
-    """It takes many slices, and something is written between them."""
-    last = ["a" * 60 + f"{i:06}" for i in range(195_000, 200_000)]
-    index = []
+    """It takes many slices, and something is written between them, where the walk has
+    been already: every write up to the index that the list states is in it."""
+    last = ["a" * 60 + f"{i:06}" for i in range(196_000, 200_000)]
+    written = []  # Index of each write.
+    lists = []    # Keys and index of each list during which something was written.
 
     def write(i):
-        index.append(int(many.put(f"zz/{i}", "x").headers["Craftd-Index"]))
+        written.append(int(many.put(f"A/{i:04}", "x").headers["Craftd-Index"]))
+
+    def write_among_it():
+        before = len(written)
+        response = many.request(
+            "GET", V1 + "/properties?limit=5000&pattern=" + quote("^A/|^a{60}19[6-9]"))
+        keys = [item["key"] for item in response.json()]
+        first = [key for key in keys if key.startswith("A/")]
+        assert keys[len(first):] == last[:5000 - len(first)]
+        covers = int(response.headers["Craftd-Index"])
+        if len(written) > before and written[-1] > covers:
+            lists.append((first, covers))
+        return len(lists) >= 10
     with meanwhile(write):
-        for _ in range(10):
-            path = V1 + "/properties?pattern=^a&limit=5000&offset=195000"
-            before = len(index)
-            response = many.request("GET", path)
-            assert [item["key"] for item in response.json()] == last
-            assert len(index) > before, "nothing was written: the test shows nothing"
-            # It covers no more than was there at its start.
-            assert int(response.headers["Craftd-Index"]) < index[-1]
+        wait_for(write_among_it, 60, "something is written during ten lists")
+    for first, covers in lists:
+        want = [f"A/{i:04}" for i, index in enumerate(written) if index <= covers]
+        assert first[:len(want)] == want[:5000]
 
 
 # ---- deleting many ----

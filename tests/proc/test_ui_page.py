@@ -76,9 +76,11 @@ def test_the_cluster_at_a_glance(three, visit):
     assert (mine["Role"], mine["State"], mine["Lag"]) == ("leader", "this node", "0")
     assert mine["Address"] == leader.raft and mine["Version"] and "MiB" in mine["Memory"]
     for node in three.others(leader):
+        # What it reports of itself comes with its next answer to the leader.
+        wait_for(lambda node=node: member(page, node.name)["Version"] == mine["Version"],
+                 20, f"{node.name} has reported")
         other = member(page, node.name)
         assert (other["Role"], other["State"]) == ("follower", "connected")
-        assert other["Version"] == mine["Version"]
         assert "MiB" in other["Disk"] and "MiB" in other["Memory"]
         assert other["Round trip"].endswith("ms")
     term = str(leader.status()["term"])
