@@ -21,6 +21,9 @@
 enum {
     WAIT_MS = 300 * 1000, /* With ?index= alone, as in Consul. */
     WAIT_MAX_MS = 600 * 1000,
+    /* Events that are examined for one request, 0.1 ms; the default of
+     * --history is less. What changed further back counts as a change. */
+    EXAMINED_MAX = 16384,
     JITTER = 16, /* A wait is longer by up to this part, so that clients that
                     came together do not come again together. */
 };
@@ -110,12 +113,13 @@ bool api_poll_is_unchanged(struct conn *conn, struct bytes key, bool is_prefix,
     struct feed *feed = feed_of(conn);
     struct feed_watch watch = watch_of(key, is_prefix);
     struct feed_event event;
+    uint32_t budget = EXAMINED_MAX;
     enum err err = feed_open(feed, &watch, index);
     if (err) {
         return false; /* Nobody knows. */
     }
     do {
-        err = feed_next(feed, &watch, UINT64_MAX, &event);
+        err = feed_next(feed, &watch, UINT64_MAX, &budget, &event);
     } while (!err && !may_read(conn, event.key));
     feed_close(feed, &watch);
     return err == ERR_NOT_FOUND;

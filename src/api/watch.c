@@ -36,6 +36,10 @@ enum {
     PROBE_MS = 250,
     PROBE_AGAIN_MS = 5000,
     AGAIN_MS = 20, /* Between two looks for room. */
+    /* Events of the ring that a watch examines at a time, and how often one
+     * that has not finished may go on in a turn: together 0.2 ms. */
+    EXAMINED_MAX = 1024,
+    RESUMED_MAX = 16,
 };
 
 static uint64_t now(const struct api *api)
@@ -125,7 +129,7 @@ static bool is_any_room(struct api *api)
     return watches->bytes < WATCHES_BYTES_MAX;
 }
 
-static bool is_room(struct conn *conn)
+bool watch_has_room(struct conn *conn)
 {
     return stream_output_bytes(conn->stream) < WATCH_BYTES_MAX &&
            is_any_room(conn->api);
@@ -142,6 +146,7 @@ void api_watch_close(struct conn *conn)
     feed_close(feed_of(conn), &watch->feed);
     list_remove(&watch->link);
     list_remove(&watch->written);
+    list_remove(&watch->resumed);
     conn->api->watches.count--;
     watch->stage = WATCH_NONE;
 }
@@ -236,7 +241,8 @@ static struct bytes text_of(struct api *api, enum watch_format format,
 void watch_write_event(struct conn *conn, const struct feed_event *event)
 {
     struct conn_watch *watch = &conn->watch;
-    watch_end_entry(conn, watch->id_pending != event->index);
+    watch_end_entry(conn, watch->stage == WATCH_STREAMING &&
+                              watch->id_pending != event->index);
     buf_add_bytes(watch_output(conn), text_of(conn->api, watch->format, event));
     watch->is_open = true;
     watch->id_pending = event->index;
@@ -262,7 +268,7 @@ static void on_event(struct feed_watch *feed_watch,
         watch_end_lost(conn, replaced);
     } else if (!watch_may_read(conn, event->key)) {
         return;
-    } else if (is_room(conn)) {
+    } else if (watch_has_room(conn)) {
         watch_write_event(conn, event);
     } else {
         watch_lag_before(conn);
@@ -284,33 +290,64 @@ static void on_round(void *arg)
     watch_forget_text(api);
 }
 
-void watch_catch_up(struct conn *conn)
+enum err watch_read_ring(struct conn *conn, uint64_t upto,
+                         bool (*take)(const struct conn *conn,
+                                      struct bytes key))
 {
     struct conn_watch *watch = &conn->watch;
-    struct feed *feed = feed_of(conn);
     struct feed_event event;
+    uint32_t budget = EXAMINED_MAX;
     enum err err = ERR_OK;
-    while (!err && is_room(conn)) {
-        err = feed_next(feed, &watch->feed, UINT64_MAX, &event);
-        if (!err && watch_may_read(conn, event.key)) {
+    list_remove(&watch->resumed);
+    while (!err && watch_has_room(conn)) {
+        err = feed_next(feed_of(conn), &watch->feed, upto, &budget, &event);
+        if (!err && take(conn, event.key)) {
             watch_write_event(conn, &event);
         }
     }
     watch_forget_text(conn->api);
-    if (err == ERR_CLOSED) {
-        watch_end_lost(conn, watch_too_slow);
+    return err;
+}
+
+static void on_resume(void *arg);
+
+static void wake_resumed(struct api *api)
+{
+    timer_arm(api->options.reactor, &api->watches.timer, now(api), on_resume,
+              api);
+}
+
+void watch_go_on_later(struct conn *conn, enum err err)
+{
+    struct conn_watch *watch = &conn->watch;
+    bool wrote = !list_empty(&watch->written);
+    watch_finish_writing(conn);
+    if (err != ERR_BUSY) {
+        /* The stream may send all of it at the end of this turn, and then there
+         * is no on_drain(): look again in the next turn. */
+        watch_look_in(conn, wrote ? 1 : AGAIN_MS);
         return;
     }
-    bool wrote = !list_empty(&watch->written);
-    if (err == ERR_NOT_FOUND) {
-        feed_follow(feed, &watch->feed);
+    if (list_empty(&conn->api->watches.resumed)) {
+        wake_resumed(conn->api);
     }
-    watch_finish_writing(conn);
-    /* The stream may send all of it at the end of this turn, and then there is
-     * no on_drain(): look again in the next turn. */
-    watch_look_in(conn, err == ERR_NOT_FOUND ? PROGRESS_MS
-                        : wrote              ? 1
-                                             : AGAIN_MS);
+    list_add(&conn->api->watches.resumed, &watch->resumed);
+    watch_look_in(conn, PROGRESS_MS); /* Is the client there? */
+}
+
+void watch_catch_up(struct conn *conn)
+{
+    struct conn_watch *watch = &conn->watch;
+    enum err err = watch_read_ring(conn, UINT64_MAX, watch_may_read);
+    if (err == ERR_CLOSED) {
+        watch_end_lost(conn, watch_too_slow);
+    } else if (err == ERR_NOT_FOUND) {
+        feed_follow(feed_of(conn), &watch->feed);
+        watch_finish_writing(conn);
+        watch_look_in(conn, PROGRESS_MS);
+    } else {
+        watch_go_on_later(conn, err);
+    }
 }
 
 /* ---- the answer ---- */
@@ -392,8 +429,10 @@ void api_watch_half_closed(struct conn *conn)
 static void go_on(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
-    if (watch->stage == WATCH_BLOCKED) {
-        if (is_room(conn)) {
+    if (watch->stage == WATCH_CHANGES) {
+        watch_send_page(conn);
+    } else if (watch->stage == WATCH_BLOCKED) {
+        if (watch_has_room(conn)) {
             watch_start_page(conn);
         } else {
             watch_look_in(conn, AGAIN_MS);
@@ -405,6 +444,26 @@ static void go_on(struct conn *conn)
         keep_alive(conn);
     } else {
         watch_look_in(conn, PROGRESS_MS); /* A page is being read. */
+    }
+}
+
+/* Watches whose budget was used up go on, in round robin. */
+static void on_resume(void *arg)
+{
+    struct api *api = arg;
+    struct list *resumed = &api->watches.resumed;
+    uint64_t turn = reactor_turns(api->options.reactor);
+    bool is_new_turn = turn != api->watches.resumed_turn;
+    api->watches.resumed_turn = turn;
+    for (int i = 0; i < RESUMED_MAX && is_new_turn && !list_empty(resumed);
+         i++) {
+        struct conn *conn =
+            container_of(resumed->next, struct conn, watch.resumed);
+        list_remove(&conn->watch.resumed);
+        go_on(conn);
+    }
+    if (!list_empty(resumed)) {
+        wake_resumed(api);
     }
 }
 
@@ -423,7 +482,8 @@ static void on_time(void *arg)
 
 void api_watch_drained(struct conn *conn)
 {
-    if (conn->watch.stage == WATCH_BLOCKED ||
+    if (conn->watch.stage == WATCH_CHANGES ||
+        conn->watch.stage == WATCH_BLOCKED ||
         (conn->watch.stage == WATCH_STREAMING &&
          conn->watch.feed.state == FEED_BEHIND)) {
         go_on(conn);
@@ -521,6 +581,7 @@ static void start(struct conn *conn)
     conn->busy = true;
     list_init(&watch->link);
     list_init(&watch->written);
+    list_init(&watch->resumed);
     list_add(&api->watches.all, &watch->link);
     api->watches.count++;
     watch->is_open = false;
@@ -654,6 +715,7 @@ void api_watches_init(struct api *api)
     list_init(&api->watches.all);
     list_init(&api->watches.polls);
     list_init(&api->watches.written);
+    list_init(&api->watches.resumed);
 }
 
 void api_watches_attach(struct api *api)
@@ -664,6 +726,7 @@ void api_watches_attach(struct api *api)
 void api_watches_free(struct api *api)
 {
     must(list_empty(&api->watches.all));
+    timer_cancel(api->options.reactor, &api->watches.timer);
     if (api->node) {
         feed_on_round(node_feed(api->node), NULL, NULL);
     }

@@ -30,27 +30,9 @@ static bool is_behind_mark(const struct conn *conn, struct bytes key)
     return order > 0 || (order == 0 && key.size > mark.size);
 }
 
-/* Send the changes up to `index` of the keys that were sent. False: the watch
- * is lost, and has ended. */
-static bool send_changes_of_page(struct conn *conn, uint64_t index)
+static bool was_sent(const struct conn *conn, struct bytes key)
 {
-    struct conn_watch *watch = &conn->watch;
-    struct feed_event event;
-    enum err err;
-    while (!(err = feed_next(node_feed(conn->api->node), &watch->feed, index,
-                             &event))) {
-        if (watch_may_read(conn, event.key) &&
-            !is_behind_mark(conn, event.key)) {
-            watch_write_event(conn, &event);
-            watch_end_entry(conn, false);
-            watch->id_pending = 0;
-        }
-    }
-    watch_forget_text(conn->api);
-    if (err == ERR_CLOSED) {
-        watch_end_lost(conn, watch_too_slow);
-    }
-    return err == ERR_NOT_FOUND;
+    return watch_may_read(conn, key) && !is_behind_mark(conn, key);
 }
 
 static enum scan_step take_pair(struct conn *conn,
@@ -79,6 +61,38 @@ static void sync_stream(struct conn *conn, uint64_t index)
     api_scan_close(conn);
     buf_free(&conn->scan.page);
     watch_catch_up(conn);
+}
+
+/* The changes before it are as many as came since the page before, and each of
+ * them is one of a key that was sent: they wait for room as any other. */
+void watch_send_page(struct conn *conn)
+{
+    struct conn_watch *watch = &conn->watch;
+    struct scan *scan = &conn->scan;
+    enum err err = watch_read_ring(conn, scan->index, was_sent);
+    watch_end_entry(conn, false);
+    watch->id_pending = 0;
+    if (err == ERR_CLOSED) {
+        watch_end_lost(conn, watch_too_slow);
+        return;
+    }
+    if (err != ERR_NOT_FOUND) {
+        watch_go_on_later(conn, err);
+        return;
+    }
+    buf_add_bytes(watch_output(conn), buf_bytes(&scan->page));
+    scan->page.size = 0;
+    if (!scan->more) {
+        sync_stream(conn, scan->index);
+        return;
+    }
+    if (scan->last.size > 0) {
+        conn->request.text.size = 0;
+        buf_add_bytes(&conn->request.text, buf_bytes(&scan->last));
+    }
+    watch->stage = WATCH_BLOCKED;
+    watch_finish_writing(conn);
+    watch_look_in(conn, 1);
 }
 
 /* The first page is not shown, so the answer is an error. */
@@ -115,22 +129,8 @@ static void end_page(struct conn *conn)
             watch_add_reset(watch_output(conn), watch->format, index);
         }
     }
-    if (!send_changes_of_page(conn, index)) {
-        return;
-    }
-    buf_add_bytes(watch_output(conn), buf_bytes(&scan->page));
-    scan->page.size = 0;
-    if (!scan->more) {
-        sync_stream(conn, index);
-        return;
-    }
-    if (scan->last.size > 0) {
-        conn->request.text.size = 0;
-        buf_add_bytes(&conn->request.text, buf_bytes(&scan->last));
-    }
-    watch->stage = WATCH_BLOCKED;
-    watch_finish_writing(conn);
-    watch_look_in(conn, 1);
+    watch->stage = WATCH_CHANGES;
+    watch_send_page(conn);
 }
 
 bool api_watch_page_failed(struct conn *conn)

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "node/feed.h"
+#include "reactor/reactor.h"
 
 struct api;
 struct auth_identity;
@@ -48,6 +49,7 @@ enum watch_stage {
     WATCH_NONE,     /* The request is no watch, or its answer has not begun. */
     WATCH_FIRST,    /* The first page of the initial set is being read. */
     WATCH_PAGES,    /* A further page is being read. */
+    WATCH_CHANGES,  /* A page has been read; changes are sent before it. */
     WATCH_BLOCKED,  /* The next page waits until the client has taken more. */
     WATCH_STREAMING /* Changes are sent as they come. */
 };
@@ -71,6 +73,7 @@ struct conn_watch {
     struct list link;    /* In api->watches.all. */
     struct list written; /* In api->watches.written; alone: nothing was written
                             since its last end. */
+    struct list resumed; /* In api->watches.resumed, or alone. */
     bool chunked;
     bool is_reset;       /* The initial set follows a resume that failed. */
     size_t chunk_at;     /* Offset in the output of the chunk being written. */
@@ -89,7 +92,11 @@ struct api_watches {
     struct list all;     /* struct conn, by watch.link. */
     struct list polls;   /* Reads that wait (poll.c), by the same link. */
     struct list written; /* Those with an unfinished chunk, by watch.written. */
-    uint32_t count;      /* Of both. */
+    struct list resumed; /* Watches that have more of the ring to examine, by
+                            watch.resumed, in order of arrival. */
+    struct timer timer;  /* Armed while there are some. */
+    uint64_t resumed_turn; /* Turn in which some went on last. */
+    uint32_t count;        /* Of both `all` and `polls`. */
     uint64_t bytes;   /* Upper bound on their output that waits; see `turn`. */
     uint64_t turn;    /* Turn in which that was counted. */
     uint64_t events;  /* Sent, since the start. */
@@ -183,7 +190,22 @@ void watch_forget_text(struct api *api);
 void watch_end_entry(struct conn *conn, bool is_complete);
 /* End what was written in this turn. */
 void watch_finish_writing(struct conn *conn);
-/* Read what the watch has missed, as far as there is room, and follow then. */
+/* Send the changes before the page that has been read, and then the page. */
+void watch_send_page(struct conn *conn);
+
+/* True if the client, and all together, may be sent more. */
+bool watch_has_room(struct conn *conn);
+/* Write events of entries up to `upto` whose key `take` accepts, as far as
+ * there is room and the work of a turn allows. ERR_OK         no room ERR_BUSY
+ * enough for this turn ERR_NOT_FOUND  all are written ERR_CLOSED     the watch
+ * is lost */
+MUST_CHECK enum err watch_read_ring(struct conn *conn, uint64_t upto,
+                                    bool (*take)(const struct conn *conn,
+                                                 struct bytes key));
+/* watch_read_ring() has returned ERR_OK or ERR_BUSY: end what was written in
+ * this turn, and go on in a later one. */
+void watch_go_on_later(struct conn *conn, enum err err);
+/* Read what the watch has missed, and follow then. */
 void watch_catch_up(struct conn *conn);
 /* Continue in that time, from the event loop. */
 void watch_look_in(struct conn *conn, uint64_t in_ms);

@@ -456,7 +456,7 @@ enum err feed_open(struct feed *feed, struct feed_watch *watch, uint64_t since)
 }
 
 enum err feed_next(struct feed *feed, struct feed_watch *watch, uint64_t upto,
-                   struct feed_event *event)
+                   uint32_t *budget, struct feed_event *event)
 {
     must(watch->state == FEED_BEHIND || watch->state == FEED_LOST);
     if (watch->state == FEED_LOST || watch->next < feed->first) {
@@ -467,6 +467,10 @@ enum err feed_next(struct feed *feed, struct feed_watch *watch, uint64_t upto,
         if (slot->index > upto) {
             break;
         }
+        if (*budget == 0) {
+            return ERR_BUSY;
+        }
+        (*budget)--;
         const uint8_t *key = feed->data + slot->at % feed->bytes_max;
         watch->next++;
         if (concerns(watch, slot, key)) {

@@ -111,11 +111,14 @@ void feed_end_round(struct feed *feed);
 MUST_CHECK enum err feed_open(struct feed *feed, struct feed_watch *watch,
                               uint64_t since);
 /* The next event for a watcher that is behind, of an entry up to `upto`. Its
- * views are valid until the feed changes.
- *   ERR_NOT_FOUND  there is none
- *   ERR_CLOSED     the watcher is lost */
+ * views are valid until the feed changes. The events in between are examined
+ * one by one, and the ring may be long: `budget` is the number of events that
+ * may be examined, and is reduced by those that were. ERR_NOT_FOUND  there is
+ * none ERR_BUSY       the budget is used up: go on in a later turn ERR_CLOSED
+ * the watcher is lost */
 MUST_CHECK enum err feed_next(struct feed *feed, struct feed_watch *watch,
-                              uint64_t upto, struct feed_event *event);
+                              uint64_t upto, uint32_t *budget,
+                              struct feed_event *event);
 /* Follow from now on. The watcher is behind, and feed_next() up to UINT64_MAX
  * has just returned ERR_NOT_FOUND. */
 void feed_follow(struct feed *feed, struct feed_watch *watch);

@@ -607,6 +607,58 @@ def test_only_watches_that_one_may_read_are_listed(cluster, tmp_path):
         assert watch(name)["behind"] == 1
         assert len(watch(name)["slowest"]) == shown, name
     slow.close()
+def turns_of(node):
+    body = node.request("GET", "/metrics").body.decode()
+    return int(re.search(r"^craftd_reactor_turn_seconds_count (\d+)", body, re.M)[1])
+
+
+def test_a_long_history_is_examined_in_many_turns(cluster):
+    """A watch that resumes far back, and a poll, do not hold up the others."""
+    node = cluster.start(1, args=["--history", "500000"])[0]
+    begin = put(node, other="x")
+    many = {f"other/{i}": "x" for i in range(4000)}
+    for _ in range(100):
+        index = index_of(node.put_many(many))
+    mine = put(node, mine="1")
+    turns = turns_of(node)
+    with Watch(node, f"prefix=mine&since={begin}") as watch:
+        assert shown(watch.take(1)) == [("put", "mine", mine)]
+        assert turns_of(node) - turns >= 400000 // 16384
+        again = put(node, mine="2")
+        assert shown(watch.take(1)) == [("put", "mine", again)]
+    # What a poll would have to go too far back for counts as a change.
+    for path, known, status in [
+            ("/keys?prefix=none", index, 304), ("/keys?prefix=none", begin, 200),
+            ("/key/none", index, 304), ("/key/none", begin, 404)]:
+        at = "&" if "?" in path else "?"
+        path += f"{at}index={known}&wait=1ms"
+        assert node.request("GET", path).status == status, path
+
+
+def test_changes_before_a_page_wait_for_the_client(cluster):
+    """A client that is slow in reading the initial set, whose keys change."""
+    node = cluster.start(1, args=["--history", "30000"])[0]
+    value = "v" * 60000
+    for i in range(150):
+        node.request("PUT", f"/key/slow/{i:03d}", value)
+    for _ in range(450):  # Now the memory for writes and changes is in use.
+        node.request("PUT", "/key/other", value)
+    slow = stalled(node, "prefix=slow/&initial")
+    for _ in range(200):
+        node.request("PUT", "/key/slow/000", value)
+    resident = rss_bytes(node.pid)
+    pieces = [b"", b""]
+    with slow:
+        while b"event: sync" not in pieces[-2][-20:] + pieces[-1]:
+            pieces.append(slow.recv(1 << 16))
+            assert pieces[-1]
+            assert rss_bytes(node.pid) - resident < 4 << 20
+    got = b"".join(pieces)
+    got = got[:got.index(b"event: sync")]
+    keys = [json.loads(line[6:])["key"] for line in got.split(b"\n")
+            if line.startswith(b"data: ")]
+    assert keys.count("slow/000") == 200 and len(set(keys)) == 150
+    assert b"\nid: " not in got
 
 
 # ---- permissions ----

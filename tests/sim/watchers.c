@@ -119,9 +119,11 @@ static void read_some(struct watcher *watcher)
 {
     struct rng *rng = &watcher->world->watchers->rng;
     struct feed_event event;
+    uint32_t budget = UINT32_MAX;
     enum err err = ERR_OK;
     while (!err && rng_below(rng, 10) > 0) {
-        err = feed_next(feed_of(watcher), &watcher->feed, UINT64_MAX, &event);
+        err = feed_next(feed_of(watcher), &watcher->feed, UINT64_MAX, &budget,
+                        &event);
         if (!err) {
             receive(watcher, &event);
         }
@@ -224,12 +226,13 @@ void watchers_check(struct sim_world *world)
     for (int i = 0; i < WATCHERS; i++) {
         struct watcher *watcher = &watchers->all[i];
         struct feed_event event;
+        uint32_t budget = UINT32_MAX;
         enum err err = ERR_OK;
         disconnect(watcher);
         connect_to(watcher, host);
         while (watcher->host && watcher->feed.state == FEED_BEHIND && !err) {
-            err =
-                feed_next(feed_of(watcher), &watcher->feed, UINT64_MAX, &event);
+            err = feed_next(feed_of(watcher), &watcher->feed, UINT64_MAX,
+                            &budget, &event);
             if (!err) {
                 receive(watcher, &event);
             }

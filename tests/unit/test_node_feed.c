@@ -53,8 +53,10 @@ static void open_after(struct watcher *watcher, const char *key, bool is_prefix,
 static bool catch_up(struct watcher *watcher)
 {
     struct feed_event event;
+    uint32_t budget = UINT32_MAX;
     enum err err;
-    while (!(err = feed_next(feed, &watcher->watch, UINT64_MAX, &event))) {
+    while (!(
+        err = feed_next(feed, &watcher->watch, UINT64_MAX, &budget, &event))) {
         assert_true(watcher->count < GOT);
         watcher->indexes[watcher->count++] = event.index;
     }
@@ -193,6 +195,7 @@ static void test_an_event_has_all_its_fields(void **state)
 {
     struct watcher watcher;
     struct feed_event event;
+    uint32_t budget = EVENTS;
     (void)state;
     open_after(&watcher, "k", false, 10);
     feed_add(feed, &(struct feed_event){.type = FEED_PUT,
@@ -202,12 +205,14 @@ static void test_an_event_has_all_its_fields(void **state)
                                         .key = bytes_of_string("k"),
                                         .value = bytes_of_string("value")});
     /* Not before the entry is complete. */
-    assert_int_equal(feed_next(feed, &watcher.watch, UINT64_MAX, &event),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        feed_next(feed, &watcher.watch, UINT64_MAX, &budget, &event),
+        ERR_NOT_FOUND);
     feed_commit(feed, 11);
-    assert_int_equal(feed_next(feed, &watcher.watch, 10, &event),
+    assert_int_equal(feed_next(feed, &watcher.watch, 10, &budget, &event),
                      ERR_NOT_FOUND);
-    assert_int_equal(feed_next(feed, &watcher.watch, 11, &event), ERR_OK);
+    assert_int_equal(feed_next(feed, &watcher.watch, 11, &budget, &event),
+                     ERR_OK);
     assert_int_equal(event.type, FEED_PUT);
     assert_int_equal(event.index, 11);
     assert_int_equal(event.create_index, 3);
@@ -302,12 +307,42 @@ static void test_an_entry_that_was_cut_is_gone(void **state)
     feed_close(feed, &watcher.watch);
 }
 
+/* However long the ring is, a reader examines what its budget allows, and goes
+ * on there. */
+static void test_a_reader_examines_what_it_may(void **state)
+{
+    struct watcher watcher;
+    struct feed_event event;
+    uint32_t budget = 3;
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        put("other"); /* 11 .. 15 */
+    }
+    put("a"); /* 16 */
+    open_after(&watcher, "a", false, 10);
+    assert_int_equal(
+        feed_next(feed, &watcher.watch, UINT64_MAX, &budget, &event), ERR_BUSY);
+    assert_int_equal(budget, 0);
+    assert_int_equal(feed_index_read(feed, &watcher.watch), 13);
+    budget = 3;
+    assert_int_equal(
+        feed_next(feed, &watcher.watch, UINT64_MAX, &budget, &event), ERR_OK);
+    assert_int_equal(event.index, 16);
+    assert_int_equal(budget, 0);
+    /* That there is nothing more costs nothing. */
+    assert_int_equal(
+        feed_next(feed, &watcher.watch, UINT64_MAX, &budget, &event),
+        ERR_NOT_FOUND);
+    feed_close(feed, &watcher.watch);
+}
+
 /* ---- losing ---- */
 
 static void test_only_those_concerned_are_lost(void **state)
 {
     struct watcher busy, idle, reader;
     struct feed_event event;
+    uint32_t budget = EVENTS;
     (void)state;
     open_after(&busy, "a", false, 10);
     open_after(&idle, "z", false, 10);
@@ -320,8 +355,9 @@ static void test_only_those_concerned_are_lost(void **state)
     assert_int_equal(busy.lost, 1);
     assert_int_equal(busy.count, 0);
     assert_int_equal(idle.lost, 0);
-    assert_int_equal(feed_next(feed, &reader.watch, UINT64_MAX, &event),
-                     ERR_CLOSED);
+    assert_int_equal(
+        feed_next(feed, &reader.watch, UINT64_MAX, &budget, &event),
+        ERR_CLOSED);
     put("z");
     deliver();
     check_got(&idle, 1, 20);
@@ -334,6 +370,7 @@ static void test_only_those_concerned_are_lost(void **state)
 static void test_a_slow_watcher_falls_behind_and_catches_up(void **state)
 {
     struct watcher watcher;
+    uint32_t budget = EVENTS;
     (void)state;
     open_after(&watcher, "a", false, 10);
     assert_true(catch_up(&watcher));
@@ -348,9 +385,9 @@ static void test_a_slow_watcher_falls_behind_and_catches_up(void **state)
     deliver();
     assert_int_equal(feed_index_read(feed, &watcher.watch), 11);
     watcher.busy = false;
-    assert_int_equal(
-        feed_next(feed, &watcher.watch, UINT64_MAX, &(struct feed_event){0}),
-        ERR_OK);
+    assert_int_equal(feed_next(feed, &watcher.watch, UINT64_MAX, &budget,
+                               &(struct feed_event){0}),
+                     ERR_OK);
     assert_int_equal(feed_index_read(feed, &watcher.watch), 12);
     watcher.indexes[watcher.count++] = 12;
     assert_true(catch_up(&watcher));
@@ -384,6 +421,7 @@ static void test_a_reset_loses_everybody(void **state)
 {
     struct watcher follower, reader;
     struct feed_event event;
+    uint32_t budget = EVENTS;
     (void)state;
     open_after(&follower, "a", false, 10);
     assert_true(catch_up(&follower));
@@ -391,8 +429,9 @@ static void test_a_reset_loses_everybody(void **state)
     feed_reset(feed, 20);
     deliver();
     assert_int_equal(follower.lost, 1);
-    assert_int_equal(feed_next(feed, &reader.watch, UINT64_MAX, &event),
-                     ERR_CLOSED);
+    assert_int_equal(
+        feed_next(feed, &reader.watch, UINT64_MAX, &budget, &event),
+        ERR_CLOSED);
     assert_int_equal(feed_floor(feed), 20);
     assert_int_equal(feed_delivered(feed), 20);
     feed_close(feed, &follower.watch);
@@ -524,9 +563,11 @@ static void on_model_event(struct feed_watch *watch,
 static void read_some(struct model *model)
 {
     struct feed_event event;
+    uint32_t budget = (uint32_t)rng_below(&rng, 2 * EVENTS);
     enum err err = ERR_OK;
     while (model->open && !err && rng_below(&rng, 5) > 0) {
-        err = feed_next(feed, &model->watcher.watch, UINT64_MAX, &event);
+        err =
+            feed_next(feed, &model->watcher.watch, UINT64_MAX, &budget, &event);
         if (!err) {
             expect_next(model, &event);
         }
@@ -625,6 +666,7 @@ int main(void)
         TEST(test_the_floor_rises_with_the_ring),
         TEST(test_bytes_are_bounded_too),
         TEST(test_an_entry_that_was_cut_is_gone),
+        TEST(test_a_reader_examines_what_it_may),
         TEST(test_only_those_concerned_are_lost),
         TEST(test_a_slow_watcher_falls_behind_and_catches_up),
         TEST(test_nothing_is_delivered_twice),
