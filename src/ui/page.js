@@ -350,6 +350,15 @@ const drawLeaders = () => {
     leaderSeen = now;
 };
 
+// A page whose node does not answer leads to the others.
+const drawOthers = () => {
+    const away = failing ? nodes.filter((node) => node.http && node.id !== status.me.id) : [];
+    const signature = away.map((node) => node.id + node.http).join();
+    if ($("others").dataset.has === signature) { return; }
+    $("others").dataset.has = signature;
+    $("others").replaceChildren(...away.flatMap((node, i) => [i ? ", " : "Open ", make("a", { href: "http://" + node.http + "/ui", rel: "noreferrer" }, node.id)]), away.length ? "." : "");
+};
+
 const drawHints = () => {
     const box = $("hint-list");
     $("hints").hidden = !status.hints.length || Boolean(failing);
@@ -373,6 +382,7 @@ const drawCluster = () => {
     state($("verdict"), kind);
     text($("verdict-word"), word);
     text($("verdict-text"), words);
+    drawOthers();
     drawHints();
     plot("writes", (value) => value < 10 && value % 1 ? value.toFixed(1) : number(value));
     plot("commit", ms);

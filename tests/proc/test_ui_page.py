@@ -141,16 +141,23 @@ def test_a_fail_over_seen_from_a_follower(cluster, visit):
 
 
 def test_the_node_of_the_page_stops_and_comes_again(cluster, visit):
-    node = cluster.start(1)[0]
+    """Meanwhile it leads to the others."""
+    cluster.start(3)
+    node = cluster[2]
     page = visit(node, broken=True)
     page.wait_for(WELL)
+    links = "[...document.querySelectorAll('#others a')].map(link => link.href)"
+    assert page.evaluate(links) == []
     node.kill()
     page.wait_for("$('live').textContent === 'reconnecting'")
     page.wait_for(f"{WORD} === 'No answer'")
     assert page.evaluate("document.title").startswith("No answer")
+    assert page.evaluate("$('others').textContent") == "Open node0, node1."
+    assert page.evaluate(links) == [f"http://{one.http}/ui" for one in cluster.nodes[:2]]
     node.start().up()
     page.wait_for("$('live').textContent === 'live'")
     page.wait_for(WELL)
+    assert page.evaluate(links) == []
 
 
 @pytest.mark.parametrize("looks", [{}, {"dark": True}, {"width": 360}],
