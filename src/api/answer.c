@@ -223,6 +223,7 @@ void api_answered(struct conn *conn)
 {
     struct api *api = conn->api;
     must(conn->scan.stage == SCAN_IDLE && list_empty(&conn->request.read_link));
+    must(list_empty(&conn->keepalive.link));
     api_metrics_count(conn);
     api_body_close(conn);
     api_watch_close(conn);

@@ -62,6 +62,7 @@ enum err api_open(const struct api_options *options, struct api **out,
     }
     list_init(&api->reads.waiting);
     api_watches_init(api);
+    api_keepalives_init(api);
     enum err err = open_listeners(api, why, why_size);
     if (err) {
         close_listeners(api);
@@ -127,6 +128,7 @@ void api_close(struct api *api)
     api_exports_free(api);
     api_restore_free(api);
     api_watches_free(api);
+    api_keepalives_free(api);
     api_gate_free(api);
     timer_cancel(api->options.reactor, &api->scans.timer);
     timer_cancel(api->options.reactor, &api->reads.timer);

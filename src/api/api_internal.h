@@ -22,6 +22,9 @@
  *     writes.c   /key: writing
  *     conditions.c  If-Match, ?cas= and Idempotency-Key of a write
  *     submit.c   submits commands, and answers their results
+ *     ttl.c      /ttl, and ?ttl= of a write
+ *     lease.c    /lease
+ *     keepalive.c  keepalives of leases that share an entry of the log
  *     list.c     /keys
  *     erase.c    DELETE /keys
  *     scan.c     walks over many keys, a slice per turn of the event loop
@@ -57,6 +60,7 @@
 #include "api/conn_internal.h"
 #include "api/export_internal.h"
 #include "api/gate_internal.h"
+#include "api/keepalive_internal.h"
 #include "api/metrics_internal.h"
 #include "api/proxied_internal.h"
 #include "api/read_internal.h"
@@ -81,6 +85,7 @@ struct api {
     struct restore restore;
     struct api_watches watches;
     struct api_exports exports;
+    struct api_keepalives keepalives;
     /* Scratch for the answer or the command that is being made: a handler or
      * callback fills these and gives them to api_answer() or api_submit()
      * before it returns. Nothing in them lasts longer. */

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/body_internal.h"
 #include "api/gate_internal.h"
+#include "api/keepalive_internal.h"
 #include "api/member_internal.h"
 #include "api/metrics_internal.h"
 #include "api/params_internal.h"
@@ -183,6 +184,7 @@ struct conn {
     union conn_state state;
     struct conn_watch watch;
     struct conn_poll poll;
+    struct conn_keepalive keepalive;
     struct scan scan; /* Its buffers are kept for the next request. */
 };
 

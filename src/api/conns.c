@@ -500,6 +500,7 @@ struct conn *api_conn_open(struct api *api, struct stream *stream,
     list_init(&conn->place.guest_link);
     list_init(&conn->scan.link);
     list_init(&conn->request.read_link);
+    list_init(&conn->keepalive.link);
     list_add(&api->conns.all, &conn->link);
     api->conns.count++;
     http_reader_init(&conn->input.reader, api->options.body_bytes_max);
@@ -519,6 +520,7 @@ void api_conn_free(struct conn *conn)
     api_poll_close(conn);
     api_scan_free(conn);
     api_read_close(conn);
+    api_keepalive_close(conn);
     api_gate_close(conn);
     timer_cancel(api->options.reactor, &conn->clock.timer);
     if (api->node) {

@@ -124,24 +124,37 @@ static void finish_grant(struct conn *conn, const struct node_result *result)
     api_answer(conn, 201, "application/json", buf_bytes(body));
 }
 
+static void answer_change(struct conn *conn, const struct result_op *op)
+{
+    struct buf *headers = &conn->api->headers;
+    if (!op->found) {
+        api_answer_no_such(conn, "lease", OUTCOME_NOT_APPLIED);
+    } else if (op->type == COMMAND_LEASE_KEEP) {
+        http_add_header_u64(headers, "Craftd-Ttl", op->ttl_ms);
+        api_answer(conn, 204, NULL, (struct bytes){0});
+    } else {
+        http_add_header_u64(headers, "Craftd-Deleted", op->deleted);
+        api_answer(conn, 200, NULL, (struct bytes){0});
+    }
+}
+
 static void finish_change(struct conn *conn, const struct node_result *result)
 {
     struct result_reader reader;
     struct result_op op = {0};
-    struct buf *headers = &conn->api->headers;
-    if (!api_read_result(conn, result, &reader)) {
-        return;
+    if (api_read_result(conn, result, &reader)) {
+        enum err err = result_next(&reader, &op);
+        must(err == ERR_OK);
+        answer_change(conn, &op);
     }
-    enum err err = result_next(&reader, &op);
-    must(err == ERR_OK);
-    if (!op.found) {
-        api_answer_no_such(conn, "lease", OUTCOME_NOT_APPLIED);
-    } else if (op.type == COMMAND_LEASE_KEEP) {
-        http_add_header_u64(headers, "Craftd-Ttl", op.ttl_ms);
-        api_answer(conn, 204, NULL, (struct bytes){0});
-    } else {
-        http_add_header_u64(headers, "Craftd-Deleted", op.deleted);
-        api_answer(conn, 200, NULL, (struct bytes){0});
+}
+
+void api_finish_keepalive(struct conn *conn, const struct node_result *result,
+                          const struct result_op *op)
+{
+    struct result_reader reader;
+    if (api_read_result(conn, result, &reader)) {
+        answer_change(conn, op);
     }
 }
 
@@ -162,6 +175,11 @@ static void submit(struct conn *conn, const struct http_request *request,
         api_answer_problem(conn, 400, "bad-request",
                            "a lease has no tag: conditions are about keys",
                            OUTCOME_NOT_APPLIED);
+        return;
+    }
+    if (kind == KIND_KEEP && name.key.size == 0 &&
+        !api_is_given(conn, PARAM_TIMEOUT)) {
+        api_keepalive_add(conn, op->lease);
         return;
     }
     command->size = 0;

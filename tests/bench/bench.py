@@ -6,7 +6,7 @@ beside it in the same run when it is installed.
                          [--before BINARY]
 
 Parts (--only): single three large cpu idle cold failover sync size io key auth
-flood redis grow amplify watch
+flood redis grow amplify watch leases
 
 16-byte keys, 100-byte values, 100,000 keys, all loaded before anything is
 measured; keep-alive connections, no pipelining, one wrk thread, requests to
@@ -42,6 +42,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "proc"))
 
 from cluster import (BINARY, TROUBLE, Cluster, Node, cpu_seconds,  # noqa: E402
                      directory_bytes, rss_bytes, wait_for, written_bytes)
+from leasing import renewing  # noqa: E402
 from watching import latency_ms, watching  # noqa: E402
 
 KEYS = 100000
@@ -611,6 +612,31 @@ def part_watch(options, report):
             median, p99, _ = latency_ms(program, options.secs)
             report.add("watch", "answer to event elsewhere, p50", program.name, median, "ms")
             report.add("watch", "answer to event elsewhere, p99", program.name, p99, "ms")
+
+
+def cores_used(program, seconds):
+    """CPU seconds a second of the three nodes together, and of the leader."""
+    nodes, leader = program.running(), program.leader()
+    before = {node.pid: cpu_seconds(node.pid) for node in nodes}
+    time.sleep(seconds)
+    used = {pid: (cpu_seconds(pid) - old) / seconds for pid, old in before.items()}
+    return sum(used.values()), used[leader.pid]
+
+
+def part_leases(options, report):
+    """CPU of three nodes that do nothing, and that keep 1,000 leases alive, each
+    every 3 s over its own connection, at all nodes; etcd by its JSON gateway."""
+    with both(options, 3) as programs:
+        time.sleep(2)
+        for program in programs:
+            name = program.name
+            idle, _ = cores_used(program, options.secs)
+            report.add("leases", "3 nodes of a CPU, idle", name, 100 * idle, "%")
+            with renewing(program, 1000, 3):
+                time.sleep(3)
+                used, leader = cores_used(program, options.secs * options.runs)
+            report.add("leases", "3 nodes, 1,000 leases", name, 100 * used, "%")
+            report.add("leases", "the leader of them", name, 100 * leader, "%")
 
 
 def weigh(report, programs, memory, directory):
