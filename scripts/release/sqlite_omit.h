@@ -1,6 +1,7 @@
 /* sqlite_omit.h -- included before SQLite's amalgamation, of which a release
- * leaves out triggers, window functions and REINDEX (SQLITE_OMIT_*). Its parser
- * was generated with them: here its calls into what is left out report an
+ * leaves out triggers, window functions, compound queries, virtual tables,
+ * ANALYZE, VACUUM and REINDEX (SQLITE_OMIT_*). Its parser was generated
+ * with them: here its calls into what is left out report an
  * error, as for any statement that is wrong, and free what they were given. The
  * parser ends at once, so that what would follow is never reached.
  *
@@ -8,7 +9,7 @@
  * ignored instead: SQLITE_DONE ends the parser without an error. With all of
  * SQLite it has no effect either (store/schema.c), and the file can be read.
  *
- * scripts/release/sqlite.sed does the rest, where no macro can. */
+ * sqlite_omitted.c and sqlite.sed do the rest, where no macro can. */
 #define OMITTED(parse, what)                                                   \
     ((parse)->db->init.busy                                                    \
          ? (void)((parse)->rc = SQLITE_DONE)                                   \
@@ -34,6 +35,17 @@
 #define sqlite3TriggerInsertStep(parse, ...) OMITTED_STEP(parse)
 #define sqlite3TriggerDeleteStep(parse, ...) OMITTED_STEP(parse)
 #define sqlite3TriggerSelectStep(db, ...) ((TriggerStep *)0)
+
+#define OMITTED_ALTER(parse, table)                                            \
+    do {                                                                       \
+        sqlite3SrcListDelete((parse)->db, table);                              \
+        OMITTED(parse, "other changes of a table");                            \
+    } while (0)
+#define OMITTED_CONSTRAINT(parse, table, condition)                            \
+    do {                                                                       \
+        sqlite3ExprDelete((parse)->db, condition);                             \
+        OMITTED_ALTER(parse, table);                                           \
+    } while (0)
 
 #define sqlite3WindowListDelete(db, windows) ((void)(windows))
 #define sqlite3WindowChain(parse, window, base)                                \

@@ -547,7 +547,12 @@ static void test_what_is_a_backup_and_what_is_not(void **state)
         {"DROP TABLE migrations", ERR_CORRUPT},
         {"INSERT INTO migrations VALUES(99, 'later')", ERR_VERSION},
         {"UPDATE raft SET applied = 0", ERR_CORRUPT},
-        {"ALTER TABLE pairs RENAME COLUMN value TO content", ERR_CORRUPT},
+        {"ALTER TABLE pairs RENAME TO p; CREATE TABLE pairs(key BLOB PRIMARY "
+         "KEY NOT NULL, content BLOB NOT NULL, create_index INTEGER NOT NULL, "
+         "modify_index INTEGER NOT NULL, version INTEGER NOT NULL DEFAULT 1); "
+         "INSERT INTO pairs SELECT key, value, create_index, modify_index, "
+         "version FROM p; DROP TABLE p",
+         ERR_CORRUPT},
         {"UPDATE pairs SET value = 'text' WHERE key = x'6b31'", ERR_CORRUPT},
         {"UPDATE pairs SET key = x'' WHERE key = x'6b31'", ERR_CORRUPT},
         {"UPDATE pairs SET key = zeroblob(1025) WHERE key = x'6b31'",
