@@ -190,7 +190,7 @@ void stream_set_user_timeout(struct stream *stream, uint32_t timeout_ms)
 static void fail(struct stream *stream)
 {
     stream->state = CLOSED;
-    stream->fake.handler->on_close(stream, "eof", stream->fake.arg);
+    stream->fake.handler->on_close(stream, "closed by peer", stream->fake.arg);
 }
 
 /* ---- the owner of the room ---- */

@@ -312,7 +312,8 @@ const char *secure_explain_close(struct conn *conn, const char *why)
     if (!conn->dialled || !conn->open || conn->up) {
         return why;
     }
-    bool by_peer = strcmp(why, "eof") == 0 || strcmp(why, "reset") == 0;
+    bool by_peer =
+        strcmp(why, "closed by peer") == 0 || strcmp(why, "reset") == 0;
     if (by_peer && conn->peers->keys.count == 0) {
         return "closed without an answer (does it have a --cluster-key, which "
                "this node has not?)";

@@ -152,9 +152,9 @@ struct stream_handler {
     void (*on_drain)(struct stream *stream, void *arg);
     /* The stream has ended: a reset, a failed dial, or the end of
      * stream_close_after_flush(). `why` is a short constant ("connection
-     * refused", "reset", "timeout", "name does not resolve", "eof", "closed").
-     * Called exactly once, unless the owner called stream_close(). The stream
-     * must not be used afterwards. */
+     * refused", "reset", "timeout", "name does not resolve", "closed by peer",
+     * "closed"). Called exactly once, unless the owner called stream_close().
+     * The stream must not be used afterwards. */
     void (*on_close)(struct stream *stream, const char *why, void *arg);
 };
 

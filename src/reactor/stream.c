@@ -215,7 +215,7 @@ static void take_eof(struct stream *stream)
     } else if (stream->handler->on_eof) {
         stream->handler->on_eof(stream, stream->arg);
     } else {
-        stream_fail(stream, "eof");
+        stream_fail(stream, "closed by peer");
     }
 }
 

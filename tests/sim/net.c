@@ -461,7 +461,7 @@ static void arrive(struct wire *wire, int side, struct segment *segment)
         }
         break;
     case FIN:
-        stream_fail(stream, "eof");
+        stream_fail(stream, "closed by peer");
         break;
     case RST:
         stream_fail(stream, segment->why);

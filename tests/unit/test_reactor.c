@@ -599,7 +599,7 @@ static void test_eof_without_handler_closes(void **state)
     close(fd);
     TURN_UNTIL(side->closes == 1);
     expect_got(side, "x");
-    assert_string_equal(side->why, "eof");
+    assert_string_equal(side->why, "closed by peer");
     turns(2);
     assert_int_equal(side->closes, 1);
 }

@@ -371,7 +371,7 @@ static void test_echo(void **state)
     expect_echo();
     stream_close_after_flush(dialled.stream);
     TURN_UNTIL(served.closes == 1 && dialled.closes == 1);
-    assert_string_equal(served.why, "eof");
+    assert_string_equal(served.why, "closed by peer");
     assert_string_equal(dialled.why, "closed");
 }
 
@@ -875,7 +875,7 @@ static void test_refuse_in_accept(void **state)
                      ERR_OK);
     dial("127.0.0.1", listener_port(listener), 5000);
     TURN_UNTIL(dialled.closes == 1);
-    assert_string_equal(dialled.why, "eof");
+    assert_string_equal(dialled.why, "closed by peer");
     assert_int_equal(served.opens, 1);
 }
 
