@@ -434,7 +434,7 @@ static int open_node(struct daemon *daemon)
     struct node_env env = host_env(daemon->fs);
     env.transport = peers_transport(daemon->peers);
     env.vitals = report_vitals;
-    env.vitals_arg = NULL;
+    env.vitals_arg = &daemon->config;
     struct node_options options = {
         .name = config->id,
         .raft_addr = config->raft_adv,

@@ -43,10 +43,14 @@ static uint64_t get_now_us(void *arg)
 
 /* ---- the process ---- */
 
+static bool free_bytes(const struct config *config, uint64_t *bytes)
+{
+    return !config->inmem && host_free_bytes(config->dir, bytes);
+}
+
 static bool get_free_bytes(void *arg, uint64_t *bytes)
 {
-    const struct config *config = ((const struct report *)arg)->config;
-    return !config->inmem && host_free_bytes(config->dir, bytes);
+    return free_bytes(((const struct report *)arg)->config, bytes);
 }
 
 static void get_process(void *arg, struct api_process *out)
@@ -69,14 +73,16 @@ static void get_sandbox(void *arg, bool *seccomp, bool *landlock)
     *landlock = report->privileges->sandbox.landlock;
 }
 
-/* Add the figures of this process that the other nodes are shown. */
+/* Add the figures of this process and its disk that the other nodes are shown.
+ */
 void report_vitals(void *arg, struct wire_vitals *vitals)
 {
-    (void)arg;
     struct sys_process process;
+    uint64_t disk_bytes;
     sys_process(&process);
     snprintf(vitals->build, sizeof(vitals->build), "%s", CRAFTD_VERSION);
     vitals->memory_bytes = process.has_memory ? process.resident_bytes : 0;
+    vitals->disk_free_bytes = free_bytes(arg, &disk_bytes) ? disk_bytes : 0;
 }
 
 /* ---- duties ---- */

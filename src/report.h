@@ -23,7 +23,8 @@ struct report {
 /* Set the functions of the options by which the API asks, and their argument,
  * `report`. */
 void report_to_api(struct report *report, struct api_options *options);
-/* For node_env: the build and the memory of this process. `arg` is not used. */
+/* For node_env: the build and the memory of this process, and the free disk of
+ * the directory. `arg` is the struct config. */
 void report_vitals(void *arg, struct wire_vitals *vitals);
 
 #endif

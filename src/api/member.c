@@ -46,6 +46,27 @@ void api_add_progress(struct buf *out, const struct node_status *status,
     }
 }
 
+void api_add_reported_progress(struct buf *out, const struct api *api,
+                               const struct node_status *status, raft_id id)
+{
+    uint64_t age_ms;
+    const struct raft_member *leader = node_leader(api->node);
+    if (api_member_progress(status, id) || !leader) {
+        api_add_progress(out, status, id);
+        return;
+    }
+    const struct wire_vitals *report =
+        node_get_vitals(api->node, leader->id, &age_ms);
+    for (uint32_t i = 0; report && i < report->peer_count; i++) {
+        const struct wire_vitals_peer *peer = &report->peers[i];
+        if (peer->id == id) {
+            buf_printf(out, ",\"lag\":%llu,\"rtt_ms\":%llu",
+                       (unsigned long long)peer->lag,
+                       (unsigned long long)peer->rtt_ms);
+        }
+    }
+}
+
 void api_add_vitals(struct buf *out, struct api *api,
                     const struct node_status *status, raft_id id)
 {
@@ -59,6 +80,11 @@ void api_add_vitals(struct buf *out, struct api *api,
         api->options.process(api->options.arg, &process);
         own.memory_bytes = process.has_memory ? process.resident_bytes : 0;
         snprintf(own.build, sizeof(own.build), "%s", api->options.version);
+        uint64_t disk_bytes;
+        if (api->options.free_bytes &&
+            api->options.free_bytes(api->options.arg, &disk_bytes)) {
+            own.disk_free_bytes = disk_bytes;
+        }
         vitals = &own;
     }
     if (!vitals) {
@@ -73,6 +99,10 @@ void api_add_vitals(struct buf *out, struct api *api,
     if (vitals->memory_bytes > 0) {
         buf_printf(out, ",\"memory_bytes\":%llu",
                    (unsigned long long)vitals->memory_bytes);
+    }
+    if (vitals->disk_free_bytes > 0) {
+        buf_printf(out, ",\"disk_free_bytes\":%llu",
+                   (unsigned long long)vitals->disk_free_bytes);
     }
     if (vitals->commit_p99_us > 0 && vitals->commit_p99_us < UINT64_MAX) {
         buf_printf(out, ",\"commit_p99_us\":%llu",

@@ -33,6 +33,10 @@ const char *api_member_trouble(const struct api *api,
  * nothing when this node does not lead. */
 void api_add_progress(struct buf *out, const struct node_status *status,
                       raft_id id);
+/* The same, except that a node that does not lead adds lag and rtt_ms as the
+ * leader last reported them (wire_vitals). */
+void api_add_reported_progress(struct buf *out, const struct api *api,
+                               const struct node_status *status, raft_id id);
 /* Add what the member last reported of itself (wire_vitals), and the age of the
  * report, each behind a comma; nothing when there is no report. For this node
  * it is what it would report now. */

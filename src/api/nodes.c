@@ -30,7 +30,7 @@ static void add_node(struct api *api, const struct node_status *status,
         member->suffrage == RAFT_VOTER ? "true" : "false",
         leader && leader->id == member->id ? "true" : "false",
         api_member_is_reachable(api, status, member->id) ? "true" : "false");
-    api_add_progress(out, status, member->id);
+    api_add_reported_progress(out, api, status, member->id);
     api_add_vitals(out, api, status, member->id);
     if (member->id != status->raft.self) {
         buf_add_u8(out, ',');

@@ -57,8 +57,9 @@ void address_follow(struct node *node);
 
 /* A phase: report, when it is time. */
 void vitals_report(struct node *node);
-/* A link is up, whose other side should not wait for a report. */
-void vitals_link_up(struct node *node);
+/* The next turn reports: a link is up, whose other side should not wait, or the
+ * leader or the membership has changed. */
+void vitals_expedite(struct node *node);
 /* A frame WIRE_VITALS of the node `from`. */
 void vitals_take(struct node *node, raft_id from,
                  const struct wire_vitals *report);

@@ -37,8 +37,9 @@ struct node_env {
     const struct fs *fs;
     const char *sqlite_vfs;
     struct transport transport; /* Zero for node_recover() and _restore(). */
-    /* Fill in `build` and `memory_bytes`, which are those of the process. NULL:
-     * this node reports nothing of itself to the others. */
+    /* Fill in `build`, `memory_bytes` and `disk_free_bytes`, which are those of
+     * process and machine. NULL: this node reports nothing of itself to the
+     * others. */
     void (*vitals)(void *arg, struct wire_vitals *vitals);
     void *vitals_arg;
 };

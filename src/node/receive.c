@@ -185,7 +185,7 @@ void node_peer_up(struct node *node, raft_id peer,
     address_advertised(node, peer, hello);
     time_peer_up(node, peer, hello);
     removed_link_changed(node, peer, true);
-    vitals_link_up(node);
+    vitals_expedite(node);
     link_changed(node, RAFT_PEER_UP, peer);
 }
 

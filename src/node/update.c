@@ -95,10 +95,12 @@ void node_handle_update(struct node *node)
         node->addresses.changed = true;
         count_leader(node);
         requests_leader_changed(node);
+        vitals_expedite(node);
     }
     if (update->conf_changed) {
         node->addresses.changed = true;
         log_members(node);
+        vitals_expedite(node);
     }
     if (update->conf_changed ||
         (node->links.newcomer != 0 &&

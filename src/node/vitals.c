@@ -1,11 +1,12 @@
 /* vitals.c -- what members report to each other for operators: version, sizes,
- * memory, latency of commits. Whoever looks at one node sees all of them then,
- * without requests to the others, which may be behind other addresses than a
- * client can reach.
+ * memory, free disk, latency of commits, and what a leader knows of its peers.
+ * Whoever looks at one node sees all of them then, without requests to the
+ * others, which may be behind other addresses than a client can reach.
  *
- * A report is one small frame on each link, every INTERVAL_MS and when a link
- * comes up; only a turn that runs for another reason sends it. The last report
- * of a member stays when its link is down. Nothing is decided by it. */
+ * A report is one small frame on each link, every INTERVAL_MS, and soon after
+ * a link comes up, or the leader or the membership changes; only a turn that
+ * runs for another reason sends it. The last report of a member stays when its
+ * link is down. Nothing is decided by it. */
 #include "node/node_internal.h"
 
 enum { INTERVAL_MS = 5000 };
@@ -43,6 +44,14 @@ void vitals_report(struct node *node)
         .commit_p99_us = commit_p99_us(node),
     };
     env->vitals(env->vitals_arg, &own);
+    own.peer_count = status.raft.peer_count;
+    for (uint32_t i = 0; i < own.peer_count; i++) {
+        const struct raft_peer_status *peer = &status.raft.peers[i];
+        own.peers[i] =
+            (struct wire_vitals_peer){.id = peer->id,
+                                      .lag = status.raft.last - peer->match,
+                                      .rtt_ms = peer->rtt_ms};
+    }
     for (uint32_t i = 0; i < conf->count; i++) {
         raft_id id = conf->members[i].id;
         struct buf *out = id == status.raft.self
@@ -54,7 +63,7 @@ void vitals_report(struct node *node)
     }
 }
 
-void vitals_link_up(struct node *node)
+void vitals_expedite(struct node *node)
 {
     node->vitals.due_ms = 0;
 }

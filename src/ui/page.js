@@ -280,6 +280,7 @@ const rowOf = (id) => {
         row = make("tr", { role: "row" }, ...COLUMNS.map((label, i) => make("td", { role: "cell", "data-label": label, className: i === 0 ? "name" : i === 9 ? "actions" : i > 4 ? "n" : "" })));
         row.children[0].setAttribute("role", "rowheader");
         row.children[2].append(make("span", { className: "state" }), make("span", { className: "why" }));
+        row.children[7].append(make("span"), make("span", { className: "why" }));
         rows.set(id, row);
     }
     return row;
@@ -295,9 +296,10 @@ const drawMember = (node) => {
     text(cells[2].lastChild, node.reachable ? "" : (node.last_error || "no answer") + (node.report_age_ms === undefined ? "" : "; last report " + seconds(node.report_age_ms / 1000) + " ago"));
     text(cells[3], node.address);
     text(cells[4], known(node.version, String));
-    text(cells[5], mine && node.leader ? "0" : known(node.lag, number));
-    text(cells[6], mine ? "\u2013" : known(node.reachable ? node.rtt_ms : undefined, (value) => value < 1 ? "<\u20091\u00a0ms" : value + "\u00a0ms"));
-    text(cells[7], known(node.db_bytes, () => bytes(node.db_bytes + node.log_bytes)));
+    text(cells[5], node.leader ? "0" : known(node.lag, number));
+    text(cells[6], known(node.reachable ? node.rtt_ms : undefined, (value) => value < 1 ? "<\u20091\u00a0ms" : value + "\u00a0ms"));
+    text(cells[7].firstChild, known(node.db_bytes, () => bytes(node.db_bytes + node.log_bytes)));
+    text(cells[7].lastChild, node.disk_free_bytes === undefined ? "" : bytes(node.disk_free_bytes) + " free");
     text(cells[8], known(node.memory_bytes, bytes));
     drawActions(cells[9], node.id, actionsOf(node));
 };

@@ -10,6 +10,14 @@ void wire_add_vitals(struct buf *out, const struct wire_vitals *vitals)
     buf_add_u64(out, vitals->log_bytes);
     buf_add_u64(out, vitals->memory_bytes);
     buf_add_u64(out, vitals->commit_p99_us);
+    buf_add_u64(out, vitals->disk_free_bytes);
+    must(vitals->peer_count <= RAFT_MEMBERS_MAX);
+    buf_add_u8(out, (uint8_t)vitals->peer_count);
+    for (uint32_t i = 0; i < vitals->peer_count; i++) {
+        buf_add_u64(out, vitals->peers[i].id);
+        buf_add_u64(out, vitals->peers[i].lag);
+        buf_add_u64(out, vitals->peers[i].rtt_ms);
+    }
     wire_end(out, start);
 }
 
@@ -23,6 +31,18 @@ enum err wire_vitals(struct bytes payload, struct wire_vitals *vitals)
     v.log_bytes = cursor_u64(&in);
     v.memory_bytes = cursor_u64(&in);
     v.commit_p99_us = cursor_u64(&in);
+    if (cursor_left(&in) > 0) {
+        v.disk_free_bytes = cursor_u64(&in);
+        v.peer_count = cursor_u8(&in);
+    }
+    if (v.peer_count > RAFT_MEMBERS_MAX) {
+        return ERR_CORRUPT;
+    }
+    for (uint32_t i = 0; i < v.peer_count; i++) {
+        v.peers[i].id = cursor_u64(&in);
+        v.peers[i].lag = cursor_u64(&in);
+        v.peers[i].rtt_ms = cursor_u64(&in);
+    }
     if (in.failed) {
         return ERR_CORRUPT;
     }

@@ -173,6 +173,11 @@ struct wire_snapshot_resp {
  * nothing is decided by them. Later versions may append fields, which this one
  * skips. */
 enum { WIRE_BUILD_BYTES = 32 };
+struct wire_vitals_peer {
+    uint64_t id;
+    uint64_t lag; /* Entries of the leader's log that it does not hold. */
+    uint64_t rtt_ms;
+};
 struct wire_vitals {
     char build[WIRE_BUILD_BYTES]; /* Version of the program; a word. */
     uint64_t applied;             /* Index. */
@@ -182,6 +187,10 @@ struct wire_vitals {
     /* 99th percentile of the commits of the last interval, in us, as
      * histogram_quantile() has it; 0: there were none. */
     uint64_t commit_p99_us;
+    /* Absent, hence 0, in frames of builds that report the above only: */
+    uint64_t disk_free_bytes; /* 0: unknown. */
+    uint32_t peer_count;      /* Of a leader, its peers; of others 0. */
+    struct wire_vitals_peer peers[RAFT_MEMBERS_MAX];
 };
 
 /* One entry of an append. */

@@ -673,8 +673,9 @@ def test_a_node_that_contradicts_its_cluster_says_so(cluster, newer):
 
 
 def test_each_member_knows_what_the_others_report(cluster):
-    """Version, sizes, memory and, of the leader, the latency of commits, at every
-    node; of one that is down, what it reported last."""
+    """Version, sizes, memory, free disk and, of the leader, the latency of commits and
+    what it knows of its peers, at every node; of one that is down, what it reported
+    last, and the lag that the leader sees."""
     cluster.start(3)
     leader = cluster.wait_leader()
 
@@ -684,7 +685,9 @@ def test_each_member_knows_what_the_others_report(cluster):
     def all_known():
         leader.put("reported", "x")
         return all("version" in one and one["log_bytes"] > 0 and one["db_bytes"] > 0
-                   and one["memory_bytes"] > 1 << 20 for node in cluster
+                   and one["memory_bytes"] > 1 << 20 and one["disk_free_bytes"] > 1 << 20
+                   and (one["leader"] or "rtt_ms" in one and one["lag"] < 5)
+                   for node in cluster
                    for one in nodes(node).values())
     wait_for(all_known, 10, "all have reported", pause=0.1)
     follower, other = cluster.others(leader)
@@ -695,6 +698,10 @@ def test_each_member_knows_what_the_others_report(cluster):
     assert {one["version"] for one in nodes(follower).values()} == {leader.status()["version"]}
     other.kill()
     wait_for(lambda: not nodes(follower)[other.name]["reachable"], 10, "it is down")
+    for number in range(20):
+        leader.put(f"more/{number}", "x")
+    wait_for(lambda: nodes(follower)[other.name]["lag"] >= 20 and
+             nodes(follower)[follower.name]["lag"] < 20, 20, "the lag is known", pause=0.1)
     last = nodes(follower)[other.name]
     assert last["version"] and last["report_age_ms"] < 30000
     wait_for(lambda: nodes(follower)[other.name]["report_age_ms"] > last["report_age_ms"], 5,

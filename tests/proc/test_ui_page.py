@@ -2,6 +2,7 @@
 nodes. Every page that a test opens must end without an uncaught exception, a console
 error or a violation of its policy."""
 import os
+import re
 import sqlite3
 
 import pytest
@@ -71,6 +72,7 @@ def test_the_cluster_at_a_glance(three, visit):
     leader = three.wait_leader()
     page = visit(leader)
     page.wait_for(WELL)
+    page.wait_for("nodes.every(node => node.version)")
     assert sorted(row["Name"] for row in rows(page)) == ["node0", "node1", "node2"]
     mine = member(page, leader.name)
     assert (mine["Role"], mine["State"], mine["Lag"]) == ("leader", "this node", "0")
@@ -83,6 +85,16 @@ def test_the_cluster_at_a_glance(three, visit):
         assert (other["Role"], other["State"]) == ("follower", "connected")
         assert "MiB" in other["Disk"] and "MiB" in other["Memory"]
         assert other["Round trip"].endswith("ms")
+        assert re.fullmatch(r"[\d.]+\s.iB\n+[\d.]+\s.iB free", other["Disk"])
+    # A follower shows the same of all of them, as they report it.
+    other = three.others(leader)[0]
+    page = visit(other)
+    page.wait_for("nodes.length === 3 && nodes.every(node => node.leader || node.lag === 0)")
+    for row in rows(page):
+        assert row["Lag"] == "0" and "free" in row["Disk"], row
+        assert row["Round trip"].endswith("ms") or row["Name"] == leader.name, row
+    page = visit(leader)
+    page.wait_for(WELL)
     term = str(leader.status()["term"])
     facts = page.evaluate("document.querySelector('#facts').innerText")
     assert f"Term\n{term}" in facts.replace("\n\n", "\n")

@@ -60,16 +60,35 @@ static void test_vitals_round_trip(void **state)
                                  .db_bytes = 2,
                                  .log_bytes = 3,
                                  .memory_bytes = 4,
-                                 .commit_p99_us = UINT64_MAX};
+                                 .commit_p99_us = UINT64_MAX,
+                                 .disk_free_bytes = 5,
+                                 .peer_count = 2,
+                                 .peers = {{.id = 6, .lag = 7, .rtt_ms = 8},
+                                           {.id = 9, .lag = UINT64_MAX}}};
     struct wire_vitals back = {0};
     wire_add_vitals(&out, &vitals);
     struct bytes payload = one_frame(&out, WIRE_VITALS);
     assert_int_equal(wire_vitals(payload, &back), ERR_OK);
     assert_memory_equal(&back, &vitals, sizeof(back));
+    /* The build before ends behind the latency. */
+    size_t first_part = payload.size - 8 - 1 - 2 * 24;
     for (size_t size = 0; size < payload.size; size++) {
         assert_int_equal(wire_vitals(bytes_of(payload.data, size), &back),
-                         ERR_CORRUPT);
+                         size == first_part ? ERR_OK : ERR_CORRUPT);
     }
+    assert_int_equal(back.commit_p99_us, UINT64_MAX);
+    assert_int_equal(back.disk_free_bytes, 0);
+    assert_int_equal(back.peer_count, 0);
+
+    /* Not more peers than a cluster has members. */
+    struct buf many = {0};
+    buf_add(&many, payload.data, first_part + 8);
+    buf_add_u8(&many, RAFT_MEMBERS_MAX + 1);
+    for (int i = 0; i < 3 * (RAFT_MEMBERS_MAX + 1); i++) {
+        buf_add_u64(&many, 1);
+    }
+    assert_int_equal(wire_vitals(buf_bytes(&many), &back), ERR_CORRUPT);
+    buf_free(&many);
 
     /* A later version adds to them; one with a name that is no word is none. */
     struct buf more = {0};
