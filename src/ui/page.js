@@ -803,7 +803,7 @@ const fill = (data, wanted) => {
 };
 const showBytes = (data, wanted) => { fill(data, wanted); written = $("bytes").value; fault(""); buttons(); };
 const buttons = () => {
-    const writable = shown && may("write", shown.index ? chosen : $("new-name").value);
+    const writable = shown && may("write", shown.index ? shown.key : $("new-name").value);
     $("bytes").readOnly = shown && shown.index && !writable;
     $("save").disabled = !writable || Boolean(shown.index) && !isDirty();
     $("undo").disabled = !isDirty();
@@ -854,7 +854,7 @@ const newKey = () => {
 // A change of the key that is open: its value is shown unless that would lose what was
 // typed; then saving it will be refused.
 const noticed = (kind, data) => {
-    if (!shown || shown.busy || data.index <= shown.index) { return; }
+    if (!shown || shown.key !== data.key || shown.busy || data.index <= shown.index) { return; }
     if (isDirty() || kind === "delete") {
         conflict(kind === "delete" ? null : data);
     } else {
@@ -878,22 +878,24 @@ const store = async (key, data, condition) => {
     const words = new URLSearchParams();
     // Without them the key would lose its time to live, or its lease.
     if (shown.lease !== undefined) { words.set("lease", shown.lease); } else if (shown.until !== undefined) { words.set("ttl", Math.max(100, Math.round(left(shown) * 1000)) + "ms"); }
+    const mine = shown; // Another key may be opened meanwhile.
     $("save").disabled = true;
-    shown.busy = true; // What comes meanwhile may be this write: it is read again.
+    mine.busy = true; // What comes meanwhile may be this write: it is read again.
     try {
         const sent = $("bytes").value;
         const { headers } = await ask("PUT", pathOf(key) + (String(words) && "?" + words), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
         report("Saved " + key + ".");
-        Object.assign(shown, { data, index: Number(headers.get("ETag").replace(/"/g, "")) });
-        written = sent;
-        if (chosen === key) { await openKey(key); } else { location.hash = hashOf({ key }); }
+        Object.assign(mine, { data, index: Number(headers.get("ETag").replace(/"/g, "")) });
+        if (shown === mine) { written = sent; }
+        if (chosen === key) { await openKey(key); } else if (!chosen && shown === mine) { location.hash = hashOf({ key }); }
     } catch (error) {
         if (error.status === 412) {
             const theirs = await read(pathOf(key) + "?meta").catch((fail) => fail.status === 404 ? null : undefined);
-            if (theirs !== undefined) { chosen = key; conflict(theirs); return; }
+            if (theirs !== undefined && shown === mine) { chosen = mine.key = key; conflict(theirs); return; }
         }
-        fault(why(error));
+        if (shown === mine) { fault(why(error)); } else { complain(key + ": " + why(error)); }
     } finally {
+        mine.busy = false;
         if (shown) { shown.busy = false; }
         buttons();
     }
@@ -901,7 +903,7 @@ const store = async (key, data, condition) => {
 const save = async (event) => {
     event.preventDefault();
     try {
-        const data = edited(), key = shown.index ? chosen : $("new-name").value;
+        const data = edited(), key = shown.index ? shown.key : $("new-name").value;
         if (!key) { throw new Error("A key has at least one character."); }
         fault("");
         await store(key, data, shown.index ? { "If-Match": '"' + shown.index + '"' } : { "If-None-Match": "*" });
@@ -911,7 +913,7 @@ const save = async (event) => {
 };
 const overwrite = async () => {
     try {
-        await store(chosen, edited(), shown.theirs ? { "If-Match": '"' + shown.theirs.index + '"' } : { "If-None-Match": "*" });
+        await store(shown.key, edited(), shown.theirs ? { "If-Match": '"' + shown.theirs.index + '"' } : { "If-None-Match": "*" });
     } catch (error) {
         fault(error.message);
     }
@@ -933,7 +935,7 @@ const take = () => {
     openKey(chosen);
 };
 const erase = async () => {
-    const key = chosen, index = shown.index;
+    const { key, index } = shown;
     if (!await confirm({ title: "Delete this key", words: key, yes: "Delete", danger: true })) { return; }
     shown.busy = true;
     try {

@@ -29,7 +29,12 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu
          "--no-first-run", "--no-default-browser-check", "--disable-extensions",
          "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--metrics-recording-only", "--mute-audio",
-         "--hide-scrollbars", "--remote-debugging-pipe"]
+         "--hide-scrollbars", "--remote-debugging-pipe",
+         # Clicks and keys before a page is painted for the first time would be dropped.
+         "--allow-pre-commit-input"]
+
+# A promise for the moment when the page, as it is now, has been painted.
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 class DevToolsError(Exception):
@@ -154,8 +159,7 @@ class Page:
         return self.browser.send(method, self.session, timeout, **params)
 
     def close(self):
-        """Without asking it: a page that warns of what was not saved (beforeunload)
-        would stay open, with its connections."""
+        """With its cookies and storage."""
         self.browser.send("Target.disposeBrowserContext",
                           browserContextId=self.context)
 
@@ -167,6 +171,7 @@ class Page:
             raise DevToolsError(f"{url}: {result['errorText']}")
         wait_for(lambda: len(self.named("Page.loadEventFired")) > before, 30,
                  f"{url} is loaded")
+        self.evaluate(FRAMES + ".then(() => null)")
 
     def evaluate(self, expression, timeout=None):
         """The value of JavaScript, as JSON has it; a promise is awaited."""
@@ -195,12 +200,20 @@ class Page:
     # ---- as a user does ----
 
     def click(self, selector):
-        """A real click, with the mouse, at the middle of the element."""
-        box = self.evaluate(f"""(() => {{
+        """A real click, with the mouse, at the middle of the element, as soon as that
+        is visible, enabled, not covered, and where it was two frames before."""
+        box = self.wait_for(f"""(async () => {{
             const e = document.querySelector({json.dumps(selector)});
+            if (!e || e.disabled) {{ return null; }}
             e.scrollIntoView({{block: "center"}});
-            const r = e.getBoundingClientRect();
-            return [r.x + r.width / 2, r.y + r.height / 2]; }})()""")
+            const place = () => {{
+                const r = e.getBoundingClientRect();
+                return [r.x + r.width / 2, r.y + r.height / 2]; }};
+            const before = place();
+            await {FRAMES};
+            const now = place();
+            return String(now) === String(before) &&
+                e.contains(document.elementFromPoint(...now)) ? now : null; }})()""")
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1],
                       button="left", clickCount=1)

@@ -346,13 +346,9 @@ def test_a_conflict_is_shown_and_nothing_overwritten(three, visit):
     wait_for(lambda: three[0].get("both/a") == "mine", 10, "it is replaced")
 
 
-def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
-    """The key is read again when the tree is, and after each change and save."""
-    three[0].put("late/a", "first")
-    page = visit(three[1], "/ui#keys?prefix=late/", broken=True)
-    page.wait_for("stream.state === 'live'")
-    open_key(page, "late/a")
-    page.evaluate("""stream.stop(), (() => {
+def hold_answers(page):
+    """From hold() to release(), the page waits for the answers that have a key's value."""
+    page.evaluate("""(() => {
         const real = fetch;
         let gate = Promise.resolve();
         window.hold = () => { gate = new Promise(open => { window.release = open; }); };
@@ -362,6 +358,16 @@ def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
             return answer;
         };
     })()""")
+
+
+def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
+    """The key is read again when the tree is, and after each change and save."""
+    three[0].put("late/a", "first")
+    page = visit(three[1], "/ui#keys?prefix=late/", broken=True)
+    page.wait_for("stream.state === 'live'")
+    open_key(page, "late/a")
+    page.evaluate("stream.stop()")
+    hold_answers(page)
 
     def type_meanwhile(text):
         page.evaluate("hold(), window.reading = openKey('late/a'), null")
@@ -387,6 +393,24 @@ def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
     assert page.evaluate("[$('conflict').hidden, $('theirs').textContent]") == [False, "theirs"]
     page.click("#take")
     page.wait_for("$('bytes').value === 'theirs'")
+
+
+def test_what_was_typed_goes_to_the_key_that_is_shown(three, visit):
+    """Another key has been chosen, and its value has not come yet. Both keys were written
+    at one index, so that a condition on that index holds for both."""
+    three[0].put_many({"two/a": "a", "two/b": "b"})
+    page = visit(three[1], "/ui#keys?prefix=two/&key=two/a")
+    page.wait_for("stream.state === 'live' && $('bytes').value === 'a'")
+    hold_answers(page)
+    edit(page, "for a")
+    page.evaluate("hold(), location.hash = '#keys?prefix=two/&key=two/b'")
+    page.wait_for("chosen === 'two/b'")
+    page.click("#save")
+    page.wait_for("$('done').textContent.includes('Saved')")
+    assert (three[0].get("two/a"), three[0].get("two/b")) == ("for a", "b")
+    page.evaluate("release()")
+    page.wait_for("$('key-name').textContent === 'two/b' && $('bytes').value === 'b'")
+    assert page.evaluate("[$('save').disabled, $('conflict').hidden]") == [True, True]
 
 
 def test_a_change_while_typing_is_shown_and_keeps_what_was_typed(three, visit):
@@ -615,6 +639,22 @@ def test_keys_that_a_browser_takes_for_folders_harm_nothing(three, visit):
 def press_action(page, label):
     page.wait_for(f"""document.querySelector('[aria-label="{label}"]')""")
     page.click(f'[aria-label="{label}"]')
+
+
+def test_a_button_stays_where_somebody_aims_at_it(three, visit):
+    """News, complaints and hints come and go with a poll, between a look and a click."""
+    page = visit(three.wait_leader())
+    page.wait_for("document.querySelector('.actions button')")
+
+    def place():
+        return page.evaluate("document.querySelector('.actions button').getBoundingClientRect().y")
+    page.evaluate("clearTimeout(timer), polling = true")
+    before = place()
+    for change in ("report('News.')", "report(''), complain('A complaint.')", "complain('')",
+                   "status.hints = ['A hint.', 'Another.'], drawHints()"):
+        page.evaluate(change)
+        assert place() == before, change
+    page.evaluate("polling = false, poll()")
 
 
 def test_the_leader_is_moved(three, visit):
