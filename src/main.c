@@ -688,7 +688,7 @@ static int start(struct daemon *daemon)
         code = choose_io(daemon);
     }
     if (!code) {
-        privileges_enter_sandbox(&daemon->privileges);
+        privileges_enter_sandbox(&daemon->privileges, notify_descriptor());
         code = open_node(daemon);
     }
     if (code) {

@@ -103,6 +103,7 @@ void notify_open(void)
     }
     int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
     if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(fd, F_SETFL, O_NONBLOCK) != 0 ||
         connect(fd, (const struct sockaddr *)&address, size) != 0) {
         log_warn("notify", "socket=\"%s\" why=\"%s\"", text, strerror(errno));
         if (fd >= 0) {
@@ -122,10 +123,16 @@ void notify_close(void)
     }
 }
 
-/* False: it was not sent. */
+int notify_descriptor(void)
+{
+    return notify.fd;
+}
+
+/* By write(), since the sandbox refuses any call that could name another
+ * address than the manager's. False: it was not sent. */
 static bool send_text(const char *text)
 {
-    ssize_t sent = send(notify.fd, text, strlen(text), MSG_DONTWAIT);
+    ssize_t sent = write(notify.fd, text, strlen(text));
     if (sent < 0 && !notify.failed) {
         log_warn("notify", "why=\"the service manager does not read: %s\"",
                  strerror(errno));

@@ -11,11 +11,10 @@
  *                loop that hangs sends none, so that the manager restarts it.
  *   STOPPING=1   the node has begun to stop, for whatever reason.
  *
- * The socket is connected before the sandbox forbids new ones. An attacker's
- * code in the process could connect it to another datagram socket, such as
- * syslog's, but to no stream. Sending never blocks; what does not fit into the
- * queue of the manager is sent later. There is one manager, and so one
- * connection for the process. */
+ * The socket is connected before the sandbox forbids new ones, and the sandbox
+ * keeps it connected to the manager (notify_descriptor()). Sending never
+ * blocks; what does not fit into the queue of the manager is sent later. There
+ * is one manager, and so one connection for the process. */
 #ifndef CRAFTD_NOTIFY_H
 #define CRAFTD_NOTIFY_H
 
@@ -25,6 +24,8 @@
 /* Connect to the manager, if there is one. A socket that cannot be used is
  * logged: the node runs without. */
 void notify_open(void);
+/* The connected socket, for sandbox_enter(); -1: there is none. */
+int notify_descriptor(void);
 
 /* The node runs from now on. Without a manager this does nothing, as do the
  * others. */

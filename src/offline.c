@@ -172,6 +172,15 @@ static bool become_user(const struct config *config)
            privileges_drop_user(&privileges);
 }
 
+/* What the files hold may be a stranger's: an error in reading it must not
+ * reach beyond them. */
+static void confine(const struct config *config, const char *file)
+{
+    if (config->sandbox) {
+        privileges_confine_offline(config->dir, file);
+    }
+}
+
 static int recover(int argc, char **argv)
 {
     struct config config;
@@ -189,6 +198,7 @@ static int recover(int argc, char **argv)
     if (!err) {
         struct node_env env = host_env(fs);
         struct node_options options = options_of(&config);
+        confine(&config, NULL);
         err = node_recover(&options, &env, without_log, &created);
         fs_posix_free(fs);
     }
@@ -237,7 +247,8 @@ static int restore(int argc, char **argv)
     if (!path_exists(file, false) || !become_user(&config)) {
         return EXIT_RUNTIME;
     }
-    if (!split_path(file, dir, &file)) {
+    const char *path = file;
+    if (!split_path(path, dir, &file)) {
         return EXIT_USAGE; /* Its length has been checked. */
     }
     enum err err = fs_posix_new(config.dir, &fs);
@@ -247,6 +258,7 @@ static int restore(int argc, char **argv)
     if (!err) {
         struct node_env env = host_env(fs);
         struct node_options options = options_of(&config);
+        confine(&config, path);
         err = node_restore(&options, &env, from, file, &created);
     }
     fs_posix_free(from);
@@ -298,6 +310,7 @@ static int show(int argc, char **argv)
     }
     log_set_level(LOG_OFF); /* `why` says it. */
     enum err err = fs_posix_new(dir, &from);
+    privileges_confine_offline(NULL, path);
     if (!err) {
         err = node_check_backup(from, name, &backup, &why);
     } else {

@@ -120,7 +120,7 @@ static bool confine_resolver(void *arg)
     char *hosts = directory_of("/etc/hosts");
     add(&paths, resolv_conf, SANDBOX_READ);
     add(&paths, hosts, SANDBOX_READ);
-    sandbox_enter(SANDBOX_RESOLVER, paths.list, paths.count, &status);
+    sandbox_enter(SANDBOX_RESOLVER, paths.list, paths.count, -1, &status);
     free(resolv_conf);
     free(hosts);
     return true;
@@ -149,7 +149,7 @@ void privileges_confine_sync(void *arg)
     const struct privileges *privileges = arg;
     struct sandbox_status status;
     if (privileges->config->sandbox) {
-        sandbox_enter(SANDBOX_SYNC, NULL, 0, &status);
+        sandbox_enter(SANDBOX_SYNC, NULL, 0, -1, &status);
     }
 }
 
@@ -320,7 +320,26 @@ static char *add_socket(struct paths *paths, const char *path)
     return dir;
 }
 
-void privileges_enter_sandbox(struct privileges *privileges)
+static void add_system_files(struct paths *paths)
+{
+    add(paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
+    add(paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
+}
+
+void privileges_confine_offline(const char *dir, const char *file)
+{
+    struct sandbox_status status;
+    struct paths paths = {.count = 0};
+    add(&paths, dir, SANDBOX_WRITE);
+    add(&paths, file, SANDBOX_READ);
+    add_system_files(&paths);
+    sandbox_enter(SANDBOX_OFFLINE, paths.list, paths.count, -1, &status);
+    if (status.why[0]) {
+        log_debug("sandbox", "why=\"%s\"", status.why);
+    }
+}
+
+void privileges_enter_sandbox(struct privileges *privileges, int sealed_fd)
 {
     const struct config *config = privileges->config;
     struct sandbox_status *status = &privileges->sandbox;
@@ -335,10 +354,9 @@ void privileges_enter_sandbox(struct privileges *privileges)
     char *socket_dir = add_socket(&paths, config->http_unix);
     add_secret(&paths, config->cluster_key, dirs);
     add_secret(&paths, config->auth, dirs + 2);
-    add(&paths, "/proc/self", SANDBOX_READ);     /* For /metrics. */
-    add(&paths, "/dev/urandom", SANDBOX_READ);   /* SQLite's. */
-    add(&paths, "/etc/localtime", SANDBOX_READ); /* The C library's. */
-    sandbox_enter(SANDBOX_NODE, paths.list, paths.count, status);
+    add(&paths, "/proc/self", SANDBOX_READ); /* For /metrics. */
+    add_system_files(&paths);
+    sandbox_enter(SANDBOX_NODE, paths.list, paths.count, sealed_fd, status);
     free(socket_dir);
     for (size_t i = 0; i < ARRAY_COUNT(dirs); i++) {
         free(dirs[i]);

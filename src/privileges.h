@@ -43,7 +43,12 @@ privileges_make_directories(const struct privileges *privileges);
  * these directories and read the files of --cluster-key and --auth. */
 MUST_CHECK bool privileges_drop_user(const struct privileges *privileges);
 
-/* Enter the sandbox, unless --sandbox=off. The layers in force are logged. */
-void privileges_enter_sandbox(struct privileges *privileges);
+/* Enter the sandbox, unless --sandbox=off. The layers in force are logged.
+ * `sealed_fd` as in sandbox_enter(). */
+void privileges_enter_sandbox(struct privileges *privileges, int sealed_fd);
+/* Enter the sandbox of a command that works on files, before it reads them: it
+ * may change what is in the directory `dir`, and read the file `file`; NULL:
+ * there is none. */
+void privileges_confine_offline(const char *dir, const char *file);
 
 #endif

@@ -23,12 +23,15 @@ static bool unveil_all(const struct sandbox_path *paths, size_t count)
 }
 
 void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
-                   size_t path_count, struct sandbox_status *status)
+                   size_t path_count, int sealed_fd,
+                   struct sandbox_status *status)
 {
     static const char *const promises[] = {
         [SANDBOX_NODE] = "stdio rpath wpath cpath fattr flock inet sendfd",
         [SANDBOX_RESOLVER] = "stdio rpath inet unix dns proc recvfd",
-        [SANDBOX_SYNC] = "stdio recvfd"};
+        [SANDBOX_SYNC] = "stdio recvfd",
+        [SANDBOX_OFFLINE] = "stdio rpath wpath cpath fattr flock"};
+    (void)sealed_fd;
     *status = (struct sandbox_status){0};
     status->landlock = unveil_all(paths, path_count);
     status->seccomp = pledge(promises[role], NULL) == 0;
@@ -41,9 +44,11 @@ void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
 #elif !defined(__linux__) || defined(__SANITIZE_ADDRESS__)
 
 void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
-                   size_t path_count, struct sandbox_status *status)
+                   size_t path_count, int sealed_fd,
+                   struct sandbox_status *status)
 {
     (void)role;
+    (void)sealed_fd;
     (void)paths;
     (void)path_count;
     *status = (struct sandbox_status){0};

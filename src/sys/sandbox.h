@@ -22,7 +22,8 @@
  * these (audit) where it can.
  *
  * Known limits. On i386 what socketcall(2) points to is out of a filter's
- * sight, so that family and type of a socket are not checked there. io_uring
+ * sight, so that family and type of a socket, and a sealed one, are not checked
+ * there. io_uring
  * makes calls that no filter sees; the ring of uring.h is restricted by itself,
  * and another cannot be made. Builds with AddressSanitizer have no sandbox: its
  * runtime makes calls of its own. */
@@ -38,11 +39,14 @@ enum sandbox_role {
     SANDBOX_NODE,
     /* The process that resolves names (reactor.h): sockets of the kinds
      * that resolvers of C libraries use, and children and libraries; no signal
-     * either, and no input for a terminal. */
+     * either, no input for a terminal, and no change of any file. */
     SANDBOX_RESOLVER,
-    /* A process that syncs files that it is given (fs.h): as the node, but it
-     * needs no file of its own. */
+    /* A process that syncs files that it is given (fs.h): it opens no file and
+     * makes and connects no socket. */
     SANDBOX_SYNC,
+    /* A command that works on files, some from strangers: as the node, but it
+     * has no socket at all. */
+    SANDBOX_OFFLINE,
 };
 
 enum sandbox_access {
@@ -65,8 +69,11 @@ struct sandbox_status {
 
 /* Enter the sandbox; there is no way back. Paths that do not exist are skipped.
  * A rule is for the file that a path names now: for files that are replaced,
- * give their directory. Descriptors that are open stay usable. */
+ * give their directory. Descriptors that are open stay usable. `sealed_fd` is a
+ * connected datagram socket, or -1: it can be written to by write(2) alone, and
+ * cannot be pointed at another address. */
 void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
-                   size_t path_count, struct sandbox_status *status);
+                   size_t path_count, int sealed_fd,
+                   struct sandbox_status *status);
 
 #endif

@@ -60,69 +60,41 @@
 
 enum { X32_BIT = 0x40000000 }; /* Of the number of a call: its ABI is x32. */
 
-/* The calls, in groups that an architecture has as a whole; those made most
- * often come first, since the filter looks through them in order. */
-static const uint32_t allowed[] = {
+/* The calls by what they are for; each role has some of these lists. Those made
+ * most often come first, since the filter looks through them in order. */
+static const uint32_t allowed_events[] = {
 #ifdef __NR_epoll_wait
     __NR_epoll_wait,
 #endif
-    __NR_epoll_pwait,
-    __NR_recvfrom,
-    __NR_sendto,
-#ifdef __NR_recv /* arm, mips */
-    __NR_recv,
-    __NR_send,
-#endif
-    __NR_io_uring_enter,
-    __NR_pwrite64,
-    __NR_pread64,
-    __NR_fdatasync,
-    __NR_epoll_ctl,
+    __NR_epoll_pwait, __NR_io_uring_enter, __NR_epoll_ctl,
 #ifdef __NR_accept
     __NR_accept,
 #endif
     __NR_accept4,
-    __NR_close,
-    __NR_read,
-    __NR_write,
-    __NR_readv,
-    __NR_writev,
-#ifdef __NR_clock_gettime
-    __NR_clock_gettime,
+};
+
+/* Messages on sockets that exist. */
+static const uint32_t allowed_messages[] = {
+    __NR_recvfrom, __NR_sendto,
+#ifdef __NR_recv /* arm, mips */
+    __NR_recv,     __NR_send,
 #endif
-    /* Sockets that exist. */
-    __NR_connect,
-    __NR_getsockname,
-    __NR_getpeername,
-    __NR_getsockopt,
-    __NR_setsockopt,
-    __NR_shutdown,
-    __NR_sendmsg,
-    __NR_recvmsg,
-    /* Files. */
-    __NR_openat,
-    __NR_fsync,
-    __NR_ftruncate,
-    __NR_fallocate,
+    __NR_sendmsg,  __NR_recvmsg,
+};
+
+static const uint32_t allowed_sockets[] = {
+    __NR_connect,    __NR_getsockname, __NR_getpeername,
+    __NR_getsockopt, __NR_setsockopt,  __NR_shutdown,
+};
+
+/* Without those that open a file for writing, see emit_opening(). */
+static const uint32_t allowed_reading[] = {
+    __NR_pread64,
     __NR_lseek,
-    __NR_flock,
-    __NR_fchmod,
-    __NR_fchown,
-    __NR_unlinkat,
-    __NR_mkdirat,
     __NR_readlinkat,
     __NR_faccessat,
     __NR_getdents64,
     __NR_getcwd,
-    __NR_dup,
-    __NR_dup3,
-    __NR_pipe2,
-    __NR_umask,
-    __NR_renameat2,
-    __NR_fstat,
-#ifdef __NR_renameat
-    __NR_renameat,
-#endif
 #ifdef __NR_newfstatat
     __NR_newfstatat,
 #endif
@@ -144,28 +116,61 @@ static const uint32_t allowed[] = {
     __NR_arm_fadvise64_64,
 #endif
 #ifdef __NR_open /* Not on newer architectures. */
-    __NR_open,
     __NR_stat,
     __NR_lstat,
     __NR_access,
-    __NR_unlink,
-    __NR_mkdir,
-    __NR_rmdir,
-    __NR_rename,
     __NR_readlink,
-    __NR_pipe,
-    __NR_dup2,
-    __NR_poll,
 #endif
 #ifdef __NR_fstat64 /* 32 bits. */
-    __NR_fstat64,
     __NR_stat64,
     __NR_lstat64,
     __NR_fstatat64,
-    __NR_ftruncate64,
     __NR_statfs64,
     __NR_fstatfs64,
     __NR__llseek,
+#endif
+};
+
+static const uint32_t allowed_changes[] = {
+    __NR_pwrite64,    __NR_openat, __NR_ftruncate, __NR_fallocate, __NR_flock,
+    __NR_fchmod,      __NR_fchown, __NR_unlinkat,  __NR_mkdirat,   __NR_umask,
+    __NR_renameat2,
+#ifdef __NR_renameat
+    __NR_renameat,
+#endif
+#ifdef __NR_open
+    __NR_open,        __NR_unlink, __NR_mkdir,     __NR_rmdir,     __NR_rename,
+#endif
+#ifdef __NR_fstat64
+    __NR_ftruncate64,
+#endif
+#ifdef __NR_getuid32
+    __NR_fchown32,
+#endif
+};
+
+/* For all roles: descriptors that exist, time, memory, and the process. */
+static const uint32_t allowed[] = {
+    __NR_fdatasync,
+    __NR_close,
+    __NR_read,
+    __NR_write,
+    __NR_readv,
+    __NR_writev,
+#ifdef __NR_clock_gettime
+    __NR_clock_gettime,
+#endif
+    __NR_fsync,
+    __NR_fstat,
+#ifdef __NR_poll
+    __NR_poll,
+#endif
+#ifdef __NR_pipe
+    __NR_pipe,
+#endif
+    __NR_pipe2,
+#ifdef __NR_fstat64
+    __NR_fstat64,
     __NR_sigreturn,
 #endif
     /* Time. */
@@ -226,7 +231,6 @@ static const uint32_t allowed[] = {
     __NR_geteuid32,
     __NR_getgid32,
     __NR_getegid32,
-    __NR_fchown32,
 #endif
 #ifdef __NR_rseq
     __NR_rseq,
@@ -234,8 +238,11 @@ static const uint32_t allowed[] = {
 };
 
 static const uint32_t allowed_resolver[] = {
-    __NR_bind,        __NR_sendmmsg,  __NR_recvmmsg,
-    __NR_setitimer,   __NR_getitimer,
+    __NR_bind,        __NR_sendmmsg, __NR_recvmmsg, __NR_setitimer,
+    __NR_getitimer,   __NR_dup,      __NR_dup3,
+#ifdef __NR_dup2
+    __NR_dup2,
+#endif
 #ifdef __NR_fork
     __NR_fork,
 #endif
@@ -345,6 +352,17 @@ static void emit_one_of(struct program *program, uint32_t call, size_t place,
     emit_return(program, refuse(error));
 }
 
+/* `call` fails when its argument at `place` is `value`, and is allowed else. */
+static void emit_all_but(struct program *program, uint32_t call, size_t place,
+                         uint32_t value)
+{
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4);
+    emit_load_argument(program, place);
+    emit(program, BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
+    emit_return(program, refuse(EPERM));
+    emit_return(program, SECCOMP_RET_ALLOW);
+}
+
 /* `call` is allowed when none of `bits` is set in its argument at `place`. */
 static void emit_without_bits(struct program *program, uint32_t call,
                               size_t place, uint32_t bits)
@@ -372,31 +390,59 @@ static void emit_tcp_socket(struct program *program)
 
 /* Descriptors, flags and locks. Other commands make the kernel send a signal of
  * choice to any process of the same user when the file can be read. */
-static void emit_fcntl(struct program *program)
+static void emit_fcntl(struct program *program, enum sandbox_role role)
 {
+    enum { COPIES = 2 };
     const uint32_t commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,
                                  F_SETFD, F_GETFL,         F_SETFL,
                                  F_GETLK, F_SETLK,         F_SETLKW};
-    emit_one_of(program, __NR_fcntl, 1, commands, ARRAY_COUNT(commands), EPERM);
+    size_t skipped = role == SANDBOX_RESOLVER ? 0 : COPIES;
+    size_t count = ARRAY_COUNT(commands) - skipped;
+    emit_one_of(program, __NR_fcntl, 1, commands + skipped, count, EPERM);
 #ifdef __NR_fcntl64
-    emit_one_of(program, __NR_fcntl64, 1, commands, ARRAY_COUNT(commands),
-                EPERM);
+    emit_one_of(program, __NR_fcntl64, 1, commands + skipped, count, EPERM);
 #endif
+}
+
+/* Files are opened for reading alone. */
+static void emit_opening(struct program *program)
+{
+    const uint32_t changing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
+    emit_without_bits(program, __NR_openat, 2, changing);
+#ifdef __NR_open
+    emit_without_bits(program, __NR_open, 1, changing);
+#endif
+}
+
+/* No call that takes an address takes this descriptor; and none makes a copy of
+ * it, as far as the node is concerned. */
+static void emit_sealed(struct program *program, int fd)
+{
+    const uint32_t calls[] = {__NR_connect, __NR_sendto, __NR_sendmsg};
+    for (size_t i = 0; i < ARRAY_COUNT(calls) && fd >= 0; i++) {
+        emit_all_but(program, calls[i], 0, (uint32_t)fd);
+    }
 }
 
 /* Where all of them are one call (i386), its number is seen, not what the
  * pointer behind it leads to. */
-static void emit_socketcall(struct program *program)
+static void emit_socketcall(struct program *program, enum sandbox_role role)
 {
 #ifdef __NR_socketcall
-    const uint32_t calls[] = {SYS_SOCKET,   SYS_CONNECT,     SYS_ACCEPT,
-                              SYS_ACCEPT4,  SYS_GETSOCKNAME, SYS_GETPEERNAME,
-                              SYS_SEND,     SYS_SENDTO,      SYS_SENDMSG,
+    enum { MESSAGES = 6 };
+    const uint32_t calls[] = {SYS_SEND,     SYS_SENDTO,      SYS_SENDMSG,
                               SYS_RECV,     SYS_RECVFROM,    SYS_RECVMSG,
+                              SYS_SOCKET,   SYS_CONNECT,     SYS_ACCEPT,
+                              SYS_ACCEPT4,  SYS_GETSOCKNAME, SYS_GETPEERNAME,
                               SYS_SHUTDOWN, SYS_SETSOCKOPT,  SYS_GETSOCKOPT};
-    emit_one_of(program, __NR_socketcall, 0, calls, ARRAY_COUNT(calls), ENOSYS);
+    if (role != SANDBOX_OFFLINE) {
+        emit_one_of(program, __NR_socketcall, 0, calls,
+                    role == SANDBOX_SYNC ? MESSAGES : ARRAY_COUNT(calls),
+                    ENOSYS);
+    }
 #else
     (void)program;
+    (void)role;
 #endif
 }
 
@@ -413,14 +459,16 @@ static void emit_memory(struct program *program)
     emit_without_bits(program, __NR_mprotect, 2, PROT_EXEC);
 }
 
-static void emit_arguments_of_node(struct program *program)
+static void emit_arguments(struct program *program, enum sandbox_role role)
 {
     const uint32_t ioctls[] = {FIONREAD, TCGETS};
     const uint32_t self[] = {(uint32_t)getpid()}; /* raise(), abort() */
     const uint32_t own[] = {0, (uint32_t)getpid()};
-    emit_tcp_socket(program);
-    emit_socketcall(program);
-    emit_fcntl(program);
+    if (role == SANDBOX_NODE) {
+        emit_tcp_socket(program);
+    }
+    emit_socketcall(program, role);
+    emit_fcntl(program, role);
     emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
     emit_one_of(program, __NR_tgkill, 0, self, ARRAY_COUNT(self), EPERM);
     emit_one_of(program, __NR_tkill, 0, self, ARRAY_COUNT(self), EPERM);
@@ -455,7 +503,8 @@ static void emit_arguments_of_resolver(struct program *program)
     const uint32_t namespaces = 0x7e020000;
     emit_one_of(program, __NR_socket, 0, families, ARRAY_COUNT(families),
                 EAFNOSUPPORT);
-    emit_fcntl(program);
+    emit_opening(program);
+    emit_fcntl(program, SANDBOX_RESOLVER);
     emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
     emit_without_bits(program, __NR_clone, 0, namespaces);
     /* Not those of the node, which has the same user. */
@@ -467,7 +516,34 @@ static void emit_arguments_of_resolver(struct program *program)
 
 #ifdef AUDIT_ARCH_HERE
 
-static void build(struct program *program, enum sandbox_role role)
+/* The lists of a role. */
+static void emit_lists(struct program *program, enum sandbox_role role)
+{
+#define ALLOW(list)                                                            \
+    emit_cases(program, list, ARRAY_COUNT(list), SECCOMP_RET_ALLOW)
+    bool is_node = role == SANDBOX_NODE;
+    bool connects = is_node || role == SANDBOX_RESOLVER;
+    if (is_node) {
+        ALLOW(allowed_events);
+    }
+    if (role != SANDBOX_OFFLINE) {
+        ALLOW(allowed_messages);
+    }
+    ALLOW(allowed);
+    if (connects) {
+        ALLOW(allowed_sockets);
+    }
+    if (role != SANDBOX_SYNC) {
+        ALLOW(allowed_reading);
+    }
+    if (is_node || role == SANDBOX_OFFLINE) {
+        ALLOW(allowed_changes);
+    }
+#undef ALLOW
+}
+
+static void build(struct program *program, enum sandbox_role role,
+                  int sealed_fd)
 {
     program->size = 0;
     emit_load(program, offsetof(struct seccomp_data, arch));
@@ -478,9 +554,10 @@ static void build(struct program *program, enum sandbox_role role)
     emit(program, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     emit_return(program, SECCOMP_RET_KILL_PROCESS);
 #endif
-    emit_cases(program, allowed, ARRAY_COUNT(allowed), SECCOMP_RET_ALLOW);
+    emit_sealed(program, sealed_fd);
+    emit_lists(program, role);
     if (role != SANDBOX_RESOLVER) {
-        emit_arguments_of_node(program);
+        emit_arguments(program, role);
     } else {
         emit_arguments_of_resolver(program);
     }
@@ -489,10 +566,10 @@ static void build(struct program *program, enum sandbox_role role)
     emit_return(program, refuse(ENOSYS));
 }
 
-static bool filter_calls(enum sandbox_role role)
+static bool filter_calls(enum sandbox_role role, int sealed_fd)
 {
     struct program program;
-    build(&program, role);
+    build(&program, role, sealed_fd);
     struct sock_fprog filter = {.len = (unsigned short)program.size,
                                 .filter = program.code};
     /* Without the flag where the kernel does not know it (before 4.14), ... */
@@ -504,9 +581,10 @@ static bool filter_calls(enum sandbox_role role)
 
 #else
 
-static bool filter_calls(enum sandbox_role role)
+static bool filter_calls(enum sandbox_role role, int sealed_fd)
 {
     (void)role;
+    (void)sealed_fd;
     errno = ENOSYS;
     return false;
 }
@@ -630,7 +708,8 @@ static bool restrict_files(const struct sandbox_path *paths, size_t count)
 }
 
 void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
-                   size_t path_count, struct sandbox_status *status)
+                   size_t path_count, int sealed_fd,
+                   struct sandbox_status *status)
 {
     *status = (struct sandbox_status){0};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
@@ -645,7 +724,7 @@ void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
                        errno == ENOSYS ? "this kernel is too old"
                                        : strerror(errno));
     }
-    status->seccomp = filter_calls(role);
+    status->seccomp = filter_calls(role, sealed_fd);
     if (!status->seccomp) {
         (void)snprintf(status->why, sizeof(status->why), "seccomp: %s",
                        strerror(errno));

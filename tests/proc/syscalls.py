@@ -13,7 +13,8 @@ SUPPORTED = platform.machine() == "x86_64"
 NUMBERS = {"mmap": 9, "mprotect": 10, "ioctl": 16, "close": 3, "socket": 41,
            "bind": 49, "listen": 50, "clone": 56, "fork": 57, "execve": 59,
            "kill": 62, "ptrace": 101, "openat": 257, "tgkill": 234, "prlimit64": 302,
-           "io_uring_setup": 425, "fdatasync": 75, "prctl": 157, "fcntl": 72}
+           "write": 1, "dup": 32, "dup2": 33, "connect": 42, "accept": 43,
+           "sendto": 44, "sendmsg": 46, "unlinkat": 263, "io_uring_setup": 425, "fdatasync": 75, "prctl": 157, "fcntl": 72}
 AT_FDCWD = -100
 X32 = 0x40000000  # Bit of a number of the x32 ABI.
 

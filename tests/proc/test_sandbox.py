@@ -4,6 +4,7 @@ inside it as well."""
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 import syscalls
 from cluster import BINARY, forbidding, wait_for
+from test_notify import Manager
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 1, 2, 10, 16, 17
 PROT_READ, PROT_EXEC, MAP_PRIVATE_ANONYMOUS = 1, 4, 0x22
@@ -271,9 +273,103 @@ def test_the_resolver_cannot_touch_the_node(node):
     assert syscalls.call(resolver, "prlimit64", 0, 7, 0, 0) == 0
     assert syscalls.call(resolver, "kill", node.pid, 0) == "ENOSYS"
     if has_landlock(node):
-        assert opened_by(resolver, f"/proc/{node.pid}/mem", os.O_RDWR) == "EACCES"
+        assert opened_by(resolver, f"/proc/{node.pid}/mem") == "EACCES"
         assert opened_by(resolver, node.dir + "/IDENT") == "EACCES"
     assert answers(node)
+
+
+@injects
+def test_the_resolver_changes_no_file(cluster):
+    """Not even where there is no Landlock."""
+    node = started(cluster, number=444)
+    resolver, = children(node.pid)
+    path = node.dir + "/IDENT"
+    assert opened_by(resolver, path) == "opened"
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC):
+        assert opened_by(resolver, path, flags) == "EPERM"
+    assert syscalls.call(resolver, "unlinkat", syscalls.AT_FDCWD, path, 0) == "ENOSYS"
+    assert syscalls.call(resolver, "accept", 3, 0, 0) == "ENOSYS"
+    assert answers(node)
+
+
+@injects
+def test_a_process_that_syncs_opens_and_connects_nothing(cluster):
+    node = started(cluster, "--io", "process", number=444)
+    resolver, *syncing = sorted(children(node.pid))
+    assert len(syncing) == 2
+    for pid in syncing:
+        assert syscalls.call(pid, "socket", AF_INET, 1, 0) == "ENOSYS"
+        assert syscalls.call(pid, "connect", 3, address_of("/tmp/any"), 110) == "ENOSYS"
+        assert opened_by(pid, node.dir + "/IDENT") == "ENOSYS"
+        assert os.listdir(f"/proc/{pid}/fd") == ["0", "1", "2", "3"]
+    assert opened_by(resolver, node.dir + "/IDENT") == "opened"
+    assert answers(node)
+
+
+def address_of(path):
+    return (b"\1\0" + path.encode()).ljust(110, b"\0")
+
+
+@injects
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
+def test_the_socket_of_a_manager_leads_nowhere_else(cluster, sandbox):
+    """A datagram socket can be pointed at any other, such as syslog's."""
+    manager, other = Manager(), Manager()
+    node = cluster.new(args=["--sandbox", sandbox])
+    manager.start(node).up()
+    manager.wait("READY")
+    pid = node.pid
+    inodes = {line.split()[6] for line in open("/proc/net/unix", encoding="ascii")
+              if line.split()[4] == "0002"}
+    fd, = [int(n) for n in os.listdir(f"/proc/{pid}/fd")
+           if re.sub(r"\D", "", os.readlink(f"/proc/{pid}/fd/{n}")) in inodes]
+    address = address_of(other.path)
+    got = [syscalls.call(pid, "sendto", fd, b"x", 1, 0, address, 110),
+           syscalls.call(pid, "connect", fd, address, 110),
+           syscalls.call(pid, "sendmsg", fd, bytes(56), 0),
+           syscalls.call(pid, "fcntl", fd, 0, 40), syscalls.call(pid, "fcntl", fd, 1030, 40),
+           syscalls.call(pid, "dup", fd), syscalls.call(pid, "dup2", fd, 50)]
+    if sandbox == "auto":
+        assert got == ["EPERM"] * 5 + ["ENOSYS"] * 2
+        node.send(signal.SIGHUP)
+        manager.wait("RELOADING")
+        assert not select.select([other.socket], [], [], 0)[0]
+    else:
+        assert got[:3] == [1, 0, 0]
+        assert select.select([other.socket], [], [], 5)[0]
+    assert answers(node)
+    manager.close()
+    other.close()
+
+
+@injects
+@pytest.mark.parametrize("command", ["restore", "show", "recover"])
+def test_a_command_that_reads_files_of_strangers(tmp_path, command):
+    """It may read this one file, and write into its directory."""
+    data, fifo = tmp_path / "data", tmp_path / "file"
+    (tmp_path / "secret").write_text("x")
+    data.mkdir()
+    if command == "recover":
+        fifo = data / "IDENT"
+    os.mkfifo(fifo)
+    words = {"restore": ["restore", fifo, data], "show": ["backup", "--show", fifo],
+             "recover": ["recover", data]}[command]
+    process = subprocess.Popen([BINARY, *words], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        pid = process.pid
+        wait_for(lambda: field(pid, "Seccomp") == "2", 5, "it reads, in a sandbox")
+        for family in (AF_INET, AF_UNIX):
+            assert syscalls.call(pid, "socket", family, 1, 0) == "ENOSYS"
+        assert syscalls.call(pid, "fork") == "ENOSYS"
+        assert opened_by(pid, str(tmp_path / "secret")) == "EACCES"
+        new = str(data / "new")
+        assert opened_by(pid, new, os.O_CREAT | os.O_WRONLY) == (
+            "EACCES" if command == "show" else "opened")
+        assert opened_by(pid, str(tmp_path / "new"), os.O_CREAT | os.O_WRONLY) == "EACCES"
+    finally:
+        process.kill()
+        process.wait()
 
 
 @injects
