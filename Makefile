@@ -207,7 +207,8 @@ $(BUILD)/check/%.o: %.c
 # them; a simulated process that may call die(), and starts again; a time that is the
 # test's own.
 $(foreach test,test_store test_store_txn test_store_restore test_store_hostile \
-  test_store_view test_store_changes test_store_time,$(eval more_$(test) := tests/support/storedir.c))
+  test_store_view test_store_changes test_store_time test_store_writeback,\
+  $(eval more_$(test) := tests/support/storedir.c))
 $(foreach test,test_store_txn test_store_time,$(eval more_$(test) += tests/support/script.c))
 $(foreach test,test_wal_nth test_store_nth,$(eval \
   more_$(test) := tests/support/dying.c tests/support/nth.c)$(eval \

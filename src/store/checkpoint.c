@@ -36,10 +36,10 @@ static bool submit_sync(struct store *store, const struct shim_file *shim)
 {
     const struct fs *fs = store->options.fs;
     must(!store->syncing && shim->buffer.size == 0);
-    if (shim->handle < 0) {
+    if (!fs->submit) {
         return false;
     }
-    must(fs->submit);
+    must(shim->handle >= 0);
     store->syncing = shim;
     store->sync = (struct fs_op){.handle = shim->handle};
     fs->submit(fs->self, &store->sync);

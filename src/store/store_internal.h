@@ -136,7 +136,9 @@ struct shim_file {
     sqlite3_file *file;
     struct store *store;
     struct write_buffer buffer;
-    int handle; /* Handle of the fs, for asynchronous syncs; -1: none. */
+    int handle; /* Handle of the fs, for asynchronous syncs and writeback; -1:
+                   it has neither. */
+    uint64_t unstarted_bytes; /* Written since the last start of writeback. */
 };
 
 /* The last step of a checkpoint that was done or submitted (checkpoint.c). */

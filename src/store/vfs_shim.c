@@ -11,6 +11,11 @@
  *   written, and an error is returned before the transaction or the
  *   checkpoint is complete.
  *
+ *   Early writeback. The kernel keeps what is written to the -wal in memory
+ *   until a checkpoint syncs it. All of it at once would occupy the disk for
+ *   tens of milliseconds, in which the log's fdatasync waits; so the disk gets
+ *   it piece by piece before.
+ *
  *   Checkpoints. Which writes and syncs of SQLite's checkpoint are done,
  *   skipped or refused depends on the step (checkpoint.c).
  *
@@ -23,6 +28,7 @@
 
 enum {
     BUFFER_BYTES = 64 << 10,
+    WRITEBACK_BYTES = 256 << 10,
     /* A frame of the -wal: sqlite.org/fileformat2.html, 4.1. */
     FRAME_HEADER_BYTES = 24,
     FRAME_COMMITS = 4, /* u32: not 0 in the last frame of a transaction. */
@@ -59,6 +65,17 @@ static int write_base(const struct shim_file *shim, const void *data, int size,
                                        : rc;
 }
 
+static void start_writeback(struct shim_file *shim, uint64_t written)
+{
+    const struct fs *fs = shim->store->options.fs;
+    shim->unstarted_bytes += written;
+    if (shim->unstarted_bytes >= WRITEBACK_BYTES && fs->start_writeback &&
+        shim == &shim->store->wal_file) {
+        shim->unstarted_bytes = 0;
+        fs->start_writeback(fs->self, shim->handle);
+    }
+}
+
 /* Writes, and releases the reserve if there is no space. */
 static int write_through(struct shim_file *shim, const void *data, int size,
                          uint64_t offset)
@@ -66,6 +83,9 @@ static int write_through(struct shim_file *shim, const void *data, int size,
     int rc = write_base(shim, data, size, offset);
     if ((rc & 0xff) == SQLITE_FULL && reserve_release(&shim->store->reserve)) {
         rc = write_base(shim, data, size, offset);
+    }
+    if (rc == SQLITE_OK) {
+        start_writeback(shim, (uint64_t)size);
     }
     return rc;
 }
@@ -236,14 +256,14 @@ int store_shim_sync_wal(struct store *store)
 
 /* ---- installing ---- */
 
-/* Opens a handle of the fs for asynchronous syncs: an fdatasync covers the
- * whole file, whatever handle wrote to it. */
+/* Opens a handle of the fs for asynchronous syncs and early writeback: both
+ * cover the whole file, whatever handle wrote to it. */
 static enum err open_for_sync(struct store *store, const char *name,
                               struct shim_file *shim)
 {
     const struct fs *fs = store->options.fs;
     char path[FS_PATH_BYTES];
-    if (!fs->submit) {
+    if (!fs->submit && !fs->start_writeback) {
         return ERR_OK;
     }
     store_generation_path(store->generation.number, name, path);

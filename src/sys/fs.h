@@ -105,6 +105,10 @@ struct fs {
      * holds data that the disk does not have, and that a later sync does not
      * write. */
     void (*uncache)(void *self, int handle);
+    /* Optional (NULL): start to write the file's changed pages to the disk,
+     * without waiting for that. Nothing is durable by it, but a later
+     * fdatasync() has less to write, and holds others up for less long. */
+    void (*start_writeback)(void *self, int handle);
     enum err (*size)(void *self, int handle, uint64_t *size);
     /* A file at `to` is replaced; its open handles keep the old content. A
      * directory replaces an empty one only (ERR_EXISTS). */

@@ -4,6 +4,7 @@
  * process may change its working directory and the root may be renamed. A
  * handle is the descriptor itself. The path of each open handle is kept, so
  * that a log line about a failed write can name the file. */
+#define _GNU_SOURCE /* sync_file_range() */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -220,6 +221,14 @@ static void posix_uncache(void *arg, int handle)
     (void)handle;
 #endif
 }
+
+#ifdef SYNC_FILE_RANGE_WRITE
+static void posix_start_writeback(void *arg, int handle)
+{
+    (void)arg;
+    (void)sync_file_range(handle, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+#endif
 
 static enum err posix_size(void *arg, int handle, uint64_t *size)
 {
@@ -492,6 +501,9 @@ enum err fs_posix_new(const char *root, struct fs **fs)
                 .write = fs_posix_write,
                 .fdatasync = fs_posix_fdatasync,
                 .uncache = posix_uncache,
+#ifdef SYNC_FILE_RANGE_WRITE
+                .start_writeback = posix_start_writeback,
+#endif
                 .size = posix_size,
                 .rename = posix_rename,
                 .unlink = posix_unlink,

@@ -161,6 +161,11 @@ static const uint32_t allowed[] = {
     __NR_clock_gettime,
 #endif
     __NR_fsync,
+#ifdef __NR_sync_file_range
+    __NR_sync_file_range,
+#else /* arm */
+    __NR_sync_file_range2,
+#endif
     __NR_fstat,
 #ifdef __NR_poll
     __NR_poll,
