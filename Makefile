@@ -88,7 +88,8 @@ else
 NOT_HERE := src/reactor/epoll.c
 endif
 # The build runs it.
-NOT_HERE += src/client/help.c
+HELP_PAGES := $(wildcard src/client/help_*.c)
+NOT_HERE += $(HELP_PAGES)
 room_sources = $(filter-out $(NOT_HERE),$(sort $(wildcard src/$(1)/*.c))) \
   $(wildcard src/$(1).c) $(generated_$(1))
 sources_of = $(foreach room,$(1),$(call room_sources,$(room)))
@@ -171,8 +172,8 @@ $(foreach name,$(EMBED),$(eval $(call embed_rule,$(name))))
 # The pages of the manual, one after the other, as a program of this machine
 # prints them.
 HOSTCC ?= $(CC)
-$(BUILD)/generated/help.txt: scripts/help_text.c src/client/help.c \
-  src/client/client_internal.h
+$(BUILD)/generated/help.txt: scripts/help_text.c $(HELP_PAGES) \
+  src/client/help_internal.h src/client/client_internal.h
 	@mkdir -p $(@D)
 	$(HOSTCC) $(LANGUAGE) $(WARN) -o $(@:.txt=) $<
 	$(@:.txt=) >$@

@@ -305,8 +305,8 @@ int client_run_keygen(const struct options *options);
 int client_run_version(const struct options *options);
 int client_run_help(const struct options *options);
 
-/* The pages of the manual: help.c. They are compressed in the binary, and known
- * there by their numbers; scripts/help_text.c puts them there. */
+/* The pages of the manual: help_*.c. They are compressed in the binary, and
+ * known there by their numbers; scripts/help_text.c puts them there. */
 #define HELP_PAGES(X)                                                          \
     X(overview)                                                                \
     X(get)                                                                     \

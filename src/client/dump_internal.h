@@ -9,9 +9,9 @@
  *              items have "key" and "value" in base64
  *     consul   consul kv export: an array of objects with "key", and "value" in
  *              base64
- *     redis    redis-cli --json of a map from keys to strings (help.c has the
- *              command): an object, or an array of such objects. Strings may
- *              have bytes that are no UTF-8, as redis-cli writes them.
+ *     redis    redis-cli --json of a map from keys to strings (help_copies.c
+ * has the command): an object, or an array of such objects. Strings may have
+ * bytes that are no UTF-8, as redis-cli writes them.
  *
  * A dump is untrusted: an item may have DUMP_ITEM_BYTES_MAX bytes, and what
  * does not belong to the format is an error. */
