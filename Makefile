@@ -210,6 +210,7 @@ $(BUILD)/check/%.o: %.c
 $(foreach test,test_store test_store_txn test_store_restore test_store_hostile \
   test_store_view test_store_changes test_store_time test_store_writeback,\
   $(eval more_$(test) := tests/support/storedir.c))
+$(foreach test,test_crypto_timing test_auth_timing,$(eval more_$(test) := tests/support/dudect.c))
 $(foreach test,test_store_txn test_store_time,$(eval more_$(test) += tests/support/script.c))
 $(foreach test,test_wal_nth test_store_nth,$(eval \
   more_$(test) := tests/support/dying.c tests/support/nth.c)$(eval \

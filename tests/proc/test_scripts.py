@@ -92,3 +92,18 @@ def test_a_first_node_that_lost_its_directory_joins(network, tmp_path):
             script.wait(120)
         shutil.rmtree(directory / "node0")
     assert done.stdout == "1"
+
+
+def test_ages_are_of_the_monotonic_clock():
+    """A wall clock is set at any time: it is shown, and nothing is reckoned with it.
+    These show it."""
+    shown = {"src/base/log.c", "src/main.c", "src/ops/backups.c", "src/report.c"}
+    reads = r"\btime\((NULL|&)|CLOCK_REALTIME|gettimeofday\(|\bftime\("
+    found = set()
+    for folder, _, files in os.walk(os.path.join(ROOT, "src")):
+        for name in files:
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8") as file:
+                if name.endswith((".c", ".h")) and re.search(reads, file.read()):
+                    found.add(os.path.relpath(path, ROOT))
+    assert {path for path in found if not path.startswith("src/client/")} == shown

@@ -241,6 +241,44 @@ static void test_a_recording_opens_nowhere_else(void **state)
     buf_free(&answer);
 }
 
+/* Two links between the same nodes, with the same key: what is of one does not
+ * open in the other, in either direction, nor does half of its handshake. */
+static void test_two_links_are_not_spliced(void **state)
+{
+    (void)state;
+    static const uint8_t random_c[X25519_BYTES] = {9, 9};
+    static const uint8_t random_d[X25519_BYTES] = {8, 8};
+    struct channel c = {0};
+    struct channel d = {0};
+    struct buf first = {0};
+    struct buf second = {0};
+    channel_dial(&c, keys.key[0], random_c, &first);
+    assert_true(channel_open_first(&d, &keys, buf_bytes(&first)));
+    assert_true(channel_answer(&d, random_d, &second));
+    /* The answer of one link is none for the other. */
+    channel_dial(&a, keys.key[0], random_a, &wire);
+    struct channel copy = a;
+    assert_false(channel_open_second(&copy, buf_bytes(&second)));
+    open_channels(0);
+    assert_true(channel_open_second(&c, buf_bytes(&second)));
+    struct channel *const links[2][2] = {{&a, &b}, {&c, &d}};
+    for (int i = 0; i < 8; i++) {
+        int link = i & 1;
+        int from = i >> 1 & 1;
+        wire.size = 0;
+        seal(links[link][from], "same");
+        assert_int_equal(error_of(links[!link][!from], wire.data, wire.size),
+                         ERR_CORRUPT);
+        assert_int_equal(error_of(links[!link][from], wire.data, wire.size),
+                         ERR_CORRUPT);
+        opens(links[link][!from], "same");
+    }
+    channel_forget(&c);
+    channel_forget(&d);
+    buf_free(&first);
+    buf_free(&second);
+}
+
 static void test_a_public_key_of_small_order_is_refused(void **state)
 {
     (void)state;
@@ -337,6 +375,7 @@ int main(void)
         TEST(test_an_order_of_its_own),
         TEST(test_what_is_sent_back_does_not_open),
         TEST(test_a_recording_opens_nowhere_else),
+        TEST(test_two_links_are_not_spliced),
         TEST(test_a_public_key_of_small_order_is_refused),
         TEST(test_sizes_that_no_record_has),
         TEST(test_nothing_is_left_of_a_channel),
