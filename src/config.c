@@ -58,6 +58,10 @@ const char *const config_help[] = {
     "                        bytes for each)\n"
     "  --cache SIZE          SQLite's page cache (an eighth of the memory of\n"
     "                        the machine or control group, 512k to 4M)\n"
+    "  --write-buffer SIZE   writes that are in the log and in memory, and "
+    "not\n"
+    "                        in the database yet; up to twice this (a 32nd of\n"
+    "                        that memory, 256k to 4M)\n"
     "  --max-db SIZE         size of the database; a full one accepts deletes\n"
     "                        only (1G; 0: no limit)\n"
     "Security:\n"
@@ -188,6 +192,7 @@ static const struct flag flags[] = {
     {"history", COUNT, AT(history)},
     {"max-db", LIMIT, AT(max_db)},
     {"cache", SIZE, AT(cache)},
+    {"write-buffer", SIZE, AT(write_buffer)},
     {"heartbeat", DURATION, AT(heartbeat_ms)},
     {"election", DURATION, AT(election_ms)},
     {"allow-origin", ORIGINS, AT(allow_origins)},
@@ -648,6 +653,10 @@ static bool check_config(struct config *config, char *why, size_t why_size)
     } else if (config->cache > 0 &&
                (config->cache < (256 << 10) || config->cache > (1 << 30))) {
         wrong = "--cache must be 256k to 1G";
+    } else if (config->write_buffer > 0 &&
+               (config->write_buffer < (64 << 10) ||
+                config->write_buffer > (64 << 20))) {
+        wrong = "--write-buffer must be 64k to 64M";
     } else if (config->history > 10000000) {
         wrong = "--history must be at most 10000000";
     } else if (config->max_body > (16 << 20) ||

@@ -44,9 +44,11 @@ struct config {
     uint64_t max_value; /* Bytes, as the next one. */
     uint64_t max_body;
     uint64_t max_conns;
-    uint64_t history; /* Changes kept for watches; over 0. */
-    uint64_t cache;   /* Bytes of SQLite's page cache; 0: by the memory. */
-    uint64_t max_db;  /* Bytes; 0: no limit. */
+    uint64_t history;      /* Changes kept for watches; over 0. */
+    uint64_t cache;        /* Bytes of SQLite's page cache; 0: by the memory. */
+    uint64_t write_buffer; /* Bytes of applied entries that wait for a flush; 0:
+                              by the memory. */
+    uint64_t max_db;       /* Bytes; 0: no limit. */
     uint64_t heartbeat_ms;
     uint64_t election_ms;     /* Minimum; the maximum is twice that. */
     uint64_t join_timeout_ms; /* 0: none. */

@@ -585,6 +585,9 @@ static void fit_to_memory(struct daemon *daemon)
     struct config *config = &daemon->config;
     uint64_t memory = sys_memory();
     daemon->budget = budget_of(memory, config->cache, config->max_body);
+    if (config->write_buffer > 0) {
+        daemon->budget.buffer = config->write_buffer;
+    }
     if (config->inmem &&
         (config->max_db == 0 || config->max_db > daemon->budget.in_memory)) {
         config->max_db = daemon->budget.in_memory;
@@ -704,11 +707,12 @@ static int start(struct daemon *daemon)
     start_join(daemon);
     log_info("start",
              "version=%s http=%s raft=%s http_adv=%s raft_adv=%s dir=%s "
-             "cache=%llu",
+             "cache=%llu write_buffer=%llu",
              CRAFTD_VERSION, api_listening(daemon->api),
              peers_listening(daemon->peers), config->http_adv, config->raft_adv,
              config->inmem ? "(memory)" : config->dir,
-             (unsigned long long)daemon->budget.cache);
+             (unsigned long long)daemon->budget.cache,
+             (unsigned long long)daemon->budget.buffer);
     notify_ready();
     return 0;
 }

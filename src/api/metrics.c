@@ -399,6 +399,9 @@ static void add_storage(struct api *api, const struct node_status *status)
     gauge(out, "craftd_storage_cache_bytes",
           "Upper bound on the database's page cache (--cache).",
           api->options.cache_bytes);
+    gauge(out, "craftd_storage_buffered_bytes",
+          "Memory of writes that are not in the database yet (--write-buffer).",
+          status->buffered_bytes);
     gauge(out, "craftd_storage_no_space",
           "1 while writes are refused for lack of space.",
           status->no_space || status->over_quota);

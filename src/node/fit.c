@@ -14,7 +14,7 @@ enum {
     CHECKPOINT_MIN_MAX = 1 << 20,
     CHECKPOINT_MAX_MAX = 16 << 20,
     WAL_KEPT_MAX = 32 << 20,
-    FLUSH_MAX = 4 << 20,
+    FLUSH_MAX = 64 << 20,
     GROWTH_MAX = 256 << 10,
     /* A database of this size takes a disk of so many times its size. */
     DISK_PER_DB = 8,

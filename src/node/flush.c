@@ -11,8 +11,10 @@
 #include "node/space_internal.h"
 
 enum {
-    /* A flush may write this much, and needs that space on the disk. */
-    COST_BYTES = 256 << 20,
+    BUFFER_BYTES = 4 << 20, /* Unless the options say otherwise. */
+    /* A flush may write so many times the size of the buffer: small rows that
+     * are far from each other change pages of their own. */
+    COST_FACTOR = 64,
     SPACE_PART = 4,      /* Part of the free space that it may use. */
     FLUSH_QUIET_MS = 50, /* Nothing was applied for this long: flush. */
     FLUSH_AFTER_MS = 5000,
@@ -36,17 +38,17 @@ void flush_init(struct node *node)
 
 static uint64_t buffer_bytes(const struct node *node)
 {
-    return node->options.buffer_bytes
-               ? min_u64(node->options.buffer_bytes, node->fit.flush)
-               : node->fit.flush;
+    uint64_t bytes =
+        node->options.buffer_bytes ? node->options.buffer_bytes : BUFFER_BYTES;
+    return min_u64(bytes, node->fit.flush);
 }
 
 static bool is_full(const struct node *node)
 {
-    uint64_t cost =
-        node->space.scarce
-            ? node->options.reserve_bytes
-            : min_u64(node->space.free_bytes / SPACE_PART, COST_BYTES);
+    uint64_t cost = node->space.scarce
+                        ? node->options.reserve_bytes
+                        : min_u64(node->space.free_bytes / SPACE_PART,
+                                  COST_FACTOR * buffer_bytes(node));
     return store_buffered(node->store) >= buffer_bytes(node) ||
            store_flush_cost(node->store) >= cost;
 }

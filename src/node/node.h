@@ -80,8 +80,8 @@ struct node_options {
                                   for a follower that is behind. */
     uint64_t buffer_bytes;     /* Memory for applied entries that are not in the
                                   database yet; up to twice this while it is
-                                  written. It fits to the disk too, at most
-                                  4 MiB; 0: only that. */
+                                  written. At most a 32nd of the disk; 0: 4
+                                  MiB. */
     uint64_t checkpoint_bytes; /* Size of SQLite's -wal at which a checkpoint
                                   starts; 0: adapts to the disk's speed. */
     uint64_t snapshot_piece_bytes; /* Bytes per message; 0: 256 KiB. */
@@ -505,6 +505,8 @@ struct node_status {
     uint64_t db_bytes;          /* Size of the database with its -wal. */
     uint64_t used_bytes;        /* Size of its pages that are not free. */
     uint64_t checkpoints;       /* Completed since the database was opened. */
+    uint64_t buffered_bytes;    /* Memory of what is applied and not in the
+                                   database yet. */
     uint64_t log_bytes;         /* Size of the log's segments. */
     uint64_t written_bytes;     /* Bytes written to the log since the start. */
     uint64_t db_written_bytes;  /* Bytes written to the database since it was

@@ -81,6 +81,7 @@ static void add_storage(struct node *node, struct node_status *status)
     status->db_bytes = store.db_bytes;
     status->used_bytes = store.used_bytes;
     status->checkpoints = store.checkpoints;
+    status->buffered_bytes = store.buffered_bytes;
     status->log_bytes = wal.log_bytes;
     status->written_bytes = wal.written_bytes;
     status->db_written_bytes = store.written_bytes;

@@ -527,6 +527,8 @@ void store_get_stats(struct store *store, struct store_stats *stats)
         .commits = store->commits,
         .checkpoints = store->checkpoints,
         .written_bytes = store->written_bytes,
+        .buffered_bytes =
+            store->tiers[0].arena.bytes + store->tiers[1].arena.bytes,
     };
 }
 

@@ -418,7 +418,8 @@ struct store_stats {
     uint64_t unused_bytes; /* Free pages of the database. */
     uint64_t commits;      /* Since store_open(), as the next two. */
     uint64_t checkpoints;
-    uint64_t written_bytes; /* To the database and its -wal. */
+    uint64_t written_bytes;  /* To the database and its -wal. */
+    uint64_t buffered_bytes; /* Memory of both tiers. */
 };
 void store_get_stats(struct store *store, struct store_stats *stats);
 const char *store_version(void); /* SQLite's version, a constant. */

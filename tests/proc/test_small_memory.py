@@ -105,6 +105,21 @@ def test_the_cache_is_what_the_flag_says(cluster):
     assert rss_bytes(node.pid) - before < 17 * MIB
 
 
+def test_the_write_buffer_is_what_the_flag_says(cluster):
+    node = cluster.new(args=["--write-buffer", "64k"]).start().up()
+    cluster.wait_leader()
+    assert "write_buffer=65536" in node.log()
+    most = 0
+    for at in range(0, 40_000, 500):
+        body = {f"key{i:013}": "v" * 100 for i in range(at, at + 500)}
+        assert node.request("POST", "/key", body).status == 200
+        most = max(most, node.metric("craftd_storage_buffered_bytes"))
+    # Two tiers, each of which may be exceeded by the last request.
+    assert 0 < most < 2 * (64 + 256) * KIB
+    wait_for(lambda: node.metric("craftd_storage_buffered_bytes") == 0,
+             what="all is flushed")
+
+
 def test_a_database_in_memory_ends_with_507(cluster):
     """It does not abort: neither at its share of the memory, nor with the flag."""
     node = cluster.new(args=["--inmem"])

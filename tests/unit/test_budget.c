@@ -16,6 +16,7 @@ static void test_a_large_memory(void **state)
     struct budget budget = budget_of((uint64_t)1 << 30, 0, BODY);
     assert_int_equal(budget.cache, 4 * MIB);
     assert_int_equal(budget.requests, 128 * MIB);
+    assert_int_equal(budget.buffer, 4 * MIB);
     assert_int_equal(budget.entries, 2 * MIB);
     assert_int_equal(budget.proposals, 16 * MIB);
     assert_int_equal(budget.feed, 8 * MIB);

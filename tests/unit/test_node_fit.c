@@ -32,7 +32,7 @@ static void test_a_large_disk(void **state)
     assert_int_equal(large.checkpoint_min, MIB);
     assert_int_equal(large.checkpoint_max, 16 * MIB);
     assert_int_equal(large.wal_kept, 32 * MIB);
-    assert_int_equal(large.flush, 4 * MIB);
+    assert_int_equal(large.flush, 64 * MIB);
     assert_int_equal(large.growth, 256 << 10);
 }
 
