@@ -29,6 +29,11 @@ flags_arm64 := -mbranch-protection=pac-ret -mno-outline-atomics \
   -fstack-clash-protection $(pack)
 flags_armhf := -fstack-clash-protection $(pack)
 
+# Of gcc's optimisations, those that make SQLite larger.
+sqlite_amd64 := -fipa-pta -fno-move-loop-invariants -fno-optimize-sibling-calls
+sqlite_arm64 := -fipa-pta -fno-move-loop-invariants
+sqlite_armhf := -fipa-pta -fno-move-loop-invariants
+
 # Position-independent, and relocated by itself at start. A static-pie of armhf
 # ends with a segmentation fault there, one of zig's is dynamic.
 pie_amd64 := yes
@@ -135,24 +140,25 @@ CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc -DMUST_WITHOU
   -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser
 optimise_release := -O2
 optimise_small := -Os
-# Code that runs for a start, a member, an operator or a damage, and not for each
-# request, message or entry.
-COLD := $(SMALL_SOURCES) $(addprefix src/,$(addsuffix .c,\
-  $(addprefix api/,backup embedded erase export health hints join join_token leader \
-    member member_body metrics nodes operate problem restore status ui v1) \
-  $(addprefix node/,address bootstrap first_start fit foreign growth ident files \
-    incarnation join left open quarantine recovery removed restore snapshot status \
-    transfer) \
-  $(addprefix raft/,conf election status transfer) \
-  $(addprefix store/,generation image incoming migrate open restore schema upload view) \
-  $(addprefix wal/,hint meta recover) $(addprefix sys/,fs_memory init sandbox) \
-  $(addprefix reactor/,addr dial listener listener_unix resolver resolver_process) \
-  $(addprefix base/,inflate log log_format output text) \
-  http/answer http/proxy peer/admission))
-CROSS_LIBRARIES := sqlite3 http_parser
+# Code that runs for each request, message or entry, or takes part of the start; all
+# other is compiled for size.
+HOT := $(addprefix src/,$(addsuffix .c,\
+  $(addprefix api/,answer browser conditions conns params routes writes) \
+  $(addprefix base/,base bytes crc32c heap histogram) \
+  $(addprefix command/,command) $(addprefix crypto/,aead secret sha256) \
+  $(addprefix http/,head reader response target) json/json \
+  $(addprefix node/,apply checkpoint disk duties engine entries expiry flush persist \
+    receive reads requests send space time turn update) \
+  $(addprefix raft/,check log message output progress raft read replicate) \
+  $(addprefix reactor/,epoll reactor stream) \
+  $(addprefix store/,checkpoint flush reserve store table tier) \
+  $(addprefix sys/,fs_uring sync sys uring) \
+  $(addprefix wal/,format read scan segment wal) \
+  $(addprefix wire/,frame message))) scripts/release/libc.c
+CROSS_LIBRARIES := sqlite3 http_parser scripts/release/libc
 define cross_rules
-$(BUILD)/cross/$(1)-$(2)/%.o: OPTIMISE := $(optimise_$(1))
-$(call objects,cross/$(1)-$(2),$(COLD)): OPTIMISE := -Oz
+$(BUILD)/cross/$(1)-$(2)/%.o: OPTIMISE := -Oz
+$(call objects,cross/$(1)-$(2),$(HOT)): OPTIMISE := $(optimise_$(1))
 $(BUILD)/cross/$(1)-$(2)/%.o: %.c scripts/release.mk $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
 	$(call cross_compile,$(2)) $$(CROSS_INCLUDE) -Wall -Wextra \
@@ -160,7 +166,7 @@ $(BUILD)/cross/$(1)-$(2)/%.o: %.c scripts/release.mk $(if $(zig_$(2)),,| $(BUILD
 $(BUILD)/cross/$(1)-$(2)/sqlite3.o: $(BUILD)/cross/sqlite3.c scripts/release/sqlite_omit.h scripts/release.mk \
   $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
-	$(call cross_compile,$(2)) -Oz $(SQLITE_CFLAGS) -w -c -o $$@ $$<
+	$(call cross_compile,$(2)) -Oz $(sqlite_$(2)) $(SQLITE_CFLAGS) -w -c -o $$@ $$<
 $(BUILD)/cross/$(1)-$(2)/http_parser.o: $(FETCHED)/http-parser/http_parser.c \
   $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)

@@ -86,6 +86,27 @@ void bench_explain(struct buf *out, const struct bench_use *use)
     }
 }
 
+/* As craftd writes them: digits, or digits with a point and decimals. */
+static bool read_microseconds(const char *text, uint64_t *us)
+{
+    uint64_t value = 0;
+    int decimals = -1;
+    const char *at = text;
+    for (; (*at >= '0' && *at <= '9') || (*at == '.' && decimals < 0); at++) {
+        if (*at == '.') {
+            decimals = 0;
+        } else if (decimals < 6) {
+            value = 10 * value + (uint64_t)(*at - '0');
+            decimals += decimals >= 0;
+        }
+    }
+    for (; decimals < 6; decimals++) {
+        value *= decimals < 0 ? 1 : 10;
+    }
+    *us = value;
+    return at > text && at - text < 20;
+}
+
 /* Find a line "NAME SECONDS". */
 static bool read_seconds(const char *text, const char *name, uint64_t *us)
 {
@@ -93,10 +114,7 @@ static bool read_seconds(const char *text, const char *name, uint64_t *us)
     for (const char *at = text; at; at = strchr(at, '\n')) {
         at += *at == '\n';
         if (strncmp(at, name, size) == 0 && at[size] == ' ') {
-            double seconds = strtod(at + size, NULL);
-            bool ok = seconds >= 0 && seconds < 1e12;
-            *us = ok ? (uint64_t)(seconds * 1e6) : 0;
-            return ok;
+            return read_microseconds(at + size + 1, us);
         }
     }
     return false;
