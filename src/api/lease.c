@@ -17,6 +17,8 @@
 #include "node/node.h"
 #include "json/json.h"
 
+enum { PAGE_LEASES = 1000 }; /* Read in one turn of the event loop, 1 ms. */
+
 /* ---- showing ---- */
 
 static void add_lease(struct conn *conn, struct buf *out,
@@ -84,7 +86,7 @@ static void show_leases(struct conn *conn)
     body->size = 0;
     buf_add_string(body, "{\"leases\":[");
     while ((err = node_lease_next(conn->api->node, after, &lease)) == ERR_OK &&
-           count < conn->state.lease.limit) {
+           count < min_u64(conn->state.lease.limit, PAGE_LEASES)) {
         buf_add_string(body, count > 0 ? "," : "");
         add_lease(conn, body, &lease);
         buf_printf(body, ",\"keys\":%llu}", (unsigned long long)lease.keys);

@@ -376,6 +376,20 @@ def test_a_hundred_thousand_at_once_hold_nobody_up(cluster):
     assert leader.metric("craftd_reactor_stall_seconds_max") < 0.5
 
 
+def test_a_page_of_leases_is_bounded(cluster):
+    """However many are asked for: they are read in one turn of the event loop."""
+    node = cluster.start(1)[0]
+    connection = http.client.HTTPConnection(HOST, node.http_port, timeout=20)
+    for _ in range(1003):
+        connection.request("POST", "/lease?ttl=1h")
+        assert connection.getresponse().read()
+    connection.close()
+    page = node.request("GET", "/lease?limit=10000").json()
+    assert len(page["leases"]) == 1000 and page["more"]
+    rest = node.request("GET", f"/lease?limit=10000&after={page['after']}").json()
+    assert len(rest["leases"]) == 3 and not rest["more"]
+
+
 def test_keepalives_of_a_thousand_leases(cluster):
     """One keepalive in 3 s each. Their cost is measured against a run with
     none of them."""
