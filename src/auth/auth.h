@@ -61,7 +61,8 @@ enum {
     AUTH_DELAY_MAX_MS = 5000,
     AUTH_FORGIVE_MS = 10000,
     AUTH_WAIT_MAX_MS = 10000, /* Then a check ends as AUTH_CROWDED. */
-    /* Upper bound on valid tokens for one join, and how long each is valid. */
+    /* Upper bound on tokens for one join that are valid at a time, and the time
+     * for which each of them is. */
     AUTH_JOIN_TOKENS_MAX = 16,
     AUTH_JOIN_TOKEN_MS = 600000,
     /* Upper bound of the sentence about a broken file, with its final 0. */
@@ -103,12 +104,13 @@ struct auth_identity {
     uint64_t join_token;
 };
 
-/* True if it may do `perm`. For READ and WRITE: with `key`, and with every key
- * that begins with it. An empty key: with all keys. Other permissions ignore
- * `key`. */
+/* True if the identity has the permission `perm`. READ and WRITE are asked for
+ * `key` and for every key that begins with it, so that an empty key stands for
+ * all keys. Other permissions ignore `key`. */
 MUST_CHECK bool auth_may(const struct auth_identity *identity,
                          enum auth_perm perm, struct bytes key);
-/* True if it may do `perm` with `key`, or with one that begins with it. */
+/* True if the identity has `perm` for `key`, or for some key that begins with
+ * it. */
 MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
                                enum auth_perm perm, struct bytes key);
 /* For a scan of keys in byte order that has reached `key`, for which the
@@ -118,17 +120,18 @@ MUST_CHECK bool auth_may_below(const struct auth_identity *identity,
 MUST_CHECK bool auth_next_prefix(const struct auth_identity *identity,
                                  enum auth_perm perm, struct bytes key,
                                  bool reverse, struct bytes *prefix);
-/* True if it is somebody: a user or a token of the file, or anybody when there
- * is an object for "*". */
+/* True if the identity is a user or a token of the file, or if the file has an
+ * object for "*", which is everybody. */
 MUST_CHECK bool auth_is_known(const struct auth_identity *identity);
-/* True if it may do anything but ask the probes: it has a permission besides
- * "ready". */
+/* True if the identity may do more than ask the probes: it has a permission
+ * besides "ready". */
 MUST_CHECK bool auth_is_trusted(const struct auth_identity *identity);
-/* Its name, a view that is valid while the identity is held; data NULL: it has
- * none, or is a token. */
+/* The name of the identity, a view that is valid while the identity is held.
+ * Its data is NULL for a token and for an identity without a name. */
 struct bytes auth_name(const struct auth_identity *identity);
-/* Add its permissions, as the file has them ("status", "read:svc/"): JSON
- * strings with commas between them, behind the "[" that `out` ends with. */
+/* Add the permissions of the identity, as the file has them ("status",
+ * "read:svc/"): JSON strings with commas between them, behind the "[" that
+ * `out` ends with. */
 void auth_add_perms(const struct auth_identity *identity, struct buf *out);
 /* The digest of what the identity sends, bound to the user: from the digest of
  * a request, another one for each user or token, the same on every node. Nobody
@@ -212,9 +215,10 @@ auth_identify(struct auth *auth, struct bytes authorization, uint64_t network,
 void auth_identify_uid(struct auth *auth, uint32_t uid,
                        struct auth_identity *identity);
 
-/* End a check, done or not; it is the caller's no longer. AUTH_PENDING: it was
- * not done, and its callback will not be called. *identity, zero or one to be
- * released, is replaced: by zero unless AUTH_ACCEPTED. */
+/* End a check, whether it is done or not; the caller must not use it
+ * afterwards. Returns its verdict. AUTH_PENDING means that it was not done, and
+ * that its callback will not be called. *identity, zero or one to be released,
+ * is replaced: by zero unless the verdict is AUTH_ACCEPTED. */
 enum auth_verdict auth_check_end(struct auth_check *check,
                                  struct auth_identity *identity);
 
@@ -224,7 +228,7 @@ enum auth_verdict auth_check_end(struct auth_check *check,
  */
 uint64_t auth_run(struct auth *auth, uint64_t now_ms, uint32_t rounds);
 
-/* Wrong credentials since the start, malformed ones included. */
+/* Number of wrong credentials since the start, including malformed ones. */
 uint64_t auth_failures(const struct auth *auth);
 
 #endif

@@ -40,8 +40,8 @@ enum {
 struct noise_cipher {
     uint8_t key[AEAD_KEY_BYTES];
     uint64_t nonce;  /* Nonce of the next frame. */
-    uint64_t bytes;  /* Since the key was new ... */
-    uint64_t frames; /* ... and frames. */
+    uint64_t bytes;  /* Bytes of text under the current key ... */
+    uint64_t frames; /* ... and number of frames under it. */
 };
 
 struct noise_handshake {

@@ -8,11 +8,11 @@
  *
  * The handshake is NNpsk0 of crypto/noise.h with empty payloads; the eight
  * bytes are its prologue, and their last one is the version of this format.
- * Neither the key, nor the sender, nor the direction is named: a message of
- * another one does not open. The texts of all records of a direction are one
- * stream, the frames of wire/wire.h; boundaries of records mean nothing. Frames
- * never begin with the eight bytes: as a size they are over
- * WIRE_FRAME_BYTES_MAX.
+ * No message names its key, its sender or its direction: one that was made with
+ * another key, or for another direction or link, does not open. The texts of
+ * all records of a direction are one stream, the frames of wire/wire.h;
+ * boundaries of records mean nothing. Frames never begin with the eight bytes:
+ * as a size they are over WIRE_FRAME_BYTES_MAX.
  *
  * The first message can be a recording. So the side that receives it must do
  * no more than answer until a record has opened, which proves that the other
@@ -72,8 +72,8 @@ MUST_CHECK bool channel_answer(struct channel *channel,
 void channel_seal(struct channel *channel, struct bytes text, struct buf *out);
 /* Open the first record in the `size` bytes at `data`, where it lies: *text is
  * a view of it, and *used the size of the record. ERR_NOT_FOUND: it is not
- * complete yet. ERR_TOO_BIG, ERR_CORRUPT: it is none, or not the next one of
- * the other side; nothing that follows will open either. */
+ * complete yet. ERR_TOO_BIG, ERR_CORRUPT: the bytes are no record, or not the
+ * next one of the other side; nothing that follows will open either. */
 MUST_CHECK enum err channel_open(struct channel *channel, uint8_t *data,
                                  size_t size, struct bytes *text, size_t *used);
 

@@ -3,10 +3,11 @@
  *
  * The kernel treats process 1 unlike others (pid_namespaces(7), reboot(2)):
  * signals without a handler have no effect on it, the one of abort() included;
- * it is the parent of every orphan, and must reap it; its end is that of all
- * processes, and, if it is the machine's, a kernel panic. So the program runs
- * in a child of it, and process 1 does the following alone. It stays the user
- * that it was started as, outside of the sandbox.
+ * it is the parent of every orphan, and must reap it; when it ends, the
+ * kernel kills all processes of the namespace, or panics if it is the
+ * machine's. So the program runs in a child of it, and process 1 does the
+ * following alone. It stays the user that it was started as, outside of the
+ * sandbox.
  *
  *   - It passes SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 on to the
  *     child. (Those of a terminal reach the child by themselves.)

@@ -41,8 +41,8 @@ void reserve_init(struct reserve *reserve, const struct fs *fs,
  * is complete, or it cannot be written now (see `shortage` and `broken`); what
  * was written of it stays, and reserve_release() can remove it. */
 bool reserve_prepare(struct reserve *reserve);
-/* Remove the file. True: that freed space. False: there was none, or it cannot
- * be removed. */
+/* Remove the file. True: space has become free. False: there was no file, or it
+ * cannot be removed. */
 bool reserve_release(struct reserve *reserve);
 /* Close the handle. The file stays as it is. */
 void reserve_close(struct reserve *reserve);

@@ -18,9 +18,9 @@ uint64_t sys_now_ms(void);
  * so make one before there is anything to lose. */
 void sys_entropy(void *out, size_t size);
 
-/* From now on the kernel writes no core dump of this process, whatever the
- * system does with such, and on Linux other processes of the same user cannot
- * read its memory. False: see errno. */
+/* From now on the kernel writes no core dump of this process, wherever
+ * the system would send it, and on Linux other processes of the same user
+ * cannot read its memory. False: see errno. */
 MUST_CHECK bool sys_forbid_dumps(void);
 
 /* In a child: from now on the kernel kills this process when `parent` dies, on
