@@ -103,7 +103,8 @@ void watch_finish_writing(struct conn *conn)
         api_chunk_end(stream_output(conn->stream), watch->chunk_at);
     }
     size_t bytes = stream_output(conn->stream)->size - watch->chunk_at;
-    conn->api->watches.bytes += bytes;
+    conn->api->watches.bytes += bytes - watch->counted;
+    watch->counted = 0;
     watch_lag_after(conn, bytes);
     watch->written_ms = now(conn->api);
 }
@@ -243,7 +244,11 @@ void watch_write_event(struct conn *conn, const struct feed_event *event)
     struct conn_watch *watch = &conn->watch;
     watch_end_entry(conn, watch->stage == WATCH_STREAMING &&
                               watch->id_pending != event->index);
-    buf_add_bytes(watch_output(conn), text_of(conn->api, watch->format, event));
+    struct bytes text = text_of(conn->api, watch->format, event);
+    buf_add_bytes(watch_output(conn), text);
+    /* At once, since the event may be for many. */
+    conn->api->watches.bytes += text.size;
+    watch->counted += text.size;
     watch->is_open = true;
     watch->id_pending = event->index;
     conn->api->watches.events++;
@@ -585,6 +590,7 @@ static void start(struct conn *conn)
     list_add(&api->watches.all, &watch->link);
     api->watches.count++;
     watch->is_open = false;
+    watch->counted = 0;
     watch->id_pending = 0;
     watch->id = since;
     conn->request.text.size = 0; /* The mark: nothing was shown. */

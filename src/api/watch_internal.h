@@ -77,6 +77,7 @@ struct conn_watch {
     bool chunked;
     bool is_reset;       /* The initial set follows a resume that failed. */
     size_t chunk_at;     /* Offset in the output of the chunk being written. */
+    size_t counted;      /* Bytes of that chunk in api->watches.bytes. */
     bool is_open;        /* An event has been written but for its end. */
     uint64_t id_pending; /* Index of events whose id has not been written. */
     uint64_t id;         /* Last id that was written. */

@@ -635,6 +635,20 @@ def test_a_long_history_is_examined_in_many_turns(cluster):
         assert node.request("GET", path).status == status, path
 
 
+def test_one_event_for_many_slow_clients_is_bounded(cluster):
+    """32 MiB for all of them, however many there are and however large it is."""
+    node = cluster.start(1, args=["--max-conns", "900"])[0]
+    slow = [stalled(node, "prefix=slow/") for _ in range(400)]
+    value = "v" * 200000
+    most = 0
+    for _ in range(40):
+        node.request("PUT", "/key/slow/a", value)
+        most = max(most, metrics(node)["craftd_watch_buffered_bytes"])
+    for s in slow:
+        s.close()
+    assert 16 << 20 < most < 33 << 20
+
+
 def test_changes_before_a_page_wait_for_the_client(cluster):
     """A client that is slow in reading the initial set, whose keys change."""
     node = cluster.start(1, args=["--history", "30000"])[0]
