@@ -197,9 +197,11 @@ void watch_send_page(struct conn *conn);
 /* True if the client, and all together, may be sent more. */
 bool watch_has_room(struct conn *conn);
 /* Write events of entries up to `upto` whose key `take` accepts, as far as
- * there is room and the work of a turn allows. ERR_OK         no room ERR_BUSY
- * enough for this turn ERR_NOT_FOUND  all are written ERR_CLOSED     the watch
- * is lost */
+ * there is room and the work of a turn allows.
+ *   ERR_OK         there is no room for more
+ *   ERR_BUSY       it was enough for this turn
+ *   ERR_NOT_FOUND  all are written
+ *   ERR_CLOSED     the watch is lost */
 MUST_CHECK enum err watch_read_ring(struct conn *conn, uint64_t upto,
                                     bool (*take)(const struct conn *conn,
                                                  struct bytes key));
