@@ -82,7 +82,11 @@ enum err fs_write_zeros(const struct fs *fs, int handle, uint64_t offset,
     /* Not const, so that the zeros are not part of the executable file. */
     static uint8_t zeros[FS_ZEROS_BYTES];
     must(size <= sizeof(zeros));
-    return fs->write(fs->self, handle, offset, zeros, size);
+    enum err err = fs->write(fs->self, handle, offset, zeros, size);
+    if (!err && fs->start_writeback) {
+        fs->start_writeback(fs->self, handle);
+    }
+    return err;
 }
 
 struct emptying {

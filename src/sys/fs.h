@@ -200,7 +200,8 @@ MUST_CHECK enum err fs_replace_or_not(const struct fs *fs, const char *dir,
 MUST_CHECK enum err fs_sync_file(const struct fs *fs, const char *path);
 
 /* Write `size` zeros at `offset`, at most FS_ZEROS_BYTES, so that their blocks
- * are allocated. Errors as of write(). */
+ * are allocated, and start their writeback: the first fdatasync of a file that
+ * was filled long before does not wait for them. Errors as of write(). */
 enum { FS_ZEROS_BYTES = 256 << 10 };
 MUST_CHECK enum err fs_write_zeros(const struct fs *fs, int handle,
                                    uint64_t offset, size_t size);

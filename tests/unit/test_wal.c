@@ -819,6 +819,38 @@ static void test_hard_state_while_a_batch_is_in_flight(void **state)
     finish();
 }
 
+static uint64_t writebacks;
+
+static void count_writeback(void *self, int handle)
+{
+    (void)self;
+    (void)handle;
+    writebacks++;
+}
+
+static void test_the_next_segment_goes_to_the_disk_early(void **state)
+{
+    (void)state;
+    begin();
+    wal_close(f.wal);
+    struct fs counting = *f.options.fs;
+    counting.start_writeback = count_writeback;
+    f.options.fs = &counting;
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    writebacks = 0;
+    append(1, SEGMENT / 2);
+    sync_all();
+    assert_int_equal(writebacks, 0);
+    while (wal_prepare(f.wal)) {
+    }
+    assert_int_equal(writebacks, 1); /* It is one piece of zeros. */
+    append(1, SEGMENT / 2);
+    sync_all();
+    assert_int_equal(writebacks, 1);
+    read_all();
+    finish();
+}
+
 #define BOTH(test)                                                             \
     cmocka_unit_test_setup(test, setup_sync),                                  \
         cmocka_unit_test_setup(test, setup_async)
@@ -836,6 +868,7 @@ int main(void)
         BOTH(test_files_of_another_are_refused),
         BOTH(test_a_full_disk_is_told_before_it_matters),
         BOTH(test_the_next_segment_is_there_in_time),
+        BOTH(test_the_next_segment_goes_to_the_disk_early),
         BOTH(test_segments_of_different_sizes),
         BOTH(test_the_log_goes_on_in_its_reserve),
         BOTH(test_the_reserve_is_for_what_was_accepted),
