@@ -413,6 +413,28 @@ def test_what_was_typed_goes_to_the_key_that_is_shown(three, visit):
     assert page.evaluate("[$('save').disabled, $('conflict').hidden]") == [True, True]
 
 
+def test_the_event_of_a_save_may_come_before_its_answer(three, visit):
+    """It is no conflict with somebody else."""
+    three[0].put("own/a", "first")
+    page = visit(three[1], "/ui#keys?prefix=own/&key=own/a")
+    page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
+    page.evaluate("""(() => {
+        const real = fetch, gate = new Promise(open => { window.release = open; });
+        window.fetch = async (path, options) => {
+            const answer = await real(path, options);
+            if (options.method === "PUT") { await gate; }
+            return answer;
+        };
+    })()""")
+    edit(page, "mine")
+    page.click("#save")
+    page.wait_for("document.querySelector('#tree .preview').textContent === 'mine'")
+    assert page.evaluate("$('conflict').hidden") is True
+    page.evaluate("release()")
+    page.wait_for("$('meta').textContent.includes('Version2')")
+    assert page.evaluate("[$('conflict').hidden, $('bytes').value]") == [True, "mine"]
+
+
 def test_a_change_while_typing_is_shown_and_keeps_what_was_typed(three, visit):
     three[0].put("typing/a", "first")
     page = visit(three[1], "/ui#keys", broken=True)
