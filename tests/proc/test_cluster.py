@@ -289,7 +289,7 @@ def test_snapshot_lets_the_log_go(cluster):
 def test_status_shows_a_dead_member(cluster):
     cluster.start(3)
     leader = cluster.wait_leader()
-    assert leader.status()["hints"] == []
+    assert leader.hints() == []
     dead, alive = cluster.others(leader)
     dead.kill()
     for i in range(10):
@@ -310,7 +310,7 @@ def test_status_shows_a_dead_member(cluster):
     wait_for(lambda: any(f"{dead.name} has been silent for 1" in hint
                          for hint in leader.status()["hints"]), 15, "the leader hints")
     dead.start().up()
-    wait_for(lambda: not leader.status()["hints"] and not alive.status()["hints"],
+    wait_for(lambda: not leader.hints() and not alive.hints(),
              10, "all is well")
     storage = leader.status()["storage"]
     assert storage["fsync_p99_ms"] > 0
@@ -322,7 +322,7 @@ def test_hints_are_whole_strings(cluster):
     name = "back\\slash"
     assert cluster[0].request("POST", "/join", json.dumps(
         {"id": name, "addr": "127.0.0.1:1", "voter": False})).status == 200
-    hints = wait_for(lambda: cluster[0].status()["hints"], 10, "a hint")
+    hints = wait_for(cluster[0].hints, 10, "a hint")
     assert any(name in hint for hint in hints), hints
     assert name in roles(cluster[0])
     value(scrape(cluster[0]), "craftd_raft_peer_lag_entries", peer="back\\\\slash")

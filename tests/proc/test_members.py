@@ -467,7 +467,7 @@ REMOVED = r"removed from its cluster at index \d+: empty the directory to join a
 def says_removed(node):
     """It is logged, /readyz and the only hint say it, and nothing else."""
     ready = node.request("GET", "/readyz")
-    hints = node.status()["hints"]
+    hints = node.hints()
     return (ready.status == 503 and re.search(r"\[-\]node " + REMOVED, ready.body.decode())
             and len(hints) == 1 and re.fullmatch(REMOVED, hints[0])
             and node.name not in rows(node)

@@ -86,7 +86,9 @@ def test_patient_clients_are_served_in_order(full):
         return answer
     with concurrent.futures.ThreadPoolExecutor(100) as pool:
         answers = [pool.submit(take, i) for i in range(100)]
-        time.sleep(1)
+        # From now on there is a place for one more.
+        wait_for(lambda: any(answer.done() and answer.result().startswith(b"HTTP/1.1 200 ")
+                             for answer in answers), 60, "the first one is served")
         lists = []
         while not all(answer.done() for answer in answers):
             watch = Stopwatch(full)
