@@ -125,8 +125,10 @@ def test_a_time_out_reports_its_progress_and_a_retry_continues(cluster):
     assert code(response) == (504, "commit-timeout")
     problem = response.json()
     assert problem["outcome"] == "unknown" and 0 < problem["deleted"] < 100_000
+    # The batch in flight at that time is what is unknown; this write is behind it.
+    put_all(node, ["other"])
     left = count(node, "k/")
-    assert left == 100_000 - problem["deleted"]
+    assert 100_000 - problem["deleted"] - left in (0, 1000)
     assert erase(node, "prefix=k/").json()["deleted"] == left
     # A request that does not begin in time has no effect.
     put_all(node, ["k/a"])
