@@ -64,7 +64,7 @@ SQLITE_CFLAGS := -DSQLITE_THREADSAFE=0 -DSQLITE_DQS=0 \
   $(addprefix -DSQLITE_OMIT_,DECLTYPE DEPRECATED SHARED_CACHE LOAD_EXTENSION \
   JSON UTF16 COMPLETE GET_TABLE INCRBLOB DATETIME_FUNCS LOCALTIME TRACE \
   COMPILEOPTION_DIAGS TCL_VARIABLE SCHEMA_PRAGMAS HEX_INTEGER FOREIGN_KEY \
-  OR_OPTIMIZATION LIKE_OPTIMIZATION AUTOMATIC_INDEX XFER_OPT EXPLAIN REINDEX \
+  OR_OPTIMIZATION LIKE_OPTIMIZATION AUTOMATIC_INDEX XFER_OPT TEMPDB EXPLAIN REINDEX \
   TRIGGER WINDOWFUNC INTROSPECTION_PRAGMAS VIRTUALTABLE ANALYZE VACUUM \
   COMPOUND_SELECT) \
   -I$(FETCHED)/sqlite -include scripts/release/sqlite_omit.h
@@ -140,25 +140,27 @@ CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc -DMUST_WITHOU
   -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser
 optimise_release := -O2
 optimise_small := -Os
+# Flash is scarcer than time where such processors are.
+hot_armhf := -Oz
 # Code that runs for each request, message or entry, or takes part of the start; all
 # other is compiled for size.
 HOT := $(addprefix src/,$(addsuffix .c,\
-  $(addprefix api/,answer browser conditions conns params routes writes) \
+  $(addprefix api/,routes writes) \
   $(addprefix base/,base bytes crc32c heap histogram) \
   $(addprefix command/,command) $(addprefix crypto/,aead secret sha256) \
-  $(addprefix http/,head reader response target) json/json \
+  $(addprefix http/,head reader target) json/json \
   $(addprefix node/,apply checkpoint disk duties engine entries expiry flush persist \
-    receive reads requests send space time turn update) \
-  $(addprefix raft/,check log message output progress raft read replicate) \
-  $(addprefix reactor/,epoll reactor stream) \
-  $(addprefix store/,checkpoint flush reserve store table tier) \
+    receive reads send space time turn update) \
+  $(addprefix raft/,check log message raft) \
+  $(addprefix reactor/,epoll reactor) \
+  $(addprefix store/,checkpoint reserve table tier) \
   $(addprefix sys/,fs_uring sync sys uring) \
-  $(addprefix wal/,format read scan segment wal) \
+  $(addprefix wal/,format read scan) \
   $(addprefix wire/,frame message))) scripts/release/libc.c
 CROSS_LIBRARIES := sqlite3 http_parser scripts/release/libc
 define cross_rules
 $(BUILD)/cross/$(1)-$(2)/%.o: OPTIMISE := -Oz
-$(call objects,cross/$(1)-$(2),$(HOT)): OPTIMISE := $(optimise_$(1))
+$(call objects,cross/$(1)-$(2),$(HOT)): OPTIMISE := $(or $(hot_$(2)),$(optimise_$(1)))
 $(BUILD)/cross/$(1)-$(2)/%.o: %.c scripts/release.mk $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
 	$(call cross_compile,$(2)) $$(CROSS_INCLUDE) -Wall -Wextra \
