@@ -2,7 +2,7 @@
  * memcmp(), which compares a byte at a time there and is 9 % of a write, and
  * vfprintf(), whose exact decimals of long doubles craftd does not need.
  *
- * vfprintf() knows what craftd prints: d i u x X c s p % with the flags - and
+ * vfprintf() knows what craftd prints: d i u o x X c s p % with the flags - and
  * 0, width, precision and the sizes of integers, and f of a number under 10^15
  * in size with at most six decimals. Any other conversion ends the program. */
 #include <stdarg.h>
@@ -188,6 +188,9 @@ static void convert(struct out *out, const char **format, va_list *arguments)
     case 'x':
     case 'X':
         base = 16;
+        /* fallthrough */
+    case 'o':
+        base = conversion == 'o' ? 8 : base;
         /* fallthrough */
     case 'u':
     case 'd':

@@ -1,4 +1,5 @@
 """The binaries of `make release`, and what they are made of."""
+import glob
 import os
 import re
 import shutil
@@ -186,3 +187,33 @@ def test_the_sizes_that_the_readme_promises():
     wrong = {arch: f"{mb:.2f} MB" for arch, mb in built.items()
              if not 0.95 < mb / sizes[arch] < 1.05}
     assert not wrong, f"the table in README.md says otherwise: {wrong}"
+
+
+# Texts that are not for printf(): of SQLite's own, of strpbrk(), of date(1), of
+# percent-encoding and of the assembler.
+NO_FORMATS = {":%", "%", "INSERT INTO migrations VALUES(%d, %Q)", "!#$%&'*+-.^_`|~",
+              "a # in the URL is to be written as %23"}
+NO_FORMATS_IN = re.compile(r"src/client/help\w*\.c|src/base/crc32c\.c")
+KNOWN = re.compile(r"%[-0]*(\*|\d+)?(\.(\*|\d+)?)?(hh?|ll?|z|j|t)?[diuoxXcsp%]"
+                   r"|%[-0]*\d*(\.[0-6])?f")
+
+
+def formats_of(source):
+    """The texts of a C file, joined where the compiler joins them."""
+    source = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+    source = re.sub(r'"\s*PRI([diuxX])64\b', r'll\1"', source)
+    source = re.sub(r'(?<!\\)"\s+"', "", source)
+    return re.findall(r'"((?:[^"\\\n]|\\.)*)"', source)
+
+
+def test_the_printf_of_a_release_knows_what_is_printed():
+    """That of scripts/release/libc.c ends the program at any other conversion."""
+    strange = []
+    for path in sorted(glob.glob(os.path.join(ROOT, "src", "**", "*.[ch]"), recursive=True)):
+        name = os.path.relpath(path, ROOT)
+        if NO_FORMATS_IN.fullmatch(name):
+            continue
+        with open(path) as file:
+            strange += [(name, text) for text in formats_of(file.read())
+                        if "%" in KNOWN.sub("", text) and text not in NO_FORMATS]
+    assert not strange

@@ -92,6 +92,7 @@ static void test_integers(void **state)
              (int)number, (int)number);
         SAME("[%016llx] [%020llu] [%-*d]", natural, natural, 5, (int)number);
         SAME("[%5.2d] [%02u]", (int)number, (unsigned)number);
+        SAME("[%o] [%04o]", (unsigned)number, (unsigned)number);
     }
     SAME("%u %hu %hhu", 7U, (unsigned short)8, (unsigned char)9);
 }
