@@ -147,8 +147,10 @@ def test_min_index_that_does_not_come_is_stale(three):
         assert 0.6 <= time.monotonic() - start < 5
 
 
-def test_min_index_waits_for_the_write_that_is_to_come(three):
-    three.wait_same()
+def test_min_index_waits_for_the_write_that_is_to_come(cluster):
+    """Nothing else is written in a cluster of its own."""
+    three = cluster.start(3)
+    cluster.wait_same()
     index = three[0].status()["applied"] + 1
     got = []
 

@@ -44,7 +44,9 @@ class Follower(threading.Thread):
 
     def watch(self, node):
         url = f"http://{HOST}:{node.http_port}/watch?prefix=soak/&since={self.since}"
-        argv = ["curl", "-sN", "--max-time", str(self.random.choice([1, 3, 20])), url]
+        # A short run has one reconnect at least.
+        seconds = self.random.choice([1, 3, 20]) if self.reconnects > 1 else 1
+        argv = ["curl", "-sN", "--max-time", str(seconds), url]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True,
                               preexec_fn=die_with_parent) as curl:
             self.reconnects += 1
