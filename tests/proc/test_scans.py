@@ -106,7 +106,8 @@ def test_patient_clients_are_served_in_order(full):
     first = statistics.median(ended[i] for i in served[:10])
     last = statistics.median(ended[i] for i in served[-10:])
     assert first < last / 2, (first, last)
-    assert not lists or max(lists) < 2
+    # All but one, which may have met a stall of the machine.
+    assert all(seconds < 2 for seconds in sorted(lists)[:-1])
 
 
 @pytest.mark.parametrize("target", [LATE, "/keys?count&prefix=key&timeout=1s"])

@@ -292,6 +292,9 @@ def test_a_member_of_the_build_before_is_named(cluster):
         wait_for(lambda n=leads: n.request("POST", "/leader", {"id": n.name}).status == 200,
                  10, "it leads")
         for node in cluster.nodes[:2]:
+            # A new leader has to be connected with it before.
+            wait_for(lambda n=node: old.name in n.request(
+                "POST", "/lease?ttl=1h").json()["message"], 10, "it is named")
             for response in (put(node, "a", "ttl=1h"),
                              node.request("POST", "/lease?ttl=1h"),
                              node.request("PUT", "/ttl/a", "1h")):
