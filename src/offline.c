@@ -172,8 +172,8 @@ static bool become_user(const struct config *config)
            privileges_drop_user(&privileges);
 }
 
-/* What the files hold may be a stranger's: an error in reading it must not
- * reach beyond them. */
+/* The files may come from a stranger: what goes wrong while they are read must
+ * not reach anything else. */
 static void confine(const struct config *config, const char *file)
 {
     if (config->sandbox) {

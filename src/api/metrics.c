@@ -469,8 +469,8 @@ static void add_requests(struct api *api)
     }
 }
 
-/* Of the slowest watch alone, since there is no bound on the names of all;
- * those of the slowest few are in /status. */
+/* Adds the lag of the slowest watch, without its name: there is no bound on the
+ * names of all watches. /status has those of the slowest few. */
 static void add_watch_lag(struct api *api)
 {
     struct buf *out = &api->body;

@@ -54,7 +54,7 @@ enum watch_stage {
     WATCH_STREAMING /* Changes are sent as they come. */
 };
 
-/* What of the state of this node a client has been sent: watch_lag.c. */
+/* How much of this node's state a client has been sent: watch_lag.c. */
 struct watch_lag {
     uint64_t index; /* The kernel has taken everything up to this index, ... */
     uint64_t ms;    /* ... which was applied last at this time. */

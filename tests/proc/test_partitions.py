@@ -27,13 +27,8 @@ SEED = int(os.environ.get("SEED", str(int(time.time()))))
 
 
 @pytest.fixture
-def cluster(tmp_path):
-    """With a namespace for each node; empty outside (netns.inside)."""
-    if not netns.INSIDE:
-        yield ()
-        return
-    with netns.cluster_in(tmp_path) as nodes:
-        yield nodes
+def cluster(network):
+    return network
 
 
 def converge(cluster, *done):
