@@ -104,9 +104,14 @@ static bool majority_is_live(struct raft *raft, const struct raft_conf *conf)
     return live * 2 > raft_conf_voters(conf);
 }
 
-static bool can_decide(struct raft *raft, const struct raft_conf *conf)
+/* A new leader has not heard from all of them yet: that needs some time. */
+static enum err can_decide(struct raft *raft, const struct raft_conf *conf)
 {
-    return raft_conf_voters(conf) > 0 && majority_is_live(raft, conf);
+    if (raft_conf_voters(conf) > 0 && majority_is_live(raft, conf)) {
+        return ERR_OK;
+    }
+    return raft_conf_voters(conf) > 0 && raft_is_new_leader(raft) ? ERR_BUSY
+                                                                  : ERR_INVALID;
 }
 
 bool raft_change_is_running(const struct raft *raft)
@@ -213,10 +218,7 @@ static enum err change_demote(struct raft *raft, struct raft_conf *conf,
     }
     bool was_voter = target->suffrage == RAFT_VOTER;
     target->suffrage = RAFT_OBSERVER;
-    if (was_voter && !can_decide(raft, conf)) {
-        return ERR_INVALID;
-    }
-    return ERR_OK;
+    return was_voter ? can_decide(raft, conf) : ERR_OK;
 }
 
 static enum err change_remove(struct raft *raft, struct raft_conf *conf,
@@ -228,10 +230,7 @@ static enum err change_remove(struct raft *raft, struct raft_conf *conf,
             (conf->count - place - 1) * sizeof(conf->members[0]));
     conf->count--;
     memset(&conf->members[conf->count], 0, sizeof(conf->members[0]));
-    if (was_voter && !can_decide(raft, conf)) {
-        return ERR_INVALID;
-    }
-    return ERR_OK;
+    return was_voter ? can_decide(raft, conf) : ERR_OK;
 }
 
 static enum err change_update(struct raft_member *target,

@@ -231,11 +231,16 @@ void raft_on_leader_contact(struct raft *raft, raft_id leader)
 
 /* ---- is there a leader already? ------------------------------------------ */
 
+bool raft_is_new_leader(const struct raft *raft)
+{
+    must(raft->role == RAFT_LEADER);
+    return raft->now_ms - raft->leader_since_ms < raft->options.election_min_ms;
+}
+
 bool raft_quorum_is_live(const struct raft *raft)
 {
     const struct raft_conf *conf = raft_conf_active(raft);
-    bool grace =
-        raft->now_ms - raft->leader_since_ms < raft->options.election_min_ms;
+    bool grace = raft_is_new_leader(raft);
     uint32_t voters = 0;
     uint32_t live = 0;
     for (uint32_t i = 0; i < conf->count; i++) {

@@ -269,7 +269,8 @@ struct raft_event {
  *   ERR_CLOSED    this node does not lead (PROPOSE, CHANGE, TRANSFER)
  *   ERR_BUSY      a bound is reached (PROPOSE), a change (CHANGE) or a transfer
  *                 of leadership is running, the leader has not committed in its
- *                 term yet (CHANGE), or the member to promote is behind
+ *                 term yet or has not had the time to hear from a majority
+ *                 (CHANGE), or the member to promote is behind
  *   ERR_INVALID   CHANGE: no voter or no live majority would be left, there is
  *                 no room, the member is not sound, or UPDATE has another uuid;
  *                 MESSAGE is malformed; INSTALLED contradicts a committed entry

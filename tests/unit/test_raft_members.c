@@ -436,6 +436,37 @@ static void test_removal_keeps_a_live_majority(void **state)
     }
 }
 
+/* A new leader refuses nothing because of members that it had no time to hear
+ * from: the change waits for them, for an election timeout. */
+static void test_removal_by_a_new_leader_waits(void **state)
+{
+    (void)state;
+    for (int demote = 0; demote < 2; demote++) {
+        enum raft_change_type type =
+            demote ? RAFT_CHANGE_DEMOTE : RAFT_CHANGE_REMOVE;
+        struct engine *e = ENGINE(.voters = 5, .log = {1, 1});
+        engine_to_leader(e);
+        engine_settle(e);
+        OK(engine_ack(e, 2, 3));
+        OK(engine_ack(e, 3, 3)); /* Committed; 4 and 5 have not answered. */
+        REFUSED(e, ERR_BUSY, change(e, type, 2));
+        OK(engine_answer(e, 4));
+        OK(change(e, type, 2));
+        assert_int_equal(suffrage_of(e, 2), demote ? RAFT_OBSERVER : 0);
+        engine_free(e);
+    }
+    struct engine *e = ENGINE(.voters = 5, .log = {1, 1});
+    engine_to_leader(e);
+    engine_settle(e);
+    OK(engine_ack(e, 2, 3));
+    OK(engine_ack(e, 3, 3));
+    engine_pass(e, ENGINE_ELECTION_MS - 1, PEERS(2, 3));
+    REFUSED(e, ERR_BUSY, change(e, RAFT_CHANGE_REMOVE, 2));
+    engine_pass(e, 1, PEERS(2, 3));
+    REFUSED(e, ERR_INVALID, change(e, RAFT_CHANGE_REMOVE, 2));
+    engine_free(e);
+}
+
 /* A learner that is not to vote after all: it stays, and is not promoted
  * however far it comes. No vote is lost, so nobody need be live. */
 static void test_demoted_learner_is_not_promoted(void **state)
@@ -972,6 +1003,7 @@ int main(void)
         cmocka_unit_test(test_catching_up_takes_three_rounds),
         cmocka_unit_test(test_learner_that_left_is_not_promoted),
         cmocka_unit_test(test_removal_keeps_a_live_majority),
+        cmocka_unit_test(test_removal_by_a_new_leader_waits),
         cmocka_unit_test(test_demoted_learner_is_not_promoted),
         cmocka_unit_test(test_last_voter_stays),
         cmocka_unit_test(test_removed_leader_leaves),
