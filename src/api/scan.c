@@ -2,8 +2,9 @@
  *
  * Walks share one slice per turn of the event loop. It is as long as everything
  * else since the slice before took, within TURN_US_MIN and TURN_US_MAX. A new
- * walk is served at once, in order of arrival, until it has used LIGHT_US; most
- * are done by then. WORKING_MAX of the others work at a time, in round robin,
+ * walk is served at once, in order of arrival, until it has cost LIGHT_BYTES;
+ * most are done by then. The cost is counted, not timed: a process that has to
+ * wait for its processor does not make a short list a long one. WORKING_MAX of the others work at a time, in round robin,
  * WAITING_MAX wait in order of arrival, and further ones are refused: divided
  * among all, the time would not be enough for any of them. Slices go to new
  * walks and to working ones alternately.
@@ -37,7 +38,7 @@
 enum {
     TURN_US_MIN = 100,
     TURN_US_MAX = 1000,
-    LIGHT_US = 2000,
+    LIGHT_BYTES = 512 << 10, /* 1 or 2 ms: 2000 small pairs. */
     WORKING_MAX = 2,
     WAITING_MAX = 64,
     CLOCK_PAIRS = 16, /* Small pairs between two readings of the clock. */
@@ -294,15 +295,17 @@ static enum progress one_pair(struct conn *conn, size_t *cost)
 static enum progress walk(struct conn *conn, uint64_t until_us)
 {
     struct node *node = conn->api->node;
+    struct scan *scan = &conn->scan;
     size_t cost = 0;
     open_range(conn);
     enum progress progress = one_pair(conn, &cost);
     while (progress == AGAIN) {
         if (cost >= CLOCK_BYTES) {
+            scan->cost += cost;
+            cost = 0;
             if (node_now_us(node) >= until_us) {
                 break;
             }
-            cost = 0;
         }
         progress = one_pair(conn, &cost);
     }
@@ -385,14 +388,14 @@ static void leave(struct conn *conn)
     }
 }
 
-/* Put the walk behind the others of its stage or, once it has used LIGHT_US, of
+/* Put the walk behind the others of its stage or, once it has cost LIGHT_BYTES, of
  * the next stage. */
 static void enter_again(struct conn *conn)
 {
     struct api *api = conn->api;
     struct scan *scan = &conn->scan;
     enum scan_stage stage = scan->stage;
-    if (stage == SCAN_NEW && scan->took_us < LIGHT_US) {
+    if (stage == SCAN_NEW && scan->cost < LIGHT_BYTES) {
         return; /* It stays the first. */
     }
     leave(conn);
@@ -471,10 +474,7 @@ static void slice(struct conn *conn, uint64_t until_us)
         return;
     }
     scan->index = applied;
-    uint64_t start_us = node_now_us(node);
-    enum progress progress = walk(conn, until_us);
-    scan->took_us += node_now_us(node) - start_us;
-    switch (progress) {
+    switch (walk(conn, until_us)) {
     case AGAIN:
         if (!scan->jumped) {
             move_on(scan);
@@ -536,7 +536,7 @@ void api_scan_start(struct conn *conn)
     scan->jumped = false;
     scan->more = false;
     scan->late = false;
-    scan->took_us = 0;
+    scan->cost = 0;
     enter(conn, SCAN_NEW);
     if (api->scans.timer.node.place == 0) {
         wake_all(api, 0);

@@ -150,7 +150,7 @@ void watch_start_page(struct conn *conn)
     struct conn_watch *watch = &conn->watch;
     struct scan *scan = &conn->scan;
     struct bytes mark = buf_bytes(&conn->request.text);
-    uint64_t took_us = scan->took_us;
+    uint64_t cost = scan->cost;
     watch->stage = watch->stage == WATCH_FIRST ? WATCH_FIRST : WATCH_PAGES;
     scan->step = take_pair;
     scan->done = end_page;
@@ -178,6 +178,6 @@ void watch_start_page(struct conn *conn)
         reactor_now_ms(conn->api->options.reactor) + PAGE_MS;
     api_scan_start(conn);
     if (watch->stage != WATCH_FIRST) {
-        scan->took_us = took_us; /* All pages are one walk, and a long one. */
+        scan->cost = cost; /* All pages are one walk, and a long one. */
     }
 }

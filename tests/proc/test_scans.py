@@ -2,6 +2,8 @@
 client that has gone. Others are served meanwhile."""
 import concurrent.futures
 import json
+import select
+import signal
 import socket
 import statistics
 import time
@@ -14,7 +16,7 @@ KEYS = 80_000
 # Some 100 ms for all keys, and nothing matches.
 LONG = "/api/v1/properties?limit=10&pattern=(.%3F)%7B60%7Dzz"
 
-LATE = LONG + "&timeout=1s"
+LATE = LONG + "&timeout=300ms"
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +108,30 @@ def test_patient_clients_are_served_in_order(full):
     first = statistics.median(ended[i] for i in served[:10])
     last = statistics.median(ended[i] for i in served[-10:])
     assert first < last / 2, (first, last)
-    # All but one, which may have met a stall of the machine.
-    assert all(seconds < 2 for seconds in sorted(lists)[:-1])
+    assert not lists or max(lists) < 2
 
 
-@pytest.mark.parametrize("target", [LATE, "/keys?count&prefix=key&timeout=1s"])
+def test_a_short_list_stays_short_on_a_busy_machine(full):
+    """The time for which a node waits for its processor is not that of its lists."""
+    others = [send(full, LONG + "&timeout=60s") for _ in range(20)]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        def lists():
+            return [full.request("GET", "/keys?limit=1000").json() for _ in range(10)]
+        answers = pool.submit(lists)
+        while not answers.done():
+            full.send(signal.SIGSTOP)
+            time.sleep(0.004)
+            full.send(signal.SIGCONT)
+            time.sleep(0.001)
+    assert all(len(answer["items"]) == 1000 for answer in answers.result())
+    assert len(select.select(others, [], [], 0)[0]) < 10
+    for other in others:
+        other.close()
+
+
+@pytest.mark.parametrize("target", [LATE, "/keys?count&prefix=key&timeout=300ms"])
 def test_waiting_requests_are_answered_at_their_time_out(full, target):
-    """Behind 20 others that have more time, and take several seconds."""
+    """Behind 20 others that have more time, and take over a second."""
     longer = LONG.replace("60", "100") + "&timeout=60s"
     others = [send(full, longer) for _ in range(20)]
     time.sleep(0.1)
@@ -127,7 +146,7 @@ def test_waiting_requests_are_answered_at_their_time_out(full, target):
     assert answer.status == 504 or (answer.status == 200 and target != LATE), answer
     if answer.status == 504:
         assert answer.json()["code"] == "timeout"
-        assert took > 0.9
+        assert took > 0.25
 
 
 def test_writes_go_on_during_walks(full):
