@@ -36,7 +36,7 @@ const char *lease_parse(struct bytes text, uint64_t *lease)
 {
     bool ok = text.size > 2 && text.data[0] == 'l' && text.data[1] == '-' &&
               json_u64(bytes_of(text.data + 2, text.size - 2), lease) &&
-              *lease > 0 && *lease <= INT64_MAX;
+              *lease > 0 && *lease <= COMMAND_LEASE_MAX;
     return ok ? NULL : lease_wrong;
 }
 

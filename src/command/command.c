@@ -88,6 +88,7 @@ void command_add(struct command_writer *writer, const struct command_op *op)
     struct buf *out = writer->out;
     must((op->key.size > 0) == has_key((uint8_t)op->type));
     must(op->ttl_ms <= COMMAND_TTL_MS_MAX);
+    must(op->lease <= COMMAND_LEASE_MAX);
     add_head(writer, (uint8_t)op->type, op->key);
     if (has_value((uint8_t)op->type)) {
         add_key_value(writer, op->key, op->value);
@@ -388,7 +389,8 @@ static bool get_numbers(struct cursor *cursor, struct command_op *op)
         op->ttl_ms = cursor_u64(cursor);
         op->lease = cursor_u64(cursor);
         return (op->ttl_ms > 0) != (op->lease > 0) &&
-               op->ttl_ms <= COMMAND_TTL_MS_MAX;
+               op->ttl_ms <= COMMAND_TTL_MS_MAX &&
+               op->lease <= COMMAND_LEASE_MAX;
     case COMMAND_TOUCH:
         op->ttl_ms = cursor_u64(cursor);
         return op->ttl_ms <= COMMAND_TTL_MS_MAX;
@@ -398,7 +400,7 @@ static bool get_numbers(struct cursor *cursor, struct command_op *op)
     case COMMAND_LEASE_KEEP:
     case COMMAND_LEASE_REVOKE:
         op->lease = cursor_u64(cursor);
-        return op->lease > 0;
+        return op->lease > 0 && op->lease <= COMMAND_LEASE_MAX;
     case COMMAND_EXPIRE:
         op->limit = cursor_u64(cursor);
         return op->limit > 0 && op->limit <= COMMAND_OPS_MAX;

@@ -51,6 +51,8 @@ enum {
 /* Upper bound on cluster time, in ms, so that a sum of two does not overflow.
  */
 #define COMMAND_TIME_MS_MAX (UINT64_C(1) << 61)
+/* Upper bound on the id of a lease. The store has a bit above it. */
+#define COMMAND_LEASE_MAX ((uint64_t)INT64_MAX)
 /* Upper bound on a time-out, ten years. */
 #define COMMAND_TTL_MS_MAX (UINT64_C(3653) * 24 * 3600 * 1000)
 

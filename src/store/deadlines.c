@@ -30,6 +30,7 @@ enum {
     KEY_BYTES_MAX = PREFIX_BYTES + 1 + COMMAND_KEY_BYTES_MAX,
 };
 #define LEASE_BIT (UINT64_C(1) << 63)
+_Static_assert(COMMAND_LEASE_MAX < LEASE_BIT, "an id does not have the bit");
 
 struct index_key {
     size_t size;
@@ -256,7 +257,7 @@ bool store_lease_end(struct store *store, uint64_t id, bool expired,
 
 uint64_t store_deadline_of_lease(uint64_t lease)
 {
-    must(lease > 0 && lease < LEASE_BIT);
+    must(lease > 0 && lease <= COMMAND_LEASE_MAX);
     return lease | LEASE_BIT;
 }
 

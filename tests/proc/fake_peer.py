@@ -54,11 +54,13 @@ def text(value):
 
 
 def hello(cluster, number, to, *, uuid=bytes(range(16)), start=1, nonce=1,
-          name="", to_uuid=NOBODY, to_name="", addr="", http="", kind=HELLO):
+          name="", to_uuid=NOBODY, to_name="", addr="", http="", kind=HELLO,
+          commands=None):
     return frame(kind, b"\1\1" + cluster + struct.pack("<Q", number) + uuid
                  + struct.pack("<QQ", start, nonce) + text(name)
                  + struct.pack("<Q", to) + to_uuid + text(to_name)
-                 + text(addr) + text(http))
+                 + text(addr) + text(http)
+                 + (b"" if commands is None else bytes([commands])))
 
 
 def entry(term, payload, kind=NORMAL):

@@ -293,7 +293,7 @@ static const struct command_op timed_ops[] = {
     {.type = COMMAND_TOUCH, .key = KEY("a")},
     {.type = COMMAND_LEASE_GRANT, .ttl_ms = 100},
     {.type = COMMAND_LEASE_KEEP, .lease = 58},
-    {.type = COMMAND_LEASE_REVOKE, .lease = UINT64_MAX},
+    {.type = COMMAND_LEASE_REVOKE, .lease = COMMAND_LEASE_MAX},
     {.type = COMMAND_EXPIRE, .limit = COMMAND_OPS_MAX},
 };
 
@@ -371,12 +371,16 @@ static void test_bounds_of_timed_operations(void **state)
         {1, 16, 0},                      /* Neither ttl nor lease. */
         {1, 8, 58},                      /* Both. */
         {1, 16, COMMAND_TTL_MS_MAX + 1}, /* Too long. */
+        {4, 8, COMMAND_LEASE_MAX + 1},   /* No id that the store could hold. */
+        {4, 8, UINT64_MAX},
         {2, 8, 0},
         {3, 8, COMMAND_TTL_MS_MAX + 1},
         {5, 8, 0},
         {5, 8, COMMAND_TTL_MS_MAX + 1},
         {6, 8, 0},
+        {6, 8, COMMAND_LEASE_MAX + 1},
         {7, 8, 0},
+        {7, 8, COMMAND_LEASE_MAX + 1},
         {8, 8, 0},
         {8, 8, COMMAND_OPS_MAX + 1},
     };
