@@ -70,14 +70,15 @@ static void set_number(const char *name, uint64_t value)
     must(setenv(name, text, 1) == 0);
 }
 
-/* In the child. Its output goes where the log goes. */
+/* In the child. Its output goes where the log goes. It ignores no signal, as
+ * the node does: a program that writes to a pipe which nobody reads has to
+ * end. */
 NORETURN static void become_command(const char *command, const char *dir,
                                     const struct job *job)
 {
     char path[PATH_MAX];
-    static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-    for (size_t i = 0; i < ARRAY_COUNT(defaults); i++) {
-        (void)signal(defaults[i], SIG_DFL);
+    for (int number = 1; number < NSIG; number++) {
+        (void)signal(number, SIG_DFL);
     }
     (void)setpgid(0, 0);
     (void)close(SOCKET_FD);

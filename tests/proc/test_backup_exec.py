@@ -54,6 +54,15 @@ def test_the_command_gets_path_index_and_size(start, tmp_path):
     assert not re.search(r"state\.db|\.wal|socket:", (tmp_path / "fds").read_text())
 
 
+def test_no_signal_is_ignored_in_the_command(start, tmp_path):
+    """As the node ignores some: a writer to a pipe that nobody reads ends."""
+    seen = tmp_path / "ignored"
+    node = start(f"grep -E 'Sig(Ign|Blk)' /proc/self/status >{seen}.new; mv {seen}.new {seen}")
+    assert node.put("k", "1").status == 200
+    wait_for(seen.exists, 15, "a run")
+    assert set(re.findall(r":\s*([0-9a-f]+)", seen.read_text())) == {"0" * 16}
+
+
 @pytest.mark.parametrize("command, why", [
     ("exit 3", "its exit code was 3"), ("kill -9 $$", "signal 9 ended it"),
     ("nowhere-to-be-found", "its exit code was 127"),
