@@ -4,10 +4,11 @@
  * else since the slice before took, within TURN_US_MIN and TURN_US_MAX. A new
  * walk is served at once, in order of arrival, until it has cost LIGHT_BYTES;
  * most are done by then. The cost is counted, not timed: a process that has to
- * wait for its processor does not make a short list a long one. WORKING_MAX of the others work at a time, in round robin,
- * WAITING_MAX wait in order of arrival, and further ones are refused: divided
- * among all, the time would not be enough for any of them. Slices go to new
- * walks and to working ones alternately.
+ * wait for its processor does not make a short list a long one. WORKING_MAX of
+ * the others work at a time, in round robin, WAITING_MAX wait in order of
+ * arrival, and further ones are refused: divided among all, the time would not
+ * be enough for any of them. Slices go to new walks and to working ones
+ * alternately.
  *
  * A walk is cancelled when its client is gone (server.c detects that) or the
  * time of its request is over.
@@ -388,8 +389,8 @@ static void leave(struct conn *conn)
     }
 }
 
-/* Put the walk behind the others of its stage or, once it has cost LIGHT_BYTES, of
- * the next stage. */
+/* Put the walk behind the others of its stage or, once it has cost LIGHT_BYTES,
+ * of the next stage. */
 static void enter_again(struct conn *conn)
 {
     struct api *api = conn->api;
