@@ -16,9 +16,7 @@
 #include "node/node.h"
 #include "json/json.h"
 
-/* An entry is applied in one turn of the event loop, and a pair takes about
- * 5 us. */
-enum { PAIRS_MAX = 10000 };
+_Static_assert(COMMAND_REQUEST_OPS_MAX == 10000, "an answer names it");
 
 /* ---- PUT ---- */
 
@@ -283,7 +281,9 @@ static void post_all(struct conn *conn, const struct command_name *name,
         if (!read_pair(conn, reader, &put.key, &put.value)) {
             return;
         }
-        if (writer.count == PAIRS_MAX) {
+        /* The entry is applied in one turn of the event loop, and a pair
+         * takes about 5 us. */
+        if (writer.count == COMMAND_REQUEST_OPS_MAX) {
             api_answer_problem(conn, 413, "too-large",
                                "more than 10000 pairs in one request: split it",
                                OUTCOME_NOT_APPLIED);

@@ -446,6 +446,8 @@ struct walked {
     bool grows;       /* It may make the data larger. */
     uint64_t deletes; /* Upper bound on the keys that it deletes. */
     uint64_t changes; /* The same of rows that it adds or changes. */
+    uint64_t items;   /* Conditions and operations. */
+    bool expires;     /* It has an operation that leaders propose. */
 };
 
 static void count(const struct command_op *op, bool is_named,
@@ -479,6 +481,7 @@ static void count(const struct command_op *op, bool is_named,
         walked->deletes += COMMAND_LEASE_KEYS_MAX;
         break;
     case COMMAND_EXPIRE: /* The last one may be a lease with all its keys. */
+        walked->expires = true;
         walked->deletes += op->limit + COMMAND_LEASE_KEYS_MAX;
         break;
     }
@@ -492,6 +495,7 @@ static enum err walk(struct bytes command, struct walked *walked)
     enum err err = command_open(&reader, command);
     while (!err) {
         err = command_next_condition(&reader, &condition);
+        walked->items += !err;
     }
     if (err != ERR_NOT_FOUND) {
         return err;
@@ -499,6 +503,7 @@ static enum err walk(struct bytes command, struct walked *walked)
     do {
         while ((err = command_next(&reader, &op)) == ERR_OK) {
             count(&op, reader.name.key.size > 0, walked);
+            walked->items++;
         }
         if (err == ERR_NOT_FOUND) {
             err = command_else(&reader);
@@ -517,6 +522,19 @@ enum err command_check(struct bytes command)
     }
     struct walked walked = {0};
     return walk(command, &walked);
+}
+
+bool command_is_request(struct bytes command)
+{
+    struct command_restore restore;
+    struct walked walked = {0};
+    if (command_is_restore(command)) {
+        return command_restore_check(command) == ERR_OK &&
+               command_restore_open(&restore, command) == ERR_OK &&
+               restore.left <= COMMAND_REQUEST_OPS_MAX;
+    }
+    return !command_is_stamped(command) && walk(command, &walked) == ERR_OK &&
+           walked.items <= COMMAND_REQUEST_OPS_MAX && !walked.expires;
 }
 
 bool command_may_repeat(struct bytes command)

@@ -41,6 +41,10 @@ enum {
     COMMAND_KEY_BYTES_MAX = 1024,
     COMMAND_VALUE_BYTES_MAX = 1 << 30, /* The flag --max-value is lower. */
     COMMAND_OPS_MAX = 1 << 20,
+    /* Conditions and operations of a request together, so that its entry does
+     * not hold a node for longer than an election takes. Those of POST /key are
+     * the most. */
+    COMMAND_REQUEST_OPS_MAX = 10000,
     COMMAND_NAME_BYTES_MAX = 64,
     /* Keys of one lease: its end deletes them all in one entry. */
     COMMAND_LEASE_KEYS_MAX = 1000,
@@ -229,6 +233,10 @@ uint64_t command_restore_hash(uint64_t hash, struct bytes rows);
 /* Decode the whole command, of any version. ERR_OK: it can be applied, once it
  * is stamped if it needs that. */
 MUST_CHECK enum err command_check(struct bytes command);
+/* True if a client's request can be this command: it is well-formed, has no
+ * stamp, which a leader adds, no operation of a leader's own, and no more
+ * conditions and operations than a request. */
+bool command_is_request(struct bytes command);
 /* True if the command cannot make the data larger. *keys_max is an upper bound
  * on the keys that it deletes (UINT64_MAX: unknown). */
 bool command_only_deletes(struct bytes command, uint64_t *keys_max);

@@ -22,6 +22,9 @@ struct remote {
 /* Memory of the body that an idle struct remote keeps, for the next one. */
 enum { REMOTE_BYTES_KEPT = 64 << 10 };
 
+/* Upper bound on requests from other nodes, in times of proposals_max. */
+enum { REMOTES_PER_PROPOSAL = 2 };
+
 /* ---- to the leader ---- */
 
 static enum wire_forward_kind forward_kind(const struct node_request *request)
@@ -128,6 +131,8 @@ static void remote_done(struct node_request *request,
     }
     list_remove(&remote->link);
     list_add(&node->forward.idle, &remote->link);
+    must(node->forward.remote_count > 0);
+    node->forward.remote_count--;
 }
 
 bool request_is_remote(const struct node_request *request)
@@ -149,6 +154,7 @@ static struct remote *remote_take(struct node *node)
     }
     must(remote->node == node && remote->request.state == STATE_IDLE);
     list_add(&node->forward.remotes, &remote->link);
+    node->forward.remote_count++;
     return remote;
 }
 
@@ -157,8 +163,7 @@ static bool forward_valid(const struct wire_forward *forward)
     struct raft_member member;
     switch (forward->kind) {
     case WIRE_FORWARD_COMMAND:
-        return command_check(forward->body) == ERR_OK &&
-               !command_is_stamped(forward->body);
+        return command_is_request(forward->body);
     case WIRE_FORWARD_JOIN:
         return wire_decode_member(forward->body, &member) == ERR_OK;
     case WIRE_FORWARD_REMOVE:
@@ -210,6 +215,13 @@ bool forward_on_request(struct node *node, raft_id from,
     if (!raft_conf_find(raft_conf_active(node->raft), from)) {
         /* Not carried out: the sender was removed, or never was a member. */
         refuse_forward(node, from, forward->request, NODE_NO_LEADER);
+        return true;
+    }
+    /* Writes have a lower bound of their own. The others, which wait for an
+     * index, a membership change or a leader, have this one. */
+    if (node->forward.remote_count >=
+        REMOTES_PER_PROPOSAL * (uint64_t)node->options.proposals_max) {
+        refuse_forward(node, from, forward->request, NODE_BUSY);
         return true;
     }
     struct remote *remote = remote_take(node);

@@ -269,8 +269,9 @@ struct node {
     /* forward.c */
     struct {
         uint64_t cookie;     /* Cookie of the newest request forwarded. */
-        struct list remotes; /* Requests that other nodes forwarded here. */
-        struct list idle;    /* Memory for more of them. */
+        struct list remotes; /* Requests that other nodes forwarded here, ... */
+        uint64_t remote_count; /* ... and their number. */
+        struct list idle;      /* Memory for more of them. */
     } forward;
 
     struct {

@@ -14,6 +14,8 @@ from test_raft_port import followers, uuid_of
 (PUT, _, DELETE_PREFIX, INCR, GET, PUT_TIMED, TOUCH, GRANT, KEEP, REVOKE,
  EXPIRE) = range(1, 12)
 IF_INDEX = 1
+APPLIED = 6
+OK, BUSY = 0, 2
 HUGE = 2**64 - 1
 NAMED, ELSE, TIMED = 1, 2, 4
 
@@ -150,3 +152,38 @@ def test_no_command_ends_the_others(members):
         for node in (it.leader, it.other):
             assert node.alive(), (name, node.log()[-1000:])
     survives(it)
+
+
+def test_no_command_holds_the_others_for_long(members):
+    """No client can send one of so many operations: the link ends."""
+    many = 10_001
+    put = op(PUT, key=b"evil", value=b"")
+    for command in (
+            txn(*[put] * many, flags=0), txn(*[op(GET, key=b"a")] * many, flags=0),
+            txn(*[op(KEEP, 1)] * many),
+            txn(conditions=[op(IF_INDEX, 0, key=b"a")] * many, flags=0),
+            b"\1" + items(*[put] * many), txn(op(EXPIRE, 1)),
+            b"\3\2" + u64(5, 0) + items(*[struct.pack("<HI", 1, 0) + b"k"] * many)):
+        with members.liar(members.leader) as liar:
+            assert liar.ask(fake.COMMAND, command) is None
+            assert liar.closed()
+    with members.liar(members.leader) as liar:
+        assert liar.ask(fake.COMMAND, txn(*[put] * (many - 1), flags=0)) == OK
+    survives(members)
+
+
+def test_requests_that_wait_for_ever_are_few(members):
+    """For an index that never comes: a bound on their number, not on their time
+    alone."""
+    asked = 10_000
+    with members.liar(members.leader) as liar:
+        for first in range(0, asked, 500):
+            assert liar.send(b"".join(fake.forward(APPLIED, u64(HUGE), request=i)
+                                      for i in range(first, first + 500)))
+        refused = 0
+        while refused < asked - 8192:
+            answer = liar.await_type(fake.FORWARD_RESP)
+            assert answer and answer[8] == BUSY
+            refused += 1
+        assert members.leader.put("after", "1").status == 200
+    survives(members)
