@@ -1,6 +1,8 @@
 /* libc.c -- functions of the C library that a release has in place of musl's:
- * memcmp(), which compares a byte at a time there and is 9 % of a write, and
- * vfprintf(), whose exact decimals of long doubles craftd does not need.
+ * memcmp(), which compares a byte at a time there and is 9 % of a write;
+ * vfprintf(), whose exact decimals of long doubles craftd does not need; and
+ * qsort() and strstr(), which take 2 KB there, and which only short lists, the
+ * start and commands need here.
  *
  * vfprintf() knows what craftd prints: d i u o x X c s p % with the flags - and
  * 0, width, precision and the sizes of integers, and f of a number under 10^15
@@ -33,6 +35,52 @@ int memcmp(const void *left, const void *right, size_t size)
         b++;
     }
     return size > 0 ? *a - *b : 0;
+}
+
+static void swap(unsigned char *a, unsigned char *b, size_t size)
+{
+    for (; size > 0; size--, a++, b++) {
+        unsigned char byte = *a;
+        *a = *b;
+        *b = byte;
+    }
+}
+
+/* Heapsort: in place, and n log n steps whatever the order. */
+void qsort(void *items, size_t count, size_t size,
+           int (*compare)(const void *, const void *))
+{
+    unsigned char *at = items;
+    size_t root = count / 2; /* All behind it are heaps already. */
+    while (count > 1) {
+        if (root > 0) {
+            root--;
+        } else {
+            count--;
+            swap(at, at + count * size, size);
+        }
+        for (size_t parent = root, child; (child = 2 * parent + 1) < count;
+             parent = child) {
+            child += child + 1 < count &&
+                     compare(at + child * size, at + child * size + size) < 0;
+            if (compare(at + parent * size, at + child * size) >= 0) {
+                break;
+            }
+            swap(at + parent * size, at + child * size, size);
+        }
+    }
+}
+
+/* For short needles: a step takes as many comparisons as the needle has. */
+char *strstr(const char *text, const char *needle)
+{
+    size_t size = strlen(needle);
+    for (; strncmp(text, needle, size) != 0; text++) {
+        if (!*text) {
+            return NULL;
+        }
+    }
+    return (char *)(uintptr_t)text;
 }
 
 struct out {

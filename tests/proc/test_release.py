@@ -189,6 +189,14 @@ def test_the_sizes_that_the_readme_promises():
     assert not wrong, f"the table in README.md says otherwise: {wrong}"
 
 
+@pytest.mark.parametrize("arch, most", [("amd64", 1_100_000), ("armhf", 900_000)])
+def test_a_binary_is_as_small_as_it_must_be(arch, most):
+    """A page of 4 KB more or less is what a few bytes can cost: the text ends at one."""
+    if not os.path.exists(binary_of(arch)):
+        pytest.skip(f"no {binary_of(arch)}: make release ARCHES={arch} builds it")
+    assert os.path.getsize(binary_of(arch)) <= most
+
+
 # Texts that are not for printf(): of SQLite's own, of strpbrk(), of date(1), of
 # percent-encoding and of the assembler.
 NO_FORMATS = {":%", "%", "INSERT INTO migrations VALUES(%d, %Q)", "!#$%&'*+-.^_`|~",

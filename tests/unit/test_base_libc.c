@@ -12,12 +12,18 @@
 
 #define memcmp release_memcmp
 #define vfprintf release_vfprintf
+#define qsort release_qsort
+#define strstr release_strstr
 
 int release_memcmp(const void *, const void *, size_t);
 int release_vfprintf(FILE *restrict, const char *restrict, va_list);
+void release_qsort(void *, size_t, size_t, int (*)(const void *, const void *));
+char *release_strstr(const char *, const char *);
 #include "../../scripts/release/libc.c"
 #undef memcmp
 #undef vfprintf
+#undef qsort
+#undef strstr
 
 #include "base/base.h"
 
@@ -45,6 +51,81 @@ static void test_memcmp(void **state)
                     sign_of(release_memcmp(b + from, a + from, size)),
                     sign_of(memcmp(b + from, a + from, size)));
             }
+        }
+    }
+}
+
+static size_t comparisons;
+
+/* The first byte decides; the others show whose items they are. */
+static int compare_first(const void *a, const void *b)
+{
+    comparisons++;
+    return *(const uint8_t *)a - *(const uint8_t *)b;
+}
+
+/* Every order of up to six items of which some are equal, of several sizes. */
+static void test_qsort_of_all_orders(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 4, 7, 24};
+    for (unsigned order = 0; order < 4 * 4 * 4 * 4 * 4 * 4; order++) {
+        for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+            size_t size = sizes[i];
+            for (size_t count = 0; count <= 6; count++) {
+                uint8_t items[8 * 24];
+                unsigned seen = 0;
+                memset(items, 0xee, sizeof(items));
+                for (size_t at = 0; at < count; at++) {
+                    memset(items + at * size, (int)(order >> 2 * at & 3), size);
+                    seen += 1U << 4 * (order >> 2 * at & 3);
+                }
+                release_qsort(items, count, size, compare_first);
+                for (size_t at = 0; at < count; at++) {
+                    assert_true(at == 0 ||
+                                items[at * size - size] <= items[at * size]);
+                    for (size_t byte = 1; byte < size; byte++) {
+                        assert_int_equal(items[at * size + byte],
+                                         items[at * size]);
+                    }
+                    seen -= 1U << 4 * items[at * size];
+                }
+                assert_int_equal(seen, 0); /* The same items. */
+                assert_int_equal(items[count * size], 0xee);
+            }
+        }
+    }
+}
+
+static void test_qsort_takes_no_order_badly(void **state)
+{
+    (void)state;
+    enum { COUNT = 4096, LOG2 = 12 };
+    static uint8_t items[COUNT];
+    for (unsigned step = 0; step <= 255; step += 51) {
+        for (unsigned at = 0; at < COUNT; at++) {
+            items[at] = (uint8_t)(at * step / 16);
+        }
+        comparisons = 0;
+        release_qsort(items, COUNT, 1, compare_first);
+        assert_true(comparisons <= 2 * COUNT * LOG2);
+        for (size_t at = 1; at < COUNT; at++) {
+            assert_true(items[at - 1] <= items[at]);
+        }
+    }
+}
+
+static void test_strstr(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"",     "a",    "ab",    "aab",
+                                        "aaab", "abab", "babab", "b\xff"};
+    static const char *const needles[] = {"",    "a",   "b",    "ab",
+                                          "aab", "bab", "abab", "\xff"};
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        for (size_t j = 0; j < ARRAY_COUNT(needles); j++) {
+            assert_ptr_equal(release_strstr(texts[i], needles[j]),
+                             strstr(texts[i], needles[j]));
         }
     }
 }
@@ -125,6 +206,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memcmp),
+        cmocka_unit_test(test_qsort_of_all_orders),
+        cmocka_unit_test(test_qsort_takes_no_order_badly),
+        cmocka_unit_test(test_strstr),
         cmocka_unit_test(test_integers),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_decimals),
