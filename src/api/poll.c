@@ -170,7 +170,12 @@ static void read_again(struct conn *conn)
 
 static void on_time(void *arg)
 {
-    read_again(arg);
+    struct conn *conn = arg;
+    if (api_watches_may_answer(conn->api)) {
+        read_again(conn);
+    } else {
+        wake_at(conn, now(conn) + 1); /* Many were woken by one change. */
+    }
 }
 
 bool api_poll_wait(struct conn *conn, struct bytes key, bool is_prefix)

@@ -35,11 +35,9 @@ enum {
      * whether its kernel resets the connection. */
     PROBE_MS = 250,
     PROBE_AGAIN_MS = 5000,
-    AGAIN_MS = 20, /* Between two looks for room. */
-    /* Events of the ring that a watch examines at a time, and how often one
-     * that has not finished may go on in a turn: together 0.2 ms. */
-    EXAMINED_MAX = 1024,
-    RESUMED_MAX = 16,
+    AGAIN_MS = 20,       /* Between two looks for room. */
+    EXAMINED_MAX = 1024, /* Events of the ring that a watch examines at a time.
+                          */
 };
 
 static uint64_t now(const struct api *api)
@@ -68,6 +66,7 @@ struct buf *watch_output(struct conn *conn)
     struct buf *out = stream_output(conn->stream);
     if (list_empty(&watch->written)) {
         watch_lag_before(conn);
+        watch_worked(conn->api, 0, 1, 0);
         list_add(&conn->api->watches.written, &watch->written);
         watch->chunk_at = out->size;
         if (watch->chunked) {
@@ -249,6 +248,7 @@ void watch_write_event(struct conn *conn, const struct feed_event *event)
     /* At once, since the event may be for many. */
     conn->api->watches.bytes += text.size;
     watch->counted += text.size;
+    watch_worked(conn->api, 0, 0, text.size);
     watch->is_open = true;
     watch->id_pending = event->index;
     conn->api->watches.events++;
@@ -259,6 +259,19 @@ void watch_forget_text(struct api *api)
     api->watches.text_index = 0;
     if (api->watches.text.capacity > TEXT_BYTES_MAX) {
         buf_free(&api->watches.text);
+    }
+}
+
+/* There is no room for the event, or no time in this turn. */
+static void fall_behind(struct conn *conn, const struct feed_event *event)
+{
+    watch_lag_before(conn);
+    watch_end_entry(conn, conn->watch.id_pending != event->index);
+    feed_fall_behind(feed_of(conn), &conn->watch.feed);
+    if (watch_has_room(conn)) {
+        watch_queue(conn);
+    } else {
+        watch_look_in(conn, 1);
     }
 }
 
@@ -273,13 +286,10 @@ static void on_event(struct feed_watch *feed_watch,
         watch_end_lost(conn, replaced);
     } else if (!watch_may_read(conn, event->key)) {
         return;
-    } else if (watch_has_room(conn)) {
+    } else if (watch_has_room(conn) && watch_may_work(conn->api)) {
         watch_write_event(conn, event);
     } else {
-        watch_lag_before(conn);
-        watch_end_entry(conn, conn->watch.id_pending != event->index);
-        feed_fall_behind(feed_of(conn), feed_watch);
-        watch_look_in(conn, 1);
+        fall_behind(conn, event);
     }
 }
 
@@ -305,21 +315,15 @@ enum err watch_read_ring(struct conn *conn, uint64_t upto,
     enum err err = ERR_OK;
     list_remove(&watch->resumed);
     while (!err && watch_has_room(conn)) {
-        err = feed_next(feed_of(conn), &watch->feed, upto, &budget, &event);
+        err = watch_may_work(conn->api) ? feed_next(feed_of(conn), &watch->feed,
+                                                    upto, &budget, &event)
+                                        : ERR_BUSY;
         if (!err && take(conn, event.key)) {
             watch_write_event(conn, &event);
         }
     }
-    watch_forget_text(conn->api);
+    watch_worked(conn->api, EXAMINED_MAX - budget, 0, 0);
     return err;
-}
-
-static void on_resume(void *arg);
-
-static void wake_resumed(struct api *api)
-{
-    timer_arm(api->options.reactor, &api->watches.timer, now(api), on_resume,
-              api);
 }
 
 void watch_go_on_later(struct conn *conn, enum err err)
@@ -333,10 +337,7 @@ void watch_go_on_later(struct conn *conn, enum err err)
         watch_look_in(conn, wrote ? 1 : AGAIN_MS);
         return;
     }
-    if (list_empty(&conn->api->watches.resumed)) {
-        wake_resumed(conn->api);
-    }
-    list_add(&conn->api->watches.resumed, &watch->resumed);
+    watch_queue(conn);
     watch_look_in(conn, PROGRESS_MS); /* Is the client there? */
 }
 
@@ -431,7 +432,7 @@ void api_watch_half_closed(struct conn *conn)
     }
 }
 
-static void go_on(struct conn *conn)
+void watch_go_on(struct conn *conn)
 {
     struct conn_watch *watch = &conn->watch;
     if (watch->stage == WATCH_CHANGES) {
@@ -452,26 +453,6 @@ static void go_on(struct conn *conn)
     }
 }
 
-/* Watches whose budget was used up go on, in round robin. */
-static void on_resume(void *arg)
-{
-    struct api *api = arg;
-    struct list *resumed = &api->watches.resumed;
-    uint64_t turn = reactor_turns(api->options.reactor);
-    bool is_new_turn = turn != api->watches.resumed_turn;
-    api->watches.resumed_turn = turn;
-    for (int i = 0; i < RESUMED_MAX && is_new_turn && !list_empty(resumed);
-         i++) {
-        struct conn *conn =
-            container_of(resumed->next, struct conn, watch.resumed);
-        list_remove(&conn->watch.resumed);
-        go_on(conn);
-    }
-    if (!list_empty(resumed)) {
-        wake_resumed(api);
-    }
-}
-
 static void on_time(void *arg)
 {
     struct conn *conn = arg;
@@ -481,7 +462,7 @@ static void on_time(void *arg)
                           conn->watch.queued_ms);
         api_conn_drop(conn);
     } else {
-        go_on(conn);
+        watch_go_on_in_turn(conn);
     }
 }
 
@@ -491,7 +472,7 @@ void api_watch_drained(struct conn *conn)
         conn->watch.stage == WATCH_BLOCKED ||
         (conn->watch.stage == WATCH_STREAMING &&
          conn->watch.feed.state == FEED_BEHIND)) {
-        go_on(conn);
+        watch_go_on_in_turn(conn);
     }
 }
 
@@ -605,7 +586,9 @@ static void start(struct conn *conn)
     if (!conn->state.watch.resumes) {
         watch_add_id(watch_output(conn), watch->format, false, since);
     }
-    watch_catch_up(conn);
+    watch_finish_writing(conn);
+    watch_look_in(conn, PROGRESS_MS);
+    watch_go_on_in_turn(conn);
 }
 
 static bool take_events(struct conn *conn, uint8_t *types)

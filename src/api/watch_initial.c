@@ -131,6 +131,7 @@ static void end_page(struct conn *conn)
     }
     watch->stage = WATCH_CHANGES;
     watch_send_page(conn);
+    watch_forget_text(conn->api);
 }
 
 bool api_watch_page_failed(struct conn *conn)

@@ -1,6 +1,7 @@
 /* watch_internal.h -- GET /watch: a stream of changes. watch.c has the stream,
  * watch_initial.c the set that it may begin with, watch_text.c the form of its
- * events, watch_lag.c how far clients are behind. */
+ * events, watch_lag.c how far clients are behind, watch_turn.c how much all of
+ * them do in a turn. */
 #ifndef CRAFTD_API_WATCH_INTERNAL_H
 #define CRAFTD_API_WATCH_INTERNAL_H
 
@@ -93,11 +94,12 @@ struct api_watches {
     struct list all;     /* struct conn, by watch.link. */
     struct list polls;   /* Reads that wait (poll.c), by the same link. */
     struct list written; /* Those with an unfinished chunk, by watch.written. */
-    struct list resumed; /* Watches that have more of the ring to examine, by
-                            watch.resumed, in order of arrival. */
+    struct list resumed; /* Watches that go on in a later turn, by
+                            watch.resumed, in order of arrival: watch_turn.c. */
     struct timer timer;  /* Armed while there are some. */
-    uint64_t resumed_turn; /* Turn in which some went on last. */
-    uint32_t count;        /* Of both `all` and `polls`. */
+    uint64_t work_turn;  /* Turn in which watches worked last, ... */
+    uint64_t work;       /* ... and what they have done in it. */
+    uint32_t count;      /* Of both `all` and `polls`. */
     uint64_t bytes;   /* Upper bound on their output that waits; see `turn`. */
     uint64_t turn;    /* Turn in which that was counted. */
     uint64_t events;  /* Sent, since the start. */
@@ -165,7 +167,27 @@ void watch_lag_before(struct conn *conn);
 /* Bytes were added to the output since watch_lag_before(). */
 void watch_lag_after(struct conn *conn, size_t bytes);
 
-/* ---- between watch.c and watch_initial.c ---- */
+/* ---- the work of a turn: watch_turn.c ---- */
+
+/* True while watches have done less than their share of this turn. */
+bool watch_may_work(struct api *api);
+/* Count work: events of the ring that were examined, streams that get output to
+ * send, and bytes of text. */
+void watch_worked(struct api *api, uint64_t events, uint64_t writes,
+                  uint64_t bytes);
+/* True if a read that has waited may be answered in this turn, which is counted
+ * as work then. */
+bool api_watches_may_answer(struct api *api);
+/* Call watch_go_on() in a later turn. Safe for one that waits already. */
+void watch_queue(struct conn *conn);
+/* Call watch_go_on(), in this turn if there is time, behind all that wait. */
+void watch_go_on_in_turn(struct conn *conn);
+
+/* ---- between watch.c and the others ---- */
+
+/* Do what is next: send what the watch has missed, the next page, or a sign of
+ * life. */
+void watch_go_on(struct conn *conn);
 
 /* False: this node would wait for changes that never come, and the client has
  * to go to another one; or the rules that allowed the watch are gone. */

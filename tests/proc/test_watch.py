@@ -641,12 +641,75 @@ def test_one_event_for_many_slow_clients_is_bounded(cluster):
     slow = [stalled(node, "prefix=slow/") for _ in range(400)]
     value = "v" * 200000
     most = 0
-    for _ in range(40):
-        node.request("PUT", "/key/slow/a", value)
-        most = max(most, metrics(node)["craftd_watch_buffered_bytes"])
+    end = time.monotonic() + 60
+    while most < 16 << 20 and time.monotonic() < end:
+        for _ in range(40):
+            node.request("PUT", "/key/slow/a", value)
+            most = max(most, metrics(node)["craftd_watch_buffered_bytes"])
     for s in slow:
         s.close()
     assert 16 << 20 < most < 33 << 20
+
+
+MIB = 1 << 20
+
+
+def connect(node):
+    return socket.create_connection((HOST, node.http_port), 30)
+
+
+def test_one_event_for_many_watches_is_sent_in_many_turns(cluster):
+    """A turn has a share for watches: requests are served in between."""
+    node = cluster.start(1, args=["--max-conns", "2048"])[0]
+    watches = [Watch(node, "prefix=many/") for _ in range(700)]
+    value = "v" * 120000
+    turns = turns_of(node)
+    index = put(node, many_1=value)
+    for watch in watches:
+        assert shown(watch.take(1)) == [("put", "many/1", index)]
+    assert turns_of(node) - turns >= 700 * len(value) // (4 * MIB)
+    for watch in watches:
+        watch.close()
+
+
+def test_many_watches_that_have_to_catch_up_do_it_in_many_turns(cluster):
+    """They come, or have room again, at the same time."""
+    node = cluster.start(1, args=["--max-conns", "2048"])[0]
+    begin = index_of(node.put_many({f"other/{i}": "x" for i in range(999)}))
+    end = put(node, many_1="x")
+    clients = [connect(node) for _ in range(400)]
+    node.status()
+    node.send(signal.SIGSTOP)
+    for client in clients:
+        client.sendall(b"GET /watch?prefix=many/&since=%d HTTP/1.1\r\nHost: x\r\n\r\n"
+                       % (begin - 1))
+    node.send(signal.SIGCONT)
+    turns = turns_of(node)
+    mark = b"id: %d\n" % end
+    for client in clients:
+        got = b""
+        while mark not in got:
+            piece = client.recv(1 << 16)
+            assert piece
+            got = got[-100:] + piece
+        client.close()
+    assert turns_of(node) - turns >= 20
+
+
+def test_many_reads_that_wait_are_answered_in_many_turns(cluster):
+    node = cluster.start(1, args=["--max-conns", "4096"])[0]
+    index = put(node, many_1="a")
+    clients = [connect(node) for _ in range(1500)]
+    for client in clients:
+        client.sendall(b"GET /key/many/1?index=%d&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n"
+                       % index)
+    wait_for(lambda: node.status()["watch"]["watchers"] == 1500, 30, "all wait")
+    turns = turns_of(node)
+    put(node, many_1="b")
+    for client in clients:
+        assert b'"many/1":"b"' in client.recv(1 << 16)
+        client.close()
+    assert turns_of(node) - turns >= 20
 
 
 def test_changes_before_a_page_wait_for_the_client(cluster):
