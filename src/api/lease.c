@@ -210,9 +210,7 @@ static void grant(struct conn *conn, const struct http_request *request)
     submit(conn, request, &op, KIND_GRANT, finish_grant);
 }
 
-/* Whoever revokes a lease removes its keys. Limit: those that this node knows
- * to be its keys at this moment. False: answered. */
-static bool may_revoke(struct conn *conn, uint64_t lease)
+bool lease_may_change(struct conn *conn, uint64_t lease)
 {
     struct cursor keys;
     if (auth_may(&conn->gate.identity, AUTH_WRITE, (struct bytes){0})) {
@@ -275,11 +273,11 @@ void api_on_lease(struct conn *conn, const struct http_request *request)
     if (request->verb == HTTP_VERB_GET || request->verb == HTTP_VERB_HEAD) {
         conn->state.lease.id = lease;
         api_read_start(conn, request, show_lease);
+    } else if (!lease_may_change(conn, lease)) {
+        return; /* Answered. */
     } else if (request->verb == HTTP_VERB_DELETE) {
         op.type = COMMAND_LEASE_REVOKE;
-        if (may_revoke(conn, lease)) {
-            submit(conn, request, &op, KIND_REVOKE, finish_change);
-        }
+        submit(conn, request, &op, KIND_REVOKE, finish_change);
     } else {
         op.type = COMMAND_LEASE_KEEP;
         submit(conn, request, &op, KIND_KEEP, finish_change);

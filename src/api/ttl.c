@@ -72,7 +72,10 @@ bool ttl_take(struct conn *conn, struct command_op *put)
                     : lease_parse(text, &put->lease);
         put->type = COMMAND_PUT_TIMED;
     }
-    return !wrong || api_bad_param(conn, wrong);
+    if (wrong) {
+        return api_bad_param(conn, wrong);
+    }
+    return put->lease == 0 || lease_may_change(conn, put->lease);
 }
 
 /* ---- showing ---- */

@@ -14,6 +14,10 @@ const char *lease_parse(struct bytes text, uint64_t *lease);
 bool ttl_refused(struct conn *conn);
 /* Make `put` a timed one if ?ttl= or ?lease= is given. False: answered. */
 bool ttl_take(struct conn *conn, struct command_op *put);
+/* Returns whether the sender may renew the lease, end it, or attach a key to
+ * it, which prevents others from it: only who may write all its keys. Limit:
+ * those that this node knows to be its keys at this moment. False: answered. */
+bool lease_may_change(struct conn *conn, uint64_t lease);
 /* Add milliseconds as seconds: 29.5. */
 void ttl_add_seconds(struct buf *out, uint64_t ms);
 /* Add the members ttl and lease (0: none), each after a comma. */

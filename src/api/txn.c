@@ -24,6 +24,7 @@
 #include "node/node.h"
 #include "json/json.h"
 
+enum { TXN_LEASES_MAX = 8 };
 enum part { LIST_IF, LIST_THEN, LIST_ELSE, LIST_COUNT };
 
 struct parse {
@@ -32,8 +33,10 @@ struct parse {
     bool seen[LIST_COUNT];
     uint32_t ops;
     bool reads;
-    bool timed;    /* An operation depends on time. */
-    bool answered; /* An error has been answered. */
+    bool timed;      /* An operation depends on time. */
+    uint64_t lease;  /* That of the operation before, or 0; ... */
+    uint32_t leases; /* ... and how often it was another one. */
+    bool answered;   /* An error has been answered. */
 };
 
 /* Answer an error, the first one only. Always false, for `return`. */
@@ -111,6 +114,27 @@ static bool is_allowed(struct parse *parse, const struct command_op *op)
     parse->answered =
         (reads && !api_gate_allows(parse->conn, AUTH_READ, op->key)) ||
         (writes && !api_gate_allows(parse->conn, AUTH_WRITE, op->key));
+    return !parse->answered;
+}
+
+/* Returns whether the sender may attach a key to the lease; 0: to none. The
+ * leases of who may not write all keys are few, since each may have a thousand
+ * keys to look at. False: answered. */
+static bool may_attach(struct parse *parse, uint64_t lease)
+{
+    const struct auth_identity *identity = &parse->conn->gate.identity;
+    if (lease == 0 || lease == parse->lease ||
+        auth_may(identity, AUTH_WRITE, (struct bytes){0})) {
+        return true;
+    }
+    if (parse->leases == TXN_LEASES_MAX) {
+        return wrong(parse, 413, "too-large",
+                     "keys for more than 8 leases: send a transaction for each "
+                     "of them");
+    }
+    parse->leases++;
+    parse->lease = lease;
+    parse->answered = !lease_may_change(parse->conn, lease);
     return !parse->answered;
 }
 
@@ -332,7 +356,7 @@ static bool read_op(struct parse *parse, struct command_writer *writer)
         read.op.type = COMMAND_PUT_TIMED;
         parse->timed = true;
     }
-    if (!is_allowed(parse, &read.op)) {
+    if (!is_allowed(parse, &read.op) || !may_attach(parse, read.op.lease)) {
         return false;
     }
     if (parse->ops == TXN_OPS_MAX) {

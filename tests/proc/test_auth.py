@@ -542,9 +542,9 @@ def keys_of(response):
 ALLOWED = ["pub", "public/x", "svc/a", "svc/b"]
 
 
-def test_a_lease_takes_no_keys_of_others_along(start):
-    """A lease that is revoked removes its keys: whoever revokes it must be allowed
-    to write them. What may not be read is not named."""
+def test_a_lease_is_theirs_who_may_write_its_keys(start):
+    """It can be renewed, ended, and given more keys by whoever may write all that
+    it has. What may not be read is not named."""
     node = start(token("tok", "lease", "write:own/", "read:own/", "read:seen/"))
     tok = bearer("tok")
     for keys, need in ((["own/a"], None), ([], None), (["own/a", "seen/b"], "write:seen/b"),
@@ -552,15 +552,40 @@ def test_a_lease_takes_no_keys_of_others_along(start):
         lease = node.plain("POST", "/lease?ttl=60s", headers=tok).json()["id"]
         for key in keys:
             assert node.request("PUT", f"/key/{key}?lease={lease}", "v").status in (201, 204)
-        assert node.plain("POST", f"/lease/{lease}", headers=tok).status == 204
-        answer = node.plain("DELETE", f"/lease/{lease}", headers=tok)
+        put = {"put": "own/z", "value": "", "lease": lease}
+        answers = [node.plain("POST", f"/lease/{lease}", headers=tok),
+                   node.plain("PUT", f"/lease/{lease}", headers=tok),
+                   node.plain("PUT", f"/key/own/x?lease={lease}", "", headers=tok),
+                   node.plain("POST", f"/key?lease={lease}", '{"own/y": ""}', headers=tok),
+                   node.plain("POST", "/txn", json.dumps({"then": [put, put]}), headers=tok),
+                   node.plain("DELETE", f"/lease/{lease}", headers=tok)]
         if need:
-            check_403(answer, need)
+            for answer in answers:
+                check_403(answer, need)
             assert all(node.get(key) == "v" for key in keys)
+            assert node.get("own/x") is node.get("own/y") is node.get("own/z") is None
             assert node.request("DELETE", f"/lease/{lease}").status == 200
         else:
-            assert (answer.status, answer.headers["Craftd-Deleted"]) == (200, str(len(keys)))
-    assert node.plain("DELETE", "/lease/l-99999", headers=tok).status == 404
+            assert [answer.status for answer in answers] == [204, 204, 201, 200, 200, 200]
+            assert answers[-1].headers["Craftd-Deleted"] == str(len(keys) + 3)
+    for method in ("PUT", "DELETE"):
+        assert node.plain(method, "/lease/l-99999", headers=tok).status == 404
+
+
+def test_a_transaction_looks_at_few_leases(start):
+    """Each may have a thousand keys to be compared with the rules."""
+    node = start(token("tok", "lease", "write:own/"))
+    leases = [node.plain("POST", "/lease?ttl=60s", headers=bearer("tok")).json()["id"]
+              for _ in range(9)]
+
+    def attach(leases, request, **words):
+        then = [{"put": f"own/{lease}/{i}", "value": "", "lease": lease}
+                for lease in leases for i in range(20)]
+        return request("POST", "/txn", json.dumps({"then": then}), **words)
+    assert attach(leases[:8], node.plain, headers=bearer("tok")).status == 200
+    answer = attach(leases, node.plain, headers=bearer("tok"))
+    assert (answer.status, answer.json()["code"]) == (413, "too-large")
+    assert attach(leases, node.request).status == 200  # All keys may be written.
 
 
 def test_lists_show_what_may_be_read(bob):
