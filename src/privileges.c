@@ -81,48 +81,16 @@ static bool become_user(const struct privileges *privileges)
 
 /* ---- the process that resolves names ---- */
 
-/* The directory that a configuration file of the resolver is in, wherever links
- * lead. The file itself may be replaced at any time. To be freed; NULL: there
- * is none. */
-static char *directory_of(const char *path)
-{
-    char *directory = realpath(path, NULL);
-    char *slash = directory ? strrchr(directory, '/') : NULL;
-    if (!slash || slash == directory) {
-        free(directory);
-        return NULL;
-    }
-    *slash = '\0';
-    return directory;
-}
-
-/* It reads the configuration of name resolution, which services may maintain
- * in /run, and libraries that glibc loads for that. */
 static bool confine_resolver(void *arg)
 {
     const struct privileges *privileges = arg;
-    static const char *const readable[] = {
-        "/etc",     "/run",       "/var/run",     "/lib",      "/lib64",
-        "/usr/lib", "/usr/lib64", "/dev/urandom", "/dev/null",
-    };
     struct sandbox_status status;
-    struct paths paths = {.count = 0};
     if (!become_user(privileges)) {
         return false;
     }
-    if (!privileges->config->sandbox) {
-        return true;
+    if (privileges->config->sandbox) {
+        sandbox_enter_resolver(NULL, 0, &status);
     }
-    for (size_t i = 0; i < ARRAY_COUNT(readable); i++) {
-        add(&paths, readable[i], SANDBOX_READ);
-    }
-    char *resolv_conf = directory_of("/etc/resolv.conf");
-    char *hosts = directory_of("/etc/hosts");
-    add(&paths, resolv_conf, SANDBOX_READ);
-    add(&paths, hosts, SANDBOX_READ);
-    sandbox_enter(SANDBOX_RESOLVER, paths.list, paths.count, -1, &status);
-    free(resolv_conf);
-    free(hosts);
     return true;
 }
 
@@ -265,7 +233,7 @@ static bool is_of_system(const char *dir)
 static void add_secret(struct paths *paths, const char *path, char *dirs[2])
 {
     dirs[0] = parent_of(path);
-    dirs[1] = path ? directory_of(path) : NULL;
+    dirs[1] = path ? sandbox_directory_of(path) : NULL;
     for (int i = 0; path && i < 2; i++) {
         if (dirs[i] && !is_of_system(dirs[i])) {
             add(paths, dirs[i], SANDBOX_READ);

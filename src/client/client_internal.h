@@ -236,6 +236,11 @@ int client_confirm(const struct options *options, const char *format, ...)
  * names, else CRAFTD_USER. False: `why` says what is wrong with them. */
 bool client_add_credentials(struct buf *out, const struct options *options,
                             const char *addr, char *why, size_t why_size);
+/* Give up, before a file of a stranger is read, what that and requests do not
+ * need: from now on this process can open the files of the credentials and what
+ * the resolver reads, make connections, and change no file (sys/sandbox.h).
+ * Unless CRAFTD_SANDBOX is off. Where the system has no sandbox it goes on. */
+void client_confine(const struct options *options);
 
 /* ---- whole_file.c ---- */
 

@@ -11,8 +11,9 @@
 #include "crypto/crypto.h"
 #include "reactor/addr.h"
 #include "reactor/reactor.h"
+#include "sys/sandbox.h"
 
-enum { FILE_BYTES_MAX = 64 << 10 };
+enum { FILE_BYTES_MAX = 64 << 10, NETRC_PATH_BYTES = 4096 };
 
 static void forget(struct buf *secret)
 {
@@ -119,16 +120,22 @@ static bool find_entry(struct bytes text, const char *host, struct bytes *login,
     return ours;
 }
 
-static bool read_netrc(struct buf *text, char *why, size_t why_size)
+/* Its path; `room` is used if HOME has it. */
+static const char *netrc_path(char room[NETRC_PATH_BYTES])
 {
-    char path[4096];
     const char *file = getenv("NETRC");
     const char *home = getenv("HOME");
-    if (!file || !file[0]) {
-        int size = snprintf(path, sizeof(path), "%s/.netrc", home ? home : "");
-        file = size < (int)sizeof(path) ? path : "";
+    if (file && file[0]) {
+        return file;
     }
-    return read_file(file, text, why, why_size);
+    int size = snprintf(room, NETRC_PATH_BYTES, "%s/.netrc", home ? home : "");
+    return size < NETRC_PATH_BYTES ? room : "";
+}
+
+static bool read_netrc(struct buf *text, char *why, size_t why_size)
+{
+    char room[NETRC_PATH_BYTES];
+    return read_file(netrc_path(room), text, why, why_size);
 }
 
 /* ---- the header ---- */
@@ -227,4 +234,19 @@ bool client_add_credentials(struct buf *out, const struct options *options,
         add_basic(out, bytes_of_string(user));
     }
     return true;
+}
+
+void client_confine(const struct options *options)
+{
+    struct sandbox_status status;
+    char room[NETRC_PATH_BYTES];
+    const char *mode = getenv("CRAFTD_SANDBOX"); /* As for a node. */
+    if (mode && strcmp(mode, "off") == 0) {
+        return;
+    }
+    const char *const files[] = {
+        getenv("CRAFTD_TOKEN_FILE"),
+        options->netrc ? netrc_path(room) : NULL,
+    };
+    sandbox_enter_resolver(files, ARRAY_COUNT(files), &status);
 }

@@ -312,6 +312,7 @@ static int import_from(const struct options *options, enum dump_format format,
     struct stat file = {0};
     struct import import = {.options = options};
     bool sized = fstat(fd, &file) == 0 && S_ISREG(file.st_mode);
+    client_confine(options); /* The dump may come from a stranger. */
     read_limits(&import);
     dump_init(&import.dump, format, fd);
     progress_start(&import.progress, options, NULL,

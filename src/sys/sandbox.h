@@ -37,9 +37,10 @@ enum sandbox_role {
      * that listens; no other process, nor a signal to one, be it by way of a
      * file (F_SETOWN); no new executable memory. */
     SANDBOX_NODE,
-    /* The process that resolves names (reactor.h): sockets of the kinds
-     * that resolvers of C libraries use, and children and libraries; no signal
-     * either, no input for a terminal, and no change of any file. */
+    /* The process that resolves names (reactor.h), and a command that does so
+     * and reads a file of a stranger: sockets of the kinds that resolvers of C
+     * libraries use, and children and libraries; no signal either, no input for
+     * a terminal, and no change of any file. */
     SANDBOX_RESOLVER,
     /* A process that syncs files that it is given (fs.h): it opens no file and
      * makes and connects no socket. */
@@ -75,5 +76,16 @@ struct sandbox_status {
 void sandbox_enter(enum sandbox_role role, const struct sandbox_path *paths,
                    size_t path_count, int sealed_fd,
                    struct sandbox_status *status);
+
+/* The directory that a file is in, wherever links lead: a rule for it stays
+ * true when the file is replaced. To be freed; NULL: there is none, or it is
+ * "/". */
+char *sandbox_directory_of(const char *path);
+
+/* The same as SANDBOX_RESOLVER, with what the resolver of the C library reads,
+ * and these files, of which NULL is none. */
+enum { SANDBOX_FILES_MAX = 4 };
+void sandbox_enter_resolver(const char *const *files, size_t file_count,
+                            struct sandbox_status *status);
 
 #endif

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -370,6 +371,44 @@ def test_a_command_that_reads_files_of_strangers(tmp_path, command):
     finally:
         process.kill()
         process.wait()
+
+
+@injects
+def test_an_import_reads_a_dump_of_strangers(node, tmp_path):
+    """It connects, and changes no file; it reads those of its credentials."""
+    dump, secret, token = tmp_path / "dump", tmp_path / "secret", tmp_path / "token"
+    secret.write_text("x")
+    token.write_text("t")
+    os.mkfifo(dump)
+    writer = os.open(dump, os.O_RDWR)
+
+    def start(**words):
+        return subprocess.Popen(
+            [BINARY, "import", "--from", "consul", "--addr", node.http, dump],
+            env=dict(os.environ, CRAFTD_TOKEN_FILE=str(token), **words))
+    process = start()
+    try:
+        pid = process.pid
+        wait_for(lambda: field(pid, "Seccomp") == "2", 5, "it reads, in a sandbox")
+        assert syscalls.call(pid, "socket", AF_PACKET, 1, 0) == "EAFNOSUPPORT"
+        assert syscalls.call(pid, "kill", node.pid, 0) == "ENOSYS"
+        assert opened_by(pid, str(token)) == "opened"
+        for flags in (os.O_WRONLY, os.O_CREAT | os.O_WRONLY):
+            assert opened_by(pid, str(tmp_path / "new"), flags) == "EPERM"
+        if has_landlock(node):
+            assert opened_by(pid, str(secret)) == "EACCES"
+        os.write(writer, b'[{"key": "k", "flags": 0, "value": "dg=="}]')
+    finally:
+        os.close(writer)
+    assert process.wait(10) == 0
+    assert node.get("k") == "v"
+    writer = os.open(dump, os.O_RDWR)
+    process = start(CRAFTD_SANDBOX="off")
+    time.sleep(0.3)
+    assert field(process.pid, "Seccomp") == "0"
+    os.write(writer, b"[]")
+    os.close(writer)
+    assert process.wait(10) == 0
 
 
 @injects
