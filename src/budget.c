@@ -5,6 +5,8 @@ enum {
     CACHE_MAX = 4 << 20, /* More makes the COMMIT of a flush longer. */
     REQUESTS_MIN = 2 << 20,
     REQUESTS_MAX = 128 << 20,
+    ROWS_MIN = 256 << 10,
+    ROWS_MAX = 8 << 20,
     BUFFER_MIN = 256 << 10,
     BUFFER_MAX = 4 << 20,
     ENTRIES_MIN = 256 << 10,
@@ -25,10 +27,13 @@ struct budget budget_of(uint64_t memory_bytes, uint64_t cache_bytes,
                         uint64_t body_bytes_max)
 {
     uint64_t memory = memory_bytes;
+    uint64_t cache = cache_bytes
+                         ? cache_bytes
+                         : share(memory, 8, 2 * BUDGET_CACHE_MIN, CACHE_MAX);
     return (struct budget){
-        .cache = cache_bytes
-                     ? cache_bytes
-                     : share(memory, 8, 2 * BUDGET_CACHE_MIN, CACHE_MAX),
+        .cache = cache,
+        /* Who asks for a small cache wants little memory to be used. */
+        .rows = min_u64(share(memory, 64, ROWS_MIN, ROWS_MAX), 2 * cache),
         .requests = share(memory, 8, REQUESTS_MIN, REQUESTS_MAX),
         .buffer = share(memory, 32, BUFFER_MIN, BUFFER_MAX),
         .entries = share(memory, 32, ENTRIES_MIN, ENTRIES_MAX),

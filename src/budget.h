@@ -16,6 +16,7 @@ enum { BUDGET_CACHE_MIN = 256 << 10, BUDGET_CACHE_MAX = 1 << 30 };
 /* In bytes. */
 struct budget {
     uint64_t cache;     /* SQLite's page cache. */
+    uint64_t rows;      /* The store's cache of rows, without their values. */
     uint64_t requests;  /* Bodies being received; answers not taken; pages of
                            lists: this much for each of the three. */
     uint64_t buffer;    /* Applied entries that are not in the database yet; up

@@ -453,6 +453,7 @@ static int open_node(struct daemon *daemon)
         .db_bytes_max = config->max_db,
         .proposals_bytes_max = daemon->budget.proposals,
         .cache_bytes = daemon->budget.cache,
+        .row_cache_bytes = daemon->budget.rows,
         .buffer_bytes = daemon->budget.buffer,
         .entries_bytes = daemon->budget.entries,
     };

@@ -70,6 +70,7 @@ struct node_options {
     uint64_t db_bytes_max;     /* Size of the data at which writes are refused,
                                   but for deletes; 0: no limit. */
     uint64_t cache_bytes;      /* SQLite's page cache; 0: 4 MiB. */
+    uint64_t row_cache_bytes;  /* Rows without their values; 0: 1 MiB. */
     uint64_t entries_bytes;    /* Newest entries kept in memory; 0: 2 MiB. */
     /* What is 0 of the next three depends on the size of the disk (fit.c); the
      * defaults here are those of a large one. */

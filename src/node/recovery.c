@@ -299,6 +299,7 @@ enum err node_open_member(struct node *node)
         .vfs = node->env.sqlite_vfs,
         .reserve_bytes = node->options.reserve_bytes,
         .cache_bytes = node->options.cache_bytes,
+        .row_cache_bytes = node->options.row_cache_bytes,
         .wal_bytes_kept = node->fit.wal_kept};
     enum err err = store_open(&store_options, &node->store);
     if (err) {

@@ -118,11 +118,29 @@ uint64_t store_flush_cost(const struct store *store)
 
 /* ---- rows ---- */
 
+/* If the transaction fails, what is cached is wrong: but the frozen tier hides
+ * it, until the row has been flushed all the same. */
+static void cache_pair(struct store *store, const struct table_entry *entry)
+{
+    const struct table_row *row = &entry->row;
+    if (row->kind != TABLE_ROW) {
+        row_cache_remove(store->row_cache, table_key(entry));
+        return;
+    }
+    row_cache_put(store->row_cache, table_key(entry),
+                  &(struct cached_row){.value_bytes = row->value_bytes,
+                                       .create_index = row->create_index,
+                                       .modify_index = row->modify_index,
+                                       .version = row->version,
+                                       .deadline = table_deadline(row)});
+}
+
 static bool flush_pair(struct store *store, const struct table_entry *entry)
 {
     const struct table_row *row = &entry->row;
     bool is_row = row->kind == TABLE_ROW;
     sqlite3_stmt *statement = is_row ? store->put : store->delete;
+    cache_pair(store, entry);
     store_bind(statement, 1, table_key(entry));
     if (is_row) {
         store_bind(statement, 2, table_value(row));

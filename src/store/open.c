@@ -290,12 +290,16 @@ enum err store_open_generation(const struct store_options *options,
     if (store->options.cache_bytes == 0) {
         store->options.cache_bytes = STORE_CACHE_BYTES;
     }
+    if (store->options.row_cache_bytes == 0) {
+        store->options.row_cache_bytes = STORE_ROW_CACHE_BYTES;
+    }
     if (store->options.wal_bytes_kept == 0) {
         store->options.wal_bytes_kept = STORE_WAL_BYTES_KEPT;
     }
     store->db_file.handle = -1;
     store->wal_file.handle = -1;
     store->generation = *generation;
+    store->row_cache = row_cache_new((size_t)store->options.row_cache_bytes);
     store->active = &store->tiers[0];
     store_tier_init(&store->tiers[0]);
     store_tier_init(&store->tiers[1]);
@@ -362,6 +366,7 @@ void store_discard(struct store *store)
     reserve_close(&store->reserve);
     store_tier_free(&store->tiers[0]);
     store_tier_free(&store->tiers[1]);
+    row_cache_free(store->row_cache);
     mem_free(store->undo);
     buf_free(&store->conf);
     buf_free(&store->result);

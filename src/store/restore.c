@@ -139,6 +139,7 @@ static bool swap(struct store *store, uint64_t index)
     if (!change_schema(store, sql)) {
         return false;
     }
+    row_cache_clear(store->row_cache);
     if (store->observer) {
         store->observer->replaced(store->observer->arg);
     }

@@ -9,7 +9,8 @@
  *
  * The log makes an entry durable; SQLite does not stand between a committed
  * entry and its answer. Applying an entry changes ordered tables in memory, and
- * reads the database only for a row that neither tier has. A read looks in the
+ * reads the database only for a row that neither tier has, nor the cache of
+ * rows that were flushed last. A read looks in the
  * active tier, the frozen one, and the database; a range merges the three. A
  * deleted key is a tombstone, which hides what is below. The frozen tier has
  * every row that the open transaction has changed, so that all reads show one
@@ -77,6 +78,9 @@ struct store_options {
                              flush that do not fit are written before its
                              COMMIT, which takes the longer the larger the
                              cache is. */
+    uint64_t row_cache_bytes;  /* Memory for the indexes of rows that were
+                                  written last (row_cache.h); 0:
+                                  STORE_ROW_CACHE_BYTES. */
     uint64_t checkpoint_pages; /* Pages that one step of a checkpoint copies; 0:
                                   STORE_CHECKPOINT_PAGES. */
     uint64_t wal_bytes_kept;   /* A larger -wal is truncated to this when it is
@@ -86,6 +90,7 @@ enum {
     STORE_RESERVE_BYTES = 2 << 20,
     STORE_WAL_BYTES_KEPT = 32 << 20,
     STORE_CACHE_BYTES = 4 << 20,
+    STORE_ROW_CACHE_BYTES = 1 << 20,
     STORE_CHECKPOINT_PAGES = 512
 };
 

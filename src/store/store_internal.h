@@ -28,6 +28,7 @@
 
 #include "command/command.h"
 #include "command/result.h"
+#include "store/row_cache.h"
 #include "store/store.h"
 #include "store/table.h"
 #include "sys/reserve.h"
@@ -190,6 +191,7 @@ struct store {
     uint64_t dropped;    /* Results of named commands up to this index do not
                             count any more. */
     /* Changes of the entry that is being applied. */
+    struct row_cache *row_cache;
     struct undo *undo;
     size_t undo_count;
     size_t undo_capacity;

@@ -164,6 +164,16 @@ bool store_look(struct store *store, struct bytes key,
         }
         return true;
     }
+    struct cached_row cached;
+    if (row_cache_find(store->row_cache, key, &cached)) {
+        *looked = (struct store_looked){.found = true,
+                                        .value_bytes = cached.value_bytes,
+                                        .create_index = cached.create_index,
+                                        .modify_index = cached.modify_index,
+                                        .version = cached.version,
+                                        .deadline = cached.deadline};
+        return true;
+    }
     sqlite3_stmt *look = store->look;
     store_bind(look, 1, key);
     int rc = query_row(store, look);

@@ -15,6 +15,7 @@ static void test_a_large_memory(void **state)
     (void)state;
     struct budget budget = budget_of((uint64_t)1 << 30, 0, BODY);
     assert_int_equal(budget.cache, 4 * MIB);
+    assert_int_equal(budget.rows, 8 * MIB);
     assert_int_equal(budget.requests, 128 * MIB);
     assert_int_equal(budget.buffer, 4 * MIB);
     assert_int_equal(budget.entries, 2 * MIB);
@@ -34,7 +35,8 @@ static void test_small_memories(void **state)
          memory += memory / 8) {
         struct budget budget = budget_of(memory, 0, MIB);
         uint64_t all = budget.cache + 2 * budget.buffer + budget.entries +
-                       budget.proposals + budget.feed + budget.requests;
+                       budget.proposals + budget.feed + budget.requests +
+                       budget.rows;
         assert_true(all <= memory * 2 / 3);
         assert_true(budget.cache >= BUDGET_CACHE_MIN);
         assert_true(budget.cache <= max_u64(memory / 8, 512 << 10));
@@ -51,6 +53,7 @@ static void test_a_cache_that_was_asked_for(void **state)
     (void)state;
     assert_int_equal(budget_of(16 * MIB, 64 * MIB, BODY).cache, 64 * MIB);
     assert_int_equal(budget_of(UINT64_MAX, MIB, BODY).cache, MIB);
+    assert_int_equal(budget_of(UINT64_MAX, MIB, BODY).rows, 2 * MIB);
 }
 
 int main(void)
