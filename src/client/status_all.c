@@ -11,7 +11,7 @@ enum { WATCH_PAUSE_MS = 2000 };
 
 static const char *const heads[] = {"ID",     "ROLE",    "TERM", "INDEX",
                                     "LAG",    "VERSION", "SIZE", "KEYS",
-                                    "HEALTH", "HINT"};
+                                    "HEALTH", "HINT",    "FREE"};
 
 /* ---- the table ---- */
 
@@ -45,7 +45,21 @@ static void add_hint(struct client_table *table, const struct survey_node *node)
     buf_free(&text);
 }
 
-/* For people a size has a unit, for programs it is a number of bytes. */
+/* For people a size has a unit, for programs it is a number of bytes. 0: that
+ * is not known. */
+static void add_size(struct client_table *table, uint64_t bytes,
+                     bool for_people)
+{
+    struct buf text = {0};
+    if (bytes > 0 && for_people) {
+        client_add_size(&text, bytes);
+    } else if (bytes > 0) {
+        buf_printf(&text, "%llu", (unsigned long long)bytes);
+    }
+    add_text(table, &text);
+    buf_free(&text);
+}
+
 static void add_row(struct client_table *table, const struct survey_node *node,
                     bool for_people)
 {
@@ -61,15 +75,11 @@ static void add_row(struct client_table *table, const struct survey_node *node,
     }
     add_text(table, &text);
     client_table_add(table, node->fields[SURVEY_VERSION]);
-    if (for_people && node->fields[SURVEY_DB_BYTES][0]) {
-        client_add_size(&text, survey_number(node, SURVEY_DB_BYTES));
-    } else {
-        buf_add_string(&text, node->fields[SURVEY_DB_BYTES]);
-    }
-    add_text(table, &text);
+    add_size(table, survey_number(node, SURVEY_DB_BYTES), for_people);
     client_table_add(table, node->fields[SURVEY_KEYS]);
     client_table_add(table, survey_health(node));
     add_hint(table, node);
+    add_size(table, node->code ? 0 : node->disk_free_bytes, for_people);
     buf_free(&text);
 }
 
@@ -93,6 +103,10 @@ static void add_json(struct buf *out, const struct survey *survey)
             size_t size = node->json.size; /* Without the end of its line. */
             while (size > 0 && node->json.data[size - 1] <= ' ') {
                 size--;
+            }
+            if (node->disk_free_bytes > 0) {
+                buf_printf(out, ",\"disk_free_bytes\":%llu",
+                           (unsigned long long)node->disk_free_bytes);
             }
             buf_printf(out, ",\"lag\":%llu,\"status\":",
                        (unsigned long long)node->lag);

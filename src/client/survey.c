@@ -155,8 +155,10 @@ static bool add_members(struct survey *survey, struct buf *json)
         return false;
     }
     while ((token = json_next(&reader)) == JSON_OBJECT_BEGIN) {
-        struct field fields[] = {
-            {.name = "id"}, {.name = "http"}, {.name = "role"}};
+        struct field fields[] = {{.name = "id"},
+                                 {.name = "http"},
+                                 {.name = "role"},
+                                 {.name = "disk_free_bytes"}};
         if (!client_read_fields(&reader, fields, ARRAY_COUNT(fields))) {
             return false;
         }
@@ -168,6 +170,10 @@ static bool add_members(struct survey *survey, struct buf *json)
                       bytes_of_string(fields[1].text));
             copy_text(node->suffrage, sizeof(node->suffrage),
                       bytes_of_string(fields[2].text));
+            uint64_t number;
+            if (json_u64(bytes_of_string(fields[3].text), &number)) {
+                node->disk_free_bytes = number;
+            }
         }
     }
     return token == JSON_ARRAY_END;
@@ -199,6 +205,7 @@ static void ask_named(struct survey *survey)
             continue;
         }
         memcpy(asked.suffrage, node->suffrage, sizeof(asked.suffrage));
+        asked.disk_free_bytes = node->disk_free_bytes;
         *node = asked;
     }
 }

@@ -43,8 +43,10 @@ struct survey_node {
     struct buf json;             /* Its answer. */
     struct buf facts;            /* The same as lines, client_flatten(). */
     char fields[SURVEY_FIELDS][48]; /* Cut when they are longer. */
-    uint64_t lag; /* Entries that the leader has committed, and
-                     it has not applied. */
+    uint64_t disk_free_bytes; /* On its disk, as GET /nodes has it; 0: that
+                                 is not known. */
+    uint64_t lag;             /* Entries that the leader has committed, and
+                                 it has not applied. */
 };
 
 struct survey {

@@ -32,7 +32,8 @@ class Fake:
         for i in range(count):
             server = serve(*[self.answer(i)] * 20)
             self.nodes.append({"id": f"n{i}", "address": f"h{i}:1", "http": server.addr,
-                               "role": "voter", "leader": i == 0, "reachable": True})
+                               "role": "voter", "leader": i == 0, "reachable": True,
+                               "disk_free_bytes": 3 << 30})
             self.statuses.append({
                 "me": {"id": f"n{i}", "address": f"h{i}:1"},
                 "leader": {"id": "n0", "address": "h0:1"},
@@ -74,10 +75,26 @@ def test_all_nodes_in_a_pipe(fake):
     fake.statuses[1]["ready"] = False
     rows = lines("status", "--all", addr=fake.addr)
     assert rows == [
-        ["n0", "leader", "3", "62", "0", "1.2.3", "1536000", "1234", "ok", "-"],
-        ["n1", "follower", "3", "62", "0", "1.2.3", "1536000", "1234", "not-ready", "-"],
+        ["n0", "leader", "3", "62", "0", "1.2.3", "1536000", "1234", "ok", "-", "3221225472"],
+        ["n1", "follower", "3", "62", "0", "1.2.3", "1536000", "1234", "not-ready", "-",
+         "3221225472"],
         ["n2", "follower", "3", "60", "2", "1.2.3", "1536000", "1234", "ok",
-         "a hint?of two (and 2 more)"]]
+         "a hint?of two (and 2 more)", "3221225472"]]
+
+
+def test_the_free_space_of_each_disk(fake):
+    """As the node that was asked first knows it of all; that of a node in memory, of a
+    build before or of a silent one is not known."""
+    del fake.nodes[1]["disk_free_bytes"]
+    fake.nodes[2]["http"] = nowhere()
+    assert [row[10] for row in lines("status", "--all", addr=fake.addr)] == [
+        "3221225472", "-", "-"]
+    found = json.loads(run("status", "--all", "--json", addr=fake.addr))
+    assert [n.get("disk_free_bytes") for n in found] == [3 << 30, None, None]
+    # A word in the place of the number is none.
+    fake.nodes[1]["disk_free_bytes"] = "x\",\"y"
+    found = json.loads(run("status", "--all", "--json", addr=fake.addr))
+    assert [n.get("disk_free_bytes") for n in found] == [3 << 30, None, None]
 
 
 def test_all_nodes_on_a_terminal(fake):
@@ -85,9 +102,9 @@ def test_all_nodes_on_a_terminal(fake):
     code, shown = terminal("status", "--all", addr=fake.addr, columns=80)
     rows = shown.splitlines()
     assert code == DONE and len(rows) == 4, shown
-    assert rows[0] == "ID  ROLE      TERM  INDEX  LAG  VERSION  SIZE     KEYS  HEALTH  HINT"
+    assert rows[0] == "ID  ROLE      TERM  INDEX  LAG  VERSION  SIZE     KEYS  HEALTH  HINT     FREE"
     assert rows[1].startswith("n0  leader    3     62     0    1.2.3    1.4 MiB  1234  ok      -")
-    assert rows[2].endswith("~") and len(rows[2]) <= 80
+    assert rows[2].endswith("the di~  3.0 GiB") and len(rows[2]) <= 80
 
 
 def test_all_nodes_as_json(fake):
@@ -100,10 +117,11 @@ def test_all_nodes_as_json(fake):
 
 
 def test_a_build_before_sends_less(fake):
+    del fake.nodes[1]["disk_free_bytes"]
     for field in ("keys", "ready", "hash", "version", "storage", "hints"):
         del fake.statuses[1][field]
     assert lines("status", "--all", addr=fake.addr)[1] == [
-        "n1", "follower", "3", "62", "0", "-", "-", "-", "ok", "-"]
+        "n1", "follower", "3", "62", "0", "-", "-", "-", "ok", "-", "-"]
 
 
 def test_nodes_that_send_nonsense(fake):
