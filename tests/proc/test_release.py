@@ -127,6 +127,37 @@ def test_each_binary_serves(cluster, tmp_path, arch):
 
 
 @pytest.mark.seconds(180)
+def test_a_database_in_memory_of_32_bits_ends_with_507(cluster, tmp_path):
+    """Before the address space does, whatever --max-db allows and the machine has: of
+    3 GiB, as on such a processor. What copies the database has room besides."""
+    script = tmp_path / "run-3gb"
+    script.write_text(f'#!/bin/sh\nexec setarch i386 --3gb {program(tmp_path, "i386")} "$@"\n')
+    script.chmod(0o755)
+    node, other = (cluster.new(inmem=True, args=["--max-db", "4G"]) for _ in range(2))
+    node.binary = other.binary = str(script)
+    node.start().up(30)
+    cluster.wait_leader(30)
+    value = "i" * 990_000
+    for count in range(3000):
+        answer = node.put(f"key-{count}", value)
+        if answer.status != 200:
+            break
+    assert (answer.status, answer.json()["code"]) == (507, "no-space"), answer
+    assert "deletes still work" in answer.json()["message"]
+    assert 400e6 < count * len(value) < 600e6
+    other.join = node.http
+    other.start().up(60)
+    cluster.wait_members(2, 60)
+    assert other.get("key-0") == value
+    assert len(node.request("GET", "/backup", timeout=60).body) > count * len(value)
+    for at in range(0, count, 2):
+        assert node.request("DELETE", f"/key/key-{at}").status == 200
+    wait_for(lambda: node.put("more", value).status == 200, 30, "there is space again")
+    for one in (node, other):
+        assert one.terminate(20) == 0
+
+
+@pytest.mark.seconds(180)
 def test_architectures_in_one_cluster(cluster, tmp_path):
     """Different widths and byte orders: each writes, receives a snapshot and sends
     one, leads and is killed; nothing acknowledged is lost, all end the same."""
