@@ -114,6 +114,7 @@ const signIn = async (event) => {
 };
 const signOut = async () => {
     if (!credentials) { login(); return; }
+    if (!await drops()) { return; }
     credentials = null;
     await identify().catch(() => {});
     report("Signed out.");
@@ -123,9 +124,11 @@ const signOut = async () => {
 
 // ---- questions ----
 
-// Resolves to whether the user agrees; with `word` it has to be typed.
+// Resolves to whether the user agrees; with `word` it has to be typed. A question that
+// comes while another one is open is answered with no.
 const confirm = ({ title, words, yes, word, danger }) => new Promise((resolve) => {
     const dialog = $("ask");
+    if (dialog.open) { resolve(false); return; }
     text($("ask-title"), title);
     text($("ask-text"), words);
     text($("ask-yes"), yes);
@@ -782,6 +785,26 @@ const isJson = (words) => { try { JSON.parse(words); return true; } catch (error
 const isDirty = () => Boolean(shown) && $("bytes").value !== written;
 const fault = (words) => { text($("wrong"), words); $("wrong").hidden = !words; };
 
+// What was typed is dropped only if the user agrees; otherwise the key that it is for
+// stays the chosen one. Resolves to whether it may go.
+let asking = null;
+const drops = () => {
+    if (!isDirty()) { return true; }
+    asking = asking || confirm({ title: "Drop what was typed", words: "The value of " + (shown.key || "the new key") + " was changed here and is not saved.", yes: "Drop it", danger: true }).then((yes) => {
+        asking = null;
+        if (yes) {
+            written = $("bytes").value;
+            buttons();
+        } else if (shown) {
+            chosen = shown.key || null;
+            history.replaceState(null, "", hashOf({}));
+            markChosen();
+        }
+        return yes;
+    });
+    return asking;
+};
+
 // The bytes that the field stands for, in the format that it is shown in.
 const edited = () => {
     const words = $("bytes").value;
@@ -820,14 +843,15 @@ const openKey = async (key) => {
     try {
         const meta = await read(pathOf(key) + "?meta");
         if (chosen !== key) { return; }
-        // Typed while the answer was on its way: it stays.
+        // Typed while the answer was on its way: it stays, or is dropped for another key.
+        if (shown && shown.key !== key && (!await drops() || chosen !== key)) { return; }
         const typed = shown && shown.key === key && isDirty();
         if (typed && meta.index > shown.index) { conflict(meta); return; }
         adopt(meta);
-        if (typed) { buttons(); return; }
         text($("key-name"), key);
         $("new-label").hidden = true;
         $("value").hidden = false;
+        if (typed) { buttons(); return; }
         showBytes(shown.data, format);
     } catch (error) {
         if (chosen !== key) { return; }
@@ -837,7 +861,8 @@ const openKey = async (key) => {
         complain(error.status === 404 ? "There is no key " + key + "." : why(error));
     }
 };
-const newKey = () => {
+const newKey = async () => {
+    if (!await drops()) { return; }
     chosen = null;
     history.replaceState(null, "", hashOf({}));
     shown = { index: 0, data: new Uint8Array() };
@@ -885,7 +910,7 @@ const store = async (key, data, condition) => {
         const sent = $("bytes").value;
         const { headers } = await ask("PUT", pathOf(key) + (String(words) && "?" + words), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
         report("Saved " + key + ".");
-        Object.assign(mine, { data, index: Number(headers.get("ETag").replace(/"/g, "")) });
+        Object.assign(mine, { key, data, index: Number(headers.get("ETag").replace(/"/g, "")) });
         if (shown === mine) { written = sent; }
         if (chosen === key) { await openKey(key); } else if (!chosen && shown === mine) { location.hash = hashOf({ key }); }
     } catch (error) {
@@ -1012,6 +1037,13 @@ const show = () => {
     draw();
 };
 
+// Another address: of a key, of a prefix or of the other view, which drops nothing.
+const navigated = async () => {
+    const words = new URLSearchParams(location.hash.slice("#keys?".length));
+    const leaves = location.hash.startsWith("#keys") && shown && words.get("key") !== (shown.key || null);
+    if (!leaves || await drops()) { show(); }
+};
+
 const start = async () => {
     $("login").onsubmit = signIn;
     $("login-cancel").onclick = () => { $("login").hidden = true; };
@@ -1030,7 +1062,7 @@ const start = async () => {
     $("over").onclick = overwrite;
     for (const one of document.getElementsByName("format")) { one.onchange = onFormat; }
     addEventListener("beforeunload", (event) => { if (isDirty()) { event.preventDefault(); } });
-    addEventListener("hashchange", show);
+    addEventListener("hashchange", navigated);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) { poll(); } });
     for (;;) {
         try {

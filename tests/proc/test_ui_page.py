@@ -402,15 +402,82 @@ def test_what_was_typed_goes_to_the_key_that_is_shown(three, visit):
     page = visit(three[1], "/ui#keys?prefix=two/&key=two/a")
     page.wait_for("stream.state === 'live' && $('bytes').value === 'a'")
     hold_answers(page)
-    edit(page, "for a")
     page.evaluate("hold(), location.hash = '#keys?prefix=two/&key=two/b'")
     page.wait_for("chosen === 'two/b'")
+    edit(page, "for a")
     page.click("#save")
     page.wait_for("$('done').textContent.includes('Saved')")
     assert (three[0].get("two/a"), three[0].get("two/b")) == ("for a", "b")
     page.evaluate("release()")
     page.wait_for("$('key-name').textContent === 'two/b' && $('bytes').value === 'b'")
     assert page.evaluate("[$('save').disabled, $('conflict').hidden]") == [True, True]
+
+
+def test_what_was_typed_is_dropped_only_if_the_user_agrees(three, visit):
+    """Another key is chosen, by a click, by an address or by Back; the prefix is changed; a
+    new key is begun; or the value of another key comes while somebody types."""
+    three[0].put_many({"drop/a": "a", "drop/b": "b"})
+    page = visit(three[1], "/ui#keys?prefix=drop/")
+    page.wait_for("stream.state === 'live'")
+    for key in ("b", "a"):
+        page.evaluate(f"location.hash = '#keys?prefix=drop/&key=drop/{key}'")
+        page.wait_for(f"$('key-name').textContent === 'drop/{key}' && !$('value').hidden")
+    asks = "$('ask').open && $('ask-text').textContent.includes('not saved')"
+    kept = ("!$('ask').open && $('bytes').value === 'typed' && shown.key === 'drop/a'"
+            " && chosen === 'drop/a' && location.hash.endsWith('key=drop%2Fa')"
+            " && document.querySelector('#tree [aria-selected=true] .label').textContent === 'a'")
+    other = "[...document.querySelectorAll('#tree button')][1].click()"
+    ways = ["history.back()", other,
+            "location.hash = '#keys?prefix=drop/&key=drop/b'", "$('new').click()",
+            "$('prefix').value = '', $('open').requestSubmit()"]
+    for way in ways:
+        edit(page, "typed")
+        page.evaluate(way)
+        page.wait_for(asks)
+        page.evaluate("$('ask-no').click()")
+        page.wait_for(kept)
+    # The view of the cluster drops nothing, so it does not ask.
+    page.evaluate("location.hash = ''")
+    page.wait_for("view === 'cluster'")
+    page.evaluate("history.back()")
+    page.wait_for("view === 'keys' && " + kept)
+    hold_answers(page)
+    page.evaluate("$('undo').click(), hold(), location.hash = '#keys?prefix=drop/&key=drop/b'")
+    page.wait_for("chosen === 'drop/b'")
+    edit(page, "typed")
+    page.evaluate("release()")
+    page.wait_for(asks)
+    page.evaluate("$('ask-no').click()")
+    page.wait_for(kept)
+    page.evaluate(other)
+    page.wait_for(asks)
+    page.click("#ask-yes")
+    page.wait_for("$('key-name').textContent === 'drop/b' && $('bytes').value === 'b'")
+    assert page.evaluate("isDirty()") is False
+    assert (three[0].get("drop/a"), three[0].get("drop/b")) == ("a", "b")
+
+
+def test_what_is_typed_while_a_new_key_is_saved_stays(three, visit):
+    page = visit(three[1], "/ui#keys?prefix=fresh/")
+    page.wait_for("stream.state === 'live'")
+    page.evaluate("""(() => {
+        const real = fetch, gate = new Promise(open => { window.release = open; });
+        window.fetch = async (path, options) => {
+            const answer = await real(path, options);
+            if (options.method === "PUT") { await gate; }
+            return answer;
+        };
+    })()""")
+    page.click("#new")
+    page.evaluate("$('new-name').value = 'fresh/a'")
+    edit(page, "one")
+    page.click("#save")
+    wait_for(lambda: three[0].get("fresh/a") == "one", 10, "it is saved")
+    edit(page, "one and two")
+    page.evaluate("release()")
+    page.wait_for("$('key-name').textContent === 'fresh/a' && $('new-label').hidden")
+    assert page.evaluate("[$('bytes').value, isDirty(), $('ask').open, $('conflict').hidden]") == [
+        "one and two", True, False, True]
 
 
 def test_the_event_of_a_save_may_come_before_its_answer(three, visit):
