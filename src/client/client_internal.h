@@ -151,6 +151,8 @@ struct request {
     int in;             /* Descriptor of a file that is the body, -1: none. */
     uint64_t in_bytes;  /* Length of that file. */
     uint64_t answer_ms; /* Time limit for the answer; 0: --timeout. */
+    bool is_urgent;     /* That is the limit for all of the answer; otherwise
+                           each part of its body has as long. */
     bool changes;       /* It changes something: the outcome is unknown when
                            it was sent and not answered. */
     char name[33];      /* Idempotency-Key, with which it may be sent again;

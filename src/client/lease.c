@@ -54,6 +54,7 @@ static int ask_one(struct lease *lease, struct request *request)
     options.timeout_ms = time_for_request(lease, options.timeout_ms);
     request->answer_ms = time_for_request(
         lease, request->answer_ms ? request->answer_ms : options.timeout_ms);
+    request->is_urgent = true;
     memcpy(addr, lease->addr, sizeof(addr));
     int code = request_ask(request, &options, addr, why);
     if (code) {

@@ -28,6 +28,9 @@ int queue_enter(struct queue *queue, const char *value)
 /* ---- reading ---- */
 
 enum { LINE_KEY, LINE_VALUE, LINE_INDEX, LINE_FIELDS };
+/* Upper bound on all tickets: one has 200 bytes, and there are 100,000 leases.
+ */
+enum { LINES_BYTES_MAX = 32 << 20 };
 
 /* Returns whether the key is a ticket of this name: NAME/LEASE. */
 static bool is_ticket(const struct queue *queue, const char *key)
@@ -133,7 +136,8 @@ static int read_pages(struct queue *queue, struct buf *lines)
         if (!code &&
             (!json_u64(header(&request, "craftd-index"), &index) ||
              !take_lines(queue, buf_bytes(&request.answer_body), &last) ||
-             (more && strcmp(last.text, after.text) == 0))) {
+             (more && strcmp(last.text, after.text) <= 0) ||
+             lines->size > LINES_BYTES_MAX)) {
             (void)snprintf(lease->why, sizeof(lease->why),
                            "%.100s: it does not list keys", lease->addr);
             code = EXIT_FAILED;

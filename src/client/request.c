@@ -242,7 +242,9 @@ static enum attempt receive_answer(struct request *request, int fd,
             streamed = request->out >= 0 || request->take;
             received += answer->body.size;
             show_received(request, received);
-            deadline_ms = sys_now_ms() + patience_ms;
+            if (!request->is_urgent) {
+                deadline_ms = sys_now_ms() + patience_ms;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 """craftd lock and craftd elect: over leases, from real nodes."""
 import contextlib
+import http.server
 import os
 import pty
 import queue
@@ -279,6 +280,77 @@ def test_the_clock_here_decides_when_no_server_answers(node, proxy, start):
     assert holder.wait() == LOST
     assert time.monotonic() - began < 4.5
     assert "could not be renewed in time" in holder.errors()
+
+
+class Lying(http.server.BaseHTTPRequestHandler):
+    """Gives the lock to whoever asks."""
+    protocol_version = "HTTP/1.1"
+
+    def reply(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.reply(201, b'{"id":"l-5","ttl":4}')
+
+    def do_DELETE(self):
+        self.reply(200)
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not self.path.startswith("/lease"):
+            self.reply(201)
+            return
+        self.send_response(200)  # With a body that comes byte by byte.
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+
+    def do_GET(self):
+        self.server.pages += 1
+        key = self.server.keys[self.server.pages % len(self.server.keys)]
+        more = {"Link": '</keys?after=x>; rel="next"'} if len(self.server.keys) > 1 else {}
+        self.reply(200, b'{"key":"%s","value":"","create_index":3}\n' % key.encode(),
+                   Craftd_Index="5", **more)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def lying():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lying)
+    server.pages = 0
+    server.addr = f"127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_answer_that_does_not_end_renews_nothing(lying, start):
+    """The command does not outlive the lease meanwhile."""
+    lying.keys = ["slow/a/l-5"]
+    holder = start(*lock("slow/a", "sh", "-c", TRAP, ttl=4), addr=lying.addr)
+    assert holder.line() == "on"
+    began = time.monotonic()
+    assert holder.line() == "term"
+    assert time.monotonic() - began < 4
+    assert holder.wait() == LOST
+
+
+def test_a_list_that_does_not_end_is_none(lying, start):
+    lying.keys = ["pages/a/l-5", "pages/a/l-4"]
+    waiter = start(*lock("pages/a", "true"), addr=lying.addr)
+    assert waiter.wait() == 1
+    assert "it does not list keys" in waiter.errors()
 
 
 def test_the_lease_counts_from_when_its_renewal_was_sent(proxy, start):
