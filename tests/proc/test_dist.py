@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 
@@ -13,6 +14,7 @@ import pytest
 import dist
 from cluster import die_with_parent, free_port, request, wait_for
 from dist import need, run
+from test_release import EMULATOR
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -412,3 +414,32 @@ def test_the_package_is_installed_upgraded_and_purged(machine, tmp_path):
                  "/usr/lib/sysusers.d/craftd.conf",
                  "/usr/share/bash-completion/completions/craftd"):
         assert not machine.has(path), path
+
+
+@as_root
+@pytest.mark.seconds(120)
+@pytest.mark.skipif(os.path.exists("/usr/bin/craftd"), reason="craftd is installed here")
+def test_the_package_of_each_other_processor_is_installed_and_starts(machine):
+    """As dpkg does where that architecture is a second one; an emulator runs it."""
+    own = run("dpkg", "--print-architecture").strip()
+    others = {arch for arch in dist.binaries() if EMULATOR[arch] is None or
+              shutil.which(EMULATOR[arch])} - {own}
+    if not others:
+        pytest.skip("no packages for other processors: make release && make dist")
+    for arch in sorted(others):
+        machine.run("dpkg", "--add-architecture", arch)
+        machine.dpkg("-i", machine.give(dist.path(f"craftd_*_{arch}.deb")))
+        assert f"Architecture: {arch}\n" in machine.run("dpkg", "-s", "craftd")
+        assert machine.run("dpkg", "--verify", "craftd") == ""
+        port, other = free_port(), free_port()
+        emulator = [EMULATOR[arch]] if EMULATOR[arch] else []
+        argv = machine.words("setpriv", "--reuid=craftd", "--regid=craftd", "--clear-groups",
+                             *emulator, "/usr/bin/craftd", "--inmem", "--http",
+                             f"127.0.0.1:{port}", "--raft", f"127.0.0.1:{other}")
+        with started(argv, {}, port) as node:
+            assert request(port, "POST", "/key", {"k": arch}).status == 200
+            assert request(port, "GET", "/key/k").json() == {"k": arch}
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(20) == 0
+        machine.dpkg("-P", "craftd")
+        assert not machine.has("/usr/bin/craftd")
