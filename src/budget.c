@@ -24,7 +24,7 @@ static uint64_t share(uint64_t memory_bytes, uint64_t divisor, uint64_t least,
 }
 
 struct budget budget_of(uint64_t memory_bytes, uint64_t cache_bytes,
-                        uint64_t body_bytes_max)
+                        uint64_t buffer_bytes, uint64_t body_bytes_max)
 {
     uint64_t memory = memory_bytes;
     uint64_t cache = cache_bytes
@@ -35,7 +35,8 @@ struct budget budget_of(uint64_t memory_bytes, uint64_t cache_bytes,
         /* Who asks for a small cache wants little memory to be used. */
         .rows = min_u64(share(memory, 64, ROWS_MIN, ROWS_MAX), 2 * cache),
         .requests = share(memory, 8, REQUESTS_MIN, REQUESTS_MAX),
-        .buffer = share(memory, 32, BUFFER_MIN, BUFFER_MAX),
+        .buffer = buffer_bytes ? buffer_bytes
+                               : share(memory, 32, BUFFER_MIN, BUFFER_MAX),
         .entries = share(memory, 32, ENTRIES_MIN, ENTRIES_MAX),
         .proposals =
             max_u64(share(memory, 16, 0, PROPOSALS_MAX), body_bytes_max),

@@ -27,9 +27,10 @@ struct budget {
     uint64_t in_memory; /* Upper bound on the database of --inmem. */
 };
 
-/* `memory_bytes`: as of sys_memory(). `cache_bytes`: --cache, 0: not given.
- * `body_bytes_max`: --max-body, for which proposals and feed have room. */
+/* `memory_bytes`: as of sys_memory(). `cache_bytes`: --cache,
+ * `buffer_bytes`: --write-buffer; 0: not given. `body_bytes_max`: --max-body,
+ * for which proposals and feed have room. */
 struct budget budget_of(uint64_t memory_bytes, uint64_t cache_bytes,
-                        uint64_t body_bytes_max);
+                        uint64_t buffer_bytes, uint64_t body_bytes_max);
 
 #endif

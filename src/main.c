@@ -585,10 +585,8 @@ static void fit_to_memory(struct daemon *daemon)
 {
     struct config *config = &daemon->config;
     uint64_t memory = sys_memory();
-    daemon->budget = budget_of(memory, config->cache, config->max_body);
-    if (config->write_buffer > 0) {
-        daemon->budget.buffer = config->write_buffer;
-    }
+    daemon->budget = budget_of(memory, config->cache, config->write_buffer,
+                               config->max_body);
     if (config->inmem &&
         (config->max_db == 0 || config->max_db > daemon->budget.in_memory)) {
         config->max_db = daemon->budget.in_memory;

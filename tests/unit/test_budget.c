@@ -13,7 +13,7 @@ enum { MIB = 1 << 20, BODY = 4 * MIB };
 static void test_a_large_memory(void **state)
 {
     (void)state;
-    struct budget budget = budget_of((uint64_t)1 << 30, 0, BODY);
+    struct budget budget = budget_of((uint64_t)1 << 30, 0, 0, BODY);
     assert_int_equal(budget.cache, 4 * MIB);
     assert_int_equal(budget.rows, 8 * MIB);
     assert_int_equal(budget.requests, 128 * MIB);
@@ -22,7 +22,7 @@ static void test_a_large_memory(void **state)
     assert_int_equal(budget.proposals, 16 * MIB);
     assert_int_equal(budget.feed, 8 * MIB);
     assert_int_equal(budget.in_memory, 256 * MIB);
-    struct budget unknown = budget_of(UINT64_MAX, 0, BODY);
+    struct budget unknown = budget_of(UINT64_MAX, 0, 0, BODY);
     unknown.in_memory = budget.in_memory;
     assert_memory_equal(&budget, &unknown, sizeof(budget));
 }
@@ -30,10 +30,10 @@ static void test_a_large_memory(void **state)
 static void test_small_memories(void **state)
 {
     (void)state;
-    struct budget last = budget_of(0, 0, MIB);
+    struct budget last = budget_of(0, 0, 0, MIB);
     for (uint64_t memory = 8 * MIB; memory < (uint64_t)2048 * MIB;
          memory += memory / 8) {
-        struct budget budget = budget_of(memory, 0, MIB);
+        struct budget budget = budget_of(memory, 0, 0, MIB);
         uint64_t all = budget.cache + 2 * budget.buffer + budget.entries +
                        budget.proposals + budget.feed + budget.requests +
                        budget.rows;
@@ -45,15 +45,27 @@ static void test_small_memories(void **state)
         last = budget;
     }
     /* A body of the allowed size has room. */
-    assert_int_equal(budget_of(16 * MIB, 0, BODY).proposals, BODY);
+    assert_int_equal(budget_of(16 * MIB, 0, 0, BODY).proposals, BODY);
 }
 
 static void test_a_cache_that_was_asked_for(void **state)
 {
     (void)state;
-    assert_int_equal(budget_of(16 * MIB, 64 * MIB, BODY).cache, 64 * MIB);
-    assert_int_equal(budget_of(UINT64_MAX, MIB, BODY).cache, MIB);
-    assert_int_equal(budget_of(UINT64_MAX, MIB, BODY).rows, 2 * MIB);
+    assert_int_equal(budget_of(16 * MIB, 64 * MIB, 0, BODY).cache, 64 * MIB);
+    assert_int_equal(budget_of(UINT64_MAX, MIB, 0, BODY).cache, MIB);
+    assert_int_equal(budget_of(UINT64_MAX, MIB, 0, BODY).rows, 2 * MIB);
+}
+
+static void test_a_write_buffer_that_was_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(budget_of(16 * MIB, 0, 64 * MIB, BODY).buffer, 64 * MIB);
+    struct budget budget = budget_of(UINT64_MAX, 0, MIB, BODY);
+    struct budget plain = budget_of(UINT64_MAX, 0, 0, BODY);
+    assert_int_equal(budget.buffer, MIB);
+    assert_true(plain.buffer > MIB);
+    plain.buffer = MIB; /* No other part depends on it. */
+    assert_memory_equal(&budget, &plain, sizeof(budget));
 }
 
 int main(void)
@@ -62,6 +74,7 @@ int main(void)
         cmocka_unit_test(test_a_large_memory),
         cmocka_unit_test(test_small_memories),
         cmocka_unit_test(test_a_cache_that_was_asked_for),
+        cmocka_unit_test(test_a_write_buffer_that_was_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
