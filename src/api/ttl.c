@@ -40,40 +40,43 @@ const char *lease_parse(struct bytes text, uint64_t *lease)
     return ok ? NULL : lease_wrong;
 }
 
-bool ttl_refused(struct conn *conn)
+/* Read ?ttl= and ?lease=; 0: not given. NULL, or a sentence that says what is
+ * wrong. */
+static const char *read_params(struct conn *conn, uint64_t *ttl_ms,
+                               uint64_t *lease)
 {
     struct bytes text;
-    uint64_t value;
     const char *wrong = NULL;
+    *ttl_ms = 0;
+    *lease = 0;
     if (api_is_given(conn, PARAM_TTL) &&
         api_get_param(conn, PARAM_TTL, &text)) {
-        wrong = ttl_parse(text, &value);
-    } else if (api_is_given(conn, PARAM_LEASE) &&
-               api_get_param(conn, PARAM_LEASE, &text)) {
-        wrong = lease_parse(text, &value);
+        wrong = ttl_parse(text, ttl_ms);
     }
+    if (!wrong && api_is_given(conn, PARAM_LEASE) &&
+        api_get_param(conn, PARAM_LEASE, &text)) {
+        wrong = *ttl_ms > 0 ? "ttl and lease exclude each other"
+                            : lease_parse(text, lease);
+    }
+    return wrong;
+}
+
+bool ttl_refused(struct conn *conn)
+{
+    uint64_t ttl_ms, lease;
+    const char *wrong = read_params(conn, &ttl_ms, &lease);
     return wrong && !api_bad_param(conn, wrong);
 }
 
 bool ttl_take(struct conn *conn, struct command_op *put)
 {
-    struct bytes text;
-    const char *wrong = NULL;
+    const char *wrong = read_params(conn, &put->ttl_ms, &put->lease);
     must(put->type == COMMAND_PUT);
-    put->ttl_ms = 0;
-    put->lease = 0;
-    if (api_get_param(conn, PARAM_TTL, &text)) {
-        put->type = COMMAND_PUT_TIMED;
-        wrong = ttl_parse(text, &put->ttl_ms);
-    }
-    if (!wrong && api_get_param(conn, PARAM_LEASE, &text)) {
-        wrong = put->type == COMMAND_PUT_TIMED
-                    ? "ttl and lease exclude each other"
-                    : lease_parse(text, &put->lease);
-        put->type = COMMAND_PUT_TIMED;
-    }
     if (wrong) {
         return api_bad_param(conn, wrong);
+    }
+    if (put->ttl_ms > 0 || put->lease > 0) {
+        put->type = COMMAND_PUT_TIMED;
     }
     return put->lease == 0 || lease_may_change(conn, put->lease);
 }
