@@ -99,7 +99,7 @@ struct api_watches {
     struct timer timer;  /* Armed while there are some. */
     uint64_t work_turn;  /* Turn in which watches worked last, ... */
     uint64_t work;       /* ... and what they have done in it. */
-    uint32_t count;      /* Of both `all` and `polls`. */
+    uint32_t count;      /* Members of `all` and `polls` together. */
     uint64_t bytes;   /* Upper bound on their output that waits; see `turn`. */
     uint64_t turn;    /* Turn in which that was counted. */
     uint64_t events;  /* Sent, since the start. */

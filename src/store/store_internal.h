@@ -226,7 +226,7 @@ struct store {
         uint64_t reads; /* Pages of the -wal that this pass has read. */
         bool skipped;   /* The last one was copied before. */
         bool complete;  /* All pages are copied. */
-    } copy;             /* Of the checkpoint in progress. */
+    } copy;             /* Progress of the running checkpoint. */
     const struct shim_file *syncing; /* The file that `sync` syncs, or NULL. */
     struct fs_op sync;
     struct store_image *images[STORE_IMAGES_MAX];

@@ -189,7 +189,7 @@ struct wire_vitals {
     uint64_t commit_p99_us;
     /* Absent, hence 0, in frames of builds that report the above only: */
     uint64_t disk_free_bytes; /* 0: unknown. */
-    uint32_t peer_count;      /* Of a leader, its peers; of others 0. */
+    uint32_t peer_count;      /* A leader reports its peers, others 0. */
     struct wire_vitals_peer peers[RAFT_MEMBERS_MAX];
 };
 

@@ -178,7 +178,9 @@ def test_the_quota_leaves_deletes(cluster):
     assert answers[-1] == (507, "no-space", "not-applied"), answers
     assert 10 < len(answers) < 40, len(answers)
     status = leader.status()
-    assert status["storage"]["no_space"] and "max-db" in status["hints"][0]
+    # A hint that the disk is slow may come first.
+    assert status["storage"]["no_space"]
+    assert [hint for hint in status["hints"] if "max-db" in hint], status["hints"]
     assert leader.get("quota-0") == value
     leader.kill()
     leader.start().up()
