@@ -199,6 +199,38 @@ def test_a_key_is_changed_node_by_node(cluster, tmp_path):
             "its cluster key was removed" in other.log() for other in cluster)
 
 
+def test_a_key_is_changed_while_a_member_is_away(cluster, tmp_path):
+    """Its file has the old key alone: it stays out, both sides say why, and it is
+    back when it has the new one."""
+    old, new = new_key(), new_key()
+    paths = [write_keys(tmp_path / f"key{i}", old) for i in range(3)]
+    for path in paths:
+        node = cluster.new(args=with_key(path))
+        node.join = cluster[0].http if node is not cluster[0] else None
+        node.start().up()
+    cluster.wait_members(3)
+    away = cluster[2]
+    away.kill()
+    leader = cluster.wait_leader()
+    for keys in ([old, new], [new, old], [new]):
+        for node, path in zip(cluster, paths[:2]):
+            write_keys(path, *keys)
+            assert f"keys={len(keys)}" in hangup(node)
+    assert leader.put("meanwhile", "1").status == 200
+    begin = len(leader.log())
+    away.start()
+    for node, from_ in ((leader, begin), (away, 0)):
+        wait_for(lambda node=node, from_=from_: re.search(
+            "its cluster key is none of this node's|does not prove the cluster key "
+            "of this node", node.log()[from_:]), 15, "a line about the key")
+    assert away.request("GET", "/key/meanwhile?timeout=1s").status == 503
+    assert leader.put("meanwhile", "2").status == 200
+    write_keys(paths[2], new)
+    assert "keys=1" in hangup(away)
+    cluster.wait_same()
+    assert away.get("meanwhile") == "2"
+
+
 # ---- files ----
 
 def test_a_file_that_is_not_usable_keeps_the_keys(cluster, key):

@@ -276,7 +276,7 @@ def test_a_recorded_link_is_worth_nothing(sealed):
     go_on(cluster)
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "repeat", "swap"])
+@pytest.mark.parametrize("how", ["flip", "cut", "repeat", "swap", "splice"])
 def test_a_stream_that_was_tampered_with(sealed, how):
     """The link ends and is made anew; nothing is lost, nothing done twice."""
     cluster, node = sealed.cluster, sealed.behind
@@ -294,6 +294,8 @@ def test_a_stream_that_was_tampered_with(sealed, how):
             return data[:middle] + data[middle + 20:]
         if how == "repeat":
             return data + data
+        if how == "splice":  # Records of another link, or of this one before.
+            return bytes(sealed.relay.links[0][0][-2 * len(data):-len(data)])
         return data[middle:] + data[:middle]
     change.next = 0
     sealed.relay.change = change
