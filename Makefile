@@ -118,7 +118,8 @@ all: $(BUILD)/craftd
 
 # ---- the daemon ----
 
-RELEASE_CFLAGS := -O2 -g $(HARDEN)
+# Views of the locations of variables take time to write, and gdb does not use them.
+RELEASE_CFLAGS := -O2 -g $(if $(findstring clang,$(CC)),,-gno-variable-location-views) $(HARDEN)
 RELEASE_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack \
   -Wl,--gc-sections -Wl,--no-warnings
 $(BUILD)/craftd: $(call objects,release,$(SOURCES))
@@ -186,8 +187,11 @@ $(BUILD)/generated/ui_policy.c: $(BUILD)/generated/ui.html
 	(echo '#include "api/routes_internal.h"'; \
 	  echo "const char api_ui_policy[] = \"$$(cat $<.policy)\";") >$@
 
-$(BUILD)/release/%.o: %.c
-	@mkdir -p $(@D)
+# Their folders are made once, and not for each file.
+RELEASE_DIRS := $(sort $(dir $(call objects,release,$(SOURCES))))
+$(RELEASE_DIRS):
+	@mkdir -p $@
+$(BUILD)/release/%.o: %.c | $(RELEASE_DIRS)
 	$(CC) $(LANGUAGE) $(WARN) $(RELEASE_CFLAGS) -ffunction-sections \
 	  -fdata-sections -MMD -MP -c -o $@ $<
 
