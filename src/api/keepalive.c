@@ -15,6 +15,7 @@
 #include "api/api_internal.h"
 #include "api/conn_internal.h"
 #include "api/keepalive_internal.h"
+#include "api/ttl_internal.h"
 #include "api/write_internal.h"
 #include "node/node.h"
 #include "reactor/reactor.h"
@@ -112,12 +113,7 @@ static void submit(struct api *api)
         free_batch(batch); /* All have left. */
         return;
     }
-    command->size = 0;
-    command_txn(&txn, command, &unnamed, false);
-    command_txn_timed(&txn);
-    command_list(&list, command);
-    command_end(&list);
-    command_list(&list, command);
+    lease_begin_command(&txn, &list, command, &unnamed);
     add_operations(batch, &list);
     command_end(&list);
     /* That of the oldest: the others came little later. */

@@ -160,6 +160,17 @@ void api_finish_keepalive(struct conn *conn, const struct node_result *result,
     }
 }
 
+void lease_begin_command(struct command_txn *txn, struct command_writer *list,
+                         struct buf *command, const struct command_name *name)
+{
+    command->size = 0;
+    command_txn(txn, command, name, false);
+    command_txn_timed(txn);
+    command_list(list, command);
+    command_end(list); /* No conditions. */
+    command_list(list, command);
+}
+
 /* Submit one operation on a lease, which has no key and no condition. */
 static void submit(struct conn *conn, const struct http_request *request,
                    const struct command_op *op, enum write_kind kind,
@@ -184,12 +195,7 @@ static void submit(struct conn *conn, const struct http_request *request,
         api_keepalive_add(conn, op->lease);
         return;
     }
-    command->size = 0;
-    command_txn(&txn, command, &name, false);
-    command_txn_timed(&txn);
-    command_list(&list, command);
-    command_end(&list);
-    command_list(&list, command);
+    lease_begin_command(&txn, &list, command, &name);
     command_add(&list, op);
     command_end(&list);
     api_sign(conn, &txn, kind);

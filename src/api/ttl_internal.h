@@ -18,6 +18,10 @@ bool ttl_take(struct conn *conn, struct command_op *put);
  * it, which prevents others from it: only who may write all its keys. Limit:
  * those that this node knows to be its keys at this moment. False: answered. */
 bool lease_may_change(struct conn *conn, uint64_t lease);
+/* Replace `command` by the head of one on leases, which has cluster time and no
+ * condition; add its operations to `list`, and end that. */
+void lease_begin_command(struct command_txn *txn, struct command_writer *list,
+                         struct buf *command, const struct command_name *name);
 /* Add milliseconds as seconds: 29.5. */
 void ttl_add_seconds(struct buf *out, uint64_t ms);
 /* Add the members ttl and lease (0: none), each after a comma. */
