@@ -203,6 +203,22 @@ def test_a_long_queue_is_read_to_its_end(node, start):
     assert waiter.line() == "held"
 
 
+def test_the_next_page_of_a_long_queue_may_have_the_one_ahead(node, start):
+    """The first page has the own ticket, and otherwise those of later ones."""
+    for key in ("long/l-y", "long/l-z"):
+        node.put(key, "x")
+    waiter = start(*lock("long", "echo", "held", ttl=20))
+    wait_for(lambda: node.request("GET", "/keys?prefix=long/&count").json()["count"] == 3)
+    pairs = {f"long/l-x{i:05d}": "x" for i in range(1500)}
+    for i in range(0, 1500, 500):
+        node.put_many(dict(list(pairs.items())[i:i + 500]))
+    assert node.request("DELETE", "/key/long/l-z").status == 200
+    time.sleep(1)
+    assert waiter.process.poll() is None and waiter.lines.empty()
+    assert node.request("DELETE", "/key/long/l-y").status == 200
+    assert waiter.line() == "held"
+
+
 def test_wait_is_a_limit(node, start):
     holder = start(*lock("limit/a", "sleep", "100"))
     waiting(node, "limit/a", 1)
