@@ -27,9 +27,9 @@ pack := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1
 flags_amd64 := -fcf-protection=none -fstack-clash-protection $(pack)
 flags_arm64 := -mbranch-protection=pac-ret -mno-outline-atomics \
   -fstack-clash-protection $(pack)
-# Two optimisations that make code larger there than smaller.
+# Optimisations that make code larger there than smaller.
 flags_armhf := -fstack-clash-protection $(pack) -fno-tree-dominator-opts \
-  -fno-caller-saves
+  -fno-caller-saves -fno-if-conversion
 
 # Of gcc's optimisations, those that make SQLite larger.
 sqlite_amd64 := -fipa-pta -fno-move-loop-invariants -fno-optimize-sibling-calls
