@@ -94,3 +94,10 @@ enum err __wrap_command_check(struct bytes command)
 {
     return __real_command_check(as_now(command));
 }
+
+bool __real_command_is_request(struct bytes command);
+bool __wrap_command_is_request(struct bytes command);
+bool __wrap_command_is_request(struct bytes command)
+{
+    return __real_command_is_request(as_now(command));
+}

@@ -7,7 +7,7 @@ NEXT_ROOMS := wire peer
 NEXT_SOURCES := $(call sources_of,$(NEXT_ROOMS))
 NEXT_SHARED := $(call objects,release,$(filter-out $(NEXT_SOURCES),$(SOURCES)))
 NEXT_WRAP := $(addprefix -Wl$(comma)--wrap=,wire_add_hello wire_add_empty \
-  command_begin command_txn command_open command_check)
+  command_begin command_txn command_open command_check command_is_request)
 NEXT_VERSIONS_next := -DCRAFTD_WIRE_VERSION=2
 NEXT_VERSIONS_far := -DCRAFTD_WIRE_VERSION=2 -DCRAFTD_WIRE_VERSION_MIN=2
 define next_rule
