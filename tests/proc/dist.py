@@ -34,7 +34,9 @@ def run(*words, **more):
 
 
 def inputs():
-    return [CRAFTD, *glob.glob(os.path.join(SCRIPTS, "*")),
+    """With the log of commits, one of which the files are dated by."""
+    return [CRAFTD, *glob.glob(os.path.join(ROOT, ".git", "logs", "HEAD")),
+            *glob.glob(os.path.join(SCRIPTS, "*")),
             *glob.glob(os.path.join(ROOT, "build", "release", "craftd-*"))]
 
 
