@@ -169,15 +169,21 @@ def test_a_key_is_introduced_node_by_node(cluster, key):
     writer.stop_and_check()
 
 
-def test_a_key_is_changed_node_by_node(cluster, tmp_path):
-    """The same leader all the while."""
-    old, new = new_key(), new_key()
-    paths = [write_keys(tmp_path / f"key{i}", old) for i in range(3)]
+def start_three(cluster, tmp_path, key):
+    """Each with a file of its own; the paths of these."""
+    paths = [write_keys(tmp_path / f"key{i}", key) for i in range(3)]
     for path in paths:
         node = cluster.new(args=with_key(path))
         node.join = cluster[0].http if node is not cluster[0] else None
         node.start().up()
     cluster.wait_members(3)
+    return paths
+
+
+def test_a_key_is_changed_node_by_node(cluster, tmp_path):
+    """The same leader all the while."""
+    old, new = new_key(), new_key()
+    paths = start_three(cluster, tmp_path, old)
     leader = cluster.wait_leader()
     term = leader.status()["term"]
     writer = Writer(cluster)
@@ -203,12 +209,7 @@ def test_a_key_is_changed_while_a_member_is_away(cluster, tmp_path):
     """Its file has the old key alone: it stays out, both sides say why, and it is
     back when it has the new one."""
     old, new = new_key(), new_key()
-    paths = [write_keys(tmp_path / f"key{i}", old) for i in range(3)]
-    for path in paths:
-        node = cluster.new(args=with_key(path))
-        node.join = cluster[0].http if node is not cluster[0] else None
-        node.start().up()
-    cluster.wait_members(3)
+    paths = start_three(cluster, tmp_path, old)
     away = cluster[2]
     away.kill()
     leader = cluster.wait_leader()

@@ -346,18 +346,21 @@ def test_a_conflict_is_shown_and_nothing_overwritten(three, visit):
     wait_for(lambda: three[0].get("both/a") == "mine", 10, "it is replaced")
 
 
-def hold_answers(page):
-    """From hold() to release(), the page waits for the answers that have a key's value."""
+VALUES, SAVES = 'path.includes("?meta")', 'options.method === "PUT"'
+
+
+def hold_answers(page, which=VALUES):
+    """From hold() to release(), the page waits for those answers."""
     page.evaluate("""(() => {
         const real = fetch;
         let gate = Promise.resolve();
         window.hold = () => { gate = new Promise(open => { window.release = open; }); };
         window.fetch = async (path, options) => {
             const answer = await real(path, options);
-            if (path.includes("?meta")) { await gate; }
+            if (WHICH) { await gate; }
             return answer;
         };
-    })()""")
+    })()""".replace("WHICH", which))
 
 
 def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
@@ -460,14 +463,8 @@ def test_what_was_typed_is_dropped_only_if_the_user_agrees(three, visit):
 def test_what_is_typed_while_a_new_key_is_saved_stays(three, visit):
     page = visit(three[1], "/ui#keys?prefix=fresh/")
     page.wait_for("stream.state === 'live'")
-    page.evaluate("""(() => {
-        const real = fetch, gate = new Promise(open => { window.release = open; });
-        window.fetch = async (path, options) => {
-            const answer = await real(path, options);
-            if (options.method === "PUT") { await gate; }
-            return answer;
-        };
-    })()""")
+    hold_answers(page, SAVES)
+    page.evaluate("hold()")
     page.click("#new")
     page.evaluate("$('new-name').value = 'fresh/a'")
     edit(page, "one")
@@ -485,14 +482,8 @@ def test_the_event_of_a_save_may_come_before_its_answer(three, visit):
     three[0].put("own/a", "first")
     page = visit(three[1], "/ui#keys?prefix=own/&key=own/a")
     page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
-    page.evaluate("""(() => {
-        const real = fetch, gate = new Promise(open => { window.release = open; });
-        window.fetch = async (path, options) => {
-            const answer = await real(path, options);
-            if (options.method === "PUT") { await gate; }
-            return answer;
-        };
-    })()""")
+    hold_answers(page, SAVES)
+    page.evaluate("hold()")
     edit(page, "mine")
     page.click("#save")
     page.wait_for("document.querySelector('#tree .preview').textContent === 'mine'")
