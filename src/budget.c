@@ -32,7 +32,7 @@ struct budget budget_of(uint64_t memory_bytes, uint64_t cache_bytes,
                          : share(memory, 8, 2 * BUDGET_CACHE_MIN, CACHE_MAX);
     return (struct budget){
         .cache = cache,
-        /* Who asks for a small cache wants little memory to be used. */
+        /* A small --cache means that little memory is to be used. */
         .rows = min_u64(share(memory, 64, ROWS_MIN, ROWS_MAX), 2 * cache),
         .requests = share(memory, 8, REQUESTS_MIN, REQUESTS_MAX),
         .buffer = buffer_bytes ? buffer_bytes

@@ -66,7 +66,7 @@ struct scan_erase {
 struct scan {
     struct list link; /* In api->scans.by_stage[stage]. */
     enum scan_stage stage;
-    uint64_t cost; /* Of its slices, in bytes, as walk() counts it. */
+    uint64_t cost; /* Bytes: what its slices have cost, as walk() counts. */
     /* PUBLIC: the rest of the range, [from, to); no end when `to` is empty. */
     struct buf from;
     struct buf to;

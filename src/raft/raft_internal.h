@@ -258,8 +258,8 @@ void raft_tick_follower(struct raft *raft);
 /* A valid message of this term's leader. */
 void raft_on_leader_contact(struct raft *raft, raft_id leader);
 bool raft_is_sticky(const struct raft *raft);
-/* Of a leader: it leads for less than an election timeout, so the silence of a
- * member proves nothing. */
+/* True while this node, which must be the leader, has led for less than an
+ * election timeout, so that the silence of a member proves nothing. */
 bool raft_is_new_leader(const struct raft *raft);
 bool raft_quorum_is_live(const struct raft *raft);
 bool raft_storage_stalled(const struct raft *raft);

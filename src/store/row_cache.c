@@ -10,8 +10,9 @@
 enum {
     WAYS = 8,
     ALIGN = 8,
-    ROW_BYTES = 64, /* Of a row with a short key: for the number of slots. */
-    HASH_BITS = 16, /* Of a slot, so that few rows are compared in vain. */
+    ROW_BYTES = 64, /* A row with a short key: decides how many slots. */
+    HASH_BITS = 16, /* Kept in a slot: few rows are compared in vain. */
+    HASH_MASK = (1 << HASH_BITS) - 1,
 };
 
 struct ring_row {
@@ -100,11 +101,11 @@ static uint64_t *bucket_of(const struct row_cache *cache, uint64_t hash)
 static uint64_t *find(const struct row_cache *cache, struct bytes key,
                       uint64_t hash)
 {
-    const uint64_t mask = (1u << HASH_BITS) - 1;
     uint64_t *bucket = bucket_of(cache, hash);
     for (int way = 0; way < WAYS; way++) {
         uint64_t slot = bucket[way];
-        if ((slot & mask) != (hash & mask) || !is_valid(cache, slot)) {
+        if ((slot & HASH_MASK) != (hash & HASH_MASK) ||
+            !is_valid(cache, slot)) {
             continue;
         }
         const struct ring_row *row = row_at(cache, offset_of(slot));
@@ -132,7 +133,7 @@ static uint64_t take_place(struct row_cache *cache, size_t bytes)
     size_t left = cache->ring_bytes - (size_t)(cache->end % cache->ring_bytes);
     must(bytes <= cache->ring_bytes / 2);
     if (left < bytes) {
-        cache->end += left; /* What is left there stays empty. */
+        cache->end += left; /* The row would not fit before the end. */
     }
     uint64_t offset = cache->end;
     cache->end += bytes;
@@ -166,8 +167,7 @@ void row_cache_put(struct row_cache *cache, struct bytes key,
             slot = other;
         }
     }
-    *slot =
-        (offset / ALIGN + 1) << HASH_BITS | (hash & ((1u << HASH_BITS) - 1));
+    *slot = (offset / ALIGN + 1) << HASH_BITS | (hash & HASH_MASK);
 }
 
 void row_cache_remove(struct row_cache *cache, struct bytes key)

@@ -165,8 +165,8 @@ static void apply_one(struct files *files, uint64_t index)
 {
     struct wal_entry entry;
     struct store_result result;
-    /* Of its own: an entry that changes the schema writes to the disk, where
-     * another recovery may run within this one. */
+    /* Not shared: an entry that changes the schema writes to the disk, and
+     * another recovery may run within that write. */
     struct buf payload = {0};
     CHECK(wal_read(files->wal, index, &payload, &entry) == ERR_OK);
     CHECK(store_apply(files->store, index, entry.term, entry.payload,

@@ -155,7 +155,7 @@ static void test_the_memory_that_was_asked_for_is_used(void **state)
     struct cached_row row = {.version = 1};
     row_cache_free(cache);
     cache = row_cache_new(1 << 20);
-    for (int i = 0; i < 13000; i++) { /* Of 64 bytes each. */
+    for (int i = 0; i < 13000; i++) { /* 64 bytes each. */
         snprintf(key, sizeof(key), "k%014d", i);
         row_cache_put(cache, bytes_of_string(key), &row);
     }
