@@ -187,11 +187,8 @@ $(BUILD)/generated/ui_policy.c: $(BUILD)/generated/ui.html
 	(echo '#include "api/routes_internal.h"'; \
 	  echo "const char api_ui_policy[] = \"$$(cat $<.policy)\";") >$@
 
-# Their folders are made once, and not for each file.
-RELEASE_DIRS := $(sort $(dir $(call objects,release,$(SOURCES))))
-$(RELEASE_DIRS):
-	@mkdir -p $@
-$(BUILD)/release/%.o: %.c | $(RELEASE_DIRS)
+$(BUILD)/release/%.o: %.c
+	@[ -d $(@D) ] || mkdir -p $(@D)
 	$(CC) $(LANGUAGE) $(WARN) $(RELEASE_CFLAGS) -ffunction-sections \
 	  -fdata-sections -MMD -MP -c -o $@ $<
 
