@@ -571,6 +571,15 @@ const timed = (item) => Object.assign(item, { until: item.ttl === undefined ? un
 const left = (item) => Math.max(0, (item.until - Date.now()) / 1000);
 const ttlOf = (item) => item.until !== undefined ? "expires in " + seconds(left(item)) : item.lease !== undefined ? "lease " + item.lease : "";
 
+// Entries of the tab's history have their place in it as their state: `place` is that of the
+// current one, and `home` that of the one whose key is shown.
+let place = 0, home = 0, visited = "";
+const visit = (address, push) => {
+    history[push ? "pushState" : "replaceState"](push ? ++place : place, "", address);
+    visited = location.hash;
+    settle();
+};
+const settle = () => { if (view === "keys" && !asking && (!shown || (shown.key || null) === chosen)) { home = place; } };
 const hashOf = (changes) => {
     const words = new URLSearchParams({ prefix: root ? root.prefix : "", sep: separator, ...(chosen ? { key: chosen } : {}), ...changes });
     for (const [name, value] of [...words]) { if (!value && name !== "sep" || name === "sep" && value === "/") { words.delete(name); } }
@@ -797,7 +806,7 @@ const drops = () => {
             buttons();
         } else if (shown) {
             chosen = shown.key || null;
-            history.replaceState(null, "", hashOf({}));
+            if (place === home) { visit(hashOf({})); } else { history.go(home - place); }
             markChosen();
         }
         return yes;
@@ -838,7 +847,7 @@ const drawMeta = () => {
     if (shown.lease !== undefined) { facts.Lease = shown.lease; }
     drawPairs($("meta"), facts);
 };
-const adopt = (meta) => { shown = timed({ ...meta, key: chosen, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); };
+const adopt = (meta) => { shown = timed({ ...meta, key: chosen, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); settle(); };
 const openKey = async (key) => {
     try {
         const meta = await read(pathOf(key) + "?meta");
@@ -863,9 +872,10 @@ const openKey = async (key) => {
 };
 const newKey = async () => {
     if (!await drops()) { return; }
-    chosen = null;
-    history.replaceState(null, "", hashOf({}));
     shown = { index: 0, data: new Uint8Array() };
+    const before = chosen;
+    chosen = null;
+    visit(hashOf({}), before);
     complain("");
     text($("key-name"), "New key");
     $("new-label").hidden = false;
@@ -951,7 +961,7 @@ const markChosen = () => {
 const closeKey = () => {
     chosen = shown = null;
     $("value").hidden = true;
-    history.replaceState(null, "", hashOf({}));
+    visit(hashOf({}));
     markChosen();
 };
 const take = () => {
@@ -1031,6 +1041,7 @@ const show = () => {
     for (const name of ["cluster", "keys"]) {
         if (view === name) { $("nav-" + name).setAttribute("aria-current", "page"); } else { $("nav-" + name).removeAttribute("aria-current"); }
     }
+    $("nav-keys").href = root ? hashOf({}) : "#keys"; // Where the view was left.
     complain("");
     if (view === "keys" && !isStranger()) { showKeys(); } else { stream.stop(); stream.state = "none"; }
     poll();
@@ -1039,12 +1050,21 @@ const show = () => {
 
 // Another address: of a key, of a prefix or of the other view, which drops nothing.
 const navigated = async () => {
+    if (history.state === null) { // A new entry, or the same address once more.
+        if (location.hash !== visited) { place++; }
+        home = Math.min(home, place);
+        history.replaceState(place, "");
+    }
+    place = history.state;
+    visited = location.hash;
     const words = new URLSearchParams(location.hash.slice("#keys?".length));
     const leaves = location.hash.startsWith("#keys") && shown && words.get("key") !== (shown.key || null);
-    if (!leaves || await drops()) { show(); }
+    if (!leaves || await drops()) { show(); settle(); }
 };
 
 const start = async () => {
+    place = home = history.state || 0;
+    visit();
     $("login").onsubmit = signIn;
     $("login-cancel").onclick = () => { $("login").hidden = true; };
     $("sign").onclick = signOut;
@@ -1062,7 +1082,7 @@ const start = async () => {
     $("over").onclick = overwrite;
     for (const one of document.getElementsByName("format")) { one.onchange = onFormat; }
     addEventListener("beforeunload", (event) => { if (isDirty()) { event.preventDefault(); } });
-    addEventListener("hashchange", navigated);
+    addEventListener("popstate", navigated);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) { poll(); } });
     for (;;) {
         try {

@@ -427,7 +427,8 @@ def test_what_was_typed_is_dropped_only_if_the_user_agrees(three, visit):
         page.wait_for(f"$('key-name').textContent === 'drop/{key}' && !$('value').hidden")
     asks = "$('ask').open && $('ask-text').textContent.includes('not saved')"
     kept = ("!$('ask').open && $('bytes').value === 'typed' && shown.key === 'drop/a'"
-            " && chosen === 'drop/a' && location.hash.endsWith('key=drop%2Fa')"
+            " && chosen === 'drop/a'"
+            " && new URLSearchParams(location.hash.slice(6)).get('key') === 'drop/a'"
             " && document.querySelector('#tree [aria-selected=true] .label').textContent === 'a'")
     other = "[...document.querySelectorAll('#tree button')][1].click()"
     ways = ["history.back()", other,
@@ -458,6 +459,50 @@ def test_what_was_typed_is_dropped_only_if_the_user_agrees(three, visit):
     page.wait_for("$('key-name').textContent === 'drop/b' && $('bytes').value === 'b'")
     assert page.evaluate("isDirty()") is False
     assert (three[0].get("drop/a"), three[0].get("drop/b")) == ("a", "b")
+
+
+def entries(page):
+    """The addresses in the tab's history, and which one is shown."""
+    history = page.send("Page.getNavigationHistory")
+    return [re.sub(".*#", "", one["url"]) for one in history["entries"]], history["currentIndex"]
+
+
+def test_an_edit_that_is_kept_leaves_the_history_as_it_was(three, visit):
+    """Back, or two entries back, is refused: the page goes forward to where it was."""
+    three[0].put_many({"back/a": "a", "back/b": "b", "back/c": "c"})
+    page = visit(three[1], "/ui#keys?prefix=back/")
+    page.wait_for("stream.state === 'live'")
+    for key in ("a", "b", "c"):
+        page.evaluate(f"location.hash = '#keys?prefix=back/&key=back/{key}'")
+        page.wait_for(f"$('bytes').value === '{key}' && !$('value').hidden")
+    before = entries(page)
+    asks, shown = "$('ask').open", "!$('ask').open && location.hash.endsWith('back/c')"
+    for steps in (-1, -2, -1):
+        edit(page, "typed")
+        page.evaluate(f"history.go({steps})")
+        page.wait_for(asks)
+        page.click("#ask-no")
+        page.wait_for(shown)
+        assert entries(page) == before
+        assert page.evaluate("[$('bytes').value, shown.key]") == ["typed", "back/c"]
+    # By way of the other view, whose link leads back to the key, and to another address.
+    page.click("#nav-cluster")
+    page.wait_for("view === 'cluster'")
+    page.click("#nav-keys")
+    page.wait_for("view === 'keys' && $('bytes').value === 'typed'")
+    assert page.evaluate("$('ask').open") is False
+    page.click("#nav-keys")
+    page.evaluate("history.go(-3)")
+    page.wait_for(asks)
+    page.press("Escape")
+    page.wait_for("!$('ask').open && chosen === 'back/c' && location.hash.includes('back%2Fc')")
+    page.evaluate("$('undo').click(), history.go(-3)")
+    page.wait_for("$('bytes').value === 'b' && chosen === 'back/b'")
+    # A key that is begun is an entry of its own, and Back leads to the one before it.
+    page.click("#new")
+    page.wait_for("$('key-name').textContent === 'New key'")
+    page.evaluate("history.back()")
+    page.wait_for("$('bytes').value === 'b' && $('key-name').textContent === 'back/b'")
 
 
 def test_what_is_typed_while_a_new_key_is_saved_stays(three, visit):
