@@ -213,6 +213,14 @@ void command_stamp(struct buf *out, uint64_t time_ms, struct bytes txn)
     buf_add_bytes(out, txn);
 }
 
+uint64_t command_time_limit(uint64_t time_ms)
+{
+    if (time_ms >= COMMAND_TIME_MS_MAX - COMMAND_TIME_STEP_MS) {
+        return COMMAND_TIME_MS_MAX;
+    }
+    return max_u64(time_ms + COMMAND_TIME_STEP_MS, COMMAND_TIME_SOUND_MS);
+}
+
 bool command_is_stamped(struct bytes command)
 {
     return command.size > 0 && command.data[0] == COMMAND_STAMPED_VERSION;

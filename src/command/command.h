@@ -55,6 +55,13 @@ enum {
 /* Upper bound on cluster time, in ms, so that a sum of two does not overflow.
  */
 #define COMMAND_TIME_MS_MAX (UINT64_C(1) << 61)
+/* Cluster time that is reached only by a stamp that is false: 35,000 years.
+ * Beyond it a stamp moves the time by COMMAND_TIME_STEP_MS at most, whatever it
+ * says. So a member with a fault, or one that lies, cannot use up the time of
+ * the cluster, after which no deadline could end. (A node of an earlier build
+ * takes such a stamp as it is, and then differs from the others.) */
+#define COMMAND_TIME_SOUND_MS (UINT64_C(1) << 50)
+#define COMMAND_TIME_STEP_MS UINT64_C(60000)
 /* Upper bound on the id of a lease. The store has a bit above it. */
 #define COMMAND_LEASE_MAX ((uint64_t)INT64_MAX)
 /* Upper bound on a time-out, ten years. */
@@ -156,6 +163,9 @@ uint64_t command_digest(const struct command_txn *txn);
 void command_set_digest(const struct command_txn *txn, uint64_t digest);
 /* Append the version 2 command `txn` as one of version 4. */
 void command_stamp(struct buf *out, uint64_t time_ms, struct bytes txn);
+/* Upper bound on cluster time after the next stamp, when it is `time_ms` before
+ * that: see COMMAND_TIME_SOUND_MS. */
+uint64_t command_time_limit(uint64_t time_ms);
 /* True for a command of version 4. */
 bool command_is_stamped(struct bytes command);
 /* True for a command that a leader stamps if all members understand that: it is

@@ -25,6 +25,8 @@ struct cluster_clock {
 /* Continue from `stamp_ms`, which is 0 if there is none yet. */
 void cluster_clock_start(struct cluster_clock *clock, uint64_t stamp_ms,
                          uint64_t now_ms);
-void cluster_clock_advance(struct cluster_clock *clock, uint64_t now_ms);
+/* It stands still once it has reached `limit_ms`. */
+void cluster_clock_advance(struct cluster_clock *clock, uint64_t now_ms,
+                           uint64_t limit_ms);
 
 #endif

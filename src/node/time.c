@@ -98,7 +98,10 @@ static void advance(struct node *node)
     bool same =
         node->time.term == term && (term > 0 || node->time.base_ms == stamp_ms);
     if (same) {
-        cluster_clock_advance(&node->time.clock, node->now_ms);
+        /* Not further than the next stamp moves the time where it is applied,
+         * or what it should end would end early. */
+        cluster_clock_advance(&node->time.clock, node->now_ms,
+                              command_time_limit(node->time.stamped_ms));
     } else {
         cluster_clock_start(&node->time.clock, stamp_ms, node->now_ms);
         node->time.term = term;

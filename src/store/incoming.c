@@ -201,6 +201,17 @@ static enum err check_conf(const struct store *store, store_conf_check *check)
     return ERR_CORRUPT;
 }
 
+/* Beyond half of its range the time would come to its end, and never on: see
+ * COMMAND_TIME_SOUND_MS. */
+static enum err check_time(const struct store *store)
+{
+    if (store->now.time <= COMMAND_TIME_MS_MAX / 2) {
+        return ERR_OK;
+    }
+    log_error("store", "why=\"the cluster time in it is beyond its bound\"");
+    return ERR_CORRUPT;
+}
+
 enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
                                uint64_t term, store_conf_check *check,
                                struct store **out)
@@ -225,6 +236,8 @@ enum err store_incoming_finish(struct store_incoming *incoming, uint64_t index,
                   (unsigned long long)store->now.applied,
                   (unsigned long long)index);
         err = ERR_CORRUPT;
+    } else if (!err) {
+        err = check_time(store);
     }
     if (!err) {
         err = check_conf(store, check);

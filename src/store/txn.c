@@ -492,8 +492,11 @@ bool store_txn_apply(struct store *store, uint64_t index, struct bytes command,
     if (store->now.counts_from == 0) {
         store->now.counts_from = index;
     }
-    /* Leaders stamp in order; another order must not turn the time back. */
-    store->now.time = max_u64(store->now.time, reader->time_ms);
+    /* Leaders stamp in order; another order must not turn the time back, and
+     * no stamp uses it up. */
+    uint64_t time_ms =
+        min_u64(reader->time_ms, command_time_limit(store->now.time));
+    store->now.time = max_u64(store->now.time, time_ms);
     if (!answer(&txn, reader)) {
         return false;
     }

@@ -1,6 +1,8 @@
 """Members that have the cluster key, and lie: requests that no client can make,
 with numbers that no build writes. The others go on, or end the link; they take
 no harm that a restart would not mend."""
+import contextlib
+import sqlite3
 import struct
 
 import pytest
@@ -9,7 +11,7 @@ import fake_peer as fake
 from cluster import wait_for
 from fake_peer import Facts, SealedPeer
 from test_cluster_key import new_key, with_key, write_keys
-from test_raft_port import followers, uuid_of
+from test_raft_port import DONE, FAILED, followers, install, uuid_of
 
 (PUT, _, DELETE_PREFIX, INCR, GET, PUT_TIMED, TOUCH, GRANT, KEEP, REVOKE,
  EXPIRE) = range(1, 12)
@@ -187,3 +189,77 @@ def test_requests_that_wait_for_ever_are_few(members):
             refused += 1
         assert members.leader.put("after", "1").status == 200
     survives(members)
+
+
+# ---- a leader that lies about the time ----
+
+def end_of_time(it, stamp):
+    """Both others apply an entry with that stamp, from a leader of the next term."""
+    it.cluster.wait_same()
+    state = it.leader.status()
+    term, last = state["term"] + 1, state["applied"]
+    lie = fake.entry(term, b"\4" + u64(stamp) + txn())
+    with it.liar(it.leader) as first, it.liar(it.other) as second:
+        me = it.facts.numbers[it.member.name]
+        for liar in (first, second):
+            assert liar.send(fake.message(
+                fake.APPEND, me, it.facts.numbers[liar.target.name], term,
+                last=last, last_term=state["term"], commit=last + 1,
+                entries=[lie]))
+        wait_for(lambda: all(node.status()["applied"] > last
+                             for node in (it.leader, it.other)), 5, "the lie")
+
+
+def ends_in_time(it, key):
+    """A key and a lease live as long as they should, and no longer."""
+    leader = it.cluster.wait_leader()
+    assert leader.request("PUT", f"/key/{key}?ttl=2s", b"1").status == 201
+    assert leader.request("PUT", f"/key/{key}-later?ttl=1h", b"1").status == 201
+    lease = leader.request("POST", "/lease?ttl=2s")
+    assert lease.status == 201
+    assert leader.get(key) == "1"
+    wait_for(lambda: leader.get(key) is None, 10, "the end of the key")
+    wait_for(lambda: leader.request(
+        "GET", "/lease/" + lease.json()["id"]).status == 404, 10, "of the lease")
+    left = leader.request("GET", f"/ttl/{key}-later").json()["ttl"]
+    assert 3500 < left <= 3600
+
+
+@pytest.mark.parametrize("stamp", [2**61, 2**61 - 1, 2**50 + 1, 2**50 - 1],
+                         ids=["last", "last-but-one", "beyond", "before"])
+def test_a_leader_cannot_use_up_the_time(members, stamp):
+    """The others do not end, nor does the time stand still, today or after a
+    restart."""
+    it = members
+    end_of_time(it, stamp)
+    ends_in_time(it, "a")
+    for node in (it.leader, it.other):
+        assert node.alive(), (node.name, node.log()[-600:])
+    survives(it)
+    ends_in_time(it, "b")
+
+
+@pytest.mark.parametrize("time, outcome", [(2**61, FAILED), (2**63 - 1, FAILED),
+                                           (2**50, DONE)])
+def test_a_snapshot_cannot_use_up_the_time(members, tmp_path, time, outcome):
+    it = members
+    assert it.leader.request("PUT", "/key/a?ttl=1h", b"1").status == 201
+    assert it.leader.request("DELETE", "/key/a").status == 200
+    it.cluster.wait_same()
+    state = it.other.status()
+    term, index = state["term"], state["applied"] + 1000
+    path = tmp_path / "image.db"
+    path.write_bytes(it.other.request("GET", "/backup").body)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("update raft set applied=?, term=?, time=?", (index, term, time))
+        db.commit()
+    with it.liar(it.other) as liar:
+        assert install(liar, it.facts.numbers[it.member.name],
+                       it.facts.numbers[it.other.name], term + 1,
+                       path.read_bytes(), index, term) == outcome
+    for node in (it.leader, it.other):
+        assert node.alive(), (node.name, node.log()[-600:])
+    if outcome == FAILED:
+        assert "the cluster time in it" in it.other.log()
+        ends_in_time(it, "a")
+        survives(it)

@@ -1173,6 +1173,7 @@ void scenes_run(bool trace)
         {"O05 a black hole", 3, scene_black_hole, true, false},
         {"time-outs across leaders", 3, timeouts_play, true, false},
         {"time-outs, asynchronous I/O", 3, timeouts_play, true, true},
+        {"time-outs after a false stamp", 3, timeouts_false_stamp, true, false},
     };
     struct sim_world *world = mem_zalloc(sizeof(*world));
     for (size_t i = 0; i < ARRAY_COUNT(scenes); i++) {
@@ -1187,7 +1188,8 @@ void scenes_run(bool trace)
                 swarm.disk_bytes = 8 << 20;
                 swarm.clients = 0; /* They would delete and restore. */
             }
-            if (scenes[i].play == timeouts_play) {
+            if (scenes[i].play == timeouts_play ||
+                scenes[i].play == timeouts_false_stamp) {
                 swarm.clients = 0; /* They would restore. */
             }
             swarm.keys = scenes[i].is_long ? KEYS_MAX : 3;

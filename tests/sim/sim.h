@@ -342,8 +342,9 @@ uint32_t hold_draw(struct sim_world *world); /* For swarm.hold. */
 /* Called ten times a second while faults are on. */
 void hold_step(struct sim_world *world);
 
-/* timeouts.c: a script, for a cluster without clients. */
+/* timeouts.c: scripts, for a cluster without clients. */
 void timeouts_play(struct sim_world *world);
+void timeouts_false_stamp(struct sim_world *world);
 
 /* scenes.c: scripted runs of faults that random runs once found. */
 void scenes_run(bool trace);

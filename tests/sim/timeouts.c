@@ -27,6 +27,7 @@ struct timed {
     uint64_t start_us;
     uint64_t ttl_ms;
     uint64_t jumps;
+    uint64_t stamp_ms; /* The leader's stamp is this one; 0: it is true. */
 };
 
 static void written(struct node_request *request,
@@ -52,6 +53,12 @@ static void encode(struct timed *timed)
                                             .key = bytes_of_string(timed->key),
                                             .ttl_ms = timed->ttl_ms});
     command_end(&list);
+    if (timed->stamp_ms > 0) {
+        struct buf plain = timed->command;
+        timed->command = (struct buf){0};
+        command_stamp(&timed->command, timed->stamp_ms, buf_bytes(&plain));
+        buf_free(&plain);
+    }
 }
 
 /* Write the key at the leader; it must succeed in the end. */
@@ -180,5 +187,43 @@ void timeouts_play(struct sim_world *world)
             chaos_pass(world, 20 * MS_US);
         }
     }
+    buf_free(&timed.command);
+}
+
+static void wait_until_gone(struct timed *timed)
+{
+    struct sim_world *world = timed->world;
+    while (!is_gone(timed)) {
+        if (world->now_us >=
+            timed->start_us + LATEST_US + timed->ttl_ms * MS_US) {
+            sim_fail(world, EXIT_LIVENESS, "%s does not end", timed->key);
+        }
+        chaos_pass(world, 20 * MS_US);
+    }
+}
+
+/* A leader lies about the time. Afterwards nothing is to end for longer than a
+ * stamp moves the time there: what is written then must not end early. */
+void timeouts_false_stamp(struct sim_world *world)
+{
+    struct timed timed = {.world = world,
+                          .key = "false",
+                          .ttl_ms = 1000,
+                          .stamp_ms = COMMAND_TIME_MS_MAX};
+    lockers_stop(world); /* Their leases would keep the time in the log. */
+    write_key(&timed);
+    struct host *liar = host_leader(world);
+    if (liar) {
+        host_crash(liar, true, 0);
+        liar->down_us = world->now_us + SEC_US;
+    }
+    wait_until_gone(&timed);
+    chaos_pass(world, 5 * COMMAND_TIME_STEP_MS * MS_US);
+    timed = (struct timed){.world = world,
+                           .command = timed.command,
+                           .key = "true",
+                           .ttl_ms = COMMAND_TIME_STEP_MS};
+    write_key(&timed);
+    wait_until_gone(&timed);
     buf_free(&timed.command);
 }

@@ -219,6 +219,21 @@ static void test_every_cut_and_every_extra_byte_is_refused(void **state)
     assert_strict(&out);
 }
 
+static void test_a_stamp_does_not_use_up_the_time(void **state)
+{
+    (void)state;
+    const uint64_t sound = COMMAND_TIME_SOUND_MS;
+    const uint64_t step = COMMAND_TIME_STEP_MS;
+    assert_true(command_time_limit(0) == sound);
+    assert_true(command_time_limit(sound - step) == sound);
+    assert_true(command_time_limit(sound) == sound + step);
+    assert_true(command_time_limit(COMMAND_TIME_MS_MAX - step - 1) ==
+                COMMAND_TIME_MS_MAX - 1);
+    assert_true(command_time_limit(COMMAND_TIME_MS_MAX - 1) ==
+                COMMAND_TIME_MS_MAX);
+    assert_true(command_time_limit(UINT64_MAX) == COMMAND_TIME_MS_MAX);
+}
+
 static void test_a_stamp_is_before_a_transaction(void **state)
 {
     (void)state;
@@ -606,6 +621,7 @@ int main(void)
         cmocka_unit_test(test_newer_versions_and_operations_are_no_damage),
         cmocka_unit_test(test_timed_operations_come_back),
         cmocka_unit_test(test_bounds_of_timed_operations),
+        cmocka_unit_test(test_a_stamp_does_not_use_up_the_time),
         cmocka_unit_test(test_a_stamp_is_before_a_transaction),
         cmocka_unit_test(test_key_sizes),
         cmocka_unit_test(test_a_transaction_comes_back),

@@ -77,10 +77,29 @@ static void test_stamps_are_kept_and_never_go_back(void **state)
     reopen();
     assert_int_equal(store_time_ms(store), 70);
     assert_int_equal(store_applied(store), 4);
-    APPLY(.time_ms = COMMAND_TIME_MS_MAX);
+    APPLY(.time_ms = COMMAND_TIME_SOUND_MS);
     reopen();
-    assert_true(store_time_ms(store) == COMMAND_TIME_MS_MAX);
+    assert_true(store_time_ms(store) == COMMAND_TIME_SOUND_MS);
     assert_int_equal(APPLY(.thens = {GET("a")}), RESULT_THEN);
+}
+
+/* One that no honest leader can reach. Time goes on behind it, in small steps
+ * only. */
+static void test_no_stamp_uses_up_the_time(void **state)
+{
+    (void)state;
+    uint64_t now = COMMAND_TIME_SOUND_MS;
+    APPLY(.time_ms = COMMAND_TIME_MS_MAX, .thens = {PUT_TTL("a", "1", 1000)});
+    assert_true(store_time_ms(store) == now);
+    APPLY(.time_ms = now + 999, .thens = {OP(EXPIRE, .limit = 9)});
+    assert_int_equal(APPLY(.thens = {GET("a")}), RESULT_THEN);
+    assert_int_equal(store_key_count(store), 1);
+    APPLY(.time_ms = now + 1000, .thens = {OP(EXPIRE, .limit = 9)});
+    assert_int_equal(store_key_count(store), 0);
+    APPLY(.time_ms = COMMAND_TIME_MS_MAX);
+    assert_true(store_time_ms(store) == now + 1000 + COMMAND_TIME_STEP_MS);
+    APPLY(.time_ms = COMMAND_TIME_MS_MAX);
+    assert_true(store_time_ms(store) == now + 1000 + 2 * COMMAND_TIME_STEP_MS);
 }
 
 /* The stamp is part of what an entry does. */
@@ -578,6 +597,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(test_stamps_are_kept_and_never_go_back),
+        T(test_no_stamp_uses_up_the_time),
         T(test_the_hash_covers_the_stamp),
         T(test_the_schema_changes_with_the_first_stamp),
         T(test_a_crash_after_the_migration),
