@@ -33,6 +33,9 @@ enum {
     PAGE_BYTES = 4096 + 24,
     BLOCK_BYTES = 4096, /* Least that a command takes in the log. */
 };
+_Static_assert((PAGES_PER_COMMAND + PAGES_PER_KEY) * PAGE_BYTES <
+                   STORE_WAL_BYTES_LEAST,
+               "A delete fits into the smallest -wal.");
 
 /* ---- shortages ---- */
 

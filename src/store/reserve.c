@@ -12,13 +12,43 @@
  *
  * After a checkpoint the -wal keeps its size, and is written again from its
  * start. That space is a reserve too, for transactions that fit into it, so
- * that deletes work for as long as the disk is full (store_room()). */
+ * that deletes work for as long as the disk is full (store_room()). The -wal of
+ * a new database is empty, and the reserve may be used up for another purpose,
+ * such as a database that grows or a segment of the log. So a -wal that is
+ * smaller than a delete needs gets zeros at its end before the reserve is made.
+ * To SQLite they are no frames: they lack the salt of the -wal's header. */
 #include "store/store_internal.h"
 
 enum { WAL_HEADER_BYTES = 32, FRAME_BYTES = 4096 + 24 };
 
+/* Size of the file, without the frames that are buffered; `unknown` if that
+ * cannot be read. */
+static uint64_t wal_file_bytes(const struct store *store, uint64_t unknown)
+{
+    const struct shim_file *log = &store->wal_file;
+    sqlite3_int64 size = 0;
+    return log->base->xFileSize(log->file, &size) == SQLITE_OK ? (uint64_t)size
+                                                               : unknown;
+}
+
+static enum err extend_wal(struct store *store)
+{
+    uint64_t least =
+        min_u64(STORE_WAL_BYTES_LEAST, store->options.wal_bytes_kept);
+    uint64_t size = wal_file_bytes(store, UINT64_MAX);
+    return size < least ? store_shim_extend_wal(store, size, least) : ERR_OK;
+}
+
 bool store_prepare(struct store *store)
 {
+    if (store->in_memory || store->reserve.held || store->reserve.broken) {
+        return false;
+    }
+    enum err err = extend_wal(store);
+    if (err) {
+        store->reserve.shortage = err;
+        return false;
+    }
     return reserve_prepare(&store->reserve);
 }
 
@@ -29,15 +59,11 @@ enum err store_shortage(const struct store *store)
 
 uint64_t store_room(const struct store *store)
 {
-    const struct shim_file *log = &store->wal_file;
-    sqlite3_int64 size = 0;
     if (store->in_memory) {
         return UINT64_MAX;
     }
-    if (log->base->xFileSize(log->file, &size) != SQLITE_OK) {
-        size = 0;
-    }
+    uint64_t size = wal_file_bytes(store, 0);
     uint64_t used = (uint64_t)store->wal_pages * FRAME_BYTES + WAL_HEADER_BYTES;
-    uint64_t left = (uint64_t)size > used ? (uint64_t)size - used : 0;
+    uint64_t left = size > used ? size - used : 0;
     return left + (store->reserve.held ? store->reserve.size_bytes : 0);
 }

@@ -89,6 +89,9 @@ struct store_options {
 enum {
     STORE_RESERVE_BYTES = 2 << 20,
     STORE_WAL_BYTES_KEPT = 32 << 20,
+    /* Size that store_prepare() gives a smaller -wal: 26 pages, of which a
+     * delete is sure on a full disk, whatever the reserve was used for. */
+    STORE_WAL_BYTES_LEAST = 108 << 10,
     STORE_CACHE_BYTES = 4 << 20,
     STORE_ROW_CACHE_BYTES = 1 << 20,
     STORE_CHECKPOINT_PAGES = 512
@@ -225,8 +228,9 @@ uint64_t store_wal_bytes(const struct store *store);
 /* Number of entries applied, and not flushed. */
 uint64_t store_pending(const struct store *store);
 
-/* Prepare one slice of the reserve, space that is released when a write finds
- * the disk full, so that the transaction need not be rolled back. True: call it
+/* Give the -wal its least size, and prepare one slice of the reserve, space
+ * that is released when a write finds the disk full, so that the transaction
+ * need not be rolled back. Not while a sync is in progress. True: call it
  * again. False: the reserve is complete, or cannot be prepared now. Does
  * nothing for a store in memory. */
 bool store_prepare(struct store *store);

@@ -378,6 +378,10 @@ MUST_CHECK enum err store_load_row(struct store *store);
 MUST_CHECK enum err store_shim_install(struct store *store);
 /* Write and sync the -wal. Returns SQLite's code. */
 MUST_CHECK int store_shim_sync_wal(struct store *store);
+/* Extend the -wal's file with zeros, of which SQLite takes no notice. ERR_OK
+ * after an error other than a shortage as well: the next write sees it. */
+MUST_CHECK enum err store_shim_extend_wal(struct store *store, uint64_t from,
+                                          uint64_t to);
 /* Drop the buffered writes of a checkpoint or a transaction that failed. */
 void store_shim_discard(struct store *store);
 /* Free the buffers and close the handles. Call it after SQLite has closed the

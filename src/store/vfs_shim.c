@@ -254,6 +254,20 @@ int store_shim_sync_wal(struct store *store)
     return sync_wal(store->wal_file.file, SQLITE_SYNC_FULL);
 }
 
+/* What SQLite has buffered or writes later replaces the zeros. */
+enum err store_shim_extend_wal(struct store *store, uint64_t from, uint64_t to)
+{
+    static const uint8_t zeros[4096];
+    int rc = SQLITE_OK;
+    must(store->pass == PASS_NONE && !store->syncing);
+    while (rc == SQLITE_OK && from < to) {
+        uint64_t size = min_u64(sizeof(zeros), to - from);
+        rc = write_base(&store->wal_file, zeros, (int)size, from);
+        from += size;
+    }
+    return rc == SQLITE_OK ? ERR_OK : store_code_shortage(rc, 0);
+}
+
 /* ---- installing ---- */
 
 /* Opens a handle of the fs for asynchronous syncs and early writeback: both

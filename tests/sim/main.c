@@ -3,7 +3,9 @@
  *     simulator --seed N [--trace]   one run
  *     simulator --seeds A-B          the runs of these seeds
  *     simulator --seconds N          runs of fresh seeds, for that long
- *     simulator --scenes [--trace]   scripted runs
+ *     simulator --scenes [--trace]   scripted runs, on seeds 1-5 or --seeds
+ * A-B;
+ *                                    --only TEXT: those with it in their name
  *     --jobs N                       processes (default: one per core)
  *
  * A failure prints its seed. Exit: 127 crash, 128 liveness, 129 correctness. */
@@ -183,12 +185,16 @@ int main(int argc, char **argv)
     uint64_t jobs = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     bool trace = false;
     bool scenes = false;
+    const char *only = "";
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--trace") == 0) {
             trace = true;
         } else if (strcmp(argv[i], "--scenes") == 0) {
             scenes = true;
+        } else if (strcmp(argv[i], "--only") == 0) {
+            only = value;
+            i++;
         } else if (strcmp(argv[i], "--seed") == 0) {
             first = last = number(value);
             i++;
@@ -217,7 +223,7 @@ int main(int argc, char **argv)
                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     must(sums != MAP_FAILED);
     if (scenes) {
-        scenes_run(trace);
+        scenes_run(only, first ? first : 1, first ? last : 5, trace);
         return 0;
     }
     if (seconds > 0) {

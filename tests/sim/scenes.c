@@ -1,6 +1,7 @@
 /* scenes.c -- scripted runs. Faults that random runs once found are reproduced
  * here, so that they stay covered when the random choices change. */
 #include <stdio.h>
+#include <string.h>
 
 #include "sim.h"
 
@@ -1104,7 +1105,7 @@ static void scene_removed_behind_a_snapshot(struct sim_world *world)
     victim->down_us = world->now_us + 1;
 }
 
-void scenes_run(bool trace)
+void scenes_run(const char *only, uint64_t first, uint64_t last, bool trace)
 {
     static const struct {
         const char *name;
@@ -1177,7 +1178,10 @@ void scenes_run(bool trace)
     };
     struct sim_world *world = mem_zalloc(sizeof(*world));
     for (size_t i = 0; i < ARRAY_COUNT(scenes); i++) {
-        for (uint64_t seed = 1; seed <= 5; seed++) {
+        if (!strstr(scenes[i].name, only)) {
+            continue;
+        }
+        for (uint64_t seed = first; seed <= last; seed++) {
             if (trace) {
                 printf("scene: %s\n", scenes[i].name);
             }

@@ -346,7 +346,8 @@ void hold_step(struct sim_world *world);
 void timeouts_play(struct sim_world *world);
 void timeouts_false_stamp(struct sim_world *world);
 
-/* scenes.c: scripted runs of faults that random runs once found. */
-void scenes_run(bool trace);
+/* scenes.c: scripted runs of faults that random runs once found, those with
+ * `only` in their name, each on the seeds `first` to `last`. */
+void scenes_run(const char *only, uint64_t first, uint64_t last, bool trace);
 
 #endif
