@@ -86,17 +86,37 @@ const login = (reason) => {
 };
 const isStranger = () => me.auth && !me.perms.some((perm) => perm !== "ready");
 const base64 = (words) => btoa(String.fromCharCode(...new TextEncoder().encode(words)));
-// What one user was shown is not for the next one.
+const who = () => me.user || credentials;
+// What one user was shown is not for the next one. What somebody typed when the credentials
+// ended comes again with the same user, and what was typed before anybody signed in stays.
+let kept = null;
+const keep = () => { if (isDirty()) { kept = { who: who(), shown, written, format, typed: $("bytes").value, name: $("new-name").value }; } };
 const forget = () => {
     status = root = chosen = shown = null;
     nodes = [];
+    rows.clear();
     stream.stop();
     stream.state = "none";
-    $("tree").replaceChildren();
+    leaderSeen = "";
+    for (const id of ["tree", "members", "hint-list", "facts", "leaders", "key-name", "meta", "theirs"]) { $(id).replaceChildren(); }
+    $("value").reset();
     $("value").hidden = true;
+};
+const restore = () => {
+    if (kept && (!kept.who || kept.who === who())) {
+        ({ shown, written } = kept);
+        chosen = shown.key || null;
+        present();
+        choose(kept.format);
+        $("bytes").value = kept.typed;
+        $("new-name").value = kept.name;
+        buttons();
+    }
+    kept = null;
 };
 const signIn = async (event) => {
     event.preventDefault();
+    keep();
     const user = $("name").value, password = $("password").value;
     credentials = user ? "Basic " + base64(user + ":" + password) : "Bearer " + password;
     try {
@@ -105,6 +125,7 @@ const signIn = async (event) => {
         $("login").hidden = true;
         report("Signed in as " + (me.user || "the owner of a token") + ".");
         forget();
+        restore();
         show();
     } catch (error) {
         credentials = null;
@@ -211,6 +232,7 @@ const poll = async () => {
         failing = 0;
     } catch (error) {
         if (error.status === 401 && me.auth) {
+            keep();
             credentials = null;
             await identify().catch(() => {});
             forget();
@@ -405,17 +427,25 @@ const drawCluster = () => {
 
 // ---- actions on members and nodes ----
 
-const act = async (words, method, path, body) => {
+// An action runs once, however often it is asked for meanwhile.
+const running = new Set();
+const attempt = async (words, run) => {
+    if (running.has(words)) { return; }
+    running.add(words);
     report(words + " \u2026");
     try {
-        const { result, status } = await ask(method, path, { body: body && JSON.stringify(body), wait: 65000 });
-        report(words + ": done." + (result && result.bytes ? " " + bytes(result.bytes) + " at index " + number(result.index) + "." : status === 204 ? " There was nothing new." : ""));
+        report(await run());
     } catch (error) {
         report("");
         complain(words + ": " + why(error));
     }
+    running.delete(words);
     poll();
 };
+const act = (words, method, path, body) => attempt(words, async () => {
+    const { result, status } = await ask(method, path, { body: body && JSON.stringify(body), wait: 65000 });
+    return words + ": done." + (result && result.bytes ? " " + bytes(result.bytes) + " at index " + number(result.index) + "." : status === 204 ? " There was nothing new." : "");
+});
 const member = (id) => "/nodes/" + encodeURIComponent(id);
 const remove = async (node) => {
     if (await confirm({ title: "Remove " + node.id, yes: "Remove", word: node.id, danger: true,
@@ -452,25 +482,19 @@ const drawActions = (box, name, found) => {
         return one;
     }));
 };
-const backup = async () => {
-    report("Preparing a backup \u2026");
-    try {
-        const { headers } = await ask("HEAD", "/backup", { wait: 65000 });
-        const name = headers.get("Content-Disposition").match(/filename="([^"]+)"/)[1];
-        const link = make("a", { href: "/backup", download: name });
-        if (credentials) {
-            const answer = await fetch("/backup", { headers: headersWith({ Accept: "*/*" }), credentials: "omit" });
-            if (!answer.ok) { throw new Problem(answer.status, await answer.json()); }
-            link.href = URL.createObjectURL(await answer.blob());
-            setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-        }
-        link.click();
-        report("The browser saves " + name + ", " + bytes(Number(headers.get("Content-Length"))) + ".");
-    } catch (error) {
-        report("");
-        complain("Backup: " + why(error));
+const backup = () => attempt("Backup", async () => {
+    const { headers } = await ask("HEAD", "/backup", { wait: 65000 });
+    const name = headers.get("Content-Disposition").match(/filename="([^"]+)"/)[1];
+    const link = make("a", { href: "/backup", download: name });
+    if (credentials) {
+        const answer = await fetch("/backup", { headers: headersWith({ Accept: "*/*" }), credentials: "omit" });
+        if (!answer.ok) { throw new Problem(answer.status, await answer.json()); }
+        link.href = URL.createObjectURL(await answer.blob());
+        setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     }
-};
+    link.click();
+    return "The browser saves " + name + ", " + bytes(Number(headers.get("Content-Length"))) + ".";
+});
 const drawOperate = () => {
     const found = [];
     if (may("backup")) { found.push(["Download a backup", backup]); }
@@ -564,6 +588,8 @@ const pathOf = (key) => {
     if (key === "." || key === "..") { throw new Error("A browser cannot send the key " + key + ": use craftd or curl --path-as-is."); }
     return "/key/" + encodeURIComponent(key);
 };
+// What has no shape of its own, or turns the direction of what follows, is shown by its number.
+const visible = (key) => key.replace(/^ | $|[\0-\x1f\x7f-\xa0\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) => "\\u" + hex(c.charCodeAt(0), 4));
 const nameOf = (item) => item.key === undefined ? item.prefix : item.key;
 const preview = (item) => item.value === undefined ? item.value_base64 === undefined ? "" : "binary" : item.value.length > 80 ? item.value.slice(0, 80) : item.value;
 // A time to live is that of the moment when it was read.
@@ -602,7 +628,7 @@ const drawItem = (node, item) => {
     }
     const [label, ttl, value] = item.button.children;
     const name = nameOf(item);
-    text(label, name === undefined ? "(no UTF-8) " + (item.key_base64 || item.prefix_base64) : name.slice(node.prefix.length) || "(empty)");
+    text(label, name === undefined ? "(no UTF-8) " + (item.key_base64 || item.prefix_base64) : visible(name.slice(node.prefix.length)) || "(empty)");
     text(ttl, ttlOf(item));
     text(value, preview(item));
     item.button.setAttribute("aria-selected", String(item.key !== undefined && item.key === chosen));
@@ -722,7 +748,7 @@ const openTree = async () => {
         const index = await load(mine);
         if (root !== mine) { return; }
         follow(mine.prefix, index, onChange, openTree);
-        if (chosen && !isDirty()) { openKey(chosen); }
+        if (chosen) { openKey(chosen); }
     } catch (error) {
         if (root !== mine) { return; }
         stream.stop();
@@ -762,7 +788,7 @@ const onTreeKey = (event) => {
 // `shown` is what the node had: its key, bytes and index, index 0 for a key to be made.
 let shown = null, format = "text", written = "";
 const decoder = new TextDecoder("utf-8", { fatal: true });
-const asText = (data) => { try { return decoder.decode(data); } catch (error) { return null; } };
+const asText = (data) => unless(() => decoder.decode(data));
 const bytesOf = (item) => item.value_base64 === undefined ? new TextEncoder().encode(item.value) : Uint8Array.from(atob(item.value_base64), (c) => c.charCodeAt(0));
 const hex = (value, digits) => value.toString(16).padStart(digits, "0");
 const asHex = (data) => {
@@ -790,7 +816,9 @@ const indent = (words) => {
         return token === "," ? "," + line() : token === ":" ? ": " : token;
     }).join("");
 };
-const isJson = (words) => { try { JSON.parse(words); return true; } catch (error) { return false; } };
+// What the function returns; null when it throws.
+const unless = (run) => { try { return run(); } catch (error) { return null; } };
+const isJson = (words) => unless(() => [JSON.parse(words)]) !== null;
 const isDirty = () => Boolean(shown) && $("bytes").value !== written;
 const fault = (words) => { text($("wrong"), words); $("wrong").hidden = !words; };
 
@@ -799,7 +827,7 @@ const fault = (words) => { text($("wrong"), words); $("wrong").hidden = !words; 
 let asking = null;
 const drops = () => {
     if (!isDirty()) { return true; }
-    asking = asking || confirm({ title: "Drop what was typed", words: "The value of " + (shown.key || "the new key") + " was changed here and is not saved.", yes: "Drop it", danger: true }).then((yes) => {
+    asking = asking || confirm({ title: "Drop what was typed", words: "The value of " + visible(shown.key || "the new key") + " was changed here and is not saved.", yes: "Drop it", danger: true }).then((yes) => {
         asking = null;
         if (yes) {
             written = $("bytes").value;
@@ -822,14 +850,18 @@ const edited = () => {
     if (format === "json" && !isJson(words)) { throw new Error("This is not JSON. Show it as text to save it as it is."); }
     return new TextEncoder().encode(words);
 };
+const choose = (wanted) => {
+    format = wanted;
+    for (const one of document.getElementsByName("format")) { one.checked = one.value === format; }
+};
 const fill = (data, wanted) => {
     const words = asText(data);
     // A field for text keeps no carriage returns, and none but text.
     const plain = words !== null && !words.includes("\r") && !words.includes("\0");
-    format = wanted === "json" && plain && isJson(words) ? "json" : wanted !== "hex" && plain ? "text" : "hex";
+    const json = plain && isJson(words);
+    choose(wanted === "json" && json ? "json" : wanted !== "hex" && plain ? "text" : "hex");
     for (const one of document.getElementsByName("format")) {
-        one.checked = one.value === format;
-        one.disabled = one.value === "text" && !plain || one.value === "json" && !(plain && isJson(words));
+        one.disabled = one.value === "text" && !plain || one.value === "json" && !json;
     }
     $("bytes").value = format === "hex" ? asHex(data) : format === "json" ? indent(words) : words;
 };
@@ -837,9 +869,10 @@ const showBytes = (data, wanted) => { fill(data, wanted); written = $("bytes").v
 const buttons = () => {
     const writable = shown && may("write", shown.index ? shown.key : $("new-name").value);
     $("bytes").readOnly = shown && shown.index && !writable;
-    $("save").disabled = !writable || Boolean(shown.index) && !isDirty();
+    $("save").disabled = !writable || shown.busy || Boolean(shown.index) && !isDirty();
     $("undo").disabled = !isDirty();
     $("delete").hidden = !shown || !shown.index || !writable;
+    if (document.activeElement.disabled) { $("key-name").focus(); }
 };
 const drawMeta = () => {
     const facts = shown.index ? { "Index": number(shown.index), "Created at": number(shown.create_index), "Version": number(shown.version), "Size": bytes(shown.data.length) } : {};
@@ -848,6 +881,14 @@ const drawMeta = () => {
     drawPairs($("meta"), facts);
 };
 const adopt = (meta) => { shown = timed({ ...meta, key: chosen, data: bytesOf(meta) }); $("conflict").hidden = true; drawMeta(); settle(); };
+// The form of what is shown: of a key, or of one that is to be made.
+const present = () => {
+    text($("key-name"), shown.index ? visible(shown.key) : "New key");
+    $("new-label").hidden = Boolean(shown.index);
+    $("conflict").hidden = true;
+    $("value").hidden = false;
+    drawMeta();
+};
 const openKey = async (key) => {
     try {
         const meta = await read(pathOf(key) + "?meta");
@@ -856,18 +897,20 @@ const openKey = async (key) => {
         if (shown && shown.key !== key && (!await drops() || chosen !== key)) { return; }
         const typed = shown && shown.key === key && isDirty();
         if (typed && meta.index > shown.index) { conflict(meta); return; }
+        const other = !shown || shown.key !== key;
         adopt(meta);
-        text($("key-name"), key);
-        $("new-label").hidden = true;
-        $("value").hidden = false;
+        present();
         if (typed) { buttons(); return; }
         showBytes(shown.data, format);
+        if (other) { $("value").scrollIntoView({ block: "nearest" }); }
     } catch (error) {
         if (chosen !== key) { return; }
-        if (error.status === 404 && shown && shown.key === key && isDirty()) { conflict(null); return; }
-        $("value").hidden = true;
-        shown = null;
-        complain(error.status === 404 ? "There is no key " + key + "." : why(error));
+        if (isDirty() && error.status === 404 && shown.key === key) { conflict(null); return; }
+        if (!isDirty()) {
+            $("value").hidden = true;
+            shown = null;
+        }
+        complain(error.status === 404 ? "There is no key " + visible(key) + "." : why(error));
     }
 };
 const newKey = async () => {
@@ -877,20 +920,18 @@ const newKey = async () => {
     chosen = null;
     visit(hashOf({}), before);
     complain("");
-    text($("key-name"), "New key");
-    $("new-label").hidden = false;
+    present();
     $("new-name").value = root.prefix;
-    $("conflict").hidden = true;
-    $("value").hidden = false;
-    drawMeta();
     showBytes(shown.data, "text");
     $("new-name").focus();
 };
 // A change of the key that is open: its value is shown unless that would lose what was
 // typed; then saving it will be refused.
 const noticed = (kind, data) => {
-    if (!shown || shown.key !== data.key || shown.busy || data.index <= shown.index) { return; }
-    if (isDirty() || kind === "delete") {
+    if (!shown || shown.key !== data.key || data.index <= shown.index) { return; }
+    if (shown.busy) {
+        shown.late = [kind, data];
+    } else if (isDirty() || kind === "delete") {
         conflict(kind === "delete" ? null : data);
     } else {
         adopt({ ...data, version: shown.version + 1 });
@@ -899,6 +940,15 @@ const noticed = (kind, data) => {
     }
 };
 const conflict = (theirs) => {
+    const mine = theirs && unless(edited), data = mine && bytesOf(theirs);
+    // A write of ours whose answer was lost, or the same value by chance.
+    if (mine && data.length === mine.length && data.every((c, i) => c === mine[i])) {
+        report(visible(theirs.key) + " has this value now.");
+        written = $("bytes").value;
+        fault("");
+        openKey(theirs.key);
+        return;
+    }
     shown.theirs = theirs;
     text($("conflict-why"), theirs
         ? (shown.index ? "Somebody else has changed this key meanwhile" : "This key exists already") + ", at index " + number(theirs.index) + ". Nothing was overwritten. Their value:"
@@ -909,30 +959,33 @@ const conflict = (theirs) => {
     text($("over"), theirs ? "Replace theirs by mine" : "Create it again with mine");
     $("conflict").hidden = false;
 };
+const idle = (mine) => {
+    mine.busy = false;
+    if (shown === mine && mine.late) { noticed(...mine.late); }
+    buttons();
+};
 const store = async (key, data, condition) => {
     const words = new URLSearchParams();
     // Without them the key would lose its time to live, or its lease.
     if (shown.lease !== undefined) { words.set("lease", shown.lease); } else if (shown.until !== undefined) { words.set("ttl", Math.max(100, Math.round(left(shown) * 1000)) + "ms"); }
     const mine = shown; // Another key may be opened meanwhile.
-    $("save").disabled = true;
-    mine.busy = true; // What comes meanwhile may be this write: it is read again.
+    mine.busy = true; // What comes meanwhile may be this write.
+    buttons();
     try {
         const sent = $("bytes").value;
         const { headers } = await ask("PUT", pathOf(key) + (String(words) && "?" + words), { body: data, headers: { "Content-Type": "application/octet-stream", ...condition } });
-        report("Saved " + key + ".");
+        report("Saved " + visible(key) + ".");
         Object.assign(mine, { key, data, index: Number(headers.get("ETag").replace(/"/g, "")) });
         if (shown === mine) { written = sent; }
         if (chosen === key) { await openKey(key); } else if (!chosen && shown === mine) { location.hash = hashOf({ key }); }
     } catch (error) {
         if (error.status === 412) {
             const theirs = await read(pathOf(key) + "?meta").catch((fail) => fail.status === 404 ? null : undefined);
-            if (theirs !== undefined && shown === mine) { chosen = mine.key = key; conflict(theirs); return; }
+            if (theirs !== undefined && shown === mine) { chosen = mine.key = key; visit(hashOf({})); conflict(theirs); return; }
         }
-        if (shown === mine) { fault(why(error)); } else { complain(key + ": " + why(error)); }
+        if (shown === mine) { fault(why(error)); } else { complain(visible(key) + ": " + why(error)); }
     } finally {
-        mine.busy = false;
-        if (shown) { shown.busy = false; }
-        buttons();
+        idle(mine);
     }
 };
 const save = async (event) => {
@@ -959,6 +1012,7 @@ const markChosen = () => {
     }
 };
 const closeKey = () => {
+    if ($("value").contains(document.activeElement)) { $("main").focus(); }
     chosen = shown = null;
     $("value").hidden = true;
     visit(hashOf({}));
@@ -970,21 +1024,18 @@ const take = () => {
     openKey(chosen);
 };
 const erase = async () => {
-    const { key, index } = shown;
-    if (!await confirm({ title: "Delete this key", words: key, yes: "Delete", danger: true })) { return; }
-    shown.busy = true;
+    const mine = shown, { key, index } = mine;
+    if (!await confirm({ title: "Delete this key", words: visible(key), yes: "Delete", danger: true })) { return; }
+    mine.busy = true;
     try {
         await ask("DELETE", pathOf(key), { headers: { "If-Match": '"' + index + '"' } });
-        report("Deleted " + key + ".");
+        report("Deleted " + visible(key) + ".");
         if (chosen === key) { closeKey(); }
     } catch (error) {
-        if (error.status === 412) {
-            conflict(await read(pathOf(key) + "?meta").catch(() => null));
-        } else {
-            fault(why(error));
-        }
-        if (shown) { shown.busy = false; }
+        const theirs = error.status === 412 && await read(pathOf(key) + "?meta").catch(() => null);
+        if (shown !== mine) { complain(visible(key) + ": " + why(error)); } else if (error.status === 412) { conflict(theirs); } else { fault(why(error)); }
     }
+    idle(mine);
 };
 const onFormat = (event) => {
     try {
@@ -994,7 +1045,7 @@ const onFormat = (event) => {
         fault("");
     } catch (error) {
         fault(error.message);
-        for (const one of document.getElementsByName("format")) { one.checked = one.value === format; }
+        choose(format);
     }
 };
 
@@ -1004,7 +1055,7 @@ const showKeys = () => {
     if (!root || root.prefix !== prefix || separator !== sep || stream.state === "none") {
         separator = sep;
         root = folder(prefix, 1, $("tree"));
-        $("tree").replaceChildren();
+        $("tree").replaceChildren(make("li", { role: "none", className: "note" }, "Loading \u2026"));
         openTree();
     }
     $("prefix").value = prefix;
@@ -1041,7 +1092,7 @@ const show = () => {
     for (const name of ["cluster", "keys"]) {
         if (view === name) { $("nav-" + name).setAttribute("aria-current", "page"); } else { $("nav-" + name).removeAttribute("aria-current"); }
     }
-    $("nav-keys").href = root ? hashOf({}) : "#keys"; // Where the view was left.
+    $("nav-keys").href = hashOf({}); // Where the view was left.
     complain("");
     if (view === "keys" && !isStranger()) { showKeys(); } else { stream.stop(); stream.state = "none"; }
     poll();
@@ -1076,13 +1127,18 @@ const start = async () => {
     $("value").onsubmit = save;
     $("bytes").oninput = buttons;
     $("new-name").oninput = buttons;
+    $("new-name").onkeydown = (event) => { if (event.key === "Enter") { event.preventDefault(); $("bytes").focus(); } };
     $("undo").onclick = () => { $("bytes").value = written; fault(""); buttons(); };
     $("delete").onclick = erase;
     $("take").onclick = take;
     $("over").onclick = overwrite;
     for (const one of document.getElementsByName("format")) { one.onchange = onFormat; }
-    addEventListener("beforeunload", (event) => { if (isDirty()) { event.preventDefault(); } });
+    addEventListener("beforeunload", (event) => { if (isDirty() || kept) { event.preventDefault(); } });
     addEventListener("popstate", navigated);
+    // The second click of a double click does nothing more, nor does a key that is held down.
+    const refuse = (event) => { event.preventDefault(); event.stopPropagation(); };
+    addEventListener("click", (event) => { if (event.detail > 1 && event.target.closest("button")) { refuse(event); } }, true);
+    addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter" && event.target !== $("bytes")) { refuse(event); } }, true);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) { poll(); } });
     for (;;) {
         try {

@@ -199,9 +199,10 @@ class Page:
 
     # ---- as a user does ----
 
-    def click(self, selector):
+    def click(self, selector, count=1):
         """A real click, with the mouse, at the middle of the element, as soon as that
-        is visible, enabled, not covered, and where it was two frames before."""
+        is visible, enabled, not covered, and where it was two frames before; or a
+        double click, `count` 2, at one place whatever comes there meanwhile."""
         box = self.wait_for(f"""(async () => {{
             const e = document.querySelector({json.dumps(selector)});
             if (!e || e.disabled) {{ return null; }}
@@ -214,24 +215,32 @@ class Page:
             const now = place();
             return String(now) === String(before) &&
                 e.contains(document.elementFromPoint(...now)) ? now : null; }})()""")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1],
-                      button="left", clickCount=1)
+        for number in range(count):
+            for kind in ("mousePressed", "mouseReleased"):
+                self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1],
+                          button="left", clickCount=number + 1)
 
     def type(self, text):
         """Text for the element that has the focus."""
         self.send("Input.insertText", text=text)
 
-    def press(self, key, code=None, modifiers=0, number=0):
-        """A key such as "Enter", "Tab", "Escape", "/"."""
+    def press(self, key, code=None, modifiers=0, number=0, count=1):
+        """A key such as "Enter", "Tab", "Escape", "/"; held down, it comes `count` times."""
         number = number or {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowUp": 38,
                             "ArrowDown": 40, "ArrowLeft": 37, "ArrowRight": 39,
                             " ": 32}.get(key, ord(key.upper()) if len(key) == 1 else 0)
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         common = {"key": key, "code": code or key, "modifiers": modifiers,
                   "windowsVirtualKeyCode": number}
-        self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        for again in range(count):
+            self.send("Input.dispatchKeyEvent", type="keyDown", text=text,
+                      autoRepeat=again > 0, **common)
         self.send("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def requests(self, method, end):
+        """How many requests of that method to addresses with that end it has sent."""
+        return sum(one["request"]["method"] == method and one["request"]["url"].endswith(end)
+                   for one in self.named("Network.requestWillBeSent"))
 
     # ---- how it looks ----
 

@@ -1,6 +1,7 @@
 """The web page in a browser, as an operator uses it: headless Chromium against real
 nodes. Every page that a test opens must end without an uncaught exception, a console
 error or a violation of its policy."""
+import json
 import os
 import re
 import sqlite3
@@ -361,6 +362,140 @@ def hold_answers(page, which=VALUES):
             return answer;
         };
     })()""".replace("WHICH", which))
+
+
+def test_a_write_of_ours_is_no_conflict(three, visit):
+    """Its answer may be lost: what comes then, by the watch or by 412, is the value that
+    was typed."""
+    three[0].put("lost/a", "first")
+    page = visit(three[1], "/ui#keys?prefix=lost/&key=lost/a", broken=True)
+    page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
+    # The answer of the first save is an error, without and then with the watch.
+    page.evaluate("""(() => {
+        const real = fetch;
+        window.fetch = async (path, options) => {
+            const answer = await real(path, options);
+            if (options.method !== "PUT" || !window.lose) { return answer; }
+            window.lose = false;
+            return new Response('{"message":"no answer","outcome":"unknown"}', {status: 504});
+        };
+    })()""")
+    for text, watching in (("by the watch", True), ("by 412", False)):
+        if not watching:
+            page.evaluate("stream.stop()")
+        edit(page, text)
+        page.evaluate("window.lose = true, $('save').click()")
+        wait_for(lambda text=text: three[0].get("lost/a") == text, 10, "it is saved")
+        if not watching:
+            page.wait_for("$('wrong').textContent.includes('or not')")
+            page.click("#save")
+        page.wait_for("!isDirty() && $('wrong').hidden && $('save').disabled")
+        assert page.evaluate("[$('conflict').hidden, $('bytes').value]") == [True, text]
+    # The value of somebody else is one still.
+    edit(page, "mine")
+    three[0].put("lost/a", "theirs")
+    page.click("#save")
+    page.wait_for("!$('conflict').hidden && $('theirs').textContent === 'theirs'")
+    page.click("#take")
+    page.wait_for("!isDirty()")
+
+
+def test_what_was_typed_stays_when_the_tree_is_read_again(three, visit):
+    """As after a restore, or changes that are older than the history: a key that changed
+    meanwhile is a conflict, and one that cannot be read is no reason to drop an edit."""
+    three[0].put("reread/a", "first")
+    page = visit(three[1], "/ui#keys?prefix=reread/&key=reread/a", broken=True)
+    page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
+    page.evaluate("stream.stop()")
+    edit(page, "mine")
+    three[0].put("reread/a", "theirs")
+    page.evaluate("openTree(), null")
+    page.wait_for("!$('conflict').hidden && $('theirs').textContent === 'theirs'")
+    page.evaluate("""(() => { const real = fetch; window.fetch = (path, options) =>
+        path.includes("?meta") ? Promise.reject(new TypeError()) : real(path, options); })()""")
+    page.evaluate("openTree(), null")
+    page.wait_for("$('message').textContent.includes('cannot be reached')")
+    assert page.evaluate("[$('bytes').value, $('value').hidden]") == ["mine", False]
+    page.evaluate("$('undo').click()")
+
+
+def test_a_key_is_not_taken_for_another_one(three, visit):
+    """What has no shape, or turns the direction of a text, is shown by its number."""
+    keys = {"\u202eevil": "\\u202eevil", " blank ": "\\u0020blank\\u0020",
+            "two\nlines": "two\\u000alines", "\ufeffmark": "\\ufeffmark",
+            "\u05e9\u05dc\u05d5\u05dd": "\u05e9\u05dc\u05d5\u05dd", "a\u200db c": "a\u200db c"}
+    three[0].put_many({key: "x" for key in keys})
+    page = visit(three[1], "/ui#keys")
+    page.wait_for(f"document.querySelectorAll('#tree button').length === {len(keys)}")
+    found = page.evaluate("[...document.querySelectorAll('#tree .label')].map(x => x.textContent)")
+    assert sorted(found) == sorted(keys.values())
+    for key, label in keys.items():
+        tree_button(page, label)
+        page.wait_for(f"shown && shown.key === {json.dumps(key)} && !$('value').hidden")
+        assert page.evaluate("$('key-name').textContent") == label
+    edit(page, "saved")
+    page.click("#save")
+    page.wait_for("$('done').textContent.endsWith('Saved a\u200db c.')")
+    assert three[0].request("GET", "/key/a%E2%80%8Db%20c?raw").body == b"saved"
+
+
+def test_a_list_that_is_slow_is_not_an_empty_one(three, visit):
+    three[0].put("slow/a", "1")
+    page = visit(three[1], "/ui#keys")
+    page.wait_for("document.querySelectorAll('#tree button').length === 1")
+    hold_answers(page, 'path.startsWith("/keys?")')
+    page.evaluate("hold(), location.hash = '#keys?prefix=slow/'")
+    page.wait_for("$('tree').textContent === 'Loading \u2026'")
+    # A prefix that is typed meanwhile stays.
+    page.evaluate("$('prefix').select()")
+    page.type("none")
+    page.evaluate("release()")
+    page.wait_for("$('tree').innerText.startsWith('a')")
+    assert page.evaluate("$('prefix').value") == "none"
+    page.press("Enter")
+    page.wait_for("$('tree').textContent === 'No keys begin with it.'")
+
+
+def test_keys_alone_edit_and_delete(three, visit):
+    """The focus stays in the form while buttons are disabled, and is not on a button
+    that deletes."""
+    page = visit(three[1], "/ui#keys?prefix=typed/")
+    page.wait_for("stream.state === 'live'")
+    focus = "document.activeElement.id"
+    page.evaluate("$('new').focus()")
+    page.press("Enter")
+    page.wait_for(focus + " === 'new-name'")
+    page.type("a")
+    page.press("Enter")  # On to the value: an empty one is not saved by mistake.
+    page.wait_for(focus + " === 'bytes'")
+    page.type("value")
+    page.press("Tab")
+    page.press("Enter", count=3)
+    page.wait_for("$('done').textContent.includes('Saved typed/a.')")
+    assert three[0].get("typed/a") == "value"
+    page.wait_for(focus + " === 'key-name' && $('save').disabled")
+    edit(page, "other")
+    page.evaluate("$('undo').focus()")
+    page.press("Enter")
+    page.wait_for(focus + " === 'key-name' && $('bytes').value === 'value'")
+    page.evaluate("$('delete').focus()")
+    page.press("Enter", count=3)
+    page.wait_for("$('ask').open && " + focus + " === 'ask-no'")
+    page.press("Tab", modifiers=8)
+    page.press("Enter")
+    page.wait_for("$('done').textContent.includes('Deleted typed/a.')")
+    page.wait_for(focus + " === 'main'")
+    assert three[0].get("typed/a") is None
+
+
+def test_a_key_that_is_chosen_is_in_sight_on_a_small_screen(three, visit):
+    three[0].put_many({f"far/{n:03}": str(n) for n in range(100)})
+    page = visit(three[1], "/ui#keys?prefix=far/", width=360)
+    page.wait_for("document.querySelectorAll('#tree button').length === 100")
+    tree_button(page, "001")
+    page.wait_for("$('bytes').value === '1'")
+    page.wait_for("""(() => { const box = $("key-name").getBoundingClientRect();
+        return box.top >= 0 && box.bottom <= innerHeight; })()""")
 
 
 def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
@@ -792,6 +927,37 @@ def test_the_leader_is_moved(three, visit):
     assert three.wait_leader() is other
 
 
+def test_a_double_click_acts_once(three, visit):
+    """As does a key that is held down, and a click while an action has not ended."""
+    page = visit(three.wait_leader())
+
+    def move(act):
+        before = page.requests("POST", "/leader")
+        page.evaluate("report('')")
+        page.wait_for("[...$('operate').children].length === 3 && nodes.every(x => x.reachable)")
+        act()
+        page.wait_for("$('done').textContent.includes('Moving the leader: done')")
+        assert page.requests("POST", "/leader") == before + 1
+        three.wait_leader()
+    last = "#operate button:last-child"
+    move(lambda: page.click(last, 2))
+    page.evaluate(f"document.querySelector('{last}').focus()")
+    move(lambda: page.press("Enter", count=4))
+    hold_answers(page, 'path === "/leader"')
+
+    def impatient():
+        page.evaluate("hold()")
+        page.click(last)
+        page.click(last)
+        page.evaluate("release()")
+    move(impatient)
+    three[0].put_many({"twice/a/b": "1", "twice/a/c": "2"})
+    page.evaluate("location.hash = '#keys?prefix=twice/'")
+    page.wait_for("document.querySelectorAll('#tree button').length === 1")
+    page.click("#tree button", 2)
+    page.wait_for("document.querySelectorAll('#tree button').length === 3")
+
+
 def test_a_vote_is_taken_and_given_and_a_member_removed(cluster, visit):
     cluster.start(3)
     leader = cluster.wait_leader()
@@ -933,6 +1099,39 @@ def test_credentials_that_end_are_asked_for_again(guarded, visit):
     page.wait_for("!$('login').hidden")
     sign_in(page, "dev", "other")
     page.wait_for(f"{WELL} && $('login').hidden")
+
+
+def test_what_was_typed_outlives_the_credentials(guarded, visit):
+    """It is kept for the same user alone, and nothing of it is in the document meanwhile."""
+    rules = user("dev", "dev", "status", "read:svc/")
+    page = visit(guarded, "/ui#keys?prefix=svc/&key=svc/a", broken=True)
+    password = "pass w\u00f6rd"
+    for name, after in (("op", "op"), ("op", "dev")):
+        sign_in(page, name, password)
+        page.wait_for("$('bytes').value === '1' && stream.state === 'live'")
+        edit(page, "typed by op")
+        password = "new" + after
+        change_rules(guarded, ROOT_TOKEN, user("op", password, "all"), rules)
+        page.wait_for("!$('login').hidden")
+        # Nothing of it is in the document, typed or read.
+        assert page.evaluate("""[$("bytes").value, $("key-name").textContent,
+            $("tree").textContent, $("members").textContent, $("facts").textContent,
+            $("meta").textContent].join("")""") == ""
+        sign_in(page, after, password if after == "op" else "dev")
+        page.wait_for("$('login').hidden && stream.state === 'live' && !$('value').hidden")
+        if after == "op":
+            assert page.evaluate("[$('bytes').value, isDirty()]") == ["typed by op", True]
+            page.click("#save")
+            wait_for(lambda: guarded.get("svc/a") == "typed by op", 10, "it is saved")
+            guarded.put("svc/a", "1")
+            page.wait_for("$('bytes').value === '1'")
+            page.click("#sign")
+            page.wait_for("$('user').textContent === 'not signed in'")
+            assert page.evaluate("$('bytes').value") == ""
+            page.click("#sign")
+        else:
+            page.wait_for("$('bytes').value === '1'")
+            assert page.evaluate("[isDirty(), kept]") == [False, None]
 
 
 def test_everybody_can_use_what_asks_and_warns(guarded, visit):
