@@ -636,6 +636,71 @@ static void test_recordings_keep_nobody_waiting(void **state)
     }
 }
 
+/* Guests come in groups, one a few milliseconds after the other. False: they
+ * have not come fast enough to wait for each other. */
+static bool are_answered_in_order(void)
+{
+    enum { GROUPS = 8, EACH_TIME = 3, MANY = GROUPS * EACH_TIME, GONE = 6 };
+    struct channel channel;
+    struct buf first[MANY] = {{0}};
+    struct buf in[MANY] = {{0}};
+    int fds[MANY];
+    int gone[GONE];
+    bool enough = false;
+    for (int i = 0; i < MANY; i++) {
+        first_message(&channel, &key_1, &first[i]);
+    }
+    /* When they leave, those that come later get their places in our list. */
+    for (int i = 0; i < GONE; i++) {
+        gone[i] = peersock_dial("127.0.0.9", b.port);
+    }
+    turn_for(10);
+    for (int i = 0; i < MANY; i++) {
+        char ip[32];
+        snprintf(ip, sizeof(ip), "127.0.0.%d", 20 + i);
+        fds[i] = peersock_dial(ip, b.port);
+        peersock_send(fds[i], first[i].data, first[i].size, reactor);
+        if (i % EACH_TIME == EACH_TIME - 1) {
+            turn_for(2);
+        }
+        if (i >= MANY - GONE - EACH_TIME && i < MANY - EACH_TIME) {
+            close(gone[i - (MANY - GONE - EACH_TIME)]);
+        }
+    }
+    for (int done = 0; done < MANY;) {
+        int last = 0;
+        int first_left = MANY;
+        done = 0;
+        for (int i = MANY - 1; i >= 0; i--) {
+            bool answered = received(fds[i], &in[i]) > 0;
+            assert_true(answered || !peersock_is_closed(fds[i]));
+            done += answered;
+            last = answered && last == 0 ? i : last;
+            first_left = answered ? first_left : i;
+        }
+        enough = enough || done <= MANY / 3;
+        assert_true(last / EACH_TIME <= first_left / EACH_TIME + 1);
+        turn();
+    }
+    for (int i = 0; i < MANY; i++) {
+        close(fds[i]);
+        buf_free(&first[i]);
+        buf_free(&in[i]);
+    }
+    turn_for(60);
+    return enough;
+}
+
+/* In the order in which they came. */
+static void test_guests_are_answered_in_order(void **state)
+{
+    (void)state;
+    open_side(&b, 2, &key_1, false);
+    for (int tries = 0; !are_answered_in_order(); tries++) {
+        assert_true(tries < 20);
+    }
+}
+
 static void test_a_reflected_handshake(void **state)
 {
     (void)state;
@@ -888,6 +953,7 @@ int main(void)
         TEST(test_a_recording_is_answered_once),
         TEST(test_recordings_get_few_answers),
         TEST(test_recordings_keep_nobody_waiting),
+        TEST(test_guests_are_answered_in_order),
         TEST(test_a_reflected_handshake),
         TEST(test_other_keys),
         TEST(test_a_key_and_none),
