@@ -297,6 +297,12 @@ class Node:
         text = self.request("GET", "/metrics").body.decode()
         return float(re.search(rf"(?m)^{name} (\S+)$", text)[1])
 
+    def stall_seconds(self):
+        """The longest turn of the event loop, without the time for which the process
+        was ready to run and had no processor."""
+        return (self.metric("craftd_reactor_stall_seconds_max") -
+                cpu_wait_seconds(self.pid))
+
     def up(self, timeout=10.0):
         """Wait until HTTP answers."""
         def answers():

@@ -16,7 +16,6 @@ from cluster import BINARY, HOST, Stopwatch, die_with_parent, free_port, rss_byt
 from test_auth import ROOT_TOKEN, authorized, token, write_rules
 from test_client import AWAY, DONE, FAILED, USAGE, Server, craftd, run
 from test_export import MIB, Reader, fill, lines, listed
-from test_metrics import scrape, value
 
 RAW = bytes(range(256))
 
@@ -108,10 +107,6 @@ def measured(*words):
     return seconds, largest
 
 
-def longest_turn_s(node):
-    return value(scrape(node), "craftd_reactor_stall_seconds_max")
-
-
 @pytest.mark.seconds(240)
 def test_a_million_keys_there_and_back(cluster, tmp_path):
     """In bounded memory of node and client, with a reader beside that takes nothing
@@ -123,7 +118,7 @@ def test_a_million_keys_there_and_back(cluster, tmp_path):
     node = cluster.new().start().up()
     cluster.wait_leader()
     import_s, import_rss = measured("import", "--addr", node.http, "--timeout", "200s", str(file))
-    import_turn_s, size = longest_turn_s(node), rss_bytes(node.pid)
+    import_turn_s, size = node.stall_seconds(), rss_bytes(node.pid)
     with contextlib.closing(Reader(node)) as slow:
         export_s, export_rss = measured("export", "--addr", node.http, "--timeout", "200s",
                                         str(back))
@@ -132,7 +127,7 @@ def test_a_million_keys_there_and_back(cluster, tmp_path):
         put_s = watch.seconds()
         grown = rss_bytes(node.pid) - size
         first = slow.read()
-    turn_s = longest_turn_s(node)
+    turn_s = node.stall_seconds()
     print(f"import {million / import_s:.0f} keys/s, client {import_rss >> 20} MiB; "
           f"export {million / export_s:.0f} keys/s, client {export_rss >> 20} MiB; "
           f"node {size >> 20} MiB, and {grown >> 10} KiB for exports; longest turn "

@@ -376,7 +376,7 @@ def test_a_hundred_thousand_at_once_hold_nobody_up(cluster):
         status = node.status()["ttl"]
         assert status == {"keys": 0, "leases": 0, "expired": keys, "next_ms": None}
     assert slowest < 1.5, slowest
-    assert leader.metric("craftd_reactor_stall_seconds_max") < 0.5
+    assert leader.stall_seconds() < 0.5
 
 
 def test_a_page_of_leases_is_bounded(cluster):
@@ -399,7 +399,7 @@ def test_keepalives_of_a_thousand_leases(cluster):
     count, rounds = 1000, 3
     cluster.start(3)
     leader = cluster.wait_leader()
-    leases = [grant(leader, "30s") for _ in range(count)]
+    leases = [grant(leader, "5m") for _ in range(count)]
     before = sum(cpu_seconds(node.pid) for node in cluster)
     failed = []
 
