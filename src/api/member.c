@@ -71,20 +71,10 @@ void api_add_vitals(struct buf *out, struct api *api,
                     const struct node_status *status, raft_id id)
 {
     uint64_t age_ms = 0;
-    struct wire_vitals own = {.applied = status->applied,
-                              .db_bytes = status->db_bytes,
-                              .log_bytes = status->log_bytes};
+    struct wire_vitals own;
     const struct wire_vitals *vitals = node_get_vitals(api->node, id, &age_ms);
     if (id == status->raft.self) {
-        struct api_process process;
-        api->options.process(api->options.arg, &process);
-        own.memory_bytes = process.has_memory ? process.resident_bytes : 0;
-        snprintf(own.build, sizeof(own.build), "%s", api->options.version);
-        uint64_t disk_bytes;
-        if (api->options.free_bytes &&
-            api->options.free_bytes(api->options.arg, &disk_bytes)) {
-            own.disk_free_bytes = disk_bytes;
-        }
+        node_get_own_vitals(api->node, status, &own);
         vitals = &own;
     }
     if (!vitals) {

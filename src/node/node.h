@@ -580,6 +580,12 @@ struct node_metrics {
 };
 /* Valid until node_close(). */
 const struct node_metrics *node_get_metrics(const struct node *node);
+/* What this node reports of itself to the others, at this moment; without the
+ * latency of commits and without peers. `status` is that of node_get_status().
+ */
+void node_get_own_vitals(const struct node *node,
+                         const struct node_status *status,
+                         struct wire_vitals *own);
 /* The last report of another member, for operators; *age_ms is its age. NULL:
  * there is none, as from a member of an earlier build. */
 const struct wire_vitals *node_get_vitals(const struct node *node, raft_id id,

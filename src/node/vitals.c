@@ -24,6 +24,19 @@ static uint64_t commit_p99_us(struct node *node)
     return histogram_quantile(&now, 990);
 }
 
+void node_get_own_vitals(const struct node *node,
+                         const struct node_status *status,
+                         struct wire_vitals *own)
+{
+    const struct node_env *env = &node->env;
+    *own = (struct wire_vitals){.applied = status->applied,
+                                .db_bytes = status->db_bytes,
+                                .log_bytes = status->log_bytes};
+    if (env->vitals) {
+        env->vitals(env->vitals_arg, own);
+    }
+}
+
 void vitals_report(struct node *node)
 {
     const struct node_env *env = &node->env;
@@ -37,13 +50,9 @@ void vitals_report(struct node *node)
         return;
     }
     node_get_status(node, &status);
-    struct wire_vitals own = {
-        .applied = status.applied,
-        .db_bytes = status.db_bytes,
-        .log_bytes = status.log_bytes,
-        .commit_p99_us = commit_p99_us(node),
-    };
-    env->vitals(env->vitals_arg, &own);
+    struct wire_vitals own;
+    node_get_own_vitals(node, &status, &own);
+    own.commit_p99_us = commit_p99_us(node);
     own.peer_count = status.raft.peer_count;
     for (uint32_t i = 0; i < own.peer_count; i++) {
         const struct raft_peer_status *peer = &status.raft.peers[i];
