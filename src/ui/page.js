@@ -379,7 +379,7 @@ const drawLeaders = () => {
 
 // A page whose node does not answer leads to the others.
 const drawOthers = () => {
-    const away = failing ? nodes.filter((node) => node.http && node.id !== status.me.id) : [];
+    const away = failing ? nodes.filter((node) => node.http && node.reachable && node.id !== status.me.id) : [];
     const signature = away.map((node) => node.id + node.http).join();
     if ($("others").dataset.has === signature) { return; }
     $("others").dataset.has = signature;

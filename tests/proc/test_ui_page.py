@@ -173,6 +173,17 @@ def test_the_node_of_the_page_stops_and_comes_again(cluster, visit):
     assert page.evaluate(links) == []
 
 
+def test_a_page_without_its_node_leads_to_none_that_was_down(cluster, visit):
+    cluster.start(3)
+    page = visit(cluster[2], broken=True)
+    page.wait_for(WELL)
+    cluster[0].kill()
+    page.wait_for("nodes.some(node => !node.reachable)")
+    cluster[2].kill()
+    page.wait_for(f"{WORD} === 'No answer'")
+    assert page.evaluate("$('others').textContent") == "Open node1."
+
+
 @pytest.mark.parametrize("looks", [{}, {"dark": True}, {"width": 360}],
                          ids=["light", "dark", "narrow"])
 def test_everybody_can_use_the_view_of_the_cluster(three, visit, looks):
