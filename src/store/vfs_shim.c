@@ -257,7 +257,7 @@ int store_shim_sync_wal(struct store *store)
 /* What SQLite has buffered or writes later replaces the zeros. */
 enum err store_shim_extend_wal(struct store *store, uint64_t from, uint64_t to)
 {
-    static const uint8_t zeros[4096];
+    static uint8_t zeros[4096]; /* Not const: then they are in no file. */
     int rc = SQLITE_OK;
     must(store->pass == PASS_NONE && !store->syncing);
     while (rc == SQLITE_OK && from < to) {
