@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import statistics
@@ -867,6 +868,21 @@ def test_a_flood_of_wrong_passwords_holds_nobody_up(start):
     assert re.search(r"auth-failed at=\S+ count=\d+", node.log())
     assert node.log().count("auth-failed") <= 12
     assert b"craftd_auth_failures_total" in node.plain("GET", "/metrics", headers=ADMIN).body
+
+
+def test_a_check_holds_nobody_up(start):
+    """Others are answered again and again while one password is checked."""
+    node = start(user("bob", "secret", "read", rounds=1_000_000))
+    with connect(node) as slow, \
+            contextlib.closing(http.client.HTTPConnection(HOST, node.http_port)) as other:
+        slow.sendall(b"GET /key/a HTTP/1.1\r\nHost: x\r\nAuthorization: "
+                     + basic("bob", "wrong")["Authorization"].encode() + b"\r\n\r\n")
+        answered = -1  # The first one may have come before.
+        while not select.select([slow], [], [], 0)[0]:
+            assert request_on(other, "GET", "/livez").status == 200
+            answered += 1
+        assert slow.recv(12) == b"HTTP/1.1 401"
+    assert answered >= 20
 
 
 def test_wrong_ones_in_a_row_take_their_time(start):
