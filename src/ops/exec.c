@@ -72,13 +72,20 @@ static void set_number(const char *name, uint64_t value)
 
 /* In the child. Its output goes where the log goes. It ignores no signal, as
  * the node does: a program that writes to a pipe which nobody reads has to
- * end. */
+ * end. Its environment is the node's, where the operator may have put what it
+ * needs; but for the variables by which a service manager addresses the node
+ * alone (sd_notify(3)). */
 NORETURN static void become_command(const char *command, const char *dir,
                                     const struct job *job)
 {
+    static const char *const manager[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC",
+                                          "WATCHDOG_PID"};
     char path[PATH_MAX];
     for (int number = 1; number < NSIG; number++) {
         (void)signal(number, SIG_DFL);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(manager); i++) {
+        (void)unsetenv(manager[i]);
     }
     (void)setpgid(0, 0);
     (void)close(SOCKET_FD);

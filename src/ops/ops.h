@@ -102,8 +102,9 @@ struct ops_exec;
 struct ops_exec *ops_exec_start(const char *command, const char *dir,
                                 reactor_prepare_cb *cb, void *arg);
 /* Run `sh -c command` with CRAFTD_PATH (that file of the directory),
- * CRAFTD_INDEX and CRAFTD_BYTES in its environment, for at most `timeout_ms`.
- * One at a time. False: the process has ended. */
+ * CRAFTD_INDEX and CRAFTD_BYTES in its environment, which otherwise is that of
+ * this process, for at most `timeout_ms`. One at a time. False: the process has
+ * ended. */
 enum { OPS_EXEC_NAME_BYTES = 64 };
 MUST_CHECK bool ops_exec_run(struct ops_exec *exec, const char *name,
                              uint64_t index, uint64_t bytes,

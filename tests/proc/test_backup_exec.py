@@ -54,6 +54,21 @@ def test_the_command_gets_path_index_and_size(start, tmp_path):
     assert not re.search(r"state\.db|\.wal|socket:", (tmp_path / "fds").read_text())
 
 
+def test_the_command_has_the_environment_of_the_node(start, tmp_path, monkeypatch):
+    """The operator puts the keys of its tools there. What a service manager has set
+    for the node alone would make a program in it report to the manager."""
+    seen = tmp_path / "environment"
+    for name, value in (("ACCESS_KEY", "of the store"), ("NOTIFY_SOCKET", str(tmp_path / "n")),
+                        ("WATCHDOG_USEC", "60000000")):
+        monkeypatch.setenv(name, value)
+    node = start(f"env >{seen}.new; mv {seen}.new {seen}")
+    assert node.put("k", "1").status == 200
+    wait_for(seen.exists, 15, "a run")
+    lines = seen.read_text().splitlines()
+    assert "ACCESS_KEY=of the store" in lines
+    assert not [line for line in lines if line.startswith(("NOTIFY_", "WATCHDOG_"))]
+
+
 def test_no_signal_is_ignored_in_the_command(start, tmp_path):
     """As the node ignores some: a writer to a pipe that nobody reads ends."""
     seen = tmp_path / "ignored"
