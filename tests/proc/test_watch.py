@@ -843,6 +843,7 @@ def test_a_node_that_is_removed_ends_its_watches(cluster, through):
     answer = leaver.request(
         "GET", f"/key/gone/a?level=none&wait=60s&index={index}")
     assert answer.status == 304  # It waits for nothing, and says what it has.
+    assert answer.headers["Connection"] != "close"  # Not since the node stops.
     assert stopwatch.seconds() < 2
     later = put(cluster.others(leaver)[0], gone_c="1")
     with Watch(cluster.others(leaver)[1], f"prefix=gone/&since={watch.last_id}") as on:

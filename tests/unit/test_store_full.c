@@ -484,6 +484,28 @@ static void test_a_wal_that_grows_later(void **state)
     stop(&m);
 }
 
+/* The -wal has frames that no checkpoint has copied, and its size cannot be
+ * read: nothing is written there. */
+static void test_a_wal_of_unknown_size_is_left_alone(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    start(&m, 0);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    assert_in_range(store_wal_bytes(m.store), VALUE_BYTES, 2 * VALUE_BYTES);
+    simdisk_fail(m.disk, 1, ERR_IO);
+    assert_true(store_prepare(m.store));
+    assert_true(simdisk_failed(m.disk));
+    prepare(&m);
+    struct machine found = {.disk = simdisk_crash(m.disk, SIMDISK_ALL, 0)};
+    stop(&m);
+    start(&found, 0);
+    assert_int_equal(store_applied(found.store), 1);
+    check_committed(&found, 1);
+    stop(&found);
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -492,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_full_while_applying),
         cmocka_unit_test(test_deletes_without_a_reserve),
         cmocka_unit_test(test_a_wal_that_grows_later),
+        cmocka_unit_test(test_a_wal_of_unknown_size_is_left_alone),
         cmocka_unit_test(test_full_while_committing),
         cmocka_unit_test(test_a_reserve_that_could_not_be_made),
         cmocka_unit_test(test_full_while_reading),

@@ -109,6 +109,25 @@ static void test_what_is_found_is_true(void **state)
     }
 }
 
+/* A slot has 16 bits of the hash of a key, and its bucket is a few more: among
+ * so many keys of one length some share all of them with a row that is there.
+ */
+static void test_the_key_is_compared(void **state)
+{
+    (void)state;
+    enum { PUT = 256, OTHERS = 4 << 20 };
+    struct cached_row row;
+    for (uint64_t i = 0; i < OTHERS; i++) {
+        struct bytes key = bytes_of(&i, sizeof(i));
+        if (i < PUT) {
+            row = row_of(i, 1);
+            row_cache_put(cache, key, &row);
+        } else {
+            assert_false(row_cache_find(cache, key, &row));
+        }
+    }
+}
+
 /* Rows that are put again do not push others out. */
 static void test_rows_that_fit_stay(void **state)
 {
@@ -169,6 +188,8 @@ static void test_the_memory_that_was_asked_for_is_used(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_the_key_is_compared, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_what_is_found_is_true, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_rows_that_fit_stay, setup,
