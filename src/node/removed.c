@@ -50,16 +50,16 @@ static struct linked *find_link(struct node *node, raft_id id)
 void removed_link_changed(struct node *node, raft_id peer, bool up)
 {
     struct linked *linked = find_link(node, peer);
-    if (!up && linked) {
-        *linked = (struct linked){0};
+    if (!up) {
+        if (linked) {
+            *linked = (struct linked){0};
+        }
         return;
     }
     linked = linked ? linked : find_link(node, 0);
-    must(linked || !up); /* peer/ has no more links than there are rows. */
-    if (up) {
-        *linked = (struct linked){.id = peer};
-        node->removed.links_changed = true;
-    }
+    must(linked); /* peer/ has no more links than there are rows. */
+    *linked = (struct linked){.id = peer};
+    node->removed.links_changed = true;
 }
 
 static void notify_removed(struct node *node, uint64_t index)
