@@ -148,27 +148,12 @@ CROSS_INCLUDE := -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Isrc -DMUST_WITHOU
   -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser
 optimise_release := -O2
 optimise_small := -Os
-# Flash is scarcer than time where such processors are.
+# What is not HOT is compiled for size, and all where flash is scarcer than time.
 hot_armhf := -Oz
-# Code that runs for each request, message or entry, or takes part of the start; all
-# other is compiled for size.
-HOT := $(addprefix src/,$(addsuffix .c,\
-  $(addprefix api/,routes writes) \
-  $(addprefix base/,base bytes crc32c heap histogram) \
-  $(addprefix command/,command) $(addprefix crypto/,aead secret sha256) \
-  $(addprefix http/,head reader target) json/json \
-  $(addprefix node/,apply checkpoint disk duties engine entries expiry flush persist \
-    receive reads send space time turn update) \
-  $(addprefix raft/,check log message raft) \
-  $(addprefix reactor/,epoll reactor) \
-  $(addprefix store/,checkpoint reserve table tier) \
-  $(addprefix sys/,fs_uring sync sys uring) \
-  $(addprefix wal/,format read scan) \
-  $(addprefix wire/,frame message))) scripts/release/libc.c
 CROSS_LIBRARIES := sqlite3 http_parser scripts/release/libc
 define cross_rules
 $(BUILD)/cross/$(1)-$(2)/%.o: OPTIMISE := -Oz
-$(call objects,cross/$(1)-$(2),$(HOT)): OPTIMISE := $(or $(hot_$(2)),$(optimise_$(1)))
+$(call objects,cross/$(1)-$(2),$(HOT) scripts/release/libc.c): OPTIMISE := $(or $(hot_$(2)),$(optimise_$(1)))
 $(BUILD)/cross/$(1)-$(2)/%.o: %.c scripts/release.mk $(if $(zig_$(2)),,| $(BUILD)/cross/kernel-$(2))
 	@mkdir -p $$(@D)
 	$(call cross_compile,$(2)) $$(CROSS_INCLUDE) -Wall -Wextra \
