@@ -381,13 +381,14 @@ def test_a_write_of_ours_is_no_conflict(three, visit):
     three[0].put("lost/a", "first")
     page = visit(three[1], "/ui#keys?prefix=lost/&key=lost/a", broken=True)
     page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
-    # The answer of the first save is an error, without and then with the watch.
+    # The answer of a save is an error, with and then without the watch.
     page.evaluate("""(() => {
         const real = fetch;
         window.fetch = async (path, options) => {
             const answer = await real(path, options);
             if (options.method !== "PUT" || !window.lose) { return answer; }
             window.lose = false;
+            await window.event;
             return new Response('{"message":"no answer","outcome":"unknown"}', {status: 504});
         };
     })()""")
@@ -395,8 +396,12 @@ def test_a_write_of_ours_is_no_conflict(three, visit):
         if not watching:
             page.evaluate("stream.stop()")
         edit(page, text)
-        page.evaluate("window.lose = true, $('save').click()")
+        page.evaluate("""window.event = new Promise(open => { window.came = open; }),
+            window.lose = true, $("save").click()""")
         wait_for(lambda text=text: three[0].get("lost/a") == text, 10, "it is saved")
+        if watching:  # The event comes before the answer.
+            page.wait_for(f"document.querySelector('#tree .preview').textContent === '{text}'")
+        page.evaluate("came()")
         if not watching:
             page.wait_for("$('wrong').textContent.includes('or not')")
             page.click("#save")
@@ -499,14 +504,24 @@ def test_keys_alone_edit_and_delete(three, visit):
     assert three[0].get("typed/a") is None
 
 
-def test_a_key_that_is_chosen_is_in_sight_on_a_small_screen(three, visit):
+def test_what_was_asked_for_is_in_sight_on_a_small_screen(three, visit):
+    """The value of a key that was chosen in a long list, and what is reported of it."""
     three[0].put_many({f"far/{n:03}": str(n) for n in range(100)})
     page = visit(three[1], "/ui#keys?prefix=far/", width=360)
     page.wait_for("document.querySelectorAll('#tree button').length === 100")
     tree_button(page, "001")
     page.wait_for("$('bytes').value === '1'")
-    page.wait_for("""(() => { const box = $("key-name").getBoundingClientRect();
-        return box.top >= 0 && box.bottom <= innerHeight; })()""")
+
+    def wait_in_sight(name):
+        page.wait_for(f"""(() => {{ const box = $("{name}").getBoundingClientRect();
+            return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight; }})()""")
+    wait_in_sight("key-name")
+    edit(page, "other")
+    page.click("#save")
+    page.wait_for("$('done').textContent.includes('Saved far/001.')")
+    wait_in_sight("done")
+    page.evaluate("complain('A complaint.')")
+    wait_in_sight("message")
 
 
 def test_an_answer_that_comes_late_keeps_what_was_typed(three, visit):
