@@ -689,14 +689,21 @@ def test_the_event_of_a_save_may_come_before_its_answer(three, visit):
     page = visit(three[1], "/ui#keys?prefix=own/&key=own/a")
     page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
     hold_answers(page, SAVES)
+    page.evaluate("""(() => { const real = fetch, sent = new Promise(open => { window.send = open; });
+        window.fetch = async (path, options) => {
+            if (options.method === "PUT") { await sent; }
+            return real(path, options); }; })()""")
     page.evaluate("hold()")
     edit(page, "mine")
     page.click("#save")
+    edit(page, "mine, and more")  # That is none either.
+    page.evaluate("send()")
     page.wait_for("document.querySelector('#tree .preview').textContent === 'mine'")
     assert page.evaluate("$('conflict').hidden") is True
     page.evaluate("release()")
     page.wait_for("$('meta').textContent.includes('Version2')")
-    assert page.evaluate("[$('conflict').hidden, $('bytes').value]") == [True, "mine"]
+    assert page.evaluate("[$('conflict').hidden, $('bytes').value]") == [True, "mine, and more"]
+    page.evaluate("$('undo').click()")
 
 
 def test_a_change_while_typing_is_shown_and_keeps_what_was_typed(three, visit):
