@@ -45,7 +45,7 @@ static void on_undo(void *arg)
 static void on_replace(void *arg)
 {
     const struct node *node = arg;
-    feed_reset(node->feed, store_applied(node->store) + 1);
+    feed_reset(node->feed, store_applied(node->store));
 }
 
 /* ---- hashes ---- */

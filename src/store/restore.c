@@ -140,9 +140,6 @@ static bool swap(struct store *store, uint64_t index)
         return false;
     }
     row_cache_clear(store->row_cache);
-    if (store->observer) {
-        store->observer->replaced(store->observer->arg);
-    }
     return true;
 }
 

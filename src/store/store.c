@@ -287,6 +287,9 @@ enum err store_apply(struct store *store, uint64_t index, uint64_t term,
     }
     store_undo_forget(store);
     store->floor_ms = store->next_floor_ms;
+    if (store->now.restored_at == index && store->observer) {
+        store->observer->replaced(store->observer->arg);
+    }
     result->data = buf_bytes(&store->result);
     return ERR_OK;
 }

@@ -146,14 +146,14 @@ struct store_change {
                               key is new. */
 };
 /* Receives the changes that store_apply() makes, in their order and before it
- * returns. It must not call the store. If store_apply() then fails, the changes
- * of that entry have not been made. */
+ * returns. It must not change the store. If store_apply() then fails, the
+ * changes of that entry have not been made. */
 struct store_observer {
     void (*changed)(void *arg, const struct store_change *change);
     /* A transaction has failed: the changes of this entry that were reported
      * so far have been undone. */
     void (*undone)(void *arg);
-    /* A restore has replaced all keys. */
+    /* A restore has replaced all keys. Its entry has been applied. */
     void (*replaced)(void *arg);
     void *arg;
 };

@@ -38,7 +38,8 @@ static void undone(void *arg)
 static void replaced(void *arg)
 {
     (void)arg;
-    buf_add_string(&seen, "replaced\n");
+    buf_printf(&seen, "replaced at %llu\n",
+               (unsigned long long)store_applied(store));
 }
 
 static const struct store_observer observer = {
@@ -193,7 +194,7 @@ static void test_a_restore_replaces_all(void **state)
     restore(COMMAND_RESTORE_COMMIT, 1, hash + 1); /* Not these rows. */
     expect("");
     restore(COMMAND_RESTORE_COMMIT, 1, hash);
-    expect("replaced\n");
+    expect("replaced at 5\n");
     restore(COMMAND_RESTORE_COMMIT, 1, hash); /* It is done once. */
     expect("");
 }

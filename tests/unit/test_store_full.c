@@ -300,6 +300,76 @@ static void test_a_delete_writes_few_pages(void **state)
     stop(&m);
 }
 
+/* ---- a restore ---- */
+
+static uint64_t replaced_at;
+static int replaced_count;
+
+static void on_change(void *arg, const struct store_change *change)
+{
+    (void)arg;
+    (void)change;
+}
+
+static void on_replace(void *arg)
+{
+    replaced_at = store_applied(*(struct store **)arg);
+    replaced_count++;
+}
+
+static enum err restore(struct machine *m, enum command_step step,
+                        uint64_t keys, uint64_t hash)
+{
+    struct command_writer writer;
+    struct store_result result;
+    command.size = 0;
+    command_restore(&writer, &command,
+                    &(struct command_restore){
+                        .step = step, .id = 9, .keys = keys, .hash = hash});
+    if (step == COMMAND_RESTORE_ROWS) {
+        command_restore_row(&writer, bytes_of_string("r"),
+                            bytes_of_string("v"));
+        command_end(&writer);
+    }
+    return store_apply(m->store, store_applied(m->store) + 1, 1,
+                       buf_bytes(&command), &result);
+}
+
+/* There is no space for the last step. Watchers are not notified before it is
+ * done: those that came again meanwhile would have its index, and miss it. */
+static void test_a_restore_that_fails_replaces_nothing(void **state)
+{
+    (void)state;
+    struct machine m = {0};
+    struct store_row row;
+    start(&m, 0);
+    struct store_observer observer = {
+        .changed = on_change, .replaced = on_replace, .arg = &m.store};
+    replaced_count = 0;
+    store_observe(m.store, &observer);
+    assert_int_equal(apply(&m, 1), ERR_OK);
+    assert_int_equal(restore(&m, COMMAND_RESTORE_BEGIN, 0, 0), ERR_OK);
+    assert_int_equal(restore(&m, COMMAND_RESTORE_ROWS, 0, 0), ERR_OK);
+    uint64_t hash = command_restore_hash(0, buf_bytes(&command));
+    assert_int_equal(store_flush(m.store), ERR_OK);
+    simdisk_set_full(m.disk, true);
+    for (int tries = 0; tries < 3; tries++) {
+        assert_int_equal(restore(&m, COMMAND_RESTORE_COMMIT, 1, hash),
+                         ERR_NOSPACE);
+        assert_int_equal(replaced_count, 0);
+        assert_int_equal(store_applied(m.store), 3);
+        assert_int_equal(store_get(m.store, bytes_of_string("key-1"), &row),
+                         ERR_OK);
+    }
+    simdisk_set_full(m.disk, false);
+    assert_int_equal(restore(&m, COMMAND_RESTORE_COMMIT, 1, hash), ERR_OK);
+    assert_int_equal(replaced_count, 1);
+    assert_int_equal(replaced_at, 4);
+    assert_int_equal(store_get(m.store, bytes_of_string("key-1"), &row),
+                     ERR_NOT_FOUND);
+    stop(&m);
+}
+
 /* ---- with a reserve ---- */
 
 static void prepare(struct machine *m)
@@ -512,6 +582,7 @@ int main(void)
     simvfs_install();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_while_applying),
+        cmocka_unit_test(test_a_restore_that_fails_replaces_nothing),
         cmocka_unit_test(test_deletes_without_a_reserve),
         cmocka_unit_test(test_a_wal_that_grows_later),
         cmocka_unit_test(test_a_wal_of_unknown_size_is_left_alone),
