@@ -226,6 +226,9 @@ def test_a_binary_is_as_small_as_it_must_be(arch, most):
     if not os.path.exists(binary_of(arch)):
         pytest.skip(f"no {binary_of(arch)}: make release ARCHES={arch} builds it")
     assert os.path.getsize(binary_of(arch)) <= most
+    # As an object that is const and has no value would be.
+    with open(binary_of(arch), "rb") as file:
+        assert b"\0" * 4096 not in file.read(), "a page of zeros"
 
 
 # Texts that are not for printf(): of SQLite's own, of strpbrk(), of date(1), of
