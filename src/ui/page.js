@@ -786,7 +786,8 @@ const onTreeKey = (event) => {
 // ---- one value ----
 
 // `shown` is what the node had: its key, bytes and index, index 0 for a key to be made.
-let shown = null, format = "text", written = "";
+// `format` is that of the field, `preferred` the one that was chosen last.
+let shown = null, format = "text", preferred = "text", written = "";
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const asText = (data) => unless(() => decoder.decode(data));
 const bytesOf = (item) => item.value_base64 === undefined ? new TextEncoder().encode(item.value) : Uint8Array.from(atob(item.value_base64), (c) => c.charCodeAt(0));
@@ -901,7 +902,7 @@ const openKey = async (key) => {
         adopt(meta);
         present();
         if (typed) { buttons(); return; }
-        showBytes(shown.data, format);
+        showBytes(shown.data, preferred);
         if (other) { $("value").scrollIntoView({ block: "nearest" }); }
     } catch (error) {
         if (chosen !== key) { return; }
@@ -935,7 +936,7 @@ const noticed = (kind, data) => {
         conflict(kind === "delete" ? null : data);
     } else {
         adopt({ ...data, version: shown.version + 1 });
-        showBytes(shown.data, format);
+        showBytes(shown.data, preferred);
         openKey(chosen);
     }
 };
@@ -1040,7 +1041,8 @@ const erase = async () => {
 const onFormat = (event) => {
     try {
         const data = edited(), dirty = isDirty();
-        fill(data, event.target.value);
+        preferred = event.target.value;
+        fill(data, preferred);
         if (!dirty) { written = $("bytes").value; }
         fault("");
     } catch (error) {

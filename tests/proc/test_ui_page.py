@@ -786,6 +786,9 @@ def test_values_as_text_json_and_hex(three, visit):
     # A field for text would make it another value.
     open_key(page, "form/cr")
     assert "61 0d 0a 62" in page.evaluate("$('bytes').value")
+    # The next one is shown as its reader chose.
+    open_key(page, "form/json")
+    assert page.evaluate("$('bytes').value").startswith('{\n  "big"')
 
 
 def test_a_fail_over_while_watching(cluster, visit):
