@@ -335,8 +335,11 @@ uint64_t space_deadline_ms(const struct node *node)
 /* ---- admission ---- */
 
 /* The shortage for which `size` more bytes of data are refused; ERR_OK: they
- * are accepted. */
-static enum err growth_shortage(const struct node *node, uint64_t size)
+ * are accepted. Without the log's reserve they have to fit into pages that
+ * deletes have freed, and into the -wal: into a half of its room, or with what
+ * is known to be written there, `spread` (0: unknown), into all of it. */
+static enum err growth_shortage(const struct node *node, uint64_t size,
+                                uint64_t spread)
 {
     enum err err = worse_of(blocking_shortage(node),
                             node->space.shortage[SPACE_LOG_SEGMENT]);
@@ -348,14 +351,18 @@ static enum err growth_shortage(const struct node *node, uint64_t size)
     }
     uint64_t under_way = node->requests.pending_bytes + node->flush.bytes +
                          size + node->fit.growth;
+    uint64_t written = node->requests.pending_spread + node->flush.spread +
+                       spread + node->fit.growth;
+    uint64_t room = store_room(node->store);
     bool fits = under_way <= node->space.unused_bytes / 2 &&
-                under_way <= store_room(node->store) / 2;
+                (under_way <= room / 2 || (spread > 0 && written <= room));
     return worse_of(err, fits ? ERR_OK : reserve);
 }
 
 enum err node_shortage(const struct node *node)
 {
-    return worse_of(growth_shortage(node, 0), node->space.shortage[SPACE_DATA]);
+    return worse_of(growth_shortage(node, 0, 0),
+                    node->space.shortage[SPACE_DATA]);
 }
 
 bool space_is_full(const struct node *node)
@@ -404,7 +411,6 @@ static enum space_answer admit_deletion(struct node *node, uint64_t keys,
 enum space_answer space_admit(struct node *node, struct bytes command,
                               uint64_t *spread)
 {
-    enum err shortage = growth_shortage(node, command.size);
     enum space_answer quota = growth_in_quota(node, command);
     enum space_answer disk = SPACE_YES;
     uint64_t keys;
@@ -413,6 +419,7 @@ enum space_answer space_admit(struct node *node, struct bytes command,
         *spread = growth_spread(node, command);
         disk = growth_on_disk(node, command.size, *spread);
     }
+    enum err shortage = growth_shortage(node, command.size, *spread);
     if (!shortage && quota == SPACE_YES && disk == SPACE_YES) {
         return SPACE_YES;
     }
