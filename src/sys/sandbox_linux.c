@@ -61,8 +61,9 @@
 enum { X32_BIT = 0x40000000 }; /* Of the number of a call: its ABI is x32. */
 
 /* The calls by what they are for; each role has some of these lists. Those made
- * most often come first, since the filter looks through them in order. */
-static const uint32_t allowed_events[] = {
+ * most often come first, since the filter looks through them in order. No
+ * architecture has a number of over 16 bits among them. */
+static const uint16_t allowed_events[] = {
 #ifdef __NR_epoll_wait
     __NR_epoll_wait,
 #endif
@@ -74,7 +75,7 @@ static const uint32_t allowed_events[] = {
 };
 
 /* Messages on sockets that exist. */
-static const uint32_t allowed_messages[] = {
+static const uint16_t allowed_messages[] = {
     __NR_recvfrom, __NR_sendto,
 #ifdef __NR_recv /* arm, mips */
     __NR_recv,     __NR_send,
@@ -82,13 +83,13 @@ static const uint32_t allowed_messages[] = {
     __NR_sendmsg,  __NR_recvmsg,
 };
 
-static const uint32_t allowed_sockets[] = {
+static const uint16_t allowed_sockets[] = {
     __NR_connect,    __NR_getsockname, __NR_getpeername,
     __NR_getsockopt, __NR_setsockopt,  __NR_shutdown,
 };
 
 /* Without those that open a file for writing, see emit_opening(). */
-static const uint32_t allowed_reading[] = {
+static const uint16_t allowed_reading[] = {
     __NR_pread64,
     __NR_lseek,
     __NR_readlinkat,
@@ -131,7 +132,7 @@ static const uint32_t allowed_reading[] = {
 #endif
 };
 
-static const uint32_t allowed_changes[] = {
+static const uint16_t allowed_changes[] = {
     __NR_pwrite64,    __NR_openat, __NR_ftruncate, __NR_fallocate, __NR_flock,
     __NR_fchmod,      __NR_fchown, __NR_unlinkat,  __NR_mkdirat,   __NR_umask,
     __NR_renameat2,
@@ -150,7 +151,7 @@ static const uint32_t allowed_changes[] = {
 };
 
 /* For all roles: descriptors that exist, time, memory, and the process. */
-static const uint32_t allowed[] = {
+static const uint16_t allowed[] = {
     __NR_fdatasync,
     __NR_close,
     __NR_read,
@@ -242,7 +243,7 @@ static const uint32_t allowed[] = {
 #endif
 };
 
-static const uint32_t allowed_resolver[] = {
+static const uint16_t allowed_resolver[] = {
     __NR_bind,        __NR_sendmmsg, __NR_recvmmsg, __NR_setitimer,
     __NR_getitimer,   __NR_dup,      __NR_dup3,
 #ifdef __NR_dup2
@@ -267,7 +268,7 @@ static const uint32_t allowed_resolver[] = {
 };
 
 /* Calls that end the process. */
-static const uint32_t killing[] = {
+static const uint16_t killing[] = {
     __NR_execve,           __NR_execveat,
     __NR_ptrace,           __NR_bpf,
     __NR_process_vm_readv, __NR_process_vm_writev,
@@ -323,7 +324,7 @@ static void emit_case(struct program *program, uint32_t value, uint32_t action)
     emit_return(program, action);
 }
 
-static void emit_cases(struct program *program, const uint32_t *calls,
+static void emit_cases(struct program *program, const uint16_t *calls,
                        size_t count, uint32_t action)
 {
     for (size_t i = 0; i < count; i++) {
@@ -353,28 +354,20 @@ static void emit_one_of(struct program *program, uint32_t call, size_t place,
     must(rest <= UINT8_MAX);
     emit(program, BPF_JMP | BPF_JEQ | BPF_K, call, 0, (uint8_t)rest);
     emit_load_argument(program, place);
-    emit_cases(program, values, count, SECCOMP_RET_ALLOW);
+    for (size_t i = 0; i < count; i++) {
+        emit_case(program, values[i], SECCOMP_RET_ALLOW);
+    }
     emit_return(program, refuse(error));
 }
 
-/* `call` fails when its argument at `place` is `value`, and is allowed else. */
-static void emit_all_but(struct program *program, uint32_t call, size_t place,
-                         uint32_t value)
+/* `call` fails when its argument at `place` is `value` (`test` BPF_JEQ), or has
+ * one of these bits (BPF_JSET), and is allowed else. */
+static void emit_unless(struct program *program, uint32_t call, size_t place,
+                        uint16_t test, uint32_t value)
 {
     emit(program, BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4);
     emit_load_argument(program, place);
-    emit(program, BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
-    emit_return(program, refuse(EPERM));
-    emit_return(program, SECCOMP_RET_ALLOW);
-}
-
-/* `call` is allowed when none of `bits` is set in its argument at `place`. */
-static void emit_without_bits(struct program *program, uint32_t call,
-                              size_t place, uint32_t bits)
-{
-    emit(program, BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4);
-    emit_load_argument(program, place);
-    emit(program, BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1);
+    emit(program, BPF_JMP | BPF_K | test, value, 0, 1);
     emit_return(program, refuse(EPERM));
     emit_return(program, SECCOMP_RET_ALLOW);
 }
@@ -413,9 +406,9 @@ static void emit_fcntl(struct program *program, enum sandbox_role role)
 static void emit_opening(struct program *program)
 {
     const uint32_t changing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
-    emit_without_bits(program, __NR_openat, 2, changing);
+    emit_unless(program, __NR_openat, 2, BPF_JSET, changing);
 #ifdef __NR_open
-    emit_without_bits(program, __NR_open, 1, changing);
+    emit_unless(program, __NR_open, 1, BPF_JSET, changing);
 #endif
 }
 
@@ -425,7 +418,7 @@ static void emit_sealed(struct program *program, int fd)
 {
     const uint32_t calls[] = {__NR_connect, __NR_sendto, __NR_sendmsg};
     for (size_t i = 0; i < ARRAY_COUNT(calls) && fd >= 0; i++) {
-        emit_all_but(program, calls[i], 0, (uint32_t)fd);
+        emit_unless(program, calls[i], 0, BPF_JEQ, (uint32_t)fd);
     }
 }
 
@@ -457,11 +450,11 @@ static void emit_socketcall(struct program *program, enum sandbox_role role)
 static void emit_memory(struct program *program)
 {
 #ifdef __NR_mmap2
-    emit_without_bits(program, __NR_mmap2, 2, PROT_EXEC);
+    emit_unless(program, __NR_mmap2, 2, BPF_JSET, PROT_EXEC);
 #else
-    emit_without_bits(program, __NR_mmap, 2, PROT_EXEC);
+    emit_unless(program, __NR_mmap, 2, BPF_JSET, PROT_EXEC);
 #endif
-    emit_without_bits(program, __NR_mprotect, 2, PROT_EXEC);
+    emit_unless(program, __NR_mprotect, 2, BPF_JSET, PROT_EXEC);
 }
 
 static void emit_arguments(struct program *program, enum sandbox_role role)
@@ -485,7 +478,7 @@ static void emit_arguments(struct program *program, enum sandbox_role role)
 static void emit_arguments_of_resolver(struct program *program)
 {
     const uint32_t families[] = {AF_INET, AF_INET6, AF_UNIX, AF_NETLINK};
-    const uint32_t free_calls[] = {
+    const uint16_t free_calls[] = {
 #ifdef __NR_socketcall
         __NR_socketcall,
 #endif
@@ -511,7 +504,7 @@ static void emit_arguments_of_resolver(struct program *program)
     emit_opening(program);
     emit_fcntl(program, SANDBOX_RESOLVER);
     emit_one_of(program, __NR_ioctl, 1, ioctls, ARRAY_COUNT(ioctls), EPERM);
-    emit_without_bits(program, __NR_clone, 0, namespaces);
+    emit_unless(program, __NR_clone, 0, BPF_JSET, namespaces);
     /* Not those of the node, which has the same user. */
     emit_one_of(program, __NR_prlimit64, 0, self, ARRAY_COUNT(self), EPERM);
     emit_cases(program, free_calls, ARRAY_COUNT(free_calls), SECCOMP_RET_ALLOW);
