@@ -250,16 +250,16 @@ void auth_rules_release(struct auth_rules *rules)
 
 enum { MESSAGE_BYTES = 160, SHOWN_BYTES_MAX = 40 };
 
+/* The members of an object. */
+enum { MEMBER_NAME, MEMBER_PASSWORD, MEMBER_TOKEN, MEMBER_PERMS, MEMBERS };
+
 struct parse {
     struct json_reader json;
     struct auth_rules *rules;
     struct auth_user *user; /* The one being read. */
-    bool has_name;
-    bool has_password;
-    bool has_token;
-    bool has_perms;
-    bool names_ready; /* Some object names "ready". */
-    size_t token_at;  /* Where the last token begins. */
+    bool has[MEMBERS];      /* What it has of them. */
+    bool names_ready;       /* Some object names "ready". */
+    size_t token_at;        /* Where the last token begins. */
     char message[MESSAGE_BYTES];
 };
 
@@ -469,43 +469,34 @@ static bool take_name(struct parse *parse, struct bytes name)
            wrong(parse, "a user's name has no colon");
 }
 
-/* A member that is a string, and given once. */
-static bool take_string(struct parse *parse, bool *has,
-                        bool (*take)(struct parse *parse, struct bytes text))
-{
-    if (*has) {
-        return wrong(parse, "a member that is there twice");
-    }
-    *has = true;
-    if (next(parse) != JSON_STRING) {
-        return wrong(parse, "a string is expected");
-    }
-    return take(parse, parse->json.text);
-}
+static const struct {
+    const char *name;
+    bool (*take)(struct parse *parse, struct bytes text); /* NULL: an array. */
+} members[] = {
+    [MEMBER_NAME] = {"username", take_name},
+    [MEMBER_PASSWORD] = {"password", take_password},
+    [MEMBER_TOKEN] = {"token", take_token},
+    [MEMBER_PERMS] = {"perms", NULL},
+};
 
 static bool take_member(struct parse *parse, struct bytes name)
 {
-    static const char *const known[] = {"username", "password", "token",
-                                        "perms"};
-    if (bytes_equal_string(name, "username")) {
-        return take_string(parse, &parse->has_name, take_name);
-    }
-    if (bytes_equal_string(name, "password")) {
-        return take_string(parse, &parse->has_password, take_password);
-    }
-    if (bytes_equal_string(name, "token")) {
-        return take_string(parse, &parse->has_token, take_token);
-    }
-    if (bytes_equal_string(name, "perms") && !parse->has_perms) {
-        parse->has_perms = true;
-        return take_perms(parse);
-    }
-    if (bytes_equal_string(name, "perms")) {
-        return wrong(parse, "a member that is there twice");
-    }
     struct text_nearest nearest = text_nearest_to(name);
-    for (size_t i = 0; i < ARRAY_COUNT(known); i++) {
-        text_nearest_offer(&nearest, bytes_of_string(known[i]));
+    for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
+        if (!bytes_equal_string(name, members[i].name)) {
+            text_nearest_offer(&nearest, bytes_of_string(members[i].name));
+            continue;
+        }
+        if (parse->has[i]) {
+            return wrong(parse, "a member that is there twice");
+        }
+        parse->has[i] = true;
+        if (!members[i].take) {
+            return take_perms(parse);
+        }
+        return next(parse) == JSON_STRING
+                   ? members[i].take(parse, parse->json.text)
+                   : wrong(parse, "a string is expected");
     }
     return wrong_word(parse, "there is no member", name, nearest.best);
 }
@@ -515,23 +506,23 @@ static bool check_user(struct parse *parse)
 {
     struct auth_rules *rules = parse->rules;
     const struct auth_user *user = parse->user;
-    if (parse->has_name == parse->has_token) {
+    bool has_name = parse->has[MEMBER_NAME];
+    bool has_password = parse->has[MEMBER_PASSWORD];
+    if (has_name == parse->has[MEMBER_TOKEN]) {
         return wrong(parse, "an object has either a \"username\" or a "
                             "\"token\"");
     }
-    if (parse->has_password !=
-        (parse->has_name && user->kind == AUTH_USER_PASSWORD)) {
-        return wrong(parse, parse->has_password
-                                ? "a token, \"*\" and uid:N have no "
-                                  "\"password\""
-                                : "a user has a \"password\"");
+    if (has_password != (has_name && user->kind == AUTH_USER_PASSWORD)) {
+        return wrong(parse, has_password ? "a token, \"*\" and uid:N have no "
+                                           "\"password\""
+                                         : "a user has a \"password\"");
     }
-    if (!parse->has_perms) {
+    if (!parse->has[MEMBER_PERMS]) {
         return wrong(parse, "an object has \"perms\"");
     }
     for (uint32_t i = 0; i + 1 < rules->user_count; i++) {
         const struct auth_user *other = &rules->users[i];
-        if (parse->has_name
+        if (has_name
                 ? other->kind == user->kind &&
                       bytes_equal(other->name, user->name)
                 : other->kind == AUTH_USER_TOKEN &&
@@ -553,10 +544,7 @@ static bool take_user(struct parse *parse)
                                                  sizeof(rules->users[0]));
     parse->user = &rules->users[rules->user_count++];
     *parse->user = (struct auth_user){.prefix_first = rules->prefix_count};
-    parse->has_name = false;
-    parse->has_password = false;
-    parse->has_token = false;
-    parse->has_perms = false;
+    memset(parse->has, 0, sizeof(parse->has));
     enum json_token token;
     while ((token = next(parse)) == JSON_NAME) {
         if (!take_member(parse, parse->json.text)) {
