@@ -7,8 +7,9 @@
  *     2 SQLite's checkpoint runs; its sync of the -wal is skipped and its sync
  *       of the database refused. The pages are copied, but for SQLite the
  *       checkpoint has failed (SQLITE_INTERRUPT). If there are many, a write is
- *       refused before, and this step is repeated: SQLite copies pages in their
- *       order, and those that were copied before are skipped.
+ *       refused before, and this step is repeated once the pages are synced:
+ *       SQLite copies pages in their order, and those that were copied before
+ *       are skipped.
  *     3 The database is synced.
  *     4 SQLite's checkpoint runs again. The pages and the sync are there
  *       already, so that its writes and its sync are skipped.
@@ -130,7 +131,12 @@ static int copy(struct store *store, bool async)
     if (rc == SQLITE_OK) {
         finish(store); /* There was nothing to copy. */
     } else if (rc == SQLITE_INTERRUPT && !store->copy.complete) {
-        return SQLITE_OK; /* There is more. */
+        /* There is more. The disk gets it piece by piece: one sync of all of it
+         * would hold up the log's fdatasync. */
+        if (async) {
+            (void)submit_sync(store, &store->db_file);
+        }
+        return SQLITE_OK;
     } else if (rc == SQLITE_INTERRUPT) {
         store->step = async && submit_sync(store, &store->db_file)
                           ? STEP_SYNCED

@@ -94,7 +94,7 @@ enum {
     STORE_WAL_BYTES_LEAST = 108 << 10,
     STORE_CACHE_BYTES = 4 << 20,
     STORE_ROW_CACHE_BYTES = 1 << 20,
-    STORE_CHECKPOINT_PAGES = 512
+    STORE_CHECKPOINT_PAGES = 256
 };
 
 /* Open the database, create it if missing, and migrate it: migrations are
