@@ -241,12 +241,13 @@ bool space_prepare_log(struct node *node)
     must(!disk_is_busy(node));
     bool committing =
         store_shortage(node->store) && store_pending(node->store) > 0;
-    if (committing || space_is_put_off(node, SPACE_LOG_SEGMENT)) {
+    if (committing || space_is_put_off(node, SPACE_LOG_SEGMENT) ||
+        !wal_prepare_is_due(node->wal)) {
         return false;
     }
     bool more = wal_prepare(node->wal);
     space_set(node, SPACE_LOG_SEGMENT, wal_shortage(node->wal));
-    return more;
+    return more && wal_prepare_is_due(node->wal);
 }
 
 /* Prepare the reserve of the database, in which commits are made on a full

@@ -87,9 +87,23 @@ static bool has_spare(const struct wal *wal)
     return wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes;
 }
 
+/* Where in the current segment the preparation of the next one starts. */
+static uint64_t prepare_from(const struct wal *wal)
+{
+    return max_u64(wal->opened_at, wal->segment_size / 4);
+}
+
+bool wal_prepare_is_due(const struct wal *wal)
+{
+    uint64_t from = prepare_from(wal);
+    uint64_t filled = wal->spare >= 0 ? wal->spare_filled : 0;
+    return wal->shortage || wal->offset < from || has_spare(wal) ||
+           filled <= 4 * (wal->offset - from);
+}
+
 bool wal_prepare(struct wal *wal)
 {
-    uint64_t from = max_u64(wal->opened_at, wal->segment_size / 4);
+    uint64_t from = prepare_from(wal);
     bool done = has_spare(wal);
     enum err err = ERR_OK;
     if (done || wal->offset < wal->segment_size / 4) {

@@ -172,6 +172,9 @@ MUST_CHECK enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term);
  * written since wal_open(), if that is later), the next one exists, or
  * wal_shortage() says why not. False: nothing is left to do. */
 bool wal_prepare(struct wal *wal);
+/* False: the slices that are written are enough until more batches are. Zeros
+ * that the disk gets all at once hold up the fdatasync of a batch. */
+bool wal_prepare_is_due(const struct wal *wal);
 /* Why the next segment cannot be prepared: ERR_NOSPACE or ERR_RESOURCES. The
  * rest of the current segment and the reserve are for entries that have been
  * accepted; refuse new ones until a later wal_prepare() succeeds. ERR_OK:

@@ -413,6 +413,40 @@ static void test_the_next_segment_is_there_in_time(void **state)
     finish();
 }
 
+static uint64_t written(void)
+{
+    struct wal_stats stats;
+    wal_get_stats(f.wal, &stats);
+    return stats.written_bytes;
+}
+
+/* The disk gets the zeros of the next segment while the log grows, not all of
+ * them at once. */
+static void test_the_next_segment_is_prepared_piece_by_piece(void **state)
+{
+    (void)state;
+    enum { LARGE_SEGMENT = 4 << 20, BATCH = 64 << 10 };
+    begin();
+    wal_close(f.wal);
+    f.options.segment_bytes = LARGE_SEGMENT;
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    append(1, 2 * SEGMENT); /* The first segment is a small one. */
+    sync_all();
+    uint64_t zeros = 0;
+    for (unsigned i = 0; i < LARGE_SEGMENT / BATCH / 2; i++) {
+        append(1, BATCH);
+        sync_all();
+        uint64_t before = written();
+        while (wal_prepare_is_due(f.wal) && wal_prepare(f.wal)) {
+        }
+        assert_in_range(written() - before, 0, 2 * FS_ZEROS_BYTES);
+        zeros += written() - before;
+    }
+    assert_int_equal(zeros, LARGE_SEGMENT);
+    assert_int_equal(wal_shortage(f.wal), ERR_OK);
+    finish();
+}
+
 /* A log may have been begun on a disk of another size: the size of a segment is
  * that of its file. */
 static void test_segments_of_different_sizes(void **state)
@@ -868,6 +902,7 @@ int main(void)
         BOTH(test_files_of_another_are_refused),
         BOTH(test_a_full_disk_is_told_before_it_matters),
         BOTH(test_the_next_segment_is_there_in_time),
+        BOTH(test_the_next_segment_is_prepared_piece_by_piece),
         BOTH(test_the_next_segment_goes_to_the_disk_early),
         BOTH(test_segments_of_different_sizes),
         BOTH(test_the_log_goes_on_in_its_reserve),
