@@ -31,6 +31,9 @@ enum {
     RETRY_MS = 1000,
     RETRY_MS_MAX = 60000,
 };
+/* Entries that a snapshot beyond RAFT_NUMBER_SOUND may be ahead of the log:
+ * more than a cluster writes while a node is away. */
+#define INDEX_STEP_MAX ((uint64_t)1 << 40)
 
 static uint64_t piece_bytes(const struct node *node)
 {
@@ -262,6 +265,16 @@ static bool start_arriving(struct node *node, raft_id from,
     return true;
 }
 
+/* An index far beyond that of any leader would leave none for what follows it.
+ * A node without a log accepts it: in its cluster it is true, and there is
+ * nothing to lose. */
+static bool index_is_near(const struct node *node, uint64_t index)
+{
+    uint64_t last = raft_last(node->raft);
+    return last == 0 ||
+           index <= max_u64(RAFT_NUMBER_SOUND, last + INDEX_STEP_MAX);
+}
+
 /* True for a piece of this term's leader. A leader sends snapshots only after
  * an answer of this node in its term, so an older or newer term is not its.
  * When heartbeats were late this node knows no leader; the sender may still be
@@ -272,7 +285,8 @@ static bool is_timely(const struct node *node, raft_id from,
     uint64_t term = raft_term(node->raft);
     raft_id leader = raft_leader(node->raft);
     return piece->term == term && piece->index_term <= term &&
-           piece->index < RAFT_NUMBER_MAX && (leader == 0 || leader == from);
+           piece->index < RAFT_NUMBER_MAX &&
+           index_is_near(node, piece->index) && (leader == 0 || leader == from);
 }
 
 static bool add_piece(struct node *node, raft_id from,

@@ -179,8 +179,10 @@ bool raft_sender_is_known(const struct raft *raft, const struct raft_message *m)
  * many elections. */
 static bool term_is_near(const struct raft *raft, uint64_t term)
 {
+    uint64_t jump_max =
+        term <= RAFT_NUMBER_SOUND ? RAFT_TERM_JUMP_MAX : RAFT_TERM_STEP_MAX;
     return raft->term == 0 || term <= raft->term ||
-           term - raft->term <= RAFT_TERM_JUMP_MAX;
+           term - raft->term <= jump_max;
 }
 
 enum err raft_message_check(const struct raft *raft,

@@ -59,6 +59,10 @@ enum {
  * this, so that sums cannot wrap. Messages are checked; the caller checks the
  * rest. */
 #define RAFT_NUMBER_MAX ((uint64_t)1 << 62)
+/* Larger terms and indexes are reached only by a false number of a member. The
+ * other half is left for what follows: there a number may be ahead of a node's
+ * own by little only. */
+#define RAFT_NUMBER_SOUND (RAFT_NUMBER_MAX / 2)
 
 /* ---- membership ------------------------------------------------------- */
 

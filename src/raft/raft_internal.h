@@ -37,6 +37,9 @@ enum {
 /* More elections than a cluster can hold: a later term by more than that is a
  * mistake, and would use up the numbers that are left. */
 #define RAFT_TERM_JUMP_MAX ((uint64_t)1 << 32)
+/* The same beyond RAFT_NUMBER_SOUND, so that many such messages do not use them
+ * up either. */
+#define RAFT_TERM_STEP_MAX ((uint64_t)1 << 16)
 
 /* One member of the active configuration, ourselves included. Slot i belongs
  * to members[i]. All but `id` and `down` mean something on a leader only. */

@@ -263,3 +263,22 @@ def test_a_snapshot_cannot_use_up_the_time(members, tmp_path, time, outcome):
         assert "the cluster time in it" in it.other.log()
         ends_in_time(it, "a")
         survives(it)
+
+
+@pytest.mark.parametrize("index", [2**62 - 3, 2**61 + 2**40])
+def test_a_snapshot_cannot_use_up_the_indexes(members, tmp_path, index):
+    """Few entries could come behind it, or none; then no leader could write."""
+    it = members
+    it.cluster.wait_same()
+    state = it.other.status()
+    term = state["term"]
+    path = tmp_path / "image.db"
+    path.write_bytes(it.other.request("GET", "/backup").body)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("update raft set applied=?, term=?", (index, term))
+        db.commit()
+    with it.liar(it.other) as liar:
+        assert install(liar, it.facts.numbers[it.member.name],
+                       it.facts.numbers[it.other.name], term + 1,
+                       path.read_bytes(), index, term) == FAILED
+    survives(it)

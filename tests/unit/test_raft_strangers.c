@@ -165,6 +165,26 @@ static void test_a_term_does_not_jump(void **state)
     assert_int_equal(engine_status(engine)->term, 3 + JUMP_MAX);
 }
 
+/* Nor do many jumps use up the terms. */
+static void test_terms_beyond_the_sound_ones_come_in_steps(void **state)
+{
+    (void)state;
+    const uint64_t half = RAFT_NUMBER_MAX / 2;
+    const uint64_t step = 1 << 16;
+    engine = ENGINE(.voters = 3, .self = 2, .log = {1}, .term = half - 5);
+    REFUSED(engine, ERR_INVALID,
+            HEAR(engine, .type = RAFT_MSG_HEARTBEAT, .from = 1,
+                 .term = half - 5 + JUMP_MAX));
+    OK(HEAR(engine, .type = RAFT_MSG_HEARTBEAT, .from = 1,
+            .term = half - 5 + step));
+    REFUSED(engine, ERR_INVALID,
+            HEAR(engine, .type = RAFT_MSG_HEARTBEAT, .from = 1,
+                 .term = half - 5 + 2 * step + 1));
+    OK(HEAR(engine, .type = RAFT_MSG_HEARTBEAT, .from = 1,
+            .term = half - 5 + 2 * step));
+    assert_true(engine_status(engine)->term == half - 5 + 2 * step);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, finish)
@@ -174,6 +194,7 @@ int main(void)
         TEST(test_a_newcomer_hears_its_leader),
         TEST(test_a_handover_is_not_for_everybody),
         TEST(test_a_term_does_not_jump),
+        TEST(test_terms_beyond_the_sound_ones_come_in_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
