@@ -755,7 +755,13 @@ const openTree = async () => {
         stream.state = "wait";
         live();
         if (error.status === 401) { login("Keys need a user or a token."); return; }
-        if (error.status === 403) { complain(why(error)); stream.state = "none"; return; }
+        if (error.status < 500 && error.status !== 429) { // It would be so again.
+            complain(why(error));
+            $("tree").replaceChildren();
+            stream.state = "none";
+            live();
+            return;
+        }
         setTimeout(() => { if (root === mine && view === "keys") { openTree(); } }, 2000);
     }
 };
@@ -984,7 +990,7 @@ const store = async (key, data, condition) => {
             const theirs = await read(pathOf(key) + "?meta").catch((fail) => fail.status === 404 ? null : undefined);
             if (theirs !== undefined && shown === mine) { chosen = mine.key = key; visit(hashOf({})); conflict(theirs); return; }
         }
-        if (shown === mine) { fault(why(error)); } else { complain(visible(key) + ": " + why(error)); }
+        if (shown === mine) { fault("Save: " + why(error)); } else { complain("Save " + visible(key) + ": " + why(error)); }
     } finally {
         idle(mine);
     }
@@ -1034,7 +1040,7 @@ const erase = async () => {
         if (chosen === key) { closeKey(); }
     } catch (error) {
         const theirs = error.status === 412 && await read(pathOf(key) + "?meta").catch(() => null);
-        if (shown !== mine) { complain(visible(key) + ": " + why(error)); } else if (error.status === 412) { conflict(theirs); } else { fault(why(error)); }
+        if (shown !== mine) { complain("Delete " + visible(key) + ": " + why(error)); } else if (error.status === 412) { conflict(theirs); } else { fault("Delete: " + why(error)); }
     }
     idle(mine);
 };

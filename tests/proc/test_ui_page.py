@@ -455,6 +455,24 @@ def test_a_key_is_not_taken_for_another_one(three, visit):
     assert three[0].request("GET", "/key/a%E2%80%8Db%20c?raw").body == b"saved"
 
 
+def test_what_is_too_long_is_refused_and_not_cut(three, visit):
+    page = visit(three[1], "/ui#keys", broken=True)
+    page.wait_for("stream.state === 'live'")
+    page.click("#new")
+    page.type("k" * 4096)
+    edit(page, "value")
+    page.click("#save")
+    page.wait_for("$('wrong').textContent === 'Save: a key has 1 to 1024 bytes'")
+    assert three[0].request("GET", "/keys?count").json()["count"] == 0
+    page.evaluate("$('undo').click()")
+    # A prefix: it says why there is no list, and does not ask for it again and again.
+    page.evaluate("location.hash = '#keys?prefix=' + 'p'.repeat(2000)")
+    page.wait_for("$('message').textContent.includes('1024') && $('tree').textContent === ''")
+    assert page.evaluate("[stream.state, $('live').textContent]") == ["none", "live"]
+    page.evaluate("location.hash = '#keys'")
+    page.wait_for("stream.state === 'live' && $('tree').textContent === 'No keys.'")
+
+
 def test_a_list_that_is_slow_is_not_an_empty_one(three, visit):
     three[0].put("slow/a", "1")
     page = visit(three[1], "/ui#keys")
