@@ -187,7 +187,7 @@ $(foreach name,$(EMBED),$(eval $(call embed_rule,$(name))))
 # prints them.
 HOSTCC ?= $(CC)
 $(BUILD)/generated/help.txt: scripts/help_text.c $(HELP_PAGES) \
-  src/client/help_internal.h src/client/client_internal.h
+  src/client/help_internal.h src/client/client_internal.h src/client/help.h
 	@mkdir -p $(@D)
 	$(HOSTCC) $(LANGUAGE) $(WARN) -o $(@:.txt=) $<
 	$(@:.txt=) >$@

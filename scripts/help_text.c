@@ -9,6 +9,7 @@
 #include "client/help_copies.c"
 #include "client/help_keys.c"
 #include "client/help_locks.c"
+#include "client/help_offline.c"
 #include "client/help_overview.c"
 #include "client/help_secrets.c"
 

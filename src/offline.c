@@ -8,69 +8,19 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "client/help.h"
 #include "config.h"
 #include "host.h"
 #include "privileges.h"
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_DATA = 4 };
 
-static const char recover_help[] =
-    "NAME\n"
-    "    craftd recover - make a cluster of one when a majority is lost\n"
-    "\n"
-    "SYNOPSIS\n"
-    "    craftd recover [the flags of craftd] [--without-log] DIR\n"
-    "\n"
-    "DESCRIPTION\n"
-    "    When a majority of the nodes is permanently lost: turn DIR, which is\n"
-    "    the data directory of a surviving node that does not run, into a\n"
-    "    new cluster of one. Choose the node with the highest \"applied\" and\n"
-    "    \"last_log\" in its last log lines. Start it with its usual command\n"
-    "    line, and join new, empty nodes to it.\n"
-    "\n"
-    "    Acknowledged writes that had not reached this node are lost. Writes\n"
-    "    that had reached it, but were never acknowledged, may take effect.\n"
-    "    The new cluster has a new id, so that no node of the old one can\n"
-    "    join it by mistake; empty their directories before they join.\n"
-    "\n"
-    "OPTIONS\n"
-    "    --without-log        use the database alone, because the log is\n"
-    "                         damaged. Up to a few seconds of writes, or\n"
-    "                         32 MiB of them, are lost as well\n"
-    "\n"
-    "EXIT CODES\n"
-    "    0  done\n"
-    "    1  failed\n"
-    "    2  wrong usage\n"
-    "    4  data damaged\n";
-
-static const char restore_help[] =
-    "NAME\n"
-    "    craftd restore - make a cluster from a backup\n"
-    "\n"
-    "SYNOPSIS\n"
-    "    craftd restore FILE [the flags of craftd] DIR\n"
-    "    craftd restore [the flags of craftd] --dir DIR FILE\n"
-    "    craftd restore --addr HOST:PORT FILE\n"
-    "\n"
-    "DESCRIPTION\n"
-    "    The third form replaces all data of a running cluster; see craftd\n"
-    "    restore --addr HOST:PORT --help. The others need no cluster:\n"
-    "\n"
-    "    Turn the empty directory DIR into a new cluster of one with the data\n"
-    "    in FILE, a backup from GET /backup. Start it with the same flags, "
-    "and\n"
-    "    join new, empty nodes to it. Every key keeps its value; indexes\n"
-    "    continue where they were. FILE becomes the database: a file with\n"
-    "    tables, indexes or triggers that craftd did not create is refused.\n"
-    "    With --user, that user must be able to read FILE and list its\n"
-    "    directory.\n"
-    "\n"
-    "EXIT CODES\n"
-    "    0  done\n"
-    "    1  failed\n"
-    "    2  wrong usage\n"
-    "    4  FILE is damaged or not a backup\n";
+static void print_page(FILE *stream, enum help_page page)
+{
+    struct buf pages = {0};
+    fputs(client_page((int)page, &pages), stream);
+    buf_free(&pages);
+}
 
 /* Parses argv as a command line of the daemon, without the first `own` words
  * behind the program's name. Returns an exit code. */
@@ -236,7 +186,7 @@ static int restore(int argc, char **argv)
     bool last = argc > 3 && argv[2][0] == '-';
     const char *file = argc < 3 ? "-" : last ? argv[argc - 1] : argv[2];
     if (file[0] == '-' || strlen(file) >= sizeof(dir)) {
-        fputs(restore_help, stderr);
+        print_page(stderr, help_restore_offline);
         return EXIT_USAGE;
     }
     int code = last ? parse(argc - 1, argv, 1, &config)
@@ -376,11 +326,11 @@ int offline_main(int argc, char **argv)
 {
     static const struct {
         const char *name;
-        const char *help;
+        enum help_page help;
         int (*run)(int argc, char **argv);
     } commands[] = {
-        {"recover", recover_help, recover},
-        {"restore", restore_help, restore},
+        {"recover", help_recover, recover},
+        {"restore", help_restore_offline, restore},
     };
     if (argc > 1 && strcmp(argv[1], "backup") == 0 &&
         has_flag(argc, argv, "show") && !wants_help(argc, argv)) {
@@ -392,7 +342,7 @@ int offline_main(int argc, char **argv)
         }
         if (strcmp(argv[1], commands[i].name) == 0) {
             if (wants_help(argc, argv)) {
-                fputs(commands[i].help, stdout);
+                print_page(stdout, commands[i].help);
                 return 0;
             }
             return commands[i].run(argc, argv);

@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/bytes.h"
 #include "client/client.h"
+#include "client/help.h"
 #include "http/http.h"
 #include "json/json.h"
 
@@ -311,48 +312,5 @@ int client_run_token(const struct options *options);
 int client_run_keygen(const struct options *options);
 int client_run_version(const struct options *options);
 int client_run_help(const struct options *options);
-
-/* The pages of the manual: help_*.c. They are compressed in the binary, and
- * known there by their numbers; scripts/help_text.c puts them there. */
-#define HELP_PAGES(X)                                                          \
-    X(overview)                                                                \
-    X(get)                                                                     \
-    X(put)                                                                     \
-    X(del)                                                                     \
-    X(ls)                                                                      \
-    X(txn)                                                                     \
-    X(watch)                                                                   \
-    X(lock)                                                                    \
-    X(elect)                                                                   \
-    X(status)                                                                  \
-    X(check)                                                                   \
-    X(nodes)                                                                   \
-    X(leader)                                                                  \
-    X(sync)                                                                    \
-    X(snapshot)                                                                \
-    X(backup)                                                                  \
-    X(restore)                                                                 \
-    X(export)                                                                  \
-    X(import)                                                                  \
-    X(bench)                                                                   \
-    X(bench_disk)                                                              \
-    X(passwd)                                                                  \
-    X(token)                                                                   \
-    X(keygen)                                                                  \
-    X(version)                                                                 \
-    X(help)
-
-#ifdef HELP_TEXTS
-#define X(name) extern const char help_##name[];
-HELP_PAGES(X)
-#else
-#define X(name) help_##name,
-enum help_page { HELP_PAGES(X) };
-#endif
-#undef X
-extern const struct bytes embedded_help;
-
-/* The text of a page, in `pages`, which is overwritten. */
-const char *client_page(int page, struct buf *pages);
 
 #endif
