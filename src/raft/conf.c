@@ -189,10 +189,16 @@ static enum err change_add(struct raft *raft, struct raft_conf *conf,
             return ERR_EXISTS;
         }
     }
-    /* The newest id is the highest: the list stays sorted. */
+    /* The newest id is the highest: the list stays sorted. It is the index of
+     * the entry, unless a member that was at fault has added a larger one. */
+    raft_id highest = conf->members[conf->count - 1].id;
+    raft_id id = max_u64(raft->log.last, highest) + 1;
+    if (id >= RAFT_NUMBER_MAX) {
+        return ERR_INVALID; /* Until the member that has it is removed. */
+    }
     struct raft_member *added = &conf->members[conf->count++];
     *added = *member;
-    added->id = raft->log.last + 1;
+    added->id = id;
     return ERR_OK;
 }
 

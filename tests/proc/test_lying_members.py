@@ -2,6 +2,7 @@
 with numbers that no build writes. The others go on, or end the link; they take
 no harm that a restart would not mend."""
 import contextlib
+import json
 import sqlite3
 import struct
 
@@ -193,12 +194,12 @@ def test_requests_that_wait_for_ever_are_few(members):
 
 # ---- a leader that lies about the time ----
 
-def end_of_time(it, stamp):
-    """Both others apply an entry with that stamp, from a leader of the next term."""
+def lead(it, payload, kind=fake.NORMAL):
+    """Both others apply that entry, from a leader of the next term."""
     it.cluster.wait_same()
     state = it.leader.status()
     term, last = state["term"] + 1, state["applied"]
-    lie = fake.entry(term, b"\4" + u64(stamp) + txn())
+    lie = fake.entry(term, payload, kind)
     with it.liar(it.leader) as first, it.liar(it.other) as second:
         me = it.facts.numbers[it.member.name]
         for liar in (first, second):
@@ -231,7 +232,7 @@ def test_a_leader_cannot_use_up_the_time(members, stamp):
     """The others do not end, nor does the time stand still, today or after a
     restart."""
     it = members
-    end_of_time(it, stamp)
+    lead(it, b"\4" + u64(stamp) + txn())
     ends_in_time(it, "a")
     for node in (it.leader, it.other):
         assert node.alive(), (node.name, node.log()[-600:])
@@ -281,4 +282,26 @@ def test_a_snapshot_cannot_use_up_the_indexes(members, tmp_path, index):
         assert install(liar, it.facts.numbers[it.member.name],
                        it.facts.numbers[it.other.name], term + 1,
                        path.read_bytes(), index, term) == FAILED
+    survives(it)
+
+
+@pytest.mark.parametrize("number", [2**40, 2**62 - 1])
+def test_a_member_cannot_use_up_the_numbers_of_members(members, number):
+    """Nobody can be added behind the last number; then that member is removed."""
+    it = members
+    lie = [fake.member(it.facts.numbers[node.name], node.name, node.raft,
+                       uuid=uuid_of(node), http=node.http) for node in it.cluster]
+    lie.append(fake.member(number, "ghost", "127.0.0.1:1", suffrage=3))
+    lead(it, fake.conf(lie), fake.CONF)
+    leader = it.cluster.wait_leader()
+    assert b"ghost" in leader.request("GET", "/nodes").body
+    new = {"id": "new", "addr": "127.0.0.1:2", "voter": False}
+    answer = leader.request("POST", "/join", json.dumps(new))
+    assert it.leader.alive() and it.other.alive()
+    if number < 2**62 - 1:
+        assert answer.status == 200, answer
+    else:
+        assert answer.status >= 400
+        assert leader.request("DELETE", "/nodes/ghost").status == 200
+        assert leader.request("POST", "/join", json.dumps(new)).status == 200
     survives(it)
