@@ -352,6 +352,12 @@ static void end(void)
     }
 }
 
+/* The last write is answered last. */
+static bool is_answered(unsigned number)
+{
+    return number == 0 || run.writes[number].index > 0;
+}
+
 static void some_writes(struct machine *machine, unsigned rounds)
 {
     for (unsigned i = 0; i < rounds; i++) {
@@ -363,6 +369,11 @@ static void some_writes(struct machine *machine, unsigned rounds)
             turn(machine);
         }
     }
+    /* Asynchronous operations take as many turns as chance will have. */
+    for (unsigned i = 0; i < TURNS_MAX && !is_answered(run.write_count); i++) {
+        turn(machine);
+    }
+    CHECK(is_answered(run.write_count));
     for (unsigned i = 0; i < 8; i++) {
         turn(machine); /* Idle turns, in which it flushes. */
     }
