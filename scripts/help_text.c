@@ -7,6 +7,7 @@
 #include "client/help_bench.c"
 #include "client/help_cluster.c"
 #include "client/help_copies.c"
+#include "client/help_daemon.c"
 #include "client/help_keys.c"
 #include "client/help_locks.c"
 #include "client/help_offline.c"

@@ -85,7 +85,5 @@ enum config_verdict config_parse(int argc, char **argv, struct config *config,
  * it for a service "craftd"; `why` (96 bytes or more) gets a sentence with the
  * nearest name that is known. */
 bool config_knows_variable(const char *variable, char *why, size_t why_size);
-/* The text of --help, in parts; the last one is NULL. */
-extern const char *const config_help[];
 
 #endif

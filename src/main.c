@@ -11,6 +11,7 @@
 #include "auth/auth.h"
 #include "base/log.h"
 #include "budget.h"
+#include "client/help.h"
 #include "config.h"
 #include "crypto/crypto.h"
 #include "dispatch.h"
@@ -737,6 +738,16 @@ static void stop(struct daemon *daemon)
     notify_close();
 }
 
+static void print_help(void)
+{
+    struct buf pages = {0};
+    puts("craftd " CRAFTD_VERSION ": a distributed key-value store");
+    for (int page = help_daemon; page < help_overview; page++) {
+        fputs(client_page(page, &pages), stdout);
+    }
+    buf_free(&pages);
+}
+
 int main(int argc, char **argv)
 {
     static struct daemon daemon;
@@ -757,9 +768,7 @@ int main(int argc, char **argv)
     }
     switch (config_parse(argc, argv, &daemon.config, why, sizeof(why))) {
     case CONFIG_HELP:
-        for (size_t i = 0; config_help[i]; i++) {
-            fputs(config_help[i], stdout);
-        }
+        print_help();
         return 0;
     case CONFIG_VERSION:
         puts("craftd " CRAFTD_VERSION);

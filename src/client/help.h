@@ -7,6 +7,9 @@
 /* The pages, whose texts are in help_*.c. They are compressed in the binary,
  * and known there by their numbers; scripts/help_text.c puts them there. */
 #define HELP_PAGES(X)                                                          \
+    X(daemon)                                                                  \
+    X(daemon_limits)                                                           \
+    X(daemon_backups)                                                          \
     X(overview)                                                                \
     X(get)                                                                     \
     X(put)                                                                     \
