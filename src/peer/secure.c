@@ -23,7 +23,7 @@ static void fresh(uint8_t random[X25519_BYTES])
     sys_entropy(random, X25519_BYTES);
 }
 
-/* ---- starting ------------------------------------------------------------ */
+/* ---- starting ---- */
 
 static void dial_sealed(struct conn *conn)
 {
@@ -52,8 +52,7 @@ void secure_start(struct conn *conn)
     }
 }
 
-/* ---- the handshake --------------------------------------------------------
- */
+/* ---- the handshake ---- */
 
 /* The connection is closed: all its input is consumed. */
 static size_t refuse_guest(struct conn *conn, const char *why, size_t size)
@@ -181,8 +180,7 @@ static size_t read_second(struct conn *conn, uint8_t *data, size_t size)
     return size;
 }
 
-/* ---- records ---------------------------------------------------------------
- */
+/* ---- records ---- */
 
 /* False: the connection is closed. *is_new: an unfinished frame that is left
  * has begun in this text. */
@@ -265,8 +263,7 @@ size_t secure_read(struct conn *conn, uint8_t *data, size_t size)
     return size;
 }
 
-/* ---- output ----------------------------------------------------------------
- */
+/* ---- output ---- */
 
 /* Frames wait in `plain`, which no send can reach, so that none ever leaves
  * unsealed; all of a flush are sealed together. */
@@ -304,8 +301,7 @@ bool secure_flush(struct conn *conn, struct buf *output)
     return size < left;
 }
 
-/* ---- the end of one, and of a tick
- * ------------------------------------------- */
+/* ---- the end of one, and of a tick ---- */
 
 const char *secure_explain_close(struct conn *conn, const char *why)
 {
@@ -353,8 +349,7 @@ void secure_forget(struct conn *conn)
     buf_free(&conn->opened);
 }
 
-/* ---- the keys
- * ---------------------------------------------------------------- */
+/* ---- the keys ---- */
 
 static bool is_among(const struct peer_keys *keys,
                      const uint8_t key[PEER_KEY_BYTES])
