@@ -69,12 +69,6 @@ int client_run_snapshot(const struct options *options)
 
 enum { ID, ADDRESS, HTTP, LEADER_FIELDS };
 
-static const struct field leader_fields[LEADER_FIELDS] = {
-    [ID] = {.name = "id"},
-    [ADDRESS] = {.name = "address"},
-    [HTTP] = {.name = "http"},
-};
-
 static const char *or_dash(const struct field *field)
 {
     return field->text[0] ? field->text : "-";
@@ -84,11 +78,14 @@ static int show_leader(const struct options *options)
 {
     struct request request;
     struct json_reader reader;
-    struct field fields[LEADER_FIELDS];
+    struct field fields[LEADER_FIELDS] = {
+        [ID] = {.name = "id"},
+        [ADDRESS] = {.name = "address"},
+        [HTTP] = {.name = "http"},
+    };
     struct buf line = {0};
     int code = ask_for(&request, options, "/leader");
     struct buf *answer = &request.answer_body;
-    memcpy(fields, leader_fields, sizeof(fields));
     if (!code && options->json) {
         code = client_print_bytes(options, buf_bytes(answer));
     } else if (!code) {

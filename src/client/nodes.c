@@ -6,11 +6,19 @@
 
 enum { ID, ADDRESS, HTTP, ROLE, LEADER, REACHABLE, NODE_FIELDS };
 
-static const struct field node_fields[NODE_FIELDS] = {
-    [ID] = {.name = "id"},         [ADDRESS] = {.name = "address"},
-    [HTTP] = {.name = "http"},     [ROLE] = {.name = "role"},
-    [LEADER] = {.name = "leader"}, [REACHABLE] = {.name = "reachable"},
-};
+/* A member, whose opening brace has been read. False: it is no JSON. */
+static bool read_node(struct json_reader *reader,
+                      struct field fields[NODE_FIELDS])
+{
+    static const char *const names[NODE_FIELDS] = {
+        [ID] = "id",     [ADDRESS] = "address", [HTTP] = "http",
+        [ROLE] = "role", [LEADER] = "leader",   [REACHABLE] = "reachable",
+    };
+    for (size_t i = 0; i < NODE_FIELDS; i++) {
+        fields[i] = (struct field){.name = names[i]};
+    }
+    return client_read_fields(reader, fields, NODE_FIELDS);
+}
 
 static bool is_true(const struct field *field)
 {
@@ -30,8 +38,7 @@ static bool add_nodes(struct buf *json, struct client_table *table)
         return false;
     }
     while ((token = json_next(&reader)) == JSON_OBJECT_BEGIN) {
-        memcpy(fields, node_fields, sizeof(fields));
-        if (!client_read_fields(&reader, fields, NODE_FIELDS)) {
+        if (!read_node(&reader, fields)) {
             return false;
         }
         for (int i = ID; i <= ROLE; i++) {
@@ -83,14 +90,13 @@ static int confirm_removal(const struct options *options, const char *id)
     if (options->yes) {
         return EXIT_DONE;
     }
-    memcpy(fields, node_fields, sizeof(fields));
     init_node_request(&request, "GET", id);
     int code = request_run(&request, options);
     struct buf *body = &request.answer_body;
     if (!code) {
         json_init(&reader, body->data, body->size);
         if (body->size == 0 || json_next(&reader) != JSON_OBJECT_BEGIN ||
-            !client_read_fields(&reader, fields, NODE_FIELDS)) {
+            !read_node(&reader, fields)) {
             code = client_not_understood(options);
         }
     }
