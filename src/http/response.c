@@ -4,17 +4,24 @@
 #include "base/text.h"
 #include "http/http.h"
 
+/* A switch would become a table from the first number to the last. */
+static const struct {
+    int status;
+    const char *reason;
+} reasons[] = {
+#define XX(number, name, text) {number, #text},
+    HTTP_STATUS_MAP(XX)
+#undef XX
+};
+
 const char *http_reason(int status)
 {
-    switch (status) {
-#define XX(number, name, text)                                                 \
-    case number:                                                               \
-        return #text;
-        HTTP_STATUS_MAP(XX)
-#undef XX
-    default:
-        return "Unknown";
+    for (size_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+        if (reasons[i].status == status) {
+            return reasons[i].reason;
+        }
     }
+    return "Unknown";
 }
 
 void http_add_date(struct buf *out, uint64_t unix_s)
