@@ -89,6 +89,7 @@ enum err wal_reset(struct wal *wal, uint64_t index, uint64_t term)
     wal->batch.records++;
     wal->first = index + 1;
     wal->last = index;
+    wal->synced = min_u64(wal->synced, index);
     wal->anchor_count = 0;
     wal->anchor_wanted = true;
     wal->segments[wal->segment_count - 1].first = index;

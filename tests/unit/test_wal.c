@@ -650,6 +650,33 @@ static void test_reset_begins_behind_a_snapshot(void **state)
     finish();
 }
 
+/* The log ends after the snapshot, with entries that no majority has. */
+static void test_reset_begins_before_what_is_synced(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 100; i++) {
+        append(2, 1000);
+    }
+    wal_set_hard_state(f.wal, 7, 0);
+    sync_all();
+    assert_int_equal(wal_roll(f.wal), ERR_OK);
+    assert_int_equal(wal_reset(f.wal, 60, 6), ERR_OK);
+    f.count = 60;
+    assert_int_equal(wal_first(f.wal), 61);
+    assert_int_equal(wal_last(f.wal), 60);
+    for (int round = 0; round < 2; round++) {
+        append(7, 100);
+        sync_all();
+        read_one(f.count);
+        wal_close(f.wal);
+        assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+        assert_int_equal(wal_first(f.wal), 61);
+        assert_int_equal(wal_last(f.wal), f.count);
+    }
+    finish();
+}
+
 /* ---- in flight ---- */
 
 static void start(void)
@@ -911,6 +938,7 @@ int main(void)
         BOTH(test_a_failed_read_can_be_tried_again),
         BOTH(test_compaction_drops_whole_segments),
         BOTH(test_reset_begins_behind_a_snapshot),
+        BOTH(test_reset_begins_before_what_is_synced),
         ASYNC(test_a_batch_in_flight_is_not_durable),
         ASYNC(test_truncated_in_flight),
         ASYNC(test_no_space_in_flight),
