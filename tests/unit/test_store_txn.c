@@ -356,6 +356,41 @@ static void test_the_oldest_answer_leaves(void **state)
     assert_int_equal(store_answers(store), STORE_ANSWERS_MAX);
 }
 
+/* The database has the oldest results when they are dropped, more of them than
+ * one slice deletes. After a restart they are not known again, or this node
+ * would answer a name that the others carry out. */
+static void test_a_dropped_answer_does_not_come_back(void **state)
+{
+    (void)state;
+    enum { MORE = 600 };
+    struct script script = {.thens = {INCR("n", 1)}};
+    char name[16];
+    script.name = name;
+    for (int i = 0; i < STORE_ANSWERS_MAX; i++) {
+        snprintf(name, sizeof(name), "n%d", i);
+        apply(&script);
+    }
+    assert_int_equal(store_flush(store), ERR_OK);
+    for (int i = 0; i < MORE; i++) {
+        snprintf(name, sizeof(name), "m%d", i);
+        apply(&script);
+    }
+    uint64_t hash = store_content_hash(store);
+    store_close(store);
+    store = storedir_open(storedir_fs);
+    assert_true(store_content_hash(store) == hash);
+    assert_int_equal(store_answers(store), STORE_ANSWERS_MAX);
+    snprintf(name, sizeof(name), "n%d", MORE);
+    apply(&script);
+    assert_true(reader.head.replayed);
+    for (int i = 0; i < MORE; i += MORE - 1) {
+        snprintf(name, sizeof(name), "n%d", i);
+        apply(&script);
+        assert_false(reader.head.replayed);
+    }
+    assert_int_equal(store_answers(store), STORE_ANSWERS_MAX);
+}
+
 /* ---- the same everywhere ---- */
 
 static void random_script(struct rng *rng, struct script *script, char *name)
@@ -544,6 +579,7 @@ int main(void)
         T(test_results_have_a_limit),
         T(test_a_repeat_gets_the_first_answer),
         T(test_the_oldest_answer_leaves),
+        T(test_a_dropped_answer_does_not_come_back),
         T(test_equal_logs_give_equal_states),
         T(test_the_hash_covers_what_was_seen),
         T(test_a_database_of_the_schema_before),
