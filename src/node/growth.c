@@ -10,7 +10,11 @@
  *
  * The log is cut and the -wal starts over after a checkpoint. So a command that
  * has no room beside others waits for them and for a checkpoint, and is refused
- * only if it would have none alone. */
+ * only if it would have none alone.
+ *
+ * Limit: pages that deletes free stay in the database's file, and the log
+ * cannot use them. On a disk of 8 MB that its own data has filled, a value of
+ * 300 KB may be refused after deletes, when smaller ones are accepted. */
 #include "command/command.h"
 #include "node/node_internal.h"
 #include "node/space_internal.h"
