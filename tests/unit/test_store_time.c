@@ -594,6 +594,58 @@ static void test_equal_logs_give_equal_states(void **state)
     fs_memory_free(memory);
 }
 
+/* Results get too old, and their names are used again, wherever they are: in a
+ * tier, in one half-way through its flush, in the database. */
+static void test_results_age_between_the_tiers(void **state)
+{
+    (void)state;
+    enum { COMMANDS = 4000, NAMES = 40, REPLAYED_MIN = COMMANDS / 10 };
+    struct fs *memory = fs_memory_new();
+    struct store *other = storedir_open(memory);
+    struct rng rng;
+    rng_init(&rng, 19);
+    uint64_t time_ms = 1;
+    int replayed = 0;
+    int carried_out = 0;
+    for (int i = 0; i < COMMANDS; i++) {
+        char name[8];
+        time_ms += rng_below(&rng, STORE_ANSWER_AGE_MS / 20);
+        snprintf(name, sizeof(name), "n%d", (int)rng_below(&rng, NAMES));
+        struct bytes bytes = encode(
+            &(struct script){.time_ms = time_ms,
+                             .name = rng_below(&rng, 4) > 0 ? name : NULL,
+                             .thens = {OP(INCR, .key = KEY("n"), .by = 1)}});
+        enum result_status status = apply_to(store, bytes);
+        uint64_t index = reader.head.index;
+        replayed += reader.head.replayed;
+        carried_out += !reader.head.replayed;
+        assert_int_equal(apply_to(other, bytes), status);
+        assert_int_equal(reader.head.index, index);
+        assert_true(store_hash(store) == store_hash(other));
+        assert_int_equal(store_answers(store), store_answers(other));
+        switch (rng_below(&rng, 30)) {
+        case 0:
+            reopen();
+            break;
+        case 1:
+        case 2:
+            (void)store_freeze(store);
+            break;
+        case 3:
+            assert_true(store_content_hash(store) == store_content_hash(other));
+            break;
+        default:
+            assert_int_equal(store_flush_step(store, 1 + rng_below(&rng, 3)),
+                             ERR_OK);
+            break;
+        }
+    }
+    assert_in_range(replayed, REPLAYED_MIN, COMMANDS);
+    assert_in_range(carried_out, REPLAYED_MIN, COMMANDS);
+    store_close(other);
+    fs_memory_free(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +665,7 @@ int main(void)
         T(test_a_lease_has_a_limit_of_keys),
         T(test_results_are_forgotten_by_age),
         T(test_equal_logs_give_equal_states),
+        T(test_results_age_between_the_tiers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
