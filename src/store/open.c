@@ -93,10 +93,9 @@ static enum err prepare(struct store *store)
          TIMED_OR("SELECT digest, result, at, time FROM answers WHERE name=?1",
                   "SELECT digest, result, at, 0 FROM answers WHERE name=?1")},
         {&store->oldest_answer,
-         TIMED_OR("SELECT at, time FROM answers WHERE at>?1 AND at<=?2 "
-                  "ORDER BY at LIMIT 1",
-                  "SELECT at, 0 FROM answers WHERE at>?1 AND at<=?2 "
-                  "ORDER BY at LIMIT 1")},
+         TIMED_OR(
+             "SELECT at, time FROM answers WHERE at>?1 ORDER BY at LIMIT 1",
+             "SELECT at, 0 FROM answers WHERE at>?1 ORDER BY at LIMIT 1")},
         /* A name may be used again after its result was dropped. */
         {&store->add_answer,
          TIMED_OR("INSERT OR REPLACE INTO answers VALUES(?1, ?2, ?3, ?4, ?5)",

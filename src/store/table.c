@@ -1,8 +1,9 @@
 /* table.c -- an ordered table in memory: a B+tree to which entries are only
  * added. See table.h.
  *
- * Inner nodes have the least entry below each child. A full node is split on
- * the way down, so that an insertion never has to go back up. */
+ * Inner nodes have the least entry below each child (below the first one: any
+ * that was the least once; what is less goes there, too). A full node is split
+ * on the way down, so that an insertion never has to go back up. */
 #include "store/table.h"
 
 enum {
@@ -21,7 +22,7 @@ struct table_node {
     struct table_node *next;
     bool is_leaf;
     unsigned count;
-    struct table_entry *entries[FANOUT]; /* Inner nodes: least of a child. */
+    struct table_entry *entries[FANOUT]; /* Inner nodes: see above. */
     struct table_node *children[];       /* Inner nodes: FANOUT. */
 };
 
@@ -243,9 +244,6 @@ static struct table_entry *insert(struct table *table, struct bytes key)
         if (node->children[at]->count == FANOUT) {
             split_child(table, node, at);
             at = child_for(node, key);
-        }
-        if (at == 0 && table_compare(key, table_key(node->entries[0])) < 0) {
-            node->entries[0] = entry; /* It is the least below this node. */
         }
         node = node->children[at];
     }

@@ -346,12 +346,11 @@ static struct aged oldest_in(const struct store *store, const struct tier *tier)
 }
 
 /* The same over all. Rows of the database that the open transaction has added
- * are in the frozen tier as well. */
+ * are in the frozen tier as well, and its oldest are added first. */
 static bool oldest_answer(struct store *store, struct aged *aged)
 {
     sqlite3_stmt *oldest = store->oldest_answer;
     sqlite3_bind_int64(oldest, 1, (sqlite3_int64)store->dropped);
-    sqlite3_bind_int64(oldest, 2, (sqlite3_int64)store->flushed.applied);
     int rc = query_row(store, oldest);
     *aged = (struct aged){0};
     if (rc == SQLITE_ROW) {
