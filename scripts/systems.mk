@@ -25,7 +25,7 @@ $(BUILD)/cross/macos-$(1)/%.o: %.c scripts/systems.mk
 	$$(MACOS_CC) -target $(macos_$(1)) $$(MACOS_CFLAGS) -D_DARWIN_C_SOURCE -Isrc \
 	  -isystem $(FETCHED)/sqlite -isystem $(FETCHED)/http-parser $(MACOS_WARN) \
 	  $$(MACOS_OPTIMISE) -MMD -MP -c -o $$@ $$<
-$(BUILD)/cross/macos-$(1)/sqlite3.o: $(FETCHED)/sqlite/sqlite3.c scripts/systems.mk
+$(BUILD)/cross/macos-$(1)/sqlite3.o: $(BUILD)/cross/sqlite3.c scripts/systems.mk
 	@mkdir -p $$(@D)
 	$$(MACOS_CC) -target $(macos_$(1)) $$(MACOS_CFLAGS) $$(SQLITE_CFLAGS) \
 	  $$(subst -O2,-Os,$$(MACOS_OPTIMISE)) -w -c -o $$@ $$<
