@@ -50,5 +50,5 @@ error_log {folder}/error.log;
                  what="nginx listens")
         yield port
     finally:
-        nginx.kill()
-        nginx.wait()
+        nginx.terminate()  # With SIGKILL its workers would stay.
+        nginx.wait(10)

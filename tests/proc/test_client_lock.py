@@ -103,7 +103,7 @@ def test_the_command_runs_with_the_lock_in_its_environment(node, start):
 
 
 def test_the_key_is_there_while_the_lock_is_held(node, start):
-    holder = start(*lock("held/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; sleep 100"))
+    holder = start(*lock("held/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; exec sleep 100"))
     token = int(holder.line())
     [ticket] = tickets(node, "held/a")
     assert ticket["create_index"] == token
@@ -144,7 +144,7 @@ def test_signals_are_passed_on(start, number):
 # ---- the queue ----
 
 def test_locks_go_by_the_order_of_arrival(node, start):
-    first = start(*lock("fair/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; read x; sleep 100"))
+    first = start(*lock("fair/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; read x; exec sleep 100"))
     tokens = [int(first.line())]
     others = []
     for i in range(4):
@@ -257,7 +257,7 @@ TRAP = "trap 'echo term' TERM; echo on; while :; do sleep 0.05; done"
 
 
 def test_a_lease_that_is_gone_ends_the_command(node, proxy, start):
-    holder = start(*lock("lost/a", "sh", "-c", "echo on; sleep 100"))
+    holder = start(*lock("lost/a", "sh", "-c", "echo on; exec sleep 100"))
     assert holder.line() == "on"
     proxy.gone = True
     began = time.monotonic()
@@ -395,9 +395,9 @@ def test_a_short_silence_is_none(proxy, start):
 def test_who_was_stopped_for_longer_than_its_lease_has_lost(node, start):
     """craftd and its command stand still, as on a machine that is suspended: the
     next one holds the lock by then, and the command goes no further."""
-    holder = start(*lock("stop/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; sleep 1; sleep 100"))
+    holder = start(*lock("stop/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; sleep 1; exec sleep 100"))
     token = int(holder.line())
-    second = start(*lock("stop/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; sleep 100"))
+    second = start(*lock("stop/a", "sh", "-c", "echo $CRAFTD_LOCK_TOKEN; exec sleep 100"))
     waiting(node, "stop/a", 2)
     command = int(subprocess.check_output(
         ["pgrep", "-P", str(holder.process.pid)], text=True))
@@ -420,7 +420,7 @@ def test_a_command_that_ended_after_the_lease_was_not_covered(start):
 
 
 def test_a_command_does_not_outlive_its_keeper(start):
-    holder = start(*lock("orphan/a", "sh", "-c", "echo $$; sleep 100"))
+    holder = start(*lock("orphan/a", "sh", "-c", "echo $$; exec sleep 100"))
     command = int(holder.line())
     holder.process.kill()
     wait_for(lambda: not os.path.exists(f"/proc/{command}") or

@@ -28,8 +28,7 @@ class Locker:
     def __init__(self, addr, name, folder, ttl="3s"):
         self.path = str(folder / f"locker-{next(Locker.numbers)}")
         script = f'echo "begin $CRAFTD_LOCK_TOKEN $(date +%s.%N)" >>{self.path}; ' \
-                 f'while :; do date +%s.%N >>{self.path}.alive; sleep 0.05; done & ' \
-                 "sleep 1000; kill $!"
+                 f"while :; do date +%s.%N >>{self.path}.alive; sleep 0.05; done"
         argv = [BINARY, "lock", "--addr", addr, "--ttl", ttl, name, "sh", "-c", script]
         self.process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True,
                                         preexec_fn=die_with_parent)

@@ -176,8 +176,8 @@ def running(argv, port, log):
         wait_for(listens, 10, f"{argv[0]} listens")
         yield
     finally:
-        proc.kill()
-        proc.wait()
+        proc.terminate()  # With SIGKILL the workers of nginx would stay.
+        proc.wait(10)
 
 
 def haproxy(tmp_path, node, certificate, port, extra):
