@@ -22,7 +22,7 @@ static struct {
     struct fs *memory;
     uint64_t index;
     uint64_t stamp_ms;
-    uint64_t rows; /* Of the restore. */
+    uint64_t rows; /* Rows of the restore. */
     uint64_t rows_hash;
     int reopens;
 } machine;

@@ -257,9 +257,9 @@ struct parse {
     struct json_reader json;
     struct auth_rules *rules;
     struct auth_user *user; /* The one being read. */
-    bool has[MEMBERS];      /* What it has of them. */
+    bool has[MEMBERS];      /* It has this one. */
     bool names_ready;       /* Some object names "ready". */
-    size_t token_at;        /* Where the last token begins. */
+    size_t token_at;        /* Offset of the last token. */
     char message[MESSAGE_BYTES];
 };
 

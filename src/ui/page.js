@@ -823,7 +823,7 @@ const indent = (words) => {
         return token === "," ? "," + line() : token === ":" ? ": " : token;
     }).join("");
 };
-// What the function returns; null when it throws.
+// The function's result; null when it throws.
 const unless = (run) => { try { return run(); } catch (error) { return null; } };
 const isJson = (words) => unless(() => [JSON.parse(words)]) !== null;
 const isDirty = () => Boolean(shown) && $("bytes").value !== written;
@@ -1100,7 +1100,7 @@ const show = () => {
     for (const name of ["cluster", "keys"]) {
         if (view === name) { $("nav-" + name).setAttribute("aria-current", "page"); } else { $("nav-" + name).removeAttribute("aria-current"); }
     }
-    $("nav-keys").href = hashOf({}); // Where the view was left.
+    $("nav-keys").href = hashOf({}); // To the key where the view was left.
     complain("");
     if (view === "keys" && !isStranger()) { showKeys(); } else { stream.stop(); stream.state = "none"; }
     poll();

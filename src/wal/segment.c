@@ -87,7 +87,7 @@ static bool has_spare(const struct wal *wal)
     return wal->spare >= 0 && wal->spare_filled >= wal->options.segment_bytes;
 }
 
-/* Where in the current segment the preparation of the next one starts. */
+/* Offset in the current segment from which on the next one is prepared. */
 static uint64_t prepare_from(const struct wal *wal)
 {
     return max_u64(wal->opened_at, wal->segment_size / 4);
