@@ -968,7 +968,7 @@ const conflict = (theirs) => {
 };
 const idle = (mine) => {
     mine.busy = false;
-    if (shown === mine && mine.late) { noticed(...mine.late); }
+    if (mine.late) { noticed(...mine.late); } // noticed() compares the keys.
     buttons();
 };
 const store = async (key, data, condition) => {

@@ -369,7 +369,7 @@ def hold_answers(page, which=VALUES):
         window.hold = () => { gate = new Promise(open => { window.release = open; }); };
         window.fetch = async (path, options) => {
             const answer = await real(path, options);
-            if (WHICH) { await gate; }
+            if (WHICH) { window.waits = true; await gate; }
             return answer;
         };
     })()""".replace("WHICH", which))
@@ -722,6 +722,22 @@ def test_the_event_of_a_save_may_come_before_its_answer(three, visit):
     page.wait_for("$('meta').textContent.includes('Version2')")
     assert page.evaluate("[$('conflict').hidden, $('bytes').value]") == [True, "mine, and more"]
     page.evaluate("$('undo').click()")
+
+
+def test_a_change_right_after_a_save_is_shown(three, visit):
+    """It comes while the page still reads what it has saved."""
+    three[0].put("after/a", "first")
+    page = visit(three[1], "/ui#keys?prefix=after/&key=after/a")
+    page.wait_for("stream.state === 'live' && $('bytes').value === 'first'")
+    hold_answers(page)
+    page.evaluate("hold()")
+    edit(page, "mine")
+    page.click("#save")
+    page.wait_for("window.waits")
+    three[0].put("after/a", "theirs")
+    page.wait_for("document.querySelector('#tree .preview').textContent === 'theirs'")
+    page.evaluate("release()")
+    page.wait_for("$('bytes').value === 'theirs'")
 
 
 def test_a_change_while_typing_is_shown_and_keeps_what_was_typed(three, visit):
