@@ -580,7 +580,7 @@ struct node_metrics {
 };
 /* Valid until node_close(). */
 const struct node_metrics *node_get_metrics(const struct node *node);
-/* What this node reports of itself to the others, at this moment; without the
+/* The report of this node to the others, as of this moment, without the
  * latency of commits and without peers. `status` is that of node_get_status().
  */
 void node_get_own_vitals(const struct node *node,

@@ -254,7 +254,7 @@ int store_shim_sync_wal(struct store *store)
     return sync_wal(store->wal_file.file, SQLITE_SYNC_FULL);
 }
 
-/* What SQLite has buffered or writes later replaces the zeros. */
+/* Frames that SQLite has buffered, or writes later, replace the zeros. */
 enum err store_shim_extend_wal(struct store *store, uint64_t from, uint64_t to)
 {
     static uint8_t zeros[4096]; /* Not const: then they are in no file. */

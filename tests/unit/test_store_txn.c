@@ -329,17 +329,22 @@ static void test_a_repeat_gets_the_first_answer(void **state)
     assert_value("q", NULL);
 }
 
+/* Names n0 and so on, in `name`, the script's. */
+static void apply_as_many_as_are_kept(struct script *script, char name[16])
+{
+    for (int i = 0; i < STORE_ANSWERS_MAX; i++) {
+        snprintf(name, 16, "n%d", i);
+        apply(script);
+    }
+}
+
 /* C05: answers end by their number, at the same entry everywhere. */
 static void test_the_oldest_answer_leaves(void **state)
 {
     (void)state;
-    struct script script = {.thens = {INCR("n", 1)}};
-    char name[16];
-    script.name = name;
-    for (int i = 0; i < STORE_ANSWERS_MAX; i++) {
-        snprintf(name, sizeof(name), "n%d", i);
-        apply(&script);
-    }
+    char name[16] = "";
+    struct script script = {.name = name, .thens = {INCR("n", 1)}};
+    apply_as_many_as_are_kept(&script, name);
     snprintf(name, sizeof(name), "n0");
     apply(&script);
     assert_true(reader.head.replayed);
@@ -363,13 +368,9 @@ static void test_a_dropped_answer_does_not_come_back(void **state)
 {
     (void)state;
     enum { MORE = 600 };
-    struct script script = {.thens = {INCR("n", 1)}};
-    char name[16];
-    script.name = name;
-    for (int i = 0; i < STORE_ANSWERS_MAX; i++) {
-        snprintf(name, sizeof(name), "n%d", i);
-        apply(&script);
-    }
+    char name[16] = "";
+    struct script script = {.name = name, .thens = {INCR("n", 1)}};
+    apply_as_many_as_are_kept(&script, name);
     assert_int_equal(store_flush(store), ERR_OK);
     for (int i = 0; i < MORE; i++) {
         snprintf(name, sizeof(name), "m%d", i);

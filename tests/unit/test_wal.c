@@ -620,9 +620,9 @@ static void test_compaction_drops_whole_segments(void **state)
     finish();
 }
 
-static void test_reset_begins_behind_a_snapshot(void **state)
+/* A log of 100 entries that is reset after a snapshot that ends at `index`. */
+static void begin_reset(uint64_t index)
 {
-    (void)state;
     begin();
     for (int i = 0; i < 100; i++) {
         append(2, 1000);
@@ -630,10 +630,24 @@ static void test_reset_begins_behind_a_snapshot(void **state)
     wal_set_hard_state(f.wal, 7, 0);
     sync_all();
     assert_int_equal(wal_roll(f.wal), ERR_OK);
-    assert_int_equal(wal_reset(f.wal, 500, 6), ERR_OK);
-    f.count = 500;
-    assert_int_equal(wal_first(f.wal), 501);
-    assert_int_equal(wal_last(f.wal), 500);
+    assert_int_equal(wal_reset(f.wal, index, 6), ERR_OK);
+    f.count = index;
+    assert_int_equal(wal_first(f.wal), index + 1);
+    assert_int_equal(wal_last(f.wal), index);
+}
+
+static void reopen_reset(uint64_t index)
+{
+    wal_close(f.wal);
+    assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
+    assert_int_equal(wal_first(f.wal), index + 1);
+    assert_int_equal(wal_last(f.wal), f.count);
+}
+
+static void test_reset_begins_behind_a_snapshot(void **state)
+{
+    (void)state;
+    begin_reset(500);
     for (int round = 0; round < 2; round++) {
         append(7, 100);
         append(7, 100);
@@ -642,10 +656,7 @@ static void test_reset_begins_behind_a_snapshot(void **state)
             read_one(i);
         }
         assert_true(compact_to(500) > 0 || round > 0);
-        wal_close(f.wal);
-        assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
-        assert_int_equal(wal_first(f.wal), 501);
-        assert_int_equal(wal_last(f.wal), f.count);
+        reopen_reset(500);
     }
     finish();
 }
@@ -654,25 +665,12 @@ static void test_reset_begins_behind_a_snapshot(void **state)
 static void test_reset_begins_before_what_is_synced(void **state)
 {
     (void)state;
-    begin();
-    for (int i = 0; i < 100; i++) {
-        append(2, 1000);
-    }
-    wal_set_hard_state(f.wal, 7, 0);
-    sync_all();
-    assert_int_equal(wal_roll(f.wal), ERR_OK);
-    assert_int_equal(wal_reset(f.wal, 60, 6), ERR_OK);
-    f.count = 60;
-    assert_int_equal(wal_first(f.wal), 61);
-    assert_int_equal(wal_last(f.wal), 60);
+    begin_reset(60);
     for (int round = 0; round < 2; round++) {
         append(7, 100);
         sync_all();
         read_one(f.count);
-        wal_close(f.wal);
-        assert_int_equal(wal_open(&f.options, NULL, NULL, &f.wal), ERR_OK);
-        assert_int_equal(wal_first(f.wal), 61);
-        assert_int_equal(wal_last(f.wal), f.count);
+        reopen_reset(60);
     }
     finish();
 }
